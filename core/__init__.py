@@ -1,0 +1,7 @@
+"""logdrift without a screen: capture, session, compare, diagnose, report.
+
+Nothing here imports an inference engine except the modules of `core.backends`,
+which only the capture worker loads, in that engine's own interpreter.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,86 @@
+"""What every engine's Facts have in common: versions, device and environment, as this process sees them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+ENVIRONMENT_PREFIXES = ("VLLM_", "SGLANG_", "TORCH_", "CUBLAS", "CUDA_", "NCCL_", "OMP_", "MKL_", "PYTORCH_")
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that can change an engine's numbers, sorted; never one whose name looks like a credential."""
+    found = os.environ if variables is None else variables
+    return {
+        name: found[name]
+        for name in sorted(found)
+        if name.startswith(ENVIRONMENT_PREFIXES) and not any(word in name for word in _SECRET_WORDS)
+    }
+
+
+def version_of(distributions: Sequence[str]) -> str | None:
+    """Version of the first of ``distributions`` that is installed in this interpreter, None where none is."""
+    for name in distributions:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def versions(engine: str, distributions: Sequence[str]) -> dict[str, Any]:
+    """Facts fields ``engine`` and ``*_version``. Torch tells of CUDA only where it was built with it."""
+    import torch
+
+    return {
+        "engine": engine,
+        "engine_version": version_of(distributions),
+        "python_version": platform.python_version(),
+        "torch_version": str(torch.__version__),
+        "transformers_version": version_of(("transformers",)),
+        "cuda_version": torch.version.cuda,
+        "driver_version": _driver_version(),
+    }
+
+
+def device(kind: str) -> dict[str, Any]:
+    """Facts fields ``device``, ``device_name``, ``device_count`` and ``threads`` for torch device type ``kind``.
+
+    ``threads`` is torch's count in this process: an engine that computes in a child must overwrite it with
+    what the child says.
+    """
+    import torch
+
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        return {"device": kind, "device_name": torch.cuda.get_device_name(0) if count else None, "device_count": count}
+    name = _cpu_name() if kind == "cpu" else None
+    count_of_cpu = 1 if kind == "cpu" else None
+    return {"device": kind, "device_name": name, "device_count": count_of_cpu, "threads": torch.get_num_threads()}
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """``torch.bfloat16`` -> ``bfloat16``; None stays None."""
+    return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
+def _driver_version() -> str | None:
+    try:
+        with open("/proc/driver/nvidia/version", encoding="ascii", errors="replace") as file:
+            words = file.readline().split()
+    except OSError:
+        return None
+    return next((word for word in words if word[:1].isdigit() and word.count(".") >= 1), None)
+
+
+def _cpu_name() -> str | None:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            lines = [line for line in file if line.startswith("model name")]
+    except OSError:
+        lines = []
+    return lines[0].partition(":")[2].strip() if lines else (platform.processor() or None)

@@ -1,0 +1,87 @@
+"""Facts: how a backend really ran, as observed after it started, not as it was asked to run.
+
+A field that could not be observed stays ``None`` ("unknown" on every screen and in every report):
+a missing observation is not a pass, and the gate lowers its verdict for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+LogprobSemantics = Literal["raw", "processed", "temperature_scaled"]
+TieRule = Literal["strict", "inclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Observed state of one backend.
+
+    ``decode_logprobs`` and ``prefill_logprobs`` say what the returned numbers mean on each path:
+    ``raw`` is log-softmax of the untouched logits, ``temperature_scaled`` of logits / T,
+    ``processed`` of logits after penalties, temperature and top-p/top-k truncation.
+    ``rank_counts`` says how ties enter a rank: ``strict`` counts strictly more likely ids,
+    ``inclusive`` also counts ids tied with the target.
+    """
+
+    engine: str | None = None
+    engine_version: str | None = None
+    python_version: str | None = None
+    torch_version: str | None = None
+    transformers_version: str | None = None
+    cuda_version: str | None = None
+    driver_version: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    device_count: int | None = None
+    threads: int | None = None
+
+    dtype: str | None = None
+    head_dtype: str | None = None
+    logits_dtype: str | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+
+    decode_logprobs: LogprobSemantics | None = None
+    prefill_logprobs: LogprobSemantics | None = None
+    temperature: float | None = None
+    rank_counts: TieRule | None = None
+
+    attention_backend: str | None = None
+    execution_mode: str | None = None
+    model_class: str | None = None
+    prefix_cache: bool | None = None
+    chunked_prefill: bool | None = None
+    chunk_size: int | None = None
+    max_batch_sequences: int | None = None
+    max_length: int | None = None
+    tensor_parallel: int | None = None
+    batch_invariant: bool | None = None
+
+    vocab_size: int | None = None
+    logits_size: int | None = None
+    weights_digest: str | None = None
+    tokenizer_digest: str | None = None
+    config_digest: str | None = None
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name; ``None`` means unknown."""
+        out: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            out[f.name] = dict(value) if isinstance(value, Mapping) else value
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Facts:
+        """Inverse of `to_json`. Keys that a newer logdrift added are kept under ``extra``."""
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in data.items() if k in known}
+        newer = {k: v for k, v in data.items() if k not in known}
+        if newer:
+            values["extra"] = {**values.get("extra", {}), **newer}
+        return cls(**values)

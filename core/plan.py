@@ -1,0 +1,324 @@
+"""What is asked for: a capture plan, from TOML, from flags or from a saved session, validated before anything runs.
+
+The worker reads plans too, in interpreters as old as Python 3.10, so only the standard library is used here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from core.backends import ENGINES, PATHS
+from core.errors import InputError
+
+Role = Literal["reference", "trainer", "rollout"]
+ROLES: tuple[str, ...] = get_args(Role)
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SECRET_OPTION = re.compile(r"(api_?key|token$|secret|password|credential)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSpec:
+    """How completions are sampled. ``top_k`` 0 and ``top_p`` 1 mean no truncation; sequence ``i`` uses seed + i."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.temperature <= 2.0, f"sampling.temperature is {self.temperature}: give 0 to 2")
+        _require(0.0 < self.top_p <= 1.0, f"sampling.top_p is {self.top_p}: give a number above 0, up to 1")
+        _require(self.top_k >= 0, f"sampling.top_k is {self.top_k}: give 0 (off) or more")
+        _require(0.0 <= self.min_p <= 1.0, f"sampling.min_p is {self.min_p}: give 0 to 1")
+        _require(self.repetition_penalty > 0, f"sampling.repetition_penalty is {self.repetition_penalty}: give > 0")
+        _require(self.max_tokens >= 1, f"sampling.max_tokens is {self.max_tokens}: give 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One configured engine. ``options`` go to the engine by its own names; the rest is logdrift's."""
+
+    name: str
+    engine: str
+    dtype: str = "auto"
+    role: Role = "rollout"
+    paths: tuple[str, ...] = ()
+    repeats: int = 1
+    python: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"backend {self.name!r}"
+        _require(bool(_NAME.fullmatch(self.name)), f"{where}: a name is letters, digits, '.', '_' and '-'")
+        _require(self.engine in ENGINES, f"{where}: engine {self.engine!r} is unknown: use {', '.join(ENGINES)}")
+        _require(self.dtype in DTYPES, f"{where}: dtype {self.dtype!r} is unknown: use {', '.join(DTYPES)}")
+        _require(self.role in ROLES, f"{where}: role {self.role!r} is unknown: use {', '.join(ROLES)}")
+        _require(self.repeats >= 1, f"{where}: repeats is {self.repeats}: give 1 or more")
+        for path in self.paths:
+            _require(path in PATHS, f"{where}: path {path!r} is unknown: use {', '.join(PATHS)}")
+            _require(
+                path in ENGINES[self.engine].paths,
+                f"{where}: {self.engine} has no path {path!r}: it has {', '.join(ENGINES[self.engine].paths)}",
+            )
+        for key in self.options:
+            _require(key != "server", f"{where}: attaching to a running server is not in this version: leave out server=")
+            _require(
+                not _SECRET_OPTION.search(key),
+                f"{where}: option {key!r} looks like a credential and would be saved in the session: use the environment",
+            )
+
+    def labels(self) -> list[tuple[str, str, int]]:
+        """(label, path, repeat) of every capture this backend gives, in the order in which it is captured."""
+        out: list[tuple[str, str, int]] = []
+        for repeat in range(1, self.repeats + 1):
+            for path in self.paths:
+                if path == "decode" and repeat > 1:
+                    continue  # sampling again gives other ids: a repeat of decode is forced_decode
+                out.append((label_of(self.name, path, repeat), path, repeat))
+        return out
+
+
+def label_of(name: str, path: str, repeat: int = 1) -> str:
+    """``NAME/PATH``, repeats ``NAME/PATH#2``."""
+    return f"{name}/{path}" + (f"#{repeat}" if repeat > 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePlan:
+    """A whole capture: one model, its prompts, the backends in order, and what is kept per token."""
+
+    model: str
+    backends: tuple[BackendSpec, ...]
+    prompts_file: str | None = None
+    texts: tuple[str, ...] = ()
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    revision: str | None = None
+    title: str = ""
+    top_k: int = 20
+    part_sequences: int = 8
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model), "model is missing: give a folder, a hub id or smollm2 (--model)")
+        _require(bool(self.backends), "no backend: give at least one (--backend transformers:float32@reference)")
+        _require(0 <= self.top_k <= 1024, f"top_k is {self.top_k}: give 0 to 1024")
+        _require(self.part_sequences >= 1, f"part_sequences is {self.part_sequences}: give 1 or more")
+        names = [spec.name for spec in self.backends]
+        for name in names:
+            _require(names.count(name) == 1, f"two backends are called {name!r}: give one another name with @NAME")
+        decoding = [spec.name for spec in self.backends if "decode" in spec.paths]
+        _require(
+            len(decoding) <= 1,
+            f"{' and '.join(decoding)} both have path decode: one backend generates the sequences of a session, "
+            "the others score them (prefill, forced_decode)",
+        )
+
+    @property
+    def generator(self) -> BackendSpec | None:
+        """The backend that samples the completions, if any."""
+        return next((spec for spec in self.backends if "decode" in spec.paths), None)
+
+    def with_paths(self, *, generate: bool) -> CapturePlan:
+        """Fill in the paths that were left open: the generating backend decodes and prefills, the others prefill.
+
+        Raises InputError where ``generate`` is False (sequences are complete) but a backend was asked to decode.
+        """
+        chosen = self.generator
+        if not generate and chosen is not None:
+            raise InputError(
+                f"backend {chosen.name!r}: path decode samples new tokens, but every prompt already has its completion: "
+                "use prefill or forced_decode"
+            )
+        if generate and chosen is None:
+            free = [spec for spec in self.backends if not spec.paths]
+            chosen = next((spec for spec in free if spec.role == "rollout"), free[0] if free else None)
+            if chosen is None:
+                raise InputError("the prompts have no completions and no backend has path decode: add it to one backend")
+        filled = [
+            replace(spec, paths=spec.paths or (("decode", "prefill") if spec is chosen else ("prefill",)))
+            for spec in self.backends
+        ]
+        return replace(self, backends=tuple(filled))
+
+    def to_json(self) -> dict[str, Any]:
+        """As saved in a session's manifest and shown as TOML."""
+        data = asdict(self)
+        data["backends"] = [{**asdict(spec), "options": dict(spec.options)} for spec in self.backends]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CapturePlan:
+        """Inverse of `to_json`; keys this version does not know are left out."""
+        values = _known(cls, data)
+        values["sampling"] = SamplingSpec(**_known(SamplingSpec, data.get("sampling", {})))
+        values["backends"] = tuple(
+            BackendSpec(**{**_known(BackendSpec, spec), "paths": tuple(spec.get("paths", ()))})
+            for spec in data.get("backends", ())
+        )
+        values["texts"] = tuple(data.get("texts", ()))
+        return cls(**values)
+
+
+def load_plan(path: Path) -> CapturePlan:
+    """Read a plan from TOML. Paths in it are relative to the file. Every error names the file and the key."""
+    import tomllib  # not in Python 3.10, where only workers run
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"plan {path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"plan {path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"plan {path}: not valid TOML: {error}") from None
+    try:
+        return _plan_from_toml(data, path.parent)
+    except InputError as error:
+        raise InputError(f"plan {path}: {error}") from None
+
+
+def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
+    allowed = {f.name for f in fields(CapturePlan)} - {"backends", "texts", "prompts_file"} | {"backend", "prompts"}
+    _check_keys("", data, allowed)
+    prompts = _table(data, "prompts")
+    _check_keys("prompts.", prompts, {"file", "texts"})
+    sampling = _table(data, "sampling")
+    _check_keys("sampling.", sampling, {f.name for f in fields(SamplingSpec)})
+    backends: list[BackendSpec] = []
+    for index, table in enumerate(data.get("backend", ())):
+        if isinstance(table, str):
+            backends.append(parse_spec(table))
+            continue
+        where = f"backend[{index}]."
+        _check_keys(where, table, {f.name for f in fields(BackendSpec)})
+        engine = table.get("engine")
+        _require(engine in ENGINES, f"{where}engine is {engine!r}: use {', '.join(ENGINES)}")
+        name = table.get("name", engine)
+        values = {"role": _default_role(name, engine), **table, "name": name, "paths": tuple(table.get("paths", ()))}
+        backends.append(_typed(BackendSpec, values, where))
+    values = {key: data[key] for key in data if key not in ("backend", "prompts", "sampling")}
+    _require("model" in values, "model is missing")
+    file = prompts.get("file")
+    return _typed(
+        CapturePlan,
+        {
+            **values,
+            "backends": tuple(backends),
+            "prompts_file": str(folder / file) if file else None,
+            "texts": tuple(prompts.get("texts", ())),
+            "sampling": _typed(SamplingSpec, dict(sampling), "sampling."),
+        },
+        "",
+    )
+
+
+def parse_spec(text: str) -> BackendSpec:
+    """``ENGINE[:DTYPE][,option=value...][@NAME]``, e.g. ``vllm:bfloat16,enforce_eager=true@fast``.
+
+    ``python``, ``role``, ``repeats`` and ``paths`` (joined by ``+``) are logdrift's own options, every
+    other one goes to the engine. Values are read as JSON where they are JSON, else as text.
+    """
+    pieces = _split_options(text)
+    last, _, name = pieces[-1].rpartition("@") if re.search(r"@[A-Za-z0-9][\w.-]*$", pieces[-1]) else (pieces[-1], "", "")
+    pieces[-1] = last
+    engine, _, dtype = pieces[0].partition(":")
+    if engine not in ENGINES:
+        raise InputError(f"backend {text!r}: engine {engine!r} is unknown: use {', '.join(ENGINES)}")
+    name = name or engine
+    values: dict[str, Any] = {"name": name, "engine": engine, "role": _default_role(name, engine)}
+    if dtype:
+        values["dtype"] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(dtype, dtype)
+    options: dict[str, Any] = {}
+    for piece in pieces[1:]:
+        key, equals, value = piece.partition("=")
+        if not equals or not key:
+            raise InputError(f"backend {text!r}: {piece!r} is not option=value")
+        if key == "paths":
+            values["paths"] = tuple(part for part in value.split("+") if part)
+        elif key == "repeats":
+            if not value.isdigit():
+                raise InputError(f"backend {text!r}: repeats={value} is not a whole number")
+            values["repeats"] = int(value)
+        elif key in ("python", "role"):
+            values[key] = value
+        else:
+            options[key] = _json_or_text(value)
+    return BackendSpec(**values, options=options)
+
+
+def _split_options(text: str) -> list[str]:
+    """Split at commas outside of brackets and quotes, so JSON values pass whole."""
+    pieces, depth, quoted, start = [], 0, False, 0
+    for index, char in enumerate(text):
+        if char == '"' and text[index - 1 : index] != "\\":
+            quoted = not quoted
+        elif not quoted and char in "{[":
+            depth += 1
+        elif not quoted and char in "}]":
+            depth -= 1
+        elif not quoted and depth == 0 and char == ",":
+            pieces.append(text[start:index])
+            start = index + 1
+    return [*pieces, text[start:]]
+
+
+def _json_or_text(value: str) -> Any:
+    lowered = {"True": True, "False": False, "None": None}
+    if value in lowered:
+        return lowered[value]
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _default_role(name: str, engine: str) -> str:
+    return name if name in ROLES else ENGINES[engine].default_role
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
+
+
+def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key, {})
+    _require(isinstance(value, Mapping), f"{key} is not a table")
+    return value  # type: ignore[no-any-return]
+
+
+def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    import difflib
+
+    for key in data:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, list(allowed), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else f": known are {', '.join(sorted(allowed))}"
+            raise InputError(f"{where}{key} is unknown{hint}")
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _typed(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """Build a dataclass, refusing values whose type is not that of its field's default."""
+    for f in fields(cls):
+        value = values.get(f.name)
+        wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(str(f.type))
+        if value is None or wanted is None:
+            continue
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise InputError(f"{where}{f.name} is {value!r}: give a {f.type}")
+    return cls(**values)

@@ -1,0 +1,44 @@
+"""Text from models and files made visible: nothing of it may reach a terminal as a control.
+
+Every screen, report and log line that shows a token or a file's text goes through here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_NAMED = {"\n": "↵", "\t": "⇥", "\r": "␍", " ": " "}
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc"}
+
+
+def visible_bytes(piece: bytes) -> str:
+    """A token's bytes as printable text: valid UTF-8 shown, every other byte as ``<0xE2>``."""
+    try:
+        return visible(piece.decode("utf-8"))
+    except UnicodeDecodeError:
+        return visible(piece.decode("utf-8", "surrogateescape"))
+
+
+def visible(text: str) -> str:
+    """``text`` with newline, tab and carriage return as glyphs and everything that could steer a terminal escaped.
+
+    Escaped are C0, DEL, C1, bidi and format controls, zero-width characters, the BOM, surrogates, private and
+    unassigned code points, line separators, and combining marks and joiners (their width depends on a neighbour
+    token, so a cell count could not be trusted). A lone byte kept by ``surrogateescape`` becomes ``<0xE2>``.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_show(char) for char in text)
+
+
+def _show(char: str) -> str:
+    code = ord(char)
+    if char in _NAMED:
+        return _NAMED[char]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"<0x{code - 0xDC00:02X}>"
+    if code < 0x20 or code == 0x7F:
+        return f"<0x{code:02X}>"
+    if unicodedata.category(char) in _HIDDEN_CATEGORIES:
+        return f"<U+{code:04X}>"
+    return " " if unicodedata.category(char) == "Zs" else char
