@@ -55,6 +55,7 @@ class BackendSpec:
     paths: tuple[str, ...] = ()
     repeats: int = 1
     python: str | None = None
+    gpus: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,10 @@ class BackendSpec:
         _require(self.engine in ENGINES, f"{where}: engine {self.engine!r} is unknown: use {', '.join(ENGINES)}")
         _require(self.dtype in DTYPES, f"{where}: dtype {self.dtype!r} is unknown: use {', '.join(DTYPES)}")
         _require(self.role in ROLES, f"{where}: role {self.role!r} is unknown: use {', '.join(ROLES)}")
+        _require(
+            self.gpus is None or bool(re.fullmatch(r"\d+(,\d+)*", self.gpus)),
+            f"{where}: gpus is {self.gpus!r}: give device numbers, e.g. 0 or 0+1",
+        )
         _require(self.repeats >= 1, f"{where}: repeats is {self.repeats}: give 1 or more")
         for path in self.paths:
             _require(path in PATHS, f"{where}: path {path!r} is unknown: use {', '.join(PATHS)}")
@@ -225,8 +230,8 @@ def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
 def parse_spec(text: str) -> BackendSpec:
     """``ENGINE[:DTYPE][,option=value...][@NAME]``, e.g. ``vllm:bfloat16,enforce_eager=true@fast``.
 
-    ``python``, ``role``, ``repeats`` and ``paths`` (joined by ``+``) are logdrift's own options, every
-    other one goes to the engine. Values are read as JSON where they are JSON, else as text.
+    ``python``, ``role``, ``repeats``, ``paths`` and ``gpus`` (both joined by ``+``) are logdrift's own options,
+    every other one goes to the engine. Values are read as JSON where they are JSON, else as text.
     """
     pieces = _split_options(text)
     last, _, name = pieces[-1].rpartition("@") if re.search(r"@[A-Za-z0-9][\w.-]*$", pieces[-1]) else (pieces[-1], "", "")
@@ -249,6 +254,8 @@ def parse_spec(text: str) -> BackendSpec:
             if not value.isdigit():
                 raise InputError(f"backend {text!r}: repeats={value} is not a whole number")
             values["repeats"] = int(value)
+        elif key == "gpus":
+            values["gpus"] = value.replace("+", ",")
         elif key in ("python", "role"):
             values[key] = value
         else:

@@ -1,0 +1,176 @@
+"""What scoring costs over a forward pass: wall time and peak memory, side by side. Run in an engine interpreter:
+
+    PYTHON benchmarks/scorer.py --model FOLDER [--tokens 512 2048 8192] [--dtypes float32 bfloat16]
+
+time    `TransformersBackend.score` (top-20, rank, entropy) over a bare ``model(ids).logits``, in one process per
+        dtype, the two alternating; median of each and of the ratios of neighbouring runs.
+memory  peak over the loaded, warmed-up model, each way in a fresh process, against
+        ``model(ids).logits.float().log_softmax(-1)``: VmHWM, reset before the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+LIMIT_TIME, LIMIT_MEMORY = 1.10, 0.10
+WAYS = ("bare", "naive", "backbone", "scorer")
+
+
+def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+    """What is compared, each a function without arguments over the same loaded model and ids."""
+    import numpy as np
+    import torch
+    import transformers
+
+    from core.backends.base import Settings
+    from core.backends.transformers import TransformersBackend
+    from core.plan import BackendSpec, SamplingSpec
+
+    spec = BackendSpec("benchmark", "transformers", dtype, options=options)
+    backend = TransformersBackend(Settings(model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1))
+    backend.open()
+    model = backend._model
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
+    text = Path(argparse.__file__).read_text(encoding="utf-8")
+    ids = np.resize(np.asarray(tokenizer(text)["input_ids"], np.int32), tokens)
+    batch = torch.from_numpy(ids).long()[None].to(model.device)
+
+    def in_inference_mode(run: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> Any:
+            with torch.inference_mode():
+                out = run()
+            if model.device.type == "cuda":
+                torch.cuda.synchronize()
+            return out
+
+        return call
+
+    return {
+        "bare": in_inference_mode(lambda: model(batch, use_cache=False).logits),
+        "naive": in_inference_mode(lambda: model(batch, use_cache=False).logits.float().log_softmax(-1)),
+        "backbone": in_inference_mode(lambda: model.base_model(batch, use_cache=False)[0]),
+        "scorer": lambda: backend.score([ids], lambda sequences, done: None),
+        "warm up": in_inference_mode(lambda: model(batch[:, :32], use_cache=False).logits),
+    }
+
+
+def measure_time(args: argparse.Namespace, dtype: str, tokens: int, repeats: int) -> dict[str, Any]:
+    """Seconds of ``bare`` and ``scorer``, alternating, after one run of each."""
+    runs = ways(args.model, dtype, tokens, args.options)
+    seconds: dict[str, list[float]] = {"bare": [], "scorer": []}
+    for repeat in range(repeats + 1):
+        order = ("bare", "scorer") if repeat % 2 else ("scorer", "bare")
+        for way in order:
+            began = time.perf_counter()
+            out = runs[way]()
+            if repeat:
+                seconds[way].append(time.perf_counter() - began)
+            del out
+    ratios = [scorer / bare for bare, scorer in zip(seconds["bare"], seconds["scorer"], strict=True)]
+    return {"seconds": seconds, "median": statistics.median(ratios), "ratios": ratios}
+
+
+def measure_memory(args: argparse.Namespace, dtype: str, tokens: int, way: str) -> dict[str, Any]:
+    """MiB at the peak of one run of ``way`` over what the process had before."""
+    import gc
+
+    runs = ways(args.model, dtype, tokens, args.options)
+    runs["warm up"]()
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    runs[way]()
+    return {"before": before, "peak": _status("VmHWM") - before}
+
+
+def _status(key: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(key)
+
+
+def child(args: argparse.Namespace, *case: str) -> dict[str, Any]:
+    """Run one case in a fresh interpreter; its last line is JSON."""
+    command = [sys.executable, __file__, "--model", args.model, "--options", json.dumps(args.options), "--case", *case]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048, 8192])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--repeats", type=int, help="default: 16384 tokens' worth, 5 to 25")
+    parser.add_argument("--only", choices=("time", "memory"))
+    parser.add_argument("--options", type=json.loads, default={}, help="backend options, as JSON")
+    parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        kind, dtype, tokens, last = args.case
+        result = (
+            measure_time(args, dtype, int(tokens), int(last))
+            if kind == "time"
+            else measure_memory(args, dtype, int(tokens), last)
+        )
+        print(json.dumps(result))
+        return 0
+    held = True
+    if args.only != "memory":
+        held &= print_times(args)
+    if args.only != "time":
+        held &= print_memory(args)
+    return 0 if held else 1
+
+
+def print_times(args: argparse.Namespace) -> bool:
+    """Table of times; whether every median ratio is within the limit."""
+    held = True
+    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7}")
+    for dtype in args.dtypes:
+        for tokens in args.tokens:
+            repeats = args.repeats or min(25, max(5, 16384 // tokens))
+            out = child(args, "time", dtype, str(tokens), str(repeats))
+            bare, scorer = (statistics.median(out["seconds"][way]) for way in ("bare", "scorer"))
+            ratios = out["ratios"]
+            print(
+                f"{dtype:9} {tokens:6} {repeats:4} {bare:8.3f} {scorer:8.3f} {out['median']:6.3f} "
+                f"{min(ratios):7.3f} {max(ratios):7.3f}",
+                flush=True,
+            )
+            held &= out["median"] <= LIMIT_TIME
+    print(f"limit: median ratio {LIMIT_TIME:.2f}\n")
+    return held
+
+
+def print_memory(args: argparse.Namespace) -> bool:
+    """Table of peaks; whether the scorer needs at most a tenth of the naive way at 8,192 tokens and above."""
+    held = True
+    print(f"{'dtype':9} {'tokens':>6} {'backbone MiB':>12} {'naive MiB':>10} {'scorer MiB':>10} {'ratio':>6}")
+    for dtype in args.dtypes:
+        for tokens in args.tokens:
+            peak = {way: child(args, "memory", dtype, str(tokens), way)["peak"] for way in WAYS[1:]}
+            ratio = peak["scorer"] / peak["naive"]
+            print(
+                f"{dtype:9} {tokens:6} {peak['backbone']:12.0f} {peak['naive']:10.0f} {peak['scorer']:10.0f} {ratio:6.3f}",
+                flush=True,
+            )
+            held &= ratio <= LIMIT_MEMORY or tokens < 8192
+    print(f"limit at 8,192 tokens: {LIMIT_MEMORY:.2f}")
+    return held
+
+
+if __name__ == "__main__":
+    sys.exit(main())

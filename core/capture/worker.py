@@ -1,0 +1,278 @@
+"""The worker: one backend in its own process and interpreter, asked by the supervisor, writing parts to disk.
+
+Uses the standard library, NumPy, safetensors and the engine, nothing else of logdrift's environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.backends import ENGINES
+from core.backends.base import Backend, IdArray, MismatchError, Scores, Settings, check_ids
+from core.backends.tokens import TokenText, one_line
+from core.capture.prepare import prepare
+from core.capture.processes import descendants, die_with_parent, name_of
+from core.capture.protocol import CaptureJob, Channel, WorkerJob
+from core.errors import InputError, LogdriftError
+from core.plan import BackendSpec, SamplingSpec
+from core.session.layout import PROMPTS, capture_part, sequence_part
+from core.session.reader import map_tensors
+from core.session.writer import sequence_tensors, write_part
+
+_ENGINE_CHILD_PATIENCE = 15.0
+"""Seconds an engine has to report by itself that one of its processes died, before the worker gives it up."""
+
+
+def main(descriptor: int) -> int:
+    """Run one job. The supervisor reads the outcome from the channel; the exit code only backs it up."""
+    die_with_parent()
+    channel = Channel(socket.socket(fileno=descriptor))
+    os.set_inheritable(descriptor, False)
+    job: WorkerJob | None = None
+    for message in channel.messages():
+        job = WorkerJob.from_json(message)
+        break
+    if job is None:
+        return 1
+    threading.Thread(target=_end_with_supervisor, args=(channel,), daemon=True).start()
+    try:
+        if job.kind == "prepare":
+            channel.send({"type": "prepared", **prepare(job)})
+        else:
+            _Captures(job, channel).run()
+        channel.send({"type": "done"})
+    except LogdriftError as error:
+        channel.send({"type": "failed", "error": str(error), "input": isinstance(error, InputError)})
+        return error.exit_code
+    except MemoryError:
+        channel.send({"type": "failed", "error": "out of memory", "input": False})
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        channel.send({"type": "failed", "error": f"{type(error).__name__}: {one_line(error)}", "input": False})
+        return 1
+    return 0
+
+
+def _end_with_supervisor(channel: Channel) -> None:
+    """The supervisor sends nothing after the job: end of file means that it is gone, and so must we be, with all we started."""
+    while channel.receive() is not None:
+        pass
+    end_everything()
+
+
+def end_everything() -> None:
+    """Kill every process below this one, its process group, and itself."""
+    for pid in descendants(os.getpid()):
+        _kill(pid)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+class _Captures:
+    """The captures of one backend, part after part."""
+
+    def __init__(self, job: WorkerJob, channel: Channel) -> None:
+        self.job = job
+        self.channel = channel
+        self.folder = Path(job.folder)
+        self.spec = BackendSpec(**{**job.spec, "paths": tuple(job.spec["paths"])})
+        self.sampling = SamplingSpec(**job.sampling)
+        self.pieces: TokenText | None = None
+        self.vocab_size: int | None = None
+        self.last_sign = time.monotonic()
+
+    def run(self) -> None:
+        backend = self._open()
+        try:
+            for capture in self.job.captures:
+                for part in range(capture.first_part, self.job.parts):
+                    self._part(backend, capture, part)
+                self.channel.send({"type": "captured", "label": capture.label})
+            self._stage("closing")
+        finally:
+            self.watching = False
+            backend.close()
+
+    def _stage(self, text: str) -> None:
+        self.last_sign = time.monotonic()
+        self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
+
+    def _open(self) -> Backend:
+        engine = ENGINES[self.spec.engine]
+        self._stage(f"starting {engine.name}")
+        before = descendants(os.getpid())
+        try:
+            module = importlib.import_module(engine.module)
+        except ImportError as error:
+            raise LogdriftError(
+                f"{engine.name} cannot be imported by {sys.executable}: {one_line(error)}: try logdrift env check {engine.name}"
+            ) from None
+        backend: Backend = getattr(module, engine.attribute)(
+            Settings(
+                model=self.job.model,
+                revision=self.job.revision,
+                spec=self.spec,
+                sampling=self.sampling,
+                paths=tuple(dict.fromkeys(capture.path for capture in self.job.captures)),
+                top_k=self.job.top_k,
+                max_length=self.job.max_length,
+                max_prompts=self.job.part_sequences,
+                trust_remote_code=self.job.trust_remote_code,
+            )
+        )
+        self._stage("loading the model")
+        facts = replace(backend.open(), temperature=self.sampling.temperature)
+        self.vocab_size = facts.vocab_size
+        self.channel.send({"type": "facts", "backend": self.spec.name, "facts": facts.to_json()})
+        self.pieces = TokenText(self.job.model, self.job.revision, self.job.trust_remote_code)
+        self._watch(descendants(os.getpid()) - before)
+        return backend
+
+    def _watch(self, engine_processes: set[int]) -> None:
+        """Notice an engine process that dies while the engine only waits for it forever."""
+        self.watching = True
+
+        def watch() -> None:
+            while self.watching:
+                gone = engine_processes - descendants(os.getpid())
+                if gone and time.monotonic() - self.last_sign > _ENGINE_CHILD_PATIENCE and self.watching:
+                    self.channel.send(
+                        {"type": "failed", "error": f"{self.spec.engine}: {len(gone)} of its processes died", "input": False}
+                    )
+                    end_everything()
+                time.sleep(1.0)
+
+        names = ", ".join(sorted({name_of(pid) for pid in engine_processes}))
+        print(f"logdrift: watching {len(engine_processes)} engine processes: {names}", flush=True)
+        threading.Thread(target=watch, daemon=True).start()
+
+    def _progress(self, label: str) -> Any:
+        def progress(sequences: int, tokens: int) -> None:
+            self.last_sign = time.monotonic()
+            self.channel.send({"type": "progress", "label": label, "sequences": sequences, "tokens": tokens})
+
+        return progress
+
+    def _part(self, backend: Backend, capture: CaptureJob, index: int) -> None:
+        first = index * self.job.part_sequences
+        if capture.path == "decode":
+            self._generate(backend, capture, index, first)
+            return
+        sequences, prompt_lengths = self._sequences(index)
+        progress = self._progress(capture.label)
+        if capture.path == "prefill":
+            scores = backend.score(sequences, progress)
+        else:
+            scores = backend.forced_decode(sequences, prompt_lengths, progress)
+        self._write(capture, index, first, sequences, scores, None)
+
+    def _generate(self, backend: Backend, capture: CaptureJob, index: int, first: int) -> None:
+        prompts = self._prompts(first, min(self.job.planned, first + self.job.part_sequences))
+        seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
+        generations = backend.generate(prompts, seeds, self._progress(capture.label))
+        if len(generations) != len(prompts):
+            raise MismatchError(f"{capture.label}: {len(generations)} completions for {len(prompts)} prompts")
+        for prompt, made in zip(prompts, generations, strict=True):
+            if made.prompt_length != len(prompt) or not np.array_equal(made.token_ids[: len(prompt)], prompt):
+                raise MismatchError(f"{capture.label}: the engine changed the ids of a prompt")
+        ids = [made.token_ids for made in generations]
+        part = write_part(
+            self.folder,
+            sequence_part(index),
+            sequence_tensors(ids, [len(p) for p in prompts], [made.finish for made in generations]),
+            first,
+            len(ids),
+            sum(map(len, ids)),
+        )
+        self._write(capture, index, first, ids, [made.scores for made in generations], part)
+
+    def _write(
+        self,
+        capture: CaptureJob,
+        index: int,
+        first: int,
+        sequences: Sequence[IdArray],
+        scores: Sequence[Scores],
+        sequences_part: Any,
+    ) -> None:
+        tensors = _part_tensors(capture.label, sequences, scores)
+        tokens = sum(map(len, sequences))
+        part = write_part(self.folder, capture_part(capture.label, index), tensors, first, len(sequences), tokens)
+        assert self.pieces is not None
+        ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
+        pieces = self.pieces.new_pieces(int(i) for i in ids)
+        self.last_sign = time.monotonic()
+        self.channel.send(
+            {
+                "type": "part",
+                "label": capture.label,
+                "part": asdict(part),
+                "sequences_part": asdict(sequences_part) if sequences_part else None,
+                "pieces": {str(i): base64.b64encode(piece).decode() for i, piece in pieces.items()},
+            }
+        )
+
+    def _prompts(self, first: int, last: int) -> list[IdArray]:
+        tensors = map_tensors(self.folder / PROMPTS)
+        offsets = tensors["offsets"]
+        prompts = [tensors["token_ids"][offsets[i] : offsets[i + 1]] for i in range(first, last)]
+        self._check(prompts, first)
+        return prompts
+
+    def _sequences(self, index: int) -> tuple[list[IdArray], list[int]]:
+        tensors = map_tensors(self.folder / sequence_part(index))
+        offsets, ids = tensors["offsets"], tensors["token_ids"]
+        sequences = [ids[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1)]
+        self._check(sequences, index * self.job.part_sequences)
+        return sequences, [int(n) for n in tensors["prompt_lengths"]]
+
+    def _check(self, sequences: Sequence[IdArray], first: int) -> None:
+        """Ids outside the vocabulary kill some engines, so no engine sees them."""
+        for offset, ids in enumerate(sequences):
+            if self.vocab_size is not None:
+                check_ids(ids, self.vocab_size, f"sequence {first + offset}")
+
+
+def _part_tensors(label: str, sequences: Sequence[IdArray], scores: Sequence[Scores]) -> dict[str, Any]:
+    """Join by position; anything that does not have one entry per token is an error, never cut to fit."""
+    if len(scores) != len(sequences):
+        raise MismatchError(f"{label}: scores of {len(scores)} sequences for {len(sequences)}")
+    for ids, score in zip(sequences, scores, strict=True):
+        for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy"):
+            values = getattr(score, name)
+            if values is not None and len(values) != len(ids):
+                raise MismatchError(f"{label}: {len(values)} entries of {name} for a sequence of {len(ids)} tokens")
+    tensors = {
+        "logprob": np.concatenate([s.logprob for s in scores]).astype(np.float32),
+        "rank": np.concatenate([s.rank for s in scores]).astype(np.int32),
+        "top_ids": np.concatenate([s.top_ids for s in scores]).astype(np.int32),
+        "top_logprobs": np.concatenate([s.top_logprobs for s in scores]).astype(np.float32),
+    }
+    entropy = [s.entropy for s in scores if s.entropy is not None]
+    if len(entropy) == len(scores):
+        tensors["entropy"] = np.concatenate(entropy).astype(np.float32)
+    if (tensors["logprob"] > 1e-3).any():
+        # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that and far below any real fault.
+        raise MismatchError(f"{label}: the engine returned a logprob above 0: these are no log-probabilities")
+    return tensors

@@ -1,0 +1,88 @@
+"""How far two captures are apart: error statistics of delta = log p_A - log p_B over the tokens of a scope.
+
+Definitions are those of `docs/report.md`; all of it is float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorStats:
+    """`errors` of the JSON schema. Nats, but for ``pearson``, ``exact_fraction`` (0 to 1) and ``infinite`` (a count).
+
+    Everything but ``exact_fraction`` and ``infinite`` is over tokens whose delta is finite: one token that only one
+    side calls impossible (-inf) would turn every mean into infinity and hide the other tokens, so such tokens
+    are counted in ``infinite``, which a reader has to look at as well. None where there is nothing to compute from.
+    """
+
+    mean: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    pearson: float | None = None
+    max_abs: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    exact_fraction: float | None = None
+    infinite: int | None = None
+
+    def to_json(self) -> dict[str, float | int | None]:
+        return asdict(self)
+
+
+def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
+    """Statistics over n tokens; all three arrays are float[n] in nats. NaN deltas (unscored tokens) are left out.
+
+    ``mean`` is signed, ``mae``, ``rmse`` and ``max_abs`` are of |delta|, ``p50`` to ``p999`` are quantiles of |delta|
+    (linear between neighbours), ``pearson`` is the correlation of the two log-probabilities (None for fewer than two
+    tokens or no variance), ``exact_fraction`` the share of deltas that are exactly 0. n = 0 gives None everywhere.
+    """
+    if not len(delta) == len(logprob_a) == len(logprob_b):
+        raise ValueError(f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)} log-probabilities")
+    scored = ~np.isnan(delta)
+    count = int(scored.sum())
+    if count == 0:
+        return ErrorStats()
+    finite = np.isfinite(delta)
+    kept = int(finite.sum())
+    exact = float((delta == 0).sum() / count)
+    if kept == 0:
+        return ErrorStats(exact_fraction=exact, infinite=count)
+    values = delta[finite].astype(np.float64)
+    size = np.abs(values)
+    p50, p90, p99, p999 = (float(q) for q in np.quantile(size, (0.5, 0.9, 0.99, 0.999)))
+    return ErrorStats(
+        mean=float(values.mean()),
+        mae=float(size.mean()),
+        rmse=float(np.sqrt(np.mean(size * size))),
+        pearson=pearson(logprob_a[finite], logprob_b[finite]),
+        max_abs=float(size.max()),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        p999=p999,
+        exact_fraction=exact,
+        infinite=count - kept,
+    )
+
+
+def pearson(x: Array, y: Array) -> float | None:
+    """Correlation of two float[n] over the entries where both are finite; None for n < 2 or where one is constant."""
+    both = np.isfinite(x) & np.isfinite(y)
+    a, b = x[both].astype(np.float64), y[both].astype(np.float64)
+    # A constant array's residuals are rounding, not variance: compare the values, not their spread.
+    if len(a) < 2 or a.min() == a.max() or b.min() == b.max():
+        return None
+    a -= a.mean()
+    b -= b.mean()
+    spread = float(np.sqrt(a @ a)) * float(np.sqrt(b @ b))
+    return float(np.clip((a @ b) / spread, -1.0, 1.0)) if spread > 0 else None

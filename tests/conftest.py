@@ -1,0 +1,76 @@
+"""Fixtures shared by all tests. Engines are real: a missing one is a failure, never a skip."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import LogdriftError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _interpreter(engine: str) -> Path:
+    from core.capture.environments import find_interpreter
+
+    try:
+        return Path(find_interpreter(engine, None).python)
+    except LogdriftError as error:
+        pytest.fail(f"{error} (make test does this by itself)")
+
+
+@pytest.fixture(scope="session")
+def transformers_python() -> Path:
+    """Interpreter that holds Transformers."""
+    return _interpreter("transformers")
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """Interpreter that holds vLLM."""
+    return _interpreter("vllm")
+
+
+@pytest.fixture(scope="session")
+def sglang_python() -> Path:
+    """Interpreter that holds SGLang."""
+    return _interpreter("sglang")
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """Folder of the small real model."""
+    from core.capture.models import resolve_model
+
+    return Path(resolve_model("smollm2"))
+
+
+@pytest.fixture(scope="session")
+def run_logdrift() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command as a user does, without a terminal; stdout and stderr are kept apart."""
+
+    def run(*arguments: Any, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(REPOSITORY / ".venv" / "bin" / "logdrift"), *map(str, arguments)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a JSONL prompt file from objects (written as JSON) and strings (written as they are)."""
+
+    def write(*lines: Any, name: str = "prompts.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
+        return path
+
+    return write

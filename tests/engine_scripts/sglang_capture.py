@@ -1,0 +1,189 @@
+"""Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what came out as JSON.
+
+    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ..., "death": bool}
+
+Numbers are written as they came; tests/test_sglang_backend.py judges them. With "death" the scheduler is killed
+in the middle of a generation at the end.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# `core` alone, as the worker registers it: nothing else of the tool may leak into the engine's interpreter.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+if "core" not in sys.modules:
+    SPEC = importlib.util.spec_from_file_location(
+        "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
+    )
+    assert SPEC is not None and SPEC.loader is not None
+    sys.modules["core"] = importlib.util.module_from_spec(SPEC)
+    SPEC.loader.exec_module(sys.modules["core"])
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+TEXTS = (
+    "The capital of France is Paris, and the river that runs through it is called the Seine. In the summer of 1900 "
+    "the city held a world fair, for which the Grand Palais and the first line of the Metro were built.",
+    "def fibonacci(n: int) -> int:\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a\n",
+    "深度学习模型在不同的硬件上会给出略有不同的结果。 1234567890 3.14159265358979 🙂🎉🚀",
+    "Numbers in floating point are not associative: (a + b) + c and a + (b + c) may differ in the last bit. A sum "
+    "over a long row therefore depends on the order in which it is taken, and the order depends on the shape of the "
+    "batch, on the kernel that was chosen, on the number of threads and on how a sequence was cut into chunks. None "
+    "of this is a bug, yet a reinforcement learner that treats two engines as one policy will notice it sooner or "
+    "later, because the ratio of two probabilities that ought to be equal is no longer one.",
+    "Dear Sir or Madam,\n\nI am writing to complain about the toaster (model TX-9000) that I bought on 12 May. "
+    "It burns one side & leaves the other cold; the refund was refused twice, with no reason given!\n",
+)  # fmt: skip
+PROMPTS = (
+    "Write a short story about a lighthouse keeper.",
+    "Explain why the sky is blue.",
+    "def quicksort(items):",
+    "1, 1, 2, 3, 5, 8,",
+    "Once upon a time there was a",
+    "The three most important things in life are",
+    "Translate to French: good morning",
+    "你好，",
+)
+
+
+def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
+    from core.backends.base import Settings
+    from core.plan import BackendSpec, SamplingSpec
+
+    options = wish.get("options", {})
+    return Settings(
+        model=model,
+        revision=None,
+        spec=BackendSpec(name="probe", engine="sglang", dtype=wish["dtype"], options=options),
+        sampling=SamplingSpec(temperature=wish["temperature"], max_tokens=wish["max_tokens"], seed=11),
+        paths=("decode", "prefill"),
+        top_k=wish["top_k"],
+        max_length=longest,
+        max_prompts=len(PROMPTS),
+    )
+
+
+def dump(scores: Any) -> dict[str, Any]:
+    names = ("logprob", "rank", "top_ids", "top_logprobs")
+    return {name: getattr(scores, name).tolist() for name in names}
+
+
+def dump_generation(generation: Any) -> dict[str, Any]:
+    return {
+        "token_ids": generation.token_ids.tolist(),
+        "prompt_length": generation.prompt_length,
+        "finish": generation.finish,
+        **dump(generation.scores),
+    }
+
+
+def refusal(call: Any, *arguments: Any) -> str:
+    from core.errors import LogdriftError
+
+    try:
+        call(*arguments)
+    except LogdriftError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def reference(model: str, sequences: list[list[int]]) -> list[list[float]]:
+    """Logprob of each id given those before it: float32 Transformers, log-softmax in float64; NaN at the start."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa").eval()
+    out = []
+    with torch.inference_mode():
+        for ids in sequences:
+            logits = network(torch.tensor([ids])).logits[0].double()
+            rows = torch.log_softmax(logits, dim=-1)[:-1]
+            out.append([float("nan"), *rows.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()])
+    return out
+
+
+def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
+    """Kill the scheduler in mid-generation and see what the backend makes of it."""
+    scheduler = backend._engine.get_all_child_pids()[0]
+    timer = threading.Timer(2.0, os.kill, (scheduler, signal.SIGKILL))
+    started = time.monotonic()
+    timer.start()
+    message = refusal(backend.generate, prompts, list(range(len(prompts))), lambda sequences, tokens: None)
+    return {"message": message, "seconds": time.monotonic() - started - 2.0}
+
+
+def main() -> None:
+    import numpy as np
+    from core.backends.sglang import SglangBackend
+    from transformers import AutoTokenizer
+
+    model, out, wish = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    texts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
+    prompts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
+    longest = max(max(ids.size for ids in texts), max(ids.size for ids in prompts) + wish["max_tokens"])
+    result: dict[str, Any] = {"bad_option": refusal(SglangBackend(settings_of(model, {**wish, "options": {"no_such_option": 1}}, longest)).open)}
+
+    signals = {name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT")}
+    backend = SglangBackend(settings_of(model, wish, longest))
+    facts = backend.open()
+    result["facts"] = facts.to_json()
+    result["signals_kept"] = all(signal.getsignal(getattr(signal, name)) == kept for name, kept in signals.items())
+    told: list[tuple[int, int]] = []
+    def progress(sequences: int, tokens: int) -> None:
+        told.append((sequences, tokens))
+
+    last = int(facts.vocab_size or 0) - 1
+    trap = [np.array([504, last, 3575, last, 282, last], np.int32), np.array([504], np.int32)]
+    scored = texts + trap
+    timing = time.monotonic()
+    result["scored"] = [{"token_ids": ids.tolist(), **dump(s)} for ids, s in zip(scored, backend.score(scored, progress), strict=True)]
+    result["score_seconds"] = time.monotonic() - timing
+    seeds = [100 + index for index in range(len(prompts))]
+    timing = time.monotonic()
+    first = backend.generate(prompts, seeds, progress)
+    result["generate_seconds"] = time.monotonic() - timing
+    result["progress"] = told
+    result["generated"] = [dump_generation(generation) for generation in first]
+    result["rescored"] = [dump(s) for s in backend.score([g.token_ids for g in first], progress)]
+    # In between: other seeds, another part, errors that the engine must not notice.
+    result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts, [7 + s for s in seeds], progress)]
+    outside = np.array([1, last + 1], np.int32)
+    too_long = np.ones(int(facts.max_length or 0) + 1, np.int32)
+    result["refused"] = {
+        "outside_score": refusal(backend.score, [trap[1], outside], progress),
+        "negative_score": refusal(backend.score, [np.array([-1, 3], np.int32)], progress),
+        "outside_generate": refusal(backend.generate, [outside], [1], progress),
+        "too_long": refusal(backend.score, [too_long], progress),
+        "too_long_generate": refusal(backend.generate, [too_long[: -wish["max_tokens"]]], [1], progress),
+        "empty": refusal(backend.score, [np.zeros(0, np.int32)], progress),
+        "forced_decode": refusal(backend.forced_decode, [texts[0]], [3], progress),
+    }
+    result["longest_taken"] = len(backend.score([too_long[:-1]], progress)[0].logprob)
+    result["again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
+    result["scored_again"] = [dump(s) for s in backend.score(scored, progress)]
+    if wish.get("death"):
+        result["death"] = death(backend, prompts)
+    backend.close()
+    backend.close()
+    result["children"] = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    result["reference"] = {
+        "scored": reference(model, [ids.tolist() for ids in texts]),
+        "generated": reference(model, [g.token_ids.tolist() for g in first]),
+    }
+    out.write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

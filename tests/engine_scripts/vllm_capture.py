@@ -1,0 +1,246 @@
+"""Run by vLLM's interpreter: drive `VllmBackend` on the small model and write what came out as JSON.
+
+    python vllm_capture.py MODEL OUT.json {"dtype": ..., "mode": ..., "paths": [...], "top_k": ..., "temperature": ...}
+
+Log-probabilities are compared here with float64 log-softmax over the full float32 logits of Transformers, which
+the same interpreter holds; tests/test_vllm_backend.py judges the numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# `core` alone, as the worker registers it: nothing else of the tool may leak into the engine's interpreter.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+if "core" not in sys.modules:
+    SPEC = importlib.util.spec_from_file_location(
+        "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
+    )
+    assert SPEC is not None and SPEC.loader is not None
+    sys.modules["core"] = importlib.util.module_from_spec(SPEC)
+    SPEC.loader.exec_module(sys.modules["core"])
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+TEXTS = (
+    "The capital of France is Paris, and the river that runs through it is called the Seine. In the summer of 1900 "
+    "the city held a world fair, for which the Grand Palais and the first line of the Metro were built.",
+    "def fibonacci(n: int) -> int:\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a\n",
+    "深度学习模型在不同的硬件上会给出略有不同的结果。 1234567890 3.14159265358979 🙂🎉🚀",
+    "Numbers in floating point are not associative: (a + b) + c and a + (b + c) may differ in the last bit. A sum "
+    "over a long row therefore depends on the order in which it is taken, and the order depends on the shape of the "
+    "batch, on the kernel that was chosen, on the number of threads and on how a sequence was cut into chunks.",
+)  # fmt: skip
+PROMPTS = (
+    "The lighthouse keeper looked out at the storm and",
+    "The sky is blue because",
+    "def quicksort(items):",
+    "1, 1, 2, 3, 5, 8,",
+    "Once upon a time there was a",
+    "Translate to French: good morning",
+    "你好，",
+)
+CHAT = "Reply with the single word yes."
+MAX_TOKENS = 80
+
+
+def main(model: str, out: str, wish: dict[str, Any]) -> None:
+    import numpy as np
+    from transformers import AutoTokenizer
+
+    from core.backends.base import Settings
+    from core.backends.vllm import VllmBackend
+    from core.plan import BackendSpec, SamplingSpec
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
+    eos, last = int(tokenizer.eos_token_id), len(tokenizer) - 1
+    strange = np.concatenate([texts[0][:6], [last, eos, last], texts[1][:9], [eos]]).astype(np.int32)
+    texts += [strange, texts[0][:1]]
+    prompts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": CHAT}], add_generation_prompt=True)
+    prompts.append(np.asarray(chat["input_ids"] if hasattr(chat, "keys") else chat, np.int32))
+    longest = max(max(len(ids) for ids in texts), max(len(ids) for ids in prompts) + MAX_TOKENS)
+    settings = Settings(
+        model=model,
+        revision=None,
+        spec=BackendSpec("mu", "vllm", wish["dtype"], options={"logprobs_mode": wish["mode"]}),
+        sampling=SamplingSpec(temperature=wish["temperature"], max_tokens=MAX_TOKENS),
+        paths=tuple(wish["paths"]),
+        top_k=wish["top_k"],
+        max_length=longest,
+        max_prompts=8,
+    )
+    backend = VllmBackend(settings)
+    result: dict[str, Any] = {"facts": backend.open().to_json(), "eos": eos, "last": last, "longest": longest}
+    reference = Reference(model, wish["temperature"])
+    result["children"] = children()
+    result["text_lengths"] = [len(ids) for ids in texts]
+
+    progress: list[tuple[int, int]] = []
+    scores = backend.score(texts, lambda s, n: progress.append((s, n)))
+    result["score_progress"] = [sum(column) for column in zip(*progress, strict=True)]
+    result["texts"] = [judged(reference, ids, 1, found) for ids, found in zip(texts, scores, strict=True)]
+    result["score_repeats"] = same(scores, backend.score(texts, quiet))
+    alone = [backend.score([ids], quiet)[0] for ids in texts]
+    result["score_alone"] = gap(scores, alone)
+    result["refused"] = [
+        said(lambda: backend.score([np.asarray([1, last + 1], np.int32)], quiet)),
+        said(lambda: backend.score([np.asarray([-1, 1], np.int32)], quiet)),
+        said(lambda: backend.score([np.ones(longest + 1, np.int32)], quiet)),
+        said(lambda: backend.score([np.ones(0, np.int32)], quiet)),
+    ]
+    result["longest_scored"] = len(backend.score([np.ones(longest, np.int32)], quiet)[0].logprob)
+
+    if "decode" in wish["paths"]:
+        progress.clear()
+        seeds = list(range(len(prompts)))
+        made = backend.generate(prompts, seeds, lambda s, n: progress.append((s, n)))
+        result["decode_progress"] = [sum(column) for column in zip(*progress, strict=True)]
+        sequences = [g.token_ids for g in made]
+        result["decode_lengths"] = [len(ids) for ids in sequences]
+        result["prompts_kept"] = all(
+            np.array_equal(g.token_ids[: g.prompt_length], p) for g, p in zip(made, prompts, strict=True)
+        )
+        result["finish"] = [[g.finish, int(g.token_ids[-1]), len(g.token_ids) - g.prompt_length] for g in made]
+        result["decode"] = [judged(reference, g.token_ids, g.prompt_length, g.scores) for g in made]
+        result["prefill"] = [
+            judged(reference, ids, 1, found) for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
+        ]
+        again = backend.generate(prompts, seeds, quiet)
+        result["decode_repeats"] = same([g.scores for g in made], [g.scores for g in again]) and all(
+            np.array_equal(g.token_ids, h.token_ids) for g, h in zip(made, again, strict=True)
+        )
+        other = backend.generate(prompts, [seed + 100 for seed in seeds], quiet)
+        result["other_seeds_differ"] = any(
+            not np.array_equal(g.token_ids, h.token_ids) for g, h in zip(made, other, strict=True)
+        )
+    if "forced_decode" in wish["paths"]:
+        lengths = [min(3, len(ids)) for ids in texts]
+        forced = backend.forced_decode(texts, lengths, quiet)
+        result["forced_texts"] = [
+            judged(reference, ids, length, found) for ids, length, found in zip(texts, lengths, forced, strict=True)
+        ]
+        result["forced_repeats"] = same(forced, backend.forced_decode(texts, lengths, quiet))
+        single = [backend.forced_decode([i], [n], quiet)[0] for i, n in zip(texts[:2], lengths[:2], strict=True)]
+        result["forced_alone"] = gap(forced[:2], single)
+        if "decode" in wish["paths"]:
+            replay = backend.forced_decode(sequences, [g.prompt_length for g in made], quiet)
+            result["forced"] = [
+                judged(reference, g.token_ids, g.prompt_length, found) for g, found in zip(made, replay, strict=True)
+            ]
+            result["forced_is_decode"] = same([g.scores for g in made], replay)
+    backend.close()
+    backend.close()
+    result["children_after"] = children()
+    result["after_close"] = said(lambda: backend.score(texts, quiet))
+    Path(out).write_text(json.dumps(result))
+
+
+class Reference:
+    """Transformers float32; `rows` are float64 log-softmax of its full logits, f64[T, V]; row i scores id i + 1."""
+
+    def __init__(self, model: str, temperature: float) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self.torch = torch
+        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+        self.temperature = temperature
+
+    def rows(self, ids: Any) -> tuple[Any, Any]:
+        """Without and with the temperature."""
+        with self.torch.inference_mode():
+            logits = self.model(self.torch.tensor(ids[None].astype("int64"))).logits[0].double()
+            return logits.log_softmax(-1).numpy(), (logits / self.temperature).log_softmax(-1).numpy()
+
+
+def judged(reference: Reference, ids: Any, first: int, scores: Any) -> dict[str, Any]:
+    """Deltas to the reference at each scored position, and whether shape, rank and top-k are as promised."""
+    import numpy as np
+
+    raw, tempered = reference.rows(ids)
+    target = ids[first:].astype(np.int64)
+    positions = np.arange(first, len(ids))
+    expected = raw[positions - 1, target]
+    got, top_ids, top = scores.logprob[first:].astype(np.float64), scores.top_ids[first:], scores.top_logprobs[first:]
+    rank = 1 + (raw[positions - 1] > expected[:, None]).sum(-1)
+    held = (top_ids == ids[first:, None]).sum(-1)
+    k = top.shape[1]
+    return {
+        "unscored": bool(
+            np.isnan(scores.logprob[:first]).all() and (scores.rank[:first] == 0).all() and (scores.top_ids[:first] == -1).all()
+        ),
+        "length": len(scores.logprob),
+        "got": got.tolist(),
+        "expected": expected.tolist(),
+        "tempered": tempered[positions - 1, target].tolist(),
+        "rank": scores.rank[first:].tolist(),
+        "expected_rank": rank.tolist(),
+        "top_shape": list(scores.top_ids.shape),
+        "top_distinct": all(len(set(row.tolist())) == k for row in top_ids),
+        "top_sorted": bool((np.diff(top, axis=1) <= 0).all()),
+        "top_max": float(np.abs(top - np.take_along_axis(raw[positions - 1], top_ids.astype(np.int64), 1)).max()) if top.size else 0.0,
+        "in_top": int((held == 1).sum()),
+        "out_of_top": int((held == 0).sum()),
+        "twice_in_top": int((held > 1).sum()),
+        "target_is_its_top_entry": bool(np.array_equal(top[top_ids == ids[first:, None]], scores.logprob[first:][held == 1])),
+    }
+
+
+def same(one: Any, two: Any) -> bool:
+    """Bit for bit, top-k and ranks included."""
+    import numpy as np
+
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name), equal_nan=name.endswith(("prob", "probs")))
+        for a, b in zip(one, two, strict=True)
+        for name in ("logprob", "rank", "top_ids", "top_logprobs")
+    )
+
+
+def gap(one: Any, two: Any) -> dict[str, float]:
+    import numpy as np
+
+    delta = np.concatenate([np.abs(a.logprob - b.logprob) for a, b in zip(one, two, strict=True)])
+    return {"mean": float(np.nanmean(delta)), "max": float(np.nanmax(delta))}
+
+
+def said(call: Any) -> str:
+    """The one line with which ``call`` is refused."""
+    from core.errors import LogdriftError
+
+    try:
+        call()
+    except LogdriftError as error:
+        return f"{type(error).__name__}: {error}"
+    return "not refused"
+
+
+def children() -> list[str]:
+    """Names of live processes below this one, multiprocessing's resource tracker (which ends with us) left out."""
+    import psutil
+
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        line = " ".join(process.cmdline())
+        if process.status() == psutil.STATUS_ZOMBIE:
+            found.append(f"zombie {process.name()}")
+        elif "resource_tracker" not in line:
+            found.append(line[:80])
+    return sorted(found)
+
+
+def quiet(sequences: int, tokens: int) -> None:
+    """No progress wanted."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

@@ -1,0 +1,144 @@
+"""Plans: backend specs, TOML, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+
+
+def test_spec_with_everything() -> None:
+    spec = parse_spec(
+        'vllm:bf16,enforce_eager=true,hf_overrides={"head_dtype":"float32","x":[1,2]},gpu_memory_utilization=0.5,'
+        "python=~/v/bin/python,repeats=3,paths=prefill+forced_decode,gpus=0+1,tag=a@b,role=rollout@fast"
+    )
+    assert spec.name == "fast"
+    assert spec.dtype == "bfloat16"
+    assert spec.paths == ("prefill", "forced_decode")
+    assert (spec.repeats, spec.python, spec.gpus) == (3, "~/v/bin/python", "0,1")
+    assert dict(spec.options) == {
+        "enforce_eager": True,
+        "hf_overrides": {"head_dtype": "float32", "x": [1, 2]},
+        "gpu_memory_utilization": 0.5,
+        "tag": "a@b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "role"),
+    [("transformers:float32@reference", "reference"), ("transformers", "trainer"), ("vllm", "rollout"), ("sglang@x", "rollout")],
+)
+def test_role_comes_from_name_then_engine(text: str, role: str) -> None:
+    assert parse_spec(text).role == role
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tensorrt", "engine 'tensorrt' is unknown: use transformers, vllm, sglang"),
+        ("vllm:int3", "dtype 'int3' is unknown"),
+        ("vllm,eager", "'eager' is not option=value"),
+        ("vllm,repeats=two", "repeats=two is not a whole number"),
+        ("sglang,paths=forced_decode", "sglang has no path 'forced_decode'"),
+        ("vllm,server=http://127.0.0.1:1", "attaching to a running server is not in this version"),
+        ("vllm,api_key=abc", "looks like a credential"),
+        ("vllm,hf_token=abc", "looks like a credential"),
+        ("vllm,gpus=first", "gpus is 'first'"),
+    ],
+)
+def test_bad_spec_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_spec(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_max_num_batched_tokens_is_no_credential() -> None:
+    assert parse_spec("vllm,max_num_batched_tokens=64").options == {"max_num_batched_tokens": 64}
+
+
+def test_json_round_trip() -> None:
+    plan = CapturePlan(
+        model="m",
+        backends=(parse_spec("vllm:float32,enforce_eager=true,paths=decode"), parse_spec("transformers@reference")),
+        sampling=SamplingSpec(temperature=0.7, seed=3),
+        top_k=5,
+    )
+    assert CapturePlan.from_json(plan.to_json()) == plan
+
+
+def test_generator_is_the_first_rollout_without_paths() -> None:
+    plan = CapturePlan("m", tuple(map(parse_spec, ("transformers@reference", "vllm", "sglang"))))
+    filled = plan.with_paths(generate=True)
+    assert [spec.paths for spec in filled.backends] == [("prefill",), ("decode", "prefill"), ("prefill",)]
+    assert filled.generator is not None
+    assert filled.generator.name == "vllm"
+    assert all(spec.paths == ("prefill",) for spec in plan.with_paths(generate=False).backends)
+
+
+def test_decode_is_refused_for_complete_sequences() -> None:
+    plan = CapturePlan("m", (parse_spec("vllm,paths=decode"),))
+    with pytest.raises(InputError, match="already has its completion"):
+        plan.with_paths(generate=False)
+
+
+def test_two_generators_and_two_names_are_refused() -> None:
+    with pytest.raises(InputError, match="both have path decode"):
+        CapturePlan("m", (parse_spec("vllm,paths=decode"), parse_spec("sglang,paths=decode")))
+    with pytest.raises(InputError, match="two backends are called 'vllm'"):
+        CapturePlan("m", (parse_spec("vllm"), parse_spec("vllm:float32")))
+
+
+def test_labels_repeat_scoring_but_not_sampling() -> None:
+    spec = BackendSpec("v", "vllm", paths=("decode", "prefill"), repeats=2)
+    assert [label for label, _, _ in spec.labels()] == ["v/decode", "v/prefill", "v/prefill#2"]
+
+
+def _toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+def test_toml_plan(tmp_path: Path) -> None:
+    plan = load_plan(
+        _toml(
+            tmp_path,
+            'model = "smollm2"\ntop_k = 7\n[prompts]\nfile = "p.jsonl"\n[sampling]\ntemperature = 1\nmax_tokens = 9\n'
+            '[[backend]]\nengine = "transformers"\nname = "reference"\ndtype = "float32"\n'
+            '[[backend]]\nengine = "vllm"\nrepeats = 2\n[backend.options]\nenforce_eager = true\n',
+        )
+    )
+    assert plan.prompts_file == str(tmp_path / "p.jsonl")
+    assert plan.backends[0].role == "reference"
+    assert plan.backends[1].options == {"enforce_eager": True}
+    assert (plan.top_k, plan.sampling.max_tokens) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model =", "not valid TOML"),
+        ('model = "m"\ntopk = 3\n', "topk is unknown: did you mean 'top_k'?"),
+        ('model = "m"\n[sampling]\ntemprature = 1\n', "sampling.temprature is unknown: did you mean 'temperature'?"),
+        ('model = "m"\n[[backend]]\nengine = "vllm"\nrepeat = 2\n', "backend[0].repeat is unknown: did you mean 'repeats'?"),
+        ('model = "m"\n[[backend]]\nengine = "llama"\n', "backend[0].engine is 'llama'"),
+        ('model = "m"\ntop_k = "many"\n[[backend]]\nengine = "vllm"\n', "top_k is 'many': give a int"),
+        ('model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n', "sampling.temperature is 9: give 0 to 2"),
+        ('model = "m"\n', "no backend"),
+        ('[[backend]]\nengine = "vllm"\n', "model is missing"),
+    ],
+)
+def test_bad_toml_names_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_plan(_toml(tmp_path, text))
+    assert said in str(caught.value)
+    assert "plan.toml" in str(caught.value)
+
+
+def test_missing_plan_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_plan(tmp_path / "none.toml")

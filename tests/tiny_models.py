@@ -1,0 +1,52 @@
+"""Tiny random models of several families, as ordinary model folders. Imported inside an engine interpreter.
+
+Each family has something of its own between the last hidden state and the logits, and a vocabulary that is a
+multiple of nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+_SMALL = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {**_SMALL, "vocab_size": 1031}),
+    "gpt2": ("GPT2", {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 1031}),
+    "gemma2": ("Gemma2", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "final_logit_softcapping": 3.0}),
+    "cohere": ("Cohere", {**_SMALL, "vocab_size": 1031, "logit_scale": 0.0625}),
+    "granite": ("Granite", {**_SMALL, "vocab_size": 1031, "logits_scaling": 8.0}),
+    "phi": ("Phi", {**_SMALL, "vocab_size": 1031, "num_key_value_heads": 4, "tie_word_embeddings": False}),
+    "mixtral": ("Mixtral", {**_SMALL, "vocab_size": 1031, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen3": ("Qwen3", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "tie_word_embeddings": True}),
+    "mamba": ("Mamba", {"hidden_size": 48, "num_hidden_layers": 2, "vocab_size": 1031, "state_size": 8}),
+    "tiny-vocabulary": ("Llama", {**_SMALL, "vocab_size": 16}),
+}
+
+
+def build(family: str, folder: Path, dtype: str = "float32") -> Path:
+    """Write a random model of ``family`` into ``folder``; weights are wide enough that logits spread over nats."""
+    import torch
+    import transformers
+
+    name, values = FAMILIES[family]
+    torch.manual_seed(1234)
+    config = getattr(transformers, f"{name}Config")(**values, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    model = getattr(transformers, f"{name}ForCausalLM")(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0.0, 0.2)
+        head = model.get_output_embeddings()
+        if getattr(head, "bias", None) is not None:
+            head.bias.normal_(0.0, 1.0)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    return folder

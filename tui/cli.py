@@ -1,0 +1,104 @@
+"""The command `logdrift`: reads the flags, hands over to one module per command, turns errors into one line.
+
+`--help` and opening a session must stay fast: a command's module is imported when it is run, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import core
+from core.errors import InputError, LogdriftError
+from core.session.visible import visible
+
+COMMANDS = {
+    "open": "explore a session",
+    "capture": "capture log-probabilities from several backends into a session",
+    "report": "the numbers of a session as text or JSON",
+    "env": "engine environments: create, list, check",
+    "demo": "capture the small real model through real engines, then explore it",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130 Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
+    try:
+        return _run([a for a in arguments if a != "--debug"])
+    except LogdriftError as error:
+        if debug:
+            raise
+        print(f"logdrift: {visible(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("logdrift: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone: no more output, and no complaint from the interpreter's own flush.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        print(f"logdrift: unexpected {type(error).__name__}: {visible(text)}: run again with --debug", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    parser = build_parser(next((a for a in arguments if a in COMMANDS), None))
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        from tui.app import run
+
+        return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
+    return int(importlib.import_module(f"tui.commands.{args.command}").run(args))
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser, with the flags of ``command`` alone: the other commands' modules are not imported."""
+    parser = _Parser(
+        prog="logdrift",
+        description="Explore the gap between the log-probabilities of an inference engine and those of Transformers.",
+        epilog="Without a command, the list of sessions opens.",
+    )
+    parser.add_argument("--version", action="version", version=f"logdrift {core.__version__}")
+    parser.add_argument("--sessions", metavar="DIR", help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal, to select text")
+    parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, text in COMMANDS.items():
+        if name == command:
+            importlib.import_module(f"tui.commands.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=text)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as the one line that every other bad input gets."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def sessions_folder(given: str | None) -> Path:
+    """The folder of sessions: the flag, the environment, the config file, ./sessions."""
+    if given or os.environ.get("LOGDRIFT_SESSIONS"):
+        return Path(given or os.environ["LOGDRIFT_SESSIONS"]).expanduser()
+    from core.config import load_config
+
+    return Path(load_config().sessions or "sessions").expanduser()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""`logdrift capture`: make a session, or go on with one."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError, LogdriftError
+from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
+from core.session.layout import LOGS, read_manifest
+from core.session.lock import read_lock
+
+_SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "capture",
+        help="capture log-probabilities from several backends into a session",
+        epilog="A backend SPEC is ENGINE[:DTYPE][,option=value...][@NAME], e.g. transformers:float32@reference, "
+        "vllm:bfloat16,enforce_eager=true,repeats=2 or sglang,python=/path/to/python. "
+        "Options go to the engine by its own names; python, role, paths (joined by +), repeats and gpus are logdrift's.",
+    )
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="plan in TOML; flags below override it")
+    parser.add_argument("--model", metavar="M", help="local folder, hub id, or smollm2 (the small model)")
+    parser.add_argument("--revision", metavar="R", help="revision of a hub model")
+    parser.add_argument("--prompts", metavar="FILE", help="JSONL: {prompt}, {messages} or {token_ids, prompt_length}")
+    parser.add_argument("--text", action="append", default=[], metavar="T", help="a prompt as text (repeatable)")
+    parser.add_argument("--backend", action="append", default=[], metavar="SPEC", help="a backend (repeatable)")
+    parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH", help="interpreter of an engine")
+    parser.add_argument("--top-k", type=int, metavar="K", help="alternatives kept per token (default 20)")
+    parser.add_argument("--temperature", type=float, metavar="X", help="sampling temperature (default 1)")
+    parser.add_argument("--top-p", type=float, metavar="X", help="sampling top-p (default 1)")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest completion (default 128)")
+    parser.add_argument("--seed", type=int, metavar="N", help="sequence i is sampled with seed N + i (default 0)")
+    parser.add_argument("--title", metavar="T", help="title shown in the list of sessions")
+    parser.add_argument("--part-sequences", type=int, metavar="N", help="sequences a part; a crash loses one part (default 8)")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    parser.add_argument("--out", type=Path, metavar="SESSION", help="session folder to write")
+    parser.add_argument("--resume", action="store_true", help="go on with the session at --out, by its own plan")
+    parser.add_argument("--detach", action="store_true", help="capture in the background; survives the terminal")
+    parser.add_argument("--parallel", action="store_true", help="run backends at once where their devices differ")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Capture. Exit 0 when every capture is complete, 1 when one failed."""
+    if args.out is None:
+        raise InputError("--out is missing: name the session folder to write, e.g. --out sessions/mine")
+    if args.resume:
+        given = [name for name in ("plan", "model", "prompts", "text", "backend", "python") if getattr(args, name)]
+        if given:
+            raise InputError(f"--resume goes on by the session's own plan: leave out --{given[0]}")
+        read_manifest(args.out)
+    else:
+        from core.capture.create import create_session
+
+        plan = plan_from(args)
+        print(f"reading the prompts and the tokenizer of {plan.model}", file=sys.stderr, flush=True)
+        create_session(plan, args.out)
+    return start(args.out, detach=args.detach, parallel=args.parallel)
+
+
+def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
+    """Run what a session lacks, with progress, or in the background."""
+    if detach:
+        return _detach(folder, parallel)
+    from core.capture.supervisor import run_session
+    from tui.commands.progress import progress_view
+
+    with progress_view() as view:
+        complete = run_session(folder, view, parallel=parallel)
+    if not complete:
+        failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
+        for capture in failed:
+            reason = (capture.failure or "not reached").splitlines()[0]
+            print(f"{capture.label}: {reason}", file=sys.stderr)
+        raise LogdriftError(
+            f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS}, mend it, "
+            f"and go on with logdrift capture --out {folder} --resume"
+        )
+    print(f"session complete: {folder}", file=sys.stderr)
+    return 0
+
+
+def _detach(folder: Path, parallel: bool) -> int:
+    log = folder / LOGS / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start_of_log = log.stat().st_size if log.exists() else 0
+    with open(log, "ab") as output:
+        # -P: a folder called core where the user stands must not be imported in place of ours.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "core.capture.supervisor", str(folder), *(["--parallel"] if parallel else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
+        time.sleep(0.05)
+    if process.poll() not in (None, 0):
+        said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
+        raise LogdriftError(said[-1] if said else f"the background capture ended with exit code {process.returncode}")
+    print(f"capturing in the background (process {process.pid}): watch it with logdrift open {folder}")
+    return 0
+
+
+def plan_from(args: argparse.Namespace) -> CapturePlan:
+    """The plan: the file, if any, overridden by flags. Raises InputError naming flag or key."""
+    sampling = {name: getattr(args, name) for name in _SAMPLING if getattr(args, name) is not None}
+    changes: dict[str, Any] = {
+        name: getattr(args, name)
+        for name in ("model", "revision", "top_k", "title", "part_sequences")
+        if getattr(args, name) is not None
+    }
+    if args.prompts or args.text:
+        changes.update(prompts_file=args.prompts, texts=tuple(args.text))
+    if args.backend:
+        changes["backends"] = tuple(parse_spec(spec) for spec in args.backend)
+    if args.trust_remote_code:
+        changes["trust_remote_code"] = True
+    if args.plan is not None:
+        plan = load_plan(args.plan)
+        plan = replace(plan, **changes, sampling=replace(plan.sampling, **sampling))
+    else:
+        changes.setdefault("model", "")
+        changes.setdefault("backends", ())
+        plan = CapturePlan(**changes, sampling=SamplingSpec(**sampling))
+    return _with_interpreters(plan, args.python)
+
+
+def _with_interpreters(plan: CapturePlan, given: list[str]) -> CapturePlan:
+    chosen = {}
+    for text in given:
+        engine, equals, path = text.partition("=")
+        if not equals or not path:
+            raise InputError(f"--python {text}: give ENGINE=PATH, e.g. vllm=~/venv/bin/python")
+        if not any(spec.engine == engine for spec in plan.backends):
+            raise InputError(f"--python {text}: no backend of the plan uses {engine}")
+        chosen[engine] = path
+    backends = tuple(replace(spec, python=spec.python or chosen.get(spec.engine)) for spec in plan.backends)
+    return replace(plan, backends=backends)
+
+

@@ -1,0 +1,38 @@
+"""`logdrift open SESSION`: the explorer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.session.layout import read_manifest
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("open", help="explore a session")
+    parser.add_argument("session", type=Path, help="session folder")
+    parser.add_argument("--pair", metavar="A:B", help="captures to compare, e.g. trainer:vllm/decode")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the explorer. Bad input is said before the screen is taken over."""
+    import sys
+
+    from tui.cli import sessions_folder
+
+    folder = find_session(args.session, sessions_folder(args.sessions))
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError(f"the explorer needs a terminal: without one use logdrift report {folder}")
+    from tui.app import run as run_app
+
+    return run_app(folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair)
+
+
+def find_session(given: Path, sessions: Path) -> Path:
+    """A session by its folder, or by its name in the folder of sessions. Raises InputError where it is none."""
+    folder = given if given.exists() or len(given.parts) != 1 or not (sessions / given).exists() else sessions / given
+    read_manifest(folder)
+    return folder

@@ -1,0 +1,170 @@
+"""Token text laid out in lines: natural flow, wrapped by cell width, without a widget.
+
+A token is one or more fragments: a newline ends a fragment and its line, a very long piece is cut. Work is vectorised
+over tokens; Python runs once per distinct id and once per line, so a sequence of any length is cheap.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.cells import cell_len
+
+from core.session.reader import Pieces
+
+MAX_FRAGMENT = 32
+"""Cells of the longest fragment: below the narrowest line there is, so a fragment always fits one line."""
+_WORD_ROOM = 24
+"""A line may stay this many cells short to break between words."""
+_LINES = re.compile("[^↵]*↵|[^↵]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A stretch of one token that stays on one line."""
+
+    text: str
+    cells: int
+    starts_word: bool
+    ends_line: bool
+
+
+def fragments_of(shown: str) -> tuple[Fragment, ...]:
+    """Fragments of a visible piece. An empty piece still has one cell, or it could not be pointed at."""
+    out: list[Fragment] = []
+    for line in _LINES.findall(shown or "∅"):
+        rest = line
+        while rest:
+            text = rest if cell_len(rest) <= MAX_FRAGMENT else _head(rest)
+            rest = rest[len(text) :]
+            ends = not rest and text.endswith("↵")
+            out.append(Fragment(text, cell_len(text), text.startswith(" "), ends))
+    return tuple(out)
+
+
+def _head(text: str) -> str:
+    """The longest start of ``text`` within `MAX_FRAGMENT` cells."""
+    used = 0
+    for index, char in enumerate(text):
+        used += cell_len(char)
+        if used > MAX_FRAGMENT:
+            return text[:index]
+    return text
+
+
+class FragmentCache:
+    """Fragments by token id, made when first met."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._known: dict[int, tuple[Fragment, ...]] = {}
+
+    def __getitem__(self, token_id: int) -> tuple[Fragment, ...]:
+        found = self._known.get(token_id)
+        if found is None:
+            found = self._known[token_id] = fragments_of(self._pieces.text(token_id))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Lines of one sequence of n tokens in F fragments.
+
+    ``kind`` i32[F] indexes ``fragments``; ``token`` i32[F] is the token of a fragment; ``first`` i32[n+1] the first
+    fragment of a token; ``ends`` i64[F] the cells used up to and including a fragment (marks included); ``lines``
+    holds the first fragment of each line, and F at its end.
+    """
+
+    fragments: list[Fragment]
+    kind: npt.NDArray[np.int32]
+    token: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int64]
+    lines: list[int]
+
+    @property
+    def height(self) -> int:
+        return len(self.lines) - 1
+
+    def line_of(self, token: int) -> int:
+        """The line on which a token starts."""
+        return bisect_right(self.lines, int(self.first[token])) - 1
+
+    def last_line_of(self, token: int) -> int:
+        """The line on which a token ends."""
+        return bisect_right(self.lines, int(self.first[token + 1]) - 1) - 1
+
+    def column_of(self, token: int) -> int:
+        """The cell at which a token starts in its line."""
+        fragment = int(self.first[token])
+        return self._before(fragment) - self._before(self.lines[self.line_of(token)])
+
+    def token_at(self, line: int, column: int) -> int:
+        """The token that covers a cell of a line, the nearest one where the line is shorter."""
+        start, stop = self.lines[line], self.lines[line + 1]
+        wanted = self._before(start) + max(0, column)
+        at = start + int(np.searchsorted(self.ends[start:stop], wanted, "right"))
+        return int(self.token[min(at, stop - 1)])
+
+    def tokens_of(self, line: int) -> tuple[int, int]:
+        """First and last token with a fragment on a line."""
+        return int(self.token[self.lines[line]]), int(self.token[self.lines[line + 1] - 1])
+
+    def _before(self, fragment: int) -> int:
+        return int(self.ends[fragment - 1]) if fragment else 0
+
+
+def flow(
+    ids: npt.NDArray[np.int32], marked: npt.NDArray[np.bool_], prompt: int, cache: FragmentCache, width: int
+) -> Flow:
+    """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their mark; the completion, which
+    starts at token ``prompt``, starts on a line of its own."""
+    unique, inverse = np.unique(ids, return_inverse=True)
+    known = [cache[token_id] for token_id in unique.tolist()]
+    per_kind = np.fromiter((len(found) for found in known), np.int64, len(known))
+    kind_start = np.cumsum(per_kind) - per_kind
+    fragments = [fragment for found in known for fragment in found]
+    counts = per_kind[inverse]
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    total = int(first[-1])
+    token = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
+    kind = (np.arange(total) - first[token] + kind_start[inverse][token]).astype(np.int32)
+    cells = np.fromiter((f.cells for f in fragments), np.int64, len(fragments))[kind]
+    cells[first[:-1]] += marked
+    breaks = np.fromiter((f.ends_line for f in fragments), bool, len(fragments))[kind]
+    if 0 < prompt < len(ids):
+        breaks[first[prompt] - 1] = True
+    words = np.fromiter((f.starts_word for f in fragments), bool, len(fragments))[kind]
+    ends = np.cumsum(cells)
+    return Flow(fragments, kind, token, first, ends, _break_lines(ends, breaks, words, width))
+
+
+def _break_lines(
+    ends: npt.NDArray[np.int64], breaks: npt.NDArray[np.bool_], words: npt.NDArray[np.bool_], width: int
+) -> list[int]:
+    total = len(ends)
+    if not total:
+        return [0]
+    cells = ends.tolist()
+    forced = [*(np.flatnonzero(breaks) + 1).tolist(), total]
+    # The last fragment at or before each one that starts a word: where a full line may break instead.
+    word = np.maximum.accumulate(np.where(words, np.arange(total), -1)).tolist()
+    lines, start, next_forced = [0], 0, 0
+    while start < total:
+        while forced[next_forced] <= start:
+            next_forced += 1
+        used = cells[start - 1] if start else 0
+        stop = max(start + 1, bisect_right(cells, used + width, start))
+        if stop >= forced[next_forced]:
+            stop = forced[next_forced]
+        else:
+            back = word[stop]
+            if back > start and cells[stop - 1] - cells[back - 1] <= min(_WORD_ROOM, width // 3):
+                stop = back
+        lines.append(stop)
+        start = stop
+    return lines

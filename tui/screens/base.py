@@ -1,0 +1,59 @@
+"""What all full screens share: the smallest size, the line of keys, and what is said on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.screen import Screen
+
+from tui.actions import Scope, hint_pairs
+from tui.palette import Palette
+from tui.widgets.bars import Hints
+from tui.widgets.lines import Text, strip_of
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+MIN_WIDTH, MIN_HEIGHT = 60, 20
+
+
+class TooSmall(Text, can_focus=False, inherit_bindings=False):
+    """Says what is missing."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        size = self.app.size
+        words = (f" {size.width}x{size.height} is too small:", f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.")
+        self.set_lines([strip_of([(text, self.palette.text)], self.inner_width) for text in words])
+
+
+class BaseScreen(Screen[None], inherit_bindings=False):
+    """Subclasses yield a `Hints` and a `TooSmall` and name their scopes."""
+
+    SCOPES: ClassVar[tuple[Scope, ...]] = ()
+
+    @property
+    def logdrift(self) -> LogdriftApp:
+        return cast("LogdriftApp", self.app)
+
+    @property
+    def palette(self) -> Palette:
+        return self.logdrift.palette
+
+    def say(self, text: str, *, warn: bool = False) -> None:
+        """Put a message on the line of keys until the next one."""
+        self.query_one("#hints", Hints).say(text, self.palette.warn if warn else None)
+
+    def show_hints(self) -> None:
+        self.query_one("#hints", Hints).show(hint_pairs(*self.SCOPES, "app"))
+
+    def on_resize(self, event: events.Resize) -> None:
+        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        self.set_class(small, "-toosmall")
+
+    def action_back(self) -> None:
+        """Leave this screen; the last one ends the program."""
+        if len(self.app.screen_stack) > 2:
+            self.app.pop_screen()
+        else:
+            self.app.exit(0)

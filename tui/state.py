@@ -1,0 +1,93 @@
+"""Where a reader was: kept outside the session folder, which the explorer never writes.
+
+``$XDG_STATE_HOME/logdrift`` (or ``~/.local/state/logdrift``) holds one small file for each session id. It is a
+convenience: whatever goes wrong with it is at most a notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SORTS = ("number", "worst", "mean")
+DEFAULT_THRESHOLD = 0.1
+"""Nats: about a tenth more or less probable."""
+THRESHOLDS = tuple(float(f"{m}e{e}") for e in range(-6, 2) for m in (1, 2, 5))
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """``position`` is a flat token index; ``pair`` holds two capture labels or None for the default pair."""
+
+    pair: tuple[str, str] | None = None
+    position: int = 0
+    sort: str = "number"
+    threshold: float = DEFAULT_THRESHOLD
+
+
+def state_folder() -> Path | None:
+    """The folder for state files, None where there is no home."""
+    root = os.environ.get("XDG_STATE_HOME")
+    if root and os.path.isabs(root):
+        return Path(root) / "logdrift"
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / ".local" / "state" / "logdrift"
+    return None
+
+
+def _file(session_id: str) -> Path | None:
+    # The id comes from a file: hashed, it cannot name anything but a file in the folder.
+    folder = state_folder()
+    name = hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return folder / f"{name}.json" if folder else None
+
+
+def load_state(session_id: str) -> tuple[ViewState, str | None]:
+    """The saved view and, where a file was damaged or could not be read, a notice in one line."""
+    path = _file(session_id)
+    if path is None:
+        return ViewState(), None
+    try:
+        return _parse(json.loads(path.read_bytes())), None
+    except FileNotFoundError:
+        return ViewState(), None
+    except OSError as error:
+        return ViewState(), f"the last view could not be read ({error.strerror}): starting at the top"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ViewState(), "the saved view of this session is damaged and was ignored: starting at the top"
+
+
+def _parse(data: Any) -> ViewState:
+    pair = data["pair"]
+    threshold = float(data["threshold"])
+    if not (math.isfinite(threshold) and threshold > 0) or data["sort"] not in SORTS:
+        raise ValueError
+    return ViewState(
+        None if pair is None else (str(pair[0]), str(pair[1])),
+        max(0, int(data["position"])),
+        data["sort"],
+        threshold,
+    )
+
+
+def save_state(session_id: str, state: ViewState) -> bool:
+    """Replace the file of this session. False where nothing could be written (a read-only home is no error)."""
+    path = _file(session_id)
+    if path is None:
+        return False
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
+        os.replace(temporary, path)
+    except (OSError, UnicodeEncodeError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return False
+    return True

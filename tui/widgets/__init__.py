@@ -1,0 +1,1 @@
+"""Panes: each draws lines of text and is given frozen records."""

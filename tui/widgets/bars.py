@@ -1,0 +1,157 @@
+"""The lines above and below the panes: session and pair, tabs of a narrow screen, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+
+from core.session.visible import visible
+from tui.glyphs import ARROW, fit, number
+from tui.palette import Palette
+from tui.widgets.lines import Run, Text, strip_of
+
+VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the header says. ``running`` is the share captured so far, None when nothing is being written."""
+
+    name: str
+    sequences: int
+    tokens: int
+    pair: tuple[str, str] | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    mae: float | None = None
+    infinite: int = 0
+    running: float | None = None
+    state: str = "complete"
+    problems: tuple[str, ...] = ()
+
+
+class Bar(Text, can_focus=False, inherit_bindings=False):
+    """A pane of one or a few lines that takes as much height as it has lines."""
+
+    @property
+    def inner_width(self) -> int:
+        return max(1, self.size.width)
+
+    def put(self, rows: Sequence[Sequence[Run]]) -> None:
+        """Show rows of runs; the height follows."""
+        if self.styles.height is None or self.styles.height.value != len(rows):
+            self.styles.height = len(rows)
+        self.set_lines([strip_of(row, self.inner_width) for row in rows])
+
+
+class Header(Bar, inherit_bindings=False):
+    """First line: session, pair, verdict, MAE, progress. Below it what is wrong, if anything."""
+
+    heading: Heading | None = None
+
+    def show(self, heading: Heading) -> None:
+        if heading != self.heading:
+            self.heading = heading
+            self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.heading is not None and self.size.width:
+            self.put(heading_rows(self.heading, self.inner_width, self.palette))
+
+
+def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
+    """The header's lines for a width: what matters least goes first when there is no room."""
+    gap = ("  ", palette.text)
+    state: list[Run] = []
+    if h.state == "running":
+        share = "" if h.running is None else f" {h.running:.0%}"
+        state = [gap, (f"capturing{share}", palette.accent)]
+    elif h.state != "complete":
+        state = [gap, (h.state, palette.warn)]
+    verdict: list[Run] = []
+    if h.pair is not None:
+        shown = palette.muted if h.verdict == "not_comparable" else palette.strong
+        verdict = [gap, (VERDICTS.get(h.verdict or "", "judging"), palette.verdict(h.verdict))]
+        verdict += [gap, ("MAE ", palette.muted), (number(h.mae) if h.verdict else "…", shown)]
+        if h.infinite:
+            verdict += [gap, (f"{h.infinite} infinite", palette.warn)]
+    counts: list[Run] = [(f"  {h.sequences:,} seq · {h.tokens:,} tok", palette.muted)]
+    a, b = h.pair or ("", "")
+    pair_width = cell_len(a) + cell_len(b) + 5 if h.pair else 24
+    fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
+    if fixed + pair_width + cell_len(counts[0][0]) + min(cell_len(h.name), 16) + 2 > width:
+        counts = []
+    room = width - fixed - sum(cell_len(text) for text, _ in counts) - 2
+    name = fit(h.name, min(cell_len(h.name), max(8, room - pair_width)))
+    pair: list[Run] = [gap, ("no pair to compare yet", palette.warn)]
+    if h.pair is not None:
+        each = max(6, (room - cell_len(name) - 5) // 2)
+        spare = max(0, each - min(cell_len(a), cell_len(b)))
+        pair = [
+            gap,
+            (fit(a, min(cell_len(a), each + (spare if cell_len(a) > each else 0))), palette.text),
+            (f" {ARROW} ", palette.muted),
+            (fit(b, min(cell_len(b), each + (spare if cell_len(b) > each else 0))), palette.text),
+        ]
+    rows: list[list[Run]] = [[(" ", palette.text), (name, palette.strong), *counts, *pair, *verdict, *state]]
+    if h.reason:
+        rows.append([(" ", palette.text), (fit(h.reason, width - 2), palette.verdict(h.verdict))])
+    rows += [[(" ", palette.text), (fit(problem, width - 2), palette.bad)] for problem in h.problems]
+    return rows
+
+
+class Tabs(Bar, inherit_bindings=False):
+    """Names of the panes of a narrow screen, the shown one marked."""
+
+    def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
+        p = self.palette
+        runs: list[Run] = []
+        for key, (name, title) in enumerate(names, 1):
+            on = name == active
+            runs.append((f" {key} {title} ", p.selected if on else p.muted))
+        self.put([runs])
+
+
+class Hints(Bar, inherit_bindings=False):
+    """The keys that matter most, or for a while something to be said."""
+
+    pairs: Sequence[tuple[str, str]] = ()
+    said: tuple[str, Style] | None = None
+
+    def show(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.pairs = pairs
+        self._draw()
+
+    def say(self, text: str, style: Style | None = None) -> None:
+        """Show a message in place of the keys; an empty one brings them back."""
+        said = (visible(text), style or self.palette.text) if text else None
+        if said != self.said:
+            self.said = said
+            self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        width, p = self.inner_width, self.palette
+        if self.said is not None:
+            self.put([[(" ", p.text), (fit(self.said[0], width - 2), self.said[1])]])
+            return
+        runs: list[Run] = []
+        used = 0
+        last = f" {self.pairs[-1][0]} {self.pairs[-1][1]} " if self.pairs else ""
+        for index, (key, word) in enumerate(self.pairs):
+            cells = cell_len(f" {key} {word} ")
+            # The last one is help: it stays when others go.
+            if index < len(self.pairs) - 1 and used + cells + cell_len(last) > width:
+                continue
+            runs += [(f" {key}", p.accent), (f" {word} ", p.muted)]
+            used += cells
+        self.put([runs])

@@ -1,0 +1,200 @@
+"""The base of all panes: lines drawn one by one, scrolled without a layout, and repainted only where they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.actions import bindings
+from tui.glyphs import fit
+from tui.palette import Palette
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+Run = tuple[str, Style]
+"""Text in one style."""
+_WHEEL_LINES = 3
+
+
+def strip_of(runs: Iterable[Run], width: int) -> Strip:
+    """Runs as one line of exactly ``width`` cells."""
+    segments = [Segment(text, style) for text, style in runs if text]
+    return Strip(segments).adjust_cell_length(width)
+
+
+class Lines(Widget, can_focus=True, inherit_bindings=False):
+    """Rows `fixed` to stay on top, below them a window on `line_count` lines, and a scroll bar one cell wide.
+
+    Scrolling moves `top` and repaints this pane. Textual's own scrolling goes through a layout of the whole screen.
+    """
+
+    fixed = 0
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.top = 0
+
+    @property
+    def palette(self) -> Palette:
+        return cast("LogdriftApp", self.app).palette
+
+    @property
+    def line_count(self) -> int:
+        raise NotImplementedError
+
+    def line(self, index: int, width: int) -> Strip:
+        """Line ``index`` in ``width`` cells."""
+        raise NotImplementedError
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        return Strip.blank(width)
+
+    @property
+    def page(self) -> int:
+        """Lines that are seen at a time."""
+        return max(1, self.size.height - self.fixed)
+
+    @property
+    def inner_width(self) -> int:
+        """Cells of a line beside the scroll bar."""
+        return max(1, self.size.width - 1)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y < self.fixed:
+            return self.fixed_line(y, width)
+        index = self.top + y - self.fixed
+        strip = self.line(index, self.inner_width) if index < self.line_count else Strip.blank(self.inner_width)
+        return Strip.join([strip, self._bar(y - self.fixed)])
+
+    def _bar(self, y: int) -> Strip:
+        total, page = self.line_count, self.page
+        if total <= page:
+            return Strip([Segment(" ")], 1)
+        size = max(1, page * page // total)
+        start = round(self.top * (page - size) / max(1, total - page))
+        inside = start <= y < start + size
+        return Strip([Segment("┃" if inside else "│", self.palette.accent if inside else self.palette.muted)], 1)
+
+    def scroll_top(self, top: int) -> None:
+        """Show lines from ``top`` on, as far as there are lines."""
+        top = max(0, min(top, self.line_count - self.page))
+        if top != self.top:
+            self.top = top
+            self.refresh()
+
+    def reveal(self, index: int, margin: int = 0) -> None:
+        """Scroll as little as needed to show a line and ``margin`` lines around it."""
+        margin = min(margin, (self.page - 1) // 2)
+        if index - margin < self.top:
+            self.scroll_top(index - margin)
+        elif index + margin >= self.top + self.page:
+            self.scroll_top(index + margin - self.page + 1)
+
+    def refresh_line(self, index: int) -> None:
+        """Repaint one line, if it is seen."""
+        y = index - self.top
+        if 0 <= y < self.page:
+            self.refresh(Region(0, y + self.fixed, self.inner_width, 1))
+
+    def refresh_fixed(self) -> None:
+        self.refresh(Region(0, 0, self.size.width, self.fixed))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.scroll_top(self.top)
+
+    def on_focus(self, event: events.Focus) -> None:
+        self.refresh_fixed()
+
+    def on_blur(self, event: events.Blur) -> None:
+        self.refresh_fixed()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_top(self.top + _WHEEL_LINES)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_top(self.top - _WHEEL_LINES)
+
+    def title_line(self, title: str, width: int, aside: str = "") -> Strip:
+        """A pane's title, bright while it has the focus, with ``aside`` at the right where there is room."""
+        p = self.palette
+        style = p.accent + Style(bold=True, reverse=True if p.depth == "none" else None) if self.has_focus else p.muted
+        head = f" {title} "
+        room = width - cell_len(head) - 1
+        tail = fit(aside, room, right=True) if cell_len(aside) <= room else " " * max(0, room)
+        return strip_of([(fit(head, width) if room < 0 else head, style), (tail, p.muted)], width)
+
+
+class Text(Lines, inherit_bindings=False):
+    """Given lines. A new set repaints only the cells that differ, so a cursor that moves costs few bytes."""
+
+    BINDINGS = bindings("pane")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: list[Strip] = []
+
+    @property
+    def line_count(self) -> int:
+        return len(self._lines)
+
+    def line(self, index: int, width: int) -> Strip:
+        return self._lines[index].adjust_cell_length(width)
+
+    def set_lines(self, lines: Sequence[Strip]) -> None:
+        """Replace all lines."""
+        old, self._lines = self._lines, list(lines)
+        top = max(0, min(self.top, len(lines) - self.page))
+        bar_changed = (len(old) > self.page, len(old)) != (len(lines) > self.page, len(lines)) and max(
+            len(old), len(lines)
+        ) > self.page
+        if top != self.top:
+            self.top = top
+            self.refresh()
+            return
+        for y in range(min(self.page, max(len(old), len(lines)) - top)):
+            before = old[top + y] if top + y < len(old) else None
+            after = lines[top + y] if top + y < len(lines) else None
+            start, stop = _changed(before, after, self.inner_width)
+            if start < stop:
+                self.refresh(Region(start, y + self.fixed, stop - start, 1))
+        if bar_changed:
+            self.refresh(Region(self.inner_width, self.fixed, 1, self.page))
+
+    def action_scroll_lines(self, lines: int) -> None:
+        """Scroll by a number of lines."""
+        self.scroll_top(self.top + lines)
+
+
+def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int, int]:
+    """Cells from the first to behind the last difference of two lines; (0, 0) for none."""
+    if before is None or after is None:
+        return 0, width
+    a, b = _cells(before, width), _cells(after, width)
+    if a == b:
+        return 0, 0
+    size = max(len(a), len(b))
+    a += [None] * (size - len(a))
+    b += [None] * (size - len(b))
+    differs = [i for i in range(size) if a[i] != b[i]]
+    return differs[0], min(width, differs[-1] + 1)
+
+
+def _cells(strip: Strip, width: int) -> list[tuple[str, Style | None] | None]:
+    out: list[tuple[str, Style | None] | None] = []
+    for text, style, _ in strip.adjust_cell_length(width):
+        for char in text:
+            out.append((char, style))
+            out.extend([("", style)] * (cell_len(char) - 1))
+    return out

@@ -1,0 +1,247 @@
+"""The text of one sequence, its tokens coloured by delta, with a cursor."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+
+from tui.actions import bindings
+from tui.flow import Flow, FragmentCache, flow
+from tui.glyphs import COMPLETION_BAR, DOWN, PROMPT_BAR, UP
+from tui.palette import Palette
+from tui.widgets.lines import Lines
+
+_CACHED_LINES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """One sequence as the view shows it. ``levels`` i8[n] as `tui.palette.levels` gives them."""
+
+    sequence: int
+    title: str
+    ids: npt.NDArray[np.int32]
+    prompt: int
+    levels: npt.NDArray[np.int8]
+    fragments: FragmentCache
+
+
+class Tokens(Lines, inherit_bindings=False):
+    """Natural text flow. Only the lines that the cursor leaves and enters are repainted when it moves."""
+
+    BINDINGS = bindings("move")
+    fixed = 1
+
+    @dataclass
+    class CursorMoved(Message):
+        """The cursor stands on another token (index within the sequence)."""
+
+        index: int
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Tokens.CursorMoved)
+
+    @dataclass
+    class Left(Message):
+        """The cursor was moved over the end (+1) or the start (-1) of the sequence."""
+
+        step: int
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.passage: Passage | None = None
+        self.cursor = 0
+        self._column: int | None = None
+        self._flow: Flow | None = None
+        self._flow_key: tuple[Passage | None, int] = (None, 0)
+        self._gutter = 4
+        self._cache: OrderedDict[object, Strip] = OrderedDict()
+
+    def show(self, passage: Passage, cursor: int) -> None:
+        """Show a sequence (or the same one with other colours) with the cursor on a token."""
+        other = self.passage is None or self.passage.sequence != passage.sequence
+        self.passage = passage
+        self._column = None
+        self._cache.clear()
+        self.cursor = max(0, min(cursor, len(passage.ids) - 1))
+        if other:
+            self.top = 0
+        self._reveal_cursor()
+        self.refresh()
+
+    def move_to(self, cursor: int) -> None:
+        """Put the cursor on another token of this sequence without telling anybody."""
+        self._column = None
+        self._set_cursor(cursor, tell=False)
+
+    @property
+    def flow(self) -> Flow:
+        """The layout at the present width."""
+        passage, width = self.passage, self.inner_width
+        if self._flow is None or self._flow_key != (passage, width):
+            assert passage is not None
+            self._gutter = len(str(max(1, len(passage.ids) - 1))) + 2
+            marked = passage.levels != 0
+            room = max(1, width - self._gutter)
+            self._flow = flow(passage.ids, marked, passage.prompt, passage.fragments, room)
+            self._flow_key = (passage, width)
+        return self._flow
+
+    @property
+    def line_count(self) -> int:
+        return self.flow.height if self.passage is not None else 0
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        title = self.passage.title if self.passage is not None else "no sequence yet"
+        head, _, aside = title.partition("\t")
+        return self.title_line(head, width, aside)
+
+    def line(self, index: int, width: int) -> Strip:
+        layout = self.flow
+        first, last = layout.tokens_of(index)
+        # Everything that changes pixels; another passage empties the cache.
+        cursor = self.cursor if first <= self.cursor <= last else -1
+        key = (width, index, cursor, self.palette.depth, self.palette.dark)
+        strip = self._cache.get(key)
+        if strip is None:
+            strip = self._cache[key] = self._draw(layout, index, width, cursor)
+            if len(self._cache) > _CACHED_LINES:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(key)
+        return strip
+
+    def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
+        passage, palette = self.passage, self.palette
+        assert passage is not None
+        start, stop = layout.lines[index], layout.lines[index + 1]
+        first = int(layout.token[start])
+        in_prompt = first < passage.prompt
+        bar = PROMPT_BAR if in_prompt else COMPLETION_BAR
+        gutter = f"{first:>{self._gutter - 2}}{bar} "
+        segments = [Segment(gutter, palette.muted)]
+        plain = palette.muted if in_prompt else palette.text
+        styles = _styles(palette, plain)
+        text, style = "", plain
+        tokens = layout.token[start:stop].tolist()
+        kinds = layout.kind[start:stop].tolist()
+        levels = passage.levels[tokens].tolist()
+        previous = int(layout.token[start - 1]) if start else -1
+        for token, kind, level in zip(tokens, kinds, levels, strict=True):
+            piece = layout.fragments[kind].text
+            if level and token != previous:
+                mark = UP if level > 0 else DOWN
+                piece = f" {mark}{piece[1:]}" if piece.startswith(" ") else mark + piece
+            previous = token
+            run = palette.cursor if token == cursor else styles[level]
+            if run is not style:
+                segments.append(Segment(text, style))
+                text, style = "", run
+            text += piece
+        segments.append(Segment(text, style))
+        return Strip([s for s in segments if s.text]).adjust_cell_length(width)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.passage is not None:
+            self._reveal_cursor()
+
+    def on_click(self, event: events.Click) -> None:
+        line = self.top + event.y - self.fixed
+        if self.passage is not None and event.y >= self.fixed and line < self.line_count:
+            self._column = None
+            self._set_cursor(self.flow.token_at(line, event.x - self._gutter))
+
+    def _reveal_cursor(self) -> None:
+        if not self.size.height or self.passage is None or not len(self.passage.ids):
+            return
+        layout = self.flow
+        self.top = max(0, min(self.top, layout.height - self.page))
+        self.reveal(layout.last_line_of(self.cursor), 1)
+        self.reveal(layout.line_of(self.cursor), 1)
+
+    def _set_cursor(self, cursor: int, *, tell: bool = True) -> None:
+        if self.passage is None or not len(self.passage.ids):
+            return
+        cursor = max(0, min(cursor, len(self.passage.ids) - 1))
+        if cursor == self.cursor:
+            return
+        layout = self.flow
+        for token in (self.cursor, cursor):
+            for line in range(layout.line_of(token), layout.last_line_of(token) + 1):
+                self.refresh_line(line)
+        self.cursor = cursor
+        self._reveal_cursor()
+        if tell:
+            self.post_message(self.CursorMoved(cursor))
+
+    def _move_lines(self, lines: int) -> None:
+        if self.passage is None or not len(self.passage.ids):
+            return
+        layout = self.flow
+        if self._column is None:
+            self._column = layout.column_of(self.cursor)
+        here = layout.line_of(self.cursor) if lines < 0 else layout.last_line_of(self.cursor)
+        target = here + lines
+        if abs(lines) == 1 and not 0 <= target < layout.height:
+            return
+        target = max(0, min(target, layout.height - 1))
+        if abs(lines) > 1:
+            # The window moves with the cursor, so that a page is a page.
+            self.scroll_top(self.top + lines)
+        self._set_cursor(layout.token_at(target, self._column))
+
+    def action_token_left(self) -> None:
+        self._column = None
+        if self.cursor == 0:
+            self.post_message(self.Left(-1))
+        self._set_cursor(self.cursor - 1)
+
+    def action_token_right(self) -> None:
+        self._column = None
+        if self.passage is not None and self.cursor == len(self.passage.ids) - 1:
+            self.post_message(self.Left(1))
+        self._set_cursor(self.cursor + 1)
+
+    def action_line_up(self) -> None:
+        self._move_lines(-1)
+
+    def action_line_down(self) -> None:
+        self._move_lines(1)
+
+    def action_page_up(self) -> None:
+        self._move_lines(-max(1, self.page - 1))
+
+    def action_page_down(self) -> None:
+        self._move_lines(max(1, self.page - 1))
+
+    def action_line_start(self) -> None:
+        self._column = None
+        if self.line_count:
+            self._set_cursor(self.flow.tokens_of(self.flow.line_of(self.cursor))[0])
+
+    def action_line_end(self) -> None:
+        self._column = None
+        if self.line_count:
+            self._set_cursor(self.flow.tokens_of(self.flow.line_of(self.cursor))[1])
+
+    def action_first(self) -> None:
+        self._column = None
+        self._set_cursor(0)
+
+    def action_last(self) -> None:
+        self._column = None
+        if self.passage is not None:
+            self._set_cursor(len(self.passage.ids) - 1)
+
+
+def _styles(palette: Palette, plain: Style) -> dict[int, Style]:
+    steps = len(palette.steps[0])
+    return {0: plain, **{level: palette.level(level) for level in range(-steps, steps + 1) if level}}
