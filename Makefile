@@ -27,7 +27,7 @@ demo: setup ## Capture the small model with real engines and open the explorer (
 	@$(BIN)/logdrift demo --engines "$(ENGINES)" $(DEMO_ARGS)
 
 test: setup ## Run every test, real engines included
-	@$(BIN)/logdrift env create transformers vllm sglang --model
+	@$(BIN)/logdrift env create transformers vllm sglang
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 unit: setup ## Run the tests that start no engine

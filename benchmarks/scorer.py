@@ -3,7 +3,8 @@
     PYTHON benchmarks/scorer.py --model FOLDER [--tokens 512 2048 8192] [--dtypes float32 bfloat16]
 
 time    `TransformersBackend.score` (top-20, rank, entropy) over a bare ``model(ids).logits``, in one process per
-        dtype, the two alternating; median of each and of the ratios of neighbouring runs.
+        dtype and size, the two alternating; median of each and of the ratios of neighbouring runs. The last column
+        is the ratio of processor time: on a busy machine, and with ``--options '{"threads": 1}'``, the better one.
 memory  peak over the loaded, warmed-up model, each way in a fresh process, against
         ``model(ids).logits.float().log_softmax(-1)``: VmHWM, reset before the run.
 """
@@ -69,16 +70,18 @@ def measure_time(args: argparse.Namespace, dtype: str, tokens: int, repeats: int
     """Seconds of ``bare`` and ``scorer``, alternating, after one run of each."""
     runs = ways(args.model, dtype, tokens, args.options)
     seconds: dict[str, list[float]] = {"bare": [], "scorer": []}
+    processor: dict[str, list[float]] = {"bare": [], "scorer": []}
     for repeat in range(repeats + 1):
         order = ("bare", "scorer") if repeat % 2 else ("scorer", "bare")
         for way in order:
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             out = runs[way]()
             if repeat:
                 seconds[way].append(time.perf_counter() - began)
+                processor[way].append(time.process_time() - began_cpu)
             del out
-    ratios = [scorer / bare for bare, scorer in zip(seconds["bare"], seconds["scorer"], strict=True)]
-    return {"seconds": seconds, "median": statistics.median(ratios), "ratios": ratios}
+    ratios, cpu = ([s / b for b, s in zip(t["bare"], t["scorer"], strict=True)] for t in (seconds, processor))
+    return {"seconds": seconds, "median": statistics.median(ratios), "ratios": ratios, "cpu": statistics.median(cpu)}
 
 
 def measure_memory(args: argparse.Namespace, dtype: str, tokens: int, way: str) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def main() -> int:
 def print_times(args: argparse.Namespace) -> bool:
     """Table of times; whether every median ratio is within the limit."""
     held = True
-    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7}")
+    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7} {'CPU':>6}")
     for dtype in args.dtypes:
         for tokens in args.tokens:
             repeats = args.repeats or min(25, max(5, 16384 // tokens))
@@ -147,7 +150,7 @@ def print_times(args: argparse.Namespace) -> bool:
             ratios = out["ratios"]
             print(
                 f"{dtype:9} {tokens:6} {repeats:4} {bare:8.3f} {scorer:8.3f} {out['median']:6.3f} "
-                f"{min(ratios):7.3f} {max(ratios):7.3f}",
+                f"{min(ratios):7.3f} {max(ratios):7.3f} {out['cpu']:6.3f}",
                 flush=True,
             )
             held &= out["median"] <= LIMIT_TIME

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 from core.backends import ENGINES
 from core.errors import InputError

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from core.backends import ENGINES, PATHS
 from core.errors import InputError
@@ -19,6 +19,7 @@ Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
+_Built = TypeVar("_Built")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SECRET_OPTION = re.compile(r"(api_?key|token$|secret|password|credential)", re.IGNORECASE)
 
@@ -76,7 +77,9 @@ class BackendSpec:
                 f"{where}: {self.engine} has no path {path!r}: it has {', '.join(ENGINES[self.engine].paths)}",
             )
         for key in self.options:
-            _require(key != "server", f"{where}: attaching to a running server is not in this version: leave out server=")
+            _require(
+                key != "server", f"{where}: attaching to a running server is not in this version: leave out server="
+            )
             _require(
                 not _SECRET_OPTION.search(key),
                 f"{where}: option {key!r} looks like a credential and would be saved in the session: use the environment",
@@ -148,7 +151,9 @@ class CapturePlan:
             free = [spec for spec in self.backends if not spec.paths]
             chosen = next((spec for spec in free if spec.role == "rollout"), free[0] if free else None)
             if chosen is None:
-                raise InputError("the prompts have no completions and no backend has path decode: add it to one backend")
+                raise InputError(
+                    "the prompts have no completions and no backend has path decode: add it to one backend"
+                )
         filled = [
             replace(spec, paths=spec.paths or (("decode", "prefill") if spec is chosen else ("prefill",)))
             for spec in self.backends
@@ -234,7 +239,9 @@ def parse_spec(text: str) -> BackendSpec:
     every other one goes to the engine. Values are read as JSON where they are JSON, else as text.
     """
     pieces = _split_options(text)
-    last, _, name = pieces[-1].rpartition("@") if re.search(r"@[A-Za-z0-9][\w.-]*$", pieces[-1]) else (pieces[-1], "", "")
+    last, _, name = (
+        pieces[-1].rpartition("@") if re.search(r"@[A-Za-z0-9][\w.-]*$", pieces[-1]) else (pieces[-1], "", "")
+    )
     pieces[-1] = last
     engine, _, dtype = pieces[0].partition(":")
     if engine not in ENGINES:
@@ -301,7 +308,8 @@ def _require(holds: bool, message: str) -> None:
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = data.get(key, {})
     _require(isinstance(value, Mapping), f"{key} is not a table")
-    return value  # type: ignore[no-any-return]
+    table: Mapping[str, Any] = value
+    return table
 
 
 def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> None:
@@ -319,13 +327,14 @@ def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key in names}
 
 
-def _typed(cls: type, values: Mapping[str, Any], where: str) -> Any:
+def _typed(cls: type[_Built], values: Mapping[str, Any], where: str) -> _Built:
     """Build a dataclass, refusing values whose type is not that of its field's default."""
-    for f in fields(cls):
+    accepted: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    for f in fields(cls):  # type: ignore[arg-type]
         value = values.get(f.name)
-        wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(str(f.type))
+        wanted = accepted.get(str(f.type))
         if value is None or wanted is None:
             continue
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise InputError(f"{where}{f.name} is {value!r}: give a {f.type}")
     return cls(**values)

@@ -29,7 +29,12 @@ def test_spec_with_everything() -> None:
 
 @pytest.mark.parametrize(
     ("text", "role"),
-    [("transformers:float32@reference", "reference"), ("transformers", "trainer"), ("vllm", "rollout"), ("sglang@x", "rollout")],
+    [
+        ("transformers:float32@reference", "reference"),
+        ("transformers", "trainer"),
+        ("vllm", "rollout"),
+        ("sglang@x", "rollout"),
+    ],
 )
 def test_role_comes_from_name_then_engine(text: str, role: str) -> None:
     assert parse_spec(text).role == role
@@ -124,10 +129,16 @@ def test_toml_plan(tmp_path: Path) -> None:
         ("model =", "not valid TOML"),
         ('model = "m"\ntopk = 3\n', "topk is unknown: did you mean 'top_k'?"),
         ('model = "m"\n[sampling]\ntemprature = 1\n', "sampling.temprature is unknown: did you mean 'temperature'?"),
-        ('model = "m"\n[[backend]]\nengine = "vllm"\nrepeat = 2\n', "backend[0].repeat is unknown: did you mean 'repeats'?"),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\nrepeat = 2\n',
+            "backend[0].repeat is unknown: did you mean 'repeats'?",
+        ),
         ('model = "m"\n[[backend]]\nengine = "llama"\n', "backend[0].engine is 'llama'"),
         ('model = "m"\ntop_k = "many"\n[[backend]]\nengine = "vllm"\n', "top_k is 'many': give a int"),
-        ('model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n', "sampling.temperature is 9: give 0 to 2"),
+        (
+            'model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n',
+            "sampling.temperature is 9: give 0 to 2",
+        ),
         ('model = "m"\n', "no backend"),
         ('[[backend]]\nengine = "vllm"\n', "model is missing"),
     ],

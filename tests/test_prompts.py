@@ -17,13 +17,20 @@ Write = Callable[..., Path]
 def test_all_forms(prompts_file: Write) -> None:
     path = prompts_file({"prompt": "a"}, "", {"messages": [{"role": "user", "content": "b"}]}, {"token_ids": [1, 2]})
     prompts = read_prompts(str(path), ("c",))
-    assert [p.where for p in prompts] == ["prompts.jsonl line 1", "prompts.jsonl line 3", "prompts.jsonl line 4", "text 1"]
+    assert [p.where for p in prompts] == [
+        "prompts.jsonl line 1",
+        "prompts.jsonl line 3",
+        "prompts.jsonl line 4",
+        "text 1",
+    ]
     assert prompts[2].prompt_length == 2
     assert not any(p.has_completion for p in prompts)
 
 
 def test_completed_sequences(prompts_file: Write) -> None:
-    path = prompts_file({"token_ids": [1, 2, 3], "prompt_length": 1, "mask": [1, 0, 1]}, {"token_ids": [4], "prompt_length": 0})
+    path = prompts_file(
+        {"token_ids": [1, 2, 3], "prompt_length": 1, "mask": [1, 0, 1]}, {"token_ids": [4], "prompt_length": 0}
+    )
     assert [p.has_completion for p in read_prompts(str(path))] == [True, True]
 
 

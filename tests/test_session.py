@@ -173,7 +173,9 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
         "    print(type(error).__name__, error)\n"
         "print(path.read_bytes(), [p.name for p in path.parent.iterdir()])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "f")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "f")], capture_output=True, text=True, check=True
+    )
     first, second = done.stdout.splitlines()
     assert first.startswith(f"LogdriftError cannot write {tmp_path / 'f'}: File too large")
     assert second == "b'old' ['f']"

@@ -18,6 +18,7 @@ _SMALL = {
     "max_position_embeddings": 256,
 }
 
+# fmt: off
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {**_SMALL, "vocab_size": 1031}),
     "gpt2": ("GPT2", {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 1031}),
@@ -28,8 +29,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("Mixtral", {**_SMALL, "vocab_size": 1031, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "qwen3": ("Qwen3", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "tie_word_embeddings": True}),
     "mamba": ("Mamba", {"hidden_size": 48, "num_hidden_layers": 2, "vocab_size": 1031, "state_size": 8}),
+    "opt": ("OPT", {"hidden_size": 48, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1031,
+                    "max_position_embeddings": 256, "word_embed_proj_dim": 48}),
+    "large-vocabulary": ("Llama", {**_SMALL, "max_position_embeddings": 2048, "vocab_size": 200_003}),
     "tiny-vocabulary": ("Llama", {**_SMALL, "vocab_size": 16}),
 }
+# fmt: on
 
 
 def build(family: str, folder: Path, dtype: str = "float32") -> Path:
@@ -40,7 +45,7 @@ def build(family: str, folder: Path, dtype: str = "float32") -> Path:
     name, values = FAMILIES[family]
     torch.manual_seed(1234)
     config = getattr(transformers, f"{name}Config")(**values, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    model = getattr(transformers, f"{name}ForCausalLM")(config)
+    model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:

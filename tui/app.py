@@ -33,7 +33,6 @@ _LIGHT = Theme(
     panel="#d0d0d0", accent="#005f87", error="#af0000", warning="#875f00", success="#005f00", dark=False,
 )  # fmt: skip
 
-
 class Commands(Provider):
     """The palette lists the registry: what applies to the screen that is open."""
 
@@ -74,13 +73,15 @@ class LogdriftApp(App[int], inherit_bindings=False):
         pair: tuple[str, str] | None = None,
         depth: Depth | None = None,
     ) -> None:
-        super().__init__()
+        # Without colours nothing may be mixed from them either: the terminal's own two are used as they are.
+        plain = depth == "none" or (depth is None and "NO_COLOR" in os.environ)
+        super().__init__(ansi_color=plain or None)
         self.animation_level = "none"
         self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for theme in (_DARK, _LIGHT):
             self.register_theme(theme)
-        self.theme = "textual-ansi" if self.depth == "none" else "logdrift-dark"
+        self.theme = "ansi-dark" if self.depth == "none" else "logdrift-dark"
         self.palette: Palette = make_palette(self.depth, self.current_theme.dark)
 
     def on_mount(self) -> None:

@@ -72,7 +72,9 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         epilog="Without a command, the list of sessions opens.",
     )
     parser.add_argument("--version", action="version", version=f"logdrift {core.__version__}")
-    parser.add_argument("--sessions", metavar="DIR", help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)")
+    parser.add_argument(
+        "--sessions", metavar="DIR", help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)"
+    )
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal, to select text")
     parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)

@@ -32,7 +32,7 @@ _LIGHT = (
 )
 # Of the 16 standard colours as Rich knows them: an exact match cannot be rounded to another one.
 _SIXTEEN = (
-    (("aa5500", "ffffff"), ("aa5500", "ffffff"), ("ffff55", "000000"), ("ffff55", "000000")),
+    (("aa5500", "000000"), ("aa5500", "000000"), ("ffff55", "000000"), ("ffff55", "000000")),
     (("0000aa", "ffffff"), ("0000aa", "ffffff"), ("55ffff", "000000"), ("55ffff", "000000")),
 )
 
@@ -44,6 +44,7 @@ class Palette:
     depth: Depth
     dark: bool
     steps: tuple[tuple[Style, ...], tuple[Style, ...]]
+    back: Style
     text: Style
     muted: Style
     strong: Style
@@ -87,7 +88,7 @@ def make_palette(depth: Depth, dark: bool = True) -> Palette:
     if depth == "none":
         marked = Style(underline=True)
         return Palette(
-            depth, dark, ((marked,) * STEPS, (marked,) * STEPS), text=Style(), muted=Style(dim=True),
+            depth, dark, ((marked,) * STEPS, (marked,) * STEPS), back=Style(), text=Style(), muted=Style(dim=True),
             strong=Style(bold=True), accent=Style(bold=True), good=Style(bold=True), warn=Style(bold=True),
             bad=Style(bold=True, reverse=True), cursor=Style(reverse=True), selected=Style(reverse=True),
             selected_idle=Style(underline=True),
@@ -96,7 +97,8 @@ def make_palette(depth: Depth, dark: bool = True) -> Palette:
     orange, blue = (tuple(_style(text, back, underline=True) for back, text in side) for side in table)
     if depth == "16":
         return Palette(
-            depth, dark, (orange, blue), text=_style("ffffff" if dark else "000000"),
+            depth, dark, (orange, blue), back=_style(None, "000000" if dark else "ffffff"),
+            text=_style("ffffff" if dark else "000000"),
             muted=_style("aaaaaa" if dark else "555555"), strong=_style("ffffff" if dark else "000000", bold=True),
             accent=_style("55ffff" if dark else "0000aa", bold=True),
             good=_style("55ff55" if dark else "00aa00", bold=True), warn=_style("ffff55" if dark else "aa5500", bold=True),
@@ -106,24 +108,24 @@ def make_palette(depth: Depth, dark: bool = True) -> Palette:
         )  # fmt: skip
     if dark:
         return Palette(
-            depth, dark, (orange, blue), text=_style("d0d0d0"), muted=_style("8a8a8a"),
+            depth, dark, (orange, blue), back=_style(None, "121212"), text=_style("d0d0d0"), muted=_style("8a8a8a"),
             strong=_style("ffffff", bold=True), accent=_style("5fd7ff"), good=_style("87d787", bold=True),
             warn=_style("ffd75f", bold=True), bad=_style("ff8787", bold=True),
             cursor=_style("000000", "ffffff", bold=True), selected=_style("ffffff", "005f87"),
             selected_idle=_style("d0d0d0", "303030"),
         )  # fmt: skip
     return Palette(
-        depth, dark, (orange, blue), text=_style("303030"), muted=_style("626262"), strong=_style("000000", bold=True),
-        accent=_style("005f87"), good=_style("005f00", bold=True), warn=_style("875f00", bold=True),
+        depth, dark, (orange, blue), back=_style(None, "eeeeee"), text=_style("303030"), muted=_style("5f5f5f"),
+        strong=_style("000000", bold=True), accent=_style("005f87"), good=_style("005f00", bold=True), warn=_style("875f00", bold=True),
         bad=_style("af0000", bold=True), cursor=_style("ffffff", "000000", bold=True),
         selected=_style("000000", "afd7ff"), selected_idle=_style("303030", "d0d0d0"),
     )  # fmt: skip
 
 
-def _style(text: str, back: str | None = None, *, bold: bool | None = None, underline: bool | None = None) -> Style:
+def _style(text: str | None, back: str | None = None, *, bold: bool | None = None, underline: bool | None = None) -> Style:
     # None, not False: an attribute set to False is written out in every escape sequence.
     return Style(
-        color=Color.parse(f"#{text}"),
+        color=Color.parse(f"#{text}") if text else None,
         bgcolor=Color.parse(f"#{back}") if back else None,
         bold=bold,
         underline=underline,

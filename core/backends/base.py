@@ -95,9 +95,7 @@ class Backend(Protocol):
         """Load the model and observe how it really runs. Raises LogdriftError with one line."""
         ...
 
-    def generate(
-        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
-    ) -> list[Generation]:
+    def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
         """Sample one completion per prompt (path ``decode``), each from its own seed."""
         ...
 

@@ -24,6 +24,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,13 @@ class SglangBackend:
         self._vocabulary = 0
         self._limit = 0
         self._seeding: str | None = None
+        # the plan's paths, not only those still missing: a resumed capture starts the same engine, with the same facts
+        self._decodes = "decode" in (*settings.paths, *settings.spec.paths)
         self._requests = itertools.count()
 
     def open(self) -> Facts:
         """Start the engine and observe it. Raises LogdriftError in one line; the engine's own words are in the log."""
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
         try:
             self._set_environment()
             arguments = self._arguments()
@@ -174,6 +177,7 @@ class SglangBackend:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
+            _remove_load_file(engine)
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
@@ -199,7 +203,7 @@ class SglangBackend:
             "dtype": settings.spec.dtype,
             "trust_remote_code": settings.trust_remote_code,
             "random_seed": settings.sampling.seed,
-            "log_level": "info",
+            "log_level": "warning",
         }
         if threading.current_thread() is threading.main_thread():
             arguments["custom_sigquit_handler"] = child_failed
@@ -215,7 +219,7 @@ class SglangBackend:
                 "disable_overlap_schedule": True,
             }
         options = {name: value for name, value in settings.spec.options.items() if not name.startswith("SGLANG_")}
-        if "decode" in settings.paths and not _seeds_itself(options) and not options.get("enable_watermark"):
+        if self._decodes and not _seeds_itself(options) and not options.get("enable_watermark"):
             arguments["enable_custom_logit_processor"] = True
         return {**arguments, **options}
 
@@ -223,8 +227,8 @@ class SglangBackend:
         """Take back the handlers that SGLang puts on its loop with the first request: the worker owns its signals."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGTERM, signal.SIGQUIT):
-            self._engine.loop.remove_signal_handler(number)
+        for taken in (signal.SIGTERM, signal.SIGQUIT):
+            self._engine.loop.remove_signal_handler(taken)
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         signal.signal(signal.SIGQUIT, child_failed)
@@ -286,7 +290,7 @@ class SglangBackend:
                 f"the longest sequence has {settings.max_length} tokens, this SGLang engine takes {self._limit}: "
                 "raise context_length or max_total_tokens where the model allows it"
             )
-        self._seeding = _seeding(state) if "decode" in settings.paths else None
+        self._seeding = _seeding(state) if self._decodes else None
         environment = observe.environment()
         environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
         return Facts(
@@ -300,7 +304,7 @@ class SglangBackend:
             kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
             decode_logprobs=self._decode_semantics(environment),
             prefill_logprobs="raw",
-            temperature=settings.sampling.temperature if "decode" in settings.paths else None,
+            temperature=settings.sampling.temperature if self._decodes else None,
             rank_counts="strict",
             attention_backend=_attention(state),
             execution_mode=_execution(state),
@@ -320,7 +324,7 @@ class SglangBackend:
     def _decode_semantics(self, environment: Mapping[str, str]) -> LogprobSemantics | None:
         """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy or switched off."""
         sampling = self._settings.sampling
-        if "decode" not in self._settings.paths:
+        if not self._decodes:
             return None
         if sampling.repetition_penalty != 1.0:
             return "processed"
@@ -383,6 +387,18 @@ def _model_class(config: Any) -> str | None:
         return str(get_model_architecture(config)[0].__name__)
     except (ImportError, ValueError, AttributeError):
         return None
+
+
+def _remove_load_file(engine: Any) -> None:
+    """SGLang leaves a small file in shared memory at each shutdown."""
+    try:
+        from sglang.srt.managers.load_snapshot import (  # type: ignore[import-not-found,unused-ignore]
+            shm_path_for,
+        )
+
+        Path(shm_path_for(engine.port_args.instance_id)).unlink(missing_ok=True)
+    except (ImportError, AttributeError, OSError):
+        return
 
 
 def _inverted(value: Any) -> bool | None:

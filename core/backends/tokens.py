@@ -66,14 +66,15 @@ class TokenText:
         token = self.tokenizer.convert_ids_to_tokens(token_id)
         if token is None:
             return None
+        if isinstance(token, bytes):  # tiktoken-like tokenizers
+            return bytes(token)
+        token = str(token)
         if self._alphabet is not None:
             values = [self._alphabet.get(char) for char in token]
             if None not in values:
                 return bytes(v for v in values if v is not None)
         if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             return bytes([int(token[3:5], 16)])
-        if isinstance(token, bytes):
-            return token
         if "▁" in token:
             return token.replace("▁", " ").encode("utf-8", "surrogatepass")
         return str(self.tokenizer.decode([token_id])).encode("utf-8", "surrogatepass")

@@ -49,7 +49,14 @@ _MEMORY_MB = {"cpu": 64}
 _MEMORY_MB_GPU = 1024
 _RECORDED_ROWS = 16
 _LONGEST_TEXT = 400
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not allocate",
+    "bad_alloc",
+)
 
 
 class TransformersBackend:

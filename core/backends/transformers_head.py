@@ -28,7 +28,7 @@ class Head:
 
     def __init__(self, model: Any, vocab_size: int, *, float32: bool = False) -> None:
         self._model = model
-        self._base = model.base_model
+        self._base: Any = None
         if float32:
             _make_float32(model)
         weight = getattr(model.get_output_embeddings(), "weight", None)
@@ -67,28 +67,42 @@ class Head:
         return logits
 
     def _probe(self, vocab_size: int) -> Tensor:
-        """Logits of a few ids by a plain call. Sets `method` by whether rows of the backbone's output give the same.
+        """Logits of a few ids by a plain call. Finds the module whose output the head takes, else sets `method`."""
+        tokens = (torch.arange(_PROBE_TOKENS, device=self._model.get_input_embeddings().weight.device) % vocab_size)[None]
+        plain = self._model(input_ids=tokens, use_cache=False).logits
+        for candidate in _backbones(self._model):
+            self._base = candidate
+            try:
+                if self._fits(tokens, plain):
+                    return plain
+            except (TypeError, AttributeError, IndexError, ValueError, RuntimeError):
+                continue  # the candidate takes or gives something else
+        self.method = "full logits"
+        return plain
+
+    def _fits(self, tokens: Tensor, plain: Tensor) -> bool:
+        """Whether rows of the backbone's output give the logits of a plain call.
 
         All rows at once must be bit for bit equal; two of them alone up to the rounding of another matrix size,
         2**-6 of the largest logit, far below what a missing scale, bias or softcap would make.
         """
-        tokens = (torch.arange(_PROBE_TOKENS, device=self._model.get_input_embeddings().weight.device) % vocab_size)[None]
-        plain = self._model(input_ids=tokens, use_cache=False).logits
-        try:
-            if self._base is self._model:
-                raise _DoesNotFitError
-            backbone = self.backbone(tokens)
-            whole = self._from_rows(backbone, tokens, 0, _PROBE_TOKENS)
-            some = self._from_rows(backbone, tokens, 2, 4)
-            close = (some.double() - plain[:, 2:4].double()).abs().amax() <= plain.double().abs().amax() / 64
-            if not (torch.equal(whole, plain) and bool(close)):
-                raise _DoesNotFitError
-        except (_DoesNotFitError, TypeError, AttributeError, IndexError, ValueError, RuntimeError):
-            self.method = "full logits"
-        return plain
+        backbone = self.backbone(tokens)
+        whole = self._from_rows(backbone, tokens, 0, _PROBE_TOKENS)
+        some = self._from_rows(backbone, tokens, 2, 4).double()
+        close = (some - plain[:, 2:4].double()).abs().amax() <= plain.double().abs().amax() / 64
+        return bool(torch.equal(whole, plain) and close)
 
 
-class _DoesNotFitError(Exception):
+def _backbones(model: Any) -> list[Any]:
+    """Modules that may give the last hidden state: the base model, or the decoder inside of it (OPT, Bart)."""
+    found: list[Any] = []
+    for candidate in (model.base_model, model.get_decoder() if hasattr(model, "get_decoder") else None):
+        if candidate is not None and candidate is not model and not any(candidate is known for known in found):
+            found.append(candidate)
+    return found
+
+
+class _DoesNotFitError(RuntimeError):
     """``forward`` did not take its hidden state from the backbone once."""
 
 

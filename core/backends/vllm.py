@@ -164,7 +164,8 @@ class VllmBackend:
         import multiprocessing
 
         llm.llm_engine.engine_core.shutdown()
-        multiprocessing.active_children()  # reaps an engine core that vLLM ended but did not wait for
+        for child in multiprocessing.active_children():  # vLLM kills an engine core that is slow to end, but does not wait
+            child.join(timeout=10)
 
     # --- starting ---
 
@@ -506,15 +507,15 @@ def _batch_invariant() -> bool | None:
 
 
 def _cause(error: BaseException) -> str:
-    """The root of an exception chain in one line. Pydantic's messages are unwrapped."""
+    """The root of an exception chain in one line. Pydantic's several lines become its first finding."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error)
     details = getattr(error, "errors", None)
     if callable(details):
-        try:
-            text = str(details()[0]["msg"])
-        except Exception:
-            text = str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:400]
+        finding = next(iter(details()), {})
+        where = ".".join(str(key) for key in finding.get("loc", ()))
+        what = str(finding.get("msg", text)).removeprefix("Value error, ")
+        text = f"{where}={finding.get('input')!r}: {what}" if where else what
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return line[:400]

@@ -57,7 +57,8 @@ def create_session(plan: CapturePlan, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         known = (folder / MANIFEST).exists()
         raise InputError(
-            f"{folder} exists already: " + ("go on with --resume, or give another --out" if known else "give another --out")
+            f"{folder} exists already: "
+            + ("go on with --resume, or give another --out" if known else "give another --out")
         )
     prompts = read_prompts(plan.prompts_file, plan.texts)
     plan = plan.with_paths(generate=not prompts[0].has_completion)
@@ -177,7 +178,9 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
     try:
         manifest = read_manifest(folder)
         plan = CapturePlan.from_json(manifest.plan)
-        added = tuple(replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs)
+        added = tuple(
+            replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs
+        )
         extended = replace(plan, backends=(*plan.backends, *added))
         for spec in added:
             find_interpreter(spec.engine, spec.python)

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.capture.jobs import Report, Step, clean_environment, explain_failure, last_output, locked, run_logged, write_json
+from core.capture import jobs
+from core.capture.jobs import Report, Step, clean_environment, last_output, locked, write_json
 from core.capture.recipes import Recipe
 from core.errors import InputError, LogdriftError
 
@@ -93,9 +94,9 @@ class _Work:
     lock: int
 
     def run(self, argv: Sequence[str], tick: Callable[[], None], hint: str = "") -> None:
-        code = run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
+        code = jobs.run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
         if code != 0:
-            raise LogdriftError(f"{self.recipe.engine}: {explain_failure(self.log, self.folder, hint)}")
+            raise LogdriftError(f"{self.recipe.engine}: {jobs.explain_failure(self.log, self.folder, hint)}")
 
     @property
     def site_packages(self) -> Path:
@@ -172,13 +173,13 @@ def _install_packages(work: _Work) -> None:
 
 
 def _complete_torch(work: _Work) -> None:
-    """Where the index gave a CUDA build of torch to a CPU recipe, fetch the CUDA libraries without which it won't load."""
+    """Where the index gave a CPU recipe the CUDA build of torch, fetch the CUDA libraries it cannot load without."""
     metadata = next(work.site_packages.glob("torch-*.dist-info/METADATA"), None)
     if work.recipe.device != "cpu" or metadata is None:
         return
     if not re.search(r"^Requires-Dist: (nvidia-|cuda-)", metadata.read_text(errors="replace"), re.MULTILINE):
         return
-    work.report(Step(work.recipe.engine, "torch here is a CUDA build, fetching its libraries, some GB (see docs: CPU wheels)"))
+    work.report(Step(work.recipe.engine, "the index has only torch for CUDA: fetching its libraries, some GB"))
     constraints = work.folder / "constraints.txt"
     pins = [line for line in work.recipe.requirements if not line.startswith("triton==")]
     constraints.write_text("\n".join(pins) + "\n")
@@ -202,7 +203,7 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
     """The interpreter that makes the venv: the one asked for, ours if its version will do, else one on PATH."""
     span = ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
     if python is not None:
-        path = shutil.which(os.path.expanduser(python))
+        path = shutil.which(Path(python).expanduser())
         if path is None:
             raise InputError(f"--python {python}: no such interpreter, or not executable")
         version = _version_of(path)
@@ -223,8 +224,8 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
 def _version_of(python: str) -> tuple[int, int] | None:
     try:
         argv = [python, "-c", "import sys; print(*sys.version_info[:2])"]
-        out = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True).stdout
-        major, minor = out.split()
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True)
+        major, minor = done.stdout.split()
         return int(major), int(minor)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

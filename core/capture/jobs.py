@@ -11,16 +11,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.capture.processes import kill_group
 from core.errors import LogdriftError
+from core.session.visible import visible
 
 _POLL = 0.2
 # Settings that would send pip's files elsewhere than into the environment, or read another Python's modules.
@@ -114,21 +114,11 @@ def run_logged(
         end_group(process)
 
 
-def end_group(process: subprocess.Popen[Any], grace: float = 3.0) -> None:
-    """End a process that leads its own group, and the rest of the group; SIGKILL after ``grace`` seconds.
-
-    The leader is reaped only after the last signal: until then no other group can get its number.
-    """
-    if process.returncode is not None:
-        return
-    deadline = time.monotonic() + grace
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    while time.monotonic() < deadline and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads its own group, and all that it started; nothing to do once it has been waited for."""
+    if process.returncode is None:
+        kill_group(process.pid)
+        process.wait()
 
 
 def clean_environment() -> dict[str, str]:
@@ -137,12 +127,14 @@ def clean_environment() -> dict[str, str]:
 
 
 _CAUSES = (
-    (r"No space left on device|Errno 28", "the disk is full: {free} free at {place}; free some, or use --dir or LOGDRIFT_CACHE"),
+    (r"No space left on device|Errno 28", "the disk is full at {place} ({free} free): use --dir or LOGDRIFT_CACHE"),
     (r"File too large|Errno 27|Disk quota exceeded|Errno 122", "a file size limit or quota stops it at {place}"),
     (r"ensurepip is not available|No module named '?(venv|ensurepip)", "{hint}"),
     (r"NewConnectionError|Max retries exceeded|Temporary failure in name resolution|Network is unreachable|ProxyError"
-     r"|ReadTimeoutError|ConnectTimeoutError|ConnectionResetError", "the package index cannot be reached: check network and proxy"),
-    (r"No matching distribution found for (?P<name>[^\s]+)", "the package index has no wheel of {name} for this Python and machine"),
+     r"|ReadTimeoutError|ConnectTimeoutError|ConnectionResetError",
+     "the package index cannot be reached: check network and proxy"),
+    (r"No matching distribution found for (?P<name>[^\s]+)",
+     "the package index has no wheel of {name} for this Python and machine"),
     (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted: set PIP_CERT"),
     (r"Permission denied|Errno 13", "no permission to write at {place}"),
 )  # fmt: skip
@@ -169,9 +161,8 @@ def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
 
 
 def one_line(text: str, limit: int = 240) -> str:
-    """Text of another program made safe for a terminal: one line, no control or escape characters."""
-    visible = "".join(c if c.isprintable() else " " for c in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
-    flat = " ".join(visible.split())
+    """Text of another program made safe for a terminal: one line, no colours, nothing that controls."""
+    flat = visible(" ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).split()))
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
 
 

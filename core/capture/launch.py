@@ -17,7 +17,9 @@ def make_core_importable() -> None:
     if "core" in sys.modules:
         return
     package = here.parent
-    spec = importlib.util.spec_from_file_location("core", package / "__init__.py", submodule_search_locations=[str(package)])
+    spec = importlib.util.spec_from_file_location(
+        "core", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

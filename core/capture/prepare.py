@@ -66,7 +66,9 @@ def _encode(tokenizer: TokenText | None, prompt: Mapping[str, Any], where: str) 
 
 
 def _longest(ids: list[list[int]], lengths: list[int], sampling: SamplingSpec, positions: int | None) -> int:
-    longest = max(len(row) + (sampling.max_tokens if length == len(row) else 0) for row, length in zip(ids, lengths))
+    longest = max(
+        len(row) + (sampling.max_tokens if length == len(row) else 0) for row, length in zip(ids, lengths, strict=True)
+    )
     return longest if positions is None else min(longest, positions - 1)
 
 
@@ -74,9 +76,7 @@ def _config(job: WorkerJob) -> Any:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(
-            job.model, revision=job.revision, trust_remote_code=job.trust_remote_code
-        )
+        config = AutoConfig.from_pretrained(job.model, revision=job.revision, trust_remote_code=job.trust_remote_code)
     except Exception as error:
         raise InputError(f"model {job.model}: cannot be loaded: {one_line(error)}") from None
     return config.get_text_config()

@@ -32,7 +32,9 @@ class Prompt:
     @property
     def has_completion(self) -> bool:
         """Whether the ids already hold a completion."""
-        return self.token_ids is not None and self.prompt_length is not None and self.prompt_length < len(self.token_ids)
+        return (
+            self.token_ids is not None and self.prompt_length is not None and self.prompt_length < len(self.token_ids)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -3,8 +3,8 @@
 The socket is a private file descriptor, because engines print to stdout and stderr; those go to the backend's log.
 When either side is gone the other reads end of file: the worker then ends its whole process group.
 
-Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``progress``, ``part``, ``prepared``,
-``done``, ``failed``.
+Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``begun``, ``progress``, ``part``,
+``captured``, ``prepared``, ``done``, ``failed``.
 """
 
 from __future__ import annotations

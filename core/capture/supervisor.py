@@ -170,7 +170,10 @@ class _Supervisor:
             self._fail(spec, f"there is nothing to score: {self.manifest.sequences.generated_by} gave no sequence", "")
             return None
         interpreter = self.interpreters[spec.name]
-        environment = {**engine_environment(spec.engine, "cpu" if devices == {"cpu"} else "cuda", self.model), **interpreter.env}
+        environment = {
+            **engine_environment(spec.engine, "cpu" if devices == {"cpu"} else "cuda", self.model),
+            **interpreter.env,
+        }
         if spec.gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = spec.gpus
         self._event({"type": "backend", "backend": spec.name, "engine": spec.engine, "python": str(interpreter.python)})
@@ -244,6 +247,8 @@ class _Supervisor:
             self._event(message)
         elif kind == "facts":
             self._facts(r, Facts.from_json(message["facts"]))
+        elif kind == "begun":
+            r.paces[message["label"]] = _Pace(time.monotonic())
         elif kind == "progress":
             self._progress(r, message)
         elif kind == "part":
@@ -280,7 +285,7 @@ class _Supervisor:
     def _progress(self, r: _Running, message: dict[str, Any]) -> None:
         label = message["label"]
         now = time.monotonic()
-        pace = r.paces.setdefault(label, _Pace(now))
+        pace = r.paces[label]
         pace.sequences += message["sequences"]
         pace.tokens += message["tokens"]
         if now - self._last_event.get(label, 0.0) < _EVENT_INTERVAL:

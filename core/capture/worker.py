@@ -6,6 +6,7 @@ Uses the standard library, NumPy, safetensors and the engine, nothing else of lo
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib
 import os
 import signal
@@ -83,10 +84,8 @@ def end_everything() -> None:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
 
 
 class _Captures:
@@ -106,6 +105,7 @@ class _Captures:
         backend = self._open()
         try:
             for capture in self.job.captures:
+                self.channel.send({"type": "begun", "label": capture.label})
                 for part in range(capture.first_part, self.job.parts):
                     self._part(backend, capture, part)
                 self.channel.send({"type": "captured", "label": capture.label})
@@ -158,7 +158,11 @@ class _Captures:
                 gone = engine_processes - descendants(os.getpid())
                 if gone and time.monotonic() - self.last_sign > _ENGINE_CHILD_PATIENCE and self.watching:
                     self.channel.send(
-                        {"type": "failed", "error": f"{self.spec.engine}: {len(gone)} of its processes died", "input": False}
+                        {
+                            "type": "failed",
+                            "error": f"{self.spec.engine}: {len(gone)} of its processes died",
+                            "input": False,
+                        }
                     )
                     end_everything()
                 time.sleep(1.0)

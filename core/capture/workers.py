@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.capture import launch
 from core.capture.processes import kill_group
 from core.capture.protocol import Channel, WorkerJob
 from core.errors import InputError
 from core.session.visible import visible
 
+# A path and no import: the worker's modules, and the engines behind them, stay out of the supervisor's process.
+LAUNCHER = Path(__file__).with_name("launch.py")
 _LOG_TAIL = 12
 
 
@@ -34,7 +35,7 @@ class WorkerProcess:
             with open(log, "ab") as output:
                 self.log_start = output.tell()
                 self._process = subprocess.Popen(
-                    [str(python), launch.__file__, str(theirs.fileno())],
+                    [str(python), str(LAUNCHER), str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -278,14 +278,13 @@ def _check_unknown(case: _Case) -> Iterator[Reason]:
     """A missing observation is not a pass. Two paths of one backend share one process, so one model."""
     if case.same_backend:
         return
-    missing: dict[str, list[str]] = {}
     for info, facts in case.both:
         names = ", ".join(name for name in _NEEDED if getattr(facts, name) is None)
         if names:
-            missing.setdefault("all facts" if info.facts is None else names, []).append(info.label)
-    if missing:
-        said = "; ".join(f"{names} of {' and '.join(dict.fromkeys(labels))}" for names, labels in missing.items())
-        yield _caution("unknown", f"not observed, so not checked: {said}: make sure that both sides are equal there.")
+            what = "nothing was" if info.facts is None else f"{names} not"
+            yield _caution(
+                "unknown", f"{info.label}: {what} observed, so not checked: make sure that it fits the other side."
+            )
 
 
 def _of(what: str) -> str:

@@ -35,7 +35,7 @@ class LockHolder:
     @property
     def alive(self) -> bool:
         """Whether the holder still runs. Only known for this host; elsewhere it is taken to run."""
-        return not self.here or (start := process_start(self.pid)) is not None and start == self.started
+        return not self.here or process_start(self.pid) == self.started
 
 
 def process_start(pid: int) -> int | None:

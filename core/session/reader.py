@@ -279,7 +279,7 @@ def open_session(folder: Path | str) -> Session:
 
 def _stamp(folder: Path) -> tuple[int, int]:
     with contextlib.suppress(OSError):
-        status = os.stat(folder / MANIFEST)
+        status = (folder / MANIFEST).stat()
         return status.st_mtime_ns, status.st_ino
     return 0, 0
 

@@ -1,9 +1,10 @@
 """Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what came out as JSON.
 
-    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ..., "death": bool}
+    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ..., "max_tokens": ..., "top_k": ...,
+                                             "options": {...}, "failures": bool}
 
-Numbers are written as they came; tests/test_sglang_backend.py judges them. With "death" the scheduler is killed
-in the middle of a generation at the end.
+Numbers are written as they came; tests/test_sglang_backend.py judges them. With "failures" the engine is first
+started on a model with a broken weights file, and at the end its scheduler is killed in mid-generation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ if "core" not in sys.modules:
     SPEC = importlib.util.spec_from_file_location(
         "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
     )
-    assert SPEC is not None and SPEC.loader is not None
+    assert SPEC is not None
+    assert SPEC.loader is not None
     sys.modules["core"] = importlib.util.module_from_spec(SPEC)
     SPEC.loader.exec_module(sys.modules["core"])
 
@@ -54,6 +56,8 @@ PROMPTS = (
     "The three most important things in life are",
     "Translate to French: good morning",
     "你好，",
+    "The history of the Roman Empire begins",
+    "She opened the door and saw",
 )
 
 
@@ -61,7 +65,7 @@ def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
     from core.backends.base import Settings
     from core.plan import BackendSpec, SamplingSpec
 
-    options = wish.get("options", {})
+    options = {"context_length": 256, **wish.get("options", {})}
     return Settings(
         model=model,
         revision=None,
@@ -74,17 +78,16 @@ def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
     )
 
 
-def dump(scores: Any) -> dict[str, Any]:
+def dump(token_ids: Any, scores: Any) -> dict[str, Any]:
     names = ("logprob", "rank", "top_ids", "top_logprobs")
-    return {name: getattr(scores, name).tolist() for name in names}
+    return {"token_ids": token_ids.tolist(), **{name: getattr(scores, name).tolist() for name in names}}
 
 
 def dump_generation(generation: Any) -> dict[str, Any]:
     return {
-        "token_ids": generation.token_ids.tolist(),
         "prompt_length": generation.prompt_length,
         "finish": generation.finish,
-        **dump(generation.scores),
+        **dump(generation.token_ids, generation.scores),
     }
 
 
@@ -98,7 +101,7 @@ def refusal(call: Any, *arguments: Any) -> str:
     return "no error"
 
 
-def reference(model: str, sequences: list[list[int]]) -> list[list[float]]:
+def reference(model: str, sequences: list[list[int]], temperature: float) -> list[list[float]]:
     """Logprob of each id given those before it: float32 Transformers, log-softmax in float64; NaN at the start."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -107,62 +110,87 @@ def reference(model: str, sequences: list[list[int]]) -> list[list[float]]:
     out = []
     with torch.inference_mode():
         for ids in sequences:
-            logits = network(torch.tensor([ids])).logits[0].double()
+            logits = network(torch.tensor([ids])).logits[0].double() / temperature
             rows = torch.log_softmax(logits, dim=-1)[:-1]
             out.append([float("nan"), *rows.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()])
     return out
 
 
+def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, Any]:
+    """Start on a model whose weights file is cut: it is the scheduler that finds out, not this process."""
+    from core.backends.sglang import SglangBackend
+
+    folder.mkdir()
+    for file in Path(model).iterdir():
+        if file.suffix == ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes()[:1000])
+        else:
+            (folder / file.name).symlink_to(file)
+    started = time.monotonic()
+    message = refusal(SglangBackend(settings_of(str(folder), wish, 64)).open)
+    return {"message": message, "seconds": time.monotonic() - started, "children": children()}
+
+
 def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
     """Kill the scheduler in mid-generation and see what the backend makes of it."""
     scheduler = backend._engine.get_all_child_pids()[0]
-    timer = threading.Timer(2.0, os.kill, (scheduler, signal.SIGKILL))
+    timer = threading.Timer(0.5, os.kill, (scheduler, signal.SIGKILL))
     started = time.monotonic()
     timer.start()
     message = refusal(backend.generate, prompts, list(range(len(prompts))), lambda sequences, tokens: None)
-    return {"message": message, "seconds": time.monotonic() - started - 2.0}
+    return {"message": message, "seconds": time.monotonic() - started - 0.5}
+
+
+def children() -> list[str]:
+    """Command lines of this process's children, but for Python's own resource tracker."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in pids]
+    return [line for line in lines if "resource_tracker" not in line]
 
 
 def main() -> None:
     import numpy as np
-    from core.backends.sglang import SglangBackend
     from transformers import AutoTokenizer
+
+    from core.backends.sglang import SglangBackend
 
     model, out, wish = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
     prompts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
     longest = max(max(ids.size for ids in texts), max(ids.size for ids in prompts) + wish["max_tokens"])
-    result: dict[str, Any] = {"bad_option": refusal(SglangBackend(settings_of(model, {**wish, "options": {"no_such_option": 1}}, longest)).open)}
+    unknown = {**wish, "options": {"no_such_option": 1}}
+    result: dict[str, Any] = {"bad_option": refusal(SglangBackend(settings_of(model, unknown, longest)).open)}
+    if wish.get("failures"):
+        result["broken_start"] = broken_start(model, out.parent / "broken-model", wish)
+        result["too_short"] = refusal(SglangBackend(settings_of(model, wish, 250)).open)
 
-    signals = {name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT")}
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     backend = SglangBackend(settings_of(model, wish, longest))
     facts = backend.open()
     result["facts"] = facts.to_json()
-    result["signals_kept"] = all(signal.getsignal(getattr(signal, name)) == kept for name, kept in signals.items())
+    result["signals_kept"] = all(signal.getsignal(number) == handler for number, handler in signals.items())
     told: list[tuple[int, int]] = []
+
     def progress(sequences: int, tokens: int) -> None:
         told.append((sequences, tokens))
 
     last = int(facts.vocab_size or 0) - 1
-    trap = [np.array([504, last, 3575, last, 282, last], np.int32), np.array([504], np.int32)]
-    scored = texts + trap
-    timing = time.monotonic()
-    result["scored"] = [{"token_ids": ids.tolist(), **dump(s)} for ids, s in zip(scored, backend.score(scored, progress), strict=True)]
-    result["score_seconds"] = time.monotonic() - timing
+    traps = [np.array([504, last, 3575, last, 282, last], np.int32), np.array([504], np.int32)]
+    scored = texts + traps
     seeds = [100 + index for index in range(len(prompts))]
-    timing = time.monotonic()
-    first = backend.generate(prompts, seeds, progress)
-    result["generate_seconds"] = time.monotonic() - timing
+    result["scored"] = [dump(ids, scores) for ids, scores in zip(scored, backend.score(scored, progress), strict=True)]
+    made = backend.generate(prompts, seeds, progress)
     result["progress"] = told
-    result["generated"] = [dump_generation(generation) for generation in first]
-    result["rescored"] = [dump(s) for s in backend.score([g.token_ids for g in first], progress)]
-    # In between: other seeds, another part, errors that the engine must not notice.
-    result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts, [7 + s for s in seeds], progress)]
+    result["generated"] = [dump_generation(generation) for generation in made]
+    sequences = [generation.token_ids for generation in made]
+    result["rescored"] = [dump(i, s) for i, s in zip(sequences, backend.score(sequences, progress), strict=True)]
+    # In between: another part, and errors that the engine must not notice.
+    result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts[1:4], [1, 2, 3], progress)]
     outside = np.array([1, last + 1], np.int32)
     too_long = np.ones(int(facts.max_length or 0) + 1, np.int32)
     result["refused"] = {
-        "outside_score": refusal(backend.score, [trap[1], outside], progress),
+        "outside_score": refusal(backend.score, [traps[1], outside], progress),
         "negative_score": refusal(backend.score, [np.array([-1, 3], np.int32)], progress),
         "outside_generate": refusal(backend.generate, [outside], [1], progress),
         "too_long": refusal(backend.score, [too_long], progress),
@@ -171,16 +199,17 @@ def main() -> None:
         "forced_decode": refusal(backend.forced_decode, [texts[0]], [3], progress),
     }
     result["longest_taken"] = len(backend.score([too_long[:-1]], progress)[0].logprob)
-    result["again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
-    result["scored_again"] = [dump(s) for s in backend.score(scored, progress)]
-    if wish.get("death"):
+    result["generated_again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
+    result["scored_again"] = [dump(ids, s) for ids, s in zip(scored, backend.score(scored, progress), strict=True)]
+    if wish.get("failures"):
         result["death"] = death(backend, prompts)
     backend.close()
     backend.close()
-    result["children"] = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    result["children"] = children()
     result["reference"] = {
-        "scored": reference(model, [ids.tolist() for ids in texts]),
-        "generated": reference(model, [g.token_ids.tolist() for g in first]),
+        "scored": reference(model, [ids.tolist() for ids in texts], 1.0),
+        "generated": reference(model, [ids.tolist() for ids in sequences], 1.0),
+        "tempered": reference(model, [ids.tolist() for ids in sequences], wish["temperature"]),
     }
     out.write_text(json.dumps(result), encoding="utf-8")
 

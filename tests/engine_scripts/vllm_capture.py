@@ -230,10 +230,11 @@ def children() -> list[str]:
 
     found = []
     for process in psutil.Process().children(recursive=True):
-        line = " ".join(process.cmdline())
-        if process.status() == psutil.STATUS_ZOMBIE:
-            found.append(f"zombie {process.name()}")
-        elif "resource_tracker" not in line:
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.ZombieProcess:
+            line = f"zombie {process.name()}"
+        if "resource_tracker" not in line:
             found.append(line[:80])
     return sorted(found)
 

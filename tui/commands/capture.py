@@ -40,7 +40,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--max-tokens", type=int, metavar="N", help="longest completion (default 128)")
     parser.add_argument("--seed", type=int, metavar="N", help="sequence i is sampled with seed N + i (default 0)")
     parser.add_argument("--title", metavar="T", help="title shown in the list of sessions")
-    parser.add_argument("--part-sequences", type=int, metavar="N", help="sequences a part; a crash loses one part (default 8)")
+    parser.add_argument(
+        "--part-sequences", type=int, metavar="N", help="sequences a part; a crash loses one part (default 8)"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     parser.add_argument("--out", type=Path, metavar="SESSION", help="session folder to write")
     parser.add_argument("--resume", action="store_true", help="go on with the session at --out, by its own plan")
@@ -145,5 +147,3 @@ def _with_interpreters(plan: CapturePlan, given: list[str]) -> CapturePlan:
         chosen[engine] = path
     backends = tuple(replace(spec, python=spec.python or chosen.get(spec.engine)) for spec in plan.backends)
     return replace(plan, backends=backends)
-
-

@@ -27,10 +27,16 @@ def add_parser(subparsers: Any) -> None:
         description="Sets up the engine environments it lacks and the small model, captures 24 varied prompts, and opens "
         "the explorer; without a terminal it prints the report. A finished demo is reopened, an unfinished one resumed.",
     )
-    parser.add_argument("--engines", default="vllm", metavar="LIST", help='rollout engines: "vllm" (default), "vllm sglang"')
-    parser.add_argument("--model", default="smollm2", metavar="M", help="local folder or hub id instead of the small model")
+    parser.add_argument(
+        "--engines", default="vllm", metavar="LIST", help='rollout engines: "vllm" (default), "vllm sglang"'
+    )
+    parser.add_argument(
+        "--model", default="smollm2", metavar="M", help="local folder or hub id instead of the small model"
+    )
     parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="longest completion (default 128)")
-    parser.add_argument("--out", type=Path, metavar="SESSION", help="session folder (default: demo in the folder of sessions)")
+    parser.add_argument(
+        "--out", type=Path, metavar="SESSION", help="session folder (default: demo in the folder of sessions)"
+    )
     parser.add_argument("--fresh", action="store_true", help="delete the demo session and start over")
 
 

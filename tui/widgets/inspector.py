@@ -121,8 +121,8 @@ def _delta_runs(delta: float | None, level: int, value: Style, palette: Palette)
 
 
 def _captures(view: Inspection, level: int, width: int, value: Style, palette: Palette) -> Iterator[list[Run]]:
-    label = max(8, min(max((cell_len(row.label) for row in view.captures), default=8), width - 2 - 34))
-    yield [(f"  {fit('capture', label)} {'logprob':>9} {'p':>6} {'rank':>5} {'Δ A−':>9}", palette.muted)]
+    label = max(8, min(max((cell_len(row.label) for row in view.captures), default=8), width - 3 - 30))
+    yield [(f"  {fit('capture', label)} {'logprob':>8} {'p':>6} {'rank':>4} {'Δ A−':>8}", palette.muted)]
     for row in view.captures:
         yield [
             (f"{row.side or ' '} ", palette.strong),
@@ -134,14 +134,14 @@ def _captures(view: Inspection, level: int, width: int, value: Style, palette: P
 def _capture_values(row: CaptureRow, level: int, value: Style, palette: Palette) -> list[Run]:
     if row.logprob is None:
         return [(f" {row.note or NOTHING}", palette.muted)]
-    numbers = f" {number(row.logprob):>9} {probability(row.logprob):>6} {_rank(row.rank):>5} "
+    numbers = f" {number(row.logprob):>8} {probability(row.logprob):>6} {_rank(row.rank):>4} "
     if row.side == "A":
         return [(numbers, value)]
     delta = signed(row.delta)
     if row.side == "B" and level:
         marked = (UP if level > 0 else DOWN) + delta
-        return [(numbers, value), (" " * (9 - len(marked)), value), (marked, palette.level(level))]
-    return [(numbers, value), (f"{delta:>9}", value)]
+        return [(numbers, value), (" " * (8 - len(marked)), value), (marked, palette.level(level))]
+    return [(numbers, value), (f"{delta:>8}", value)]
 
 
 def _alternatives(view: Inspection, width: int, value: Style, palette: Palette) -> Iterator[list[Run]]:

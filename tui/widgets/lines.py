@@ -69,12 +69,15 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
         return max(1, self.size.width - 1)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        return self._content(y, self.size.width).apply_style(self.palette.back)
+
+    def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
             return self.fixed_line(y, width)
         index = self.top + y - self.fixed
-        strip = self.line(index, self.inner_width) if index < self.line_count else Strip.blank(self.inner_width)
-        return Strip.join([strip, self._bar(y - self.fixed)])
+        inner = self.inner_width
+        strip = self.line(index, inner) if index < self.line_count else Strip.blank(inner)
+        return strip if inner == width else Strip.join([strip, self._bar(y - self.fixed)])
 
     def _bar(self, y: int) -> Strip:
         total, page = self.line_count, self.page

@@ -13,7 +13,7 @@ from tui.glyphs import fit, number, sparkline
 from tui.widgets.lines import Run, strip_of
 from tui.widgets.rows import Rows
 
-_NUMBER, _VALUE = 6, 8
+_NUMBER, _VALUE = 5, 7
 
 
 def order_of(pair: Pair | None, count: int, sort: str) -> npt.NDArray[np.int64]:

@@ -46,7 +46,8 @@ class Recipe:
 
     def pinned(self, name: str) -> str | None:
         """Version of a package in this recipe."""
-        return next((line.split("==")[1].split(" ")[0] for line in self.requirements if line.startswith(f"{name}==")), None)
+        pairs = (line.split(" ")[0].split("==") for line in self.requirements)
+        return next((version for package, version in pairs if package == name), None)
 
 
 def recipe_for(engine: str, device: str) -> Recipe:

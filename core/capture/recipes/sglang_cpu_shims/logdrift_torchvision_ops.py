@@ -9,11 +9,11 @@ site-packages because SGLang spawns its scheduler and detokenizer, and each of t
 import sys
 from importlib import machinery
 
+_keep = []  # type: ignore[var-annotated]
+
 
 class _DeclareOperators:
     """Runs once, when torchvision is about to be imported; finds nothing itself."""
-
-    library = None
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         if name != "torchvision":
@@ -23,9 +23,10 @@ class _DeclareOperators:
 
         # With a CUDA torch the compiled operators do load, and a second declaration would be an error.
         if torch.version.cuda is None and machinery.PathFinder.find_spec(name) is not None:
-            _DeclareOperators.library = torch.library.Library("torchvision", "DEF")
-            _DeclareOperators.library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _DeclareOperators.library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _keep.append(library)  # the schemas go when it is collected
         return None
 
 

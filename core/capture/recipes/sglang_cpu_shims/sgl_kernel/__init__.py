@@ -27,4 +27,4 @@ def _absent(name):  # type: ignore[no-untyped-def]
     return call
 
 
-globals().update({name: _absent(name) for name in _NAMES})
+globals().update({name: _absent(name) for name in _NAMES})  # type: ignore[no-untyped-call]

@@ -1,0 +1,263 @@
+"""Which interpreter runs an engine, what environment variables it needs, and whether it works.
+
+Nothing here imports an engine: interpreters are found by their files and tested by starting them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from core.backends import ENGINES
+from core.capture.installer import Marker, install, read_marker
+from core.capture.jobs import Cancelled, Report, clean_environment, end_group, one_line, write_json
+from core.capture.recipes import recipe_for
+from core.config import cache_folder, config_path, load_config
+from core.errors import InputError, LogdriftError
+
+Origin = Literal["spec", "config", "managed", "current"]
+CHECK_SECONDS = 300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """An interpreter for an engine. ``env`` is what to set so that the tools beside it (ninja, ...) are found."""
+
+    engine: str
+    python: Path
+    origin: Origin
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `check` found. ``problem`` is one line that says what is wrong and how to mend it, None if it works."""
+
+    interpreter: Interpreter
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    seconds: float = 0.0
+    problem: str | None = None
+
+
+@cache
+def nvidia_gpus() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs, asked of the driver (no torch). Empty where there is none or all are hidden."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return ()
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            argv = [tool, "--query-gpu=name", "--format=csv,noheader"]
+            out = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
+            return tuple(line.strip() for line in out.stdout.splitlines() if line.strip())
+    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return tuple("NVIDIA GPU" for _ in found)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether engines can use a GPU here."""
+    return bool(nvidia_gpus())
+
+
+def default_device() -> str:
+    """``cuda`` where there is an NVIDIA GPU, else ``cpu``."""
+    return "cuda" if has_nvidia_gpu() else "cpu"
+
+
+def environment_folder(engine: str) -> Path:
+    """Folder of the managed environment: in the cache, or where `env create --dir` last put it."""
+    default = cache_folder() / "envs" / engine
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        elsewhere = Path(json.loads(_pointer(engine).read_bytes())["folder"])
+        if read_marker(default) is None:
+            return elsewhere
+    return default
+
+
+def create_environment(
+    engine: str,
+    report: Report,
+    cancel: threading.Event,
+    *,
+    parent: Path | None = None,
+    python: str | None = None,
+    fresh: bool = False,
+) -> Marker:
+    """Make the managed environment of an engine, in ``parent/engine`` if given. Raises LogdriftError, Cancelled."""
+    recipe = recipe_for(engine, default_device())
+    folder = (parent.absolute() / engine) if parent is not None else environment_folder(engine)
+
+    def probe(interpreter: Path) -> Mapping[str, str]:
+        health = check(_interpreter(engine, interpreter, "managed"), cancel=cancel)
+        if health.problem is not None:
+            raise LogdriftError(health.problem)
+        return health.versions
+
+    marker = install(recipe, folder, probe=probe, report=report, cancel=cancel, python=python, fresh=fresh)
+    if parent is not None:
+        _pointer(engine).parent.mkdir(parents=True, exist_ok=True)
+        write_json(_pointer(engine), {"folder": str(folder)})
+    return marker
+
+
+def _pointer(engine: str) -> Path:
+    return cache_folder() / "envs" / f"{engine}.elsewhere.json"
+
+
+def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
+    """The interpreter for an engine: ``python=`` of its spec, the config file, the managed environment, our own.
+
+    Only files are looked at; `check` tells whether it works. Raises InputError where there is none.
+    """
+    if python:
+        return _interpreter(engine, _executable(python, f"python={python}"), "spec")
+    configured = load_config().engines.get(engine)
+    if configured is not None and configured.python:
+        where = f"config {config_path()}: engines.{engine}.python = {configured.python}"
+        return _interpreter(engine, _executable(configured.python, where), "config")
+    folder = environment_folder(engine)
+    if read_marker(folder) is not None:
+        return _interpreter(engine, folder / "bin" / "python", "managed")
+    if importlib.util.find_spec(ENGINES[engine].package) is not None:
+        return _interpreter(engine, Path(sys.executable), "current")
+    if (folder / "pyvenv.cfg").exists():
+        raise InputError(f"the environment of {engine} is not finished: mend it with logdrift env create {engine}")
+    raise InputError(f"no interpreter for {engine}: logdrift env create {engine} makes one, python= names yours")
+
+
+def available() -> dict[str, Interpreter | str]:
+    """Every engine's interpreter, or the line that says why there is none. Fast: nothing is started."""
+    out: dict[str, Interpreter | str] = {}
+    for engine in ENGINES:
+        try:
+            out[engine] = find_interpreter(engine)
+        except LogdriftError as error:
+            out[engine] = str(error)
+    return out
+
+
+def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
+    folder = str(python.parent)
+    return Interpreter(engine, python, origin, {"PATH": os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))})
+
+
+def _executable(python: str, where: str) -> Path:
+    """A path (``~`` and relative allowed), an environment's folder, or a name on PATH. Symbolic links stay: a venv
+    is known by the link's own place."""
+    path = Path(python).expanduser()
+    if path.is_dir():
+        path = path / "bin" / "python"
+    found = shutil.which(str(path))
+    if found is None:
+        missing = "is not executable" if path.exists() else "does not exist"
+        raise InputError(f"{where}: this interpreter {missing}")
+    return Path(found).absolute()
+
+
+def engine_environment(engine: str, device: str, model: str) -> dict[str, str]:
+    """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the user has set is left alone.
+
+    ``model`` is a folder, which then is all that may be read, or a hub id.
+    """
+    wanted = {
+        "DO_NOT_TRACK": "1",  # read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py)
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",  # engines fork after tokenising, which would warn and can hang
+        "PYTHONNOUSERSITE": "1",
+    }
+    if Path(model).is_dir():
+        wanted["HF_HUB_OFFLINE"] = "1"
+    if engine == "vllm":
+        wanted["VLLM_NO_USAGE_STATS"] = "1"
+        if device == "cpu":
+            wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB; the default 0 lets it take half of the memory
+    if engine == "sglang" and device == "cpu":
+        wanted["SGLANG_USE_CPU_ENGINE"] = "1"
+    return {key: value for key, value in wanted.items() if key not in os.environ}
+
+
+_MARK = "logdrift-probe:"
+_IMPORTS = {
+    "transformers": ("transformers.models.auto.modeling_auto", "accelerate"),
+    "vllm": ("vllm.entrypoints.llm", "vllm.v1.engine.core"),
+    "sglang": ("sglang.srt.entrypoints.engine", "sglang.srt.managers.scheduler"),
+}
+# Run by path in the interpreter that is looked at.
+_PROBE = Path(__file__).with_name("probe.py")
+
+
+def check(interpreter: Interpreter, *, cancel: threading.Event | None = None, seconds: float = CHECK_SECONDS) -> Health:
+    """Start the interpreter, import the engine as a worker does, and ask for versions and devices."""
+    began = time.monotonic()
+    status, output = _start_probe(interpreter, cancel or threading.Event(), seconds)
+    took = time.monotonic() - began
+    engine, mend = interpreter.engine, _mend(interpreter)
+
+    def broken(text: str) -> Health:
+        return Health(interpreter, seconds=took, problem=f"{engine}: {one_line(text)}: {mend}")
+
+    if status == "timeout":
+        return broken(f"importing it took more than {seconds:.0f} s")
+    line = next((x for x in reversed(output.splitlines()) if x.startswith(_MARK)), None)
+    if line is None:
+        printed = [x for x in output.splitlines() if x.strip()]
+        return broken(f"{status}{f': {printed[-1]}' if printed else ''}")
+    found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+    if "error" in found:
+        return broken(str(found["error"]))
+    names = ("python", "torch", "transformers", *ENGINES[engine].distributions)
+    versions = {name: str(found[name]) for name in names if name in found}
+    gpus = found["gpus"]
+    device = ", ".join(one_line(name) for name in gpus) if gpus else f"cpu ({os.cpu_count()} cores)"
+    if has_nvidia_gpu() and not gpus and interpreter.origin == "managed":
+        return broken("there is an NVIDIA GPU but this environment cannot use it")
+    return Health(interpreter, versions, device, took)
+
+
+def _start_probe(interpreter: Interpreter, cancel: threading.Event, seconds: float) -> tuple[str, str]:
+    """(how it ended, what it printed). Raises Cancelled."""
+    engine = ENGINES[interpreter.engine]
+    imports = json.dumps(["numpy", "safetensors", "torch", *_IMPORTS.get(engine.name, (engine.package,))])
+    argv = [str(interpreter.python), "-I", str(_PROBE), imports, json.dumps(["transformers", *engine.distributions])]
+    env = {**clean_environment(), **engine_environment(engine.name, default_device(), "/"), **interpreter.env}
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True, env=env, cwd="/", text=True, errors="replace",
+        )  # fmt: skip
+    except OSError as error:
+        return f"{interpreter.python} cannot be started: {error.strerror}", ""
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                output, _ = process.communicate(timeout=0.2)
+                code = process.returncode
+                return (f"ended by signal {-code}" if code < 0 else f"exit status {code}"), output
+            except subprocess.TimeoutExpired:
+                if cancel.is_set():
+                    raise Cancelled("cancelled") from None
+                if time.monotonic() > deadline:
+                    return "timeout", ""
+    finally:
+        end_group(process)
+
+
+def _mend(interpreter: Interpreter) -> str:
+    again = f"logdrift env create {interpreter.engine} --fresh"
+    if interpreter.origin == "managed":
+        return f"mend it with {again}"
+    return f"install it in {interpreter.python}, or use an environment of its own: {again.removesuffix(' --fresh')}"

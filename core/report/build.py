@@ -1,0 +1,133 @@
+"""The report as one dictionary: JSON schema 1. The text report is drawn from it, so both say the same.
+
+The schema is a promise (docs/report.md): keys are added, never renamed or removed. What a session cannot tell is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.compare.errors import error_stats
+from core.compare.gate import judge
+from core.compare.pair import Pair, Scope, completion_mask, list_pairs, make_pair
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+SCHEMA = 1
+WORST = 20
+CONTEXT = 6
+"""Tokens shown on either side of a worst token."""
+
+
+def build_report(
+    session: Session, pairs: Sequence[tuple[str, str]] | None = None, scope: Scope | None = None
+) -> dict[str, Any]:
+    """Everything schema 1 has so far, for ``pairs`` (default: all of `list_pairs`).
+
+    ``scope`` None means the completion, which is what reinforcement learning trains on, or all tokens where the
+    session has no completions. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
+    `core.report.strict_json` turns those into null.
+    """
+    chosen = default_scope(session) if scope is None else scope
+    manifest = session.manifest
+    sequences = session.sequences
+    completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
+    return {
+        "schema": SCHEMA,
+        "session": session.name,
+        "title": manifest.title,
+        "created": manifest.created,
+        "state": session.state,
+        "model": asdict(manifest.model),
+        "sequences": len(sequences),
+        "sequences_planned": manifest.sequences.planned,
+        "tokens": sequences.tokens,
+        "completion_tokens": completion,
+        "captures": [_capture(info) for info in session.captures],
+        "pairs": [_pair(session, make_pair(session, a, b), chosen) for a, b in pairs or list_pairs(session)],
+    }
+
+
+def default_scope(session: Session) -> Scope:
+    """``completion`` where the session has one counted completion token, else ``all``."""
+    sequences = session.sequences
+    counted = sequences.mask == 1
+    return "completion" if (counted & completion_mask(sequences, len(sequences))).any() else "all"
+
+
+def _capture(info: CaptureInfo) -> dict[str, Any]:
+    return {
+        "label": info.label,
+        "backend": info.backend,
+        "role": info.role,
+        "engine": info.engine,
+        "dtype": info.dtype,
+        "path": info.path,
+        "repeat": info.repeat,
+        "sequences": info.sequences,
+        "tokens": info.tokens,
+        "status": info.status,
+        "failure": info.failure,
+        "facts": info.facts.to_json() if info.facts is not None else None,
+    }
+
+
+def _pair(session: Session, pair: Pair, scope: Scope) -> dict[str, Any]:
+    mask = pair.scope_mask(scope)
+    stats = error_stats(pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask])
+    return {
+        "a": pair.a.info.label,
+        "b": pair.b.info.label,
+        "scope": scope,
+        "tokens": int(np.count_nonzero(mask)),
+        "sequences": pair.count,
+        "gate": asdict(judge(session, pair)),
+        "errors": stats.to_json(),
+        "worst": [_token(session, pair, int(position)) for position in worst_positions(pair, mask, WORST)],
+    }
+
+
+def worst_positions(pair: Pair, mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """Flat positions of the ``count`` largest |delta| under ``mask``, ties by position; never one of 0."""
+    size = np.where(mask, np.abs(pair.delta), np.float32(0))
+    if count < len(size):
+        # At least the count-th largest: ties at the border are settled by position below.
+        border = np.partition(size, len(size) - count)[len(size) - count]
+        found = np.flatnonzero(size >= border) if border > 0 else np.flatnonzero(size > 0)
+    else:
+        found = np.flatnonzero(size > 0)
+    order: npt.NDArray[np.int64] = found[np.lexsort((found, -size[found]))][:count]
+    return order
+
+
+def _token(session: Session, pair: Pair, at: int) -> dict[str, Any]:
+    sequence = pair.sequence_of(at)
+    start, stop = pair.sequences.bounds(sequence)
+    ids = pair.sequences.token_ids
+    text = session.pieces.text
+
+    def joined(low: int, high: int) -> str:
+        return "".join(text(int(ids[i])) for i in range(max(start, low), min(stop, high)))
+
+    return {
+        "sequence": sequence,
+        "position": at - start,
+        "token_id": int(ids[at]),
+        "piece": text(int(ids[at])),
+        "delta": float(pair.delta[at]),
+        "logprob_a": float(pair.logprob_a[at]),
+        "logprob_b": float(pair.logprob_b[at]),
+        "rank_a": _rank(pair.a.rank.rows(at, at + 1)),
+        "rank_b": _rank(pair.b.rank.rows(at, at + 1)),
+        "before": joined(at - CONTEXT, at),
+        "after": joined(at + 1, at + 1 + CONTEXT),
+    }
+
+
+def _rank(row: npt.NDArray[np.int32]) -> int | None:
+    return int(row[0]) or None

@@ -1,0 +1,122 @@
+"""Plain-text layout in terminal cells: what the stream can show, tables that fit, and colour where it is wanted."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+
+from core.session.visible import visible
+
+_PLAIN = {
+    "→": "->", "…": "...", "·": "-", "Δ": "delta", "»": ">>", "«": "<<", "↵": "\\n", "⇥": "\\t", "␍": "\\r",
+}  # fmt: skip
+_CODES = {"bold": "1", "dim": "2", "good": "32", "warn": "33", "bad": "31;1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What the output can show: ``width`` cells, the characters of ``encoding``, ANSI colours or none."""
+
+    width: int = 80
+    encoding: str = "utf-8"
+    colour: bool = False
+
+    def text(self, text: str) -> str:
+        """``text`` without controls, and with what the encoding lacks as ASCII (``->``) or as ``<U+4E2D>``."""
+        safe = visible(text)
+        if safe.isascii() or self._shows(safe):
+            return safe
+        return "".join(c if self._shows(c) else _PLAIN.get(c, f"<U+{ord(c):04X}>") for c in safe)
+
+    def _shows(self, text: str) -> bool:
+        try:
+            text.encode(self.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    def paint(self, text: str, style: str) -> str:
+        """``text`` (already laid out) in a style of `_CODES`; unchanged without colour."""
+        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.colour and style else text
+
+    def cut(self, text: str, width: int) -> str:
+        """``text`` in at most ``width`` cells, an ellipsis at the end where it was longer."""
+        if cell_len(text) <= width:
+            return text
+        mark = self.text("…")[:width]
+        return set_cell_size(text, width - len(mark)).rstrip() + mark
+
+    def cut_left(self, text: str, width: int) -> str:
+        """Like `cut`, keeping the end."""
+        if cell_len(text) <= width:
+            return text
+        mark = self.text("…")[:width]
+        while text and cell_len(text) > width - len(mark):
+            text = text[1:]
+        return mark + text
+
+    def wrap(self, text: str, indent: int = 0, first: str = "") -> list[str]:
+        """``text`` broken into lines of at most ``width`` cells; ``first`` starts the first one, inside the indent."""
+        lines: list[str] = []
+        room = self.width - indent
+        # textwrap counts characters: breaking at half the room is right for the widest text.
+        safe = self.text(text)
+        wide = cell_len(safe) != len(safe)
+        pieces = textwrap.wrap(safe, room // 2 if wide else room, break_on_hyphens=False) or [""]
+        for index, piece in enumerate(pieces):
+            lines.append((first.ljust(indent) if index == 0 else " " * indent) + piece)
+        return lines
+
+
+def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> Canvas:
+    """The canvas of an open stream: colour only on a terminal that is not dumb and without ``NO_COLOR``."""
+    variables = os.environ if environment is None else environment
+    colour = stream.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
+    return Canvas(80, stream.encoding or "ascii", colour)
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """``text`` filled up to ``width`` cells."""
+    space = " " * max(0, width - cell_len(text))
+    return space + text if right else text + space
+
+
+def table(
+    canvas: Canvas, head: Sequence[str], rows: Sequence[Sequence[str]], shrink: Sequence[int], right: Sequence[int] = ()
+) -> list[str]:
+    """Lines of a table, head first. Where it is too wide, columns in ``shrink`` are cut in this order, down to 8 cells."""
+    cells = [[canvas.text(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
+    for column in shrink:
+        excess = sum(widths) + len(widths) - 1 - canvas.width
+        if excess > 0:
+            widths[column] = max(min(widths[column], 8), widths[column] - excess)
+    lines = []
+    for row in cells:
+        fitted = [
+            pad(canvas.cut(cell, width), width, right=i in right)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(canvas.cut(" ".join(fitted).rstrip(), canvas.width))
+    return lines
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """A number in at most 8 cells (9 below -1000): ``0.0312``, ``1.2e-06``, ``inf``; ``-`` for None."""
+    if value is None or math.isnan(value):
+        return "-"
+    plus = "+" if sign and value > 0 else ""
+    if math.isinf(value):
+        return f"{plus}{value}"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.001 or size >= 100_000:
+        return f"{plus}{value:.1e}"
+    return f"{plus}{value:.4f}" if size < 10 else f"{plus}{value:.2f}"

@@ -1,0 +1,150 @@
+"""Scoring against a plain float64 log-softmax over full logits: families, chunk sizes, company. Prints JSON.
+
+Usage: transformers_score.py SMALL_MODEL WORK_FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers_common import new_backend, quiet, worst
+
+import numpy as np
+import torch
+
+from core.backends.base import Scores
+from tiny_models import FAMILIES, build
+
+CHUNKS = (1, 7, 64, 100_000)
+NEAR = 2e-5
+
+
+def plain(model: Any, ids: Any) -> Any:
+    """Log-softmax in float64 of the logits of an ordinary forward pass, [T, V]."""
+    with torch.inference_mode():
+        return model(torch.from_numpy(ids).long()[None], use_cache=False).logits[0].double().log_softmax(-1)
+
+
+def against(scores: Scores, logprobs: Any, ids: Any) -> dict[str, Any]:
+    """Differences from float64. A rank may move only past ids whose logprob is within NEAR of the target's."""
+    logprobs = logprobs[:-1]
+    target = logprobs.gather(1, torch.from_numpy(ids[1:]).long()[:, None])
+    k = min(scores.top_ids.shape[1], logprobs.shape[1])
+    top = logprobs.topk(k).values.numpy()
+    low = 1 + (logprobs > target + NEAR).sum(-1).numpy()
+    high = 1 + (logprobs > target - NEAR).sum(-1).numpy()
+    listed = np.take_along_axis(logprobs.numpy(), scores.top_ids[1:, :k].astype(np.int64), -1)
+    return {
+        "logprob": worst(scores.logprob[1:], target[:, 0].numpy()),
+        "top_logprobs": worst(scores.top_logprobs[1:, :k], top),
+        "top_ids": worst(listed, top),
+        "entropy": worst(scores.entropy[1:], -(logprobs.exp() * logprobs).sum(-1).numpy()),
+        "ranks_outside": int(((scores.rank[1:] < low) | (scores.rank[1:] > high)).sum()),
+        "padding": bool((scores.top_ids[:, k:] == -1).all() and np.isnan(scores.top_logprobs[:, k:]).all()),
+        "first": bool(np.isnan(scores.logprob[0]) and scores.rank[0] == 0 and np.isnan(scores.entropy[0])),
+    }
+
+
+def without_extras(backend: Any, ids: Any, logprobs: Any) -> float:
+    """How far off the head's weight alone would be: no bias, no scale, no softcap."""
+    model = backend._model
+    with torch.inference_mode():
+        hidden = model.base_model(torch.from_numpy(ids).long()[None], use_cache=False)[0][0]
+        bare = (hidden @ model.get_output_embeddings().weight.T).double().log_softmax(-1)
+    return worst(bare, logprobs)
+
+
+def one_model(folder: Path, vocab: int, length: int, dtype: str = "float32", **options: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, vocab, length).astype(np.int32)
+    others = [rng.integers(0, vocab, n).astype(np.int32) for n in (1, 2, 37, 101)]
+    backend = new_backend(folder, dtype, **options)
+    facts = backend.open()
+    logprobs = plain(backend._model, ids)
+    out: dict[str, Any] = {"method": facts.extra["head_method"], "head_dtype": facts.head_dtype,
+                           "without_extras": without_extras(backend, ids, logprobs), "chunks": {}}  # fmt: skip
+    for rows in CHUNKS:
+        backend._rows = rows
+        out["chunks"][rows] = against(backend.score([ids], quiet)[0], logprobs, ids)
+    backend._rows = 64
+    alone = backend.score([ids], quiet)[0]
+    among = backend.score([others[0], others[3], ids, others[2], others[1]], quiet)
+    out["alone_vs_among"] = max(worst(getattr(alone, n), getattr(among[2], n)) for n in alone.__dataclass_fields__)
+    out["one_token"] = bool(np.isnan(among[0].logprob).all() and len(among[0].logprob) == 1)
+    out["swap_undone"] = all("forward" not in vars(module) for module in backend._model.modules())
+    backend.close()
+    return out
+
+
+def low_precision(folder: Path, vocab: int, length: int, **options: Any) -> dict[str, float]:
+    """bfloat16: the reduction of the model's own logits is exact, whatever chunk sizes do to the logits."""
+    ids = np.random.default_rng(6).integers(0, vocab, length).astype(np.int32)
+    backend = new_backend(folder, "bfloat16", **options)
+    backend.open()
+    logprobs = plain(backend._model, ids)
+    out = {}
+    for rows in CHUNKS:
+        backend._rows = rows
+        scores = backend.score([ids], quiet)[0]
+        target = logprobs[:-1].gather(1, torch.from_numpy(ids[1:]).long()[:, None])[:, 0].numpy()
+        out[str(rows)] = worst(scores.logprob[1:], target)
+    backend.close()
+    return out
+
+
+def full_logits_too(folder: Path) -> float:
+    """The way for models whose head cannot be applied by rows gives the same numbers on one whose head can."""
+    ids = np.random.default_rng(8).integers(0, 1031, 50).astype(np.int32)
+    backend = new_backend(folder)
+    backend.open()
+    by_rows = backend.score([ids], quiet)[0]
+    backend._head.method = "full logits"
+    whole = backend.score([ids], quiet)[0]
+    return max(worst(getattr(by_rows, name), getattr(whole, name)) for name in whole.__dataclass_fields__)
+
+
+def undone_after_failure(folder: Path) -> bool:
+    """A head that raises in mid-call leaves the model as it was."""
+    backend = new_backend(folder)
+    backend.open()
+    head = backend._model.get_output_embeddings()
+    forward, head.forward = head.forward, None
+    ids = np.arange(20, dtype=np.int32)
+    failed = False
+    try:
+        backend.score([ids], quiet)
+    except Exception:
+        failed = True
+    head.forward = forward
+    scores = backend.score([ids], quiet)[0]
+    return failed and "forward" not in vars(backend._model.base_model) and not np.isnan(scores.logprob[1:]).any()
+
+
+def main() -> None:
+    small, work = Path(sys.argv[1]), Path(sys.argv[2])
+    families = {
+        name: one_model(build(name, work / name), FAMILIES[name][1]["vocab_size"], 130)
+        for name in FAMILIES
+        if name != "large-vocabulary"
+    }
+    print(
+        json.dumps(
+            {
+                "families": families,
+                "eager attention": one_model(work / "llama", 1031, 130, attn_implementation="eager"),
+                "float32 head": one_model(work / "phi", 1031, 130, head_dtype="float32"),
+                "small model": one_model(small, 49152, 200),
+                "small model, bfloat16": low_precision(small, 49152, 130),
+                "small model, bfloat16, float32 head": low_precision(small, 49152, 130, head_dtype="float32"),
+                "full_logits": full_logits_too(work / "gemma2"),
+                "undone_after_failure": undone_after_failure(work / "llama"),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

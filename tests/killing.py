@@ -1,0 +1,210 @@
+"""Kill -9 a part of a running capture at a random moment, and hold what is left against an undisturbed run.
+
+    python tests/killing.py --trials 10            all three targets, a table of every trial
+
+The numbers of a resumed session must equal those of the undisturbed one bit for bit, every part listed at the moment of
+the kill must be intact, and nothing may be left running. This process adopts orphans, so whatever outlives a
+killed supervisor or worker becomes its child and is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.capture.processes import adopt_orphans, descendants
+from core.session import open_session
+from core.session.layout import MANIFEST
+from core.session.reader import Session
+
+LOGDRIFT = Path(sys.executable).parent / "logdrift"
+PROMPTS = ["The capital of France is", "def add(a, b):", "1 2 3 4", "Once upon a time", "To be or", "从前有"]
+TARGETS = ("worker", "supervisor", "engine child")
+_SETTLE = 10.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one kill. ``listed`` parts were in the manifest when it struck."""
+
+    target: str
+    moment: float
+    struck: bool
+    listed: int
+    seconds: float
+
+
+class Killer:
+    """Captures in ``folder``; ``backends`` are the specs of the capture, the first of which generates."""
+
+    def __init__(self, folder: Path, backends: list[str], model: str = "smollm2") -> None:
+        adopt_orphans()
+        self.folder = folder
+        self.backends = backends
+        self.model = model
+        self.prompts = folder / "prompts.jsonl"
+        self.prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS))
+        self.baseline = folder / "undisturbed"
+        begun = time.monotonic()
+        code = self._capture(self.baseline).wait()
+        assert code == 0, f"the undisturbed capture ended with {code}: {self._said()}"
+        self.duration = time.monotonic() - begun
+
+    def _capture(self, out: Path) -> subprocess.Popen[bytes]:
+        flags = [x for spec in self.backends for x in ("--backend", spec)]
+        new = ["--model", self.model, "--prompts", self.prompts, "--max-tokens", "16", "--part-sequences", "1", *flags]
+        arguments = ["--resume"] if (out / MANIFEST).exists() else new
+        with open(self.folder / "said.txt", "wb") as said:
+            return subprocess.Popen(
+                [LOGDRIFT, "capture", "--out", out, *arguments],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+
+    def _said(self) -> str:
+        return (self.folder / "said.txt").read_text(errors="replace")
+
+    def trial(self, target: str, moment: float) -> Trial:
+        """Kill ``target`` ``moment`` seconds after the first worker began to capture, resume, compare."""
+        out = self.folder / f"killed-{target.replace(' ', '-')}-{random.randrange(10**9)}"
+        begun = time.monotonic()
+        process = self._capture(out)
+        struck = self._strike(process, out, target, moment)
+        code = process.wait()
+        if struck:
+            assert code != 0, f"{target} was killed and logdrift still ended with 0: {self._said()}"
+        self._nothing_left()
+        listed = self._check_listed(out)
+        code = self._capture(out).wait() if struck else 0
+        assert code == 0, f"resuming ended with {code}: {self._said()}"
+        self._nothing_left()
+        self._same_numbers(open_session(out))
+        return Trial(target, moment, struck, listed, time.monotonic() - begun)
+
+    def _strike(self, process: subprocess.Popen[bytes], out: Path, target: str, moment: float) -> bool:
+        """Whether there was something to kill before the capture ended."""
+        while not (out / "events.jsonl").exists():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.01)
+        deadline = time.monotonic() + moment
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+        while process.poll() is None:
+            victim = next(self._victims(process.pid, target), None)
+            if victim is not None:
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _victims(self, supervisor: int, target: str) -> Iterator[int]:
+        if target == "supervisor":
+            yield supervisor
+            return
+        for pid in descendants(supervisor):
+            leader = _session(pid) == pid
+            if (target == "worker") == leader and (leader or _is_engine(pid)):
+                yield pid
+
+    def _nothing_left(self) -> None:
+        deadline = time.monotonic() + _SETTLE
+        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
+            _reap()
+            time.sleep(0.05)
+        _reap()
+        assert not left, f"still running {_SETTLE} s after the end: {[_command(pid) for pid in left]}"
+
+    def _check_listed(self, out: Path) -> int:
+        if not (out / MANIFEST).exists():
+            return 0
+        session = open_session(out)
+        assert session.state != "running"
+        parts = [*session.manifest.sequences.parts, *(p for c in session.captures for p in c.parts)]
+        for part in parts:
+            digest = hashlib.sha256((out / part.file).read_bytes()).hexdigest()
+            assert part.digest == f"sha256:{digest}", f"{part.file} is listed but damaged"
+        return len(parts)
+
+    def _same_numbers(self, session: Session) -> None:
+        expected = open_session(self.baseline)
+        assert session.state == "complete"
+        np.testing.assert_array_equal(session.sequences.token_ids, expected.sequences.token_ids)
+        assert [c.label for c in session.captures] == [c.label for c in expected.captures]
+        for info in expected.captures:
+            a, b = session.capture(info.label), expected.capture(info.label)
+            for name in ("logprob", "rank", "top_ids", "top_logprobs"):
+                np.testing.assert_array_equal(
+                    getattr(a, name).whole(), getattr(b, name).whole(), f"{info.label} {name}"
+                )
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _is_engine(pid: int) -> bool:
+    """A process that an engine computes in, as opposed to helpers such as multiprocessing's resource tracker."""
+    command = _command(pid)
+    return any(name in command for name in ("VLLM::", "EngineCore", "sglang::", "spawn_main"))
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10, help="kills of each target")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--target", choices=TARGETS, action="append", help="only this target (repeatable)")
+    parser.add_argument("--model", default="smollm2")
+    args = parser.parse_args()
+    chance = random.Random(args.seed)
+    for target in args.target or TARGETS:
+        with tempfile.TemporaryDirectory(prefix="logdrift-kill-") as folder:
+            generating = "sglang:bfloat16" if target == "engine child" else "transformers:bfloat16,paths=decode+prefill"
+            scoring = "transformers:float32@reference"
+            killer = Killer(Path(folder), [f"{generating}@rollout", scoring], args.model)
+            print(f"{target}: undisturbed capture took {killer.duration:.0f} s", flush=True)
+            for _ in range(args.trials):
+                done = killer.trial(target, chance.uniform(0, killer.duration))
+                struck = f"struck with {done.listed:2d} parts listed" if done.struck else "ended before the kill"
+                print(
+                    f"  {target} at {done.moment:5.1f} s: {struck}; resumed, same numbers, nothing left ({done.seconds:.0f} s)",
+                    flush=True,
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Small sessions with chosen numbers, written by the real writer and opened by the real reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.facts import Facts
+from core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+    capture_part,
+    sequence_part,
+)
+from core.session.reader import Session, open_session
+from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+
+FACTS: dict[str, Any] = {
+    "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32", "device": "cpu",
+    "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw", "prefill_logprobs": "raw",
+    "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64, "tokenizer_digest": "sha256:" + "b" * 64,
+    "config_digest": "sha256:" + "c" * 64,
+}  # fmt: skip
+"""Facts with which nothing is left to say."""
+
+
+def capture(label: str, logprobs: Sequence[Sequence[float]], **changes: Any) -> tuple[CaptureInfo, list[np.ndarray]]:
+    """A capture with one row of logprobs per sequence; ``changes`` are fields of CaptureInfo, ``facts`` those of Facts."""
+    backend, path = label.partition("#")[0].split("/")
+    facts = changes.pop("facts", {})
+    role = backend if backend in ("reference", "trainer") else "rollout"
+    values: dict[str, Any] = {
+        "backend": backend, "engine": "transformers" if role != "rollout" else "vllm", "dtype": "bfloat16", "path": path,
+        "repeat": int(label.partition("#")[2] or 1), "role": role, "status": "complete",
+        "facts": None if facts is None else Facts(**{**FACTS, **facts}), **changes,
+    }  # fmt: skip
+    return CaptureInfo(label, **values), [np.asarray(row, np.float32) for row in logprobs]
+
+
+def write_session(
+    folder: Path,
+    prompts: Sequence[int],
+    captures: Sequence[tuple[CaptureInfo, list[np.ndarray]]],
+    *,
+    lengths: Sequence[int] | None = None,
+    masks: Sequence[Sequence[int]] | None = None,
+    pieces: Mapping[int, bytes] | None = None,
+    per_part: int = 2,
+    **manifest: Any,
+) -> Session:
+    """A session of the sequences that the captures have (or ``lengths``), parts of ``per_part`` sequences."""
+    longest = max(captures, key=lambda c: len(c[1]))[1] if captures else []
+    sizes = list(lengths) if lengths is not None else [len(row) for row in longest]
+    folder.mkdir(parents=True)
+    known = pieces or {i: f" w{i}".encode() for i in range(max([*sizes, 1]))}
+    merge_pieces(folder, known)
+    ids = [np.arange(n, dtype=np.int32) % len(known) for n in sizes]
+    parts: list[Part] = []
+    for first in range(0, len(sizes), per_part):
+        chosen = range(first, min(first + per_part, len(sizes)))
+        mask = None if masks is None else [np.asarray(masks[i], np.uint8) for i in chosen]
+        tensors = sequence_tensors([ids[i] for i in chosen], [prompts[i] for i in chosen], ["stop"] * len(chosen), mask)
+        name = sequence_part(len(parts))
+        parts.append(write_part(folder, name, tensors, first, len(chosen), sum(sizes[i] for i in chosen)))
+    infos = [_write_capture(folder, info, rows, per_part) for info, rows in captures]
+    values: dict[str, Any] = {
+        "id": "made", "created": "2026-01-01T00:00:00Z", "model": ModelInfo("made", vocab_size=100),
+        "sequences": SequencesInfo(len(sizes), None, tuple(parts)), "captures": tuple(infos), **manifest,
+    }  # fmt: skip
+    write_manifest(folder, Manifest(**values))
+    return open_session(folder)
+
+
+def _write_capture(folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_part: int) -> CaptureInfo:
+    from dataclasses import replace
+
+    parts = []
+    for first in range(0, len(rows), per_part):
+        chosen = rows[first : first + per_part]
+        logprob = np.concatenate(chosen)
+        tensors = {
+            "logprob": logprob,
+            "rank": np.where(np.isnan(logprob), 0, 1).astype(np.int32),
+            "top_ids": np.zeros((len(logprob), 1), np.int32),
+            "top_logprobs": logprob[:, None],
+        }
+        name = capture_part(info.label, len(parts))
+        parts.append(write_part(folder, name, tensors, first, len(chosen), len(logprob)))
+    return replace(info, parts=tuple(parts))
+
+
+def edit_manifest(session: Session, change: Any) -> Session:
+    """The session again after ``change(manifest as dict)`` was applied to its session.json."""
+    path = session.folder / "session.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    return open_session(session.folder)

@@ -1,0 +1,86 @@
+"""`logdrift report SESSION`: the numbers of a session, for people and for programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.compare.pair import SCOPES, Scope, default_pair, parse_pair
+from core.errors import InputError
+from core.report.build import build_report
+from core.report.layout import Canvas, canvas_of
+from core.report.output import check_output, write_output
+from core.report.strict_json import dump
+from core.report.text import render
+from core.session.reader import open_session
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="the numbers of a session as text or JSON",
+        description="Error of every pair of captures, whether they may be compared, and the worst tokens. "
+        "docs/report.md says what each number means. Exit code 0, or 2 for bad input.",
+    )
+    parser.add_argument("session", type=Path, nargs="?", help="session folder, or its name in the sessions folder")
+    parser.add_argument(
+        "--pair", metavar="A:B", action="append", default=[],
+        help="captures to compare, e.g. trainer:vllm/decode; may be given again (default: every useful pair)",
+    )  # fmt: skip
+    parser.add_argument("--scope", choices=SCOPES, help="tokens that count (default: completion, or all without one)")
+    parser.add_argument("--json", action="store_true", help="JSON, schema 1, instead of text")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to a file instead of the terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the report."""
+    from tui.cli import sessions_folder
+    from tui.commands.open import find_session
+
+    folder = sessions_folder(args.sessions)
+    if args.session is None:
+        raise InputError(f"report needs a session: logdrift report SESSION{_names(folder)}")
+    session = find_session(args.session, folder)
+    return print_report(session, pairs=args.pair, scope=args.scope, as_json=args.json, output=args.output)
+
+
+def print_report(
+    folder: Path,
+    pairs: Sequence[str] = (),
+    scope: Scope | None = None,
+    as_json: bool = False,
+    output: Path | None = None,
+) -> int:
+    """Report on the session in ``folder`` to stdout, or to the file ``output``; returns 0.
+
+    Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to the caller.
+    """
+    session = open_session(folder)
+    if output is not None:
+        check_output(output, folder)
+    chosen = [parse_pair(session, text) for text in pairs]
+    report = build_report(session, chosen, scope)
+    if as_json:
+        text = dump(report)
+    else:
+        main = chosen[0] if chosen else default_pair(session)
+        text = render(report, Canvas() if output is not None else canvas_of(sys.stdout), main)
+    if output is not None:
+        write_output(output, text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0
+
+
+def _names(folder: Path) -> str:
+    """The sessions of the default folder, to choose from."""
+    try:
+        names = sorted(path.parent.name for path in folder.glob("*/session.json"))
+    except OSError:
+        names = []
+    return f" ({folder} has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''})" if names else ""

@@ -1,0 +1,602 @@
+"""The explorer: one pair of captures over the sequences of a session.
+
+The screen owns all state; panes are told what to show. Slow work runs in threads that post a message in the past tense
+(`SessionRead`, `Judged`, `ChartDrawn`), and only handlers change anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rich.style import Style
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.message import Message
+from textual.timer import Timer
+from textual.worker import get_current_worker
+
+from core.compare.pair import Pair, list_pairs, make_pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.flow import FragmentCache
+from tui.glyphs import fit, number, percent, signed
+from tui.palette import levels
+from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.texts import Picker, Row, TextScreen
+from tui.state import SORTS, THRESHOLDS, ViewState, load_state, save_state
+from tui.views import Inspection, PairRow, PairView, inspect, judged, log_lines, open_pair, pair_row, progress
+from tui.widgets.bars import VERDICTS, Header, Heading, Hints, Tabs
+from tui.widgets.charts import Chart, ChartPane, DeltaSeries, draw_delta
+from tui.widgets.inspector import Inspector, Summary
+from tui.widgets.rows import Rows
+from tui.widgets.sequences import SequenceList
+from tui.widgets.tokens import Passage, Tokens
+
+PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
+WIDE, TALL = 120, 30
+POLL_SECONDS = 1.0
+_CHART_DELAY = 0.08
+
+
+@dataclass
+class SessionRead(Message):
+    """A newer state of the session folder was read."""
+
+    session: Session
+    view: PairView | None
+    state: str
+    problem: str | None
+
+
+@dataclass
+class Judged(Message):
+    """Statistics and verdict of a pair are there."""
+
+    view: PairView
+
+
+@dataclass
+class ChartDrawn(Message):
+    """A chart was built."""
+
+    key: tuple[object, ...]
+    chart: Chart
+
+
+@dataclass
+class PairJudged(Message):
+    """One line of the pair list is known."""
+
+    picker: Picker
+    index: int
+    row: PairRow
+
+
+@dataclass
+class WorkFailed(Message):
+    """A thread could not do its work."""
+
+    text: str
+
+
+class ExplorerScreen(BaseScreen, inherit_bindings=False):
+    """Sequences, tokens, inspector and chart side by side; on a small terminal one at a time."""
+
+    BINDINGS = bindings("explorer")
+    SCOPES = ("explorer",)
+    AUTO_FOCUS = "#tokens"
+
+    def __init__(self, session: Session, pair: tuple[str, str] | None = None) -> None:
+        super().__init__(id="explorer")
+        self.session = session
+        saved, self._notice = load_state(session.manifest.id)
+        self.view_state: ViewState = replace(saved, pair=pair) if pair else saved
+        self.view: PairView | None = None
+        self.sequence = -1
+        self.pane = "tokens"
+        self._state = session.state
+        self._problem: str | None = None
+        self._fragments = FragmentCache(session.pieces)
+        self._chart_key: tuple[object, ...] = ()
+        self._chart_timer: Timer | None = None
+        self._stop = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        yield Header(id="header")
+        yield Tabs(id="tabs")
+        with Container(id="panes"):
+            yield SequenceList(id="sequences")
+            yield Tokens(id="tokens")
+            yield Inspector(id="inspector")
+        yield ChartPane(id="chart")
+        yield Summary(id="summary")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    # ---- parts and short forms
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.query_one("#tokens", Tokens)
+
+    @property
+    def sequences(self) -> SequenceList:
+        return self.query_one("#sequences", SequenceList)
+
+    @property
+    def chart(self) -> ChartPane:
+        return self.query_one("#chart", ChartPane)
+
+    @property
+    def pair(self) -> Pair | None:
+        return self.view.pair if self.view is not None else None
+
+    @property
+    def threshold(self) -> float:
+        return self.view_state.threshold
+
+    @property
+    def position(self) -> int:
+        """Flat index of the token under the cursor."""
+        return self.view_state.position
+
+    @property
+    def greyed(self) -> bool:
+        return self.view is not None and not self.view.comparable
+
+    # ---- coming and going
+
+    def on_mount(self) -> None:
+        self.set_class(True, "-tokens")
+        self.show_hints()
+        pair, self._problem = open_pair(self.session, self.view_state.pair)
+        self._take(self.session, None if pair is None else PairView(pair))
+        self.watch_folder()
+        if self._notice:
+            self.say(self._notice, warn=True)
+
+    def on_unmount(self) -> None:
+        self._stop.set()
+        save_state(self.session.manifest.id, self.view_state)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.set_class(event.size.width < WIDE or event.size.height < TALL, "-narrow")
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self._show_tabs()
+        self._show_token()
+        self._want_chart()
+
+    @work(thread=True, group="reader", exclusive=True)
+    def watch_folder(self) -> None:
+        """Look at the folder about once a second, as long as the screen is there; tell what is new."""
+        session, state, saved = self.session, self._state, self.view_state
+        while not self._stop.wait(POLL_SECONDS):
+            if saved != self.view_state:
+                saved = self.view_state
+                save_state(session.manifest.id, saved)
+            try:
+                newer = session.refresh()
+                now = newer.state
+                if newer is session and now == state:
+                    continue
+                pair, problem = open_pair(newer, saved.pair)
+                view = judged(newer, pair) if pair is not None else None
+            except (LogdriftError, OSError) as error:
+                self.post_message(WorkFailed(f"{error}\n\nWhat was read before stays on the screen."))
+                return
+            session, state = newer, now
+            self.post_message(SessionRead(newer, view, now, problem))
+
+    @on(SessionRead)
+    def _on_session_read(self, message: SessionRead) -> None:
+        self._state, self._problem = message.state, message.problem
+        if message.session is not self.session:
+            self._fragments = FragmentCache(message.session.pieces)
+        self._take(message.session, message.view)
+
+    @on(WorkFailed)
+    def _on_work_failed(self, message: WorkFailed) -> None:
+        self.logdrift.show_error(message.text)
+
+    def _take(self, session: Session, view: PairView | None) -> None:
+        """Show a session and a pair of it, the cursor where it was."""
+        self.session, self.view = session, view
+        total = session.sequences.tokens
+        self.view_state = replace(self.view_state, position=max(0, min(self.position, total - 1)))
+        self.sequence = -1
+        self._show_list()
+        self.go_to(self.position)
+        self._show_heading()
+        if view is not None and view.stats is None:
+            self._judge(view.pair)
+
+    @work(thread=True, group="judge", exclusive=True)
+    def _judge(self, pair: Pair) -> None:
+        try:
+            view = judged(self.session, pair)
+        except LogdriftError as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(Judged(view))
+
+    @on(Judged)
+    def _on_judged(self, message: Judged) -> None:
+        if self.view is None or message.view.pair is not self.view.pair:
+            return
+        self.view = message.view
+        self._show_heading()
+        if self.greyed:
+            self._show_list()
+            self._show_token()
+
+    # ---- showing
+
+    def _show_heading(self) -> None:
+        view, sequences = self.view, self.session.sequences
+        gate = view.gate if view is not None else None
+        problems = [self._problem] if self._problem else []
+        for info in self.session.captures:
+            if info.status == "failed":
+                reason = (info.failure or "no reason given").strip().splitlines()[-1]
+                problems.append(visible(f"✗ {info.label} failed: {reason}  (L: log)"))
+        self.query_one("#header", Header).show(
+            Heading(
+                visible(self.session.name),
+                len(sequences),
+                sequences.tokens,
+                None if view is None else view.labels,
+                None if gate is None else gate.verdict,
+                visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None,
+                None if view is None or view.stats is None else view.stats.mae,
+                (view.stats.infinite or 0) if view is not None and view.stats is not None else 0,
+                progress(self.session),
+                self._state,
+                tuple(problems[:3]),
+            )
+        )
+
+    def _show_list(self) -> None:
+        count = len(self.session.sequences)
+        sequence = self._sequence_at(self.position) if count else 0
+        self.sequences.show(self.pair, count, self.view_state.sort, sequence, self.greyed)
+
+    def _show_tabs(self) -> None:
+        self.query_one("#tabs", Tabs).show(PANES, self.pane)
+
+    def _show_token(self) -> None:
+        """Inspector and summary, whichever is seen."""
+        if not self.session.sequences.tokens:
+            return
+        inspector, summary = self.query_one(Inspector), self.query_one(Summary)
+        if inspector.display or summary.display:
+            found = self.inspection()
+            level = self._level()
+            for pane in (inspector, summary):
+                if pane.display:
+                    pane.show(found, level, self.greyed)
+
+    def inspection(self) -> Inspection:
+        """The token under the cursor."""
+        return inspect(self.session, self.pair, self.position)
+
+    def _level(self) -> int:
+        passage = self.tokens.passage
+        return int(passage.levels[self.tokens.cursor]) if passage is not None and len(passage.levels) else 0
+
+    def _sequence_at(self, position: int) -> int:
+        offsets = self.session.sequences.offsets
+        return min(int(np.searchsorted(offsets, position, "right")) - 1, len(offsets) - 2)
+
+    def _series(self, sequence: int) -> DeltaSeries:
+        start, stop = self.session.sequences.bounds(sequence)
+        pair = self.pair
+        prompt = int(self.session.sequences.prompt_lengths[sequence])
+        delta = np.full(stop - start, np.nan, np.float32)
+        scored = np.zeros(stop - start, bool)
+        if pair is not None and sequence < pair.count:
+            scored = pair.scored[start:stop]
+            delta = np.where(scored, pair.delta[start:stop], np.float32(np.nan))
+        with np.errstate(invalid="ignore"):
+            beyond = int((np.abs(delta) > self.threshold).sum())
+        return DeltaSeries(sequence, delta, prompt, self.threshold, beyond, int(scored.sum()))
+
+    def go_to(self, position: int) -> None:
+        """Put the cursor on a flat position, wherever it is."""
+        if not self.session.sequences.tokens:
+            return
+        sequence = self._sequence_at(position)
+        start, _ = self.session.sequences.bounds(sequence)
+        self.view_state = replace(self.view_state, position=position)
+        if sequence != self.sequence:
+            self.sequence = sequence
+            self._show_passage(position - start)
+            self.sequences.select(self.sequences.place_of(sequence))
+            self._want_chart()
+        else:
+            self.tokens.move_to(position - start)
+            self.chart.set_cursor(position - start)
+        self._show_token()
+
+    def _show_passage(self, cursor: int) -> None:
+        sequences, series = self.session.sequences, self._series(self.sequence)
+        start, stop = sequences.bounds(self.sequence)
+        marks = levels(series.delta, ~np.isnan(series.delta), self.threshold)
+        title = f"Sequence {self.sequence} · {stop - start} tokens ({series.prompt} prompt)"
+        aside = f"{series.beyond} beyond {number(self.threshold, 3)}" if series.scored else "no scores"
+        ids = sequences.token_ids[start:stop]
+        self.tokens.show(Passage(self.sequence, f"{title}\t{aside}", ids, series.prompt, marks, self._fragments), cursor)
+
+    def _repaint_passage(self) -> None:
+        if self.sequence >= 0:
+            self._show_passage(self.tokens.cursor)
+            self._show_token()
+            self._want_chart()
+
+    # ---- the chart: asked for in bursts, drawn once, off the loop
+
+    def _want_chart(self) -> None:
+        if self._chart_timer is not None:
+            self._chart_timer.stop()
+        self._chart_timer = self.set_timer(_CHART_DELAY, self._ask_for_chart)
+
+    def _ask_for_chart(self) -> None:
+        size = self.chart.plot_size
+        if not self.chart.display or self.sequence < 0:
+            return
+        if size is None:
+            self.chart.show(None, "Δ by position", 0)
+            return
+        series = self._series(self.sequence)
+        self._chart_key = (id(self.pair), self.sequence, self.threshold, len(series.delta), series.scored, size)
+        self._draw_chart(self._chart_key, series, size)
+
+    @work(thread=True, group="chart", exclusive=True)
+    def _draw_chart(self, key: tuple[object, ...], series: DeltaSeries, size: tuple[int, int]) -> None:
+        chart = draw_delta(series, *size)
+        if not get_current_worker().is_cancelled:
+            self.post_message(ChartDrawn(key, chart))
+
+    @on(ChartDrawn)
+    def _on_chart_drawn(self, message: ChartDrawn) -> None:
+        if message.key == self._chart_key:
+            self.chart.show(message.chart, f"Δ by position · sequence {self.sequence}", self.tokens.cursor)
+
+    # ---- messages of the panes
+
+    @on(Tokens.CursorMoved)
+    def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
+        start, _ = self.session.sequences.bounds(self.sequence)
+        self.view_state = replace(self.view_state, position=start + message.index)
+        self.chart.set_cursor(message.index)
+        self._show_token()
+        self.say("")
+
+    @on(Tokens.Left)
+    def _on_left(self, message: Tokens.Left) -> None:
+        self._step_sequence(message.step, at_end=message.step < 0)
+
+    @on(Rows.Moved, "#sequences")
+    @on(Rows.Chosen, "#sequences")
+    def _on_sequence(self, message: Rows.Moved | Rows.Chosen) -> None:
+        sequence = int(self.sequences.order[message.index])
+        if sequence != self.sequence:
+            self.go_to(self.session.sequences.bounds(sequence)[0])
+        if isinstance(message, Rows.Chosen):
+            self.action_pane("tokens")
+
+    # ---- commands
+
+    def action_next_divergence(self) -> None:
+        self._step_divergence(1)
+
+    def action_previous_divergence(self) -> None:
+        self._step_divergence(-1)
+
+    def _step_divergence(self, step: int) -> None:
+        if self.pair is None:
+            self.say("there is no pair to compare yet", warn=True)
+            return
+        found = self.pair.next_divergence(self.position, self.threshold, step)
+        if found is None:
+            where = "after" if step > 0 else "before"
+            self.say(f"no token {where} this one differs by more than {number(self.threshold, 3)} (+ and − change it)")
+            return
+        self.say("")
+        self.go_to(found)
+
+    def action_next_sequence(self) -> None:
+        self._step_sequence(1)
+
+    def action_previous_sequence(self) -> None:
+        self._step_sequence(-1)
+
+    def _step_sequence(self, step: int, *, at_end: bool = False) -> None:
+        if self.sequence < 0:
+            return
+        place = self.sequences.place_of(self.sequence) + step
+        if not 0 <= place < self.sequences.line_count:
+            self.say("this is the last sequence" if step > 0 else "this is the first sequence")
+            return
+        start, stop = self.session.sequences.bounds(int(self.sequences.order[place]))
+        self.say("")
+        self.go_to(stop - 1 if at_end else start)
+
+    def action_sort(self) -> None:
+        sort = SORTS[(SORTS.index(self.view_state.sort) + 1) % len(SORTS)]
+        self.view_state = replace(self.view_state, sort=sort)
+        self._show_list()
+        self.say(f"sequences by {sort}" + ("" if sort == "number" else " |Δ|, largest first"))
+
+    def action_threshold_up(self) -> None:
+        self._step_threshold(1)
+
+    def action_threshold_down(self) -> None:
+        self._step_threshold(-1)
+
+    def _step_threshold(self, step: int) -> None:
+        if step > 0:
+            new = next((t for t in THRESHOLDS if t > self.threshold * 1.0001), THRESHOLDS[-1])
+        else:
+            new = next((t for t in reversed(THRESHOLDS) if t < self.threshold * 0.9999), THRESHOLDS[0])
+        self._set_threshold(new)
+        if self.pair is not None:
+            count, scored = self.pair.count_beyond(new), int(self.pair.scored.sum())
+            self.say(f"threshold {number(new, 3)}: {count:,} of {scored:,} tokens beyond ({percent(count, scored)})")
+
+    def _set_threshold(self, threshold: float) -> None:
+        if threshold != self.threshold:
+            self.view_state = replace(self.view_state, threshold=threshold)
+            self._repaint_passage()
+
+    def action_threshold(self) -> None:
+        pair = self.pair
+        if pair is None:
+            self.say("there is no pair to compare yet", warn=True)
+            return
+        before, scored = self.threshold, int(pair.scored.sum())
+        counts: dict[int, int] = {}
+
+        def row(index: int, width: int) -> Row:
+            if index not in counts:
+                counts[index] = pair.count_beyond(THRESHOLDS[index])
+            ratio = number(float(np.exp(THRESHOLDS[index])), 3)
+            cells = f" {number(THRESHOLDS[index], 3):>9} {ratio:>9} {counts[index]:>12,} {percent(counts[index], scored):>8}"
+            return [(cells, self.palette.text)]
+
+        def chosen(index: int | None) -> None:
+            self._set_threshold(before if index is None else THRESHOLDS[index])
+
+        start = min(range(len(THRESHOLDS)), key=lambda i: abs(np.log(THRESHOLDS[i] / before)))
+        head = f" {'|Δ| nats':>9} {'ratio':>9} {'beyond':>12} {'of all':>8}"
+        self.app.push_screen(
+            Picker("Threshold", head, len(THRESHOLDS), row, start, lambda i: self._set_threshold(THRESHOLDS[i])), chosen
+        )
+
+    def action_pair(self) -> None:
+        pairs = list_pairs(self.session)
+        if not pairs:
+            self.say("two captures with a finished sequence are needed for a pair", warn=True)
+            return
+        known: dict[int, PairRow] = {}
+
+        def row(index: int, width: int) -> Row:
+            return self._pair_runs(*pairs[index], known.get(index), width)
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self._choose_pair(pairs[index])
+
+        start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
+        picker = Picker("Pairs: Δ = log p A − log p B", "   A → B, with MAE in nats and verdict", len(pairs), row, start)
+        picker.known = known
+        self.app.push_screen(picker, chosen)
+        self._judge_pairs(picker, pairs)
+
+    def _pair_runs(self, a: str, b: str, known: PairRow | None, width: int) -> Row:
+        p = self.palette
+        here = self.view is not None and self.view.labels == (a, b)
+        name = (f" {'•' if here else ' '} {fit(f'{a} → {b}', max(10, width - 32))}", p.strong if here else p.text)
+        if known is None:
+            return [name, ("        …", p.muted)]
+        if known.problem:
+            return [name, (fit(f" {known.problem}", 29), p.bad)]
+        verdict = (f"  {VERDICTS.get(known.verdict or '', '')}", p.verdict(known.verdict))
+        return [name, (f" {number(known.mae):>9}", p.text), verdict]
+
+    @work(thread=True, group="pairs", exclusive=True)
+    def _judge_pairs(self, picker: Picker, pairs: list[tuple[str, str]]) -> None:
+        session, worker = self.session, get_current_worker()
+        for index, (a, b) in enumerate(pairs):
+            if worker.is_cancelled or not picker.is_attached:
+                return
+            self.post_message(PairJudged(picker, index, pair_row(session, a, b)))
+
+    @on(PairJudged)
+    def _on_pair_judged(self, message: PairJudged) -> None:
+        message.picker.known[message.index] = message.row
+        if message.picker.is_attached:
+            message.picker.update()
+
+    def _choose_pair(self, labels: tuple[str, str]) -> None:
+        if self.view is not None and self.view.labels == labels and self.view_state.pair == labels:
+            return
+        try:
+            pair = make_pair(self.session, *labels)
+        except LogdriftError as error:
+            self.logdrift.show_error(str(error))
+            return
+        self.view_state = replace(self.view_state, pair=labels)
+        self._problem = None
+        self._take(self.session, PairView(pair))
+
+    def action_log(self) -> None:
+        backends = list(dict.fromkeys(info.backend for info in self.session.captures))
+        if not backends:
+            self.say("this session has no backends", warn=True)
+        elif len(backends) == 1:
+            self._read_log(backends[0])
+        else:
+            failed = {info.backend for info in self.session.captures if info.status == "failed"}
+            p = self.palette
+
+            def row(index: int, width: int) -> Row:
+                bad: Style = p.bad if backends[index] in failed else p.text
+                return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
+
+            start = next((i for i, name in enumerate(backends) if name in failed), 0)
+            self.app.push_screen(
+                Picker("Logs", " backend", len(backends), row, start),
+                lambda index: self._read_log(backends[index]) if index is not None else None,
+            )
+
+    @work(thread=True, group="log", exclusive=True)
+    def _read_log(self, backend: str) -> None:
+        lines = log_lines(self.session, backend)
+        self.app.call_from_thread(
+            self.app.push_screen, TextScreen(f"Log of {visible(backend)}, last lines", lines, at_end=True)
+        )
+
+    def action_copy(self) -> None:
+        if not self.session.sequences.tokens:
+            return
+        found = self.inspection()
+        cells = [f"seq {found.sequence}", f"pos {found.index}", f"id {found.token_id}", repr(found.text)]
+        cells += [f"{row.label} {number(row.logprob)} rank {row.rank}" for row in found.captures if row.logprob is not None]
+        if found.delta is not None:
+            cells.append(f"delta {signed(found.delta)}")
+        self.say(self.logdrift.copy_text("  ".join(cells)))
+
+    def action_pane(self, name: str) -> None:
+        """Show a pane and give it the keys."""
+        if name != self.pane:
+            self.remove_class(f"-{self.pane}")
+            self.pane = name
+            self.add_class(f"-{name}")
+            self.call_after_refresh(self._resized)
+        self.query_one(f"#{name}").focus()
+
+    def action_next_pane(self) -> None:
+        self._step_pane(1)
+
+    def action_previous_pane(self) -> None:
+        self._step_pane(-1)
+
+    def _step_pane(self, step: int) -> None:
+        names = [name for name, _ in PANES]
+        self.action_pane(names[(names.index(self.pane) + step) % len(names)])
+
+    @on(events.DescendantFocus)
+    def _on_focus(self, event: events.DescendantFocus) -> None:
+        name = event.widget.id or ""
+        if name != self.pane and any(name == pane for pane, _ in PANES):
+            self.remove_class(f"-{self.pane}")
+            self.pane = name
+            self.add_class(f"-{name}")
