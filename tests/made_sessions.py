@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,23 @@ from core.session.reader import Session, open_session
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
 FACTS: dict[str, Any] = {
-    "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32", "device": "cpu",
-    "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw", "prefill_logprobs": "raw",
-    "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64, "tokenizer_digest": "sha256:" + "b" * 64,
+    "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32",
+    "device": "cpu", "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw",
+    "prefill_logprobs": "raw", "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64,
+    "tokenizer_digest": "sha256:" + "b" * 64,
     "config_digest": "sha256:" + "c" * 64,
 }  # fmt: skip
 """Facts with which nothing is left to say."""
 
 
 def capture(label: str, logprobs: Sequence[Sequence[float]], **changes: Any) -> tuple[CaptureInfo, list[np.ndarray]]:
-    """A capture with one row of logprobs per sequence; ``changes`` are fields of CaptureInfo, ``facts`` those of Facts."""
+    """A capture with one row of logprobs per sequence; ``changes`` are those of CaptureInfo, ``facts`` of Facts."""
     backend, path = label.partition("#")[0].split("/")
     facts = changes.pop("facts", {})
     role = backend if backend in ("reference", "trainer") else "rollout"
     values: dict[str, Any] = {
-        "backend": backend, "engine": "transformers" if role != "rollout" else "vllm", "dtype": "bfloat16", "path": path,
-        "repeat": int(label.partition("#")[2] or 1), "role": role, "status": "complete",
+        "backend": backend, "engine": "transformers" if role != "rollout" else "vllm", "dtype": "bfloat16",
+        "path": path, "repeat": int(label.partition("#")[2] or 1), "role": role, "status": "complete",
         "facts": None if facts is None else Facts(**{**FACTS, **facts}), **changes,
     }  # fmt: skip
     return CaptureInfo(label, **values), [np.asarray(row, np.float32) for row in logprobs]
@@ -79,8 +81,6 @@ def write_session(
 
 
 def _write_capture(folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_part: int) -> CaptureInfo:
-    from dataclasses import replace
-
     parts = []
     for first in range(0, len(rows), per_part):
         chosen = rows[first : first + per_part]

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from core.backends.base import MismatchError
-from core.backends.vllm import semantics, unpack
+from core.backends.vllm import unpack
+from core.backends.vllm_start import semantics
 
 SCRIPTS = Path(__file__).parent / "engine_scripts"
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
@@ -32,14 +33,14 @@ Run = Callable[..., dict[str, Any]]
 def run_vllm(vllm_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run a script in vLLM's interpreter; what it found. Output goes to a file, as in the worker."""
 
-    def run(script: str, *arguments: str, **variables: str) -> dict[str, Any]:
+    def run(script: str, argument: str, **variables: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("vllm")
         log, out = folder / "log", folder / "out.json"
         mine = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS", "PYTHONPATH")
         environment = {key: value for key, value in os.environ.items() if key not in mine} | variables
         with log.open("wb") as file:
             code = subprocess.run(
-                [str(vllm_python), str(SCRIPTS / script), str(small_model), *arguments[:-1], str(out), *arguments[-1:]],
+                [str(vllm_python), str(SCRIPTS / script), str(small_model), str(out), argument],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -52,33 +53,41 @@ def run_vllm(vllm_python: Path, small_model: Path, tmp_path_factory: pytest.Temp
     return run
 
 
-def wish(dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25, temperature: float = 0.7) -> str:
-    return json.dumps({"dtype": dtype, "mode": mode, "paths": paths, "top_k": top_k, "temperature": temperature})
+def wish(dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25) -> dict[str, Any]:
+    return {"dtype": dtype, "mode": mode, "paths": paths, "top_k": top_k, "temperature": 0.7}
 
 
 @pytest.fixture(scope="session")
-def float32(run_vllm: Run) -> dict[str, Any]:
-    return run_vllm("vllm_capture.py", wish("float32", ALL_PATHS))
+def in_process(run_vllm: Run) -> dict[str, Any]:
+    """Three engines, each closed before the next: what logdrift does by default."""
+    wishes = {
+        "float32": wish("float32", ALL_PATHS),
+        "bfloat16": wish("bfloat16", ALL_PATHS),
+        "processed": wish("float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5),
+    }
+    return run_vllm("vllm_capture.py", json.dumps(wishes))
 
 
 @pytest.fixture(scope="session")
-def bfloat16(run_vllm: Run) -> dict[str, Any]:
-    return run_vllm("vllm_capture.py", wish("bfloat16", ALL_PATHS))
+def float32(in_process: dict[str, Any]) -> dict[str, Any]:
+    return dict(in_process["float32"])
+
+
+@pytest.fixture(scope="session")
+def bfloat16(in_process: dict[str, Any]) -> dict[str, Any]:
+    return dict(in_process["bfloat16"])
+
+
+@pytest.fixture(scope="session")
+def processed(in_process: dict[str, Any]) -> dict[str, Any]:
+    return dict(in_process["processed"])
 
 
 @pytest.fixture(scope="session")
 def own_process(run_vllm: Run) -> dict[str, Any]:
     """vLLM's own default: engine core and worker spawned. No top-k."""
-    return run_vllm(
-        "vllm_capture.py",
-        wish("bfloat16", ["prefill", "forced_decode"], top_k=0),
-        VLLM_ENABLE_V1_MULTIPROCESSING="1",
-    )
-
-
-@pytest.fixture(scope="session")
-def processed(run_vllm: Run) -> dict[str, Any]:
-    return run_vllm("vllm_capture.py", wish("float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5))
+    wishes = {"": wish("bfloat16", ["prefill", "forced_decode"], top_k=0)}
+    return dict(run_vllm("vllm_capture.py", json.dumps(wishes), VLLM_ENABLE_V1_MULTIPROCESSING="1")[""])
 
 
 @pytest.fixture(scope="session")
@@ -363,4 +372,5 @@ def test_unpack_refuses_what_does_not_match(rows: list[Any], words: str) -> None
 )
 def test_what_decode_logprobs_mean(mode: str, changed: dict[str, float], meaning: str) -> None:
     plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-    assert semantics(mode, SimpleNamespace(**{**plain, "presence_penalty": 0.0, "frequency_penalty": 0.0, **changed})) == meaning
+    params = SimpleNamespace(**{**plain, "presence_penalty": 0.0, "frequency_penalty": 0.0, **changed})
+    assert semantics(mode, params) == meaning

@@ -12,6 +12,7 @@ from typing import Any
 
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.screen import Screen
 from textual.theme import Theme
 
 from core.compare.pair import parse_pair
@@ -23,6 +24,7 @@ from tui.palette import Depth, Palette, depth_of, make_palette
 
 _COPY_LIMIT = 74_000
 """Bytes: the largest OSC 52 text that common terminals take."""
+_SETTLE_SECONDS = 0.6
 
 _DARK = Theme(
     "logdrift-dark", primary="#5fd7ff", foreground="#d0d0d0", background="#121212", surface="#121212", panel="#303030",
@@ -32,6 +34,7 @@ _LIGHT = Theme(
     "logdrift-light", primary="#005f87", foreground="#303030", background="#eeeeee", surface="#eeeeee",
     panel="#d0d0d0", accent="#005f87", error="#af0000", warning="#875f00", success="#005f00", dark=False,
 )  # fmt: skip
+
 
 class Commands(Provider):
     """The palette lists the registry: what applies to the screen that is open."""
@@ -81,19 +84,22 @@ class LogdriftApp(App[int], inherit_bindings=False):
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for theme in (_DARK, _LIGHT):
             self.register_theme(theme)
-        self.theme = "ansi-dark" if self.depth == "none" else "logdrift-dark"
+        # Set without its watcher, which would parse all style sheets a second time.
+        self.set_reactive(App.theme, "ansi-dark" if self.depth == "none" else "logdrift-dark")
         self.palette: Palette = make_palette(self.depth, self.current_theme.dark)
 
-    def on_mount(self) -> None:
+    def get_default_screen(self) -> Screen[Any]:
+        """The first screen is what was asked for: nothing stands below it that would be laid out for nothing."""
         if self.session is not None:
             from tui.screens.explorer import ExplorerScreen
 
-            self.push_screen(ExplorerScreen(self.session, self.pair))
-        else:
-            from tui.screens.sessions import SessionsScreen
+            return ExplorerScreen(self.session, self.pair)
+        from tui.screens.sessions import SessionsScreen
 
-            self.push_screen(SessionsScreen(self.sessions_dir))
-        self.call_after_refresh(settle)
+        return SessionsScreen(self.sessions_dir)
+
+    def on_mount(self) -> None:
+        self.set_timer(_SETTLE_SECONDS, settle)
 
     def open_folder(self, folder: Path) -> None:
         """Open the explorer over the list; a folder that does not open is an error that can be copied."""

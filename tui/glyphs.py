@@ -25,13 +25,16 @@ def number(value: float | None, digits: int = 4) -> str:
         return "inf" if value > 0 else "-inf"
     size = abs(value)
     if size != 0 and size < 10.0 ** (1 - digits):
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        return f"{mantissa}e{int(exponent)}"
+        return _scientific(value, 1)
     if size >= 10**digits:
-        mantissa, _, exponent = f"{value:.{max(0, digits - 3)}e}".partition("e")
-        return f"{mantissa}e{int(exponent)}"
+        return _scientific(value, max(0, digits - 3))
     whole = len(str(int(size)))
     return f"{value:.{max(0, digits + 1 - whole)}f}"
+
+
+def _scientific(value: float, decimals: int) -> str:
+    mantissa, _, exponent = f"{value:.{decimals}e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:
@@ -46,8 +49,7 @@ def probability(logprob: float | None) -> str:
         return NOTHING
     value = math.exp(min(logprob, 0.0))
     if value and value < 0.001:
-        mantissa, _, exponent = f"{value:.0e}".partition("e")
-        return f"{mantissa}e{int(exponent)}"
+        return _scientific(value, 0)
     return f"{value:.3f}"
 
 

@@ -63,12 +63,12 @@ class Palette:
         return self.steps[0][level - 1] if level > 0 else self.steps[1][-level - 1]
 
     def verdict(self, verdict: str | None) -> Style:
-        return {"comparable": self.good, "caution": self.warn, "not_comparable": self.bad}.get(verdict or "", self.muted)
+        return {"comparable": self.good, "caution": self.warn, "not_comparable": self.bad}.get(
+            verdict or "", self.muted
+        )
 
 
-def levels(
-    delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float
-) -> npt.NDArray[np.int8]:
+def levels(delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float) -> npt.NDArray[np.int8]:
     """Signed step of each token, i8[n]: 0 within the threshold or unscored, else 1 to `STEPS` with delta's sign."""
     size = np.where(scored, np.abs(delta), 0.0)
     bounds = threshold * 2.0 ** np.arange(STEPS)
@@ -122,7 +122,9 @@ def make_palette(depth: Depth, dark: bool = True) -> Palette:
     )  # fmt: skip
 
 
-def _style(text: str | None, back: str | None = None, *, bold: bool | None = None, underline: bool | None = None) -> Style:
+def _style(
+    text: str | None, back: str | None = None, *, bold: bool | None = None, underline: bool | None = None
+) -> Style:
     # None, not False: an attribute set to False is written out in every escape sequence.
     return Style(
         color=Color.parse(f"#{text}") if text else None,

@@ -10,18 +10,20 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.errors import ErrorStats, error_stats
-from core.compare.gate import Gate, judge
 from core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from core.errors import LogdriftError
 from core.session.layout import LOGS
 from core.session.reader import Session, open_session
 from core.session.visible import visible, visible_bytes
+
+if TYPE_CHECKING:
+    from core.compare.errors import ErrorStats
+    from core.compare.gate import Gate
 
 _LOG_BYTES = 256 * 1024
 _SGR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -57,6 +59,10 @@ class PairView:
 
 def judged(session: Session, pair: Pair) -> PairView:
     """The pair with statistics and gate. Walks all tokens: not for the event loop."""
+    # Imported here because the first screen is drawn without them.
+    from core.compare.errors import error_stats
+    from core.compare.gate import judge
+
     keep = pair.scored
     stats = error_stats(pair.delta[keep], pair.logprob_a[keep], pair.logprob_b[keep])
     # Kept by the pair from here on, so that the first key press finds them made.
@@ -225,7 +231,12 @@ def _union(session: Session, sides: list[_Side], target: int) -> tuple[TopRow, .
         return ranks[0], min(ranks)
 
     return tuple(
-        TopRow(token_id, session.pieces.text(token_id), token_id == target, tuple(_cell(s, token_id, target) for s in sides))
+        TopRow(
+            token_id,
+            session.pieces.text(token_id),
+            token_id == target,
+            tuple(_cell(s, token_id, target) for s in sides),
+        )
         for token_id in sorted(ids, key=best)
     )
 

@@ -47,6 +47,7 @@ from core.facts import Facts, LogprobSemantics
 
 # managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
 _RESERVED = 7
+_DIED = "SGLang: a process of the engine died: its log says why"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -77,9 +78,10 @@ class SeedGenerator:
 def child_failed(*_: Any) -> None:
     """Handler of SIGQUIT, by which SGLang's children (and its watchdog over them) report that one has died.
 
-    SGLang's own handler kills this process with SIGKILL and loses the reason.
+    SGLang's own handler kills this process with SIGKILL and loses the reason. This one is for the start; later
+    `SglangBackend._child_died` takes over.
     """
-    raise LogdriftError("SGLang: a process of the engine died: the log above it says why")
+    raise LogdriftError(_DIED)
 
 
 class SglangBackend:
@@ -90,6 +92,7 @@ class SglangBackend:
         self._settings = settings
         self._where = f"backend {settings.spec.name!r}"
         self._engine: Any = None
+        self._dead = False
         self._vocabulary = 0
         self._limit = 0
         self._seeding: str | None = None
@@ -231,7 +234,14 @@ class SglangBackend:
             self._engine.loop.remove_signal_handler(taken)
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.signal(signal.SIGQUIT, child_failed)
+        signal.signal(signal.SIGQUIT, self._child_died)
+
+    def _child_died(self, *_: Any) -> None:
+        """An exception would be swallowed by the running loop, and the request would be waited for forever."""
+        if self._engine is None or not self._engine.loop.is_running():
+            child_failed()
+        self._dead = True
+        self._engine.loop.stop()
 
     def _check(self, ids: IdArray, length: int, what: str) -> None:
         if ids.size == 0:
@@ -262,7 +272,8 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(f"{self._where}: {error}") from error
         except Exception as error:
-            raise LogdriftError(f"{self._where}: SGLang refused a request: {_one_line(error)}") from error
+            told = _DIED if self._dead else f"SGLang refused a request: {_one_line(error)}"
+            raise LogdriftError(f"{self._where}: {told}") from error
         check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(zip(sequences, names, answers, strict=True)):
             meta = answer["meta_info"]

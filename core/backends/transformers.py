@@ -38,7 +38,7 @@ from core.backends.base import (
 )
 from core.backends.reduce import Reducer
 from core.backends.transformers_facts import observe
-from core.backends.transformers_head import Head
+from core.backends.transformers_head import MIN_ROWS, Head
 from core.errors import LogdriftError
 from core.facts import Facts
 
@@ -99,7 +99,7 @@ class TransformersBackend:
         """Path ``prefill``: each sequence alone, one forward pass, entropy included.
 
         Raises MismatchError before anything runs for ids or lengths that the model does not have, LogdriftError
-        where memory is short even for a single row.
+        where memory is short even for the logits of a few tokens.
         """
         self._check(sequences, 0)
         out = []
@@ -239,9 +239,9 @@ class TransformersBackend:
         return True
 
     def _halve(self, rows: int, index: int) -> None:
-        if rows == 1:
-            raise LogdriftError(f"sequence {index}: out of memory for the logits of one token: free some memory")
-        self._rows = max(1, rows // 2)
+        if rows <= MIN_ROWS:
+            raise LogdriftError(f"sequence {index}: out of memory for the logits of {rows} tokens: free some memory")
+        self._rows = rows // 2
         self._reducer = None
         gc.collect()
         if torch.cuda.is_available():

@@ -22,6 +22,11 @@ Tensor = Any
 
 _PROBE_TOKENS = 6
 
+MIN_ROWS = 32
+"""Fewer rows than this never go through the head alone. MKL's float32 product takes another kernel, with another
+order of summation, below 8 rows (up to 3e-5 in a logit of SmolLM2); from 8 to 511 rows its results are equal bit
+for bit, so with this a score does not depend on the chunk size at all on a CPU. It costs 6 MB at 49,152 ids."""
+
 
 class Head:
     """``method`` is ``chunks`` or ``full logits``; ``dtype`` that of the head's weight (None: no such weight)."""
@@ -49,7 +54,9 @@ class Head:
         """Logits [stop - start, logits_size] of positions ``start .. stop``, in the model's own dtype."""
         if self.method != "chunks":
             return backbone[0, start:stop]
-        return self._from_rows(backbone, tokens, start, stop)[0]
+        last = min(max(stop, start + MIN_ROWS), tokens.shape[1])
+        first = max(0, min(start, last - MIN_ROWS))
+        return self._from_rows(backbone, tokens, first, last)[0, start - first : stop - first]
 
     def _from_rows(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
         rows = _with_hidden(backbone, _hidden(backbone)[:, start:stop])

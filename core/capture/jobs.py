@@ -129,13 +129,15 @@ def clean_environment() -> dict[str, str]:
 _CAUSES = (
     (r"No space left on device|Errno 28", "the disk is full at {place} ({free} free): use --dir or LOGDRIFT_CACHE"),
     (r"File too large|Errno 27|Disk quota exceeded|Errno 122", "a file size limit or quota stops it at {place}"),
-    (r"ensurepip is not available|No module named '?(venv|ensurepip)", "{hint}"),
-    (r"NewConnectionError|Max retries exceeded|Temporary failure in name resolution|Network is unreachable|ProxyError"
-     r"|ReadTimeoutError|ConnectTimeoutError|ConnectionResetError",
-     "the package index cannot be reached: check network and proxy"),
-    (r"No matching distribution found for (?P<name>[^\s]+)",
-     "the package index has no wheel of {name} for this Python and machine"),
+    (r"ensurepip is not available|No module named '?(venv|ensurepip|pip)", "{hint}"),
     (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted: set PIP_CERT"),
+    (r"NewConnectionError|Max retries exceeded|Temporary failure in name resolution|Network is unreachable|ProxyError"
+     r"|ReadTimeoutError|ConnectTimeoutError|ConnectionResetError|ConnectionRefusedError",
+     "the package index cannot be reached: check network and proxy"),
+    (r"requirement (?P<name>\S+) \(from versions: none\)",
+     "the package index cannot be reached or has no {name} for this Python: check network, proxy and index"),
+    (r"No matching distribution found for (?P<name>\S+)",
+     "the package index has no wheel of {name} for this Python and machine"),
     (r"Permission denied|Errno 13", "no permission to write at {place}"),
 )  # fmt: skip
 

@@ -253,14 +253,15 @@ def _check_dtype(case: _Case) -> Iterator[Reason]:
 
 def _check_head(case: _Case) -> Iterator[Reason]:
     """The dtype of the head and of the logits, a separate knob in every engine."""
-    for name, what in (("head_dtype", "the LM head"), ("logits_dtype", "the logits")):
+    for name, what in (("head_dtype", "the LM head works in"), ("logits_dtype", "logits are")):
         a, b = getattr(case.facts_a, name), getattr(case.facts_b, name)
-        if a is not None and b is not None and a != b:
-            yield (_note if case.against_reference else _caution)(
-                name,
-                f"{what} is {a} in {case.a.label} and {b} in {case.b.label}, and part of the gap comes from that: set "
-                "the same precision on both sides.",
-            )
+        if a is None or b is None or a == b:
+            continue
+        said = f"{what} {a} in {case.a.label} and {b} in {case.b.label}"
+        if case.against_reference:
+            yield _note(name, f"{said}, which is part of the gap to a reference.")
+        else:
+            yield _caution(name, f"{said}, which is part of the gap: set the same precision on both sides.")
 
 
 def _check_quantization(case: _Case) -> Iterator[Reason]:

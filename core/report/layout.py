@@ -90,7 +90,7 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 def table(
     canvas: Canvas, head: Sequence[str], rows: Sequence[Sequence[str]], shrink: Sequence[int], right: Sequence[int] = ()
 ) -> list[str]:
-    """Lines of a table, head first. Where it is too wide, columns in ``shrink`` are cut in this order, down to 8 cells."""
+    """Lines of a table, head first. Columns in ``shrink`` are cut in this order, down to 8 cells, until it fits."""
     cells = [[canvas.text(cell) for cell in row] for row in (head, *rows)]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
     for column in shrink:

@@ -15,16 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import InputError
-from core.plan import CapturePlan
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
 from core.session.lock import LockHolder, read_lock
 from core.session.visible import visible_bytes
+
+if TYPE_CHECKING:
+    from core.plan import CapturePlan
 
 Array = npt.NDArray[Any]
 State = Literal["running", "complete", "partial", "failed"]
@@ -200,6 +202,8 @@ class Session:
     @cached_property
     def plan(self) -> CapturePlan | None:
         """The plan, or None where it was not made by a capture (imported sessions)."""
+        from core.plan import CapturePlan  # most readers never ask: it would be a tenth of what opening costs
+
         return CapturePlan.from_json(self.manifest.plan) if self.manifest.plan else None
 
     @cached_property

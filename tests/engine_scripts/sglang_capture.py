@@ -209,6 +209,9 @@ def main() -> None:
     result["reference"] = {
         "scored": reference(model, [ids.tolist() for ids in texts], 1.0),
         "generated": reference(model, [ids.tolist() for ids in sequences], 1.0),
+        "trap": reference(model, [traps[0].tolist()], 1.0)[0],
+        # what id 0 would score in the place of each last id of the vocabulary
+        "trap_as_zero": [row[-1] for row in reference(model, [[*traps[0][:i].tolist(), 0] for i in (1, 3, 5)], 1.0)],
         "tempered": reference(model, [ids.tolist() for ids in sequences], wish["temperature"]),
     }
     out.write_text(json.dumps(result), encoding="utf-8")

@@ -1,6 +1,8 @@
 """Run by vLLM's interpreter: drive `VllmBackend` on the small model and write what came out as JSON.
 
-    python vllm_capture.py MODEL OUT.json {"dtype": ..., "mode": ..., "paths": [...], "top_k": ..., "temperature": ...}
+    python vllm_capture.py MODEL OUT.json {"NAME": {"dtype":, "mode":, "paths": [], "top_k":, "temperature":}, ...}
+
+One engine after the other in this process, since importing vLLM takes as long as starting it.
 
 Log-probabilities are compared here with float64 log-softmax over the full float32 logits of Transformers, which
 the same interpreter holds; tests/test_vllm_backend.py judges the numbers.
@@ -23,7 +25,8 @@ if "core" not in sys.modules:
     SPEC = importlib.util.spec_from_file_location(
         "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
     )
-    assert SPEC is not None and SPEC.loader is not None
+    assert SPEC is not None
+    assert SPEC.loader is not None
     sys.modules["core"] = importlib.util.module_from_spec(SPEC)
     SPEC.loader.exec_module(sys.modules["core"])
 
@@ -51,7 +54,11 @@ CHAT = "Reply with the single word yes."
 MAX_TOKENS = 80
 
 
-def main(model: str, out: str, wish: dict[str, Any]) -> None:
+def main(model: str, out: str, wishes: dict[str, dict[str, Any]]) -> None:
+    Path(out).write_text(json.dumps({name: captured(model, wish) for name, wish in wishes.items()}))
+
+
+def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     from transformers import AutoTokenizer
 
@@ -112,7 +119,8 @@ def main(model: str, out: str, wish: dict[str, Any]) -> None:
         result["finish"] = [[g.finish, int(g.token_ids[-1]), len(g.token_ids) - g.prompt_length] for g in made]
         result["decode"] = [judged(reference, g.token_ids, g.prompt_length, g.scores) for g in made]
         result["prefill"] = [
-            judged(reference, ids, 1, found) for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
+            judged(reference, ids, 1, found)
+            for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
         ]
         again = backend.generate(prompts, seeds, quiet)
         result["decode_repeats"] = same([g.scores for g in made], [g.scores for g in again]) and all(
@@ -141,7 +149,7 @@ def main(model: str, out: str, wish: dict[str, Any]) -> None:
     backend.close()
     result["children_after"] = children()
     result["after_close"] = said(lambda: backend.score(texts, quiet))
-    Path(out).write_text(json.dumps(result))
+    return result
 
 
 class Reference:
@@ -176,7 +184,9 @@ def judged(reference: Reference, ids: Any, first: int, scores: Any) -> dict[str,
     k = top.shape[1]
     return {
         "unscored": bool(
-            np.isnan(scores.logprob[:first]).all() and (scores.rank[:first] == 0).all() and (scores.top_ids[:first] == -1).all()
+            np.isnan(scores.logprob[:first]).all()
+            and (scores.rank[:first] == 0).all()
+            and (scores.top_ids[:first] == -1).all()
         ),
         "length": len(scores.logprob),
         "got": got.tolist(),
@@ -187,11 +197,15 @@ def judged(reference: Reference, ids: Any, first: int, scores: Any) -> dict[str,
         "top_shape": list(scores.top_ids.shape),
         "top_distinct": all(len(set(row.tolist())) == k for row in top_ids),
         "top_sorted": bool((np.diff(top, axis=1) <= 0).all()),
-        "top_max": float(np.abs(top - np.take_along_axis(raw[positions - 1], top_ids.astype(np.int64), 1)).max()) if top.size else 0.0,
+        "top_max": float(np.abs(top - np.take_along_axis(raw[positions - 1], top_ids.astype(np.int64), 1)).max())
+        if top.size
+        else 0.0,
         "in_top": int((held == 1).sum()),
         "out_of_top": int((held == 0).sum()),
         "twice_in_top": int((held > 1).sum()),
-        "target_is_its_top_entry": bool(np.array_equal(top[top_ids == ids[first:, None]], scores.logprob[first:][held == 1])),
+        "target_is_its_top_entry": bool(
+            np.array_equal(top[top_ids == ids[first:, None]], scores.logprob[first:][held == 1])
+        ),
     }
 
 

@@ -1,6 +1,6 @@
 """Run by vLLM's interpreter: everything that `VllmBackend` must refuse in one line, as JSON.
 
-    python vllm_refusals.py MODEL EMPTY_FOLDER OUT.json
+python vllm_refusals.py MODEL OUT.json EMPTY_FOLDER
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ if "core" not in sys.modules:
     SPEC = importlib.util.spec_from_file_location(
         "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
     )
-    assert SPEC is not None and SPEC.loader is not None
+    assert SPEC is not None
+    assert SPEC.loader is not None
     sys.modules["core"] = importlib.util.module_from_spec(SPEC)
     SPEC.loader.exec_module(sys.modules["core"])
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def main(model: str, empty: str, out: str) -> None:
+def main(model: str, out: str, empty: str) -> None:
     result = {
         "unknown option": refused(model, {"enforce_eagre": True}),
         "plan's option": refused(model, {"dtype": "float16"}),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
-class TooSmall(Text, can_focus=False, inherit_bindings=False):
+class TooSmall(Text, can_focus=False):
     """Says what is missing."""
 
     def on_resize(self, event: events.Resize) -> None:
@@ -30,6 +30,8 @@ class TooSmall(Text, can_focus=False, inherit_bindings=False):
 class BaseScreen(Screen[None], inherit_bindings=False):
     """Subclasses yield a `Hints` and a `TooSmall` and name their scopes."""
 
+    LATER = 0.1
+    """Seconds after the first screen at which threads are started: until then every core works for that screen."""
     SCOPES: ClassVar[tuple[Scope, ...]] = ()
 
     @property
@@ -40,6 +42,10 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     def palette(self) -> Palette:
         return self.logdrift.palette
 
+    def size_classes(self, width: int, height: int) -> None:
+        """Set the classes that depend on the size of the terminal."""
+        self.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "-toosmall")
+
     def say(self, text: str, *, warn: bool = False) -> None:
         """Put a message on the line of keys until the next one."""
         self.query_one("#hints", Hints).say(text, self.palette.warn if warn else None)
@@ -48,12 +54,11 @@ class BaseScreen(Screen[None], inherit_bindings=False):
         self.query_one("#hints", Hints).show(hint_pairs(*self.SCOPES, "app"))
 
     def on_resize(self, event: events.Resize) -> None:
-        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
-        self.set_class(small, "-toosmall")
+        self.size_classes(event.size.width, event.size.height)
 
     def action_back(self) -> None:
         """Leave this screen; the last one ends the program."""
-        if len(self.app.screen_stack) > 2:
+        if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
         else:
             self.app.exit(0)

@@ -7,7 +7,9 @@ The screen owns all state; panes are told what to show. Slow work runs in thread
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.style import Style
@@ -27,7 +29,6 @@ from tui.flow import FragmentCache
 from tui.glyphs import fit, number, percent, signed
 from tui.palette import levels
 from tui.screens.base import BaseScreen, TooSmall
-from tui.screens.texts import Picker, Row, TextScreen
 from tui.state import SORTS, THRESHOLDS, ViewState, load_state, save_state
 from tui.views import Inspection, PairRow, PairView, inspect, judged, log_lines, open_pair, pair_row, progress
 from tui.widgets.bars import VERDICTS, Header, Heading, Hints, Tabs
@@ -36,6 +37,10 @@ from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.rows import Rows
 from tui.widgets.sequences import SequenceList
 from tui.widgets.tokens import Passage, Tokens
+
+if TYPE_CHECKING:
+    # The windows are imported when the first one opens.
+    from tui.screens.texts import Picker, Row
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
 WIDE, TALL = 120, 30
@@ -92,7 +97,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#tokens"
 
     def __init__(self, session: Session, pair: tuple[str, str] | None = None) -> None:
-        super().__init__(id="explorer")
+        super().__init__(id="explorer", classes="-tokens")
         self.session = session
         saved, self._notice = load_state(session.manifest.id)
         self.view_state: ViewState = replace(saved, pair=pair) if pair else saved
@@ -107,6 +112,9 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self._stop = threading.Event()
 
     def compose(self) -> ComposeResult:
+        # Known before the first layout, or it would be done twice.
+        super().size_classes(*self.app.size)
+        self.set_class(self.app.size.width < WIDE or self.app.size.height < TALL, "-narrow")
         yield Header(id="header")
         yield Tabs(id="tabs")
         with Container(id="panes"):
@@ -152,25 +160,30 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     # ---- coming and going
 
     def on_mount(self) -> None:
-        self.set_class(True, "-tokens")
         self.show_hints()
+        self._show_tabs()
         pair, self._problem = open_pair(self.session, self.view_state.pair)
         self._take(self.session, None if pair is None else PairView(pair))
-        self.watch_folder()
+        self.set_timer(self.LATER, self._start_work)
         if self._notice:
             self.say(self._notice, warn=True)
+
+    def _start_work(self) -> None:
+        if self.view is not None and self.view.stats is None:
+            self._judge(self.view.pair)
+        self.watch_folder()
 
     def on_unmount(self) -> None:
         self._stop.set()
         save_state(self.session.manifest.id, self.view_state)
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.set_class(event.size.width < WIDE or event.size.height < TALL, "-narrow")
-        self.call_after_refresh(self._resized)
+    def size_classes(self, width: int, height: int) -> None:
+        super().size_classes(width, height)
+        self.set_class(width < WIDE or height < TALL, "-narrow")
+        self.call_after_refresh(self._uncovered)
 
-    def _resized(self) -> None:
-        self._show_tabs()
+    def _uncovered(self) -> None:
+        """Panes may have come into sight: they were not told anything while hidden."""
         self._show_token()
         self._want_chart()
 
@@ -215,8 +228,6 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self._show_list()
         self.go_to(self.position)
         self._show_heading()
-        if view is not None and view.stats is None:
-            self._judge(view.pair)
 
     @work(thread=True, group="judge", exclusive=True)
     def _judge(self, pair: Pair) -> None:
@@ -332,7 +343,9 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         title = f"Sequence {self.sequence} · {stop - start} tokens ({series.prompt} prompt)"
         aside = f"{series.beyond} beyond {number(self.threshold, 3)}" if series.scored else "no scores"
         ids = sequences.token_ids[start:stop]
-        self.tokens.show(Passage(self.sequence, f"{title}\t{aside}", ids, series.prompt, marks, self._fragments), cursor)
+        self.tokens.show(
+            Passage(self.sequence, f"{title}\t{aside}", ids, series.prompt, marks, self._fragments), cursor
+        )
 
     def _repaint_passage(self) -> None:
         if self.sequence >= 0:
@@ -456,7 +469,13 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             self.view_state = replace(self.view_state, threshold=threshold)
             self._repaint_passage()
 
+    def _ask(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
+        self.say("")
+        self.app.push_screen(picker, answered)
+
     def action_threshold(self) -> None:
+        from tui.screens.texts import Picker
+
         pair = self.pair
         if pair is None:
             self.say("there is no pair to compare yet", warn=True)
@@ -468,36 +487,42 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             if index not in counts:
                 counts[index] = pair.count_beyond(THRESHOLDS[index])
             ratio = number(float(np.exp(THRESHOLDS[index])), 3)
-            cells = f" {number(THRESHOLDS[index], 3):>9} {ratio:>9} {counts[index]:>12,} {percent(counts[index], scored):>8}"
+            beyond = f"{counts[index]:>11,} {percent(counts[index], scored):>8}"
+            cells = f" {number(THRESHOLDS[index], 3):>8} {ratio:>8} {beyond}"
             return [(cells, self.palette.text)]
 
         def chosen(index: int | None) -> None:
             self._set_threshold(before if index is None else THRESHOLDS[index])
 
         start = min(range(len(THRESHOLDS)), key=lambda i: abs(np.log(THRESHOLDS[i] / before)))
-        head = f" {'|Δ| nats':>9} {'ratio':>9} {'beyond':>12} {'of all':>8}"
-        self.app.push_screen(
-            Picker("Threshold", head, len(THRESHOLDS), row, start, lambda i: self._set_threshold(THRESHOLDS[i])), chosen
+        head = f" {'|Δ| nats':>8} {'ratio':>8} {'beyond':>11} {'of all':>8}"
+        self._ask(
+            Picker(
+                "Threshold", head, len(THRESHOLDS), row, start, lambda i: self._set_threshold(THRESHOLDS[i]), aside=True
+            ),
+            chosen,
         )
 
     def action_pair(self) -> None:
+        from tui.screens.texts import Picker
+
         pairs = list_pairs(self.session)
         if not pairs:
             self.say("two captures with a finished sequence are needed for a pair", warn=True)
             return
-        known: dict[int, PairRow] = {}
 
         def row(index: int, width: int) -> Row:
-            return self._pair_runs(*pairs[index], known.get(index), width)
+            return self._pair_runs(*pairs[index], picker.known.get(index), width)
 
         def chosen(index: int | None) -> None:
             if index is not None:
                 self._choose_pair(pairs[index])
 
         start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
-        picker = Picker("Pairs: Δ = log p A − log p B", "   A → B, with MAE in nats and verdict", len(pairs), row, start)
-        picker.known = known
-        self.app.push_screen(picker, chosen)
+        picker = Picker(
+            "Pairs: Δ = log p A − log p B", "   A → B, with MAE in nats and verdict", len(pairs), row, start
+        )
+        self._ask(picker, chosen)
         self._judge_pairs(picker, pairs)
 
     def _pair_runs(self, a: str, b: str, known: PairRow | None, width: int) -> Row:
@@ -536,8 +561,11 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self.view_state = replace(self.view_state, pair=labels)
         self._problem = None
         self._take(self.session, PairView(pair))
+        self._judge(pair)
 
     def action_log(self) -> None:
+        from tui.screens.texts import Picker
+
         backends = list(dict.fromkeys(info.backend for info in self.session.captures))
         if not backends:
             self.say("this session has no backends", warn=True)
@@ -552,13 +580,15 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
                 return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
 
             start = next((i for i, name in enumerate(backends) if name in failed), 0)
-            self.app.push_screen(
+            self._ask(
                 Picker("Logs", " backend", len(backends), row, start),
                 lambda index: self._read_log(backends[index]) if index is not None else None,
             )
 
     @work(thread=True, group="log", exclusive=True)
     def _read_log(self, backend: str) -> None:
+        from tui.screens.texts import TextScreen
+
         lines = log_lines(self.session, backend)
         self.app.call_from_thread(
             self.app.push_screen, TextScreen(f"Log of {visible(backend)}, last lines", lines, at_end=True)
@@ -569,7 +599,9 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             return
         found = self.inspection()
         cells = [f"seq {found.sequence}", f"pos {found.index}", f"id {found.token_id}", repr(found.text)]
-        cells += [f"{row.label} {number(row.logprob)} rank {row.rank}" for row in found.captures if row.logprob is not None]
+        cells += [
+            f"{row.label} {number(row.logprob)} rank {row.rank}" for row in found.captures if row.logprob is not None
+        ]
         if found.delta is not None:
             cells.append(f"delta {signed(found.delta)}")
         self.say(self.logdrift.copy_text("  ".join(cells)))
@@ -580,7 +612,8 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             self.remove_class(f"-{self.pane}")
             self.pane = name
             self.add_class(f"-{name}")
-            self.call_after_refresh(self._resized)
+            self._show_tabs()
+            self.call_after_refresh(self._uncovered)
         self.query_one(f"#{name}").focus()
 
     def action_next_pane(self) -> None:

@@ -16,14 +16,15 @@ def help_lines(palette: Palette, threshold: float) -> Iterator[Row]:
     """All lines of the help."""
     yield [("", palette.text)]
     yield [(" Colours and marks", palette.strong)]
-    yield [("   Δ = log p of A − log p of B of the same token, in nats; the threshold (t, + and −) is", palette.text)]
-    yield [(f"   {number(threshold)} now. Tokens within it are plain, prompt text is dim.", palette.text)]
-    for sign, mark, words in ((1, UP, "A finds it more likely"), (-1, DOWN, "A finds it less likely")):
+    yield [("   Δ = log p of A − log p of B for the same token, in nats.", palette.text)]
+    yield [(f"   A token beyond the threshold (t + −, now {number(threshold)}) is marked:", palette.text)]
+    for sign, mark, words in ((1, UP, "A more likely"), (-1, DOWN, "A less likely")):
         runs = [("   ", palette.text)]
         for step in range(1, STEPS + 1):
             runs += [(f" {mark}{NAMES[step - 1]} ", palette.level(sign * step)), (" ", palette.text)]
         yield [*runs, (f" {words}", palette.text)]
-    yield [("   ┊ prompt  │ completion  · no number here  < v: not in that top-k, so below v", palette.text)]
+    yield [("   ┊ prompt, dim   │ completion   · no number   ▸ the token itself", palette.text)]
+    yield [("   < -7.3  not among that side's top-k, so it lies below its last value", palette.text)]
     for scope, title in SCOPE_TITLES.items():
         yield [("", palette.text)]
         yield [(f" {title}", palette.strong)]

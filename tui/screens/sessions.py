@@ -38,7 +38,7 @@ class SessionsRead(Message):
         return isinstance(message, SessionsRead)
 
 
-class SessionList(Rows, inherit_bindings=False):
+class SessionList(Rows):
     """One session a row, the newest first."""
 
     fixed = 2
@@ -56,7 +56,12 @@ class SessionList(Rows, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self.title_line(f"logdrift · {visible(str(self._folder))}", width, self.note)
-        return strip_of(_columns(("session", "model", "backends", "tokens", "MAE", "verdict", "state", "date"), width, self.palette.muted), width)
+        return strip_of(
+            _columns(
+                ("session", "model", "backends", "tokens", "MAE", "verdict", "state", "date"), width, self.palette.muted
+            ),
+            width,
+        )
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         row, p = self.sessions[index], self.palette
@@ -67,7 +72,10 @@ class SessionList(Rows, inherit_bindings=False):
             state = f"running {row.progress:.0%}"
         cells = (row.name, row.model, row.backends, f"{row.tokens:,}", number(row.mae), VERDICTS.get(row.verdict or "", ""), state, row.created)  # fmt: skip
         runs = _columns(cells, width, p.text)
-        styles = {"verdict": p.verdict(row.verdict), "state": {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(row.state, p.good)}
+        styles = {
+            "verdict": p.verdict(row.verdict),
+            "state": {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(row.state, p.good),
+        }
         names = [name for name, _, _ in _layout(width)]
         return [(text, styles.get(name, style)) for name, (text, style) in zip(names, runs, strict=True)]
 
@@ -115,7 +123,7 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_hints()
-        self.watch_folder()
+        self.set_timer(self.LATER / 4, self.watch_folder)
 
     def on_unmount(self) -> None:
         self._stop.set()
@@ -157,10 +165,14 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
         if view.sessions == message.rows and view.note == note:
             return
         view.sessions, view.note = message.rows, note
-        view.selected = next((i for i, row in enumerate(message.rows) if row.folder == here), min(view.selected, max(0, count - 1)))
+        view.selected = next(
+            (i for i, row in enumerate(message.rows) if row.folder == here), min(view.selected, max(0, count - 1))
+        )
         view.rows_changed()
         if message.problem or not count:
-            self.say(message.problem or "no session here yet: logdrift demo makes one, logdrift capture --out DIR another")
+            self.say(
+                message.problem or "no session here yet: logdrift demo makes one, logdrift capture --out DIR another"
+            )
         else:
             self.say("")
 

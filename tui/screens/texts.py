@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -51,7 +51,7 @@ class TextScreen(ModalScreen[None], inherit_bindings=False):
         self.query_one(Hints).say(cast("LogdriftApp", self.app).copy_text(text))
 
 
-class _Reading(Text, inherit_bindings=False):
+class _Reading(Text):
     fixed = 1
 
     def __init__(self, title: str, source: Sequence[str | Row], at_end: bool, *, id: str) -> None:
@@ -85,7 +85,8 @@ def wrap(line: str, width: int) -> list[str]:
 
 
 class Picker(ModalScreen[int | None], inherit_bindings=False):
-    """Asks for one row of a list: its index, or None. ``moved`` is called while looking around."""
+    """Asks for one row of a list: its index, or None. ``moved`` is called while looking around; ``aside``
+    leaves the left of the screen to be seen meanwhile. ``known`` is the caller's, for what comes in later."""
 
     BINDINGS = bindings("picker", "app")
     AUTO_FOCUS = "#choices"
@@ -98,8 +99,10 @@ class Picker(ModalScreen[int | None], inherit_bindings=False):
         row: Callable[[int, int], Row],
         selected: int = 0,
         moved: Callable[[int], None] | None = None,
+        aside: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(classes="-aside" if aside else "")
+        self.known: dict[int, Any] = {}
         self.title_text, self.head, self.count, self.row = title, head, count, row
         self.start, self.moved = selected, moved
 
@@ -139,7 +142,7 @@ class Picker(ModalScreen[int | None], inherit_bindings=False):
         self.query_one(Hints).say(cast("LogdriftApp", self.app).copy_text("\n".join([self.head, *rows])))
 
 
-class _Choices(Rows, inherit_bindings=False):
+class _Choices(Rows):
     fixed = 2
 
     def __init__(self, picker: Picker, *, id: str) -> None:

@@ -34,7 +34,7 @@ class Heading:
     problems: tuple[str, ...] = ()
 
 
-class Bar(Text, can_focus=False, inherit_bindings=False):
+class Bar(Text, can_focus=False):
     """A pane of one or a few lines that takes as much height as it has lines."""
 
     @property
@@ -48,7 +48,7 @@ class Bar(Text, can_focus=False, inherit_bindings=False):
         self.set_lines([strip_of(row, self.inner_width) for row in rows])
 
 
-class Header(Bar, inherit_bindings=False):
+class Header(Bar):
     """First line: session, pair, verdict, MAE, progress. Below it what is wrong, if anything."""
 
     heading: Heading | None = None
@@ -107,7 +107,7 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
     return rows
 
 
-class Tabs(Bar, inherit_bindings=False):
+class Tabs(Bar):
     """Names of the panes of a narrow screen, the shown one marked."""
 
     def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
@@ -119,7 +119,7 @@ class Tabs(Bar, inherit_bindings=False):
         self.put([runs])
 
 
-class Hints(Bar, inherit_bindings=False):
+class Hints(Bar):
     """The keys that matter most, or for a while something to be said."""
 
     pairs: Sequence[tuple[str, str]] = ()

@@ -52,9 +52,7 @@ class Chart:
         return self.left + round(index * (self.columns - 1) / max(1, self.count - 1))
 
 
-def envelope(
-    values: npt.NDArray[np.float32], columns: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def envelope(values: npt.NDArray[np.float32], columns: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Index and value of the lowest and the highest of each of ``columns`` stretches, in order, NaN left out.
 
     At most 2 * ``columns`` points whatever the length, and no peak is lost.
@@ -115,7 +113,7 @@ def _area(rows: tuple[str, ...]) -> tuple[int, int]:
     return (left + 1, top.rfind("┐") - left - 1) if left >= 0 else (0, len(rows[0]) if rows else 1)
 
 
-class ChartPane(Text, can_focus=True, inherit_bindings=False):
+class ChartPane(Text, can_focus=True):
     """Shows a drawn chart with the cursor in it."""
 
     fixed = 1
@@ -184,5 +182,3 @@ def _row_runs(text: str, chart: Chart, start: int, palette: Palette) -> list[Run
         else:
             runs.append((char, style))
     return runs
-
-

@@ -20,7 +20,7 @@ _COLUMN = 13
 _ID = 7
 
 
-class Inspector(Text, inherit_bindings=False):
+class Inspector(Text):
     """Shows an `Inspection`; scrolls where it is longer than the pane."""
 
     fixed = 1
@@ -47,7 +47,7 @@ class Inspector(Text, inherit_bindings=False):
             self.set_lines(inspector_lines(*self._shown, self.inner_width, self.palette))
 
 
-class Summary(Text, can_focus=False, inherit_bindings=False):
+class Summary(Text, can_focus=False):
     """Four lines about the token under the cursor, for screens with no room for the inspector."""
 
     def show(self, inspection: Inspection | None, level: int, greyed: bool) -> None:
@@ -77,7 +77,9 @@ def summary_lines(view: Inspection, level: int, greyed: bool, width: int, palett
             rows.append([(f"{side} no capture", palette.muted)])
             continue
         label = fit(row.label, max(8, min(28, width - 36)))
-        numbers = f" {fit(number(row.logprob), 9, right=True)}  p {probability(row.logprob):<6} rank {_rank(row.rank):<5}"
+        numbers = (
+            f" {fit(number(row.logprob), 9, right=True)}  p {probability(row.logprob):<6} rank {_rank(row.rank):<5}"
+        )
         rows.append([(f"{side} ", palette.strong), (label, palette.text), (numbers, value), (row.note, palette.muted)])
     rows.append(_delta_line(view, level, value, palette))
     return [strip_of([(" ", palette.text), *row], width) for row in rows]

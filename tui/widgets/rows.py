@@ -117,5 +117,3 @@ class Rows(Lines, inherit_bindings=False):
     def action_choose(self) -> None:
         if self.line_count:
             self.post_message(self.Chosen(self, self.selected))
-
-

@@ -27,7 +27,7 @@ def order_of(pair: Pair | None, count: int, sort: str) -> npt.NDArray[np.int64]:
     return np.argsort(-values, kind="stable")
 
 
-class SequenceList(Rows, inherit_bindings=False):
+class SequenceList(Rows):
     """Number, worst and mean |delta|, and a small picture of where in the sequence it is large."""
 
     fixed = 2

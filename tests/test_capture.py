@@ -1,0 +1,244 @@
+"""Capturing through the command, with Transformers as the engine: what a user types, and what is on disk afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.session import open_session
+
+pytestmark = pytest.mark.engine
+LOGDRIFT = Path(sys.executable).parent / "logdrift"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Write = Callable[..., Path]
+
+BACKEND = "transformers:bfloat16,paths=decode+prefill@trainer"
+PROMPTS = [{"prompt": text} for text in ("The capital of France is", "def add(a, b):", "1 2 3 4", "从前有")]
+
+
+@pytest.fixture(autouse=True)
+def _prepared(transformers_python: Path, small_model: Path) -> None:
+    """The interpreter and the model exist before a test counts seconds."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run) -> Path:
+    folder = tmp_path_factory.mktemp("sessions")
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps(p) + "\n" for p in PROMPTS))
+    out = folder / "undisturbed"
+    done = run_logdrift(*_new(prompts, out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def _new(prompts: Path, out: Path, backend: str = BACKEND, tokens: int = 12) -> list[object]:
+    return [
+        "capture", "--model", "smollm2", "--prompts", prompts, "--backend", backend, "--max-tokens", tokens,
+        "--part-sequences", 1, "--out", out,
+    ]  # fmt: skip
+
+
+def _same_numbers(a: Path, b: Path) -> None:
+    one, two = open_session(a), open_session(b)
+    np.testing.assert_array_equal(one.sequences.token_ids, two.sequences.token_ids)
+    for info in one.captures:
+        x, y = one.capture(info.label), two.capture(info.label)
+        np.testing.assert_array_equal(x.logprob.whole(), y.logprob.whole())
+        np.testing.assert_array_equal(x.top_ids.whole(), y.top_ids.whole())
+
+
+def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
+    session = open_session(undisturbed)
+    assert session.state == "complete"
+    assert [c.label for c in session.captures] == ["trainer/decode", "trainer/prefill"]
+    sequences = session.sequences
+    assert len(sequences) == len(PROMPTS)
+    decode, prefill = session.capture("trainer/decode"), session.capture("trainer/prefill")
+    for index in range(len(sequences)):
+        start, stop = sequences.bounds(index)
+        boundary = start + int(sequences.prompt_lengths[index])
+        assert np.isnan(decode.logprob.rows(start, boundary)).all()
+        assert np.isfinite(decode.logprob.rows(boundary, stop)).all()
+        assert np.isnan(prefill.logprob.rows(start, start + 1)).all()
+        assert np.isfinite(prefill.logprob.rows(start + 1, stop)).all()
+    ids = set(sequences.token_ids.tolist()) | set(prefill.top_ids.whole()[prefill.top_ids.whole() >= 0].tolist())
+    assert ids <= set(session.pieces)
+    text = b"".join(session.pieces[int(i)] for i in sequences.ids(3)[: sequences.prompt_lengths[3]])
+    assert text.decode() == "从前有"
+    facts = session.captures[0].facts
+    assert facts is not None
+    assert (facts.engine, facts.dtype, facts.decode_logprobs) == ("transformers", "bfloat16", "raw")
+    assert facts.weights_digest is not None
+    assert session.manifest.model.id == "smollm2"
+
+
+def test_no_secret_and_no_prompt_file_is_saved(undisturbed: Path) -> None:
+    """Keys and tokens of the environment never land in a session or a log."""
+    secret = "hf_doNotSaveMe123"
+    out = undisturbed.parent / "secret"
+    prompts = undisturbed.parent / "prompts.jsonl"
+    environment = {**os.environ, "HF_TOKEN": secret, "VLLM_API_KEY": secret, "MY_SECRET": secret}
+    subprocess.run(
+        list(map(str, [LOGDRIFT, *_new(prompts, out, tokens=2)])), env=environment, check=True, capture_output=True
+    )
+    found = [p for p in out.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
+    assert not found
+
+
+def test_out_that_exists_is_left_alone(undisturbed: Path, run_logdrift: Run) -> None:
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")}
+    done = run_logdrift(*_new(undisturbed.parent / "prompts.jsonl", undisturbed))
+    assert done.returncode == 2
+    assert "exists already: go on with --resume" in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": ', "line 5: not JSON"),
+        ('{"prompt": ""}', "line 5: prompt is empty"),
+        (
+            json.dumps({"token_ids": [49151, 49152]}),
+            "line 5: token id 49152 is outside the model's vocabulary of 49152",
+        ),
+        (
+            json.dumps({"token_ids": [5] * 8192}),
+            "line 5: 8192 tokens are too long for the model, which has 8192 positions",
+        ),
+        (json.dumps({"messages": [{"role": "user", "content": {"a": 1}}]}), "line 5: the chat template refused"),
+    ],
+)
+def test_a_bad_prompt_is_one_line_and_no_folder(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run, line: str, said: str
+) -> None:
+    done = run_logdrift(*_new(prompts_file(*PROMPTS, line), tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert said in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("no/such/folder/at/all", "no/such/folder/at/all"), ("some-org/some-model", "some-org/some-model")],
+)
+def test_a_model_that_is_not_there_is_one_line(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run, model: str, said: str
+) -> None:
+    arguments = _new(prompts_file(*PROMPTS), tmp_path / "out")
+    arguments[2] = model
+    done = run_logdrift(*arguments, HF_HUB_OFFLINE="1")
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_loses_one_part_and_resume_goes_on(undisturbed: Path, run_logdrift: Run) -> None:
+    out = undisturbed.parent / "full"
+    prompts = undisturbed.parent / "prompts.jsonl"
+    # 12 sampled tokens and a prompt of a few, times 20 ids and 20 logprobs of 4 bytes: 3 KB. The manifest is about 5.
+    limit = 4096
+    done = subprocess.run(
+        list(map(str, [LOGDRIFT, *_new(prompts, out, tokens=40)])), capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    if (out / "session.json").exists():
+        done = run_logdrift("capture", "--out", out, "--resume")
+    else:
+        done = run_logdrift(*_new(prompts, out, tokens=40))
+    assert done.returncode == 0, done.stderr
+    assert open_session(out).state == "complete"
+
+
+def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
+    undisturbed: Path, run_logdrift: Run
+) -> None:
+    out = undisturbed.parent / "interrupted"
+    process = subprocess.Popen(
+        list(map(str, [LOGDRIFT, *_new(undisturbed.parent / "prompts.jsonl", out)])),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    _wait_for(lambda: (out / "session.json").exists() and len(open_session(out).sequences) >= 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert open_session(out).state == "partial"
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr
+    _same_numbers(undisturbed, out)
+
+
+def test_detached_capture_outlives_its_command_and_keeps_others_out(undisturbed: Path, run_logdrift: Run) -> None:
+    out = undisturbed.parent / "detached"
+    done = run_logdrift(*_new(undisturbed.parent / "prompts.jsonl", out), "--detach")
+    assert done.returncode == 0, done.stderr
+    assert "capturing in the background" in done.stdout
+    assert open_session(out).state == "running"
+    second = run_logdrift("capture", "--out", out, "--resume")
+    assert second.returncode == 2
+    assert "is being written by process" in second.stderr
+    _wait_for(lambda: open_session(out).state != "running")
+    assert open_session(out).state == "complete"
+    _same_numbers(undisturbed, out)
+    events = [json.loads(line)["type"] for line in (out / "events.jsonl").read_text().splitlines()]
+    assert events[0] == "run"
+    assert events[-1] == "finished"
+
+
+def test_one_backend_failing_is_marked_and_the_rest_goes_on(
+    undisturbed: Path, run_logdrift: Run, tmp_path: Path
+) -> None:
+    """The failing one is a real interpreter without an engine in it."""
+    out = tmp_path / "out"
+    arguments = _new(undisturbed.parent / "prompts.jsonl", out)
+    done = run_logdrift(*arguments, "--backend", f"vllm:float32,python={sys.executable}@broken")
+    assert done.returncode == 1
+    assert "broken/prefill: vllm cannot be imported" in done.stderr
+    session = open_session(out)
+    assert [(c.label, c.status) for c in session.captures] == [
+        ("trainer/decode", "complete"), ("trainer/prefill", "complete"), ("broken/prefill", "failed"),
+    ]  # fmt: skip
+    assert session.state == "failed"
+    report = run_logdrift("report", out)
+    assert report.returncode == 0
+    assert "broken/prefill" in report.stdout
+
+
+def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: Path, run_logdrift: Run) -> None:
+    rows = [
+        {"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2, "mask": [1, 1, 1, 0, 1]},
+        {"token_ids": [7], "prompt_length": 0},
+    ]
+    out = tmp_path / "out"
+    done = run_logdrift(*_new(prompts_file(*rows), out, "transformers:float32@reference"))
+    assert done.returncode == 0, done.stderr
+    session = open_session(out)
+    assert session.sequences.token_ids.tolist() == [504, 3575, 282, 4649, 314, 7]
+    assert session.sequences.mask.tolist() == [1, 1, 1, 0, 1, 1]
+    logprob = session.capture("reference/prefill").logprob.whole()
+    assert np.isnan(logprob).tolist() == [True, False, False, False, False, True]
+
+
+def _wait_for(holds: Callable[[], bool], seconds: float = 180.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

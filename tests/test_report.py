@@ -1,0 +1,437 @@
+"""The report: strict JSON, text that fits 80 columns, honest about what is missing, safe with hostile text."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from benchmarks.make_session import make_session
+from core.compare.pair import default_pair, list_pairs, make_pair
+from core.errors import InputError, LogdriftError
+from core.facts import Facts
+from core.report.build import build_report, worst_positions
+from core.report.layout import Canvas, canvas_of
+from core.report.strict_json import dump, strict
+from core.report.text import render
+from core.report.usual import in_words
+from core.session.layout import ModelInfo
+from core.session.reader import Session, open_session
+from tests.made_sessions import FACTS, capture, edit_manifest, write_session
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAN, INF = math.nan, math.inf
+ROW = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5, -0.5, -3.0]]
+OTHER = [[NAN, -1.1, -2.0, -0.9], [NAN, -1.5, -0.7, -3.5]]
+HOSTILE = {
+    0: b"\x1b]52;c;ZXZpbA==\x07", 1: b"\x1b[2J\x1b[31m", 2: "\u202e\u200b\ufeff".encode(), 3: b"\xff\xfe\x9b31m",
+    4: "中文字幕".encode(), 5: "🙂👩‍👩‍👧".encode(), 6: b"\n\r\t\x00\x7f", 7: b"x" * 500, 8: "\u0301\u0085\u2028".encode(),
+}  # fmt: skip
+
+
+def generated(folder: Path, tokens: int = 3000, captures: int = 4) -> Session:
+    return open_session(make_session(folder / "made", tokens, 24, 5, captures))
+
+
+def text_of(session: Session, canvas: Canvas | None = None, **options: Any) -> str:
+    return render(build_report(session, **options), canvas or Canvas(), default_pair(session))
+
+
+def check_text(text: str, width: int = 80) -> None:
+    assert text.endswith("\n")
+    for line in text[:-1].split("\n"):
+        assert cell_len(line) <= width, line
+        assert all(char.isprintable() for char in line), ascii(line)
+
+
+def logdrift(*arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "tui.cli", *map(str, arguments)],
+        cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        env={**os.environ, "LOGDRIFT_SESSIONS": "", **environment},
+    )  # fmt: skip
+
+
+def test_schema_1(tmp_path: Path) -> None:
+    session = generated(tmp_path)
+    report = json.loads(dump(build_report(session)))
+    assert report["schema"] == 1
+    assert report["session"] == "made"
+    assert report["model"]["id"] == "generated"
+    assert {"label", "role", "engine", "dtype", "path", "repeat", "tokens", "status", "facts"} <= set(
+        report["captures"][0]
+    )
+    assert [(p["a"], p["b"]) for p in report["pairs"]] == list_pairs(session)
+    pair = report["pairs"][0]
+    assert {"a", "b", "scope", "tokens", "sequences", "gate", "errors", "worst"} <= set(pair)
+    assert list(pair["gate"]) == ["verdict", "reasons"]
+    assert list(pair["gate"]["reasons"][0]) == ["code", "severity", "text"]
+    assert list(pair["errors"]) == [
+        "mean", "mae", "rmse", "pearson", "max_abs", "p50", "p90", "p99", "p999", "exact_fraction", "infinite",
+    ]  # fmt: skip
+    assert {"sequence", "position", "token_id", "piece", "delta", "logprob_a", "logprob_b", "rank_a", "rank_b"} <= set(
+        pair["worst"][0]
+    )
+    assert len(pair["worst"]) == 20
+
+
+def test_numbers_are_those_of_the_tokens(tmp_path: Path) -> None:
+    session = write_session(
+        tmp_path / "s", [1, 2], [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)]
+    )  # fmt: skip
+    (pair,) = build_report(session)["pairs"]
+    deltas = [0.1, 0.0, 0.4, 0.2, 0.5]
+    assert (pair["scope"], pair["tokens"], pair["sequences"]) == ("completion", 5, 2)
+    # The logprobs are float32: 2**-24 relative each, about 1e-7 in values near 1.
+    assert pair["errors"]["mae"] == pytest.approx(sum(deltas) / 5, abs=1e-6)
+    assert pair["errors"]["mean"] == pytest.approx((0.1 + 0.4 + 0.2 + 0.5) / 5, abs=1e-6)
+    assert [(t["sequence"], t["position"]) for t in pair["worst"]] == [(1, 3), (0, 3), (1, 2), (0, 1)]
+    assert pair["worst"][0]["delta"] == pytest.approx(0.5)
+    assert (pair["worst"][1]["before"], pair["worst"][1]["piece"], pair["worst"][1]["after"]) == (
+        " w0 w1 w2",
+        " w3",
+        "",
+    )
+
+
+def test_prompt_and_completion_add_up_to_all(tmp_path: Path) -> None:
+    session = generated(tmp_path)
+    chosen = [("reference/prefill", "trainer/prefill")]
+    parts = {s: build_report(session, chosen, s)["pairs"][0] for s in ("all", "prompt", "completion")}
+    tokens = {scope: pair["tokens"] for scope, pair in parts.items()}
+    assert tokens["all"] == tokens["prompt"] + tokens["completion"] == 3000 - 24
+    total = sum(parts[s]["errors"]["mae"] * tokens[s] for s in ("prompt", "completion"))
+    # Float64 sums of 3,000 terms in another order.
+    assert parts["all"]["errors"]["mae"] * tokens["all"] == pytest.approx(total, rel=3000 * 2**-52)
+
+
+def test_scope_is_the_completion_where_there_is_one(tmp_path: Path) -> None:
+    captures = [capture("trainer/prefill", ROW), capture("vllm/prefill", OTHER)]
+    assert build_report(write_session(tmp_path / "c", [2, 4], captures))["pairs"][0]["scope"] == "completion"
+    report = build_report(write_session(tmp_path / "p", [4, 4], captures))
+    assert (report["pairs"][0]["scope"], report["pairs"][0]["tokens"]) == ("all", 6)
+    empty = build_report(write_session(tmp_path / "e", [4, 4], captures), scope="completion")["pairs"][0]
+    assert (empty["tokens"], empty["worst"]) == (0, [])
+    assert set(empty["errors"].values()) == {None}
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, NAN, INF]), max_size=60), st.integers(1, 70))
+def test_worst_tokens_against_sorting(values: list[float], count: int) -> None:
+    class Made:
+        delta = np.asarray(values, np.float32)
+
+    mask = ~np.isnan(Made.delta)
+    wanted = sorted((-d, i) for i, d in enumerate(values) if not math.isnan(d) and d != 0)[:count]
+    assert worst_positions(Made, mask, count).tolist() == [i for _, i in wanted]  # type: ignore[arg-type]
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), json_like, max_size=4))
+def test_json_is_strict(data: dict[str, Any]) -> None:
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    text = dump(data)
+    assert text.isascii()
+    assert json.loads(text, parse_constant=refuse) == strict(data)
+
+
+def test_impossible_tokens_are_null_and_counted(tmp_path: Path) -> None:
+    rows = [[NAN, -1.1, -INF, -0.9], [NAN, -1.5, -0.7, -INF]]
+    mine = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5, -0.5, -INF]]
+    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", mine), capture("vllm/decode", rows)])
+    pair = json.loads(dump(build_report(session)))["pairs"][0]
+    assert pair["errors"]["infinite"] == 1
+    assert (pair["worst"][0]["delta"], pair["worst"][0]["logprob_a"], pair["worst"][0]["logprob_b"]) == (
+        None,
+        -2.0,
+        None,
+    )
+    text = text_of(session)
+    check_text(text)
+    assert "+inf" in text
+    assert "-inf" in text
+    assert "1 tokens are impossible" in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_text_fits_80_columns(tmp_path: Path, encoding: str) -> None:
+    text = text_of(generated(tmp_path), Canvas(80, encoding))
+    check_text(text)
+    text.encode(encoding)
+    assert ("trainer/prefill → vllm/decode" if encoding == "utf-8" else "trainer/prefill -> vllm/decode") in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_hostile_text_never_reaches_the_output(tmp_path: Path, encoding: str) -> None:
+    evil = "\x1b]0;evil\x07\u202e中" * 20
+    rows = [[NAN, *(-float(i) for i in range(1, 18))]] * 2
+    others = [[NAN, *(-float(i) * 1.5 for i in range(1, 18))]] * 2
+    facts = {"attention_backend": evil, "engine_version": evil, "device": evil, "dtype": evil, "weights_digest": evil}
+    session = write_session(
+        tmp_path / "s", [1, 1],
+        [capture("trainer/prefill", rows, facts=facts), capture("vllm/decode", others, engine=evil),
+         capture("sglang/prefill", rows, status="failed", failure=evil + "\n" + evil + "\n\n" + evil)],
+        pieces=HOSTILE, title=evil, model=ModelInfo(evil, revision=evil),
+    )  # fmt: skip
+    text = text_of(session, Canvas(80, encoding))
+    check_text(text)
+    text.encode(encoding)
+    assert "<0x1B>" in text
+    wire = dump(build_report(session))
+    assert all(char.isprintable() or char == "\n" for char in wire)
+    pieces = [token["piece"] for token in json.loads(wire)["pairs"][0]["worst"]]
+    assert len(pieces) == 20
+    assert all(char.isprintable() for piece in pieces for char in piece)
+
+
+def test_long_labels_are_cut_in_tables_and_whole_elsewhere(tmp_path: Path) -> None:
+    label = "v" * 64 + "/decode"
+    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), capture(label, OTHER)])
+    text = text_of(session)
+    check_text(text)
+    assert "…" in text
+    assert "v" * 64 + "/decode" in text.replace("\n", "").replace(" ", "")
+
+
+def test_a_failed_capture_is_said_first(tmp_path: Path) -> None:
+    failure = "vllm ended with code 1: out of memory\nTraceback\nRuntimeError: no memory"
+    session = write_session(
+        tmp_path / "s", [1, 1],
+        [capture("trainer/prefill", ROW), capture("reference/prefill", OTHER),
+         capture("vllm/decode", [], status="failed", failure=failure)],
+    )  # fmt: skip
+    text = text_of(session)
+    check_text(text)
+    lines = text.splitlines()
+    assert lines[0] == "FAILED vllm/decode: vllm ended with code 1: out of memory"
+    assert lines[1:4] == [
+        "  Traceback",
+        "  RuntimeError: no memory",
+        "  whole log: logs/vllm.log in the session folder",
+    ]
+    assert any(line.startswith("vllm/decode") and line.endswith("failed") for line in lines)
+    data = build_report(session)
+    assert data["state"] == "failed"
+    assert data["captures"][2]["failure"] == failure
+
+
+def test_a_running_session_is_said_to_be_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.session.lock import acquire, release
+
+    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER[:1], status="running")]
+    session = write_session(tmp_path / "s", [1, 1], captures, per_part=1)
+    acquire(session.folder, "token")
+    try:
+        text = text_of(session)
+    finally:
+        release(session.folder)
+    check_text(text)
+    assert "state      running" in text
+    assert "Partial: this session is being written right now" in text
+    assert "vllm/decode has 1 of 2 sequences" in " ".join(text.split())
+
+
+def test_sessions_with_nothing_to_compare(tmp_path: Path) -> None:
+    for name, captures in (("none", []), ("one", [capture("vllm/decode", ROW)])):
+        session = write_session(tmp_path / name, [1, 1], captures, lengths=[4, 4])
+        text = text_of(session)
+        check_text(text)
+        assert "Nothing to compare" in text
+        assert json.loads(dump(build_report(session)))["pairs"] == []
+
+
+def test_asked_for_a_capture_without_numbers(tmp_path: Path) -> None:
+    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", [], status="pending")]
+    session = write_session(tmp_path / "s", [1, 1], captures)
+    report = build_report(session, [("trainer/prefill", "vllm/decode")])
+    text = render(report, Canvas())
+    check_text(text)
+    assert "NOT COMPARABLE" in text
+    assert "there is nothing to compare yet" in " ".join(text.split())
+    assert report["pairs"][0]["errors"]["mae"] is None
+
+
+def test_unknown_facts_are_marked(tmp_path: Path) -> None:
+    text = text_of(generated(tmp_path))
+    assert "? = not observed" in text
+    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)])
+    assert "? = not observed" not in text_of(session)
+
+
+def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    assert canvas_of(Terminal(), {"TERM": "xterm"}).colour
+    assert not canvas_of(Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}).colour
+    assert not canvas_of(Terminal(), {"TERM": "dumb"}).colour
+    assert not canvas_of(io.StringIO(), {"TERM": "xterm"}).colour
+    session = generated(tmp_path)
+    painted, plain = text_of(session, Canvas(colour=True)), text_of(session)
+    import re
+
+    assert "\x1b[" in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == plain
+
+
+@pytest.mark.parametrize(
+    ("mae", "dtypes", "said"),
+    [
+        (0.03, ("float32", "bfloat16"), "Within the usual range for bfloat16"),
+        (0.015, ("bfloat16", "bfloat16"), "Within"),
+        (0.001, ("bfloat16", "bfloat16"), "Smaller than usual"),
+        (0.1, ("bfloat16", "bfloat16"), "Larger than usual"),
+        (0.5, ("bfloat16", "bfloat16"), "look for a fault"),
+        (6e-6, ("float32", "float32"), "Within the usual range for float32"),
+        (0.02, ("float32", "float32"), "look for a fault"),
+        (0.03, ("float16", "float32"), "Larger than usual for float16"),
+        (0.03, ("float32", None), "cannot be said"),
+        (None, ("float32", "float32"), "No number"),
+    ],
+)
+def test_the_number_in_words(mae: float | None, dtypes: tuple[str, str | None], said: str) -> None:
+    a, b = (
+        {"backend": name, "path": "prefill", "facts": Facts(**{**FACTS, "dtype": dtype}).to_json()}
+        for name, dtype in zip(("trainer", "vllm"), dtypes, strict=True)
+    )
+    assert said in in_words(mae, a, b)
+
+
+def test_repeats_in_words() -> None:
+    a = {"backend": "vllm", "path": "prefill", "facts": FACTS}
+    assert "exactly reproducible" in in_words(0.0, a, a)
+    assert "noise floor" in in_words(0.01, a, a)
+
+
+def test_command_prints_text_and_json(tmp_path: Path) -> None:
+    folder = generated(tmp_path).folder
+    text = logdrift("report", folder, PYTHONIOENCODING="utf-8")
+    assert (text.returncode, text.stderr) == (0, b"")
+    check_text(text.stdout.decode())
+    asked = logdrift(
+        "report", folder, "--pair", "trainer:vllm", "--pair", "vllm/prefill:vllm", "--scope", "all", "--json"
+    )
+    pairs = json.loads(asked.stdout)["pairs"]
+    assert [(p["a"], p["b"], p["scope"]) for p in pairs] == [
+        ("trainer/prefill", "vllm/decode", "all"), ("vllm/prefill", "vllm/decode", "all"),
+    ]  # fmt: skip
+    named = logdrift("--sessions", folder.parent, "report", folder.name, "--json")
+    assert json.loads(named.stdout)["session"] == folder.name
+    plain = logdrift("report", folder, PYTHONIOENCODING="ascii")
+    assert (plain.returncode, plain.stdout.isascii()) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "report needs a session: logdrift report SESSION"),
+        (["{made}", "--pair", "a:b"], "no capture 'a'"),
+        (["{made}", "--pair", "trainer"], "write it as A:B"),
+        (["{made}", "--scope", "tail"], "invalid choice: 'tail'"),
+        (["{made}/nowhere"], "no such folder"),
+        (["{made}", "-o", "{made}/report.txt"], "lies in the session folder"),
+        (["{made}", "-o", "{made}/../made/captures/x"], "lies in the session folder"),
+        (["{made}", "-o", "{made}/.."], "is a folder"),
+        (["{made}", "-o", "{made}/../nowhere/x"], "does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path, arguments: list[str], said: str) -> None:
+    folder = generated(tmp_path, captures=2).folder
+    before = sorted(path for path in tmp_path.rglob("*"))
+    done = logdrift("report", *(a.replace("{made}", str(folder)) for a in arguments))
+    error = done.stderr.decode()
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert said in error
+    assert error.count("\n") == 1
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_output_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = generated(tmp_path).folder
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    link = tmp_path / "link.json"
+    link.symlink_to(target)
+    done = logdrift("report", folder, "--json", "-o", link)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert json.loads(target.read_text())["schema"] == 1
+    assert link.is_symlink()
+    assert not list(tmp_path.glob(".*.tmp"))
+    assert logdrift("report", folder, "-o", "/dev/null").returncode == 0
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    folder = generated(tmp_path).folder
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    command = f'ulimit -f 1; exec "{sys.executable}" -m tui.cli report "{folder}" --json -o "{target}"'
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert target.read_text() == "old"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    """More text than a pipe holds, and a reader that takes one line."""
+    rows = [[NAN, *(-float(i) for i in range(1, 9))]]
+    others = [[NAN, *(-1.5 * i for i in range(1, 9))]]
+    captures = [capture(f"b{i}/prefill", rows if i % 2 else others) for i in range(24)]
+    folder = write_session(tmp_path / "s", [1], captures).folder
+    command = f'"{sys.executable}" -m tui.cli report "{folder}" --json | head -n 1'
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_a_damaged_session_is_bad_input(tmp_path: Path) -> None:
+    session = generated(tmp_path)
+
+    def change(data: dict[str, Any]) -> None:
+        data["captures"][0]["parts"][0]["file"] = "captures/gone.safetensors"
+
+    with pytest.raises(InputError, match=r"gone\.safetensors"):
+        build_report(edit_manifest(session, change))
+    assert issubclass(InputError, LogdriftError)
+
+
+def test_no_engine_is_loaded(tmp_path: Path) -> None:
+    folder = generated(tmp_path).folder
+    code = (
+        "import sys; from tui.cli import main; main(['report', sys.argv[1]]); "
+        "bad = {'torch', 'transformers', 'vllm', 'sglang', 'textual', 'plotext'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], cwd=REPOSITORY, capture_output=True, timeout=120, text=True
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pairs_are_made_of_the_arrays_once(tmp_path: Path) -> None:
+    """A million tokens must not be copied for every pair."""
+    session = generated(tmp_path)
+    one, other = (make_pair(session, "trainer/prefill", b) for b in ("vllm/decode", "vllm/prefill"))
+    assert np.shares_memory(one.logprob_a, other.logprob_a)
