@@ -107,7 +107,9 @@ def _status(key: str) -> float:
 def child(args: argparse.Namespace, *case: str) -> dict[str, Any]:
     """Run one case in a fresh interpreter; its last line is JSON."""
     command = [sys.executable, __file__, "--model", args.model, "--options", json.dumps(args.options), "--case", *case]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -141,7 +143,9 @@ def main() -> int:
 def print_times(args: argparse.Namespace) -> bool:
     """Table of times; whether every median ratio is within the limit."""
     held = True
-    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7} {'CPU':>6}")
+    print(
+        f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7} {'CPU':>6}"
+    )
     for dtype in args.dtypes:
         for tokens in args.tokens:
             repeats = args.repeats or min(25, max(5, 16384 // tokens))

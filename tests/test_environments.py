@@ -275,7 +275,7 @@ def test_an_interrupted_install_is_mended_by_the_next(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         install_tiny(folder, report=stop_in_the_middle, cancel=cancel)
     assert read_marker(folder) is None
-    assert [s.doing for s in steps][0] == "making the environment"
+    assert steps[0].doing == "making the environment"
     assert steps[-1].total == 3
 
     marker = install_tiny(folder)

@@ -21,11 +21,13 @@ import pytest
 
 from core.backends import sglang
 from core.backends.base import MismatchError, Scores
+from core.backends.sglang_answers import check_echo, fill, read_generation
 
 SCRIPT = Path(__file__).parent / "engine_scripts" / "sglang_capture.py"
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 PLAIN, COOL = 1.0, 0.7
+NEW = 80
 
 Run = Callable[..., dict[str, Any]]
 
@@ -58,7 +60,7 @@ def run_sglang(sglang_python: Path, small_model: Path, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="session")
 def float32(run_sglang: Run) -> dict[str, Any]:
-    return run_sglang("float32", temperature=PLAIN, max_tokens=64, top_k=5)
+    return run_sglang("float32", temperature=PLAIN, max_tokens=NEW, top_k=5)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +73,7 @@ def tempered(run_sglang: Run) -> dict[str, Any]:
 def bfloat16(run_sglang: Run) -> dict[str, Any]:
     """bfloat16 at the same temperature, but with SGLang told to report logprobs before temperature; no top-k."""
     options = {"SGLANG_RETURN_ORIGINAL_LOGPROB": True}
-    return run_sglang("bfloat16", temperature=COOL, max_tokens=64, top_k=0, options=options)
+    return run_sglang("bfloat16", temperature=COOL, max_tokens=NEW, top_k=0, options=options)
 
 
 def flat(entries: list[dict[str, Any]]) -> np.ndarray:
@@ -184,7 +186,7 @@ def test_answers_keep_the_order_of_the_batch(float32: dict[str, Any]) -> None:
 def test_finish_is_told(float32: dict[str, Any]) -> None:
     for entry in float32["generated"]:
         new = len(entry["token_ids"]) - entry["prompt_length"]
-        assert entry["finish"] == ("length" if new == 64 else "stop")
+        assert entry["finish"] == ("length" if new == NEW else "stop")
 
 
 @pytest.mark.parametrize("name", ["float32", "tempered", "bfloat16"])
@@ -284,7 +286,7 @@ def test_fill_counts_ranks_strictly_and_keeps_infinity() -> None:
     lowest = float(np.finfo(np.float32).min)
     scores = Scores.empty(4, 2)
     alternatives = [rows((-1.0, 7), (-1.0, 8)), rows((-0.5, 7), (-2.0, 9)), rows((0.0, 7), (lowest, 9))]
-    sglang._fill(scores, 1, rows((-1.0, 8), (-3.0, 5), (lowest, 5)), alternatives, "s")
+    fill(scores, 1, rows((-1.0, 8), (-3.0, 5), (lowest, 5)), alternatives, "s")
     assert scores.rank.tolist() == [0, 1, 0, 2]
     assert scores.logprob[1:].tolist() == [-1.0, -3.0, -math.inf]
     assert scores.top_logprobs[3].tolist() == [0.0, -math.inf]
@@ -294,17 +296,17 @@ def test_fill_refuses_other_lengths() -> None:
     full = [rows((-1.0, 7), (-2.0, 8))]
     for targets, tops in ((rows((-1.0, 7)), []), (rows((-1.0, 7)), [rows((-1.0, 7))]), ([], [])):
         with pytest.raises(MismatchError):
-            sglang._fill(Scores.empty(2, 2), 1, targets, tops, "s")
-    sglang._fill(Scores.empty(2, 2), 1, rows((-1.0, 7)), full, "s")
+            fill(Scores.empty(2, 2), 1, targets, tops, "s")
+    fill(Scores.empty(2, 2), 1, rows((-1.0, 7)), full, "s")
 
 
 def test_echo_must_be_our_ids_but_for_the_last_of_the_vocabulary() -> None:
     ids = np.array([3, 9, 4], np.int32)
-    sglang._check_echo(ids, [3, 0, 4], 10, "s")
-    sglang._check_echo(ids, [3, 9, 4], 10, "s")
+    check_echo(ids, [3, 0, 4], 10, "s")
+    check_echo(ids, [3, 9, 4], 10, "s")
     for echoed in ([0, 9, 4], [3, 9, 5]):
         with pytest.raises(MismatchError):
-            sglang._check_echo(ids, echoed, 10, "s")
+            check_echo(ids, echoed, 10, "s")
 
 
 def test_a_generation_that_does_not_fit_is_refused() -> None:
@@ -314,9 +316,9 @@ def test_a_generation_that_does_not_fit_is_refused() -> None:
         meta = {"output_token_logprobs": rows(*((-1.0, i) for i in scored)), "finish_reason": {"type": "stop"}}
         return {"output_ids": output, "meta_info": meta}
 
-    made = sglang._read_generation(prompt, answer([5, 6], [5, 6]), 0, 2, "p")
+    made = read_generation(prompt, answer([5, 6], [5, 6]), 0, 2, "p")
     assert made.token_ids.tolist() == [1, 2, 5, 6]
     assert made.finish == "stop"
     for output, scored in (([5, 6], [5]), ([5, 6], [5, 7]), ([5, 6, 7], [5, 6, 7])):
         with pytest.raises(MismatchError):
-            sglang._read_generation(prompt, answer(output, scored), 0, 2, "p")
+            read_generation(prompt, answer(output, scored), 0, 2, "p")

@@ -61,14 +61,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("back", ("q",), "Back, or quit where there is no way back", "sessions", "quit"),
     Command("next_divergence", ("n",), "Next divergent token, across sequences", "explorer", "next Δ"),
     Command("previous_divergence", ("N",), "Previous divergent token, across sequences", "explorer", "prev"),
-    Command(
-        "next_sequence", ("right_square_bracket",), "Next sequence, in the order of the list", "explorer", "next seq"
-    ),
     Command("previous_sequence", ("left_square_bracket",), "Previous sequence, in the order of the list", "explorer"),
     Command("pair", ("p",), "Pair: choose the two captures to compare", "explorer", "pair"),
     Command("threshold", ("t",), "Threshold: choose what counts as divergent, with counts", "explorer", "threshold"),
-    Command("next_pane", ("tab",), "Go to the next pane", "explorer", "pane"),
     Command("back", ("q",), "Back to the sessions, or quit where the session was opened directly", "explorer", "back"),
+    Command(
+        "next_sequence", ("right_square_bracket",), "Next sequence, in the order of the list", "explorer", "next seq"
+    ),
+    Command("next_pane", ("tab",), "Go to the next pane", "explorer", "pane"),
     Command("threshold_up", ("plus", "equals_sign"), "Raise the threshold one step", "explorer"),
     Command("threshold_down", ("minus",), "Lower the threshold one step", "explorer"),
     Command("sort", ("s",), "Sort the sequences: by number, worst or mean |Δ|", "explorer", "sort"),

@@ -144,6 +144,7 @@ def settle() -> None:
     """Once loaded, what stands is left out of garbage collection: its pauses were the longest of all key presses."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str | None = None) -> int:

@@ -103,6 +103,10 @@ class Flow:
         fragment = int(self.first[token])
         return self._before(fragment) - self._before(self.lines[self.line_of(token)])
 
+    def cells_of(self, token: int) -> int:
+        """Cells of a token, its mark included."""
+        return self._before(int(self.first[token + 1])) - self._before(int(self.first[token]))
+
     def token_at(self, line: int, column: int) -> int:
         """The token that covers a cell of a line, the nearest one where the line is shorter."""
         start, stop = self.lines[line], self.lines[line + 1]

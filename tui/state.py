@@ -59,17 +59,20 @@ def load_state(session_id: str) -> tuple[ViewState, str | None]:
         return ViewState(), None
     except OSError as error:
         return ViewState(), f"the last view could not be read ({error.strerror}): starting at the top"
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return ViewState(), "the saved view of this session is damaged and was ignored: starting at the top"
 
 
 def _parse(data: Any) -> ViewState:
     pair = data["pair"]
+    if pair is not None:
+        first, second = pair
+        pair = (str(first), str(second))
     threshold = float(data["threshold"])
     if not (math.isfinite(threshold) and threshold > 0) or data["sort"] not in SORTS:
         raise ValueError
     return ViewState(
-        None if pair is None else (str(pair[0]), str(pair[1])),
+        pair,
         max(0, int(data["position"])),
         data["sort"],
         threshold,

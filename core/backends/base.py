@@ -71,8 +71,8 @@ class Settings:
     """What a backend is opened with.
 
     ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt + completion) of the
-    session; ``vocab_size`` the number of ids the embedding has, so ids can be checked before an engine
-    sees them; ``top_k`` the number of alternatives kept per position.
+    session, which a completion must not pass; ``paths`` those that will be asked for; ``top_k`` the number of
+    alternatives kept per position; ``max_prompts`` the number of sequences in a part.
     """
 
     model: str

@@ -23,15 +23,12 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from core.backends import ENGINES, observe
 from core.backends.base import (
-    FloatArray,
     Generation,
     IdArray,
     MismatchError,
@@ -40,13 +37,15 @@ from core.backends.base import (
     Settings,
     check_ids,
     check_length,
-    normalise,
 )
+from core.backends.sglang_answers import check_echo, fill, read_generation
+from core.backends.sglang_facts import facts_of, seeding_of, seeds_itself
 from core.errors import LogdriftError
-from core.facts import Facts, LogprobSemantics
+from core.facts import Facts
 
 # managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
 _RESERVED = 7
+_FLUSH_SECONDS = 30.0
 _DIED = "SGLang: a process of the engine died: its log says why"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -143,7 +142,7 @@ class SglangBackend:
                 values["custom_params"] = {"seed": seed}
         answers = self._ask(prompts, parameters, **extra)
         out = [
-            _read_generation(ids, answer, top_k, sampling.max_tokens, f"prompt {index}")
+            read_generation(ids, answer, top_k, sampling.max_tokens, f"prompt {index}")
             for index, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
         ]
         progress(len(out), sum(item.token_ids.size for item in out))
@@ -160,11 +159,11 @@ class SglangBackend:
             what, meta = f"sequence {index}", answer["meta_info"]
             rows = meta["input_token_logprobs"]
             check_length(len(rows), ids.size, what)
-            _check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
+            check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
             if rows[0][0] is not None:
                 raise MismatchError(f"{what}: SGLang scored the first token, which has no score")
             scores = Scores.empty(ids.size, top_k)
-            _fill(scores, 1, rows[1:], (meta.get("input_top_logprobs") or [None])[1:], what)
+            fill(scores, 1, rows[1:], (meta.get("input_top_logprobs") or [None])[1:], what)
             out.append(scores)
         progress(len(out), sum(ids.size for ids in sequences))
         return out
@@ -222,7 +221,7 @@ class SglangBackend:
                 "disable_overlap_schedule": True,
             }
         options = {name: value for name, value in settings.spec.options.items() if not name.startswith("SGLANG_")}
-        if self._decodes and not _seeds_itself(options) and not options.get("enable_watermark"):
+        if self._decodes and not seeds_itself(options) and not options.get("enable_watermark"):
             arguments["enable_custom_logit_processor"] = True
         return {**arguments, **options}
 
@@ -230,8 +229,13 @@ class SglangBackend:
         """Take back the handlers that SGLang puts on its loop with the first request: the worker owns its signals."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for taken in (signal.SIGTERM, signal.SIGQUIT):
-            self._engine.loop.remove_signal_handler(taken)
+        loop = self._engine.loop
+
+        async def remove() -> None:  # uvloop removes handlers only while it runs
+            for taken in (signal.SIGTERM, signal.SIGQUIT):
+                loop.remove_signal_handler(taken)
+
+        loop.run_until_complete(remove())
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         signal.signal(signal.SIGQUIT, self._child_died)
@@ -258,8 +262,7 @@ class SglangBackend:
             return []
         names = [f"logdrift-{next(self._requests)}" for _ in sequences]
         try:
-            if not self._engine.flush_cache().success:
-                raise LogdriftError("SGLang did not empty its cache")
+            self._empty_cache()
             answers = self._engine.generate(
                 input_ids=[ids.tolist() for ids in sequences],
                 sampling_params=parameters,
@@ -285,15 +288,21 @@ class SglangBackend:
             check_length(int(meta["prompt_tokens"]), ids.size, f"sequence {index}: prompt")
         return list(answers)
 
+    def _empty_cache(self) -> None:
+        """SGLang refuses while it still puts the last answer away, which takes it a few steps of its loop."""
+        until = time.monotonic() + _FLUSH_SECONDS
+        while not self._engine.flush_cache().success:
+            if time.monotonic() > until:
+                raise LogdriftError(f"SGLang did not empty its cache within {_FLUSH_SECONDS:.0f} seconds")
+            time.sleep(0.02)
+
     def _observe(self, info: Mapping[str, Any]) -> Facts:
-        """What the scheduler says of itself, and what this process resolved for it."""
+        settings = self._settings
         state = {**info, **(info.get("internal_states") or [{}])[0]}
         config = self._engine.tokenizer_manager.model_config
-        dtype = observe.dtype_name(config.dtype)
-        quantization = config.quantization or "none"
         self._vocabulary = int(config.vocab_size)
         self._limit = int(state["max_req_input_len"]) - 1
-        settings, chunk = self._settings, state.get("chunked_prefill_size")
+        self._seeding = seeding_of(state) if self._decodes else None
         if settings.top_k > self._vocabulary:
             raise LogdriftError(f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the vocabulary")
         if settings.max_length > self._limit:
@@ -301,103 +310,7 @@ class SglangBackend:
                 f"the longest sequence has {settings.max_length} tokens, this SGLang engine takes {self._limit}: "
                 "raise context_length or max_total_tokens where the model allows it"
             )
-        self._seeding = _seeding(state) if self._decodes else None
-        environment = observe.environment()
-        environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
-        return Facts(
-            **{**observe.versions("sglang", ENGINES["sglang"].distributions), **observe.device(state["device"])}
-            | {"threads": None},  # the scheduler's, which does not tell
-            dtype=dtype,
-            # layers/logits_processor.py: the head's product is float32 only where asked, then always upcast
-            head_dtype=("float32" if state.get("enable_fp32_lm_head") else dtype) if quantization == "none" else None,
-            logits_dtype="float32",
-            quantization=quantization,
-            kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
-            decode_logprobs=self._decode_semantics(environment),
-            prefill_logprobs="raw",
-            temperature=settings.sampling.temperature if self._decodes else None,
-            rank_counts="strict",
-            attention_backend=_attention(state),
-            execution_mode=_execution(state),
-            model_class=_model_class(config),
-            prefix_cache=_inverted(state.get("disable_radix_cache")),
-            chunked_prefill=chunk > 0 if isinstance(chunk, int) else None,
-            chunk_size=chunk if isinstance(chunk, int) and chunk > 0 else None,
-            max_batch_sequences=state.get("effective_max_running_requests_per_dp"),
-            max_length=self._limit,
-            tensor_parallel=state.get("tp_size"),
-            batch_invariant=state.get("enable_deterministic_inference"),
-            vocab_size=self._vocabulary,
-            environment=environment,
-            extra=self._extra(state),
-        )
-
-    def _decode_semantics(self, environment: Mapping[str, str]) -> LogprobSemantics | None:
-        """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy or switched off."""
-        sampling = self._settings.sampling
-        if not self._decodes:
-            return None
-        if sampling.repetition_penalty != 1.0:
-            return "processed"
-        untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
-        original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in ("1", "true")
-        return "raw" if untempered or original else "temperature_scaled"
-
-    def _extra(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """What has no field of its own; ``seeding`` None: a part sampled again gives other tokens."""
-        names = (
-            "sampling_backend", "disable_overlap_schedule", "max_total_num_tokens", "max_prefill_tokens", "random_seed",
-            "rl_on_policy_target", "enable_mixed_chunk", "enable_tf32_matmul", "model_impl", "speculative_algorithm",
-            "page_size", "dp_size", "pp_size", "enable_dp_attention", "load_format",
-        )  # fmt: skip
-        found = {name: state[name] for name in names if name in state}
-        return {**found, "cache_flushed": "before each part", "seeding": self._seeding}
-
-
-def _seeds_itself(state: Mapping[str, Any]) -> bool:
-    return bool(state.get("enable_deterministic_inference") or state.get("rl_on_policy_target"))
-
-
-def _seeding(state: Mapping[str, Any]) -> str | None:
-    if _seeds_itself(state):
-        return "sampling_seed"
-    return "generator" if state.get("enable_custom_logit_processor") else None
-
-
-def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
-    """``auto`` is the model's dtype, except where a quantised checkpoint names another."""
-    if asked != "auto":
-        return str(asked) if asked else None
-    return dtype if quantization == "none" else None
-
-
-def _attention(state: Mapping[str, Any]) -> str | None:
-    general = state.get("attention_backend")
-    prefill = state.get("prefill_attention_backend") or general
-    decode = state.get("decode_attention_backend") or general
-    return prefill if prefill == decode else f"prefill {prefill}, decode {decode}"
-
-
-def _execution(state: Mapping[str, Any]) -> str | None:
-    """``eager``, or which phases run through graphs or torch.compile."""
-    graphs = state.get("cuda_graph_config")
-    if not isinstance(graphs, Mapping):
-        return None
-    modes = [f"{phase} graph {graphs[phase]['backend']}" for phase in graphs if graphs[phase]["backend"] != "disabled"]
-    modes += ["torch.compile"] if state.get("enable_torch_compile") else []
-    return ", ".join(modes) or "eager"
-
-
-def _model_class(config: Any) -> str | None:
-    """The class that SGLang's loader takes for this config."""
-    try:
-        from sglang.srt.model_loader.utils import (  # type: ignore[import-not-found,unused-ignore]
-            get_model_architecture,
-        )
-
-        return str(get_model_architecture(config)[0].__name__)
-    except (ImportError, ValueError, AttributeError):
-        return None
+        return facts_of(state, config, settings.sampling, self._limit, decodes=self._decodes)
 
 
 def _remove_load_file(engine: Any) -> None:
@@ -412,59 +325,7 @@ def _remove_load_file(engine: Any) -> None:
         return
 
 
-def _inverted(value: Any) -> bool | None:
-    return None if value is None else not value
-
-
 def _one_line(error: object) -> str:
     """The last line that says something, for that is where Python puts the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:400] if lines else type(error).__name__
-
-
-def _check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) -> None:
-    """Equal, where the last id of the vocabulary may come back as 0."""
-    got = np.asarray(echoed, np.int64)
-    same = (got == ids) | ((ids == vocabulary - 1) & (got == 0))
-    if not bool(same.all()):
-        where = int(np.flatnonzero(~same)[0])
-        raise MismatchError(f"{what}: SGLang scored id {int(got[where])} at {where}, not {int(ids[where])}")
-
-
-def _read_generation(prompt: IdArray, answer: Mapping[str, Any], top_k: int, most: int, what: str) -> Generation:
-    meta = answer["meta_info"]
-    new = np.asarray(answer["output_ids"], np.int32)
-    rows = meta["output_token_logprobs"]
-    check_length(len(rows), new.size, what)
-    if new.size > most:
-        raise MismatchError(f"{what}: SGLang generated {new.size} tokens where {most} were asked")
-    if [row[1] for row in rows] != new.tolist():
-        raise MismatchError(f"{what}: SGLang scored other ids than it generated")
-    scores = Scores.empty(prompt.size + new.size, top_k)
-    _fill(scores, prompt.size, rows, meta.get("output_top_logprobs") or [], what)
-    kind = (meta.get("finish_reason") or {}).get("type")
-    finish = kind if kind in ("stop", "length") else "unknown"
-    return Generation(np.concatenate([prompt, new]).astype(np.int32), int(prompt.size), finish, scores)
-
-
-def _fill(scores: Scores, start: int, rows: Sequence[Any], tops: Sequence[Any], what: str) -> None:
-    """Write one (logprob, id, text) and one list of K such per position from ``start`` on.
-
-    SGLang gives no rank: it is 1 + the alternatives strictly above the target where the target is at least as
-    likely as the last of them, else unknown.
-    """
-    count, top_k = len(rows), scores.top_ids.shape[1]
-    stop = start + count
-    check_length(stop, scores.logprob.size, what)
-    scores.logprob[start:stop] = [normalise(row[0]) for row in rows]
-    if not top_k or not count:
-        return
-    check_length(len(tops), count, f"{what}: alternatives")
-    for row in tops:
-        check_length(len(row), top_k, f"{what}: alternatives of a position")
-    scores.top_ids[start:stop] = [[entry[1] for entry in row] for row in tops]
-    values: FloatArray = np.array([[normalise(entry[0]) for entry in row] for row in tops], np.float32)
-    scores.top_logprobs[start:stop] = values
-    target = scores.logprob[start:stop]
-    above = (values > target[:, None]).sum(axis=1)
-    scores.rank[start:stop] = np.where(target >= values[:, -1], 1 + above, 0)

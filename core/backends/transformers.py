@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,8 @@ class TransformersBackend:
         """Load the model, try its head on a few ids, and say how it runs. Raises LogdriftError with one line."""
         self._configure_torch()
         transformers.utils.logging.disable_progress_bar()
+        if _is_path(self.settings.model) and not Path(self.settings.model).is_dir():
+            raise LogdriftError(f"model {self.settings.model}: no such folder")
         with _one_line(f"transformers cannot load {self.settings.model!r}"):
             self._model = self._load()
         with _one_line(f"transformers cannot run {self.settings.model!r}"), torch.inference_mode():
@@ -183,8 +187,8 @@ class TransformersBackend:
 
     def _rows_for_memory(self) -> int:
         assert self._head is not None
-        budget = self._own.get("memory_mb") or _MEMORY_MB.get(self._device.type, _MEMORY_MB_GPU)
-        per_logit = self._head.logits_dtype.itemsize
+        budget: int = self._own.get("memory_mb") or _MEMORY_MB.get(self._device.type, _MEMORY_MB_GPU)
+        per_logit: int = self._head.logits_dtype.itemsize
         if self._device.type != "cpu":
             per_logit += 8  # the reducer's two float32 buffers are as long as the chunk there
         return max(1, (budget << 20) // (per_logit * self._head.logits_size))
@@ -251,7 +255,7 @@ class TransformersBackend:
 
     def _generate(self, prompt: IdArray, seed: int, index: int) -> Generation:
         sampling = self.settings.sampling
-        new_tokens = sampling.max_tokens
+        new_tokens = max(1, min(sampling.max_tokens, self.settings.max_length - len(prompt)))
         if self._limit is not None:
             new_tokens = min(new_tokens, self._limit - len(prompt))
         if self._reducer is None:
@@ -352,6 +356,11 @@ class _Recorder(transformers.LogitsProcessor):  # type: ignore[misc,name-defined
         self._pending = 0
 
 
+def _is_path(model: str) -> bool:
+    """Whether a model is meant as a folder: a hub id is ``name`` or ``owner/name``, relative to nothing."""
+    return model.startswith(("/", ".", "~")) or model.count("/") > 1 or (os.sep != "/" and os.sep in model)
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """torch raises its own class on a GPU, but on a CPU a RuntimeError with the allocator's or oneDNN's words."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -369,6 +378,9 @@ def _one_line(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())
+        option = re.search(r"__init__\(\) got an unexpected keyword argument ('\w+')", text)
+        if option is not None:
+            raise LogdriftError(f"{what}: neither from_pretrained nor the model's config knows {option[1]}") from error
         if _is_out_of_memory(error):
             text = f"out of memory: {text}"
         raise LogdriftError(f"{what}: {type(error).__name__}: {text[:_LONGEST_TEXT]}") from error

@@ -151,13 +151,17 @@ def _torch_flags() -> dict[str, Any]:
         "mem_efficient_sdp": torch.backends.cuda.mem_efficient_sdp_enabled(),
         "math_sdp": torch.backends.cuda.math_sdp_enabled(),
         "cudnn_sdp": torch.backends.cuda.cudnn_sdp_enabled(),
-        "preferred_blas_library": str(torch.backends.cuda.preferred_blas_library()) if torch.cuda.is_available() else None,
+        "preferred_blas_library": _blas_library(),
         "cudnn_deterministic": cudnn.deterministic,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "autocast_cpu": torch.is_autocast_enabled("cpu"),
         "autocast_cuda": torch.is_autocast_enabled("cuda"),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _blas_library() -> str | None:
+    return str(torch.backends.cuda.preferred_blas_library()) if torch.cuda.is_available() else None
 
 
 def _name(dtype: Any) -> str:

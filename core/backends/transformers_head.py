@@ -75,7 +75,8 @@ class Head:
 
     def _probe(self, vocab_size: int) -> Tensor:
         """Logits of a few ids by a plain call. Finds the module whose output the head takes, else sets `method`."""
-        tokens = (torch.arange(_PROBE_TOKENS, device=self._model.get_input_embeddings().weight.device) % vocab_size)[None]
+        device = self._model.get_input_embeddings().weight.device
+        tokens = (torch.arange(_PROBE_TOKENS, device=device) % vocab_size)[None]
         plain = self._model(input_ids=tokens, use_cache=False).logits
         for candidate in _backbones(self._model):
             self._base = candidate

@@ -64,23 +64,32 @@ def install(
     ``probe`` is called with the new interpreter, imports the engine there and returns versions by name; it raises
     LogdriftError where that fails. ``python`` is the base interpreter. Raises LogdriftError (one line) and Cancelled.
     """
-    base = _base_python(recipe, python)
-    log = folder.with_name(f"{folder.name}.log")
-    with locked(folder, report, cancel, recipe.engine) as lock:
-        found = read_marker(folder)
-        if found is not None and found.recipe == recipe.digest and not fresh:
-            return found
-        work = _Work(recipe, folder, base, log, report, cancel, lock)
-        _prepare_venv(work, fresh or found is not None)
-        _install_packages(work)
-        _complete_torch(work)
-        _copy_shims(work)
-        report(Step(recipe.engine, "importing it once"))
-        versions = probe(folder / "bin" / "python")
-        marker = Marker(recipe.engine, recipe.device, recipe.digest, base, dict(versions))
-        write_json(folder / MARKER, asdict(marker))
-        (folder / _STARTED).unlink(missing_ok=True)
-        return marker
+    asked = _base_python(recipe, python) if python is not None else None
+    try:
+        with locked(folder, report, cancel, recipe.engine) as lock:
+            found = read_marker(folder)
+            current = found is not None and found.recipe == recipe.digest and asked in (None, found.python)
+            if found is not None and current and not fresh:
+                return found
+            log = folder.with_name(f"{folder.name}.log")
+            work = _Work(recipe, folder, asked or _base_python(recipe, None), log, report, cancel, lock)
+            return _build(work, probe, rebuild=fresh or found is not None)
+    except OSError as error:
+        raise LogdriftError(f"{recipe.engine}: {error.filename or folder}: {error.strerror or error}") from None
+
+
+def _build(work: _Work, probe: Callable[[Path], Mapping[str, str]], *, rebuild: bool) -> Marker:
+    recipe, folder = work.recipe, work.folder
+    _prepare_venv(work, rebuild)
+    _install_packages(work)
+    _complete_torch(work)
+    _copy_shims(work)
+    work.report(Step(recipe.engine, "importing it once"))
+    versions = probe(folder / "bin" / "python")
+    marker = Marker(recipe.engine, recipe.device, recipe.digest, work.base, dict(versions))
+    write_json(folder / MARKER, asdict(marker))
+    (folder / _STARTED).unlink(missing_ok=True)
+    return marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +119,12 @@ def _prepare_venv(work: _Work, rebuild: bool) -> None:
         _drop_half_installed(work.site_packages)
         return
     work.report(Step(work.recipe.engine, "making the environment"))
-    try:
-        _remove_environment(work.folder)
-        work.folder.parent.mkdir(parents=True, exist_ok=True)
-        work.log.write_text("")
-    except OSError as error:
-        raise LogdriftError(f"{work.recipe.engine}: {error.filename}: {error.strerror}") from None
+    _remove_environment(work.folder)
+    work.log.write_text("")
     hint = f"{work.base} cannot make environments: install its venv module (python3-venv), or give another --python"
-    work.run([work.base, "-m", "venv", str(work.folder)], lambda: None, hint)
+    # pip in a second command: the venv module swallows what ensurepip says, a full disk for example.
+    work.run([work.base, "-m", "venv", "--without-pip", str(work.folder)], lambda: None, hint)
+    work.run([str(work.folder / "bin" / "python"), "-I", "-m", "ensurepip", "--default-pip"], lambda: None, hint)
     write_json(work.folder / _STARTED, started)
 
 
@@ -128,6 +135,7 @@ def _remove_environment(folder: Path) -> None:
     ours = any((folder / name).exists() for name in ("pyvenv.cfg", MARKER, _STARTED))
     if not ours and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: not an environment and not empty: give another --dir")
+    (folder / MARKER).unlink(missing_ok=True)  # first: a removal that is interrupted must not look finished
     shutil.rmtree(folder)
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ class _Captures:
             )
         )
         self._stage("loading the model")
-        facts = replace(backend.open(), temperature=self.sampling.temperature)
+        facts = backend.open()
         self.vocab_size = facts.vocab_size
         self.channel.send({"type": "facts", "backend": self.spec.name, "facts": facts.to_json()})
         self.pieces = TokenText(self.job.model, self.job.revision, self.job.trust_remote_code)

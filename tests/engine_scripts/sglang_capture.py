@@ -142,10 +142,10 @@ def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
 
 
 def children() -> list[str]:
-    """Command lines of this process's children, but for Python's own resource tracker."""
+    """Command lines of this process's live children, but for Python's own resource tracker; a zombie has none."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in pids]
-    return [line for line in lines if "resource_tracker" not in line]
+    return [line for line in lines if line and "resource_tracker" not in line]
 
 
 def main() -> None:

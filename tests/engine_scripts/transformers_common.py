@@ -9,6 +9,10 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
+from tiny_models import FAMILIES, build  # noqa: E402
+
+__all__ = ["FAMILIES", "build", "message_of", "new_backend", "quiet", "worst"]
+
 
 def quiet(sequences: int, tokens: int) -> None:
     """A progress callback that says nothing."""

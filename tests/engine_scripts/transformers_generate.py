@@ -10,13 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers_common import new_backend, quiet, worst
-
 import numpy as np
 import torch
+from transformers_common import build, new_backend, quiet, worst
 
 from core.plan import SamplingSpec
-from tiny_models import build
 
 PATHS = ("decode", "prefill")
 
@@ -58,7 +56,9 @@ def small_model(folder: Path) -> dict[str, Any]:
     plain = backend.generate(given, [0, 1, 2], quiet)
     out: dict[str, Any] = {"cache_dtype": facts.kv_cache_dtype, "T=1": differences(backend, plain)}
     out["prompts_kept"] = all(np.array_equal(g.token_ids[: len(p)], p) for g, p in zip(plain, given, strict=True))
-    out["same_seed_alone"] = bool(np.array_equal(backend.generate([given[1]], [1], quiet)[0].token_ids, plain[1].token_ids))
+    out["same_seed_alone"] = bool(
+        np.array_equal(backend.generate([given[1]], [1], quiet)[0].token_ids, plain[1].token_ids)
+    )
     out["other_seed"] = bool(np.array_equal(backend.generate([given[1]], [9], quiet)[0].token_ids, plain[1].token_ids))
     backend.settings = new_backend(folder, sampling=SamplingSpec(
         temperature=0.7, top_p=0.9, top_k=40, min_p=0.02, repetition_penalty=1.3, max_tokens=30)).settings  # fmt: skip
@@ -95,7 +95,7 @@ def hostile_defaults(work: Path) -> dict[str, Any]:
     backend, hostile = run(
         "hostile", eos_token_id=1030, do_sample=True, temperature=0.1, top_k=1, top_p=0.1, min_p=0.9, typical_p=0.2,
         repetition_penalty=5.0, no_repeat_ngram_size=1, suppress_tokens=list(range(500)), begin_suppress_tokens=[7],
-        min_new_tokens=39, max_length=10, max_new_tokens=2, num_beams=3, epsilon_cutoff=0.5, forced_eos_token_id=5,
+        min_new_tokens=39, max_length=10, max_new_tokens=2, num_beams=3, epsilon_cutoff=0.5, forced_eos_token_id=600,
         sequence_bias=[[[9], 50.0]], bad_words_ids=[[11]], renormalize_logits=True, use_cache=False,
         exponential_decay_length_penalty=[1, 5.0], top_h=0.3, guidance_scale=3.0,
     )  # fmt: skip

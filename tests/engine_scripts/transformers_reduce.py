@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from transformers_common import worst
-
 import numpy as np
 import torch
+from transformers_common import worst
 
 from core.backends.base import Scores
 from core.backends.reduce import Reducer
@@ -99,7 +98,8 @@ def odd_rows() -> dict[str, bool]:
     logits[4] = -torch.inf
     got = run(logits, np.arange(6))
     bad, good = [2, 4, 5], [1, 3, 6]
-    assert got.entropy is not None and clean.entropy is not None
+    assert got.entropy is not None
+    assert clean.entropy is not None
     return {
         "unscored": bool(
             np.isnan(got.logprob[bad]).all()

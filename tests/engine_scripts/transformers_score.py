@@ -10,13 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers_common import new_backend, quiet, worst
-
 import numpy as np
 import torch
+from transformers_common import FAMILIES, build, new_backend, quiet, worst
 
 from core.backends.base import Scores
-from tiny_models import FAMILIES, build
 
 CHUNKS = (1, 7, 64, 100_000)
 NEAR = 2e-5

@@ -43,6 +43,7 @@ TEXTS = (
 )  # fmt: skip
 PROMPTS = (
     "The lighthouse keeper looked out at the storm and",
+    "The lighthouse keeper looked out at the storm and",  # twice: another seed must give another completion
     "The sky is blue because",
     "def quicksort(items):",
     "1, 1, 2, 3, 5, 8,",
@@ -126,17 +127,13 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
         result["decode_repeats"] = same([g.scores for g in made], [g.scores for g in again]) and all(
             np.array_equal(g.token_ids, h.token_ids) for g, h in zip(made, again, strict=True)
         )
-        other = backend.generate(prompts, [seed + 100 for seed in seeds], quiet)
-        result["other_seeds_differ"] = any(
-            not np.array_equal(g.token_ids, h.token_ids) for g, h in zip(made, other, strict=True)
-        )
+        result["other_seed_differs"] = not np.array_equal(sequences[0], sequences[1])
     if "forced_decode" in wish["paths"]:
         lengths = [min(3, len(ids)) for ids in texts]
         forced = backend.forced_decode(texts, lengths, quiet)
         result["forced_texts"] = [
             judged(reference, ids, length, found) for ids, length, found in zip(texts, lengths, forced, strict=True)
         ]
-        result["forced_repeats"] = same(forced, backend.forced_decode(texts, lengths, quiet))
         single = [backend.forced_decode([i], [n], quiet)[0] for i, n in zip(texts[:2], lengths[:2], strict=True)]
         result["forced_alone"] = gap(forced[:2], single)
         if "decode" in wish["paths"]:
@@ -145,6 +142,8 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
                 judged(reference, g.token_ids, g.prompt_length, found) for g, found in zip(made, replay, strict=True)
             ]
             result["forced_is_decode"] = same([g.scores for g in made], replay)
+        else:
+            result["forced_repeats"] = same(forced, backend.forced_decode(texts, lengths, quiet))
     backend.close()
     backend.close()
     result["children_after"] = children()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from tui.actions import Scope, hint_pairs
 from tui.palette import Palette
@@ -29,6 +31,9 @@ class TooSmall(Text, can_focus=False):
 
 class BaseScreen(Screen[None], inherit_bindings=False):
     """Subclasses yield a `Hints` and a `TooSmall` and name their scopes."""
+
+    # Textual repaints the whole screen when the focus moves; here each pane repaints its own title.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     LATER = 0.1
     """Seconds after the first screen at which threads are started: until then every core works for that screen."""

@@ -43,9 +43,12 @@ if TYPE_CHECKING:
     from tui.screens.texts import Picker, Row
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
+_PANE_CLASSES = {f"-{name}" for name, _ in PANES}
 WIDE, TALL = 120, 30
 POLL_SECONDS = 1.0
 _CHART_DELAY = 0.08
+_DETAIL_DELAY = 0.04
+"""Seconds the cursor must rest before inspector and chart follow: a held key then sends the tokens alone."""
 
 
 @dataclass
@@ -109,6 +112,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self._fragments = FragmentCache(session.pieces)
         self._chart_key: tuple[object, ...] = ()
         self._chart_timer: Timer | None = None
+        self._detail_timer: Timer | None = None
         self._stop = threading.Event()
 
     def compose(self) -> ComposeResult:
@@ -180,6 +184,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
         self.set_class(width < WIDE or height < TALL, "-narrow")
+        self._to_front(self.pane)
         self.call_after_refresh(self._uncovered)
 
     def _uncovered(self) -> None:
@@ -282,6 +287,11 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     def _show_tabs(self) -> None:
         self.query_one("#tabs", Tabs).show(PANES, self.pane)
 
+    def _want_details(self) -> None:
+        if self._detail_timer is not None:
+            self._detail_timer.stop()
+        self._detail_timer = self.set_timer(_DETAIL_DELAY, self._show_token)
+
     def _show_token(self) -> None:
         """Inspector and summary, whichever is seen."""
         if not self.session.sequences.tokens:
@@ -293,6 +303,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             for pane in (inspector, summary):
                 if pane.display:
                     pane.show(found, level, self.greyed)
+        self.chart.set_cursor(self.tokens.cursor)
 
     def inspection(self) -> Inspection:
         """The token under the cursor."""
@@ -333,8 +344,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             self._want_chart()
         else:
             self.tokens.move_to(position - start)
-            self.chart.set_cursor(position - start)
-        self._show_token()
+        self._want_details()
 
     def _show_passage(self, cursor: int) -> None:
         sequences, series = self.session.sequences, self._series(self.sequence)
@@ -388,8 +398,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
         start, _ = self.session.sequences.bounds(self.sequence)
         self.view_state = replace(self.view_state, position=start + message.index)
-        self.chart.set_cursor(message.index)
-        self._show_token()
+        self._want_details()
         self.say("")
 
     @on(Tokens.Left)
@@ -404,6 +413,10 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             self.go_to(self.session.sequences.bounds(sequence)[0])
         if isinstance(message, Rows.Chosen):
             self.action_pane("tokens")
+
+    @on(Tabs.Picked)
+    def _on_tab_picked(self, message: Tabs.Picked) -> None:
+        self.action_pane(message.name)
 
     # ---- commands
 
@@ -608,13 +621,16 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
 
     def action_pane(self, name: str) -> None:
         """Show a pane and give it the keys."""
-        if name != self.pane:
-            self.remove_class(f"-{self.pane}")
-            self.pane = name
-            self.add_class(f"-{name}")
+        self._to_front(name)
+        self.query_one(f"#{name}").focus()
+
+    def _to_front(self, name: str) -> None:
+        """On a narrow screen one pane is seen at a time; on a wide one nothing has to change."""
+        self.pane = name
+        if self.has_class("-narrow") and not self.has_class(f"-{name}"):
+            self.set_classes([*(c for c in self.classes if c not in _PANE_CLASSES), f"-{name}"])
             self._show_tabs()
             self.call_after_refresh(self._uncovered)
-        self.query_one(f"#{name}").focus()
 
     def action_next_pane(self) -> None:
         self._step_pane(1)
@@ -629,7 +645,5 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     @on(events.DescendantFocus)
     def _on_focus(self, event: events.DescendantFocus) -> None:
         name = event.widget.id or ""
-        if name != self.pane and any(name == pane for pane, _ in PANES):
-            self.remove_class(f"-{self.pane}")
-            self.pane = name
-            self.add_class(f"-{name}")
+        if f"-{name}" in _PANE_CLASSES:
+            self._to_front(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.style import Style
 from textual import events
+from textual.message import Message
 
 from core.session.visible import visible
 from tui.glyphs import ARROW, fit, number
@@ -110,13 +111,37 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
 class Tabs(Bar):
     """Names of the panes of a narrow screen, the shown one marked."""
 
+    names: Sequence[tuple[str, str]] = ()
+    active = ""
+
     def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
+        self.names, self.active = names, active
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
         p = self.palette
         runs: list[Run] = []
-        for key, (name, title) in enumerate(names, 1):
-            on = name == active
-            runs.append((f" {key} {title} ", p.selected if on else p.muted))
+        for key, (name, title) in enumerate(self.names, 1):
+            runs.append((f" {key} {title} ", p.selected if name == self.active else p.muted))
         self.put([runs])
+
+    def on_click(self, event: events.Click) -> None:
+        at = 0
+        for key, (name, title) in enumerate(self.names, 1):
+            at += cell_len(f" {key} {title} ")
+            if event.x < at:
+                self.post_message(self.Picked(name))
+                return
+
+    class Picked(Message):
+        """A tab was clicked."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
 
 
 class Hints(Bar):

@@ -110,8 +110,11 @@ def _delta_line(view: Inspection, level: int, value: Style, palette: Palette) ->
         return [("Δ ", palette.strong), ("no score on both sides here", palette.muted)]
     if view.delta == 0:
         words = "both alike"
+    elif math.isinf(view.delta):
+        words = f"{'B' if view.delta > 0 else 'A'} calls it impossible"
     else:
-        words = f"A {'more' if view.delta > 0 else 'less'} likely, ratio {number(math.exp(max(-99.0, min(99.0, view.delta))))}"
+        more = "more" if view.delta > 0 else "less"
+        words = f"A {more} likely, ratio {number(math.exp(max(-99.0, min(99.0, view.delta))))}"
     return [("Δ ", palette.strong), *_delta_runs(view.delta, level, value, palette), (f"  {words}", palette.muted)]
 
 

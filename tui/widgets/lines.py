@@ -26,9 +26,14 @@ _WHEEL_LINES = 3
 
 
 def strip_of(runs: Iterable[Run], width: int) -> Strip:
-    """Runs as one line of exactly ``width`` cells."""
-    segments = [Segment(text, style) for text, style in runs if text]
-    return Strip(segments).adjust_cell_length(width)
+    """Runs as one line of exactly ``width`` cells; neighbours of one style become one, which is fewer bytes to send."""
+    merged: list[Run] = []
+    for text, style in runs:
+        if merged and merged[-1][1] is style:
+            merged[-1] = (merged[-1][0] + text, style)
+        elif text:
+            merged.append((text, style))
+    return Strip([Segment(text, style) for text, style in merged]).adjust_cell_length(width)
 
 
 class Lines(Widget, can_focus=True, inherit_bindings=False):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -173,14 +174,23 @@ class Tokens(Lines, inherit_bindings=False):
         cursor = max(0, min(cursor, len(self.passage.ids) - 1))
         if cursor == self.cursor:
             return
-        layout = self.flow
         for token in (self.cursor, cursor):
-            for line in range(layout.line_of(token), layout.last_line_of(token) + 1):
-                self.refresh_line(line)
+            self._refresh_token(token)
         self.cursor = cursor
         self._reveal_cursor()
         if tell:
             self.post_message(self.CursorMoved(cursor))
+
+    def _refresh_token(self, token: int) -> None:
+        """Repaint the cells of one token."""
+        layout = self.flow
+        first, last = layout.line_of(token), layout.last_line_of(token)
+        if first != last:
+            for line in range(first, last + 1):
+                self.refresh_line(line)
+        elif 0 <= first - self.top < self.page:
+            x, cells = self._gutter + layout.column_of(token), layout.cells_of(token)
+            self.refresh(Region(x, first - self.top + self.fixed, cells, 1))
 
     def _move_lines(self, lines: int) -> None:
         if self.passage is None or not len(self.passage.ids):

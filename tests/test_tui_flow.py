@@ -1,0 +1,89 @@
+"""The layout of token text: nothing lost, nothing too wide, positions that agree with each other."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from core.session.reader import Pieces
+from tui.flow import MAX_FRAGMENT, Flow, FragmentCache, flow, fragments_of
+
+PIECES = st.lists(
+    st.one_of(
+        st.sampled_from([b" the", b" of", b"ing", b"\n", b".\n    ", b"\n\n", "中文".encode(), b"\xf0\x9f", b"", b" ", b"\x1b[31m"]),
+        st.binary(max_size=40),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def laid_out(pieces: list[bytes], marks: list[bool], prompt: int, width: int) -> tuple[Flow, FragmentCache]:
+    cache = FragmentCache(Pieces({str(i): base64.b64encode(piece).decode() for i, piece in enumerate(pieces)}))
+    ids = np.arange(len(pieces), dtype=np.int32)
+    return flow(ids, np.array(marks, bool), prompt, cache, width), cache
+
+
+@given(st.data(), PIECES, st.integers(MAX_FRAGMENT + 1, 120))
+@settings(max_examples=300, deadline=None)
+def test_every_token_stands_once_in_order_and_no_line_is_too_wide(data: st.DataObject, pieces: list[bytes], width: int) -> None:
+    marks = data.draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces)))
+    prompt = data.draw(st.integers(0, len(pieces)))
+    found, cache = laid_out(pieces, marks, prompt, width)
+    assert found.lines[0] == 0 and found.lines[-1] == len(found.kind)
+    assert found.token.tolist() == [i for i in range(len(pieces)) for _ in cache[i]]
+    assert [found.fragments[k] for k in found.kind] == [f for i in range(len(pieces)) for f in cache[i]]
+    for line in range(found.height):
+        start, stop = found.lines[line], found.lines[line + 1]
+        assert start < stop
+        first = [i for i in range(start, stop) if i == int(found.first[found.token[i]])]
+        cells = sum(found.fragments[found.kind[i]].cells for i in range(start, stop))
+        assert cells + sum(marks[int(found.token[i])] for i in first) <= width
+        assert not any(found.fragments[found.kind[i]].ends_line for i in range(start, stop - 1))
+        tokens = {int(found.token[i]) < prompt for i in range(start, stop)}
+        assert len(tokens) == 1, "prompt and completion share a line"
+
+
+@given(PIECES, st.integers(MAX_FRAGMENT + 1, 90))
+@settings(max_examples=200, deadline=None)
+def test_a_token_is_found_where_it_is_said_to_stand(pieces: list[bytes], width: int) -> None:
+    found, _ = laid_out(pieces, [i % 3 == 0 for i in range(len(pieces))], len(pieces) // 3, width)
+    for token in range(len(pieces)):
+        line = found.line_of(token)
+        first, last = found.tokens_of(line)
+        assert first <= token <= last
+        assert found.token_at(line, found.column_of(token)) == token
+        assert found.line_of(token) <= found.last_line_of(token) < found.height
+
+
+def test_a_newline_ends_a_line_and_words_stay_whole() -> None:
+    words = [b"Once", b" upon", b" a", b" time", b".\n", b" there", b" was"]
+    found, _ = laid_out(words, [False] * 7, 0, 34)
+    shown = ["".join(found.fragments[k].text for k in found.kind[a:b]) for a, b in zip(found.lines, found.lines[1:], strict=False)]
+    assert shown == ["Once upon a time.↵", " there was"]
+
+
+def test_a_word_made_of_several_tokens_moves_to_the_next_line_as_one() -> None:
+    words = [b"x" * 25, b" Mad", b"rid", b"ista"]
+    found, _ = laid_out(words, [False] * 4, 0, 34)
+    assert found.lines == [0, 1, 4]
+
+
+def test_a_token_of_10000_characters_is_cut_into_lines() -> None:
+    found, _ = laid_out([b"a" * 10_000, b"\x1b" * 50], [True, False], 0, 58)
+    assert found.height > 10_000 // 58
+    assert sum(found.fragments[k].cells for k in found.kind) == 10_000 + 50 * 6
+
+
+def test_fragments_are_cut_by_cells_not_characters() -> None:
+    found = fragments_of("中" * 40)
+    assert [f.cells for f in found] == [32, 32, 16]
+    assert all(f.cells == cell_len(f.text) for f in found)
+
+
+def test_an_empty_piece_can_still_be_pointed_at() -> None:
+    assert [f.text for f in fragments_of("")] == ["∅"]

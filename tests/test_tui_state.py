@@ -1,0 +1,69 @@
+"""Where a reader was is kept outside the session, and nothing about it can do harm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tui.state import ViewState, load_state, save_state, state_folder
+
+STATE = ViewState(("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "logdrift"
+
+
+def test_what_is_saved_comes_back() -> None:
+    assert save_state("a session", STATE)
+    assert load_state("a session") == (STATE, None)
+    assert load_state("another") == (ViewState(), None)
+
+
+def test_a_hostile_id_stays_in_the_folder(state_home: Path) -> None:
+    for name in ("../../etc/passwd", "a/b", "\0", "\ud800", ""):
+        assert save_state(name, STATE)
+        assert load_state(name)[0] == STATE
+    assert len(list(state_home.iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"pair": null, "position": 1, "sort": "number", "threshold": NaN}',
+     b'{"pair": ["a"], "position": 0, "sort": "number", "threshold": 1}',
+     b'{"pair": null, "position": "x", "sort": "number", "threshold": 1}',
+     b'{"pair": null, "position": 0, "sort": "colour", "threshold": 1}',
+     b'{"pair": null, "position": 0, "sort": "mean", "threshold": -1}'],
+)  # fmt: skip
+def test_a_damaged_file_is_ignored_with_a_notice(state_home: Path, content: bytes) -> None:
+    save_state("s", STATE)
+    next(state_home.iterdir()).write_bytes(content)
+    state, notice = load_state("s")
+    assert state == ViewState()
+    assert notice is not None and "damaged" in notice and "\n" not in notice
+
+
+def test_a_home_that_cannot_be_written_is_no_error(state_home: Path) -> None:
+    state_home.parent.parent.joinpath("state").write_text("a file where a folder should be")
+    assert not save_state("s", STATE)
+    state, notice = load_state("s")
+    assert state == ViewState()
+    assert notice is None or "\n" not in notice
+
+
+def test_no_temporary_file_is_left(state_home: Path) -> None:
+    save_state("s", STATE)
+    save_state("s", ViewState())
+    (file,) = state_home.iterdir()
+    assert json.loads(file.read_text())["position"] == 0
+
+
+def test_a_relative_state_home_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The base directory specification says that a relative path must be ignored.
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_folder() == tmp_path / ".local" / "state" / "logdrift"

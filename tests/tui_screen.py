@@ -1,0 +1,62 @@
+"""Helpers for tests of the screen: a session made once, an app on it, and what it shows as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from core.session import open_session
+from tui.app import LogdriftApp
+from tui.palette import Depth
+from tui.screens.explorer import ExplorerScreen
+
+SIZES = ((80, 24), (120, 36), (200, 60))
+
+
+def make_app(session: Path | None, folder: Path = Path(), depth: Depth = "256", **options: Any) -> LogdriftApp:
+    """An app on a session, or on the list of ``folder``; colours do not depend on the terminal of the test."""
+    return LogdriftApp(open_session(session) if session is not None else None, folder, depth=depth, **options)
+
+
+def explorer(app: LogdriftApp) -> ExplorerScreen:
+    found = next(screen for screen in reversed(app.screen_stack) if isinstance(screen, ExplorerScreen))
+    return found
+
+
+def lines(widget: Widget) -> list[str]:
+    """What a pane shows, line by line."""
+    return [widget.render_line(y).text.rstrip() for y in range(widget.size.height)]
+
+
+def text(widget: Widget) -> str:
+    return "\n".join(lines(widget))
+
+
+def screen_text(app: LogdriftApp) -> str:
+    """The whole screen, windows over it included."""
+    width, height = app.size
+    shown = [strip.text for strip in app.screen._compositor.render_strips()]
+    assert len(shown) == height
+    return "\n".join(line[:width].rstrip() for line in shown)
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Let the app run until something holds; fails naming what did not come."""
+    end = monotonic() + seconds
+    while not holds():
+        assert monotonic() < end, f"did not come about within {seconds} s:\n{screen_text(pilot.app)}"  # type: ignore[arg-type]
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+async def judged(pilot: Pilot[Any]) -> ExplorerScreen:
+    """The explorer once statistics and verdict of its pair, and the chart if it is seen, are there."""
+    screen = explorer(pilot.app)  # type: ignore[arg-type]
+    await until(pilot, lambda: screen.view is not None and screen.view.gate is not None)
+    await until(pilot, lambda: not screen.chart.display or screen.chart.plot_size is None or screen.chart.chart is not None)
+    return screen

@@ -1,0 +1,40 @@
+"""Starting the screen quickly: what must happen before Textual and NumPy are imported."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
+def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str | None = None) -> int:
+    """Run the explorer (or the list of sessions) on the terminal; the exit code.
+
+    Raises InputError before the screen is touched where the session does not open or has no such pair.
+    """
+    # Half of a start is imports, which make much and drop nothing: collecting meanwhile costs a tenth of it. The
+    # application collects once and switches it on again when its first screen stands.
+    gc.disable()
+    try:
+        _import_numpy()
+        from tui.app import run as run_app
+
+        return run_app(session, sessions_dir, mouse=mouse, pair=pair)
+    finally:
+        gc.enable()
+
+
+def _import_numpy() -> None:
+    """Import NumPy without a thread per core, which OpenBLAS would start for matrix products that there are none of.
+
+    The variable is taken back, so that engines started from here do not inherit it.
+    """
+    if _BLAS_THREADS in os.environ:
+        return
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        import numpy  # noqa: F401
+    finally:
+        del os.environ[_BLAS_THREADS]
