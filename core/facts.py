@@ -21,6 +21,7 @@ class Facts:
     ``decode_logprobs`` and ``prefill_logprobs`` say what the returned numbers mean on each path:
     ``raw`` is log-softmax of the untouched logits, ``temperature_scaled`` of logits / T,
     ``processed`` of logits after penalties, temperature and top-p/top-k truncation.
+    ``logits_dtype`` is the precision to which logits were rounded, whatever they were widened to afterwards.
     ``rank_counts`` says how ties enter a rank: ``strict`` counts strictly more likely ids,
     ``inclusive`` also counts ids tied with the target.
     """

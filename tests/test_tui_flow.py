@@ -14,7 +14,9 @@ from tui.flow import MAX_FRAGMENT, Flow, FragmentCache, flow, fragments_of
 
 PIECES = st.lists(
     st.one_of(
-        st.sampled_from([b" the", b" of", b"ing", b"\n", b".\n    ", b"\n\n", "中文".encode(), b"\xf0\x9f", b"", b" ", b"\x1b[31m"]),
+        st.sampled_from(
+            [b" the", b" of", b"ing", b"\n", b".\n    ", b"\n\n", "中文".encode(), b"\xf0\x9f", b"", b" ", b"\x1b[31m"]
+        ),
         st.binary(max_size=40),
     ),
     min_size=1,
@@ -30,7 +32,9 @@ def laid_out(pieces: list[bytes], marks: list[bool], prompt: int, width: int) ->
 
 @given(st.data(), PIECES, st.integers(MAX_FRAGMENT + 1, 120))
 @settings(max_examples=300, deadline=None)
-def test_every_token_stands_once_in_order_and_no_line_is_too_wide(data: st.DataObject, pieces: list[bytes], width: int) -> None:
+def test_every_token_stands_once_in_order_and_no_line_is_too_wide(
+    data: st.DataObject, pieces: list[bytes], width: int
+) -> None:
     marks = data.draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces)))
     prompt = data.draw(st.integers(0, len(pieces)))
     found, cache = laid_out(pieces, marks, prompt, width)
@@ -63,7 +67,10 @@ def test_a_token_is_found_where_it_is_said_to_stand(pieces: list[bytes], width: 
 def test_a_newline_ends_a_line_and_words_stay_whole() -> None:
     words = [b"Once", b" upon", b" a", b" time", b".\n", b" there", b" was"]
     found, _ = laid_out(words, [False] * 7, 0, 34)
-    shown = ["".join(found.fragments[k].text for k in found.kind[a:b]) for a, b in zip(found.lines, found.lines[1:], strict=False)]
+    shown = [
+        "".join(found.fragments[k].text for k in found.kind[a:b])
+        for a, b in zip(found.lines, found.lines[1:], strict=False)
+    ]
     assert shown == ["Once upon a time.↵", " there was"]
 
 

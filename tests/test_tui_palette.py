@@ -114,7 +114,13 @@ def test_levels_follow_the_threshold_and_the_sign() -> None:
 
 @pytest.mark.parametrize(
     ("system", "no_color", "depth"),
-    [("truecolor", False, "256"), ("256", False, "256"), ("standard", False, "16"), ("256", True, "none"), (None, False, "none")],
+    [
+        ("truecolor", False, "256"),
+        ("256", False, "256"),
+        ("standard", False, "16"),
+        ("256", True, "none"),
+        (None, False, "none"),
+    ],
 )
 def test_depth_of_a_terminal(system: str | None, no_color: bool, depth: str) -> None:
     assert depth_of(system, no_color) == depth

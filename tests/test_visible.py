@@ -34,7 +34,12 @@ def test_the_cells_of_every_code_point_do_not_depend_on_its_neighbours() -> None
     for code in range(0x110000):
         shown = visible(chr(code))
         cells = cell_len(shown)
-        around = cell_len(f"a{shown}a") - 2, cell_len(shown * 2) - cells, cell_len(f"👩{shown}") - 2, cell_len(f"क{shown}") - 1
+        around = (
+            cell_len(f"a{shown}a") - 2,
+            cell_len(shown * 2) - cells,
+            cell_len(f"👩{shown}") - 2,
+            cell_len(f"क{shown}") - 1,
+        )
         if set(around) != {cells}:
             wrong.append(f"U+{code:04X} {cells} {around}")
     assert wrong == []

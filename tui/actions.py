@@ -132,3 +132,19 @@ def keys_table() -> str:
         rows = [f"| {' '.join(f'`{key}`' for key in c.key_names)} | {c.help} |" for c in commands(scope)]
         parts.append("\n".join([f"### {title}", "", "| key | what it does |", "| --- | --- |", *rows]))
     return "\n\n".join(parts)
+
+
+def write_keys(path: str) -> None:
+    """Put the tables between the two comments of a Markdown file."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    head, _, rest = text.partition("<!-- keys -->")
+    tail = rest.partition("<!-- /keys -->")[2]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{head}<!-- keys -->\n{keys_table()}\n<!-- /keys -->{tail}")
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_keys(sys.argv[1])

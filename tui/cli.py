@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import core
 from core.errors import InputError, LogdriftError
@@ -58,7 +57,8 @@ def _run(arguments: list[str]) -> int:
     parser = build_parser(next((a for a in arguments if a in COMMANDS), None))
     args = parser.parse_args(arguments)
     if args.command is None:
-        from tui.app import run
+        from core.config import sessions_folder
+        from tui.start import run
 
         return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
     return int(importlib.import_module(f"tui.commands.{args.command}").run(args))
@@ -91,15 +91,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise InputError(f"{message} (see {self.prog} --help)")
-
-
-def sessions_folder(given: str | None) -> Path:
-    """The folder of sessions: the flag, the environment, the config file, ./sessions."""
-    if given or os.environ.get("LOGDRIFT_SESSIONS"):
-        return Path(given or os.environ["LOGDRIFT_SESSIONS"]).expanduser()
-    from core.config import load_config
-
-    return Path(load_config().sessions or "sessions").expanduser()
 
 
 if __name__ == "__main__":

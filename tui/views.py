@@ -78,8 +78,13 @@ def open_pair(session: Session, wanted: tuple[str, str] | None) -> tuple[Pair | 
         try:
             return make_pair(session, a, b), problem
         except LogdriftError as error:
-            problem = problem or visible(str(error))
+            problem = problem or reason(session, error)
     return None, problem
+
+
+def reason(session: Session, error: Exception) -> str:
+    """An error's text for one short line: files by their place in the session, so that the cause is not cut off."""
+    return visible(str(error).replace(f"{session.folder}{os.sep}", ""))
 
 
 def pair_row(session: Session, a: str, b: str) -> PairRow:
@@ -87,7 +92,7 @@ def pair_row(session: Session, a: str, b: str) -> PairRow:
     try:
         view = judged(session, make_pair(session, a, b))
     except LogdriftError as error:
-        return PairRow(a, b, problem=visible(str(error)))
+        return PairRow(a, b, problem=reason(session, error))
     return PairRow(a, b, view.stats.mae if view.stats else None, view.gate.verdict if view.gate else None)
 
 
@@ -194,7 +199,7 @@ def _captures(session: Session, pair: Pair | None, position: int) -> tuple[list[
         try:
             capture = session.capture(label)
         except LogdriftError as error:
-            rows[label] = CaptureRow(label, marks, note=visible(str(error)))
+            rows[label] = CaptureRow(label, marks, note=reason(session, error))
             continue
         if position >= capture.tokens:
             note = "failed" if info.status == "failed" else "not captured yet"
@@ -314,7 +319,8 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
             return row
         judgement = pair_row(session, *pair)
     except LogdriftError as error:
-        return SessionRow(folder, name, problem=visible(str(error)))
+        # The row names the folder already: what is wrong must not be cut off behind its path.
+        return SessionRow(folder, name, problem=visible(str(error).removeprefix(f"session {folder}: ")))
     return SessionRow(**{**row.__dict__, "mae": judgement.mae, "verdict": judgement.verdict})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -48,10 +48,10 @@ class _Prepared:
     max_length: int
 
 
-def create_session(plan: CapturePlan, folder: Path) -> None:
+def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] = lambda text: None) -> None:
     """Write a session folder whose captures are all pending; `core.capture.supervisor.run_session` fills it.
 
-    Raises InputError for anything wrong with folder, plan, prompts, model or interpreters (the disk is then untouched),
+    ``say`` is told before the part that takes seconds. Raises InputError for anything wrong with folder, plan, prompts, model or interpreters (the disk is then untouched),
     LogdriftError where the disk or the tokenising worker fails.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -63,6 +63,7 @@ def create_session(plan: CapturePlan, folder: Path) -> None:
     prompts = read_prompts(plan.prompts_file, plan.texts)
     plan = plan.with_paths(generate=not prompts[0].has_completion)
     model = resolve_model(plan.model)
+    say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
     manifest = _manifest(plan, model, prepared, len(prompts))
     created = not folder.exists()

@@ -134,7 +134,7 @@ class _Captures:
                 revision=self.job.revision,
                 spec=self.spec,
                 sampling=self.sampling,
-                paths=tuple(dict.fromkeys(capture.path for capture in self.job.captures)),
+                paths=self.spec.paths,  # all of the plan's, so that a resumed capture starts the same engine
                 top_k=self.job.top_k,
                 max_length=self.job.max_length,
                 max_prompts=self.job.part_sequences,

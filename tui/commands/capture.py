@@ -14,6 +14,7 @@ from core.errors import InputError, LogdriftError
 from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
 from core.session.layout import LOGS, read_manifest
 from core.session.lock import read_lock
+from core.session.visible import visible
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
 
@@ -62,10 +63,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         from core.capture.create import create_session
 
-        plan = plan_from(args)
-        print(f"reading the prompts and the tokenizer of {plan.model}", file=sys.stderr, flush=True)
-        create_session(plan, args.out)
+        create_session(plan_from(args), args.out, narrate)
     return start(args.out, detach=args.detach, parallel=args.parallel)
+
+
+def narrate(text: str) -> None:
+    """Narration goes to stderr: stdout is for data."""
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:

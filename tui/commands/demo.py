@@ -14,7 +14,7 @@ from core.plan import BackendSpec, CapturePlan, SamplingSpec
 from core.session import open_session
 from core.session.layout import MANIFEST
 from core.session.lock import read_lock
-from tui.commands.capture import start
+from tui.commands.capture import narrate, start
 
 _ENGINES = ("vllm", "sglang")
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Set up, capture, show."""
-    from tui.cli import sessions_folder
+    from core.config import sessions_folder
 
     engines = args.engines.replace(",", " ").split()
     unknown = [engine for engine in engines if engine not in _ENGINES]
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if code != 0:
         return code
     if sys.stdin.isatty() and sys.stdout.isatty():
-        from tui.app import run as run_app
+        from tui.start import run as run_app
 
         return run_app(folder, folder.parent, mouse=not args.no_mouse)
     from tui.commands.report import print_report
@@ -95,16 +95,17 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
         if session.state == "complete" and not missing:
             print(f"{folder} is complete: reopening it (start over with --fresh)", file=sys.stderr)
             return 0
-        _set_up(engines, args.model)
+        set_up(engines, args.model)
         if missing:
             add_backends(folder, missing)
     else:
-        _set_up(engines, args.model)
-        create_session(plan, folder)
+        set_up(engines, args.model)
+        create_session(plan, folder, narrate)
     return start(folder)
 
 
-def _set_up(engines: list[str], model: str) -> None:
+def set_up(engines: list[str], model: str) -> None:
+    """Make the environments and the small model that are still missing."""
     from core.capture.models import SMALL_MODEL
     from tui.commands.env import ensure_environments, ensure_small_model
 

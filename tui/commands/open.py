@@ -21,12 +21,12 @@ def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
     import sys
 
-    from tui.cli import sessions_folder
+    from core.config import sessions_folder
 
     folder = find_session(args.session, sessions_folder(args.sessions))
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError(f"the explorer needs a terminal: without one use logdrift report {folder}")
-    from tui.app import run as run_app
+    from tui.start import run as run_app
 
     return run_app(folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair)
 

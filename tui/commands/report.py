@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the report."""
-    from tui.cli import sessions_folder
+    from core.config import sessions_folder
     from tui.commands.open import find_session
 
     folder = sessions_folder(args.sessions)

@@ -137,7 +137,7 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
     def watch_folder(self) -> None:
         """Read the folder, first quickly, then with the numbers; afterwards look at times of change only."""
         known: dict[Path, tuple[object, SessionRow]] = {}
-        shown: tuple[SessionRow, ...] | None = None
+        shown: tuple[tuple[SessionRow, ...], str | None] | None = None
         while not self._stop.is_set():
             folders, problem = _folders(self._folder)
             for numbers in (False, True):
@@ -148,8 +148,8 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
                     if known.get(folder, (None,))[0] not in (stamp, (stamp[0], True)):
                         known[folder] = (stamp, session_row(folder, numbers=numbers))
                 rows = tuple(sorted((known[f][1] for f in folders), key=lambda r: (r.created, r.name), reverse=True))
-                if (rows, problem) != (shown, None):
-                    shown = rows if problem is None else None
+                if (rows, problem) != shown:
+                    shown = rows, problem
                     self.post_message(SessionsRead(rows, problem))
             self._again.wait(POLL_SECONDS)
             if self._again.is_set():
@@ -161,9 +161,7 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
         view = self.list
         here = view.sessions[view.selected].folder if view.sessions else None
         count = len(message.rows)
-        note = message.problem or f"{count} session{'' if count == 1 else 's'}"
-        if view.sessions == message.rows and view.note == note:
-            return
+        note = f"{count} session{'' if count == 1 else 's'}"
         view.sessions, view.note = message.rows, note
         view.selected = next(
             (i for i, row in enumerate(message.rows) if row.folder == here), min(view.selected, max(0, count - 1))
@@ -180,7 +178,7 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
     def _on_chosen(self, message: Rows.Chosen) -> None:
         row = self.list.sessions[message.index]
         if row.problem:
-            self.logdrift.show_error(row.problem)
+            self.logdrift.show_error(f"session {row.folder}: {row.problem}")
         else:
             self.logdrift.open_folder(row.folder)
 
@@ -196,9 +194,9 @@ def _folders(folder: Path) -> tuple[list[Path], str | None]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except FileNotFoundError:
-        return [], f"{visible(str(folder))}: no such folder yet"
+        return [], "no such folder yet: logdrift demo makes it, and a session in it"
     except OSError as error:
-        return [], f"{visible(str(folder))}: {error.strerror}"
+        return [], f"cannot be read: {error.strerror}"
     return [Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)], None
 
 

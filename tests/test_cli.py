@@ -1,0 +1,127 @@
+"""The command as a whole: what it imports, what it says, how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.make_session import make_session
+from tui.cli import COMMANDS
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+HEAVY = ("torch", "transformers", "vllm", "sglang")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _imported(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter loads for ``code``."""
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tui.app",
+        "from core.session import open_session; import core.compare.gate, core.report.build",
+        "import core.capture.supervisor, core.capture.create, core.capture.environments",
+        "from tui.cli import build_parser; [build_parser(c) for c in ('open', 'capture', 'report', 'env', 'demo')]",
+    ],
+)
+def test_no_engine_is_imported_outside_the_worker(code: str) -> None:
+    assert not _imported(code) & set(HEAVY)
+
+
+def test_core_imports_no_screen() -> None:
+    assert not _imported("import core.session, core.compare.gate, core.report.build, core.capture.supervisor") & {
+        "textual",
+        "tui",
+    }
+
+
+def test_help_imports_next_to_nothing() -> None:
+    assert not _imported("import tui.cli") & {"textual", "numpy", "plotext", "rich", *HEAVY}
+
+
+def test_every_command_has_help(run_logdrift: Run) -> None:
+    assert all(command in run_logdrift("--help").stdout for command in COMMANDS)
+    for command in COMMANDS:
+        done = run_logdrift(command, "--help")
+        assert done.returncode == 0, done.stderr
+        assert f"logdrift {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explode"], "invalid choice: 'explode'"),
+        (["open"], "the following arguments are required: session"),
+        (["open", "no/such/session"], "session no/such/session: no such folder"),
+        (["report", "no/such/session"], "session no/such/session: no such folder"),
+        (["capture"], "--out is missing"),
+        (["capture", "--out", "x"], "model is missing"),
+        (["capture", "--out", "x", "--model", "smollm2"], "no backend"),
+        (["capture", "--out", "x", "--model", "smollm2", "--backend", "vllm"], "no prompts"),
+        (["capture", "--out", "x", "--resume", "--model", "smollm2"], "leave out --model"),
+        (["capture", "--out", "x", "--plan", "none.toml"], "plan none.toml: no such file"),
+        (["demo", "--engines", "tensorrt"], "--engines tensorrt: use vllm or sglang"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_logdrift: Run, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_logdrift(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(run_logdrift: Run) -> None:
+    assert "Traceback" in run_logdrift("report", "no/such/session", "--debug").stderr
+
+
+def test_the_explorer_without_a_terminal_points_to_the_report(tmp_path: Path, run_logdrift: Run) -> None:
+    folder = make_session(tmp_path / "s", tokens=200, sequences=4, top_k=3)
+    done = run_logdrift("open", folder)
+    assert done.returncode == 2
+    assert f"logdrift report {folder}" in done.stderr
+
+
+def test_hostile_text_in_an_error_never_reaches_the_terminal_raw(tmp_path: Path, run_logdrift: Run) -> None:
+    (tmp_path / "session.json").write_text(
+        '{"format": 1, "model": {"id": "m"}, "id": "x", "captures": [{"label": "../\\u001b[31m"}]}'
+    )
+    done = run_logdrift("report", tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "s", tokens=2000, sequences=4, top_k=3)
+    logdrift = Path(sys.executable).parent / "logdrift"
+    script = f"'{logdrift}' report --json '{folder}' | head -c 10"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_the_shipped_sample_is_whole() -> None:
+    from core.compare.pair import list_pairs
+    from core.session import open_session
+
+    folder = REPOSITORY / "sessions" / "sample-smollm2"
+    session = open_session(folder)
+    assert session.state == "complete"
+    assert {c.engine for c in session.captures} == {"transformers", "vllm", "sglang"}
+    assert len(list_pairs(session)) >= 8
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 5_000_000
+    for file in files:
+        data = file.read_bytes()
+        assert not any(f"/{root}/".encode() in data for root in ("root", "home", "work", "tmp", "Users")), file

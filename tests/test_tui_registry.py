@@ -1,0 +1,84 @@
+"""One declaration per command: what is bound, shown, documented and done is the same. And nothing heavy is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table
+from tui.app import LogdriftApp
+from tui.screens.explorer import ExplorerScreen
+from tui.screens.sessions import SessionsScreen
+from tui.screens.texts import Picker, TextScreen
+from tui.widgets.lines import Text
+from tui.widgets.rows import Rows
+from tui.widgets.tokens import Tokens
+
+DOCS = REPOSITORY / "docs" / "explorer.md"
+DOERS = {
+    "app": (LogdriftApp,), "sessions": (SessionsScreen,), "explorer": (ExplorerScreen,), "move": (Tokens,),
+    "list": (Rows,), "pane": (Text,), "picker": (Picker, TextScreen),
+}  # fmt: skip
+
+
+def test_the_documented_keys_are_those_of_the_registry() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    shown = text.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
+    assert shown == keys_table(), "run: python -m tui.actions docs/explorer.md"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.scope}.{c.name}")
+def test_every_command_can_be_done(command: Command) -> None:
+    name, _, arguments = command.name.partition("(")
+    for doer in DOERS[command.scope]:
+        assert hasattr(doer, f"action_{name}"), doer
+    if arguments:
+        ast.literal_eval(f"({arguments.rstrip(')')},)")
+    assert command.help and not command.help.endswith(".")
+
+
+def test_no_key_means_two_things_in_one_scope() -> None:
+    for scope in SCOPE_TITLES:
+        keys = [key for command in COMMANDS if command.scope == scope for key in command.keys]
+        assert len(keys) == len(set(keys)), scope
+
+
+@pytest.mark.parametrize("pane", ["move", "list", "pane"])
+def test_no_pane_hides_a_key_of_the_explorer(pane: str) -> None:
+    def keys(scope: str) -> set[str]:
+        return {key for command in COMMANDS if command.scope == scope for key in command.keys}
+
+    assert not keys(pane) & (keys("explorer") | keys("app"))
+
+
+def test_bindings_have_ids_for_a_keymap() -> None:
+    made = bindings(*SCOPE_TITLES)
+    assert len({binding.id for binding in made}) == len(made) == len(COMMANDS) - 1  # the palette binds itself
+
+
+def test_help_is_the_last_hint() -> None:
+    assert hint_pairs("explorer", "app")[-1] == ("?", "help")
+
+
+def test_the_screen_imports_no_engine_and_draws_its_first_screen_without_plotext() -> None:
+    code = "import sys, tui.app, tui.screens.explorer, tui.screens.sessions; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    loaded = {name.partition(".")[0] for name in found.stdout.split()}
+    assert "textual" in loaded
+    assert not loaded & {"torch", "transformers", "vllm", "sglang", "plotext", "scipy", "pandas", "hypothesis"}
+
+
+def test_only_one_module_knows_plotext() -> None:
+    users = [
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("core", "tui")
+        for path in Path(REPOSITORY / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) plotext", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert users == ["tui/widgets/charts.py"]
