@@ -22,6 +22,7 @@ def facts_of(state: Mapping[str, Any], config: Any, sampling: SamplingSpec, limi
     dtype = observe.dtype_name(config.dtype)
     quantization = config.quantization or "none"
     plain = quantization == "none" and not state.get("rl_on_policy_target")  # that mode has rounding of its own
+    rounded = ("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None
     chunk = state.get("chunked_prefill_size")
     environment = observe.environment()
     environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
@@ -29,9 +30,9 @@ def facts_of(state: Mapping[str, Any], config: Any, sampling: SamplingSpec, limi
         **{**observe.versions("sglang", ENGINES["sglang"].distributions), **observe.device(state["device"])}
         | {"threads": None},  # the scheduler's, which does not tell
         dtype=dtype,
-        # layers/logits_processor.py: the head's product is float32 only where asked, then always upcast
-        head_dtype=("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None,
-        logits_dtype="float32" if plain else None,
+        # layers/logits_processor.py: the head's product is float32 only where asked; it is widened after rounding
+        head_dtype=rounded,
+        logits_dtype=rounded,
         quantization=quantization,
         kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
         decode_logprobs=_decode_semantics(sampling, environment) if decodes else None,

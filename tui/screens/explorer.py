@@ -643,7 +643,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self.action_pane(names[(names.index(self.pane) + step) % len(names)])
 
     @on(events.DescendantFocus)
-    def _on_focus(self, event: events.DescendantFocus) -> None:
+    def _on_pane_focus(self, event: events.DescendantFocus) -> None:
         name = event.widget.id or ""
         if f"-{name}" in _PANE_CLASSES:
             self._to_front(name)
