@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 Scope = Literal["app", "sessions", "explorer", "move", "list", "pane", "picker"]
 
@@ -107,7 +107,7 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 
-def bindings(*scopes: Scope) -> list[Binding]:
+def bindings(*scopes: Scope) -> list[BindingType]:
     """Textual bindings of the scopes; the id is what a keymap file names."""
     return [
         Binding(",".join(c.keys), c.name, c.help, show=bool(c.hint), id=f"{c.scope}.{c.name}")

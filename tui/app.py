@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -64,7 +64,7 @@ class LogdriftApp(App[int], inherit_bindings=False):
 
     TITLE = "logdrift"
     CSS_PATH = "app.tcss"
-    COMMANDS = {Commands}
+    COMMANDS: ClassVar[set[Any]] = {Commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings("app")
@@ -85,7 +85,8 @@ class LogdriftApp(App[int], inherit_bindings=False):
         for theme in (_DARK, _LIGHT):
             self.register_theme(theme)
         # Set without its watcher, which would parse all style sheets a second time.
-        self.set_reactive(App.theme, "ansi-dark" if self.depth == "none" else "logdrift-dark")
+        first = "ansi-dark" if self.depth == "none" else "logdrift-dark"
+        self.set_reactive(App.theme, first)  # type: ignore[arg-type]
         self.palette: Palette = make_palette(self.depth, self.current_theme.dark)
 
     def get_default_screen(self) -> Screen[Any]:

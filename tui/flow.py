@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from rich.cells import cell_len
 
 from core.session.reader import Pieces
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_FRAGMENT = 32
 """Cells of the longest fragment: below the narrowest line there is, so a fragment always fits one line."""

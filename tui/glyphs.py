@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from rich.cells import cell_len, set_cell_size
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 UP, DOWN = "▲", "▼"
 """Marks of a divergent token: A gives it a higher, a lower log-probability than B."""

@@ -8,12 +8,14 @@ one; with ``NO_COLOR`` only the marks and the underline remain.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 from rich.color import Color
 from rich.style import Style
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Depth = Literal["none", "16", "256"]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from core.errors import LogdriftError
@@ -21,7 +20,11 @@ from core.session.layout import LOGS
 from core.session.reader import Session, open_session
 from core.session.visible import visible, visible_bytes
 
+# Records without comparison and repr: making those of ten classes is a fiftieth of a start.
+
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from core.compare.errors import ErrorStats
     from core.compare.gate import Gate
 
@@ -29,7 +32,7 @@ _LOG_BYTES = 256 * 1024
 _SGR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairRow:
     """One line of the pair list. ``problem`` says why there are no numbers."""
 
@@ -40,7 +43,7 @@ class PairRow:
     problem: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairView:
     """A pair with its judgement. ``stats`` and ``gate`` are None until they have been worked out."""
 
@@ -96,7 +99,7 @@ def pair_row(session: Session, a: str, b: str) -> PairRow:
     return PairRow(a, b, view.stats.mae if view.stats else None, view.gate.verdict if view.gate else None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CaptureRow:
     """One capture's numbers at the cursor; ``delta`` is log p of the pair's A minus this one's, nats."""
 
@@ -109,7 +112,7 @@ class CaptureRow:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cell:
     """One side's say on an alternative: a value with its rank, or the value that it must lie below."""
 
@@ -118,7 +121,7 @@ class Cell:
     below: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TopRow:
     """One id of the union of the top-k lists. ``target`` is the token that really follows."""
 
@@ -128,7 +131,7 @@ class TopRow:
     cells: tuple[Cell, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspection:
     """Everything about one token. ``columns`` are the captures of ``top``, A and B of the pair first."""
 
@@ -149,7 +152,7 @@ class Inspection:
     k: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Side:
     label: str
     target_logprob: float | None

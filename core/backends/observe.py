@@ -13,12 +13,16 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that can change an engine's numbers, sorted; never one whose name looks like a credential."""
+    """The variables that can change an engine's numbers, sorted; never one whose name looks like a credential, and none
+    that is a path or an address: those name a machine and change no number."""
     found = os.environ if variables is None else variables
     return {
         name: found[name]
         for name in sorted(found)
-        if name.startswith(ENVIRONMENT_PREFIXES) and not any(word in name for word in _SECRET_WORDS)
+        if name.startswith(ENVIRONMENT_PREFIXES)
+        and not any(word in name for word in _SECRET_WORDS)
+        and not found[name].startswith(("/", "~"))
+        and "://" not in found[name]
     }
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import InputError
 from core.session.layout import CaptureInfo
@@ -20,8 +19,11 @@ from core.session.reader import Capture, Sequences, Session
 Scope = Literal["all", "prompt", "completion"]
 SCOPES: tuple[Scope, ...] = ("all", "prompt", "completion")
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    import numpy.typing as npt  # for annotations alone: importing it costs a tenth of opening a session
+
+    Floats = npt.NDArray[np.float32]
+    Bools = npt.NDArray[np.bool_]
 
 _KEPT_THRESHOLDS = 8
 

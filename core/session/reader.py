@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import InputError
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
@@ -26,9 +25,13 @@ from core.session.lock import LockHolder, read_lock
 from core.session.visible import visible_bytes
 
 if TYPE_CHECKING:
+    # Not imported to open a session: together a tenth of what that costs.
+    import numpy.typing as npt
+
     from core.plan import CapturePlan
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
+
 State = Literal["running", "complete", "partial", "failed"]
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
@@ -202,7 +205,7 @@ class Session:
     @cached_property
     def plan(self) -> CapturePlan | None:
         """The plan, or None where it was not made by a capture (imported sessions)."""
-        from core.plan import CapturePlan  # most readers never ask: it would be a tenth of what opening costs
+        from core.plan import CapturePlan
 
         return CapturePlan.from_json(self.manifest.plan) if self.manifest.plan else None
 

@@ -10,25 +10,17 @@ the same interpreter holds; tests/test_vllm_backend.py judges the numbers.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# `core` alone, as the worker registers it: nothing else of the tool may leak into the engine's interpreter.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-if "core" not in sys.modules:
-    SPEC = importlib.util.spec_from_file_location(
-        "core", ROOT / "core" / "__init__.py", submodule_search_locations=[str(ROOT / "core")]
-    )
-    assert SPEC is not None
-    assert SPEC.loader is not None
-    sys.modules["core"] = importlib.util.module_from_spec(SPEC)
-    SPEC.loader.exec_module(sys.modules["core"])
+# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's interpreter.
+runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -107,7 +107,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
         self.view: PairView | None = None
         self.sequence = -1
         self.pane = "tokens"
-        self._state = session.state
+        self._state: str = session.state
         self._problem: str | None = None
         self._fragments = FragmentCache(session.pieces)
         self._chart_key: tuple[object, ...] = ()
@@ -592,10 +592,14 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
                 bad: Style = p.bad if backends[index] in failed else p.text
                 return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
 
+            def answered(index: int | None) -> None:
+                if index is not None:
+                    self._read_log(backends[index])
+
             start = next((i for i, name in enumerate(backends) if name in failed), 0)
             self._ask(
                 Picker("Logs", " backend", len(backends), row, start),
-                lambda index: self._read_log(backends[index]) if index is not None else None,
+                answered,
             )
 
     @work(thread=True, group="log", exclusive=True)

@@ -5,18 +5,21 @@ A chart is reduced in NumPy to at most two points for each column, built in a th
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.style import Style
 from textual.strip import Strip
 
 from tui.glyphs import number, percent
 from tui.palette import Palette
 from tui.widgets.lines import Run, Text, strip_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _LOCK = threading.Lock()
 _MIN_WIDTH, _MIN_HEIGHT = 24, 5
@@ -61,9 +64,10 @@ def envelope(values: npt.NDArray[np.float32], columns: int) -> tuple[npt.NDArray
     kept = values[at]
     if len(at) <= 2 * columns:
         return at, kept
-    edges = np.arange(columns + 1) * len(at) // columns
-    chosen = {int(i) for lo, hi in zip(edges[:-1], edges[1:], strict=True) for i in (
-        lo + int(np.argmin(kept[lo:hi])), lo + int(np.argmax(kept[lo:hi])))}  # fmt: skip
+    edges = (np.arange(columns + 1) * len(at) // columns).tolist()
+    chosen: set[int] = set()
+    for low, high in itertools.pairwise(edges):
+        chosen |= {low + int(np.argmin(kept[low:high])), low + int(np.argmax(kept[low:high]))}
     order = np.array(sorted(chosen))
     return at[order], kept[order]
 

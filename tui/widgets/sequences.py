@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from textual.strip import Strip
 
 from core.compare.pair import Pair
 from tui.glyphs import fit, number, sparkline
 from tui.widgets.lines import Run, strip_of
 from tui.widgets.rows import Rows
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NUMBER, _VALUE = 5, 7
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -19,6 +19,9 @@ from tui.flow import Flow, FragmentCache, flow
 from tui.glyphs import COMPLETION_BAR, DOWN, PROMPT_BAR, UP
 from tui.palette import Palette
 from tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _CACHED_LINES = 256
 
