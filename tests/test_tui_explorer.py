@@ -234,7 +234,7 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
         for a, b in pairs:
             row = next(line for line in shown.splitlines() if f"{a} → {b}" in line)
             delta = make_pair(session, a, b)
-            mae = np.abs(delta.delta[delta.scored].astype(np.float64)).mean()
+            mae = np.abs(delta.delta[delta.scope_mask("completion")].astype(np.float64)).mean()
             assert number(float(mae)) in row
         await pilot.press("down", "enter")
         await until(

@@ -87,6 +87,7 @@ class LogdriftApp(App[int], inherit_bindings=False):
         # Set without its watcher, which would parse all style sheets a second time.
         first = "ansi-dark" if self.depth == "none" else "logdrift-dark"
         self.set_reactive(App.theme, first)  # type: ignore[arg-type]
+        self.stylesheet.set_variables(self.get_css_variables())
         self.palette: Palette = make_palette(self.depth, self.current_theme.dark)
 
     def get_default_screen(self) -> Screen[Any]:

@@ -7,10 +7,11 @@ convenience: whatever goes wrong with it is at most a notice.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
+import re
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,11 @@ def state_folder() -> Path | None:
 
 
 def _file(session_id: str) -> Path | None:
-    # The id comes from a file: hashed, it cannot name anything but a file in the folder.
+    # The id comes from a file: what could lead out of the folder is replaced, and the checksum keeps such ids apart.
+    # No hash of hashlib, whose import costs more than reading the state.
     folder = state_folder()
-    name = hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    raw = session_id.encode("utf-8", "surrogatepass")
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
     return folder / f"{name}.json" if folder else None
 
 

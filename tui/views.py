@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,13 @@ class PairView:
 
 
 def judged(session: Session, pair: Pair) -> PairView:
-    """The pair with statistics and gate. Walks all tokens: not for the event loop."""
+    """The pair with the report's statistics (of the completions, where there are any) and gate. Walks all tokens: not for the event loop."""
     # Imported here because the first screen is drawn without them.
     from core.compare.errors import error_stats
     from core.compare.gate import judge
+    from core.compare.pair import default_scope
 
-    keep = pair.scored
+    keep = pair.scope_mask(default_scope(pair.sequences))
     stats = error_stats(pair.delta[keep], pair.logprob_a[keep], pair.logprob_b[keep])
     # Kept by the pair from here on, so that the first key press finds them made.
     _ = pair.worst, pair.mean_abs
@@ -172,7 +174,7 @@ def inspect(session: Session, pair: Pair | None, position: int, *, others: bool 
     token_id = int(sequences.token_ids[position])
     sides, rows = _captures(session, pair, position)
     shown = [side for side in sides if side.entries and (others or rows[side.label].side)]
-    shown.sort(key=lambda side: rows[side.label].side or "C")
+    shown = _most_telling(shown, {side.label: rows[side.label].side for side in shown})
     delta = float(pair.delta[position]) if pair is not None and position < pair.tokens else None
     return Inspection(
         position,
@@ -190,6 +192,18 @@ def inspect(session: Session, pair: Pair | None, position: int, *, others: bool 
         tuple(_rest(side) for side in shown),
         tuple(len(side.entries) for side in shown),
     )
+
+
+def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
+    """A and B first, then one capture of every other backend, then the rest: a narrow table shows the first few."""
+    seen = {side.label.partition("/")[0] for side in sides if marks[side.label]}
+    first, rest = [], []
+    for side in sides:
+        backend = side.label.partition("/")[0]
+        if not marks[side.label]:
+            (rest if backend in seen else first).append(side)
+            seen.add(backend)
+    return [*sorted((s for s in sides if marks[s.label]), key=lambda s: marks[s.label]), *first, *rest]
 
 
 def _captures(session: Session, pair: Pair | None, position: int) -> tuple[list[_Side], dict[str, CaptureRow]]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
+from core.backends import observe as common
 from core.backends.base import Settings
 from core.facts import Facts
-
-_ENVIRONMENT = ("TORCH_", "CUBLAS", "CUDA_", "NCCL_", "OMP_", "MKL_", "TRANSFORMERS_", "PYTORCH_")
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def observe(
@@ -31,19 +24,10 @@ def observe(
 ) -> Facts:
     """``head``: dtype, logits_dtype, logits_size, method and rows, as seen by a probe through the model."""
     dtypes = _parameter_dtypes(model)
-    on_gpu = device.type == "cuda"
+    seen = {**common.device(device.type), "device": str(device), "device_count": _device_count(model)}
     return Facts(
-        engine="transformers",
-        engine_version=transformers.__version__,
-        python_version=platform.python_version(),
-        torch_version=torch.__version__,
-        transformers_version=transformers.__version__,
-        cuda_version=torch.version.cuda,
-        driver_version=_driver_version(),
-        device=str(device),
-        device_name=torch.cuda.get_device_name(device) if on_gpu else _processor_name(),
-        device_count=_device_count(model),
-        threads=torch.get_num_threads(),
+        **common.versions("transformers", ("transformers",)),
+        **seen,
         dtype=next(iter(dtypes), None),
         head_dtype=head["dtype"],
         logits_dtype=_name(head["logits_dtype"]),
@@ -64,7 +48,7 @@ def observe(
         batch_invariant=True,
         vocab_size=vocab_size,
         logits_size=head["logits_size"],
-        environment=environment(),
+        environment=common.environment(),
         extra={
             "head_method": head["method"],
             "head_rows": head["rows"],
@@ -73,15 +57,6 @@ def observe(
             **_torch_flags(),
         },
     )
-
-
-def environment() -> dict[str, str]:
-    """Variables that can change numerics, by prefix; none whose name hints at a secret."""
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(_ENVIRONMENT) and not any(word in name for word in _SECRET)
-    }
 
 
 def _parameter_dtypes(model: Any) -> dict[str, int]:
@@ -119,24 +94,6 @@ def _cache_dtype(model: Any, device: Any) -> str | None:
 
 def _device_count(model: Any) -> int:
     return len({parameter.device for parameter in model.parameters()})
-
-
-def _driver_version() -> str | None:
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
-    return found.group(1) if found else None
-
-
-def _processor_name() -> str | None:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or None
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor() or None
 
 
 def _torch_flags() -> dict[str, Any]:

@@ -146,6 +146,12 @@ class Pair:
         return int(found[at]) if 0 <= at < len(found) else None
 
 
+def default_scope(sequences: Sequences) -> Scope:
+    """``completion``, which is what reinforcement learning trains on, or ``all`` where no completion token counts."""
+    counted = sequences.mask == 1
+    return "completion" if (counted & completion_mask(sequences, len(sequences))).any() else "all"
+
+
 def completion_mask(sequences: Sequences, count: int) -> Bools:
     """bool[N] over the first ``count`` sequences: True for tokens behind the prompt."""
     offsets = sequences.offsets[: count + 1]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.compare.errors import error_stats
 from core.compare.gate import judge
-from core.compare.pair import Pair, Scope, completion_mask, list_pairs, make_pair
+from core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
 
@@ -33,7 +33,7 @@ def build_report(
     session has no completions. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
     `core.report.strict_json` turns those into null.
     """
-    chosen = default_scope(session) if scope is None else scope
+    chosen = default_scope(session.sequences) if scope is None else scope
     manifest = session.manifest
     sequences = session.sequences
     completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
@@ -51,13 +51,6 @@ def build_report(
         "captures": [_capture(info) for info in session.captures],
         "pairs": [_pair(session, make_pair(session, a, b), chosen) for a, b in pairs or list_pairs(session)],
     }
-
-
-def default_scope(session: Session) -> Scope:
-    """``completion`` where the session has one counted completion token, else ``all``."""
-    sequences = session.sequences
-    counted = sequences.mask == 1
-    return "completion" if (counted & completion_mask(sequences, len(sequences))).any() else "all"
 
 
 def _capture(info: CaptureInfo) -> dict[str, Any]:

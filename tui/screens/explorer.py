@@ -533,7 +533,7 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
 
         start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
         picker = Picker(
-            "Pairs: Δ = log p A − log p B", "   A → B, with MAE in nats and verdict", len(pairs), row, start
+            "Pairs: Δ = log p A − log p B", "   A → B, with MAE of the completions in nats, and verdict", len(pairs), row, start
         )
         self._ask(picker, chosen)
         self._judge_pairs(picker, pairs)

@@ -163,11 +163,12 @@ def chart_lines(chart: Chart, index: int, width: int, palette: Palette) -> list[
         padded = row.ljust(column + 1)
         under = padded[column]
         framed = "┌" in row or "└" in row
-        mark = ("▼" if "┌" in row else "▲") if framed else "┊" if under in " ⠀" else under
+        curve = "⠀" < under <= "⣿"
+        mark = ("▼" if "┌" in row else "▲") if framed else under if curve else "┊"
         inside = framed or ("│" in row or "┤" in row)
         runs: list[Run] = list(_row_runs(padded[:column], chart, 0, palette))
         if inside:
-            runs.append((mark, palette.cursor if not framed and under not in " ⠀" else palette.accent))
+            runs.append((mark, palette.cursor if curve and not framed else palette.accent))
         else:
             runs.append((under, palette.muted))
         runs += _row_runs(padded[column + 1 :], chart, column + 1, palette)

@@ -15,8 +15,8 @@ from tui.palette import Palette
 from tui.views import CaptureRow, Cell, Inspection
 from tui.widgets.lines import Run, Text, strip_of
 
-_COLUMN = 13
-"""Cells of one capture in the table of alternatives: rank 4, value 9."""
+_COLUMN = 15
+"""Cells of one capture in the table of alternatives: a gap, rank 5, a gap, value 8."""
 _ID = 7
 
 
@@ -175,7 +175,7 @@ def _cell_run(cell: Cell, style: Style, palette: Palette) -> Run:
     if cell.logprob is None:
         below = NOTHING if cell.below is None else f"< {number(cell.below)}"
         return fit(below, _COLUMN, right=True), palette.muted
-    return fit(f"{_rank(cell.rank):>3} {number(cell.logprob):>9}", _COLUMN, right=True), style
+    return fit(f"{_rank(cell.rank):>5} {number(cell.logprob):>8}", _COLUMN, right=True), style
 
 
 def _short(label: str, view: Inspection) -> str:
