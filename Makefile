@@ -19,8 +19,8 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 		{ echo "logdrift needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup ## Capture the small model with real engines and open the explorer (ENGINES="vllm sglang")
@@ -28,7 +28,7 @@ demo: setup ## Capture the small model with real engines and open the explorer (
 
 test: setup ## Run every test, real engines included
 	@$(BIN)/logdrift env create transformers vllm sglang
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 unit: setup ## Run the tests that start no engine
 	@$(BIN)/python -m pytest -m "not engine" $(TEST_ARGS)

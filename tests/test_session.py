@@ -71,6 +71,16 @@ def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
     assert len(session.refresh().sequences) == 300
 
 
+def test_a_capture_whose_supervisor_was_killed_is_not_running(folder: Path) -> None:
+    whole = read_manifest(folder)
+    running = tuple(replace(c, status="running") for c in whole.captures)
+    write_manifest(folder, replace(whole, captures=running))
+    assert {c.status for c in open_session(folder).captures} == {"pending"}
+    lock.acquire(folder, "t")
+    assert {c.status for c in open_session(folder).captures} == {"running"}
+    assert open_session(folder).state == "running"
+
+
 def _damage(folder: Path, change: dict[str, object]) -> None:
     data = json.loads((folder / "session.json").read_text())
     (folder / "session.json").write_text(json.dumps({**data, **change}))

@@ -93,10 +93,26 @@ def test_softcap_scale_and_bias_matter_in_these_models(scored: dict[str, Any], n
     assert scored[name]["without_extras"] > 0.1, "else the tests above could not see one missing"
 
 
+def test_facts_are_those_of_the_loaded_model(scored: dict[str, Any]) -> None:
+    facts = scored["small model"]["facts"]
+    wanted = {
+        "engine": "transformers", "model_class": "LlamaForCausalLM", "dtype": "float32", "head_dtype": "float32",
+        "logits_dtype": "float32", "vocab_size": 49152, "logits_size": 49152, "max_length": 8192, "rank_counts": "strict",
+        "attention_backend": "sdpa", "prefill_logprobs": "raw", "quantization": "none", "kv_cache_dtype": None,
+    }  # fmt: skip
+    assert {name: facts[name] for name in wanted} == wanted
+    assert facts["extra"]["parameter_dtypes"] == {"float32": 134515008}
+    assert facts["torch_version"]
+    assert scored["eager attention"]["facts"]["attention_backend"] == "eager"
+    assert scored["gemma2"]["facts"]["model_class"] == "Gemma2ForCausalLM"
+    assert scored["small model, bfloat16"]["dtypes"] == ["bfloat16", "bfloat16", "bfloat16"]
+    assert scored["small model, bfloat16, float32 head"]["dtypes"] == ["bfloat16", "float32", "float32"]
+
+
 @pytest.mark.parametrize("name", ["small model, bfloat16", "small model, bfloat16, float32 head"])
 def test_bfloat16_logits_are_reduced_exactly(scored: dict[str, Any], name: str) -> None:
     # logits of a chunk round as those of the whole pass do: one that fell to the next bfloat16 value would be 0.06 off
-    assert max(scored[name].values()) < FLOAT32
+    assert max(scored[name]["chunks"].values()) < FLOAT32
 
 
 def test_models_whose_head_takes_no_rows(scored: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def tour(terminal: Terminal, keys: bytes) -> str:
     """Press keys one after the other and return all that was ever sent."""
     for key in keys.split(b" "):
         os.write(terminal.fd, key)
-        terminal.quiet(0.3)
+        terminal.quiet(0.15)
     return terminal.output.decode("utf-8")
 
 

@@ -33,6 +33,8 @@ def test_the_cells_of_every_code_point_do_not_depend_on_its_neighbours() -> None
     wrong = []
     for code in range(0x110000):
         shown = visible(chr(code))
+        if len(shown) > 1:
+            continue  # escaped: ASCII, like <U+200D>
         cells = cell_len(shown)
         around = (
             cell_len(f"a{shown}a") - 2,

@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -281,7 +281,15 @@ def open_session(folder: Path | str) -> Session:
     """Open a session folder. Raises InputError in one line where it is not one, or of a newer format."""
     path = Path(folder)
     stamp = _stamp(path)
-    return Session(path, read_manifest(path), stamp)
+    return Session(path, _without_ghosts(path, read_manifest(path)), stamp)
+
+
+def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
+    """Captures that a killed supervisor left as ``running`` are pending: nobody runs them."""
+    if any(c.status == "running" for c in manifest.captures) and read_lock(folder) is None:
+        captures = tuple(replace(c, status="pending") if c.status == "running" else c for c in manifest.captures)
+        return replace(manifest, captures=captures)
+    return manifest
 
 
 def _stamp(folder: Path) -> tuple[int, int]:

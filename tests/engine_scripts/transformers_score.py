@@ -69,7 +69,7 @@ def one_model(folder: Path, vocab: int, length: int, dtype: str = "float32", **o
     backend = new_backend(folder, dtype, **options)
     facts = backend.open()
     logprobs = plain(backend._model, ids)
-    out: dict[str, Any] = {"method": facts.extra["head_method"], "head_dtype": facts.head_dtype,
+    out: dict[str, Any] = {"method": facts.extra["head_method"], "facts": facts.to_json(),
                            "without_extras": without_extras(backend, ids, logprobs), "chunks": {}}  # fmt: skip
     expected = Expected(logprobs, ids, 20)
     for rows in CHUNKS:
@@ -85,18 +85,18 @@ def one_model(folder: Path, vocab: int, length: int, dtype: str = "float32", **o
     return out
 
 
-def low_precision(folder: Path, vocab: int, length: int, **options: Any) -> dict[str, float]:
+def low_precision(folder: Path, vocab: int, length: int, **options: Any) -> dict[str, Any]:
     """bfloat16: the reduction of the model's own logits is exact, whatever chunk sizes do to the logits."""
     ids = np.random.default_rng(6).integers(0, vocab, length).astype(np.int32)
     backend = new_backend(folder, "bfloat16", **options)
-    backend.open()
+    facts = backend.open()
     logprobs = plain(backend._model, ids)
-    out = {}
+    out: dict[str, Any] = {"dtypes": [facts.dtype, facts.head_dtype, facts.logits_dtype], "chunks": {}}
     for rows in CHUNKS:
         backend._rows = rows
         scores = backend.score([ids], quiet)[0]
         target = logprobs[:-1].gather(1, torch.from_numpy(ids[1:]).long()[:, None])[:, 0].numpy()
-        out[str(rows)] = worst(scores.logprob[1:], target)
+        out["chunks"][rows] = worst(scores.logprob[1:], target)
     backend.close()
     return out
 

@@ -7,12 +7,9 @@ The screen owns all state; panes are told what to show. Slow work runs in thread
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.style import Style
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -20,27 +17,24 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from core.compare.pair import Pair, list_pairs, make_pair
+from core.compare.pair import Pair
 from core.errors import LogdriftError
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.flow import FragmentCache
-from tui.glyphs import fit, number, percent, signed
+from tui.glyphs import number, percent, signed
 from tui.palette import levels
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.asking import AskingScreen
+from tui.screens.base import TooSmall
 from tui.state import SORTS, THRESHOLDS, ViewState, load_state, save_state
-from tui.views import Inspection, PairRow, PairView, inspect, judged, log_lines, open_pair, pair_row, progress
-from tui.widgets.bars import VERDICTS, Header, Heading, Hints, Tabs
+from tui.views import Inspection, PairView, inspect, judged, open_pair, progress
+from tui.widgets.bars import Header, Heading, Hints, Tabs
 from tui.widgets.charts import Chart, ChartPane, DeltaSeries, draw_delta
 from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.rows import Rows
 from tui.widgets.sequences import SequenceList
 from tui.widgets.tokens import Passage, Tokens
-
-if TYPE_CHECKING:
-    # The windows are imported when the first one opens.
-    from tui.screens.texts import Picker, Row
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
@@ -77,22 +71,13 @@ class ChartDrawn(Message):
 
 
 @dataclass
-class PairJudged(Message):
-    """One line of the pair list is known."""
-
-    picker: Picker
-    index: int
-    row: PairRow
-
-
-@dataclass
 class WorkFailed(Message):
     """A thread could not do its work."""
 
     text: str
 
 
-class ExplorerScreen(BaseScreen, inherit_bindings=False):
+class ExplorerScreen(AskingScreen, inherit_bindings=False):
     """Sequences, tokens, inspector and chart side by side; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer")
@@ -143,14 +128,6 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
     @property
     def chart(self) -> ChartPane:
         return self.query_one("#chart", ChartPane)
-
-    @property
-    def pair(self) -> Pair | None:
-        return self.view.pair if self.view is not None else None
-
-    @property
-    def threshold(self) -> float:
-        return self.view_state.threshold
 
     @property
     def position(self) -> int:
@@ -472,144 +449,23 @@ class ExplorerScreen(BaseScreen, inherit_bindings=False):
             new = next((t for t in THRESHOLDS if t > self.threshold * 1.0001), THRESHOLDS[-1])
         else:
             new = next((t for t in reversed(THRESHOLDS) if t < self.threshold * 0.9999), THRESHOLDS[0])
-        self._set_threshold(new)
+        self.set_threshold(new)
         if self.pair is not None:
             count, scored = self.pair.count_beyond(new), int(self.pair.scored.sum())
             self.say(f"threshold {number(new, 3)}: {count:,} of {scored:,} tokens beyond ({percent(count, scored)})")
 
-    def _set_threshold(self, threshold: float) -> None:
-        if threshold != self.threshold:
-            self.view_state = replace(self.view_state, threshold=threshold)
-            self._repaint_passage()
-
-    def _ask(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
-        self.say("")
-        self.app.push_screen(picker, answered)
-
-    def action_threshold(self) -> None:
-        from tui.screens.texts import Picker
-
-        pair = self.pair
-        if pair is None:
-            self.say("there is no pair to compare yet", warn=True)
-            return
-        before, scored = self.threshold, int(pair.scored.sum())
-        counts: dict[int, int] = {}
-
-        def row(index: int, width: int) -> Row:
-            if index not in counts:
-                counts[index] = pair.count_beyond(THRESHOLDS[index])
-            ratio = number(float(np.exp(THRESHOLDS[index])), 3)
-            beyond = f"{counts[index]:>11,} {percent(counts[index], scored):>8}"
-            cells = f" {number(THRESHOLDS[index], 3):>8} {ratio:>8} {beyond}"
-            return [(cells, self.palette.text)]
-
-        def chosen(index: int | None) -> None:
-            self._set_threshold(before if index is None else THRESHOLDS[index])
-
-        start = min(range(len(THRESHOLDS)), key=lambda i: abs(np.log(THRESHOLDS[i] / before)))
-        head = f" {'|Δ| nats':>8} {'ratio':>8} {'beyond':>11} {'of all':>8}"
-        self._ask(
-            Picker(
-                "Threshold", head, len(THRESHOLDS), row, start, lambda i: self._set_threshold(THRESHOLDS[i]), aside=True
-            ),
-            chosen,
-        )
-
-    def action_pair(self) -> None:
-        from tui.screens.texts import Picker
-
-        pairs = list_pairs(self.session)
-        if not pairs:
-            self.say("two captures with a finished sequence are needed for a pair", warn=True)
-            return
-
-        def row(index: int, width: int) -> Row:
-            return self._pair_runs(*pairs[index], picker.known.get(index), width)
-
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self._choose_pair(pairs[index])
-
-        start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
-        picker = Picker(
-            "Pairs: Δ = log p A − log p B", "   A → B, with MAE of the completions in nats, and verdict", len(pairs), row, start
-        )
-        self._ask(picker, chosen)
-        self._judge_pairs(picker, pairs)
-
-    def _pair_runs(self, a: str, b: str, known: PairRow | None, width: int) -> Row:
-        p = self.palette
-        here = self.view is not None and self.view.labels == (a, b)
-        name = (f" {'•' if here else ' '} {fit(f'{a} → {b}', max(10, width - 32))}", p.strong if here else p.text)
-        if known is None:
-            return [name, ("        …", p.muted)]
-        if known.problem:
-            return [name, (fit(f" {known.problem}", 29), p.bad)]
-        verdict = (f"  {VERDICTS.get(known.verdict or '', '')}", p.verdict(known.verdict))
-        return [name, (f" {number(known.mae):>9}", p.text), verdict]
-
-    @work(thread=True, group="pairs", exclusive=True)
-    def _judge_pairs(self, picker: Picker, pairs: list[tuple[str, str]]) -> None:
-        session, worker = self.session, get_current_worker()
-        for index, (a, b) in enumerate(pairs):
-            if worker.is_cancelled or not picker.is_attached:
-                return
-            self.post_message(PairJudged(picker, index, pair_row(session, a, b)))
-
-    @on(PairJudged)
-    def _on_pair_judged(self, message: PairJudged) -> None:
-        message.picker.known[message.index] = message.row
-        if message.picker.is_attached:
-            message.picker.update()
-
-    def _choose_pair(self, labels: tuple[str, str]) -> None:
-        if self.view is not None and self.view.labels == labels and self.view_state.pair == labels:
-            return
-        try:
-            pair = make_pair(self.session, *labels)
-        except LogdriftError as error:
-            self.logdrift.show_error(str(error))
-            return
-        self.view_state = replace(self.view_state, pair=labels)
+    def take_pair(self, pair: Pair) -> None:
+        """Show another pair, and keep to it from now on."""
+        self.view_state = replace(self.view_state, pair=(pair.a.info.label, pair.b.info.label))
         self._problem = None
         self._take(self.session, PairView(pair))
         self._judge(pair)
 
-    def action_log(self) -> None:
-        from tui.screens.texts import Picker
-
-        backends = list(dict.fromkeys(info.backend for info in self.session.captures))
-        if not backends:
-            self.say("this session has no backends", warn=True)
-        elif len(backends) == 1:
-            self._read_log(backends[0])
-        else:
-            failed = {info.backend for info in self.session.captures if info.status == "failed"}
-            p = self.palette
-
-            def row(index: int, width: int) -> Row:
-                bad: Style = p.bad if backends[index] in failed else p.text
-                return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
-
-            def answered(index: int | None) -> None:
-                if index is not None:
-                    self._read_log(backends[index])
-
-            start = next((i for i, name in enumerate(backends) if name in failed), 0)
-            self._ask(
-                Picker("Logs", " backend", len(backends), row, start),
-                answered,
-            )
-
-    @work(thread=True, group="log", exclusive=True)
-    def _read_log(self, backend: str) -> None:
-        from tui.screens.texts import TextScreen
-
-        lines = log_lines(self.session, backend)
-        self.app.call_from_thread(
-            self.app.push_screen, TextScreen(f"Log of {visible(backend)}, last lines", lines, at_end=True)
-        )
+    def set_threshold(self, threshold: float) -> None:
+        """What counts as divergent, nats."""
+        if threshold != self.threshold:
+            self.view_state = replace(self.view_state, threshold=threshold)
+            self._repaint_passage()
 
     def action_copy(self) -> None:
         if not self.session.sequences.tokens:

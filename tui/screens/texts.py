@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -61,7 +61,7 @@ class _Reading(Text):
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line(self._title, width)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         width, style = self.inner_width, self.palette.text
         rows: list[Row] = []
         for line in self._source:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 from rich.style import Style
+from textual import events
 from textual.strip import Strip
 
 from core.session.visible import visible
@@ -37,7 +38,7 @@ class Inspector(Text):
         self._shown = None if inspection is None else (inspection, level, greyed)
         self._draw()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:

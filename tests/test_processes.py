@@ -1,0 +1,97 @@
+"""Ending process trees, the private channel, and which backends may run at once."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from core.capture.processes import descendants, kill_group, members
+from core.capture.protocol import CaptureJob, Channel, WorkerJob
+from core.capture.supervisor import _overlap
+
+TREE = """
+import os, subprocess, sys, time
+child = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
+subprocess.Popen(child)
+subprocess.Popen(child, start_new_session=True)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def _tree() -> subprocess.Popen[bytes]:
+    """A session leader with a child in its group and one in a session of its own; both ignore SIGTERM."""
+    leader = subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE, start_new_session=True)
+    assert leader.stdout is not None
+    leader.stdout.readline()
+    deadline = time.monotonic() + 30
+    while len(descendants(leader.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return leader
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.3])
+def test_the_whole_tree_ends_also_what_left_the_group(grace: float) -> None:
+    leader = _tree()
+    below = descendants(leader.pid)
+    assert len(below) == 2
+    kill_group(leader.pid, grace)
+    leader.wait(10)
+    assert not members(leader.pid)
+    assert not [pid for pid in below if _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_group_that_is_gone_is_no_error() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"], start_new_session=True)
+    process.wait()
+    kill_group(process.pid, 0.0)
+
+
+def test_channel_joins_what_the_socket_splits() -> None:
+    a, b = socket.socketpair()
+    channel = Channel(b)
+    big = {"type": "part", "text": "é" * 300_000}
+    sender = threading.Thread(target=lambda: (Channel(a).send({"type": "one"}), Channel(a).send(big), a.close()))
+    sender.start()
+    assert list(channel.messages()) == [{"type": "one"}, big]
+    sender.join()
+
+
+def test_a_job_survives_the_channel() -> None:
+    job = WorkerJob("capture", "m", captures=(CaptureJob("a/prefill", "prefill", 1, 2),), sampling={"seed": 1}, parts=3)
+    assert WorkerJob.from_json(job.to_json()) == job
+
+
+def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
+    """The real launcher, told nothing and left alone: end of file must end it."""
+    from core.capture.workers import LAUNCHER
+
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([sys.executable, str(LAUNCHER), str(theirs.fileno())], pass_fds=(theirs.fileno(),))
+    theirs.close()
+    ours.close()
+    assert process.wait(30) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ({"cpu"}, {"cpu"}, True), ({"cpu"}, {"*"}, False), ({"cpu"}, {"0"}, False), ({"0"}, {"1"}, False),
+        ({"0", "1"}, {"1"}, True), ({"*"}, {"1"}, True), ({"*"}, {"*"}, True),
+    ],
+)  # fmt: skip
+def test_which_devices_may_be_used_at_once(one: set[str], other: set[str], overlap: bool) -> None:
+    assert _overlap(frozenset(one), frozenset(other)) is overlap
+    assert _overlap(frozenset(other), frozenset(one)) is overlap

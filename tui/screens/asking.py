@@ -1,0 +1,190 @@
+"""What the explorer asks in a window: which pair, which threshold, whose log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.style import Style
+from textual import on, work
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from core.compare.pair import Pair, list_pairs, make_pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.glyphs import fit, number, percent
+from tui.screens.base import BaseScreen
+from tui.state import THRESHOLDS, ViewState
+from tui.views import PairRow, PairView, log_lines, pair_row
+from tui.widgets.bars import VERDICTS
+
+if TYPE_CHECKING:
+    # The windows are imported when the first one opens.
+    from tui.screens.texts import Picker, Row
+
+
+@dataclass
+class PairJudged(Message):
+    """One line of the pair list is known."""
+
+    picker: Picker
+    index: int
+    row: PairRow
+
+
+class AskingScreen(BaseScreen, inherit_bindings=False):
+    """The questions; the explorer has the answers carried out."""
+
+    session: Session
+    view: PairView | None
+    view_state: ViewState
+
+    @property
+    def pair(self) -> Pair | None:
+        return self.view.pair if self.view is not None else None
+
+    @property
+    def threshold(self) -> float:
+        return self.view_state.threshold
+
+    def take_pair(self, pair: Pair) -> None:
+        """Show another pair, and keep to it from now on."""
+        raise NotImplementedError
+
+    def set_threshold(self, threshold: float) -> None:
+        """What counts as divergent, nats."""
+        raise NotImplementedError
+
+    def _ask(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
+        self.say("")
+        self.app.push_screen(picker, answered)
+
+    def action_threshold(self) -> None:
+        from tui.screens.texts import Picker
+
+        pair = self.pair
+        if pair is None:
+            self.say("there is no pair to compare yet", warn=True)
+            return
+        before, scored = self.threshold, int(pair.scored.sum())
+        counts: dict[int, int] = {}
+
+        def row(index: int, width: int) -> Row:
+            if index not in counts:
+                counts[index] = pair.count_beyond(THRESHOLDS[index])
+            ratio = number(float(np.exp(THRESHOLDS[index])), 3)
+            beyond = f"{counts[index]:>11,} {percent(counts[index], scored):>8}"
+            cells = f" {number(THRESHOLDS[index], 3):>8} {ratio:>8} {beyond}"
+            return [(cells, self.palette.text)]
+
+        def chosen(index: int | None) -> None:
+            self.set_threshold(before if index is None else THRESHOLDS[index])
+
+        start = min(range(len(THRESHOLDS)), key=lambda i: abs(np.log(THRESHOLDS[i] / before)))
+        head = f" {'|Δ| nats':>8} {'ratio':>8} {'beyond':>11} {'of all':>8}"
+        self._ask(
+            Picker(
+                "Threshold", head, len(THRESHOLDS), row, start, lambda i: self.set_threshold(THRESHOLDS[i]), aside=True
+            ),
+            chosen,
+        )
+
+    def action_pair(self) -> None:
+        from tui.screens.texts import Picker
+
+        pairs = list_pairs(self.session)
+        if not pairs:
+            self.say("two captures with a finished sequence are needed for a pair", warn=True)
+            return
+
+        def row(index: int, width: int) -> Row:
+            return self._pair_runs(*pairs[index], picker.known.get(index), width)
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self._choose_pair(pairs[index])
+
+        start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
+        picker = Picker(
+            "Pairs: Δ = log p A − log p B",
+            "   A → B, with MAE of the completions in nats, and verdict",
+            len(pairs),
+            row,
+            start,
+        )
+        self._ask(picker, chosen)
+        self._judge_pairs(picker, pairs)
+
+    def _pair_runs(self, a: str, b: str, known: PairRow | None, width: int) -> Row:
+        p = self.palette
+        here = self.view is not None and self.view.labels == (a, b)
+        name = (f" {'•' if here else ' '} {fit(f'{a} → {b}', max(10, width - 32))}", p.strong if here else p.text)
+        if known is None:
+            return [name, ("        …", p.muted)]
+        if known.problem:
+            return [name, (fit(f" {known.problem}", 29), p.bad)]
+        verdict = (f"  {VERDICTS.get(known.verdict or '', '')}", p.verdict(known.verdict))
+        return [name, (f" {number(known.mae):>9}", p.text), verdict]
+
+    @work(thread=True, group="pairs", exclusive=True)
+    def _judge_pairs(self, picker: Picker, pairs: list[tuple[str, str]]) -> None:
+        session, worker = self.session, get_current_worker()
+        for index, (a, b) in enumerate(pairs):
+            if worker.is_cancelled or not picker.is_attached:
+                return
+            self.post_message(PairJudged(picker, index, pair_row(session, a, b)))
+
+    @on(PairJudged)
+    def _on_pair_judged(self, message: PairJudged) -> None:
+        message.picker.known[message.index] = message.row
+        if message.picker.is_attached:
+            message.picker.update()
+
+    def _choose_pair(self, labels: tuple[str, str]) -> None:
+        if self.view is not None and self.view.labels == labels and self.view_state.pair == labels:
+            return
+        try:
+            pair = make_pair(self.session, *labels)
+        except LogdriftError as error:
+            self.logdrift.show_error(str(error))
+            return
+        self.take_pair(pair)
+
+    def action_log(self) -> None:
+        from tui.screens.texts import Picker
+
+        backends = list(dict.fromkeys(info.backend for info in self.session.captures))
+        if not backends:
+            self.say("this session has no backends", warn=True)
+        elif len(backends) == 1:
+            self._read_log(backends[0])
+        else:
+            failed = {info.backend for info in self.session.captures if info.status == "failed"}
+            p = self.palette
+
+            def row(index: int, width: int) -> Row:
+                bad: Style = p.bad if backends[index] in failed else p.text
+                return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
+
+            def answered(index: int | None) -> None:
+                if index is not None:
+                    self._read_log(backends[index])
+
+            start = next((i for i, name in enumerate(backends) if name in failed), 0)
+            self._ask(
+                Picker("Logs", " backend", len(backends), row, start),
+                answered,
+            )
+
+    @work(thread=True, group="log", exclusive=True)
+    def _read_log(self, backend: str) -> None:
+        from tui.screens.texts import TextScreen
+
+        lines = log_lines(self.session, backend)
+        self.app.call_from_thread(
+            self.app.push_screen, TextScreen(f"Log of {visible(backend)}, last lines", lines, at_end=True)
+        )
