@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types contracts check lock sample clean
+.PHONY: help setup demo test unit lint types contracts check lock sample screenshots clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ lock: setup ## Lock today's versions of the development set
 
 sample: setup ## Capture the shipped sample session again, from all three engines
 	@$(BIN)/python sessions/make_sample.py
+
+screenshots: setup ## Draw the pictures of the documentation again
+	@$(BIN)/python docs/make_screenshots.py
 
 clean: ## Remove .venv and caches of the tools (engine environments stay in the cache folder)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
