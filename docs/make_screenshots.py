@@ -35,9 +35,10 @@ async def _draw(name: str, size: tuple[int, int], keys: list[str]) -> None:
 
 
 def main() -> None:
-    os.environ.setdefault("XDG_STATE_HOME", tempfile.mkdtemp())
     for name, (size, keys) in PICTURES.items():
-        asyncio.run(_draw(name, size, keys))
+        with tempfile.TemporaryDirectory() as state:  # no cursor of an earlier look is restored
+            os.environ["XDG_STATE_HOME"] = state
+            asyncio.run(_draw(name, size, keys))
         print(f"docs/{name}")
 
 

@@ -84,6 +84,7 @@ def draw_delta(series: DeltaSeries, width: int, height: int) -> Chart:
     with _LOCK:
         plt.clear_figure()
         plt.theme("clear")
+        plt.limit_size(False, False)  # else cut to the size of stdout's terminal, which need not be ours
         plt.plotsize(width, height)
         plt.xlim(0, max(1, count - 1))
         plt.ylim(-top, top)
