@@ -22,11 +22,11 @@ from core.facts import Facts
 from core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
-WORDS = (
+_TEXT = (
     "the of and to in is that it for was on are as with they at be this have from or had by word but not what all were "
     "we when your can said there use an each which she do how their if will up other about out many then them"
-).split()  # noqa: SIM905
-PIECES = [f" {word}".encode() for word in WORDS] + [
+)
+PIECES = [f" {word}".encode() for word in _TEXT.split()] + [
     b"\n", b".", b",", b"def", b"(", b")", b":", b"    ", "中".encode(), "文".encode(), "é".encode(),
     "🙂".encode(), b"\xf0\x9f", b"\x98\x80", b"\x1b[31m", "\u202e".encode(), b"0", b"1", b"2", b"<|im_end|>",
 ]  # fmt: skip
