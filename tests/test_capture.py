@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,22 @@ def test_one_backend_failing_is_marked_and_the_rest_goes_on(
     report = run_logdrift("report", out)
     assert report.returncode == 0
     assert "broken/prefill" in report.stdout
+
+
+def test_two_ways_of_computing_are_not_mixed_in_one_capture(undisturbed: Path, run_logdrift: Run) -> None:
+    """A session whose last part is missing and whose first ones came from another torch."""
+    out = undisturbed.parent / "mixed"
+    shutil.copytree(undisturbed, out)
+    data = json.loads((out / "session.json").read_text())
+    half = data["captures"][1]
+    half["parts"].pop()
+    half["status"] = "pending"
+    half["facts"]["torch_version"] = "1.0"
+    (out / "session.json").write_text(json.dumps(data))
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 1
+    assert "half of trainer/prefill was captured another way (torch_version was 1.0" in done.stderr
+    assert len(open_session(out).captures[1].parts) == len(half["parts"])
 
 
 def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: Path, run_logdrift: Run) -> None:

@@ -238,7 +238,9 @@ class _Supervisor:
         messages = r.worker.receive()
         for message in messages or ():
             self._handle(r, message)
-        if messages is None or any(m["type"] in ("done", "failed") for m in messages):
+            if r.error is not None:
+                break
+        if messages is None or r.error is not None or any(m["type"] == "done" for m in messages):
             self._ended(r)
 
     def _handle(self, r: _Running, message: dict[str, Any]) -> None:
@@ -257,8 +259,6 @@ class _Supervisor:
             self._captured(message["label"])
         elif kind == "failed":
             r.error = str(message["error"])
-        elif kind == "done":
-            r.error = r.error or None
 
     def _facts(self, r: _Running, facts: Facts) -> None:
         digest = self.manifest.model.weights_digest
@@ -275,7 +275,6 @@ class _Supervisor:
                 if changed:
                     what = ", ".join(f"{n} was {getattr(old, n)}, is {getattr(facts, n)}" for n in changed)
                     r.error = f"half of {capture.label} was captured another way ({what}): start a new session"
-                    r.worker.end(grace=0.0)
                     return
             if capture.status != "complete":
                 self._update(capture.label, facts=facts)
