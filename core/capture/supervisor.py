@@ -325,7 +325,7 @@ class _Supervisor:
         self._update(label, status="complete" if whole else "pending")
         self._save()
         if whole:
-            self._event({"type": "captured", "label": label, "tokens": capture.tokens})
+            self._event({"type": "captured", "label": label, "sequences": capture.sequences, "tokens": capture.tokens})
 
     def _ended(self, r: _Running) -> None:
         """A worker is done, has failed or is gone: see that nothing of it is left and say what became of its captures."""

@@ -25,7 +25,7 @@ def progress_view() -> Iterator[View]:
     columns = (
         TextColumn("[bold]{task.description:<24}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} seq"),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
@@ -46,22 +46,23 @@ class _Bars:
         if kind == "stage":
             self._end_stage()
             text = f"{event['backend']}: {event['stage']}"
-            self._stage = self._progress.add_task(escape(visible(text)), total=1, note="")
+            self._stage = self._progress.add_task(escape(visible(text)), total=None, count="", note="")
         elif kind == "progress":
             self._end_stage()
             task = self._task(event["label"], event["planned"])
-            self._progress.update(task, completed=event["sequences"], note=_note(event))
+            count = f"{event['sequences']}/{event['planned']} seq"
+            self._progress.update(task, completed=event["sequences"], count=count, note=_note(event))
         elif kind == "captured":
-            task = self._task(event["label"], 1)
-            total = self._progress.tasks[self._progress.task_ids.index(task)].total
-            self._progress.update(task, completed=total, note=f"{event['tokens']:,} tokens")
+            task = self._task(event["label"], event["sequences"])
+            count, note = f"{event['sequences']} seq", f"{event['tokens']:,} tokens"
+            self._progress.update(task, total=event["sequences"], completed=event["sequences"], count=count, note=note)
         elif kind == "failed":
             self._end_stage()
             self._progress.console.print(_line(event), markup=False, highlight=False)
 
     def _task(self, label: str, planned: int) -> TaskID:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(escape(label), total=planned, note="")
+            self._tasks[label] = self._progress.add_task(escape(label), total=planned, count="", note="")
         return self._tasks[label]
 
     def _end_stage(self) -> None:
