@@ -8,7 +8,18 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-ENVIRONMENT_PREFIXES = ("VLLM_", "SGLANG_", "TORCH_", "CUBLAS", "CUDA_", "NCCL_", "OMP_", "MKL_", "PYTORCH_")
+ENVIRONMENT_PREFIXES = (
+    "VLLM_",
+    "SGLANG_",
+    "TORCH_",
+    "CUBLAS",
+    "CUDA_",
+    "NCCL_",
+    "OMP_",
+    "MKL_",
+    "PYTORCH_",
+    "TRANSFORMERS_",
+)
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
