@@ -58,8 +58,11 @@ class Killer:
         self.prompts = folder / "prompts.jsonl"
         self.prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS))
         self.baseline = folder / "undisturbed"
+        process = self._capture(self.baseline)
+        while not (self.baseline / "events.jsonl").exists() and process.poll() is None:
+            time.sleep(0.01)
         begun = time.monotonic()
-        code = self._capture(self.baseline).wait()
+        code = process.wait()
         assert code == 0, f"the undisturbed capture ended with {code}: {self._said()}"
         self.duration = time.monotonic() - begun
 

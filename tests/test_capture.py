@@ -175,6 +175,7 @@ def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
     process = subprocess.Popen(
         list(map(str, [LOGDRIFT, *_new(undisturbed.parent / "prompts.jsonl", out)])),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )  # fmt: skip
     _wait_for(lambda: (out / "session.json").exists() and len(open_session(out).sequences) >= 1)
     process.send_signal(signal.SIGINT)

@@ -16,7 +16,7 @@ def _trials(killer: Killer, target: str, count: int) -> None:
     chance = random.Random(7)
     struck = 0
     while struck < count:
-        struck += killer.trial(target, chance.uniform(0, killer.duration * 0.6)).struck
+        struck += killer.trial(target, chance.uniform(0, killer.duration * 0.9)).struck
 
 
 def test_worker_and_supervisor(tmp_path: Path, transformers_python: Path, small_model: Path) -> None:
