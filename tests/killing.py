@@ -86,8 +86,8 @@ class Killer:
         process = self._capture(out)
         struck = self._strike(process, out, target, moment)
         code = process.wait()
-        if struck:
-            assert code != 0, f"{target} was killed and logdrift still ended with 0: {self._said()}"
+        if struck and code == 0:  # right only where it had all been captured: a worker may die while it closes
+            assert open_session(out).state == "complete", f"{target} was killed, logdrift ended with 0: {self._said()}"
         self._nothing_left()
         listed = self._check_listed(out)
         code = self._capture(out).wait() if struck else 0
