@@ -17,7 +17,16 @@ from core.errors import LogdriftError
 # more of them than cores an engine is five to ten times slower. What a test starts inherits this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+_LONGEST_FIRST = ("test_kill", "test_sglang_backend", "test_vllm_backend", "test_capture", "test_demo")
+"""Files that two processes take in this order, so that none is left with minutes of work when the other is done."""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the order within a file stays."""
+    place = {name: i for i, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def _interpreter(engine: str) -> Path:

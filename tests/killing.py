@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.capture.processes import adopt_orphans, descendants
+from core.capture.processes import adopt_orphans, descendants, kill_group
 from core.session import open_session
 from core.session.layout import MANIFEST
 from core.session.reader import Session
@@ -34,6 +34,8 @@ LOGDRIFT = Path(sys.executable).parent / "logdrift"
 PROMPTS = ["The capital of France is", "def add(a, b):", "1 2 3 4", "Once upon a time", "To be or", "从前有"]
 TARGETS = ("worker", "supervisor", "engine child")
 _SETTLE = 10.0
+_PATIENCE = 300.0
+"""Seconds a capture of a few seconds has to end, killed or not: longer is hanging."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Killer:
         while not (self.baseline / "events.jsonl").exists() and process.poll() is None:
             time.sleep(0.01)
         begun = time.monotonic()
-        code = process.wait()
+        code = self._wait(process)
         assert code == 0, f"the undisturbed capture ended with {code}: {self._said()}"
         self.duration = time.monotonic() - begun
 
@@ -76,6 +78,13 @@ class Killer:
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
             )  # fmt: skip
 
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        try:
+            return process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            kill_group(process.pid)
+            raise AssertionError(f"a capture hangs: {self._said()}") from None
+
     def _said(self) -> str:
         return (self.folder / "said.txt").read_text(errors="replace")
 
@@ -85,12 +94,12 @@ class Killer:
         begun = time.monotonic()
         process = self._capture(out)
         struck = self._strike(process, out, target, moment)
-        code = process.wait()
+        code = self._wait(process)
         if struck and code == 0:  # right only where it had all been captured: a worker may die while it closes
             assert open_session(out).state == "complete", f"{target} was killed, logdrift ended with 0: {self._said()}"
         self._nothing_left()
         listed = self._check_listed(out)
-        code = self._capture(out).wait() if struck else 0
+        code = self._wait(self._capture(out)) if struck else 0
         assert code == 0, f"resuming ended with {code}: {self._said()}"
         self._nothing_left()
         self._same_numbers(open_session(out))

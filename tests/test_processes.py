@@ -95,3 +95,43 @@ def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
 def test_which_devices_may_be_used_at_once(one: set[str], other: set[str], overlap: bool) -> None:
     assert _overlap(frozenset(one), frozenset(other)) is overlap
     assert _overlap(frozenset(other), frozenset(one)) is overlap
+
+
+WATCHER = """
+import os, signal, subprocess, sys, threading
+from core.capture.engine_watch import EngineWatch
+lost = threading.Event()
+watch = EngineWatch(lambda count: (print("lost", count, flush=True), lost.set()), patience=0.5)
+sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+subprocess.run([sys.executable, "-c", "pass"])
+failing = subprocess.run([sys.executable, "-c", "raise SystemExit(3)"])
+print("quiet" if not lost.wait(3) else "too early", flush=True)
+children = [subprocess.Popen(sleeper) for _ in range(2)]
+if sys.argv[1] == "starting":
+    os.kill(children[0].pid, signal.SIGKILL)
+else:
+    watch.engine_is_up()
+    if sys.argv[1] == "reaped":
+        children[0].kill(); children[0].wait()
+    elif sys.argv[1] == "closing":
+        watch.stop()
+        children[0].kill()
+print("noticed" if lost.wait(4) else "nothing", flush=True)
+for child in children:
+    child.kill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("starting", ["lost 1", "noticed"]),  # killed before the engine is up, and never asked about
+        ("reaped", ["logdrift: watching 2 engine processes", "lost 1", "noticed"]),
+        ("closing", ["logdrift: watching 2 engine processes", "nothing"]),
+    ],
+)
+def test_a_dead_engine_process_is_noticed_from_the_start(when: str, said: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", WATCHER, when], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition(": python")[0] for line in done.stdout.splitlines()]
+    assert lines == ["quiet", *said]

@@ -61,6 +61,25 @@ def descendants(pid: int) -> set[int]:
     return {p for p in found if table[p][2] not in "ZX"}
 
 
+def failed_zombies(pid: int) -> set[int]:
+    """Processes below ``pid`` that ended by a signal or with an error and that nobody has asked about yet."""
+    failed = set()
+    for child, (parent, _, state) in (table := _stat()).items():
+        # A zombie has no children, so its line of parents is all that is needed to place it.
+        while state == "Z" and parent not in (0, pid):
+            parent = table.get(parent, (0, 0, ""))[0]
+        if state == "Z" and parent == pid and _exit_status(child):
+            failed.add(child)
+    return failed
+
+
+def _exit_status(pid: int) -> int:
+    """Wait status of a zombie; 0 where it cannot be seen."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[49])
+    return 0
+
+
 def members(session: int) -> set[int]:
     """All live processes of a process session."""
     return {pid for pid, (_, sid, state) in _stat().items() if sid == session and state not in "ZX"}

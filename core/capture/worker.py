@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,17 +24,15 @@ import numpy as np
 from core.backends import ENGINES
 from core.backends.base import Backend, IdArray, MismatchError, Scores, Settings, check_ids
 from core.backends.tokens import TokenText, one_line
+from core.capture.engine_watch import EngineWatch
 from core.capture.prepare import prepare
-from core.capture.processes import descendants, die_with_parent, name_of
+from core.capture.processes import descendants, die_with_parent
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, SamplingSpec
 from core.session.layout import PROMPTS, capture_part, sequence_part
 from core.session.reader import map_tensors
 from core.session.writer import sequence_tensors, write_part
-
-_ENGINE_CHILD_PATIENCE = 15.0
-"""Seconds an engine has to report by itself that one of its processes died, before the worker gives it up."""
 
 
 def main(descriptor: int) -> int:
@@ -99,7 +96,7 @@ class _Captures:
         self.sampling = SamplingSpec(**job.sampling)
         self.pieces: TokenText | None = None
         self.vocab_size: int | None = None
-        self.last_sign = time.monotonic()
+        self.watch = EngineWatch(self._lost)
 
     def run(self) -> None:
         backend = self._open()
@@ -111,17 +108,16 @@ class _Captures:
                 self.channel.send({"type": "captured", "label": capture.label})
             self._stage("closing")
         finally:
-            self.watching = False
+            self.watch.stop()
             backend.close()
 
     def _stage(self, text: str) -> None:
-        self.last_sign = time.monotonic()
+        self.watch.sign()
         self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
 
     def _open(self) -> Backend:
         engine = ENGINES[self.spec.engine]
         self._stage(f"starting {engine.name}")
-        before = descendants(os.getpid())
         try:
             module = importlib.import_module(engine.module)
         except ImportError as error:
@@ -146,34 +142,17 @@ class _Captures:
         self.vocab_size = facts.vocab_size
         self.channel.send({"type": "facts", "backend": self.spec.name, "facts": facts.to_json()})
         self.pieces = TokenText(self.job.model, self.job.revision, self.job.trust_remote_code)
-        self._watch(descendants(os.getpid()) - before)
+        self.watch.engine_is_up()
         return backend
 
-    def _watch(self, engine_processes: set[int]) -> None:
-        """Notice an engine process that dies while the engine only waits for it forever."""
-        self.watching = True
-
-        def watch() -> None:
-            while self.watching:
-                gone = engine_processes - descendants(os.getpid())
-                if gone and time.monotonic() - self.last_sign > _ENGINE_CHILD_PATIENCE and self.watching:
-                    self.channel.send(
-                        {
-                            "type": "failed",
-                            "error": f"{self.spec.engine}: {len(gone)} of its processes died",
-                            "input": False,
-                        }
-                    )
-                    end_everything()
-                time.sleep(1.0)
-
-        names = ", ".join(sorted({name_of(pid) for pid in engine_processes}))
-        print(f"logdrift: watching {len(engine_processes)} engine processes: {names}", flush=True)
-        threading.Thread(target=watch, daemon=True).start()
+    def _lost(self, processes: int) -> None:
+        error = f"{self.spec.engine}: {processes} of its processes died"
+        self.channel.send({"type": "failed", "error": error, "input": False})
+        end_everything()
 
     def _progress(self, label: str) -> Any:
         def progress(sequences: int, tokens: int) -> None:
-            self.last_sign = time.monotonic()
+            self.watch.sign()
             self.channel.send({"type": "progress", "label": label, "sequences": sequences, "tokens": tokens})
 
         return progress
@@ -226,7 +205,7 @@ class _Captures:
         assert self.pieces is not None
         ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
         pieces = self.pieces.new_pieces(int(i) for i in ids)
-        self.last_sign = time.monotonic()
+        self.watch.sign()
         self.channel.send(
             {
                 "type": "part",
