@@ -3,18 +3,29 @@
     # ~/.config/logdrift/config.toml
     sessions = "~/runs/sessions"
     cache = "/data/logdrift"
+    theme = "light"
+    mouse = false
+
+    [keys]
+    explorer.next_divergence = ["n", "space"]
 
     [engines.vllm]
     python = "~/venvs/vllm/bin/python"
 
-A new key is one field here and, if it is a table, one entry in `_engine`.
+    [[thresholds]]
+    name = "ours"
+    metric = "errors.mae"
+    max = 0.02
+
+A new key is one field here and, if it is a table, one function beside `_engine` and `_threshold`.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -23,6 +34,8 @@ from typing import Any
 import tomllib
 
 from core.backends import ENGINES
+from core.compare.names import resolve
+from core.compare.thresholds import Limit
 from core.errors import InputError
 
 
@@ -40,7 +53,18 @@ class Config:
     sessions: Path | None = None
     cache: Path | None = None
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
+    thresholds: tuple[Limit, ...] = ()
+    """The user's own limits, `[[thresholds]]`, to be judged beside the published ones."""
+    theme: str | None = None
+    """One of `THEMES`: the colours of the screens."""
+    mouse: bool = True
+    """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """``[keys]``: id of a command and the keys that it gets, as they are written; `tui.keymap` checks them."""
     source: Path | None = None
+
+
+THEMES = ("auto", "dark", "light", "high-contrast")
 
 
 def config_path() -> Path:
@@ -104,6 +128,10 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
         sessions=_folder(data, "sessions", path.parent),
         cache=_folder(data, "cache", path.parent),
         engines={name: _engine(name, table, path.parent) for name, table in engines.items()},
+        thresholds=_thresholds(data.get("thresholds", [])),
+        theme=_theme(data),
+        mouse=_switch(data, "mouse", True),
+        keys=_keys(data.get("keys", {})),
         source=path,
     )
 
@@ -117,6 +145,96 @@ def _engine(name: str, table: Any, folder: Path) -> EngineConfig:
     if python is not None and ("/" in python or python.startswith("~")):
         python = str(_from(folder, python))
     return EngineConfig(python=python)
+
+
+_THRESHOLD_KEYS = ("name", "metric", "min", "max", "scope", "meaning")
+_SCOPES = ("completion", "prompt", "all")
+
+
+def _thresholds(tables: Any) -> tuple[Limit, ...]:
+    if not isinstance(tables, list):
+        raise InputError("thresholds is not a list of tables: write [[thresholds]]")
+    limits = tuple(_threshold(f"thresholds[{at}]", table) for at, table in enumerate(tables))
+    seen: set[tuple[str, str]] = set()
+    for at, limit in enumerate(limits):
+        if (limit.name, limit.metric) in seen:
+            raise InputError(f"thresholds[{at}] limits {limit.metric} a second time: join min and max, or name it")
+        seen.add((limit.name, limit.metric))
+    return limits
+
+
+def _threshold(where: str, table: Any) -> Limit:
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where} is not a table: write [[thresholds]]")
+    _check_keys(f"{where}.", table, _THRESHOLD_KEYS)
+    metric = _text(table, "metric", f"{where}.")
+    if metric is None:
+        raise InputError(f'{where} has no metric: write metric = "errors.mae"')
+    try:
+        path = resolve(metric)
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from None
+    low, high = _number(table, "min", f"{where}."), _number(table, "max", f"{where}.")
+    if low is None and high is None:
+        raise InputError(f"{where} has neither min nor max: give at least one")
+    if low is not None and high is not None and low > high:
+        raise InputError(f"{where}.min is {low:g}, above max {high:g}: no value would do")
+    scope = _text(table, "scope", f"{where}.")
+    if scope is not None and scope not in _SCOPES:
+        raise InputError(f"{where}.scope is {scope!r}: known are {', '.join(_SCOPES)}")
+    return Limit(
+        framework="own",
+        name=_text(table, "name", f"{where}.") or path,
+        metric=path,
+        low=low,
+        high=high,
+        level="own",
+        meaning=_text(table, "meaning", f"{where}.") or "Set in the config file.",
+        source="config file",
+        scope=scope,
+    )
+
+
+def _theme(data: Mapping[str, Any]) -> str | None:
+    theme = _text(data, "theme", "")
+    if theme is not None and theme not in THEMES:
+        raise InputError(f"theme is {theme!r}: {_known(theme, THEMES)}")
+    return theme
+
+
+def _switch(data: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = data.get(key, default)
+    if not isinstance(value, bool):
+        raise InputError(f"{key} is {value!r}: give true or false, without quotes")
+    return value
+
+
+def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
+    """``explorer.sort = "s"`` is a table in a table for TOML, ``"explorer.sort" = "s"`` is not: both are taken."""
+    if not isinstance(table, Mapping):
+        raise InputError("keys is not a table: write [keys]")
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in table.items():
+        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, Mapping) else {name: value}
+        for command, keys in inner.items():
+            given = [keys] if isinstance(keys, str) else keys
+            if not isinstance(given, list) or not all(isinstance(key, str) and key.strip() for key in given):
+                raise InputError(
+                    f'keys.{command} is {keys!r}: give a key, as "n", or a list of keys, as ["n", "ctrl+n"]'
+                )
+            if command in found:
+                raise InputError(f"keys.{command} is given twice: give one list of keys")
+            found[command] = tuple(given)
+    return found
+
+
+def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{where}{key} is {value!r}: give a number")
+    return float(value)
 
 
 def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
@@ -140,6 +258,10 @@ def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> 
     known = sorted(allowed)
     for key in data:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise InputError(f"{where}{key} is unknown: {hint}")
+            raise InputError(f"{where}{key} is unknown: {_known(key, known)}")
+
+
+def _known(word: str, known: Sequence[str]) -> str:
+    """What was perhaps meant, or all that there is."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 LogprobSemantics = Literal["raw", "processed", "temperature_scaled"]
 TieRule = Literal["strict", "inclusive"]
+Batch = Literal["together", "alone"]
+"""How the sequences of a part reach an engine: as one batch, or each in a batch of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class Facts:
     ``logits_dtype`` is the precision to which logits were rounded, whatever they were widened to afterwards.
     ``rank_counts`` says how ties enter a rank: ``strict`` counts strictly more likely ids,
     ``inclusive`` also counts ids tied with the target.
+    ``padding`` is how sequences are filled up to one length in a batch: ``none`` where an engine computes only real tokens
+    (what graphs add to a batch is part of ``execution_mode``).
+    Digests are of the files that this backend was started with. ``adds_bos`` and ``template_digest`` are those of the
+    tokenizer beside its weights, whoever made the ids. ``config_overrides`` are fields of the model's config that its
+    options changed, as the engine resolved them; empty where none was changed.
     """
 
     engine: str | None = None
@@ -56,6 +63,7 @@ class Facts:
     chunked_prefill: bool | None = None
     chunk_size: int | None = None
     max_batch_sequences: int | None = None
+    padding: str | None = None
     max_length: int | None = None
     tensor_parallel: int | None = None
     batch_invariant: bool | None = None
@@ -65,6 +73,9 @@ class Facts:
     weights_digest: str | None = None
     tokenizer_digest: str | None = None
     config_digest: str | None = None
+    template_digest: str | None = None
+    adds_bos: bool | None = None
+    config_overrides: Mapping[str, Any] | None = None
 
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from core.backends import ENGINES, PATHS
 from core.errors import InputError
+from core.facts import Batch
 
 Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)
+SCORING = ("prefill", "forced_decode")
+"""Paths that score given ids, so that they can be asked again with another batch."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 _Built = TypeVar("_Built")
@@ -45,9 +48,22 @@ class SamplingSpec:
         _require(self.max_tokens >= 1, f"sampling.max_tokens is {self.max_tokens}: give 1 or more")
 
 
+class CaptureName(NamedTuple):
+    """One capture that a backend gives: its label, and which scores it holds."""
+
+    label: str
+    path: str
+    repeat: int = 1
+    batch: Batch = "together"
+
+
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """One configured engine. ``options`` go to the engine by its own names; the rest is logdrift's."""
+    """One configured engine. ``options`` go to the engine by its own names; the rest is logdrift's.
+
+    ``model`` (with a ``revision`` of its own) is another folder or hub id for this backend alone: the session's ids and
+    tokenizer stay. ``alone`` captures each scoring path once more with every sequence in a batch of its own.
+    """
 
     name: str
     engine: str
@@ -57,6 +73,9 @@ class BackendSpec:
     repeats: int = 1
     python: str | None = None
     gpus: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    alone: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +95,15 @@ class BackendSpec:
                 path in ENGINES[self.engine].paths,
                 f"{where}: {self.engine} has no path {path!r}: it has {', '.join(ENGINES[self.engine].paths)}",
             )
+        _require(self.model != "", f"{where}: model is empty: name a folder or hub id, or leave it out")
+        _require(
+            self.revision is None or self.model is not None,
+            f"{where}: revision belongs to a model of its own: give model= too, or set it for the whole plan",
+        )
+        _require(
+            not self.alone or not self.paths or any(path in SCORING for path in self.paths),
+            f"{where}: alone scores given ids once more, and this backend scores none: add path {' or '.join(SCORING)}",
+        )
         for key in self.options:
             _require(
                 key != "server", f"{where}: attaching to a running server is not in this version: leave out server="
@@ -85,20 +113,25 @@ class BackendSpec:
                 f"{where}: option {key!r} looks like a credential and would be saved in the session: use the environment",
             )
 
-    def labels(self) -> list[tuple[str, str, int]]:
-        """(label, path, repeat) of every capture this backend gives, in the order in which it is captured."""
-        out: list[tuple[str, str, int]] = []
+    def labels(self) -> list[CaptureName]:
+        """Every capture this backend gives, in the order in which it is captured."""
+        out: list[CaptureName] = []
         for repeat in range(1, self.repeats + 1):
             for path in self.paths:
                 if path == "decode" and repeat > 1:
                     continue  # sampling again gives other ids: a repeat of decode is forced_decode
-                out.append((label_of(self.name, path, repeat), path, repeat))
+                out.append(CaptureName(label_of(self.name, path, repeat), path, repeat))
+        if self.alone:
+            for path in self.paths:
+                if path in SCORING:
+                    out.append(CaptureName(label_of(self.name, path, batch="alone"), path, batch="alone"))
         return out
 
 
-def label_of(name: str, path: str, repeat: int = 1) -> str:
-    """``NAME/PATH``, repeats ``NAME/PATH#2``."""
-    return f"{name}/{path}" + (f"#{repeat}" if repeat > 1 else "")
+def label_of(name: str, path: str, repeat: int = 1, batch: Batch = "together") -> str:
+    """``NAME/PATH``, repeats ``NAME/PATH#2``, sequences scored one at a time ``NAME/PATH#alone``."""
+    mark = "#alone" if batch == "alone" else f"#{repeat}" if repeat > 1 else ""
+    return f"{name}/{path}{mark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +268,9 @@ def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
 def parse_spec(text: str) -> BackendSpec:
     """``ENGINE[:DTYPE][,option=value...][@NAME]``, e.g. ``vllm:bfloat16,enforce_eager=true@fast``.
 
-    ``python``, ``role``, ``repeats``, ``paths`` and ``gpus`` (both joined by ``+``) are logdrift's own options,
-    every other one goes to the engine. Values are read as JSON where they are JSON, else as text.
+    ``python``, ``role``, ``repeats``, ``model``, ``revision``, ``alone``, ``paths`` and ``gpus`` (both joined by ``+``)
+    are logdrift's own options, every other one goes to the engine. Values are read as JSON where they are JSON, else
+    as text.
     """
     pieces = _split_options(text)
     last, _, name = (
@@ -263,7 +297,11 @@ def parse_spec(text: str) -> BackendSpec:
             values["repeats"] = int(value)
         elif key == "gpus":
             values["gpus"] = value.replace("+", ",")
-        elif key in ("python", "role"):
+        elif key == "alone":
+            if value.lower() not in ("true", "false"):
+                raise InputError(f"backend {text!r}: alone={value}: give true or false")
+            values["alone"] = value.lower() == "true"
+        elif key in ("python", "role", "model", "revision"):
             values[key] = value
         else:
             options[key] = _json_or_text(value)
@@ -331,10 +369,10 @@ def _typed(cls: type[_Built], values: Mapping[str, Any], where: str) -> _Built:
     """Build a dataclass, refusing values whose type is not that of its field's default."""
     accepted: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
     for f in fields(cls):  # type: ignore[arg-type]
-        value = values.get(f.name)
-        wanted = accepted.get(str(f.type))
+        value, kind = values.get(f.name), str(f.type).removesuffix(" | None")
+        wanted = accepted.get(kind)
         if value is None or wanted is None:
             continue
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-            raise InputError(f"{where}{f.name} is {value!r}: give a {f.type}")
+            raise InputError(f"{where}{f.name} is {value!r}: give a {kind}")
     return cls(**values)

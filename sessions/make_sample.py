@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.capture.create import create_session
+from core.errors import LogdriftError
 from core.session.layout import EVENTS, LOGS, PROMPTS
 from tui.commands.capture import start
 from tui.commands.demo import demo_plan, set_up
@@ -28,7 +29,8 @@ def main() -> int:
     new = FOLDER.with_name("sample-new")
     shutil.rmtree(new, ignore_errors=True)
     plan = demo_plan(ENGINES, "smollm2", max_tokens=64)
-    create_session(replace(plan, title=_TITLE, part_sequences=1), new)
+    together = tuple(replace(spec, alone=False) for spec in plan.backends)  # here every sequence is alone already
+    create_session(replace(plan, title=_TITLE, part_sequences=1, backends=together), new)
     start(new)
     _join_parts(new)
     for name in _NOT_SHIPPED:
@@ -43,7 +45,7 @@ def _join_parts(folder: Path) -> None:
     """One part a tensor file instead of one a sequence: the same numbers in 8 files instead of 192."""
     import numpy as np
 
-    from core.session.layout import Part, capture_part, read_manifest, sequence_part
+    from core.session.layout import Part, capture_part, ids_digest, read_manifest, sequence_part
     from core.session.reader import map_tensors
     from core.session.writer import write_manifest, write_part
 
@@ -62,7 +64,15 @@ def _join_parts(folder: Path) -> None:
         (folder / joined.file).rename(folder / name)
         return (replace(joined, file=name),)
 
-    captures = tuple(replace(c, parts=join(c.parts, capture_part(c.label, 0))) for c in manifest.captures)
+    ids = [map_tensors(folder / part.file)["token_ids"] for part in manifest.sequences.parts]
+    for capture in manifest.captures:
+        if [part.ids_digest for part in capture.parts] != [ids_digest(row) for row in ids]:
+            raise LogdriftError(f"{capture.label} scored other ids than the session holds")
+    whole = ids_digest(np.concatenate(ids))
+    captures = tuple(
+        replace(c, parts=tuple(replace(p, ids_digest=whole) for p in join(c.parts, capture_part(c.label, 0))))
+        for c in manifest.captures
+    )
     sequences = replace(manifest.sequences, parts=join(manifest.sequences.parts, sequence_part(0)))
     plan = {**manifest.plan, "part_sequences": manifest.sequences.planned}  # what the files now are
     write_manifest(folder, replace(manifest, plan=plan, captures=captures, sequences=sequences))

@@ -18,6 +18,7 @@ from core.session.layout import (
     Part,
     SequencesInfo,
     capture_part,
+    ids_digest,
     sequence_part,
 )
 from core.session.reader import Session, open_session
@@ -28,7 +29,10 @@ FACTS: dict[str, Any] = {
     "device": "cpu", "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw",
     "prefill_logprobs": "raw", "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64,
     "tokenizer_digest": "sha256:" + "b" * 64,
-    "config_digest": "sha256:" + "c" * 64,
+    "config_digest": "sha256:" + "c" * 64, "template_digest": "sha256:" + "d" * 64, "adds_bos": False,
+    "config_overrides": {}, "padding": "none", "torch_version": "2.13.0", "execution_mode": "eager",
+    "kv_cache_dtype": "auto", "prefix_cache": False, "chunked_prefill": False, "max_batch_sequences": 1,
+    "max_length": 1 << 20, "tensor_parallel": 1, "batch_invariant": False,
 }  # fmt: skip
 """Facts with which nothing is left to say."""
 
@@ -36,11 +40,13 @@ FACTS: dict[str, Any] = {
 def capture(label: str, logprobs: Sequence[Sequence[float]], **changes: Any) -> tuple[CaptureInfo, list[np.ndarray]]:
     """A capture with one row of logprobs per sequence; ``changes`` are those of CaptureInfo, ``facts`` of Facts."""
     backend, path = label.partition("#")[0].split("/")
+    mark = label.partition("#")[2]
     facts = changes.pop("facts", {})
     role = backend if backend in ("reference", "trainer") else "rollout"
     values: dict[str, Any] = {
         "backend": backend, "engine": "transformers" if role != "rollout" else "vllm", "dtype": "bfloat16",
-        "path": path, "repeat": int(label.partition("#")[2] or 1), "role": role, "status": "complete",
+        "path": path, "repeat": int(mark) if mark.isdigit() else 1, "role": role, "status": "complete",
+        "batch": "alone" if mark == "alone" else "together",
         "facts": None if facts is None else Facts(**{**FACTS, **facts}), **changes,
     }  # fmt: skip
     return CaptureInfo(label, **values), [np.asarray(row, np.float32) for row in logprobs]
@@ -71,7 +77,7 @@ def write_session(
         tensors = sequence_tensors([ids[i] for i in chosen], [prompts[i] for i in chosen], ["stop"] * len(chosen), mask)
         name = sequence_part(len(parts))
         parts.append(write_part(folder, name, tensors, first, len(chosen), sum(sizes[i] for i in chosen)))
-    infos = [_write_capture(folder, info, rows, per_part) for info, rows in captures]
+    infos = [_write_capture(folder, info, rows, per_part, ids) for info, rows in captures]
     values: dict[str, Any] = {
         "id": "made", "created": "2026-01-01T00:00:00Z", "model": ModelInfo("made", vocab_size=100),
         "sequences": SequencesInfo(len(sizes), None, tuple(parts)), "captures": tuple(infos), **manifest,
@@ -80,7 +86,9 @@ def write_session(
     return open_session(folder)
 
 
-def _write_capture(folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_part: int) -> CaptureInfo:
+def _write_capture(
+    folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_part: int, ids: list[np.ndarray]
+) -> CaptureInfo:
     parts = []
     for first in range(0, len(rows), per_part):
         chosen = rows[first : first + per_part]
@@ -92,7 +100,8 @@ def _write_capture(folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_
             "top_logprobs": logprob[:, None],
         }
         name = capture_part(info.label, len(parts))
-        parts.append(write_part(folder, name, tensors, first, len(chosen), len(logprob)))
+        part = write_part(folder, name, tensors, first, len(chosen), len(logprob))
+        parts.append(replace(part, ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)]))))
     return replace(info, parts=tuple(parts))
 
 

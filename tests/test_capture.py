@@ -16,7 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.capture.create import add_backends
+from core.capture.digests import tokenizer_digest, weights_digest
+from core.errors import InputError
+from core.plan import parse_spec
 from core.session import open_session
+from core.session.layout import ids_digest
+from tests.changed_model import changed_model
 
 pytestmark = pytest.mark.engine
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
@@ -253,6 +259,136 @@ def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: P
     assert session.sequences.mask.tolist() == [1, 1, 1, 0, 1, 1]
     logprob = session.capture("reference/prefill").logprob.whole()
     assert np.isnan(logprob).tolist() == [True, False, False, False, False, True]
+
+
+def test_every_part_says_which_ids_it_scored(undisturbed: Path) -> None:
+    """Sampled and given ids alike: the digest is of what the engine was given, or gave, not of what is on disk."""
+    session = open_session(undisturbed)
+    offsets = session.sequences.offsets
+    for info in session.captures:
+        assert len(info.parts) == len(PROMPTS)
+        for part in info.parts:
+            stop = part.first_sequence + part.sequences
+            ids = session.sequences.token_ids[offsets[part.first_sequence] : offsets[stop]]
+            assert part.ids_digest == ids_digest(ids)
+    assert all(part.ids_digest is None for part in session.manifest.sequences.parts)
+
+
+def test_facts_that_the_gate_compares_are_observed(undisturbed: Path, small_model: Path) -> None:
+    facts = open_session(undisturbed).captures[0].facts
+    assert facts is not None
+    assert (facts.padding, facts.adds_bos, facts.config_overrides) == ("none", False, {})
+    assert facts.template_digest is not None
+    assert facts.tokenizer_digest == tokenizer_digest(small_model)
+    assert facts.weights_digest == weights_digest(small_model)
+
+
+GIVEN = [
+    {"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2},
+    {"token_ids": [504, 3575, 282, 4649, 314, 260, 2240, 28], "prompt_length": 3},
+    {"token_ids": [7, 8, 9], "prompt_length": 1},
+]
+
+
+def test_a_backend_may_have_a_model_of_its_own(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run, small_model: Path
+) -> None:
+    """A trainer's checkpoint without a tokenizer, a config changed by an option, and sequences scored one at a time."""
+    checkpoint = changed_model(small_model, tmp_path / "step-1", tokenizer=False)
+    out = tmp_path / "out"
+    arguments = _new(prompts_file(*GIVEN), out, "transformers:bfloat16@rollout")
+    arguments[-3] = 2  # sequences a part
+    arguments += ["--backend", f"transformers:bfloat16,model={checkpoint},rms_norm_eps=1e-4,alone=true@trainer"]
+    done = run_logdrift(*arguments)
+    assert done.returncode == 0, done.stderr
+    session = open_session(out)
+    assert [(c.label, c.batch) for c in session.captures] == [
+        ("rollout/prefill", "together"), ("trainer/prefill", "together"), ("trainer/prefill#alone", "alone"),
+    ]  # fmt: skip
+    assert session.sequences.token_ids.tolist() == [i for row in GIVEN for i in row["token_ids"]]
+    rollout, trainer = (session.captures[index].facts for index in (0, 1))
+    assert rollout is not None and trainer is not None
+    assert rollout.weights_digest == session.manifest.model.weights_digest == weights_digest(small_model)
+    assert trainer.weights_digest == weights_digest(checkpoint) != rollout.weights_digest
+    assert rollout.config_digest == trainer.config_digest
+    assert (trainer.tokenizer_digest, trainer.adds_bos, trainer.template_digest) == (None, None, None)
+    assert (rollout.config_overrides, trainer.config_overrides) == ({}, {"rms_norm_eps": 1e-4})
+    assert set(session.pieces) >= set(session.sequences.token_ids.tolist()), "the session's tokenizer gives the text"
+    rows = {label: session.capture(label).logprob.whole() for label in [c.label for c in session.captures]}
+    assert np.nanmean(np.abs(rows["rollout/prefill"] - rows["trainer/prefill"])) > 1e-3
+    np.testing.assert_array_equal(rows["trainer/prefill"], rows["trainer/prefill#alone"])  # always one at a time here
+    assert session.plan is not None
+    assert session.plan.backends[1].model == str(checkpoint)
+
+    add_backends(out, [parse_spec(f"transformers:bfloat16,model={checkpoint},paths=prefill@later")])
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr
+    later = open_session(out).captures[-1].facts
+    assert later is not None
+    assert later.weights_digest == trainer.weights_digest
+
+    with pytest.raises(InputError, match=r"backend 'gone': model .*step-2: no such folder"):
+        add_backends(out, [parse_spec(f"transformers,model={tmp_path}/step-2@gone")])
+    shutil.rmtree(checkpoint)
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 0, f"what is complete needs its model no more: {done.stderr}"
+    (out / session.captures[1].parts[0].file).unlink()
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 1, "with the session's model in its place the numbers would be of other weights"
+    assert f"trainer/prefill: backend 'trainer': model {checkpoint}: no such folder" in done.stderr
+    data = json.loads((out / "session.json").read_text())
+    data["captures"][-1].update(status="pending", parts=[])
+    (out / "session.json").write_text(json.dumps(data))
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 2
+    assert f"model {checkpoint}: no such folder" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: None, "no such folder"),
+        (lambda folder: folder.mkdir(), "no config.json in this folder"),
+        (
+            lambda folder: (
+                folder.mkdir(),
+                (folder / "config.json").write_text('{"vocab_size": 4000}'),
+                (folder / "model.safetensors").write_bytes(b""),
+            ),
+            "has a vocabulary of 4000 ids, and the session's sequences hold id 4649",
+        ),
+    ],
+)
+def test_a_model_of_its_own_that_does_not_fit_is_one_line_and_no_folder(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run, make: Callable[[Path], object], said: str
+) -> None:
+    make(tmp_path / "other")
+    arguments = _new(prompts_file(*GIVEN), tmp_path / "out", f"transformers,model={tmp_path}/other@trainer")
+    done = run_logdrift(*arguments)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "backend 'trainer'" in last and said in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_changed_under_half_a_capture_are_noticed(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run, small_model: Path
+) -> None:
+    """A checkpoint folder that was overwritten in place since the first part."""
+    checkpoint = changed_model(small_model, tmp_path / "latest")
+    out = tmp_path / "out"
+    done = run_logdrift(*_new(prompts_file(*GIVEN), out, f"transformers:bfloat16,model={checkpoint}@trainer"))
+    assert done.returncode == 0, done.stderr
+    data = json.loads((out / "session.json").read_text())
+    data["captures"][0]["parts"].pop()
+    data["captures"][0]["status"] = "pending"
+    (out / "session.json").write_text(json.dumps(data))
+    shutil.rmtree(checkpoint)
+    changed_model(small_model, checkpoint, factor=1.125)
+    done = run_logdrift("capture", "--out", out, "--resume")
+    assert done.returncode == 1
+    assert "half of trainer/prefill was captured another way (weights_digest was sha256:" in done.stderr
 
 
 def _wait_for(holds: Callable[[], bool], seconds: float = 180.0) -> None:

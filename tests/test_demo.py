@@ -42,8 +42,8 @@ def test_every_capture_is_complete(demo: Path) -> None:
     session = open_session(demo)
     assert session.state == "complete"
     assert [c.label for c in session.captures] == [
-        "reference/prefill", "trainer/prefill", "vllm/decode", "vllm/prefill", "vllm/prefill#2",
-        "sglang/prefill", "sglang/prefill#2",
+        "reference/prefill", "trainer/prefill", "trainer/prefill#2", "vllm/decode", "vllm/prefill", "vllm/prefill#2",
+        "vllm/prefill#alone", "sglang/prefill", "sglang/prefill#2",
     ]  # fmt: skip
     assert len(session.sequences) == 24
     assert all(c.facts is not None and c.facts.engine_version and c.facts.device == "cpu" for c in session.captures)
@@ -61,7 +61,7 @@ def test_the_numbers_are_those_of_real_engines(demo: Path, run_logdrift: Run) ->
         assert tokens["reference/prefill", other] >= 400
         assert 0.005 < found["mae"] < 0.06, other
         assert found["pearson"] > 0.999, other
-    for engine in ("vllm", "sglang"):
+    for engine in ("trainer", "vllm", "sglang"):
         repeat = errors[f"{engine}/prefill#2", f"{engine}/prefill"]
         assert repeat["max_abs"] == 0.0, f"{engine} repeats itself on a CPU"
 

@@ -84,7 +84,7 @@ def test_what_cannot_be_read_whole_has_no_digest(tmp_path: Path) -> None:
         assert weights_digest(tmp_path) is None
 
 
-def test_config_and_tokenizer_digests_ignore_where_they_come_from(tmp_path: Path) -> None:
+def test_a_config_digest_ignores_where_it_comes_from(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"a": 1, "b": 2, "_name_or_path": "/x", "transformers_version": "5.1"}))
     before = config_digest(tmp_path)
@@ -92,12 +92,30 @@ def test_config_and_tokenizer_digests_ignore_where_they_come_from(tmp_path: Path
     assert config_digest(tmp_path) == before
     config.write_text(json.dumps({"b": 2, "a": 1.5}))
     assert config_digest(tmp_path) != before
-    (tmp_path / "tokenizer.json").write_text("{}")
-    before = tokenizer_digest(tmp_path)
+
+
+def test_a_tokenizer_digest_is_of_what_ids_mean(tmp_path: Path) -> None:
+    def digest(**changes: object) -> str | None:
+        (tmp_path / "tokenizer.json").write_text(json.dumps({**tokenizer, **changes}))
+        return tokenizer_digest(tmp_path)
+
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+    tokenizer = {"model": model, "added_tokens": [{"id": 3, "content": "<s>", "special": True}], "normalizer": None}
+    before = digest()
+    assert before is not None
     (tmp_path / "chat_template.jinja").write_text("x")
-    assert tokenizer_digest(tmp_path) == before
-    (tmp_path / "tokenizer.json").write_text("{ }")
-    assert tokenizer_digest(tmp_path) != before
+    same: tuple[dict[str, object], ...] = (
+        {"truncation": {"max_length": 8}, "padding": {"strategy": {"Fixed": 8}}},  # what one padded call leaves behind
+        {"model": {**model, "merges": ["a b"]}},  # as older releases of tokenizers write them
+        {"post_processor": {"type": "TemplateProcessing"}},  # adding BOS is a fact of its own
+    )
+    for changes in same:
+        assert digest(**changes) == before, changes
+    assert digest(model={**model, "vocab": {"a": 1, "b": 0, "ab": 2}}) != before
+    assert digest(added_tokens=[{"id": 3, "content": "</s>"}]) != before
+    assert digest(normalizer={"type": "NFC"}) != before
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert tokenizer_digest(tmp_path) is None
 
 
 # ---- the small real model

@@ -145,6 +145,21 @@ def test_pairs_come_in_the_order_in_which_they_are_wanted(tmp_path: Path) -> Non
     assert default_pair(session) == ("trainer/prefill", "vllm/decode")
 
 
+def test_sequences_scored_alone_stand_for_nothing_but_themselves(tmp_path: Path) -> None:
+    """Whatever the order in the manifest: offered against the same path together, as a repeat is, and nowhere else."""
+    row = [[-1.0, -2.0]]
+    labels = ["vllm/prefill#alone", "vllm/prefill#2", "vllm/prefill", "trainer/prefill#alone", "trainer/prefill"]
+    session = write_session(tmp_path / "s", [1], [capture(label, row) for label in labels])
+    assert list_pairs(session) == [
+        ("trainer/prefill", "vllm/prefill"),
+        ("vllm/prefill#alone", "vllm/prefill"),
+        ("vllm/prefill#2", "vllm/prefill"),
+        ("trainer/prefill#alone", "trainer/prefill"),
+    ]
+    assert default_pair(session) == parse_pair(session, "trainer:vllm") == ("trainer/prefill", "vllm/prefill")
+    assert parse_pair(session, "vllm/prefill#alone:vllm") == ("vllm/prefill#alone", "vllm/prefill")
+
+
 def test_sessions_without_a_trainer_or_without_a_second_capture(tmp_path: Path) -> None:
     row = [[-1.0, -2.0]]
     engines = write_session(tmp_path / "e", [1], [capture("vllm/decode", row), capture("sglang/prefill", row)])

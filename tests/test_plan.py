@@ -52,6 +52,10 @@ def test_role_comes_from_name_then_engine(text: str, role: str) -> None:
         ("vllm,api_key=abc", "looks like a credential"),
         ("vllm,hf_token=abc", "looks like a credential"),
         ("vllm,gpus=first", "gpus is 'first'"),
+        ("vllm,alone=perhaps", "alone=perhaps: give true or false"),
+        ("vllm,alone=true,paths=decode", "alone scores given ids once more, and this backend scores none"),
+        ("vllm,model=", "model is empty"),
+        ("vllm,revision=main", "revision belongs to a model of its own"),
     ],
 )
 def test_bad_spec_is_one_line(text: str, said: str) -> None:
@@ -68,11 +72,22 @@ def test_max_num_batched_tokens_is_no_credential() -> None:
 def test_json_round_trip() -> None:
     plan = CapturePlan(
         model="m",
-        backends=(parse_spec("vllm:float32,enforce_eager=true,paths=decode"), parse_spec("transformers@reference")),
+        backends=(
+            parse_spec("vllm:float32,enforce_eager=true,paths=decode"),
+            parse_spec("transformers,model=other,alone=true@reference"),
+        ),
         sampling=SamplingSpec(temperature=0.7, seed=3),
         top_k=5,
     )
     assert CapturePlan.from_json(plan.to_json()) == plan
+
+
+def test_a_plan_saved_before_models_of_their_own_reads_as_before() -> None:
+    plan = CapturePlan(model="m", backends=(parse_spec("vllm"),))
+    data = plan.to_json()
+    for key in ("model", "revision", "alone"):
+        del data["backends"][0][key]
+    assert CapturePlan.from_json(data) == plan
 
 
 def test_generator_is_the_first_rollout_without_paths() -> None:
@@ -99,7 +114,26 @@ def test_two_generators_and_two_names_are_refused() -> None:
 
 def test_labels_repeat_scoring_but_not_sampling() -> None:
     spec = BackendSpec("v", "vllm", paths=("decode", "prefill"), repeats=2)
-    assert [label for label, _, _ in spec.labels()] == ["v/decode", "v/prefill", "v/prefill#2"]
+    assert [name.label for name in spec.labels()] == ["v/decode", "v/prefill", "v/prefill#2"]
+
+
+def test_alone_captures_each_scoring_path_once_more() -> None:
+    spec = BackendSpec("v", "vllm", paths=("decode", "prefill", "forced_decode"), repeats=2, alone=True)
+    names = spec.labels()
+    assert [name.label for name in names] == [
+        "v/decode", "v/prefill", "v/forced_decode", "v/prefill#2", "v/forced_decode#2",
+        "v/prefill#alone", "v/forced_decode#alone",
+    ]  # fmt: skip
+    assert [name.label for name in names if name.batch == "alone"] == ["v/prefill#alone", "v/forced_decode#alone"]
+    assert {name.repeat for name in names if name.batch == "alone"} == {1}
+
+
+def test_a_model_of_its_own_and_alone_in_a_spec() -> None:
+    spec = parse_spec("transformers:bfloat16,model=org/checkpoint,revision=step-100,alone=true@trainer")
+    assert (spec.model, spec.revision, spec.alone) == ("org/checkpoint", "step-100", True)
+    assert spec.options == {}
+    assert parse_spec("vllm,alone=false").alone is False
+    assert parse_spec("vllm").model is None
 
 
 def _toml(tmp_path: Path, text: str) -> Path:
@@ -114,12 +148,14 @@ def test_toml_plan(tmp_path: Path) -> None:
             tmp_path,
             'model = "smollm2"\ntop_k = 7\n[prompts]\nfile = "p.jsonl"\n[sampling]\ntemperature = 1\nmax_tokens = 9\n'
             '[[backend]]\nengine = "transformers"\nname = "reference"\ndtype = "float32"\n'
-            '[[backend]]\nengine = "vllm"\nrepeats = 2\n[backend.options]\nenforce_eager = true\n',
+            '[[backend]]\nengine = "vllm"\nrepeats = 2\nmodel = "ckpt"\nalone = true\n'
+            "[backend.options]\nenforce_eager = true\n",
         )
     )
     assert plan.prompts_file == str(tmp_path / "p.jsonl")
     assert plan.backends[0].role == "reference"
     assert plan.backends[1].options == {"enforce_eager": True}
+    assert (plan.backends[1].model, plan.backends[1].alone) == ("ckpt", True)
     assert (plan.top_k, plan.sampling.max_tokens) == (7, 9)
 
 
@@ -139,6 +175,8 @@ def test_toml_plan(tmp_path: Path) -> None:
             'model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n',
             "sampling.temperature is 9: give 0 to 2",
         ),
+        ('model = "m"\n[[backend]]\nengine = "vllm"\nalone = 1\n', "backend[0].alone is 1: give a bool"),
+        ('model = "m"\n[[backend]]\nengine = "vllm"\nmodel = 1\n', "backend[0].model is 1"),
         ('model = "m"\n', "no backend"),
         ('[[backend]]\nengine = "vllm"\n', "model is missing"),
     ],

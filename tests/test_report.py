@@ -168,7 +168,7 @@ def test_impossible_tokens_are_null_and_counted(tmp_path: Path) -> None:
     check_text(text)
     assert "+inf" in text
     assert "-inf" in text
-    assert "1 tokens are impossible" in text
+    assert "1 token is impossible" in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])

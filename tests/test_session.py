@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +19,7 @@ from safetensors.numpy import load_file
 from benchmarks.make_session import make_session
 from core.errors import InputError, LogdriftError
 from core.session import lock, open_session
-from core.session.layout import FORMAT, Manifest, ModelInfo, read_manifest
+from core.session.layout import FORMAT, Manifest, ModelInfo, ids_digest, read_manifest
 from core.session.reader import Column, map_tensors
 from core.session.writer import merge_pieces, replace_file, write_manifest
 
@@ -118,9 +120,31 @@ def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(folder: Path
     for key in ("title", "created", "plan"):
         data.pop(key)
     data["captures"][0].pop("failure")
+    data["captures"][0].pop("batch")
+    for part in data["captures"][0]["parts"]:
+        part.pop("ids_digest")
     data["later"] = {"x": 1}
     (folder / "session.json").write_text(json.dumps(data))
-    assert open_session(folder).manifest.title == ""
+    manifest = open_session(folder).manifest
+    assert (manifest.title, manifest.captures[0].batch) == ("", "together")
+    assert {part.ids_digest for part in manifest.captures[0].parts} == {None}
+
+
+def test_batch_and_ids_digest_are_kept(folder: Path) -> None:
+    whole = read_manifest(folder)
+    part = replace(whole.captures[0].parts[0], ids_digest=ids_digest(np.arange(3)))
+    alone = replace(whole.captures[0], batch="alone", parts=(part,))
+    write_manifest(folder, replace(whole, captures=(alone,)))
+    assert read_manifest(folder).captures == (alone,)
+
+
+def test_a_digest_of_ids_is_of_little_endian_int32() -> None:
+    ids = [0, 1, 49151, 2**31 - 1]
+    expected = "sha256:" + hashlib.sha256(struct.pack("<4i", *ids)).hexdigest()
+    assert ids_digest(np.asarray(ids, np.int32)) == expected
+    assert ids_digest(np.asarray(ids, ">i8")) == expected
+    assert ids_digest(np.repeat(np.asarray(ids, np.int32), 2)[::2]) == expected
+    assert ids_digest(np.empty(0, np.int32)) == "sha256:" + hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -1])

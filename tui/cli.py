@@ -20,8 +20,11 @@ from core.session.visible import visible
 COMMANDS = {
     "open": "explore a session",
     "capture": "capture log-probabilities from several backends into a session",
-    "report": "the numbers of a session as text or JSON",
+    "report": "the numbers of a session as text, Markdown, HTML or JSON",
+    "diff": "two sessions: what a change made better or worse",
+    "check": "limits on the numbers of a session: a gate for CI",
     "env": "engine environments: create, list, check",
+    "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }
 

@@ -72,7 +72,8 @@ class Settings:
 
     ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt + completion) of the
     session, which a completion must not pass; ``paths`` those that will be asked for; ``top_k`` the number of
-    alternatives kept per position; ``max_prompts`` the number of sequences in a part.
+    alternatives kept per position; ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
+    where this backend's own is another one, whose folder may hold no tokenizer.
     """
 
     model: str
@@ -84,6 +85,12 @@ class Settings:
     max_length: int
     max_prompts: int
     trust_remote_code: bool = False
+    tokenizer: str | None = None
+
+    @property
+    def other_tokenizer(self) -> str | None:
+        """What to name to an engine that would look for a tokenizer beside the weights; None: it is there."""
+        return self.tokenizer if self.tokenizer not in (None, "", self.model) else None
 
 
 class Backend(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,11 @@ def device(kind: str) -> dict[str, Any]:
 def dtype_name(dtype: Any) -> str | None:
     """``torch.bfloat16`` -> ``bfloat16``; None stays None."""
     return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: what it cannot becomes its text."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _driver_version() -> str | None:

@@ -48,6 +48,8 @@ _RESERVED = 7
 _FLUSH_SECONDS = 30.0
 _DIED = "SGLang: a process of the engine died: its log says why"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_lost = threading.Event()
+"""A child has died. What a signal handler raises may be swallowed by whatever happens to run, so this is asked as well."""
 
 
 class SeedGenerator:
@@ -78,8 +80,9 @@ def child_failed(*_: Any) -> None:
     """Handler of SIGQUIT, by which SGLang's children (and its watchdog over them) report that one has died.
 
     SGLang's own handler kills this process with SIGKILL and loses the reason. This one is for the start; later
-    `SglangBackend._child_died` takes over.
+    `SglangBackend._child_died` takes over. A function of the module, because SGLang pickles its arguments.
     """
+    _lost.set()
     raise LogdriftError(_DIED)
 
 
@@ -91,7 +94,6 @@ class SglangBackend:
         self._settings = settings
         self._where = f"backend {settings.spec.name!r}"
         self._engine: Any = None
-        self._dead = False
         self._vocabulary = 0
         self._limit = 0
         self._seeding: str | None = None
@@ -102,6 +104,7 @@ class SglangBackend:
     def open(self) -> Facts:
         """Start the engine and observe it. Raises LogdriftError in one line; the engine's own words are in the log."""
         before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+        _lost.clear()
         try:
             self._set_environment()
             arguments = self._arguments()
@@ -207,6 +210,8 @@ class SglangBackend:
             "random_seed": settings.sampling.seed,
             "log_level": "warning",
         }
+        if settings.other_tokenizer is not None:
+            arguments["tokenizer_path"] = settings.other_tokenizer
         if threading.current_thread() is threading.main_thread():
             arguments["custom_sigquit_handler"] = child_failed
         if self._on_cpu():
@@ -221,6 +226,11 @@ class SglangBackend:
                 "disable_overlap_schedule": True,
             }
         options = {name: value for name, value in settings.spec.options.items() if not name.startswith("SGLANG_")}
+        for name in ("model_path", "revision"):
+            if name in options:
+                raise LogdriftError(
+                    f"option {name!r} cannot be set here: write model, or revision, as the backend's own key"
+                )
         if self._decodes and not seeds_itself(options) and not options.get("enable_watermark"):
             arguments["enable_custom_logit_processor"] = True
         return {**arguments, **options}
@@ -244,7 +254,7 @@ class SglangBackend:
         """An exception would be swallowed by the running loop, and the request would be waited for forever."""
         if self._engine is None or not self._engine.loop.is_running():
             child_failed()
-        self._dead = True
+        _lost.set()
         self._engine.loop.stop()
 
     def _check(self, ids: IdArray, length: int, what: str) -> None:
@@ -262,6 +272,8 @@ class SglangBackend:
             return []
         names = [f"logdrift-{next(self._requests)}" for _ in sequences]
         try:
+            if _lost.is_set():
+                raise LogdriftError(_DIED)
             self._empty_cache()
             answers = self._engine.generate(
                 input_ids=[ids.tolist() for ids in sequences],
@@ -275,7 +287,7 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(f"{self._where}: {error}") from error
         except Exception as error:
-            told = _DIED if self._dead else f"SGLang refused a request: {_one_line(error)}"
+            told = _DIED if _lost.is_set() else f"SGLang refused a request: {_one_line(error)}"
             raise LogdriftError(f"{self._where}: {told}") from error
         check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(zip(sequences, names, answers, strict=True)):

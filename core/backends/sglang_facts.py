@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,11 +46,13 @@ def facts_of(state: Mapping[str, Any], config: Any, sampling: SamplingSpec, limi
         prefix_cache=_inverted(state.get("disable_radix_cache")),
         chunked_prefill=chunk > 0 if isinstance(chunk, int) else None,
         chunk_size=chunk if isinstance(chunk, int) and chunk > 0 else None,
+        padding="none",
         max_batch_sequences=state.get("effective_max_running_requests_per_dp"),
         max_length=limit,
         tensor_parallel=state.get("tp_size"),
         batch_invariant=state.get("enable_deterministic_inference"),
         vocab_size=int(config.vocab_size),
+        config_overrides=_overrides(state.get("json_model_override_args")),
         environment=environment,
         extra={
             **{name: state[name] for name in _EXTRA if name in state},
@@ -102,6 +105,14 @@ def _execution(state: Mapping[str, Any]) -> str | None:
     modes = [f"{phase} graph {graphs[phase]['backend']}" for phase in graphs if graphs[phase]["backend"] != "disabled"]
     modes += ["torch.compile"] if state.get("enable_torch_compile") else []
     return ", ".join(modes) or "eager"
+
+
+def _overrides(text: Any) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+    return dict(found) if isinstance(found, Mapping) else None
 
 
 def _model_class(config: Any) -> str | None:

@@ -30,6 +30,8 @@ class TokenText:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model, revision=revision, trust_remote_code=trust_remote_code
             )
+        except LogdriftError:  # of an engine that dies meanwhile
+            raise
         except Exception as error:
             raise InputError(f"model {model}: its tokenizer cannot be loaded: {one_line(error)}") from None
         self._added: Mapping[int, Any] = getattr(self.tokenizer, "added_tokens_decoder", {})
@@ -41,6 +43,20 @@ class TokenText:
         if backend is None:
             return False
         return '"ByteLevel"' in json.dumps(json.loads(backend.to_str()).get("decoder") or {})
+
+    @property
+    def template(self) -> Any:
+        """The chat template: its text, several by name, or None."""
+        return getattr(self.tokenizer, "chat_template", None) or None
+
+    def adds_bos(self) -> bool | None:
+        """Whether the tokenizer puts its beginning-of-sequence id before a text by itself; None where it cannot say."""
+        bos = getattr(self.tokenizer, "bos_token_id", None)
+        try:
+            ids, plain = self.encode("a"), self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        except Exception:  # tokenizers are anybody's code
+            return None
+        return bos is not None and bool(ids) and ids[0] == bos and list(plain[:1]) != [bos]
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, special tokens added once as the tokenizer does by itself."""

@@ -43,11 +43,13 @@ def observe(
         prefix_cache=False,
         chunked_prefill=False,
         max_batch_sequences=1,
+        padding="none",
         max_length=max_length,
         tensor_parallel=getattr(model, "_tp_size", None) or 1,
         batch_invariant=True,
         vocab_size=vocab_size,
         logits_size=head["logits_size"],
+        config_overrides=_overrides(model, settings.spec.options),
         environment=common.environment(),
         extra={
             "head_method": head["method"],
@@ -57,6 +59,12 @@ def observe(
             **_torch_flags(),
         },
     )
+
+
+def _overrides(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the loaded config that options named (``from_pretrained`` writes them there), as they now stand."""
+    written = model.config.to_dict()
+    return {name: common.plain(written[name]) for name in sorted(options) if name in written}
 
 
 def _parameter_dtypes(model: Any) -> dict[str, int]:

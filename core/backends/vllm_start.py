@@ -18,8 +18,8 @@ _HELPERS = "core.backends.vllm_forced"
 _MODES = ("raw_logprobs", "processed_logprobs")
 _DEFAULT_MAX_LOGPROBS = 20
 _REFUSED = {
-    "model": "the plan's model is what all backends share",
-    "revision": "set it for the whole plan",
+    "model": "write it as the backend's own key, beside engine and dtype",
+    "revision": "write it as the backend's own key, or set it for the whole plan",
     "trust_remote_code": "set it for the whole plan",
     "dtype": "write it as vllm:DTYPE",
     "runner": "only text generation gives logprobs",
@@ -72,6 +72,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         "skip_tokenizer_init": "decode" not in settings.paths,
         "worker_extension_cls": f"{_HELPERS}.Observer",
     }
+    if settings.other_tokenizer is not None:
+        options["tokenizer"] = settings.other_tokenizer
     if current_platform.is_cpu():
         options["enforce_eager"] = True
         _prepare_cpu(user)
@@ -162,10 +164,12 @@ def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Map
         chunked_prefill=bool(config.scheduler_config.enable_chunked_prefill),
         chunk_size=int(config.scheduler_config.max_num_batched_tokens),
         max_batch_sequences=int(config.scheduler_config.max_num_seqs),
+        padding="none",
         max_length=int(config.model_config.max_model_len),
         tensor_parallel=int(config.parallel_config.tensor_parallel_size),
         batch_invariant=_batch_invariant(),
         vocab_size=int(config.model_config.get_vocab_size()),
+        config_overrides=_overrides(config.model_config),
         environment=dict(environment),
         extra={
             "model_runner": "v2" if config.use_v2_model_runner else "v1",
@@ -254,6 +258,12 @@ def _execution_mode(mode: str | None, graphs: str | None) -> str | None:
     if mode == "NONE" and graphs == "NONE":
         return "eager"
     return f"compile {mode.lower()}, cudagraph {graphs.lower()}"
+
+
+def _overrides(model_config: Any) -> dict[str, Any] | None:
+    """``hf_overrides`` as resolved; None where a function made them."""
+    found = getattr(model_config, "hf_overrides", None)
+    return dict(observe.plain(dict(found))) if isinstance(found, Mapping) else None
 
 
 def _batch_invariant() -> bool | None:

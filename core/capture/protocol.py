@@ -56,24 +56,28 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class CaptureJob:
-    """One capture to make: parts from ``first_part`` on."""
+    """One capture to make: parts from ``first_part`` on, each as one batch or (``alone``) one sequence at a time."""
 
     label: str
     path: str
     repeat: int
     first_part: int
+    batch: str = "together"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
     """Everything one worker is asked to do. ``kind`` is ``capture`` or ``prepare`` (tokenise prompts).
 
+    ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose tokenizer ids are text.
     ``parts`` is the number of parts to score; ``max_length`` the longest sequence that can occur.
     """
 
     kind: str
     model: str
     revision: str | None = None
+    tokenizer: str = ""
+    tokenizer_revision: str | None = None
     trust_remote_code: bool = False
     folder: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
-from core.capture.models import resolve_model
+from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, kill_group, members
 from core.capture.protocol import CaptureJob, WorkerJob
 from core.capture.workers import WorkerProcess
@@ -72,6 +72,7 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
     plan = CapturePlan.from_json(manifest.plan)
     interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
     model = resolve_model(manifest.model.id)
+    models = _own_models(plan, manifest)
     token = uuid.uuid4().hex
     stale = lock.acquire(folder, token)
     try:
@@ -79,10 +80,20 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
             adopt_orphans()
             if stale is not None:
                 _end_leftovers(folder)
-            supervisor = _Supervisor(folder, plan, model, interpreters, on_event)
+            supervisor = _Supervisor(folder, plan, model, models, interpreters, on_event)
             return supervisor.run(parallel)
     finally:
         lock.release(folder)
+
+
+def _own_models(plan: CapturePlan, manifest: Manifest) -> dict[str, str]:
+    """Backend -> its own model, of those that have one and still have something to capture."""
+    open_backends = {capture.backend for capture in manifest.captures if capture.status != "complete"}
+    return {
+        spec.name: resolve_own_model(spec)
+        for spec in plan.backends
+        if spec.model is not None and spec.name in open_backends
+    }
 
 
 @contextlib.contextmanager
@@ -115,11 +126,18 @@ class _Supervisor:
     """The state of one run. The manifest in memory is the truth; it is written after every change."""
 
     def __init__(
-        self, folder: Path, plan: CapturePlan, model: str, interpreters: Mapping[str, Any], on_event: OnEvent
+        self,
+        folder: Path,
+        plan: CapturePlan,
+        model: str,
+        models: Mapping[str, str],
+        interpreters: Mapping[str, Any],
+        on_event: OnEvent,
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.model = model
+        self.models = models
         self.interpreters = interpreters
         self.on_event = on_event
         self.manifest = _checked(folder, read_manifest(folder))
@@ -169,9 +187,15 @@ class _Supervisor:
         if not self.manifest.sequences.parts and spec is not self.plan.generator:
             self._fail(spec, f"there is nothing to score: {self.manifest.sequences.generated_by} gave no sequence", "")
             return None
+        try:
+            model = self._model_of(spec)
+        except LogdriftError as error:
+            self._fail(spec, str(error), "")
+            return None
         interpreter = self.interpreters[spec.name]
+        device = "cpu" if devices == {"cpu"} else "cuda"
         environment = {
-            **engine_environment(spec.engine, "cpu" if devices == {"cpu"} else "cuda", self.model),
+            **engine_environment(spec.engine, device, self.model, model),
             **interpreter.env,
         }
         if spec.gpus is not None:
@@ -183,7 +207,7 @@ class _Supervisor:
         self._save()
         try:
             worker = WorkerProcess(
-                interpreter.python, environment, self.folder / LOGS / f"{spec.name}.log", self._job(spec)
+                interpreter.python, environment, self.folder / LOGS / f"{spec.name}.log", self._job(spec, model)
             )
         except (LogdriftError, OSError) as error:
             self._fail(spec, str(error), "")
@@ -191,14 +215,16 @@ class _Supervisor:
         self._remember_pid(spec, worker.pid)
         return _Running(spec, worker, devices)
 
-    def _job(self, spec: BackendSpec) -> WorkerJob:
+    def _job(self, spec: BackendSpec, model: str) -> WorkerJob:
         available = len(self.manifest.sequences.parts)
         generates = self.plan.generator is not None and spec.name == self.plan.generator.name
         total = -(-self.manifest.sequences.planned // self.plan.part_sequences)
         return WorkerJob(
             kind="capture",
-            model=self.model,
-            revision=self.plan.revision,
+            model=model,
+            revision=self.plan.revision if spec.model is None else spec.revision,
+            tokenizer=self.model,
+            tokenizer_revision=self.plan.revision,
             trust_remote_code=self.plan.trust_remote_code,
             folder=str(self.folder.resolve()),
             spec={**asdict(spec), "options": dict(spec.options)},
@@ -213,10 +239,17 @@ class _Supervisor:
 
     def _jobs(self, spec: BackendSpec) -> list[CaptureJob]:
         return [
-            CaptureJob(c.label, c.path, c.repeat, len(c.parts))
+            CaptureJob(c.label, c.path, c.repeat, len(c.parts), c.batch)
             for c in self._captures_of(spec)
             if c.status != "complete"
         ]
+
+    def _model_of(self, spec: BackendSpec) -> str:
+        """What this backend loads. Raises LogdriftError where a model of its own is gone: damage may have reopened a capture
+        that was complete, whose model nobody asked for at the start."""
+        if spec.model is None:
+            return self.model
+        return self.models.get(spec.name) or resolve_own_model(spec)
 
     def _captures_of(self, spec: BackendSpec) -> list[CaptureInfo]:
         return [capture for capture in self.manifest.captures if capture.backend == spec.name]
@@ -261,17 +294,10 @@ class _Supervisor:
             r.error = str(message["error"])
 
     def _facts(self, r: _Running, facts: Facts) -> None:
-        digest = self.manifest.model.weights_digest
-        facts = replace(
-            facts,
-            weights_digest=facts.weights_digest or digest,
-            tokenizer_digest=facts.tokenizer_digest or self.manifest.model.tokenizer_digest,
-            config_digest=facts.config_digest or self.manifest.model.config_digest,
-        )
         for capture in self._captures_of(r.spec):
             old = capture.facts
             if capture.parts and old is not None and capture.status != "complete":
-                changed = [name for name in _SAME_FACTS if getattr(old, name) != getattr(facts, name)]
+                changed = [name for name in _SAME_FACTS if _differs(name, getattr(old, name), getattr(facts, name))]
                 if changed:
                     what = ", ".join(f"{n} was {getattr(old, n)}, is {getattr(facts, n)}" for n in changed)
                     r.error = f"half of {capture.label} was captured another way ({what}): start a new session"
@@ -378,6 +404,11 @@ class _Supervisor:
     def _forget_pid(self, spec: BackendSpec) -> None:
         with contextlib.suppress(OSError):
             self._pid_file(spec).unlink(missing_ok=True)
+
+
+def _differs(name: str, old: object, new: object) -> bool:
+    """A digest that was not taken before is no change: an older logdrift took fewer."""
+    return old != new and not (name.endswith("_digest") and old is None)
 
 
 def _devices(spec: BackendSpec) -> frozenset[str]:

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from core.backends import ENGINES
 from core.backends.base import Backend, IdArray, MismatchError, Scores, Settings, check_ids
 from core.backends.tokens import TokenText, one_line
 from core.capture.engine_watch import EngineWatch
+from core.capture.identity import identity
 from core.capture.prepare import prepare
 from core.capture.processes import descendants, die_with_parent
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
 from core.errors import InputError, LogdriftError
+from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
-from core.session.layout import PROMPTS, capture_part, sequence_part
+from core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
 from core.session.reader import map_tensors
 from core.session.writer import sequence_tensors, write_part
 
@@ -134,16 +136,28 @@ class _Captures:
                 top_k=self.job.top_k,
                 max_length=self.job.max_length,
                 max_prompts=self.job.part_sequences,
+                tokenizer=self.job.tokenizer,
                 trust_remote_code=self.job.trust_remote_code,
             )
         )
         self._stage("loading the model")
         facts = backend.open()
         self.vocab_size = facts.vocab_size
-        self.channel.send({"type": "facts", "backend": self.spec.name, "facts": facts.to_json()})
-        self.pieces = TokenText(self.job.model, self.job.revision, self.job.trust_remote_code)
         self.watch.engine_is_up()
+        self.pieces = TokenText(self.job.tokenizer, self.job.tokenizer_revision, self.job.trust_remote_code)
+        self.channel.send({"type": "facts", "backend": self.spec.name, "facts": self._identified(facts).to_json()})
         return backend
+
+    def _identified(self, facts: Facts) -> Facts:
+        """The engine's facts, and which files it was started with. A checkpoint may come without a tokenizer."""
+        job, text = self.job, self.pieces
+        if job.model != job.tokenizer or job.revision != job.tokenizer_revision:
+            try:
+                text = TokenText(job.model, job.revision, job.trust_remote_code)
+            except InputError:
+                text = None
+        found = identity(job.model, job.revision, self.spec.options, text)
+        return replace(facts, **{name: value for name, value in found.items() if getattr(facts, name) is None})
 
     def _lost(self, processes: int) -> None:
         error = f"{self.spec.engine}: {processes} of its processes died"
@@ -164,11 +178,28 @@ class _Captures:
             return
         sequences, prompt_lengths = self._sequences(index)
         progress = self._progress(capture.label)
-        if capture.path == "prefill":
+        if capture.batch == "alone":
+            scores = self._one_by_one(backend, capture, sequences, prompt_lengths, first)
+        elif capture.path == "prefill":
             scores = backend.score(sequences, progress)
         else:
             scores = backend.forced_decode(sequences, prompt_lengths, progress)
         self._write(capture, index, first, sequences, scores, None)
+
+    def _one_by_one(
+        self, backend: Backend, capture: CaptureJob, sequences: list[IdArray], prompt_lengths: list[int], first: int
+    ) -> list[Scores]:
+        """Each sequence asked for when the one before is answered, so that no engine can batch them."""
+        progress, scores = self._progress(capture.label), []
+        for index, (ids, length) in enumerate(zip(sequences, prompt_lengths, strict=True)):
+            try:
+                if capture.path == "prefill":
+                    scores += backend.score([ids], progress)
+                else:
+                    scores += backend.forced_decode([ids], [length], progress)
+            except LogdriftError as error:
+                raise type(error)(f"{capture.label}, sequence {first + index}: {error}") from error
+        return scores
 
     def _generate(self, backend: Backend, capture: CaptureJob, index: int, first: int) -> None:
         prompts = self._prompts(first, min(self.job.planned, first + self.job.part_sequences))
@@ -197,11 +228,12 @@ class _Captures:
         first: int,
         sequences: Sequence[IdArray],
         scores: Sequence[Scores],
-        sequences_part: Any,
+        sequences_part: Part | None,
     ) -> None:
         tensors = _part_tensors(capture.label, sequences, scores)
         tokens = sum(map(len, sequences))
         part = write_part(self.folder, capture_part(capture.label, index), tensors, first, len(sequences), tokens)
+        part = replace(part, ids_digest=ids_digest(np.concatenate(sequences)))
         assert self.pieces is not None
         ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
         pieces = self.pieces.new_pieces(int(i) for i in ids)

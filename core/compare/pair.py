@@ -22,6 +22,8 @@ SCOPES: tuple[Scope, ...] = ("all", "prompt", "completion")
 if TYPE_CHECKING:
     import numpy.typing as npt  # for annotations alone: importing it costs a tenth of opening a session
 
+    from core.compare.metrics import Metrics
+
     Floats = npt.NDArray[np.float32]
     Bools = npt.NDArray[np.bool_]
 
@@ -35,6 +37,7 @@ class Pair:
     Arrays have N = ``tokens`` entries, entry ``i`` for ``sequences.token_ids[i]``; S = ``count``.
     """
 
+    session: Session = field(repr=False)
     a: Capture
     b: Capture
     sequences: Sequences
@@ -90,9 +93,13 @@ class Pair:
         """|delta| of scored tokens, 0 for all others, f32[N]."""
         return np.where(self.scored, np.abs(self.delta), np.float32(0))
 
+    def count_per_sequence(self, mask: Bools) -> npt.NDArray[np.int64]:
+        """How many tokens of each sequence ``mask``, bool[N], keeps: int64[S]."""
+        return self._per_sequence(np.add, mask.astype(np.int64))
+
     @cached_property
     def _scored_counts(self) -> npt.NDArray[np.int64]:
-        return self._per_sequence(np.add, self.scored.astype(np.int64))
+        return self.count_per_sequence(self.scored)
 
     @cached_property
     def worst(self) -> Floats:
@@ -115,6 +122,45 @@ class Pair:
         if filled.any():
             out[filled] = reduce.reduceat(values, offsets[:-1][filled])
         return out
+
+    def metrics(self, scope: Scope | None = None) -> Metrics:
+        """All numbers over ``scope`` (None: `default_scope`), as the report has them. InputError for an unknown scope."""
+        from core.compare.metrics import measure  # it measures pairs, and the first screen is drawn without it
+
+        return measure(self, default_scope(self.sequences) if scope is None else scope)
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """One entry per token, N each: the arrays behind every number, by name; an entropy that is not there is left out."""
+        offsets = self.sequences.offsets[: self.count + 1]
+        lengths = np.diff(offsets)
+        columns: dict[str, npt.NDArray[Any]] = {
+            "sequence": np.repeat(np.arange(self.count), lengths),
+            "position": np.arange(self.tokens) - np.repeat(offsets[:-1], lengths),
+            "token_id": self.sequences.token_ids[: self.tokens],
+            "in_completion": self.in_completion,
+            "scored": self.scored,
+            "logprob_a": self.logprob_a,
+            "logprob_b": self.logprob_b,
+            "delta": self.delta,
+            "rank_a": self.a.rank.whole()[: self.tokens],
+            "rank_b": self.b.rank.whole()[: self.tokens],
+        }
+        for side, capture in (("a", self.a), ("b", self.b)):
+            if capture.entropy is not None:
+                columns[f"entropy_{side}"] = capture.entropy.whole()[: self.tokens]
+        return columns
+
+    def to_pandas(self) -> Any:
+        """`columns` and the tokens' text as a pandas DataFrame, one row per token. InputError where pandas is missing."""
+        try:
+            import pandas
+        except ImportError:
+            raise InputError("pandas is not installed: pip install pandas, or use columns()") from None
+        columns = self.columns()
+        text = self.session.pieces.text
+        known, where = np.unique(columns["token_id"], return_inverse=True)
+        columns["piece"] = np.array([text(int(i)) for i in known], object)[where]
+        return pandas.DataFrame(columns)
 
     def sequence_of(self, position: int) -> int:
         """The sequence that holds a flat position. IndexError outside of the pair's tokens."""
@@ -166,16 +212,19 @@ def _logprobs(capture: Capture, tokens: int) -> Floats:
 
 
 def make_pair(session: Session, a: str, b: str) -> Pair:
-    """The pair A -> B of two labels; it may have no common sequences yet. InputError names the known labels."""
-    first, second = session.capture(a), session.capture(b)
+    """The pair A -> B of two labels, backends or roles (`parse_pair`); it may have no common sequences yet.
+
+    InputError names the known labels.
+    """
+    first, second = session.capture(_resolve(session, a)), session.capture(_resolve(session, b))
     sequences = session.sequences
     count = min(first.sequences, second.sequences)
     tokens = min(int(sequences.offsets[count]), first.tokens, second.tokens)
-    return Pair(first, second, sequences, count, tokens)
+    return Pair(session, first, second, sequences, count, tokens)
 
 
 def backend_paths(captures: tuple[CaptureInfo, ...]) -> list[list[CaptureInfo]]:
-    """The captures by backend, in order; of each path the lowest repeat first."""
+    """The captures by backend, in the order of the session."""
     backends: dict[str, list[CaptureInfo]] = {}
     for capture in captures:
         backends.setdefault(capture.backend, []).append(capture)
@@ -185,14 +234,16 @@ def backend_paths(captures: tuple[CaptureInfo, ...]) -> list[list[CaptureInfo]]:
 def main_path(backend: list[CaptureInfo]) -> CaptureInfo:
     """The capture that stands for a backend: what a rollout recorded while decoding, what a scorer scored."""
     wanted = ("decode", "recorded") if backend[0].role == "rollout" else ("prefill",)
-    return next((capture for capture in backend if capture.path in wanted), backend[0])
+    firsts = _first_repeats(backend)
+    return next((capture for capture in firsts if capture.path in wanted), firsts[0])
 
 
 def list_pairs(session: Session) -> list[tuple[str, str]]:
     """The pairs worth looking at, (A, B), most wanted first; captures without a finished sequence are left out.
 
     Trainer -> each rollout path; reference -> trainer; reference -> each rollout path; paths of one backend
-    (decode -> prefill) and its repeats (#2 -> the first); backends of one role against each other.
+    (decode -> prefill), its repeats (#2 -> the first) and its sequences one at a time (#alone -> the first); backends
+    of one role against each other.
     """
     backends = backend_paths(tuple(capture for capture in session.captures if capture.sequences > 0))
     role = {r: [b for b in backends if b[0].role == r] for r in ("reference", "trainer", "rollout")}
@@ -209,9 +260,14 @@ def list_pairs(session: Session) -> list[tuple[str, str]]:
 
 
 def _first_repeats(backend: list[CaptureInfo]) -> list[CaptureInfo]:
+    """Of each path the capture that stands for it: no repeat, and not the one of sequences scored alone."""
+
+    def order(capture: CaptureInfo) -> tuple[bool, int]:
+        return capture.batch != "together", capture.repeat
+
     lowest: dict[str, CaptureInfo] = {}
     for capture in backend:
-        if capture.path not in lowest or capture.repeat < lowest[capture.path].repeat:
+        if capture.path not in lowest or order(capture) < order(lowest[capture.path]):
             lowest[capture.path] = capture
     return list(lowest.values())
 

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.errors import error_stats
+from core.compare.decomposition import decompositions
+from core.compare.floor import times_floor
 from core.compare.gate import judge
+from core.compare.metrics import Metrics, measure
 from core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
+from core.compare.thresholds import PUBLISHED, Limit, evaluate
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
 
@@ -25,9 +28,12 @@ CONTEXT = 6
 
 
 def build_report(
-    session: Session, pairs: Sequence[tuple[str, str]] | None = None, scope: Scope | None = None
+    session: Session,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    scope: Scope | None = None,
+    limits: Sequence[Limit] = PUBLISHED,
 ) -> dict[str, Any]:
-    """Everything schema 1 has so far, for ``pairs`` (default: all of `list_pairs`).
+    """Everything of schema 1, for ``pairs`` (default: all of `list_pairs`), held against ``limits``.
 
     ``scope`` None means the completion, which is what reinforcement learning trains on, or all tokens where the
     session has no completions. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
@@ -49,7 +55,8 @@ def build_report(
         "tokens": sequences.tokens,
         "completion_tokens": completion,
         "captures": [_capture(info) for info in session.captures],
-        "pairs": [_pair(session, make_pair(session, a, b), chosen) for a, b in pairs or list_pairs(session)],
+        "pairs": [report_pair(make_pair(session, a, b), chosen, limits) for a, b in pairs or list_pairs(session)],
+        "decomposition": [split.to_json() for split in decompositions(session, chosen)],
     }
 
 
@@ -70,19 +77,22 @@ def _capture(info: CaptureInfo) -> dict[str, Any]:
     }
 
 
-def _pair(session: Session, pair: Pair, scope: Scope) -> dict[str, Any]:
-    mask = pair.scope_mask(scope)
-    stats = error_stats(pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask])
-    return {
+def report_pair(pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED) -> dict[str, Any]:
+    """One entry of ``pairs``. InputError for an unknown scope."""
+    metrics = measure(pair, scope)
+    report: dict[str, Any] = {
         "a": pair.a.info.label,
         "b": pair.b.info.label,
         "scope": scope,
-        "tokens": int(np.count_nonzero(mask)),
+        "tokens": metrics.tokens,
         "sequences": pair.count,
-        "gate": asdict(judge(session, pair)),
-        "errors": stats.to_json(),
-        "worst": [_token(session, pair, int(position)) for position in worst_positions(pair, mask, WORST)],
+        "gate": asdict(judge(pair.session, pair)),
+        **metrics.to_json(),
     }
+    report["thresholds"] = evaluate(report, limits)
+    worst = worst_positions(pair, pair.scope_mask(scope), WORST)
+    report["worst"] = [_token(pair, metrics, int(position)) for position in worst]
+    return report
 
 
 def worst_positions(pair: Pair, mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
@@ -98,11 +108,11 @@ def worst_positions(pair: Pair, mask: npt.NDArray[np.bool_], count: int) -> npt.
     return order
 
 
-def _token(session: Session, pair: Pair, at: int) -> dict[str, Any]:
+def _token(pair: Pair, metrics: Metrics, at: int) -> dict[str, Any]:
     sequence = pair.sequence_of(at)
     start, stop = pair.sequences.bounds(sequence)
     ids = pair.sequences.token_ids
-    text = session.pieces.text
+    text = pair.session.pieces.text
 
     def joined(low: int, high: int) -> str:
         return "".join(text(int(ids[i])) for i in range(max(start, low), min(stop, high)))
@@ -113,6 +123,7 @@ def _token(session: Session, pair: Pair, at: int) -> dict[str, Any]:
         "token_id": int(ids[at]),
         "piece": text(int(ids[at])),
         "delta": float(pair.delta[at]),
+        "times_floor": times_floor(float(pair.delta[at]), metrics.floor),
         "logprob_a": float(pair.logprob_a[at]),
         "logprob_b": float(pair.logprob_b[at]),
         "rank_a": _rank(pair.a.rank.rows(at, at + 1)),

@@ -8,6 +8,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from core.report.layout import Canvas, number, pad, table
+from core.report.text_pair import main_pair
 from core.report.usual import in_words
 
 SHOWN_WORST = 10
@@ -29,7 +30,15 @@ def render(report: Report, canvas: Canvas, main: tuple[str, str] | None = None) 
     pairs = report["pairs"]
     if pairs:
         chosen = next((p for p in pairs if (p["a"], p["b"]) == main), pairs[0])
-        lines += ["", *_pairs(pairs, canvas), "", *_verdict(report, chosen, canvas), "", *_worst(chosen, canvas)]
+        lines += [
+            "",
+            *_pairs(pairs, canvas),
+            "",
+            *_verdict(report, chosen, canvas),
+            *main_pair(report, chosen, canvas),
+            "",
+            *_worst(chosen, canvas),
+        ]
         lines += _other_reasons(pairs, chosen, canvas)
     else:
         lines += ["", *canvas.wrap("Nothing to compare: fewer than two captures have a finished sequence.")]

@@ -6,14 +6,20 @@ readable; a newer format is refused by name.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from core.errors import InputError
-from core.facts import Facts
+from core.facts import Batch, Facts
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 FORMAT = 1
 MANIFEST = "session.json"
@@ -36,15 +42,25 @@ def capture_part(label: str, index: int) -> str:
     return f"captures/{label}/part-{index:05d}.safetensors"
 
 
+def ids_digest(token_ids: npt.NDArray[Any]) -> str:
+    """``sha256:`` and 64 hex digits of token ids as little-endian int32, one after the other: 3 ms for a million."""
+    return f"sha256:{hashlib.sha256(np.ascontiguousarray(token_ids, '<i4').data).hexdigest()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes."""
+    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes.
+
+    ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were sent to the engine; None for
+    parts of the sequences and in sessions older than it.
+    """
 
     file: str
     first_sequence: int
     sequences: int
     tokens: int
     digest: str
+    ids_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,11 @@ class SequencesInfo:
 
 @dataclass(frozen=True, slots=True)
 class CaptureInfo:
-    """One capture: which backend along which path, how far it got, and the facts as observed."""
+    """One capture: which backend along which path, how far it got, and the facts as observed.
+
+    ``batch`` is ``alone`` where every sequence was scored in a batch of its own, ``together`` where the sequences of a
+    part were one batch.
+    """
 
     label: str
     backend: str
@@ -83,6 +103,7 @@ class CaptureInfo:
     facts: Facts | None = None
     parts: tuple[Part, ...] = ()
     failure: str | None = None
+    batch: Batch = "together"
 
     @property
     def sequences(self) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 from core.errors import InputError, LogdriftError
 from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
 from core.session.layout import LOGS, read_manifest
-from core.session.lock import read_lock
 from core.session.visible import visible
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
@@ -26,7 +23,8 @@ def add_parser(subparsers: Any) -> None:
         help="capture log-probabilities from several backends into a session",
         epilog="A backend SPEC is ENGINE[:DTYPE][,option=value...][@NAME], e.g. transformers:float32@reference, "
         "vllm:bfloat16,enforce_eager=true,repeats=2 or sglang,python=/path/to/python. "
-        "Options go to the engine by its own names; python, role, paths (joined by +), repeats and gpus are logdrift's.",
+        "Options go to the engine by its own names; python, role, paths (joined by +), repeats, alone, model, revision and "
+        "gpus are logdrift's (docs/plan.md).",
     )
     parser.add_argument("--plan", type=Path, metavar="FILE", help="plan in TOML; flags below override it")
     parser.add_argument("--model", metavar="M", help="local folder, hub id, or smollm2 (the small model)")
@@ -95,24 +93,10 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
 
 
 def _detach(folder: Path, parallel: bool) -> int:
-    log = folder / LOGS / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    start_of_log = log.stat().st_size if log.exists() else 0
-    with open(log, "ab") as output:
-        # -P: a folder called core where the user stands must not be imported in place of ours.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "core.capture.supervisor", str(folder), *(["--parallel"] if parallel else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
-        time.sleep(0.05)
-    if process.poll() not in (None, 0):
-        said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
-        raise LogdriftError(said[-1] if said else f"the background capture ended with exit code {process.returncode}")
-    print(f"capturing in the background (process {process.pid}): watch it with logdrift open {folder}")
+    from core.capture.background import start_background
+
+    pid = start_background(folder, parallel=parallel)
+    print(f"capturing in the background (process {pid}): watch it with logdrift open {folder}")
     return 0
 
 

@@ -64,10 +64,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
-    """Reference, trainer and the rollout engines; the first of them generates. One prefill repeat gives a noise floor."""
+    """Reference, trainer and the rollout engines; the first of them generates. A repeat of each side gives the noise
+    floor of a pair, the generator's sequences scored alone that of the batch's shape."""
     rollouts = [
         BackendSpec(
-            engine, engine, "bfloat16", "rollout", ("decode", "prefill") if index == 0 else ("prefill",), repeats=2
+            engine,
+            engine,
+            "bfloat16",
+            "rollout",
+            ("decode", "prefill") if index == 0 else ("prefill",),
+            repeats=2,
+            alone=index == 0,
         )
         for index, engine in enumerate(engines)
     ]
@@ -78,7 +85,7 @@ def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
         sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
         backends=(
             BackendSpec("reference", "transformers", "float32", "reference", ("prefill",)),
-            BackendSpec("trainer", "transformers", "bfloat16", "trainer", ("prefill",)),
+            BackendSpec("trainer", "transformers", "bfloat16", "trainer", ("prefill",), repeats=2),
             *rollouts,
         ),
     )

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.compare.pair import SCOPES, Scope, default_pair, parse_pair
+from core.compare.thresholds import PUBLISHED
+from core.config import load_config, sessions_folder
 from core.errors import InputError
 from core.report.build import build_report
 from core.report.layout import Canvas, canvas_of
 from core.report.output import check_output, write_output
-from core.report.strict_json import dump
-from core.report.text import render
-from core.session.reader import open_session
+from core.session.reader import Session, open_session
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
         "report",
-        help="the numbers of a session as text or JSON",
-        description="Error of every pair of captures, whether they may be compared, and the worst tokens. "
-        "docs/report.md says what each number means. Exit code 0, or 2 for bad input.",
+        help="the numbers of a session as text, Markdown, HTML or JSON",
+        description="Every number of each pair of captures with its interval, noise floor and the limits of the "
+        "frameworks, whether the pair may be compared, and the worst tokens. docs/report.md says what each number "
+        "means. Exit code 0, or 2 for bad input.",
     )
     parser.add_argument("session", type=Path, nargs="?", help="session folder, or its name in the sessions folder")
     parser.add_argument(
@@ -32,30 +33,31 @@ def add_parser(subparsers: Any) -> None:
         help="captures to compare, e.g. trainer:vllm/decode; may be given again (default: every useful pair)",
     )  # fmt: skip
     parser.add_argument("--scope", choices=SCOPES, help="tokens that count (default: completion, or all without one)")
-    parser.add_argument("--json", action="store_true", help="JSON, schema 1, instead of text")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="JSON, schema 1: everything")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="Markdown, to paste into an issue")
+    form.add_argument(
+        "--html", dest="form", action="store_const", const="html", help="one HTML file that needs nothing else"
+    )
+    parser.set_defaults(form="text")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to a file instead of the terminal")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the report."""
-    from core.config import sessions_folder
     from tui.commands.open import find_session
 
     folder = sessions_folder(args.sessions)
     if args.session is None:
         raise InputError(f"report needs a session: logdrift report SESSION{_names(folder)}")
     session = find_session(args.session, folder)
-    return print_report(session, pairs=args.pair, scope=args.scope, as_json=args.json, output=args.output)
+    return print_report(session, pairs=args.pair, scope=args.scope, form=args.form, output=args.output)
 
 
 def print_report(
-    folder: Path,
-    pairs: Sequence[str] = (),
-    scope: Scope | None = None,
-    as_json: bool = False,
-    output: Path | None = None,
+    folder: Path, pairs: Sequence[str] = (), scope: Scope | None = None, form: str = "text", output: Path | None = None
 ) -> int:
-    """Report on the session in ``folder`` to stdout, or to the file ``output``; returns 0.
+    """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout, or to the file ``output``; returns 0.
 
     Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to the caller.
     """
@@ -63,18 +65,36 @@ def print_report(
     if output is not None:
         check_output(output, folder)
     chosen = [parse_pair(session, text) for text in pairs]
-    report = build_report(session, chosen, scope)
-    if as_json:
-        text = dump(report)
-    else:
-        main = chosen[0] if chosen else default_pair(session)
-        text = render(report, Canvas() if output is not None else canvas_of(sys.stdout), main)
+    limits = (*PUBLISHED, *load_config().thresholds)
+    report = build_report(session, chosen, scope, limits)
+    text = _rendered(form, report, session, chosen[0] if chosen else default_pair(session), output is None)
     if output is not None:
         write_output(output, text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
     return 0
+
+
+def _rendered(
+    form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, terminal: bool
+) -> str:
+    """One form's module is imported, not all of them."""
+    if form == "json":
+        from core.report.strict_json import dump
+
+        return dump(report)
+    if form == "md":
+        from core.report.markdown import render_markdown
+
+        return render_markdown(report, main)
+    if form == "html":
+        from core.report.html import render_html
+
+        return render_html(report, session, main=main)
+    from core.report.text import render
+
+    return render(report, canvas_of(sys.stdout) if terminal else Canvas(), main)
 
 
 def _names(folder: Path) -> str:

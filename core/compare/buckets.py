@@ -1,0 +1,112 @@
+"""Where the gap sits: errors by probability of the token, by position and by entropy of the distribution.
+
+A gap that grows with position, or that only rare tokens have, has another cause than one that all tokens share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+PROBABILITY_EDGES = (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
+ENTROPY_EDGES = (0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, float("inf"))
+"""Nats. Half of the tokens of a trained model lie below 0.5; a uniform choice among 50 ids is 3.9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Tokens with ``low`` <= value < ``high`` (``high`` None: no end) and their finite deltas' statistics in nats.
+
+    ``tokens`` counts all of them, impossible ones (delta +-inf) included; an empty bucket has statistics None.
+    """
+
+    low: float
+    high: float | None
+    tokens: int
+    mean: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    max_abs: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The three divisions; ``by_entropy`` is None where neither capture has an entropy."""
+
+    by_probability: tuple[Bucket, ...]
+    by_position: tuple[Bucket, ...]
+    by_entropy: tuple[Bucket, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def make_buckets(delta: Array, logprob: Array, position: Array, entropy: Array | None) -> Buckets:
+    """Divide n tokens of a scope.
+
+    delta f32[n] (nats, +-inf allowed); ``logprob`` f32[n] of the side whose probability is asked for (B: the sampler's);
+    ``position`` int[n], from 0 at the scope's start in each sequence; ``entropy`` f32[n] in nats or None.
+    A token whose entropy is NaN is in no entropy bucket. The last probability bucket includes 1 and what rounding lifts above it.
+    """
+    with np.errstate(divide="ignore"):
+        borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1])).astype(np.float32)
+    return Buckets(
+        _divide(delta, np.searchsorted(borders, logprob, "right"), PROBABILITY_EDGES),
+        by_position(delta, position),
+        None if entropy is None else _by_entropy(delta, entropy),
+    )
+
+
+def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
+    """Buckets 0, 1, 2-3, 4-7, ...: each twice as long as all before it, up to the last position that occurs."""
+    # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 -> 2.
+    index = np.frexp(position.astype(np.float64))[1]
+    last = int(index.max()) if len(index) else 0
+    edges = (0.0, *(float(1 << i) for i in range(last + 1)))
+    return _divide(delta, index, edges)
+
+
+def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
+    index = np.searchsorted(np.asarray(ENTROPY_EDGES[1:-1], np.float32), entropy, "right")
+    known = ~np.isnan(entropy)
+    if not known.all():
+        delta, index = delta[known], index[known]
+    return _divide(delta, index, ENTROPY_EDGES)
+
+
+def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucket, ...]:
+    """Statistics of the deltas of each bucket; ``index`` int[n] says which, bucket i is edges[i] to edges[i+1]."""
+    count = len(edges) - 1
+    tokens = np.bincount(index, minlength=count)
+    finite = np.isfinite(delta)
+    if not finite.all():
+        delta, index = delta[finite], index[finite]
+    size = np.abs(delta)
+    kept = np.bincount(index, minlength=count)
+    # bincount adds in float64 whatever the weights are.
+    total, total_abs = (np.bincount(index, values, minlength=count) for values in (delta, size))
+    total_square = np.bincount(index, np.square(delta, dtype=np.float64), minlength=count)
+    largest = np.zeros(count, np.float64)
+    for bucket in range(count):
+        if kept[bucket]:
+            largest[bucket] = size[index == bucket].max()
+    out = []
+    for i in range(count):
+        high = None if np.isinf(edges[i + 1]) else edges[i + 1]
+        if not kept[i]:
+            out.append(Bucket(edges[i], high, int(tokens[i])))
+            continue
+        n = int(kept[i])
+        out.append(
+            Bucket(edges[i], high, int(tokens[i]), float(total[i] / n), float(total_abs[i] / n),
+                   float(np.sqrt(total_square[i] / n)), float(largest[i]))
+        )  # fmt: skip
+    return tuple(out)

@@ -1,0 +1,192 @@
+"""Where the gap between a trainer and what a rollout engine recorded comes from.
+
+For each token, trainer - rollout decode = (trainer - rollout prefill) + (rollout prefill - rollout decode): the gap
+between the two implementations when both see all ids at once, and the gap between one engine's decode steps and its own
+prefill. Against a reference, trainer - rollout = (trainer - reference) - (rollout - reference): each side's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.compare.errors import pearson
+from core.compare.pair import Pair, Scope, make_pair
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+Floats = npt.NDArray[np.float64]
+_DECODED = ("decode", "recorded")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One difference of log-probabilities over the tokens of a `Decomposition`, in nats. ``mean`` is signed."""
+
+    mean: float
+    mae: float
+    rmse: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Each side's error against the reference ``label``, over the ``tokens`` that it scored too.
+
+    ``trainer`` and ``rollout`` are side - reference, ``rmse`` is of their difference, ``expected_rmse`` the
+    sqrt(rms_trainer^2 + rms_rollout^2) that independent errors without a mean would give, ``correlation`` that of both
+    errors: well above 0, they share an error that the gap does not show; below, they err to opposite sides.
+    """
+
+    label: str
+    tokens: int
+    trainer: Term
+    rollout: Term
+    rmse: float
+    expected_rmse: float
+    correlation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """``decomposition`` of the JSON schema: labels of the trainer and of the rollout's capture, and the terms.
+
+    All terms are over the same ``tokens``, whose log-probability is finite in every capture used, so their means add up
+    to that of ``total``. ``correlation`` is that of the two terms; ``share_*`` is mean(term x total) / mean(total^2):
+    the two add up to 1, and one is negative where that term makes the gap smaller. A term is None where the rollout has
+    no such capture.
+    """
+
+    rollout: str
+    trainer: str
+    prefill: str | None
+    scope: Scope
+    tokens: int
+    total: Term | None
+    decode_vs_prefill: Term | None
+    prefill_vs_trainer: Term | None
+    correlation: float | None
+    share_decode_vs_prefill: float | None
+    share_prefill_vs_trainer: float | None
+    reference: Split | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
+    """Every trainer against every rollout backend, over ``scope``; one without a common token is left out.
+
+    Of each path the first capture counts. ``rollout`` is what was recorded while decoding; of a backend that only has a
+    prefill it is that, and only ``prefill_vs_trainer`` is known. The reference is the first one of the session.
+    """
+    firsts = _first_captures(session)
+    trainers = [info for info in firsts if info.role == "trainer" and info.path == "prefill"]
+    backends = dict.fromkeys(info.backend for info in firsts if info.role == "rollout")
+    reference = next((info for info in firsts if info.role == "reference" and info.path == "prefill"), None)
+    found = []
+    for name in backends:
+        own = [info for info in firsts if info.backend == name]
+        decode = next((info for path in _DECODED for info in own if info.path == path), None)
+        prefill = next((info for info in own if info.path == "prefill"), None)
+        for trainer in trainers if decode or prefill else ():
+            item = _decompose(session, scope, trainer, decode, prefill, reference)
+            if item is not None:
+                found.append(item)
+    return found
+
+
+def _first_captures(session: Session) -> list[CaptureInfo]:
+    """Of each backend and path the lowest repeat among those scored together, in the order of the session."""
+    lowest: dict[tuple[str, str], CaptureInfo] = {}
+    for info in session.captures:
+        key = info.backend, info.path
+        if info.sequences > 0 and info.batch == "together" and (key not in lowest or info.repeat < lowest[key].repeat):
+            lowest[key] = info
+    return list(lowest.values())
+
+
+def _decompose(
+    session: Session,
+    scope: Scope,
+    trainer: CaptureInfo,
+    decode: CaptureInfo | None,
+    prefill: CaptureInfo | None,
+    reference: CaptureInfo | None,
+) -> Decomposition | None:
+    rollout = decode or prefill
+    assert rollout is not None
+    wanted = [info.label for info in (trainer, decode, prefill) if info is not None]
+    columns = _columns(session, scope, wanted)
+    if columns is None:
+        return None
+    t = columns[0]
+    d = columns[1] if decode is not None else None
+    p = columns[-1] if prefill is not None else None
+    total, first, second = _minus(t, d), _minus(p, d), _minus(t, p)
+    return Decomposition(
+        rollout=rollout.label,
+        trainer=trainer.label,
+        prefill=prefill.label if prefill is not None else None,
+        scope=scope,
+        tokens=len(t),
+        total=_term(total),
+        decode_vs_prefill=_term(first),
+        prefill_vs_trainer=_term(second),
+        correlation=pearson(first, second) if first is not None and second is not None else None,
+        share_decode_vs_prefill=_share(first, total, second),
+        share_prefill_vs_trainer=_share(second, total, first),
+        reference=_split(session, scope, wanted, reference),
+    )
+
+
+def _columns(session: Session, scope: Scope, labels: Sequence[str]) -> list[Floats] | None:
+    """The log-probabilities of each label, f64[n], over the scope's n tokens that are finite in all; None for n = 0."""
+    pairs = [make_pair(session, labels[0], label) for label in labels[1:]]
+    count = min(pair.tokens for pair in pairs)
+    keep = np.ones(count, np.bool_)
+    for pair in pairs:
+        keep &= (
+            pair.scope_mask(scope)[:count] & np.isfinite(pair.logprob_a[:count]) & np.isfinite(pair.logprob_b[:count])
+        )
+    if not keep.any():
+        return None
+    return [_kept(pairs[0], True, keep), *(_kept(pair, False, keep) for pair in pairs)]
+
+
+def _kept(pair: Pair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats:
+    values = pair.logprob_a if first else pair.logprob_b
+    return values[: len(keep)][keep].astype(np.float64)
+
+
+def _minus(x: Floats | None, y: Floats | None) -> Floats | None:
+    return None if x is None or y is None else x - y
+
+
+def _term(values: Floats | None) -> Term | None:
+    return None if values is None else _of(values)
+
+
+def _of(values: Floats) -> Term:
+    return Term(float(values.mean()), float(np.abs(values).mean()), float(np.sqrt(np.mean(values * values))))
+
+
+def _share(term: Floats | None, total: Floats | None, other: Floats | None) -> float | None:
+    if term is None or total is None or other is None:
+        return None
+    square = float(total @ total)
+    return float(term @ total) / square if square > 0 else None
+
+
+def _split(session: Session, scope: Scope, labels: Sequence[str], reference: CaptureInfo | None) -> Split | None:
+    """Over the tokens of the decomposition that the reference scored; the rollout is the second label."""
+    columns = _columns(session, scope, [*labels, reference.label]) if reference is not None else None
+    if columns is None or reference is None:
+        return None
+    trainer, rollout = columns[0] - columns[-1], columns[1] - columns[-1]
+    a, b = _of(trainer), _of(rollout)
+    gap = float(np.sqrt(np.mean((columns[0] - columns[1]) ** 2)))
+    return Split(reference.label, len(trainer), a, b, gap, float(np.hypot(a.rmse, b.rmse)), pearson(trainer, rollout))

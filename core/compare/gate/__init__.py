@@ -1,0 +1,63 @@
+"""The gate: may these two captures be compared at all, and what must be known before their numbers are believed?
+
+Each check is one function in `CHECKS`; adding a check is adding a function. A fact that was not observed is not a
+pass: it lowers the verdict to caution. docs/gate.md lists the codes.
+"""
+
+from __future__ import annotations
+
+from core.compare.gate import coverage, identity, numerics, semantics, setup, unknown, values
+from core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
+from core.compare.gate.semantics import meaning
+from core.compare.pair import Pair
+from core.session.reader import Session
+
+__all__ = ["CHECKS", "Case", "Check", "Gate", "Reason", "Severity", "Verdict", "judge", "meaning"]
+
+_ORDER: tuple[Severity, ...] = ("not_comparable", "caution", "info")
+
+CHECKS: tuple[Check, ...] = (
+    coverage.check_ids,
+    coverage.check_tokens,
+    identity.check_model,
+    semantics.check_semantics,
+    coverage.check_truncated,
+    values.check_positive,
+    values.check_status,
+    coverage.check_boundary,
+    identity.check_named_model,
+    identity.check_architecture,
+    identity.check_overrides,
+    identity.check_logits_size,
+    values.check_unscored,
+    values.check_infinite,
+    coverage.check_padding,
+    numerics.check_dtype,
+    numerics.check_head,
+    numerics.check_quantization,
+    numerics.check_kv_cache,
+    numerics.check_tf32,
+    setup.check_batch_invariant,
+    setup.check_execution,
+    setup.check_attention,
+    setup.check_batch,
+    setup.check_chunked_prefill,
+    setup.check_prefix_cache,
+    setup.check_speculative,
+    setup.check_tensor_parallel,
+    setup.check_device,
+    setup.check_versions,
+    setup.check_settings,
+    setup.check_environment,
+    unknown.check_unknown,
+    semantics.check_sampling,
+    coverage.check_start,
+)
+
+
+def judge(session: Session, pair: Pair) -> Gate:
+    """Run all `CHECKS` on a pair of ``session``. Reasons come worst first, in the order of the checks."""
+    case = open_case(session, pair)
+    found = sorted((reason for check in CHECKS for reason in check(case)), key=lambda r: _ORDER.index(r.severity))
+    worst = found[0].severity if found else "info"
+    return Gate("comparable" if worst == "info" else worst, tuple(found))

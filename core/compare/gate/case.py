@@ -1,0 +1,171 @@
+"""What every check of the gate sees, and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from core.compare.pair import Pair
+from core.facts import Facts
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from core.plan import BackendSpec, SamplingSpec
+
+Verdict = Literal["comparable", "caution", "not_comparable"]
+Severity = Literal["info", "caution", "not_comparable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One finding: a stable code for programs and one sentence for people, with what to do about it."""
+
+    code: str
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The worst severity of all reasons. ``info`` reasons do not lower the verdict."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One capture of the pair: its facts as observed (all unknown where it has none) and its plan, if there is one."""
+
+    info: CaptureInfo
+    facts: Facts
+    spec: BackendSpec | None
+
+    @property
+    def label(self) -> str:
+        return self.info.label
+
+    @property
+    def decodes(self) -> bool:
+        """Its numbers come from decode steps, so the prompt has none."""
+        return self.info.path in ("decode", "forced_decode")
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.spec.options if self.spec is not None else {}
+
+    def option(self, *names: str) -> Any:
+        """The first of ``names`` that was observed among the extra facts or else asked for; None: neither."""
+        for where in (self.facts.extra, self.options):
+            for name in names:
+                if where.get(name) is not None:
+                    return where[name]
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A pair of ``session`` with its two sides."""
+
+    session: Session
+    pair: Pair
+    a: Side
+    b: Side
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.a, self.b
+
+    @property
+    def crossed(self) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
+        """Each side with the other one."""
+        return (self.a, self.b), (self.b, self.a)
+
+    @property
+    def sampling(self) -> SamplingSpec | None:
+        plan = self.session.plan
+        return plan.sampling if plan is not None else None
+
+    @property
+    def same_backend(self) -> bool:
+        return self.a.info.backend == self.b.info.backend
+
+    @property
+    def same_engine(self) -> bool:
+        """Two backends on one engine: what differs between them, somebody has set."""
+        return self.a.info.engine == self.b.info.engine
+
+    @property
+    def against_reference(self) -> bool:
+        return (self.a.info.role == "reference") != (self.b.info.role == "reference")
+
+    def both(self, name: str) -> tuple[Any, Any]:
+        """A fact of both sides."""
+        return getattr(self.a.facts, name), getattr(self.b.facts, name)
+
+    def differ(self, name: str) -> bool:
+        """Both sides were observed, and they are not the same."""
+        a, b = self.both(name)
+        return a is not None and b is not None and a != b
+
+    def setting(self, code: str, text: str) -> Reason:
+        """A difference in how the engines run: always there between two engines, a cause between two of one kind."""
+        return note(code, text) if self.against_reference or not self.same_engine else caution(code, text)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence, i64[S]."""
+        return np.diff(self.pair.sequences.offsets[: self.pair.count + 1])
+
+    @cached_property
+    def prompt_lengths(self) -> npt.NDArray[np.int32]:
+        """i32[S]."""
+        return self.pair.sequences.prompt_lengths[: self.pair.count]
+
+    @cached_property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """bool[N]: the session's mask counts the token."""
+        counted: npt.NDArray[np.bool_] = self.pair.sequences.mask[: self.pair.tokens] == 1
+        return counted
+
+    def logprob(self, side: Side) -> npt.NDArray[np.float32]:
+        """f32[N] in nats of one side; NaN where it has no score."""
+        return self.pair.logprob_a if side is self.a else self.pair.logprob_b
+
+
+Check = Callable[[Case], Iterator[Reason]]
+
+
+def open_case(session: Session, pair: Pair) -> Case:
+    """The case of a pair of ``session``."""
+    plan = session.plan
+    specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
+    a, b = (Side(info, info.facts or Facts(), specs.get(info.backend)) for info in (pair.a.info, pair.b.info))
+    return Case(session, pair, a, b)
+
+
+def refuse(code: str, text: str) -> Reason:
+    """The two numbers are different quantities, or none at all."""
+    return Reason(code, "not_comparable", text)
+
+
+def caution(code: str, text: str) -> Reason:
+    """A known cause of a gap differs between the sides, or nobody knows whether it does."""
+    return Reason(code, "caution", text)
+
+
+def note(code: str, text: str) -> Reason:
+    """Context that does not lower the verdict."""
+    return Reason(code, "info", text)
+
+
+def count(number: int, what: str) -> str:
+    """``1 token``, ``1,234 tokens``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,147 @@
+"""Are both sides the same model? Weights, vocabulary, tokenizer, configuration, and what options made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.compare.gate.case import Case, Reason, Side, caution, refuse
+
+_SAME_MODEL = (
+    ("vocab_size", "vocabulary", "the vocabularies have different sizes", "load the same model on both sides"),
+    ("tokenizer_digest", "tokenizer", "the tokenizers differ, so one id is two texts", "use the same tokenizer files"),
+    ("weights_digest", "weights", "the weights differ", "load one checkpoint on both sides, or sync the weights"),
+)
+# Options under which whole configs are changed, and fields of a config that change the function computed.
+_TABLES = ("hf_overrides", "json_model_override_args", "config_overrides")
+_FIELDS = re.compile(
+    r"(^|_)rope|max_position|sliding_window|soft_?cap|logit_?s?_?scal|num_hidden_layers|tie_word|rms_norm_eps|layer_norm_eps"
+    r"|hidden_act|num_experts_per_tok|routed_scaling|query_pre_attn_scalar|attention_multiplier|residual_multiplier"
+)
+# Precision, attention and quantisation have facts and checks of their own; the rest changes no number.
+_NOT_THE_MODEL = (
+    "head_dtype", "dtype", "torch_dtype", "use_cache", "architectures", "attn_implementation", "quantization_config",
+    "output_attentions", "output_hidden_states", "return_dict",
+)  # fmt: skip
+
+
+def check_model(case: Case) -> Iterator[Reason]:
+    """Both sides must be the same model with the same vocabulary."""
+    for name, code, what, mend in _SAME_MODEL:
+        if case.differ(name):
+            a, b = case.both(name)
+            yield refuse(code, f"{what} ({case.a.label}: {_short(a)}, {case.b.label}: {_short(b)}): {mend}.")
+    random = [side for side in case.sides if str(side.option("load_format")) == "dummy"]
+    if random and not case.same_backend:
+        labels = " and ".join(side.label for side in random)
+        yield refuse("weights", f"{labels} ran with random weights (load_format=dummy): load the checkpoint.")
+    if case.differ("config_digest"):
+        yield caution(
+            "config",
+            f"config.json of {case.a.label} and {case.b.label} differ: compare their RoPE, soft-capping and window "
+            "settings.",
+        )
+
+
+def check_named_model(case: Case) -> Iterator[Reason]:
+    """Where no digest tells, the plan may: a backend that was given a model of its own."""
+    if None not in case.both("weights_digest") or case.same_backend:
+        return
+    plan = case.session.plan
+    if plan is None or case.a.spec is None or case.b.spec is None:
+        return
+    a, b = ((s.model or plan.model, s.revision if s.model else plan.revision) for s in (case.a.spec, case.b.spec))
+    if a != b:
+        yield caution(
+            "model",
+            f"{case.a.label} was given the model {_named(*a)} and {case.b.label} {_named(*b)}, and their weights were not "
+            "compared: make sure that they are the same.",
+        )
+
+
+def check_architecture(case: Case) -> Iterator[Reason]:
+    """Another model class over the same weights is another implementation; over unknown weights it may be another model."""
+    if not case.differ("model_class") or case.differ("weights_digest"):
+        return
+    said = f"the model is {case.a.facts.model_class} in {case.a.label} and {case.b.facts.model_class} in {case.b.label}"
+    if None in case.both("weights_digest"):
+        yield caution(
+            "architecture", f"{said}, and their weights were not compared: load one checkpoint on both sides."
+        )
+    else:
+        yield case.setting(
+            "architecture", f"{said}, two implementations of the same weights: use one to see its share."
+        )
+
+
+def check_logits_size(case: Case) -> Iterator[Reason]:
+    """A softmax over more ids has another normaliser."""
+    if case.differ("logits_size") and not case.differ("vocab_size"):
+        a, b = case.both("logits_size")
+        yield caution(
+            "logits_size",
+            f"{case.a.label} has {a:,} logits for each token and {case.b.label} {b:,}: make sure that rows beyond the "
+            "vocabulary are masked.",
+        )
+
+
+def check_overrides(case: Case) -> Iterator[Reason]:
+    """Options that change the model itself, on one side or differently."""
+    a, b = (overrides(side) or {} for side in case.sides)
+    seen_a, seen_b = case.a.facts.extra, case.b.facts.extra
+    for name in ("logit_scale", "soft_cap"):
+        if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
+            a, b = {**a, name: seen_a[name]}, {**b, name: seen_b[name]}
+    names = sorted(name for name in {*a, *b} if name not in a or name not in b or a[name] != b[name])
+    if not names:
+        return
+    said = " and ".join(
+        f"{side.label} runs with {', '.join(f'{n}={_short(json.dumps(o[n], default=str))}' for n in names if n in o)}"
+        for side, o in ((case.a, a), (case.b, b))
+        if any(n in o for n in names)
+    )
+    yield caution("overrides", f"{said}, which changes the model: set the same on both sides.")
+
+
+def overrides(side: Side) -> dict[str, Any] | None:
+    """Fields of the model's config that this side changed, flat: as observed, else as the plan asks; None: unknown."""
+    seen = side.facts.config_overrides
+    if seen is None and side.spec is None:
+        return None
+    found: dict[str, Any] = {}
+    for name, value in side.options.items():
+        if name in _TABLES:
+            found |= _flat(_table(value)) if seen is None else {}
+        elif _FIELDS.search(name) and value not in (None, False):
+            found |= _flat({name: value})
+    return found if seen is None else found | _flat(seen)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            out |= _flat(value, f"{prefix}{name}.")
+        elif name not in _NOT_THE_MODEL:
+            out[prefix + name] = value
+    return out
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {"overrides": value}
+    return value if isinstance(value, Mapping) else {"overrides": value}
+
+
+def _named(model: str, revision: str | None) -> str:
+    return f"{model} @ {revision}" if revision else model
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:19] + "..." if len(text) > 24 else text

@@ -1,0 +1,108 @@
+"""Precision: dtypes of the body, the head, the logits and the cache, quantisation, TF32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.compare.gate.case import Case, Reason, Side, caution, note
+
+# In nats against float32. bfloat16: measured on the small model with CPU engines; float16: published, on a 1.7B model.
+_USUAL_MAE = {"bfloat16": "0.02-0.04", "float16": "0.002-0.005"}
+_SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+_CLOSE_ENOUGH = ("highest", "ieee", "none")
+
+
+def check_dtype(case: Case) -> Iterator[Reason]:
+    """Different compute dtypes explain a gap by themselves; against a reference that is what one wants to see."""
+    if not case.differ("dtype"):
+        return
+    a, b = case.both("dtype")
+    coarse = next((dtype for dtype in _USUAL_MAE if dtype in (a, b)), None)
+    size = f"an MAE of {_USUAL_MAE[coarse]} nats is usual for {coarse}" if coarse else "a gap from rounding is usual"
+    computes = f"{case.a.label} computes in {a}, {case.b.label} in {b}"
+    if case.against_reference:
+        yield note("dtype", f"{computes}, as a reference pair should: {size}.")
+    else:
+        yield caution("dtype", f"{computes}, and {size}: run both in one dtype to see what else differs.")
+
+
+def check_head(case: Case) -> Iterator[Reason]:
+    """The dtype of the head and of the logits, a knob of its own in every engine. What only follows the body's dtype,
+    which `check_dtype` tells, is not told again."""
+    names = [
+        name for name in ("head_dtype", "logits_dtype") if case.differ(name) and case.both(name) != case.both("dtype")
+    ]
+    if len(names) == 2 and case.both(names[0]) == case.both(names[1]):
+        names = names[:1]
+    for name in names:
+        a, b = case.both(name)
+        what = "the LM head works in" if name == "head_dtype" else "logits are"
+        said = f"{what} {a} in {case.a.label} and {b} in {case.b.label}"
+        if case.against_reference:
+            yield note(name, f"{said}, which is part of the gap to a reference.")
+        else:
+            yield caution(name, f"{said}, which is part of the gap: set the same precision on both sides.")
+
+
+def check_quantization(case: Case) -> Iterator[Reason]:
+    """Quantised weights are other weights."""
+    a, b = (None if q == "none" else q for q in case.both("quantization"))
+    if a != b:
+        said = " and ".join(
+            f"{side.label} is {f'quantised ({q})' if q else 'not known to be quantised'}"
+            for side, q in zip(case.sides, (a, b), strict=True)
+        )
+        yield caution("quantization", f"{said}, so the gap is that of the quantisation: compare without it first.")
+
+
+def check_kv_cache(case: Case) -> Iterator[Reason]:
+    """Keys and values kept in another dtype than the model computes in."""
+    kept = [_cache_dtype(side) for side in case.sides]
+    if kept[0] == kept[1]:
+        return
+    for side, dtype in zip(case.sides, kept, strict=True):
+        if dtype is not None:
+            yield caution(
+                "kv_cache",
+                f"{side.label} computes in {side.facts.dtype or 'an unknown dtype'} and keeps keys and values in {dtype}, "
+                "noise that the other side does not have: set kv_cache_dtype=auto to see its share.",
+            )
+
+
+def _cache_dtype(side: Side) -> str | None:
+    """The dtype of the cache where it is not that of the model, else None."""
+    kept = side.facts.kv_cache_dtype
+    if kept is None or kept == "auto":
+        return None
+    kept = _SHORT_NAMES.get(kept, kept)
+    return None if kept == side.facts.dtype else kept
+
+
+def check_tf32(case: Case) -> Iterator[Reason]:
+    """float32 that is not quite: matrix products with 10 bits of mantissa, on one side."""
+    ways = [_reduced(side) for side in case.sides]
+    if ways[0] == ways[1]:
+        return
+    for side, way in zip(case.sides, ways, strict=True):
+        if way is not None:
+            yield caution(
+                "tf32",
+                f"{side.label} computes its float32 products in reduced precision ({way}), with errors a thousand times "
+                "those of float32: switch it off.",
+            )
+
+
+def _reduced(side: Side) -> str | None:
+    """What makes float32 products coarser, where any are computed."""
+    facts = side.facts
+    if "float32" not in (facts.dtype, facts.head_dtype):
+        return None
+    for name in ("float32_matmul_precision", "VLLM_FLOAT32_MATMUL_PRECISION"):
+        value = str(facts.extra.get(name) or facts.environment.get(name) or "highest")
+        if value not in _CLOSE_ENOUGH:
+            return f"{name}={value}"
+    on_gpu = (facts.device or "").startswith("cuda")
+    for name in ("cuda_allow_tf32", "enable_tf32_matmul"):
+        if on_gpu and facts.extra.get(name) is True:
+            return name
+    return None

@@ -1,0 +1,43 @@
+"""A missing observation is not a pass: what was not observed, by name, most important first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.compare.gate.case import Case, Reason, Side, caution
+from core.compare.gate.identity import overrides
+
+_SHOWN = 4
+# In order of what they can hide: another model, another precision, another way to run.
+_NEEDED = ("weights_digest", "vocab_size", "tokenizer_digest", "dtype", "head_dtype", "logits_dtype", "quantization")
+_RUNNING = ("attention_backend", "execution_mode", "tensor_parallel", "engine_version", "torch_version", "device")
+_BATCHING = ("max_batch_sequences", "chunked_prefill", "max_length")
+_SERVING = ("vllm", "sglang")
+
+
+def check_unknown(case: Case) -> Iterator[Reason]:
+    """One reason for each side. Two paths of one backend share one process, so what it is cannot differ."""
+    if case.same_backend:
+        return
+    for side in case.sides:
+        names = _missing(side)
+        if names:
+            more = f" and {len(names) - _SHOWN} more facts" if len(names) > _SHOWN else ""
+            what = "nothing was" if side.info.facts is None else f"{', '.join(names[:_SHOWN])}{more} not"
+            yield caution(
+                "unknown", f"{side.label}: {what} observed, so not checked: make sure that it fits the other side."
+            )
+
+
+def _missing(side: Side) -> list[str]:
+    needed = [*_NEEDED]
+    if overrides(side) is None:
+        needed.append("config_overrides")
+    if side.decodes:
+        needed += ["kv_cache_dtype", "prefix_cache"]
+    needed += [*_RUNNING, *_BATCHING]
+    if side.info.engine in _SERVING:
+        needed.append("batch_invariant")
+    if side.facts.chunked_prefill:
+        needed.append("chunk_size")
+    return [name for name in needed if getattr(side.facts, name) is None]

@@ -1,0 +1,65 @@
+"""What the numbers themselves say: unfinished captures, values that are no log-probabilities, impossible tokens, holes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.compare.gate.case import Case, Reason, caution, count, refuse
+
+# A log-probability is at most 0; a float32 sum of exponentials overshoots by a few units in the last place.
+_ABOVE_ZERO = 1e-4
+
+
+def check_status(case: Case) -> Iterator[Reason]:
+    """A failed or unfinished capture says how much of it there is."""
+    for side in case.sides:
+        done = f"{side.info.sequences} of {count(case.session.manifest.sequences.planned, 'sequence')}"
+        if side.info.status == "failed":
+            yield caution(
+                "failed",
+                f"{side.label} failed after {done} and the numbers cover only those: read its log, mend the cause and "
+                "go on with --resume.",
+            )
+        elif side.info.status != "complete":
+            yield caution(
+                "partial",
+                f"{side.label} has {done} and the numbers cover only those: wait for it, or go on with --resume.",
+            )
+
+
+def check_positive(case: Case) -> Iterator[Reason]:
+    """Numbers that cannot be log-probabilities."""
+    for side in case.sides:
+        if above := int(np.count_nonzero(case.logprob(side) > _ABOVE_ZERO)):
+            yield refuse(
+                "positive",
+                f"{side.label} has values above 0 ({count(above, 'token')}), which no log-probability is: check what the "
+                "engine returned.",
+            )
+
+
+def check_unscored(case: Case) -> Iterator[Reason]:
+    """Completion tokens that one side alone has."""
+    pair = case.pair
+    for side, other in case.crossed:
+        missing = np.isnan(case.logprob(side)) & case.counted
+        holes = int(np.count_nonzero(missing & pair.in_completion & ~np.isnan(case.logprob(other))))
+        if holes:
+            yield caution(
+                "unscored",
+                f"{side.label} has no score for {count(holes, 'completion token')} that the other side scored, and the "
+                "numbers leave them out: capture it again.",
+            )
+
+
+def check_infinite(case: Case) -> Iterator[Reason]:
+    """Tokens that one side alone calls impossible."""
+    if infinite := int(np.count_nonzero(np.isinf(case.pair.delta) & case.pair.scored)):
+        are = "is" if infinite == 1 else "are"
+        yield caution(
+            "infinite",
+            f"{count(infinite, 'token')} {are} impossible (-inf) for one side alone and in no mean: look for truncated "
+            "sampling, a masked vocabulary or wrong ids.",
+        )

@@ -1,0 +1,185 @@
+"""Two sessions against each other: the same tokens after the same tokens, scored before and after a change.
+
+Sequences are matched by their ids, not by their place. Where an engine has sampled another completion to the same
+prompt, the tokens up to the first that differs still have the same context in both sessions, so these are compared.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.compare.changes import TOPK, Changes, Side, change_stats
+from core.compare.distribution import token_topk
+from core.compare.gate import Reason, Severity
+from core.compare.pair import Pair, Scope
+from core.errors import InputError
+from core.session.layout import ModelInfo
+from core.session.reader import Sequences
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """M pairs of sequences that begin alike, in the order of the new session.
+
+    ``old`` and ``new`` i64[M] are sequence numbers, ``lengths`` i64[M] the tokens (from the first on) that are the same
+    in both; ``whole`` of the M are the same to their end in both.
+    """
+
+    old: Positions
+    new: Positions
+    lengths: Positions
+    whole: int
+
+    def positions(self, sequences: Sequences, which: Positions) -> Positions:
+        """Flat positions, in one session, of all common tokens, i64[sum of lengths]; ``which`` is `old` or `new`."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        shifts = np.repeat(sequences.offsets[which] - starts, self.lengths)
+        flat: Positions = np.arange(len(shifts), dtype=np.int64) + shifts
+        return flat
+
+
+def match_sequences(old: Sequences, new: Sequences, old_count: int, new_count: int) -> Match:
+    """Match the first ``old_count`` sequences of one session with the first ``new_count`` of another.
+
+    Sequences with the same ids and prompt length come first; of what is left, those with the same prompt ids, up to the
+    first id that differs. Several alike (duplicates, samples of one prompt) are taken in order, each once.
+    """
+    partner: dict[int, tuple[int, int]] = {}
+    rest_old, rest_new = list(range(old_count)), list(range(new_count))
+    exact = 0
+    for whole in (True, False):
+        waiting: dict[tuple[int, bytes], deque[int]] = {}
+        for i in rest_old:
+            waiting.setdefault(_key(old, i, whole), deque()).append(i)
+        for j in rest_new:
+            if alike := waiting.get(_key(new, j, whole)):
+                i = alike.popleft()
+                partner[j] = i, _common(old.ids(i), new.ids(j))
+        exact = len(partner) if whole else exact
+        taken = {i for i, _ in partner.values()}
+        rest_old = [i for i in rest_old if i not in taken]
+        rest_new = [j for j in rest_new if j not in partner]
+    found = [(partner[j][0], j, partner[j][1]) for j in sorted(partner)]
+    columns = np.asarray(found, np.int64).reshape(-1, 3).T
+    return Match(columns[0], columns[1], columns[2], exact)
+
+
+def _key(sequences: Sequences, index: int, whole: bool) -> tuple[int, bytes]:
+    prompt = int(sequences.prompt_lengths[index])
+    ids = sequences.ids(index)
+    return prompt, (ids if whole else ids[:prompt]).tobytes()
+
+
+def _common(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> int:
+    """How many ids from the first on are the same."""
+    length = min(len(a), len(b))
+    differs = a[:length] != b[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pair of captures in two sessions, over the n tokens of the scope that all four captures scored.
+
+    ``old_at`` and ``new_at`` i64[n] are flat positions in the two sessions, in order; ``common`` is the number of
+    matched tokens, scored or not, of all scopes.
+    """
+
+    match: Match
+    common: int
+    old_at: Positions
+    new_at: Positions
+    old: Side
+    new: Side
+    changes: Changes
+
+    def moved(self, count: int, worse: bool) -> Positions:
+        """Indices into the n tokens: the ``count`` whose |delta| grew (``worse``) or shrank most, the most first.
+
+        Ties by position. A token whose |delta| did not move in that direction is never among them.
+        """
+        by = growth(self.old.delta, self.new.delta)
+        by = by if worse else -by
+        found = np.flatnonzero(by > 0)
+        if count < len(found):
+            border = np.partition(by[found], len(found) - count)[len(found) - count]
+            found = found[by[found] >= border]
+        order: Positions = found[np.lexsort((found, -by[found]))][:count]
+        return order
+
+
+def growth(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """|new| - |old| of two deltas f32[n]; 0 where both are infinite."""
+    with np.errstate(invalid="ignore"):
+        by = np.abs(new) - np.abs(old)
+    return np.where(np.isnan(by), np.float32(0), by).astype(np.float32, copy=False)
+
+
+def compare_sessions(old: Pair, new: Pair, scope: Scope, *, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Compare one pair of captures before (``old``) and after (``new``) a change, over ``scope``.
+
+    Raises InputError where the two have no sequence, or no scored token of the scope, in common.
+    """
+    match = match_sequences(old.sequences, new.sequences, old.count, new.count)
+    if not len(match.new):
+        raise InputError(
+            "nothing in common: no prompt of one session has the ids of a prompt of the other: capture both from the "
+            "same prompts"
+        )
+    old_at = match.positions(old.sequences, match.old)
+    new_at = match.positions(new.sequences, match.new)
+    scored = old.scope_mask(scope)[old_at] & new.scope_mask(scope)[new_at]
+    if not scored.any():
+        what = "" if scope == "all" else f"{scope} "
+        raise InputError(
+            f"nothing in common: {len(match.new):,} sequences begin alike, but no {what}token of theirs is the same and "
+            f"scored by all four captures: {'give another --pair' if scope == 'all' else 'try --scope all'}"
+        )
+    sequence = np.repeat(np.arange(len(match.new)), match.lengths)[scored]
+    lengths = np.bincount(sequence, minlength=len(match.new))
+    common = len(old_at)
+    old_at, new_at = old_at[scored], new_at[scored]
+    sides = _side(old, old_at), _side(new, new_at)
+    changes = change_stats(*sides, lengths, resamples=resamples, seed=seed)
+    return Comparison(match, common, old_at, new_at, *sides, changes)
+
+
+def judge_sessions(old: ModelInfo, new: ModelInfo) -> tuple[Reason, ...]:
+    """Whether the models of two sessions let the same ids be compared, worst first; empty where nothing is wrong.
+
+    Digests that were not observed say nothing here: the gate of each pair has already said so.
+    """
+    found = []
+    for name, code, severity, text in _MODELS:
+        a, b = getattr(old, name), getattr(new, name)
+        if a is not None and b is not None and a != b:
+            found.append(Reason(code, severity, text))
+    return tuple(found)
+
+
+_MODELS: tuple[tuple[str, str, Severity, str], ...] = (
+    ("vocab_size", "vocabulary", "not_comparable", "the two sessions are of models with other vocabularies, so the "
+     "same ids are other texts: compare sessions of one model."),
+    ("tokenizer_digest", "tokenizer", "not_comparable", "the two sessions have other tokenizers, so the same ids are "
+     "other texts: compare sessions of one model."),
+    ("weights_digest", "weights", "caution", "the two sessions have other weights: what changed may be the model and "
+     "not the way it is computed."),
+)  # fmt: skip
+
+
+def _side(pair: Pair, at: Positions) -> Side:
+    keep = np.zeros(pair.tokens, np.bool_)
+    keep[at] = True
+    # One value per kept token in the order of the flat positions, which in one of the sessions is not that of ``at``.
+    place = np.cumsum(keep)[at] - 1
+    found = token_topk(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], keep)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = (found.same_top1.astype(np.float64), found.common / found.k, found.kl)
+    topk = {name: np.where(found.usable, v, np.nan)[place] for name, v in zip(TOPK, values, strict=True)}
+    return Side(pair.delta[at], pair.logprob_a[at], pair.logprob_b[at], topk if found.usable.any() else {})

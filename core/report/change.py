@@ -1,0 +1,201 @@
+"""What a change made of a pair: two sessions side by side as one dictionary, schema 1 of `logdrift diff`.
+
+The text is drawn from it (`core.report.change_text`), so both say the same. docs/diff-and-check.md is the promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from core.compare.changes import Change, Changes
+from core.compare.floor import noise_floor
+from core.compare.gate import Gate, Reason, judge
+from core.compare.pair import Pair, Scope, default_scope, make_pair
+from core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
+from core.errors import InputError
+from core.facts import Facts
+from core.report.build import CONTEXT
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+SCHEMA = 1
+SHOWN = 10
+"""Tokens listed that improved most, and as many that worsened most."""
+
+_FLOORS = {"errors.mae": "mae", "errors.rmse": "rmse"}
+
+
+def build_change(
+    old: Session,
+    new: Session,
+    old_pair: tuple[str, str],
+    new_pair: tuple[str, str],
+    scope: Scope | None = None,
+    *,
+    resamples: int = 2000,
+) -> dict[str, Any]:
+    """Everything `logdrift diff` says of ``old_pair`` in ``old`` against ``new_pair`` in ``new``.
+
+    ``scope`` None is the completion where both sessions have one, else all tokens. Raises InputError where the two
+    have no scored token in common. Numbers may be non-finite here: `core.report.strict_json` makes them null.
+    """
+    if scope is None:
+        scopes = {default_scope(session.sequences) for session in (old, new)}
+        scope = scopes.pop() if len(scopes) == 1 else "all"
+    pairs = make_pair(old, *old_pair), make_pair(new, *new_pair)
+    found = compare_sessions(*pairs, scope, resamples=resamples)
+    gates = judge(old, pairs[0]), judge(new, pairs[1])
+    floors = [_floor(pair, scope) for pair in pairs]
+    between = judge_sessions(old.manifest.model, new.manifest.model)
+    metrics = [_metric(row, floors) for row in found.changes.rows]
+    return {
+        "schema": SCHEMA,
+        "scope": scope,
+        "old": _session(old, pairs[0], gates[0]),
+        "new": _session(new, pairs[1], gates[1]),
+        "matched": _matched(found),
+        "between": [asdict(reason) for reason in between],
+        "verdict": overall(metrics, gates, between),
+        "interval": _interval(found.changes),
+        "floor": {"old": floors[0], "new": floors[1]},
+        "metrics": metrics,
+        "changed": list(_changed(old, new, *pairs)),
+        "improved": [_token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=False)],
+        "worsened": [_token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=True)],
+    }
+
+
+def overall(metrics: Sequence[Mapping[str, Any]], gates: Sequence[Gate], between: Sequence[Reason]) -> str | None:
+    """The verdict on the MAE; ``not_comparable`` where a gate or the two models say so, None where it has no interval."""
+    if "not_comparable" in [gate.verdict for gate in gates] + [reason.severity for reason in between]:
+        return "not_comparable"
+    return next((row["verdict"] for row in metrics if row["metric"] == "errors.mae"), None)
+
+
+def _session(session: Session, pair: Pair, gate: Gate) -> dict[str, Any]:
+    return {
+        "session": session.name,
+        "state": session.state,
+        "model": session.manifest.model.id,
+        "created": session.manifest.created,
+        "a": pair.a.info.label,
+        "b": pair.b.info.label,
+        "sequences": pair.count,
+        "tokens": pair.tokens,
+        "gate": asdict(gate),
+    }
+
+
+def _matched(found: Comparison) -> dict[str, int]:
+    return {
+        "sequences": len(found.match.new),
+        "whole": found.match.whole,
+        "tokens": found.common,
+        "scored": len(found.old_at),
+    }
+
+
+def _interval(changes: Changes) -> dict[str, Any]:
+    return {"method": changes.method, "units": changes.units, "resamples": changes.resamples}
+
+
+def _floor(pair: Pair, scope: Scope) -> dict[str, Any] | None:
+    floor = noise_floor(pair.session, pair, scope)
+    return floor.to_json() if floor is not None else None
+
+
+def _metric(row: Change, floors: list[dict[str, Any] | None]) -> dict[str, Any]:
+    """One metric; a change below the larger noise floor of the two sessions is no change, whatever its interval."""
+    known = [floor[_FLOORS[row.metric]] for floor in floors if floor is not None and row.metric in _FLOORS]
+    floor = max((value for value in known if value is not None), default=None)
+    return {
+        "metric": row.metric,
+        "old": row.old,
+        "new": row.new,
+        "change": row.change,
+        "ci95": list(row.ci95) if row.ci95 is not None else None,
+        "floor": floor,
+        "verdict": row.verdict(floor),
+    }
+
+
+def _changed(old: Session, new: Session, old_pair: Pair, new_pair: Pair) -> Iterator[dict[str, Any]]:
+    """Settings that are not the same in both: of the session, then of capture A and B; None is not observed."""
+    where: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+        ("session", _settings(old), _settings(new)),
+        ("a", _facts(old, old_pair.a.info), _facts(new, new_pair.a.info)),
+        ("b", _facts(old, old_pair.b.info), _facts(new, new_pair.b.info)),
+    ]
+    for place, before, after in where:
+        for name in dict.fromkeys([*before, *after]):
+            if before.get(name) != after.get(name):
+                yield {"where": place, "setting": name, "old": before.get(name), "new": after.get(name)}
+
+
+def _settings(session: Session) -> dict[str, Any]:
+    manifest = session.manifest
+    out = {f"model.{key}": value for key, value in asdict(manifest.model).items()}
+    out["logdrift"] = manifest.logdrift_version or None
+    out["generated_by"] = manifest.sequences.generated_by
+    out |= {f"sampling.{key}": value for key, value in dict(manifest.plan.get("sampling") or {}).items()}
+    return out
+
+
+def _facts(session: Session, info: CaptureInfo) -> dict[str, Any]:
+    """What was asked (the capture itself and its plan), then what was observed; tables flattened to dotted names."""
+    out: dict[str, Any] = {"label": info.label, "asked.engine": info.engine, "asked.dtype": info.dtype}
+    backends = session.manifest.plan.get("backends") or []
+    spec = next((b for b in backends if isinstance(b, Mapping) and b.get("name") == info.backend), {})
+    out |= {f"option.{key}": value for key, value in dict(spec.get("options") or {}).items()}
+    facts = info.facts or Facts()
+    for field in fields(facts):
+        value = getattr(facts, field.name)
+        out |= {f"{field.name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {field.name: value}
+    return out
+
+
+def _token(session: Session, pairs: tuple[Pair, Pair], found: Comparison, index: int) -> dict[str, Any]:
+    """One token with its text, as far as both sessions have the same."""
+    at = int(found.old_at[index])
+    sequence = pairs[0].sequence_of(at)
+    start = int(pairs[0].sequences.offsets[sequence])
+    stop = start + int(found.match.lengths[found.match.old == sequence][0])
+    ids = pairs[0].sequences.token_ids
+    new_sequence = pairs[1].sequence_of(int(found.new_at[index]))
+    deltas = found.old.delta[index], found.new.delta[index]
+    text = session.pieces.text
+    return {
+        "sequence_old": sequence,
+        "sequence_new": new_sequence,
+        "position": at - start,
+        "token_id": int(ids[at]),
+        "piece": text(int(ids[at])),
+        "delta_old": float(deltas[0]),
+        "delta_new": float(deltas[1]),
+        "change": float(growth(found.old.delta[index : index + 1], found.new.delta[index : index + 1])[0]),
+        "before": "".join(text(int(i)) for i in ids[max(start, at - CONTEXT) : at]),
+        "after": "".join(text(int(i)) for i in ids[at + 1 : min(stop, at + 1 + CONTEXT)]),
+    }
+
+
+def both_pairs(
+    old: Session, new: Session, pair: str | None, new_pair: str | None
+) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The pair to look at in each session, from A:B texts; None is the default pair of the session.
+
+    ``new_pair`` None is the same text as ``pair``. Raises InputError that says which session lacks what.
+    """
+    from core.compare.pair import default_pair, parse_pair
+
+    found = []
+    for which, session, text in (("OLD", old, pair), ("NEW", new, new_pair or pair)):
+        try:
+            chosen = parse_pair(session, text) if text else default_pair(session)
+        except InputError as error:
+            raise InputError(f"{which} session {session.name}: {error}") from None
+        if chosen is None:
+            raise InputError(f"{which} session {session.name}: fewer than two captures have a finished sequence")
+        found.append(chosen)
+    return found[0], found[1]

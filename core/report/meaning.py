@@ -1,0 +1,281 @@
+"""What each number of a pair is called, what it means, and how it is written: shared by Markdown and HTML.
+
+Meanings, units and good ranges are those of `core.compare.names`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from core.compare.names import NAMES
+
+Unit = Literal["nats", "probability", "ratio", "correlation", "share", "tokens", ""]
+
+VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
+SCOPES = {"all": "all tokens", "prompt": "prompt tokens", "completion": "completion tokens"}
+MEANINGLESS = "The numbers of this pair mean nothing until the reasons are mended."
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of numbers: those of ``group`` of the report with these ``keys``, and each key's short name."""
+
+    group: str
+    title: str
+    keys: Mapping[str, str]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("errors", "Error of the log-probabilities", {
+        "mae": "MAE", "rmse": "RMSE", "mean": "mean Δ", "p50": "median |Δ|", "p90": "p90 |Δ|", "p99": "p99 |Δ|",
+        "p999": "p99.9 |Δ|", "max_abs": "max |Δ|", "pearson": "Pearson", "exact_fraction": "exact", "infinite": "impossible",
+    }),
+    Section("probability", "Error of the probabilities", {
+        "mae": "mean |p - q|", "max": "max |p - q|", "std": "std |p - q|", "mean": "mean p - q", "pearson": "Pearson of p, q",
+        "mult_prob_error": "multiplicative error",
+    }),
+    Section("mismatch", "KL estimates and effective sample size", {
+        "sampled_by_b": "sampled by B", "k1": "k1", "k2": "k2", "k3": "k3", "k3_reverse": "k3, A and B exchanged",
+        "js": "Jensen-Shannon", "chi2_token": "chi² per token", "chi2_sequence": "chi² per sequence",
+        "ess_token": "ESS per token", "ess_token_clamped": "ESS per token, clamped", "ess_sequence": "ESS per sequence",
+    }),
+    Section("mismatch", "Perplexity", {
+        "ppl_a": "perplexity A", "ppl_b": "perplexity B", "ppl_ratio": "perplexity ratio",
+        "log_ppl_diff": "log perplexity, difference", "log_ppl_abs_diff": "log perplexity, |difference|",
+    }),
+    Section("mismatch", "Importance ratio r = exp(Δ)", {
+        "ratio_mean": "mean ratio", "ratio_min": "smallest ratio", "ratio_max": "largest ratio", "ratio_p99": "p99 ratio",
+        "ratio_std": "std of the ratio", "ratio_std_clamped": "std of the ratio, clamped", "clip_fraction": "clipped at",
+        "extreme_fraction": "extreme beyond",
+    }),
+    Section("mismatch", "Whole sequences", {
+        "sequence_mae": "MAE of sequences", "log_ratio_sequence_mean": "log ratio, mean",
+        "log_ratio_sequence_std": "log ratio, std", "log_ratio_sequence_max_abs": "log ratio, max",
+        "sequence_mult_prob_error_mean": "multiplicative error, mean",
+        "sequence_mult_prob_error_max": "multiplicative error, worst",
+        "sequence_mult_prob_error_min": "multiplicative error, best",
+    }),
+    Section("topk", "The most likely tokens", {
+        "k": "k", "tokens": "positions", "same_top1": "same top-1", "overlap": "overlap", "ranked": "ranked",
+        "rank_flips": "rank flips", "kl_lower_bound_mean": "KL at least, mean", "kl_lower_bound_p99": "KL at least, p99",
+        "kl_lower_bound_max": "KL at least, max", "kl_infinite": "KL infinite", "tail_mass_a": "tail mass A",
+        "tail_mass_b": "tail mass B",
+    }),
+)  # fmt: skip
+
+_DRAWN = ("gate", "ci95", "floor", "buckets")
+"""Mappings of a pair that are no numbers of their own: they are shown in their own way."""
+_UNITS: dict[str, Unit] = {
+    "nats": "nats", "probability": "probability", "ratio": "ratio", "none": "ratio", "perplexity": "ratio",
+    "-1 to 1": "correlation", "0 to 1": "share", "tokens": "tokens", "units": "tokens", "draws": "tokens",
+}  # fmt: skip
+_SAMPLED = "only then do k1 and k3 estimate the KL divergence of B from A"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is known of one number: ``meaning`` and ``good`` are "" where nothing is."""
+
+    path: str
+    name: str
+    unit: Unit
+    meaning: str
+    good: str
+
+
+def metric(path: str, name: str | None = None) -> Metric:
+    """The metric at a dotted path of a pair, under its short name of `SECTIONS`."""
+    group, _, key = path.partition(".")
+    first, _, rest = key.partition(".")
+    shown = name or next(
+        (s.keys[first] for s in SECTIONS if s.group == group and first in s.keys), first.replace("_", " ")
+    )
+    known = NAMES.get(path)
+    full = f"{shown} {rest}" if rest else shown
+    if known is None:
+        return Metric(path, full, "", _SAMPLED if path == "mismatch.sampled_by_b" else "", "")
+    return Metric(path, full, _UNITS.get(known.unit, ""), known.meaning, known.good)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number of a pair as it is shown: ``interval`` (95%) and ``multiple`` (of the noise floor) where known."""
+
+    metric: Metric
+    value: Any
+    interval: tuple[float, float] | None
+    multiple: float | None
+
+    @property
+    def text(self) -> str:
+        """Not escaped where the value is a text."""
+        return self.value if isinstance(self.value, str) else figure(self.value, self.metric.unit)
+
+
+def get(data: Any, path: str) -> Any:
+    """``data["a"]["b"]`` for "a.b", None where any of it is missing."""
+    for key in path.split("."):
+        if not isinstance(data, Mapping):
+            return None
+        data = data.get(key)
+    return data
+
+
+def sections(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Row]]]:
+    """(group, title, rows) of all numbers of a pair.
+
+    A known number that its group lacks is there with the value None; a group that is missing or null is left out.
+    Keys and groups that this version does not know come under their own names.
+    """
+    groups = [key for key, value in pair.items() if isinstance(value, Mapping) and key not in _DRAWN]
+    for section in SECTIONS:
+        if section.group in groups:
+            keys = list(section.keys)
+            if section is [s for s in SECTIONS if s.group == section.group][-1]:
+                known = {key for s in SECTIONS if s.group == section.group for key in s.keys}
+                keys += [key for key in pair[section.group] if key not in known]
+            yield section.group, section.title, [row for key in keys for row in _rows(pair, section.group, key)]
+    for group in groups:
+        if all(section.group != group for section in SECTIONS):
+            yield group, group.replace("_", " "), [row for key in pair[group] for row in _rows(pair, group, key)]
+
+
+def _rows(pair: Mapping[str, Any], group: str, key: str) -> Iterator[Row]:
+    value = pair[group].get(key)
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield Row(metric(f"{group}.{key}.{name}"), item, None, None)
+        return
+    interval, multiple = interval_of(pair, group, key), floor_multiple(pair, group, key, value)
+    yield Row(metric(f"{group}.{key}"), value, interval, multiple)
+
+
+def interval_of(pair: Mapping[str, Any], group: str, key: str) -> tuple[float, float] | None:
+    """The 95% interval of a number. Intervals are of the deltas and of k3: `probability.mean` is another number."""
+    known = group == "errors" or (group, key) == ("mismatch", "k3")
+    return limits(get(pair, f"ci95.{key}")) if known else None
+
+
+def limits(value: Any) -> tuple[float, float] | None:
+    """(low, high) of a two-element list of finite numbers, else None."""
+    if isinstance(value, list | tuple) and len(value) == 2 and all(is_number(item) for item in value):
+        return float(value[0]), float(value[1])
+    return None
+
+
+def floor_multiple(pair: Mapping[str, Any], group: str, key: str, value: Any) -> float | None:
+    """How many times the noise floor a mean error is: inf over a floor of exactly 0, None where nothing can be said."""
+    floor = get(pair, f"floor.{key}") if group == "errors" and key in ("mae", "rmse") else None
+    if not is_number(floor) or not is_number(value):
+        return None
+    if floor > 0:
+        return float(value) / float(floor)
+    return math.inf if value > 0 else None
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
+    """A number as people read it: three digits for nats, four decimals for a share, ``-`` for what is unknown."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return "-"
+    plus = "+" if sign and value > 0 else ""
+    if math.isinf(value):
+        return f"{plus}{value}"
+    if unit == "share":
+        return plus + _share(value)
+    if unit == "correlation":
+        return f"{plus}{value:.6f}"
+    if unit == "ratio" and 0.1 <= abs(value) < 10:
+        return f"{plus}{value:.5f}"
+    if isinstance(value, int) or value == int(value):
+        return f"{plus}{int(value):,}"
+    if unit == "ratio" and 10 <= abs(value) < 1000:
+        return f"{plus}{value:.2f}"
+    return plus + (f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip("."))
+
+
+def exact(value: Any) -> str:
+    """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05 that it must stay below."""
+    return f"{value:.5g}" if is_number(value) else figure(value)
+
+
+def ranks_text(token: Mapping[str, Any]) -> str:
+    """``79→64``, ``?`` for a rank that is not known."""
+    ranks = (token.get(key) for key in ("rank_a", "rank_b"))
+    return "→".join(str(rank) if isinstance(rank, int) and rank > 0 else "?" for rank in ranks)
+
+
+def _share(value: float) -> str:
+    if value in (0, 1):
+        return f"{value:.0f}"
+    # Not quite all of them must not read as all.
+    if 0.99995 <= value < 1:
+        return f"{value:.9f}".rstrip("0")
+    return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.3g}"
+
+
+def interval_text(interval: tuple[float, float] | None, unit: Unit = "nats") -> str:
+    """``[low, high]``, or ``-``."""
+    return "-" if interval is None else f"[{figure(interval[0], unit)}, {figure(interval[1], unit)}]"
+
+
+def multiple_text(multiple: float | None) -> str:
+    """``12x``, ``>`` any multiple where the floor is exactly 0, or ``-``."""
+    if multiple is None:
+        return "-"
+    return "floor is 0" if math.isinf(multiple) else f"{figure(multiple, 'nats')}x"
+
+
+def bound_text(limit: Mapping[str, Any]) -> str:
+    """The range that a threshold allows: ``<= 0.01``, ``>= 0.3``, ``0.5 to 2``."""
+    low = limit.get("low")
+    # The upper end is `limit` in thresholds, `high` in corrections.
+    high = limit.get("high") if limit.get("high") is not None else limit.get("limit")
+    if is_number(low) and is_number(high):
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    if is_number(low):
+        return f">= {low:g}"
+    return f"<= {high:g}" if is_number(high) else "-"
+
+
+def bucket_text(bucket: Mapping[str, Any], *, whole: bool = False) -> str:
+    """The range of a bucket; ``whole`` for positions, whose last one is ``high - 1``."""
+    low, high = bucket.get("low"), bucket.get("high")
+    if not is_number(low):
+        return "-"
+    if not is_number(high):
+        return f"{low:g} and more"
+    if whole and float(low).is_integer() and float(high).is_integer():
+        return f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"
+    return f"{low:g} to {high:g}"
+
+
+def meaning_text(metric: Metric) -> str:
+    """What a number means and what is good, in one line."""
+    return "; ".join(part for part in (metric.meaning, f"good: {metric.good}" if metric.good else "") if part)
+
+
+def parts_of(item: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """(name, {mean, mae, rmse} or None) of the parts of a decomposition, the whole first."""
+    names = {
+        "total": "whole gap",
+        "decode_vs_prefill": "decode against prefill",
+        "prefill_vs_trainer": "prefill against trainer",
+    }
+    parts: list[tuple[str, Mapping[str, Any] | None]] = [(name, item.get(key)) for key, name in names.items()]
+    reference = item.get("reference")
+    for key, part in reference.items() if isinstance(reference, Mapping) else ():
+        if isinstance(part, Mapping):
+            parts.append((f"{str(key).replace('_', ' ')} against the reference", part))
+    return parts

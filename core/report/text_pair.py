@@ -1,0 +1,185 @@
+"""What the text report says of its main pair: the numbers, limits, corrections, where the gap sits and comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.report.layout import Canvas, number, pad
+from core.report.meaning import bound_text, figure, get, interval_of, interval_text, is_number, metric, multiple_text
+from core.report.meaning import floor_multiple as times_floor
+
+Report = Mapping[str, Any]
+
+SHOWN = (
+    "errors.mae", "errors.rmse", "errors.mean", "errors.p99", "errors.max_abs", "errors.pearson",
+    "errors.exact_fraction", "probability.mae", "probability.mult_prob_error", "mismatch.k1", "mismatch.k3",
+    "mismatch.ess_token", "mismatch.ess_sequence", "mismatch.ppl_ratio", "mismatch.clip_fraction.0.2",
+    "topk.same_top1", "topk.overlap", "topk.rank_flips", "topk.kl_lower_bound_mean",
+)  # fmt: skip
+"""The numbers of the text report, by path; Markdown, HTML and JSON have all of them."""
+_NAME, _VALUE = 21, 28
+_CORRECTIONS = 6
+_COLUMN = 9
+
+
+def main_pair(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
+    """All sections of one pair but for its verdict and its worst tokens. Grey where the pair cannot be compared."""
+    style = "dim" if pair["gate"]["verdict"] == "not_comparable" else ""
+    lines = [
+        *_numbers(pair, canvas),
+        *_floor(pair, canvas),
+        *_limits(pair, canvas),
+        *_corrections(pair, canvas),
+        *_buckets(pair, canvas),
+        *_origin(report, pair, canvas),
+    ]
+    yield from (canvas.paint(line, style) for line in lines)
+
+
+def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
+    yield ""
+    yield _head(canvas, pad("number", _NAME) + pad("value and 95% interval", _VALUE) + "good")
+    for path in SHOWN:
+        group, _, key = path.partition(".")
+        known = metric(path)
+        if not isinstance(pair.get(group), Mapping):
+            continue
+        # A clip bound holds a dot itself, so the value is looked up by what stands before it.
+        value = get(pair, path) if path.count(".") == 1 else (pair[group].get(key.partition(".")[0]) or {}).get(
+            key.partition(".")[2]
+        )  # fmt: skip
+        interval = interval_of(pair, group, key)
+        shown = figure(value, known.unit) + (f" {interval_text(interval, known.unit)}" if interval else "")
+        line = pad(canvas.text(known.name), _NAME) + pad(canvas.text(shown), _VALUE) + canvas.text(known.good)
+        yield canvas.cut(line, canvas.width).rstrip()
+    yield from _interval_note(pair, canvas)
+
+
+def _interval_note(pair: Report, canvas: Canvas) -> Iterator[str]:
+    ci = pair.get("ci95") or {}
+    if ci.get("method") == "blocks":
+        text = f"Intervals are over {ci['units']} blocks of tokens: too few sequences to draw from."
+        yield from (canvas.paint(line, "dim") for line in canvas.wrap(text))
+    elif ci.get("method") is None and pair["tokens"]:
+        yield canvas.paint("No interval: too few tokens.", "dim")
+
+
+def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
+    yield ""
+    floor = pair.get("floor")
+    if floor is None:
+        text = "Noise floor: unknown. Capture with repeats=2 to measure what a repeat alone differs by."
+        yield from canvas.wrap(text)
+        return
+    sides = [(side, floor.get(key)) for side, key in (("A", "a"), ("B", "b"))]
+    measured = [f"{side} {number(gap['mae'])} ({gap['label']} against {gap['against']})" for side, gap in sides if gap]
+    missing = [side for side, gap in sides if not gap]
+    multiple = times_floor(pair, "errors", "mae", pair["errors"]["mae"])
+    said = "; ".join(measured) or "no repeats"
+    text = f"Noise floor (MAE of repeats): {said}."
+    if missing and measured:
+        text += f" {' and '.join(missing)} was not repeated."
+    if multiple is not None:
+        text += f" The gap is {multiple_text(multiple)} that." if floor["mae"] else " So the gap is real."
+    yield from canvas.wrap(text)
+    for side, key in (("A", "batch_a"), ("B", "batch_b")):
+        gap = floor.get(key)
+        if gap:
+            yield from canvas.wrap(f"Batch shape: {side} alone against among others, MAE {number(gap['mae'])}.")
+
+
+def _limits(pair: Report, canvas: Canvas) -> Iterator[str]:
+    """Those that are exceeded and the user's own; of the others the count."""
+    limits = [x for x in pair.get("thresholds") or [] if x["level"] != "other"]
+    if not limits:
+        return
+    judged = [x for x in limits if x["ok"] is not None and x["level"] != "exact"]
+    over = [x for x in judged if not x["ok"]]
+    yield ""
+    title = f"Limits of the frameworks: {len(judged) - len(over)} held, {len(over)} exceeded"
+    unjudged = sum(x["ok"] is None for x in limits)
+    yield _head(canvas, title + (f", {unjudged} not judged" if unjudged else "") + " (--md has all)")
+    for limit in limits:
+        own = limit["level"] == "own"
+        if not (own or limit in over):
+            continue
+        state = "unknown" if limit["ok"] is None else "held" if limit["ok"] else "exceeded"
+        name = limit["name"] if own else f"{limit['framework']}: {limit['name'].rpartition('/')[2]}"
+        line = f"  {state:9}" + pad(canvas.cut(canvas.text(name), 38), 39)
+        line += f"{figure(limit['value'])} for {bound_text(limit)}"
+        yield canvas.paint(canvas.cut(line, canvas.width), "" if limit["ok"] else "warn")
+    deterministic = [x for x in limits if x["level"] == "exact" and x["ok"]]
+    if deterministic:
+        names = ", ".join(dict.fromkeys(x["framework"] for x in deterministic))
+        yield from canvas.wrap(f"Also the limits for deterministic runs hold: {names}.", 2, "  ")
+
+
+def _corrections(pair: Report, canvas: Canvas) -> Iterator[str]:
+    rules = [x for x in pair.get("what_if") or [] if x["tokens"]]
+    if not rules:
+        return
+    rules = sorted(rules, key=lambda x: -x["sequences"])
+    yield ""
+    yield _head(canvas, "Corrections that would act (share of sequences and tokens cut or masked)")
+    for rule in rules[:_CORRECTIONS]:
+        name = f"{rule['rule']} {rule['level']} {bound_text(rule)}"
+        shares = f"{_percent(rule['sequences']):>7} {_percent(rule['tokens']):>7}"
+        yield canvas.cut(f"  {pad(name, 30)} {shares}  {canvas.text(rule['name'])}", canvas.width)
+    if len(rules) > _CORRECTIONS:
+        yield canvas.paint(f"  and {len(rules) - _CORRECTIONS} more (--md has all)", "dim")
+
+
+def _buckets(pair: Report, canvas: Canvas) -> Iterator[str]:
+    buckets = pair.get("buckets") or {}
+    for key, title in (("by_probability", "MAE by probability under B"), ("by_position", "MAE by position"),
+                       ("by_entropy", "MAE by entropy, nats")):  # fmt: skip
+        rows = [b for b in buckets.get(key) or [] if b["tokens"]]
+        if not rows:
+            continue
+        yield ""
+        yield _head(canvas, title + ": from, tokens, MAE")
+        per_line = max(1, (canvas.width - 2) // _COLUMN)
+        for at in range(0, len(rows), per_line):
+            for cells in (
+                [f"{b['low']:g}" for b in rows[at : at + per_line]],
+                [f"{b['tokens']:,}" for b in rows[at : at + per_line]],
+                [number(b["mae"]) for b in rows[at : at + per_line]],
+            ):
+                yield "  " + "".join(f"{cell:>{_COLUMN}}" for cell in cells)
+
+
+def _origin(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
+    """The decomposition to which the pair belongs, as sentences with numbers."""
+    for split in report.get("decomposition") or []:
+        if not {split["rollout"], split["trainer"]} <= {pair["a"], pair["b"], split["prefill"]}:
+            continue
+        if split["trainer"] not in (pair["a"], pair["b"]):
+            continue
+        yield ""
+        yield _head(canvas, canvas.text(f"Where it comes from: {split['trainer']} → {split['rollout']}"))
+        parts = (("total", "all of it"), ("decode_vs_prefill", "decode against prefill, one engine"),
+                 ("prefill_vs_trainer", "engine against trainer, both prefill"))  # fmt: skip
+        for key, name in parts:
+            term = split.get(key)
+            if term:
+                share = split.get(f"share_{key}")
+                said = f"  {_percent(share)} of it" if is_number(share) else ""
+                yield f"  {name:37} MAE {number(term['mae'])}  RMSE {number(term['rmse'])}{said}"
+        reference = split.get("reference")
+        if reference:
+            text = (
+                f"Own error against {reference['label']}, RMSE: trainer {number(reference['trainer']['rmse'])}, "
+                f"{split['rollout'].partition('/')[0]} {number(reference['rollout']['rmse'])}. Independent, they would "
+                f"give {number(reference['expected_rmse'])}; seen is {number(reference['rmse'])}."
+            )
+            yield from canvas.wrap(text, 2, "  ")
+        return
+
+
+def _head(canvas: Canvas, text: str) -> str:
+    return canvas.paint(canvas.cut(text, canvas.width), "bold")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"

@@ -1,0 +1,31 @@
+"""The small real model with one tensor changed, as a trainer's checkpoint is after one step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+TENSOR = "model.norm.weight"
+
+
+def changed_model(source: Path, folder: Path, *, factor: float = 1.0625, tokenizer: bool = True) -> Path:
+    """Copy a bfloat16 model folder and multiply its last norm by ``factor``; without its tokenizer where asked."""
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        if tokenizer or file.name in ("config.json", "generation_config.json", "model.safetensors"):
+            shutil.copyfile(file, folder / file.name)
+    weights = folder / "model.safetensors"
+    with weights.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(size))[TENSOR]
+        assert entry["dtype"] == "BF16"
+        start, stop = (8 + size + offset for offset in entry["data_offsets"])
+        file.seek(start)
+        upper = np.frombuffer(file.read(stop - start), "<u2").astype(np.uint32)
+        scaled = (upper << 16).view(np.float32) * np.float32(factor)
+        file.seek(start)
+        file.write((scaled.view(np.uint32) >> 16).astype("<u2").tobytes())
+    return folder

@@ -1,0 +1,141 @@
+"""What the worker does between supervisor and engine that needs no engine to be seen."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.backends.base import MismatchError, Scores, Settings
+from core.capture import identity
+from core.capture.protocol import CaptureJob, Channel, WorkerJob
+from core.capture.worker import _Captures
+from core.plan import BackendSpec
+
+
+class Recorder:
+    """Stands where an engine does and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[list[int]]] = []
+
+    def score(self, sequences: Sequence[np.ndarray], progress: Any) -> list[Scores]:
+        self.asked.append([ids.tolist() for ids in sequences])
+        if any(len(ids) > 5 for ids in sequences):
+            raise MismatchError("sequence 0 of the part: too long")
+        for ids in sequences:
+            progress(1, len(ids))
+        return [Scores.empty(len(ids), 0) for ids in sequences]
+
+    def forced_decode(
+        self, sequences: Sequence[np.ndarray], prompt_lengths: Sequence[int], progress: Any
+    ) -> list[Scores]:
+        assert len(prompt_lengths) == len(sequences)
+        return [
+            Scores(np.full(len(ids), length, np.float32), score.rank, score.top_ids, score.top_logprobs)
+            for ids, length, score in zip(sequences, prompt_lengths, self.score(sequences, progress), strict=True)
+        ]
+
+
+@pytest.fixture
+def captures() -> Iterator[_Captures]:
+    ours, theirs = socket.socketpair()
+    spec = BackendSpec("v", "vllm", paths=("prefill", "forced_decode"), alone=True)
+    job = WorkerJob("capture", "m", spec={**asdict(spec), "options": {}}, sampling={"seed": 0})
+    made = _Captures(WorkerJob.from_json(json.loads(json.dumps(job.to_json()))), Channel(theirs))
+    yield made
+    made.watch.stop()
+    ours.close()
+    theirs.close()
+
+
+ROWS = [np.arange(n, dtype=np.int32) for n in (3, 5, 2)]
+
+
+def test_alone_means_one_request_and_its_answer_at_a_time(captures: _Captures) -> None:
+    assert captures.spec.alone
+    engine: Any = Recorder()
+    job = CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone")
+    scores = captures._one_by_one(engine, job, ROWS, [1, 2, 1], 8)
+    assert engine.asked == [[row.tolist()] for row in ROWS]
+    assert [len(score.logprob) for score in scores] == [3, 5, 2]
+
+
+def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(captures: _Captures) -> None:
+    engine: Any = Recorder()
+    scores = captures._one_by_one(engine, CaptureJob("v/f", "forced_decode", 1, 0, "alone"), ROWS, [1, 2, 1], 8)
+    assert engine.asked == [[row.tolist()] for row in ROWS]
+    assert [score.logprob[0] for score in scores] == [1, 2, 1]
+
+
+def test_a_failure_alone_names_the_session_s_sequence(captures: _Captures) -> None:
+    engine: Any = Recorder()
+    rows = [*ROWS, np.arange(9, dtype=np.int32)]
+    with pytest.raises(MismatchError, match=r"v/prefill#alone, sequence 11: .*too long"):
+        captures._one_by_one(engine, CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone"), rows, [1] * 4, 8)
+
+
+def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere() -> None:
+    def settings(tokenizer: str | None) -> Settings:
+        return Settings("m", None, BackendSpec("v", "vllm"), None, (), 0, 1, 1, tokenizer=tokenizer)  # type: ignore[arg-type]
+
+    assert [settings(t).other_tokenizer for t in (None, "", "m", "session")] == [None, None, None, "session"]
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({}, True),
+        ({"load_format": "safetensors"}, True),
+        ({"load_format": "dummy"}, False),
+        ({"gguf_file": "x.gguf"}, False),
+        ({"variant": "fp16"}, False),
+    ],
+)
+def test_weights_that_were_not_read_have_no_digest(tmp_path: Path, options: dict[str, Any], known: bool) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    found = identity.identity(str(tmp_path), None, options, None)
+    assert (found["weights_digest"] is not None) is known
+    assert found["config_digest"] is not None
+    assert (found["tokenizer_digest"], found["template_digest"], found["adds_bos"]) == (None, None, None)
+
+
+def test_a_hub_id_that_is_not_in_the_cache_is_unknown() -> None:
+    assert set(identity.identity("no-such-organisation/no-such-model", None, {}, None).values()) == {None}
+
+
+class Tokenizer:
+    """As far as `TokenText` asks it: ids of words, with or without what it adds by itself."""
+
+    def __init__(self, bos: int | None, added: list[int], plain: list[int]) -> None:
+        self.bos_token_id, self._added, self._plain = bos, added, plain
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": self._added if add_special_tokens else self._plain}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "adds"),
+    [
+        (Tokenizer(1, [1, 81], [81]), True),
+        (Tokenizer(1, [81], [81]), False),
+        (Tokenizer(None, [81], [81]), False),
+        (Tokenizer(1, [81, 2], [81]), False),  # an end-of-sequence id is none
+        (Tokenizer(1, [], []), False),
+    ],
+)
+def test_whether_a_tokenizer_adds_bos(tokenizer: Tokenizer, adds: bool) -> None:
+    from core.backends.tokens import TokenText
+
+    text = TokenText.__new__(TokenText)
+    text.tokenizer = tokenizer
+    assert text.adds_bos() is adds
