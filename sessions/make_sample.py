@@ -70,7 +70,10 @@ def _join_parts(folder: Path) -> None:
             raise LogdriftError(f"{capture.label} scored other ids than the session holds")
     whole = ids_digest(np.concatenate(ids))
     captures = tuple(
-        replace(c, parts=tuple(replace(p, ids_digest=whole) for p in join(c.parts, capture_part(c.label, 0))))
+        # Joining changes the files, not how they were captured: each sequence in a batch of its own.
+        replace(
+            c, batch="alone", parts=tuple(replace(p, ids_digest=whole) for p in join(c.parts, capture_part(c.label, 0)))
+        )
         for c in manifest.captures
     )
     sequences = replace(manifest.sequences, parts=join(manifest.sequences.parts, sequence_part(0)))

@@ -77,6 +77,28 @@ def run_logdrift() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture(scope="session")
+def run_script(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Run one of `tests/engine_scripts` in an engine's interpreter on the small model; the JSON that it wrote.
+
+    What it prints goes to a file, as a worker's output does.
+    """
+    scripts = REPOSITORY / "tests" / "engine_scripts"
+
+    def run(python: Path, script: str, argument: str, environment: dict[str, str]) -> Any:
+        folder = tmp_path_factory.mktemp(script.partition("_")[0])
+        log, out = folder / "log", folder / "out.json"
+        with log.open("wb") as file:
+            code = subprocess.run(
+                [str(python), str(scripts / script), str(small_model), str(out), argument],
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=600,
+            ).returncode  # fmt: skip
+        assert code == 0, log.read_text(errors="replace")[-4000:]
+        return json.loads(out.read_text())
+
+    return run
+
+
 @pytest.fixture
 def prompts_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a JSONL prompt file from objects (written as JSON) and strings (written as they are)."""

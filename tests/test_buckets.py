@@ -73,11 +73,14 @@ def test_equals_a_loop(n: int) -> None:
     same(found.by_entropy, loop(delta[known], entropy[known].tolist(), ENTROPY_EDGES))
 
 
-def test_borders_belong_to_the_upper_bucket_and_rounding_above_one_to_the_last() -> None:
-    values = np.log(np.array([1e-3, 0.5, 0.99, 1.0])).astype(np.float32)
-    values = np.append(values, np.float32(1e-5))
-    found = make_buckets(np.ones(5, np.float32), values, np.zeros(5, int), None).by_probability
-    assert [(b.low, b.tokens) for b in found if b.tokens] == [(1e-3, 1), (0.5, 1), (0.99, 3)]
+def test_borders_are_those_of_float64_and_rounding_above_one_is_in_the_last() -> None:
+    below = np.float32(-2.3025851)  # p = 0.0999999968: the float32 nearest to log 0.1 lies below it
+    values = np.array([below, np.nextafter(below, np.float32(0)), 0.0, 1e-5], np.float32)
+    entropy = np.array([np.float32(0.01), np.nextafter(np.float32(0.01), np.float32(1)), 5.0, 0.0], np.float32)
+    found = make_buckets(np.ones(4, np.float32), values, np.zeros(4, int), entropy)
+    assert [(b.low, b.tokens) for b in found.by_probability if b.tokens] == [(0.01, 1), (0.1, 1), (0.99, 2)]
+    assert found.by_entropy is not None  # float32(0.01) is 0.00999999978
+    assert [(b.low, b.tokens) for b in found.by_entropy if b.tokens] == [(0.0, 2), (0.01, 1), (4.0, 1)]
 
 
 def test_positions_double() -> None:
@@ -105,5 +108,6 @@ def test_buckets_recombine_to_all_tokens(n: int, seed: int) -> None:
 def _within(bucket: Bucket, logprob: np.ndarray, position: np.ndarray, by_place: bool) -> np.ndarray:
     if by_place:
         return (position >= bucket.low) & (position < (bucket.high or math.inf))
-    low, high = (np.log(np.float64(x)).astype(np.float32) if x else -np.inf for x in (bucket.low, bucket.high or 1.0))
+    low, high = (np.log(x) if x else -np.inf for x in (bucket.low, bucket.high or 1.0))
+    logprob = logprob.astype(np.float64)
     return (logprob >= low) & ((logprob < high) | (bucket.high == 1.0))

@@ -219,12 +219,14 @@ def test_times_the_floor() -> None:
 def test_the_sample_repeats_exactly() -> None:
     """The floor of the shipped sample against the raw log-probabilities of the two captures."""
     session = open_session(SAMPLE)
-    first, repeat = (session.capture(f"vllm/prefill{mark}").logprob.whole() for mark in ("", "#2"))
-    same = np.array_equal(first, repeat, equal_nan=True)
     floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion")
-    assert floor is not None and floor.b is not None and floor.a is None
-    assert same == (floor.b.max_abs == 0.0)
+    assert floor is not None and floor.a is not None and floor.b is not None
+    for backend, gap in (("trainer", floor.a), ("vllm", floor.b)):
+        first, repeat = (session.capture(f"{backend}/prefill{mark}").logprob.whole() for mark in ("", "#2"))
+        assert np.array_equal(first, repeat, equal_nan=True) == (gap.max_abs == 0.0)
+    assert floor.reproducible
     offsets, prompts = session.sequences.offsets, session.sequences.prompt_lengths
     scored = sum(int(offsets[s + 1] - offsets[s] - prompts[s]) for s in range(len(prompts)))
     assert (floor.b.label, floor.b.tokens) == ("vllm/prefill#2", scored)
-    assert noise_floor(session, make_pair(session, "reference/prefill", "trainer/prefill"), "completion") is None
+    one_sided = noise_floor(session, make_pair(session, "reference/prefill", "trainer/prefill"), "completion")
+    assert one_sided is not None and one_sided.a is None and not one_sided.reproducible

@@ -202,17 +202,18 @@ def test_the_shipped_sample() -> None:
         assert gate.verdict == "comparable"
         found[a, b] = [reason.code for reason in gate.reasons]
     assert found == {
-        ("trainer/prefill", "vllm/decode"): ["attention", "batch"],
-        ("trainer/prefill", "vllm/prefill"): ["attention", "batch"],
+        ("trainer/prefill", "vllm/decode"): ["attention"],
+        ("trainer/prefill", "vllm/prefill"): ["attention"],
         ("trainer/prefill", "sglang/prefill"): ["attention"],
         ("reference/prefill", "trainer/prefill"): ["dtype"],
-        ("reference/prefill", "vllm/decode"): ["dtype", "attention", "batch"],
-        ("reference/prefill", "vllm/prefill"): ["dtype", "attention", "batch"],
+        ("reference/prefill", "vllm/decode"): ["dtype", "attention"],
+        ("reference/prefill", "vllm/prefill"): ["dtype", "attention"],
         ("reference/prefill", "sglang/prefill"): ["dtype", "attention"],
+        ("trainer/prefill#2", "trainer/prefill"): [],
         ("vllm/decode", "vllm/prefill"): [],
         ("vllm/prefill#2", "vllm/prefill"): [],
         ("sglang/prefill#2", "sglang/prefill"): [],
-        ("vllm/prefill", "sglang/prefill"): ["attention", "batch"],
+        ("vllm/prefill", "sglang/prefill"): ["attention"],
     }
 
 

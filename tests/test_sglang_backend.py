@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -23,7 +22,6 @@ from core.backends import sglang
 from core.backends.base import MismatchError, Scores
 from core.backends.sglang_answers import check_echo, fill, read_generation
 
-SCRIPT = Path(__file__).parent / "engine_scripts" / "sglang_capture.py"
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 PLAIN, COOL = 1.0, 0.7
@@ -33,27 +31,15 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def run_sglang(sglang_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Drive the backend in SGLang's interpreter; what came out. Its output goes to a file, as in the worker."""
+def run_sglang(sglang_python: Path, run_script: Callable[..., Any]) -> Run:
+    """Drive the backend in SGLang's interpreter; what came out."""
 
     def run(dtype: str, **wish: Any) -> dict[str, Any]:
-        folder = tmp_path_factory.mktemp("sglang")
-        log, out = folder / "log", folder / "out.json"
         mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
         environment = {key: value for key, value in os.environ.items() if key not in mine}
         # Two threads that wait for each other spin: on a busy machine one is ten times as fast as two.
         environment |= {"OMP_NUM_THREADS": "1"}
-        with log.open("wb") as file:
-            code = subprocess.run(
-                [str(sglang_python), str(SCRIPT), str(small_model), str(out), json.dumps({"dtype": dtype, **wish})],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                timeout=600,
-            ).returncode
-        assert code == 0, log.read_text(errors="replace")[-4000:]
-        return dict(json.loads(out.read_text()))
+        return dict(run_script(sglang_python, "sglang_capture.py", json.dumps({"dtype": dtype, **wish}), environment))
 
     return run
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +20,6 @@ from core.backends.base import MismatchError
 from core.backends.vllm import unpack
 from core.backends.vllm_start import semantics
 
-SCRIPTS = Path(__file__).parent / "engine_scripts"
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
@@ -30,25 +28,13 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def run_vllm(vllm_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a script in vLLM's interpreter; what it found. Output goes to a file, as in the worker."""
+def run_vllm(vllm_python: Path, run_script: Callable[..., Any]) -> Run:
+    """Run a script in vLLM's interpreter; what it found."""
 
     def run(script: str, argument: str, **variables: str) -> dict[str, Any]:
-        folder = tmp_path_factory.mktemp("vllm")
-        log, out = folder / "log", folder / "out.json"
         mine = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS", "PYTHONPATH")
         environment = {key: value for key, value in os.environ.items() if key not in mine} | variables
-        with log.open("wb") as file:
-            code = subprocess.run(
-                [str(vllm_python), str(SCRIPTS / script), str(small_model), str(out), argument],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                timeout=600,
-            ).returncode
-        assert code == 0, log.read_text(errors="replace")[-4000:]
-        return dict(json.loads(out.read_text()))
+        return dict(run_script(vllm_python, script, argument, environment))
 
     return run
 

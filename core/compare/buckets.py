@@ -56,10 +56,10 @@ def make_buckets(delta: Array, logprob: Array, position: Array, entropy: Array |
     ``position`` int[n], from 0 at the scope's start in each sequence; ``entropy`` f32[n] in nats or None.
     A token whose entropy is NaN is in no entropy bucket. The last probability bucket includes 1 and what rounding lifts above it.
     """
-    with np.errstate(divide="ignore"):
-        borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1])).astype(np.float32)
+    # In float64: a border rounded to float32 would let in values that are just below it.
+    borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1]))
     return Buckets(
-        _divide(delta, np.searchsorted(borders, logprob, "right"), PROBABILITY_EDGES),
+        _divide(delta, np.searchsorted(borders, logprob.astype(np.float64), "right"), PROBABILITY_EDGES),
         by_position(delta, position),
         None if entropy is None else _by_entropy(delta, entropy),
     )
@@ -75,7 +75,7 @@ def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
 
 
 def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
-    index = np.searchsorted(np.asarray(ENTROPY_EDGES[1:-1], np.float32), entropy, "right")
+    index = np.searchsorted(np.asarray(ENTROPY_EDGES[1:-1]), entropy.astype(np.float64), "right")
     known = ~np.isnan(entropy)
     if not known.all():
         delta, index = delta[known], index[known]

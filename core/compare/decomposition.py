@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.compare.errors import pearson
-from core.compare.pair import Pair, Scope, make_pair
+from core.compare.pair import Pair, Scope, backend_paths, first_of_each_path, make_pair
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
 
@@ -100,13 +100,9 @@ def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
 
 
 def _first_captures(session: Session) -> list[CaptureInfo]:
-    """Of each backend and path the lowest repeat among those scored together, in the order of the session."""
-    lowest: dict[tuple[str, str], CaptureInfo] = {}
-    for info in session.captures:
-        key = info.backend, info.path
-        if info.sequences > 0 and info.batch == "together" and (key not in lowest or info.repeat < lowest[key].repeat):
-            lowest[key] = info
-    return list(lowest.values())
+    """Of each backend and path the capture that stands for it, among those with finished sequences."""
+    finished = tuple(info for info in session.captures if info.sequences > 0)
+    return [info for backend in backend_paths(finished) for info in first_of_each_path(backend)]
 
 
 def _decompose(

@@ -113,12 +113,13 @@ def sampled_by(pair: Pair) -> bool | None:
     """Whether B sampled the tokens of the completion, which makes k1 and k3 estimates of KL(B || A).
 
     True only for the very capture that recorded the sampling: a prefill of the same engine is another distribution.
-    None where the session does not say who sampled.
+    A path that samples did so by definition, unless the session names another backend; for the others None where it
+    names none.
     """
     generator = pair.session.manifest.sequences.generated_by
     info = pair.b.info
     if info.path in ("decode", "recorded"):
-        return True if generator in (None, info.backend) else False
+        return generator in (None, info.backend)
     return None if generator is None else False
 
 

@@ -234,7 +234,7 @@ def backend_paths(captures: tuple[CaptureInfo, ...]) -> list[list[CaptureInfo]]:
 def main_path(backend: list[CaptureInfo]) -> CaptureInfo:
     """The capture that stands for a backend: what a rollout recorded while decoding, what a scorer scored."""
     wanted = ("decode", "recorded") if backend[0].role == "rollout" else ("prefill",)
-    firsts = _first_repeats(backend)
+    firsts = first_of_each_path(backend)
     return next((capture for capture in firsts if capture.path in wanted), firsts[0])
 
 
@@ -249,7 +249,7 @@ def list_pairs(session: Session) -> list[tuple[str, str]]:
     role = {r: [b for b in backends if b[0].role == r] for r in ("reference", "trainer", "rollout")}
     scorers = [main_path(backend) for backend in (*role["trainer"], *role["reference"])]
     trainers, references = scorers[: len(role["trainer"])], scorers[len(role["trainer"]) :]
-    rollouts = [capture for backend in role["rollout"] for capture in _first_repeats(backend)]
+    rollouts = [capture for backend in role["rollout"] for capture in first_of_each_path(backend)]
     pairs = [(t, r) for t in trainers for r in rollouts]
     pairs += [(r, t) for r in references for t in trainers] + [(r, o) for r in references for o in rollouts]
     for backend in backends:
@@ -259,8 +259,8 @@ def list_pairs(session: Session) -> list[tuple[str, str]]:
     return list(dict.fromkeys((a.label, b.label) for a, b in pairs))
 
 
-def _first_repeats(backend: list[CaptureInfo]) -> list[CaptureInfo]:
-    """Of each path the capture that stands for it: no repeat, and not the one of sequences scored alone."""
+def first_of_each_path(backend: list[CaptureInfo]) -> list[CaptureInfo]:
+    """Of each path the capture that stands for it: no repeat, and scored together with others where that was done."""
 
     def order(capture: CaptureInfo) -> tuple[bool, int]:
         return capture.batch != "together", capture.repeat
@@ -273,7 +273,7 @@ def _first_repeats(backend: list[CaptureInfo]) -> list[CaptureInfo]:
 
 
 def _within(backend: list[CaptureInfo]) -> list[tuple[CaptureInfo, CaptureInfo]]:
-    firsts = _first_repeats(backend)
+    firsts = first_of_each_path(backend)
     paths = [(x, y) for i, x in enumerate(firsts) for y in firsts[i + 1 :]]
     by_path = {capture.path: capture for capture in firsts}
     return paths + [(c, by_path[c.path]) for c in backend if c is not by_path[c.path]]
@@ -285,7 +285,7 @@ def _between(x: list[CaptureInfo], y: list[CaptureInfo]) -> list[tuple[CaptureIn
     def kind(capture: CaptureInfo) -> str:
         return "prefill" if capture.path == "prefill" else "decode"
 
-    alike = [(a, b) for a in _first_repeats(x) for b in _first_repeats(y) if kind(a) == kind(b)]
+    alike = [(a, b) for a in first_of_each_path(x) for b in first_of_each_path(y) if kind(a) == kind(b)]
     return alike or [(main_path(x), main_path(y))]
 
 

@@ -25,6 +25,11 @@ tokens; sequences with a level of their own, lognormal; Student t tokens, cut at
 the MAE of the second row in 0.83 to 0.89. Where few large tokens carry a number, no
 interval from few sequences knows of the tail that was not drawn: those of RMSE and k3 are then too narrow, as above.
 
+**To redo it.** Units are sorted by their sums, so that their order does not matter; draw i takes row i of
+``np.random.default_rng(seed).integers(0, U, (R, U))``. The quantile of |t| is the ceil(0.95 (R+1))-th smallest; a draw
+whose spread is rounding alone counts as infinite, and if that one is chosen there is no interval. Student's quantile is
+the expansion of Abramowitz and Stegun, 26.7.5. The mean is not widened; the limit on |t| comes before the widening.
+
 **Border.** Below 8 sequences, or where one has more than half of the tokens, contiguous blocks of tokens are drawn: 16
 of equal size, fewer (at least 8) where they would be shorter than 32 tokens, none across two sequences. Such an
 interval is about more tokens of these very sequences and says nothing of other prompts; ``method`` says ``blocks``.

@@ -69,6 +69,7 @@ def _capture(info: CaptureInfo) -> dict[str, Any]:
         "dtype": info.dtype,
         "path": info.path,
         "repeat": info.repeat,
+        "batch": info.batch,
         "sequences": info.sequences,
         "tokens": info.tokens,
         "status": info.status,
