@@ -1,0 +1,107 @@
+"""Captures in the background: started so that they outlive the terminal, and ended from wherever one stands.
+
+The session folder is all that ties them to whoever looks: the lock says who writes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from core.capture.processes import kill_group
+from core.errors import InputError, LogdriftError
+from core.session.layout import LOGS, read_manifest
+from core.session.lock import LockHolder, process_start, read_lock
+
+_POLL = 0.05
+_GRACE = 15.0
+"""Seconds for a supervisor to end its workers (3 s each) and to write down how far they came."""
+
+
+def start_background(folder: Path, *, parallel: bool = False) -> int:
+    """Run what a session lacks in a process of its own; returns its pid once it holds the session.
+
+    It has a process session of its own, so that neither a closed terminal nor Ctrl-C reaches it, and prints to
+    ``logs/supervisor.log``. Raises InputError where the folder is no session, LogdriftError with its last words where it
+    ends at once.
+    """
+    # Read here too: a session that was deleted meanwhile must not come back as a folder of logs.
+    if not read_manifest(folder).plan:
+        raise InputError(f"session {folder} was not made by a capture: it has no plan to go on by")
+    log = folder / LOGS / "supervisor.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        start_of_log = log.stat().st_size if log.exists() else 0
+        with open(log, "ab") as output:
+            # -P: a folder called core where the user stands must not be imported in place of ours.
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-P", "-m", "core.capture.supervisor", str(folder),
+                    *(["--parallel"] if parallel else []),
+                ],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+    except OSError as error:
+        raise LogdriftError(f"cannot start a capture of {folder}: {error.strerror}") from None
+    while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
+        time.sleep(_POLL)
+    if process.poll() not in (None, 0):
+        said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
+        raise LogdriftError(said[-1] if said else f"the background capture ended with exit code {process.returncode}")
+    # Whoever stays (a screen) takes note of its end, or it would stand among the processes as a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process.pid
+
+
+def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
+    """End the capture that writes a session, with all its workers; what is finished stays. Returns when it is over.
+
+    The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace`` seconds it and all below it are
+    killed. Raises InputError where nothing runs, or it runs on another machine.
+    """
+    holder = read_lock(folder)
+    if holder is None:
+        raise InputError(f"session {folder}: no capture is running")
+    if not holder.here:
+        raise InputError(f"session {folder} is being written by process {holder.pid} on {holder.host}: end it there")
+    try:
+        os.kill(holder.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise InputError(f"process {holder.pid} writes session {folder} and belongs to somebody else") from None
+    if not _gone(holder, grace):
+        _kill(holder)
+    # Workers end with their supervisor, which also takes their pid files away: what is left has a name there.
+    for pid_file in (folder / LOGS).glob("*.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            pid, started = (int(word) for word in pid_file.read_text().split())
+            if process_start(pid) == started:  # the same process, and no later one under its number
+                kill_group(pid, grace=0.0)
+    if not _gone(holder, 5.0):
+        raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
+
+
+def _kill(holder: LockHolder) -> None:
+    """The hard way: the supervisor, with its group where it leads one."""
+    if process_start(holder.pid) == holder.started:
+        if os.getsid(holder.pid) == holder.pid:
+            kill_group(holder.pid, grace=0.0)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder.pid, signal.SIGKILL)
+
+
+def _gone(holder: LockHolder, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while holder.alive:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True

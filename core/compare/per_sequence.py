@@ -1,0 +1,137 @@
+"""One number for each sequence of a pair: what a list of sequences is sorted by.
+
+Every function takes the pair and the threshold in nats and gives f64[S], NaN for a sequence of which it says nothing.
+All scored tokens count, those of the prompt too; sums and means leave out infinite deltas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.compare.pair import Pair
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+
+def reduce_segments(reduce: np.ufunc, values: Array, offsets: Array) -> Array:
+    """``reduce`` over each segment of ``values`` that ``offsets`` bound; 0 for an empty one."""
+    filled = np.diff(offsets) > 0
+    out = np.zeros(len(offsets) - 1, values.dtype)
+    if filled.any():
+        out[filled] = reduce.reduceat(values, offsets[:-1][filled])
+    return out
+
+
+def number(pair: Pair, threshold: float) -> Array:
+    """The number of the sequence."""
+    return np.arange(pair.count, dtype=np.float64)
+
+
+def worst(pair: Pair, threshold: float) -> Array:
+    """The largest |delta|, nats."""
+    return pair.worst.astype(np.float64)
+
+
+def mean_size(pair: Pair, threshold: float) -> Array:
+    """The mean |delta|, nats."""
+    return pair.mean_abs.astype(np.float64)
+
+
+def signed_mean(pair: Pair, threshold: float) -> Array:
+    """The mean delta, nats: which side gives more."""
+    return _mean(pair, lambda delta: delta)
+
+
+def log_ratio(pair: Pair, threshold: float) -> Array:
+    """The sum of delta, nats: the logarithm of the sequence's importance ratio."""
+    kept = _finite(pair)
+    total = _sum(pair, np.where(kept, pair.delta, 0.0))
+    return np.where(_sum(pair, kept) > 0, total, np.nan)
+
+
+def k3(pair: Pair, threshold: float) -> Array:
+    """The mean of exp(delta) - 1 - delta, nats: Schulman's estimate of KL(B || A) where B sampled the tokens."""
+    return _mean(pair, lambda delta: np.expm1(delta) - delta)
+
+
+def share_beyond(pair: Pair, threshold: float) -> Array:
+    """The share of scored tokens with |delta| beyond the threshold."""
+    found = np.zeros(pair.tokens)
+    found[pair.divergences(threshold)] = 1.0
+    counts = _sum(pair, pair.scored)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(counts > 0, _sum(pair, found) / counts, np.nan)
+
+
+def infinite(pair: Pair, threshold: float) -> Array:
+    """How many tokens one side alone calls impossible."""
+    return _sum(pair, pair.scored & np.isinf(pair.delta))
+
+
+def length(pair: Pair, threshold: float) -> Array:
+    """Tokens of the sequence, prompt included."""
+    return np.diff(pair.sequences.offsets[: pair.count + 1]).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """``title`` heads a column, ``words`` say what it is; ``signed`` values are sorted by their size."""
+
+    name: str
+    title: str
+    words: str
+    values: Callable[[Pair, float], Array]
+    signed: bool = False
+
+
+REDUCTIONS: tuple[Reduction, ...] = (
+    Reduction("number", "#", "number of the sequence", number),
+    Reduction("worst", "worst", "largest |Δ|, nats", worst),
+    Reduction("mean", "mean", "mean |Δ|, nats", mean_size),
+    Reduction("bias", "bias", "mean Δ with its sign, nats: which side gives more", signed_mean, signed=True),
+    Reduction("sum", "sum", "sum of Δ, nats: logarithm of the sequence's ratio", log_ratio, signed=True),
+    Reduction("k3", "k3", "mean of exp(Δ) − 1 − Δ, nats", k3),
+    Reduction("beyond", "beyond", "share of tokens with |Δ| beyond the threshold", share_beyond),
+    Reduction("infinite", "inf", "tokens that one side alone calls impossible", infinite),
+    Reduction("length", "tokens", "tokens of the sequence", length),
+)
+
+
+def reduction(name: str) -> Reduction:
+    """The entry of that name. KeyError for an unknown one."""
+    return _BY_NAME[name]
+
+
+_BY_NAME = {entry.name: entry for entry in REDUCTIONS}
+
+
+def order(values: Array, count: int, signed: bool) -> Array:
+    """The ``count`` sequences with the largest value (``signed``: by size) first, int64; unknown ones last, by number."""
+    keys = np.full(count, -np.inf)
+    known = np.abs(values) if signed else values
+    keys[: len(values)] = np.where(np.isnan(known), -np.inf, known)
+    return np.argsort(-keys, kind="stable")
+
+
+def _finite(pair: Pair) -> Array:
+    return pair.scored & np.isfinite(pair.delta)
+
+
+def _sum(pair: Pair, values: Array) -> Array:
+    return reduce_segments(np.add, values.astype(np.float64), pair.sequences.offsets[: pair.count + 1])
+
+
+def _mean(pair: Pair, each: Callable[[Array], Array]) -> Array:
+    kept = _finite(pair)
+    delta = np.where(kept, pair.delta, 0.0).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        values = np.where(kept, each(delta), 0.0)
+        counts = _sum(pair, kept)
+        return np.where(counts > 0, _sum(pair, values) / counts, np.nan)

@@ -1,0 +1,76 @@
+"""How large the numbers of a matrix are: against the noise floor, the usual range, or the largest of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from core.compare.matrix import Cell
+from core.compare.names import NAMES
+from core.report.usual import usual_range
+from core.session.layout import CaptureInfo
+
+STEPS = 4
+_OF_FLOOR = (2.0, 4.0, 8.0, 16.0)
+_OF_LARGEST = (1 / 8, 1 / 4, 1 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """``level`` 0 (nothing to see) to `STEPS`; ``noise`` where the number is not above the noise floor."""
+
+    level: int
+    words: str
+    noise: bool = False
+
+
+def largest_distance(cells: Iterable[Cell], path: str) -> float:
+    """How far the worst of the comparable numbers is from perfect agreement; 0 where that means nothing."""
+    perfect = NAMES[path].perfect
+    if perfect is None:
+        return 0.0
+    return max((abs(c.value - perfect) for c in cells if c.comparable and c.value is not None), default=0.0)
+
+
+def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -> Grade:
+    """What is to be thought of a number; ``infos`` are the captures of the session."""
+    perfect = NAMES[path].perfect
+    if cell.value is None:
+        return Grade(0, "not known for this pair")
+    if perfect is None:
+        return Grade(0, "says nothing of agreement")
+    if cell.value == perfect:
+        return Grade(0, "perfect agreement")
+    if cell.floor and abs(cell.value) <= cell.floor:
+        return Grade(0, "not above the noise floor: it means nothing", noise=True)
+    if path == "errors.mae":
+        found = _by_dtype(cell, infos)
+        if found is not None:
+            return found
+    if cell.floor:
+        times = abs(cell.value) / cell.floor
+        return Grade(bisect_left(_OF_FLOOR, times), f"{times:.3g} times the noise floor")
+    share = abs(cell.value - perfect) / largest if largest else 0.0
+    level = STEPS if share >= 1 else bisect_left(_OF_LARGEST, share)
+    return Grade(level, "the farthest from agreement here" if level == STEPS else f"{share:.0%} of the farthest here")
+
+
+def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
+    sides = [_facts(infos, label) for label in (cell.a, cell.b)]
+    found = usual_range(*sides)
+    if found is None or cell.value is None:
+        return None
+    dtype, usual = found
+    bounds = (usual.high, (usual.high * usual.alarm) ** 0.5, usual.alarm, 2 * usual.alarm)
+    level = bisect_left(bounds, cell.value)
+    words = "within" if cell.value >= usual.low else "below"
+    if level:
+        words = "above" if cell.value < usual.alarm else "far above"
+    floor = f", {cell.value / cell.floor:.3g} times the noise floor" if cell.floor else ""
+    return Grade(level, f"{words} the usual range of {dtype}, {usual.low:g} to {usual.high:g}{floor}")
+
+
+def _facts(infos: Sequence[CaptureInfo], label: str) -> dict[str, object]:
+    info = next((info for info in infos if info.label == label), None)
+    return {"facts": info.facts.to_json() if info is not None and info.facts is not None else None}

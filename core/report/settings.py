@@ -1,0 +1,102 @@
+"""How the captures of a session really ran, side by side: what differs first, then what is unknown, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.facts import Facts
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+Kind = Literal["differs", "unknown", "same"]
+UNKNOWN = "unknown"
+_ABSENT = "not set"
+_TABLES = ("environment", "extra", "config_overrides")
+"""Facts that are tables themselves: a row for each key, and a key that one side lacks is no unknown."""
+_WHAT = (("role", "role"), ("dtype asked", "dtype"), ("status", "status"))
+_KIND = (("path", "path"), ("repeat", "repeat"), ("batch", "batch"))
+"""What a capture is, beside its facts: these differ by their nature, so they come last of what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One fact over all columns; None is unknown."""
+
+    name: str
+    values: tuple[str | None, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``columns`` hold the labels of captures that ran alike in everything."""
+
+    columns: tuple[tuple[str, ...], ...]
+    rows: tuple[Setting, ...]
+
+
+def settings_of(session: Session) -> Settings:
+    """All captures of a session. Those of one backend with equal facts share a column.
+
+    Rows keep their order within each kind: what a capture is, its facts, their tables.
+    """
+    columns: dict[tuple[str, int], list[CaptureInfo]] = {}
+    seen: list[tuple[str, Facts | None]] = []
+    for info in session.captures:
+        key = (info.backend, info.facts)
+        if key not in seen:
+            seen.append(key)
+        columns.setdefault((info.backend, seen.index(key)), []).append(info)
+    groups = list(columns.values())
+    rows = [_setting(name, [_joined(group, key) for group in groups]) for name, key in _WHAT]
+    facts = [_flat(group[0].facts) for group in groups]
+    tables = {name for one in facts for name in one if _table(name)}
+    plain = [name for name in Facts().to_json() if name not in _TABLES]
+    for name in [*plain, *sorted(tables)]:
+        rows.append(_setting(name, [_value(one, name) for one in facts]))
+    rows += [_setting(name, [_joined(group, key) for group in groups]) for name, key in _KIND]
+    order: tuple[Kind, ...] = ("differs", "unknown", "same")
+    rows.sort(key=lambda row: order.index(row.kind))
+    return Settings(tuple(tuple(info.label for info in group) for group in groups), tuple(rows))
+
+
+def _setting(name: str, values: list[str | None]) -> Setting:
+    known = {value for value in values if value is not None}
+    kind: Kind = "differs" if len(known) > 1 else "unknown" if None in values else "same"
+    return Setting(name, tuple(values), kind)
+
+
+def _joined(group: list[CaptureInfo], name: str) -> str | None:
+    found = dict.fromkeys(str(getattr(info, name)) for info in group)
+    return ", ".join(found)
+
+
+def _flat(facts: Facts | None) -> Mapping[str, Any]:
+    """Every fact by name, tables by ``table.key``; empty for a capture that observed nothing."""
+    if facts is None:
+        return {}
+    out: dict[str, Any] = {}
+    for name, value in facts.to_json().items():
+        if name in _TABLES and isinstance(value, Mapping):
+            out |= {f"{name}.{key}": item for key, item in value.items()}
+            out.setdefault(name, None)
+        else:
+            out[name] = value
+    return out
+
+
+def _table(name: str) -> bool:
+    return name.partition(".")[0] in _TABLES and "." in name
+
+
+def _value(facts: Mapping[str, Any], name: str) -> str | None:
+    if not facts or (name in facts and facts[name] is None):
+        return None
+    if name not in facts:
+        return _ABSENT if _table(name) else None
+    value = facts[name]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
