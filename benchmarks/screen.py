@@ -29,7 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 EMPTY = "from textual.app import App\nfrom textual.widgets import Static\n" + (
     "class Empty(App):\n    def compose(self):\n        yield Static('Sequence')\nEmpty().run()\n"
 )
-KEYS = {"cursor": b"\x1b[C", "line": b"\x1b[B", "page down": b"\x1b[6~", "next divergence": b"n", "next sequence": b"]"}
+KEYS = {
+    "cursor": b"\x1b[C", "line": b"\x1b[B", "page down": b"\x1b[6~", "next divergence": b"n", "next sequence": b"]",
+    "colour": b"o", "rank flip": b".", "undo": b"u", "threshold": b"+",
+}  # fmt: skip
+SEARCH = b"/the\r"
+"""Makes the index of the whole text, which is part of the memory."""
 
 
 class Terminal:
@@ -138,6 +143,7 @@ def key_costs(session: Path, presses: int, width: int, height: int, state: str) 
         out: dict[str, dict[str, float]] = {}
         for name, key in KEYS.items():
             terminal.key(key)
+            terminal.quiet(2.0 if name == "rank flip" else 0.12)  # the first one looks for all of them
             answers = [answer for _ in range(presses) if (answer := terminal.key(key))[1]]
             seconds = sorted(a for a, _ in answers)
             if not answers:  # nothing to move: the sequence fits the screen
@@ -148,6 +154,8 @@ def key_costs(session: Path, presses: int, width: int, height: int, state: str) 
                 "max_ms": 1000 * seconds[-1],
                 "bytes": statistics.median(b for _, b in answers),
             }
+        os.write(terminal.fd, SEARCH)
+        terminal.quiet(1.5)
         before = len(terminal.output)
         fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width - 1, 0, 0))
         terminal.quiet(0.5)

@@ -16,6 +16,8 @@ from core.errors import LogdriftError
 # Two files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
 # more of them than cores an engine is five to ten times slower. What a test starts inherits this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# An engine is started dozens of times: what it imports is to be compiled once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _LONGEST_FIRST = ("test_kill", "test_sglang_backend", "test_vllm_backend", "test_capture", "test_demo")
 """Files that two processes take in this order, so that none is left with minutes of work when the other is done."""

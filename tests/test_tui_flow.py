@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from core.session.reader import Pieces
-from tui.flow import MAX_FRAGMENT, Flow, FragmentCache, flow, fragments_of
+from core.session.visible import visible
+from tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, flow, fragments_of, shown_together
 
 PIECES = st.lists(
     st.one_of(
@@ -39,8 +40,9 @@ def test_every_token_stands_once_in_order_and_no_line_is_too_wide(
     prompt = data.draw(st.integers(0, len(pieces)))
     found, cache = laid_out(pieces, marks, prompt, width)
     assert found.lines[0] == 0 and found.lines[-1] == len(found.kind)
-    assert found.token.tolist() == [i for i in range(len(pieces)) for _ in cache[i]]
-    assert [found.fragments[k] for k in found.kind] == [f for i in range(len(pieces)) for f in cache[i]]
+    shown = cache.joined(np.arange(len(pieces), dtype=np.int32)).tolist()
+    assert found.token.tolist() == [i for i in range(len(pieces)) for _ in cache[shown[i]]]
+    assert [found.fragments[k] for k in found.kind] == [f for i in range(len(pieces)) for f in cache[shown[i]]]
     for line in range(found.height):
         start, stop = found.lines[line], found.lines[line + 1]
         assert start < stop
@@ -94,3 +96,41 @@ def test_fragments_are_cut_by_cells_not_characters() -> None:
 
 def test_an_empty_piece_can_still_be_pointed_at() -> None:
     assert [f.text for f in fragments_of("")] == ["∅"]
+
+
+def shown(pieces: list[bytes]) -> list[str]:
+    found, _ = laid_out(pieces, [False] * len(pieces), 0, 200)
+    return ["".join(found.fragments[k].text for k in found.kind[found.token == i]) for i in range(len(pieces))]
+
+
+def test_a_character_that_spans_tokens_stands_on_the_one_that_completes_it() -> None:
+    smile, zhong = "😀".encode(), "中".encode()
+    assert shown([b"a", smile[:2], smile[2:], b"b"]) == ["a", PART, "😀", "b"]
+    assert shown([smile[:1], smile[1:2], smile[2:3], smile[3:]]) == [PART, PART, PART, "😀"]
+    assert shown([zhong[:1], zhong[1:] + zhong[:2], zhong[2:]]) == [PART, "中", "中"]
+    assert shown([zhong[:2], zhong[2:] + b" ok " + smile[:1], smile[1:]]) == [PART, "中 ok ", "😀"]
+
+
+def test_bytes_that_make_no_character_stay_escaped() -> None:
+    smile = "😀".encode()
+    assert shown([smile[:2], b"b", smile[2:]]) == ["<0xF0><0x9F>", "b", "<0x98><0x80>"]
+    assert shown([b"\xff", smile[:2], b"\xff"]) == ["<0xFF>", "<0xF0><0x9F>", "<0xFF>"]
+    assert shown([smile[:2]]) == ["<0xF0><0x9F>"]
+
+
+def test_what_is_joined_is_made_visible() -> None:
+    joiner = "\u200d".encode()
+    assert shown([joiner[:1], joiner[1:]]) == [PART, "<U+200D>"]
+
+
+@given(st.text(max_size=12), st.lists(st.integers(1, 4), min_size=1, max_size=12))
+def test_cut_anywhere_the_text_is_the_same(text: str, cuts: list[int]) -> None:
+    data = text.encode("utf-8", "replace")
+    pieces, at = [], 0
+    for cut in cuts * len(data):
+        if at < len(data):
+            pieces.append(data[at : at + cut])
+            at += cut
+    together = "".join(shown_together(pieces))
+    assert together.replace(PART, "") == visible(data.decode()).replace(PART, "")
+    assert len(shown_together(pieces)) == len(pieces)

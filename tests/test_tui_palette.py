@@ -12,7 +12,16 @@ from rich.style import Style
 from tui.palette import STEPS, Palette, depth_of, levels, make_palette
 
 # What the 16 colours that the palette names look like on xterm, whose yellow is far from Rich's brown.
-XTERM = {3: (205, 205, 0), 4: (0, 0, 238), 11: (255, 255, 0), 14: (0, 255, 255), 15: (255, 255, 255), 0: (0, 0, 0)}
+XTERM = {
+    3: (205, 205, 0),
+    4: (0, 0, 238),
+    5: (205, 0, 205),
+    13: (255, 0, 255),
+    11: (255, 255, 0),
+    14: (0, 255, 255),
+    15: (255, 255, 255),
+    0: (0, 0, 0),
+}
 
 
 def luminance(rgb: tuple[int, int, int]) -> float:
@@ -37,7 +46,7 @@ def rgb(color: Color | None, table: dict[int, tuple[int, int, int]] | None = Non
 
 
 def all_steps(palette: Palette) -> list[Style]:
-    return [*palette.steps[0], *palette.steps[1]]
+    return [*palette.steps[0], *palette.steps[1], *palette.single]
 
 
 @pytest.mark.parametrize("dark", [True, False])
@@ -58,14 +67,15 @@ def test_plain_text_has_contrast_on_the_background(dark: bool) -> None:
     back = rgb(palette.back.bgcolor)
     for name in ("text", "muted", "strong", "accent", "good", "warn", "bad"):
         assert contrast(rgb(getattr(palette, name).color), back) >= 4.5, name
-    for style in (palette.cursor, palette.selected, palette.selected_idle):
+    assert contrast(rgb(palette.grey.color), back) >= 4.5
+    for style in (palette.cursor, palette.selected, palette.selected_idle, palette.found):
         assert contrast(rgb(style.color), rgb(style.bgcolor)) >= 4.5
 
 
 @pytest.mark.parametrize("dark", [True, False])
 def test_steps_move_away_from_the_background_in_luminance(dark: bool) -> None:
     palette = make_palette("256", dark)
-    for side in palette.steps:
+    for side in (*palette.steps, palette.single):
         values = [luminance(rgb(style.bgcolor)) for style in side]
         ordered = values if dark else values[::-1]
         assert all(a < b for a, b in itertools.pairwise(ordered)), values
@@ -98,7 +108,8 @@ def test_a_step_is_underlined_at_every_depth(depth: str) -> None:
 def test_without_colour_no_style_has_any() -> None:
     palette = make_palette("none")
     for value in vars(palette).values():
-        for style in value[0] + value[1] if isinstance(value, tuple) else (value,):
+        flat = [*value[0], *value[1]] if isinstance(value, tuple) and isinstance(value[0], tuple) else value
+        for style in flat if isinstance(flat, (list, tuple)) and not isinstance(flat, Style) else (flat,):
             if isinstance(style, Style):
                 assert style.color is None and style.bgcolor is None
 

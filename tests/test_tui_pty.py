@@ -14,11 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks.make_session import PIECES, make_session
 from benchmarks.screen import Terminal
 from core.session.layout import read_manifest
 from core.session.writer import write_manifest
+from tests.tui_screen import judged, make_app, until
+from tui.state import ViewState, save_state
 
 RUN = "import sys; from pathlib import Path; from tui.start import run; sys.exit(run({}, Path(sys.argv[1])))"
 HOSTILE = [
@@ -77,7 +80,10 @@ def tour(terminal: Terminal, keys: bytes) -> str:
     return terminal.output.decode("utf-8")
 
 
-KEYS = b"3 4 2 \x1b[B \r 1 \x1b[6~ \x1b[6~ n n ] ] L \r q p q ? q \x1b[C c"
+KEYS = (
+    b"3 4 2 \x1b[B \r 1 \x1b[6~ \x1b[6~ n n ] ] L \r q p q ? q o o o O q "
+    b"/ o \r n \x1b ; \x1b b a \x7f \r B q : 3 \r u f o \r \x1b . S q 3 i \x1b[C 1 \x1b[C c"
+)
 
 
 def test_hostile_text_reaches_the_terminal_as_printable_glyphs_alone(plain: Path, tmp_path: Path) -> None:
@@ -126,14 +132,35 @@ def test_bytes_on_the_wire(plain: Path, tmp_path: Path) -> None:
         assert terminal.quiet(2.5) == 0 and len(terminal.output) == before
         _, page = terminal.key(b"\x1b[6~")
         assert 0 < page < 30_000
-        os.write(terminal.fd, b"\x1b[C")
-        # One frame of the tokens alone, below 200 bytes, then inspector and chart once the cursor rests.
-        assert 0 < terminal.quiet(0.5) < 200 + 10_000
+        # One frame of the tokens alone, below 200 bytes, then inspector and chart once the cursor rests. A busy machine
+        # may send both before the first is read here.
+        frames = []
+        for _ in range(5):
+            os.write(terminal.fd, b"\x1b[C")
+            frames.append(len(terminal.read(0.5)))
+            assert terminal.quiet(0.5) < 10_000
+        assert 0 < min(frames) < 200
         # A held key sends the details when it rests, not for every step: three rests allow for a busy machine.
         before = len(terminal.output)
         os.write(terminal.fd, b"\x1b[C" * 50)
         terminal.quiet(0.5)
         assert len(terminal.output) - before < 50 * 200 + 3 * 10_000
+
+
+async def test_a_full_repaint_is_below_30_kb(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    save_state("generated-30000", ViewState(threshold=0.2))
+    console = Console(color_system="256", force_terminal=True, width=200)
+    app = make_app(plain)
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await judged(pilot)
+        assert 0.02 < len(screen.beyond()) / 30_000 < 0.08
+        await pilot.press("n", *["pagedown"] * 3)
+        for _ in range(3):
+            await until(pilot, lambda: screen.numbers is not None)
+            frame = app.screen._compositor.render_update(full=True).render_segments(console)
+            assert 12_000 < len(frame.encode()) < 30_000
+            await pilot.press("o")
 
 
 def test_no_color_sends_no_colour(plain: Path, tmp_path: Path) -> None:

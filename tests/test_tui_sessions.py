@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from core.session import lock
+from core.session.layout import read_manifest
+from core.session.manage import folder_size
+from core.session.writer import write_manifest
+from tests.holding import held
 from tests.tui_screen import make_app, screen_text, text, until
+from tui.app import LogdriftApp
+from tui.screens.confirm import Confirm
 from tui.screens.explorer import ExplorerScreen
+from tui.screens.managing import size
+from tui.screens.prompt import Prompt
 from tui.screens.sessions import SessionsScreen
 from tui.screens.texts import TextScreen
+from tui.session_rows import SessionRow
 from tui.widgets.bars import Hints
+from tui.widgets.session_list import COLUMNS, layout, matches, sorted_rows, state_words
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +102,268 @@ async def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
         (tmp_path / "none").mkdir()
         await until(pilot, lambda: "logdrift demo" in text(app.screen.query_one(Hints)))
         await pilot.press("enter", "r", "down")
+
+
+# ---- what is done to whole sessions
+
+
+def screen_of(app: LogdriftApp) -> SessionsScreen:
+    screen = app.screen_stack[0]
+    assert isinstance(screen, SessionsScreen)
+    return screen
+
+
+def names(app: LogdriftApp) -> list[str]:
+    return [row.name for row in screen_of(app).list.sessions]
+
+
+async def at(pilot: Pilot[Any], app: LogdriftApp, name: str, holds: Callable[[SessionRow], bool] = bool) -> None:
+    """Select a session once it is listed as it should be."""
+    view = screen_of(app).list
+    await until(pilot, lambda: any(row.name == name and holds(row) for row in view.sessions))
+    view.select(names(app).index(name), tell=True)
+    await pilot.pause()
+
+
+def said(app: LogdriftApp) -> str:
+    return text(screen_of(app).query_one("#hints", Hints))
+
+
+def running(row: SessionRow) -> bool:
+    return row.state == "running"
+
+
+async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good", lambda row: row.verdict is not None)
+        await pilot.press("slash", *"oth")
+        await until(pilot, lambda: names(app) == ["other"])
+        assert isinstance(app.screen, Prompt) and "filter: oth" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 3)
+        await pilot.press("slash", *"caution good", "enter")
+        await until(pilot, lambda: names(app) == ["good"] and "1 of 3 sessions" in screen_text(app))
+        await pilot.press("slash", *" nothing", "enter")
+        await until(pilot, lambda: names(app) == [])
+        await pilot.press("enter", "d", "R", "u", "x", "space")
+        assert app.screen is screen_of(app) and "no capture is running" in said(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 3)
+
+
+async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await at(pilot, app, "good", lambda row: row.verdict is not None)
+        assert screen_of(app).list.sort == "date"
+        seen = []
+        for _ in COLUMNS:
+            await pilot.press("s")
+            seen.append(screen_of(app).list.sort)
+            before = [row.name for row in screen_of(app).list.sessions if not row.problem]
+            await pilot.press("S")
+            after = [row.name for row in screen_of(app).list.sessions if not row.problem]
+            if seen[-1] in ("name", "tokens", "mae"):
+                assert after == before[::-1] and f"by {COLUMNS[seen[-1]].title}," in said(app)
+            if seen[-1] == "tokens":
+                assert before == ["good", "other"] and names(app)[-1] == "broken"
+        assert seen == [*COLUMNS]
+        here = screen_of(app).list.here
+        assert here is not None and here.name == "good"
+        await pilot.click("#sessions-list", offset=(3, 1))
+        await until(pilot, lambda: screen_of(app).list.sort == "name" and names(app) == ["broken", "good", "other"])
+        await pilot.click("#sessions-list", offset=(3, 1))
+        await until(pilot, lambda: names(app) == ["other", "good", "broken"])
+        assert "session▾" in screen_text(app)
+
+
+def row(name: str, **values: Any) -> SessionRow:
+    return SessionRow(Path(name), name, **values)
+
+
+def test_rows_without_a_value_come_last_either_way() -> None:
+    rows = [row("a", mae=0.1, verdict="caution"), row("b"), row("c", mae=0.3, verdict="not_comparable")]
+    for down, wanted in ((True, "cab"), (False, "acb")):
+        for column in ("mae", "verdict"):
+            assert "".join(found.name for found in sorted_rows(rows, column, down)) == wanted
+    assert [found.name for found in rows if matches(found, "NOT comp")] == ["c"]
+
+
+@pytest.mark.parametrize("width", range(40, 260, 7))
+def test_columns_fit_every_width_and_the_important_ones_come_first(width: int) -> None:
+    columns = layout(width)
+    assert sum(cells + 1 for _, cells in columns) + 1 <= width
+    kept = {name for name, _ in columns}
+    ranked = sorted(COLUMNS, key=lambda name: COLUMNS[name].rank)
+    assert kept == set(ranked[: len(kept)])
+    if width >= 59:
+        assert kept >= {"name", "state", "verdict", "mae"}
+    if width >= 79:
+        assert "tokens" in kept and dict(columns)["state"] >= 17
+
+
+def test_a_running_state_fits_its_column() -> None:
+    busy = row("a", state="running", progress=1.0, left=35_000.0)
+    assert state_words(busy, 17) == "running 100% 9h43m"[:18]
+    assert state_words(replace(busy, progress=0.45, left=80.0), 12) == "run 45% 1:20"
+    assert state_words(replace(busy, progress=None, left=None), 12) == "run"
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (80, 24), (120, 36), (200, 60)])
+async def test_what_matters_is_seen_at_every_size(sessions: Path, shape: tuple[int, int]) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=shape) as pilot:
+        await at(pilot, app, "good", lambda found: found.verdict is not None)
+        shown = screen_text(app)
+        assert all(word in shown for word in ("good", "CAUTION", "complete", "MAE", "format 99"))
+        assert "generated" in shown  # the title, beside the name or below the list
+
+
+async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good")
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, Prompt) and "Rename good" in screen_text(app))
+        await pilot.press("ctrl+u", *"other", "enter")
+        await until(pilot, lambda: "other exists already" in screen_text(app))
+        await pilot.press("ctrl+u", *"a/b", "enter")
+        await until(pilot, lambda: "is a path" in screen_text(app))
+        await pilot.press("ctrl+u", *"better", "enter")
+        await until(pilot, lambda: "better" in names(app) and "good" not in names(app))
+        here = screen_of(app).list.here
+        assert here is not None and here.name == "better" and "good is now better" in said(app)
+        assert (sessions / "better" / "session.json").exists() and not (sessions / "good").exists()
+        await pilot.press("R", "escape")
+        await until(pilot, lambda: app.screen is screen_of(app))
+        assert "better" in names(app)
+
+
+async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good")
+        found = folder_size(sessions / "good")
+        asked = f"Delete good? {found.files} files, {size(found.size)}"
+        for no in ("enter", "n", "escape", "q"):
+            await pilot.press("d")
+            await until(pilot, lambda: isinstance(app.screen, Confirm) and asked in screen_text(app))
+            await pilot.press(no)
+            await until(pilot, lambda: app.screen is screen_of(app))
+        assert (sessions / "good").exists()
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: names(app) == ["other", "broken"] and "good is deleted" in said(app))
+        assert not (sessions / "good").exists()
+        await at(pilot, app, "broken")
+        await pilot.press("delete")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: names(app) == ["other"])
+        (sessions / "link").symlink_to(sessions / "other")
+        await at(pilot, app, "link")
+        await pilot.press("d")
+        await until(pilot, lambda: "it is a link: what it leads to stays" in screen_text(app))
+        await pilot.press("y")
+        await until(pilot, lambda: names(app) == ["other"])
+
+
+async def test_a_session_deleted_meanwhile_is_one_line(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await at(pilot, app, "good")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        shutil.rmtree(sessions / "good")
+        await pilot.press("y")
+        await until(pilot, lambda: "somebody else has renamed or deleted it" in screen_text(app))
+
+
+async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_after_asking(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    with held(sessions / "good") as holder:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await at(pilot, app, "good", running)
+            for key, word in (("R", "renamed"), ("d", "deleted"), ("u", "resumed")):
+                await pilot.press(key)
+                await until(pilot, lambda word=word: f"is being written and cannot be {word}" in said(app))
+                assert app.screen is screen_of(app)
+            await pilot.press("x")
+            await until(
+                pilot, lambda: isinstance(app.screen, Confirm) and "End the capture of good?" in screen_text(app)
+            )
+            await pilot.press("n")
+            await until(pilot, lambda: app.screen is screen_of(app))
+            assert holder.process.poll() is None
+            await pilot.press("x")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            await pilot.press("y")
+            await until(pilot, lambda: "good is cancelled" in said(app))
+            await at(pilot, app, "good", lambda found: found.state == "complete")
+            assert lock.process_start(holder.worker) is None
+
+
+async def test_a_capture_that_was_killed_runs_no_more(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    with held(sessions / "good") as holder:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await at(pilot, app, "good", running)
+            holder.process.kill()
+            holder.process.wait()
+            await at(pilot, app, "good", lambda found: found.state == "complete")
+            assert (sessions / "good" / "lock").exists()
+
+
+async def test_resume_is_offered_where_something_is_missing(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(sessions / "other")
+    first = replace(manifest.captures[0], status="failed", failure="engine died\nTraceback")
+    write_manifest(sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:])))
+    started: list[Path] = []
+    monkeypatch.setattr("core.capture.background.start_background", started.append)
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good")
+        await pilot.press("u")
+        assert "good lacks nothing" in said(app)
+        await at(pilot, app, "other")
+        assert "failed: engine died  (u tries again)" in screen_text(app)
+        await pilot.press("u")
+        await until(pilot, lambda: "goes on in the background" in said(app))
+        assert started == [sessions / "other"]
+
+
+async def test_two_sessions_are_compared(sessions: Path) -> None:
+    make_session(sessions / "after", 600, 6, 5, captures=4)
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good", lambda found: found.verdict is not None)
+        await pilot.press("space")
+        assert "good is the old one" in said(app) and "•good" in screen_text(app)
+        await pilot.press("space")
+        assert "•" not in screen_text(app)
+        await pilot.press("space")
+        await at(pilot, app, "broken")
+        await pilot.press("space")
+        assert "broken does not open" in said(app) and screen_of(app).list.marked is not None
+        await at(pilot, app, "after")
+        await pilot.press("space")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "good → after" in screen_text(app))
+        assert "no change at all" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen_of(app))
+        await pilot.press("space", "escape")
+        assert screen_of(app).list.marked is None
+        await pilot.press("space")
+        await at(pilot, app, "other")
+        await pilot.press("space")
+        await until(pilot, lambda: "nothing in common" in screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (12_345, "12.3 kB"), (999_600, "1 MB"), (5 * 10**12, "5 TB")],
+)
+def test_sizes_are_short(count: int, words: str) -> None:
+    assert size(count) == words

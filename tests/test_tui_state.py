@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tui.state import ViewState, load_state, save_state, state_folder
+from tui.state import Mark, ViewState, load_state, save_state, state_folder
 
-STATE = ViewState(("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05)
+STATE = ViewState(
+    ("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05, "ratio", (("ratio", 0.3), ("rank", 2.0)), "#30010",
+    (Mark(7, "odd"), Mark(1200)),
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +25,26 @@ def test_what_is_saved_comes_back() -> None:
     assert save_state("a session", STATE)
     assert load_state("a session") == (STATE, None)
     assert load_state("another") == (ViewState(), None)
+
+
+def test_a_file_of_an_older_version_is_read(state_home: Path) -> None:
+    save_state("s", STATE)
+    old = {"pair": ["a", "b"], "position": 5, "sort": "mean", "threshold": 0.2}
+    next(state_home.iterdir()).write_text(json.dumps(old))
+    assert load_state("s") == (ViewState(("a", "b"), 5, "mean", 0.2), None)
+
+
+def test_what_a_newer_version_knows_is_left_out_and_marks_are_put_in_order(state_home: Path) -> None:
+    save_state("s", STATE)
+    newer = {
+        "pair": None, "position": 5, "sort": "mean", "threshold": 0.2, "mode": "of tomorrow", "more": 1,
+        "thresholds": [["of tomorrow", 1.0], ["ratio", 0.5]],
+        "marks": [{"position": 9, "note": "b" * 1000, "colour": 1}, {"position": -3, "note": "a"}],
+    }  # fmt: skip
+    next(state_home.iterdir()).write_text(json.dumps(newer))
+    state, notice = load_state("s")
+    assert notice is None and state.mode == "delta" and state.thresholds == (("ratio", 0.5),)
+    assert [(mark.position, len(mark.note)) for mark in state.marks] == [(0, 1), (9, 200)]
 
 
 def test_a_hostile_id_stays_in_the_folder(state_home: Path) -> None:
@@ -37,7 +60,10 @@ def test_a_hostile_id_stays_in_the_folder(state_home: Path) -> None:
      b'{"pair": ["a"], "position": 0, "sort": "number", "threshold": 1}',
      b'{"pair": null, "position": "x", "sort": "number", "threshold": 1}',
      b'{"pair": null, "position": 0, "sort": "colour", "threshold": 1}',
-     b'{"pair": null, "position": 0, "sort": "mean", "threshold": -1}'],
+     b'{"pair": null, "position": 0, "sort": "mean", "threshold": -1}',
+     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "marks": [3]}',
+     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "thresholds": [["ratio", -1]]}',
+     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "thresholds": 7}'],
 )  # fmt: skip
 def test_a_damaged_file_is_ignored_with_a_notice(state_home: Path, content: bytes) -> None:
     save_state("s", STATE)

@@ -14,7 +14,9 @@ from core.compare.pair import make_pair
 from core.session import Session, open_session
 from tests.made_sessions import capture, edit_manifest, write_session
 from tui.glyphs import fit, number, probability, signed, sparkline
-from tui.views import inspect, judged, log_lines, open_pair, pair_row, session_row
+from tui.inspection import inspect
+from tui.session_rows import session_row
+from tui.views import judged, log_lines, open_pair, pair_row
 
 NAN = float("nan")
 

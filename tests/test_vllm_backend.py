@@ -177,18 +177,18 @@ def test_every_position_is_scored_once_and_top_k_is_complete(
 
 
 def test_last_id_and_end_of_sequence_inside_are_scored_where_they_stand(float32: dict[str, Any]) -> None:
-    """Text 4 holds V-1, the end-of-sequence id and V-1 at positions 6 to 8, and ends with end-of-sequence."""
+    """Text 5 holds V-1, the end-of-sequence id and V-1 at positions 6 to 8, and ends with end-of-sequence."""
     assert float32["last"] == float32["facts"]["vocab_size"] - 1
     for path, first in (("texts", 1), ("forced_texts", 3)):
-        one = float32[path][4]
+        one = float32[path][5]
         for position in (6, 7, 8, one["length"] - 1):
             # 1e-4: the largest single error of float32 vLLM on this model is 5e-5.
             assert one["got"][position - first] == pytest.approx(one["expected"][position - first], abs=1e-4)
 
 
 def test_a_sequence_of_one_id_has_nothing_to_score(float32: dict[str, Any]) -> None:
-    assert float32["texts"][5]["got"] == []
-    assert float32["texts"][5]["length"] == 1
+    assert float32["texts"][6]["got"] == []
+    assert float32["texts"][6]["length"] == 1
 
 
 def test_completions_end_by_end_of_sequence_or_length(float32: dict[str, Any]) -> None:

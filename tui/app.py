@@ -5,58 +5,73 @@ from __future__ import annotations
 import base64
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.theme import Theme
+from textual.widget import AwaitMount
 
 from core.compare.pair import parse_pair
 from core.errors import LogdriftError
 from core.session.reader import Session, open_session
 from core.session.visible import visible
-from tui.actions import Command, bindings, commands
-from tui.palette import Depth, Palette, depth_of, make_palette
+from tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, bindings
+from tui.palette import Depth, Palette, depth_of, exchange, make_palette
+from tui.screens.base import BaseScreen
+from tui.themes import THEMES, ThemeName, theme_of
+from tui.widgets.bars import Hints
+from tui.widgets.lines import Lines
 
 _COPY_LIMIT = 74_000
 """Bytes: the largest OSC 52 text that common terminals take."""
 _SETTLE_SECONDS = 0.6
 
-_DARK = Theme(
-    "logdrift-dark", primary="#5fd7ff", foreground="#d0d0d0", background="#121212", surface="#121212", panel="#303030",
-    accent="#5fd7ff", error="#ff8787", warning="#ffd75f", success="#87d787", dark=True,
-)  # fmt: skip
-_LIGHT = Theme(
-    "logdrift-light", primary="#005f87", foreground="#303030", background="#eeeeee", surface="#eeeeee",
-    panel="#d0d0d0", accent="#005f87", error="#af0000", warning="#875f00", success="#005f00", dark=False,
-)  # fmt: skip
-
 
 class Commands(Provider):
-    """The palette lists the registry: what applies to the screen that is open."""
+    """The palette lists the registry: what applies to the pane and the screen below it, grouped by what it belongs to."""
 
-    def _found(self) -> list[tuple[Command, Callable[[], Any]]]:
-        scopes = getattr(self.screen, "SCOPES", ())
-        return [(c, partial(self.screen.run_action, c.name)) for c in commands(*scopes, "app") if c.palette]
+    def _found(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
+        for command, node, enabled in active_commands(self.screen):
+            if command.palette and enabled:
+                yield command, partial(self.app.run_action, command.name, node)
 
     async def discover(self) -> Hits:
         for command, run in self._found():
-            yield DiscoveryHit(command.title, run, help=_palette_help(command))
+            yield DiscoveryHit(_entry(command), run, help=self._help(command))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for command, run in self._found():
-            score = matcher.match(f"{command.title} {command.help}")
+            score = matcher.match(f"{_entry(command)} {command.help}")
             if score > 0:
-                yield Hit(score, matcher.highlight(command.title), run, help=_palette_help(command))
+                yield Hit(score, matcher.highlight(_entry(command)), run, help=self._help(command))
+
+    def _help(self, command: Command) -> str:
+        keys = command.shown_keys(cast("LogdriftApp", self.app).keymap)
+        return f"{' '.join(keys)}   {command.help}" if keys else command.help
 
 
-def _palette_help(command: Command) -> str:
-    return f"{' '.join(command.key_names)}   {command.help}"
+def _entry(command: Command) -> str:
+    group = "General" if command.scope == "app" else command.scope.capitalize()
+    return f"{group}: {command.title}"
+
+
+def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, bool]]:
+    """The commands that have a key where the focus is, its own first, with what does them and whether they can be done."""
+    known = {command.id: command for command in COMMANDS}
+    seen: set[str] = set()
+    for active in screen.active_bindings.values():
+        name = active.binding.id or ""
+        if name in known and name not in seen:
+            seen.add(name)
+            command, node = known[name], active.node
+            applies = not isinstance(node, BaseScreen) or node.applies(command.name)
+            yield command, screen.app if command.scope == "app" else node, active.enabled and applies
 
 
 class LogdriftApp(App[int], inherit_bindings=False):
@@ -68,6 +83,7 @@ class LogdriftApp(App[int], inherit_bindings=False):
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings("app")
+    keymap: Keymap = NO_KEYMAP
 
     def __init__(
         self,
@@ -75,6 +91,8 @@ class LogdriftApp(App[int], inherit_bindings=False):
         sessions_dir: Path,
         pair: tuple[str, str] | None = None,
         depth: Depth | None = None,
+        theme: ThemeName = "dark",
+        keymap: Keymap = NO_KEYMAP,
     ) -> None:
         # Without colours nothing may be mixed from them either: the terminal's own two are used as they are.
         plain = depth == "none" or (depth is None and "NO_COLOR" in os.environ)
@@ -82,13 +100,17 @@ class LogdriftApp(App[int], inherit_bindings=False):
         self.animation_level = "none"
         self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
-        for theme in (_DARK, _LIGHT):
-            self.register_theme(theme)
+        for known in THEMES.values():
+            self.register_theme(known)
+        self.theme_name: ThemeName = theme
         # Set without its watcher, which would parse all style sheets a second time.
-        first = "ansi-dark" if self.depth == "none" else "logdrift-dark"
-        self.set_reactive(App.theme, first)  # type: ignore[arg-type]
+        first = "ansi-dark" if self.depth == "none" else THEMES[theme].name
+        self.set_reactive(App.theme, first)
         self.stylesheet.set_variables(self.get_css_variables())
-        self.palette: Palette = make_palette(self.depth, self.current_theme.dark)
+        self.palette: Palette = make_palette(self.depth, THEMES[theme].dark, theme == "high-contrast")
+        if keymap:
+            self.keymap = keymap
+            self.set_keymap({name: ",".join(keys) or f"unbound_{name}" for name, keys in keymap.items()})
 
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is what was asked for: nothing stands below it that would be laid out for nothing."""
@@ -103,12 +125,18 @@ class LogdriftApp(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         self.set_timer(_SETTLE_SECONDS, settle)
 
+    def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
+        """As Textual does, but a key that is pressed twice before its screen stands opens it once."""
+        if isinstance(screen, BaseScreen) and type(self.screen) is type(screen):
+            return AwaitMount(self.screen, [])
+        return super().push_screen(screen, *args, **options)
+
     def open_folder(self, folder: Path) -> None:
         """Open the explorer over the list; a folder that does not open is an error that can be copied."""
         from tui.screens.explorer import ExplorerScreen
 
         try:
-            self.push_screen(ExplorerScreen(open_session(folder)))
+            self.push_screen(ExplorerScreen(readable(folder)))
         except LogdriftError as error:
             self.show_error(str(error))
 
@@ -132,11 +160,34 @@ class LogdriftApp(App[int], inherit_bindings=False):
         return f"copied {len(data):,} bytes: {first[:60]}" + ("…" if len(text) > min(60, len(first)) else "")
 
     def action_help(self) -> None:
+        """What is here first: the keys of the pane with the focus, of its screen, of everywhere, then all others."""
         from tui.screens.help import help_screen
         from tui.state import DEFAULT_THRESHOLD
 
+        here = tuple(dict.fromkeys(command.scope for command, _, _ in active_commands(self.screen)))
         threshold = getattr(self.screen, "threshold", DEFAULT_THRESHOLD)
-        self.push_screen(help_screen(self.palette, threshold))
+        self.push_screen(help_screen(self.palette, threshold, here, self.keymap))
+
+    def action_theme(self, name: ThemeName) -> None:
+        """Other colours, from now on and until the end."""
+        if self.depth == "none":
+            self._say("NO_COLOR is set, or the terminal has no colours: there is but one theme")
+            return
+        old, self.theme_name = self.palette, name
+        self.palette = make_palette(self.depth, THEMES[name].dark, name == "high-contrast")
+        self.theme = THEMES[name].name
+        styles = exchange(old, self.palette)
+        for screen in self.screen_stack:
+            for pane in screen.query(Lines):
+                pane.recolour(styles)
+            if isinstance(screen, BaseScreen):
+                screen.recoloured()
+        self._say(f'theme {name}, until the end: theme = "{name}" in the config file keeps it')
+
+    def _say(self, text: str) -> None:
+        hints = self.screen.query(Hints)
+        if hints:
+            hints.first().say(text)
 
     def action_quit_now(self) -> None:
         self.exit(0)
@@ -149,13 +200,32 @@ def settle() -> None:
     gc.enable()
 
 
+def readable(folder: Path) -> Session:
+    """A session of which at least the tokens and their text can be read: without them there is nothing to explore.
+
+    Raises InputError that names the file.
+    """
+    session = open_session(folder)
+    _ = session.sequences, session.pieces
+    return session
+
+
 def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str | None = None) -> int:
     """Run on the terminal until the user leaves; the exit code.
 
-    Raises InputError before the screen is touched where the session does not open or has no such pair.
+    Raises InputError before the screen is touched where the session does not open or has no such pair, and where the
+    config file says what cannot be done.
     """
-    opened = open_session(session) if session is not None else None
+    from core.config import load_config
+
+    config = load_config()
+    keymap = NO_KEYMAP
+    if config.keys:
+        from tui.keymap import check_keymap
+
+        keymap = check_keymap(config.keys, f"config {config.source}")
+    opened = readable(session) if session is not None else None
     labels = parse_pair(opened, pair) if opened is not None and pair else None
-    app = LogdriftApp(opened, sessions_dir, labels)
-    code = app.run(mouse=mouse)
+    app = LogdriftApp(opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap)
+    code = app.run(mouse=mouse and config.mouse)
     return code if code is not None else app.return_code or 0

@@ -21,6 +21,7 @@ COMMANDS = {
     "open": "explore a session",
     "capture": "capture log-probabilities from several backends into a session",
     "report": "the numbers of a session as text, Markdown, HTML or JSON",
+    "why": "causes of a gap, ranked, with the evidence from the captured tokens",
     "diff": "two sessions: what a change made better or worse",
     "check": "limits on the numbers of a session: a gate for CI",
     "env": "engine environments: create, list, check",

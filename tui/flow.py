@@ -1,7 +1,8 @@
 """Token text laid out in lines: natural flow, wrapped by cell width, without a widget.
 
 A token is one or more fragments: a newline ends a fragment and its line, a very long piece is cut. Work is vectorised
-over tokens; Python runs once per distinct id and once per line, so a sequence of any length is cheap.
+over tokens; Python runs once per distinct id, once per line and once per token that is no whole UTF-8, so a sequence
+of any length is cheap.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import numpy as np
 from rich.cells import cell_len
 
 from core.session.reader import Pieces
+from core.session.visible import visible
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_FRAGMENT = 32
 """Cells of the longest fragment: below the narrowest line there is, so a fragment always fits one line."""
+PART = "‹"
+"""Stands on a token that is nothing but a part of the character that the next tokens complete."""
 _WORD_ROOM = 24
 """A line may stay this many cells short to break between words."""
 _LINES = re.compile("[^↵]*↵|[^↵]+")
@@ -60,17 +64,68 @@ def _head(text: str) -> str:
 
 
 class FragmentCache:
-    """Fragments by token id, made when first met."""
+    """Fragments by token id, made when first met. Ids below 0 stand for texts that `joined` made."""
 
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
         self._known: dict[int, tuple[Fragment, ...]] = {}
+        self._broken: dict[int, bytes] = {}
+        self._made: dict[str, int] = {}
 
     def __getitem__(self, token_id: int) -> tuple[Fragment, ...]:
         found = self._known.get(token_id)
         if found is None:
             found = self._known[token_id] = fragments_of(self._pieces.text(token_id))
+            piece = self._pieces.get(token_id)
+            if piece is not None and not _whole(piece):
+                self._broken[token_id] = piece
         return found
+
+    def joined(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """``ids`` with those replaced whose bytes are parts of characters that span tokens: the character stands on
+        the token that completes it, and `PART` on one that holds nothing else than a part."""
+        unique = np.unique(ids)
+        for token_id in unique.tolist():
+            _ = self[token_id]
+        broken = np.fromiter((i in self._broken for i in unique.tolist()), bool, len(unique))
+        if not broken.any():
+            return ids
+        at = np.flatnonzero(broken[np.searchsorted(unique, ids)])
+        out = ids.copy()
+        for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
+            if len(run) > 1:
+                shown = shown_together([self._broken[token_id] for token_id in ids[run].tolist()])
+                out[run] = [self._made_id(text) for text in shown]
+        return out
+
+    def _made_id(self, text: str) -> int:
+        found = self._made.get(text)
+        if found is None:
+            found = self._made[text] = -1 - len(self._made)
+            self._known[found] = fragments_of(text)
+        return found
+
+
+def _whole(piece: bytes) -> bool:
+    try:
+        piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def shown_together(pieces: list[bytes]) -> list[str]:
+    """Neighbouring pieces as visible text, each character in the piece that has its last byte; bytes that make no
+    character even together stay escaped where they are."""
+    shown = ["" for _ in pieces]
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    at = piece = 0
+    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
+        at += 1 if 0xDC80 <= ord(char) <= 0xDCFF else len(char.encode("utf-8"))
+        while ends[piece] < at:
+            piece += 1
+        shown[piece] += visible(char)
+    return [text or (PART if raw else "") for text, raw in zip(shown, pieces, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +185,7 @@ def flow(
 ) -> Flow:
     """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their mark; the completion, which
     starts at token ``prompt``, starts on a line of its own."""
-    unique, inverse = np.unique(ids, return_inverse=True)
+    unique, inverse = np.unique(cache.joined(ids), return_inverse=True)
     known = [cache[token_id] for token_id in unique.tolist()]
     per_kind = np.fromiter((len(found) for found in known), np.int64, len(known))
     kind_start = np.cumsum(per_kind) - per_kind

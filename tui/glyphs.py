@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 UP, DOWN = "▲", "▼"
 """Marks of a divergent token: A gives it a higher, a lower log-probability than B."""
+HIGH, HIGHEST = "◇", "◆"
+"""Marks of the two highest levels of a number that has no sign."""
 PROMPT_BAR, COMPLETION_BAR = "┊", "│"
 NOTHING = "·"
 """Stands where there is no number."""

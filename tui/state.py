@@ -16,20 +16,40 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SORTS = ("number", "worst", "mean")
+SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
+"""Names in `core.compare.per_sequence`; a test compares."""
+MODES = ("delta", "floor", "size", "ratio", "rank", "entropy", "logprob_a", "logprob_b")
+"""Names in `tui.modes`; a test compares."""
+MAX_NOTE = 200
 DEFAULT_THRESHOLD = 0.1
 """Nats: about a tenth more or less probable."""
 THRESHOLDS = tuple(float(f"{m}e{e}") for e in range(-6, 2) for m in (1, 2, 5))
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A flat token index with a note."""
+
+    position: int
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class ViewState:
-    """``position`` is a flat token index; ``pair`` holds two capture labels or None for the default pair."""
+    """``position`` is a flat token index; ``pair`` holds two capture labels or None for the default pair.
+
+    ``threshold`` is in nats of delta; ``thresholds`` are those of modes with another scale, by name. ``marks`` are in
+    the order of their positions. ``filter`` is what was typed, "" for all sequences.
+    """
 
     pair: tuple[str, str] | None = None
     position: int = 0
     sort: str = "number"
     threshold: float = DEFAULT_THRESHOLD
+    mode: str = "delta"
+    thresholds: tuple[tuple[str, float], ...] = ()
+    filter: str = ""
+    marks: tuple[Mark, ...] = ()
 
 
 def state_folder() -> Path | None:
@@ -71,15 +91,32 @@ def _parse(data: Any) -> ViewState:
     if pair is not None:
         first, second = pair
         pair = (str(first), str(second))
-    threshold = float(data["threshold"])
-    if not (math.isfinite(threshold) and threshold > 0) or data["sort"] not in SORTS:
+    if data["sort"] not in SORTS:
         raise ValueError
+    # Files of older versions end here; a mode or a number that a newer one knows is no damage.
+    mode = data.get("mode", "delta")
     return ViewState(
         pair,
         max(0, int(data["position"])),
         data["sort"],
-        threshold,
+        _threshold(data["threshold"]),
+        mode if mode in MODES else "delta",
+        tuple((str(name), _threshold(value)) for name, value in data.get("thresholds", ()) if name in MODES),
+        str(data.get("filter", "")),
+        _marks(data.get("marks", ())),
     )
+
+
+def _threshold(value: Any) -> float:
+    threshold = float(value)
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ValueError
+    return threshold
+
+
+def _marks(data: Any) -> tuple[Mark, ...]:
+    marks = {max(0, int(mark["position"])): str(mark["note"])[:MAX_NOTE] for mark in data}
+    return tuple(Mark(position, marks[position]) for position in sorted(marks))
 
 
 def save_state(session_id: str, state: ViewState) -> bool:

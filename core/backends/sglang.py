@@ -231,6 +231,8 @@ class SglangBackend:
                 raise LogdriftError(
                     f"option {name!r} cannot be set here: write model, or revision, as the backend's own key"
                 )
+        if isinstance(overrides := options.get("json_model_override_args"), Mapping):
+            options["json_model_override_args"] = json.dumps(overrides)  # a spec reads JSON, SGLang wants its text
         if self._decodes and not seeds_itself(options) and not options.get("enable_watermark"):
             arguments["enable_custom_logit_processor"] = True
         return {**arguments, **options}

@@ -1,0 +1,62 @@
+"""Why two captures differ: causes ranked by evidence from the captured tokens and facts, without another run.
+
+Pure functions over NumPy arrays, like `core.compare`: no I/O, no engine. docs/why.md explains every signature.
+"""
+
+from __future__ import annotations
+
+from core.compare.pair import Pair
+from core.diagnose.case import Case
+from core.diagnose.causes import NOISE
+from core.diagnose.evidence import Diagnosis, Evidence, Ranked, Unchecked
+from core.diagnose.noise import judge_size
+from core.diagnose.rank import discounted, ranked
+from core.diagnose.signatures import SIGNATURES
+from core.diagnose.signatures.facts import facts
+from core.diagnose.signatures.size import size as size_evidence
+from core.diagnose.unchecked import unchecked
+from core.session.reader import Session
+
+__all__ = ["Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
+
+
+def diagnose(session: Session, pair: Pair) -> Diagnosis:
+    """Rank the causes of the gap between the two captures of ``pair``, over all tokens that both scored.
+
+    Nothing is read but the session's arrays and facts. 100,000 tokens with top-20 lists take a few seconds.
+    """
+    case = Case(session, pair)
+    # Equal numbers have no shape, and missing ones none either: then the facts alone speak.
+    signatures = SIGNATURES if case.view.mae > 0 else ((size_evidence,) if len(case.view.at) else (facts,))
+    evidence = [each for signature in signatures for each in signature(case)]
+    causes = ranked(discounted(evidence), (case.infos[0].engine, case.infos[1].engine))
+    size = judge_size(case)
+    noise = bool(causes) and causes[0].cause == NOISE
+    return Diagnosis(
+        a=case.labels[0],
+        b=case.labels[1],
+        tokens=len(case.view.at),
+        verdict=_verdict(case, causes, size.sentence),
+        noise=noise,
+        causes=causes,
+        unchecked=unchecked(case),
+        size={
+            "mae": case.view.mae,
+            "dtype": size.dtype,
+            "limit": size.limit,
+            "suspect": size.suspect,
+            "kind": size.verdict,
+        },
+    )
+
+
+def _verdict(case: Case, causes: tuple[Ranked, ...], sentence: str) -> str:
+    if not len(case.view.at):
+        return "no token has a finite score on both sides: there is nothing to explain."
+    if not causes:
+        return f"no cause fits: {sentence}"
+    first = causes[0]
+    if first.cause == NOISE:
+        return f"numerical noise, nothing to fix: {sentence}"
+    shared = "" if first.separable else f"; numbers alone do not tell it from others: {first.otherwise}"
+    return f"{first.sureness}: {first.title}{shared}."

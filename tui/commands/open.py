@@ -19,12 +19,14 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
+    import os
     import sys
 
     from core.config import sessions_folder
 
     folder = find_session(args.session, sessions_folder(args.sessions))
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Another driver draws elsewhere: in a browser, for textual serve.
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and not os.environ.get("TEXTUAL_DRIVER"):
         raise InputError(f"the explorer needs a terminal: without one use logdrift report {folder}")
     from tui.start import run as run_app
 

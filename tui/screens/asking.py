@@ -19,10 +19,15 @@ from core.session.visible import visible
 from tui.glyphs import fit, number, percent
 from tui.screens.base import BaseScreen
 from tui.state import THRESHOLDS, ViewState
-from tui.views import PairRow, PairView, log_lines, pair_row
+from tui.views import PairRow, PairView, pair_row
 from tui.widgets.bars import VERDICTS
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tui.modes import Mode
+
+    Positions = npt.NDArray[np.int64]
     # The windows are imported when the first one opens.
     from tui.screens.texts import Picker, Row
 
@@ -55,8 +60,30 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         """Show another pair, and keep to it from now on."""
         raise NotImplementedError
 
+    @property
+    def mode(self) -> Mode:
+        """What tokens are coloured by."""
+        raise NotImplementedError
+
+    @property
+    def level_threshold(self) -> float:
+        """The threshold of the mode, in its own unit."""
+        raise NotImplementedError
+
     def set_threshold(self, threshold: float) -> None:
-        """What counts as divergent, nats."""
+        """What counts as divergent, in the unit of the mode."""
+        raise NotImplementedError
+
+    def beyond(self, threshold: float | None = None) -> Positions:
+        """Flat positions of the tokens beyond a threshold of the mode, None for the one that is set."""
+        raise NotImplementedError
+
+    def set_mode(self, name: str) -> None:
+        """Colour tokens by another number."""
+        raise NotImplementedError
+
+    def set_sort(self, name: str) -> None:
+        """List the sequences in another order."""
         raise NotImplementedError
 
     def _ask(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
@@ -70,28 +97,57 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         if pair is None:
             self.say("there is no pair to compare yet", warn=True)
             return
-        before, scored = self.threshold, int(pair.scored.sum())
+        mode, before, scored = self.mode, self.level_threshold, self.mode.tokens(pair)
+        choices = mode.thresholds or THRESHOLDS
         counts: dict[int, int] = {}
 
         def row(index: int, width: int) -> Row:
             if index not in counts:
-                counts[index] = pair.count_beyond(THRESHOLDS[index])
-            ratio = number(float(np.exp(THRESHOLDS[index])), 3)
+                counts[index] = len(self.beyond(choices[index]))
+            nats = f"{number(float(np.exp(choices[index])), 3):>8}" if not mode.thresholds else ""
             beyond = f"{counts[index]:>11,} {percent(counts[index], scored):>8}"
-            cells = f" {number(THRESHOLDS[index], 3):>8} {ratio:>8} {beyond}"
-            return [(cells, self.palette.text)]
+            return [(f" {mode.step(choices[index]):>8} {nats} {beyond}", self.palette.text)]
 
         def chosen(index: int | None) -> None:
-            self.set_threshold(before if index is None else THRESHOLDS[index])
+            self.set_threshold(before if index is None else choices[index])
 
-        start = min(range(len(THRESHOLDS)), key=lambda i: abs(np.log(THRESHOLDS[i] / before)))
-        head = f" {'|Δ| nats':>8} {'ratio':>8} {'beyond':>11} {'of all':>8}"
+        start = min(range(len(choices)), key=lambda i: abs(np.log(choices[i] / before)))
+        head = f" {mode.head:>8} {'' if mode.thresholds else '   ratio'} {'beyond':>11} {'of all':>8}"
         self._ask(
             Picker(
-                "Threshold", head, len(THRESHOLDS), row, start, lambda i: self.set_threshold(THRESHOLDS[i]), aside=True
+                f"Threshold: {mode.title}", head, len(choices), row, start,
+                lambda i: self.set_threshold(choices[i]), aside=True,
             ),
             chosen,
-        )
+        )  # fmt: skip
+
+    def action_modes(self) -> None:
+        from tui.modes import MODES
+        from tui.screens.texts import Picker
+
+        p = self.palette
+        before = [mode.name for mode in MODES].index(self.mode.name)
+
+        def row(index: int, width: int) -> Row:
+            mode = MODES[index]
+            return [(f" {fit(mode.title, 14)}", p.strong), (fit(mode.words, max(1, width - 15)), p.muted)]
+
+        picker = Picker("Colour tokens by", "", len(MODES), row, before, lambda i: self.set_mode(MODES[i].name))
+        self._ask(picker, lambda index: self.set_mode(MODES[before if index is None else index].name))
+
+    def action_sorts(self) -> None:
+        from core.compare.per_sequence import REDUCTIONS
+        from tui.screens.texts import Picker
+
+        p = self.palette
+        before = [entry.name for entry in REDUCTIONS].index(self.view_state.sort)
+
+        def row(index: int, width: int) -> Row:
+            entry = REDUCTIONS[index]
+            return [(f" {fit(entry.name, 10)}", p.strong), (fit(entry.words, max(1, width - 11)), p.muted)]
+
+        picker = Picker("Sort sequences by", "", len(REDUCTIONS), row, before)
+        self._ask(picker, lambda index: None if index is None else self.set_sort(REDUCTIONS[index].name))
 
     def action_pair(self) -> None:
         from tui.screens.texts import Picker
@@ -161,7 +217,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         if not backends:
             self.say("this session has no backends", warn=True)
         elif len(backends) == 1:
-            self._read_log(backends[0])
+            self._show_log(backends, 0)
         else:
             failed = {info.backend for info in self.session.captures if info.status == "failed"}
             p = self.palette
@@ -172,7 +228,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
 
             def answered(index: int | None) -> None:
                 if index is not None:
-                    self._read_log(backends[index])
+                    self._show_log(backends, index)
 
             start = next((i for i, name in enumerate(backends) if name in failed), 0)
             self._ask(
@@ -180,11 +236,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
                 answered,
             )
 
-    @work(thread=True, group="log", exclusive=True)
-    def _read_log(self, backend: str) -> None:
-        from tui.screens.texts import TextScreen
+    def _show_log(self, backends: list[str], index: int) -> None:
+        from tui.screens.log import LogScreen
 
-        lines = log_lines(self.session, backend)
-        self.app.call_from_thread(
-            self.app.push_screen, TextScreen(f"Log of {visible(backend)}, last lines", lines, at_end=True)
-        )
+        self.app.push_screen(LogScreen(self.session, backends, index))

@@ -56,7 +56,14 @@ class BaseScreen(Screen[None], inherit_bindings=False):
         self.query_one("#hints", Hints).say(text, self.palette.warn if warn else None)
 
     def show_hints(self) -> None:
-        self.query_one("#hints", Hints).show(hint_pairs(*self.SCOPES, "app"))
+        self.query_one("#hints", Hints).show(hint_pairs(*self.SCOPES, "app", keymap=self.logdrift.keymap))
+
+    def applies(self, name: str) -> bool:
+        """Whether a command has something to do now: the palette lists it only then. Its key says why it has not."""
+        return True
+
+    def recoloured(self) -> None:
+        """The theme was changed: draw anew what cannot be given other colours as it stands."""
 
     def on_resize(self, event: events.Resize) -> None:
         self.size_classes(event.size.width, event.size.height)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rich.style import Style
-
-from tui.actions import SCOPE_TITLES, commands
+from tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
 from tui.glyphs import DOWN, UP, fit, number
 from tui.palette import NAMES, STEPS, Palette
-from tui.screens.texts import Row, TextScreen
+from tui.screens.texts import TextScreen
+from tui.widgets.reading import Row
 
 
-def help_lines(palette: Palette, threshold: float) -> Iterator[Row]:
-    """All lines of the help."""
+def help_lines(
+    palette: Palette, threshold: float, here: Sequence[Scope] = (), keymap: Keymap = NO_KEYMAP
+) -> Iterator[Row]:
+    """All lines of the help: the keys of the scopes ``here``, what colours and marks mean, then all other keys."""
+    for scope in here:
+        yield from _keys(scope, palette, keymap)
     yield [("", palette.text)]
     yield [(" Colours and marks", palette.strong)]
     yield [("   Δ = log p of A − log p of B for the same token, in nats.", palette.text)]
@@ -25,13 +28,23 @@ def help_lines(palette: Palette, threshold: float) -> Iterator[Row]:
         yield [*runs, (f" {words}", palette.text)]
     yield [("   ┊ prompt, dim   │ completion   · no number   ▸ the token itself", palette.text)]
     yield [("   < -7.3  not among that side's top-k, so it lies below its last value", palette.text)]
-    for scope, title in SCOPE_TITLES.items():
+    rest = [scope for scope in SCOPE_TITLES if scope not in here]
+    if here and rest:
         yield [("", palette.text)]
-        yield [(f" {title}", palette.strong)]
-        for command in commands(scope):
-            keys: Style = palette.accent
-            yield [("   ", palette.text), (fit(" ".join(command.key_names), 16), keys), (command.help, palette.text)]
+        yield [(" Elsewhere", palette.strong)]
+    for scope in rest:
+        yield from _keys(scope, palette, keymap)
 
 
-def help_screen(palette: Palette, threshold: float) -> TextScreen:
-    return TextScreen("Help", list(help_lines(palette, threshold)))
+def _keys(scope: Scope, palette: Palette, keymap: Keymap) -> Iterator[Row]:
+    yield [("", palette.text)]
+    yield [(f" {SCOPE_TITLES[scope]}", palette.strong)]
+    for command in commands(scope):
+        keys = " ".join(command.shown_keys(keymap)) or "palette"
+        yield [("   ", palette.text), (fit(keys, 16), palette.accent), (command.help, palette.text)]
+
+
+def help_screen(
+    palette: Palette, threshold: float, here: Sequence[Scope] = (), keymap: Keymap = NO_KEYMAP
+) -> TextScreen:
+    return TextScreen("Help", list(help_lines(palette, threshold, here, keymap)))

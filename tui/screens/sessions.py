@@ -1,30 +1,29 @@
-"""The list of sessions in a folder; follows what happens there."""
+"""The list of sessions in a folder: follows what happens there."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.strip import Strip
 
-from core.session.layout import MANIFEST
-from core.session.visible import visible
 from tui.actions import bindings
-from tui.glyphs import fit, number
-from tui.screens.base import BaseScreen, TooSmall
-from tui.views import SessionRow, session_row
-from tui.widgets.bars import VERDICTS, Hints
-from tui.widgets.lines import Run, strip_of
+from tui.glyphs import fit
+from tui.screens.base import TooSmall
+from tui.screens.managing import ManagingScreen, key_of
+from tui.session_rows import FolderWatch, SessionRow
+from tui.widgets.bars import Bar, Hints
 from tui.widgets.rows import Rows
+from tui.widgets.session_list import COLUMNS, SessionList
 
-POLL_SECONDS = 2.0
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+POLL_SECONDS = 1.0
 
 
 @dataclass
@@ -38,72 +37,39 @@ class SessionsRead(Message):
         return isinstance(message, SessionsRead)
 
 
-class SessionList(Rows):
-    """One session a row, the newest first."""
+class Detail(Bar):
+    """What one wants to know of the selected session and what no column holds."""
 
-    fixed = 2
+    row: SessionRow | None = None
 
-    def __init__(self, folder: Path, *, id: str) -> None:
-        super().__init__(id=id)
-        self._folder = folder
-        self.sessions: tuple[SessionRow, ...] = ()
-        self.note = "reading"
+    def show(self, row: SessionRow | None) -> None:
+        if row != self.row:
+            self.row = row
+            self.draw()
 
-    @property
-    def line_count(self) -> int:
-        return len(self.sessions)
+    def on_resize(self, event: events.Resize) -> None:
+        self.draw()
 
-    def fixed_line(self, y: int, width: int) -> Strip:
-        if y == 0:
-            return self.title_line(f"logdrift · {visible(str(self._folder))}", width, self.note)
-        return strip_of(
-            _columns(
-                ("session", "model", "backends", "tokens", "MAE", "verdict", "state", "date"), width, self.palette.muted
-            ),
-            width,
-        )
-
-    def runs(self, index: int, width: int) -> Sequence[Run]:
-        row, p = self.sessions[index], self.palette
-        if row.problem:
-            return [(f" {fit(row.name, 20)} ", p.text), (fit(row.problem, width - 22), p.bad)]
-        state = row.state
-        if row.state == "running" and row.progress is not None:
-            state = f"running {row.progress:.0%}"
-        cells = (row.name, row.model, row.backends, f"{row.tokens:,}", number(row.mae), VERDICTS.get(row.verdict or "", ""), state, row.created)  # fmt: skip
-        runs = _columns(cells, width, p.text)
-        styles = {
-            "verdict": p.verdict(row.verdict),
-            "state": {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(row.state, p.good),
-        }
-        names = [name for name, _, _ in _layout(width)]
-        return [(text, styles.get(name, style)) for name, (text, style) in zip(names, runs, strict=True)]
+    def draw(self) -> None:
+        row, p = self.row, self.palette
+        if row is None:
+            self.put([[("", p.text)]])
+            return
+        words = row.problem or row.doing or row.title
+        style = p.bad if row.problem or row.state == "failed" else p.muted
+        keys = cast("LogdriftApp", self.app).keymap
+        resume, cancel = key_of("resume", keys), key_of("cancel_capture", keys)
+        key = {
+            "partial": f"{resume} goes on with it",
+            "failed": f"{resume} tries again",
+            "running": f"{cancel} cancels",
+        }.get(row.state, "")
+        if key and row.problem is None:
+            words = f"{words}  ({key})" if words else key
+        self.put([[(" ", p.text), (fit(words, self.inner_width - 2), style)]])
 
 
-_ALL = (
-    ("name", 24, False), ("model", 18, False), ("backends", 24, False), ("tokens", 10, True), ("mae", 8, True),
-    ("verdict", 14, False), ("state", 12, False), ("date", 16, False),
-)  # fmt: skip
-_NEEDED = {"name", "tokens", "mae", "verdict", "state"}
-
-
-def _layout(width: int) -> list[tuple[str, int, bool]]:
-    """The columns that a width holds; what is left over goes to the names."""
-    kept = [column for column in _ALL if column[0] in _NEEDED]
-    for wanted in ("backends", "date", "model"):
-        more = [column for column in _ALL if column in kept or column[0] == wanted]
-        if sum(cells + 1 for _, cells, _ in more) + 1 <= width:
-            kept = more
-    spare = width - 1 - sum(cells + 1 for _, cells, _ in kept)
-    return [(name, max(8, cells + min(spare, 20)) if name == "name" else cells, right) for name, cells, right in kept]
-
-
-def _columns(cells: Sequence[str], width: int, style: object) -> list[Run]:
-    by_name = dict(zip((name for name, _, _ in _ALL), cells, strict=True))
-    return [(" " + fit(by_name[name], size, right=right), style) for name, size, right in _layout(width)]  # type: ignore[misc]
-
-
-class SessionsScreen(BaseScreen, inherit_bindings=False):
+class SessionsScreen(ManagingScreen, inherit_bindings=False):
     """Opens sessions; a thread watches the folder, and nothing is drawn while nothing changes."""
 
     BINDINGS = bindings("sessions")
@@ -111,67 +77,82 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#sessions-list"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(id="sessions-screen")
+        super().__init__()
         self._folder = folder
         self._stop = threading.Event()
         self._again = threading.Event()
+        self._wake = threading.Event()
+        self._wanted: Path | None = None
 
     def compose(self) -> ComposeResult:
         yield SessionList(self._folder, id="sessions-list")
+        yield Detail(id="session-detail")
         yield Hints(id="hints")
         yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
         self.show_hints()
+        self.query_one(Detail).show(None)
         self.set_timer(self.LATER / 4, self.watch_folder)
 
     def on_unmount(self) -> None:
         self._stop.set()
-        self._again.set()
+        self._wake.set()
 
-    @property
-    def list(self) -> SessionList:
-        return self.query_one(SessionList)
+    def recoloured(self) -> None:
+        self.query_one(Detail).draw()
+
+    # ---- the folder
 
     @work(thread=True, group="reader", exclusive=True)
     def watch_folder(self) -> None:
         """Read the folder, first quickly, then with the numbers; afterwards look at times of change only."""
-        known: dict[Path, tuple[object, SessionRow]] = {}
+        watch = FolderWatch(self._folder)
         shown: tuple[tuple[SessionRow, ...], str | None] | None = None
         while not self._stop.is_set():
-            folders, problem = _folders(self._folder)
             for numbers in (False, True):
-                for folder in folders:
-                    if self._stop.is_set():
-                        return
-                    stamp = (_stamp(folder), numbers)
-                    if known.get(folder, (None,))[0] not in (stamp, (stamp[0], True)):
-                        known[folder] = (stamp, session_row(folder, numbers=numbers))
-                rows = tuple(sorted((known[f][1] for f in folders), key=lambda r: (r.created, r.name), reverse=True))
-                if (rows, problem) != shown:
-                    shown = rows, problem
-                    self.post_message(SessionsRead(rows, problem))
-            self._again.wait(POLL_SECONDS)
+                found = watch.look(numbers=numbers, stop=self._stop.is_set)
+                if self._stop.is_set():
+                    return
+                if found != shown:
+                    shown = found
+                    self.post_message(SessionsRead(*found))
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
             if self._again.is_set():
                 self._again.clear()
-                known.clear()
+                watch.forget()
+
+    def look_again(self, select: Path | None = None) -> None:
+        """Look at the folder now; ``select`` is selected as soon as it is there."""
+        self._wanted = select
+        self._wake.set()
 
     @on(SessionsRead)
     def _on_sessions_read(self, message: SessionsRead) -> None:
-        view = self.list
-        here = view.sessions[view.selected].folder if view.sessions else None
-        count = len(message.rows)
-        note = f"{count} session{'' if count == 1 else 's'}"
-        view.sessions, view.note = message.rows, note
-        view.selected = next(
-            (i for i, row in enumerate(message.rows) if row.folder == here), min(view.selected, max(0, count - 1))
-        )
-        view.rows_changed()
-        if message.problem or not count:
+        found = any(row.folder == self._wanted for row in message.rows)
+        self.list.show(message.rows, select=self._wanted if found else None)
+        if found:
+            self._wanted = None
+        self._selected_changed()
+        if message.problem or not message.rows:
             self.say(
-                message.problem or "no session here yet: logdrift demo makes one, logdrift capture --out DIR another"
+                message.problem
+                or f"no session here yet: {self._key('new_capture')} captures one, logdrift demo makes one of its own"
             )
-        else:
+        elif self._empty:
+            self.say("")
+        self._empty = not message.rows
+
+    _empty = True
+
+    def _selected_changed(self) -> None:
+        self.query_one(Detail).show(self.list.here)
+
+    @on(Rows.Moved)
+    def _on_moved(self, message: Rows.Moved) -> None:
+        self._selected_changed()
+        if self.list.marked is None:
             self.say("")
 
     @on(Rows.Chosen)
@@ -186,28 +167,60 @@ class SessionsScreen(BaseScreen, inherit_bindings=False):
         self.list.action_choose()
 
     def action_refresh(self) -> None:
-        self.say("reading the folder again")
+        self.say("read the folder again")
         self._again.set()
+        self._wake.set()
 
+    # ---- order and filter
 
-def _folders(folder: Path) -> tuple[list[Path], str | None]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return [], "no such folder yet: logdrift demo makes it, and a session in it"
-    except OSError as error:
-        return [], f"cannot be read: {error.strerror}"
-    return [Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)], None
+    def action_sort(self) -> None:
+        """By the next column, its usual way round."""
+        names = [*COLUMNS]
+        self._sort(names[(names.index(self.list.sort) + 1) % len(names)])
 
+    def action_reverse(self) -> None:
+        self._sort(self.list.sort)
 
-def _is_session(entry: os.DirEntry[str]) -> bool:
-    with contextlib.suppress(OSError):
-        return entry.is_dir() and os.path.exists(os.path.join(entry.path, MANIFEST))
-    return False
+    @on(SessionList.HeadClicked)
+    def _on_head_clicked(self, message: SessionList.HeadClicked) -> None:
+        self._sort(message.column)
 
+    def _sort(self, column: str) -> None:
+        view = self.list
+        view.down = not view.down if column == view.sort else COLUMNS[column].down
+        view.sort = column
+        view.show()
+        view.refresh_fixed()
+        self._selected_changed()
+        way = "largest first" if view.down else "smallest first"
+        if column in ("name", "model", "backends", "state"):
+            way = "Z to A" if view.down else "A to Z"
+        elif column == "date":
+            way = "newest first" if view.down else "oldest first"
+        elif column == "verdict":
+            way = "worst first" if view.down else "best first"
+        self.say(f"sorted by {COLUMNS[column].title}, {way}")
 
-def _stamp(folder: Path) -> tuple[int, int, bool]:
-    with contextlib.suppress(OSError):
-        status = os.stat(folder / MANIFEST)
-        return status.st_mtime_ns, status.st_ino, os.path.exists(folder / "lock")
-    return 0, 0, False
+    def action_filter(self) -> None:
+        from tui.screens.prompt import Prompt
+
+        before = self.list.filter
+
+        def answered(text: str | None) -> None:
+            self._filter(before if text is None else text)
+
+        words = "words that stand in name, title, model, backends, verdict, state or date"
+        self.say("")
+        self.app.push_screen(Prompt("Filter", words, before, typed=self._filter), answered)
+
+    def _filter(self, text: str) -> None:
+        self.list.filter = text
+        self.list.show()
+        self.list.refresh_fixed()
+        self._selected_changed()
+
+    def action_clear(self) -> None:
+        """No filter and no mark."""
+        self._mark(None)
+        self._filter("")
+        self.say("")

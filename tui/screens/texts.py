@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from core.session.visible import visible
 from tui.actions import bindings
-from tui.flow import fragments_of
 from tui.glyphs import fit
+from tui.screens.saving import Saving
+from tui.screens.searching import Searching
 from tui.widgets.bars import Hints
-from tui.widgets.lines import Run, Text, strip_of
+from tui.widgets.lines import strip_of
+from tui.widgets.reading import Reading, Row
 from tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
     from tui.app import LogdriftApp
 
-Row = Sequence[Run]
 
+class TextScreen(Searching, Saving, ModalScreen[None], inherit_bindings=False):
+    """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/`` searches."""
 
-class TextScreen(ModalScreen[None], inherit_bindings=False):
-    """A title and lines, scrolled by key; ``c`` copies all of it."""
-
-    BINDINGS = bindings("picker", "app")
+    BINDINGS = bindings("picker", "reading", "app")
     AUTO_FOCUS = "#text"
 
     def __init__(self, title: str, lines: Sequence[str | Row], *, bad: bool = False, at_end: bool = False) -> None:
@@ -37,51 +36,24 @@ class TextScreen(ModalScreen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="window", classes="bad" if self.bad else ""):
-            yield _Reading(self.title_text, self.source, self.at_end, id="text")
+            yield Reading(self.title_text, self.source, self.at_end, id="text")
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show([("c", "copy"), ("↑↓", "scroll"), ("Esc", "leave")])
+        self.query_one(Hints).show(self.hints())
+
+    def hints(self) -> list[tuple[str, str]]:
+        """The keys that matter here."""
+        return [("c", "copy"), ("w", "save"), ("/", "search"), ("↑↓", "scroll"), ("Esc", "leave")]
 
     def action_cancel(self) -> None:
         self.dismiss()
 
+    def text_to_save(self) -> str:
+        return self.reading.plain
+
     def action_copy_text(self) -> None:
-        text = "\n".join(line if isinstance(line, str) else "".join(run for run, _ in line) for line in self.source)
-        self.query_one(Hints).say(cast("LogdriftApp", self.app).copy_text(text))
-
-
-class _Reading(Text):
-    fixed = 1
-
-    def __init__(self, title: str, source: Sequence[str | Row], at_end: bool, *, id: str) -> None:
-        super().__init__(id=id)
-        self._title, self._source, self._at_end = title, source, at_end
-
-    def fixed_line(self, y: int, width: int) -> Strip:
-        return self.title_line(self._title, width)
-
-    def on_resize(self, event: events.Resize) -> None:
-        width, style = self.inner_width, self.palette.text
-        rows: list[Row] = []
-        for line in self._source:
-            rows += [[(part, style)] for part in wrap(visible(line), width)] if isinstance(line, str) else [line]
-        self.set_lines([strip_of(row, width) for row in rows])
-        if self._at_end:
-            self.scroll_top(len(rows))
-
-
-def wrap(line: str, width: int) -> list[str]:
-    """A line cut into rows of at most ``width`` cells, between words where that is near."""
-    rows, row, room = [], "", width
-    for word in line.replace(" ", "\0 ").split("\0"):
-        for fragment in fragments_of(word) if word else ():
-            if fragment.cells > room:
-                rows.append(row)
-                row, room = "", width
-            row += fragment.text
-            room -= fragment.cells
-    return [*rows, row]
+        self.tell(cast("LogdriftApp", self.app).copy_text(self.reading.plain))
 
 
 class Picker(ModalScreen[int | None], inherit_bindings=False):

@@ -33,6 +33,11 @@ class Heading:
     running: float | None = None
     state: str = "complete"
     problems: tuple[str, ...] = ()
+    k3: float | None = None
+    ess: float | None = None
+    floor: float | None = None
+    measured: bool = False
+    """Whether k3, ess and floor are known: None then means that there is no such number."""
 
 
 class Bar(Text, can_focus=False):
@@ -83,12 +88,18 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
         verdict += [gap, ("MAE ", palette.muted), (number(h.mae) if h.verdict else "…", shown)]
         if h.infinite:
             verdict += [gap, (f"{h.infinite} infinite", palette.warn)]
+    more = _more(h, palette)
     counts: list[Run] = [(f"  {h.sequences:,} seq · {h.tokens:,} tok", palette.muted)]
     a, b = h.pair or ("", "")
     pair_width = cell_len(a) + cell_len(b) + 5 if h.pair else 24
     fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
     if fixed + pair_width + cell_len(counts[0][0]) + min(cell_len(h.name), 16) + 2 > width:
         counts = []
+    # One number after the other as far as there is room, floor and ESS going first.
+    while more and fixed + pair_width + min(cell_len(h.name), 16) + sum(map(_cells, [*more, counts])) + 2 > width:
+        more.pop()
+    verdict += [run for part in more for run in part]
+    fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
     room = width - fixed - sum(cell_len(text) for text, _ in counts) - 2
     name = fit(h.name, min(cell_len(h.name), max(8, room - pair_width)))
     pair: list[Run] = [gap, ("no pair to compare yet", palette.warn)]
@@ -106,6 +117,23 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
         rows.append([(" ", palette.text), (fit(h.reason, width - 2), palette.verdict(h.verdict))])
     rows += [[(" ", palette.text), (fit(problem, width - 2), palette.bad)] for problem in h.problems]
     return rows
+
+
+def _more(h: Heading, palette: Palette) -> list[list[Run]]:
+    """k3, floor and ESS, most wanted first."""
+    if h.pair is None or not h.measured:
+        return []
+    shown = palette.muted if h.verdict == "not_comparable" else palette.text
+    parts = (
+        ("k3", number(h.k3, 3)),
+        ("floor", "none" if h.floor is None else number(h.floor, 3)),
+        ("ESS", number(h.ess, 3)),
+    )
+    return [[(f"  {name} ", palette.muted), (value, shown)] for name, value in parts]
+
+
+def _cells(runs: Sequence[Run]) -> int:
+    return sum(cell_len(text) for text, _ in runs)
 
 
 class Tabs(Bar):

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
+from core.compare.alternatives import Cell
 from core.session.visible import visible
+from tui.actions import bindings
 from tui.glyphs import DOWN, NOTHING, UP, fit, number, probability, signed
+from tui.inspection import CaptureRow, Inspection
 from tui.palette import Palette
-from tui.views import CaptureRow, Cell, Inspection
 from tui.widgets.lines import Run, Text, strip_of
 
-_COLUMN = 15
-"""Cells of one capture in the table of alternatives: a gap, rank 5, a gap, value 8."""
+_RANK = 4
+_COLUMN = 13
+"""Cells of one capture in the table of alternatives: rank 4, a gap, value 8."""
+_LEAST_BAR, _MOST_BAR = 3, 12
+_LEAST_TEXT = 10
 _ID = 7
+_TIMES, _RATIO = 9, 9
+_BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
-class Inspector(Text):
-    """Shows an `Inspection`; scrolls where it is longer than the pane."""
+class Inspector(Text, inherit_bindings=False):
+    """Shows an `Inspection`; scrolls where it is longer than the pane, and sideways through the captures."""
 
+    BINDINGS = bindings("pane", "inspector")
     fixed = 1
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[Inspection, int, bool] | None = None
+        self._shift = 0
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Token", width)
@@ -45,7 +55,14 @@ class Inspector(Text):
         if self._shown is None:
             self.set_lines([])
         elif self.size.width:
-            self.set_lines(inspector_lines(*self._shown, self.inner_width, self.palette))
+            self.set_lines(inspector_lines(*self._shown, self.inner_width, self.palette, self._shift))
+
+    def action_shift_captures(self, step: int) -> None:
+        """Show captures further right (1) or left (-1) beside A and B."""
+        count = len(self._shown[0].columns) if self._shown is not None else 0
+        shown = len(_layout(count, 0, self.inner_width).columns)
+        self._shift = max(0, min(self._shift + step, count - shown))
+        self._draw()
 
 
 class Summary(Text, can_focus=False):
@@ -58,13 +75,19 @@ class Summary(Text, can_focus=False):
             self.set_lines(summary_lines(inspection, level, greyed, max(1, self.size.width), self.palette))
 
 
-def inspector_lines(view: Inspection, level: int, greyed: bool, width: int, palette: Palette) -> list[Strip]:
+def inspector_lines(
+    view: Inspection, level: int, greyed: bool, width: int, palette: Palette, shift: int = 0
+) -> list[Strip]:
     """All lines of the inspector in ``width`` cells."""
     value = palette.muted if greyed else palette.text
     rows: list[list[Run]] = [_head(view, width, palette), _bytes(view, palette), [("", palette.text)]]
+    if view.mark is not None:
+        rows.insert(2, [("mark ", palette.accent), (visible(view.mark), palette.text)])
     rows += _captures(view, level, width, value, palette)
+    if width < 1 + 2 + 8 + 30 + _TIMES + _RATIO:
+        rows.append(_delta_line(view, level, value, palette))
     if view.columns:
-        rows += [[("", palette.text)], *_alternatives(view, width, value, palette)]
+        rows += [[("", palette.text)], *_alternatives(view, shift, width, value, palette)]
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
 
 
@@ -127,61 +150,120 @@ def _delta_runs(delta: float | None, level: int, value: Style, palette: Palette)
 
 
 def _captures(view: Inspection, level: int, width: int, value: Style, palette: Palette) -> Iterator[list[Run]]:
-    label = max(8, min(max((cell_len(row.label) for row in view.captures), default=8), width - 3 - 30))
-    yield [(f"  {fit('capture', label)} {'logprob':>8} {'p':>6} {'rank':>4} {'Δ A−':>8}", palette.muted)]
+    """One row a capture; Δ over its floor and the ratio as far as there is room for them."""
+    spare = width - 1 - 2 - 8 - 30
+    extra = (spare >= _TIMES) + (spare >= _TIMES + _RATIO)
+    room = spare + 8 - _TIMES * (extra > 0) - _RATIO * (extra > 1)
+    label = max(8, min(max((cell_len(row.label) for row in view.captures), default=8), room))
+    more = "".join([f"{'Δ/floor':>{_TIMES}}", f"{'ratio':>{_RATIO}}"][:extra])
+    yield [(f"  {fit('capture', label)} {'logprob':>8} {'p':>6} {'rank':>4} {'Δ A−':>8}{more}", palette.muted)]
     for row in view.captures:
         yield [
             (f"{row.side or ' '} ", palette.strong),
             (fit(visible(row.label), label), palette.text if row.side else palette.muted),
-            *_capture_values(row, level, value, palette),
+            *_capture_values(row, level, extra, value, palette),
         ]
 
 
-def _capture_values(row: CaptureRow, level: int, value: Style, palette: Palette) -> list[Run]:
+def _capture_values(row: CaptureRow, level: int, extra: int, value: Style, palette: Palette) -> list[Run]:
     if row.logprob is None:
         return [(f" {row.note or NOTHING}", palette.muted)]
     numbers = f" {number(row.logprob):>8} {probability(row.logprob):>6} {_rank(row.rank):>4} "
     if row.side == "A":
         return [(numbers, value)]
     delta = signed(row.delta)
+    times = number(row.times, 3) + ("×" if row.times is not None and math.isfinite(row.times) else "")
+    more = [f"{times:>{_TIMES}}"]
+    more.append(f"{number(row.ratio, 3):>{_RATIO}}")
+    tail = ("".join(more[:extra]), value)
     if row.side == "B" and level:
         marked = (UP if level > 0 else DOWN) + delta
-        return [(numbers, value), (" " * (8 - len(marked)), value), (marked, palette.level(level))]
-    return [(numbers, value), (f"{delta:>8}", value)]
+        return [(numbers, value), (" " * (8 - len(marked)), value), (marked, palette.level(level)), tail]
+    return [(numbers, value), (f"{delta:>8}", value), tail]
 
 
-def _alternatives(view: Inspection, width: int, value: Style, palette: Palette) -> Iterator[list[Run]]:
-    """The union of the top-k lists: as many captures as the width holds, A and B in any case."""
-    count = min(len(view.columns), max(2, (width - 1 - 2 - 8 - _ID) // _COLUMN))
-    text = max(4, min(24, width - 1 - 2 - _ID - count * _COLUMN))
-    names = [_short(name, view) for name in view.columns[:count]]
-    ks = sorted(set(view.k[:count]))
+@dataclass(frozen=True)
+class _Table:
+    """How the table of alternatives is laid out: the columns that are shown, and cells of text and bar."""
+
+    columns: tuple[int, ...]
+    text: int
+    bar: int
+
+    @property
+    def column(self) -> int:
+        return _COLUMN + (self.bar + 1 if self.bar else 0)
+
+
+def _layout(count: int, shift: int, width: int) -> _Table:
+    """As many captures as ``width`` holds, with bars where two or all fit with them; A and B stay, ``shift`` moves the
+    others."""
+    room = width - 1 - 2 - _LEAST_TEXT - _ID
+    shown = min(count, room // (_COLUMN + 1 + _LEAST_BAR))
+    bar = min(_MOST_BAR, (room - shown * _COLUMN) // shown - 1) if shown >= min(2, count) and shown else 0
+    if not bar:
+        shown = min(count, max(2, room // _COLUMN))
+    first = 2 + max(0, min(shift, count - shown))
+    columns = (*range(min(2, shown)), *range(first, first + max(0, shown - 2)))
+    used = shown * (_COLUMN + (bar + 1 if bar else 0))
+    return _Table(columns, max(4, min(24, width - 1 - 2 - _ID - used)), bar)
+
+
+def _alternatives(view: Inspection, shift: int, width: int, value: Style, palette: Palette) -> Iterator[list[Run]]:
+    """The union of the top-k lists, the captures side by side."""
+    table = _layout(len(view.columns), shift, width)
+    ks = sorted({view.k[index] for index in table.columns})
     size = f"{ks[0]}" if len(ks) == 1 else f"{ks[0]}-{ks[-1]}"
-    yield [(f"  {fit(f'top {size}', text)}{'id':>{_ID}}", palette.muted)] + [
-        (fit(name, _COLUMN, right=True), palette.muted) for name in names
-    ]
+    head: list[Run] = [(f"  {fit(f'top {size}', table.text)}{'id':>{_ID}}", palette.muted)]
+    for index in table.columns:
+        name = ("▾" if index == view.by else "") + _short(view.columns[index], view, table.column)
+        head.append((fit(name, table.column, right=True), palette.text if index == view.by else palette.muted))
+    yield head
     for row in view.top:
         style = palette.strong if row.target else value
-        yield [
+        runs: list[Run] = [
             ("▸ " if row.target else "  ", palette.accent),
-            (fit(_quoted(row.text), text), style),
+            (fit(_quoted(row.text), table.text), style),
             (f"{row.token_id:>{_ID}}", palette.muted),
-            *(_cell_run(cell, style, palette) for cell in row.cells[:count]),
         ]
-    rest = [fit(NOTHING if p is None else f"p {number(p, 3)}", _COLUMN, right=True) for p in view.rest[:count]]
-    yield [(f"  {fit('all other ids', text + _ID)}", palette.muted)] + [(cell, value) for cell in rest]
+        for index in table.columns:
+            runs += _cell_runs(row.cells[index], table.bar, style, palette)
+        yield runs
+    rest: list[Run] = [(f"  {fit('all other ids', table.text + _ID)}", palette.muted)]
+    for index in table.columns:
+        mass = view.rest[index]
+        shown = NOTHING if mass is None else f"p {number(mass, 3)}"
+        rest += [(fit(shown, _COLUMN, right=True), value), (_bar(mass or 0.0, table.bar), value)]
+    yield rest
+    hidden = len(view.columns) - len(table.columns)
+    if hidden:
+        yield [(f"  {hidden} more capture{'s' if hidden > 1 else ''}: ← → in this pane", palette.muted)]
 
 
-def _cell_run(cell: Cell, style: Style, palette: Palette) -> Run:
+def _cell_runs(cell: Cell, bar: int, style: Style, palette: Palette) -> list[Run]:
+    """Rank, log-probability and, where there is room, a bar as long as the probability: in one style, which is fewer
+    bytes for every token that the cursor rests on."""
     if cell.logprob is None:
         below = NOTHING if cell.below is None else f"< {number(cell.below)}"
-        return fit(below, _COLUMN, right=True), palette.muted
-    return fit(f"{_rank(cell.rank):>5} {number(cell.logprob):>8}", _COLUMN, right=True), style
+        return [(fit(below, _COLUMN, right=True), palette.muted), (_bar(0.0, bar), palette.muted)]
+    rank = _rank(cell.rank)
+    rank = rank if len(rank) < _RANK else f"{rank[:-3]}k"
+    shown = fit(f"{rank:>{_RANK}} {number(cell.logprob):>8}", _COLUMN, right=True)
+    return [(shown, style), (_bar(math.exp(min(0.0, cell.logprob)), bar), style)]
 
 
-def _short(label: str, view: Inspection) -> str:
+def _bar(share: float, cells: int) -> str:
+    """A share of 1 in eighths of cells, a blank before it; anything above nothing is seen."""
+    if not cells:
+        return ""
+    eighths = math.ceil(min(1.0, share) * cells * 8) if share >= 0.001 else 0
+    whole, part = divmod(eighths, 8)
+    return " " + ("█" * whole + (_BLOCKS[part] if part else "")).ljust(cells)
+
+
+def _short(label: str, view: Inspection, column: int) -> str:
     side = next((row.side for row in view.captures if row.label == label), "")
-    name = label if cell_len(label) <= _COLUMN - 3 else label.partition("/")[0]
+    name = label if cell_len(label) <= column - 4 else label.partition("/")[0]
     return f"{side} {visible(name)}".strip()
 
 

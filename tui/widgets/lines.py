@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
@@ -34,6 +34,36 @@ def strip_of(runs: Iterable[Run], width: int) -> Strip:
         elif text:
             merged.append((text, style))
     return Strip([Segment(text, style) for text, style in merged]).adjust_cell_length(width)
+
+
+def merge_blanks(strip: Strip) -> Strip:
+    """The same cells in fewer runs: blanks take the colour of the text beside them, which nobody sees and saves a
+    third of the bytes of a repaint."""
+    out: list[Segment] = []
+    for segment in strip:
+        text, style, _ = segment
+        if out:
+            before, other, _ = out[-1]
+            if style is other or (
+                style is not None
+                and other is not None
+                and style.bgcolor == other.bgcolor
+                and _bare(style)
+                and _bare(other)
+            ):
+                if style is other or not text.strip(" "):
+                    out[-1] = Segment(before + text, other)
+                    continue
+                if not before.strip(" "):
+                    out[-1] = Segment(before + text, style)
+                    continue
+        out.append(segment)
+    return Strip(out, strip.cell_length)
+
+
+def _bare(style: Style) -> bool:
+    """Whether a blank in this style shows nothing but its background."""
+    return not (style.underline or style.reverse)
 
 
 class Lines(Widget, can_focus=True, inherit_bindings=False):
@@ -74,7 +104,7 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
         return max(1, self.size.width - 1)
 
     def render_line(self, y: int) -> Strip:
-        return self._content(y, self.size.width).apply_style(self.palette.back)
+        return merge_blanks(self._content(y, self.size.width).apply_style(self.palette.back))
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
@@ -98,7 +128,7 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
         top = max(0, min(top, self.line_count - self.page))
         if top != self.top:
             self.top = top
-            self.refresh()
+            self.refresh(Region(0, self.fixed, self.size.width, self.page))
 
     def reveal(self, index: int, margin: int = 0) -> None:
         """Scroll as little as needed to show a line and ``margin`` lines around it."""
@@ -116,6 +146,10 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
 
     def refresh_fixed(self) -> None:
         self.refresh(Region(0, 0, self.size.width, self.fixed))
+
+    def recolour(self, styles: Mapping[Style, Style]) -> None:
+        """Other colours: ``styles`` maps those that are drawn to what stands for them now. Who keeps strips drops them."""
+        self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
         self.scroll_top(self.top)
@@ -179,6 +213,14 @@ class Text(Lines, inherit_bindings=False):
                 self.refresh(Region(start, y + self.fixed, stop - start, 1))
         if bar_changed:
             self.refresh(Region(self.inner_width, self.fixed, 1, self.page))
+
+    def recolour(self, styles: Mapping[Style, Style]) -> None:
+        """The lines as they stand, in other colours."""
+        self._lines = [
+            Strip([Segment(text, styles.get(style, style) if style else style) for text, style, _ in strip])
+            for strip in self._lines
+        ]
+        self.refresh()
 
     def action_scroll_lines(self, lines: int) -> None:
         """Scroll by a number of lines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,76 +18,101 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _NUMBER, _VALUE = 5, 7
+_ALWAYS = ("number", "worst", "mean")
 
 
-def order_of(pair: Pair | None, count: int, sort: str) -> npt.NDArray[np.int64]:
-    """Sequence numbers in the order of the list: by number, or the largest first and unscored ones last."""
-    numbers = np.arange(count)
-    if pair is None or sort == "number":
-        return numbers
-    values = np.full(count, -1.0)
-    metric = pair.worst if sort == "worst" else pair.mean_abs
-    values[: pair.count] = np.where(np.isnan(metric), -1.0, metric)
-    return np.argsort(-values, kind="stable")
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What the list shows: ``order`` int64[n] of the ``count`` sequences there are, those of ``filter`` alone.
+
+    ``values`` f64[S] is the number sorted by, headed ``title``.
+    """
+
+    pair: Pair | None
+    count: int
+    order: npt.NDArray[np.int64]
+    sort: str = "number"
+    title: str = "#"
+    values: npt.NDArray[np.float64] | None = None
+    filter: str = ""
+    greyed: bool = False
 
 
 class SequenceList(Rows):
-    """Number, worst and mean |delta|, and a small picture of where in the sequence it is large."""
+    """Number, worst and mean |delta| (or what is sorted by), and a small picture of where in the sequence it is large."""
 
     fixed = 2
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.pair: Pair | None = None
-        self.order: npt.NDArray[np.int64] = np.arange(0)
-        self.sort = "number"
-        self.greyed = False
+        self.shown = Listing(None, 0, np.arange(0))
         self._place: npt.NDArray[np.int64] = np.arange(0)
         self._top = 0.0
 
     @property
-    def line_count(self) -> int:
-        return len(self.order)
+    def order(self) -> npt.NDArray[np.int64]:
+        return self.shown.order
 
-    def show(self, pair: Pair | None, count: int, sort: str, sequence: int, greyed: bool) -> None:
-        """List ``count`` sequences in the order of ``sort`` with one selected."""
-        self.pair, self.sort, self.greyed = pair, sort, greyed
-        self.order = order_of(pair, count, sort)
-        self._place = np.empty(count, np.int64)
-        self._place[self.order] = np.arange(count)
+    @property
+    def line_count(self) -> int:
+        return len(self.shown.order)
+
+    def show(self, listing: Listing, sequence: int) -> None:
+        """List sequences with one selected."""
+        self.shown = listing
+        self._place = np.full(listing.count, -1, np.int64)
+        self._place[listing.order] = np.arange(len(listing.order))
+        pair = listing.pair
         finite = pair.worst[np.isfinite(pair.worst)] if pair is not None else np.empty(0)
         self._top = float(finite.max()) if len(finite) else 0.0
-        self.selected = self.place_of(sequence) if count else 0
+        self.selected = max(0, self.place_of(sequence)) if listing.count else 0
         self.rows_changed()
 
     def place_of(self, sequence: int) -> int:
-        """The row of a sequence."""
-        return int(self._place[sequence])
+        """The row of a sequence, -1 where the filter hides it."""
+        return int(self._place[sequence]) if sequence < len(self._place) else -1
 
     def fixed_line(self, y: int, width: int) -> Strip:
+        shown = self.shown
         if y == 0:
-            return self.title_line("Sequences", width, f"by {self.sort}")
+            if shown.filter:
+                return self.title_line(f"Sequences {len(shown.order):,}/{shown.count:,}", width, f"{shown.filter}")
+            return self.title_line("Sequences", width, f"by {shown.sort}")
         heads = [("#", "number"), ("worst", "worst"), ("mean", "mean")]
+        if shown.sort not in _ALWAYS:
+            heads[2] = (shown.title, shown.sort)
         runs: list[Run] = []
         for (text, sort), cells in zip(heads, (_NUMBER, _VALUE, _VALUE), strict=True):
-            mark = "▾" if sort == self.sort else ""
+            mark = "▾" if sort == shown.sort else ""
             style = self.palette.text if mark else self.palette.muted
             runs.append((fit(f"{mark}{text}", cells, right=True), style))
         return strip_of([*runs, ("  |Δ|", self.palette.muted)], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p = self.palette
-        sequence = int(self.order[index])
+        p, shown = self.palette, self.shown
+        sequence = int(shown.order[index])
         head = (f"{sequence:>{_NUMBER}}", p.text)
-        pair = self.pair
+        pair = shown.pair
         if pair is None or sequence >= pair.count:
             return [head, (fit("·", _VALUE, right=True), p.muted), (fit("·", _VALUE, right=True), p.muted)]
-        value = p.muted if self.greyed else p.text
+        value = p.muted if shown.greyed else p.text
         start, stop = (int(x) for x in pair.sequences.offsets[sequence : sequence + 2])
         size = np.where(pair.scored[start:stop], np.abs(pair.delta[start:stop]), np.float32(0))
+        third = float(pair.mean_abs[sequence])
+        if shown.values is not None and shown.sort not in _ALWAYS:
+            third = float(shown.values[sequence])
         return [
             head,
             (fit(number(float(pair.worst[sequence]), 3), _VALUE, right=True), value),
-            (fit(number(float(pair.mean_abs[sequence]), 3), _VALUE, right=True), value),
+            (fit(_value(third, shown.sort), _VALUE, right=True), value),
             ("  " + sparkline(size, max(1, width - _NUMBER - 2 * _VALUE - 3), self._top), p.accent),
         ]
+
+
+def _value(value: float, sort: str) -> str:
+    if np.isfinite(value):
+        if sort in ("length", "infinite"):
+            return f"{value:.0f}"
+        if sort == "beyond":
+            return f"{100 * value:.1f}%"
+    return number(value, 3)

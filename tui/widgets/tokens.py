@@ -1,14 +1,13 @@
-"""The text of one sequence, its tokens coloured by delta, with a cursor."""
+"""The text of one sequence, its tokens coloured by a mode, with a cursor."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
@@ -16,19 +15,23 @@ from textual.strip import Strip
 
 from tui.actions import bindings
 from tui.flow import Flow, FragmentCache, flow
-from tui.glyphs import COMPLETION_BAR, DOWN, PROMPT_BAR, UP
-from tui.palette import Palette
-from tui.widgets.lines import Lines
+from tui.glyphs import COMPLETION_BAR, PROMPT_BAR
+from tui.modes import Legend
+from tui.palette import STEPS
+from tui.widgets.lines import Lines, strip_of
+from tui.widgets.token_paint import FOUND, HAS_MARK, MARKS, headed, legend_runs, token_styles
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 _CACHED_LINES = 256
+_LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """One sequence as the view shows it. ``levels`` i8[n] as `tui.palette.levels` gives them."""
+    """One sequence as the view shows it. ``levels`` i8[n] as `tui.modes` gives them, ``found`` bool[n] the tokens of
+    what was searched for, ``notes`` the tokens that the reader marked; ``greyed`` where levels mean nothing."""
 
     sequence: int
     title: str
@@ -36,13 +39,17 @@ class Passage:
     prompt: int
     levels: npt.NDArray[np.int8]
     fragments: FragmentCache
+    legend: Legend | None = None
+    found: npt.NDArray[np.bool_] | None = None
+    notes: frozenset[int] = field(default_factory=frozenset)
+    greyed: bool = False
 
 
 class Tokens(Lines, inherit_bindings=False):
     """Natural text flow. Only the lines that the cursor leaves and enters are repainted when it moves."""
 
     BINDINGS = bindings("move")
-    fixed = 1
+    fixed = 2
 
     @dataclass
     class CursorMoved(Message):
@@ -59,9 +66,17 @@ class Tokens(Lines, inherit_bindings=False):
 
         step: int
 
+    @dataclass
+    class Labelled(Message):
+        """A label was typed: the token it stands on, or None where it was given up."""
+
+        index: int | None
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.passage: Passage | None = None
+        self.labels: dict[int, str] = {}
+        self._typed = ""
         self.cursor = 0
         self._column: int | None = None
         self._flow: Flow | None = None
@@ -73,6 +88,7 @@ class Tokens(Lines, inherit_bindings=False):
         """Show a sequence (or the same one with other colours) with the cursor on a token."""
         other = self.passage is None or self.passage.sequence != passage.sequence
         self.passage = passage
+        self.labels = {}
         self._column = None
         self._cache.clear()
         self.cursor = max(0, min(cursor, len(passage.ids) - 1))
@@ -93,7 +109,7 @@ class Tokens(Lines, inherit_bindings=False):
         if self._flow is None or self._flow_key != (passage, width):
             assert passage is not None
             self._gutter = len(str(max(1, len(passage.ids) - 1))) + 2
-            marked = passage.levels != 0
+            marked = HAS_MARK[passage.levels + STEPS]
             room = max(1, width - self._gutter)
             self._flow = flow(passage.ids, marked, passage.prompt, passage.fragments, room)
             self._flow_key = (passage, width)
@@ -104,9 +120,20 @@ class Tokens(Lines, inherit_bindings=False):
         return self.flow.height if self.passage is not None else 0
 
     def fixed_line(self, y: int, width: int) -> Strip:
-        title = self.passage.title if self.passage is not None else "no sequence yet"
-        head, _, aside = title.partition("\t")
-        return self.title_line(head, width, aside)
+        passage = self.passage
+        if y == 0:
+            head, _, aside = (passage.title if passage is not None else "no sequence yet").partition("\t")
+            return self.title_line(head, width, aside)
+        if passage is None or passage.legend is None:
+            return Strip.blank(width)
+        return strip_of(legend_runs(passage.legend, passage.greyed, width, self.palette), width)
+
+    def show_legend(self, legend: Legend) -> None:
+        """Another count: only the line is repainted."""
+        if self.passage is not None and self.passage.legend != legend:
+            self.passage = replace(self.passage, legend=legend)
+            self._flow_key = (self.passage, self._flow_key[1])
+            self.refresh(Region(0, 1, self.size.width, 1))
 
     def line(self, index: int, width: int) -> Strip:
         layout = self.flow
@@ -127,25 +154,26 @@ class Tokens(Lines, inherit_bindings=False):
         passage, palette = self.passage, self.palette
         assert passage is not None
         start, stop = layout.lines[index], layout.lines[index + 1]
-        first = int(layout.token[start])
+        first, last = layout.tokens_of(index)
         in_prompt = first < passage.prompt
-        bar = PROMPT_BAR if in_prompt else COMPLETION_BAR
-        gutter = f"{first:>{self._gutter - 2}}{bar} "
+        noted = bool(passage.notes) and any(first <= token <= last for token in passage.notes)
+        gutter = f"{first:>{self._gutter - 2}}{PROMPT_BAR if in_prompt else COMPLETION_BAR}{'*' if noted else ' '}"
         segments = [Segment(gutter, palette.muted)]
         plain = palette.muted if in_prompt else palette.text
-        styles = _styles(palette, plain)
+        styles = token_styles(palette, plain, passage.greyed)
+        found = passage.found
         text, style = "", plain
         tokens = layout.token[start:stop].tolist()
         kinds = layout.kind[start:stop].tolist()
-        levels = passage.levels[tokens].tolist()
         previous = int(layout.token[start - 1]) if start else -1
-        for token, kind, level in zip(tokens, kinds, levels, strict=True):
+        for token, kind, level in zip(tokens, kinds, passage.levels[tokens].tolist(), strict=True):
             piece = layout.fragments[kind].text
-            if level and token != previous:
-                mark = UP if level > 0 else DOWN
-                piece = f" {mark}{piece[1:]}" if piece.startswith(" ") else mark + piece
+            if token != previous:
+                piece = headed(piece, MARKS.get(level, ""), self.labels.get(token, ""))
             previous = token
-            run = palette.cursor if token == cursor else styles[level]
+            run = styles[level] if found is None or not found[token] else styles[FOUND + bool(level)]
+            if token == cursor:
+                run = palette.cursor
             if run is not style:
                 segments.append(Segment(text, style))
                 text, style = "", run
@@ -153,11 +181,60 @@ class Tokens(Lines, inherit_bindings=False):
         segments.append(Segment(text, style))
         return Strip([s for s in segments if s.text]).adjust_cell_length(width)
 
+    # ---- labels: one key or two to any marked token that is seen
+
+    def start_labels(self) -> int:
+        """Put a label on every token with a level that is seen; how many there are."""
+        self.end_labels()
+        if self.passage is None or not self.line_count:
+            return 0
+        layout = self.flow
+        first = layout.tokens_of(self.top)[0]
+        last = layout.tokens_of(min(self.top + self.page, layout.height) - 1)[1]
+        seen = (np.flatnonzero(self.passage.levels[first : last + 1]) + first).tolist()
+        seen = [token for token in seen if token != self.cursor]
+        size = 1 if len(seen) <= len(_LETTERS) else 2
+        seen = [token for token in seen if layout.line_of(token) >= self.top and layout.cells_of(token) >= size]
+        names = list(_LETTERS) if size == 1 else [x + y for x in _LETTERS for y in _LETTERS]
+        self.labels = dict(zip(seen, names, strict=False))
+        self._labels_changed(list(self.labels))
+        return len(self.labels)
+
+    def end_labels(self) -> None:
+        """Take the labels away."""
+        shown, self.labels, self._typed = list(self.labels), {}, ""
+        self._labels_changed(shown)
+
+    def _labels_changed(self, tokens: list[int]) -> None:
+        if tokens:
+            self._cache.clear()
+            for line in {self.flow.line_of(token) for token in tokens}:
+                self.refresh_line(line)
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.labels:
+            return
+        event.stop()
+        event.prevent_default()
+        self._typed += event.character if event.character and event.character in _LETTERS else "?"
+        fitting = [token for token, label in self.labels.items() if label.startswith(self._typed)]
+        if not fitting:
+            self.end_labels()
+            self.post_message(self.Labelled(None))
+        elif self.labels[fitting[0]] == self._typed:
+            self.end_labels()
+            self.post_message(self.Labelled(fitting[0]))
+
+    def on_blur(self, event: events.Blur) -> None:
+        super().on_blur(event)
+        self.end_labels()
+
     def on_resize(self, event: events.Resize) -> None:
         if self.passage is not None:
             self._reveal_cursor()
 
     def on_click(self, event: events.Click) -> None:
+        self.end_labels()
         line = self.top + event.y - self.fixed
         if self.passage is not None and event.y >= self.fixed and line < self.line_count:
             self._column = None
@@ -253,8 +330,3 @@ class Tokens(Lines, inherit_bindings=False):
         self._column = None
         if self.passage is not None:
             self._set_cursor(len(self.passage.ids) - 1)
-
-
-def _styles(palette: Palette, plain: Style) -> dict[int, Style]:
-    steps = len(palette.steps[0])
-    return {0: plain, **{level: palette.level(level) for level in range(-steps, steps + 1) if level}}

@@ -1,0 +1,121 @@
+"""What every signature sees: the pair, the gate's findings, the reference, and fits that several of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from core.compare.floor import Floor, noise_floor
+from core.compare.gate import Gate, judge
+from core.compare.pair import Pair
+from core.diagnose.evidence import Evidence
+from core.diagnose.fits import Lattice, Line, bfloat16_share, fit_lattice, fit_line
+from core.diagnose.view import View, against, reference_of
+from core.facts import Facts
+from core.session.layout import CaptureInfo
+from core.session.reader import Capture, Session
+
+SHOWN = 12
+"""Token positions that a piece of evidence names at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One pair under diagnosis. Everything is computed when first asked for and kept."""
+
+    session: Session
+    pair: Pair
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What functions outside of this class keep here."""
+
+    @cached_property
+    def view(self) -> View:
+        return View(self.pair)
+
+    @cached_property
+    def gate(self) -> Gate:
+        return judge(self.session, self.pair)
+
+    @cached_property
+    def floor(self) -> Floor | None:
+        return noise_floor(self.session, self.pair, "all")
+
+    @property
+    def infos(self) -> tuple[CaptureInfo, CaptureInfo]:
+        return self.pair.a.info, self.pair.b.info
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.pair.a.info.label, self.pair.b.info.label
+
+    @cached_property
+    def facts(self) -> tuple[Facts, Facts]:
+        a, b = (info.facts or Facts() for info in self.infos)
+        return a, b
+
+    @cached_property
+    def reference(self) -> Capture | None:
+        return reference_of(self.session, self.pair)
+
+    @property
+    def with_reference(self) -> bool:
+        """One side of the pair is itself the float32 reference."""
+        return "reference" in (self.pair.a.info.role, self.pair.b.info.role)
+
+    @cached_property
+    def errors(self) -> tuple[float, float] | None:
+        """MAE of each side against the reference over the tokens that all three scored; None without one."""
+        if self.reference is None:
+            return None
+        views = [against(self.session, self.reference, side) for side in (self.pair.a, self.pair.b)]
+        common = np.intersect1d(np.intersect1d(views[0].at, views[1].at, True), self.view.at, True)
+        if not len(common):
+            return None
+        a, b = (float(np.abs(view.pair.delta[common]).mean(dtype=np.float64)) for view in views)
+        return a, b
+
+    @cached_property
+    def line(self) -> Line | None:
+        return fit_line(self.view.shared)
+
+    @cached_property
+    def lattices(self) -> tuple[Lattice, Lattice]:
+        return fit_lattice(self.view.lists_a[1]), fit_lattice(self.view.lists_b[1])
+
+    @cached_property
+    def grids(self) -> tuple[tuple[float, int], tuple[float, int]]:
+        """For each side the share of bfloat16 numbers among its values, and how many values there are."""
+        a, b = (
+            bfloat16_share(np.concatenate([column.ravel(), values.ravel()]))
+            for column, values in (
+                (self.pair.logprob_a[self.view.at], self.view.lists_a[1]),
+                (self.pair.logprob_b[self.view.at], self.view.lists_b[1]),
+            )
+        )
+        return a, b
+
+
+Signature = Callable[[Case], Iterator[Evidence]]
+
+
+def clip(value: float, low: float, high: float) -> float:
+    """0 at ``low`` and below, 1 at ``high`` and above, straight between."""
+    return float(min(1.0, max(0.0, (value - low) / (high - low))))
+
+
+def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
+    """Flat positions of the largest |delta| (of ``mask`` bool[n] over the view's tokens), largest first."""
+    size = case.view.size if mask is None else np.where(mask, case.view.size, -1.0)
+    count = min(SHOWN, int(np.count_nonzero(size > 0)))
+    found = np.argpartition(-size, count - 1)[:count] if count else np.empty(0, np.int64)
+    return tuple(int(case.view.at[i]) for i in found[np.argsort(-size[found], kind="stable")])
+
+
+def place_of(case: Case, at: int) -> str:
+    """``sequence 3, token 41``."""
+    sequence = case.pair.sequence_of(at)
+    return f"sequence {sequence}, token {at - case.pair.sequences.bounds(sequence)[0]}"

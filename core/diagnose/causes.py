@@ -1,0 +1,333 @@
+"""The cause table: why two engines give another log-probability to the same token. Data, in the order of checking.
+
+Semantics come first, because they make the numbers different quantities; then weights and configuration; then
+numerics, which no setting removes altogether. Every entry says what would show it without another run, what single
+knob proves it on each engine, by that engine's own option, and what to ask where numbers alone cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Group = Literal["semantics", "model", "numerics"]
+NOISE = "noise"
+"""Not a cause to mend: what rounding leaves between two correct engines. It ranks among the causes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One change to one engine: ``setting`` is the option (or variable, or request field) exactly as that engine takes it.
+
+    ``combined``: it changes more than the cause that it stands for, so what it removes is not that cause's share alone.
+    """
+
+    setting: str
+    effect: str = ""
+    combined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One line of the table.
+
+    ``number`` is its place in the order of checking. ``separable``: numbers alone can name it; otherwise ``otherwise``
+    says what tells it. ``size`` is what was measured or published, MAE in nats unless it says something else.
+    ``knobs`` are by engine (vllm, sglang, transformers); an engine without one cannot show it.
+    """
+
+    number: int
+    code: str
+    group: Group
+    title: str
+    sentence: str
+    signature: str
+    size: str
+    source: str
+    separable: bool
+    otherwise: str
+    knobs: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
+
+    @property
+    def combined(self) -> bool:
+        """Some engine's only knob for it changes more than one thing."""
+        return any(all(knob.combined for knob in knobs) for knobs in self.knobs.values() if knobs)
+
+
+def cause(code: str) -> Cause:
+    """The entry called ``code``. KeyError for an unknown one."""
+    return BY_CODE[code]
+
+
+_DIGESTS = "compare the digests of what each engine loaded, tensor by tensor, with the files on disk"
+_MEASURED = "measured: the small model, CPU engines, docs/why.md"
+
+# fmt: off
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        1, "ids", "semantics", "other token ids",
+        "One side scored other ids than the other: a start token, a chat template applied twice, an edited or cut text.",
+        "Huge differences (5-11 nats) from the first other id on, which fade as the contexts agree again; a scored value "
+        "that is not the one its own top-k list has for that token.",
+        "MAE 0.03-0.1 with single tokens at 5-11", _MEASURED, True,
+        "compare the ids that each engine was given",
+        {
+            "vllm": (Knob('prompt={"prompt_token_ids": [...]}', "ids instead of text"), Knob("add_special_tokens=false", "on a server")),
+            "sglang": (Knob("input_ids=[...]", "ids instead of text"),),
+            "transformers": (Knob("tokenizer(text, add_special_tokens=False)", "after a chat template"),),
+        },
+    ),
+    Cause(
+        2, "alignment", "semantics", "off by one",
+        "One side's values stand one token too early or too late.",
+        "The one side correlates with the other's neighbours better than with the same token.",
+        "as large as the values themselves", "https://github.com/modelscope/ms-swift/issues/8196", True,
+        "look at where the first value without a score is: it belongs to the first token",
+        {
+            "vllm": (Knob("prompt_logprobs[0] is None", "entry i scores token i"),),
+            "sglang": (Knob("logprob_start_len=s-1", "the first entry of a request is None; entry i scores token i"),),
+            "transformers": (Knob("logits[:, :-1] against ids[:, 1:]", "labels are shifted once, not twice"),),
+        },
+    ),
+    Cause(
+        3, "temperature", "semantics", "temperature in the log-probabilities",
+        "One side's log-probabilities are of logits / T: the sampler's, not the model's.",
+        "Differences between alternatives are stretched by one factor, T_A / T_B, exactly straight; often in the "
+        "generated part alone.",
+        "0.9 at T=0.7, 0.02 at T=0.99", _MEASURED, True,
+        "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
+        {
+            "vllm": (Knob("logprobs_mode=raw_logprobs"), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
+            "sglang": (Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
+            "transformers": (Knob("logits / T", "leave it out of the trainer's log-probabilities, or have it on both sides"),),
+        },
+    ),
+    Cause(
+        4, "processed", "semantics", "truncated or penalised logits",
+        "One side's log-probabilities are taken after top-p, top-k, min-p, penalties or a bias.",
+        "All alternatives shifted by one amount while others are impossible (-inf), or those that occurred before "
+        "shifted against those that did not.",
+        "-log p of the cut: 0.22 for top-p 0.8", _MEASURED, True,
+        "ask the engine for raw log-probabilities",
+        {
+            "vllm": (Knob("logprobs_mode=raw_logprobs"), Knob("top_p=1"), Knob("repetition_penalty=1")),
+            "sglang": (Knob("repetition_penalty=1", "penalties and biases enter its output values; top-p does not"),),
+            "transformers": (Knob("scores of generate(output_logits=True)", "output_scores are processed"),),
+        },
+    ),
+    Cause(
+        5, "weights", "model", "other weights",
+        "One side runs other weights: stale, edited, quantised, badly loaded, or another checkpoint.",
+        "Noise at every position that no setting removes, larger than the precision explains; for a wrong tensor no "
+        "likeness is left at all.",
+        "0.007 for one tensor 2% off, 0.15 for fp8; 0.011 to 0.036 over 30 steps without a sync",
+        "vime issue 64", False, _DIGESTS,
+        {
+            "vllm": (Knob('POST /weight_checker {"action": "checksum"}', "VLLM_SERVER_DEV_MODE=1"), Knob("load_format=auto", "not dummy")),
+            "sglang": (Knob('POST /weights_checker {"action": "checksum"}'), Knob("get_weights_by_name")),
+            "transformers": (Knob("dtype=auto", "and the digest of the files"),),
+        },
+    ),
+    Cause(
+        6, "config", "model", "other configuration",
+        "One side computes another function: RoPE base, sliding window, soft cap, logit scale, tied head, lengths.",
+        "Grows with the position (RoPE), begins exactly at a window, bends the line of alternatives (soft cap) or "
+        "stretches it (scale).",
+        "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256", _MEASURED, True,
+        "compare the configuration that each engine resolved",
+        {
+            "vllm": (Knob("hf_overrides={}"), Knob("disable_sliding_window=true"), Knob("model_impl=transformers", "Transformers' model code", True)),
+            "sglang": (Knob("json_model_override_args={}"), Knob("model_impl=transformers", "Transformers' model code", True)),
+            "transformers": (Knob("config.json", "as the engine has it"),),
+        },
+    ),
+    Cause(
+        7, "padding", "semantics", "padding or position ids",
+        "Padded rows see the padding, or count it in their positions.",
+        "Only sequences shorter than their batch differ, most at their start; the longest does not.",
+        "as a wrong context: up to nats at the first tokens", _MEASURED, True,
+        "score each sequence in a batch of its own",
+        {"transformers": (Knob("alone=true"), Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"))},
+    ),
+    Cause(
+        8, "head_dtype", "numerics", "precision of the head or the logits",
+        "One side rounds its logits to 16 bits and the other does not.",
+        "Differences between alternatives are multiples of a power of two on one side alone; the gap is never larger "
+        "than one such step.",
+        "0.026 for bfloat16 logits up to 43", "https://github.com/NVIDIA-NeMo/RL/issues/3936", True,
+        "note that float32 on one side alone makes it worse",
+        {
+            "vllm": (Knob('hf_overrides={"head_dtype": "float32"}'),),
+            "sglang": (Knob("enable_fp32_lm_head=true"),),
+            "transformers": (Knob("head_dtype=float32"),),
+        },
+    ),
+    Cause(
+        9, "compute_dtype", "numerics", "compute precision",
+        "The sides compute in different floating-point formats, or one keeps a float32 residual under autocast.",
+        "Zero-mean noise of the coarser format: 8 times smaller from bfloat16 to float16, 10,000 times to float32; "
+        "16-bit logits on one side alone.",
+        "0.04 bfloat16, 0.005 float16, 1e-5 float32", "https://arxiv.org/abs/2510.26788", True,
+        "compare the dtypes as the engines resolved them",
+        {
+            "vllm": (Knob("dtype=float32"), Knob("dtype=float16")),
+            "sglang": (Knob("dtype=float32"), Knob("dtype=float16")),
+            "transformers": (Knob("dtype=float32"), Knob("dtype=float16")),
+        },
+    ),
+    Cause(
+        10, "log_softmax_dtype", "numerics", "log-softmax in 16 bits",
+        "The log-softmax itself is computed in bfloat16, so the log-probabilities are 16-bit numbers.",
+        "Every value of one side is a bfloat16 number; |delta| grows with -log p.",
+        "0.006", "verl, utils/torch_functional.py: log_softmax of bfloat16 logits", True,
+        "widen the logits first",
+        {"transformers": (Knob("logits.float()", "before log_softmax"),)},
+    ),
+    Cause(
+        11, "attention", "numerics", "attention kernel",
+        "Another attention kernel sums in another order and keeps other intermediate precisions.",
+        "Zero-mean noise, perhaps growing with length.",
+        "0.011 on a small random model", _MEASURED, False, "run both with one kernel",
+        {
+            "vllm": (Knob("attention_backend=FLASH_ATTN"), Knob("attention_backend=TRITON_ATTN"), Knob("attention_backend=FLEX_ATTENTION")),
+            "sglang": (Knob("attention_backend=triton"), Knob("attention_backend=torch_native"), Knob("attention_backend=fa3")),
+            "transformers": (Knob("attn_implementation=eager"), Knob("attn_implementation=sdpa"), Knob("attn_implementation=flash_attention_2")),
+        },
+    ),
+    Cause(
+        12, "compile", "numerics", "compilation and fused operations",
+        "A compiler fuses operations, and so rounds at other places.",
+        "Zero-mean noise that vanishes when both run eager.",
+        "0.007 on a small random model", _MEASURED, False, "run both eager",
+        {
+            "vllm": (Knob('compilation_config={"mode": 0}'), Knob("enforce_eager=true", "also swaps the RMSNorm kernel", True)),
+            "sglang": (Knob("enable_torch_compile=false"), Knob("SGLANG_FORCE_FUSED_OP_BACKEND=torch", "every fused operation at once", True)),
+            "transformers": (Knob("torch.compile", "off"), Knob("use_kernels=false")),
+        },
+    ),
+    Cause(
+        13, "graphs", "numerics", "CUDA graphs",
+        "A captured graph runs a padded batch; normally that changes nothing.",
+        "Normally 0; differences at the sizes of captured batches are a bug of the padding.",
+        "0", "no published size", False, "run without graphs, with all else kept",
+        {
+            "vllm": (Knob('compilation_config={"cudagraph_mode": "NONE"}'),),
+            "sglang": (Knob("disable_cuda_graph=true"), Knob("disable_decode_cuda_graph=true"), Knob("disable_prefill_cuda_graph=true")),
+        },
+    ),
+    Cause(
+        14, "decode_path", "numerics", "decode against prefill",
+        "Decode steps read the cache and use other kernels than one pass over all tokens.",
+        "Only generated tokens differ, many by exactly 0.",
+        "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill", False,
+        "score one engine's own generation again by prefill",
+        {
+            "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor"), Knob("prompt_logprobs=0")),
+            "sglang": (Knob("max_new_tokens=0, logprob_start_len=0", "its own generation, scored again"),),
+            "transformers": (Knob("use_cache=true", "token by token"),),
+        },
+    ),
+    Cause(
+        15, "batch", "numerics", "composition of the batch",
+        "The shape of a batch chooses the matrix kernel, so a sequence's numbers depend on its neighbours.",
+        "Changes with the neighbours, and from run to run.",
+        "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/", False,
+        "capture once more with every sequence alone",
+        {
+            "vllm": (Knob("max_num_seqs=1"), Knob("VLLM_BATCH_INVARIANT=1", "matrix, norm, softmax and attention kernels at once", True)),
+            "sglang": (Knob("max_running_requests=1"), Knob("enable_deterministic_inference=true", "attention, sampler and reductions at once", True)),
+            "transformers": (Knob("alone=true"),),
+        },
+    ),
+    Cause(
+        16, "chunked_prefill", "numerics", "chunked prefill",
+        "A long prompt is computed in pieces.",
+        "A step at multiples of the chunk (2,048, 8,192, 16,384).",
+        "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug", True, "compute the prompt whole",
+        {
+            "vllm": (Knob("enable_chunked_prefill=false"), Knob("max_num_batched_tokens=N", "at least the longest prompt")),
+            "sglang": (Knob("chunked_prefill_size=-1"),),
+        },
+    ),
+    Cause(
+        17, "prefix_cache", "numerics", "prefix cache",
+        "The start of a prompt comes from the cache of an earlier request.",
+        "Only warm requests, beginning at a multiple of the cache's block.",
+        "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387", False, "compare cold with warm",
+        {
+            "vllm": (Knob("enable_prefix_caching=false"), Knob("reset_prefix_cache()")),
+            "sglang": (Knob("disable_radix_cache=true"), Knob("POST /flush_cache")),
+        },
+    ),
+    Cause(
+        18, "kv_cache", "numerics", "precision of the cache",
+        "Keys and values are kept in fewer bits than the model computes in.",
+        "Noise that running eager does not remove.",
+        "0.09 for fp8", _MEASURED, False, "read the cache's dtype from the engine's configuration",
+        {"vllm": (Knob("kv_cache_dtype=auto"),), "sglang": (Knob("kv_cache_dtype=auto"),)},
+    ),
+    Cause(
+        19, "tensor_parallel", "numerics", "tensor parallelism",
+        "Sums over several devices are taken in another order.",
+        "Zero-mean noise.",
+        "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism", False, "run on one device",
+        {
+            "vllm": (Knob("tensor_parallel_size=1"), Knob("disable_custom_all_reduce=true")),
+            "sglang": (Knob("tp_size=1"), Knob("disable_custom_all_reduce=true")),
+            "transformers": (Knob("tp_plan", "leave it out"),),
+        },
+    ),
+    Cause(
+        20, "routing", "numerics", "expert routing",
+        "In a mixture of experts rounding sends a token to other experts.",
+        "Heavy tail: rare tokens above 1 nat, the rest as in a dense model, in bursts that persist.",
+        "KL 1.5e-3 against 7.5e-4 with replayed routes", "https://arxiv.org/abs/2510.11370", True,
+        "compare the experts that each side chose",
+        {
+            "vllm": (Knob("enable_return_routed_experts=true"), Knob("moe_backend=triton")),
+            "sglang": (Knob("enable_return_routed_experts=true"), Knob("moe_runner_backend=triton")),
+            "transformers": (Knob("experts_implementation=eager"),),
+        },
+    ),
+    Cause(
+        21, "norm_rope", "numerics", "precision inside norms and RoPE",
+        "Engines keep the residual, the norm's product or RoPE's tables in other precisions.",
+        "Tiny systematic noise.",
+        "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py", False,
+        "run Transformers' model code inside the engine",
+        {
+            "vllm": (Knob('compilation_config={"custom_ops": ["none"]}'), Knob("model_impl=transformers", "the whole model code", True)),
+            "sglang": (Knob("SGLANG_ROPE_CACHE_FP32=1"), Knob("rl_on_policy_target=fsdp", "deterministic mode, head, norms and RoPE at once", True)),
+        },
+    ),
+    Cause(
+        22, "tf32", "numerics", "TF32 and reduced-precision sums",
+        "float32 products are computed with 10 bits of mantissa.",
+        "Noise of a thousandth where float32 should have a hundred-thousandth.",
+        "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936", False, "read the matmul precision",
+        {
+            "vllm": (Knob("VLLM_FLOAT32_MATMUL_PRECISION=highest"),),
+            "sglang": (Knob("enable_tf32_matmul=false"),),
+            "transformers": (Knob("torch.backends.cuda.matmul.allow_tf32=False"),),
+        },
+    ),
+    Cause(
+        23, "speculative", "numerics", "speculative decoding",
+        "Several drafted tokens are verified at once, by another kernel than one step.",
+        "Only the generated part.",
+        "no published size", "vLLM v1/sample/rejection_sampler.py", False, "decode without a draft",
+        {"vllm": (Knob("speculative_config", "leave it out"),), "sglang": (Knob("speculative_algorithm", "leave it out"),)},
+    ),
+    Cause(
+        24, "sampler", "numerics", "sampling kernel",
+        "Another sampling kernel draws another token from the same probabilities.",
+        "Other tokens, never another raw log-probability.",
+        "0", "vLLM: VLLM_USE_FLASHINFER_SAMPLER", False, "nothing to ask: raw log-probabilities do not pass through it",
+        {"vllm": (Knob("VLLM_USE_FLASHINFER_SAMPLER=0"),), "sglang": (Knob("sampling_backend=pytorch"),)},
+    ),
+)
+
+# fmt: on
+
+BY_CODE: Mapping[str, Cause] = {entry.code: entry for entry in CAUSES}

@@ -1,0 +1,128 @@
+"""What a diagnosis is made of: evidence from one signature, causes ranked by it, and what could not be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from core.diagnose.causes import BY_CODE, NOISE, Cause
+
+Number = float | int | str | bool | None
+Sureness = Literal["certain", "likely", "possible"]
+
+CERTAIN, LIKELY = 0.9, 0.5
+"""Scores from which a cause is called certain and likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one signature says for one cause.
+
+    ``score``, 0 to 1, is how much more the numbers look like this cause than like rounding: 0 says nothing, 1 cannot
+    be rounding. ``numbers`` are the measured values behind it, JSON-ready. ``positions`` are flat token positions that
+    show it, the clearest first. ``sentence`` is for people. ``signature`` names the test; ``facts`` for what the gate
+    knows.
+    """
+
+    cause: str
+    score: float
+    signature: str
+    sentence: str
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    positions: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "signature": self.signature,
+            "score": self.score,
+            "sentence": self.sentence,
+            "numbers": dict(self.numbers),
+            "positions": list(self.positions),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One cause with its evidence, most telling first. ``next_experiment`` is one line, None where nothing is left to do.
+
+    ``separable`` False: numbers alone do not tell this cause from others of its kind, ``otherwise`` does.
+    """
+
+    cause: str
+    score: float
+    evidence: tuple[Evidence, ...]
+    next_experiment: str | None
+    title: str
+    separable: bool = True
+    otherwise: str = ""
+
+    @property
+    def sureness(self) -> Sureness:
+        return "certain" if self.score >= CERTAIN else "likely" if self.score >= LIKELY else "possible"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cause": self.cause,
+            "title": self.title,
+            "score": self.score,
+            "sureness": self.sureness,
+            "separable": self.separable,
+            "otherwise": self.otherwise or None,
+            "evidence": [each.to_json() for each in self.evidence],
+            "next_experiment": self.next_experiment,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A cause that could not be judged, why, and what would make it checkable."""
+
+    cause: str
+    why: str
+    mend: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"cause": self.cause, "why": self.why, "mend": self.mend}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why capture ``a`` and capture ``b`` differ: ``causes`` most likely first, and one sentence, ``verdict``.
+
+    ``noise`` True: nothing to mend, the gap is what rounding leaves (or none at all). ``size`` holds the numbers that
+    this was judged by.
+    """
+
+    a: str
+    b: str
+    tokens: int
+    verdict: str
+    noise: bool
+    causes: tuple[Ranked, ...]
+    unchecked: tuple[Unchecked, ...]
+    size: Mapping[str, Number] = field(default_factory=dict)
+
+    @property
+    def next_experiment(self) -> str | None:
+        """The most telling thing to do now."""
+        return next((ranked.next_experiment for ranked in self.causes if ranked.next_experiment), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``why --json``; its ``causes`` are what `report --json` calls ``diagnosis``."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "tokens": self.tokens,
+            "verdict": self.verdict,
+            "noise": self.noise,
+            "size": dict(self.size),
+            "causes": [ranked.to_json() for ranked in self.causes],
+            "not_checked": [each.to_json() for each in self.unchecked],
+            "next_experiment": self.next_experiment,
+        }
+
+
+def known(code: str) -> Cause | None:
+    """The table's entry; None for `NOISE`."""
+    return None if code == NOISE else BY_CODE[code]

@@ -1,0 +1,137 @@
+"""From evidence to a ranked list: what explains the gap takes it away from what would only also fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from core.diagnose.causes import BY_CODE, CAUSES, NOISE
+from core.diagnose.evidence import Evidence, Ranked
+
+SHOWN = 0.05
+"""Causes below are not listed."""
+_STRUCTURED = frozenset(
+    (
+        "own list",
+        "cross-correlation",
+        "truncated support",
+        "seen before",
+        "slope",
+        "bend",
+        "padded rows",
+        "step",
+        "start",
+        "onset",
+        "growth",
+    )
+)
+EXPLAINED_BY: dict[str, frozenset[str]] = {
+    "own list": frozenset(("cross-correlation",)),
+    "slope": frozenset(("cross-correlation", "seen before", "bend")),
+    "bend": frozenset(("cross-correlation", "seen before")),
+    "seen before": frozenset(("cross-correlation",)),
+    "padded rows": frozenset(("cross-correlation", "own list")),
+    "start": frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support")),
+    "step": frozenset(("cross-correlation", "own list", "start", "slope")),
+    "onset": frozenset(("cross-correlation", "own list", "start", "padded rows", "step", "seen before")),
+    "growth": frozenset(
+        ("onset", "cross-correlation", "own list", "seen before", "step", "start", "slope", "bend", "truncated support")
+    ),
+    "lattice": frozenset(("slope", "bend", "seen before", "truncated support")),
+    "no likeness": frozenset(
+        ("cross-correlation", "own list", "start", "onset", "slope", "padded rows", "growth", "step")
+    ),
+    "common shift": frozenset(("cross-correlation", "slope", "bend", "seen before", "truncated support")),
+    "completion": frozenset(
+        ("cross-correlation", "own list", "seen before", "step", "slope", "bend", "truncated support", "growth")
+    ),
+    "size": _STRUCTURED | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
+}
+"""Signatures that a finding of others explains: its score is multiplied by 1 - theirs. A shift by one token, say, also
+makes alternatives unlike; a sliding window also grows with the position."""
+
+
+def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
+    """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`."""
+    found = list(evidence)
+    for name, others in EXPLAINED_BY.items():
+        for i, each in enumerate(found):
+            if each.signature != name:
+                continue
+            left = 1.0
+            for other in {
+                (o.signature): o.score
+                for o in sorted(found, key=lambda o: o.score)
+                if o.signature in others and o.cause != NOISE
+            }.values():
+                left *= 1 - other
+            if not (name == "size" and each.cause != NOISE and _facts_name(found, each.cause)):
+                found[i] = replace(each, score=each.score * left)
+    return _noise_last(found)
+
+
+def _facts_name(found: Sequence[Evidence], cause: str) -> bool:
+    return any(o.signature == "facts" and o.cause == cause and o.score > 0.5 for o in found)
+
+
+def _noise_last(found: list[Evidence]) -> list[Evidence]:
+    """Facts that differ in what changes numbers by more than rounding leave less to noise; noise leaves less to them.
+
+    Rounding noise of the right size says that a difference in the facts has not done anything that can be seen, unless
+    it makes the numbers another quantity (scores above 0.9).
+    """
+    noise = max((each.score for each in found if each.cause == NOISE), default=0.0)
+    out = []
+    for each in found:
+        if each.cause == NOISE:
+            certain = max((o.score for o in found if o.signature == "facts" and o.score > 0.9), default=0.0)
+            precise = max((o.score for o in found if o.signature == "facts" and o.cause in _PRECISION), default=0.0)
+            out.append(replace(each, score=each.score * (1 - certain) * (1 - precise)))
+        elif each.signature == "facts" and each.cause not in _PRECISION and each.score <= 0.9:
+            out.append(replace(each, score=each.score * (1 - 0.6 * noise)))
+        else:
+            out.append(each)
+    return out
+
+
+_PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
+
+
+def ranked(evidence: Iterable[Evidence], engines: tuple[str, str]) -> tuple[Ranked, ...]:
+    """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`.
+
+    A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other.
+    """
+    by_cause: dict[str, list[Evidence]] = {}
+    for each in evidence:
+        by_cause.setdefault(each.cause, []).append(each)
+    out = []
+    for code, found in by_cause.items():
+        left = 1.0
+        for each in found:
+            left *= 1 - each.score
+        if 1 - left < SHOWN:
+            continue
+        found.sort(key=lambda e: -e.score)
+        out.append(_ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01), engines))
+    place = {cause.code: cause.number for cause in CAUSES}
+    return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
+
+
+def _ranked(code: str, score: float, found: tuple[Evidence, ...], engines: tuple[str, str]) -> Ranked:
+    if code == NOISE:
+        return Ranked(NOISE, score, found, None, "numerical noise, nothing to fix")
+    cause = BY_CODE[code]
+    return Ranked(code, score, found, experiment(code, engines), cause.title, cause.separable, cause.otherwise)
+
+
+def experiment(code: str, engines: tuple[str, str]) -> str | None:
+    """The one-knob experiment in one line, for the engines of the pair, B's first; None where they have none."""
+    for engine in dict.fromkeys((engines[1], engines[0])):
+        knobs = BY_CODE[code].knobs.get(engine, ())
+        if knobs:
+            knob = next((k for k in knobs if not k.combined), knobs[0])
+            more = f" ({knob.effect})" if knob.effect else ""
+            mark = "; it changes more than one thing" if knob.combined else ""
+            return f"{engine}: {knob.setting}{more}, everything else equal{mark}"
+    return None

@@ -1,0 +1,79 @@
+"""What the gate found in the facts, as evidence: a difference that was observed is no guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.diagnose.case import Case
+from core.diagnose.evidence import Evidence
+from core.diagnose.noise import judge_size
+
+CAUSE_OF = {
+    "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
+    "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "processed",
+    "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "quantization": "weights",
+    "config": "config", "overrides": "config", "logits_size": "processed", "architecture": "norm_rope",
+    "dtype": "compute_dtype", "head_dtype": "head_dtype", "logits_dtype": "head_dtype", "kv_cache": "kv_cache",
+    "tf32": "tf32", "attention": "attention", "execution": "compile", "batch": "batch", "batch_invariant": "batch",
+    "chunked_prefill": "chunked_prefill", "prefix_cache": "prefix_cache", "speculative": "speculative",
+    "tensor_parallel": "tensor_parallel", "settings": "norm_rope", "environment": "norm_rope", "versions": "norm_rope",
+    "device": "attention",
+}  # fmt: skip
+"""Codes of the gate's reasons by the cause that they are of; the others (`unknown`, `sampling`, ...) are of none."""
+
+_WEIGHT = {"not_comparable": 0.97, "caution": 0.88, "info": 0.25}
+_KERNELS = frozenset(
+    (
+        "attention",
+        "compile",
+        "graphs",
+        "batch",
+        "chunked_prefill",
+        "prefix_cache",
+        "tensor_parallel",
+        "norm_rope",
+        "speculative",
+    )
+)
+"""Causes that only ever make rounding noise, where they are right: a difference in them is expected between engines."""
+_WEAK = {"padding": 0.5, "infinite": 0.5, "bos": 0.3, "processed": 0.5}
+
+
+def facts(case: Case) -> Iterator[Evidence]:
+    """One piece of evidence for each of the gate's reasons that is of a cause.
+
+    What only rounds (`_KERNELS`) explains no more than rounding does, so it weighs little, whatever the gate says of
+    it. Where the numbers are the same to the last bit, no difference in the facts has done anything.
+    """
+    found = judge_size(case)
+    if found.verdict == "identical":
+        return
+    for reason in case.gate.reasons:
+        code = CAUSE_OF.get(reason.code)
+        if code is None:
+            continue
+        weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
+        if code in _KERNELS:
+            weight = min(weight, 0.2 if found.verdict == "excess" else 0.45)
+        if code == "head_dtype" and any(other.code == "dtype" for other in case.gate.reasons):
+            weight *= 0.8  # another body has another head as a rule
+        if code == "compute_dtype" and case.with_reference:
+            weight = 0.25  # the reference is float32 on purpose
+        yield Evidence(code, weight, "facts", reason.text, {"reason": reason.code, "severity": reason.severity})
+    a, b = case.infos
+    if a.backend == b.backend and a.path != b.path:
+        yield Evidence(
+            "decode_path",
+            0.85,
+            "facts",
+            f"{a.label} and {b.label} are two paths of one backend: nothing else differs.",
+            {},
+        )
+    if a.backend == b.backend and a.path == b.path:
+        yield Evidence(
+            "batch",
+            0.85,
+            "facts",
+            f"{a.label} and {b.label} are one backend along one path: only the batch or chance differs.",
+            {},
+        )

@@ -1,0 +1,120 @@
+"""Which numbers occur: the lattice of 16-bit logits, the grid of 16-bit log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.diagnose.case import Case
+from core.diagnose.evidence import Evidence
+from core.diagnose.fits import row_steps
+
+_FP16_STEPS = 8
+"""float16 has three bits of mantissa more than bfloat16, so on the same logits its steps are 8 times finer."""
+_GRID = 0.95
+
+
+def grid(case: Case) -> Iterator[Evidence]:
+    """Log-probabilities that are bfloat16 numbers on one side: the log-softmax itself ran in bfloat16."""
+    shares = [share for share, _ in case.grids]
+    counts = [count for _, count in case.grids]
+    if min(counts) < 50 or max(shares) < _GRID:
+        return
+    both = min(shares) >= _GRID
+    side = 0 if shares[0] >= shares[1] else 1
+    who = "both sides" if both else case.labels[side]
+    yield Evidence(
+        "log_softmax_dtype", 0.6 if both else 0.97, "value grid",
+        f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16 numbers (chance: 0.002%): the log-softmax "
+        "was computed or stored in 16 bits.",
+        {"share_a": shares[0], "share_b": shares[1], "values": counts[side], "side": who},
+    )  # fmt: skip
+
+
+def lattice(case: Case) -> Iterator[Evidence]:
+    """Logits in 16 bits on one side alone, or in two kinds of 16 bits."""
+    a, b = case.lattices
+    if min(a.gaps, b.gaps) < 50 or case.with_reference:
+        return
+    if a.step is not None and b.step is not None:
+        ratio = max(a.step, b.step) / min(a.step, b.step)
+        if ratio >= _FP16_STEPS:
+            coarse, fine = (0, 1) if a.step > b.step else (1, 0)
+            yield Evidence(
+                "compute_dtype", 0.93, "lattice",
+                f"logits lie on steps of {_power(max(a.step, b.step))} in {case.labels[coarse]} and {_power(min(a.step, b.step))} in "
+                f"{case.labels[fine]}: bfloat16 against float16.",
+                {"step_a": a.step, "step_b": b.step},
+            )  # fmt: skip
+        return
+    if (a.step is None) == (b.step is None):
+        return
+    side = 0 if a.step is not None else 1
+    grids = case.grids
+    if grids[side][0] >= _GRID > grids[1 - side][0]:
+        return  # 16-bit values make 16-bit gaps: `grid` says it
+    found = (a, b)[side]
+    inside = _within_step(case, side)
+    head, body, why = _head_or_body(case, side, inside)
+    said = (
+        f"{found.share:.0%} of the gaps between alternatives of {case.labels[side]} are multiples of {_power(found.step or 0)} "
+        f"(chance 4%), of {case.labels[1 - side]} {(a, b)[1 - side].share:.0%}: its logits are rounded to 16 bits, the "
+        f"other's are not. {why}"
+    )
+    numbers = {
+        "side": case.labels[side], "step": found.step, "share": found.share, "other_share": (a, b)[1 - side].share,
+        "within_step": inside,
+    }  # fmt: skip
+    yield Evidence("head_dtype", head, "lattice", said, numbers)
+    yield Evidence("compute_dtype", body, "lattice", said, numbers)
+
+
+def _head_or_body(case: Case, side: int, inside: float) -> tuple[float, float, str]:
+    """Scores of the head's and the body's precision, with the reason."""
+    dtypes = [facts.dtype for facts in case.facts]
+    if None not in dtypes:
+        if dtypes[0] == dtypes[1]:
+            return 0.95, 0.05, f"Both compute in {dtypes[0]}, so it is the head or the logits."
+        return 0.3, 0.95, f"They compute in {dtypes[0]} and {dtypes[1]}."
+    if inside > 0.9:
+        return 0.93, 0.4, f"The gap stays within one step in {inside:.0%} of the rows: nothing but that rounding."
+    errors = case.errors
+    if errors is not None:
+        rounded, smooth = errors[side], errors[1 - side]
+        if smooth < 0.2 * rounded:
+            return (
+                0.6,
+                0.85,
+                f"The other side is {smooth:.1e} from the float32 reference, this one {rounded:.1e}: its body is 16-bit too, or"
+                " the head's rounding is all.",
+            )
+        return (
+            0.93,
+            0.3,
+            f"Both are as far from the float32 reference ({rounded:.1e}, {smooth:.1e}): the bodies are alike.",
+        )
+    return 0.7, 0.75, "The dtypes were not observed, so head and body cannot be told apart."
+
+
+def _within_step(case: Case, side: int) -> float:
+    """Share of rows, of those with a step of their own, whose gaps all lie within that step: rounding and nothing else.
+
+    Only the first values of a row are looked at: those further down may lie below a power of two, on a finer step.
+    """
+    shared = case.view.shared
+    if not len(shared.at):
+        return 0.0
+    steps = row_steps((shared.a, shared.b)[side])
+    gap = (shared.x - shared.y)[:, :6].astype(np.float64)
+    gap[~shared.present[:, :6]] = np.nan
+    rows = np.isfinite(steps) & (np.isfinite(gap).sum(axis=1) >= 4)
+    if np.count_nonzero(rows) < 20:
+        return 0.0
+    spread = np.nanmax(gap[rows], axis=1) - np.nanmin(gap[rows], axis=1)
+    return float(np.mean(spread <= steps[rows] * 1.02 + 1e-5))
+
+
+def _power(step: float) -> str:
+    """``2^-4``."""
+    return f"2^{int(np.log2(step))}" if step > 0 else "0"

@@ -1,0 +1,78 @@
+"""The line between both sides' alternatives: its slope is a temperature or a logit scale, its bend a soft cap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.diagnose.case import SHOWN, Case, clip
+from core.diagnose.evidence import Evidence
+
+_EXPLAINED = (0.05, 0.3)
+"""Share of the squared gap that a slope must explain: noise of unequal sizes on both sides, with a signal-to-noise
+ratio down to 3, tilts the line by less than 5% of that gap."""
+_BEND = (0.1, 0.4)
+_UNEVEN = (0.06, 0.15)
+"""From two tiny Llama and Qwen 2 models: temperatures, scales, other weights and rounding left up to 0.042, soft caps 0.16
+and more."""
+
+
+def slope(case: Case) -> Iterator[Evidence]:
+    """One factor between all alternatives: a temperature, or a scale of the logits; bent: a soft cap."""
+    line = case.line
+    if line is None or line.error <= 0:
+        return
+    z = abs(np.log(line.slope)) / max(line.error / line.slope, 1e-12)
+    strength = clip(line.explained, *_EXPLAINED) * clip(float(z), 4, 8) * clip(line.r2, 0.3, 0.7)
+    bent = max(clip(line.bend, *_BEND) * clip(line.bend_z, 4, 8), clip(line.uneven, *_UNEVEN))
+    numbers = {
+        "slope": line.slope, "error": line.error, "r2": line.r2, "explained": line.explained, "bend": line.bend,
+        "bend_z": line.bend_z, "uneven": line.uneven, "rows": line.rows,
+    }  # fmt: skip
+    at = _widest(case)
+    if strength * bent > 0.05:
+        yield Evidence(
+            "config", 0.97 * strength * bent, "bend",
+            f"alternatives of {case.labels[1]} against those of {case.labels[0]} lie on no straight line (slope "
+            f"{line.slope:.3f}; of what it leaves, a bend explains {line.bend:.0%} and a slope for each token "
+            f"{line.uneven:.0%}): a soft cap on one side.",
+            {**numbers, "kind": "softcap"}, at,
+        )  # fmt: skip
+    straight = strength * (1 - bent)
+    if straight <= 0.05:
+        return
+    said = (
+        f"differences between alternatives are {line.slope:.3f} (+-{2 * line.error:.3f}) times as large in {case.labels[1]} "
+        f"as in {case.labels[0]}, on a straight line (R2 {line.r2:.4f}): "
+    )
+    raw = _both_raw(case)
+    known = " (both sides say T = 1)" if raw else ""
+    yield Evidence(
+        "temperature", straight * (0.5 if raw else 0.97), "slope",
+        f"{said}temperatures in the ratio {1 / line.slope:.3f}{known}.", {**numbers, "kind": "temperature"}, at,
+    )  # fmt: skip
+    yield Evidence(
+        "config",
+        straight * (0.95 if raw else 0.6),
+        "slope",
+        f"{said}a logit scale on one side.",
+        {**numbers, "kind": "scale"},
+        at,
+    )
+
+
+def _both_raw(case: Case) -> bool:
+    """Both sides were observed to give log-probabilities of unscaled logits."""
+    for info, facts in zip(case.infos, case.facts, strict=True):
+        said = facts.prefill_logprobs if info.path == "prefill" else facts.decode_logprobs
+        if said is None or (said != "raw" and facts.temperature != 1.0):
+            return False
+    return True
+
+
+def _widest(case: Case) -> tuple[int, ...]:
+    """Rows whose alternatives differ most: there the factor is seen best."""
+    shared = case.view.shared
+    gap = np.abs(shared.x - shared.y).max(axis=1)
+    return tuple(int(i) for i in shared.at[np.argsort(-gap)[:SHOWN]])

@@ -1,0 +1,209 @@
+"""Signatures of other ids, other places, truncated or penalised logits: the numbers are of something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.diagnose.case import SHOWN, Case, clip, place_of
+from core.diagnose.evidence import Evidence
+from core.diagnose.fits import correlation
+from core.session.reader import Capture
+
+_OWN_LIST = 0.1
+"""Nats by which a scored value must miss the value of its own list. Both come from one softmax; rounding the list and
+the target to bfloat16 by different ways moves a value of -16 by 0.06."""
+_LAGS = (-2, -1, 1, 2)
+
+
+def own_list(case: Case) -> Iterator[Evidence]:
+    """A value that is not the one which the same capture's list has for that id is of another id."""
+    for side, label, logprob in (
+        (case.pair.a, case.labels[0], case.pair.logprob_a),
+        (case.pair.b, case.labels[1], case.pair.logprob_b),
+    ):
+        at, checked, where = _own_mismatches(case, side, logprob)
+        if not len(at):
+            continue
+        found = _scored_id(side, logprob, int(at[0]))
+        text = case.session.pieces.text
+        asked = int(case.pair.sequences.token_ids[at[0]])
+        named = f", but the one of {text(found)!r} (id {found})" if found is not None else ""
+        yield Evidence(
+            "ids", 0.98, "own list",
+            f"{label} has {len(at):,} of {checked:,} values that are not what its own list gives for that token: at "
+            f"{place_of(case, int(at[0]))} its value is not the one of {text(asked)!r} (id {asked}){named}.",
+            {"side": label, "tokens": len(at), "checked": checked, "largest": float(where.max()), "share": len(at) / checked},
+            tuple(int(i) for i in at[:SHOWN]),
+        )  # fmt: skip
+
+
+def _own_mismatches(case: Case, side: Capture, logprob: Any) -> tuple[npt.NDArray[np.int64], int, Any]:
+    at = case.view.at
+    if side.top_k < 2 or not len(at):
+        return at[:0], 0, np.empty(0)
+    ids, values = side.top_ids.whole()[at], side.top_logprobs.whole()[at]
+    targets = case.pair.sequences.token_ids[at]
+    given = logprob[at]
+    same = (ids == targets[:, None]) & np.isfinite(values)
+    listed = same.any(axis=1)
+    value = np.where(same, values, -np.inf).max(axis=1)
+    last = np.where((ids >= 0) & np.isfinite(values), values, np.inf).min(axis=1)
+    with np.errstate(invalid="ignore"):
+        # Not in the list, so it can be no more likely than the list's last.
+        off = np.where(listed, np.abs(given - value), np.where(np.isfinite(last), given - last, 0.0))
+    wrong = off > _OWN_LIST
+    return at[wrong], len(at), off[wrong]
+
+
+def _scored_id(side: Capture, logprob: Any, at: int) -> int | None:
+    """The id of the list whose value the token was given, if there is exactly one."""
+    ids, values = side.top_ids.rows(at, at + 1)[0], side.top_logprobs.rows(at, at + 1)[0]
+    same = np.flatnonzero(np.abs(values - logprob[at]) < 1e-3)
+    return int(ids[same[0]]) if len(same) == 1 else None
+
+
+def alignment(case: Case) -> Iterator[Evidence]:
+    """Values that agree with the other side's neighbours better than with the same token.
+
+    Two scores of one text correlate above 0.9 unless something is badly wrong; a text's log-probabilities correlate
+    with their neighbours' at 0.0 to 0.3 (0.5 for bytes); the gain that is asked for is five standard errors at 1,000
+    tokens, the correlation half of the way.
+    """
+    view, pair = case.view, case.pair
+    if len(view.at) < 20:
+        return
+    zero = correlation(pair.logprob_a[view.at].astype(np.float64), pair.logprob_b[view.at].astype(np.float64))
+    best, lag = zero, 0
+    for shift in _LAGS:
+        moved = view.at + shift
+        inside = (moved >= 0) & (moved < pair.tokens)
+        inside &= view.keep[np.clip(moved, 0, pair.tokens - 1)]
+        offsets = pair.sequences.offsets
+        inside &= (moved >= offsets[view.sequence]) & (moved < offsets[view.sequence + 1])
+        here = view.at[inside]
+        r = correlation(pair.logprob_a[here].astype(np.float64), pair.logprob_b[here + shift].astype(np.float64))
+        if r > best:
+            best, lag = r, shift
+    if lag:
+        side, way = case.labels[1], "late" if lag > 0 else "early"
+        yield Evidence(
+            "alignment", 0.99 * clip(best - zero, 0.15, 0.3) * clip(best, 0.4, 0.7), "cross-correlation",
+            f"{side} is {abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}: its values correlate with those of "
+            f"{case.labels[0]} at {best:.3f} when moved, at {zero:.3f} in place.",
+            {"lag": lag, "moved": best, "in_place": zero},
+        )  # fmt: skip
+
+
+def truncated(case: Case) -> Iterator[Evidence]:
+    """One side knows only some of the ids and has no probability left for the others."""
+    rest = [_rest(values, ids) for ids, values in (case.view.lists_a, case.view.lists_b)]
+    n = len(rest[0])
+    if n < 10 or not min(case.pair.a.top_k, case.pair.b.top_k) > 1:
+        return
+    # A float32 softmax leaves 1e-6; a list of 20 leaves above 1% in most rows that are not certain.
+    for side, other, cut, whole in ((0, 1, rest[0], rest[1]), (1, 0, rest[1], rest[0])):
+        rows = (np.abs(cut) < 1e-4) & (whole > 0.01)
+        open_rows = int(np.count_nonzero(whole > 0.01))
+        share = int(np.count_nonzero(rows)) / max(open_rows, 1)
+        if open_rows < 10 or share <= 0.02:
+            continue
+        logprob = case.pair.logprob_a if side == 0 else case.pair.logprob_b
+        impossible = int(np.count_nonzero(np.isneginf(logprob[case.pair.scored])))
+        at = case.view.sample[rows]
+        shift = case.view.shared.shift * (1 if side == 0 else -1)
+        yield Evidence(
+            "processed", 0.98 * clip(share, 0.02, 0.2), "truncated support",
+            f"{case.labels[side]} gives its list all of the probability in {share:.0%} of the rows where "
+            f"{case.labels[other]} leaves more than 1% outside, and calls {impossible:,} of the tokens impossible: "
+            f"its logits were truncated (top-p, top-k or min-p) before the log-softmax.",
+            {"side": case.labels[side], "rows": int(rows.sum()), "share": share, "impossible": impossible,
+             "shift_max": float(shift.max()) if len(shift) else None},
+            tuple(int(i) for i in at[:SHOWN]),
+        )  # fmt: skip
+
+
+def _rest(values: Any, ids: Any) -> npt.NDArray[np.float64]:
+    """Probability outside of each list."""
+    good = (ids >= 0) & np.isfinite(values)
+    mass: npt.NDArray[np.float64] = 1.0 - np.where(
+        good, np.exp(np.where(good, values, 0.0).astype(np.float64)), 0.0
+    ).sum(axis=1)
+    return mass
+
+
+def seen_before(case: Case) -> Iterator[Evidence]:
+    """Ids that occurred before in the sequence are shifted against those that did not: a penalty.
+
+    Within a row, the mean gap of ids seen before minus that of the others, after the common slope; rows are the units.
+    """
+    shared = case.view.shared
+    if len(shared.at) < 30:
+        return
+    seen = _seen(case, shared.at, shared.ids) & shared.present
+    fresh = shared.present & ~seen
+    rows = seen.any(axis=1) & (fresh.sum(axis=1) >= 3)
+    if np.count_nonzero(rows) < 20:
+        return
+    # Ids that occurred before are the more likely ones: a factor on all logits must not look like a penalty on them.
+    root = float(np.sqrt(case.line.slope)) if case.line is not None else 1.0
+    gap = np.where(shared.present, shared.x * root - shared.y / root, 0.0).astype(np.float64)[rows]
+    old, new = seen[rows], fresh[rows]
+    means = [(gap * m).sum(axis=1) / np.maximum(m.sum(axis=1), 1) for m in (old, new)]
+    effect = means[0] - means[1]
+    z = float(effect.mean() / (effect.std() / np.sqrt(len(effect)) + 1e-12))
+    spread = gap - np.where(old, means[0][:, None], np.where(new, means[1][:, None], 0.0))
+    total = float((gap**2).sum())
+    explained = 1 - float((np.where(old | new, spread, 0.0) ** 2).sum()) / total if total > 0 else 0.0
+    # Splitting a row of k gaps into two groups by chance takes away 1 / (k - 1) of its squares.
+    chance = float(np.mean(1 / (shared.count[rows] - 1)))
+    material = (explained - chance) / max(1 - chance, 1e-9)
+    if abs(z) < 5 or material <= 0.05:
+        return
+    side = case.labels[1] if effect.mean() > 0 else case.labels[0]
+    yield Evidence(
+        "processed", 0.98 * clip(abs(z), 4, 10) * clip(material, 0.05, 0.4), "seen before",
+        f"{side} puts ids that occurred before {abs(float(effect.mean())):.3f} nats lower against the others than the "
+        f"other side does ({np.count_nonzero(rows):,} rows, {abs(z):.0f} standard errors): a repetition, presence or "
+        "frequency penalty.",
+        {"side": side, "effect": float(effect.mean()), "z": z, "explained": material, "rows": int(np.count_nonzero(rows))},
+        tuple(int(i) for i in shared.at[rows][np.argsort(-np.abs(effect))[:SHOWN]]),
+    )  # fmt: skip
+
+
+def _seen(case: Case, at: npt.NDArray[np.int64], ids: Any) -> npt.NDArray[np.bool_]:
+    """bool[n, K]: the id occurs in the same sequence before the row's token."""
+    sequences = case.pair.sequences
+    tokens = case.pair.tokens
+    width = int(max(sequences.token_ids[:tokens].max(initial=0), ids.max(initial=0))) + 2
+    owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
+    keys, first = np.unique(owner * width + sequences.token_ids[:tokens], return_index=True)
+    wanted = (owner[at] * width)[:, None] + ids
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    found: npt.NDArray[np.bool_] = (keys[place] == wanted) & (first[place] < at[:, None]) & (ids >= 0)
+    return found
+
+
+def common_shift(case: Case) -> Iterator[Evidence]:
+    """All alternatives shifted by one amount and nothing else: only the normaliser differs."""
+    shared = case.view.shared
+    if len(shared.at) < 30:
+        return
+    rest = np.where(shared.present, shared.x - shared.y, 0.0).astype(np.float64)
+    rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
+    shift = shared.shift
+    rms = float(np.sqrt((shift**2).mean()))
+    if rms < 1e-4:
+        return
+    one_way = abs(float(np.sign(shift[np.abs(shift) > 1e-5]).mean())) if (np.abs(shift) > 1e-5).any() else 0.0
+    lower = case.labels[0] if shift.mean() < 0 else case.labels[1]
+    yield Evidence(
+        "processed", 0.8 * clip(rms / (rest_rms + 1e-12), 1.5, 6) * clip(one_way, 0.7, 0.95), "common shift",
+        f"all alternatives of a token are shifted together (by {rms:.3g} nats, differences between them by {rest_rms:.2g}), "
+        f"{lower} below the other: the normaliser differs, by truncation, a bias or another vocabulary size.",
+        {"shift_rms": rms, "rest_rms": rest_rms, "one_way": one_way, "mean": float(shift.mean())},
+        tuple(int(i) for i in shared.at[np.argsort(-np.abs(shift))[:SHOWN]]),
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What could not be judged, and what would make it checkable: a missing observation is not a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.diagnose.case import Case
+from core.diagnose.evidence import Unchecked
+from core.diagnose.fits import MIN_GAPS
+
+_NEEDS = (
+    ("weights", ("weights_digest",), "capture with this version, which reads the digest of the files"),
+    ("config", ("config_overrides", "config_digest"), "capture again, so that the resolved configuration is observed"),
+    ("temperature", ("temperature",), "capture again, or ask the engine for raw log-probabilities"),
+    ("compute_dtype", ("dtype",), "capture again, so that the resolved dtype is observed"),
+    ("head_dtype", ("head_dtype", "logits_dtype"), "capture again, so that the head's dtype is observed"),
+    ("kv_cache", ("kv_cache_dtype",), "capture again, so that the cache's dtype is observed"),
+    ("attention", ("attention_backend",), "capture again, so that the attention kernel is observed"),
+    ("compile", ("execution_mode",), "capture again, so that eager or compiled is observed"),
+    ("tensor_parallel", ("tensor_parallel",), "capture again, so that the number of ranks is observed"),
+)
+
+
+def unchecked(case: Case) -> tuple[Unchecked, ...]:
+    """Causes that lack a fact, a list, a repeat or a reference."""
+    return tuple(_missing(case))
+
+
+def _missing(case: Case) -> Iterator[Unchecked]:
+    if len(case.view.shared.at) < 2:
+        yield Unchecked(
+            "temperature", "the captures keep no top-k lists in common: slope, bend and lattice were not looked for",
+            "capture with top_k of at least 5 on both sides",
+        )  # fmt: skip
+    elif min(lattice.gaps for lattice in case.lattices) < MIN_GAPS:
+        yield Unchecked("head_dtype", "too few alternatives for the lattice of the logits", "capture more tokens")
+    if case.infos[0].backend != case.infos[1].backend:
+        yield from _facts(case)
+        yield Unchecked(
+            "weights", "what each engine really loaded was not compared, only the files that it was started with",
+            "run the identity checks",
+        )  # fmt: skip
+    if case.reference is None and not case.with_reference:
+        yield Unchecked(
+            "weights",
+            "no float32 reference: nobody knows which side is off",
+            "capture transformers:float32@reference too",
+        )
+    if case.floor is None:
+        yield Unchecked("batch", "no repeats: the noise floor is unknown", "capture with repeats of at least 2")
+
+
+def _facts(case: Case) -> Iterator[Unchecked]:
+    for code, names, mend in _NEEDS:
+        lacking = [
+            f"{name} of {label}"
+            for label, facts in zip(case.labels, case.facts, strict=True)
+            for name in names
+            if getattr(facts, name) is None and not (name == "kv_cache_dtype" and facts.engine == "transformers")
+        ]
+        if lacking:
+            yield Unchecked(code, f"not observed: {', '.join(lacking)}", mend)

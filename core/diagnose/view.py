@@ -1,0 +1,187 @@
+"""What the signatures look at: the scored tokens of a pair in their places, and both sides' values for the same ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.compare.pair import Pair, make_pair
+from core.session.reader import Capture, Session
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
+
+ROWS = 1 << 15
+"""Tokens whose top-k lists are joined: more only make certain things more certain. They are spread evenly."""
+_WIDTH = 20
+_BLOCK = 1 << 12
+MIN_SHARED = 5
+"""Ids that a row's two lists must share before anything is fitted to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Rows of top-k ids that both sides have a finite value for.
+
+    at i64[n] flat positions; ids i32[n, K] are A's; a, b f32[n, K] nats, NaN in both where an id is not shared;
+    count i64[n] shared ids of a row, at least `MIN_SHARED`.
+    """
+
+    at: Positions
+    ids: Array
+    a: Floats
+    b: Floats
+    count: Positions
+
+    @cached_property
+    def x(self) -> Floats:
+        """a, centred in each row over the shared ids; 0 elsewhere."""
+        return self._centred(self.a)
+
+    @cached_property
+    def y(self) -> Floats:
+        """b in the same way."""
+        return self._centred(self.b)
+
+    @cached_property
+    def present(self) -> Bools:
+        """bool[n, K]: the id is shared."""
+        return ~np.isnan(self.a)
+
+    @cached_property
+    def shift(self) -> npt.NDArray[np.float64]:
+        """Mean of a - b over the shared ids of each row, f64[n]: the part that all alternatives have in common."""
+        gap: npt.NDArray[np.float64] = np.nansum(self.a - self.b, axis=1, dtype=np.float64) / self.count
+        return gap
+
+    def _centred(self, values: Floats) -> Floats:
+        mean = np.nansum(values, axis=1, dtype=np.float64) / self.count
+        return np.where(self.present, values - mean[:, None].astype(np.float32), np.float32(0))
+
+
+class View:
+    """A pair with the arrays that more than one signature needs. All are made when first asked for."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+    @cached_property
+    def keep(self) -> Bools:
+        """bool[N]: scored on both sides, with a finite delta."""
+        return self.pair.scored & np.isfinite(self.pair.delta)
+
+    @cached_property
+    def at(self) -> Positions:
+        """Flat positions of `keep`, i64[n]."""
+        return np.flatnonzero(self.keep)
+
+    @cached_property
+    def delta(self) -> npt.NDArray[np.float64]:
+        """f64[n] nats, of `at`."""
+        return self.pair.delta[self.at].astype(np.float64)
+
+    @cached_property
+    def size(self) -> npt.NDArray[np.float64]:
+        """|delta|, f64[n]."""
+        return np.abs(self.delta)
+
+    @cached_property
+    def mae(self) -> float:
+        return float(self.size.mean()) if len(self.size) else 0.0
+
+    @cached_property
+    def sequence(self) -> Positions:
+        """The sequence of each of `at`, i64[n]."""
+        offsets = self.pair.sequences.offsets[: self.pair.count + 1]
+        found: Positions = np.searchsorted(offsets, self.at, "right") - 1
+        return found
+
+    @cached_property
+    def position(self) -> Positions:
+        """Place within its sequence of each of `at`, i64[n]; the first token is 0 and never scored."""
+        placed: Positions = self.at - self.pair.sequences.offsets[self.sequence]
+        return placed
+
+    @cached_property
+    def in_completion(self) -> Bools:
+        """bool[n]."""
+        inside: Bools = self.pair.in_completion[self.at]
+        return inside
+
+    @cached_property
+    def sample(self) -> Positions:
+        """At most `ROWS` of the tokens that both sides scored, evenly spread, i64."""
+        scored = np.flatnonzero(self.pair.scored)
+        if len(scored) <= ROWS:
+            return scored
+        return scored[np.linspace(0, len(scored) - 1, ROWS).astype(np.int64)]
+
+    def lists(self, side: Capture) -> tuple[Array, Floats]:
+        """ids i32[n, K] and values f32[n, K] of the `sample` rows, K at most 20."""
+        return _take(side.top_ids, self.sample), _take(side.top_logprobs, self.sample)
+
+    @cached_property
+    def lists_a(self) -> tuple[Array, Floats]:
+        return self.lists(self.pair.a)
+
+    @cached_property
+    def lists_b(self) -> tuple[Array, Floats]:
+        return self.lists(self.pair.b)
+
+    @cached_property
+    def shared(self) -> Shared:
+        """Rows of `sample` with enough ids in common."""
+        ids, values = self.lists_a
+        other_ids, other_values = self.lists_b
+        joined = np.full(values.shape, np.nan, np.float32)
+        for start in range(0, len(ids), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            joined[block] = _values_of(ids[block], other_ids[block], other_values[block])
+        good = np.isfinite(values) & np.isfinite(joined) & (ids >= 0)
+        count = good.sum(axis=1)
+        rows = count >= MIN_SHARED
+        nan = np.float32(np.nan)
+        return Shared(
+            self.sample[rows],
+            ids[rows],
+            np.where(good, values, nan)[rows],
+            np.where(good, joined, nan)[rows],
+            count[rows],
+        )
+
+
+def _take(column: Any, rows: Positions) -> Array:
+    """Some rows of a column, at most `_WIDTH` entries each."""
+    if not column.parts:
+        return np.empty((len(rows), 0))
+    return np.ascontiguousarray(column.whole()[:, :_WIDTH][rows])
+
+
+def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
+    """Values that the other lists have for ``ids`` [n, K]; NaN where they lack one."""
+    if other_ids.shape[1] == 0:
+        return np.full(ids.shape, np.nan, np.float32)
+    equal = ids[:, :, None] == other_ids[:, None, :]
+    where = equal.argmax(axis=2)
+    found = np.take_along_axis(equal, where[:, :, None], axis=2)[:, :, 0]
+    return np.where(found, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan))
+
+
+def reference_of(session: Session, pair: Pair) -> Capture | None:
+    """A float32 reference that is neither side of the pair and has all of its tokens, if there is one."""
+    for info in session.captures:
+        wanted = info.role == "reference" and info.label not in (pair.a.info.label, pair.b.info.label)
+        if wanted and info.dtype == "float32" and info.tokens >= pair.tokens > 0:
+            return session.capture(info.label)
+    return None
+
+
+def against(session: Session, reference: Capture, side: Capture) -> View:
+    """The view of the reference against one side."""
+    return View(make_pair(session, reference.info.label, side.info.label))

@@ -1,0 +1,146 @@
+"""`logdrift why`: the diagnosis of pairs as one dictionary (schema 1) and as text, and the cause table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from core.compare.pair import Pair, make_pair
+from core.diagnose import Diagnosis, diagnose
+from core.diagnose.causes import CAUSES
+from core.report.layout import Canvas, number, pad
+from core.session.reader import Session
+
+SCHEMA = 1
+_TOKENS = 3
+"""Tokens of a piece of evidence that the text shows."""
+
+
+def build_why(session: Session, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """``{schema, session, pairs, diagnosis}``; ``diagnosis`` lists the causes of all pairs as `report --json` does.
+
+    Positions of evidence become tokens: sequence, position, token_id, piece, delta. InputError for unknown labels.
+    """
+    found = [_pair(session, make_pair(session, a, b)) for a, b in pairs]
+    return {
+        "schema": SCHEMA,
+        "session": session.name,
+        "pairs": found,
+        "diagnosis": [entry for pair in found for entry in _entries(pair)],
+    }
+
+
+def _entries(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for cause in pair["causes"]:
+        yield {
+            "pair": [pair["a"], pair["b"]],
+            **{k: cause[k] for k in ("cause", "score", "evidence", "next_experiment")},
+        }
+
+
+def _pair(session: Session, pair: Pair) -> dict[str, Any]:
+    found: Diagnosis = diagnose(session, pair)
+    out = found.to_json()
+    for cause in out["causes"]:
+        for evidence in cause["evidence"]:
+            evidence["tokens"] = [_token(session, pair, at) for at in evidence.pop("positions")]
+    return out
+
+
+def _token(session: Session, pair: Pair, at: int) -> dict[str, Any]:
+    sequence = pair.sequence_of(at)
+    token = int(pair.sequences.token_ids[at])
+    return {
+        "sequence": sequence,
+        "position": at - pair.sequences.bounds(sequence)[0],
+        "token_id": token,
+        "piece": session.pieces.text(token),
+        "delta": float(pair.delta[at]),
+    }
+
+
+def render_why(report: Mapping[str, Any], canvas: Canvas) -> str:
+    """The diagnosis as text of at most ``canvas.width`` cells."""
+    lines: list[str] = []
+    for pair in report["pairs"]:
+        if lines:
+            lines.append("")
+        lines += _pair_lines(pair, canvas)
+    return "".join(line + "\n" for line in lines)
+
+
+def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
+    head = f"{pair['a']} → {pair['b']} · {pair['tokens']:,} tokens · MAE {number(pair['size']['mae'])}"
+    yield canvas.paint(canvas.cut(canvas.text(head), canvas.width), "bold")
+    style = "good" if pair["noise"] else "warn"
+    yield from (canvas.paint(line, style) for line in canvas.wrap(pair["verdict"]))
+    for place, cause in enumerate(pair["causes"], 1):
+        yield ""
+        yield from _cause_lines(place, cause, canvas)
+    if pair["not_checked"]:
+        yield ""
+        yield canvas.paint("Not checked", "bold")
+        for each in pair["not_checked"]:
+            yield from canvas.wrap(f"{each['why']}: {each['mend']}", 18, "  " + each["cause"])
+
+
+def _cause_lines(place: int, cause: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
+    name = f"{place}. {cause['title']}"
+    sure = f"{cause['sureness']} {cause['score']:.2f}"
+    yield canvas.paint(pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure, "bold")
+    for evidence in cause["evidence"]:
+        yield from canvas.wrap(evidence["sentence"], 3)
+        if evidence["tokens"]:
+            yield from canvas.wrap(_tokens(evidence["tokens"]), 5)
+    if not cause["separable"]:
+        yield from canvas.wrap(f"not to be told from its like by numbers alone: {cause['otherwise']}", 3)
+    if cause["next_experiment"]:
+        yield from canvas.wrap(cause["next_experiment"], 8, "   try ")
+
+
+def _tokens(tokens: Sequence[Mapping[str, Any]]) -> str:
+    shown = [
+        f"{t['sequence']}:{t['position']} {t['piece']!r} Δ {number(t['delta'], sign=True)}" for t in tokens[:_TOKENS]
+    ]
+    return "at " + ", ".join(shown)
+
+
+def render_causes(canvas: Canvas) -> str:
+    """The cause table, in the order of checking."""
+    lines: list[str] = []
+    for cause in CAUSES:
+        told = "" if cause.separable else " (numbers alone do not tell it)"
+        lines.append(
+            canvas.paint(canvas.cut(canvas.text(f"{cause.number:2d} {cause.title}{told}"), canvas.width), "bold")
+        )
+        for name, text in (
+            ("what", cause.sentence),
+            ("seen", cause.signature),
+            ("size", f"{cause.size} [{cause.source}]"),
+        ):
+            lines += canvas.wrap(text, 17, f"   {name}")
+        for engine, knobs in cause.knobs.items():
+            said = "; ".join(
+                knob.setting
+                + (f" ({knob.effect})" if knob.effect else "")
+                + (" [more than one change]" if knob.combined else "")
+                for knob in knobs
+            )
+            lines += canvas.wrap(said, 17, f"   {engine}")
+    return "".join(line + "\n" for line in lines)
+
+
+def causes_json() -> list[dict[str, Any]]:
+    """The cause table for programs."""
+    return [
+        {
+            "number": cause.number, "code": cause.code, "group": cause.group, "title": cause.title,
+            "sentence": cause.sentence, "signature": cause.signature, "size": cause.size, "source": cause.source,
+            "separable": cause.separable, "otherwise": cause.otherwise, "combined": cause.combined,
+            "knobs": {
+                engine: [{"setting": k.setting, "effect": k.effect or None, "combined": k.combined} for k in knobs]
+                for engine, knobs in cause.knobs.items()
+            },
+        }
+        for cause in CAUSES
+    ]  # fmt: skip

@@ -1,0 +1,69 @@
+"""The cause table: whole, in order, and honest about what a knob changes."""
+
+from __future__ import annotations
+
+from core.compare.gate import CHECKS
+from core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
+from core.diagnose.rank import experiment
+from core.diagnose.signatures.facts import CAUSE_OF
+
+ENGINES = {"vllm", "sglang", "transformers"}
+
+
+def test_there_are_24_causes_in_the_order_of_checking() -> None:
+    assert [entry.number for entry in CAUSES] == list(range(1, 25))
+    assert len(BY_CODE) == 24
+    assert NOISE not in BY_CODE
+    groups = [entry.group for entry in CAUSES]
+    # Semantics, then the model, then numerics; padding is found late, among the model's causes.
+    assert groups.index("numerics") > max(i for i, group in enumerate(groups) if group != "numerics")
+
+
+def test_every_entry_says_what_it_is_how_it_shows_and_where_it_was_seen() -> None:
+    for entry in CAUSES:
+        for text in (entry.title, entry.sentence, entry.signature, entry.size, entry.source, entry.otherwise):
+            assert text.strip(), entry.code
+        assert entry.sentence.endswith("."), entry.code
+        assert set(entry.knobs) <= ENGINES, entry.code
+        assert entry.knobs, entry.code
+        for knobs in entry.knobs.values():
+            assert knobs
+            assert all(knob.setting for knob in knobs), entry.code
+        assert entry.source.startswith("https://") or "http" not in entry.source
+
+
+def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:
+    for code, engine, setting in (
+        ("compile", "vllm", "enforce_eager=true"), ("batch", "vllm", "VLLM_BATCH_INVARIANT=1"),
+        ("batch", "sglang", "enable_deterministic_inference=true"), ("norm_rope", "sglang", "rl_on_policy_target=fsdp"),
+    ):  # fmt: skip
+        knob = next(k for k in cause(code).knobs[engine] if k.setting == setting)
+        assert knob.combined
+        assert knob.effect
+
+
+def test_the_line_to_try_prefers_a_knob_that_changes_one_thing() -> None:
+    assert (
+        experiment("compile", ("transformers", "vllm")) == 'vllm: compilation_config={"mode": 0}, everything else equal'
+    )
+    assert "more than one" not in str(experiment("batch", ("transformers", "sglang")))
+    assert experiment("padding", ("vllm", "sglang")) is None
+    assert str(experiment("padding", ("transformers", "vllm"))).startswith("transformers: ")
+
+
+def test_reasons_of_the_gate_lead_to_causes_that_exist() -> None:
+    assert set(CAUSE_OF.values()) <= set(BY_CODE)
+    assert CHECKS  # the gate's codes are strings in its checks: docs/gate.md lists them, the next test reads it
+
+
+def test_every_code_of_the_gate_is_of_a_cause_or_of_none_on_purpose() -> None:
+    import re
+    from pathlib import Path
+
+    text = (Path(__file__).parent.parent / "docs" / "gate.md").read_text(encoding="utf-8")
+    codes = {code for row in re.findall(r"^\| (`.*?) \|", text, re.M) for code in re.findall(r"`(\w+)`", row)}
+    codes -= {"not_comparable", "caution", "info"}
+    of_none = {
+        "empty", "no_completion", "template", "semantics_unknown", "sampling", "unscored", "failed", "partial", "unknown",
+    }  # fmt: skip
+    assert codes - of_none <= set(CAUSE_OF), codes - of_none - set(CAUSE_OF)

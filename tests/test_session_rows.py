@@ -1,0 +1,167 @@
+"""The records of the list: state, progress and time left as a running capture writes them, and what is read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from core.session import lock
+from core.session.lock import process_start
+from tests.made_sessions import capture, edit_manifest, write_session
+from tui import session_rows
+from tui.session_rows import FolderWatch, duration, session_row
+
+ROWS = [[float("nan"), -1.0, -2.0]] * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two captures of 8 planned sequences; the first has 4 of them."""
+    session = write_session(tmp_path / "s", [1] * 4, [capture("a/prefill", ROWS), capture("b/prefill", [])])
+
+    def change(data: dict[str, object]) -> None:
+        data["sequences"]["planned"] = 8  # type: ignore[index]
+        data["title"] = "before\x1b[2J the fix"
+        for info in data["captures"]:  # type: ignore[attr-defined]
+            info["status"] = "running"
+
+    return edit_manifest(session, change).folder
+
+
+def hold(folder: Path, since: float) -> None:
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), "token": "x"}
+    (folder / "lock").write_text(json.dumps({**mine, "since": since}))
+
+
+def say(folder: Path, *events: object) -> None:
+    with open(folder / "events.jsonl", "a") as file:
+        file.writelines((e if isinstance(e, str) else json.dumps(e)) + "\n" for e in events)
+
+
+def test_progress_and_time_left_of_a_running_capture(folder: Path) -> None:
+    hold(folder, time.time() - 40)
+    row = session_row(folder, numbers=False)
+    assert (row.state, row.progress) == ("running", 0.25)
+    assert row.left == pytest.approx(120, rel=0.05)  # 4 of 16 in 40 s
+    say(
+        folder,
+        {"type": "progress", "label": "b/prefill", "sequences": 4, "planned": 8, "rate": 12.4, "left": 1},
+        '{"ty',
+    )
+    row = session_row(folder, numbers=False)
+    assert row.progress == 0.5 and row.left == pytest.approx(40, rel=0.05)
+    assert row.doing == "b/prefill 4/8 sequences, 12 tok/s"
+
+
+def test_what_was_there_before_a_resume_does_not_count_as_pace(folder: Path) -> None:
+    for part in folder.rglob("part-*"):
+        os.utime(part, (1, 1))
+    hold(folder, time.time() - 40)
+    assert session_row(folder, numbers=False).left is None
+    say(folder, {"type": "stage", "backend": "b\x1b[31m", "stage": "loading the model"})
+    row = session_row(folder, numbers=False)
+    assert "loading the model" in row.doing and "\x1b" not in row.doing + row.title
+    say(folder, {"type": "progress", "label": "b/prefill", "sequences": 3, "planned": 8})
+    assert session_row(folder, numbers=False).left == pytest.approx(9 / 3 * 40, rel=0.05)
+
+
+@pytest.mark.parametrize("line", ["", "null", "[]", '{"type": 7}', '{"type": "progress", "label": "gone"}', "\0\0"])
+def test_odd_events_are_no_reason_to_fall_over(folder: Path, line: str) -> None:
+    hold(folder, time.time() - 40)
+    say(folder, line)
+    assert session_row(folder, numbers=False).state == "running"
+
+
+def test_failed_and_partial_say_why(folder: Path) -> None:
+    assert session_row(folder, numbers=False).doing == "0 of 2 captures are complete"
+
+    def fail(data: dict[str, object]) -> None:
+        data["captures"][1].update(status="failed", failure="no room\x07 left\nTraceback")  # type: ignore[index]
+
+    edit_manifest(session_rows.open_session(folder), fail)
+    row = session_row(folder, numbers=False)
+    assert row.state == "failed" and row.doing.startswith("b/prefill failed: no room") and "\x07" not in row.doing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"title": 5}, {"created": None}, {"created": 7}, {"captures": [{"label": 3}]}, {"captures": 5}, {"sequences": {"planned": "x"}},
+     {"model": {"id": 9}}, {"model": []}, {"plan": 3}],
+    ids=str,
+)  # fmt: skip
+def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(folder: Path, change: dict[str, object]) -> None:
+    path = folder / "session.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    for numbers in (False, True):
+        row = session_row(folder, numbers=numbers)
+        assert row.name == "s" and (row.problem is None or "\n" not in row.problem)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(-3, "0:00"), (42, "0:42"), (3599, "59:59"), (3600, "1h00m"), (12_000, "3h20m"), (190_000, "52h")]
+)  # fmt: skip
+def test_durations_are_short(seconds: float, said: str) -> None:
+    assert duration(seconds) == said and len(said) <= 5
+
+
+def test_the_watch_reads_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, bool]] = []
+    real = session_rows.session_row
+
+    def spy(path: Path, *, numbers: bool) -> session_rows.SessionRow:
+        read.append((path.name, numbers))
+        return real(path, numbers=numbers)
+
+    monkeypatch.setattr(session_rows, "session_row", spy)
+    watch = FolderWatch(folder.parent)
+
+    def look() -> list[tuple[str, bool]]:
+        read.clear()
+        for numbers in (False, True):
+            watch.look(numbers=numbers, stop=lambda: False)
+        return list(read)
+
+    assert look() == [("s", False), ("s", True)]
+    assert look() == []
+    hold(folder, time.time())
+    assert look()[0] == ("s", False)
+    rows, _ = watch.look(numbers=False, stop=lambda: False)
+    assert rows[0].state == "running"
+    # Killed: the lock is still there, but nobody holds it.
+    (folder / "lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "started": 1, "token": "", "since": 0}))  # fmt: skip
+    assert lock.read_lock(folder) is None
+    look()
+    rows, _ = watch.look(numbers=False, stop=lambda: False)
+    assert rows[0].state == "partial"
+    watch.forget()
+    assert look() == [("s", False), ("s", True)]
+
+
+def test_numbers_of_a_running_capture_are_not_worked_out_all_the_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large session costs seconds, and a part is finished every few of them."""
+    clock = [100.0]
+    monkeypatch.setattr(session_rows.time, "monotonic", lambda: clock[0])
+    judged: list[float] = []
+    real = session_rows.session_row
+
+    def slow(path: Path, *, numbers: bool) -> session_rows.SessionRow:
+        if numbers:
+            judged.append(clock[0])
+            clock[0] += 2.0
+        return real(path, numbers=numbers)
+
+    monkeypatch.setattr(session_rows, "session_row", slow)
+    hold(folder, time.time())
+    watch = FolderWatch(folder.parent)
+    for second in range(100):
+        clock[0] = max(clock[0], 100.0 + second)
+        os.utime(folder / "session.json", (second + 1, second + 1))
+        watch.look(numbers=True, stop=lambda: False)
+    assert len(judged) <= 4

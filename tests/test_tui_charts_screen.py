@@ -1,0 +1,280 @@
+"""The chart pane and its full screen, driven by keys."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from benchmarks.make_session import make_session
+from tests.test_tui_pty import running
+from tests.tui_screen import judged, make_app, screen_text, text, until
+from tui.screens.chart import ChartScreen
+from tui.screens.prompt import Prompt
+from tui.screens.texts import Picker
+from tui.widgets.bars import Hints
+from tui.widgets.charts.base import Drawing
+from tui.widgets.charts.pane import ChartPane
+from tui.widgets.charts.registry import CHARTS, index_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 sequences, 3,000 tokens, 4 captures."""
+    return make_session(tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4)
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+async def drawn(pilot: Pilot[Any], pane: ChartPane, name: str, reach: str | None = None) -> Drawing:
+    """The picture of that chart, once it is the one that is shown."""
+    wanted = CHARTS[index_of(name)].load().title
+
+    def there() -> bool:
+        made = pane.made
+        right = made is not None and made.title == wanted and (reach is None or made.reach == reach)
+        return pane.kind == index_of(name) and pane.chart is not None and right
+
+    await until(pilot, there)
+    assert pane.chart is not None
+    return pane.chart
+
+
+async def test_charts_are_chosen_by_key_and_by_list(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        pane = screen.chart
+        await drawn(pilot, pane, "delta")
+        assert "1 Δ by position" in text(pane).splitlines()[0]
+        await pilot.press("v")
+        await drawn(pilot, pane, "cumulative")
+        await pilot.press("V", "V")
+        await until(pilot, lambda: pane.problem == "no other session to compare with")
+        assert "no other session" in text(pane)
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await pilot.press("home", "down", "down", "down", "enter")
+        await drawn(pilot, pane, "histogram")
+        assert "tokens by |Δ|" in text(pane)
+        assert all(entry.title for entry in CHARTS)
+
+
+async def test_all_sequences_or_this_one(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        await drawn(pilot, screen.chart, "delta", "one")
+        assert "this sequence" in text(screen.chart).splitlines()[0]
+        await pilot.press("a")
+        await drawn(pilot, screen.chart, "delta", "all")
+        assert "all sequences" in text(screen.chart).splitlines()[0] and "mean Δ" in text(screen.chart)
+        await pilot.press("a")
+        await drawn(pilot, screen.chart, "delta", "one")
+        screen.chart.choose(index_of("heatmap"))
+        await pilot.press("a")
+        assert "always shows all sequences" in text(screen.query_one(Hints))
+
+
+async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("4")
+        drawing = await drawn(pilot, screen.chart, "delta")
+        await until(pilot, lambda: screen.chart.has_focus)
+        start, stop = screen.session.sequences.bounds(0)
+        for key, wanted in (("end", stop - 1), ("home", start), ("G", stop - 1), ("g", start)):
+            await pilot.press(key)
+            await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
+        place = drawing.place
+        assert place is not None
+        position = start
+        for key, step in (
+            ("right", 1),
+            ("l", 1),
+            ("pagedown", 10),
+            ("ctrl+d", 10),
+            ("left", -1),
+            ("h", -1),
+            ("pageup", -10),
+            ("ctrl+u", -10),
+        ):
+            wanted = place.step(position, step, 0)
+            await pilot.press(key)
+            await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
+            position = screen.position
+        assert screen.tokens.cursor == position - start
+        await until(pilot, lambda: "▼" in text(screen.chart))
+        await pilot.press("up", "k", "down", "j")
+        assert screen.position == position, "a chart of one sequence has no rows to change"
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.tokens.has_focus)
+
+
+async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await judged(pilot)
+        screen.chart.choose(index_of("heatmap"))
+        await pilot.press("4")
+        drawing = await drawn(pilot, screen.chart, "heatmap")
+        before = screen.sequence
+        assert drawing.place.cell(screen.position) == (0, 0), "the first token has no score, but a place"  # type: ignore[union-attr]
+        wanted = drawing.place.step(screen.position, 0, 1)  # type: ignore[union-attr]
+        await pilot.press("down")
+        await until(pilot, lambda: screen.position == wanted)
+        assert screen.sequence > before and drawing.place.cell(screen.position)[1] > 0  # type: ignore[union-attr,index]
+        back = drawing.place.step(screen.position, 0, -1)  # type: ignore[union-attr]
+        await pilot.press("k")
+        await until(pilot, lambda: screen.position == back)
+        assert drawing.place.cell(screen.position)[1] == 0  # type: ignore[union-attr,index]
+        assert "▸" in text(screen.chart)
+
+
+async def test_a_click_goes_to_the_token_and_a_click_on_a_name_chooses(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        drawing = await drawn(pilot, screen.chart, "delta")
+        column = drawing.columns // 2
+        await pilot.click(screen.chart, offset=(drawing.left + column, screen.chart.fixed + 2))
+        await until(pilot, lambda: drawing.place.cell(screen.position) == (column, None))  # type: ignore[union-attr]
+        at = text(screen.chart).splitlines()[0].index("2 cumulative")
+        await pilot.click(screen.chart, offset=(at + 3, 0))
+        await drawn(pilot, screen.chart, "cumulative")
+
+
+async def test_the_whole_screen_and_back(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: screen.chart.display and screen.chart.has_focus)
+        await drawn(pilot, screen.chart, "delta")
+        for leave in ("z", "q", "escape"):
+            await pilot.press("z")
+            await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+            full = app.screen
+            assert isinstance(full, ChartScreen)
+            for number, entry in enumerate(CHARTS[:10]):
+                await pilot.press(str((number + 1) % 10))
+                await drawn(pilot, full.chart, entry.name)
+            await pilot.press("1")
+            drawing = await drawn(pilot, full.chart, "delta")
+            assert drawing.lines > 10 and "Tokens" not in screen_text(app)
+            before = screen.position
+            await pilot.press("right")
+            await until(pilot, lambda before=before: screen.position != before)  # type: ignore[misc]
+            await pilot.press("v", "v")
+            await drawn(pilot, full.chart, "scatter")
+            await pilot.press(leave)
+            await until(pilot, lambda: app.screen is screen)
+            await drawn(pilot, screen.chart, "scatter")
+            screen.chart.choose(0)
+            await drawn(pilot, screen.chart, "delta")
+        await pilot.press("z")
+        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is screen and screen.tokens.has_focus)
+
+
+async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("z")
+        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        full = app.screen
+        assert isinstance(full, ChartScreen) and screen.pair is not None
+        await drawn(pilot, full.chart, "delta", "one")
+        last = -1
+        for _ in range(3):
+            wanted = screen.pair.next_divergence(max(last, 0), screen.threshold)
+            await pilot.press("n")
+            await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
+            last = screen.position
+        screen.go_to(screen.session.sequences.bounds(5)[0])
+        await until(pilot, lambda: full.chart.made is not None and full.chart.made.source.sequence == 5)
+        await pilot.press("N")
+        await until(pilot, lambda: screen.sequence < 5)
+
+
+async def test_export_asks_for_a_name_and_says_what_was_written(folder: Path, tmp_path: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        await drawn(pilot, screen.chart, "delta")
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        assert isinstance(app.screen, Prompt) and app.screen.text == "gen-delta-seq0.svg"
+        await pilot.press("enter")
+        await until(pilot, lambda: (tmp_path / "gen-delta-seq0.svg").exists())
+        await until(pilot, lambda: "written: gen-delta-seq0.svg" in text(screen.query_one(Hints)))
+        ET.fromstring((tmp_path / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+        assert [p.name for p in tmp_path.glob("*.svg")] == ["gen-delta-seq0.svg"]
+        screen.chart.choose(index_of("change"))
+        await until(pilot, lambda: bool(screen.chart.problem))
+        await pilot.press("x")
+        assert "no chart to export" in text(screen.query_one(Hints))
+
+
+async def test_a_chart_that_is_too_small_says_so_and_comes_back(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 30)) as pilot:
+        screen = await judged(pilot)
+        drawing = await drawn(pilot, screen.chart, "delta")
+        assert drawing.lines >= 3, "the small pane below the text"
+        await pilot.resize_terminal(60, 20)
+        await pilot.press("4")
+        await until(pilot, lambda: screen.chart.chart is not None and screen.chart.chart is not drawing)
+        assert max(len(line) for line in text(screen.chart).splitlines()) <= 60
+
+
+async def test_only_the_last_of_a_burst_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        await drawn(pilot, screen.chart, "delta")
+        asked = []
+        monkeypatch.setattr(screen.chart, "_build", lambda key, *rest: asked.append(key))
+        for sequence in range(1, 8):
+            screen.go_to(screen.session.sequences.bounds(sequence)[0])
+        await until(pilot, lambda: bool(asked))
+        assert len(asked) == 1 and 7 in asked[0]
+        assert screen.chart.chart is not None, "the old picture stays until the new one is there"
+
+
+def test_moving_on_the_whole_screen_sends_little_although_the_explorer_moves_below(
+    folder: Path, tmp_path: Path
+) -> None:
+    with running(folder, folder, 200, 60, tmp_path / "state") as terminal:
+        terminal.wait_for(b"Sequence")
+        terminal.quiet(1.5)
+        for key in (b"z", b"5"):
+            os.write(terminal.fd, key)
+        terminal.wait_for("░".encode())
+        terminal.quiet(1.0)
+        terminal.key(b"\x1b[C")
+        terminal.quiet(1.0)
+        sent = []
+        for _ in range(3):
+            before = len(terminal.output)
+            os.write(terminal.fd, b"\x1b[C")
+            terminal.quiet(1.0)
+            sent.append(len(terminal.output) - before)
+        assert min(sent) > 0 and max(sent) < 3000
+        assert terminal.quiet(1.5) == 0

@@ -1,0 +1,228 @@
+"""Settings and limits: facts side by side, differences first; every framework's limit on the pair."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.compare.thresholds import PUBLISHED
+from core.config import _load
+from core.errors import LogdriftError
+from core.report.build import report_pair
+from core.report.settings import settings_of
+from core.session import Session, open_session
+from tests.conftest import REPOSITORY
+from tests.made_sessions import capture, write_session
+from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tui.app import active_commands
+from tui.screens.explorer import ExplorerScreen
+from tui.screens.settings import FactsScreen
+from tui.screens.texts import TextScreen
+from tui.screens.thresholds import LimitsScreen
+from tui.widgets.bars import Bar
+
+SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
+ROWS = [[-1.0, -2.0, -0.5, -1.5], [-0.75, -1.25, -2.5, -0.5]]
+LOWER = [[-1.0, -2.25, -0.5, -1.75], [-0.75, -1.5, -2.5, -0.75]]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("LOGDRIFT_CONFIG", raising=False)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    facts = {"environment": {"VLLM_FLAG": "1\x1b[31m"}, "extra": {"note": "x" * 300}}
+    captures = [
+        capture("trainer/prefill", ROWS),
+        capture("vllm/decode", LOWER, facts={"attention_backend": "FLASH", "device": None, **facts}),
+        capture("vllm/prefill", LOWER, facts={"attention_backend": "FLASH", "device": None, **facts}),
+        capture("sglang/prefill", ROWS, facts=None),
+    ]
+    return write_session(tmp_path / "s", [1, 1], captures)
+
+
+def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
+    found = settings_of(session)
+    assert found.columns == (("trainer/prefill",), ("vllm/decode", "vllm/prefill"), ("sglang/prefill",))
+    rows = {row.name: row for row in found.rows}
+    assert len(rows) == len(found.rows)
+    kinds = [row.kind for row in found.rows]
+    assert kinds == sorted(kinds, key=["differs", "unknown", "same"].index)
+    assert rows["attention_backend"].kind == "differs"
+    assert rows["attention_backend"].values == ("sdpa", "FLASH", None)
+    # One side did not observe it: not known to be alike.
+    assert rows["device"].values == ("cpu", None, None) and rows["device"].kind == "unknown"
+    # A variable that a side does not have is no unknown; of a capture without facts nothing is known.
+    assert rows["environment.VLLM_FLAG"].values == ("not set", "1\x1b[31m", None)
+    assert rows["prefix_cache"].values == ("no", "no", None)
+    assert rows["dtype asked"].kind == "same" and rows["path"].values == ("prefill", "decode, prefill", "prefill")
+
+
+def test_equal_facts_of_two_backends_keep_two_columns(tmp_path: Path) -> None:
+    captures = [capture("trainer/prefill", ROWS), capture("other/prefill", ROWS)]
+    found = settings_of(write_session(tmp_path / "s", [1, 1], captures))
+    assert found.columns == (("trainer/prefill",), ("other/prefill",))
+
+
+async def shown(pilot: Any, key: str, screen: type[Any]) -> Any:
+    await judged(pilot)
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(pilot.app.screen, screen))
+    await until(pilot, lambda: bool(screen_text(pilot.app)))
+    return pilot.app.screen
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
+async def test_settings_show_reasons_and_facts(session: Session, size: tuple[int, int]) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=size) as pilot:
+        screen = await shown(pilot, "d", FactsScreen)
+        reasons = explorer(app).view.gate.reasons
+        assert reasons
+        await until(pilot, lambda: reasons[0].text[:20] in text(screen.query_one("#reasons", Bar)))
+        table = lines(screen.table)
+        assert table[2].startswith("≠") and "trainer/pr" in table[1]
+        await pilot.press("end")
+        assert [line for line in lines(screen.table) if line][-1].startswith("=")
+        screen.table.select([row.name for row in screen.settings.rows].index("environment.VLLM_FLAG"), tell=True)
+        await until(pilot, lambda: "environment.VLLM_FLAG, differs: not set | 1<0x1B>[31m" in screen_text(app)[:9999])
+        assert "\x1b" not in screen_text(app)
+        await pilot.press("space")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        assert "vllm/decode, vllm/prefill" in screen_text(app) and "unknown" in screen_text(app)
+        await pilot.press("escape", "r")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen) and reasons[0].code in screen_text(app))
+        await pilot.press("q", "q")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+
+
+async def test_columns_that_do_not_fit_are_reached_sideways() -> None:
+    app = make_app(SAMPLE)
+    async with app.run_test(size=(60, 20)) as pilot:
+        screen = await shown(pilot, "d", FactsScreen)
+        assert lines(screen.table)[1].endswith("›") and "sglang" not in text(screen.table)
+        await pilot.press("right", "l")
+        await until(pilot, lambda: "sglang" in lines(screen.table)[1])
+        assert "‹" in lines(screen.table)[1] and not lines(screen.table)[1].endswith("›")
+        assert lines(screen.table)[2].startswith("≠  role")
+        await pilot.press("left", "h", "left")
+        await until(pilot, lambda: "reference" in lines(screen.table)[1])
+
+
+async def test_copying_the_settings_copies_all_columns(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await shown(pilot, "d", FactsScreen)
+        sent: list[str] = []
+        monkeypatch.setattr(app._driver, "write", sent.append)
+        await pilot.press("c")
+        (data,) = (s for s in sent if "52;c;" in s)
+        rows = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
+        assert rows[0] == ["", "", "trainer/prefill", "vllm/decode +1", "sglang/prefill"]
+        assert ["?", "device", "cpu", "unknown", "unknown"] in rows
+
+
+# ---- limits
+
+
+def _own(tmp_path: Path) -> None:
+    file = tmp_path / "config" / "logdrift" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[[thresholds]]\nname = "ours"\nmetric = "errors.mae"\nmax = 0.01\nmeaning = "Ours alone."\n')
+    _load.cache_clear()
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
+async def test_every_limit_is_held_against_the_pair(tmp_path: Path, size: tuple[int, int]) -> None:
+    _own(tmp_path)
+    app = make_app(SAMPLE)
+    async with app.run_test(size=size) as pilot:
+        screen = await shown(pilot, "T", LimitsScreen)
+        await until(pilot, lambda: bool(screen.limits))
+        assert len(screen.limits) == len(PUBLISHED) + 1
+        pair = explorer(app).pair
+        wanted = {
+            (x["framework"], x["name"], x["level"]): x["ok"] for x in report_pair(pair, "completion")["thresholds"]
+        }
+        for limit in screen.limits[1:]:
+            assert limit["ok"] == wanted[limit["framework"], limit["name"], limit["level"]]
+        # The user's own stands first, and its mark needs no colour.
+        assert screen.limits[0]["name"] == "ours" and lines(screen.table)[2].startswith("✗  own")
+        assert {line[0] for line in lines(screen.table)[2:] if line} >= {"✓", "✗"}
+        await until(pilot, lambda: "✗ exceeded" in screen_text(app) and "Ours alone." in screen_text(app))
+        # Limits for runs that are bitwise equal are no alarm here: they are counted apart.
+        usual = [limit["ok"] for limit in screen.limits if limit["level"] != "exact"]
+        counts = f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)} unknown"
+        assert usual.count(False) and (counts in lines(screen.table)[0]) == (size[0] >= 80)
+        assert ("bitwise: 0 of 4 held" in lines(screen.table)[0]) == (size[0] >= 120)
+        last = screen.limits[-1]
+        assert last["level"] == "other" and last["ok"] is None
+        await pilot.press("end")
+        await until(pilot, lambda: "? unknown: published for another comparison" in screen_text(app))
+        await pilot.press("space")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        assert last["source"].split(":")[0] in screen_text(app) and "state    unknown" in screen_text(app)
+        await pilot.press("escape", "q")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+    _load.cache_clear()
+
+
+async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(SAMPLE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await shown(pilot, "T", LimitsScreen)
+        await until(pilot, lambda: bool(screen.limits))
+        sent: list[str] = []
+        monkeypatch.setattr(app._driver, "write", sent.append)
+        await pilot.press("c")
+        (data,) = (s for s in sent if "52;c;" in s)
+        rows = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
+        assert rows[0][1:] == ["whose", "their name", "value", "limit", "number"] and len(rows) == len(PUBLISHED) + 1
+        assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
+
+
+async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise LogdriftError("the part went away\x1b[31m: capture it again")
+
+    monkeypatch.setattr("core.report.build.report_pair", fails)
+    app = make_app(session.folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await judged(pilot)
+        await pilot.press("T")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        assert "the part went away<0x1B>[31m: capture it again" in screen_text(app)
+        await pilot.press("escape", "q")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+
+
+async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
+    session = write_session(tmp_path / "one", [1, 1], [capture("trainer/prefill", ROWS)])
+    app = make_app(session.folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "no pair to compare yet" in screen_text(app))
+        await pilot.press("T")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and "there is no pair" in screen_text(app))
+        offered = {command.id for command, _, applies in active_commands(app.screen) if applies}
+        assert "explorer.facts" in offered and not {"explorer.limits", "explorer.next_divergence"} & offered
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, FactsScreen) and "no pair to compare yet" in screen_text(app))
+        await pilot.press("r", "q")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await pilot.press("m")
+        await until(pilot, lambda: "Two captures with a finished sequence" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+
+
+def test_the_sample_opens() -> None:
+    assert settings_of(open_session(SAMPLE)).rows

@@ -1,0 +1,52 @@
+"""`logdrift why` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
+
+
+def test_text_and_json_say_the_same(run_logdrift: Run) -> None:
+    text, data = run_logdrift("why", SAMPLE), run_logdrift("why", SAMPLE, "--json")
+    assert text.returncode == data.returncode == 0, text.stderr + data.stderr
+    report = json.loads(data.stdout)
+    assert len(report["pairs"]) == 1
+    assert report["pairs"][0]["noise"] is True
+    assert "numerical noise, nothing to fix" in text.stdout
+    assert text.stdout.isprintable() or all(line.isprintable() for line in text.stdout.splitlines())
+    assert not text.stderr
+
+
+def test_pairs_are_chosen_as_in_the_report(run_logdrift: Run) -> None:
+    done = run_logdrift("why", SAMPLE, "--pair", "trainer:vllm/prefill", "--pair", "reference:trainer", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [(p["a"], p["b"]) for p in json.loads(done.stdout)["pairs"]] == [
+        ("trainer/prefill", "vllm/prefill"), ("reference/prefill", "trainer/prefill"),
+    ]  # fmt: skip
+
+
+def test_the_table_of_causes_needs_no_session(run_logdrift: Run) -> None:
+    done, data = run_logdrift("why", "--causes"), run_logdrift("why", "--causes", "--json")
+    assert done.returncode == 0
+    assert " 1 other token ids" in done.stdout
+    assert "24 sampling kernel" in done.stdout
+    assert "[more than one change]" in " ".join(done.stdout.split())
+    assert len(json.loads(data.stdout)["causes"]) == 24
+
+
+def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:
+    for arguments in (
+        ["why"],
+        ["why", tmp_path / "none"],
+        ["why", SAMPLE, "--pair", "nobody:vllm"],
+        ["why", SAMPLE, "--sideways"],
+    ):
+        done = run_logdrift(*arguments)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1

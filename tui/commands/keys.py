@@ -1,0 +1,37 @@
+"""`logdrift keys`: what every key does, and a sample of the `[keys]` table of the config file."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "keys",
+        help="the keys of the screens, and a sample of keys of your own",
+        description="Lists every command of the screens with its keys, as the config file sets them.",
+    )
+    parser.add_argument("--sample", action="store_true", help="print a [keys] table for the config file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the keys. InputError where the config file has keys that do not do."""
+    from core.config import config_path, load_config
+    from tui.actions import SCOPE_TITLES, commands
+    from tui.keymap import check_keymap, sample
+
+    if args.sample:
+        print(f"# {config_path()}")
+        print("\n".join(sample()))
+        return 0
+    config = load_config()
+    keymap = check_keymap(config.keys, f"config {config.source}")
+    for scope, title in SCOPE_TITLES.items():
+        print(f"{title}")
+        for command in commands(scope):
+            keys = " ".join(command.shown_keys(keymap)) or "palette"
+            print(f"  {keys:<18} {command.help}  ({command.id})")
+        print()
+    return 0

@@ -1,0 +1,60 @@
+"""`logdrift why SESSION`: why the captures of a pair differ, from the data alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.compare.pair import default_pair, parse_pair
+from core.config import sessions_folder
+from core.errors import InputError
+from core.session.reader import open_session
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "why",
+        help="causes of a gap, ranked, with the evidence from the captured tokens",
+        description="Names the causes of the gap between two captures, most likely first, with the numbers and tokens that "
+        "show each, what could not be checked, and the next experiment. Nothing is run. docs/why.md says how it is found "
+        "out. Exit code 0, or 2 for bad input.",
+    )
+    parser.add_argument("session", type=Path, nargs="?", help="session folder, or its name in the sessions folder")
+    parser.add_argument(
+        "--pair", metavar="A:B", action="append", default=[],
+        help="captures to explain, e.g. trainer:vllm/decode; may be given again (default: the session's main pair)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="JSON, schema 1: everything")
+    parser.add_argument("--causes", action="store_true", help="print the table of causes, and leave")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the diagnosis."""
+    from core.report.layout import canvas_of
+    from core.report.strict_json import dump
+    from core.report.why import build_why, causes_json, render_causes, render_why
+    from tui.commands.open import find_session
+
+    canvas = canvas_of(sys.stdout)
+    if args.causes:
+        sys.stdout.write(dump({"schema": 1, "causes": causes_json()}) if args.json else render_causes(canvas))
+        return 0
+    folder = sessions_folder(args.sessions)
+    if args.session is None:
+        raise InputError("why needs a session: logdrift why SESSION (or logdrift why --causes)")
+    session = open_session(find_session(args.session, folder))
+    chosen = [parse_pair(session, text) for text in args.pair]
+    if not chosen:
+        main = default_pair(session)
+        if main is None:
+            raise InputError(
+                f"session {session.name}: it has no two captures to compare yet: wait for it, or go on with --resume"
+            )
+        chosen = [main]
+    report = build_why(session, chosen)
+    sys.stdout.write(dump(report) if args.json else render_why(report, canvas))
+    sys.stdout.flush()
+    return 0

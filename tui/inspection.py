@@ -1,0 +1,198 @@
+"""Everything about one token, as the inspector is given it: each capture's numbers, and the alternatives side by side.
+
+Reads a handful of rows of mapped arrays, so it can be called on each key press.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.compare.alternatives import Cell, TopList, alternatives, top_list
+from core.compare.pair import Pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from tui.views import reason
+
+# Records without comparison and repr: making those of ten classes is a fiftieth of a start.
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CaptureRow:
+    """One capture's numbers at the cursor; ``delta`` is log p of the pair's A minus this one's, nats, and ``times`` its
+    size over the floor between A and this one (infinite where repeats differ by nothing), None where unknown."""
+
+    label: str
+    side: str
+    logprob: float | None = None
+    rank: int | None = None
+    delta: float | None = None
+    entropy: float | None = None
+    note: str = ""
+    times: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Probability by A over probability by this one."""
+        if self.delta is None:
+            return None
+        return math.exp(self.delta) if self.delta < 700 else math.inf
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TopRow:
+    """One id of the union of the top-k lists. ``target`` is the token that really follows."""
+
+    token_id: int
+    text: str
+    target: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inspection:
+    """Everything about one token. ``columns`` are the captures of ``top``, A and B of the pair first; the rows of
+    ``top`` are in the order of column ``by``."""
+
+    position: int
+    sequence: int
+    index: int
+    token_id: int
+    text: str
+    raw: bytes | None
+    in_prompt: bool
+    masked: bool
+    delta: float | None
+    captures: tuple[CaptureRow, ...] = ()
+    columns: tuple[str, ...] = ()
+    top: tuple[TopRow, ...] = ()
+    rest: tuple[float | None, ...] = ()
+    """Probability outside of each column's top-k."""
+    k: tuple[int, ...] = ()
+    by: int = 0
+    mark: str | None = None
+    """The reader's note, None without a mark."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Side:
+    label: str
+    top: TopList
+
+
+def inspect(
+    session: Session,
+    pair: Pair | None,
+    position: int,
+    *,
+    by: int = 0,
+    floors: Mapping[str, float] | None = None,
+    mark: str | None = None,
+) -> Inspection:
+    """Look at flat token ``position``. ``by``: the column whose order the alternatives have; ``floors``: mean |delta|
+    between repeats, of the pair of A and each label."""
+    sequences = session.sequences
+    sequence = int(np.searchsorted(sequences.offsets, position, "right")) - 1
+    start, _ = sequences.bounds(sequence)
+    token_id = int(sequences.token_ids[position])
+    sides, rows = _captures(session, pair, position, floors or {})
+    shown = [side for side in sides if side.top.entries]
+    shown = _most_telling(shown, {side.label: rows[side.label].side for side in shown})
+    by = min(by, max(0, len(shown) - 1))
+    delta = float(pair.delta[position]) if pair is not None and position < pair.tokens else None
+    return Inspection(
+        position,
+        sequence,
+        position - start,
+        token_id,
+        session.pieces.text(token_id),
+        session.pieces.get(token_id),
+        position - start < int(sequences.prompt_lengths[sequence]),
+        int(sequences.mask[position]) == 0,
+        delta,
+        tuple(rows.values()),
+        tuple(side.label for side in shown),
+        _union(session, shown, token_id, by),
+        tuple(side.top.rest for side in shown),
+        tuple(len(side.top.entries) for side in shown),
+        by,
+        mark,
+    )
+
+
+def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
+    """A and B first, then one capture of every other backend, then the rest: a narrow table shows the first few."""
+    seen = {side.label.partition("/")[0] for side in sides if marks[side.label]}
+    first, rest = [], []
+    for side in sides:
+        backend = side.label.partition("/")[0]
+        if not marks[side.label]:
+            (rest if backend in seen else first).append(side)
+            seen.add(backend)
+    return [*sorted((s for s in sides if marks[s.label]), key=lambda s: marks[s.label]), *first, *rest]
+
+
+def _captures(
+    session: Session, pair: Pair | None, position: int, floors: Mapping[str, float]
+) -> tuple[list[_Side], dict[str, CaptureRow]]:
+    a = _scalar(pair.logprob_a[position]) if pair is not None and position < pair.tokens else None
+    sides, rows = [], {}
+    for info in session.captures:
+        marks = "" if pair is None else "A" if info.label == pair.a.info.label else ""
+        marks = "B" if pair is not None and info.label == pair.b.info.label else marks
+        label = info.label
+        try:
+            capture = session.capture(label)
+        except LogdriftError as error:
+            rows[label] = CaptureRow(label, marks, note=reason(session, error))
+            continue
+        if position >= capture.tokens:
+            note = "failed" if info.status == "failed" else "not captured yet"
+            rows[label] = CaptureRow(label, marks, note=note)
+            continue
+        logprob = _scalar(capture.logprob.rows(position, position + 1)[0])
+        rank = int(capture.rank.rows(position, position + 1)[0]) or None
+        entropy = None if capture.entropy is None else _scalar(capture.entropy.rows(position, position + 1)[0])
+        delta = _difference(a, logprob)
+        note = "no score here" if logprob is None else ""
+        rows[label] = CaptureRow(label, marks, logprob, rank, delta, entropy, note, _times(delta, floors.get(label)))
+        ids = capture.top_ids.rows(position, position + 1)[0]
+        values = capture.top_logprobs.rows(position, position + 1)[0]
+        sides.append(_Side(label, top_list(ids, values, logprob, rank)))
+    return sides, rows
+
+
+def _union(session: Session, sides: list[_Side], target: int, by: int) -> tuple[TopRow, ...]:
+    # The first list gives the order: the chosen one is moved there, and its cells back to their column.
+    lists = [side.top for side in sides]
+    ordered = [*lists[by : by + 1], *lists[:by], *lists[by + 1 :]]
+    return tuple(
+        TopRow(
+            found.token_id,
+            session.pieces.text(found.token_id),
+            found.target,
+            (*found.cells[1 : by + 1], *found.cells[:1], *found.cells[by + 1 :]),
+        )
+        for found in alternatives(ordered, target)
+    )
+
+
+def _scalar(value: Any) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None:
+        return None
+    return 0.0 if a == b else a - b
+
+
+def _times(delta: float | None, floor: float | None) -> float | None:
+    if delta is None or floor is None:
+        return None
+    return abs(delta) / floor if floor else 0.0 if delta == 0 else math.inf

@@ -1,0 +1,140 @@
+"""What tokens are coloured by: one entry of `MODES` for each way, with its words, its numbers and its scale.
+
+A diverging mode has levels -4..-1 and 1..4 (B more, A more), a sequential one 5..8; 0 is a token within the threshold
+or without a number. The steps lie at one, two, four and eight times the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.compare import token_values as values
+from core.compare.pair import Pair
+from core.compare.token_values import Stretch
+from tui.glyphs import number
+from tui.palette import STEPS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+_NATS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
+_TIMES = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+_EXCESS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+_RANKS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+def _always(pair: Pair, floor: float | None) -> str | None:
+    return None
+
+
+def _scored(pair: Pair) -> int:
+    return int(np.count_nonzero(pair.scored))
+
+
+def _scored_a(pair: Pair) -> int:
+    return int(np.count_nonzero(~np.isnan(pair.logprob_a)))
+
+
+def _scored_b(pair: Pair) -> int:
+    return int(np.count_nonzero(~np.isnan(pair.logprob_b)))
+
+
+def _needs_floor(pair: Pair, floor: float | None) -> str | None:
+    return "no capture of this pair was repeated, so there is no floor" if floor is None else None
+
+
+def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
+    return None if values.has_entropy(pair) else "neither side has entropies"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """``head`` names it on the legend, ``step`` writes a bound there; ``missing`` says why a pair has no such numbers.
+
+    ``thresholds`` is empty where the threshold in nats of delta is used.
+    """
+
+    name: str
+    title: str
+    words: str
+    head: str
+    values: Callable[[Stretch], Array]
+    diverging: bool = True
+    thresholds: tuple[float, ...] = ()
+    default: float = 0.0
+    step: Callable[[float], str] = lambda bound: number(bound, 2)
+    missing: Callable[[Pair, float | None], str | None] = _always
+    tokens: Callable[[Pair], int] = _scored
+    """How many tokens of a pair could have a level."""
+
+    def levels(self, of: Stretch, threshold: float) -> npt.NDArray[np.int8]:
+        """The level of each token, i8[n]."""
+        found = self.values(of)
+        with np.errstate(invalid="ignore"):
+            step = np.searchsorted(bounds(threshold), np.nan_to_num(np.abs(found), nan=0.0, posinf=np.inf), "left")
+            step = step.astype(np.int8)
+            if self.diverging:
+                return np.where(found < 0, -step, step).astype(np.int8)
+            # Of a sequential number less than nothing is no more than nothing.
+            return np.where((step > 0) & (found > 0), step + np.int8(STEPS), 0).astype(np.int8)
+
+    def beyond(self, of: Stretch, threshold: float) -> npt.NDArray[np.int64]:
+        """Flat positions of the tokens with a level, ascending."""
+        found = self.values(of)
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero((np.abs(found) if self.diverging else found) > threshold) + of.start
+
+
+def bounds(threshold: float) -> npt.NDArray[np.float64]:
+    """The lower ends of the steps: a number beyond the n-th has level n."""
+    return threshold * 2.0 ** np.arange(STEPS)
+
+
+MODES: tuple[Mode, ...] = (
+    Mode("delta", "Δ", "log p A − log p B, nats", "Δ", values.delta),
+    Mode("floor", "Δ over floor", "Δ as a multiple of the mean |Δ| between repeats", "Δ/floor", values.over_floor,
+         thresholds=_TIMES, default=3.0, step=lambda b: f"{number(b, 2)}×", missing=_needs_floor),
+    Mode("size", "|Δ|", "how far apart, nats, whichever side gives more", "|Δ|", values.size, diverging=False),
+    Mode("ratio", "ratio", "p A / p B, or p B / p A where B gives more: what clips cut", "ratio", values.ratio_excess,
+         thresholds=_EXCESS, default=0.2, step=lambda b: f"{number(1 + b, 2)}×"),
+    Mode("rank", "rank change", "lower rank over higher rank: more than 1× is another rank", "rank", values.rank_change,
+         thresholds=_RANKS, default=1.0, step=lambda b: f"{b:.0f}×"),
+    Mode("entropy", "entropy", "how open the next token was, nats (A's, else B's)", "entropy", values.entropy,
+         diverging=False, thresholds=_NATS, default=1.0, missing=_needs_entropy),
+    Mode("logprob_a", "−log p A", "how little A expected the token, nats", "−log p A", values.surprise_a,
+         diverging=False, thresholds=_NATS, default=1.0, tokens=_scored_a),
+    Mode("logprob_b", "−log p B", "how little B expected the token, nats", "−log p B", values.surprise_b,
+         diverging=False, thresholds=_NATS, default=1.0, tokens=_scored_b),
+)  # fmt: skip
+_BY_NAME = {mode.name: mode for mode in MODES}
+
+
+def mode_of(name: str) -> Mode:
+    """The mode of that name, the first one for an unknown name."""
+    return _BY_NAME.get(name, MODES[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """One line of a token view: ``steps`` are (level, bound as text) from little to much; ``beyond`` of ``scored``
+    tokens of the pair have a level, None while not counted; ``missing`` stands where the mode has no numbers."""
+
+    head: str
+    diverging: bool
+    steps: tuple[tuple[int, str], ...]
+    beyond: int | None = None
+    scored: int = 0
+    missing: str | None = None
+
+
+def legend(mode: Mode, threshold: float, beyond: int | None, scored: int, missing: str | None) -> Legend:
+    """The legend of a mode at a threshold."""
+    first = 1 if mode.diverging else STEPS + 1
+    steps = tuple((first + i, mode.step(float(bound))) for i, bound in enumerate(bounds(threshold)))
+    return Legend(mode.head, mode.diverging, steps, beyond, scored, missing)

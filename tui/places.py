@@ -1,0 +1,41 @@
+"""Places in a session as they are typed: ``3:120``, ``120``."""
+
+from __future__ import annotations
+
+from core.errors import InputError
+from core.session.reader import Sequences
+
+
+def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
+    """The flat position of ``SEQUENCE:POSITION``, ``SEQUENCE:`` or ``POSITION`` in ``sequence``. InputError says what is
+    wrong."""
+    first, colon, second = (part.strip() for part in text.strip().partition(":"))
+    wanted = sequence
+    if colon:
+        wanted = _number(first, text)
+        if wanted >= len(sequences):
+            raise InputError(f"there is no sequence {wanted}: they are 0 to {len(sequences) - 1}")
+        first = second or "0"
+    start, stop = sequences.bounds(wanted)
+    index = _number(first, text)
+    if index >= stop - start:
+        raise InputError(f"sequence {wanted} has no position {index}: they are 0 to {stop - start - 1}")
+    return start + index
+
+
+def write_place(sequences: Sequences, position: int) -> str:
+    """A flat position as ``parse_place`` reads it."""
+    sequence = sequence_of(sequences, position)
+    return f"{sequence}:{position - int(sequences.offsets[sequence])}"
+
+
+def sequence_of(sequences: Sequences, position: int) -> int:
+    """The sequence that holds a flat position, the last one for a position behind all."""
+    found = int(sequences.offsets.searchsorted(position, "right")) - 1
+    return min(found, len(sequences) - 1)
+
+
+def _number(text: str, typed: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(f"{typed.strip()!r} is no place: write 120, 3:120 or #30010")
+    return int(text)

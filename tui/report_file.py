@@ -1,0 +1,86 @@
+"""The report in each of its forms, and as a file: the ending of the name decides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError, LogdriftError
+from core.report.layout import Canvas
+from core.report.output import check_output, write_output
+from core.session.reader import Session
+
+FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
+_OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
+
+
+def rendered(form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, width: int) -> str:
+    """One form's module is imported, not all of them. Not for the event loop."""
+    if form == "json":
+        from core.report.strict_json import dump
+
+        return dump(report)
+    if form == "md":
+        from core.report.markdown import render_markdown
+
+        return render_markdown(report, main)
+    if form == "html":
+        from core.report.html import render_html
+
+        return render_html(report, session, main=main)
+    from core.report.text import render
+
+    return render(report, Canvas(width=width), main)
+
+
+def default_name(session: Session, folder: Path) -> str:
+    """A name for a Markdown file that is not in ``folder`` yet."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session.name).strip(".")
+    return free_name(f"{safe[:60] or 'session'}-report.md", folder)
+
+
+def free_name(name: str, folder: Path) -> str:
+    """The name, numbered where ``folder`` has it already."""
+    stem, dot, ending = name.rpartition(".")
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(f"{found}{dot}{ending}" for found in names if not (folder / f"{found}{dot}{ending}").exists())
+
+
+def problem(name: str, session: Path | None, endings: Collection[str] = tuple(FORMS)) -> str:
+    """What is wrong with a file name, in one line; "" for nothing. No ``endings``: any will do.
+
+    Nothing is written into the folder of ``session``.
+    """
+    if not name.strip():
+        return "type a file name"
+    try:
+        path = Path(name).expanduser()
+        if endings and path.suffix.lower() not in endings:
+            return f"end the name in {' '.join(endings)}: it decides what is written"
+        check_output(path, path / "none" if session is None else session)
+        taken = path.exists()
+    except InputError as error:
+        return _for_the_screen(error)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"no file can have this name: {error}"
+    return f"{name} exists: type another name" if taken else ""
+
+
+def write_report(name: str, text: str) -> str:
+    """Write the file: what was done, in one line. Raises LogdriftError. Not for the event loop."""
+    path = Path(name).expanduser()
+    try:
+        write_output(path, text)
+    except LogdriftError as error:
+        raise LogdriftError(_for_the_screen(error)) from None
+    return f"written: {path.absolute()} ({path.stat().st_size:,} bytes)"
+
+
+def _for_the_screen(error: Exception) -> str:
+    """Without the flag of the command line, which nobody typed here."""
+    text = str(error)
+    for old, new in _OPTIONS:
+        text = text.replace(old, new)
+    return text

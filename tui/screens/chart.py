@@ -1,0 +1,83 @@
+"""A chart on the whole screen. Moving in it moves the cursor of the explorer below."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from textual import on
+from textual.app import ComposeResult
+from textual.geometry import Region
+
+from tui.actions import bindings
+from tui.screens.base import BaseScreen, TooSmall
+from tui.widgets.bars import Hints
+from tui.widgets.charts.keys import ChartKeys
+from tui.widgets.charts.pane import ChartPane
+
+
+class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
+    """Shows what the pane of another screen shows, and hands back what was chosen."""
+
+    BINDINGS = bindings("zoom", "charts")
+    SCOPES = ("zoom", "charts")
+    AUTO_FOCUS = "#zoomed"
+
+    def __init__(self, origin: ChartPane) -> None:
+        super().__init__()
+        self.origin = origin
+
+    @property
+    def chart(self) -> ChartPane:
+        return self.query_one("#zoomed", ChartPane)
+
+    @property
+    def threshold(self) -> float:
+        """For the help."""
+        return self.origin.source.threshold if self.origin.source is not None else 0.1
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        yield ChartPane(id="zoomed", kind=self.origin.kind, reach=self.origin.wanted_reach)
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        source = self.origin.source
+        if source is not None:
+            self.chart.show_source(source, self.origin.position)
+        self.origin.mirror = self.chart
+
+    def on_unmount(self) -> None:
+        self.origin.mirror = None
+
+    @on(ChartPane.CursorWanted)
+    def _on_cursor_wanted(self, message: ChartPane.CursorWanted) -> None:
+        message.stop()
+        self.origin.post_message(ChartPane.CursorWanted(message.position))
+
+    @on(ChartPane.TokensWanted)
+    def _on_tokens_wanted(self, message: ChartPane.TokensWanted) -> None:
+        message.stop()
+        self.action_back()
+        self.origin.post_message(ChartPane.TokensWanted())
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        # Textual has the top screen repaint where the one below it changed, though nothing of that is seen: moving in
+        # the chart moves the explorer's cursor, which would send half a megabyte. Panes repaint themselves.
+        if regions and not layout and not recompose:
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def action_back(self) -> None:
+        self.origin.choose(self.chart.kind, self.chart.wanted_reach)
+        super().action_back()
+
+    def action_zoom_chart(self) -> None:
+        self.action_back()
+
+    async def action_next_divergence(self) -> None:
+        await self.origin.screen.run_action("next_divergence")
+
+    async def action_previous_divergence(self) -> None:
+        await self.origin.screen.run_action("previous_divergence")

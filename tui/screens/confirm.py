@@ -1,0 +1,30 @@
+"""A window that asks yes or no."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from tui.actions import bindings
+from tui.app import LogdriftApp
+from tui.screens.texts import Picker, Row
+from tui.widgets.bars import Hints
+
+
+class Confirm(Picker):
+    """Asks yes or no: answers 1 for yes. No is the row that Enter takes at first, and whatever else leaves is no."""
+
+    BINDINGS = bindings("confirm")
+
+    def __init__(self, title: str, yes: str, no: str = "No, leave it as it is") -> None:
+        def row(index: int, width: int) -> Row:
+            palette = cast(LogdriftApp, self.app).palette
+            return [(f" {yes if index else no}", palette.bad if index else palette.text)]
+
+        super().__init__(title, "", 2, row)
+
+    def on_mount(self) -> None:
+        # After the list's own: Textual calls what a class and its parents do on mounting, parents last.
+        self.call_later(self.query_one(Hints).show, [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")])
+
+    def action_yes(self) -> None:
+        self.dismiss(1)

@@ -1,0 +1,311 @@
+"""What the explorer does in threads: following the folder, judging, measuring, looking for rank flips and text.
+
+A thread touches no widget and no state: it posts a message in the past tense, and a handler here changes what changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from textual import on, work
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from core.compare.pair import Pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from tui.screens.companions import Companions
+from tui.state import ViewState, save_state
+from tui.views import PairView, judged, open_pair
+from tui.widgets.charts.pane import ChartPane
+from tui.widgets.sequences import SequenceList
+from tui.widgets.tokens import Tokens
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from core.compare.token_values import Stretch
+    from core.session.search import Matches, TextIndex
+    from tui.modes import Mode
+    from tui.numbers import PairNumbers
+
+POLL_SECONDS = 1.0
+
+
+@dataclass
+class SessionRead(Message):
+    """A newer state of the session folder was read."""
+
+    session: Session
+    view: PairView | None
+    state: str
+    problem: str | None
+
+
+@dataclass
+class Judged(Message):
+    """Statistics and verdict of a pair are there."""
+
+    view: PairView
+
+
+@dataclass
+class Measured(Message):
+    """The header's numbers of a pair are there."""
+
+    pair: Pair
+    numbers: PairNumbers
+
+
+@dataclass
+class Counted(Message):
+    """The tokens beyond a threshold are known: ``key`` says of which mode and threshold."""
+
+    pair: Pair
+    key: tuple[str, float]
+    positions: npt.NDArray[np.int64]
+
+
+@dataclass
+class FlipsFound(Message):
+    """The flat positions of a pair's rank flips are there."""
+
+    pair: Pair
+    positions: npt.NDArray[np.int64]
+
+
+@dataclass
+class Searched(Message):
+    """A search has ended: what was looked for, and where it is. ``taken``: the user asked to go there."""
+
+    query: str
+    matches: Matches
+    taken: bool
+
+
+@dataclass
+class Filtered(Message):
+    """Which sequences a filter keeps, bool[S]. ``taken``: they are to be shown; else they were counted."""
+
+    text: str
+    keep: npt.NDArray[np.bool_]
+    taken: bool
+
+
+@dataclass
+class WorkFailed(Message):
+    """A thread could not do its work."""
+
+    text: str
+
+
+class ExplorerJobs(Companions, inherit_bindings=False):
+    """Holds what the explorer knows, and the threads that find it out."""
+
+    def __init__(self, session: Session, view_state: ViewState, *, classes: str) -> None:
+        super().__init__(classes=classes)
+        self.session = session
+        self.view_state = view_state
+        self.view: PairView | None = None
+        self.numbers: PairNumbers | None = None
+        self.sequence = -1
+        self._state: str = session.state
+        self._problem: str | None = None
+        self._flips: npt.NDArray[np.int64] | None = None
+        self._index: TextIndex | None = None
+        self._index_lock = threading.Lock()
+        self._stop = threading.Event()
+
+    # ---- parts and short forms
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.query_one("#tokens", Tokens)
+
+    @property
+    def sequences(self) -> SequenceList:
+        return self.query_one("#sequences", SequenceList)
+
+    @property
+    def chart(self) -> ChartPane:
+        return self.query_one("#chart", ChartPane)
+
+    @property
+    def position(self) -> int:
+        """Flat index of the token under the cursor."""
+        return self.view_state.position
+
+    @property
+    def greyed(self) -> bool:
+        return self.view is not None and not self.view.comparable
+
+    def take_session(self, message: SessionRead) -> None:
+        """Show a newer state of the folder."""
+        raise NotImplementedError
+
+    def numbers_changed(self) -> None:
+        """Verdict, statistics or numbers of the pair have come in."""
+        raise NotImplementedError
+
+    def flips_found(self) -> None:
+        """The rank flips have come in."""
+        raise NotImplementedError
+
+    def searched(self, message: Searched) -> None:
+        """A search has ended."""
+        raise NotImplementedError
+
+    def filtered(self, message: Filtered) -> None:
+        """A filter has been worked out."""
+        raise NotImplementedError
+
+    @on(WorkFailed)
+    def _on_work_failed(self, message: WorkFailed) -> None:
+        self.logdrift.show_error(message.text)
+
+    # ---- the folder
+
+    @work(thread=True, group="reader", exclusive=True)
+    def watch_folder(self) -> None:
+        """Look at the folder about once a second, as long as the screen is there; tell what is new."""
+        session, state, saved = self.session, self._state, self.view_state
+        while not self._stop.wait(POLL_SECONDS):
+            if saved != self.view_state:
+                saved = self.view_state
+                save_state(session.manifest.id, saved)
+            try:
+                newer = session.refresh()
+                now = newer.state
+                if newer is session and now == state:
+                    continue
+                pair, problem = open_pair(newer, saved.pair)
+                view = judged(newer, pair) if pair is not None else None
+            except (LogdriftError, OSError) as error:
+                self.post_message(WorkFailed(f"{error}\n\nWhat was read before stays on the screen."))
+                return
+            session, state = newer, now
+            self.post_message(SessionRead(newer, view, now, problem))
+
+    @on(SessionRead)
+    def _on_session_read(self, message: SessionRead) -> None:
+        self._state, self._problem = message.state, message.problem
+        if message.session is not self.session:
+            self._index = None
+        self.take_session(message)
+
+    # ---- the pair's numbers
+
+    def want_numbers(self) -> None:
+        """Have the pair on the screen judged and measured, as far as it is not yet."""
+        if self.view is not None and (self.view.stats is None or self.numbers is None):
+            self._judge(self.session, self.view)
+
+    @work(thread=True, group="judge", exclusive=True)
+    def _judge(self, session: Session, view: PairView) -> None:
+        from tui.numbers import pair_numbers
+
+        worker = get_current_worker()
+        try:
+            if view.stats is None:
+                view = judged(session, view.pair)
+                self.post_message(Judged(view))
+            if not worker.is_cancelled:
+                self.post_message(Measured(view.pair, pair_numbers(session, view.pair)))
+        except LogdriftError as error:
+            self.post_message(WorkFailed(str(error)))
+
+    @on(Judged)
+    def _on_judged(self, message: Judged) -> None:
+        if self.view is not None and message.view.pair is self.view.pair:
+            self.view = message.view
+            self.numbers_changed()
+
+    @on(Measured)
+    def _on_measured(self, message: Measured) -> None:
+        if self.view is not None and message.pair is self.view.pair:
+            self.numbers = message.numbers
+            self.numbers_changed()
+
+    @work(thread=True, group="count", exclusive=True)
+    def count_beyond(self, of: Stretch, mode: Mode, threshold: float) -> None:
+        """Find the tokens beyond a threshold, where that is too much for the event loop."""
+        self.post_message(Counted(of.pair, (mode.name, threshold), mode.beyond(of, threshold)))
+
+    @on(Counted)
+    def _on_counted(self, message: Counted) -> None:
+        if self.view is not None and message.pair is self.view.pair:
+            self.counted(message)
+
+    def counted(self, message: Counted) -> None:
+        """The tokens beyond a threshold are known."""
+        raise NotImplementedError
+
+    # ---- rank flips
+
+    @work(thread=True, group="flips", exclusive=True)
+    def find_flips(self, pair: Pair, known: Any) -> None:
+        """Look for the pair's rank flips; ``known`` is the chart's data of the pair, which keeps them."""
+        from tui.widgets.charts.base import PairData
+
+        data = known if isinstance(known, PairData) and known.pair is pair else PairData(pair.session, pair)
+        self.post_message(FlipsFound(pair, np.flatnonzero(data.flips)))
+
+    @on(FlipsFound)
+    def _on_flips_found(self, message: FlipsFound) -> None:
+        if self.view is not None and message.pair is self.view.pair:
+            self._flips = message.positions
+            self.flips_found()
+
+    # ---- text and ids
+
+    def _text_index(self, session: Session) -> TextIndex:
+        """Made by the first search, in its thread."""
+        from core.session.search import text_index
+
+        with self._index_lock:
+            index = self._index
+            if index is None or index.sequences is not session.sequences:
+                index = self._index = text_index(session.sequences, session.pieces)
+            return index
+
+    def _find(self, session: Session, query: str) -> Matches:
+        from core.session.search import find_ids, parse_ids
+
+        ids = parse_ids(query)
+        return find_ids(session.sequences, ids) if ids else self._text_index(session).find(query)
+
+    @work(thread=True, group="search", exclusive=True)
+    def search(self, query: str, *, taken: bool) -> None:
+        """Look for text, or for ids as ``#30010``."""
+        worker = get_current_worker()
+        matches = self._find(self.session, query)
+        if not worker.is_cancelled:
+            self.post_message(Searched(query, matches, taken))
+
+    @on(Searched)
+    def _on_searched(self, message: Searched) -> None:
+        self.searched(message)
+
+    @work(thread=True, group="filter", exclusive=True)
+    def work_out_filter(self, text: str, *, taken: bool) -> None:
+        """Find the sequences with a text, with ids (``#30010``), with a token beyond the threshold (``>``) or with a
+        mark (``*``)."""
+        worker, session, view = get_current_worker(), self.session, self.view
+        offsets = session.sequences.offsets
+        if text == ">":
+            at = view.pair.divergences(self.threshold) if view is not None else np.empty(0, np.int64)
+        elif text == "*":
+            at = np.array([mark.position for mark in self.view_state.marks], np.int64)
+        else:
+            at = self._find(session, text).starts
+        keep = np.zeros(len(offsets) - 1, np.bool_)
+        keep[np.minimum(np.searchsorted(offsets, at, "right") - 1, len(keep) - 1)] = True
+        if not worker.is_cancelled:
+            self.post_message(Filtered(text, keep, taken))
+
+    @on(Filtered)
+    def _on_filtered(self, message: Filtered) -> None:
+        self.filtered(message)

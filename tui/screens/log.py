@@ -1,0 +1,59 @@
+"""The logs of the backends, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import on, work
+from textual.message import Message
+
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.screens.texts import TextScreen
+
+
+@dataclass
+class LogRead(Message):
+    """The last lines of a log were read."""
+
+    backend: str
+    lines: list[str]
+
+
+class LogScreen(TextScreen):
+    """The end of a backend's log; the next text is the log of the next backend."""
+
+    SAVED_AS = "backend-log.txt"
+
+    def __init__(self, session: Session, backends: Sequence[str], start: int) -> None:
+        super().__init__("Log", ["reading"])
+        self.session, self.backends, self.at = session, list(backends), start
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.read_log(self.backends[self.at])
+
+    def hints(self) -> list[tuple[str, str]]:
+        other = [("tab", "next log")] if len(self.backends) > 1 else []
+        return [("c", "copy"), ("w", "save"), ("/", "search"), *other, ("↑↓", "scroll"), ("Esc", "leave")]
+
+    def turn(self, step: int) -> None:
+        if len(self.backends) == 1:
+            self.tell("there is only this log")
+            return
+        self.at = (self.at + step) % len(self.backends)
+        self.read_log(self.backends[self.at])
+
+    @work(thread=True, group="log", exclusive=True)
+    def read_log(self, backend: str) -> None:
+        """Read the end of a log."""
+        from tui.views import log_lines
+
+        self.post_message(LogRead(backend, log_lines(self.session, backend)))
+
+    @on(LogRead)
+    def _on_log_read(self, message: LogRead) -> None:
+        if message.backend == self.backends[self.at]:
+            place = f" ({self.at + 1} of {len(self.backends)})" if len(self.backends) > 1 else ""
+            self.reading.put(f"Log of {visible(message.backend)}, last lines{place}", message.lines, at_end=True)

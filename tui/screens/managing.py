@@ -1,0 +1,324 @@
+"""What is done to whole sessions, from the list of them: compare, rename, delete, capture, cancel, resume."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from rich.style import Style
+from textual import on, work
+from textual.message import Message
+
+from core.errors import LogdriftError
+from core.session.visible import visible
+from tui.actions import Keymap, commands
+from tui.screens.base import BaseScreen
+from tui.session_rows import SessionRow
+from tui.widgets.lines import Run
+from tui.widgets.session_list import SessionList
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Sized(Message):
+    """How much a session holds is known: now it can be asked whether it shall go."""
+
+    row: SessionRow
+    words: str
+
+
+@dataclass
+class Managed(Message):
+    """Something was done to a session; ``folder`` is where it is now, None where it is gone."""
+
+    words: str
+    folder: Path | None = None
+
+
+@dataclass
+class Refused(Message):
+    """Something could not be done. ``window``: too much for one line."""
+
+    words: str
+    window: bool = False
+
+
+@dataclass
+class Compared(Message):
+    """The diff of two sessions is there."""
+
+    title: str
+    lines: tuple[Sequence[Run], ...]
+
+
+class ManagingScreen(BaseScreen, inherit_bindings=False):
+    """Asks where something would be lost, works in threads, and tells how it went; the list itself is the subclass's."""
+
+    _folder: Path
+
+    @property
+    def list(self) -> SessionList:
+        return self.query_one(SessionList)
+
+    def look_again(self, select: Path | None = None) -> None:
+        """Look at the folder now; ``select`` is selected as soon as it is there."""
+        raise NotImplementedError
+
+    def _key(self, name: str) -> str:
+        return key_of(name, self.logdrift.keymap)
+
+    # ---- two sessions against each other
+
+    def action_mark(self) -> None:
+        """Mark the session, or compare the marked one with this one."""
+        row = self._whole()
+        if row is None:
+            return
+        marked = self.list.marked
+        if marked is None:
+            self._mark(row.folder)
+            self.say(f"{row.name} is the old one: Space on another compares it with that, Esc takes the mark away")
+        elif marked == row.folder:
+            self._mark(None)
+            self.say("")
+        else:
+            self._mark(None)
+            self.say(f"comparing {visible(marked.name)} with {row.name}")
+            # Of the window: borders and scroll bar go off.
+            self._compare(marked, row.folder, min(100, self.app.size.width) - 4)
+
+    def _mark(self, folder: Path | None) -> None:
+        view = self.list
+        for index, row in enumerate(view.sessions):
+            if row.folder in (view.marked, folder):
+                view.refresh_line(index)
+        view.marked = folder
+
+    @work(thread=True, group="compare", exclusive=True)
+    def _compare(self, old: Path, new: Path, width: int) -> None:
+        from core.report.change import both_pairs, build_change
+        from core.report.change_text import render_change
+        from core.report.layout import Canvas
+        from core.session.reader import open_session
+
+        try:
+            sessions = open_session(old), open_session(new)
+            change = build_change(*sessions, *both_pairs(*sessions, None, None))
+        except (LogdriftError, OSError) as error:
+            self.post_message(Refused(str(error), window=True))
+            return
+        lines = render_change(change, Canvas(width, colour=True)).splitlines()
+        styles = {"1": self.palette.strong, "2": self.palette.muted, "32": self.palette.good, "33": self.palette.warn}
+        rows = tuple(_painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text) for line in lines)
+        self.post_message(Compared(f"{visible(old.name)} → {visible(new.name)}", rows))
+
+    @on(Compared)
+    def _on_compared(self, message: Compared) -> None:
+        from tui.screens.texts import TextScreen
+
+        self.say("")
+        self.app.push_screen(TextScreen(message.title, message.lines))
+
+    # ---- rename and delete
+
+    def action_rename(self) -> None:
+        from core.session.manage import check_name
+        from tui.screens.prompt import Prompt
+
+        row = self._idle("renamed")
+        if row is None:
+            return
+        others = {other.folder.name for other in self.list.rows if other.folder != row.folder}
+
+        def problem(text: str) -> str:
+            try:
+                name = check_name(text)
+            except LogdriftError as error:
+                return str(error)
+            return f"{name} exists already: give another name" if name in others else ""
+
+        def answered(name: str | None) -> None:
+            if name is not None:
+                self._rename(row, name)
+
+        words = "another name for the folder: commands call the session by it"
+        self.app.push_screen(Prompt(f"Rename {row.name}", words, row.name, problem=problem), answered)
+
+    @work(thread=True, group="manage")
+    def _rename(self, row: SessionRow, name: str) -> None:
+        from core.session.manage import rename_session
+
+        self._manage(
+            lambda: rename_session(row.folder, name), lambda folder: f"{row.name} is now {visible(folder.name)}"
+        )
+
+    def action_delete(self) -> None:
+        row = self._idle("deleted")
+        if row is not None:
+            self._measure(row)
+
+    @work(thread=True, group="manage")
+    def _measure(self, row: SessionRow) -> None:
+        from core.session.manage import folder_size
+
+        if row.folder.is_symlink():
+            self.post_message(Sized(row, "it is a link: what it leads to stays"))
+            return
+        found = folder_size(row.folder)
+        self.post_message(Sized(row, f"{found.files:,} file{'' if found.files == 1 else 's'}, {size(found.size)}"))
+
+    @on(Sized)
+    def _on_sized(self, message: Sized) -> None:
+        from tui.screens.confirm import Confirm
+
+        row = message.row
+
+        def answered(index: int | None) -> None:
+            if index == 1:
+                self._delete(row)
+
+        self.app.push_screen(
+            Confirm(f"Delete {row.name}? {message.words}", "Yes, delete it: this cannot be undone"), answered
+        )
+
+    @work(thread=True, group="manage")
+    def _delete(self, row: SessionRow) -> None:
+        from core.session.manage import delete_session
+
+        self._manage(lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted")
+
+    # ---- captures
+
+    def action_new_capture(self) -> None:
+        from tui.screens.new_capture import NewCaptureScreen
+
+        def answered(folder: Path | None) -> None:
+            if folder is not None:
+                self.look_again(folder)
+                self.say(
+                    f"{visible(folder.name)} is being captured in the background: Enter looks at it, {self._key('cancel_capture')} cancels it"
+                )
+
+        self.say("")
+        self.app.push_screen(NewCaptureScreen(self._folder), answered)
+
+    def action_cancel_capture(self) -> None:
+        from tui.screens.confirm import Confirm
+
+        row = self.list.here
+        if row is None or row.state != "running":
+            self.say("no capture is running here", warn=True)
+            return
+
+        def answered(index: int | None) -> None:
+            if index == 1:
+                self.say(f"ending the capture of {row.name}")
+                self._cancel(row)
+
+        share = "" if row.progress is None else f" It is at {row.progress:.0%}."
+        self.app.push_screen(
+            Confirm(f"End the capture of {row.name}?{share}", "Yes, end it: what is finished stays", "No, let it run"),
+            answered,
+        )
+
+    @work(thread=True, group="manage")
+    def _cancel(self, row: SessionRow) -> None:
+        from core.capture.background import cancel_capture
+
+        self._manage(
+            lambda: cancel_capture(row.folder),
+            lambda _: f"{row.name} is cancelled: {self._key('resume')} goes on with it",
+        )
+
+    def action_resume(self) -> None:
+        row = self._idle("resumed")
+        if row is None:
+            return
+        if row.problem is not None or row.state == "complete":
+            self.say(f"{row.name} lacks nothing" if row.problem is None else row.problem, warn=True)
+            return
+        self.say(f"starting to capture what {row.name} lacks")
+        self._resume(row)
+
+    @work(thread=True, group="manage")
+    def _resume(self, row: SessionRow) -> None:
+        from core.capture.background import start_background
+
+        self._manage(lambda: start_background(row.folder), lambda _: f"{row.name} goes on in the background")
+
+    # ---- what all of them share
+
+    def _idle(self, done: str) -> SessionRow | None:
+        """The selected session, unless it is being written: that is said instead."""
+        row = self.list.here
+        if row is None:
+            self.say("there is no session to be " + done, warn=True)
+        elif row.state == "running":
+            self.say(
+                f"{row.name} is being written and cannot be {done}: wait for it, or cancel it ({self._key('cancel_capture')})",
+                warn=True,
+            )
+            return None
+        return row
+
+    def _whole(self) -> SessionRow | None:
+        row = self.list.here
+        if row is not None and row.problem:
+            self.say(f"{row.name} does not open: {row.problem}", warn=True)
+            return None
+        return row
+
+    def _manage(self, act: Callable[[], Result], words: Callable[[Result], str]) -> None:
+        """Do something to a session in this thread and tell how it went."""
+        try:
+            result = act()
+        except (LogdriftError, OSError) as error:
+            self.post_message(Refused(str(error)))
+            return
+        self.post_message(Managed(words(result), result if isinstance(result, Path) else None))
+
+    @on(Managed)
+    def _on_managed(self, message: Managed) -> None:
+        self.look_again(message.folder)
+        self.say(message.words)
+
+    @on(Refused)
+    def _on_refused(self, message: Refused) -> None:
+        self.look_again()
+        self.say("")
+        if message.window or len(message.words) > self.app.size.width - 4:
+            self.logdrift.show_error(message.words)
+        else:
+            self.say(message.words, warn=True)
+
+
+def _painted(line: str, styles: Mapping[str, Style], plain: Style) -> list[Run]:
+    """A line of a report that was made for a terminal, in the styles of this one."""
+    pieces = _PAINTED.split(line)
+    # Plain text, then a code and the text that it paints, and so on.
+    runs: list[Run] = [(" " + pieces[0], plain)]
+    for code, painted, after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        runs += [(visible(painted), styles.get(code, plain)), (after, plain)]
+    return runs
+
+
+_PAINTED = re.compile(r"\x1b\[([0-9;]+)m(.*?)\x1b\[0m")
+
+
+def key_of(name: str, keymap: Keymap) -> str:
+    """The key of a command of this screen, as it stands on the keyboard."""
+    return next((*c.shown_keys(keymap), "palette")[0] for c in commands("sessions") if c.name == name)
+
+
+def size(count: int) -> str:
+    """Bytes in three digits and a unit."""
+    value, units = float(count), ("bytes", "kB", "MB", "GB", "TB")
+    for unit in units[:-1]:
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 99.5 else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} {units[-1]}"

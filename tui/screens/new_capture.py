@@ -1,0 +1,454 @@
+"""A new capture: a form, the plan that follows from it, and its start in the background."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.style import Style
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.message import Message
+from textual.strip import Strip
+
+from core.backends import ENGINES
+from core.errors import LogdriftError
+from core.plan import CapturePlan, load_plan
+from core.plan_toml import plan_toml
+from core.session.visible import visible
+from tui import capture_form as forms
+from tui.actions import bindings, hint_pairs
+from tui.capture_errors import place
+from tui.capture_rows import Found, form_rows
+from tui.screens.base import BaseScreen, TooSmall
+from tui.widgets.bars import Hints
+from tui.widgets.form import Form
+from tui.widgets.lines import Text, strip_of
+
+WIDE = 110
+"""Columns from which the plan stands beside the form."""
+_PROBED: dict[tuple[str, str], Found] = {}
+"""What was found out about interpreters that work, for as long as the program runs."""
+
+
+@dataclass
+class EnginesFound(Message):
+    """Which engines have an environment, or how one of them does."""
+
+    found: Mapping[str, Found]
+
+
+@dataclass
+class Narrated(Message):
+    """What the start is doing."""
+
+    words: str
+
+
+@dataclass
+class Started(Message):
+    """The capture runs."""
+
+    folder: Path
+
+
+@dataclass
+class StartFailed(Message):
+    """It does not, and why."""
+
+    words: str
+
+
+class PlanPane(Text, can_focus=False):
+    """The plan as TOML."""
+
+    fixed = 1
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        return self.title_line("Plan", width, "as TOML")
+
+
+class NewCaptureScreen(BaseScreen, inherit_bindings=False):
+    """Asks for everything a capture needs; dismissed with the folder of the session once it runs."""
+
+    BINDINGS = bindings("form")
+    SCOPES = ("form",)
+    AUTO_FOCUS = "#form"
+
+    def __init__(self, sessions: Path) -> None:
+        from core.capture.environments import available
+
+        super().__init__()
+        self._sessions = sessions
+        known = {engine: found for engine, found in available().items() if not isinstance(found, str)}
+        self.form = forms.first_form(_free_name(sessions), known)
+        self.built = forms.build(self.form, sessions)
+        self._untouched = self.form
+        self.found: Mapping[str, Found] = {}
+        self._expanded: frozenset[int] = frozenset()
+        self._started = False
+        self._cancel = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        self.set_class(self.app.size.width < WIDE, "-narrow")
+        with Container(id="panes"):
+            yield Form("New capture", self, id="form")
+            yield PlanPane(id="plan")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self._show()
+        self.set_timer(self.LATER, self._look_for_engines)
+
+    def on_unmount(self) -> None:
+        self._cancel.set()
+
+    def show_hints(self) -> None:
+        # A question mark is typed here.
+        keymap = self.logdrift.keymap
+        self.query_one("#hints", Hints).show([*hint_pairs(*self.SCOPES, keymap=keymap), ("F1", "help")])
+
+    def recoloured(self) -> None:
+        self._show_plan()
+
+    def size_classes(self, width: int, height: int) -> None:
+        super().size_classes(width, height)
+        self.set_class(width < WIDE, "-narrow")
+        self.call_after_refresh(self._show_plan)
+
+    @property
+    def fields(self) -> Form:
+        return self.query_one(Form)
+
+    # ---- what is shown
+
+    def _set(self, form: forms.CaptureForm, *, key: str | None = None) -> None:
+        self.form = form
+        self.built = forms.build(form, self._sessions)
+        self._show(key)
+
+    def _show(self, key: str | None = None) -> None:
+        self.fields.show(form_rows(self.form, self._told(), self.found, self._expanded), key=key)
+        self._show_plan()
+
+    def _told(self) -> forms.Built:
+        """What is wrong, less the prompt that has yet to be typed: nobody is scolded for an empty form."""
+        if self._started or self.form.texts != ("",) or self.form.source != "text":
+            return self.built
+        return replace(self.built, problems={k: v for k, v in self.built.problems.items() if k != "prompts.text[0]"})
+
+    def _show_plan(self) -> None:
+        pane, p = self.query_one(PlanPane), self.palette
+        if not pane.display or not pane.size.width:
+            return
+        rows: list[list[tuple[str, Style]]] = []
+        for line in self.plan_lines():
+            style = p.strong if line.startswith("[") else p.muted if line.startswith("#") else p.text
+            rows.append([(f" {visible(line)}", style)])
+        pane.set_lines([strip_of(row, pane.inner_width) for row in rows])
+
+    def plan_lines(self) -> list[str]:
+        """The plan as TOML; where there is none, what is wrong."""
+        if self.built.plan is None:
+            return ["# not yet a plan:", *(f"# {words}" for words in self.built.problems.values())]
+        try:
+            lines = plan_toml(self.built.plan).splitlines()
+        except LogdriftError as error:
+            return [f"# {error}"]
+        if self.built.ids is not None:
+            lines[0:0] = ["# the ids are written to this file of prompts when the plan is saved"]
+        return lines
+
+    # ---- engines
+
+    @work(thread=True, group="probe", exclusive=True)
+    def _look_for_engines(self) -> None:
+        """Files first, which is quick; then each interpreter is started and asked, one after the other."""
+        from core.capture.environments import available, check
+
+        interpreters = available()
+        found = {
+            engine: Found(problem=it)
+            if isinstance(it, str)
+            else _PROBED.get((engine, str(it.python)), _unprobed(engine))
+            for engine, it in interpreters.items()
+        }
+        self.post_message(EnginesFound(found))
+        for engine, it in interpreters.items():
+            if isinstance(it, str) or found[engine].probed:
+                continue
+            try:
+                health = check(it, cancel=self._cancel)
+            except LogdriftError:
+                return
+            if health.problem is not None:
+                self.post_message(EnginesFound({engine: Found(problem=health.problem, probed=True)}))
+                continue
+            words = f"{_versions(engine, health.versions)} · {health.device} · {_can(engine)}"
+            _PROBED[engine, str(it.python)] = Found(words, probed=True)
+            self.post_message(EnginesFound({engine: Found(words, probed=True)}))
+
+    @on(EnginesFound)
+    def _on_engines_found(self, message: EnginesFound) -> None:
+        self.found = {**self.found, **message.found}
+        self._show()
+
+    # ---- filling in
+
+    def typed(self, key: str, text: str) -> None:
+        """A field was typed in."""
+        self.say("")
+        self._set(forms.with_value(self.form, key, text))
+
+    def stepped(self, key: str, step: int) -> None:
+        """Another choice of a field."""
+        self.say("")
+        options = forms.choices(self.form, key)
+        at = options.index(forms.value_of(self.form, key))
+        self._set(forms.with_value(self.form, key, options[(at + step) % len(options)]))
+
+    def pressed(self, key: str) -> None:
+        """A button: of the plan, of a backend, or of an engine, which adds a backend."""
+        if found := re.fullmatch(r"backend\[(\d+)\](\.remove)?", key):
+            index = int(found[1])
+            if found[2]:
+                self._remove_backend(index)
+            else:
+                self._expanded ^= {index}
+                self._show()
+        elif key.startswith("engine."):
+            self._add(key.removeprefix("engine."))
+        else:
+            {
+                "show_plan": self.action_show_plan, "save_plan": self.action_save_plan,
+                "load_plan": self.action_load_plan, "start": self.action_start,
+            }[key]()  # fmt: skip
+
+    def action_add_backend(self) -> None:
+        from tui.screens.texts import Picker, Row
+
+        engines, p = [*ENGINES], self.palette
+
+        def row(index: int, width: int) -> Row:
+            known = self.found.get(engines[index], Found("looking for it"))
+            words = known.problem or known.words
+            return [(f" {engines[index]:<14}", p.text), (visible(words), p.bad if known.problem else p.muted)]
+
+        def answered(index: int | None) -> None:
+            if index is not None:
+                self._add(engines[index])
+
+        self.app.push_screen(Picker("Add a backend", " engine", len(engines), row), answered)
+
+    def _add(self, engine: str) -> None:
+        added = forms.new_backend(engine, {backend.name for backend in self.form.backends})
+        index = len(self.form.backends)
+        self._expanded |= {index}
+        self._set(replace(self.form, backends=(*self.form.backends, added)), key=f"backend[{index}].name")
+        problem = self.found.get(engine, Found()).problem
+        if problem is not None:
+            self.say(problem, warn=True)
+
+    def _remove_backend(self, index: int) -> None:
+        backends = self.form.backends
+        self._expanded = frozenset(i - (i > index) for i in self._expanded if i != index)
+        self._set(replace(self.form, backends=(*backends[:index], *backends[index + 1 :])))
+        self.say(f"{backends[index].name} is removed")
+
+    # ---- moving
+
+    def action_next_field(self) -> None:
+        self.fields.step(1)
+
+    def action_previous_field(self) -> None:
+        self.fields.step(-1)
+
+    def action_fields_down(self) -> None:
+        self.fields.step(self.fields.page - 2)
+
+    def action_fields_up(self) -> None:
+        self.fields.step(2 - self.fields.page)
+
+    # ---- the plan as a file
+
+    def action_show_plan(self) -> None:
+        from tui.screens.texts import TextScreen
+
+        self.app.push_screen(TextScreen("Plan", self.plan_lines()))
+
+    def action_save_plan(self) -> None:
+        if self.built.plan is None:
+            self._point_at_problem()
+            return
+        from tui.screens.confirm import Confirm
+        from tui.screens.prompt import Prompt
+
+        def confirmed(path: Path, index: int | None) -> None:
+            if index == 1:
+                self._write_plan(path)
+
+        def answered(text: str | None) -> None:
+            path = _path(text)
+            if path is None:
+                return
+            if path.exists():
+                window = Confirm(f"{visible(path.name)} exists already", "Yes, write over it")
+                self.app.push_screen(window, lambda index: confirmed(path, index))
+            else:
+                self._write_plan(path)
+
+        name = f"{self.form.session.strip() or 'plan'}.toml"
+        self.app.push_screen(Prompt("Save the plan", "a file; logdrift capture --plan takes it", name), answered)
+
+    def _write_plan(self, path: Path) -> None:
+        plan = self.built.plan
+        assert plan is not None
+        try:
+            if self.built.ids is not None:
+                ids = path.with_suffix(".ids.jsonl")
+                ids.write_text("".join(f"{line}\n" for line in self.built.ids), encoding="utf-8")
+                plan = replace(plan, prompts_file=str(ids.absolute()))
+            path.write_text(plan_toml(plan), encoding="utf-8")
+        except OSError as error:
+            self.logdrift.show_error(f"plan {path}: cannot be written: {error.strerror}")
+            return
+        except LogdriftError as error:
+            self.logdrift.show_error(str(error))
+            return
+        self.say(f"saved: {path}")
+
+    def action_load_plan(self) -> None:
+        from tui.screens.prompt import Prompt
+
+        def answered(text: str | None) -> None:
+            path = _path(text)
+            if path is None:
+                return
+            try:
+                plan = load_plan(path)
+            except LogdriftError as error:
+                self.logdrift.show_error(str(error))
+                return
+            self.take_plan(plan)
+            self.say(f"loaded: {path}")
+
+        self.app.push_screen(Prompt("Load a plan", "a TOML file, as saved here or as docs/plan.md has it"), answered)
+
+    def take_plan(self, plan: CapturePlan) -> None:
+        """Fill the form in from a plan."""
+        self._expanded = frozenset()
+        self._set(forms.form_of(plan, self.form.session), key="model")
+
+    # ---- starting and leaving
+
+    def action_start(self) -> None:
+        if self._started:
+            self.say("it is being started: one moment")
+            return
+        if self.built.plan is None:
+            self._point_at_problem()
+            return
+        self._started = True
+        self.say("checking model and prompts")
+        self._start(self.built.plan, self.built.ids, self._sessions / self.form.session.strip())
+
+    def _point_at_problem(self) -> None:
+        """To the first field that is wrong; what is wrong stands below it."""
+        self._started, started = True, self._started
+        rows = form_rows(self.form, self.built, self.found, self._expanded)
+        first = next((row.key for row in rows if row.kind == "bad" and row.key in self.built.problems), None)
+        words = self.built.problems.get(first or "", "") or next(iter(self.built.problems.values()), "")
+        self._show(first)
+        self._started = started
+        self.say(words, warn=True)
+
+    @work(thread=True, group="start", exclusive=True)
+    def _start(self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path) -> None:
+        from core.capture.background import start_background
+        from core.capture.create import create_session
+
+        def narrate(text: str) -> None:
+            self.post_message(Narrated(text))
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
+                if ids is not None:
+                    # The session keeps the ids; nobody needs the file afterwards.
+                    file = Path(scratch) / forms.IDS_FILE
+                    file.write_text("".join(f"{line}\n" for line in ids), encoding="utf-8")
+                    plan = replace(plan, prompts_file=str(file))
+                create_session(plan, folder, narrate)
+            start_background(folder)
+        except (LogdriftError, OSError) as error:
+            self.post_message(StartFailed(str(error)))
+            return
+        self.post_message(Started(folder))
+
+    @on(Narrated)
+    def _on_narrated(self, message: Narrated) -> None:
+        self.say(message.words)
+
+    @on(Started)
+    def _on_started(self, message: Started) -> None:
+        self.dismiss(message.folder)  # type: ignore[arg-type]
+
+    @on(StartFailed)
+    def _on_start_failed(self, message: StartFailed) -> None:
+        self._started = False
+        key = place(message.words, self.form)
+        self.say("")
+        if key is None:
+            self.logdrift.show_error(message.words)
+            return
+        self.built = replace(self.built, problems={key: message.words})
+        self._show(key)
+        self.say(message.words, warn=True)
+
+    def action_leave(self) -> None:
+        from tui.screens.confirm import Confirm
+
+        if self._started:
+            self.say("it is being started: one moment")
+        elif self.form == self._untouched:
+            self.dismiss(None)
+        else:
+
+            def answered(index: int | None) -> None:
+                if index == 1:
+                    self.dismiss(None)
+
+            self.app.push_screen(Confirm("Leave the form?", "Yes, drop what was filled in", "No, stay"), answered)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.size_classes(event.size.width, event.size.height)
+
+
+def _free_name(sessions: Path) -> str:
+    """A name for a session that is not taken yet."""
+    return next(name for n in range(1, 10**6) if not (sessions / (name := f"capture-{n}")).exists())
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text.strip()).expanduser() if text and text.strip() else None
+
+
+def _can(engine: str) -> str:
+    return ", ".join(path for path in ENGINES[engine].paths if path != "recorded")
+
+
+def _unprobed(engine: str) -> Found:
+    return Found(f"found, looking at it · {_can(engine)}")
+
+
+def _versions(engine: str, versions: Mapping[str, Any]) -> str:
+    own = next((versions[name] for name in ENGINES[engine].distributions if name in versions), "version unknown")
+    return f"{own} · torch {versions.get('torch', 'unknown')}"

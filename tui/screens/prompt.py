@@ -1,0 +1,123 @@
+"""One line to type, at the foot of the screen: what it is about is still seen above it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.strip import Strip
+
+from tui.actions import bindings
+from tui.widgets.bars import Hints
+from tui.widgets.line_edit import Line, line_runs, typed
+from tui.widgets.lines import Lines, Run, strip_of
+
+
+class Prompt(ModalScreen[str | None], inherit_bindings=False):
+    """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a text, "" for nothing, and keeps
+    Enter from taking it; ``typed`` is told of every change and may answer with `note`."""
+
+    BINDINGS = bindings("prompt")
+    AUTO_FOCUS = "#typed"
+
+    def __init__(
+        self,
+        title: str,
+        words: str,
+        value: str = "",
+        *,
+        problem: Callable[[str], str] | None = None,
+        typed: Callable[[str], object] | None = None,
+        limit: int = 1000,
+    ) -> None:
+        super().__init__()
+        self.title_text, self.words, self.value, self.limit = title, words, value, limit
+        self._problem, self._typed = problem, typed
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="prompt"):
+            yield Hints(id="prompt-title")
+            yield LineBox(self.value, self.limit, id="typed")
+            yield Hints(id="prompt-note")
+
+    def on_mount(self) -> None:
+        self.query_one("#prompt-title", Hints).show([("", self.title_text), ("Enter", "take"), ("Esc", "leave")])
+        self.note(self.words)
+
+    @property
+    def text(self) -> str:
+        """What is typed at this moment."""
+        return self.query_one(LineBox).edited.text
+
+    def note(self, text: str) -> None:
+        """Say something below the line."""
+        self.query_one("#prompt-note", Hints).say(text)
+
+    def on_line_box_changed(self, message: LineBox.Changed) -> None:
+        message.stop()
+        wrong = self._problem(message.text) if self._problem is not None and message.text else ""
+        self.note(wrong or self.words)
+        if self._typed is not None:
+            self._typed(message.text)
+
+    def action_submit(self) -> None:
+        """Take what is typed."""
+        wrong = self._problem(self.text) if self._problem is not None else ""
+        if wrong:
+            self.note(wrong)
+        else:
+            self.dismiss(self.text)
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+class LineBox(Lines):
+    """The line itself: a line alone, as what is typed goes to nobody else."""
+
+    class Changed(Message):
+        """Another text is there."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, value: str, limit: int, *, id: str) -> None:
+        super().__init__(id=id)
+        self.edited = Line.of(value)
+        self._limit = limit
+
+    @property
+    def line_count(self) -> int:
+        return 1
+
+    def line(self, index: int, width: int) -> Strip:
+        p = self.palette
+        runs: list[Run] = [(" › ", p.accent), *line_runs(self.edited, max(1, width - 4), p, cursor=True)]
+        return strip_of(runs, width)
+
+    def put(self, line: Line) -> None:
+        """Take another text, as far as there is room for it."""
+        line = Line(line.text[: self._limit], min(line.at, self._limit))
+        if line != self.edited:
+            changed = line.text != self.edited.text
+            self.edited = line
+            self.refresh()
+            if changed:
+                self.post_message(self.Changed(line.text))
+
+    def on_key(self, event: events.Key) -> None:
+        line = typed(self.edited, event)
+        if line is not None:
+            event.stop()
+            event.prevent_default()
+            self.put(line)
+
+    @on(events.Paste)
+    def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self.put(self.edited.insert(event.text.partition("\n")[0].rstrip("\r")))

@@ -1,0 +1,166 @@
+"""The report as it can be shown to others: to look at, to copy, to save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from core.errors import LogdriftError
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW
+from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.saving import Saved, Saving
+from tui.screens.searching import Searching
+from tui.widgets.bars import Hints
+from tui.widgets.reading import Reading
+
+_FORMATS = {"text": "text", "md": "Markdown"}
+_WIDEST = 110
+
+
+@dataclass
+class Rendered(Message):
+    """The report was made and written in a format; ``problem`` says why not."""
+
+    key: tuple[str, bool]
+    report: Mapping[str, Any] | None
+    text: str
+    problem: str | None = None
+
+
+class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
+    """Shows the report of the pair, or of all pairs; a thread makes it."""
+
+    BINDINGS = bindings("report", "reading")
+    SCOPES = ("report", "reading")
+    AUTO_FOCUS = "#report"
+
+    def __init__(self, session: Session, pair: tuple[str, str] | None) -> None:
+        super().__init__()
+        self.session, self.pair = session, pair
+        self.form, self.all_pairs = "text", pair is None
+        self.text = ""
+        self._reports: dict[bool, Mapping[str, Any]] = {}
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        yield Reading("Report", [" being made"], id="report")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self._make()
+
+    def on_unmount(self) -> None:
+        self.workers.cancel_group(self, "report")
+
+    def tell(self, text: str) -> None:
+        self.say(text)
+
+    def _make(self) -> None:
+        self.say("making the report of all pairs" if self.all_pairs else "making the report")
+        width = min(_WIDEST, self.app.size.width - 2)
+        self.render_report(self.form, self.all_pairs, self._reports.get(self.all_pairs), width)
+
+    def _built(self, all_pairs: bool) -> Mapping[str, Any]:
+        """The numbers, which take a second or two for each pair of a million tokens. Not for the event loop."""
+        from core.compare.thresholds import PUBLISHED
+        from core.config import load_config
+        from core.report.build import build_report
+
+        chosen = None if all_pairs or self.pair is None else [self.pair]
+        return build_report(self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds))
+
+    @work(thread=True, group="report", exclusive=True)
+    def render_report(self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int) -> None:
+        """Make the report and write it in a format."""
+        from tui.report_file import rendered
+
+        worker = get_current_worker()
+        try:
+            report = known or self._built(all_pairs)
+            if worker.is_cancelled:
+                return
+            text = rendered(form, report, self.session, self.pair, width)
+        except (LogdriftError, OSError) as error:
+            self.post_message(Rendered((form, all_pairs), None, "", str(error)))
+            return
+        self.post_message(Rendered((form, all_pairs), report, text))
+
+    @on(Rendered)
+    def _on_rendered(self, message: Rendered) -> None:
+        form, all_pairs = message.key
+        if message.report is None:
+            self.say("the report could not be made", warn=True)
+            self.logdrift.show_error(message.problem or "")
+            return
+        self._reports[all_pairs] = message.report
+        if message.key != (self.form, self.all_pairs):
+            return
+        self.text = message.text
+        pairs = "all pairs" if all_pairs or self.pair is None else f" {ARROW} ".join(map(visible, self.pair))
+        self.reading.put(f"Report · {_FORMATS[form]} · {pairs}", message.text.splitlines())
+        self.say("")
+
+    # ---- commands
+
+    def action_next_format(self) -> None:
+        forms = list(_FORMATS)
+        self.form = forms[(forms.index(self.form) + 1) % len(forms)]
+        self._make()
+
+    def action_all_pairs(self) -> None:
+        if self.pair is None:
+            self.say("these are all pairs")
+            return
+        self.all_pairs = not self.all_pairs
+        self._make()
+
+    def action_copy(self) -> None:
+        """Copy what is shown; what is too long for a terminal can be saved."""
+        said = self.logdrift.copy_text(self.text) if self.text else "the report is still being made"
+        self.say(f"{said}: w saves it to a file" if said.startswith("not copied") else said)
+
+    def action_save(self) -> None:
+        """Ask for a file name, whose ending decides what is written."""
+        from tui.report_file import default_name, problem
+        from tui.screens.prompt import Prompt
+
+        folder = self.session.folder
+        words = f"in {Path.cwd()}: .txt, .md, .html or .json"
+        prompt = Prompt(
+            "Save the report",
+            visible(words),
+            default_name(self.session, Path()),
+            problem=lambda name: problem(name, folder),
+        )
+        self.app.push_screen(prompt, self._save_as)
+
+    def _save_as(self, name: str | None) -> None:
+        if name is not None:
+            self.say(f"writing {name}")
+            self.write_file(name, self.all_pairs, self._reports.get(self.all_pairs))
+
+    @work(thread=True, group="save")
+    def write_file(self, name: str, all_pairs: bool, known: Mapping[str, Any] | None) -> None:
+        """Write the report that is shown, in the form that the name says."""
+        from tui.report_file import FORMS, rendered, write_report
+
+        try:
+            report = known or self._built(all_pairs)
+            form = FORMS[Path(name).suffix.lower()]
+            words = write_report(name, rendered(form, report, self.session, self.pair, _WIDEST))
+        except (LogdriftError, OSError) as error:
+            self.post_message(Saved("", str(error)))
+            return
+        self.post_message(Saved(words))

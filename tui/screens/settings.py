@@ -1,0 +1,157 @@
+"""Settings: how the captures really ran, side by side, and above it what the gate makes of the pair."""
+
+from __future__ import annotations
+
+from textual import events, on
+from textual.app import ComposeResult
+
+from core.compare.gate import Gate
+from core.report.settings import UNKNOWN, Settings, settings_of
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW, fit
+from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.saving import Saving
+from tui.screens.texts import TextScreen
+from tui.widgets.bars import VERDICTS, Bar, Hints
+from tui.widgets.lines import Run
+from tui.widgets.reading import wrap
+from tui.widgets.rows import Rows
+from tui.widgets.table import Table
+
+MARKS = {"differs": "≠", "unknown": "?", "same": "="}
+_REASON_LINES = 5
+_SEVERITIES = {"not_comparable": "!!", "caution": "! ", "info": "· "}
+
+
+class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
+    """A row for each fact, differences first; unknown is said as unknown."""
+
+    BINDINGS = bindings("facts")
+    SCOPES = ("facts",)
+    SAVED_AS = "settings.tsv"
+    AUTO_FOCUS = "#facts"
+
+    def __init__(self, session: Session, pair: tuple[str, str] | None, gate: Gate | None) -> None:
+        super().__init__()
+        self.session, self.pair, self.gate = session, pair, gate
+        self.settings: Settings = settings_of(session)
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        yield Bar(id="reasons")
+        yield Table("Settings", id="facts")
+        yield Bar(id="detail")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    @property
+    def table(self) -> Table:
+        return self.query_one("#facts", Table)
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self._show_table()
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._show_bars)
+
+    def recoloured(self) -> None:
+        self._show_table()
+        self._show_bars()
+
+    def _show_table(self) -> None:
+        p, settings = self.palette, self.settings
+        styles = {"differs": p.warn, "unknown": p.accent, "same": p.muted}
+        counts = {kind: sum(row.kind == kind for row in settings.rows) for kind in MARKS}
+        self.table.aside = (
+            f"{MARKS['differs']} {counts['differs']} differ  {MARKS['unknown']} {counts['unknown']} unknown somewhere  "
+            f"{MARKS['same']} {counts['same']} alike"
+        )
+        self.table.put(
+            ["", *(_column(labels) for labels in settings.columns)],
+            [[row.name, *(UNKNOWN if value is None else value for value in row.values)] for row in settings.rows],
+            [(MARKS[row.kind], styles[row.kind]) for row in settings.rows],
+        )
+
+    @on(Rows.Moved)
+    def _show_bars(self) -> None:
+        if not self.size.width:
+            return
+        self.query_one("#reasons", Bar).put(self._reasons())
+        self.query_one("#detail", Bar).put([self._detail()])
+        self.say("")
+
+    def _reasons(self) -> list[list[Run]]:
+        """What the gate says of the pair, as far as there is room."""
+        p, width = self.palette, self.size.width - 2
+        if self.pair is None:
+            return [[(" no pair to compare yet", p.warn)]]
+        names = f"{visible(self.pair[0])} {ARROW} {visible(self.pair[1])}"
+        if self.gate is None:
+            return [[(fit(f" {names}: being judged", width), p.muted)]]
+        verdict = VERDICTS.get(self.gate.verdict, "")
+        rows: list[list[Run]] = [
+            [
+                (" ", p.text),
+                (f"{verdict}  ", p.verdict(self.gate.verdict)),
+                (fit(names, width - len(verdict) - 2), p.text),
+            ]
+        ]
+        wrapped: list[list[Run]] = []
+        for reason in self.gate.reasons:
+            style = p.verdict(reason.severity) if reason.severity != "info" else p.muted
+            for index, part in enumerate(wrap(visible(reason.text), max(20, width - 3))):
+                wrapped.append([(f" {_SEVERITIES[reason.severity] if not index else '  '} ", style), (part, p.text)])
+        most = _REASON_LINES if self.size.height >= 24 else 2
+        if len(wrapped) > most:
+            wrapped = [*wrapped[: most - 1], [(f"    … {len(wrapped) - most + 1} more lines: r shows them", p.muted)]]
+        return [*rows, *wrapped]
+
+    def _detail(self) -> list[Run]:
+        row = self.settings.rows[self.table.selected]
+        values = {value or UNKNOWN: None for value in row.values}
+        words = {"differs": "differs", "unknown": "not observed everywhere, so perhaps not alike", "same": "alike"}
+        return [
+            (
+                fit(f" {row.name}, {words[row.kind]}: {' | '.join(visible(v) for v in values)}", self.size.width - 1),
+                self.palette.text,
+            )
+        ]
+
+    # ---- commands
+
+    @on(Rows.Chosen)
+    def action_whole(self) -> None:
+        """The values of the row, each in full."""
+        row = self.settings.rows[self.table.selected]
+        lines: list[str] = []
+        for labels, value in zip(self.settings.columns, row.values, strict=True):
+            lines += ["", ", ".join(labels), f"    {UNKNOWN if value is None else value}"]
+        self.app.push_screen(TextScreen(row.name, lines))
+
+    def action_reasons(self) -> None:
+        """All that the gate says of the pair."""
+        if self.gate is None or self.pair is None:
+            self.say("the pair has not been judged yet" if self.pair else "there is no pair to compare yet", warn=True)
+            return
+        lines = [f"{VERDICTS[self.gate.verdict]}  {self.pair[0]} {ARROW} {self.pair[1]}"]
+        for reason in self.gate.reasons:
+            lines += ["", f"{_SEVERITIES[reason.severity].strip()} {reason.code}", f"    {reason.text}"]
+        self.app.push_screen(TextScreen("Gate", lines if self.gate.reasons else [*lines, "", "Nothing to object to."]))
+
+    def action_shift(self, step: int) -> None:
+        self.table.shift(step)
+
+    def action_copy(self) -> None:
+        self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def text_to_save(self) -> str:
+        return self.table.copied()
+
+
+def _column(labels: tuple[str, ...]) -> str:
+    """``vllm/decode +2`` for three captures that ran alike."""
+    return labels[0] if len(labels) == 1 else f"{labels[0]} +{len(labels) - 1}"

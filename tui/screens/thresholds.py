@@ -1,0 +1,192 @@
+"""Limits: what every framework calls normal, held against the numbers of this pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.message import Message
+
+from core.compare.pair import Pair, default_scope
+from core.errors import LogdriftError
+from core.report.meaning import bound_text, exact
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW, fit
+from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.saving import Saving
+from tui.screens.texts import TextScreen
+from tui.widgets.bars import Bar, Hints
+from tui.widgets.lines import Run
+from tui.widgets.reading import wrap
+from tui.widgets.rows import Rows
+from tui.widgets.table import Table
+
+STATES = {True: ("✓", "held"), False: ("✗", "exceeded"), None: ("?", "unknown")}
+LEVELS = {
+    "own": "your own limit, of the config file",
+    "normal": "within is what the framework calls normal",
+    "fault": "outside, the framework speaks of a fault",
+    "exact": "holds only where trainer and engine are bitwise equal",
+    "other": "published for another comparison: shown, never judged",
+}
+_ORDER = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
+
+
+@dataclass
+class LimitsJudged(Message):
+    """Every limit was held against the pair, or ``problem`` says why not."""
+
+    limits: list[Mapping[str, Any]]
+    problem: str | None = None
+
+
+class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
+    """A row for each limit: the user's own first, then by framework, those for bitwise equality last."""
+
+    BINDINGS = bindings("limits")
+    SCOPES = ("limits",)
+    SAVED_AS = "limits.tsv"
+    AUTO_FOCUS = "#limits"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.pair = pair
+        self.limits: list[Mapping[str, Any]] = []
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        yield Table("Limits", id="limits")
+        yield Bar(id="detail")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    @property
+    def table(self) -> Table:
+        return self.query_one("#limits", Table)
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        a, b = visible(self.pair.a.info.label), visible(self.pair.b.info.label)
+        self.table.title_text = f"Limits · {a} {ARROW} {b}"
+        self.table.aside = "measuring"
+        self.judge_limits()
+
+    def on_unmount(self) -> None:
+        self.workers.cancel_group(self, "limits")
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._show_table)
+
+    def recoloured(self) -> None:
+        self._show_table()
+
+    @work(thread=True, group="limits", exclusive=True)
+    def judge_limits(self) -> None:
+        """Measure the pair, which takes a second or two for a million tokens, and judge."""
+        # Imported here: the report is not needed for anything that is drawn before.
+        from core.compare.thresholds import PUBLISHED
+        from core.config import load_config
+        from core.report.build import report_pair
+
+        try:
+            limits = (*load_config().thresholds, *PUBLISHED)
+            report = report_pair(self.pair, default_scope(self.pair.sequences), limits)
+        except (LogdriftError, OSError) as error:
+            self.post_message(LimitsJudged([], str(error)))
+            return
+        found = sorted(report["thresholds"], key=lambda limit: _ORDER[limit["level"]])
+        self.post_message(LimitsJudged(found))
+
+    @on(LimitsJudged)
+    def _on_judged(self, message: LimitsJudged) -> None:
+        if message.problem is not None:
+            self.table.aside = "could not be measured"
+            self.table.refresh_fixed()
+            self.logdrift.show_error(message.problem)
+            return
+        self.limits = message.limits
+        self._show_table()
+
+    def _show_table(self) -> None:
+        p = self.palette
+        styles = {True: p.good, False: p.bad, None: p.muted}
+        if self.limits:
+            self.table.aside = _counted(self.limits, wide=self.size.width >= 120)
+        self.table.put(
+            ["whose", "their name", "value", "limit", "number"],
+            [_cells(limit) for limit in self.limits],
+            [
+                # Not to be bitwise equal is no alarm.
+                (STATES[limit["ok"]][0], p.muted if limit["level"] == "exact" else styles[limit["ok"]])
+                for limit in self.limits
+            ],
+        )
+        self._show_detail()
+
+    @on(Rows.Moved)
+    def _show_detail(self) -> None:
+        if not self.size.width:
+            return
+        p, width = self.palette, self.size.width - 2
+        rows: list[list[Run]] = []
+        if self.limits:
+            limit = self.limits[self.table.selected]
+            state, words = STATES[limit["ok"]]
+            style = {True: p.good, False: p.bad, None: p.warn}[limit["ok"]]
+            why = f": {visible(limit['note'])}" if limit["note"] else ""
+            whose, name, value, bound, metric = map(visible, _cells(limit))
+            rows.append([(" ", p.text), (fit(f"{state} {words}{why}", width), style)])
+            rows.append(
+                [(" ", p.text), (fit(f"{name} ({whose}): {metric} is {value}, the limit {bound}", width), p.strong)]
+            )
+            parts = wrap(f"{visible(limit['meaning'])} ({LEVELS[limit['level']]})", width)
+            rows += [[(" ", p.text), (part, p.text)] for part in parts[:2]]
+            rows.append([(" ", p.text), (fit(visible(limit["source"]), width), p.muted)])
+        self.query_one("#detail", Bar).put(rows or [[(" the numbers of the pair are being measured", p.muted)]])
+        self.say("")
+
+    # ---- commands
+
+    @on(Rows.Chosen)
+    def action_whole(self) -> None:
+        """Everything about the limit."""
+        if not self.limits:
+            return
+        limit = self.limits[self.table.selected]
+        whose, name, value, bound, metric = _cells(limit)
+        lines = [
+            f"{name} ({whose})", "", f"number   {metric}", f"value    {value} {limit['unit']}", f"limit    {bound}",
+            f"state    {STATES[limit['ok']][1]}", *([f"why      {limit['note']}"] if limit["note"] else []), "",
+            limit["meaning"], f"{LEVELS[limit['level']]}.", "", f"source   {limit['source']}",
+        ]  # fmt: skip
+        self.app.push_screen(TextScreen("Limit", lines))
+
+    def action_copy(self) -> None:
+        self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def text_to_save(self) -> str:
+        return self.table.copied()
+
+
+def _counted(limits: list[Mapping[str, Any]], *, wide: bool) -> str:
+    """Held, exceeded and not judged; those for bitwise equal runs on their own."""
+    usual = [limit["ok"] for limit in limits if limit["level"] != "exact"]
+    bitwise = [limit["ok"] for limit in limits if limit["level"] == "exact"]
+    counts = f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)} unknown"
+    return f"{counts}; bitwise: {bitwise.count(True)} of {len(bitwise)} held" if wide else counts
+
+
+def _cells(limit: Mapping[str, Any]) -> list[str]:
+    """Whose limit it is, its name there, the value, the bounds and the number."""
+    return [
+        limit["framework"],
+        limit["name"].rpartition("/")[2],
+        exact(limit["value"]),
+        bound_text(limit),
+        limit["metric"],
+    ]

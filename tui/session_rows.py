@@ -1,0 +1,279 @@
+"""What the list of sessions is given: one frozen record a session, and how far a running capture is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.compare.pair import default_pair
+from core.errors import LogdriftError
+from core.session.layout import EVENTS, LOCK, MANIFEST
+from core.session.lock import LockHolder, read_lock
+from core.session.reader import Session, open_session
+from core.session.visible import visible
+
+_TAIL_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """One line of the sessions screen. ``problem``: why the folder does not open; ``doing``: what one wants to know of
+    a session that is not complete."""
+
+    folder: Path
+    name: str
+    title: str = ""
+    model: str = ""
+    backends: str = ""
+    tokens: int = 0
+    state: str = ""
+    progress: float | None = None
+    left: float | None = None
+    doing: str = ""
+    mae: float | None = None
+    verdict: str | None = None
+    created: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running capture: how much is done, what is in flight included, seconds ``left`` (None where it cannot be said
+    yet), and what it does just now."""
+
+    share: float | None = None
+    left: float | None = None
+    doing: str = ""
+
+
+def progress(session: Session) -> float | None:
+    """Share of the planned sequences of all captures that is finished, 0 to 1; None where nothing is planned."""
+    planned = session.manifest.sequences.planned * len(session.captures)
+    if not planned:
+        return None
+    return min(1.0, sum(info.sequences for info in session.captures) / planned)
+
+
+def duration(seconds: float) -> str:
+    """Time left in at most five cells: ``0:42``, ``12:05``, ``3h20m``, ``52h``."""
+    whole = max(0, round(seconds))
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}h{rest // 60:02d}m" if hours < 10 else f"{min(hours, 9999)}h"
+
+
+def live(session: Session, holder: LockHolder) -> Live:
+    """How long the capture that ``holder`` runs will take, and its last word. Reads the end of the events: fast."""
+    share = progress(session)
+    last = _last_event(session.folder)
+    partly = 0.0
+    if last.get("type") == "progress" and share is not None and share < 1:
+        # What is in flight counts too: with one part a capture, nothing else moves for minutes.
+        partly = _in_flight(session, last)
+        share = min(1.0, share + partly / (session.manifest.sequences.planned * len(session.captures)))
+    return Live(share, _left(session, holder, partly), _words(last))
+
+
+def _left(session: Session, holder: LockHolder, partly: float) -> float | None:
+    """By the pace since this run began, starts of engines included."""
+    planned = session.manifest.sequences.planned * len(session.captures)
+    done = sum(info.sequences for info in session.captures)
+    mine = partly + sum(
+        part.sequences
+        for info in session.captures
+        for part in info.parts
+        if _changed(session.folder / part.file) >= holder.since
+    )
+    elapsed = time.time() - holder.since
+    if mine <= 0 or elapsed <= 0 or done + partly >= planned:
+        return None
+    return (planned - done - partly) * elapsed / mine
+
+
+def _in_flight(session: Session, event: Mapping[str, Any]) -> float:
+    with contextlib.suppress(KeyError, TypeError, ValueError, LogdriftError):
+        return max(0.0, float(event["sequences"]) - session.manifest.capture(event["label"]).sequences)
+    return 0.0
+
+
+def _changed(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime
+    return 0.0
+
+
+def _last_event(folder: Path) -> Mapping[str, Any]:
+    """The last whole line of the events that is one; empty where there is none."""
+    try:
+        with open(folder / EVENTS, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return {}
+    for line in reversed(data.split(b"\n")):
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                return event
+    return {}
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    """An event as it is said of a capture that runs."""
+    kind = event.get("type")
+    if kind == "stage":
+        return visible(f"{event.get('backend')}: {event.get('stage')}")
+    if kind == "progress":
+        said = f"{event.get('label')} {event.get('sequences')}/{event.get('planned')} sequences"
+        rate = event.get("rate")
+        return visible(said + (f", {rate:,.0f} tok/s" if isinstance(rate, int | float) else ""))
+    if kind in ("part", "captured"):
+        return visible(f"{event.get('label')} {event.get('sequences')} sequences")
+    if kind in ("backend", "facts"):
+        return visible(f"{event.get('backend')}: starting")
+    return ""
+
+
+def session_row(folder: Path, *, numbers: bool) -> SessionRow:
+    """Open one folder for the list; ``numbers`` also works out MAE and verdict of its default pair."""
+    name = visible(folder.name)
+    try:
+        session = open_session(folder)
+        row = _plain_row(folder, name, session)
+        if not numbers:
+            return row
+        pair = default_pair(session)
+        if pair is None:
+            return row
+        # The numbers come second: the list is drawn without what they need.
+        from tui.views import pair_row
+
+        judgement = pair_row(session, *pair)
+    except LogdriftError as error:
+        # The row names the folder already: what is wrong must not be cut off behind its path.
+        return SessionRow(folder, name, problem=visible(str(error).removeprefix(f"session {folder}: ")))
+    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+        # A manifest from anywhere, with a number where a text should be: one bad session must not hide the others.
+        return SessionRow(folder, name, problem=visible(f"session.json is damaged: {type(error).__name__}: {error}"))
+    return replace(row, mae=judgement.mae, verdict=judgement.verdict)
+
+
+def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
+    manifest = session.manifest
+    holder = session.lock
+    state = "running" if holder is not None else session.state
+    now = live(session, holder) if holder is not None else Live()
+    return SessionRow(
+        folder,
+        name,
+        visible(manifest.title),
+        visible(Path(manifest.model.id).name or manifest.model.id),
+        visible(", ".join(dict.fromkeys(info.backend for info in session.captures))),
+        sum(part.tokens for part in manifest.sequences.parts),
+        state,
+        progress(session) if holder is None else now.share,
+        now.left,
+        now.doing if holder is not None else _missing(session, state),
+        created=visible(manifest.created[:16].replace("T", " ")),
+    )
+
+
+def _missing(session: Session, state: str) -> str:
+    """Why a session that nobody writes is not whole."""
+    if state == "failed":
+        bad = next(info for info in session.captures if info.status == "failed")
+        said = (bad.failure or "no reason given").strip().splitlines()[0]
+        return visible(f"{bad.label} failed: {said}")
+    if state == "partial":
+        whole = sum(info.status == "complete" for info in session.captures)
+        return f"{whole} of {len(session.captures)} captures are complete"
+    return ""
+
+
+@dataclass
+class _Known:
+    """What was read of a folder: at which stamp, whether its numbers are of that stamp, and what they cost."""
+
+    stamp: object
+    row: SessionRow
+    judged: object = None
+    at: float = 0.0
+    took: float = 0.0
+
+
+_SHARE = 20
+"""The numbers of a capture that runs are worked out again when this many times their cost has passed."""
+
+
+class FolderWatch:
+    """Looks at a folder of sessions again and again; reads only what has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[Path, _Known] = {}
+
+    def forget(self) -> None:
+        """Read everything again at the next look."""
+        self._known.clear()
+
+    def look(self, *, numbers: bool, stop: Callable[[], bool]) -> tuple[tuple[SessionRow, ...], str | None]:
+        """All rows, the newest session first, and why the folder cannot be read. ``numbers``: with MAE and verdict."""
+        folders, problem = session_folders(self.folder)
+        for gone in self._known.keys() - set(folders):
+            del self._known[gone]
+        for folder in folders:
+            if stop():
+                break
+            self._look_at(folder, numbers)
+        rows = [self._known[folder].row for folder in folders if folder in self._known]
+        return tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True)), problem
+
+    def _look_at(self, folder: Path, numbers: bool) -> None:
+        stamp = _stamp(folder)
+        running = stamp[2]
+        known = self._known.get(folder)
+        if known is None or known.stamp != stamp or running:
+            row = session_row(folder, numbers=False)
+            if known is None:
+                known = self._known[folder] = _Known(stamp, row)
+            # The old numbers stand until there are new ones.
+            known.stamp, known.row = stamp, replace(row, mae=known.row.mae, verdict=known.row.verdict)
+        due = not running or time.monotonic() - known.at >= _SHARE * known.took
+        if numbers and known.judged != stamp and due:
+            began = time.monotonic()
+            known.row, known.judged = session_row(folder, numbers=True), stamp
+            known.at = time.monotonic()
+            known.took = known.at - began
+
+
+def session_folders(folder: Path) -> tuple[list[Path], str | None]:
+    """The sessions in a folder by name, and why it cannot be read."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return [], "no such folder yet: logdrift demo makes it, and a session in it"
+    except OSError as error:
+        return [], f"cannot be read: {error.strerror}"
+    return [Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)], None
+
+
+def _is_session(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return entry.is_dir() and os.path.exists(os.path.join(entry.path, MANIFEST))
+    return False
+
+
+def _stamp(folder: Path) -> tuple[int, int, bool]:
+    """Changes when the manifest is replaced, and when a writer comes or goes, killed ones included."""
+    with contextlib.suppress(OSError):
+        status = os.stat(folder / MANIFEST)
+        return status.st_mtime_ns, status.st_ino, os.path.exists(folder / LOCK) and read_lock(folder) is not None
+    return 0, 0, False

@@ -1,0 +1,215 @@
+"""What a chart is: reduced once from a source in a thread, then drawn at any size, listed as a table, written as SVG."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from core.compare.pair import Pair, Scope, default_scope
+from core.session.reader import Session
+from tui.widgets.charts.registry import Reach
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from core.compare.floor import Floor
+
+    Array = npt.NDArray[Any]
+    Table = Mapping[str, Array]
+    """Columns of one length: the numbers behind a chart."""
+
+
+class NothingToDraw(Exception):
+    """Why there is no picture, in one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChangeData:
+    """Two sessions over the same n tokens, for before and after: ``old`` and ``new`` delta f32[n] in nats.
+
+    ``at`` i64[n] are flat positions in the session that is shown (the new one); names are those of the sessions.
+    """
+
+    old_name: str
+    new_name: str
+    old: Array
+    new: Array
+    at: Array
+
+
+@dataclass(frozen=True, eq=False)
+class PairData:
+    """What several charts of one pair need, made when first asked for and kept while the pair is shown."""
+
+    session: Session
+    pair: Pair
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The scope of the report: completions, where there are any."""
+        return default_scope(self.pair.sequences)
+
+    @cached_property
+    def counted(self) -> Array:
+        """bool[N]: scored tokens of the scope."""
+        return self.pair.scope_mask(self.scope)
+
+    @cached_property
+    def offsets(self) -> Array:
+        """i64[S+1] of the pair's sequences."""
+        return np.asarray(np.minimum(self.pair.sequences.offsets[: self.pair.count + 1], self.pair.tokens))
+
+    @cached_property
+    def position(self) -> Array:
+        """i64[N] from 0 at the start of each sequence."""
+        return np.asarray(np.arange(self.pair.tokens) - np.repeat(self.offsets[:-1], np.diff(self.offsets)))
+
+    @cached_property
+    def from_scope(self) -> Array:
+        """i64[N] from 0 at the start of the completion, or of the sequence where there is no completion."""
+        if self.scope != "completion":
+            return self.position
+        prompts = self.pair.sequences.prompt_lengths[: self.pair.count]
+        return self.position - np.repeat(prompts, np.diff(self.offsets))
+
+    @cached_property
+    def delta(self) -> Array:
+        """f32[N] of scored tokens, NaN elsewhere."""
+        return np.where(self.pair.scored, self.pair.delta, np.float32(np.nan))
+
+    @cached_property
+    def size(self) -> Array:
+        """|delta| f32[N]."""
+        return np.abs(self.delta)
+
+    @cached_property
+    def floor(self) -> Floor | None:
+        """The noise floor of the pair; None where nothing was repeated."""
+        from core.compare.floor import noise_floor
+
+        return noise_floor(self.session, self.pair, self.scope)
+
+    @cached_property
+    def flips(self) -> Array:
+        """bool[N]: the rank of a scored token differs for certain (`core.compare.distribution.rank_flips`)."""
+        return self._flips(0, self.pair.tokens)
+
+    def flips_in(self, start: int, stop: int) -> Array:
+        """`flips` of tokens ``start`` to ``stop`` alone, which is much less work."""
+        return self._flips(start, stop)[start:stop]
+
+    def _flips(self, start: int, stop: int) -> Array:
+        from core.compare.distribution import rank_flips
+
+        pair, part = self.pair, slice(start, stop)
+        a, b = (side.rank.rows(start, stop) for side in (pair.a, pair.b))
+        maybe = np.zeros(pair.tokens, np.bool_)
+        # Equal ranks are no flip however each side counts ties: only the others need their lists looked at.
+        maybe[part] = pair.scored[part] & ((a != b) | (a == 0))
+        flips = np.zeros(pair.tokens, np.bool_)
+        if maybe.any():
+            flips[maybe] = rank_flips(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], maybe)
+        return flips
+
+    @cached_property
+    def entropy(self) -> Array | None:
+        """f32[N] in nats, of A where it has one, else of B."""
+        column = next((side.entropy for side in (self.pair.a, self.pair.b) if side.entropy is not None), None)
+        return None if column is None else column.whole()[: self.pair.tokens]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What is looked at: a pair, one of its sequences, the threshold in nats, and another session if there is one."""
+
+    data: PairData | None
+    sequence: int
+    threshold: float
+    change: ChangeData | None = None
+
+    def part(self, reach: Reach) -> tuple[int, int]:
+        """(start, stop) of the flat tokens within reach."""
+        assert self.data is not None
+        if reach == "all":
+            return 0, self.data.pair.tokens
+        if self.sequence >= self.data.pair.count:
+            raise NothingToDraw("this sequence is not captured on both sides yet")
+        offsets = self.data.offsets
+        return int(offsets[self.sequence]), int(offsets[self.sequence + 1])
+
+
+class Place(Protocol):
+    """Where tokens lie in the plot area, in cells from its upper left corner."""
+
+    def cell(self, position: int) -> tuple[int, int | None] | None:
+        """Column and row of a flat position; row None: the whole column is its place. None: it has no place."""
+
+    def step(self, position: int, columns: int, rows: int) -> int | None:
+        """The flat position that many cells on, None where there is nothing further. Beyond +-`FAR`: the last one."""
+
+
+FAR = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A drawn chart: rows of text, and where its plot area lies, so that the cursor can be shown in it.
+
+    ``legend`` are phrases, the most needed first. ``shaded``: ``░▒▓█`` in the area are steps of one scale.
+    """
+
+    rows: tuple[str, ...]
+    left: int
+    top: int
+    columns: int
+    lines: int
+    legend: tuple[str, ...]
+    place: Place | None = None
+    shaded: bool = False
+
+
+class Chart(ABC):
+    """A chart of one source. Made in a thread; `draw` is called again for every size."""
+
+    title: ClassVar[str]
+
+    def __init__(self, source: Source, reach: Reach) -> None:
+        """Raises `NothingToDraw`."""
+        if source.data is None:
+            raise NothingToDraw("there is no pair to compare yet")
+        self.source, self.reach = source, reach
+        self.data: PairData = source.data
+        self.start, self.stop = source.part(reach)
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Reduce; what does not depend on the size of the picture."""
+
+    @abstractmethod
+    def draw(self, width: int, height: int) -> Drawing:
+        """The picture in ``width`` x ``height`` cells."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The numbers behind it."""
+
+    @abstractmethod
+    def svg(self) -> str:
+        """The picture as an SVG element of `core.report.svg`."""
+
+    @property
+    def what(self) -> str:
+        """What is shown, in words."""
+        if self.reach == "one":
+            return f"sequence {self.source.sequence}"
+        return f"all {self.data.pair.count:,} sequences"
+
+    @property
+    def scope_word(self) -> str:
+        return "completions" if self.data.scope == "completion" else "all tokens"

@@ -1,0 +1,97 @@
+"""A chart as a file: text as it is drawn, SVG, or CSV of the numbers behind it. The ending of the name decides."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import InputError, LogdriftError
+from core.report.output import check_output, write_output
+from core.report.svg import document
+from core.session.visible import visible
+from tui.widgets.charts.registry import CHARTS, Reach
+
+if TYPE_CHECKING:
+    from tui.widgets.charts.base import Chart, Source, Table
+
+ENDINGS = (".svg", ".txt", ".csv")
+_TEXT_SIZE = (110, 30)
+
+
+def default_name(source: Source, kind: int, reach: Reach, folder: Path) -> str:
+    """A name for an SVG file that is not in ``folder`` yet."""
+    session = source.data.session.name if source.data is not None else "session"
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session).strip(".") or "session"
+    stem = f"{safe[:60]}-{CHARTS[kind].name}" + (f"-seq{source.sequence}" if reach == "one" else "")
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(f"{name}.svg" for name in names if not (folder / f"{name}.svg").exists())
+
+
+def problem(name: str, session: Path) -> str:
+    """What is wrong with a file name, in one line; "" for nothing."""
+    path = Path(name).expanduser()
+    if not name.strip():
+        return "type a file name"
+    if path.suffix.lower() not in ENDINGS:
+        return f"end the name in {' '.join(ENDINGS)}: it decides what is written"
+    try:
+        check_output(path, session)
+        taken = path.exists()
+    except InputError as error:
+        return _without_option(error)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"no file can have this name: {error}"
+    return f"{name} exists: type another name" if taken else ""
+
+
+def write_chart(chart: Chart, name: str, session: Path) -> str:
+    """Write the file: what was done, in one line. Raises LogdriftError. Not for the event loop."""
+    wrong = problem(name, session)
+    if wrong:
+        raise InputError(wrong)
+    path = Path(name).expanduser()
+    try:
+        write_output(path, render(chart, path.suffix.lower()))
+    except LogdriftError as error:
+        raise LogdriftError(_without_option(error)) from None
+    return f"written: {path} ({path.stat().st_size:,} bytes)"
+
+
+def render(chart: Chart, ending: str) -> str:
+    """The content of a file with this ending."""
+    if ending == ".svg":
+        return document(chart.svg())
+    if ending == ".csv":
+        return csv_text(chart.table())
+    return "\n".join(text_rows(chart)) + "\n"
+
+
+def text_rows(chart: Chart) -> Iterator[str]:
+    """Title, picture and legend."""
+    drawing = chart.draw(*_TEXT_SIZE)
+    pair = chart.data.pair
+    yield visible(f"{chart.title} · {chart.what} · A = {pair.a.info.label}, B = {pair.b.info.label}")
+    yield ""
+    yield from drawing.rows
+    yield ""
+    yield from drawing.legend
+
+
+def csv_text(table: Table) -> str:
+    """Rows of the columns; an empty cell for NaN."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table)
+    # str of a float32 is its shortest form: 0.1, where its float64 would be 0.10000000149011612.
+    columns = [("" if v != v else str(v) for v in column) for column in table.values()]
+    writer.writerows(zip(*columns, strict=True))
+    return out.getvalue()
+
+
+def _without_option(error: LogdriftError) -> str:
+    """The text without the option of the command that has one."""
+    return str(error).removeprefix("-o ").removesuffix(" with -o")

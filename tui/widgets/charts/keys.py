@@ -1,0 +1,141 @@
+"""The commands of charts, for every screen that has a chart pane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.dom import DOMNode
+from textual.message import Message
+from textual.screen import Screen
+
+from core.errors import LogdriftError
+from core.session.visible import visible
+from tui.widgets.charts.pane import ChartPane
+from tui.widgets.charts.registry import CHARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tui.widgets.charts.base import Chart
+    from tui.widgets.lines import Run
+
+    _Screen = Screen[None]
+else:
+    # Textual collects handlers from classes of this base alone.
+    _Screen = DOMNode
+
+
+class ChartExported(Message):
+    """A file was written, or not: ``text`` says so."""
+
+    def __init__(self, text: str, failed: bool = False) -> None:
+        super().__init__()
+        self.text, self.failed = text, failed
+
+
+class ChartKeys(_Screen):
+    """Mixin of screens: `chart` is their pane, `say` puts a line on the screen."""
+
+    if TYPE_CHECKING:
+
+        def say(self, text: str, *, warn: bool = False) -> None:
+            """As `tui.screens.base.BaseScreen` has it."""
+
+    @property
+    def chart(self) -> ChartPane:
+        """The pane that the commands are about."""
+        raise NotImplementedError
+
+    def show_chart(self) -> None:
+        """Bring the pane to where it is seen; a screen on which it always is does nothing."""
+
+    def action_next_chart(self) -> None:
+        self._step_chart(1)
+
+    def action_previous_chart(self) -> None:
+        self._step_chart(-1)
+
+    def _step_chart(self, step: int) -> None:
+        if self.chart.display:
+            self.chart.choose(self.chart.kind + step)
+        else:
+            self.show_chart()  # seen first, changed by the next press
+
+    def action_chart(self, number: int) -> None:
+        """Chart ``number``, from 0."""
+        self.show_chart()
+        self.chart.choose(number)
+
+    def action_chart_reach(self) -> None:
+        """All sequences, or this one."""
+        reaches = CHARTS[self.chart.kind].reaches
+        if len(reaches) == 1:
+            self.say("this chart always shows all sequences")
+            return
+        self.chart.choose(self.chart.kind, "one" if self.chart.reach == "all" else "all")
+
+    def action_charts(self) -> None:
+        """A list to choose from."""
+        from tui.screens.texts import Picker
+
+        palette = self.chart.palette
+
+        def row(index: int, width: int) -> Sequence[Run]:
+            return [(f" {index + 1:>2} {CHARTS[index].title}", palette.text)]
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self.action_chart(index)
+
+        self.app.push_screen(Picker("Charts", " v and V go through them", len(CHARTS), row, self.chart.kind), chosen)
+
+    def action_zoom_chart(self) -> None:
+        """The chart on the whole screen."""
+        from tui.screens.chart import ChartScreen
+
+        if self.chart.source is not None:
+            self.app.push_screen(ChartScreen(self.chart))
+
+    def action_export_chart(self) -> None:
+        """Ask for a file name, then write."""
+        from tui.screens.prompt import Prompt
+        from tui.widgets.charts.export import default_name, problem
+
+        pane = self.chart
+        source, made = pane.source, pane.made
+        if source is None or source.data is None or made is None or pane.chart is None:
+            self.say(f"there is no chart to export{': ' + pane.problem if pane.problem else ''}", warn=True)
+            return
+        folder = source.data.session.folder
+
+        def typed(name: str | None) -> None:
+            if name is not None:
+                self._write_chart(made, name, folder)
+
+        self.app.push_screen(
+            Prompt(
+                "Export the chart",
+                f".svg: a picture, .txt: as on the screen, .csv: the numbers behind it · in {visible(str(Path.cwd()))}",
+                default_name(source, pane.kind, pane.reach, Path()),
+                problem=lambda name: problem(name, folder),
+            ),
+            typed,
+        )
+
+    @work(thread=True, group="export", exclusive=True)
+    def _write_chart(self, chart: Chart, name: str, session: Path) -> None:
+        from tui.widgets.charts.export import write_chart
+
+        try:
+            self.post_message(ChartExported(write_chart(chart, name, session)))
+        except LogdriftError as error:
+            self.post_message(ChartExported(str(error), failed=True))
+
+    @on(ChartExported)
+    def _on_chart_exported(self, message: ChartExported) -> None:
+        if message.failed:
+            self.app.show_error(message.text)  # type: ignore[attr-defined]
+        else:
+            self.say(message.text)

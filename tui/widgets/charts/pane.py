@@ -1,0 +1,372 @@
+"""The chart pane: asks a thread for a picture of what it is shown, and moves the cursor of the sequence.
+
+Built off the event loop, superseded work is dropped; what crosses over is a frozen `Drawing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual import events, on, work
+from textual.message import Message
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.worker import get_current_worker
+
+from core.compare.pair import Pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from tui.actions import bindings
+from tui.glyphs import fit
+from tui.widgets.charts.painting import Painter
+from tui.widgets.charts.registry import CHARTS
+from tui.widgets.lines import Run, Text, strip_of
+
+if TYPE_CHECKING:
+    from tui.widgets.charts.base import ChangeData, Chart, Drawing, PairData, Source
+    from tui.widgets.charts.registry import Reach
+
+MIN_WIDTH, MIN_HEIGHT = 24, 5
+_DELAY = 0.08
+"""Seconds that must pass without a change before a picture is made: a held key draws none."""
+_WAIT = 0.3
+"""Seconds after which it is said that a picture is being made."""
+_WIDE = 150
+"""Columns from which on a legend needs half the lines."""
+_FAR = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A chart that was made, or the line that says why not; and its picture."""
+
+    chart: Chart | None
+    drawing: Drawing | None
+    problem: str = ""
+
+
+class ChartPane(Text, inherit_bindings=False):
+    """One of the charts with the cursor in it. `show` says what is looked at, `set_cursor` where the cursor stands.
+
+    ``chart`` is the picture that is shown, None while there is none; ``kind`` and ``reach`` are the user's choice.
+    """
+
+    BINDINGS = bindings("chart")
+
+    @dataclass
+    class CursorWanted(Message):
+        """The cursor was moved in the chart: to a flat position."""
+
+        position: int
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, ChartPane.CursorWanted)
+
+    @dataclass
+    class TokensWanted(Message):
+        """Enter: the text of the token is wanted."""
+
+    @dataclass
+    class Drawn(Message):
+        """A chart was built."""
+
+        key: tuple[object, ...]
+        built: Built
+
+    def __init__(self, *, id: str | None = None, kind: int = 0, reach: Reach | None = None) -> None:
+        super().__init__(id=id)
+        self.kind = kind
+        self.wanted_reach: Reach | None = reach
+        self.chart: Drawing | None = None
+        self.made: Chart | None = None
+        self.problem = ""
+        self.mirror: ChartPane | None = None
+        self._source: Source | None = None
+        self._position = 0
+        self._key: tuple[object, ...] = ()
+        self._made_key: tuple[object, ...] = ()
+        self._painter: Painter | None = None
+        self._timer: Timer | None = None
+        self._waiting: Timer | None = None
+
+    # ---- what is looked at
+
+    def show(
+        self,
+        session: Session,
+        pair: Pair | None,
+        sequence: int,
+        threshold: float,
+        position: int,
+        change: ChangeData | None = None,
+    ) -> None:
+        """Look at a sequence of a pair, the cursor on a flat position. A picture follows when there is time."""
+        from tui.widgets.charts.base import PairData, Source
+
+        data: PairData | None = self._source.data if self._source is not None else None
+        if pair is None:
+            data = None
+        elif data is None or data.pair is not pair:
+            data = PairData(session, pair)
+        self.show_source(Source(data, sequence, threshold, change), position)
+
+    def show_source(self, source: Source, position: int) -> None:
+        """`show` with what another pane looks at."""
+        self._source, self._position = source, position
+        self.want()
+        if self.mirror is not None:
+            self.mirror.show_source(source, position)
+
+    def set_cursor(self, position: int) -> None:
+        """Mark another token of what is shown."""
+        if position != self._position:
+            self._position = position
+            self._paint()
+        if self.mirror is not None:
+            self.mirror.set_cursor(position)
+
+    @property
+    def source(self) -> Source | None:
+        """What is looked at, None before the first `show`."""
+        return self._source
+
+    @property
+    def position(self) -> int:
+        """The flat position of the cursor."""
+        return self._position
+
+    @property
+    def reach(self) -> Reach:
+        """What is shown: the user's choice, where the chart can show it."""
+        reaches = CHARTS[self.kind].reaches
+        return self.wanted_reach if self.wanted_reach in reaches else reaches[0]
+
+    @property
+    def plot_size(self) -> tuple[int, int] | None:
+        """Cells for a chart, None where it would not fit."""
+        width, height = self.inner_width, self.size.height - self.fixed
+        return (width, height) if width >= MIN_WIDTH and height >= MIN_HEIGHT else None
+
+    def choose(self, kind: int, reach: Reach | None = None) -> None:
+        """Another chart; ``reach`` None: as before."""
+        self.kind = kind % len(CHARTS)
+        self.wanted_reach = reach or self.wanted_reach
+        self.refresh_fixed()
+        self.want(at_once=True)
+
+    # ---- making the picture
+
+    @property
+    def fixed(self) -> int:  # type: ignore[override]
+        """The title, and as many lines of the legend as leave room for a picture."""
+        width, height = self.size
+        rows = 1 if height < 14 else 2 if height < 22 else 3
+        return 1 + (rows if width < _WIDE else (rows + 1) // 2)
+
+    def want(self, *, at_once: bool = False) -> None:
+        """Have the picture made, once no more changes come in."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(0.001 if at_once else _DELAY, self._ask)
+
+    def _ask(self) -> None:
+        source, size = self._source, self.plot_size
+        if source is None or not self.size.area:
+            return
+        if size is None:
+            self._take(Built(None, None, "too small for a chart"))
+            return
+        made_key = self._key_of(source)
+        key = (*made_key, size)
+        if key == self._key and (self.chart is not None or self.problem):
+            self._paint()
+            return
+        self._key = key
+        made = self.made if made_key == self._made_key else None
+        if self._waiting is None:
+            self._waiting = self.set_timer(_WAIT, self._say_waiting)
+        self._build(key, source, self.kind, self.reach, size, made)
+
+    def _key_of(self, source: Source) -> tuple[object, ...]:
+        entry, reach, data = CHARTS[self.kind], self.reach, source.data
+        return (
+            self.kind, reach, id(data), id(source.change) if entry.of_change else None,
+            source.sequence if reach == "one" else None, source.threshold if entry.of_threshold else None,
+        )  # fmt: skip
+
+    @work(thread=True, group="chart", exclusive=True)
+    def _build(
+        self,
+        key: tuple[object, ...],
+        source: Source,
+        kind: int,
+        reach: Reach,
+        size: tuple[int, int],
+        made: Chart | None,
+    ) -> None:
+        worker = get_current_worker()
+        built = build(source, kind, reach, size, made, lambda: worker.is_cancelled)
+        if built is not None and not worker.is_cancelled:
+            self.post_message(self.Drawn(key, built))
+
+    @on(Drawn)
+    def _on_drawn(self, message: Drawn) -> None:
+        message.stop()
+        if message.key == self._key:
+            self._made_key = message.key[:-1]
+            self._take(message.built)
+
+    def _take(self, built: Built) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
+        self.made, self.chart, self.problem = built.chart or self.made, built.drawing, built.problem
+        if built.chart is None:
+            self._made_key = ()
+        self.refresh_fixed()
+        self._paint()
+
+    def _say_waiting(self) -> None:
+        self._waiting = None
+        self._take(Built(None, None, "the chart is being made …"))
+
+    # ---- showing
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.want()
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        if y == 0:
+            return self._title(width)
+        rows = legend_rows(self.chart.legend if self.chart else (), width - 2, self.fixed - 1)
+        return strip_of([(f" {rows[y - 1]}" if y <= len(rows) else "", self.palette.muted)], width)
+
+    def _title(self, width: int) -> Strip:
+        """Names of the charts around the one that is shown, and at the right what `a` has chosen."""
+        p, names = self.palette, [f" {i + 1} {entry.title} " for i, entry in enumerate(CHARTS)]
+        reaches = CHARTS[self.kind].reaches
+        what = "this sequence" if self.reach == "one" else "all sequences"
+        turn = "a " if len(reaches) > 1 else ""
+        keys = f" {what} · {turn}v V C z x "
+        long = f" {what} · {turn and 'a this/all · '}v V next · C list · z zoom · x export "
+        if cell_len(long) + sum(cell_len(name) for name in names) + 2 <= width:
+            keys = long
+        elif cell_len(keys) + cell_len(names[self.kind]) + 2 > width:
+            keys = ""
+        first, last = seen_names([cell_len(name) for name in names], self.kind, width - cell_len(keys) - 2)
+        runs: list[Run] = [("‹" if first else " ", p.muted)]
+        for index in range(first, last):
+            here = p.accent if self.has_focus else p.strong
+            runs.append((names[index], (p.selected if self.has_focus else here) if index == self.kind else p.muted))
+        runs.append(("›" if last < len(names) else " ", p.muted))
+        used = sum(cell_len(text) for text, _ in runs)
+        return strip_of([*runs, (fit(keys, max(0, width - used), right=True), p.muted)], width)
+
+    def _paint(self) -> None:
+        if self.chart is None:
+            self.set_lines([strip_of([(f" {self.problem}", self.palette.muted)], self.inner_width)])
+            return
+        painter, width = self._painter, self.inner_width
+        if painter is None or (painter.chart, painter.width, painter.palette) != (self.chart, width, self.palette):
+            painter = self._painter = Painter(self.chart, width, self.palette)
+        self.set_lines(list(painter.lines(self._position)))
+
+    # ---- moving
+
+    def action_chart_step(self, columns: int, rows: int) -> None:
+        """Move the cursor so many columns or rows on."""
+        place = self.chart.place if self.chart is not None else None
+        wanted = place.step(self._position, columns, rows) if place is not None else None
+        if wanted is not None:
+            self.set_cursor(wanted)
+            self.post_message(self.CursorWanted(wanted))
+
+    def action_chart_end(self, side: int) -> None:
+        """To the first (-1) or the last (1) column."""
+        self.action_chart_step(side * _FAR, 0)
+
+    def action_to_tokens(self) -> None:
+        self.post_message(self.TokensWanted())
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where it is clicked, or choose the name that is clicked."""
+        event.stop()
+        if event.y == 0:
+            found = self._name_at(event.x)
+            if found is not None:
+                self.choose(found)
+            return
+        self._go_to_cell(event.x, event.y - self.fixed + self.top)
+
+    def _name_at(self, x: int) -> int | None:
+        text = self._title(self.size.width).text
+        for index, entry in enumerate(CHARTS):
+            start = text.find(f" {index + 1} {entry.title} ")
+            if 0 <= start <= x < start + len(entry.title) + 3:
+                return index
+        return None
+
+    def _go_to_cell(self, x: int, y: int) -> None:
+        drawing = self.chart
+        if drawing is None or drawing.place is None:
+            return
+        here = drawing.place.cell(self._position)
+        columns = x - drawing.left - (here[0] if here is not None else 0)
+        self.action_chart_step(columns, 0)
+        here = drawing.place.cell(self._position)
+        if here is not None and here[1] is not None:
+            self.action_chart_step(0, y - drawing.top - here[1])
+
+
+def build(
+    source: Source,
+    kind: int,
+    reach: Reach,
+    size: tuple[int, int],
+    made: Chart | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Built | None:
+    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where it was cancelled between."""
+    from tui.widgets.charts.base import NothingToDraw
+
+    try:
+        chart = made or CHARTS[kind].load()(source, reach)
+        return None if cancelled() else Built(chart, chart.draw(*size))
+    except NothingToDraw as nothing:
+        return Built(None, None, str(nothing))
+    except (LogdriftError, OSError) as error:
+        return Built(None, None, f"no chart: {error}")
+
+
+def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
+    """As many phrases as fit into the rows, the first ones first; what is left out is marked by an ellipsis."""
+    out: list[str] = []
+    for phrase in phrases:
+        joined = f"{out[-1]} · {phrase}" if out else phrase
+        if out and cell_len(joined) <= width:
+            out[-1] = joined
+        elif len(out) < rows:
+            out.append(fit(phrase, min(width, cell_len(phrase))))
+        else:
+            if cell_len(out[-1]) + 2 <= width:
+                out[-1] += " …"
+            break
+    return out
+
+
+def seen_names(widths: list[int], chosen: int, room: int) -> tuple[int, int]:
+    """(first, behind the last) of the names to show: the chosen one, then as many as fit before and behind it."""
+    first, last, used = chosen, chosen + 1, widths[chosen]
+    while True:
+        if last < len(widths) and used + widths[last] <= room:
+            used += widths[last]
+            last += 1
+        elif first > 0 and used + widths[first - 1] <= room:
+            first -= 1
+            used += widths[first]
+        else:
+            return first, last

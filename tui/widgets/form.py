@@ -1,0 +1,253 @@
+"""A form as one pane: fields line by line, typed into where they stand. It keeps no values: the screen does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rich.cells import cell_len
+from textual import events
+from textual.strip import Strip
+
+from core.session.visible import visible
+from tui.actions import commands
+from tui.capture_rows import FormRow
+from tui.flow import fragments_of
+from tui.glyphs import fit
+from tui.widgets.line_edit import Line, line_runs, typed
+from tui.widgets.lines import Lines, Run, strip_of
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+_FIELDS = ("text", "choice", "button")
+
+
+class Owner(Protocol):
+    """Holds the values. It is called and not sent messages: the next key may come before a message is handled, and it
+    must meet the lines that this one has made (typing in the last prompt puts another one below it)."""
+
+    def typed(self, key: str, text: str) -> None:
+        """The text of a field is another one."""
+
+    def stepped(self, key: str, step: int) -> None:
+        """The next (or previous) choice of a field is wanted."""
+
+    def pressed(self, key: str) -> None:
+        """A button was pressed."""
+
+
+class Form(Lines, inherit_bindings=False):
+    """Shows `FormRow` lines; the field with the cursor is typed in, stepped or pressed."""
+
+    fixed = 1
+
+    def __init__(self, title: str, owner: Owner, *, id: str) -> None:
+        super().__init__(id=id)
+        self._owner = owner
+        self.title_text = title
+        self.given: Sequence[FormRow] = ()
+        self.rows: list[FormRow] = []
+        self.selected = 0
+        self.edit = Line()
+        self._editing = ""
+
+    @property
+    def line_count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def here(self) -> FormRow | None:
+        """The field with the cursor."""
+        return self.rows[self.selected] if self.selected < len(self.rows) else None
+
+    def show(self, rows: Sequence[FormRow], *, key: str | None = None) -> None:
+        """Other lines; the cursor stays in its field, or goes to ``key``. Only lines that differ are painted again."""
+        self.given = rows
+        before, was, top = self.rows, self.selected, self.top
+        wanted = key or (self.here.key if self.here is not None else "")
+        self.rows = [line for row in rows for line in self._wrapped(row)]
+        found = (i for i, row in enumerate(self.rows) if row.key == wanted and row.kind in _FIELDS)
+        self.selected = next(found, self._field_from(min(was, len(self.rows) - 1), 1))
+        here = self.here
+        if here is not None and (key is not None or here.key != self._editing):
+            self._begin(here)
+        elif here is not None:
+            # What was typed since these lines were made is newer than they are.
+            self.rows[self.selected] = replace(here, value=self.edit.text) if here.kind == "text" else here
+        self.top = max(0, min(self.top, self.line_count - self.page))
+        self.reveal(self.selected, 2)
+        if len(before) != len(self.rows) or self.top != top:
+            self.refresh()
+            return
+        for index, (old, new) in enumerate(zip(before, self.rows, strict=True)):
+            if old != new or index in (was, self.selected):
+                self.refresh_line(index)
+
+    def _wrapped(self, row: FormRow) -> list[FormRow]:
+        """What is wrong is said in full, on as many lines as that takes."""
+        width = self.inner_width - 4 - row.indent
+        if row.kind != "bad" or width < 10:
+            return [row]
+        return [replace(row, value=text, label="" if at else "✗") for at, text in enumerate(_wrap(row.value, width))]
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.show(self.given)
+        self.refresh()
+
+    def _begin(self, row: FormRow) -> None:
+        self.edit, self._editing = Line.of(row.value), row.key
+
+    # ---- drawing
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        return self.title_line(self.title_text, width)
+
+    def line(self, index: int, width: int) -> Strip:
+        row, p = self.rows[index], self.palette
+        if row.kind == "head":
+            return strip_of(
+                [(f" {row.label} ", p.strong), ("─" * max(0, width - cell_len(row.label) - 3), p.muted)], width
+            )
+        if row.kind == "bad":
+            return strip_of([(" " * (row.indent + 1) + fit(row.label, 2) + row.value, p.bad)], width)
+        here = index == self.selected
+        label = p.selected if here and self.has_focus else p.selected_idle if here else p.muted
+        cells = min(20, max(14, width // 4))
+        if row.kind == "button" and not row.value:
+            cells = max(cells, cell_len(row.label) + row.indent + 2)
+        head = fit(" " * (row.indent + 1) + row.label, cells)
+        if row.kind == "button" and not here:
+            label = p.accent
+        return strip_of([(head, label), (" ", p.text), *self._value(row, width - cells - 1, here)], width)
+
+    def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
+        p = self.palette
+        value = visible(row.value)
+        noted = cell_len(row.note) + 2
+        note = row.note if row.note and room - noted >= max(16, min(cell_len(value), 60) + 1) else ""
+        room -= noted if note else 0
+        tail: list[Run] = [("  " + note, p.muted)] if note else []
+        if row.kind == "text":
+            return [*line_runs(self.edit if here else Line(row.value), room, p, cursor=here and self.has_focus), *tail]
+        if row.kind == "choice":
+            return [(fit(f"‹ {value} ›" if here else f"  {value}", room), p.text), *tail]
+        return [(fit(value, room), p.bad if row.mark == "bad" else p.text), *tail]
+
+    # ---- moving
+
+    def _field_from(self, index: int, step: int) -> int:
+        """The nearest field from a line on; where there is none in that direction, the last one in the other."""
+        for at in [
+            *range(index, len(self.rows) if step > 0 else -1, step),
+            *range(index, -1 if step > 0 else len(self.rows), -step),
+        ]:
+            if 0 <= at < len(self.rows) and self.rows[at].kind in _FIELDS:
+                return at
+        return 0
+
+    def move(self, index: int, step: int = 1) -> None:
+        """Put the cursor in the field on a line, or the next one in the direction of ``step``."""
+        index = self._field_from(max(0, min(index, len(self.rows) - 1)), step)
+        if index == self.selected:
+            return
+        self.refresh_line(self.selected)
+        self.selected = index
+        self._begin(self.rows[index])
+        self.refresh_line(index)
+        self.reveal(index, 2)
+        if index == self._field_from(0, 1):
+            self.scroll_top(0)
+
+    def step(self, step: int) -> None:
+        """To the next field, or one page of them."""
+        self.move(self.selected + step, 1 if step > 0 else -1)
+
+    # ---- keys and mouse
+
+    def on_key(self, event: events.Key) -> None:
+        row, step = self.here, self._steps().get(event.key)
+        if step is not None:
+            # Not by a binding: those are done later than the key after them, which would land in the old field.
+            event.stop()
+            self.step(step)
+            return
+        if row is None:
+            return
+        if row.kind == "text":
+            self._type(row, event)
+        elif row.kind == "choice" and event.key in ("left", "right", "space", "enter"):
+            event.stop()
+            self._owner.stepped(row.key, -1 if event.key == "left" else 1)
+        elif row.kind == "button" and event.key in ("enter", "space"):
+            event.stop()
+            self._owner.pressed(row.key)
+
+    def _steps(self) -> Mapping[str, int]:
+        """Keys that go to another field, and how far."""
+        keymap = cast("LogdriftApp", self.app).keymap
+        far = {"next_field": 1, "previous_field": -1, "fields_down": self.page - 2, "fields_up": 2 - self.page}
+        return {
+            key: far[command.name]
+            for command in commands("form")
+            if command.name in far
+            for key in keymap.get(command.id, command.keys)
+        }
+
+    def _type(self, row: FormRow, event: events.Key) -> None:
+        if event.key == "enter":
+            event.stop()
+            self.step(1)
+            return
+        after = typed(self.edit, event)
+        if after is not None:
+            event.stop()
+            self._take(row, after)
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        row = self.here
+        if row is not None and row.kind == "text":
+            # A prompt may have lines; a path that was copied with its line break is meant without.
+            text = event.text if row.key.startswith("prompts.text") else " ".join(event.text.split("\n")).strip()
+            self._take(row, self.edit.insert(text))
+
+    def _take(self, row: FormRow, edit: Line) -> None:
+        changed = edit.text != self.edit.text
+        self.edit = edit
+        self.refresh_line(self.selected)
+        if changed:
+            self.rows[self.selected] = replace(row, value=edit.text)
+            self._owner.typed(row.key, edit.text)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        row = self.here
+        return row is not None and row.kind == "text" and character is not None and character.isprintable()
+
+    def on_click(self, event: events.Click) -> None:
+        index = self.top + event.y - self.fixed
+        if event.y < self.fixed or index >= self.line_count or self.rows[index].kind not in _FIELDS:
+            return
+        row = self.rows[index]
+        again = index == self.selected
+        self.move(index)
+        if row.kind == "button":
+            self._owner.pressed(row.key)
+        elif row.kind == "choice" and again:
+            self._owner.stepped(row.key, 1)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Visible text in rows of at most ``width`` cells, cut between words where that is near."""
+    rows, row, room = [], "", width
+    for word in visible(text).replace(" ", "\0 ").split("\0"):
+        for fragment in fragments_of(word) if word else ():
+            if fragment.cells > room:
+                rows.append(row)
+                row, room = "", width
+                if fragment.text == " ":
+                    continue
+            row += fragment.text
+            room -= fragment.cells
+    return [part.strip() for part in (*rows, row)]

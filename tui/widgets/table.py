@@ -1,0 +1,108 @@
+"""A table of texts with one row selected; columns that do not fit are reached sideways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
+
+from core.session.visible import visible
+from tui.glyphs import fit
+from tui.widgets.lines import Run, strip_of
+from tui.widgets.rows import Rows
+
+_MOST = 32
+_LEAST = 12
+_FIRST = 20
+
+
+class Table(Rows):
+    """``cells`` are texts as they come, made visible here; the first column always stays."""
+
+    fixed = 2
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self.title_text, self.aside = title, ""
+        self.head: Sequence[str] = ()
+        self.cells: Sequence[Sequence[str]] = ()
+        self.marks: Sequence[tuple[str, Style]] = ()
+        """A mark of one or two characters before each row, and its style."""
+        self.first = 1
+
+    def put(self, head: Sequence[str], cells: Sequence[Sequence[str]], marks: Sequence[tuple[str, Style]]) -> None:
+        """Show rows; all have as many cells as the head."""
+        self.head = [visible(cell) for cell in head]
+        self.cells = [[visible(cell) for cell in row] for row in cells]
+        self.marks = marks
+        self.rows_changed()
+
+    @property
+    def line_count(self) -> int:
+        return len(self.cells)
+
+    def widths(self, width: int) -> list[int]:
+        """Cells of each column: what it needs, at most `_MOST`, and at least `_LEAST` where all would fit with less."""
+        needed = [max(map(cell_len, column), default=0) for column in zip(self.head, *self.cells, strict=True)]
+        widths = [min(_FIRST, needed[0]), *(min(_MOST, size) for size in needed[1:])]
+        excess = sum(widths) + 2 * len(widths) + 2 - width
+        # The first column says what the row is: it does not give way, others are reached sideways.
+        while excess > 0 and max(widths[1:], default=0) > _LEAST:
+            widest = 1 + widths[1:].index(max(widths[1:]))
+            widths[widest] -= 1
+            excess -= 1
+        spare = -excess
+        for index, size in enumerate(needed):
+            more = min(max(0, spare), size - widths[index])
+            widths[index] += more
+            spare -= more
+        return widths
+
+    def shift(self, step: int) -> None:
+        """Other columns, as far as there are some that are not seen."""
+        shown = self._shown(self.inner_width)
+        hidden = shown and shown[-1] < len(self.head) - 1
+        if (step > 0 and hidden) or (step < 0 and self.first > 1):
+            self.first += step
+            self.refresh()
+
+    def _shown(self, width: int) -> list[int]:
+        """The columns beside the first one that fit, from ``first`` on."""
+        if not self.head:
+            return []
+        widths = self.widths(width)
+        room = width - widths[0] - 4
+        shown: list[int] = []
+        for index in range(self.first, len(widths)):
+            room -= widths[index] + 2
+            if room < 0 and shown:
+                break
+            shown.append(index)
+        return shown
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        if y == 0:
+            return self.title_line(self.title_text, width, self.aside)
+        text = self._row(self.head, self.inner_width)
+        shown = self._shown(self.inner_width)
+        left = "‹" if self.first > 1 else " "
+        right = "›" if shown and shown[-1] < len(self.head) - 1 else " "
+        return strip_of([(fit(f"  {left}{text}", width - 2), self.palette.muted), (right, self.palette.accent)], width)
+
+    def runs(self, index: int, width: int) -> Sequence[Run]:
+        mark, style = self.marks[index]
+        plain = self.palette.text
+        return [(fit(mark, 2), style), (" ", plain), (self._row(self.cells[index], width), plain)]
+
+    def _row(self, cells: Sequence[str], width: int) -> str:
+        if not cells:
+            return ""
+        widths = self.widths(width)
+        return "  ".join(fit(cells[index], widths[index]) for index in (0, *self._shown(width)))
+
+    def copied(self) -> str:
+        """The whole table with tabs between its cells."""
+        rows = [[mark.strip(), *row] for (mark, _), row in zip(self.marks, self.cells, strict=True)]
+        return "\n".join("\t".join(row) for row in (["", *self.head], *rows))
