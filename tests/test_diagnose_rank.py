@@ -224,3 +224,23 @@ def test_the_swapped_pair_tells_the_same(tmp_path: Path) -> None:
     session = made(tmp_path / "s", draw(1, (70,) * 8), sides)
     one, other = (diagnose(session, make_pair(session, *p)) for p in (("trainer", "rollout"), ("rollout", "trainer")))
     assert [(r.cause, round(r.score, 6)) for r in one.causes] == [(r.cause, round(r.score, 6)) for r in other.causes]
+
+
+def test_evidence_from_elsewhere_is_weighed_with_the_rest(tmp_path: Path) -> None:
+    """An identity check that names a tensor beats the noise that its size would pass for."""
+    sides = {"trainer": noise(0.02, 1), "rollout": noise(0.02, 2)}
+    session = made(tmp_path / "s", draw(1, (70,) * 8), sides)
+    pair = make_pair(session, "trainer", "rollout")
+    assert diagnose(session, pair).noise
+    found = diagnose(session, pair, [Evidence("weights", 0.97, "identity", "layer 3 down_proj differs.")])
+    assert found.causes[0].cause == "weights"
+    assert found.causes[0].evidence[0].sentence == "layer 3 down_proj differs."
+
+
+def test_what_one_side_calls_impossible_is_no_noise(tmp_path: Path) -> None:
+    base = list(np.linspace(-9, -3, 40))
+    for size in (0.0, 0.01):
+        b = [NAN, *(value + size for value in base[:30]), *([-np.inf] * 10)]
+        found = short(tmp_path / f"s{size}", [NAN, *base], b)
+        assert not found.noise
+        assert found.causes[0].cause == "processed"

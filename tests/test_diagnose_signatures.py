@@ -360,3 +360,24 @@ def test_pure_noise_raises_no_shape(tmp_path_factory: pytest.TempPathFactory, se
     found = why(made(tmp_path_factory.mktemp("n") / "s", text, sides))
     assert found.noise
     assert all(r.score < 0.3 for r in found.causes if r.cause != "noise"), found.causes
+
+
+def test_numbers_overrule_a_fact_that_they_contradict(tmp_path: Path) -> None:
+    """One side says that its logits are float32, and they lie on the same 16-bit lattice as the other's."""
+    facts = {
+        "trainer": {"dtype": "bfloat16", "logits_dtype": "bfloat16"},
+        "rollout": {"dtype": "bfloat16", "logits_dtype": "float32"},
+    }
+    sides = {
+        "reference": same,
+        "trainer": lambda rows, ids: rounded(one(rows, ids), ids),
+        "rollout": lambda rows, ids: rounded(other(rows, ids), ids),
+    }
+    one, other = noise(0.03, 3), noise(0.03, 4)
+    session = made(tmp_path / "s", TEXT, sides, facts={**facts, "reference": {"dtype": "float32"}})
+    assert why(session).noise
+    bodies = {"reference": same, "trainer": sides["trainer"], "rollout": other}
+    assert (
+        first(why(made(tmp_path / "t", TEXT, bodies, facts={**facts, "reference": {"dtype": "float32"}})))
+        == "head_dtype"
+    )

@@ -5,6 +5,8 @@ Pure functions over NumPy arrays, like `core.compare`: no I/O, no engine. docs/w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from core.compare.pair import Pair
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
@@ -20,15 +22,17 @@ from core.session.reader import Session
 __all__ = ["Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
 
 
-def diagnose(session: Session, pair: Pair) -> Diagnosis:
+def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Diagnosis:
     """Rank the causes of the gap between the two captures of ``pair``, over all tokens that both scored.
 
-    Nothing is read but the session's arrays and facts. 100,000 tokens with top-20 lists take a few seconds.
+    ``more`` is evidence from elsewhere, of the signatures ``identity`` (weights as loaded) or ``experiment``; it is
+    weighed with the rest. Nothing is read but the session's arrays and facts.
     """
     case = Case(session, pair)
     # Equal numbers have no shape, and missing ones none either: then the facts alone speak.
-    signatures = SIGNATURES if case.view.mae > 0 else ((size_evidence,) if len(case.view.at) else (facts,))
-    evidence = [each for signature in signatures for each in signature(case)]
+    differ = case.view.mae > 0 or (case.view.impossible and len(case.view.at))
+    signatures = SIGNATURES if differ else ((size_evidence,) if len(case.view.at) else (facts,))
+    evidence = [*more, *(each for signature in signatures for each in signature(case))]
     causes = ranked(discounted(evidence), (case.infos[0].engine, case.infos[1].engine))
     size = judge_size(case)
     noise = bool(causes) and causes[0].cause == NOISE
@@ -57,6 +61,8 @@ def _verdict(case: Case, causes: tuple[Ranked, ...], sentence: str) -> str:
         return f"no cause fits: {sentence}"
     first = causes[0]
     if first.cause == NOISE:
-        return f"numerical noise, nothing to fix: {sentence}"
+        mae = case.view.mae
+        limit = f" What moves less than about {mae:.2g} nats would not show." if mae > 0 else ""
+        return f"numerical noise, nothing to fix: {sentence}{limit}"
     shared = "" if first.separable else f"; numbers alone do not tell it from others: {first.otherwise}"
     return f"{first.sureness}: {first.title}{shared}."

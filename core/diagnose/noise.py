@@ -54,6 +54,9 @@ def _judge(case: Case) -> Size:
     known = [dtype for dtype in dtypes if dtype is not None]
     coarse = max(known, key=lambda dtype: LIMITS.get(dtype, 0.0)) if known else None
     limit = LIMITS.get(coarse or "bfloat16", LIMITS["bfloat16"])
+    if case.view.impossible:
+        said = f"{case.view.impossible:,} tokens are impossible (-inf) for one side alone, which no rounding does."
+        return Size("unknown", said, 0.0, coarse, limit)
     if mae == 0.0:
         return Size("identical", "both sides give the same numbers.", 1.0, coarse, limit)
     floor = case.floor

@@ -51,27 +51,36 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
 makes alternatives unlike; a sliding window also grows with the position."""
 
 
+OBSERVED = frozenset(("facts", "identity", "experiment"))
+"""Signatures that were observed outside of the numbers: the gate's facts, identity checks, experiments."""
+
+
 def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
     """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`."""
     found = list(evidence)
     for name, others in EXPLAINED_BY.items():
+        left = 1.0
+        for score in _strongest(found, others).values():
+            left *= 1 - score
         for i, each in enumerate(found):
-            if each.signature != name:
-                continue
-            left = 1.0
-            for other in {
-                (o.signature): o.score
-                for o in sorted(found, key=lambda o: o.score)
-                if o.signature in others and o.cause != NOISE
-            }.values():
-                left *= 1 - other
-            if not (name == "size" and each.cause != NOISE and _facts_name(found, each.cause)):
+            # A cause that the facts name keeps what the size of the gap says for it.
+            named = name == "size" and each.cause != NOISE and _facts_name(found, each.cause)
+            if each.signature == name and not named:
                 found[i] = replace(each, score=each.score * left)
     return _noise_last(found)
 
 
+def _strongest(found: Sequence[Evidence], signatures: frozenset[str]) -> dict[str, float]:
+    """The largest score that each of ``signatures`` gives to a cause other than noise."""
+    out: dict[str, float] = {}
+    for each in found:
+        if each.signature in signatures and each.cause != NOISE:
+            out[each.signature] = max(out.get(each.signature, 0.0), each.score)
+    return out
+
+
 def _facts_name(found: Sequence[Evidence], cause: str) -> bool:
-    return any(o.signature == "facts" and o.cause == cause and o.score > 0.5 for o in found)
+    return any(o.signature in OBSERVED and o.cause == cause and o.score > 0.5 for o in found)
 
 
 def _noise_last(found: list[Evidence]) -> list[Evidence]:
@@ -84,10 +93,10 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     out = []
     for each in found:
         if each.cause == NOISE:
-            certain = max((o.score for o in found if o.signature == "facts" and o.score > 0.9), default=0.0)
-            precise = max((o.score for o in found if o.signature == "facts" and o.cause in _PRECISION), default=0.0)
+            certain = max((o.score for o in found if o.signature in OBSERVED and o.score > 0.9), default=0.0)
+            precise = max((o.score for o in found if o.signature in OBSERVED and o.cause in _PRECISION), default=0.0)
             out.append(replace(each, score=each.score * (1 - certain) * (1 - precise)))
-        elif each.signature == "facts" and each.cause not in _PRECISION and each.score <= 0.9:
+        elif each.signature in OBSERVED and each.cause not in _PRECISION and each.score <= 0.9:
             out.append(replace(each, score=each.score * (1 - 0.6 * noise)))
         else:
             out.append(each)

@@ -82,6 +82,11 @@ class View:
         return np.flatnonzero(self.keep)
 
     @cached_property
+    def impossible(self) -> int:
+        """Scored tokens that one side alone calls impossible (-inf): no rounding does that."""
+        return int(np.count_nonzero(self.pair.scored & np.isinf(self.pair.delta)))
+
+    @cached_property
     def delta(self) -> npt.NDArray[np.float64]:
         """f64[n] nats, of `at`."""
         return self.pair.delta[self.at].astype(np.float64)

@@ -55,8 +55,8 @@ def facts(case: Case) -> Iterator[Evidence]:
         weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
         if code in _KERNELS:
             weight = min(weight, 0.2 if found.verdict == "excess" else 0.45)
-        if code == "head_dtype" and any(other.code == "dtype" for other in case.gate.reasons):
-            weight *= 0.8  # another body has another head as a rule
+        if code == "head_dtype":
+            weight *= _head_weight(case)
         if code == "compute_dtype" and case.with_reference:
             weight = 0.25  # the reference is float32 on purpose
         yield Evidence(code, weight, "facts", reason.text, {"reason": reason.code, "severity": reason.severity})
@@ -77,3 +77,11 @@ def facts(case: Case) -> Iterator[Evidence]:
             f"{a.label} and {b.label} are one backend along one path: only the batch or chance differs.",
             {},
         )
+
+
+def _head_weight(case: Case) -> float:
+    """Another body has another head as a rule; and logits that lie on a lattice on both sides are 16-bit on both."""
+    a, b = case.lattices
+    if a.step is not None and b.step is not None:
+        return 0.3
+    return 0.8 if any(reason.code == "dtype" for reason in case.gate.reasons) else 1.0
