@@ -1,6 +1,7 @@
 """Time and bytes of the screen, on a real pty, each run in a fresh process, beside an empty Textual app.
 
     python benchmarks/screen.py SESSION [SESSION ...] [--runs 5] [--size 200x60] [--json]
+    python benchmarks/screen.py --table        # sessions of its own, every limit of the screen; exit code 1 beyond one
 
 Start: from exec to the first screen with the text of the session (for the empty app: its one word). Keys: from the
 byte written to the pty to the first byte of the frame. Bytes: what one key sends; idle: what two seconds without a
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 EMPTY = "from textual.app import App\nfrom textual.widgets import Static\n" + (
     "class Empty(App):\n    def compose(self):\n        yield Static('Sequence')\nEmpty().run()\n"
 )
@@ -178,13 +180,22 @@ def name_of(session: Path | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sessions", nargs="+", type=Path)
+    parser.add_argument("sessions", nargs="*", type=Path)
+    parser.add_argument(
+        "--table", action="store_true", help="1,000,000 tokens beside 10,000, the sample and plain apps"
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--presses", type=int, default=20)
     parser.add_argument("--size", default="200x60")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     width, height = (int(part) for part in args.size.split("x"))
+    if args.table:
+        from benchmarks.screen_table import table
+
+        raise SystemExit(not table(args.runs, max(100, args.presses), (width, height)))
+    if not args.sessions:
+        parser.error("give a session, or --table")
     with tempfile.TemporaryDirectory() as state:
         starts = start_times([None, *args.sessions], args.runs, width, height, state)
         keys = {s.name: key_costs(s, args.presses, width, height, f"{state}/{s.name}") for s in args.sessions}

@@ -73,7 +73,8 @@ class Settings:
     ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt + completion) of the
     session, which a completion must not pass; ``paths`` those that will be asked for; ``top_k`` the number of
     alternatives kept per position; ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
-    where this backend's own is another one, whose folder may hold no tokenizer.
+    where this backend's own is another one, whose folder may hold no tokenizer; ``asked`` a question will be put to the
+    loaded model (`core.backends.questions`), so it must be reachable.
     """
 
     model: str
@@ -86,6 +87,7 @@ class Settings:
     max_prompts: int
     trust_remote_code: bool = False
     tokenizer: str | None = None
+    asked: bool = False
 
     @property
     def other_tokenizer(self) -> str | None:

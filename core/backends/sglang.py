@@ -40,6 +40,7 @@ from core.backends.base import (
 )
 from core.backends.sglang_answers import check_echo, fill, read_generation
 from core.backends.sglang_facts import facts_of, seeding_of, seeds_itself
+from core.backends.sglang_inspect import inspect_ranks, inspected_engine
 from core.errors import LogdriftError
 from core.facts import Facts
 
@@ -110,7 +111,7 @@ class SglangBackend:
             arguments = self._arguments()
             import sglang  # type: ignore[import-not-found,unused-ignore]
 
-            self._engine = sglang.Engine(**arguments)
+            self._engine = (sglang.Engine if not self._settings.asked else inspected_engine())(**arguments)
             info = self._engine.get_server_info()
             self._restore_signals(before)
             return self._observe(info)
@@ -176,6 +177,18 @@ class SglangBackend:
     ) -> list[Scores]:
         """Always raises: a processor that forces a token also changes the logprob that SGLang reports for it."""
         raise LogdriftError(f"{self._where}: SGLang cannot decode along given ids: use path prefill")
+
+    def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What ``module:function`` says of the loaded model (`core.backends.questions`), for each rank."""
+        try:
+            if _lost.is_set():
+                raise LogdriftError(_DIED)
+            return inspect_ranks(self._engine, function, arguments)
+        except LogdriftError as error:
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            told = _DIED if _lost.is_set() else f"its model cannot be looked at: {_one_line(error)}"
+            raise LogdriftError(f"{self._where}: {told}") from error
 
     def close(self) -> None:
         """Kill the engine's processes (all children of this process, that is SGLang's way) and reap them."""

@@ -9,6 +9,13 @@ Options go to ``AutoModelForCausalLM.from_pretrained`` by its own names (``attn_
 ``batch_tokens``   rows per chunk of the head, instead of those that ``memory_mb`` gives.
 ``threads``        CPU threads of torch.
 ``deterministic``  ``true``: deterministic torch algorithms only, an error where an operation has none.
+``compile``        ``true``: the backbone through torch.compile (inductor) when scoring; sampling stays eager.
+``hidden_states``  ``device`` (default): the last hidden state stays where it was made. ``host``: it is copied to the
+                   host, and back chunk by chunk. ``host_nonblocking``: the same through pinned memory, without
+                   waiting for each copy. On a CPU all three are one.
+``oom_rows``       chunks of more rows than this run out of memory on purpose: the way that a real shortage takes.
+
+None of the last two may change a number: they are for the experiments that show it.
 
 Sequences are computed one at a time, unpadded and without a mask, so neighbours cannot change a number. Scoring
 runs the backbone once, then the model's own head over chunks of rows (`core.backends.transformers_head`).
@@ -21,7 +28,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +47,7 @@ from core.backends.base import (
     check_ids,
     check_length,
 )
+from core.backends.questions import resolve
 from core.backends.reduce import Reducer
 from core.backends.transformers_facts import observe
 from core.backends.transformers_head import MIN_ROWS, Head
@@ -48,7 +56,18 @@ from core.facts import Facts
 
 Tensor = Any
 
-_OWN = ("device", "head_dtype", "memory_mb", "batch_tokens", "threads", "deterministic")
+_OWN = (
+    "device",
+    "head_dtype",
+    "memory_mb",
+    "batch_tokens",
+    "threads",
+    "deterministic",
+    "compile",
+    "hidden_states",
+    "oom_rows",
+)
+_PLACES = ("device", "host", "host_nonblocking")
 # glibc keeps freed pieces up to 32 MiB for the next chunk; larger ones go back and fault in anew, page by page (511
 # bfloat16 rows of SmolLM2's head: 200 ms at once, 170 ms as two chunks of 256)
 _MEMORY_MB = {"cpu": 31}
@@ -100,7 +119,10 @@ class TransformersBackend:
                 vocab_size=self._vocab_size,
                 max_length=self._limit,
                 head={"dtype": self._head.dtype, "logits_dtype": self._head.logits_dtype,
-                      "logits_size": self._head.logits_size, "method": self._head.method, "rows": self._rows},
+                      "logits_size": self._head.logits_size, "method": self._head.method, "rows": self._rows,
+                      "mode": "compile inductor" if self._head.compiled else "eager",
+                      "hidden_states": self._own.get("hidden_states", "device"),
+                      "oom_rows": self._own.get("oom_rows")},
             )  # fmt: skip
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
@@ -139,6 +161,11 @@ class TransformersBackend:
         """Not a path of this engine (`core.backends.ENGINES`): always raises LogdriftError."""
         raise LogdriftError("transformers has no path forced_decode: use prefill, or forced_decode with vllm")
 
+    def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What ``module:function`` says of the loaded model (`core.backends.questions`), in a list of one."""
+        with torch.inference_mode():
+            return [dict(resolve(function)(self._model, arguments))]
+
     def close(self) -> None:
         """Free the model and its memory. Safe to call twice."""
         self._model = self._head = self._reducer = None
@@ -155,6 +182,17 @@ class TransformersBackend:
                 raise LogdriftError(f"transformers: option {key}={own[key]!r}: give a whole number of 1 or more")
         if own.get("head_dtype") not in (None, "auto", "float32"):
             raise LogdriftError(f"transformers: option head_dtype={own['head_dtype']!r}: give float32, or leave it out")
+        if own.get("oom_rows") is not None and (type(own["oom_rows"]) is not int or own["oom_rows"] < MIN_ROWS):
+            raise LogdriftError(
+                f"transformers: option oom_rows={own['oom_rows']!r}: give a whole number of {MIN_ROWS} or more"
+            )
+        for key in ("compile", "deterministic"):
+            if not isinstance(own.get(key, False), bool):
+                raise LogdriftError(f"transformers: option {key}={own[key]!r}: give true or false")
+        if own.get("hidden_states", "device") not in _PLACES:
+            raise LogdriftError(
+                f"transformers: option hidden_states={own['hidden_states']!r}: give {', '.join(_PLACES)}"
+            )
         if "device" in own and "device_map" in self._options:
             raise LogdriftError("transformers: options device and device_map exclude each other: leave one out")
         if "threads" in own:
@@ -185,6 +223,10 @@ class TransformersBackend:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._limit = int(limit) if isinstance(limit, int) and limit > 0 else None
         self._head = Head(model, self._vocab_size, float32=self._own.get("head_dtype") == "float32")
+        if self._own.get("compile"):
+            self._head.compile()
+        if self._own.get("hidden_states", "device") != "device" and self._head.method != "chunks":
+            raise LogdriftError("option hidden_states: this model's head does not run by itself: leave the option out")
         self._rows = self._own.get("batch_tokens") or self._rows_for_memory()
         if "decode" in self.settings.paths:
             self._replace_generation_config()
@@ -221,6 +263,7 @@ class TransformersBackend:
         head, rows_wanted = self._head, len(ids) - 1
         with _explained(f"sequence {index}: the model itself does not fit {len(ids)} tokens: give shorter ones"):
             hidden = head.backbone(tokens)
+            hidden = head.keep(hidden, self._own.get("hidden_states", "device"))
         start = 0
         while start < rows_wanted:
             chunks = -(-(rows_wanted - start) // self._rows)  # of even length, so no chunk is a few rows only
@@ -235,6 +278,8 @@ class TransformersBackend:
         """Fill the entries that rows ``start .. stop`` predict; False where memory ran out."""
         assert self._head is not None
         try:
+            if stop - start > self._own.get("oom_rows", stop):
+                raise MemoryError  # on purpose: the option asks for it
             if self._reducer is None:
                 self._reducer = self._new_reducer()
             logits = self._head.logits(hidden, tokens, start, stop)

@@ -22,7 +22,7 @@ def observe(
     max_length: int | None,
     head: Mapping[str, Any],
 ) -> Facts:
-    """``head``: dtype, logits_dtype, logits_size, method and rows, as seen by a probe through the model."""
+    """``head``: dtype, logits_dtype, logits_size, method, rows, mode, hidden_states and oom_rows of `TransformersBackend`."""
     dtypes = _parameter_dtypes(model)
     seen = {**common.device(device.type), "device": str(device), "device_count": _device_count(model)}
     return Facts(
@@ -38,7 +38,7 @@ def observe(
         temperature=settings.sampling.temperature,
         rank_counts="strict",
         attention_backend=_attention(model),
-        execution_mode="eager",
+        execution_mode=head["mode"],
         model_class=type(model).__name__,
         prefix_cache=False,
         chunked_prefill=False,
@@ -54,6 +54,8 @@ def observe(
         extra={
             "head_method": head["method"],
             "head_rows": head["rows"],
+            "hidden_states": head["hidden_states"],
+            "oom_rows": head["oom_rows"],
             "parameter_dtypes": dtypes,
             "experts_implementation": _text(getattr(model.config, "_experts_implementation", None)),
             **_torch_flags(),

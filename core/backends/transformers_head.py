@@ -39,6 +39,9 @@ class Head:
         weight = getattr(model.get_output_embeddings(), "weight", None)
         self.dtype: str | None = None if weight is None else str(weight.dtype).removeprefix("torch.")
         self.method = "chunks"
+        self.compiled = False
+        self._run: Any = None
+        self._hidden_device: Any = None
         probe = self._probe(vocab_size)
         self.logits_dtype: Any = probe.dtype
         self.logits_device: Any = probe.device
@@ -46,9 +49,39 @@ class Head:
 
     def backbone(self, tokens: Tensor) -> Any:
         """Run the backbone on ``tokens`` int64[1, T], without mask and cache. What `logits` takes."""
+        if self._run is not None:
+            return self._run(input_ids=tokens, use_cache=False)
         if self.method == "chunks":
             return self._base(input_ids=tokens, use_cache=False)
         return self._model(input_ids=tokens, use_cache=False).logits
+
+    def compile(self) -> None:
+        """From now on the backbone runs through torch.compile, for any length. LogdriftError where it stands alone with
+        no head apart from it."""
+        if self.method != "chunks":
+            raise LogdriftError("option compile: this model's backbone does not run by itself: leave the option out")
+        # A function and not the module: the head's stand-in must not be compiled in place of the backbone's forward.
+        forward = self._base.forward
+        self._run = torch.compile(lambda **given: forward(**given), dynamic=True)
+        self.compiled = True
+
+    def keep(self, backbone: Any, place: str) -> Any:
+        """What `backbone` gave with its hidden state [1, T, H] at ``place`` (``device``, ``host``, ``host_nonblocking``).
+
+        Not yet run on a GPU: on a CPU all three are the same memory. A copy that does not wait needs pinned memory and
+        one wait before its first row is read; rows go back in the order of the device's own stream.
+        """
+        if place == "device" or self.method != "chunks":
+            return backbone
+        hidden = _hidden(backbone)
+        self._hidden_device = hidden.device
+        if place == "host":
+            return _with_hidden(backbone, hidden.cpu())
+        pinned = torch.empty(hidden.shape, dtype=hidden.dtype, pin_memory=hidden.is_cuda)
+        pinned.copy_(hidden, non_blocking=True)
+        if hidden.is_cuda:
+            torch.cuda.current_stream(hidden.device).synchronize()
+        return _with_hidden(backbone, pinned)
 
     def logits(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Logits [stop - start, logits_size] of positions ``start .. stop``, in the model's own dtype."""
@@ -59,7 +92,10 @@ class Head:
         return self._from_rows(backbone, tokens, first, last)[0, start - first : stop - first]
 
     def _from_rows(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
-        rows = _with_hidden(backbone, _hidden(backbone)[:, start:stop])
+        chunk = _hidden(backbone)[:, start:stop]
+        # Rows that were put elsewhere (`keep`) come back to where the head is; the others stay as they are.
+        chunk = chunk.to(self._hidden_device, non_blocking=True) if self._hidden_device is not None else chunk
+        rows = _with_hidden(backbone, chunk)
         calls = 0
 
         def stand_in(*args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,9 @@ How it is run, and why:
   the numbers, would differ from run to run. Where the user asks for that process, requests are queued while the
   scheduler is paused. A part gives the same numbers whenever it is run; a part cut otherwise need not, because
   batch composition does change the decode path.
-- The prefix cache is emptied before each part, so that no part depends on those before it.
+- The prefix cache is emptied before each part, so that no part depends on those before it. Our own option
+  ``warm_prefix_cache=true`` then runs each prompt once before forced decode, which so finds it in the cache
+  (scoring never reads the cache). Options whose name starts with ``VLLM_`` are set as environment variables.
 - ``max_model_len`` is the longest sequence + 1: vLLM refuses to score a sequence as long as ``max_model_len``,
   since it always samples one token more (which is dropped here).
 - On a CPU, ``enforce_eager`` defaults to True (inductor costs about 100 s at start), ``torch.compile`` is off with
@@ -24,7 +26,7 @@ is known. Facts therefore say ``inclusive``, the weaker promise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,16 @@ class VllmBackend:
             scores[index] = unpack(completion.logprobs, ids, prompt_lengths[index], 0, k, what)
         return scores
 
+    def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What ``module:function`` says of the loaded model (`core.backends.questions`), for each rank. LogdriftError where
+        the user's own ``worker_extension_cls`` took our place beside the model."""
+        try:
+            return list(self._llm.collective_rpc("logdrift_inspect", args=(function, dict(arguments))))
+        except Exception as error:
+            if self._settings.spec.options.get("worker_extension_cls"):
+                raise LogdriftError("vllm: its model cannot be reached: leave out worker_extension_cls") from error
+            raise LogdriftError(f"vllm: its model cannot be looked at: {vllm_start.cause(error)}") from error
+
     def close(self) -> None:
         """Shut the engine down, its child processes included. Safe to call twice."""
         llm, self._llm = self._llm, None
@@ -220,6 +232,7 @@ class VllmBackend:
         engine = llm.llm_engine
         hold = not vllm_start.in_process(llm)
         llm.reset_prefix_cache()
+        self._warm(prompts, params)
         if hold:
             llm.sleep(level=0)
         llm.enqueue([{"prompt_token_ids": prompt.tolist()} for prompt in prompts], list(params), use_tqdm=False)
@@ -233,6 +246,20 @@ class VllmBackend:
                     new = 0 if output.prompt_logprobs is not None else len(output.outputs[0].token_ids)
                     progress(1, len(output.prompt_token_ids) + new)
         return finished
+
+    def _warm(self, prompts: Sequence[IdArray], params: Sequence[Any]) -> None:
+        """Run the prompts of a forced decode once, so that their blocks stand in the prefix cache."""
+        forced = any(p.extra_args or getattr(p, "trace_decode_token_ids", None) for p in params)
+        if not forced or not self._settings.spec.options.get(vllm_start.WARM):
+            return
+        from vllm import SamplingParams
+
+        once = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
+        self._llm.generate(
+            [{"prompt_token_ids": prompt.tolist()} for prompt in prompts],
+            [once.clone() for _ in prompts],
+            use_tqdm=False,
+        )
 
     def _generation(self, prompt: IdArray, output: Any, index: int) -> Generation:
         completion, what = output.outputs[0], f"prompt {index} of the part"

@@ -6,11 +6,13 @@ there. It imports vLLM at module level and is therefore never imported outside a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
+
+from core.backends.questions import resolve
 
 FORCED_IDS = "logdrift_forced_ids"
 """Key in ``SamplingParams.extra_args`` under which a request carries the ids it must produce."""
@@ -69,6 +71,11 @@ class Observer:
             "device": self.device.type,
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
         }
+
+    def logdrift_inspect(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``module:function`` says of the model, where it is (`core.backends.questions`)."""
+        with torch.inference_mode():
+            return dict(resolve(function)(self.model_runner.get_model(), arguments))
 
     def _logdrift_logits(self, model: Any) -> torch.Tensor | None:
         """The head applied to one zero row: its dtype and width before the sampler casts to float32."""

@@ -16,6 +16,8 @@ from core.facts import Facts, LogprobSemantics
 
 _HELPERS = "core.backends.vllm_forced"
 _MODES = ("raw_logprobs", "processed_logprobs")
+WARM = "warm_prefix_cache"
+"""Our own option: forced decode finds every prompt in the prefix cache already."""
 _DEFAULT_MAX_LOGPROBS = 20
 _REFUSED = {
     "model": "write it as the backend's own key, beside engine and dtype",
@@ -48,6 +50,11 @@ def start(settings: Settings) -> tuple[Any, dict[str, str]]:
 
     The environment is taken before vLLM adds variables of its own, whose values are new in each run.
     """
+    if not isinstance(settings.spec.options.get(WARM, False), bool):
+        raise InputError(f"backend {settings.spec.name!r}: option {WARM}: give true or false")
+    for name, value in settings.spec.options.items():
+        if name.startswith("VLLM_"):
+            os.environ[name] = str(int(value)) if isinstance(value, bool) else str(value)
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
@@ -64,7 +71,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments of ``LLM``: defaults, then the user's options, then what the numbers depend on."""
     from vllm.platforms import current_platform
 
-    user = dict(settings.spec.options)
+    user = {key: value for key, value in settings.spec.options.items() if not _ours(key)}
     options: dict[str, Any] = {
         "max_model_len": settings.max_length + 1,
         "seed": 0,
@@ -174,6 +181,7 @@ def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Map
         extra={
             "model_runner": "v2" if config.use_v2_model_runner else "v1",
             "logprobs_mode": str(config.model_config.logprobs_mode),
+            WARM: bool(settings.spec.options.get(WARM, False)),
             "block_size": config.cache_config.block_size,
             "async_scheduling": bool(config.scheduler_config.async_scheduling),
             "engine_core": "in process" if in_process(llm) else "own process",
@@ -235,12 +243,19 @@ def _check_option_names(settings: Settings, vllm: Any) -> None:
     known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(inspect.signature(vllm.LLM.__init__).parameters)
     known -= {"self", "kwargs"}
     for key in settings.spec.options:
+        if _ours(key):
+            continue
         if key in _REFUSED:
             raise InputError(f"backend {name!r}: option {key!r} cannot be set here: {_REFUSED[key]}")
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise InputError(f"backend {name!r}: vllm {vllm.__version__} has no option {key!r}{hint}")
+
+
+def _ours(key: str) -> bool:
+    """Not an argument of ``LLM``: an environment variable of vLLM, or our own option."""
+    return key.startswith("VLLM_") or key == WARM
 
 
 def _may_replay() -> bool:

@@ -7,13 +7,13 @@ weights unknown.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.backends.tokens import TokenText
+from core.backends.weights_map import snapshot_folder
 from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
 
 # Options by which the engines' weights are not the safetensors files beside config.json.
@@ -47,17 +47,9 @@ def _plain(options: Mapping[str, Any]) -> bool:
 
 def _folder(model: str, revision: str | None, options: Mapping[str, Any]) -> Path | None:
     """The folder itself, or where the hub's cache holds the snapshot that was just loaded."""
-    if Path(model).is_dir():
-        return Path(model)
-    if "download_dir" in options or "cache_dir" in options:
+    if not Path(model).is_dir() and ("download_dir" in options or "cache_dir" in options):
         return None
-    try:
-        found = importlib.import_module("huggingface_hub").try_to_load_from_cache(
-            model, "config.json", revision=revision
-        )
-    except Exception:  # another library's release, or a name it refuses: unknown is an honest answer
-        return None
-    return Path(found).parent if isinstance(found, str) else None
+    return snapshot_folder(model, revision)
 
 
 def _template_digest(text: TokenText | None) -> str | None:

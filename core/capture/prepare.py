@@ -5,8 +5,9 @@ Everything that can be wrong with a prompt is said here, before a session folder
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from core.backends.tokens import TokenText, one_line
 from core.capture.protocol import WorkerJob
@@ -20,6 +21,9 @@ def prepare(job: WorkerJob) -> dict[str, Any]:
     Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions. Raises InputError naming the
     line of a prompt that is empty, longer than the model or outside its vocabulary.
     """
+    if not job.trust_remote_code and "torch" not in sys.modules:
+        # Tokenizers and configurations do without torch, whose import takes three times as long as all else here.
+        sys.modules["torch"] = cast(Any, None)
     config = _config(job)
     vocab_size = _number(config, "vocab_size")
     positions = _number(config, "max_position_embeddings") or _number(config, "n_positions")

@@ -4,7 +4,7 @@ The socket is a private file descriptor, because engines print to stdout and std
 When either side is gone the other reads end of file: the worker then ends its whole process group.
 
 Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``begun``, ``progress``, ``part``,
-``captured``, ``prepared``, ``done``, ``failed``.
+``captured``, ``prepared``, ``answer``, ``done``, ``failed``.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ class CaptureJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """Everything one worker is asked to do. ``kind`` is ``capture`` or ``prepare`` (tokenise prompts).
+    """Everything one worker is asked to do. ``kind`` is ``capture``, ``prepare`` (tokenise prompts) or ``question``.
 
     ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose tokenizer ids are text.
-    ``parts`` is the number of parts to score; ``max_length`` the longest sequence that can occur.
+    ``parts`` is the number of parts to score; ``max_length`` the longest sequence that can occur. ``question`` is a name in
+    `core.backends.questions.QUESTIONS`, with its ``arguments`` and the folder ``out`` for arrays.
     """
 
     kind: str
@@ -89,6 +90,9 @@ class WorkerJob:
     parts: int = 0
     max_length: int = 0
     prompts: tuple[Mapping[str, Any], ...] = ()
+    question: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    out: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "job", **asdict(self)}

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from core.backends import ENGINES
+from core.backends import ENGINES, questions
 from core.backends.base import Backend, IdArray, MismatchError, Scores, Settings, check_ids
 from core.backends.tokens import TokenText, one_line
 from core.capture.engine_watch import EngineWatch
@@ -52,6 +52,8 @@ def main(descriptor: int) -> int:
     try:
         if job.kind == "prepare":
             channel.send({"type": "prepared", **prepare(job)})
+        elif job.kind == "question":
+            channel.send({"type": "answer", "answer": _Captures(job, channel).answer()})
         else:
             _Captures(job, channel).run()
         channel.send({"type": "done"})
@@ -113,6 +115,20 @@ class _Captures:
             self.watch.stop()
             backend.close()
 
+    def answer(self) -> dict[str, Any]:
+        """Open the backend and put the job's question to it, with nothing captured."""
+        backend = self._open()
+        try:
+            self._stage(f"asking for {self.job.question}")
+            found = questions.answer(
+                self.spec.engine, self.job.question, backend, self.job.arguments, Path(self.job.out)
+            )
+            self._stage("closing")
+            return found
+        finally:
+            self.watch.stop()
+            backend.close()
+
     def _stage(self, text: str) -> None:
         self.watch.sign()
         self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
@@ -138,6 +154,7 @@ class _Captures:
                 max_prompts=self.job.part_sequences,
                 tokenizer=self.job.tokenizer,
                 trust_remote_code=self.job.trust_remote_code,
+                asked=self.job.kind == "question",
             )
         )
         self._stage("loading the model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -49,7 +50,8 @@ class WorkerProcess:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        self.channel.send(job.to_json())
+        with contextlib.suppress(ConnectionError):  # it died at once: the end of file that `receive` reads says so
+            self.channel.send(job.to_json())
 
     @property
     def pid(self) -> int:

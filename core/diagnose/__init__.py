@@ -11,6 +11,7 @@ from core.compare.pair import Pair
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import Diagnosis, Evidence, Ranked, Unchecked
+from core.diagnose.identity import without_doubts
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
 from core.diagnose.signatures import SIGNATURES
@@ -32,7 +33,9 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     # Equal numbers have no shape, and missing ones none either: then the facts alone speak.
     differ = case.view.mae > 0 or (case.view.impossible and len(case.view.at))
     signatures = SIGNATURES if differ else ((size_evidence,) if len(case.view.at) else (facts,))
-    evidence = [*more, *(each for signature in signatures for each in signature(case))]
+    known = tuple(more)
+    evidence = [*known, *(each for signature in signatures for each in signature(case))]
+    evidence = without_doubts(known, evidence)
     causes = ranked(discounted(evidence), (case.infos[0].engine, case.infos[1].engine))
     size = judge_size(case)
     noise = bool(causes) and causes[0].cause == NOISE
@@ -43,7 +46,8 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         verdict=_verdict(case, causes, size.sentence),
         noise=noise,
         causes=causes,
-        unchecked=unchecked(case),
+        unchecked=unchecked(case, known),
+        checked=tuple(each for each in known if each.signature == "identity" and each.score == 0),
         size={
             "mae": case.view.mae,
             "dtype": size.dtype,

@@ -7,13 +7,19 @@ knob proves it on each engine, by that engine's own option, and what to ask wher
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 Group = Literal["semantics", "model", "numerics"]
 NOISE = "noise"
 """Not a cause to mend: what rounding leaves between two correct engines. It ranks among the causes."""
+
+
+Needs = Literal["", "any", "gpu", "gpus"]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +27,32 @@ class Knob:
     """One change to one engine: ``setting`` is the option (or variable, or request field) exactly as that engine takes it.
 
     ``combined``: it changes more than the cause that it stands for, so what it removes is not that cause's share alone.
+    The rest is for `core.diagnose.experiments`, which turns a knob into a run: ``run`` says where that makes sense
+    (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand alone); ``both`` that it is turned on both sides at
+    once, where they lack it; ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
+    ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or has something to change; a
+    tuple means any of its values. ``still``: no number may move, so a run that shows one moving is a finding.
     """
 
     setting: str
     effect: str = ""
     combined: bool = False
+    run: Needs = ""
+    both: bool = False
+    unless: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    only: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    still: bool = False
+
+    @property
+    def change(self) -> dict[str, Any]:
+        """``setting`` as one key and its value, read as JSON where it is JSON; None where it has no value: leave it out."""
+        name, equals, text = self.setting.partition("=")
+        if not equals:
+            return {name: None}
+        try:
+            return {name: json.loads(text)}
+        except ValueError:
+            return {name: text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +87,32 @@ def cause(code: str) -> Cause:
     return BY_CODE[code]
 
 
-_DIGESTS = "compare the digests of what each engine loaded, tensor by tensor, with the files on disk"
+_DIGESTS = "logdrift why SESSION --identity compares what each engine loaded, tensor by tensor, with the files on disk"
 _MEASURED = "measured: the small model, CPU engines, docs/why.md"
 
 # fmt: off
+_DECODING = ("decode", "forced_decode")
+_EAGER = {"execution_mode": "eager"}
+_WIDE_HEAD = {"head_dtype": "float32"}
+_HF_CODE = {"model_class": ("TransformersForCausalLM", "TransformersMoEForCausalLM")}
+_INVARIANT = {"batch_invariant": True}
+_PRECISIONS = (
+    Knob("dtype=float32", run="any", both=True, unless={"dtype": "float32"}),
+    Knob("dtype=float16", run="gpu", both=True, unless={"dtype": "float16"}),
+)
+_COMPANY = (
+    Knob("alone=true", "each sequence in a batch of its own", run="any", unless={"batch": "alone", "max_batch_sequences": 1}),
+    Knob("alone=false", "the sequences of a part in one batch", run="any", only={"batch": "alone"}, unless={"max_batch_sequences": 1}),
+)
+_SCORER = (
+    Knob("batch_tokens=64", "rows per chunk of the head", run="any", still=True, unless={"option.batch_tokens": 64}),
+    Knob("oom_rows=48", "chunks of more rows run out of memory on purpose", run="any", still=True),
+    Knob("hidden_states=host", "copied to the host, then back chunk by chunk", run="gpu", still=True),
+    Knob("hidden_states=host_nonblocking", "the same without waiting for each copy", run="gpu", still=True),
+    Knob("device_map=balanced", "layers on several devices", run="gpus", still=True),
+)
+_CACHE_DTYPE = (Knob("kv_cache_dtype=auto", run="any", only={"kv_differs": True}),)
+
 CAUSES: tuple[Cause, ...] = (
     Cause(
         1, "ids", "semantics", "other token ids",
@@ -98,7 +147,7 @@ CAUSES: tuple[Cause, ...] = (
         "0.9 at T=0.7, 0.02 at T=0.99", _MEASURED, True,
         "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
         {
-            "vllm": (Knob("logprobs_mode=raw_logprobs"), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
+            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "temperature_scaled", "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
             "sglang": (Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
             "transformers": (Knob("logits / T", "leave it out of the trainer's log-probabilities, or have it on both sides"),),
         },
@@ -111,7 +160,7 @@ CAUSES: tuple[Cause, ...] = (
         "-log p of the cut: 0.22 for top-p 0.8", _MEASURED, True,
         "ask the engine for raw log-probabilities",
         {
-            "vllm": (Knob("logprobs_mode=raw_logprobs"), Knob("top_p=1"), Knob("repetition_penalty=1")),
+            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "processed", "path": _DECODING}), Knob("top_p=1"), Knob("repetition_penalty=1")),
             "sglang": (Knob("repetition_penalty=1", "penalties and biases enter its output values; top-p does not"),),
             "transformers": (Knob("scores of generate(output_logits=True)", "output_scores are processed"),),
         },
@@ -137,8 +186,9 @@ CAUSES: tuple[Cause, ...] = (
         "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256", _MEASURED, True,
         "compare the configuration that each engine resolved",
         {
-            "vllm": (Knob("hf_overrides={}"), Knob("disable_sliding_window=true"), Knob("model_impl=transformers", "Transformers' model code", True)),
-            "sglang": (Knob("json_model_override_args={}"), Knob("model_impl=transformers", "Transformers' model code", True)),
+            "vllm": (Knob("hf_overrides={}", run="any", only={"overrides": True}), Knob("disable_sliding_window=true"),
+                     Knob("model_impl=transformers", "Transformers' model code", True, run="any", unless=_HF_CODE)),
+            "sglang": (Knob("json_model_override_args={}", run="any", only={"overrides": True}), Knob("model_impl=transformers", "Transformers' model code", True, run="any", unless=_HF_CODE)),
             "transformers": (Knob("config.json", "as the engine has it"),),
         },
     ),
@@ -158,9 +208,9 @@ CAUSES: tuple[Cause, ...] = (
         "0.026 for bfloat16 logits up to 43", "https://github.com/NVIDIA-NeMo/RL/issues/3936", True,
         "note that float32 on one side alone makes it worse",
         {
-            "vllm": (Knob('hf_overrides={"head_dtype": "float32"}'),),
-            "sglang": (Knob("enable_fp32_lm_head=true"),),
-            "transformers": (Knob("head_dtype=float32"),),
+            "vllm": (Knob('hf_overrides={"head_dtype": "float32"}', run="any", both=True, unless=_WIDE_HEAD),),
+            "sglang": (Knob("enable_fp32_lm_head=true", run="any", both=True, unless=_WIDE_HEAD),),
+            "transformers": (Knob("head_dtype=float32", run="any", both=True, unless=_WIDE_HEAD),),
         },
     ),
     Cause(
@@ -171,9 +221,9 @@ CAUSES: tuple[Cause, ...] = (
         "0.04 bfloat16, 0.005 float16, 1e-5 float32", "https://arxiv.org/abs/2510.26788", True,
         "compare the dtypes as the engines resolved them",
         {
-            "vllm": (Knob("dtype=float32"), Knob("dtype=float16")),
-            "sglang": (Knob("dtype=float32"), Knob("dtype=float16")),
-            "transformers": (Knob("dtype=float32"), Knob("dtype=float16")),
+            "vllm": _PRECISIONS,
+            "sglang": _PRECISIONS,
+            "transformers": _PRECISIONS,
         },
     ),
     Cause(
@@ -190,9 +240,15 @@ CAUSES: tuple[Cause, ...] = (
         "Zero-mean noise, perhaps growing with length.",
         "0.011 on a small random model", _MEASURED, False, "run both with one kernel",
         {
-            "vllm": (Knob("attention_backend=FLASH_ATTN"), Knob("attention_backend=TRITON_ATTN"), Knob("attention_backend=FLEX_ATTENTION")),
-            "sglang": (Knob("attention_backend=triton"), Knob("attention_backend=torch_native"), Knob("attention_backend=fa3")),
-            "transformers": (Knob("attn_implementation=eager"), Knob("attn_implementation=sdpa"), Knob("attn_implementation=flash_attention_2")),
+            "vllm": (Knob("attention_backend=FLASH_ATTN", run="gpu", unless={"attention_backend": "FLASH_ATTN"}),
+                     Knob("attention_backend=TRITON_ATTN", run="gpu", unless={"attention_backend": "TRITON_ATTN"}),
+                     Knob("attention_backend=FLEX_ATTENTION", run="gpu", unless={"attention_backend": "FLEX_ATTENTION"})),
+            "sglang": (Knob("attention_backend=triton", run="gpu", unless={"attention_backend": "triton"}),
+                       Knob("attention_backend=torch_native", run="any", unless={"attention_backend": "torch_native"}),
+                       Knob("attention_backend=fa3", run="gpu", unless={"attention_backend": "fa3"})),
+            "transformers": (Knob("attn_implementation=eager", run="any", unless={"attention_backend": "eager"}),
+                             Knob("attn_implementation=sdpa", run="any", unless={"attention_backend": "sdpa"}),
+                             Knob("attn_implementation=flash_attention_2", run="gpu", unless={"attention_backend": "flash_attention_2"})),
         },
     ),
     Cause(
@@ -201,9 +257,13 @@ CAUSES: tuple[Cause, ...] = (
         "Zero-mean noise that vanishes when both run eager.",
         "0.007 on a small random model", _MEASURED, False, "run both eager",
         {
-            "vllm": (Knob('compilation_config={"mode": 0}'), Knob("enforce_eager=true", "also swaps the RMSNorm kernel", True)),
-            "sglang": (Knob("enable_torch_compile=false"), Knob("SGLANG_FORCE_FUSED_OP_BACKEND=torch", "every fused operation at once", True)),
-            "transformers": (Knob("torch.compile", "off"), Knob("use_kernels=false")),
+            "vllm": (Knob('compilation_config={"mode": 0}', run="gpu", unless=_EAGER),
+                     Knob("enforce_eager=true", "also swaps the RMSNorm kernel", True, run="any", unless=_EAGER),
+                     Knob("enforce_eager=false", "inductor, which also swaps the RMSNorm kernel", True, run="any", only=_EAGER)),
+            "sglang": (Knob("enable_torch_compile=false", run="any", only={"option.enable_torch_compile": True}),
+                       Knob("SGLANG_FORCE_FUSED_OP_BACKEND=torch", "every fused operation at once", True, run="gpu")),
+            "transformers": (Knob("compile=false", run="any", unless=_EAGER), Knob("compile=true", "inductor", run="any", only=_EAGER),
+                             Knob("use_kernels=false", run="gpu", only={"option.use_kernels": True})),
         },
     ),
     Cause(
@@ -212,8 +272,8 @@ CAUSES: tuple[Cause, ...] = (
         "Normally 0; differences at the sizes of captured batches are a bug of the padding.",
         "0", "no published size", False, "run without graphs, with all else kept",
         {
-            "vllm": (Knob('compilation_config={"cudagraph_mode": "NONE"}'),),
-            "sglang": (Knob("disable_cuda_graph=true"), Knob("disable_decode_cuda_graph=true"), Knob("disable_prefill_cuda_graph=true")),
+            "vllm": (Knob('compilation_config={"cudagraph_mode": "NONE"}', run="gpu", unless=_EAGER),),
+            "sglang": (Knob("disable_cuda_graph=true", run="gpu", unless=_EAGER), Knob("disable_decode_cuda_graph=true"), Knob("disable_prefill_cuda_graph=true")),
         },
     ),
     Cause(
@@ -223,9 +283,10 @@ CAUSES: tuple[Cause, ...] = (
         "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill", False,
         "score one engine's own generation again by prefill",
         {
-            "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor"), Knob("prompt_logprobs=0")),
-            "sglang": (Knob("max_new_tokens=0, logprob_start_len=0", "its own generation, scored again"),),
-            "transformers": (Knob("use_cache=true", "token by token"),),
+            "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor", run="any", only={"path": "prefill"}),
+                     Knob("path=prefill", "prompt_logprobs: the same ids in one pass", run="any", only={"path": _DECODING})),
+            "sglang": (Knob("path=prefill", "max_new_tokens=0, logprob_start_len=0: its own generation, scored again", run="any", only={"path": "decode"}),),
+            "transformers": (Knob("path=prefill", "in one pass instead of token by token", run="any", only={"path": "decode"}),),
         },
     ),
     Cause(
@@ -235,9 +296,11 @@ CAUSES: tuple[Cause, ...] = (
         "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/", False,
         "capture once more with every sequence alone",
         {
-            "vllm": (Knob("max_num_seqs=1"), Knob("VLLM_BATCH_INVARIANT=1", "matrix, norm, softmax and attention kernels at once", True)),
-            "sglang": (Knob("max_running_requests=1"), Knob("enable_deterministic_inference=true", "attention, sampler and reductions at once", True)),
-            "transformers": (Knob("alone=true"),),
+            "vllm": (*_COMPANY, Knob("max_num_seqs=1"),
+                     Knob("VLLM_BATCH_INVARIANT=1", "matrix, norm, softmax and attention kernels at once", True, run="gpu", unless=_INVARIANT)),
+            "sglang": (*_COMPANY, Knob("max_running_requests=1"),
+                       Knob("enable_deterministic_inference=true", "attention, sampler and reductions at once", True, run="gpu", unless=_INVARIANT)),
+            "transformers": (*_COMPANY, *_SCORER),
         },
     ),
     Cause(
@@ -246,8 +309,8 @@ CAUSES: tuple[Cause, ...] = (
         "A step at multiples of the chunk (2,048, 8,192, 16,384).",
         "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug", True, "compute the prompt whole",
         {
-            "vllm": (Knob("enable_chunked_prefill=false"), Knob("max_num_batched_tokens=N", "at least the longest prompt")),
-            "sglang": (Knob("chunked_prefill_size=-1"),),
+            "vllm": (Knob("enable_chunked_prefill=false", run="any", only={"chunked_prefill": True}), Knob("max_num_batched_tokens=N", "at least the longest prompt")),
+            "sglang": (Knob("chunked_prefill_size=-1", run="any", only={"chunked_prefill": True}),),
         },
     ),
     Cause(
@@ -256,7 +319,8 @@ CAUSES: tuple[Cause, ...] = (
         "Only warm requests, beginning at a multiple of the cache's block.",
         "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387", False, "compare cold with warm",
         {
-            "vllm": (Knob("enable_prefix_caching=false"), Knob("reset_prefix_cache()")),
+            "vllm": (Knob("warm_prefix_cache=true", "each prompt is in the cache already; logdrift's own option", run="any", only={"prefix_cache": True, "path": _DECODING}),
+                     Knob("enable_prefix_caching=false"), Knob("reset_prefix_cache()")),
             "sglang": (Knob("disable_radix_cache=true"), Knob("POST /flush_cache")),
         },
     ),
@@ -265,7 +329,7 @@ CAUSES: tuple[Cause, ...] = (
         "Keys and values are kept in fewer bits than the model computes in.",
         "Noise that running eager does not remove.",
         "0.09 for fp8", _MEASURED, False, "read the cache's dtype from the engine's configuration",
-        {"vllm": (Knob("kv_cache_dtype=auto"),), "sglang": (Knob("kv_cache_dtype=auto"),)},
+        {"vllm": _CACHE_DTYPE, "sglang": _CACHE_DTYPE},
     ),
     Cause(
         19, "tensor_parallel", "numerics", "tensor parallelism",
@@ -273,8 +337,8 @@ CAUSES: tuple[Cause, ...] = (
         "Zero-mean noise.",
         "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism", False, "run on one device",
         {
-            "vllm": (Knob("tensor_parallel_size=1"), Knob("disable_custom_all_reduce=true")),
-            "sglang": (Knob("tp_size=1"), Knob("disable_custom_all_reduce=true")),
+            "vllm": (Knob("tensor_parallel_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
+            "sglang": (Knob("tp_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
             "transformers": (Knob("tp_plan", "leave it out"),),
         },
     ),
@@ -297,8 +361,8 @@ CAUSES: tuple[Cause, ...] = (
         "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py", False,
         "run Transformers' model code inside the engine",
         {
-            "vllm": (Knob('compilation_config={"custom_ops": ["none"]}'), Knob("model_impl=transformers", "the whole model code", True)),
-            "sglang": (Knob("SGLANG_ROPE_CACHE_FP32=1"), Knob("rl_on_policy_target=fsdp", "deterministic mode, head, norms and RoPE at once", True)),
+            "vllm": (Knob('compilation_config={"custom_ops": ["none"]}', run="gpu"), Knob("model_impl=transformers", "the whole model code", True, run="any", unless=_HF_CODE)),
+            "sglang": (Knob("SGLANG_ROPE_CACHE_FP32=1"), Knob("rl_on_policy_target=fsdp", "deterministic mode, head, norms and RoPE at once", True, run="gpu")),
         },
     ),
     Cause(
@@ -307,8 +371,8 @@ CAUSES: tuple[Cause, ...] = (
         "Noise of a thousandth where float32 should have a hundred-thousandth.",
         "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936", False, "read the matmul precision",
         {
-            "vllm": (Knob("VLLM_FLOAT32_MATMUL_PRECISION=highest"),),
-            "sglang": (Knob("enable_tf32_matmul=false"),),
+            "vllm": (Knob("VLLM_FLOAT32_MATMUL_PRECISION=highest", run="gpu", only={"dtype": "float32"}),),
+            "sglang": (Knob("enable_tf32_matmul=false", run="gpu", only={"dtype": "float32"}),),
             "transformers": (Knob("torch.backends.cuda.matmul.allow_tf32=False"),),
         },
     ),
@@ -317,7 +381,7 @@ CAUSES: tuple[Cause, ...] = (
         "Several drafted tokens are verified at once, by another kernel than one step.",
         "Only the generated part.",
         "no published size", "vLLM v1/sample/rejection_sampler.py", False, "decode without a draft",
-        {"vllm": (Knob("speculative_config", "leave it out"),), "sglang": (Knob("speculative_algorithm", "leave it out"),)},
+        {"vllm": (Knob("speculative_config", "leave it out", run="any"),), "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),)},
     ),
     Cause(
         24, "sampler", "numerics", "sampling kernel",

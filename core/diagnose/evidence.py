@@ -91,7 +91,7 @@ class Diagnosis:
     """Why capture ``a`` and capture ``b`` differ: ``causes`` most likely first, and one sentence, ``verdict``.
 
     ``noise`` True: nothing to mend, the gap is what rounding leaves (or none at all). ``size`` holds the numbers that
-    this was judged by.
+    this was judged by. ``checked`` are identity checks that found nothing to explain the gap.
     """
 
     a: str
@@ -102,6 +102,7 @@ class Diagnosis:
     causes: tuple[Ranked, ...]
     unchecked: tuple[Unchecked, ...]
     size: Mapping[str, Number] = field(default_factory=dict)
+    checked: tuple[Evidence, ...] = ()
 
     @property
     def next_experiment(self) -> str | None:
@@ -118,6 +119,7 @@ class Diagnosis:
             "noise": self.noise,
             "size": dict(self.size),
             "causes": [ranked.to_json() for ranked in self.causes],
+            "checked": [{"cause": e.cause, "signature": e.signature, "why": e.sentence} for e in self.checked],
             "not_checked": [each.to_json() for each in self.unchecked],
             "next_experiment": self.next_experiment,
         }

@@ -51,13 +51,17 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
 makes alternatives unlike; a sliding window also grows with the position."""
 
 
-OBSERVED = frozenset(("facts", "identity", "experiment"))
-"""Signatures that were observed outside of the numbers: the gate's facts, identity checks, experiments."""
+OBSERVED = frozenset(("facts", "identity", "experiment", "layers"))
+"""Signatures that were observed outside of the numbers: the gate's facts, identity checks, experiments, layers."""
+_SEEN = 0.9
+_REFUTING = OBSERVED - {"facts"}
+"""Those that can also speak against a cause, by ``numbers["leaves"]``."""
 
 
 def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
-    """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`."""
-    found = list(evidence)
+    """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`, and what a cause's own
+    experiment speaks against."""
+    found = _refuted(list(evidence))
     for name, others in EXPLAINED_BY.items():
         left = 1.0
         for score in _strongest(found, others).values():
@@ -68,6 +72,21 @@ def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
             if each.signature == name and not named:
                 found[i] = replace(each, score=each.score * left)
     return _noise_last(found)
+
+
+def _refuted(found: list[Evidence]) -> list[Evidence]:
+    """A cause whose knob was turned and removed nothing, or that an identity check excludes, keeps ``leaves`` of its other
+    evidence. Where several knobs of one
+    cause were turned, the best of them counts."""
+    leaves: dict[str, float] = {}
+    for each in found:
+        left = each.numbers.get("leaves")
+        if each.signature in _REFUTING and isinstance(left, float):
+            leaves[each.cause] = max(left, leaves.get(each.cause, 0.0))
+    return [
+        each if each.signature in _REFUTING else replace(each, score=each.score * leaves.get(each.cause, 1.0))
+        for each in found
+    ]
 
 
 def _strongest(found: Sequence[Evidence], signatures: frozenset[str]) -> dict[str, float]:
@@ -93,8 +112,9 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     out = []
     for each in found:
         if each.cause == NOISE:
-            certain = max((o.score for o in found if o.signature in OBSERVED and o.score > 0.9), default=0.0)
-            precise = max((o.score for o in found if o.signature in OBSERVED and o.cause in _PRECISION), default=0.0)
+            others = [o for o in found if o.signature in OBSERVED and o.cause != NOISE]
+            certain = max((o.score for o in others if o.score > 0.9), default=0.0)
+            precise = max((o.score for o in others if o.cause in _PRECISION), default=0.0)
             out.append(replace(each, score=each.score * (1 - certain) * (1 - precise)))
         elif each.signature in OBSERVED and each.cause not in _PRECISION and each.score <= 0.9:
             out.append(replace(each, score=each.score * (1 - 0.6 * noise)))
@@ -122,7 +142,9 @@ def ranked(evidence: Iterable[Evidence], engines: tuple[str, str]) -> tuple[Rank
         if 1 - left < SHOWN:
             continue
         found.sort(key=lambda e: -e.score)
-        out.append(_ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01), engines))
+        out.append(
+            _ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING), engines)
+        )
     place = {cause.code: cause.number for cause in CAUSES}
     return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
 
@@ -131,7 +153,11 @@ def _ranked(code: str, score: float, found: tuple[Evidence, ...], engines: tuple
     if code == NOISE:
         return Ranked(NOISE, score, found, None, "numerical noise, nothing to fix")
     cause = BY_CODE[code]
-    return Ranked(code, score, found, experiment(code, engines), cause.title, cause.separable, cause.otherwise)
+    if any(each.signature == "identity" and each.score > _SEEN for each in found):
+        return Ranked(code, score, found, None, cause.title)  # observed: there is nothing left to tell it from
+    tried = any(each.signature == "experiment" for each in found)
+    following = None if tried else experiment(code, engines)
+    return Ranked(code, score, found, following, cause.title, cause.separable, cause.otherwise)
 
 
 def experiment(code: str, engines: tuple[str, str]) -> str | None:

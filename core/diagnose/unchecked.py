@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from core.diagnose.case import Case
-from core.diagnose.evidence import Unchecked
+from core.diagnose.evidence import Evidence, Unchecked
 from core.diagnose.fits import MIN_GAPS
 
+_NO_REFERENCE = "no float32 reference: nobody knows which side is off"
+_ASK_BOTH = "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot be read"
 _NEEDS = (
     ("weights", ("weights_digest",), "capture with this version, which reads the digest of the files"),
     ("config", ("config_overrides", "config_digest"), "capture again, so that the resolved configuration is observed"),
@@ -21,9 +23,16 @@ _NEEDS = (
 )
 
 
-def unchecked(case: Case) -> tuple[Unchecked, ...]:
-    """Causes that lack a fact, a list, a repeat or a reference."""
-    return tuple(_missing(case))
+def unchecked(case: Case, more: Iterable[Evidence] = ()) -> tuple[Unchecked, ...]:
+    """Causes that lack a fact, a list, a repeat or a reference. ``more`` is what identity checks found: weights that were
+    compared lack nothing, and those that could not all be read are said by name."""
+    weights = next((each for each in more if each.signature == "identity" and each.cause == "weights"), None)
+    if weights is None:
+        return tuple(_missing(case))
+    others = tuple(each for each in _missing(case) if each.cause != "weights" or each.why == _NO_REFERENCE)
+    if weights.numbers.get("equal") is not None:
+        return tuple(each for each in others if each.cause != "weights")
+    return (*others, Unchecked("weights", weights.sentence, _ASK_BOTH))
 
 
 def _missing(case: Case) -> Iterator[Unchecked]:
@@ -38,12 +47,12 @@ def _missing(case: Case) -> Iterator[Unchecked]:
         yield from _facts(case)
         yield Unchecked(
             "weights", "what each engine really loaded was not compared, only the files that it was started with",
-            "run the identity checks",
+            "logdrift why SESSION --identity",
         )  # fmt: skip
     if case.reference is None and not case.with_reference:
         yield Unchecked(
             "weights",
-            "no float32 reference: nobody knows which side is off",
+            _NO_REFERENCE,
             "capture transformers:float32@reference too",
         )
     if case.floor is None:

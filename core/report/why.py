@@ -6,9 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.compare.pair import Pair, make_pair
-from core.diagnose import Diagnosis, diagnose
+from core.diagnose import Diagnosis, Evidence, diagnose
 from core.diagnose.causes import CAUSES
+from core.diagnose.experiments import experiment_evidence
+from core.diagnose.identity import identity_of
+from core.diagnose.layers import Layers, layers_evidence, layers_of, understood
+from core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
+from core.report.identity import identity_json
+from core.report.layers import layers_lines
 from core.report.layout import Canvas, number, pad
+from core.session.identity import LoadedWeights, saved_identities
+from core.session.layers import saved_layers
 from core.session.reader import Session
 
 SCHEMA = 1
@@ -17,16 +25,18 @@ _TOKENS = 3
 
 
 def build_why(session: Session, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """``{schema, session, pairs, diagnosis}``; ``diagnosis`` lists the causes of all pairs as `report --json` does.
+    """``{schema, session, pairs, diagnosis, identity}``; ``diagnosis`` lists the causes of all pairs as `report --json` does.
 
     Positions of evidence become tokens: sequence, position, token_id, piece, delta. InputError for unknown labels.
     """
-    found = [_pair(session, make_pair(session, a, b)) for a, b in pairs]
+    saved = saved_identities(session.folder)
+    found = [_pair(session, make_pair(session, a, b), saved) for a, b in pairs]
     return {
         "schema": SCHEMA,
         "session": session.name,
         "pairs": found,
         "diagnosis": [entry for pair in found for entry in _entries(pair)],
+        "identity": identity_json(session, saved),
     }
 
 
@@ -38,9 +48,32 @@ def _entries(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _pair(session: Session, pair: Pair) -> dict[str, Any]:
-    found: Diagnosis = diagnose(session, pair)
+def _pair(session: Session, pair: Pair, saved: Mapping[str, LoadedWeights]) -> dict[str, Any]:
+    return explained(session, pair, diagnose(session, pair, saved_evidence(session, pair, saved)))
+
+
+def saved_evidence(session: Session, pair: Pair, identities: Mapping[str, LoadedWeights]) -> list[Evidence]:
+    """What identity checks, experiments and looks at the layers that lie in the session say of the pair, for ``more`` of
+    `diagnose`."""
+    layers = _layers(session, pair)
+    return [
+        *identity_of(session, pair, identities),
+        *experiment_evidence(saved_outcomes(session, pair)),
+        *(layers_evidence(layers.sides) if layers is not None else ()),
+    ]
+
+
+def _layers(session: Session, pair: Pair) -> Layers | None:
+    return layers_of(pair.a.info.label, pair.b.info.label, understood(saved_layers(session.folder)))
+
+
+def explained(session: Session, pair: Pair, found: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as an entry of ``pairs``: `Diagnosis.to_json` with tokens in place of flat positions, and the pair's
+    experiments."""
     out = found.to_json()
+    out["experiments"] = outcomes_json(saved_outcomes(session, pair))
+    layers = _layers(session, pair)
+    out["layers"] = None if layers is None else layers.to_json()
     for cause in out["causes"]:
         for evidence in cause["evidence"]:
             evidence["tokens"] = [_token(session, pair, at) for at in evidence.pop("positions")]
@@ -77,11 +110,28 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     for place, cause in enumerate(pair["causes"], 1):
         yield ""
         yield from _cause_lines(place, cause, canvas)
+    if pair["experiments"]:
+        yield ""
+        yield from outcome_lines(pair["experiments"], canvas)
+    if pair["layers"]:
+        yield ""
+        yield from layers_lines(pair["layers"], canvas)
+    if pair["checked"]:
+        yield ""
+        yield canvas.paint("Checked", "bold")
+        for each in pair["checked"]:
+            yield from canvas.wrap(each["why"], 18, "  " + each["cause"])
     if pair["not_checked"]:
         yield ""
         yield canvas.paint("Not checked", "bold")
         for each in pair["not_checked"]:
             yield from canvas.wrap(f"{each['why']}: {each['mend']}", 18, "  " + each["cause"])
+
+
+def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
+    """The cause in ``place`` (from 1) of one entry of ``pairs``, with the pair that it is of."""
+    head = canvas.wrap(f"{pair['a']} → {pair['b']} · MAE {number(pair['size']['mae'])}")
+    return "".join(line + "\n" for line in (*head, *_cause_lines(place, pair["causes"][place - 1], canvas)))
 
 
 def _cause_lines(place: int, cause: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:

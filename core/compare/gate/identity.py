@@ -20,6 +20,7 @@ _FIELDS = re.compile(
     r"(^|_)rope|max_position|sliding_window|soft_?cap|logit_?s?_?scal|num_hidden_layers|tie_word|rms_norm_eps|layer_norm_eps"
     r"|hidden_act|num_experts_per_tok|routed_scaling|query_pre_attn_scalar|attention_multiplier|residual_multiplier"
 )
+CHANGES_THE_MODEL = _FIELDS
 # Precision, attention and quantisation have facts and checks of their own; the rest changes no number.
 _NOT_THE_MODEL = (
     "head_dtype", "dtype", "torch_dtype", "use_cache", "architectures", "attn_implementation", "quantization_config",

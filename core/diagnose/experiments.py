@@ -1,0 +1,461 @@
+"""One-knob experiments: which change to which engine would tell, most telling first. Pure: nothing is run here.
+
+The knobs themselves stand in the cause table (`core.diagnose.causes.Knob`), by each engine's own option; this module
+decides from the facts of both sides which of them mean something here, and orders them. `core.capture.experiments`
+runs them, `core.diagnose.outcomes` judges what came of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from core.backends import ENGINES
+from core.compare.pair import Pair
+from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
+from core.diagnose.evidence import Diagnosis
+from core.diagnose.outcomes import Outcome, experiment_evidence, judge
+from core.errors import InputError
+from core.facts import Batch
+from core.session.experiments import SavedExperiment
+from core.session.layout import CaptureInfo
+from core.session.reader import Session
+
+__all__ = [
+    "Experiment",
+    "LeftOut",
+    "Outcome",
+    "Proposal",
+    "Side",
+    "chosen",
+    "experiment_evidence",
+    "judge",
+    "merged",
+    "outcomes_of",
+    "propose",
+    "proposed",
+]  # fmt: skip
+
+Which = Literal["a", "b"]
+_SPEC_KEYS = ("dtype", "model", "revision", "gpus")
+"""Changes that are fields of a `BackendSpec`; ``path`` and ``alone`` are of the capture; all others are options."""
+
+_OF_NOISE = {
+    "compute_dtype": 0.95, "head_dtype": 0.5, "norm_rope": 0.35, "compile": 0.3, "attention": 0.3, "decode_path": 0.2,
+    "batch": 0.15, "graphs": 0.1, "chunked_prefill": 0.05, "prefix_cache": 0.05,
+}  # fmt: skip
+"""What share of ordinary rounding noise a knob may remove: an order for asking, not a measurement."""
+_LEAST = 0.02
+_STILL = 0.1
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One capture that an experiment makes again: ``label`` of the session, with ``changes`` to its backend.
+
+    ``path`` and ``batch`` are those of the new capture. ``given`` is a capture that the session has already and that is
+    the changed one; nothing needs to run then.
+    """
+
+    which: Which
+    label: str
+    backend: str
+    engine: str
+    path: str
+    batch: Batch
+    changes: Mapping[str, Any]
+    given: str | None = None
+
+    @property
+    def text(self) -> str:
+        """``vllm: dtype=float32``."""
+        return f"{self.backend}: " + ", ".join(_setting(name, value) for name, value in self.changes.items())
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__} | {"changes": dict(self.changes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One knob changed on one side, or on both at once, everything else equal.
+
+    ``seconds`` is an estimate from how long the unchanged captures took, None where nobody knows. ``telling`` (0 to 1) is
+    the score of the cause times what the change would explain. ``still``: no number may move. ``rescored``: what is
+    compared with the changed capture is the pair's own capture, even where that went another path. ``proves`` is the
+    cause that success is evidence for: `NOISE` for one more precise format on both sides that had the same one.
+    """
+
+    id: str
+    cause: str
+    title: str
+    sides: tuple[Side, ...]
+    combined: bool = False
+    seconds: float | None = None
+    telling: float = 0.0
+    still: bool = False
+    rescored: bool = False
+    note: str = ""
+    proves: str = ""
+
+    @property
+    def backend(self) -> str:
+        """The changed backend, or both, joined by ``+``."""
+        return "+".join(dict.fromkeys(side.backend for side in self.sides))
+
+    @property
+    def path(self) -> str:
+        return "+".join(dict.fromkeys(side.path for side in self.sides))
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """Fields of a `BackendSpec`, or options, by exact name; by backend where two backends take other ones."""
+        first = self.sides[0].changes
+        same = all(dict(side.changes) == dict(first) for side in self.sides)
+        return dict(first) if same else {side.backend: dict(side.changes) for side in self.sides}
+
+    @property
+    def runs(self) -> bool:
+        """Some engine has to be started."""
+        return any(side.given is None for side in self.sides)
+
+    def to_json(self) -> dict[str, Any]:
+        out = {name: getattr(self, name) for name in self.__slots__}
+        return {**out, "sides": [side.to_json() for side in self.sides], "backend": self.backend}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Experiment:
+        """Inverse of `to_json`; unknown keys are left out. KeyError, TypeError or ValueError for what is none."""
+        values = {name: data[name] for name in cls.__slots__ if name in data}
+        sides = [Side(**{name: side[name] for name in Side.__slots__ if name in side}) for side in data["sides"]]
+        if not sides or not all(isinstance(values[name], str) for name in ("id", "cause", "title")):
+            raise ValueError("no experiment")
+        return cls(**{**values, "sides": tuple(sides)})
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A knob that means nothing here, and why."""
+
+    cause: str
+    backend: str
+    setting: str
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """``experiments`` most telling first, and the knobs that were left out."""
+
+    experiments: tuple[Experiment, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """One side of the pair as conditions of knobs see it."""
+
+    which: Which
+    info: CaptureInfo
+    options: Mapping[str, Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def proposed(
+    session: Session,
+    pair: Pair,
+    diagnosis: Diagnosis,
+    times: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    gpus: int = 0,
+    repeats: int = 2,
+) -> tuple[Experiment, ...]:
+    """The experiments of `propose`."""
+    return propose(session, pair, diagnosis, times, gpus=gpus, repeats=repeats).experiments
+
+
+def propose(
+    session: Session,
+    pair: Pair,
+    diagnosis: Diagnosis,
+    times: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    gpus: int = 0,
+    repeats: int = 2,
+) -> Proposal:
+    """What is worth changing to explain this pair, most telling first for its cost.
+
+    ``times`` are (seconds to start, to capture) by label, as `core.session.experiments.timings` finds them, ``gpus`` how many the machine
+    has, ``repeats`` how often each changed capture is made. Nothing is proposed for imported captures, whose engine nobody can start again.
+    """
+    states = _states(session, pair)
+    found: dict[str, Experiment] = {}
+    left: list[LeftOut] = []
+    if not states:
+        return Proposal((), tuple(left))
+    for cause in CAUSES:
+        for group in _groups(cause, states):
+            made = _experiment(session, pair, cause, group, left, gpus)
+            if made is None:
+                continue
+            made = replace(made, telling=_telling(made, diagnosis), seconds=_seconds(made, times or {}, repeats))
+            known = found.get(made.id)
+            if known is None or made.telling > known.telling:
+                found[made.id] = made
+    return Proposal(tuple(sorted(found.values(), key=_order)), tuple(dict.fromkeys(left)))
+
+
+def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
+    """Those that ``only`` names by cause, by id or by the beginning of an id, in their own order; all without any name.
+    InputError for a name that fits none."""
+    for name in only:
+        if not any(name == each.cause or each.id.startswith(name) for each in experiments):
+            known = ", ".join(dict.fromkeys(each.cause for each in experiments)) or "none"
+            raise InputError(f"no experiment {name!r} fits this pair: there are {known}")
+    return [
+        each for each in experiments if not only or any(name == each.cause or each.id.startswith(name) for name in only)
+    ]
+
+
+def controls(session: Session, experiments: Iterable[Experiment]) -> tuple[Side, ...]:
+    """The unchanged backends that have to be captured again for the floor, because the session has no repeat of them along
+    the path and in the batch that an experiment is compared with; each once."""
+    out: dict[tuple[str, str, str], Side] = {}
+    for experiment in experiments:
+        for side in experiment.sides:
+            info = session.manifest.capture(side.label)
+            path = info.path if experiment.rescored else side.path
+            if path == "decode" or side.given is not None:
+                continue
+            key = (side.backend, path, info.batch)
+            known = [c for c in session.captures if (c.backend, c.path, c.batch) == key and c.status == "complete"]
+            if len(known) < 2:
+                out.setdefault(key, replace(side, path=path, batch=info.batch, changes={}, given=None))
+    return tuple(out.values())
+
+
+def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcome]:
+    """The outcomes about the pair of labels ``a`` -> ``b``, best explained first; records that are none are left out."""
+    out = []
+    for each in saved:
+        if each.pair == (a, b) and each.outcome is not None:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                out.append(Outcome.from_json(Experiment.from_json(each.record["experiment"]), each.outcome))
+    return sorted(
+        out, key=lambda o: (not o.judged, -(o.explained if o.explained is not None else -1e9), o.experiment.id)
+    )
+
+
+def _order(experiment: Experiment) -> tuple[float, str]:
+    seconds = experiment.seconds if experiment.seconds is not None else 2 * _MINUTE
+    return -experiment.telling * _MINUTE / (_MINUTE + seconds), experiment.id
+
+
+def _telling(experiment: Experiment, diagnosis: Diagnosis) -> float:
+    scores = {ranked.cause: ranked.score for ranked in diagnosis.causes}
+    told = max(scores.get(experiment.cause, 0.0), scores.get(NOISE, 0.0) * _OF_NOISE.get(experiment.cause, 0.0), _LEAST)
+    return told * (_STILL if experiment.still else 1.0)
+
+
+def _seconds(experiment: Experiment, times: Mapping[str, tuple[float, float]], repeats: int) -> float | None:
+    """One start and ``repeats`` captures for each side that runs, each as long as the unchanged one took."""
+    total = 0.0
+    for side in experiment.sides:
+        if side.given is not None:
+            continue
+        time = times.get(side.label)
+        if time is None or "compile" in (experiment.cause, *side.changes):
+            return None
+        total += time[0] + repeats * time[1]
+    return total
+
+
+def _states(session: Session, pair: Pair) -> list[_State]:
+    """Both sides, where their backends can be started again and are not one capture repeated."""
+    plan = session.plan
+    specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
+    infos: tuple[tuple[Which, CaptureInfo], ...] = (("a", pair.a.info), ("b", pair.b.info))
+    if (pair.a.info.backend, pair.a.info.path) == (pair.b.info.backend, pair.b.info.path):
+        return []
+    out = []
+    for which, info in infos:
+        if info.backend in specs and info.path != "recorded":
+            spec = specs[info.backend]
+            out.append(_State(which, info, spec.options, _values(info, spec.options)))
+    return out
+
+
+def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
+    facts = info.facts.to_json() if info.facts is not None else {}
+    cache, dtype = facts.get("kv_cache_dtype"), facts.get("dtype")
+    return {
+        **facts,
+        "dtype": dtype or info.dtype,
+        "path": info.path,
+        "batch": info.batch,
+        "overrides": bool(facts.get("config_overrides")),
+        "kv_differs": cache is not None and dtype is not None and cache != dtype,
+        **{f"option.{name}": value for name, value in options.items()},
+    }
+
+
+def _groups(cause: Cause, states: list[_State]) -> Iterator[list[tuple[_State, Knob]]]:
+    """What is turned together: the first knob for both sides of each engine at once, every other one by itself."""
+    together: dict[str, list[tuple[_State, Knob]]] = {}
+    for state in states:
+        for knob in cause.knobs.get(state.info.engine, ()):
+            if knob.run and knob.both:
+                key = knob.setting if cause.code == "compute_dtype" else cause.code
+                together.setdefault(key, []).append((state, knob))
+            elif knob.run:
+                yield [(state, knob)]
+    yield from together.values()
+
+
+def _experiment(
+    session: Session,
+    pair: Pair,
+    cause: Cause,
+    group: list[tuple[_State, Knob]],
+    left: list[LeftOut],
+    gpus: int,
+) -> Experiment | None:
+    sides = []
+    for state, knob in group:
+        reason = _pointless(state, knob, gpus)
+        if reason is not None:
+            left.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
+            continue
+        path = _again(knob.change.get("path", state.info.path), state.info.engine)
+        if path is None:
+            reason = f"{state.info.engine} cannot go the path {state.info.path} along given ids"
+            left.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
+            continue
+        sides.append(_side(session, state, knob, path))
+    if not sides:
+        return None
+    if _shares_capture(sides):
+        return None
+    knobs = [knob for _, knob in group]
+    combined = any(knob.combined for knob in knobs) or len(sides[0].changes) > 1
+    title = " and ".join(side.text for side in sides)
+    rescored = cause.group == "semantics" or any("path" in side.changes for side in sides)
+    substitutes = [] if rescored else [side for side in sides if side.path != _path_of(session, side.label)]
+    note = "; ".join(
+        f"{side.path} stands for {side.label}, which cannot be repeated on the same tokens" for side in substitutes
+    )
+    return Experiment(
+        _identifier(pair, cause.code, sides), cause.code, title, tuple(sides), combined,
+        still=all(knob.still for knob in knobs), rescored=rescored, note=note, proves=_proves(cause, group, sides),
+    )  # fmt: skip
+
+
+def _proves(cause: Cause, group: list[tuple[_State, Knob]], sides: list[Side]) -> str:
+    before = {str(state.values.get("dtype")) for state, _ in group}
+    return NOISE if cause.code == "compute_dtype" and len(sides) == 2 and len(before) == 1 else cause.code
+
+
+def _shares_capture(sides: list[Side]) -> bool:
+    """Both sides would become one and the same capture, which says nothing."""
+    return len({(side.backend, side.path, side.batch) for side in sides}) < len(sides)
+
+
+def _path_of(session: Session, label: str) -> str:
+    return session.manifest.capture(label).path
+
+
+def _pointless(state: _State, knob: Knob, gpus: int) -> str | None:
+    """Why this knob changes nothing on this side; None where it does. An unknown fact is no reason."""
+    device = state.values.get("device")
+    if knob.run != "any" and device is not None and str(device).startswith("cpu"):
+        return "it needs a GPU, and this backend ran on a CPU"
+    if knob.run == "gpus" and gpus < 2:
+        return f"it needs several GPUs, and this machine has {gpus}"
+    for name, value in knob.change.items():
+        if value is None and name not in state.options:
+            return "it is not set"
+    for name, wanted in knob.unless.items():
+        have = state.values.get(name)
+        if have is not None and _among(have, wanted):
+            return f"it is so already ({name} is {have})"
+    for name, wanted in knob.only.items():
+        have = state.values.get(name)
+        if have is None and not name.startswith("option."):
+            continue
+        if not _among(have, wanted):
+            return f"there is nothing to change ({name} is {have})"
+    return None
+
+
+def _among(have: Any, wanted: Any) -> bool:
+    return have in wanted if isinstance(wanted, tuple) else bool(have == wanted)
+
+
+def _again(path: str, engine: str) -> str | None:
+    """The path along which given ids can be scored again; None where that is prefill standing for decode steps.
+
+    A prefill in place of decode would change two things at once wherever the path matters, so it is only taken where the
+    path itself is the knob, or where an engine has no other way (said in the experiment's note).
+    """
+    paths = ENGINES[engine].paths
+    if path == "decode":
+        path = "forced_decode" if "forced_decode" in paths else "prefill"
+    return path if path in paths else None
+
+
+def _side(session: Session, state: _State, knob: Knob, path: str) -> Side:
+    changes = knob.change
+    batch: Batch = state.info.batch
+    if "alone" in changes:
+        batch = "alone" if changes["alone"] else "together"
+    given = None
+    if set(changes) <= {"path", "alone"}:
+        wanted = (state.info.backend, path, batch, 1)
+        given = next(
+            (c.label for c in session.captures
+             if (c.backend, c.path, c.batch, c.repeat) == wanted and c.status == "complete" and c.label != state.info.label),
+            None,
+        )  # fmt: skip
+    info = state.info
+    return Side(state.which, info.label, info.backend, info.engine, path, batch, changes, given)
+
+
+def _identifier(pair: Pair, code: str, sides: list[Side]) -> str:
+    """Cause, changed backends and what is set, and a digest of all that: a folder name, the same whenever it is made."""
+    same = [pair.a.info.label, pair.b.info.label, *(side.to_json() | {"given": None} for side in sides)]
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:6]
+    words = [code if len(sides) > 1 else next(iter(sides[0].changes)), *(side.backend for side in sides)]
+    safe = "".join(c if c.isalnum() or c in "_-" else "-" for c in "-".join(words))
+    return f"{safe[:60]}-{digest}"
+
+
+def _setting(name: str, value: Any) -> str:
+    if value is None:
+        return f"no {name}"
+    return f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(fields of the spec, options) after ``changes``: None takes an option away, as an empty mapping does; a mapping
+    is merged into one that is there, so that ``hf_overrides`` keep what else they hold."""
+    spec = {name: value for name, value in changes.items() if name in _SPEC_KEYS}
+    out = dict(options)
+    for name, value in changes.items():
+        if name in _SPEC_KEYS or name in ("path", "alone"):
+            continue
+        if value is None or value == {}:
+            out.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(out.get(name), Mapping):
+            out[name] = {**out[name], **value}
+        else:
+            out[name] = value
+    if "device_map" in changes:
+        out.pop("device", None)
+    return spec, out

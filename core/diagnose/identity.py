@@ -1,0 +1,169 @@
+"""What the identity checks of both sides say of the causes ``weights`` and ``config``. Pure, like all of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from core.compare.gate.identity import CHANGES_THE_MODEL
+from core.compare.pair import Pair
+from core.diagnose.evidence import Evidence
+from core.session.identity import LoadedTensor, LoadedWeights
+from core.session.reader import Session
+
+SIGNATURE = "identity"
+_DIFFERS, _CONFIG = 0.97, 0.88
+"""Another tensor is observed, not inferred; the second is what the gate's cautions weigh (`signatures.facts`)."""
+_RULED_OUT = 0.02
+"""What is left of other evidence for other weights where they were shown to be equal: a share below what is listed."""
+_ALIKE = 1e-6
+"""Two differences from one file that agree to this relative are one difference: they are float64 sums of the same numbers."""
+
+
+def identity_of(session: Session, pair: Pair, saved: Mapping[str, LoadedWeights]) -> list[Evidence]:
+    """`identity_evidence` of the backends of ``pair``, where a check of them exists and is of what they captured with."""
+    a, b = pair.a.info, pair.b.info
+    if a.backend == b.backend:
+        return []
+    digest = session.manifest.model.weights_digest
+    sides = [saved.get(info.backend) for info in (a, b)]
+    return identity_evidence(
+        *(
+            None if found is None or found.outdated(info, digest) else found
+            for found, info in zip(sides, (a, b), strict=True)
+        )
+    )
+
+
+def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[Evidence]:
+    """Evidence of two backends' checks; None: not checked.
+
+    Weights that are other on one side, or not those on disk: ``weights`` with a score above 0.95 and the tensor named. The
+    same on both sides, all read: ``weights`` with score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see `core.diagnose.rank`). Some unread:
+    score 0 and ``equal`` None. Nothing where neither side was checked.
+    """
+    known = [side for side in (a, b) if side is not None]
+    if not known:
+        return []
+    out = [_weights(a, b)]
+    if a is not None and b is not None:
+        out += _config(a, b)
+    return out
+
+
+def without_doubts(known: Sequence[Evidence], evidence: Sequence[Evidence]) -> list[Evidence]:
+    """``evidence`` less the gate's caution that the weights of two named models were not compared, once they were."""
+    compared = any(
+        e.cause == "weights" and e.numbers.get("equal") is not None for e in known if e.signature == SIGNATURE
+    )
+    return [e for e in evidence if not (compared and e.signature == "facts" and e.numbers.get("reason") == "model")]
+
+
+def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
+    if a is None or b is None:
+        only = a if a is not None else b
+        assert only is not None
+        return _differ([(only, only.differing)]) if only.differing else _one_side(only)
+    theirs = {tensor.name: tensor for tensor in b.tensors}
+    ours = {tensor.name: tensor for tensor in a.tensors}
+    equal = {name: _equal(ours[name], theirs[name]) for name in ours if name in theirs}
+    other = {name for name, same in equal.items() if same is False}
+    if other:
+        return _differ(
+            [(side, tuple(t for t in side.differing if t.name in other)) for side in (a, b)],
+        )
+    numbers: dict[str, float | int | str | bool | None] = {
+        "equal": None, "tensors": len({*ours, *theirs}), "read": sum(same is True for same in equal.values()),
+    }  # fmt: skip
+    unread = sorted(name for name in {*ours, *theirs} if equal.get(name) is None and not _head_alone(name, a, b))
+    if unread:
+        side = next((s for s in (a, b) if any(t.name == unread[0] for t in s.unread)), None)
+        why = next((t.reason for t in side.unread if t.name == unread[0]), None) if side is not None else None
+        told = f"{numbers['read']} of {numbers['tensors']} tensors are equal in {a.backend} and {b.backend}; not read: {_names(unread)}"
+        return Evidence(
+            "weights", 0.0, SIGNATURE, told + (f" ({side.backend}: {why})" if side and why else ""), numbers
+        )
+    return Evidence(
+        "weights", 0.0, SIGNATURE,
+        f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors compared, {_how(a)} and {_how(b)}.",
+        numbers | {"equal": True, "leaves": _RULED_OUT},
+    )  # fmt: skip
+
+
+def _equal(a: LoadedTensor, b: LoadedTensor) -> bool | None:
+    """Whether both loaded the same numbers, each in its own dtype; None where that cannot be said."""
+    if a.same is None or b.same is None:
+        return None
+    if a.same and b.same:
+        return a.file_digest == b.file_digest
+    if a.same != b.same:
+        return False
+    if a.digest is not None and b.digest is not None and a.dtype == b.dtype:
+        return a.digest == b.digest
+    if a.own and b.own:
+        return True if _alike(a, b) else None
+    return True if _alike(a, b) and a.dtype == b.dtype and a.share == b.share else None
+
+
+def _alike(a: LoadedTensor, b: LoadedTensor) -> bool:
+    return a.l2 is not None and b.l2 is not None and abs(a.l2 - b.l2) <= _ALIKE * max(a.l2, b.l2)
+
+
+def _head_alone(name: str, a: LoadedWeights, b: LoadedWeights) -> bool:
+    """A copy of a tied head that one engine keeps has no partner in the other, and was compared with the embedding."""
+    found = [t for side in (a, b) for t in side.tensors if t.name == name]
+    return len(found) == 1 and found[0].same is True and found[0].name == found[0].loaded and name.endswith(".weight")
+
+
+def _differ(sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]]) -> Evidence:
+    told = [(side, tensors) for side, tensors in sides if tensors]
+    sentence = "; ".join(
+        f"{side.backend} runs with {len(tensors)} of {len(side.tensors)} tensors other than on disk: "
+        + ", ".join(described(t) for t in tensors[:3])
+        + ("" if len(tensors) <= 3 else f" and {len(tensors) - 3} more")
+        for side, tensors in told
+    )
+    side, tensors = told[0]
+    numbers: dict[str, float | int | str | bool | None] = {
+        "backend": side.backend, "tensor": tensors[0].name, "l2": tensors[0].l2, "share": tensors[0].share,
+        "differing": sum(len(tensors) for _, tensors in told), "how": tensors[0].how, "equal": False,
+    }  # fmt: skip
+    return Evidence("weights", _DIFFERS, SIGNATURE, sentence + ".", numbers)
+
+
+def _one_side(only: LoadedWeights) -> Evidence:
+    count = sum(tensor.same is True for tensor in only.tensors)
+    return Evidence(
+        "weights", 0.0, SIGNATURE,
+        f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the other side was not asked.",
+        {"equal": None, "tensors": len(only.tensors), "read": count},
+    )  # fmt: skip
+
+
+def described(tensor: LoadedTensor) -> str:
+    """``model.norm.weight (relative L2 0.0625, 100% of entries)``."""
+    parts = [] if tensor.l2 is None else [f"relative L2 {tensor.l2:.2g}"]
+    parts += [] if tensor.share is None else [f"{100 * tensor.share:.3g}% of entries"]
+    if not parts and tensor.units is not None:
+        parts = [f"{tensor.units:.2g} units of rounding where {tensor.limit or 1:.2g} may be"]
+    return f"{tensor.name} ({', '.join(parts)})" if parts else tensor.name
+
+
+def _how(side: LoadedWeights) -> str:
+    probed = sum(tensor.how == "probe" for tensor in side.tensors)
+    return f"{probed} of {side.backend}'s by probe" if probed else f"{side.backend}'s by digest"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _config(a: LoadedWeights, b: LoadedWeights) -> Iterator[Evidence]:
+    """Fields that change the function computed, other on both sides, one of them not as in the file."""
+    changed = {name for side in (a, b) for name, _, _ in side.config_differs}
+    for name in sorted(changed):
+        if not CHANGES_THE_MODEL.search(name) or name not in a.config or name not in b.config:
+            continue
+        x, y = a.config[name], b.config[name]
+        if x != y:
+            said = f"the loaded model's {name} is {x} in {a.backend} and {y} in {b.backend}."
+            yield Evidence("config", _CONFIG, SIGNATURE, said, {"field": name})

@@ -1,0 +1,110 @@
+"""Faults planted in real engines through the diagnosis, with the facts that the engines show and without them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.compare.pair import make_pair
+from core.diagnose import diagnose
+from core.errors import LogdriftError
+from core.planted.engines import FAULTS, STATES, EngineFault, session_of
+from core.planted.judge import Judged, named_in, outcome
+from core.session.layout import MANIFEST
+from core.session.reader import Session, open_session
+
+_VISIBLE = 1.8
+"""A fault is asked for, blind, where the pair differs by this many times what the clean pair of that precision does: effect
+and noise are independent, and sqrt(1.5**2 + 1) is 1.8 (`core.planted.judge`)."""
+_PRECISION = ("compute_dtype", "head_dtype")
+"""Causes that show in the values themselves, however little they move."""
+
+
+def judge_engines(folder: Path, engines: Sequence[str], *, blind: bool) -> list[Judged]:
+    """Every fault of ``engines`` whose captures are complete, in the order of `FAULTS`."""
+    found = []
+    opened: dict[str, Session] = {}
+    for fault in FAULTS:
+        if fault.engine not in engines:
+            continue
+        name = session_of(fault)
+        if name not in opened and (folder / name / MANIFEST).exists():
+            opened[name] = open_session(folder / name)
+        if name in opened and _complete(opened[name], fault):
+            found.append(_judged(opened[name], fault, blind))
+    return found
+
+
+def unfinished(folder: Path, engines: Sequence[str]) -> list[tuple[EngineFault, str]]:
+    """Faults without complete captures, and why."""
+    out = []
+    for fault in FAULTS:
+        if fault.engine in engines:
+            why = _lacking(folder / session_of(fault), fault)
+            if why is not None:
+                out.append((fault, why))
+    return out
+
+
+def _labels(fault: EngineFault) -> tuple[str, str]:
+    return f"{fault.against}/prefill", fault.label
+
+
+def _complete(session: Session, fault: EngineFault) -> bool:
+    states = {info.label: info.status for info in session.captures}
+    return all(states.get(label) == "complete" for label in _labels(fault))
+
+
+def _lacking(folder: Path, fault: EngineFault) -> str | None:
+    if not (folder / MANIFEST).exists():
+        return "not captured"
+    try:
+        session = open_session(folder)
+    except LogdriftError as error:
+        return str(error)
+    for info in session.captures:
+        if info.label in _labels(fault) and info.status != "complete":
+            return (info.failure or "not captured").splitlines()[0]
+    return None
+
+
+def _judged(session: Session, fault: EngineFault, blind: bool) -> Judged:
+    seen = _without(session, fault) if blind else session
+    found = diagnose(seen, make_pair(seen, *_labels(fault)))
+    mae = float(found.size["mae"] or 0.0)
+    asked = fault.telling == "data" or (fault.telling == "facts" and not blind)
+    if blind and asked and fault.causes[0] not in _PRECISION:
+        asked = mae > _VISIBLE * _clean(session, fault)
+    named = named_in(found)
+    told = outcome(fault.causes, named, clean=fault.clean, asked=asked)
+    background = STATES[fault.engine][fault.state].dtype
+    return Judged(f"{fault.engine}: {fault.name}", background, blind, told, named, mae, fault.telling == "data", asked)
+
+
+def _clean(session: Session, fault: EngineFault) -> float:
+    """MAE of the engine without a fault in that precision; 0 where the session has none."""
+    dtype = STATES[fault.engine][fault.state].dtype
+    state, trainer = ("float32", "trainer32") if dtype == "float32" else ("clean", "trainer")
+    labels = f"{trainer}/prefill", f"{fault.engine}-{state}/prefill"
+    if not all(any(info.label == label for info in session.captures) for label in labels):
+        return 0.0
+    pair = make_pair(session, *labels)
+    delta = pair.delta[pair.scored]
+    delta = delta[np.isfinite(delta)]
+    return float(np.abs(delta).mean(dtype=np.float64)) if len(delta) else 0.0
+
+
+def _without(session: Session, fault: EngineFault) -> Session:
+    """The session without the facts that tell the fault, unknown on both sides of the pair."""
+    unknown: dict[str, Any] = dict.fromkeys(fault.facts)
+    captures = tuple(
+        replace(info, facts=replace(info.facts, **unknown))
+        if info.label in _labels(fault) and info.facts is not None
+        else info
+        for info in session.captures
+    )
+    return Session(session.folder, replace(session.manifest, captures=captures))

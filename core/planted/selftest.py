@@ -1,0 +1,213 @@
+"""The self-test of ``logdrift doctor``: plant every fault, diagnose, and say whether the targets are met.
+
+What is finished is kept in the cache folder under a digest of what made it, so an interrupted self-test goes on where it
+was and a changed logdrift starts over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.capture.create import create_session
+from core.capture.environments import Interpreter, default_device, engine_environment, find_interpreter
+from core.capture.jobs import Report, Step, last_output, locked, one_line, run_logged
+from core.capture.models import SMALL_MODEL, resolve_model
+from core.capture.supervisor import run_session
+from core.config import cache_folder
+from core.errors import InputError, LogdriftError
+from core.planted import engines as planted_engines
+from core.planted.engine_judge import judge_engines, unfinished
+from core.planted.faults import FAULTS
+from core.planted.judge import Judged, judge_folder, totals
+from core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
+from core.session.layout import MANIFEST
+
+HERE = Path(__file__).parent
+WHAT = "self-test"
+BACKGROUNDS = ("float32", "bfloat16")
+_SECONDS = {1: 45.0, 2: 80.0}
+"""Measured on one thread of the machine that docs/why.md describes, engine start included."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What was judged. ``blind``: from the numbers alone; ``told``: with what engines show of themselves.
+
+    ``lacking`` are faults that could not be planted, each with the reason."""
+
+    blind: tuple[Judged, ...]
+    told: tuple[Judged, ...]
+    lacking: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """Targets that are missed, each in one line; empty where all are met."""
+        out = [f"{name}: not planted: {why}" for name, why in self.lacking]
+        for how, rows in (("from the numbers alone", self.blind), ("with the facts", self.told)):
+            found = totals(rows)
+            if found["first"] < 0.9 * found["faults"]:
+                out.append(f"{how}: {found['first']} of {found['faults']} faults named first, 90% wanted")
+            for name in ("missed", "false alarms", "guessed"):
+                if found[name]:
+                    out.append(f"{how}: {found[name]} {name}, none wanted")
+        return tuple(out)
+
+    def to_json(self) -> dict[str, Any]:
+        """``targets_met``, ``shortfalls``, and for each way its ``totals`` and ``rows``."""
+        ways = {
+            way: {"totals": totals(rows), "rows": [_row(each) for each in rows]}
+            for way, rows in (("blind", self.blind), ("told", self.told))
+        }
+        return {"targets_met": not self.shortfalls, "shortfalls": list(self.shortfalls), **ways}
+
+
+def _row(each: Judged) -> dict[str, Any]:
+    return {
+        "planted": each.fault, "background": each.background, "outcome": each.outcome, "mae": each.mae,
+        "named": [{"cause": code, "score": score} for code, score in each.named], "counted": each.asked,
+    }  # fmt: skip
+
+
+def backgrounds(quick: bool) -> tuple[str, ...]:
+    """Precisions that faults are planted in: ``quick`` leaves bfloat16 out."""
+    return BACKGROUNDS[:1] if quick else BACKGROUNDS
+
+
+def estimate(quick: bool, engines: Sequence[str] = ()) -> float:
+    """Seconds on two cores, when nothing is kept."""
+    starts = [state.seconds for engine in engines for state in planted_engines.STATES[engine].values()]
+    sampled = {planted_engines.session_of(f) for f in planted_engines.FAULTS if f.engine in engines}
+    return _SECONDS[len(backgrounds(quick))] + (sum(starts) + 60 * len(sampled) if engines else 0.0)
+
+
+def folder_of(engine: Interpreter) -> Path:
+    """Where the self-test's sessions are kept, by a digest of what plants them and of the interpreter."""
+    state = hashlib.sha256(str(engine.python).encode())
+    for file in sorted([*HERE.glob("*.py"), *HERE.glob("*.json")]):
+        state.update(file.name.encode() + b"\0" + file.read_bytes())
+    marker = engine.python.parent.parent / "logdrift-env.json"
+    state.update(marker.read_bytes() if marker.is_file() else b"")
+    return cache_folder() / "selftest" / state.hexdigest()[:16]
+
+
+def run_self_test(
+    report: Report, cancel: threading.Event, *, quick: bool = False, engines: Sequence[str] = ()
+) -> SelfTest:
+    """Plant what is not planted yet, then judge everything.
+
+    Raises LogdriftError where Transformers cannot be run, Cancelled after ``cancel`` (what is finished stays),
+    InputError for an engine that has no planted faults.
+    """
+    check_engines(engines)
+    interpreter = find_interpreter("transformers")
+    model = Path(resolve_model(SMALL_MODEL, report))
+    folder = folder_of(interpreter)
+    with locked(folder, report, cancel, WHAT):
+        _forget_others(folder)
+        small = folder / "smollm2"
+        plant_small(interpreter, model, small, backgrounds(quick), report, cancel)
+        rows = [judge_folder(small, blind=blind) for blind in (True, False)]
+        wanted = backgrounds(quick)
+        blind, told = (tuple(r for r in way if r.background in wanted) for way in rows)
+        lacking: tuple[tuple[str, str], ...] = ()
+        if engines:
+            _plant_engines(interpreter, model, folder / "engines", engines, report, cancel)
+            blind += tuple(judge_engines(folder / "engines", engines, blind=True))
+            told += tuple(judge_engines(folder / "engines", engines, blind=False))
+            lacking = tuple((f"{f.engine}: {f.name}", why) for f, why in unfinished(folder / "engines", engines))
+    return SelfTest(blind, told, lacking)
+
+
+def check_engines(engines: Sequence[str]) -> None:
+    """Raises InputError for one without planted faults or without an interpreter."""
+    for engine in engines:
+        if engine not in planted_engines.STATES:
+            raise InputError(f"--engines {engine}: faults are planted in {' and '.join(planted_engines.STATES)}")
+        find_interpreter(engine)
+
+
+def _forget_others(folder: Path) -> None:
+    """Sessions of other versions are of no use any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in folder.parent.iterdir():
+        if other.is_dir() and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
+    threads = str(min(os.cpu_count() or 1, 8))
+    return {
+        "OMP_NUM_THREADS": threads, **engine_environment("transformers", default_device(), str(model)), **interpreter.env,
+        **{k: os.environ[k] for k in ("OMP_NUM_THREADS",) if k in os.environ},
+    }  # fmt: skip
+
+
+def plant_small(interpreter: Interpreter, model: Path, out: Path, wanted: Sequence[str], report: Report,
+           cancel: threading.Event) -> None:  # fmt: skip
+    """Plant every fault in ``model``, one session each in ``out``; those that are there stay. Raises LogdriftError,
+    Cancelled."""
+    names = [f"{background}-{fault.name}" for background in wanted for fault in FAULTS]
+
+    def done() -> int:
+        return sum((out / name / MANIFEST).exists() for name in names)
+
+    if done() == len(names):
+        return
+    tick = _ticker(report, done, len(names), "planting faults in the small model")
+    argv = [
+        str(interpreter.python), str(HERE / "worker.py"), str(model), str(out), "--ids", str(HERE / "smollm2_ids.json"),
+        "--backgrounds", ",".join(wanted),
+    ]  # fmt: skip
+    _run(argv, out, cancel, tick, _environment(interpreter, model))
+
+
+def _ticker(report: Report, done: Callable[[], int], total: int, doing: str) -> Callable[[], None]:
+    def tick() -> None:
+        report(Step(WHAT, doing, done(), total))
+
+    tick()
+    return tick
+
+
+def _run(argv: Sequence[str], out: Path, cancel: threading.Event, tick: Callable[[], None], env: Mapping[str, str]) -> None:  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    log = out.parent / f"{out.name}.log"
+    if run_logged(argv, log, cancel, tick, env=env) != 0:
+        lines = [line for line in last_output(log).splitlines() if line.strip()]
+        raise LogdriftError(f"{WHAT}: {one_line(lines[-1]) if lines else 'the worker ended'} (log: {log})")
+
+
+def _plant_engines(interpreter: Interpreter, model: Path, folder: Path, engines: Sequence[str], report: Report,
+                   cancel: threading.Event) -> None:  # fmt: skip
+    for name, (fault, size) in planted_engines.edits(engines).items():
+        out = folder / "weights" / name
+        if not out.exists():
+            argv = [str(interpreter.python), str(HERE / "edited.py"), str(model), str(out), fault, str(size)]
+            tick = _ticker(report, lambda: 0, 0, f"editing weights: {fault}")
+            _run(argv, folder / "weights" / "log", cancel, tick, _environment(interpreter, model))
+    known = json.loads((HERE / "smollm2_ids.json").read_text(encoding="utf-8"))["ids"]
+    ids = take(known, lengths_of(LENGTHS) + lengths_of(LONG))
+    for planned in planted_engines.sessions(engines, str(model), ids, PROMPT, folder):
+        _capture(planned, folder / planned.name, report)
+
+
+def _capture(planned: planted_engines.Planned, folder: Path, report: Report) -> None:
+    """Create the session, or go on with it; an engine that fails fails its own faults."""
+    if not (folder / MANIFEST).exists():
+        create_session(planned.plan, folder)
+    total = len(planned.plan.backends)
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event["type"] == "backend":
+            at = next(i for i, spec in enumerate(planned.plan.backends) if spec.name == event["backend"])
+            report(Step(WHAT, f"{planned.name}: {event['backend']}", at, total))
+
+    run_session(folder, on_event)

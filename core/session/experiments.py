@@ -1,0 +1,135 @@
+"""Experiments as they lie in a session: ``why/experiments/ID/``, each a whole session folder with ``experiment.json``.
+
+Reading only, and nothing of what an experiment means: `core.diagnose` knows that. ``experiment.json`` holds ``schema``,
+``pair`` (two labels), ``experiment`` (`core.diagnose.experiments.Experiment`), ``outcome`` (null until it was judged),
+``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an unchanged backend captured again, for the floor)
+has ``control`` in place of ``experiment``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.session.layout import EVENTS, MANIFEST
+from core.session.reader import Session, open_session
+
+FOLDER = "why/experiments"
+RECORD = "experiment.json"
+SCHEMA = 1
+_MAX_RECORD = 1 << 20
+
+
+@dataclass(frozen=True)
+class SavedExperiment:
+    """One folder below `FOLDER`. ``id`` is its name, ``record`` what ``experiment.json`` says."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The labels that it is about; None for a control."""
+        found = self.record.get("pair")
+        return (str(found[0]), str(found[1])) if isinstance(found, list) and len(found) == 2 else None
+
+    @property
+    def outcome(self) -> Mapping[str, Any] | None:
+        found = self.record.get("outcome")
+        return found if isinstance(found, Mapping) else None
+
+    @cached_property
+    def session(self) -> Session | None:
+        """The experiment as a session of its own; None where nothing was captured yet."""
+        return open_session(self.folder) if (self.folder / MANIFEST).exists() else None
+
+
+def read_record(folder: Path) -> Mapping[str, Any] | None:
+    """``experiment.json`` of one experiment's folder; None where there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        path = folder / RECORD
+        if path.stat().st_size <= _MAX_RECORD:
+            data = json.loads(path.read_bytes())
+            if isinstance(data, dict) and data.get("schema") == SCHEMA:
+                return data
+    return None
+
+
+def saved(session_folder: Path) -> list[SavedExperiment]:
+    """All experiments and controls of a session, by name. A folder without a readable record is none."""
+    folder = session_folder / FOLDER
+    found: list[SavedExperiment] = []
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            record = read_record(path) if path.is_dir() else None
+            if record is not None:
+                found.append(SavedExperiment(path, record))
+    return found
+
+
+def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
+    """(seconds to start, seconds to capture) of each label, from the last run of each in ``events.jsonl``; empty without.
+
+    A resumed capture did only what was left, so one is counted only where its worker began and ended it in one go.
+    """
+    out: dict[str, tuple[float, float]] = {}
+    begun: dict[str, float] = {}
+    start: dict[str, float] = {}
+    last = 0.0
+    current = ""
+    for event in _events(session_folder):
+        kind, at = event.get("type"), event.get("t")
+        if not isinstance(at, (int, float)):
+            continue
+        if kind == "backend":
+            current = str(event.get("backend"))
+            begun[current] = last = float(at)
+            start.pop(current, None)
+        elif kind == "facts" and current in begun:
+            start[current] = float(at) - begun[current]
+            last = float(at)
+        elif kind == "captured" and current in start:
+            label = str(event.get("label"))
+            if label.startswith(f"{current}/"):
+                out[label] = (start[current], float(at) - last)
+            last = float(at)
+        elif kind in ("failed", "cancelled", "run"):
+            start.pop(current, None)
+    return out
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (folder / EVENTS).read_bytes().splitlines()
+    except OSError:
+        return []
+    out = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                out.append(event)
+    return out
+
+
+def check_writable(session: Session) -> None:
+    """InputError in one line where nothing can be added to this session: it is shipped, or not ours to write."""
+    import os
+
+    if session.name.startswith("sample-"):
+        raise InputError(
+            f"session {session.name} is shipped with logdrift and stays as it is: "
+            f"copy it (cp -r {session.folder} sessions/mine) and go on with the copy"
+        )
+    if not os.access(session.folder, os.W_OK):
+        raise InputError(f"session {session.folder} cannot be written to: copy it and go on with the copy")

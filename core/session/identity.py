@@ -1,0 +1,151 @@
+"""What each backend was found to have loaded: ``why/identity/BACKEND.json`` in the session folder.
+
+The reader of sessions ignores the folder ``why``. A file is written whole under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.session.layout import CaptureInfo
+from core.session.writer import replace_file
+
+IDENTITY = "why/identity"
+SCHEMA = 1
+_SAME = ("weights_digest", "dtype", "quantization", "tensor_parallel")
+"""Facts that must still be those of the capture, or what was loaded for the check is not what the capture ran with."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTensor:
+    """One tensor of the session's model, as an engine has it.
+
+    ``name`` is the name on disk. ``same`` is None where it could not be read, for ``reason``. ``how`` is ``digest`` (its
+    bytes were read) or ``probe`` (its module was asked: ``columns`` of ``of`` columns read, and a random input within
+    ``units`` of the dtype's rounding, ``limit`` allowed). ``digest`` is of the tensor as loaded, in ``dtype``;
+    ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative) and ``share`` (of entries that are another
+    number) say by how much it differs; ``own`` whether it is the one of the backend's own model folder.
+    """
+
+    name: str
+    same: bool | None = None
+    how: str | None = None
+    loaded: str = ""
+    dtype: str | None = None
+    file_dtype: str | None = None
+    shape: tuple[int, ...] = ()
+    digest: str | None = None
+    file_digest: str | None = None
+    l2: float | None = None
+    share: float | None = None
+    units: float | None = None
+    limit: float | None = None
+    columns: int = 0
+    of: int = 0
+    reason: str | None = None
+    note: str | None = None
+    own: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWeights:
+    """Every tensor that a backend loaded against the files of the session's model.
+
+    ``tied``: ``{loaded, config, file_has_head}``, head and input embedding are one tensor in the engine, by the config.
+    ``config`` is the model's configuration as the engine has it, flat, ``config_differs`` are ``[field, file, loaded]``.
+    ``extra`` are loaded parameters without a tensor on disk. ``facts`` are those of the run that was asked. ``taken`` is when,
+    UTC. ``files_digest`` is of the session's model at that time, ``own_model`` whether the backend has a model of its own.
+    """
+
+    backend: str
+    engine: str
+    tensors: tuple[LoadedTensor, ...] = ()
+    tied: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_differs: tuple[tuple[str, Any, Any], ...] = ()
+    extra: tuple[str, ...] = ()
+    ranks: int = 1
+    own_model: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    files_digest: str | None = None
+    taken: str = ""
+
+    @property
+    def differing(self) -> tuple[LoadedTensor, ...]:
+        """Those that are not the ones on disk, the largest difference first."""
+        found = [tensor for tensor in self.tensors if tensor.same is False]
+        return tuple(sorted(found, key=lambda t: -(t.l2 or 0.0)))
+
+    @property
+    def unread(self) -> tuple[LoadedTensor, ...]:
+        return tuple(tensor for tensor in self.tensors if tensor.same is None)
+
+    @property
+    def as_on_disk(self) -> bool:
+        """Every tensor was read, and is the one on disk."""
+        return bool(self.tensors) and all(tensor.same for tensor in self.tensors)
+
+    def outdated(self, info: CaptureInfo, files_digest: str | None) -> str | None:
+        """Why this says nothing of the capture ``info`` (any more); None: it does. ``files_digest`` is the manifest's."""
+        if self.files_digest is not None and files_digest is not None and self.files_digest != files_digest:
+            return "the files of the session's model have changed since the capture"
+        then = {} if info.facts is None else info.facts.to_json()
+        for name in _SAME:
+            before, now = then.get(name), self.facts.get(name)
+            if before is not None and now is not None and before != now:
+                return f"{name} is another than in the capture"
+        return None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
+        """Inverse of what `write_identity` writes; keys this version does not know are left out."""
+        names = {f.name for f in fields(LoadedTensor)}
+        tensors = tuple(
+            LoadedTensor(**{**{k: v for k, v in t.items() if k in names}, "shape": tuple(t.get("shape", ()))})
+            for t in data.get("tensors", ())
+        )
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in data.items() if k in known}
+        differs = tuple((str(name), file, loaded) for name, file, loaded in data.get("config_differs", ()))
+        return cls(**{**values, "tensors": tensors, "config_differs": differs, "extra": tuple(data.get("extra", ()))})
+
+
+def identity_file(folder: Path, backend: str) -> Path:
+    """Where the check of ``backend`` lies in the session ``folder``."""
+    return folder / IDENTITY / f"{backend}.json"
+
+
+def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
+    """Save what a backend answered, with ``backend`` and ``engine``. Raises LogdriftError where the disk refuses."""
+    found = LoadedWeights.from_json(data)
+    text = json.dumps({"schema": SCHEMA, **data}, indent=1)
+    replace_file(identity_file(folder, found.backend), text.encode())
+    return found
+
+
+def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
+    """What the last check of ``backend`` found; None where there was none. Raises InputError for a damaged file."""
+    path = identity_file(folder, backend)
+    try:
+        data = json.loads(path.read_bytes())
+        if data.get("schema", 1) > SCHEMA:
+            raise InputError(f"{path}: is of a newer logdrift: upgrade, or check again with --identity")
+        return LoadedWeights.from_json(data)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise InputError(f"{path}: is damaged: delete it, and check again with logdrift why --identity") from None
+
+
+def saved_identities(folder: Path) -> dict[str, LoadedWeights]:
+    """All checks of a session by backend, in the order of names."""
+    names = sorted(path.stem for path in (folder / IDENTITY).glob("*.json"))
+    found = {name: read_identity(folder, name) for name in names}
+    return {name: each for name, each in found.items() if each is not None}

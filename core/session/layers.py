@@ -1,0 +1,80 @@
+"""``why/layers`` of a session: what `core.capture.layers` found, as ``NAME.json`` and ``NAME.safetensors``.
+
+The JSON is `core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND`` and ``times/BACKEND``, f32[stages, positions].
+The residual streams themselves are not kept: they are hundreds of megabytes for a large model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import InputError
+from core.session.reader import map_tensors
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+FOLDER = "why/layers"
+STREAM_FILE = "layers.safetensors"
+"""What a worker writes while it is asked (`core.backends.layers`)."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,200}")
+
+
+@dataclass(frozen=True)
+class SavedLayers:
+    """``data`` is the JSON; ``file`` holds the tensors; ``saved`` is when it was written, in seconds since 1970."""
+
+    name: str
+    data: Mapping[str, Any]
+    file: Path
+    saved: float
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Mapped; InputError where the file is missing or damaged."""
+        return map_tensors(self.file)
+
+
+def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
+    """Write both files, the JSON last, each whole or not at all, and return the JSON's path.
+
+    Raises LogdriftError naming file and reason where the session cannot be written.
+    """
+    from safetensors.numpy import save
+
+    from core.session.writer import replace_file
+
+    if not _NAME.fullmatch(name):
+        raise InputError(f"why/layers: {name!r} is no name for a file")
+    folder = session / FOLDER
+    replace_file(folder / f"{name}.safetensors", save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+    replace_file(
+        folder / f"{name}.json", json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+    )
+    return folder / f"{name}.json"
+
+
+def saved_layers(session: Path) -> list[SavedLayers]:
+    """What is saved, the newest first. A file that is not readable JSON is left out: it explains nothing."""
+    found = []
+    try:
+        files = [entry for entry in os.scandir(session / FOLDER) if entry.name.endswith(".json")]
+    except OSError:
+        return []
+    for entry in files:
+        try:
+            data = json.loads(Path(entry.path).read_bytes())
+            when = entry.stat().st_mtime
+        except (OSError, ValueError):
+            continue
+        if isinstance(data, dict) and not entry.name.startswith("."):
+            path = Path(entry.path)
+            found.append(SavedLayers(path.stem, data, path.with_suffix(".safetensors"), when))
+    return sorted(found, key=lambda each: -each.saved)
