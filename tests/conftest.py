@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import LogdriftError
+from tests.changed_model import NOISY_TENSOR, noisy_model
 
 # Two files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
 # more of them than cores an engine is five to ten times slower. What a test starts inherits this.
@@ -25,8 +26,16 @@ _LONGEST_FIRST = ("test_kill", "test_sglang_backend", "test_vllm_backend", "test
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+_NEEDS_ENGINE = {"transformers_python", "vllm_python", "sglang_python", "small_model"}
+"""Fixtures that only an engine's environment gives: a test that uses one is marked `engine` by itself."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; the order within a file stays."""
+    """Mark what needs an engine; the longest files first; the order within a file stays."""
+    for item in items:
+        if _NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.engine)
     place = {name: i for i, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
@@ -64,6 +73,12 @@ def small_model() -> Path:
     from core.capture.models import resolve_model
 
     return Path(resolve_model("smollm2"))
+
+
+@pytest.fixture(scope="session")
+def noisy_small_model(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the small model with 0.5% noise on `NOISY_TENSOR`, as a trainer has it some steps later."""
+    return noisy_model(small_model, tmp_path_factory.mktemp("noisy") / "step-2", NOISY_TENSOR)
 
 
 @pytest.fixture(scope="session")

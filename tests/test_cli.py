@@ -29,7 +29,7 @@ def _imported(code: str) -> set[str]:
         "import tui.app",
         "from core.session import open_session; import core.compare.gate, core.report.build",
         "import core.capture.supervisor, core.capture.create, core.capture.environments",
-        "from tui.cli import build_parser; [build_parser(c) for c in ('open', 'capture', 'report', 'env', 'demo')]",
+        "from tui.cli import build_parser; [build_parser(c) for c in COMMANDS]".replace("COMMANDS", repr([*COMMANDS])),
     ],
 )
 def test_no_engine_is_imported_outside_the_worker(code: str) -> None:

@@ -62,7 +62,7 @@ def test_noise_of_that_size_in_float32_is_not(tmp_path: Path) -> None:
     assert not found.noise
     assert first(found) == "weights"
     assert not found.causes[0].separable
-    assert "digests" in found.causes[0].otherwise
+    assert "--identity" in found.causes[0].otherwise
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.03])

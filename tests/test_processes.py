@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from core.capture.processes import descendants, kill_group, members
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
 from core.capture.supervisor import _overlap
+from core.capture.workers import LAUNCHER, WorkerProcess
 
 TREE = """
 import os, subprocess, sys, time
@@ -76,13 +78,19 @@ def test_a_job_survives_the_channel() -> None:
 
 def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
     """The real launcher, told nothing and left alone: end of file must end it."""
-    from core.capture.workers import LAUNCHER
-
     ours, theirs = socket.socketpair()
     process = subprocess.Popen([sys.executable, str(LAUNCHER), str(theirs.fileno())], pass_fds=(theirs.fileno(),))
     theirs.close()
     ours.close()
     assert process.wait(30) == 1
+
+
+def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(tmp_path: Path) -> None:
+    """The job is larger than what a socket holds, so it can never be sent in full."""
+    job = WorkerJob("prepare", "m", prompts=({"prompt": "x" * 8_000_000},))
+    worker = WorkerProcess(Path("/bin/false"), {}, tmp_path / "log", job)
+    assert worker.receive() is None
+    assert worker.end(0.0) == 1
 
 
 @pytest.mark.parametrize(

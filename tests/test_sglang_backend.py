@@ -21,11 +21,13 @@ import pytest
 from core.backends import sglang
 from core.backends.base import MismatchError, Scores
 from core.backends.sglang_answers import check_echo, fill, read_generation
+from tests.changed_model import NOISY_TENSOR
 
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 PLAIN, COOL = 1.0, 0.7
 NEW = 80
+"""Of ten prompts: at least 500 scored tokens, though some end early (467 of 600 were scored with sixty)."""
 
 Run = Callable[..., dict[str, Any]]
 
@@ -46,7 +48,7 @@ def run_sglang(sglang_python: Path, run_script: Callable[..., Any]) -> Run:
 
 @pytest.fixture(scope="session")
 def float32(run_sglang: Run) -> dict[str, Any]:
-    return run_sglang("float32", temperature=PLAIN, max_tokens=NEW, top_k=5)
+    return run_sglang("float32", temperature=PLAIN, max_tokens=NEW, top_k=5, again=False)
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +58,12 @@ def tempered(run_sglang: Run) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def bfloat16(run_sglang: Run) -> dict[str, Any]:
+def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
     """bfloat16 at the same temperature, but with SGLang told to report logprobs before temperature; no top-k."""
     options = {"SGLANG_RETURN_ORIGINAL_LOGPROB": True}
-    return run_sglang("bfloat16", temperature=COOL, max_tokens=NEW, top_k=0, options=options)
+    return run_sglang(
+        "bfloat16", temperature=COOL, max_tokens=NEW, top_k=0, options=options, other=str(noisy_small_model)
+    )
 
 
 def flat(entries: list[dict[str, Any]]) -> np.ndarray:
@@ -175,7 +179,7 @@ def test_finish_is_told(float32: dict[str, Any]) -> None:
         assert entry["finish"] == ("length" if new == NEW else "stop")
 
 
-@pytest.mark.parametrize("name", ["float32", "tempered", "bfloat16"])
+@pytest.mark.parametrize("name", ["tempered", "bfloat16"])
 def test_a_part_gives_the_same_numbers_whatever_came_before(name: str, request: pytest.FixtureRequest) -> None:
     """Sampled and scored again after other parts, refusals and a full-length sequence: equal to the last bit."""
     run = request.getfixturevalue(name)
@@ -236,7 +240,7 @@ def test_refusals_are_one_line_and_leave_the_engine_alive(float32: dict[str, Any
     assert "has no tokens" in refused["empty"]
     assert "cannot decode along given ids: use path prefill" in refused["forced_decode"]
     assert float32["longest_taken"] == limit
-    assert float32["generated_again"]
+    assert json.dumps(float32["scored_again"]) == json.dumps(float32["scored"])
 
 
 def test_the_worker_keeps_its_signals_and_no_child_is_left(float32: dict[str, Any], tempered: dict[str, Any]) -> None:
@@ -308,3 +312,14 @@ def test_a_generation_that_does_not_fit_is_refused() -> None:
     for output, scored in (([5, 6], [5]), ([5, 6], [5, 7]), ([5, 6, 7], [5, 6, 7])):
         with pytest.raises(MismatchError):
             read_generation(prompt, answer(output, scored), 0, 2, "p")
+
+
+def test_every_weight_is_read_in_the_scheduler(bfloat16: dict[str, Any]) -> None:
+    """Against files in which one of 272 tensors has 0.5% of noise, that one differs; the engine answers on as before."""
+    seen = bfloat16["weights"]
+    (differs,) = seen["differ"]
+    assert differs["name"] == NOISY_TENSOR
+    assert differs["own"] is True
+    assert 0.0045 < differs["l2"] < 0.0065
+    assert seen["count"] == {"digest": 272, "probe": 0, "null": 0}
+    assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}

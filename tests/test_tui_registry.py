@@ -15,7 +15,10 @@ from tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, k
 from tui.app import LogdriftApp
 from tui.screens.chart import ChartScreen
 from tui.screens.confirm import Confirm
+from tui.screens.diff import DiffScreen
+from tui.screens.experiments import ExperimentsScreen
 from tui.screens.explorer import ExplorerScreen
+from tui.screens.layers import LayersScreen
 from tui.screens.matrix import MatrixScreen
 from tui.screens.new_capture import NewCaptureScreen
 from tui.screens.prompt import Prompt
@@ -24,6 +27,7 @@ from tui.screens.sessions import SessionsScreen
 from tui.screens.settings import FactsScreen
 from tui.screens.texts import Picker, TextScreen
 from tui.screens.thresholds import LimitsScreen
+from tui.screens.why import WhyScreen
 from tui.widgets.charts.pane import ChartPane
 from tui.widgets.inspector import Inspector
 from tui.widgets.lines import Text
@@ -38,7 +42,8 @@ DOERS = {
     "charts": (ExplorerScreen, ChartScreen), "chart": (ChartPane,), "zoom": (ChartScreen,),
     "confirm": (Confirm,), "form": (NewCaptureScreen,),
     "reading": (TextScreen, ReportScreen), "matrix": (MatrixScreen,), "facts": (FactsScreen,), "limits": (LimitsScreen,),
-    "report": (ReportScreen,),
+    "report": (ReportScreen,), "diff": (DiffScreen,), "why": (WhyScreen,),
+    "experiments": (ExperimentsScreen,), "layers": (LayersScreen,),
 }  # fmt: skip
 
 

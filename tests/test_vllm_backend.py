@@ -19,6 +19,7 @@ import pytest
 from core.backends.base import MismatchError
 from core.backends.vllm import unpack
 from core.backends.vllm_start import semantics
+from tests.changed_model import NOISY_TENSOR
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
 MAE_FLOAT32 = 2e-5
@@ -44,11 +45,11 @@ def wish(dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int
 
 
 @pytest.fixture(scope="session")
-def in_process(run_vllm: Run) -> dict[str, Any]:
+def in_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
     """Three engines, each closed before the next: what logdrift does by default."""
     wishes = {
         "float32": wish("float32", ALL_PATHS),
-        "bfloat16": wish("bfloat16", ALL_PATHS),
+        "bfloat16": wish("bfloat16", ALL_PATHS) | {"other": str(noisy_small_model)},
         "processed": wish("float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5),
     }
     return run_vllm("vllm_capture.py", json.dumps(wishes))
@@ -70,9 +71,9 @@ def processed(in_process: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def own_process(run_vllm: Run) -> dict[str, Any]:
+def own_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
     """vLLM's own default: engine core and worker spawned. No top-k."""
-    wishes = {"": wish("bfloat16", ["prefill", "forced_decode"], top_k=0)}
+    wishes = {"": wish("bfloat16", ["prefill", "forced_decode"], top_k=0) | {"other": str(noisy_small_model)}}
     return dict(run_vllm("vllm_capture.py", json.dumps(wishes), VLLM_ENABLE_V1_MULTIPROCESSING="1")[""])
 
 
@@ -141,8 +142,9 @@ def test_forced_decode_follows_ids_no_model_would_choose(float32: dict[str, Any]
 def test_same_part_gives_same_numbers(kind: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(kind)
     assert found["score_repeats"]
-    assert found["decode_repeats"]
     assert found["other_seed_differs"]
+    if kind == "bfloat16":  # the coarser dtype is the one in which another batch would show
+        assert found["decode_repeats"]
 
 
 def test_alone_against_together(
@@ -196,7 +198,7 @@ def test_completions_end_by_end_of_sequence_or_length(float32: dict[str, Any]) -
     finishes = float32["finish"]
     assert {finish for finish, _, _ in finishes} == {"stop", "length"}
     for finish, last, length in finishes:
-        assert (last == float32["eos"]) if finish == "stop" else (length == 80)
+        assert (last == float32["eos"]) if finish == "stop" else (length == 72)
 
 
 def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:
@@ -359,3 +361,20 @@ def test_what_decode_logprobs_mean(mode: str, changed: dict[str, float], meaning
     plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
     params = SimpleNamespace(**{**plain, "presence_penalty": 0.0, "frequency_penalty": 0.0, **changed})
     assert semantics(mode, params) == meaning
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "own_process"])
+def test_every_weight_is_read_where_the_model_is(kind: str, request: pytest.FixtureRequest) -> None:
+    """In this process and in a child: against files in which one of 272 tensors has 0.5% of noise, that one differs."""
+    found = request.getfixturevalue(kind)
+    seen = found["weights"]
+    (differs,) = seen["differ"]
+    assert differs["name"] == NOISY_TENSOR
+    assert differs["own"] is True  # the engine has the files that it was started with
+    assert 0.0045 < differs["l2"] < 0.0065
+    assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}
+    assert seen["config_differs"] == []
+    if found["facts"]["device"] == "cpu":  # linear layers are packed there: q, k, v, o, gate, up and down of 30 layers
+        assert seen["count"] == {"digest": 62, "probe": 210, "null": 0}
+        assert seen["whole"]
+        assert seen["units"] < 0.5  # one rounding leaves 0.39 to 0.42 (core/backends/weights_probe.py)

@@ -13,7 +13,7 @@ from tui.widgets.charts.registry import CHARTS
 
 Scope = Literal[
     "app", "sessions", "explorer", "move", "list", "pane", "picker", "prompt", "inspector", "charts", "chart", "zoom", "reading", "matrix", "facts",
-    "limits", "report", "confirm", "form",
+    "limits", "report", "diff", "why", "experiments", "layers", "confirm", "form",
 ]  # fmt: skip
 
 Keymap = Mapping[str, tuple[str, ...]]
@@ -38,6 +38,10 @@ SCOPE_TITLES: dict[Scope, str] = {
     "facts": "Settings",
     "limits": "Limits",
     "report": "Report",
+    "why": "Why",
+    "experiments": "Experiments",
+    "layers": "Layers",
+    "diff": "Two sessions compared",
     "confirm": "Where yes or no is asked",
     "form": "New capture",
 }
@@ -104,6 +108,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", ("question_mark", "f1"), "Help: all keys and what the colours mean", "app", "help"),
     Command("command_palette", ("ctrl+p",), "Command palette: every command by name", "app", palette=False),
     Command("quit_now", ("ctrl+q",), "Quit at once, from any screen", "app"),
+    Command("redraw", ("ctrl+l",), "Draw the screen again: where something else has written to the terminal", "app"),
     Command("open", ("enter",), "Open the session", "sessions", "open"),
     Command("new_capture", ("c", "N"), "New capture: model, prompts, backends", "sessions", "new capture"),
     Command("back", ("q",), "Back, or quit where there is no way back", "sessions", "quit"),
@@ -123,6 +128,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("pair", ("p",), "Pair: choose the two captures to compare", "explorer", "pair"),
     Command("threshold", ("t",), "Threshold: choose what counts as divergent, with counts", "explorer", "threshold"),
     Command("search", ("slash",), "Search text, also across tokens, or ids", "explorer", "search"),
+    Command("why", ("w",), "Why: the causes of the gap, ranked, with their evidence", "explorer", "why"),
+    Command("back", ("q",), "Back to the sessions, or quit where the session was opened directly", "explorer", "back"),
     Command(
         "next_mode",
         ("o",),
@@ -130,7 +137,6 @@ COMMANDS: tuple[Command, ...] = (
         "explorer",
         "colour",
     ),
-    Command("back", ("q",), "Back to the sessions, or quit where the session was opened directly", "explorer", "back"),
     Command(
         "next_sequence", ("right_square_bracket",), "Next sequence, in the order of the list", "explorer", "next seq"
     ),
@@ -157,6 +163,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("facts", ("d",), "Settings: how the captures really ran, differences first", "explorer", "settings"),
     Command("limits", ("T",), "Limits: what every framework calls normal, held against this pair", "explorer"),
     Command("report", ("R",), "Report: look at it, copy it, save it", "explorer", "report"),
+    Command("before", ("e",), "Earlier session: choose one, and see before and after as a chart", "explorer"),
     Command("previous_pane", ("shift+tab",), "Go to the previous pane", "explorer"),
     Command("pane('tokens')", ("1",), "Go to the tokens", "explorer"),
     Command("pane('sequences')", ("2",), "Go to the sequences", "explorer"),
@@ -254,6 +261,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("search_next", ("n",), "Next line found", "reading"),
     Command("save", ("w",), "Save the text to a file", "reading", "save"),
     Command("search_previous", ("N",), "Previous line found", "reading"),
+    Command("change_chart", ("v",), "Before and after as a chart, in the explorer of the new session", "diff", "chart"),
     Command("next_text", ("tab", "right_square_bracket"), "Next text, where there are several", "reading"),
     Command("previous_text", ("shift+tab", "left_square_bracket"), "Previous text", "reading"),
     Command("open_pair", ("enter",), "Open the pair in the explorer", "matrix", "open"),
@@ -283,6 +291,36 @@ COMMANDS: tuple[Command, ...] = (
     Command("all_pairs", ("a",), "All pairs, or the one of the explorer", "report", "all pairs"),
     Command("copy", ("c",), "Copy the report as it is shown", "report", "copy"),
     Command("back", ("q", "escape"), "Back to the explorer", "report", "back"),
+    Command("next_pane", ("tab",), "Go to the evidence, or back to the causes", "why", "pane"),
+    Command("experiments", ("x",), "Experiments: one knob changed, captured again, judged", "why", "experiments"),
+    Command("pair", ("p",), "Pair: choose the two captures to explain", "why", "pair"),
+    Command("cause_table", ("C",), "Causes: the table of all of them, in the order of checking", "why", "table"),
+    Command("identity", ("i",), "Identity: what each engine really loaded, tensor by tensor", "why", "identity"),
+    Command(
+        "layers", ("y",), "Layers: where in the model the token under the cursor begins to differ", "why", "layers"
+    ),
+    Command("copy", ("c",), "Copy the cause with its evidence", "why", "copy"),
+    Command("save", ("w",), "Save all causes to a file", "why", "save"),
+    Command("back", ("q", "escape", "o"), "Back to the explorer", "why", "back"),
+    Command("previous_pane", ("shift+tab",), "Go to the other pane", "why"),
+    Command("choose_row", ("space",), "Choose the experiment, or not", "experiments", "choose"),
+    Command("start", ("x",), "Start the chosen experiments in the background: asks first", "experiments", "start"),
+    Command("choose_all", ("a",), "All that have not run, or none", "experiments", "all/none"),
+    Command("budget", ("b",), "Budget: the time that they may take together", "experiments", "budget"),
+    Command("cancel_run", ("X",), "Cancel the experiments that run: asks first", "experiments", "cancel"),
+    Command("open_experiment", ("e",), "Open the experiment as a session of its own", "experiments", "open"),
+    Command("copy", ("c",), "Copy the experiments as a table", "experiments", "copy"),
+    Command("save", ("w",), "Save the experiments to a file", "experiments", "save"),
+    Command("back", ("q", "escape", "o"), "Back to the causes", "experiments", "back"),
+    Command("shift(1)", ("right", "l"), "Columns further right", "experiments", palette=False, slug="right"),
+    Command("shift(-1)", ("left", "h"), "Columns further left", "experiments", palette=False, slug="left"),
+    Command("next_side", ("tab", "right_square_bracket"), "Next backend, then the next saved answer", "layers", "next"),
+    Command("previous_side", ("shift+tab", "left_square_bracket"), "Previous backend", "layers"),
+    Command("copy_command", ("x",), "Copy the command that looks at the layers of the token", "layers", "command"),
+    Command("debuggers", ("d",), "Debuggers: commands for deeper ones, for this token", "layers", "debuggers"),
+    Command("copy", ("c",), "Copy the layers as a table", "layers", "copy"),
+    Command("save", ("w",), "Save the layers to a file", "layers", "save"),
+    Command("back", ("q", "escape", "o"), "Back to the causes", "layers", "back"),
     Command("theme('dark')", (), "Dark theme", "app", slug="theme_dark"),
     Command("theme('light')", (), "Light theme", "app", slug="theme_light"),
     Command("theme('high-contrast')", (), "High-contrast theme", "app", slug="theme_high_contrast"),

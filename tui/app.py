@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.dom import DOMNode
@@ -26,6 +28,7 @@ from tui.screens.base import BaseScreen
 from tui.themes import THEMES, ThemeName, theme_of
 from tui.widgets.bars import Hints
 from tui.widgets.lines import Lines
+from tui.wire import Wire
 
 _COPY_LIMIT = 74_000
 """Bytes: the largest OSC 52 text that common terminals take."""
@@ -98,6 +101,7 @@ class LogdriftApp(App[int], inherit_bindings=False):
         plain = depth == "none" or (depth is None and "NO_COLOR" in os.environ)
         super().__init__(ansi_color=plain or None)
         self.animation_level = "none"
+        self.wire = Wire()
         self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for known in THEMES.values():
@@ -123,7 +127,25 @@ class LogdriftApp(App[int], inherit_bindings=False):
         return SessionsScreen(self.sessions_dir)
 
     def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self.wire.forget())
         self.set_timer(_SETTLE_SECONDS, settle)
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """As Textual does, less what the terminal shows already."""
+        if isinstance(renderable, CompositorUpdate) and not self._batch_count:
+            renderable = self.wire.changes(renderable, self.size)
+        super()._display(screen, renderable)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A terminal that was resized may have moved its text: even where it has its old size again."""
+        self.wire.forget()
+        if event.size == self._size:
+            self.screen.refresh()
+
+    def action_redraw(self) -> None:
+        """Send everything: something else has written to the terminal."""
+        self.wire.forget()
+        self.screen.refresh()
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
         """As Textual does, but a key that is pressed twice before its screen stands opens it once."""
@@ -131,12 +153,13 @@ class LogdriftApp(App[int], inherit_bindings=False):
             return AwaitMount(self.screen, [])
         return super().push_screen(screen, *args, **options)
 
-    def open_folder(self, folder: Path) -> None:
-        """Open the explorer over the list; a folder that does not open is an error that can be copied."""
+    def open_folder(self, folder: Path, before: Path | None = None) -> None:
+        """Open the explorer over the list; a folder that does not open is an error that can be copied. ``before``: an
+        earlier session to compare with."""
         from tui.screens.explorer import ExplorerScreen
 
         try:
-            self.push_screen(ExplorerScreen(readable(folder)))
+            self.push_screen(ExplorerScreen(readable(folder), before=before))
         except LogdriftError as error:
             self.show_error(str(error))
 

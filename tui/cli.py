@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "two sessions: what a change made better or worse",
     "check": "limits on the numbers of a session: a gate for CI",
     "env": "engine environments: create, list, check",
+    "doctor": "what works on this machine, and a self-test with planted faults",
     "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }

@@ -128,6 +128,20 @@ def shown_together(pieces: list[bytes]) -> list[str]:
     return [text or (PART if raw else "") for text, raw in zip(shown, pieces, strict=True)]
 
 
+def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
+    """The character, as visible text, of which piece ``index`` has some but not all bytes: with the first and the last
+    piece that have the others. None where its bytes make no such character, even with those of its neighbours."""
+    starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
+    at = 0
+    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
+        end = at + (1 if 0xDC80 <= ord(char) <= 0xDCFF else len(char.encode("utf-8")))
+        first, last = bisect_right(starts, at) - 1, bisect_right(starts, end - 1) - 1
+        if first <= index <= last and first < last:
+            return visible(char), first, last
+        at = end
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Flow:
     """Lines of one sequence of n tokens in F fragments.

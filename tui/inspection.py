@@ -16,6 +16,7 @@ from core.compare.alternatives import Cell, TopList, alternatives, top_list
 from core.compare.pair import Pair
 from core.errors import LogdriftError
 from core.session.reader import Session
+from tui.flow import part_of
 from tui.views import reason
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a start.
@@ -76,6 +77,8 @@ class Inspection:
     by: int = 0
     mark: str | None = None
     """The reader's note, None without a mark."""
+    part: tuple[str, int, int] | None = None
+    """The character of which the token has a part, and the first and the last token (index) that have one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,7 +124,28 @@ def inspect(
         tuple(len(side.top.entries) for side in shown),
         by,
         mark,
+        _part(session, position, start),
     )
+
+
+def _part(session: Session, position: int, start: int) -> tuple[str, int, int] | None:
+    raw = session.pieces.get(int(session.sequences.token_ids[position]))
+    if raw is None or _is_text(raw):
+        return None
+    # A character has at most four bytes, so its others are in the three tokens before or after.
+    _, end = session.sequences.bounds(int(np.searchsorted(session.sequences.offsets, position, "right")) - 1)
+    first, last = max(start, position - 3), min(end, position + 4)
+    pieces = [session.pieces.get(i) or b"" for i in session.sequences.token_ids[first:last].tolist()]
+    found = part_of(pieces, position - first)
+    return None if found is None else (found[0], found[1] + first - start, found[2] + first - start)
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:

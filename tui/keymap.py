@@ -14,7 +14,8 @@ SCREENS: tuple[frozenset[Scope], ...] = tuple(
     for scopes in (
         ("explorer", "charts", "move", "list", "pane", "inspector", "chart"), ("zoom", "charts", "chart"),
         ("sessions", "list"), ("matrix",), ("facts", "list"), ("limits", "list"), ("report", "reading", "pane"),
-        ("picker", "reading", "pane"), ("picker", "confirm", "list"), ("prompt",), ("form",),
+        ("why", "list"), ("experiments", "list"), ("layers", "list"),
+        ("picker", "reading", "pane", "diff"), ("picker", "confirm", "list"), ("prompt",), ("form",),
     )
 )  # fmt: skip
 """Scopes whose keys are listened to on one screen or window, beside those of everywhere."""

@@ -16,8 +16,11 @@ FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
 _OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
 
 
-def rendered(form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, width: int) -> str:
-    """One form's module is imported, not all of them. Not for the event loop."""
+def rendered(
+    form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, canvas: Canvas
+) -> str:
+    """The report as text on ``canvas``, or as md, html or json: the module of that form alone is imported. Not for the
+    event loop."""
     if form == "json":
         from core.report.strict_json import dump
 
@@ -32,7 +35,7 @@ def rendered(form: str, report: Mapping[str, Any], session: Session, main: tuple
         return render_html(report, session, main=main)
     from core.report.text import render
 
-    return render(report, Canvas(width=width), main)
+    return render(report, canvas, main)
 
 
 def default_name(session: Session, folder: Path) -> str:

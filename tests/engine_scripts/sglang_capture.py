@@ -1,7 +1,8 @@
 """Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what came out as JSON.
 
     python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ..., "max_tokens": ..., "top_k": ...,
-                                             "options": {...}, "failures": bool}
+                                             "options": {...}, "failures": bool, "again": bool,
+                                             "other": FOLDER}
 
 Numbers are written as they came; tests/test_sglang_backend.py judges them. With "failures" the engine is first
 started on a model with a broken weights file, and at the end its scheduler is killed in mid-generation.
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from loaded_weights import loaded_weights
 from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
@@ -56,6 +58,7 @@ def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
         top_k=wish["top_k"],
         max_length=longest,
         max_prompts=len(PROMPTS),
+        asked="other" in wish,
     )
 
 
@@ -112,6 +115,15 @@ def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, An
     return {"message": message, "seconds": time.monotonic() - started, "children": children()}
 
 
+def too_short(backend: Any, asked: Any) -> str:
+    """What the running engine's own answer is held against: a session whose sequences are too long for it."""
+    kept, backend._settings = backend._settings, asked
+    try:
+        return refusal(backend._observe, backend._engine.get_server_info())
+    finally:
+        backend._settings = kept
+
+
 def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
     """Kill the scheduler in mid-generation and see what the backend makes of it."""
     scheduler = backend._engine.get_all_child_pids()[0]
@@ -144,12 +156,12 @@ def main() -> None:
     result: dict[str, Any] = {"bad_option": refusal(SglangBackend(settings_of(model, unknown, longest)).open)}
     if wish.get("failures"):
         result["broken_start"] = broken_start(model, out.parent / "broken-model", wish)
-        result["too_short"] = refusal(SglangBackend(settings_of(model, wish, 250)).open)
 
     signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     backend = SglangBackend(settings_of(model, wish, longest))
     facts = backend.open()
     result["facts"] = facts.to_json()
+    result["too_short"] = too_short(backend, settings_of(model, wish, 250))
     result["signals_kept"] = all(signal.getsignal(number) == handler for number, handler in signals.items())
     told: list[tuple[int, int]] = []
 
@@ -167,7 +179,8 @@ def main() -> None:
     sequences = [generation.token_ids for generation in made]
     result["rescored"] = [dump(i, s) for i, s in zip(sequences, backend.score(sequences, progress), strict=True)]
     # In between: another part, and errors that the engine must not notice.
-    result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts[1:4], [1, 2, 3], progress)]
+    if wish.get("again", True):
+        result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts[1:4], [1, 2, 3], progress)]
     outside = np.array([1, last + 1], np.int32)
     too_long = np.ones(int(facts.max_length or 0) + 1, np.int32)
     result["refused"] = {
@@ -180,8 +193,11 @@ def main() -> None:
         "forced_decode": refusal(backend.forced_decode, [texts[0]], [3], progress),
     }
     result["longest_taken"] = len(backend.score([too_long[:-1]], progress)[0].logprob)
-    result["generated_again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
+    if wish.get("again", True):
+        result["generated_again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
     result["scored_again"] = [dump(ids, s) for ids, s in zip(scored, backend.score(scored, progress), strict=True)]
+    if wish.get("other"):
+        result["weights"] = loaded_weights(backend, model, wish["other"])
     if wish.get("failures"):
         result["death"] = death(backend, prompts)
     backend.close()

@@ -69,7 +69,7 @@ def ensure_environments(engines: Sequence[str]) -> None:
     """Make the managed environments of the engines that have no interpreter yet. Raises LogdriftError, Cancelled."""
     missing = [engine for engine in engines if not _has_interpreter(engine)]
     if missing:
-        with _interruptible() as cancel, _shown() as report:
+        with interruptible() as cancel, shown() as report:
             _run_all({engine: _creation(engine, report, cancel) for engine in missing})
 
 
@@ -78,7 +78,7 @@ def ensure_small_model() -> None:
     if small_model_folder().exists():
         return
     python = environments.find_interpreter("transformers").python
-    with _interruptible() as cancel, _shown() as report:
+    with interruptible() as cancel, shown() as report:
         prepare_small_model(python, report, cancel)
 
 
@@ -96,7 +96,7 @@ def _creation(engine: str, report: Report, cancel: threading.Event, **options: A
 def _create(engines: list[str], folder: str | None, python: str | None, fresh: bool) -> int:
     began = time.monotonic()
     options = {"parent": Path(folder).expanduser() if folder else None, "python": python, "fresh": fresh}
-    with _interruptible() as cancel, _shown() as report:
+    with interruptible() as cancel, shown() as report:
         jobs = {engine: _creation(engine, report, cancel, **options) for engine in engines}
         done, failures = _collect(jobs)
     if any(isinstance(error, Cancelled) for error in failures.values()):
@@ -130,7 +130,7 @@ def _collect(jobs: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[s
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """Ctrl-C, SIGTERM and a lost terminal set the event; jobs then end their process groups and raise Cancelled."""
     cancel = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -143,7 +143,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _shown() -> Iterator[Report]:
+def shown() -> Iterator[Report]:
     """Progress on stderr: bars on a terminal, plain lines elsewhere. Jobs report from their own threads."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -211,7 +211,7 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
     found = environments.available()
     engines = engines or [engine for engine in ENGINES if not isinstance(found[engine], str)] or list(ENGINES)
     broken = 0
-    with _interruptible() as cancel:
+    with interruptible() as cancel:
         for engine in engines:
             interpreter = environments.find_interpreter(engine, python) if python else found[engine]
             if isinstance(interpreter, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from core.errors import InputError
 from core.report.build import build_report
 from core.report.layout import Canvas, canvas_of
 from core.report.output import check_output, write_output
-from core.session.reader import Session, open_session
+from core.session.reader import open_session
+from tui.report_file import rendered
 
 
 def add_parser(subparsers: Any) -> None:
@@ -67,34 +68,14 @@ def print_report(
     chosen = [parse_pair(session, text) for text in pairs]
     limits = (*PUBLISHED, *load_config().thresholds)
     report = build_report(session, chosen, scope, limits)
-    text = _rendered(form, report, session, chosen[0] if chosen else default_pair(session), output is None)
+    canvas = canvas_of(sys.stdout) if output is None else Canvas()
+    text = rendered(form, report, session, chosen[0] if chosen else default_pair(session), canvas)
     if output is not None:
         write_output(output, text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
     return 0
-
-
-def _rendered(
-    form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, terminal: bool
-) -> str:
-    """One form's module is imported, not all of them."""
-    if form == "json":
-        from core.report.strict_json import dump
-
-        return dump(report)
-    if form == "md":
-        from core.report.markdown import render_markdown
-
-        return render_markdown(report, main)
-    if form == "html":
-        from core.report.html import render_html
-
-        return render_html(report, session, main=main)
-    from core.report.text import render
-
-    return render(report, canvas_of(sys.stdout) if terminal else Canvas(), main)
 
 
 def _names(folder: Path) -> str:

@@ -11,6 +11,7 @@ from core.compare.pair import default_pair, parse_pair
 from core.config import sessions_folder
 from core.errors import InputError
 from core.session.reader import open_session
+from tui.commands import why_identity, why_layers, why_run
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
         "why",
         help="causes of a gap, ranked, with the evidence from the captured tokens",
         description="Names the causes of the gap between two captures, most likely first, with the numbers and tokens that "
-        "show each, what could not be checked, and the next experiment. Nothing is run. docs/why.md says how it is found "
-        "out. Exit code 0, or 2 for bad input.",
+        "show each, what could not be checked, and the next experiment. Without a flag nothing is run. docs/why.md says how "
+        "it is found out. Exit code 0, 1 where a backend failed, or 2 for bad input.",
     )
     parser.add_argument("session", type=Path, nargs="?", help="session folder, or its name in the sessions folder")
     parser.add_argument(
@@ -29,6 +30,9 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="JSON, schema 1: everything")
     parser.add_argument("--causes", action="store_true", help="print the table of causes, and leave")
+    why_identity.add_arguments(parser)
+    why_run.add_arguments(parser)
+    why_layers.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +50,14 @@ def run(args: argparse.Namespace) -> int:
     if args.session is None:
         raise InputError("why needs a session: logdrift why SESSION (or logdrift why --causes)")
     session = open_session(find_session(args.session, folder))
+    if args.layers is not None:
+        return why_layers.run(args, session)
+    if args.debuggers:
+        raise InputError("--debuggers is for one sequence: add --layers SEQUENCE[:POSITION]")
+    if args.identity:
+        return why_identity.run(args, session)
+    if args.backend:
+        raise InputError("--backend names a backend for --identity: add --identity, or choose captures with --pair")
     chosen = [parse_pair(session, text) for text in args.pair]
     if not chosen:
         main = default_pair(session)
@@ -54,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
                 f"session {session.name}: it has no two captures to compare yet: wait for it, or go on with --resume"
             )
         chosen = [main]
+    if why_run.wanted(args):
+        return why_run.run(args, session, chosen)
     report = build_why(session, chosen)
     sys.stdout.write(dump(report) if args.json else render_why(report, canvas))
     sys.stdout.flush()

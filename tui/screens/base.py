@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from textual import events
+from textual.geometry import Region
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -64,6 +65,14 @@ class BaseScreen(Screen[None], inherit_bindings=False):
 
     def recoloured(self) -> None:
         """The theme was changed: draw anew what cannot be given other colours as it stands."""
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        # Textual has the top screen repaint where the one below it changed, though nothing of that is seen: moving in
+        # a chart on the whole screen moves the explorer's cursor, which would send half a megabyte. Panes repaint
+        # themselves.
+        if regions and not layout and not recompose:
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def on_resize(self, event: events.Resize) -> None:
         self.size_classes(event.size.width, event.size.height)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from textual import on
 from textual.app import ComposeResult
-from textual.geometry import Region
 
 from tui.actions import bindings
 from tui.screens.base import BaseScreen, TooSmall
@@ -61,13 +58,6 @@ class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
         message.stop()
         self.action_back()
         self.origin.post_message(ChartPane.TokensWanted())
-
-    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        # Textual has the top screen repaint where the one below it changed, though nothing of that is seen: moving in
-        # the chart moves the explorer's cursor, which would send half a megabyte. Panes repaint themselves.
-        if regions and not layout and not recompose:
-            return self
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def action_back(self) -> None:
         self.origin.choose(self.chart.kind, self.chart.wanted_reach)

@@ -1,16 +1,24 @@
-"""The screens that open from the explorer: matrix, settings, limits, report."""
+"""The screens that open from the explorer: matrix, settings, limits, why, report."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from core.session.reader import Session
 from tui.screens.asking import AskingScreen
 
+if TYPE_CHECKING:
+    from tui.why_view import WhyView
+
 _FOR_A_PAIR = frozenset({
-    "limits", "next_divergence", "previous_divergence", "threshold", "threshold_up", "threshold_down",
+    "limits", "why", "next_divergence", "previous_divergence", "threshold", "threshold_up", "threshold_down",
 })  # fmt: skip
 
 
 class Companions(AskingScreen, inherit_bindings=False):
     """Each is imported when it is first opened, and shows the pair that the explorer has."""
+
+    _whys: tuple[Session, dict[tuple[str, str], WhyView]] | None = None
 
     @property
     def _labels(self) -> tuple[str, str] | None:
@@ -21,6 +29,19 @@ class Companions(AskingScreen, inherit_bindings=False):
 
     def repaint_passage(self) -> None:
         """What is shown of the sequence has changed."""
+        raise NotImplementedError
+
+    @property
+    def position(self) -> int:
+        """Flat index of the token under the cursor."""
+        raise NotImplementedError
+
+    def jump(self, position: int) -> None:
+        """Put the cursor on a flat position, to be undone by one key."""
+        raise NotImplementedError
+
+    def to_tokens(self) -> None:
+        """Give the keys to the text."""
         raise NotImplementedError
 
     def recoloured(self) -> None:
@@ -47,6 +68,25 @@ class Companions(AskingScreen, inherit_bindings=False):
             return
         self.say("")
         self.app.push_screen(LimitsScreen(self.pair))
+
+    def action_why(self) -> None:
+        from tui.screens.why import WhyScreen
+
+        if self.view is None:
+            self.say("there is no pair to explain yet: it takes two captures with a finished sequence", warn=True)
+            return
+        self.say("")
+        self.app.push_screen(WhyScreen(self))
+
+    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+        """The explanation of a pair that was worked out before, of this state of the folder."""
+        return self._whys[1].get(labels) if self._whys is not None and self._whys[0] is session else None
+
+    def keep_explained(self, session: Session, found: WhyView) -> None:
+        """Remember an explanation for as long as the session does not change."""
+        if self._whys is None or self._whys[0] is not session:
+            self._whys = session, {}
+        self._whys[1][found.labels] = found
 
     def action_report(self) -> None:
         from tui.screens.report import ReportScreen

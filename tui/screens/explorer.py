@@ -1,12 +1,14 @@
 """The explorer: one pair of captures over the sequences of a session.
 
 The screen owns all state; panes are told what to show. Threads are in `explorer_jobs`, moves in `explorer_moves`, the list
-of sequences in `explorer_list`, colours in `explorer_levels`; each builds on the one before.
+of sequences in `explorer_list`, colours in `explorer_levels`, the earlier session in `explorer_before`; each builds on the
+one before.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from textual import events, on
@@ -24,14 +26,15 @@ from tui.glyphs import number, signed
 from tui.inspection import Inspection, inspect
 from tui.modes import MODES
 from tui.screens.base import TooSmall
+from tui.screens.explorer_before import ExplorerBefore
 from tui.screens.explorer_jobs import SessionRead
-from tui.screens.explorer_levels import ExplorerLevels
-from tui.session_rows import progress
+from tui.session_rows import duration, progress
 from tui.state import load_state, save_state
 from tui.views import PairView, open_pair
 from tui.widgets.bars import Header, Heading, Hints, Tabs
 from tui.widgets.charts.keys import ChartKeys
 from tui.widgets.charts.pane import ChartPane
+from tui.widgets.charts.registry import index_of
 from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.sequences import SequenceList
 from tui.widgets.tokens import Passage, Tokens
@@ -43,16 +46,16 @@ _DETAIL_DELAY = 0.04
 """Seconds the cursor must rest before inspector and chart follow: a held key then sends the tokens alone."""
 
 
-class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
+class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
     """Sequences, tokens, inspector and chart side by side; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer", "charts")
     SCOPES = ("explorer", "charts")
     AUTO_FOCUS = "#tokens"
 
-    def __init__(self, session: Session, pair: tuple[str, str] | None = None) -> None:
+    def __init__(self, session: Session, pair: tuple[str, str] | None = None, before: Path | None = None) -> None:
         saved, self._notice = load_state(session.manifest.id)
-        super().__init__(session, replace(saved, pair=pair) if pair else saved, classes="-tokens")
+        super().__init__(session, replace(saved, pair=pair) if pair else saved, before=before, classes="-tokens")
         self.pane = "tokens"
         self._fragments = FragmentCache(session.pieces)
         self._detail_timer: Timer | None = None
@@ -87,6 +90,8 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
     def _start_work(self) -> None:
         self.want_numbers()
         self.watch_folder()
+        if self.before is not None:
+            self.compare_with(self.before, asked=True)
 
     def on_unmount(self) -> None:
         self._stop.set()
@@ -101,7 +106,7 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
     def _uncovered(self) -> None:
         """Panes may have come into sight: they were not told anything while hidden."""
         self._show_token()
-        self._want_chart()
+        self.want_chart()
 
     def take_session(self, message: SessionRead) -> None:
         """Show a newer state of the folder."""
@@ -109,11 +114,12 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
             self._fragments = FragmentCache(message.session.pieces)
         self._take(message.session, message.view)
         self.want_numbers()
+        self.compare_again()
 
     def _take(self, session: Session, view: PairView | None) -> None:
         """Show a session and a pair of it, the cursor where it was."""
         self.session, self.view = session, view
-        self.numbers, self._flips = None, None
+        self.numbers, self._flips, self.change = None, None, None
         self._beyond.clear()
         total = session.sequences.tokens
         self.view_state = replace(self.view_state, position=max(0, min(self.position, total - 1)))
@@ -136,6 +142,10 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
 
     # ---- showing
 
+    def going_changed(self) -> None:
+        """How far a running capture is has changed."""
+        self._show_heading()
+
     def _show_heading(self) -> None:
         view, sequences, numbers = self.view, self.session.sequences, self.numbers
         gate = view.gate if view is not None else None
@@ -154,13 +164,14 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
                 visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None,
                 None if view is None or view.stats is None else view.stats.mae,
                 (view.stats.infinite or 0) if view is not None and view.stats is not None else 0,
-                progress(self.session),
+                self.going.share if self.going is not None else progress(self.session),
                 self._state,
                 tuple(problems[:3]),
                 numbers.k3 if numbers is not None else None,
                 numbers.ess if numbers is not None else None,
                 numbers.floor if numbers is not None else None,
                 numbers is not None,
+                duration(self.going.left) if self.going is not None and self.going.left is not None else "",
             )
         )
 
@@ -199,9 +210,10 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
             return 0
         return int(MODES[0].levels(Stretch(pair, position, position + 1), self.threshold)[0])
 
-    def _want_chart(self) -> None:
+    def want_chart(self) -> None:
+        """Have the chart of what is shown now."""
         if self.sequence >= 0:
-            self.chart.show(self.session, self.pair, self.sequence, self.threshold, self.position)
+            self.chart.show(self.session, self.pair, self.sequence, self.threshold, self.position, self.change)
 
     def go_to(self, position: int) -> None:
         """Put the cursor on a flat position, wherever it is."""
@@ -216,7 +228,7 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
             place = self.sequences.place_of(sequence)
             if place >= 0:
                 self.sequences.select(place)
-            self._want_chart()
+            self.want_chart()
         else:
             self.tokens.move_to(position - start)
         self._want_details()
@@ -246,7 +258,7 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
         if self.sequence >= 0:
             self._show_passage(self.tokens.cursor)
             self._want_details()
-            self._want_chart()
+            self.want_chart()
 
     # ---- messages of the panes
 
@@ -256,6 +268,10 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
         self.view_state = replace(self.view_state, position=start + message.index)
         self._want_details()
         self.say("")
+
+    def show_change(self) -> None:
+        """Bring the chart of the change to where it is seen."""
+        self.action_chart(index_of("change"))
 
     def show_chart(self) -> None:
         """Bring the chart to where it is seen."""
@@ -283,6 +299,7 @@ class ExplorerScreen(ExplorerLevels, ChartKeys, inherit_bindings=False):
         self._problem = None
         self._take(self.session, PairView(pair))
         self.want_numbers()
+        self.compare_again()
 
     def action_order(self) -> None:
         """The alternatives in the order of the next side."""

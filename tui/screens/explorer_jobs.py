@@ -18,6 +18,7 @@ from core.compare.pair import Pair
 from core.errors import LogdriftError
 from core.session.reader import Session
 from tui.screens.companions import Companions
+from tui.session_rows import Live, live
 from tui.state import ViewState, save_state
 from tui.views import PairView, judged, open_pair
 from tui.widgets.charts.pane import ChartPane
@@ -43,6 +44,16 @@ class SessionRead(Message):
     view: PairView | None
     state: str
     problem: str | None
+
+
+@dataclass
+class Going(Message):
+    """How far the capture that writes the session is, and how long it will take."""
+
+    live: Live
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, Going)
 
 
 @dataclass
@@ -114,6 +125,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         self.sequence = -1
         self._state: str = session.state
         self._problem: str | None = None
+        self.going: Live | None = None
         self._flips: npt.NDArray[np.int64] | None = None
         self._index: TextIndex | None = None
         self._index_lock = threading.Lock()
@@ -166,6 +178,10 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     def _on_work_failed(self, message: WorkFailed) -> None:
         self.logdrift.show_error(message.text)
 
+    def going_changed(self) -> None:
+        """How far a running capture is has changed."""
+        raise NotImplementedError
+
     # ---- the folder
 
     @work(thread=True, group="reader", exclusive=True)
@@ -178,7 +194,10 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 save_state(session.manifest.id, saved)
             try:
                 newer = session.refresh()
-                now = newer.state
+                holder = newer.lock
+                now = newer.state if holder is None else "running"
+                if holder is not None:
+                    self.post_message(Going(live(newer, holder)))
                 if newer is session and now == state:
                     continue
                 pair, problem = open_pair(newer, saved.pair)
@@ -189,9 +208,17 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             session, state = newer, now
             self.post_message(SessionRead(newer, view, now, problem))
 
+    @on(Going)
+    def _on_going(self, message: Going) -> None:
+        if message.live != self.going:
+            self.going = message.live
+            self.going_changed()
+
     @on(SessionRead)
     def _on_session_read(self, message: SessionRead) -> None:
         self._state, self._problem = message.state, message.problem
+        if message.state != "running":
+            self.going = None
         if message.session is not self.session:
             self._index = None
         self.take_session(message)

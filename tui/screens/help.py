@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
-from tui.glyphs import DOWN, UP, fit, number
+from tui.glyphs import DOWN, HIGH, HIGHEST, UP, fit, number
+from tui.modes import MODES
 from tui.palette import NAMES, STEPS, Palette
 from tui.screens.texts import TextScreen
+from tui.widgets.lines import Run
 from tui.widgets.reading import Row
+from tui.widgets.token_paint import MARKS
+
+ABOUT: dict[Scope, str] = {
+    "sessions": "One session a row; the line below says what the selected one does or lacks.",
+    "explorer": "One pair of captures, A → B, over all sequences of the session.",
+    "move": "The text of one sequence; coloured tokens lie beyond the threshold.",
+    "list": "One row each; Enter takes it.",
+    "inspector": "The token under the cursor: every capture's numbers, the top-k lists side by side.",
+    "chart": "A column of the chart is a place in the text: moving here moves the cursor there.",
+    "zoom": "The same chart with more room; the cursor of the text follows.",
+    "matrix": "Every capture (rows, A) against every capture (columns, B), by one number.",
+    "facts": "How the captures really ran: what differs first, then what nobody observed.",
+    "limits": "What every framework calls normal, each by its own definition.",
+    "report": "The report as `logdrift report` writes it.",
+    "why": "What explains the gap, the most likely cause first, with its evidence.",
+    "form": "A plan is filled in; starting it makes a process of its own that outlives the screen.",
+}
+"""What the pane or screen with the focus is, in one line."""
 
 
 def help_lines(
@@ -16,7 +36,7 @@ def help_lines(
 ) -> Iterator[Row]:
     """All lines of the help: the keys of the scopes ``here``, what colours and marks mean, then all other keys."""
     for scope in here:
-        yield from _keys(scope, palette, keymap)
+        yield from _keys(scope, palette, keymap, about=True)
     yield [("", palette.text)]
     yield [(" Colours and marks", palette.strong)]
     yield [("   Δ = log p of A − log p of B for the same token, in nats.", palette.text)]
@@ -26,8 +46,12 @@ def help_lines(
         for step in range(1, STEPS + 1):
             runs += [(f" {mark}{NAMES[step - 1]} ", palette.level(sign * step)), (" ", palette.text)]
         yield [*runs, (f" {words}", palette.text)]
-    yield [("   ┊ prompt, dim   │ completion   · no number   ▸ the token itself", palette.text)]
+    yield [("   ┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark", palette.text)]
     yield [("   < -7.3  not among that side's top-k, so it lies below its last value", palette.text)]
+    yield [("   ‹  part of a character that a later token completes", palette.text)]
+    yield [("   ", palette.text), (" found ", palette.found), ("  what was searched for   ", palette.text),
+           (f" {UP} grey ", palette.grey), ("  a pair that cannot be compared", palette.text)]  # fmt: skip
+    yield from _modes(palette)
     rest = [scope for scope in SCOPE_TITLES if scope not in here]
     if here and rest:
         yield [("", palette.text)]
@@ -36,9 +60,30 @@ def help_lines(
         yield from _keys(scope, palette, keymap)
 
 
-def _keys(scope: Scope, palette: Palette, keymap: Keymap) -> Iterator[Row]:
+def _modes(palette: Palette) -> Iterator[Row]:
+    """What tokens can be coloured by: each has its own threshold, and the steps lie at 1, 2, 4 and 8 times that."""
+    yield [("", palette.text)]
+    yield [(" What tokens are coloured by (o, O: choose)", palette.strong)]
+    single: list[Run] = [("   no sign: ", palette.text)]
+    for step, name in enumerate(NAMES[:STEPS]):
+        mark = MARKS.get(STEPS + 1 + step, "")
+        single += [(f" {mark}{name} ", palette.single[step]), (" ", palette.text)]
+    yield single
+    for mode in MODES:
+        signs = f"{UP} {DOWN}" if mode.diverging else f"{HIGH} {HIGHEST}"
+        yield [
+            ("   ", palette.text),
+            (fit(mode.title, 14), palette.accent),
+            (f"{signs}  ", palette.muted),
+            (mode.words, palette.text),
+        ]
+
+
+def _keys(scope: Scope, palette: Palette, keymap: Keymap, about: bool = False) -> Iterator[Row]:
     yield [("", palette.text)]
     yield [(f" {SCOPE_TITLES[scope]}", palette.strong)]
+    if about and scope in ABOUT:
+        yield [(f"   {ABOUT[scope]}", palette.muted)]
     for command in commands(scope):
         keys = " ".join(command.shown_keys(keymap)) or "palette"
         yield [("   ", palette.text), (fit(keys, 16), palette.accent), (command.help, palette.text)]

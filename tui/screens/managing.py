@@ -51,7 +51,8 @@ class Refused(Message):
 class Compared(Message):
     """The diff of two sessions is there."""
 
-    title: str
+    old: Path
+    new: Path
     lines: tuple[Sequence[Run], ...]
 
 
@@ -114,14 +115,14 @@ class ManagingScreen(BaseScreen, inherit_bindings=False):
         lines = render_change(change, Canvas(width, colour=True)).splitlines()
         styles = {"1": self.palette.strong, "2": self.palette.muted, "32": self.palette.good, "33": self.palette.warn}
         rows = tuple(_painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text) for line in lines)
-        self.post_message(Compared(f"{visible(old.name)} → {visible(new.name)}", rows))
+        self.post_message(Compared(old, new, rows))
 
     @on(Compared)
     def _on_compared(self, message: Compared) -> None:
-        from tui.screens.texts import TextScreen
+        from tui.screens.diff import DiffScreen
 
         self.say("")
-        self.app.push_screen(TextScreen(message.title, message.lines))
+        self.app.push_screen(DiffScreen(message.old, message.new, message.lines))
 
     # ---- rename and delete
 

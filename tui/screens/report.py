@@ -84,6 +84,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     @work(thread=True, group="report", exclusive=True)
     def render_report(self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int) -> None:
         """Make the report and write it in a format."""
+        from core.report.layout import Canvas
         from tui.report_file import rendered
 
         worker = get_current_worker()
@@ -91,7 +92,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
             report = known or self._built(all_pairs)
             if worker.is_cancelled:
                 return
-            text = rendered(form, report, self.session, self.pair, width)
+            text = rendered(form, report, self.session, self.pair, Canvas(width))
         except (LogdriftError, OSError) as error:
             self.post_message(Rendered((form, all_pairs), None, "", str(error)))
             return
@@ -154,12 +155,13 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     @work(thread=True, group="save")
     def write_file(self, name: str, all_pairs: bool, known: Mapping[str, Any] | None) -> None:
         """Write the report that is shown, in the form that the name says."""
+        from core.report.layout import Canvas
         from tui.report_file import FORMS, rendered, write_report
 
         try:
             report = known or self._built(all_pairs)
             form = FORMS[Path(name).suffix.lower()]
-            words = write_report(name, rendered(form, report, self.session, self.pair, _WIDEST))
+            words = write_report(name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST)))
         except (LogdriftError, OSError) as error:
             self.post_message(Saved("", str(error)))
             return

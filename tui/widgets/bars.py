@@ -38,6 +38,8 @@ class Heading:
     floor: float | None = None
     measured: bool = False
     """Whether k3, ess and floor are known: None then means that there is no such number."""
+    left: str = ""
+    """How long the running capture will take, where that can be said."""
 
 
 class Bar(Text, can_focus=False):
@@ -78,7 +80,8 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
     state: list[Run] = []
     if h.state == "running":
         share = "" if h.running is None else f" {h.running:.0%}"
-        state = [gap, (f"capturing{share}", palette.accent)]
+        left = f" {h.left} left" if h.left else ""
+        state = [gap, (f"capturing{share}{left}", palette.accent)]
     elif h.state != "complete":
         state = [gap, (h.state, palette.warn)]
     verdict: list[Run] = []

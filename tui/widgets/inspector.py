@@ -126,7 +126,13 @@ def _bytes(view: Inspection, palette: Palette) -> list[Run]:
     if view.raw is None:
         return [("bytes unknown: the session has no piece for this id", palette.warn)]
     shown = view.raw[:16].hex(" ") + (f" … {len(view.raw)} bytes" if len(view.raw) > 16 else "")
-    return [("bytes ", palette.muted), (shown or "none", palette.text)]
+    runs: list[Run] = [("bytes ", palette.muted), (shown or "none", palette.text)]
+    if view.part is not None:
+        char, first, last = view.part
+        where = "the text shows it here" if view.index == last else f"the text shows it at [{last}]"
+        runs += [("  part of ", palette.muted), (_quoted(char), palette.strong)]
+        runs.append((f" with [{first}]-[{last}]: {where}", palette.muted))
+    return runs
 
 
 def _delta_line(view: Inspection, level: int, value: Style, palette: Palette) -> list[Run]:

@@ -229,6 +229,8 @@ class Text(Lines, inherit_bindings=False):
 
 def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int, int]:
     """Cells from the first to behind the last difference of two lines; (0, 0) for none."""
+    if before is after:
+        return 0, 0
     if before is None or after is None:
         return 0, width
     a, b = _cells(before, width), _cells(after, width)

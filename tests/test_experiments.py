@@ -1,0 +1,384 @@
+"""Experiments without an engine: what is proposed, how its outcome is judged, what that does to the ranking."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.compare.pair import Pair, make_pair
+from core.diagnose import diagnose
+from core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
+from core.diagnose.experiments import (
+    Experiment,
+    Outcome,
+    Side,
+    chosen,
+    controls,
+    experiment_evidence,
+    judge,
+    merged,
+    outcomes_of,
+    propose,
+)
+from core.errors import InputError
+from core.plan import BackendSpec, CapturePlan
+from core.session.experiments import FOLDER, RECORD, check_writable, saved, timings
+from core.session.reader import Session
+from tests.made_sessions import capture, write_session
+from tui.commands.why_run import parse_budget
+
+PROMPTS, LENGTH = 24, 40
+
+
+def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.ndarray]:
+    """One row of log-probabilities for each sequence: ``base``, or some, with noise of ``spread`` nats on it."""
+    random = np.random.default_rng(seed)
+    values = -np.abs(np.random.default_rng(0).normal(2.0, 1.0, (PROMPTS, LENGTH))) if base is None else base
+    out = values + random.normal(0.0, spread, (PROMPTS, LENGTH))
+    out[:, 0] = np.nan
+    return list(np.minimum(out, 0.0))
+
+
+def session_of(folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None) -> Session:
+    """A session with a plan whose backends are those of the captures."""
+    specs = {}
+    for info, _ in captures:
+        paths = (*specs[info.backend].paths, info.path) if info.backend in specs else (info.path,)
+        specs[info.backend] = BackendSpec(
+            info.backend, info.engine, "bfloat16", paths=tuple(dict.fromkeys(paths)),
+            options=(options or {}).get(info.backend, {}),
+        )  # fmt: skip
+    plan = {**CapturePlan("made", tuple(specs.values())).to_json(), "max_length": LENGTH}
+    return write_session(folder, [4] * PROMPTS, captures, plan=plan, per_part=8)
+
+
+def simple(folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill") -> tuple[Session, Pair]:
+    session = session_of(
+        folder,
+        [capture("trainer/prefill", rows(1, 0.03)), capture(f"vllm/{path}", rows(2, 0.03), facts=facts or {})],
+    )
+    return session, make_pair(session, "trainer/prefill", f"vllm/{path}")
+
+
+def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
+    found = propose(session, pair, diagnose(session, pair), **more).experiments
+    return {each.title: each for each in found}
+
+
+# -- what is proposed
+
+
+def test_every_knob_that_can_run_is_one_option_with_a_value() -> None:
+    runnable = [knob for cause in CAUSES for knobs in cause.knobs.values() for knob in knobs if knob.run]
+    assert len(runnable) > 40
+    for knob in runnable:
+        ((name, value),) = knob.change.items()
+        assert name.isidentifier(), knob
+        assert value is None or knob.setting.startswith(f"{name}="), knob
+    assert Knob('hf_overrides={"head_dtype": "float32"}').change == {"hf_overrides": {"head_dtype": "float32"}}
+    assert Knob("enforce_eager=false").change == {"enforce_eager": False}
+    assert Knob("speculative_config").change == {"speculative_config": None}
+
+
+def test_noise_is_asked_with_float32_on_both_sides_first(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    proposal = propose(session, pair, diagnose(session, pair))
+    first = proposal.experiments[0]
+    assert first.title == "trainer: dtype=float32 and vllm: dtype=float32"
+    assert (first.cause, first.proves, first.combined, first.seconds) == ("compute_dtype", NOISE, False, None)
+    assert [side.label for side in first.sides] == ["trainer/prefill", "vllm/prefill"]
+    second = proposal.experiments[1]
+    assert second.changes == {
+        "trainer": {"head_dtype": "float32"}, "vllm": {"hf_overrides": {"head_dtype": "float32"}}
+    }  # fmt: skip
+    eager = next(each for each in proposal.experiments if "enforce_eager" in each.title)
+    assert eager.combined, "inductor swaps the norm kernel too"
+    assert [each for each in proposal.experiments if each.still] == list(proposal.experiments[-2:]), "asked last"
+
+
+def test_no_gpu_knob_is_run_on_a_cpu_and_each_is_listed_with_the_reason(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "cpu")
+    proposal = propose(session, pair, diagnose(session, pair))
+    reasons = {(left.backend, left.setting): left.reason for left in proposal.left_out}
+    for setting in ("attention_backend=FLASH_ATTN", "VLLM_BATCH_INVARIANT=1", 'compilation_config={"mode": 0}'):
+        assert "needs a GPU" in reasons["vllm", setting]
+    assert "needs a GPU" in reasons["trainer", "hidden_states=host"]
+    assert reasons["vllm", "speculative_config"] == "it is not set"
+    assert "so already (attention_backend is sdpa)" in reasons["trainer", "attn_implementation=sdpa"]
+    session, pair = simple(tmp_path / "gpu", {"device": "cuda:0"})
+    gpu = named(session, pair)
+    assert "vllm: attention_backend=FLASH_ATTN" in gpu
+    assert gpu["vllm: VLLM_BATCH_INVARIANT=1"].combined
+    assert "trainer: hidden_states=host" not in gpu, "the trainer still ran on a CPU"
+    session, pair = simple(tmp_path / "two", {"device": "cuda", "tensor_parallel": 2})
+    assert "vllm: tensor_parallel_size=1" not in named(session, pair)
+    assert "vllm: tensor_parallel_size=1" in named(session, pair, gpus=2)
+
+
+def test_a_side_that_has_the_change_is_left_as_it_is(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s", {"dtype": "float32", "head_dtype": "float32"})
+    found = named(session, pair)
+    assert found["trainer: dtype=float32"].proves == "compute_dtype", "the other side was more precise: no mere noise"
+    assert "trainer: head_dtype=float32" in found
+    session, pair = simple(tmp_path / "t", {"dtype": None, "execution_mode": None})
+    assert "vllm: enforce_eager=true" in named(session, pair), "what is unknown is no reason to leave out"
+
+
+def test_given_ids_are_decoded_where_the_engine_can_and_prefill_stands_in_where_not(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "v", path="decode")
+    found = named(session, pair)
+    both = found["trainer: dtype=float32 and vllm: dtype=float32"]
+    assert both.sides[1].path == "forced_decode"
+    assert both.note == "forced_decode stands for vllm/decode, which cannot be repeated on the same tokens"
+    assert found["vllm: path=prefill"].rescored, "compared with the decode capture itself"
+    assert not found["vllm: path=prefill"].note
+    assert {(side.backend, side.path) for side in controls(session, found.values())} == {
+        ("trainer", "prefill"), ("vllm", "forced_decode"),
+    }  # fmt: skip
+    session = session_of(
+        tmp_path / "g",
+        [capture("trainer/prefill", rows(1, 0.03)), capture("sglang/decode", rows(2, 0.03), engine="sglang")],
+    )
+    found = named(session, make_pair(session, "trainer", "sglang"))
+    assert found["trainer: dtype=float32 and sglang: dtype=float32"].sides[1].path == "prefill"
+
+
+def test_what_is_captured_already_needs_no_engine(tmp_path: Path) -> None:
+    captures = [
+        capture(label, rows(i, 0.03)) for i, label in enumerate(("trainer/prefill", "vllm/decode", "vllm/prefill"))
+    ]
+    session = session_of(tmp_path / "s", captures)
+    pair = make_pair(session, "trainer", "vllm/decode")
+    found = named(session, pair)["vllm: path=prefill"]
+    assert (found.sides[0].given, found.runs, found.seconds) == ("vllm/prefill", False, 0.0)
+    assert (
+        not propose(session, make_pair(session, "vllm/decode", "vllm/prefill"), diagnose(session, pair))
+        .experiments[0]
+        .still
+    )
+    repeats = session_of(
+        tmp_path / "r", [capture("trainer/prefill", rows(1, 0.0)), capture("trainer/prefill#2", rows(1, 0.0))]
+    )
+    same = make_pair(repeats, "trainer/prefill", "trainer/prefill#2")
+    assert not propose(repeats, same, diagnose(repeats, same)).experiments, "one capture repeated has no knob"
+
+
+def test_options_are_merged_and_not_replaced() -> None:
+    options = {"hf_overrides": {"rope_theta": 1.0}, "device": "cuda:0", "speculative_config": {"k": 1}}
+    spec, merged_options = merged(options, {"hf_overrides": {"head_dtype": "float32"}, "dtype": "float32"})
+    assert spec == {"dtype": "float32"}
+    assert merged_options["hf_overrides"] == {"rope_theta": 1.0, "head_dtype": "float32"}
+    assert options["hf_overrides"] == {"rope_theta": 1.0}, "the session's own plan is untouched"
+    assert "hf_overrides" not in merged(options, {"hf_overrides": {}})[1]
+    assert "speculative_config" not in merged(options, {"speculative_config": None})[1]
+    assert "device" not in merged(options, {"device_map": "balanced"})[1]
+    assert merged({}, {"path": "prefill", "alone": True}) == ({}, {})
+
+
+def test_times_come_from_the_events_and_order_by_cost(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    events = [
+        {"t": 100.0, "type": "backend", "backend": "trainer"}, {"t": 105.0, "type": "facts", "backend": "trainer"},
+        {"t": 107.0, "type": "captured", "label": "trainer/prefill"}, {"t": 110.0, "type": "backend", "backend": "vllm"},
+        {"t": 140.0, "type": "facts", "backend": "vllm"}, {"t": 150.0, "type": "captured", "label": "vllm/prefill"},
+    ]  # fmt: skip
+    (session.folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events) + '{"t": 1\n[]\n')
+    times = timings(session.folder)
+    assert times == {"trainer/prefill": (5.0, 2.0), "vllm/prefill": (30.0, 10.0)}
+    found = named(session, pair, times=times, repeats=3)
+    assert found["trainer: dtype=float32 and vllm: dtype=float32"].seconds == 5 + 3 * 2 + 30 + 3 * 10
+    assert found["trainer: attn_implementation=eager"].seconds == 11
+    assert found["vllm: enforce_eager=false"].seconds is None, "compiling takes nobody knows how long"
+    assert timings(tmp_path / "none") == {}
+
+
+def test_only_names_a_cause_or_an_id(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    found = propose(session, pair, diagnose(session, pair)).experiments
+    assert {each.cause for each in chosen(found, ["head_dtype", "attention"])} == {"head_dtype", "attention"}
+    assert chosen(found, [found[2].id]) == [found[2]]
+    assert chosen(found, []) == list(found)
+    assert len({each.id for each in found}) == len(found)
+    with pytest.raises(InputError, match="no experiment 'nonsense' fits this pair: there are compute_dtype"):
+        chosen(found, ["head_dtype", "nonsense"])
+
+
+# -- judging
+
+
+def experiment(which: str = "b", **changes: Any) -> Experiment:
+    label = "vllm/prefill" if which == "b" else "trainer/prefill"
+    side = Side(which, label, label.partition("/")[0], "vllm", "prefill", "together", {"dtype": "float32"})  # type: ignore[arg-type]
+    return Experiment(**{"id": "x", "cause": "attention", "title": "vllm: x=1", "sides": (side,), **changes})
+
+
+def judged(tmp_path: Path, after: list[list[np.ndarray]], repeat: float | None = 0.0, **changes: Any) -> Outcome:
+    """``after`` are the changed captures of vllm; ``repeat`` the spread of a repeat of the unchanged one, None: none."""
+    base = rows(2, 0.05)
+    captures = [capture("trainer/prefill", rows(1, 0.0)), capture("vllm/prefill", base)]
+    captures += [capture(f"changed{i}/prefill", each) for i, each in enumerate(after)]
+    if repeat is not None:
+        captures.append(capture("vllm/prefill#2", rows(3, repeat, np.array(base))))
+    session = session_of(tmp_path / f"j{len(list(tmp_path.iterdir()))}", captures)
+    before = make_pair(session, "trainer", "vllm/prefill")
+    pairs = [make_pair(session, "trainer", f"changed{i}/prefill") for i in range(len(after))]
+    group = [session.capture("vllm/prefill")] + ([session.capture("vllm/prefill#2")] if repeat is not None else [])
+    return judge(experiment(**changes), before, pairs, [group])
+
+
+def test_the_share_is_that_of_the_mae_and_its_interval_holds_it(tmp_path: Path) -> None:
+    outcome = judged(tmp_path, [rows(5, 0.02), rows(5, 0.02)])
+    assert outcome.status == "explains"
+    assert outcome.mae_before is not None and outcome.mae_after is not None and outcome.explained is not None
+    # Normal noise has a mean size of sqrt(2/pi) spreads; 936 tokens tell it to 2.5% (one standard error).
+    assert outcome.mae_before == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.1)
+    assert outcome.explained == pytest.approx(1 - outcome.mae_after / outcome.mae_before, rel=1e-12)
+    assert outcome.low is not None and outcome.high is not None
+    assert outcome.low < 0.6 < outcome.high, "0.02 of 0.05 are left"
+    assert (outcome.tokens, outcome.method, outcome.repeats) == (PROMPTS * (LENGTH - 1), "sequences", 2)
+    assert "explains 6" in outcome.sentence or "explains 5" in outcome.sentence
+
+
+def test_repeats_count_alike(tmp_path: Path) -> None:
+    one, other = judged(tmp_path, [rows(5, 0.02)] * 2), judged(tmp_path, [rows(6, 0.03)] * 2)
+    both = judged(tmp_path, [rows(5, 0.02), rows(6, 0.03)])
+    assert both.mae_after == pytest.approx((one.mae_after + other.mae_after) / 2, rel=1e-12)  # type: ignore[operator]
+
+
+def test_a_change_below_the_floor_explains_nothing(tmp_path: Path) -> None:
+    assert judged(tmp_path, [rows(5, 0.02)] * 2, repeat=0.005).status == "explains"
+    noisy = judged(tmp_path, [rows(5, 0.02)] * 2, repeat=0.2)
+    assert noisy.status == "below the floor"
+    assert noisy.floor is not None and noisy.floor > 0.1
+    unsteady = judged(tmp_path, [rows(5, 0.02), rows(6, 0.2)])
+    assert unsteady.floor is not None and unsteady.floor > 0.1, "the changed capture's own repeats count as well"
+
+
+def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
+    worse = judged(tmp_path, [rows(5, 0.2)] * 2)
+    assert worse.status == "worse" and worse.explained is not None and worse.explained < -2
+    assert worse.sentence.startswith("makes it worse by 3") or worse.sentence.startswith("makes it worse by 2")
+    same = judged(tmp_path, [rows(2, 0.05)] * 2)
+    assert (same.status, same.moved, same.explained) == ("no effect", 0.0, 0.0)
+    assert same.sentence.endswith("no number moved")
+    # As far off as before, in other places. A 95% interval excludes 0 once in 20; four of 20 have a chance of 1.6%.
+    unclear = [judged(tmp_path, [rows(seed, 0.05)] * 2) for seed in range(3, 23)]
+    steady = [each for each in unclear if each.status == "no effect"]
+    assert len(steady) >= 17
+    for each in steady:
+        assert each.low is not None and each.high is not None and each.low < 0 < each.high
+    gone = judged(tmp_path, [rows(1, 0.0)] * 2)
+    assert (gone.status, gone.explained, gone.low, gone.high) == ("explains", 1.0, 1.0, 1.0)
+    single = judged(tmp_path, [rows(5, 0.02)], repeat=None)
+    assert single.status == "below the floor"
+    assert "the floor is unknown" in single.reason
+
+
+def test_a_scorer_whose_numbers_move_is_a_finding(tmp_path: Path) -> None:
+    moved = judged(tmp_path, [rows(5, 0.02)] * 2, still=True, cause="batch")
+    assert moved.finding and "none may" in moved.sentence
+    (evidence,) = experiment_evidence([moved])
+    assert (evidence.cause, evidence.score) == ("batch", 0.8)
+    steady = judged(tmp_path, [rows(2, 0.05)] * 2, still=True, cause="batch")
+    assert not steady.finding and "as it must be" in steady.sentence
+    assert experiment_evidence([steady]) == []
+
+
+def test_other_ids_are_refused(tmp_path: Path) -> None:
+    one = session_of(tmp_path / "a", [capture("trainer/prefill", rows(1, 0.0)), capture("vllm/prefill", rows(2, 0.05))])
+    other = write_session(
+        tmp_path / "b", [4] * PROMPTS,
+        [capture("trainer/prefill", rows(1, 0.0)), capture("vllm/prefill", rows(2, 0.05))],
+        pieces=dict.fromkeys(range(7), b"x"), per_part=8,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="other token ids"):
+        judge(experiment(), make_pair(one, "trainer", "vllm"), [make_pair(other, "trainer", "vllm")])
+
+
+# -- what outcomes do to the ranking
+
+
+def test_experiments_move_a_cause_up_and_down(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s", {"attention_backend": "FLASH_ATTN"})
+    before = {ranked.cause: ranked for ranked in diagnose(session, pair).causes}
+    assert before["attention"].next_experiment
+    made = Outcome(experiment(), "explains", 0.05, 0.005, 0.9, 0.85, 0.93, 0.0, tokens=900, repeats=2)
+    up = {ranked.cause: ranked for ranked in diagnose(session, pair, experiment_evidence([made])).causes}
+    assert up["attention"].score > max(0.85 * 0.4, before["attention"].score)
+    assert up["attention"].evidence[0].signature == "experiment"
+    assert up["attention"].next_experiment is None, "it was done"
+    none = replace(made, status="no effect", explained=0.0, low=-0.1, high=0.1)
+    down = {ranked.cause: ranked for ranked in diagnose(session, pair, experiment_evidence([none])).causes}
+    assert "attention" not in down or down["attention"].score < 0.5 * before["attention"].score
+    combined = experiment_evidence([replace(none, experiment=experiment(combined=True))])
+    kept = {ranked.cause: ranked for ranked in diagnose(session, pair, combined).causes}
+    assert kept["attention"].score == pytest.approx(before["attention"].score), "two changes may hide one another"
+
+
+def test_float32_on_both_sides_proves_noise_or_refutes_it(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    asked = next(e for e in propose(session, pair, diagnose(session, pair)).experiments if e.proves == NOISE)
+    made = Outcome(asked, "explains", 0.03, 1e-5, 0.9997, 0.999, 0.9999, 0.0, tokens=900, repeats=2)
+    (evidence,) = experiment_evidence([made])
+    proved = diagnose(session, pair, [evidence])
+    assert proved.noise and proved.causes[0].sureness == "certain"
+    assert "explains 99.97% of the MAE" in proved.causes[0].evidence[0].sentence
+    refuted = diagnose(session, pair, experiment_evidence([replace(made, status="no effect", explained=0.0, low=-0.1)]))
+    score = {ranked.cause: ranked.score for ranked in refuted.causes}
+    plain = {ranked.cause: ranked.score for ranked in diagnose(session, pair).causes}
+    assert score[NOISE] < 0.5 * plain[NOISE]
+
+
+def test_failed_and_not_run_say_nothing() -> None:
+    for status in ("failed", "not run"):
+        assert experiment_evidence([Outcome(experiment(), status, reason="why")]) == []  # type: ignore[arg-type]
+    assert Outcome(experiment(), "failed", reason="it died").sentence == "failed: it died"
+    assert set(BY_CODE) >= {"attention", "compute_dtype", "batch"}
+
+
+# -- on disk
+
+
+def test_records_are_read_back_and_damaged_ones_are_none(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    first = propose(session, pair, diagnose(session, pair)).experiments[0]
+    outcome = Outcome(
+        first, "explains", 0.05, 0.01, 0.8, 0.7, 0.9, 0.0, "said", 900, 0.04, repeats=2, method="sequences"
+    )
+    labels = ["trainer/prefill", "vllm/prefill"]
+    record = {"schema": 1, "pair": labels, "experiment": first.to_json(), "outcome": outcome.to_json()}
+    damaged: list[Any] = [
+        {**record, "outcome": {**outcome.to_json(), "status": "sure"}}, {**record, "experiment": {"sides": []}},
+        {**record, "outcome": {**outcome.to_json(), "explained": "all"}}, {**record, "schema": 9}, [], {**record, "pair": 3},
+    ]  # fmt: skip
+    for i, data in enumerate([record, *damaged]):
+        folder = session.folder / FOLDER / f"e{i}"
+        folder.mkdir(parents=True)
+        (folder / RECORD).write_text(json.dumps(data))
+    (session.folder / FOLDER / "e9").mkdir()
+    assert outcomes_of(saved(session.folder), *labels) == [outcome]
+    assert outcomes_of(saved(session.folder), *reversed(labels)) == []
+    assert saved(session.folder)[0].session is None
+
+
+def test_a_shipped_session_stays_as_it_is(tmp_path: Path) -> None:
+    session, _ = simple(tmp_path / "sample-made")
+    with pytest.raises(InputError, match="shipped with logdrift and stays as it is: copy it"):
+        check_writable(session)
+    check_writable(simple(tmp_path / "mine")[0])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m ", 120)])
+def test_budgets(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "ten", "-5m", "5d", "m"])
+def test_budgets_that_are_none(text: str) -> None:
+    with pytest.raises(InputError, match="give a time such as 90s, 10m or 1h"):
+        parse_budget(text)

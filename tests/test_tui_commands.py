@@ -1,0 +1,152 @@
+"""Every command of the registry is done by its key, where that key is listened to, and leaves the screen working."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from benchmarks.make_session import make_session
+from tests.tui_screen import make_app, until
+from tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
+from tui.app import LogdriftApp
+from tui.screens.confirm import Confirm
+from tui.screens.diff import DiffScreen
+from tui.screens.explorer import ExplorerScreen
+from tui.screens.new_capture import NewCaptureScreen
+from tui.screens.sessions import SessionsScreen
+
+FROM_LIST: dict[Scope, tuple[str, ...]] = {
+    "sessions": (), "form": ("c",), "confirm": ("d",), "diff": ("space", "down", "space"),
+}  # fmt: skip
+FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
+    "app": ("1",), "explorer": ("1",), "move": ("1",), "list": ("2",), "pane": ("3",), "inspector": ("3",),
+    "charts": ("1",), "chart": ("4",), "zoom": ("z",), "picker": ("O",), "prompt": ("colon",), "reading": ("f1",),
+    "matrix": ("m",), "facts": ("d",), "limits": ("T",), "report": ("R",), "why": ("w",),
+}  # fmt: skip
+ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "layers"})
+"""They start engines: tests/test_tui_why.py and its neighbours press their keys on made sessions."""
+BY_THE_LIST = {("sessions", "open"): ("choose", ())}
+"""The list under the cursor listens to the same key first, to the same end; the command itself is in the palette."""
+STEPS = {"next_field", "previous_field", "fields_down", "fields_up"}
+"""The form takes these keys before a binding would, so that the next key typed lands in the new field."""
+
+
+def test_every_scope_is_reached() -> None:
+    assert {*FROM_LIST, *FROM_EXPLORER, *ELSEWHERE} == set(SCOPE_TITLES)
+
+
+class Doer:
+    """An app over a folder of sessions, and what was done in it."""
+
+    def __init__(self, app: LogdriftApp, pilot: Pilot[Any]) -> None:
+        self.app, self.pilot = app, pilot
+        self.done: list[tuple[str, tuple[Any, ...]]] = []
+        self.ended = 0
+
+    async def go(self, scope: Scope) -> None:
+        """To where the keys of a scope are listened to."""
+        app = self.app
+        while len(app.screen_stack) > 1 and not (scope in FROM_EXPLORER and isinstance(app.screen, ExplorerScreen)):
+            app.pop_screen()
+            await self.pilot.pause()
+        if scope in FROM_EXPLORER and not isinstance(app.screen, ExplorerScreen):
+            await self.pilot.press("enter")
+            await until(self.pilot, self._judged)
+        base = app.screen
+        for key in FROM_LIST.get(scope) or FROM_EXPLORER.get(scope) or ():
+            await self.pilot.press(key)
+        if scope in ("confirm", "diff"):
+            wanted = Confirm if scope == "confirm" else DiffScreen
+            await until(self.pilot, lambda: isinstance(app.screen, wanted))
+        elif scope not in ("sessions", "app", "explorer", "move", "list", "pane", "inspector", "charts", "chart"):
+            await until(self.pilot, lambda: app.screen is not base)
+
+    def _judged(self) -> bool:
+        screen = self.app.screen
+        return isinstance(screen, ExplorerScreen) and screen.view is not None and screen.view.gate is not None
+
+    async def do(self, command: Command) -> None:
+        name, _, arguments = command.name.partition("(")
+        wanted = name, ast.literal_eval(f"({arguments.rstrip(')')},)") if arguments else ()
+        if name in STEPS:
+            await self._stepped(command.keys)
+        elif command.keys:
+            await self._pressed(command.keys[0], BY_THE_LIST.get((command.scope, name), wanted))
+        if not command.keys or name in STEPS or (command.scope, name) in BY_THE_LIST:
+            await self.go(command.scope)
+            self.done.clear()
+            await self.app.run_action(command.name, self.app if command.scope == "app" else self.app.screen)
+            await until(self.pilot, lambda: wanted in self.done, 5)
+
+    async def _stepped(self, keys: tuple[str, ...]) -> None:
+        screen = self.app.screen
+        assert isinstance(screen, NewCaptureScreen)
+        await self.pilot.press("down", "down", "down")
+        for key in keys:
+            before = screen.fields.selected
+            await self.pilot.press(key)
+            assert screen.fields.selected != before, key
+
+    async def _pressed(self, key: str, wanted: tuple[str, tuple[Any, ...]]) -> None:
+        self.done.clear()
+        await self.pilot.press(key)
+        try:
+            await until(self.pilot, lambda: wanted in self.done, 5)
+        except AssertionError as error:
+            raise AssertionError(f"{key}: {wanted} was not done, but {self.done}") from error
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Doer], None]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    dispatch = App._dispatch_action
+
+    def watch(doer: Doer) -> None:
+        async def record(app: Any, namespace: Any, name: str, parameters: Any) -> bool:
+            found = await dispatch(app, namespace, name, parameters)
+            if found:
+                doer.done.append((name, tuple(parameters)))
+            return found
+
+        monkeypatch.setattr(App, "_dispatch_action", record)
+        # The app ends at the end of the test, not at each command that ends it.
+        monkeypatch.setattr(doer.app, "exit", lambda *_: setattr(doer, "ended", doer.ended + 1))
+
+    return watch
+
+
+async def test_every_command_is_done_by_its_key(tmp_path: Path, recorded: Callable[[Doer], None]) -> None:
+    folder = tmp_path / "sessions"
+    made = make_session(folder / "one", 400, 4, 5, captures=4)
+    shutil.copytree(made, folder / "two")
+    app = make_app(None, folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        doer = Doer(app, pilot)
+        recorded(doer)
+        await until(pilot, lambda: len(app.screen_stack) == 1 and isinstance(app.screen, SessionsScreen))
+        listing = app.screen
+        assert isinstance(listing, SessionsScreen)
+        await until(pilot, lambda: len(listing.list.sessions) == 2)
+        done = 0
+        # What deletes a session comes last; what was begun in one scope does not stay for the next.
+        for scope in (*FROM_EXPLORER, "sessions", "form", "diff", "confirm"):
+            await doer.go(scope)  # type: ignore[arg-type]
+            here = app.screen
+            for command in [c for c in COMMANDS if c.scope == scope]:
+                if app.screen is not here or command.scope in ("picker", "prompt", "confirm", "move", "form"):
+                    await doer.go(scope)  # type: ignore[arg-type]
+                    here = app.screen
+                await doer.do(command)
+                done += 1
+        assert done == sum(command.scope not in ELSEWHERE for command in COMMANDS)
+        assert doer.ended == 2, "quit at once, and back from the list"
+        await until(pilot, lambda: len(listing.list.rows) == 1)

@@ -1,0 +1,35 @@
+"""Two sessions against each other: the text of `logdrift diff`, and the chart of it in the explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW
+from tui.screens.texts import TextScreen
+from tui.widgets.lines import Run
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+
+class DiffScreen(TextScreen, inherit_bindings=False):
+    """What a change made of the default pair."""
+
+    BINDINGS = bindings("picker", "reading", "diff", "app")
+
+    def __init__(self, old: Path, new: Path, lines: Sequence[Sequence[Run]]) -> None:
+        super().__init__(f"{visible(old.name)} {ARROW} {visible(new.name)}", lines)
+        self.old, self.new = old, new
+
+    def hints(self) -> list[tuple[str, str]]:
+        return [("v", "chart"), *super().hints()]
+
+    def action_change_chart(self) -> None:
+        """Open the new session with the chart of the change."""
+        app = cast("LogdriftApp", self.app)
+        self.dismiss()
+        app.call_later(app.open_folder, self.new, self.old)

@@ -1,0 +1,341 @@
+"""Experiments: which one-knob runs would tell the cause, what they take, and what they showed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.message import Message
+
+from core.errors import InputError, LogdriftError
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW, fit
+from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.saving import Saving
+from tui.views import reason
+from tui.why_experiments import (
+    BUDGET,
+    STATES,
+    ExperimentRow,
+    Experiments,
+    ExperimentWatch,
+    chosen_at_first,
+    parse_budget,
+    total,
+    write_budget,
+)
+from tui.widgets.bars import Bar, Hints
+from tui.widgets.lines import Run
+from tui.widgets.reading import wrap
+from tui.widgets.rows import Rows
+from tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tui.why_view import WhyView
+
+POLL_SECONDS = 1.0
+
+
+@dataclass
+class ExperimentsRead(Message):
+    """What is proposed, runs and was found out; ``problem`` says why it could not be read."""
+
+    found: Experiments | None
+    problem: str = ""
+
+
+@dataclass
+class RunAsked(Message):
+    """Experiments were started (``ids``) or cancelled, or ``problem`` says why not."""
+
+    words: str
+    problem: str = ""
+    ids: frozenset[str] = frozenset()
+
+
+class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
+    """A row for each experiment, the most telling first. A thread follows those that run."""
+
+    BINDINGS = bindings("experiments")
+    SCOPES = ("experiments",)
+    SAVED_AS = "experiments.tsv"
+    AUTO_FOCUS = "#experiments"
+
+    def __init__(self, session: Session, why: WhyView) -> None:
+        super().__init__()
+        self.session, self.why = session, why
+        self.found: Experiments | None = None
+        self.chosen: set[str] | None = None
+        self.budget = BUDGET
+        self._problem = ""
+        self._stop, self._wake = threading.Event(), threading.Event()
+
+    def compose(self) -> ComposeResult:
+        super().size_classes(*self.app.size)
+        yield Bar(id="verdict")
+        yield Table("Experiments", id="experiments")
+        yield Bar(id="detail")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    @property
+    def table(self) -> Table:
+        return self.query_one("#experiments", Table)
+
+    @property
+    def rows(self) -> tuple[ExperimentRow, ...]:
+        return self.found.rows if self.found is not None else ()
+
+    @property
+    def here(self) -> ExperimentRow | None:
+        return self.rows[self.table.selected] if self.rows else None
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self.call_after_refresh(self._show)
+        self.follow()
+
+    def on_unmount(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._show)
+
+    def recoloured(self) -> None:
+        self._show()
+
+    # ---- what is known
+
+    @work(thread=True, group="experiments", exclusive=True)
+    def follow(self) -> None:
+        """Read what is proposed and what is saved, again and again; tell what is new."""
+        shown: Experiments | None = None
+        watch: ExperimentWatch | None = None
+        while not self._stop.is_set():
+            try:
+                watch = watch or ExperimentWatch(self.session, self.why.pair, self.why.found)
+                found = watch.look()
+            except (LogdriftError, OSError) as error:
+                self.post_message(ExperimentsRead(None, reason(self.session, error)))
+                return
+            if found != shown:
+                shown = found
+                self.post_message(ExperimentsRead(found))
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+
+    @on(ExperimentsRead)
+    def _on_read(self, message: ExperimentsRead) -> None:
+        self._problem = message.problem
+        if message.found is not None:
+            self.found = message.found
+            if self.chosen is None:
+                self.chosen = chosen_at_first(message.found.rows, self.budget)
+        self._show()
+
+    # ---- showing
+
+    def _show(self) -> None:
+        if not self.size.width:
+            return
+        p, chosen = self.palette, self.chosen or set()
+        styles = {"proposed": p.muted, "running": p.accent, "done": p.text, "failed": p.bad}
+        marks = [
+            ("●", p.accent) if row.id in chosen and row.state != "running" else (STATES[row.state], styles[row.state])
+            for row in self.rows
+        ]
+        self.table.put(
+            ["change", "takes", "outcome", "backend", "cause"],
+            [[row.change, row.takes, row.short, row.backend, row.cause] for row in self.rows],
+            marks,
+        )
+        self._show_bars()
+
+    @on(Rows.Moved)
+    def _on_moved(self) -> None:
+        self.say("")
+        self._show_bars()
+
+    def _show_bars(self) -> None:
+        p, width = self.palette, self.size.width - 2
+        a, b = map(visible, self.why.labels)
+        head: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]]
+        style = p.bad if self._problem else p.muted
+        head += [[(" ", p.text), (part, style)] for part in wrap(self._state(), width)[:2]]
+        self.query_one("#verdict", Bar).put(head)
+        self.query_one("#detail", Bar).put(self._detail(width))
+
+    def _state(self) -> str:
+        if self._problem:
+            return self._problem
+        if self.found is None:
+            return "being read …"
+        if self.found.running:
+            return f"runs in the background: {self.found.running}"
+        if self.found.ended:
+            return self.found.ended
+        if not self.rows:
+            return "no experiment is proposed: no cause that is left has an option on either engine"
+        chosen = [row for row in self.rows if row.id in (self.chosen or ())]
+        return f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}"
+
+    def _detail(self, width: int) -> list[list[Run]]:
+        p, row = self.palette, self.here
+        if row is None:
+            return [[("", p.text)]]
+        mark = " [more than one change]" if row.combined else ""
+        words: list[Run] = [(f"{row.title}{mark}", p.strong)]
+        words.append(
+            (f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{f'; {row.note}' if row.note else ''}", p.muted)
+        )
+        if row.outcome:
+            words.append((row.outcome, p.bad if row.state == "failed" else p.accent))
+        most = 2 if self.size.height >= 24 else 1
+        out: list[list[Run]] = []
+        for text, style in words:
+            parts = wrap(visible(text), width)
+            if len(parts) > most:
+                parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
+            out += [[(" ", p.text), (part, style)] for part in parts]
+        return out
+
+    # ---- commands
+
+    def action_choose_row(self) -> None:
+        """Have the experiment run, or not."""
+        row = self.here
+        if row is None or self.chosen is None:
+            return
+        self.chosen ^= {row.id}
+        self._show()
+        self.table.action_row_down()
+
+    def action_choose_all(self) -> None:
+        """All that have not run, or none where one is chosen."""
+        self.chosen = set() if self.chosen else {row.id for row in self.rows if row.state == "proposed"}
+        self._show()
+
+    @on(Rows.Chosen)
+    def action_start(self) -> None:
+        """Ask, then run what is chosen, or the experiment of the row where none is."""
+        from tui.screens.confirm import Confirm
+
+        if self.found is not None and self.found.running:
+            self.say(f"experiments run already ({self._key('cancel_run')} cancels them)", warn=True)
+            return
+        here = [self.here] if self.here is not None else []
+        rows = [row for row in self.rows if row.id in (self.chosen or ())] or here
+        if not rows:
+            self.say("there is no experiment to run", warn=True)
+            return
+        count = f"{len(rows)} experiment{'' if len(rows) == 1 else 's'}"
+        yes = f"Yes, start engines for {count} now, {total(rows)}, at most {write_budget(self.budget)}"
+
+        def answered(index: int | None) -> None:
+            if index:
+                self.say(f"starting {count}")
+                self.start_rows(rows, self.budget)
+
+        self.app.push_screen(Confirm(f"Run {count} in the background?", yes), answered)
+
+    @work(thread=True, group="start")
+    def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
+        """Start experiments in a process of their own."""
+        from core.capture.experiment_jobs import start_experiments
+
+        def act() -> str:
+            start_experiments(self.session, self.why.pair, [row.id for row in rows], budget_s=budget)
+            return "the experiments run in the background: leave and come back as you like"
+
+        self._do(act, frozenset(row.id for row in rows))
+
+    def action_cancel_run(self) -> None:
+        """Ask, then cancel those that run."""
+        from tui.screens.confirm import Confirm
+
+        if self.found is None or not self.found.running:
+            self.say("no experiment runs", warn=True)
+            return
+
+        def answered(index: int | None) -> None:
+            if index:
+                self.cancel_run()
+
+        self.app.push_screen(Confirm("Cancel the experiments that run?", "Yes, cancel: what is done stays"), answered)
+
+    @work(thread=True, group="start")
+    def cancel_run(self) -> None:
+        """End the process that runs experiments."""
+        from core.capture.experiment_jobs import cancel_experiments
+
+        def act() -> str:
+            cancel_experiments(self.session.folder)
+            return "the experiments are cancelled"
+
+        self._do(act)
+
+    def _do(self, act: Callable[[], str], ids: frozenset[str] = frozenset()) -> None:
+        try:
+            self.post_message(RunAsked(act(), ids=ids))
+        except (LogdriftError, OSError) as error:
+            self.post_message(RunAsked("", str(error)))
+
+    @on(RunAsked)
+    def _on_run_asked(self, message: RunAsked) -> None:
+        self._wake.set()
+        self.chosen = (self.chosen or set()) - message.ids
+        self._show()
+        self.say(message.words)
+        if message.problem:
+            self.logdrift.show_error(message.problem)
+
+    def action_budget(self) -> None:
+        """Ask for the time that experiments may take together."""
+        from tui.screens.prompt import Prompt
+
+        def wrong(text: str) -> str:
+            try:
+                parse_budget(text)
+            except InputError as error:
+                return str(error)
+            return ""
+
+        def taken(text: str | None) -> None:
+            if text:
+                self.budget = parse_budget(text)
+                self.chosen = chosen_at_first(self.rows, self.budget)
+                self._show()
+
+        words = "time that all of them may take together: 90s, 10m, 1h"
+        self.app.push_screen(Prompt("Budget", words, write_budget(self.budget), problem=wrong), taken)
+
+    def action_open_experiment(self) -> None:
+        """The experiment's own session, in an explorer."""
+        row = self.here
+        if row is None or row.folder is None:
+            self.say("this experiment has not run yet: there is no session of it", warn=True)
+            return
+        self.logdrift.open_folder(row.folder)
+
+    def action_shift(self, step: int) -> None:
+        self.table.shift(step)
+
+    def action_copy(self) -> None:
+        self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def text_to_save(self) -> str:
+        return self.table.copied()
+
+    def _key(self, name: str) -> str:
+        from tui.actions import commands
+
+        keymap = self.logdrift.keymap
+        return next((*c.shown_keys(keymap), "palette")[0] for c in commands("experiments") if c.name == name)

@@ -1,0 +1,83 @@
+"""Identity: what each engine really loaded, as it was saved, and the command that asks the engines."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textual import events, on, work
+from textual.message import Message
+
+from core.errors import LogdriftError
+from core.session.reader import Session
+from tui.screens.texts import TextScreen
+
+
+@dataclass
+class IdentityRead(Message):
+    """The saved checks were read, by backend, or ``problem`` says why not; ``missing`` are backends that were not asked."""
+
+    found: Mapping[str, Mapping[str, Any]]
+    missing: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class IdentityScreen(TextScreen):
+    """The checks of all backends; without any the command alone, which ``c`` copies."""
+
+    SAVED_AS = "identity.txt"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("Identity: what each engine loaded", ["being read"])
+        self.session = session
+        self._read: IdentityRead | None = None
+
+    @property
+    def command(self) -> str:
+        """What starts each backend once more and asks it."""
+        return f"logdrift why {shlex.quote(str(self.session.folder))} --identity"
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.read_saved()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._lay_out)
+
+    @work(thread=True, group="identity", exclusive=True)
+    def read_saved(self) -> None:
+        """Read the saved checks."""
+        from core.report.identity import identity_json
+        from core.session.identity import saved_identities
+
+        try:
+            saved = saved_identities(self.session.folder)
+            found = identity_json(self.session, saved)
+        except (LogdriftError, OSError) as error:
+            self.post_message(IdentityRead({}, (), str(error)))
+            return
+        missing = {info.backend for info in self.session.captures} - saved.keys()
+        self.post_message(IdentityRead(found, tuple(sorted(missing))))
+
+    @on(IdentityRead)
+    def _on_read(self, message: IdentityRead) -> None:
+        self._read = message
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Laid out by the report in the width of the window."""
+        from core.report.identity import render_identity
+        from core.report.layout import Canvas
+
+        read = self._read
+        if read is None:
+            return
+        canvas = Canvas(width=max(40, self.reading.inner_width))
+        lines = [read.problem] if read.problem else render_identity(read.found, {}, canvas).splitlines()
+        if read.missing:
+            said = f"Not checked: {', '.join(read.missing)}." if read.found else "No backend has been asked yet."
+            lines += [*([""] if read.found else []), said, "This starts each once more and compares every tensor:", ""]
+            lines.append(self.command)
+        self.reading.put(self.title_text, lines)

@@ -1,0 +1,275 @@
+"""Why the two captures of a pair differ: causes ranked, and the evidence for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.message import Message
+
+from core.compare.pair import Pair, make_pair
+from core.errors import LogdriftError
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.actions import bindings
+from tui.glyphs import ARROW, fit, number
+from tui.screens.asking import AskingScreen
+from tui.screens.base import TooSmall
+from tui.screens.saving import Saving
+from tui.views import PairView, reason
+from tui.why_view import WhyView, evidence_stamp, explain
+from tui.widgets.bars import VERDICTS, Bar, Hints
+from tui.widgets.lines import Run
+from tui.widgets.reading import wrap
+from tui.widgets.rows import Rows
+from tui.widgets.topics import TopicDetail, TopicList
+
+if TYPE_CHECKING:
+    from tui.screens.companions import Companions
+
+WIDE = 110
+_VERDICT_LINES = 3
+
+
+@dataclass
+class Explained(Message):
+    """The pair was diagnosed, or ``problem`` says why it could not be."""
+
+    pair: Pair
+    view: WhyView | None
+    problem: str = ""
+
+
+class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
+    """The verdict, the list of causes and what is told of the selected one. A thread works it out, once for a pair."""
+
+    BINDINGS = bindings("why")
+    SCOPES = ("why",)
+    SAVED_AS = "why.txt"
+    AUTO_FOCUS = "#topics"
+
+    def __init__(self, origin: Companions) -> None:
+        super().__init__()
+        self.origin, self.session, self.view = origin, origin.session, origin.view
+        self.found: WhyView | None = None
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        self.size_classes(*self.app.size)
+        yield Bar(id="verdict")
+        with Container(id="why"):
+            yield TopicList(id="topics")
+            yield TopicDetail(id="told")
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    @property
+    def topics(self) -> TopicList:
+        return self.query_one("#topics", TopicList)
+
+    @property
+    def told(self) -> TopicDetail:
+        return self.query_one("#told", TopicDetail)
+
+    def size_classes(self, width: int, height: int) -> None:
+        super().size_classes(width, height)
+        self.set_class(width < WIDE, "-stacked")
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self.call_after_refresh(self._show)
+        self._want()
+
+    @on(events.ScreenResume)
+    def _on_resumed(self) -> None:
+        """An experiment may have told something meanwhile: what was known stands until that is weighed."""
+        if self.found is not None and self.found.stamp != evidence_stamp(self.session):
+            self._want()
+
+    def on_unmount(self) -> None:
+        self.workers.cancel_group(self, "why")
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._show)
+
+    def recoloured(self) -> None:
+        self.told.recoloured()
+        self._show()
+
+    # ---- working it out
+
+    def _want(self) -> None:
+        """Have the pair explained, unless it is known already."""
+        assert self.view is not None
+        known = self.origin.explained(self.session, self.view.labels)
+        if known is not None and known.stamp == evidence_stamp(self.session):
+            self._take(known)
+        else:
+            self.explain_pair(self.session, self.view.pair)
+
+    @work(thread=True, group="why", exclusive=True)
+    def explain_pair(self, session: Session, pair: Pair) -> None:
+        """Diagnose a pair."""
+        try:
+            self.post_message(Explained(pair, explain(session, pair)))
+        except (LogdriftError, OSError) as error:
+            self.post_message(Explained(pair, None, reason(session, error)))
+
+    @on(Explained)
+    def _on_explained(self, message: Explained) -> None:
+        if message.view is not None:
+            self.origin.keep_explained(self.session, message.view)
+        if self.view is None or message.pair is not self.view.pair:
+            return
+        self._problem = message.problem
+        if message.view is None:
+            self._show()
+        else:
+            self._take(message.view)
+
+    def _take(self, found: WhyView) -> None:
+        self.found = found
+        self.topics.put(found.topics)
+        self._show()
+        self._tell()
+
+    # ---- showing
+
+    def _show(self) -> None:
+        """Verdict and state; the list takes as much room as it needs where it stands above the rest."""
+        if not self.size.width:
+            return
+        self.query_one("#verdict", Bar).put(self._head())
+        if self.has_class("-stacked"):
+            rows = max(4, min(self.topics.line_count + 1, self.size.height * 2 // 5))
+            self.topics.styles.height = rows
+        else:
+            self.topics.styles.height = "1fr"
+        self.topics.aside = f"{self.found.causes} found" if self.found is not None else ""
+        self.topics.refresh_fixed()
+
+    def _head(self) -> list[list[Run]]:
+        p, width, found = self.palette, self.size.width - 2, self.found
+        assert self.view is not None
+        a, b = map(visible, self.view.labels)
+        rest: list[Run] = []
+        if found is not None:
+            mae = found.found.size["mae"]
+            rest = [
+                (f"  {VERDICTS[found.gate.verdict]}", p.verdict(found.gate.verdict)),
+                (f"  MAE {number(mae if isinstance(mae, float) else None)}", p.text),
+                (f"  {found.found.tokens:,} tokens", p.muted),
+            ]
+        room = width - sum(len(text) for text, _ in rest)
+        rows: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest]]
+        words, style = self._verdict()
+        parts = wrap(words, width)
+        most = _VERDICT_LINES if self.size.height >= 24 else 2
+        if len(parts) > most:
+            parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
+        rows += [[(" ", p.text), (part, style)] for part in parts]
+        if self.session.state == "running":
+            said = "being captured: this is about what was finished when it was opened"
+            rows.append([(" ", p.text), (fit(said, width), p.accent)])
+        return rows
+
+    def _verdict(self) -> Run:
+        p = self.palette
+        if self._problem:
+            return f"not explained: {self._problem}", p.bad
+        if self.found is None:
+            return "the causes are being worked out …", p.muted
+        found = self.found.found
+        words = visible(found.verdict)
+        if found.causes:
+            first = found.causes[0]
+            words = words.replace(f"{first.sureness}: ", f"{first.sureness} {first.score:.2f}: ", 1)
+        return words, p.good if found.noise else p.warn
+
+    @on(Rows.Moved, "#topics")
+    def _on_moved(self) -> None:
+        self.say("")
+        self._tell()
+
+    def _tell(self) -> None:
+        topic = self.topics.here
+        if topic is not None:
+            self.told.put(f"Evidence: {topic.name}" if topic.score is not None else visible(topic.title), topic.lines)
+
+    # ---- commands
+
+    @on(Rows.Chosen, "#topics")
+    def _on_topic_chosen(self) -> None:
+        """To the evidence, at its first token."""
+        self.told.focus()
+        self.told.to_token()
+
+    @on(Rows.Chosen, "#told")
+    def _on_told_chosen(self) -> None:
+        position = self.told.position
+        if position is None:
+            self.say("this line is about no token: those with ▸ are", warn=True)
+            return
+        origin = self.origin
+        self.dismiss()
+        origin.jump(position)
+        origin.to_tokens()
+
+    def action_next_pane(self) -> None:
+        (self.told if self.topics.has_focus else self.topics).focus()
+
+    def action_previous_pane(self) -> None:
+        self.action_next_pane()
+
+    def _choose_pair(self, labels: tuple[str, str]) -> None:
+        """Explain another pair; the explorer shows it too."""
+        if self.view is not None and labels == self.view.labels:
+            return
+        try:
+            pair = make_pair(self.session, *labels)
+        except LogdriftError as error:
+            self.logdrift.show_error(str(error))
+            return
+        self.origin.take_pair(pair)
+        self.view, self.found, self._problem = PairView(pair), None, ""
+        self.topics.put(())
+        self.told.put("", ())
+        self._show()
+        self._want()
+
+    def action_experiments(self) -> None:
+        from tui.screens.experiments import ExperimentsScreen
+
+        if self.found is None:
+            self.say(self._problem or "the causes are still being worked out", warn=True)
+            return
+        self.app.push_screen(ExperimentsScreen(self.session, self.found))
+
+    def action_identity(self) -> None:
+        from tui.screens.identity import IdentityScreen
+
+        self.app.push_screen(IdentityScreen(self.session))
+
+    def action_layers(self) -> None:
+        from tui.screens.layers import LayersScreen
+
+        assert self.view is not None
+        self.app.push_screen(LayersScreen(self.origin, self.view.labels))
+
+    def action_cause_table(self) -> None:
+        from tui.screens.cause_table import CauseTable
+
+        topic = self.topics.here
+        self.app.push_screen(CauseTable(topic.name if topic is not None else ""))
+
+    def action_copy(self) -> None:
+        """The text of the selected cause."""
+        topic = self.topics.here
+        self.say(self.logdrift.copy_text(topic.text) if topic is not None else "there is nothing to copy yet")
+
+    def text_to_save(self) -> str:
+        return self.found.text if self.found is not None else f"{self._verdict()[0]}\n"

@@ -1,0 +1,216 @@
+"""What the experiments screen is given: a frozen row for each experiment that is proposed, runs, or has run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from core.compare.pair import Pair
+from core.diagnose import Diagnosis
+from core.diagnose.experiments import Experiment, Outcome, propose
+from core.errors import InputError, LogdriftError
+from core.report.experiments import saved_outcomes
+from core.session.experiments import FOLDER, saved, timings
+from core.session.layout import EVENTS, MANIFEST
+from core.session.lock import LockHolder, read_lock
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.session_rows import duration, live
+
+State = Literal["proposed", "running", "done", "failed"]
+STATES: Mapping[State, str] = {"proposed": "○", "running": "▶", "done": "✓", "failed": "✗"}
+BUDGET = 600.0
+"""Seconds that experiments may take together, where the user says nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """``change`` is the option as that engine takes it, ``short`` and ``outcome`` what the experiment showed; ``folder``
+    its session, where it has one."""
+
+    id: str
+    cause: str
+    title: str
+    backend: str
+    path: str
+    change: str
+    combined: bool
+    seconds: float | None
+    runs: bool = True
+    note: str = ""
+    state: State = "proposed"
+    short: str = ""
+    outcome: str = ""
+    folder: Path | None = None
+
+    @property
+    def takes(self) -> str:
+        return "no run" if not self.runs else "unknown" if self.seconds is None else duration(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """All rows, the most telling first; what runs now, in words, "" for nothing; and how the last run ended, if badly."""
+
+    rows: tuple[ExperimentRow, ...]
+    running: str = ""
+    ended: str = ""
+
+
+class ExperimentWatch:
+    """Looks at the experiments of a pair again and again. Not for the event loop."""
+
+    def __init__(self, session: Session, pair: Pair, found: Diagnosis) -> None:
+        from core.capture.experiments import gpu_count
+
+        self.session, self.pair = session, pair
+        self.labels = pair.a.info.label, pair.b.info.label
+        times = timings(session.folder)
+        self.proposed = {e.id: e for e in propose(session, pair, found, times, gpus=gpu_count()).experiments}
+
+    def look(self) -> Experiments:
+        """What is proposed with what came of it, and what runs."""
+        folder = self.session.folder / FOLDER
+        events = list(_events(folder))
+        holder = read_lock(folder)
+        outcomes = {outcome.experiment.id: outcome for outcome in saved_outcomes(self.session, self.pair)}
+        outcomes |= {o.experiment.id: o for o in _not_run(events, self.proposed) if o.experiment.id not in outcomes}
+        begun = _begun(events) if holder is not None else {}
+        known = {**self.proposed, **{id: outcome.experiment for id, outcome in outcomes.items()}}
+        rows = tuple(
+            _row(folder, experiment, outcomes.get(experiment.id), running=begun.get("id") == experiment.id)
+            for experiment in known.values()
+        )
+        return Experiments(rows, self._running(holder, begun), "" if holder is not None else _ended(events))
+
+    def _running(self, holder: LockHolder | None, begun: Mapping[str, Any]) -> str:
+        if holder is None:
+            return ""
+        words = ["they are being started"]
+        if begun:
+            words = [f"{begun.get('place')} of {begun.get('of')}, {begun.get('title')}"]
+            for each in saved(self.session.folder):
+                with contextlib.suppress(LogdriftError, OSError):
+                    writer = each.session.lock if each.session is not None else None
+                    if each.session is not None and writer is not None:
+                        words.append(live(each.session, writer).doing)
+        words.append(f"{duration(time.time() - holder.since)} so far")
+        return visible(" · ".join(filter(None, words)))
+
+
+def _row(folder: Path, experiment: Experiment, outcome: Outcome | None, *, running: bool) -> ExperimentRow:
+    same = len({json.dumps(dict(side.changes), sort_keys=True) for side in experiment.sides}) == 1
+    change = write_changes(experiment.sides[0].changes) if same else experiment.title
+    state: State = "proposed"
+    if running:
+        state = "running"
+    elif outcome is not None:
+        state = "done" if outcome.judged else "failed" if outcome.status == "failed" else "proposed"
+    note = "; ".join(filter(None, ("no number may move" if experiment.still else "", experiment.note)))
+    own = folder / experiment.id
+    row = ExperimentRow(
+        experiment.id, experiment.cause, experiment.title, experiment.backend, experiment.path, change,
+        experiment.combined, experiment.seconds, experiment.runs, note, state,
+        folder=own if (own / MANIFEST).exists() else None,
+    )  # fmt: skip
+    return row if outcome is None or running else replace(row, short=_short(outcome), outcome=outcome.sentence)
+
+
+def _short(outcome: Outcome) -> str:
+    """What the column has room for."""
+    if outcome.finding:
+        return "numbers moved"
+    return outcome.sentence.partition(":")[0].replace(" of the MAE", "")
+
+
+def _events(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """What was said of the last run of experiments, oldest first."""
+    try:
+        lines = (folder / EVENTS).read_bytes().split(b"\n")
+    except OSError:
+        return
+    found: list[Mapping[str, Any]] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                found = [] if event.get("type") == "plan" else found
+                found.append(event)
+    yield from found
+
+
+def _begun(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The experiment that runs now."""
+    last = next((e for e in reversed(events) if e.get("type") == "experiment"), {})
+    return last if last.get("state") == "begun" else {}
+
+
+def _not_run(events: Sequence[Mapping[str, Any]], known: Mapping[str, Experiment]) -> Iterator[Outcome]:
+    """What the last run left out, which no folder tells."""
+    for event in events:
+        if event.get("state") == "ended" and event.get("id") in known:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                outcome = Outcome.from_json(known[event["id"]], event["outcome"])
+                if not outcome.judged:
+                    yield outcome
+
+
+def _ended(events: Sequence[Mapping[str, Any]]) -> str:
+    last = events[-1] if events else {}
+    if last.get("type") == "failed":
+        return visible(f"the last run failed: {last.get('error')}")
+    return "the last run was cancelled" if last.get("type") == "cancelled" else ""
+
+
+def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
+    """Those that have not run yet, the most telling first, as far as the budget goes. Of those that nobody knows the
+    length of, only the most telling one."""
+    chosen: set[str] = set()
+    left, unknown = budget, False
+    for row in rows:
+        takes = row.seconds if row.runs else 0.0
+        if row.state == "proposed" and (not unknown if takes is None else takes <= left):
+            chosen.add(row.id)
+            unknown = unknown or takes is None
+            left -= takes or 0.0
+    return chosen
+
+
+def total(rows: Sequence[ExperimentRow]) -> str:
+    """How long they take together, in words."""
+    known = [row.seconds for row in rows if row.runs and row.seconds is not None]
+    unknown = sum(row.runs and row.seconds is None for row in rows)
+    words = f"about {duration(sum(known))}" if known else ""
+    more = f"{unknown} of unknown length" if unknown else ""
+    return " and ".join(filter(None, (words, more))) or "nothing has to run"
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for anything else."""
+    from tui.commands import why_run
+
+    try:
+        return why_run.parse_budget(text)
+    except InputError as error:
+        raise InputError(str(error).removeprefix("--budget ")) from None
+
+
+def write_budget(seconds: float) -> str:
+    """As `parse_budget` reads it."""
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def write_changes(changes: Mapping[str, Any]) -> str:
+    """``dtype=float32, enforce_eager=true``"""
+    return ", ".join(
+        f"no {name}" if value is None else f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in changes.items()
+    )

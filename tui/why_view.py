@@ -1,0 +1,258 @@
+"""What the why screen is given: frozen records made from a diagnosis, with no widget in sight. Not for the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from core.compare.gate import Gate, judge
+from core.compare.pair import Pair
+from core.diagnose import Diagnosis, diagnose
+from core.diagnose.causes import BY_CODE, NOISE, Knob
+from core.diagnose.evidence import Number, Ranked, Unchecked
+from core.diagnose.outcomes import Outcome
+from core.report.experiments import saved_outcomes
+from core.report.identity import identity_json, summary
+from core.report.layout import Canvas
+from core.report.why import explained, render_cause, render_why, saved_evidence
+from core.session.experiments import FOLDER as EXPERIMENTS
+from core.session.experiments import RECORD
+from core.session.identity import IDENTITY, LoadedWeights, saved_identities
+from core.session.layers import FOLDER as LAYERS
+from core.session.reader import Session
+from core.session.visible import visible
+from tui.glyphs import fit, number, signed
+from tui.places import write_place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = Literal["title", "text", "muted", "token", "mend"]
+Stamp = tuple[tuple[str, int], ...]
+TEXT_WIDTH = 100
+"""Cells of a line of the text that is copied or saved."""
+MARKS = {"certain": "●", "likely": "◐", "possible": "○"}
+"""How sure a cause is, beside its word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of what is told of a topic: wrapped with ``indent`` blanks before it, the first row after ``first``.
+
+    ``position``: the flat position of the token that it is about.
+    """
+
+    text: str = ""
+    kind: Kind = "text"
+    indent: int = 0
+    first: str = ""
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A row of the list: a cause with its score, or something else that is to be known. ``text`` is what is copied."""
+
+    name: str
+    title: str
+    lines: tuple[Line, ...]
+    text: str
+    score: float | None = None
+    sureness: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class WhyView:
+    """A pair explained: its causes first, most likely first, then the gate and what was not checked."""
+
+    pair: Pair
+    gate: Gate
+    found: Diagnosis
+    topics: tuple[Topic, ...]
+    text: str
+    causes: int
+    stamp: Stamp
+    """Of the evidence that the folder held."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.found.a, self.found.b
+
+
+def explain(session: Session, pair: Pair) -> WhyView:
+    """Diagnose a pair with all that is saved for it: some seconds for a million tokens. Raises LogdriftError."""
+    stamp = evidence_stamp(session)
+    identities = saved_identities(session.folder)
+    found = diagnose(session, pair, saved_evidence(session, pair, identities))
+    outcomes = saved_outcomes(session, pair)
+    gate = judge(session, pair)
+    entry = explained(session, pair, found)
+    canvas = Canvas(width=TEXT_WIDTH)
+    causes = tuple(
+        Topic(
+            ranked.cause, ranked.title, tuple(_cause_lines(session, pair, found, ranked)),
+            render_cause(entry, place, canvas), ranked.score, ranked.sureness,
+        )
+        for place, ranked in enumerate(found.causes, 1)
+    )  # fmt: skip
+    return WhyView(
+        pair,
+        gate,
+        found,
+        (
+            *causes,
+            _gate_topic(gate),
+            *_experiments_topic(outcomes),
+            *_checked_topic(session, found, identities),
+            *_unchecked_topic(found.unchecked),
+        ),
+        render_why({"pairs": [entry]}, canvas),
+        len(causes),
+        stamp,
+    )
+
+
+def evidence_stamp(session: Session) -> Stamp:
+    """Changes when an experiment, an identity check or layers are saved. Looks at a handful of small files."""
+    folder = session.folder
+    files = [
+        *folder.glob(f"{EXPERIMENTS}/*/{RECORD}"),
+        *folder.glob(f"{IDENTITY}/*.json"),
+        *folder.glob(f"{LAYERS}/*.json"),
+    ]
+    found = []
+    for path in sorted(files):
+        with contextlib.suppress(OSError):
+            found.append((str(path.relative_to(folder)), path.stat().st_mtime_ns))
+    return tuple(found)
+
+
+def _cause_lines(session: Session, pair: Pair, found: Diagnosis, ranked: Ranked) -> Iterator[Line]:
+    entry = BY_CODE.get(ranked.cause)
+    yield Line(ranked.title, "title")
+    yield Line("What rounding leaves between two correct engines." if entry is None else entry.sentence, "muted")
+    for evidence in ranked.evidence:
+        yield Line()
+        yield Line(evidence.sentence, first=f"{evidence.signature} {evidence.score:.2f}: ")
+        # The sentence of an experiment has its numbers.
+        if evidence.numbers and evidence.signature != "experiment":
+            yield Line(", ".join(_numbers(evidence.numbers)), "muted", 2)
+        yield from token_lines(session, pair, evidence.positions)
+    if not ranked.separable:
+        yield Line()
+        yield Line(f"Numbers alone do not tell this from its like: {ranked.otherwise}.")
+    missing = [each for each in found.unchecked if each.cause == ranked.cause]
+    if missing:
+        yield Line()
+        yield from _unchecked_lines(missing, named=False)
+    if entry is not None:
+        yield Line()
+        yield from _experiment_lines(entry.knobs, pair)
+        yield Line()
+        yield Line(f"Usual size: {entry.size}", "muted")
+        yield Line(f"Source: {entry.source}", "muted")
+
+
+def token_lines(session: Session, pair: Pair, positions: Sequence[int]) -> Iterator[Line]:
+    """One line a token: where it is, its text, delta, and what both sides give it."""
+    for at in positions:
+        piece = session.pieces.text(int(pair.sequences.token_ids[at])).replace(" ", "·")
+        a, b = float(pair.logprob_a[at]), float(pair.logprob_b[at])
+        yield Line(
+            f"{write_place(pair.sequences, at):<8} {fit(piece, 14)} Δ {signed(float(pair.delta[at])):<8} "
+            f"A {number(a):<8} B {number(b)}",
+            "token", 2, "▸ ", at,
+        )  # fmt: skip
+
+
+def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            shown = "yes" if value else "no"
+        elif isinstance(value, float):
+            shown = number(value)
+        else:
+            shown = visible(f"{value:,}" if isinstance(value, int) else value)
+        yield f"{name.replace('_', ' ')} {shown}"
+
+
+def _experiment_lines(knobs: Mapping[str, tuple[Knob, ...]], pair: Pair) -> Iterator[Line]:
+    """The next experiment, by the exact option of the engine of each side."""
+    said = False
+    for info in dict.fromkeys((pair.b.info.label, pair.a.info.label)):
+        engine = next(side.info.engine for side in (pair.a, pair.b) if side.info.label == info)
+        for knob in knobs.get(engine, ()):
+            if not said:
+                yield Line("Next experiment, everything else equal", "title")
+                said = True
+            effect = f" ({knob.effect})" if knob.effect else ""
+            mark = " [more than one change]" if knob.combined else ""
+            yield Line(f"{knob.setting}{effect}{mark}", "mend", 2, f"{visible(info)}: ")
+    if not said:
+        yield Line("Neither engine has an option for this.", "muted")
+
+
+def _gate_topic(gate: Gate) -> Topic:
+    marks = {"not_comparable": "!! ", "caution": "!  ", "info": "·  "}
+    lines = [Line("Gate: may the two be compared at all?", "title")]
+    for reason in gate.reasons:
+        lines += [Line(), Line(visible(reason.text), first=marks[reason.severity])]
+        lines.append(Line(reason.code, "muted", 3))
+    if not gate.reasons:
+        lines += [Line(), Line("Nothing to object to.")]
+    count = len(gate.reasons)
+    title = f"gate: {gate.verdict.replace('_', ' ')}, {count} reason{'' if count == 1 else 's'}"
+    return Topic("gate", title, tuple(lines), plain(lines))
+
+
+def _experiments_topic(outcomes: Sequence[Outcome]) -> Iterator[Topic]:
+    if not outcomes:
+        return
+    lines = [Line("Experiments: one knob changed, everything else equal", "title")]
+    for outcome in outcomes:
+        mark = " [more than one change]" if outcome.experiment.combined else ""
+        lines += [Line(), Line(visible(outcome.experiment.title) + mark, first=f"{outcome.experiment.cause}: ")]
+        lines.append(Line(visible(outcome.sentence), "mend", 2))
+    best = outcomes[0]
+    told = f", the best {best.sentence.partition(':')[0].partition(' (')[0]}" if best.status == "explains" else ""
+    yield Topic("experiments", f"experiments: {len(outcomes)}{told}", tuple(lines), plain(lines))
+
+
+def _checked_topic(session: Session, found: Diagnosis, saved: Mapping[str, LoadedWeights]) -> Iterator[Topic]:
+    if not saved:
+        return
+    lines = [Line("Identity: is what each engine loaded what is on disk?", "title")]
+    for name, each in identity_json(session, saved).items():
+        lines += [Line(), Line(visible(summary(each)), first=f"{visible(name)}: ")]
+        lines += [Line(visible(tensor["text"]), "mend", 2) for tensor in each["differ"]]
+        if each["outdated"]:
+            lines.append(Line(f"no evidence any more: {visible(each['outdated'])}", "muted", 2))
+    for evidence in found.checked:
+        lines += [Line(), Line(visible(evidence.sentence))]
+    yield Topic(
+        "identity", f"identity: {len(saved)} backend{'' if len(saved) == 1 else 's'} asked", tuple(lines), plain(lines)
+    )
+
+
+def _unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
+    if unchecked:
+        lines = (Line("Not checked: a missing observation is not a pass", "title"), *_unchecked_lines(unchecked))
+        yield Topic("unchecked", f"not checked: {len(unchecked)}", lines, plain(lines))
+
+
+def _unchecked_lines(unchecked: Sequence[Unchecked], *, named: bool = True) -> Iterator[Line]:
+    for each in unchecked:
+        title = NOISE if each.cause == NOISE else BY_CODE[each.cause].title
+        if named:
+            yield Line()
+        yield Line(visible(each.why), first=f"? {title}: " if named else "? Not checked: ")
+        yield Line(visible(each.mend), "mend", 2, "to check it: ")
+
+
+def plain(lines: Sequence[Line]) -> str:
+    """The lines as text."""
+    return "".join(f"{' ' * line.indent}{line.first}{line.text}".rstrip() + "\n" for line in lines)
