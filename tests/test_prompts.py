@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import core.capture
 from core.capture.prompts import read_prompts
 from core.errors import InputError
 
@@ -44,6 +48,10 @@ def test_completed_sequences(prompts_file: Write) -> None:
         ({"text": "a"}, "line 2: a line is exactly one of"),
         ({"prompt": ""}, "line 2: prompt is empty"),
         ({"prompt": 3}, "line 2: prompt is not text"),
+        ({"prompt": "a\ud800"}, "line 2: character 2 is no Unicode character"),
+        ({"messages": [{"role": "user", "content": "\udc00"}]}, "line 2: character"),
+        ('{"messages": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 2: nested too deeply"),
+        ('{"token_ids": [1' + "0" * 5000 + "]}", "line 2: a number in it is too long"),
         ({"messages": []}, "line 2: messages is not a list with at least one message"),
         ({"messages": [{"content": "x"}]}, "line 2: a message is"),
         ({"token_ids": []}, "line 2: token_ids is empty"),
@@ -81,3 +89,35 @@ def test_nothing_given(tmp_path: Path) -> None:
         read_prompts(None)
     with pytest.raises(InputError, match="text 2 is empty"):
         read_prompts(None, ("a", ""))
+
+
+WITH_BOS = """
+import json, runpy, sys
+runpy.run_path(sys.argv[1])
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+from core.backends.tokens import TokenText
+
+words = Tokenizer(models.WordLevel({"<s>": 0, "?": 1, "hello": 2, "user": 3}, unk_token="?"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+words.add_special_tokens(["<s>"])
+words.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", unk_token="?")
+made.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.role }} {{ m.content }}{% endfor %}"
+made.save_pretrained(sys.argv[2])
+text = TokenText(sys.argv[2], None, False)
+print(json.dumps([text.encode("hello"), text.encode_messages([{"role": "user", "content": "hello"}])]))
+"""
+
+
+def test_a_beginning_of_sequence_comes_once_from_text_and_from_messages(
+    transformers_python: Path, tmp_path: Path
+) -> None:
+    """A template writes it into the text already: tokenised as a text, it would get another one."""
+    launch = Path(core.capture.__file__).with_name("launch.py")
+    done = subprocess.run(
+        [transformers_python, "-I", "-c", WITH_BOS, launch, tmp_path / "tokenizer"],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[0, 2], [0, 3, 2]]

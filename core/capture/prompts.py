@@ -46,6 +46,7 @@ def read_prompts(file: str | None, texts: Sequence[str] = ()) -> list[Prompt]:
     for index, text in enumerate(texts, 1):
         if not text:
             raise InputError(f"text {index} is empty: give at least one character")
+        _check_unicode(text, f"text {index}")
         prompts.append(Prompt(f"text {index}", text=text))
     if not prompts:
         raise InputError("no prompts: give --prompts FILE (JSONL) or --text TEXT")
@@ -76,6 +77,10 @@ def _read_file(path: Path) -> list[Prompt]:
             raise InputError(f"{where}: not UTF-8 at byte {error.start}") from None
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}): a line is {_FORMS}") from None
+        except RecursionError:
+            raise InputError(f"{where}: nested too deeply: a line is {_FORMS}") from None
+        except ValueError:  # JSON, but a number of thousands of digits
+            raise InputError(f"{where}: a number in it is too long: a line is {_FORMS}") from None
         prompts.append(_parse(value, where))
     if not prompts:
         raise InputError(f"prompts {path}: the file holds no prompt: a line is {_FORMS}")
@@ -92,6 +97,7 @@ def _parse(value: Any, where: str) -> Prompt:
             raise InputError(f"{where}: prompt is not text")
         if not content:
             raise InputError(f"{where}: prompt is empty: give at least one character")
+        _check_unicode(content, where)
         return Prompt(where, text=content)
     if forms[0] == "messages":
         return Prompt(where, messages=_messages(content, where))
@@ -104,7 +110,16 @@ def _messages(content: Any, where: str) -> tuple[Mapping[str, Any], ...]:
     for message in content:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
             raise InputError(f'{where}: a message is {{"role": ..., "content": ...}}')
+    _check_unicode(json.dumps(content, ensure_ascii=False), where)
     return tuple(content)
+
+
+def _check_unicode(text: str, where: str) -> None:
+    """Refuse half a surrogate pair, which JSON escapes and bad bytes in arguments can make: no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}: character {error.start + 1} is no Unicode character: give valid text") from None
 
 
 def _token_ids(content: Any, value: Mapping[str, Any], where: str) -> Prompt:
