@@ -171,9 +171,11 @@ def test_order_of_choice(own_cache: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert found.env["PATH"].split(os.pathsep)[0] == str(configured.parent)
     spec = script(tmp_path / "spec/bin/python", "exit 0")
     monkeypatch.chdir(tmp_path)
-    for text in ("spec/bin/python", "spec", str(spec)):
+    for text in ("spec/bin/python", "./spec/bin/python", "spec", "./spec", str(spec)):
         found = find_interpreter("vllm", text)
         assert (found.python, found.origin) == (spec, "spec")
+    monkeypatch.chdir(spec.parent)
+    assert find_interpreter("vllm", "./python").python == spec, "and not the python that is on PATH"
 
 
 def test_the_current_interpreter_counts_if_it_holds_the_engine(

@@ -160,7 +160,8 @@ def _executable(python: str, where: str) -> Path:
     path = Path(python).expanduser()
     if path.is_dir():
         path = path / "bin" / "python"
-    found = shutil.which(str(path))
+    # A Path drops the "./" of "./python", and a bare name would be looked for on PATH.
+    found = shutil.which(str(path.absolute() if os.sep in python else path))
     if found is None:
         missing = "is not executable" if path.exists() else "does not exist"
         raise InputError(f"{where}: this interpreter {missing}")
