@@ -154,24 +154,38 @@ def test_a_model_that_is_not_there_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_loses_one_part_and_resume_goes_on(undisturbed: Path, run_logdrift: Run) -> None:
-    out = undisturbed.parent / "full"
-    prompts = undisturbed.parent / "prompts.jsonl"
-    # 12 sampled tokens and a prompt of a few, times 20 ids and 20 logprobs of 4 bytes: 3 KB. The manifest is about 5.
-    limit = 4096
-    done = subprocess.run(
-        list(map(str, [LOGDRIFT, *_new(prompts, out, tokens=40)])), capture_output=True, text=True,
+def _with_file_limit(limit: int, arguments: list[object]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(LOGDRIFT), *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
+
+
+def test_a_disk_that_is_full_at_once_leaves_no_folder(undisturbed: Path, tmp_path: Path) -> None:
+    done = _with_file_limit(512, _new(undisturbed.parent / "prompts.jsonl", tmp_path / "out"))
+    assert done.returncode == 1
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("logdrift: ")]
+    assert "File too large: nothing was begun" in line
+    assert "--resume" not in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_loses_one_part_and_resume_goes_on(undisturbed: Path, run_logdrift: Run) -> None:
+    """The manifest takes 6 KB, a part of 40 tokens with their top-20 a little more, the bytes of tokens soon 8."""
+    out = undisturbed.parent / "full"
+    done = _with_file_limit(8192, _new(undisturbed.parent / "prompts.jsonl", out, tokens=40))
     assert done.returncode == 1, done.stderr
-    assert "File too large" in done.stderr
+    assert "File too large: what was finished before is kept" in done.stderr
+    assert "--resume" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    if (out / "session.json").exists():
-        done = run_logdrift("capture", "--out", out, "--resume")
-    else:
-        done = run_logdrift(*_new(prompts, out, tokens=40))
+    manifest = open_session(out).manifest
+    finished = [p.file for p in (*manifest.sequences.parts, *(p for c in manifest.captures for p in c.parts))]
+    assert finished
+    before = {file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns) for file in finished}
+    done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     assert open_session(out).state == "complete"
+    assert {file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns) for file in finished} == before
 
 
 def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(

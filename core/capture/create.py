@@ -74,9 +74,11 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
     except (LogdriftError, OSError) as error:
         if created:
             shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, LogdriftError):
+        disk = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(disk, OSError):
             raise
-        raise LogdriftError(f"cannot write {folder}: {error.strerror}") from None
+        # There is nothing to resume, whatever the writer of a single file says.
+        raise LogdriftError(f"cannot write {folder}: {disk.strerror}: nothing was begun; mend the disk first") from disk
 
 
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:

@@ -46,7 +46,7 @@ def replace_file(path: Path, data: bytes) -> None:
         raise LogdriftError(
             f"cannot write {path}: {error.strerror or error}: what was finished before is kept; "
             "mend the disk and go on with --resume"
-        ) from None
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:
