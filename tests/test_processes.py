@@ -13,8 +13,10 @@ import pytest
 
 from core.capture.processes import descendants, kill_group, members
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
-from core.capture.supervisor import _overlap
+from core.capture.supervisor import _end_leftovers, _overlap
 from core.capture.workers import LAUNCHER, WorkerProcess
+from core.session.layout import LOGS
+from core.session.lock import process_start
 
 TREE = """
 import os, subprocess, sys, time
@@ -53,6 +55,23 @@ def _lives(pid: int) -> bool:
         return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def test_leftovers_of_a_killed_supervisor_end_and_a_reused_pid_is_left_alone(tmp_path: Path) -> None:
+    ours, reused = _tree(), _tree()
+    (tmp_path / LOGS).mkdir()
+    (tmp_path / LOGS / "ours.pid").write_text(f"{ours.pid} {process_start(ours.pid)}")
+    (tmp_path / LOGS / "reused.pid").write_text(f"{reused.pid} 1")
+    try:
+        _end_leftovers(tmp_path)
+        ours.wait(10)
+        assert not members(ours.pid)
+        assert reused.poll() is None
+        assert len(descendants(reused.pid)) == 2
+        assert not list((tmp_path / LOGS).glob("*.pid"))
+    finally:
+        kill_group(reused.pid, 0.0)
+        reused.wait(10)
 
 
 def test_a_group_that_is_gone_is_no_error() -> None:

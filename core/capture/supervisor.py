@@ -117,7 +117,9 @@ def _end_leftovers(folder: Path) -> None:
         for pid_file in (folder / LOGS).glob("*.pid"):
             with contextlib.suppress(ValueError):
                 pid, started = (int(word) for word in pid_file.read_text().split())
-                if lock.process_start(pid) == started or members(pid):
+                now = lock.process_start(pid)
+                # A worker that is gone may leave members of its session; another process with its pid is not ours.
+                if now == started or (now is None and members(pid)):
                     kill_group(pid, grace=0.0)
             pid_file.unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from core.session.layout import LOCK
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """The process that writes a session. ``token`` marks the environment of every process it started."""
+    """The process that writes a session. ``token`` is its own, so that two holders with one pid are not one."""
 
     host: str
     pid: int
