@@ -21,6 +21,8 @@ import pytest
 from core.backends import sglang
 from core.backends.base import MismatchError, Scores
 from core.backends.sglang_answers import check_echo, fill, read_generation
+from core.backends.sglang_facts import _decode_semantics
+from core.plan import SamplingSpec
 from tests.changed_model import NOISY_TENSOR
 
 MAE_FLOAT32 = 2e-5
@@ -264,8 +266,29 @@ def test_a_failed_start_and_a_dead_scheduler_are_one_line(tempered: dict[str, An
     assert start["message"] == f"LogdriftError: backend 'probe': {sglang._DIED}"
     assert start["children"] == []
     assert "raise context_length or max_total_tokens" in tempered["too_short"]
+    assert "top_k 49153 is more than the 49152 ids" in tempered["too_many"], "asked for it, the scheduler dies"
     assert death["message"] == f"LogdriftError: backend 'probe': {sglang._DIED}"
     assert death["seconds"] < 30  # SGLang looks at its processes once a second
+
+
+@pytest.mark.parametrize(
+    ("changed", "environment", "meaning"),
+    [
+        ({}, {}, "raw"),
+        ({"temperature": COOL}, {}, "temperature_scaled"),
+        ({"temperature": COOL}, {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}, "raw"),
+        ({"temperature": 0.0}, {}, "raw"),  # greedy is rewritten to T = 1 and top_k = 1
+        ({"temperature": 2.0, "top_k": 1}, {}, "raw"),  # and greedy by top_k leaves the temperature out
+        (
+            {"temperature": COOL, "top_p": 0.5, "min_p": 0.1, "top_k": 9},
+            {},
+            "temperature_scaled",
+        ),  # truncation is not in them
+        ({"repetition_penalty": 1.1}, {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}, "processed"),
+    ],
+)
+def test_what_decode_logprobs_mean(changed: dict[str, Any], environment: dict[str, str], meaning: str) -> None:
+    assert _decode_semantics(SamplingSpec(**changed), environment) == meaning
 
 
 def rows(*pairs: tuple[float, int]) -> list[list[Any]]:

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backends.base import MismatchError
-from core.backends.vllm import unpack
+from core.backends.base import MismatchError, Settings
+from core.backends.vllm import VllmBackend, unpack
 from core.backends.vllm_start import semantics
+from core.errors import LogdriftError
+from core.plan import BackendSpec, SamplingSpec
 from tests.changed_model import NOISY_TENSOR
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
@@ -232,6 +234,7 @@ def test_facts_are_what_the_engine_shows(dtype: str, request: pytest.FixtureRequ
     assert facts["tensor_parallel"] == 1
     assert facts["quantization"] == "none"
     assert facts["extra"]["model_runner"] in ("v1", "v2")
+    assert facts["environment"]["VLLM_LENS_DISABLE"] == "1"
     assert facts["attention_backend"]
     assert facts["execution_mode"]
     if facts["device"] == "cpu":
@@ -287,6 +290,17 @@ def test_refused_in_one_line(refusals: dict[str, Any], case: str, code: str, wor
     assert "\n" not in said
     for word in words:
         assert word in said
+
+
+def test_more_alternatives_than_ids_are_refused() -> None:
+    """No engine is asked: it would fail in the middle of a part."""
+    spec = BackendSpec("mu", "vllm")
+    backend = VllmBackend(
+        Settings("m", None, spec, SamplingSpec(), ("prefill",), top_k=17, max_length=9, max_prompts=1)
+    )
+    backend._vocab_size, backend._max_length = 16, 10
+    with pytest.raises(LogdriftError, match="top_k 17 is more than the 16 ids of the vocabulary"):
+        backend._check_room()
 
 
 def test_forced_decode_is_importable_in_children(refusals: dict[str, Any]) -> None:

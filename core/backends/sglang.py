@@ -331,7 +331,9 @@ class SglangBackend:
         self._limit = int(state["max_req_input_len"]) - 1
         self._seeding = seeding_of(state) if self._decodes else None
         if settings.top_k > self._vocabulary:
-            raise LogdriftError(f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the vocabulary")
+            raise LogdriftError(
+                f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the vocabulary: give less"
+            )
         if settings.max_length > self._limit:
             raise LogdriftError(
                 f"the longest sequence has {settings.max_length} tokens, this SGLang engine takes {self._limit}: "

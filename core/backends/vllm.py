@@ -154,6 +154,11 @@ class VllmBackend:
             child.join(timeout=10)
 
     def _check_room(self) -> None:
+        if self._settings.top_k > self._vocab_size:
+            self.close()
+            raise LogdriftError(
+                f"vllm: top_k {self._settings.top_k} is more than the {self._vocab_size} ids of the vocabulary: give less"
+            )
         longest, limit, paths = self._settings.max_length, self._max_length, self._settings.paths
         room = 1 if "prefill" in paths else 0
         if longest + room > limit:

@@ -57,6 +57,7 @@ def start(settings: Settings) -> tuple[Any, dict[str, str]]:
             os.environ[name] = str(int(value)) if isinstance(value, bool) else str(value)
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LENS_DISABLE", "1")  # where that plugin is installed, it makes every engine eager
     try:
         import vllm
     except ImportError as error:

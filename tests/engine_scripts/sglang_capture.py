@@ -115,8 +115,8 @@ def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, An
     return {"message": message, "seconds": time.monotonic() - started, "children": children()}
 
 
-def too_short(backend: Any, asked: Any) -> str:
-    """What the running engine's own answer is held against: a session whose sequences are too long for it."""
+def not_for(backend: Any, asked: Any) -> str:
+    """What the running engine is refused for: a session with sequences too long, or more alternatives than it has ids."""
     kept, backend._settings = backend._settings, asked
     try:
         return refusal(backend._observe, backend._engine.get_server_info())
@@ -161,7 +161,9 @@ def main() -> None:
     backend = SglangBackend(settings_of(model, wish, longest))
     facts = backend.open()
     result["facts"] = facts.to_json()
-    result["too_short"] = too_short(backend, settings_of(model, wish, 250))
+    result["too_short"] = not_for(backend, settings_of(model, wish, 250))
+    many = {**wish, "top_k": int(facts.vocab_size or 0) + 1}
+    result["too_many"] = not_for(backend, settings_of(model, many, longest))
     result["signals_kept"] = all(signal.getsignal(number) == handler for number, handler in signals.items())
     told: list[tuple[int, int]] = []
 
