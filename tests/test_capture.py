@@ -43,9 +43,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run) -> 
     folder = tmp_path_factory.mktemp("sessions")
     prompts = folder / "prompts.jsonl"
     prompts.write_text("".join(json.dumps(p) + "\n" for p in PROMPTS))
-    out = folder / "undisturbed"
+    out = folder / "undisturbed\x1b[31m"
     done = run_logdrift(*_new(prompts, out))
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == f"session complete: {folder / 'undisturbed'}<0x1B>[31m"
     return out
 
 

@@ -74,6 +74,13 @@ def test_a_finished_demo_is_reopened(demo: Path, run_logdrift: Run) -> None:
     assert {p: p.stat().st_mtime_ns for p in demo.rglob("*") if p.is_file()} == before
 
 
+def test_the_demo_of_another_model_is_not_passed_off_as_this_one(demo: Path, run_logdrift: Run) -> None:
+    done = run_logdrift("demo", "--model", "./another", "--out", demo)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "is a demo of smollm2, not of ./another: give another --out, or start over with --fresh" in done.stderr
+
+
 def test_fresh_deletes_sessions_only(tmp_path: Path, run_logdrift: Run) -> None:
     (tmp_path / "precious").write_text("x")
     done = run_logdrift("demo", "--fresh", "--out", tmp_path)

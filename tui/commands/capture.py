@@ -83,12 +83,12 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
         failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
         for capture in failed:
             reason = (capture.failure or "not reached").splitlines()[0]
-            print(f"{capture.label}: {reason}", file=sys.stderr)
+            narrate(f"{capture.label}: {reason}")
         raise LogdriftError(
             f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS}, mend it, "
             f"and go on with logdrift capture --out {folder} --resume"
         )
-    print(f"session complete: {folder}", file=sys.stderr)
+    narrate(f"session complete: {folder}")
     return 0
 
 
@@ -96,7 +96,7 @@ def _detach(folder: Path, parallel: bool) -> int:
     from core.capture.background import start_background
 
     pid = start_background(folder, parallel=parallel)
-    print(f"capturing in the background (process {pid}): watch it with logdrift open {folder}")
+    print(visible(f"capturing in the background (process {pid}): watch it with logdrift open {folder}"))
     return 0
 
 

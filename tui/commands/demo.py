@@ -97,10 +97,15 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
     plan = demo_plan(engines, args.model, args.max_tokens)
     if (folder / MANIFEST).exists():
         session = open_session(folder)
+        if session.manifest.model.id != args.model:
+            raise InputError(
+                f"{folder} is a demo of {session.manifest.model.id}, not of {args.model}: give another --out, "
+                "or start over with --fresh"
+            )
         known = {capture.backend for capture in session.captures}
         missing = [spec for spec in plan.backends if spec.name not in known]
         if session.state == "complete" and not missing:
-            print(f"{folder} is complete: reopening it (start over with --fresh)", file=sys.stderr)
+            narrate(f"{folder} is complete: reopening it (start over with --fresh)")
             return 0
         set_up(engines, args.model)
         if missing:

@@ -102,7 +102,9 @@ def _create(engines: list[str], folder: str | None, python: str | None, fresh: b
     if any(isinstance(error, Cancelled) for error in failures.values()):
         raise Cancelled(f"cancelled: go on with logdrift env create {' '.join(e for e in engines if e not in done)}")
     for engine, marker in done.items():
-        print(f"{engine:<13} ready  {_versions(marker.versions)}  {environments.environment_folder(engine)}")
+        print(
+            f"{engine:<13} ready  {_versions(marker.versions)}  {visible(str(environments.environment_folder(engine)))}"
+        )
     for error in failures.values():
         print(f"logdrift: {visible(str(error))}", file=sys.stderr)
     print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)

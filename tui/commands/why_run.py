@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError, LogdriftError
 from core.session.reader import Session
+from core.session.visible import visible
 
 if TYPE_CHECKING:
     from core.compare.pair import Pair
@@ -135,7 +136,11 @@ def _detach(session: Session, pair: Pair, experiments: list[Experiment], budget:
     from core.capture.experiment_jobs import start_experiments
 
     pid = start_experiments(session, pair, [each.id for each in experiments], budget_s=budget, repeats=repeats)
-    print(f"experiments run in the background (process {pid}): logdrift why {session.folder} shows what they find")
+    print(
+        visible(
+            f"experiments run in the background (process {pid}): logdrift why {session.folder} shows what they find"
+        )
+    )
     return 0
 
 
@@ -151,7 +156,6 @@ def _run(session: Session, pair: Pair, experiments: list[Experiment], budget: fl
 
 def _with_headings(view: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
     """The supervisor's progress, under a line for each experiment and one for what came of it."""
-    from core.session.visible import visible
 
     def show(event: Mapping[str, Any]) -> None:
         if event["type"] != "experiment":
