@@ -98,7 +98,8 @@ def js_of(d: float) -> float:
 
 
 def errors(delta: Sequence[float], p: Sequence[float], q: Sequence[float]) -> dict[str, Any]:
-    names = ("mean", "mae", "rmse", "pearson", "max_abs", "p50", "p90", "p99", "p999", "exact_fraction", "infinite")
+    names = ("mean", "mae", "rmse", "pearson", "max_abs", "min_abs", "std_abs", "p50", "p90", "p99", "p999",
+             "exact_fraction", "infinite")  # fmt: skip
     out: dict[str, Any] = dict.fromkeys(names)
     if not delta:
         return out
@@ -112,20 +113,21 @@ def errors(delta: Sequence[float], p: Sequence[float], q: Sequence[float]) -> di
     quantiles = {name: quantile(size, x) for name, x in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))}
     return out | quantiles | {
         "mean": signed_mean(d), "mae": mean(size), "rmse": rms(d), "max_abs": max(size),
+        "min_abs": min(size), "std_abs": std(size),
         "pearson": correlation([p[i] for i in possible], [q[i] for i in possible]),
     }  # fmt: skip
 
 
 def probability(delta: Sequence[float], p: Sequence[float], q: Sequence[float]) -> dict[str, Any]:
     if not delta:
-        return dict.fromkeys(("mean", "mae", "max", "std", "pearson", "mult_prob_error"))
+        return dict.fromkeys(("mean", "mae", "max", "std", "rmse", "pearson", "mult_prob_error"))
     x, y = [math.exp(v) for v in p], [math.exp(v) for v in q]
     signed = [u - v for u, v in zip(x, y, strict=True)]
     gap = [abs(v) for v in signed]
     finite = [math.exp(abs(d)) for d in delta if math.isfinite(d)]
     return {
-        "mean": signed_mean(signed), "mae": mean(gap), "max": max(gap), "std": std(gap), "pearson": correlation(x, y),
-        "mult_prob_error": mean(finite) if finite else None,
+        "mean": signed_mean(signed), "mae": mean(gap), "max": max(gap), "std": std(gap), "rmse": rms(gap),
+        "pearson": correlation(x, y), "mult_prob_error": mean(finite) if finite else None,
     }  # fmt: skip
 
 
@@ -139,11 +141,12 @@ def ess(weights: Sequence[float]) -> float:
 
 
 TOKEN_NAMES = (
-    "k1", "k2", "k3", "k3_reverse", "chi2_token", "ess_token", "ess_token_clamped", "ratio_mean", "ratio_min",
+    "k1", "k2", "k3", "k3_reverse", "k3_std", "k3_max", "chi2_token", "ess_token", "ess_token_clamped", "ratio_mean", "ratio_min",
     "ratio_max", "ratio_p99", "ratio_std", "ratio_std_clamped", "js",
 )  # fmt: skip
 SEQUENCE_NAMES = (
-    "chi2_sequence", "ess_sequence", "ppl_a", "ppl_b", "ppl_ratio", "log_ppl_diff", "log_ppl_abs_diff", "sequence_mae",
+    "chi2_sequence", "ess_sequence", "ppl_a", "ppl_b", "ppl_ratio", "log_ppl_a", "log_ppl_b", "log_ppl_diff", "log_ppl_abs_diff",
+    "log_ppl_diff_max", "log_ppl_diff_min", "sequence_mae",
     "log_ratio_sequence_mean", "log_ratio_sequence_std", "log_ratio_sequence_max_abs",
     "sequence_mult_prob_error_mean", "sequence_mult_prob_error_max", "sequence_mult_prob_error_min",
 )  # fmt: skip
@@ -160,9 +163,11 @@ def mismatch(sequences: Sequence[Sequence[tuple[float, float, float]]], sampled:
         return out | fractions | {"sampled_by_b": sampled}
     r = [math.exp(x) for x in d]
     held = [min(max(x, 0.5), 2.0) for x in r]
+    each = [k3_of(x) for x in d]
     return {
         "k1": signed_mean([-x for x in d]), "k2": mean([x * x / 2 for x in d]), "k3": k3_mean(d),
-        "k3_reverse": k3_mean([-x for x in d]), "chi2_token": signed_mean([math.expm1(2 * x) for x in d]),
+        "k3_reverse": k3_mean([-x for x in d]), "k3_std": std(each), "k3_max": max(each),
+        "chi2_token": signed_mean([math.expm1(2 * x) for x in d]),
         "ess_token": ess(r), "ess_token_clamped": ess(held), "ratio_mean": mean(r), "ratio_min": min(r),
         "ratio_max": max(r), "ratio_p99": quantile(r, 0.99), "ratio_std": std(r), "ratio_std_clamped": std(held, 0),
         "js": mean([js_of(x) for x in d]), "sampled_by_b": sampled,
@@ -184,6 +189,10 @@ def sequence_numbers(kept: Sequence[Sequence[tuple[float, float, float]]]) -> di
         "ppl_a": mean([math.exp(-mean([t[1] for t in row])) for row in possible]) if possible else None,
         "ppl_b": mean([math.exp(-mean([t[2] for t in row])) for row in possible]) if possible else None,
         "ppl_ratio": mean([math.exp(x) for x in gap]) if possible else None,
+        "log_ppl_a": -mean([mean([t[1] for t in row]) for row in possible]) if possible else None,
+        "log_ppl_b": -mean([mean([t[2] for t in row]) for row in possible]) if possible else None,
+        "log_ppl_diff_max": max(gap) if possible else None,
+        "log_ppl_diff_min": min(gap) if possible else None,
         "log_ppl_diff": signed_mean(gap) if possible else None,
         "log_ppl_abs_diff": mean([abs(x) for x in gap]) if possible else None,
         "sequence_mae": mean([mean([abs(t[0]) for t in row]) for row in kept]),

@@ -49,7 +49,9 @@ def by_hand(a: Sequence[float], b: Sequence[float]) -> dict[str, float | int | N
         out["mean"] = math.fsum(finite) / n
         out["mae"] = math.fsum(sizes) / n
         out["rmse"] = math.sqrt(math.fsum(d * d for d in finite) / n)
-        out["max_abs"] = max(sizes)
+        out["max_abs"], out["min_abs"] = max(sizes), min(sizes)
+        if n > 1:
+            out["std_abs"] = math.sqrt(math.fsum((s - out["mae"]) ** 2 for s in sizes) / (n - 1))
         for key, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)):
             out[key] = quantile(sizes, q)
     points = [(x, y) for x, y in scored if math.isfinite(x) and math.isfinite(y)]
@@ -82,7 +84,8 @@ def test_against_plain_loops(table: list[tuple[float, float]]) -> None:
 def test_known_numbers() -> None:
     stats = stats_of([-1.0, -2.0, -3.0, -4.0], [-1.0, -2.5, -2.0, -4.0])
     assert stats == ErrorStats(
-        mean=-0.125, mae=0.375, rmse=math.sqrt(1.25 / 4), pearson=stats.pearson, max_abs=1.0, p50=0.25,
+        mean=-0.125, mae=0.375, rmse=math.sqrt(1.25 / 4), pearson=stats.pearson, max_abs=1.0,
+        min_abs=0.0, std_abs=pytest.approx(math.sqrt(0.6875 / 3)), p50=0.25,
         p90=pytest.approx(0.85), p99=pytest.approx(0.985), p999=pytest.approx(0.9985), exact_fraction=0.5, infinite=0,
     )  # fmt: skip
     assert stats.pearson == pytest.approx(np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1], rel=1e-14)

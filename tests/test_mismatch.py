@@ -94,6 +94,8 @@ def by_hand(table: Tokens) -> dict[str, Any]:
         out["k1"] = number(-mean(flat))
         out["k2"] = number(mean([d * d / 2 for d in flat]))
         out["k3"] = number(mean([r - d - 1 for r, d in zip(ratios, flat, strict=True)]))
+        each = [r - d - 1 for r, d in zip(ratios, flat, strict=True)]
+        out["k3_std"], out["k3_max"] = spread(each), number(max(each))
         out["k3_reverse"] = number(mean([1 / r + d - 1 for r, d in zip(ratios, flat, strict=True)]))
         out["chi2_token"] = number(mean([r * r for r in ratios]) - 1)
         out["ess_token"] = effective(ratios)
@@ -131,6 +133,8 @@ def by_hand(table: Tokens) -> dict[str, Any]:
             out["ppl_a"], out["ppl_b"] = (number(mean([(-x).exp() for x in side])) for side in (a, b))
             out["ppl_ratio"] = number(mean([d.exp() for d in differences]))
             out["log_ppl_diff"] = number(mean(differences))
+            out["log_ppl_a"], out["log_ppl_b"] = (number(-mean(side)) for side in (a, b))
+            out["log_ppl_diff_max"], out["log_ppl_diff_min"] = number(max(differences)), number(min(differences))
             out["log_ppl_abs_diff"] = number(mean([abs(d) for d in differences]))
     return out
 
@@ -143,7 +147,9 @@ def assert_equal(got: dict[str, Any], wanted: dict[str, Any], table: Tokens) -> 
     total = max((sum(row) for row in deltas), default=0.0)
     largest = wanted["ratio_max"] or 0.0
     cancels = {
-        "k1": size, "log_ppl_diff": size, "log_ppl_abs_diff": size, "log_ratio_sequence_mean": total,
+        "k1": size, "log_ppl_diff": size, "log_ppl_diff_max": size, "log_ppl_diff_min": size, "k3_max": size,
+        "k3_std": size + largest,
+        "log_ppl_abs_diff": size, "log_ratio_sequence_mean": total,
         "log_ratio_sequence_std": total, "log_ratio_sequence_max_abs": total, "ratio_std": largest,
             "ratio_std_clamped": 1.0,
         # r - delta - 1 is the difference of two numbers of the size of delta (r - 1 is computed as one number).

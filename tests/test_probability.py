@@ -40,6 +40,7 @@ def by_hand(table: Table) -> dict[str, float | None]:
     gaps = [abs(x - y) for x, y in zip(p, q, strict=True)]
     out["mean"] = math.fsum(x - y for x, y in zip(p, q, strict=True)) / n
     out["mae"], out["max"] = math.fsum(gaps) / n, max(gaps)
+    out["rmse"] = math.sqrt(math.fsum(g * g for g in gaps) / n)
     if n > 1:
         out["std"] = math.sqrt(math.fsum((g - out["mae"]) ** 2 for g in gaps) / (n - 1))
     if len(set(p)) > 1 and len(set(q)) > 1:

@@ -78,7 +78,8 @@ def test_schema_1(tmp_path: Path) -> None:
     assert list(pair["gate"]) == ["verdict", "reasons"]
     assert list(pair["gate"]["reasons"][0]) == ["code", "severity", "text"]
     assert list(pair["errors"]) == [
-        "mean", "mae", "rmse", "pearson", "max_abs", "p50", "p90", "p99", "p999", "exact_fraction", "infinite",
+        "mean", "mae", "rmse", "pearson", "max_abs", "min_abs", "std_abs", "p50", "p90", "p99", "p999",
+        "exact_fraction", "infinite",
     ]  # fmt: skip
     assert {"sequence", "position", "token_id", "piece", "delta", "logprob_a", "logprob_b", "rank_a", "rank_b"} <= set(
         pair["worst"][0]

@@ -28,6 +28,8 @@ class ErrorStats:
     rmse: float | None = None
     pearson: float | None = None
     max_abs: float | None = None
+    min_abs: float | None = None
+    std_abs: float | None = None
     p50: float | None = None
     p90: float | None = None
     p99: float | None = None
@@ -42,8 +44,8 @@ class ErrorStats:
 def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
     """Statistics over n tokens; all three arrays are float[n] in nats. NaN deltas (unscored tokens) are left out.
 
-    ``mean`` is signed, ``mae``, ``rmse`` and ``max_abs`` are of |delta|, ``p50`` to ``p999`` are quantiles of |delta|
-    (linear between neighbours), ``pearson`` is the correlation of the two log-probabilities (None for fewer than two
+    ``mean`` is signed, ``mae``, ``rmse``, ``max_abs``, ``min_abs`` and ``std_abs`` (n - 1, None for one token) are of
+    |delta|, ``p50`` to ``p999`` are quantiles of |delta| (linear between neighbours), ``pearson`` is the correlation of the two log-probabilities (None for fewer than two
     tokens or no variance), ``exact_fraction`` the share of deltas that are exactly 0. n = 0 gives None everywhere.
     """
     if not len(delta) == len(logprob_a) == len(logprob_b):
@@ -66,6 +68,8 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
         rmse=float(np.sqrt(np.mean(size * size))),
         pearson=pearson(logprob_a[finite], logprob_b[finite]),
         max_abs=float(size.max()),
+        min_abs=float(size.min()),
+        std_abs=_std(size),
         p50=p50,
         p90=p90,
         p99=p99,
@@ -73,6 +77,13 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
         exact_fraction=exact,
         infinite=count - kept,
     )
+
+
+def _std(size: Array) -> float | None:
+    """Standard deviation with n - 1 of f64[n], exactly 0 where all are equal; None for fewer than two."""
+    if len(size) < 2:
+        return None
+    return 0.0 if size.min() == size.max() else float(size.std(ddof=1))
 
 
 def pearson(x: Array, y: Array) -> float | None:

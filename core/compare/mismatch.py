@@ -45,12 +45,14 @@ class Mismatch:
     - ``k1`` = E[-delta], ``k2`` = E[delta^2 / 2], ``k3`` = E[r - delta - 1] (Schulman): estimates of KL(B || A), unbiased
       only if B sampled the tokens (``sampled_by_b``). verl ``kl`` and ``k3_kl``, prime-rl ``mismatch_kl`` (k3), NeMo-RL
       ``gen_kl_error`` (k3), OpenRLHF ``vllm_kl`` (k1). ``k3_reverse`` = E[1/r + delta - 1]: NeMo-RL ``policy_kl_error``.
+      ``k3_std`` (n - 1) and ``k3_max`` are of r - delta - 1 per token: prime-rl ``mismatch_kl/all/std`` and ``max``.
     - ``chi2_token`` = E[r^2] - 1, ``chi2_sequence`` the same of sequence ratios R = exp(sum of delta) (verl, slime).
     - ``ess_token``, ``ess_sequence``: (sum w)^2 / (n sum w^2), in (0, 1], of r and R. ``ess_token_clamped`` and
       ``ratio_std_clamped`` are of r held within [1/2, 2], as verl's ``rollout_is_eff_sample_size`` and ``rollout_is_std``.
     - ``ppl_a``, ``ppl_b``: mean over sequences of exp(-mean log p); ``log_ppl_diff`` and ``log_ppl_abs_diff``: mean over
-      sequences of mean log p_B - mean log p_A and of its size; ``ppl_ratio``: mean over sequences of its exponential
-      (verl, slime; above 1: A is the less certain). Tokens that both sides call impossible count in none of these.
+      sequences of mean log p_B - mean log p_A and of its size, ``log_ppl_diff_max`` and ``_min`` its largest and smallest;
+      ``log_ppl_a``, ``log_ppl_b``: mean over sequences of -mean log p; ``ppl_ratio``: mean over sequences of the
+      difference's exponential (verl, slime; above 1: A is the less certain). Tokens that both sides call impossible count in none of these.
     - ``ratio_*`` of r per token; p99 is linear between neighbours, std divides by n - 1. SkyRL ``is_ratio_*`` and
       verl ``rollout_is_mean``, ``_min``, ``_max``; TRL's ``importance_sampling_ratio`` is of the ratio *after* masking.
     - ``sequence_mae``: mean over sequences of their mean |delta| (slime, miles ``train_rollout_logprob_abs_diff``).
@@ -67,6 +69,8 @@ class Mismatch:
     k2: float | None = None
     k3: float | None = None
     k3_reverse: float | None = None
+    k3_std: float | None = None
+    k3_max: float | None = None
     chi2_token: float | None = None
     chi2_sequence: float | None = None
     ess_token: float | None = None
@@ -75,8 +79,12 @@ class Mismatch:
     ppl_a: float | None = None
     ppl_b: float | None = None
     ppl_ratio: float | None = None
+    log_ppl_a: float | None = None
+    log_ppl_b: float | None = None
     log_ppl_diff: float | None = None
     log_ppl_abs_diff: float | None = None
+    log_ppl_diff_max: float | None = None
+    log_ppl_diff_min: float | None = None
     ratio_mean: float | None = None
     ratio_min: float | None = None
     ratio_max: float | None = None
@@ -296,6 +304,8 @@ def _token_numbers(values: Array) -> tuple[Array, dict[str, float | None]]:
         "k2": finite_or_none(square / 2),
         "k3": finite_or_none(max(k3, 0.0)),  # an expm1 that rounds down would take almost equal sides below 0
         "k3_reverse": finite_or_none(max(k3_reverse, 0.0)),
+        "k3_std": _k3_std(values, parts, k3, lowest, highest),
+        "k3_max": finite_or_none(max(_k3(lowest), _k3(highest))),  # it grows to both sides of 0
         "chi2_token": weights.chi2,
         "ess_token": weights.ess,
         "ratio_mean": weights.mean,
@@ -305,6 +315,23 @@ def _token_numbers(values: Array) -> tuple[Array, dict[str, float | None]]:
         "js": finite_or_none(js),
         **_clamped(values),
     }
+
+
+def _k3(delta: float) -> float:
+    """r - delta - 1 of one token, nats; infinity where it overflows."""
+    return max(0.0, math.expm1(delta) - delta) if delta < _LOG_MAX else math.inf
+
+
+def _k3_std(values: Array, parts: Array, mean: float, lowest: float, highest: float) -> float | None:
+    """Standard deviation (n - 1) of k3 over tokens, from the blocks' sums (column 2) and squares around them (column 8)."""
+    n = len(values)
+    if n < 2:
+        return None
+    if lowest == highest:
+        return 0.0
+    counts = np.minimum(n - np.arange(len(parts)) * BLOCK, BLOCK)
+    around = exact_sum(parts[:, 8]) + exact_sum(counts * (parts[:, 2] / counts - mean) ** 2)
+    return finite_or_none(math.sqrt(around / (n - 1)))
 
 
 def _clamped(values: Array) -> dict[str, float | None]:
@@ -319,7 +346,7 @@ def _clamped(values: Array) -> dict[str, float | None]:
 
 
 def _block_sums(d: Array, errors: Array) -> tuple[float, ...]:
-    """Sums over one block: d, d^2, k3, k3 reversed, r^2 - 1, r - 1, js, and squares of r around the block's mean.
+    """Sums over one block: d, d^2, k3, k3 reversed, r^2 - 1, r - 1, js; squares of r and of k3 around the block's means.
 
     ``errors`` receives exp|d| - 1. Everything comes from r - 1 and 1/r - 1: exp(d) - d - 1 of a delta of 1e-6 would lose
     4 digits, and all of them of 1e-8.
@@ -330,17 +357,19 @@ def _block_sums(d: Array, errors: Array) -> tuple[float, ...]:
     huge = errors > _HUGE
     if huge.any():
         js[huge] = 0.5 * np.abs(d[huge]) - math.log(2)
+    k3 = above - d
     sums = (
         d.sum(),
         (d * d).sum(),
-        (above - d).sum(),
+        k3.sum(),
         (below + d).sum(),
         (above * (above + 2)).sum(),
         above.sum(),
         js.sum(),
     )
     above -= sums[5] / len(d)
-    return (*(float(value) for value in sums), float((above * above).sum()))
+    k3 -= sums[2] / len(d)
+    return (*(float(value) for value in sums), float((above * above).sum()), float((k3 * k3).sum()))
 
 
 def _sequence_numbers(values: Array, errors: Array, lengths: Array) -> dict[str, float | None]:
@@ -400,10 +429,14 @@ def _perplexities(values: Array, logprob_a: Array, logprob_b: Array, lengths: Ar
                 else {}
             )
     difference = -np.add.reduceat(values, starts) / counts
-    a, b = (float(np.exp(-total / counts).mean()) for total in sums)
+    log_a, log_b = (-total / counts for total in sums)
     return {
-        "ppl_a": finite_or_none(a),
-        "ppl_b": finite_or_none(b),
+        "ppl_a": finite_or_none(float(np.exp(log_a).mean())),
+        "ppl_b": finite_or_none(float(np.exp(log_b).mean())),
+        "log_ppl_a": finite_or_none(float(log_a.mean()) + 0.0),
+        "log_ppl_b": finite_or_none(float(log_b.mean()) + 0.0),
+        "log_ppl_diff_max": finite_or_none(float(difference.max()) + 0.0),
+        "log_ppl_diff_min": finite_or_none(float(difference.min()) + 0.0),
         "ppl_ratio": finite_or_none(float(np.exp(difference).mean())),
         "log_ppl_diff": finite_or_none(float(difference.mean()) + 0.0),
         "log_ppl_abs_diff": finite_or_none(float(np.abs(difference).mean())),

@@ -19,7 +19,7 @@ class Probability:
     """`probability` of the JSON schema, of p = exp(log p_A) and q = exp(log p_B) per token; probabilities, 0 to 1.
 
     ``mean`` is of p - q, signed; ``mae``, ``max`` and ``std`` (n - 1) are of \\|p - q\\|: verl ``rollout_probs_diff_mean``,
-    ``_max``, ``_std``; ``pearson`` is the correlation of p and q: verl ``rollout_actor_probs_pearson_corr``. A token with
+    ``_max``, ``_std``; ``rmse`` is sqrt(E[(p - q)^2]): llama.cpp ``RMS Δp`` / 100; ``pearson`` is the correlation of p and q: verl ``rollout_actor_probs_pearson_corr``. A token with
     log p = -inf has p = 0 and counts. ``mult_prob_error`` is the mean of exp \\|log p_A - log p_B\\|, at least 1, without
     the tokens that one side alone calls impossible: NeMo-RL ``token_mult_prob_error``. None where there is nothing to
     compute from, or where float64 has no number for it.
@@ -29,6 +29,7 @@ class Probability:
     mae: float | None = None
     max: float | None = None
     std: float | None = None
+    rmse: float | None = None
     pearson: float | None = None
     mult_prob_error: float | None = None
 
@@ -79,6 +80,7 @@ def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probabilit
         mae=finite_or_none(mean[3]),
         max=finite_or_none(high[2]),
         std=None if n < 2 else finite_or_none(math.sqrt(gap / (n - 1)) if varies[2] else 0.0),
+        rmse=finite_or_none(math.sqrt(gap / n + mean[3] * mean[3])),
         pearson=min(1.0, max(-1.0, pq / spread)) if spread > 0 else None,
         mult_prob_error=finite_or_none(1 + exact_sum(np.array(errors)) / len(delta)) if len(delta) else None,
     )

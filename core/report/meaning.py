@@ -31,20 +31,23 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("errors", "Error of the log-probabilities", {
         "mae": "MAE", "rmse": "RMSE", "mean": "mean Δ", "p50": "median |Δ|", "p90": "p90 |Δ|", "p99": "p99 |Δ|",
-        "p999": "p99.9 |Δ|", "max_abs": "max |Δ|", "pearson": "Pearson", "exact_fraction": "exact", "infinite": "impossible",
+        "p999": "p99.9 |Δ|", "max_abs": "max |Δ|", "min_abs": "min |Δ|", "std_abs": "std |Δ|", "pearson": "Pearson", "exact_fraction": "exact", "infinite": "impossible",
     }),
     Section("probability", "Error of the probabilities", {
-        "mae": "mean |p - q|", "max": "max |p - q|", "std": "std |p - q|", "mean": "mean p - q", "pearson": "Pearson of p, q",
-        "mult_prob_error": "multiplicative error",
+        "mae": "mean |p - q|", "max": "max |p - q|", "std": "std |p - q|", "rmse": "RMS p - q", "mean": "mean p - q",
+        "pearson": "Pearson of p, q", "mult_prob_error": "multiplicative error",
     }),
     Section("mismatch", "KL estimates and effective sample size", {
         "sampled_by_b": "sampled by B", "k1": "k1", "k2": "k2", "k3": "k3", "k3_reverse": "k3, A and B exchanged",
+        "k3_std": "k3, std over tokens", "k3_max": "k3, largest",
         "js": "Jensen-Shannon", "chi2_token": "chi² per token", "chi2_sequence": "chi² per sequence",
         "ess_token": "ESS per token", "ess_token_clamped": "ESS per token, clamped", "ess_sequence": "ESS per sequence",
     }),
     Section("mismatch", "Perplexity", {
         "ppl_a": "perplexity A", "ppl_b": "perplexity B", "ppl_ratio": "perplexity ratio",
+        "log_ppl_a": "log perplexity A", "log_ppl_b": "log perplexity B",
         "log_ppl_diff": "log perplexity, difference", "log_ppl_abs_diff": "log perplexity, |difference|",
+        "log_ppl_diff_max": "log perplexity, largest difference", "log_ppl_diff_min": "log perplexity, smallest difference",
     }),
     Section("mismatch", "Importance ratio r = exp(Δ)", {
         "ratio_mean": "mean ratio", "ratio_min": "smallest ratio", "ratio_max": "largest ratio", "ratio_p99": "p99 ratio",
