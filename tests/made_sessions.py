@@ -28,6 +28,7 @@ FACTS: dict[str, Any] = {
     "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32",
     "device": "cpu", "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw",
     "prefill_logprobs": "raw", "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64,
+    "model_class": "MadeForCausalLM",
     "tokenizer_digest": "sha256:" + "b" * 64,
     "config_digest": "sha256:" + "c" * 64, "template_digest": "sha256:" + "d" * 64, "adds_bos": False,
     "config_overrides": {}, "padding": "none", "torch_version": "2.13.0", "execution_mode": "eager",

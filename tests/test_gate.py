@@ -179,6 +179,14 @@ def test_parts_that_do_not_cover_their_tokens(tmp_path: Path, what: str) -> None
     assert gate.verdict == "not_comparable"
 
 
+def test_a_scope_without_a_token(tmp_path: Path) -> None:
+    session = session_of(tmp_path)
+    pair = make_pair(session, "trainer/prefill", "vllm/decode")
+    assert judge(session, pair, "completion") == judge(session, pair) == Gate("comparable", ())
+    gate = judge(session, pair, "prompt")  # the prompts are one token, which has no score
+    assert (gate.verdict, codes(gate)) == ("not_comparable", {"empty": "not_comparable"})
+
+
 def test_worst_reason_first(tmp_path: Path) -> None:
     facts = {"dtype": "float32", "weights_digest": "sha256:y", "head_dtype": None}
     gate = judged(session_of(tmp_path, {"facts": facts}, label_a="reference/prefill"))

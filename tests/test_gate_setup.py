@@ -103,7 +103,10 @@ def test_many_unknown_facts_are_one_sentence_with_the_worst_first(tmp_path: Path
         (("reference/prefill", "trainer/prefill"), {"batch_invariant": None}, None),
         (TWO_ENGINES, {"chunked_prefill": True, "chunk_size": None}, "chunk_size"),
         (TWO_ENGINES, {"chunked_prefill": False, "chunk_size": None}, None),
-        (TWO_ENGINES, {"adds_bos": None, "template_digest": None, "padding": None, "cuda_version": None}, None),
+        (TWO_ENGINES, {"adds_bos": None, "template_digest": None, "cuda_version": None}, None),
+        (TWO_ENGINES, {"padding": None}, "padding"),
+        (TWO_ENGINES, {"config_digest": None}, "config_digest"),
+        (TWO_ENGINES, {"model_class": None}, "model_class"),
         (TWO_ENGINES, {"config_overrides": None}, "config_overrides"),
     ],
 )

@@ -272,7 +272,7 @@ def test_padding_left_in_the_sequences(
     ("a", "b", "wanted"),
     [
         ("none", "none", {}),
-        (None, "none", {}),
+        (None, "none", {"unknown": "caution"}),
         ("left", "none", {"padding": "caution"}),
         ("none", "to graph sizes", {"padding": "info"}),
         ("to graph sizes", "to graph sizes", {}),

@@ -87,7 +87,7 @@ def report_pair(pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED) -
         "scope": scope,
         "tokens": metrics.tokens,
         "sequences": pair.count,
-        "gate": asdict(judge(pair.session, pair)),
+        "gate": asdict(judge(pair.session, pair, scope)),
         **metrics.to_json(),
     }
     report["thresholds"] = evaluate(report, limits)

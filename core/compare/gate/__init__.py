@@ -9,7 +9,7 @@ from __future__ import annotations
 from core.compare.gate import coverage, identity, numerics, semantics, setup, unknown, values
 from core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
 from core.compare.gate.semantics import meaning
-from core.compare.pair import Pair
+from core.compare.pair import Pair, Scope
 from core.session.reader import Session
 
 __all__ = ["CHECKS", "Case", "Check", "Gate", "Reason", "Severity", "Verdict", "judge", "meaning"]
@@ -55,9 +55,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(session: Session, pair: Pair) -> Gate:
-    """Run all `CHECKS` on a pair of ``session``. Reasons come worst first, in the order of the checks."""
-    case = open_case(session, pair)
+def judge(session: Session, pair: Pair, scope: Scope = "all") -> Gate:
+    """Run all `CHECKS` on a pair of ``session``. Reasons come worst first, in the order of the checks.
+
+    ``scope`` is what numbers are asked for: without a token in it there is nothing to compare, whatever else there is.
+    """
+    case = open_case(session, pair, scope)
     found = sorted((reason for check in CHECKS for reason in check(case)), key=lambda r: _ORDER.index(r.severity))
     worst = found[0].severity if found else "info"
     return Gate("comparable" if worst == "info" else worst, tuple(found))

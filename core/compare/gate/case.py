@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core.compare.pair import Pair
+from core.compare.pair import Pair, Scope
 from core.facts import Facts
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
@@ -78,6 +78,7 @@ class Case:
     pair: Pair
     a: Side
     b: Side
+    scope: Scope = "all"
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -143,12 +144,12 @@ class Case:
 Check = Callable[[Case], Iterator[Reason]]
 
 
-def open_case(session: Session, pair: Pair) -> Case:
+def open_case(session: Session, pair: Pair, scope: Scope = "all") -> Case:
     """The case of a pair of ``session``."""
     plan = session.plan
     specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
     a, b = (Side(info, info.facts or Facts(), specs.get(info.backend)) for info in (pair.a.info, pair.b.info))
-    return Case(session, pair, a, b)
+    return Case(session, pair, a, b, scope)
 
 
 def refuse(code: str, text: str) -> Reason:

@@ -68,6 +68,12 @@ def check_tokens(case: Case) -> Iterator[Reason]:
         yield refuse(
             "empty", "no token has a score on both sides: compare captures that score the same part of the sequences."
         )
+    elif not case.pair.scope_mask(case.scope).any():
+        yield refuse(
+            "empty",
+            f"no {case.scope} token has a score on both sides, so there is nothing to compare: take another --scope or "
+            "pair (decode captures have no scores of prompts).",
+        )
     bare = int((case.prompt_lengths == case.lengths).sum())
     if 0 < bare < case.pair.count:
         yield note(

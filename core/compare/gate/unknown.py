@@ -9,9 +9,14 @@ from core.compare.gate.identity import overrides
 
 _SHOWN = 4
 # In order of what they can hide: another model, another precision, another way to run.
-_NEEDED = ("weights_digest", "vocab_size", "tokenizer_digest", "dtype", "head_dtype", "logits_dtype", "quantization")
-_RUNNING = ("attention_backend", "execution_mode", "tensor_parallel", "engine_version", "torch_version", "device")
-_BATCHING = ("max_batch_sequences", "chunked_prefill", "max_length")
+_NEEDED = (
+    "weights_digest", "vocab_size", "tokenizer_digest", "config_digest", "dtype", "head_dtype", "logits_dtype",
+    "quantization",
+)  # fmt: skip
+_RUNNING = (
+    "attention_backend", "execution_mode", "tensor_parallel", "engine_version", "torch_version", "device", "model_class",
+)  # fmt: skip
+_BATCHING = ("max_batch_sequences", "padding", "chunked_prefill", "max_length")
 _SERVING = ("vllm", "sglang")
 
 
