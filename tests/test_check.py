@@ -153,6 +153,9 @@ def test_a_published_limit_is_of_its_scope() -> None:
     assert check_report(report_of(), (limit,))[-1].ok
     other = check_report(report_of(scope="all"), (limit,))[-1]
     assert not other.ok and "published for the completion" in str(other.reason)
+    # That comes before the number, which is of other tokens and says nothing of the limit.
+    own = Limit("own", "x", "errors.mae", None, 1e-9, "own", "", "", scope="prompt")
+    assert check_report(report_of(), (own,))[-1].reason == "set for the prompt, not for the scope completion"
     # A limit on impossible tokens does not make up for the scope.
     accepted = (limit, *parse_bounds(["infinite=5"], []))
     errors = {"mae": 0.1, "infinite": 2}

@@ -159,14 +159,15 @@ def _bound(name: str, pair: Report, bound: Limit, left_out: str, allowed: bool) 
     # The gate and the scope have lines of their own here: what is left to object to is a number that lacks tokens.
     (judged,) = evaluate({**pair, "gate": None}, [replace(bound, scope=None, level="own")])
     value, lacks = judged["value"], judged["note"]
-    if value is None:
-        reason: str | None = "not known for this pair, and a missing observation is not a pass"
+    if bound.scope not in (None, pair["scope"]):  # before the number, which is of other tokens
+        how = "set" if bound.level == "own" else "published"
+        reason: str | None = f"{how} for the {bound.scope}, not for the scope {pair['scope']}"
+    elif value is None:
+        reason = "not known for this pair, and a missing observation is not a pass"
     elif bound.high is not None and value > bound.high:
         reason = f"{_exact(value)} is above {_exact(bound.high)} by {_excess(value, bound.high, bound.high)}"
     elif bound.low is not None and value < bound.low:
         reason = f"{_exact(value)} is below {_exact(bound.low)} by {_excess(bound.low, value, bound.low)}"
-    elif bound.scope not in (None, pair["scope"]):
-        reason = f"published for the {bound.scope}, not for the scope {pair['scope']}"
     else:
         reason = f"{lacks}: limit those too, with --max {left_out}=N" if lacks and not allowed else None
     whose = (None, None) if bound.framework == GIVEN else (bound.framework, bound.name)
