@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,41 @@ def test_scope_is_the_completion_where_there_is_one(tmp_path: Path) -> None:
     empty = build_report(write_session(tmp_path / "e", [4, 4], captures), scope="completion")["pairs"][0]
     assert (empty["tokens"], empty["worst"]) == (0, [])
     assert set(empty["errors"].values()) == {None}
+
+
+def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(tmp_path: Path) -> None:
+    """A decode has no scores of prompts: that is no success of 0 tokens, and a page of dashes helps nobody."""
+    decoded = [[NAN, NAN, -1.0, -0.5], [NAN, NAN, -0.5, -0.25]]
+    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", decoded), capture("vllm/prefill", OTHER)]
+    session = write_session(tmp_path / "s", [2, 2], captures)
+    empty = build_report(session, [("trainer/prefill", "vllm/decode")], "prompt")["pairs"][0]
+    assert (empty["tokens"], empty["gate"]["verdict"]) == (0, "not_comparable")
+    assert empty["gate"]["reasons"][0]["code"] == "empty"
+    assert "no prompt token has a score on both sides" in empty["gate"]["reasons"][0]["text"]
+    shown = logdrift("report", session.folder, "--scope", "prompt", PYTHONIOENCODING="utf-8").stdout.decode()
+    assert "\ntrainer/prefill → vllm/prefill: COMPARABLE\n" in shown
+    asked = logdrift(
+        "report", session.folder, "--scope", "prompt", "--pair", "trainer:vllm/decode", PYTHONIOENCODING="utf-8"
+    )
+    assert "\ntrainer/prefill → vllm/decode: NOT COMPARABLE\n" in asked.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("trainer/prefill#2", "vllm/prefill#2"), "So the gap is real."),
+        (("vllm/prefill#2",), "A was not repeated. So the gap is not B's noise."),
+        (("trainer/prefill#2",), "B was not repeated. So the gap is not A's noise."),
+        ((), "Noise floor: unknown."),
+    ],
+)
+def test_half_of_a_floor_proves_half(tmp_path: Path, labels: tuple[str, ...], said: str) -> None:
+    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER), capture("vllm/prefill", OTHER)]
+    captures += [capture(label, ROW if "trainer" in label else OTHER) for label in labels]
+    shown = " ".join(text_of(write_session(tmp_path / "s", [1, 1], captures)).split())
+    assert said in shown
+    standing_in = "vllm/prefill#2 against vllm/prefill, in place of decode, which cannot be repeated"
+    assert (standing_in in shown) == ("vllm/prefill#2" in labels)
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, NAN, INF]), max_size=60), st.integers(1, 70))
@@ -323,6 +359,24 @@ def test_repeats_in_words() -> None:
     a = {"backend": "vllm", "path": "prefill", "facts": FACTS}
     assert "exactly reproducible" in in_words(0.0, a, a)
     assert "noise floor" in in_words(0.01, a, a)
+    alone, together = {**a, "batch": "alone"}, {**a, "batch": "together"}
+    assert "floor of the batch's shape" in in_words(0.01, alone, together)
+    assert "changes nothing" in in_words(0.0, alone, together)
+    assert "repeat" in in_words(0.0, together, together)
+
+
+def test_not_comparable_says_the_reason_before_any_number_and_greys_them(tmp_path: Path) -> None:
+    other = capture("vllm/decode", OTHER, facts={"weights_digest": "sha256:" + "f" * 64})
+    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), other])
+    shown = text_of(session, Canvas(80, "utf-8", colour=True))
+    grey, reset = "\x1b[2m", "\x1b[0m"
+    overview, detail = shown.split("trainer/prefill → vllm/decode: NOT COMPARABLE")
+    assert next(line for line in overview.splitlines() if "33.3%" in line).startswith(grey)
+    reason, _, numbers = detail.partition("The numbers of this pair mean nothing")
+    assert "the weights differ" in reason and "MAE" not in reason and numbers
+    rows = [line for line in numbers.splitlines() if re.search(r"\d\.\d", line)]
+    assert len(rows) > 20
+    assert all(line.startswith(grey) and line.endswith(reset) for line in rows)
 
 
 def test_command_prints_text_and_json(tmp_path: Path) -> None:

@@ -140,10 +140,13 @@ def what_if(pair: Report) -> str:
 
 def limits_in_words(pair: Report) -> str:
     """How many limits hold, do not, or could not be judged."""
-    judged = [limit.get("ok") for limit in pair.get("thresholds") or []]
-    words = {True: "hold", False: "do not", None: "could not be judged"}
-    counts = [f"{judged.count(ok):,} {word}" for ok, word in words.items() if ok in judged]
-    return f'<p class="muted">Of {len(judged):,} limits {", ".join(counts)}.</p>' if judged else ""
+    limits = pair.get("thresholds") or []
+    words = {True: "hold", False: "are exceeded", None: "could not be judged"}
+    missed = sum(limit.get("ok") is False and limit.get("level") == "exact" for limit in limits)
+    counts = {ok: sum(limit.get("ok") is ok for limit in limits) - (missed if ok is False else 0) for ok in words}
+    said = [f"{count:,} {words[ok]}" for ok, count in counts.items() if count]
+    said += [f"{missed:,} for bitwise equal setups do not hold"] if missed else []
+    return f'<p class="muted">Of {len(limits):,} limits {", ".join(said)}.</p>' if limits else ""
 
 
 def scopes(pair: Report) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from core.report.layout import Canvas, number, pad, table
+from core.report.meaning import MEANINGLESS
 from core.report.text_pair import main_pair
 from core.report.usual import in_words
 
@@ -114,19 +115,27 @@ def _pairs(pairs: Sequence[Report], canvas: Canvas) -> Iterator[str]:
         exact = "-" if e["exact_fraction"] is None else f"{100 * e['exact_fraction']:.1f}%"
         pearson = "-" if e["pearson"] is None else f"{e['pearson']:.6f}"
         cells = [number(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [pearson, exact]
-        yield pad(f"    {pair['tokens']:,}", 16) + "".join(pad(cell, 10, right=True) for cell in cells)
+        line = pad(f"    {pair['tokens']:,}", 16) + "".join(pad(cell, 10, right=True) for cell in cells)
+        yield canvas.paint(line, _grey(pair))
 
 
 def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
     captures = {capture["label"]: capture for capture in report["captures"]}
     yield from _title(pair, canvas)
     e = pair["errors"]
+    if _grey(pair):
+        yield from _reasons(pair, canvas)
+        yield from (canvas.paint(line, "dim") for line in canvas.wrap(MEANINGLESS, 2, ""))
+        return
     words = in_words(e["mae"], captures[pair["a"]], captures[pair["b"]])
-    if pair["gate"]["verdict"] == "not_comparable":
-        words = "The number means nothing until the reasons below are mended."
     first = f"MAE {number(e['mae'])} nats." if e["mae"] is not None else ""
     yield from canvas.wrap(f"{first} {words}".strip(), 2, "")
     yield from _reasons(pair, canvas)
+
+
+def _grey(pair: Report) -> str:
+    """The style of a pair's numbers: dim where they mean nothing."""
+    return "dim" if pair["gate"]["verdict"] == "not_comparable" else ""
 
 
 def _title(pair: Report, canvas: Canvas) -> Iterator[str]:
@@ -160,17 +169,18 @@ def _worst(pair: Report, canvas: Canvas) -> Iterator[str]:
             [f"{number(token['delta'], sign=True):>8}"] + [f"{number(token[k]):>8}" for k in ("logprob_a", "logprob_b")]
         )
         start = f"{token['sequence']:>6} {token['position']:>6} {numbers} {ranks:>9}  "
-        yield start + _context(token, canvas, canvas.width - cell_len(start))
+        context = _context(token, canvas, canvas.width - cell_len(start), "" if _grey(pair) else "bold")
+        yield canvas.paint(start + context, _grey(pair))
 
 
-def _context(token: Report, canvas: Canvas, room: int) -> str:
-    """The token between marks, in the middle of as much text as fits."""
+def _context(token: Report, canvas: Canvas, room: int, style: str = "bold") -> str:
+    """The token between marks, painted in ``style``, in the middle of as much text as fits."""
     left, right = canvas.text("»"), canvas.text("«")
     piece = canvas.cut(canvas.text(token["piece"]), max(1, room - 2 * len(left) - 6))
     rest = room - 2 * len(left) - cell_len(piece)
     before = canvas.cut_left(canvas.text(token["before"]), rest // 2)
     after = canvas.cut(canvas.text(token["after"]), rest - cell_len(before))
-    return before + canvas.paint(left + piece + right, "bold") + after
+    return before + canvas.paint(left + piece + right, style) + after
 
 
 def _other_reasons(pairs: Sequence[Report], chosen: Report, canvas: Canvas) -> Iterator[str]:

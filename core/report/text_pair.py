@@ -73,20 +73,29 @@ def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
         yield from canvas.wrap(text)
         return
     sides = [(side, floor.get(key)) for side, key in (("A", "a"), ("B", "b"))]
-    measured = [f"{side} {number(gap['mae'])} ({gap['label']} against {gap['against']})" for side, gap in sides if gap]
+    measured = [f"{side} {number(gap['mae'])} ({_repeats(gap, pair[side.lower()])})" for side, gap in sides if gap]
     missing = [side for side, gap in sides if not gap]
     multiple = times_floor(pair, "errors", "mae", pair["errors"]["mae"])
     said = "; ".join(measured) or "no repeats"
     text = f"Noise floor (MAE of repeats): {said}."
     if missing and measured:
         text += f" {' and '.join(missing)} was not repeated."
-    if multiple is not None:
-        text += f" The gap is {multiple_text(multiple)} that." if floor["mae"] else " So the gap is real."
+    if multiple is not None and floor["mae"]:
+        text += f" The gap is {multiple_text(multiple)} that."
+    elif multiple is not None:  # half of a floor is no proof
+        text += f" So the gap is not {measured[0][0]}'s noise." if missing else " So the gap is real."
     yield from canvas.wrap(text)
     for side, key in (("A", "batch_a"), ("B", "batch_b")):
         gap = floor.get(key)
         if gap:
             yield from canvas.wrap(f"Batch shape: {side} alone against among others, MAE {number(gap['mae'])}.")
+
+
+def _repeats(gap: Report, label: str) -> str:
+    """What was held against what; a decode cannot be repeated, so another path of its backend speaks for it."""
+    said = f"{gap['label']} against {gap['against']}"
+    path, own = (name.partition("#")[0].rpartition("/")[2] for name in (gap["against"], label))
+    return said if path == own else f"{said}, in place of {own}, which cannot be repeated"
 
 
 def _limits(pair: Report, canvas: Canvas) -> Iterator[str]:

@@ -42,6 +42,9 @@ def in_words(mae: float | None, a: Mapping[str, Any], b: Mapping[str, Any]) -> s
     if mae is None:
         return "No number: no token of this scope has a finite difference."
     if a["backend"] == b["backend"] and a["path"] == b["path"]:
+        if a.get("batch") != b.get("batch"):
+            effect = "changes nothing" if mae == 0 else "alone does this: it is the floor of the batch's shape"
+            return f"Each sequence alone against all together: the batch of {a['backend']}/{a['path']} {effect}."
         same = "is exactly reproducible" if mae == 0 else "differs between repeats: this is its noise floor"
         return f"A repeat: {a['backend']}/{a['path']} {same}."
     found = usual_range(a, b)

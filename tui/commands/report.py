@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,19 @@ def print_report(
     limits = (*PUBLISHED, *load_config().thresholds)
     report = build_report(session, chosen, scope, limits)
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    text = rendered(form, report, session, chosen[0] if chosen else default_pair(session), canvas)
+    text = rendered(form, report, session, chosen[0] if chosen else _main(report, default_pair(session)), canvas)
     if output is not None:
         write_output(output, text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
     return 0
+
+
+def _main(report: Mapping[str, Any], usual: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The pair to show in full: the usual one, or the first that has a token in the scope where that has none."""
+    filled = [(pair["a"], pair["b"]) for pair in report["pairs"] if pair["tokens"]]
+    return usual if usual in filled or not filled else filled[0]
 
 
 def _names(folder: Path) -> str:
