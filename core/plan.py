@@ -80,7 +80,7 @@ class BackendSpec:
 
     def __post_init__(self) -> None:
         where = f"backend {self.name!r}"
-        _require(bool(_NAME.fullmatch(self.name)), f"{where}: a name is letters, digits, '.', '_' and '-'")
+        check_backend_name(self.name)
         _require(self.engine in ENGINES, f"{where}: engine {self.engine!r} is unknown: use {', '.join(ENGINES)}")
         _require(self.dtype in DTYPES, f"{where}: dtype {self.dtype!r} is unknown: use {', '.join(DTYPES)}")
         _require(self.role in ROLES, f"{where}: role {self.role!r} is unknown: use {', '.join(ROLES)}")
@@ -210,6 +210,11 @@ class CapturePlan:
         )
         values["texts"] = tuple(data.get("texts", ()))
         return cls(**values)
+
+
+def check_backend_name(name: str) -> None:
+    """Raises InputError for what cannot be a backend's name: it is a folder's name and a part of labels too."""
+    _require(bool(_NAME.fullmatch(name)), f"backend {name!r}: a name is letters, digits, '.', '_' and '-'")
 
 
 def load_plan(path: Path) -> CapturePlan:

@@ -240,6 +240,31 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(sessions: 
         assert "better" in names(app)
 
 
+async def test_import_asks_for_a_path_and_lists_what_it_brought(sessions: Path, tmp_path: Path) -> None:
+    make_session(tmp_path / "else" / "good", 200, 2, 5, captures=2)
+    (tmp_path / "own.jsonl").write_text(
+        '{"token_ids": [1, 2], "captures": {"trainer": [null, -1], "vllm": [null, -2]}}'
+    )
+    (tmp_path / "notes.txt").write_text("no session")
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "good")
+        await pilot.press("I", *"nowhere", "enter")
+        await until(pilot, lambda: "no such folder or file" in screen_text(app))
+        await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
+        await until(pilot, lambda: "jsonl, prime-rl, openai (docs" in screen_text(app))
+        await pilot.press("escape")
+        for path, name in ((tmp_path / "else" / "good", "good-2"), (tmp_path / "own.jsonl", "own")):
+            await pilot.press("I", *str(path), "enter")
+            await until(pilot, lambda name=name: name in names(app) and f"{name} is imported" in said(app))  # type: ignore[misc]
+            here = screen_of(app).list.here
+            assert here is not None and here.name == name and here.problem is None
+        await until(pilot, lambda: (row := screen_of(app).list.here) is not None and row.mae == 1.0)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until(pilot, lambda: "<id 2>" in screen_text(app))
+
+
 async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:

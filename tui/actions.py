@@ -118,6 +118,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("reverse", ("S",), "Sort the other way round", "sessions"),
     Command("rename", ("R",), "Rename the folder of the session", "sessions", "rename"),
     Command("delete", ("d", "delete"), "Delete the session: asks first", "sessions", "delete"),
+    Command(
+        "import_session", ("I",), "Import: a session folder or a file with log-probabilities", "sessions", "import"
+    ),
     Command("resume", ("u",), "Resume: capture what a partial or failed session lacks", "sessions", "resume"),
     Command("cancel_capture", ("x",), "Cancel the running capture: asks first", "sessions", "cancel"),
     Command("clear", ("escape",), "Take filter and mark away", "sessions"),

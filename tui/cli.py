@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import core
 from core.errors import InputError, LogdriftError
@@ -24,11 +25,14 @@ COMMANDS = {
     "why": "causes of a gap, ranked, with the evidence from the captured tokens",
     "diff": "two sessions: what a change made better or worse",
     "check": "limits on the numbers of a session: a gate for CI",
+    "import": "a session from elsewhere, or from a file with log-probabilities",
     "env": "engine environments: create, list, check",
     "doctor": "what works on this machine, and a self-test with planted faults",
     "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }
+_MODULES = {"import": "importing"}
+"""Commands whose name is none for a module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +70,7 @@ def _run(arguments: list[str]) -> int:
         from tui.start import run
 
         return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
-    return int(importlib.import_module(f"tui.commands.{args.command}").run(args))
+    return int(_module(args.command).run(args))
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -85,10 +89,14 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
         if name == command:
-            importlib.import_module(f"tui.commands.{name}").add_parser(subparsers)
+            _module(name).add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=text)
     return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"tui.commands.{_MODULES.get(command, command)}")
 
 
 class _Parser(argparse.ArgumentParser):

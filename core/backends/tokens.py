@@ -6,15 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core.backends.vocabulary import byte_alphabet, token_bytes
 from core.errors import InputError, LogdriftError
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """Character -> byte of the byte-level BPE alphabet (GPT-2): printable bytes stand for themselves, the
-    others are shifted to U+0100 and on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    shifted = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(shifted)}
 
 
 class TokenText:
@@ -35,7 +28,7 @@ class TokenText:
         except Exception as error:
             raise InputError(f"model {model}: its tokenizer cannot be loaded: {one_line(error)}") from None
         self._added: Mapping[int, Any] = getattr(self.tokenizer, "added_tokens_decoder", {})
-        self._alphabet = _byte_alphabet() if self._is_byte_level() else None
+        self._alphabet = byte_alphabet() if self._is_byte_level() else None
         self._sent: set[int] = set()
 
     def _is_byte_level(self) -> bool:
@@ -84,15 +77,9 @@ class TokenText:
             return None
         if isinstance(token, bytes):  # tiktoken-like tokenizers
             return bytes(token)
-        token = str(token)
-        if self._alphabet is not None:
-            values = [self._alphabet.get(char) for char in token]
-            if None not in values:
-                return bytes(v for v in values if v is not None)
-        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-            return bytes([int(token[3:5], 16)])
-        if "▁" in token:
-            return token.replace("▁", " ").encode("utf-8", "surrogatepass")
+        found = token_bytes(str(token), self._alphabet)
+        if found is not None:
+            return found
         return str(self.tokenizer.decode([token_id])).encode("utf-8", "surrogatepass")
 
     def new_pieces(self, token_ids: Iterable[int]) -> dict[int, bytes]:

@@ -6,6 +6,7 @@ Both take the session's lock first, so a capture that is running cannot lose its
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import stat
@@ -45,6 +46,14 @@ def check_name(name: str) -> str:
     if len(name.encode("utf-8", "replace")) > _LONGEST:
         raise InputError(f"the name is too long: give at most {_LONGEST} bytes")
     return name
+
+
+def free_name(folder: Path, wanted: str) -> str:
+    """``wanted`` made a name by `check_name`, with -2, -3, ... behind it where ``folder`` has that already."""
+    name = check_name(visible(wanted).replace("/", "_").replace("\\", "_").lstrip(".") or "imported")
+    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def rename_session(folder: Path, name: str) -> Path:

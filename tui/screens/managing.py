@@ -192,6 +192,37 @@ class ManagingScreen(BaseScreen, inherit_bindings=False):
 
         self._manage(lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted")
 
+    # ---- from elsewhere
+
+    def action_import_session(self) -> None:
+        """Ask for a folder or file; what it is is seen by what is in it."""
+        from tui.screens.prompt import Prompt
+
+        def problem(text: str) -> str:
+            path = Path(text.strip()).expanduser()
+            return "" if text.strip() and path.exists() else "no such folder or file"
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                path = Path(text.strip()).expanduser()
+                self.say(f"importing {visible(path.name)}")
+                self._import(path)
+
+        words = "path of a session folder, or of log-probabilities: JSONL, prime-rl exports, OpenAI answers"
+        self.app.push_screen(Prompt("Import", words, problem=problem), answered)
+
+    @work(thread=True, group="manage")
+    def _import(self, path: Path) -> None:
+        from core.session.importers import guess_format, import_session
+        from core.session.manage import free_name
+
+        def bring() -> Path:
+            out = self._folder / free_name(self._folder, path.resolve().name.removesuffix(".jsonl"))
+            import_session(guess_format(path), [str(path)], out)
+            return out
+
+        self._manage(bring, lambda folder: f"{visible(folder.name)} is imported: Enter opens it")
+
     # ---- captures
 
     def action_new_capture(self) -> None:

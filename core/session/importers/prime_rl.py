@@ -1,0 +1,67 @@
+"""Format ``prime-rl``: the token exports of prime-rl's trainer, ``token_exports/step_N/rank_R.jsonl``, schema 1.
+
+Entry i of ``inference_logprobs`` and ``trainer_logprobs`` scores token i, as here. prime-rl has filled in a number where
+``loss_mask`` is false (0.0 for the engine) and at the first token, so those are no scores; a null stands for any number
+that is not finite, so what it was is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import InputError
+from core.session.importers.records import (
+    Array,
+    Record,
+    Source,
+    entropy_of,
+    ids_of,
+    logprobs_of,
+    plain_scores,
+    read_lines,
+)
+
+SCHEMA = 1
+TRAINER, ENGINE = "trainer/prefill", "inference/recorded"
+
+
+def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
+    """The sequences of one export. Raises InputError naming the line, and for a newer schema."""
+    sources.setdefault(TRAINER, Source(engine="prime-rl", role="trainer"))
+    sources.setdefault(ENGINE, Source(engine="vllm", role="rollout"))
+    for where, data in read_lines(path):
+        found = data.get("schema_version")
+        if found != SCHEMA:
+            raise InputError(
+                f"{where}: schema_version is {found!r}: this logdrift reads {SCHEMA} of prime-rl's exports"
+            )
+        ids = ids_of(data.get("token_ids"), where)
+        trained = _flags(data.get("loss_mask"), len(ids), where)
+        behind = np.flatnonzero(trained)
+        prompt = int(behind[0]) if len(behind) else len(ids)
+        engine = logprobs_of(_column(data, "inference_logprobs", len(ids), where), where, "inference_logprobs")
+        engine[~trained] = np.nan
+        trainer = logprobs_of(_column(data, "trainer_logprobs", len(ids), where), where, "trainer_logprobs")
+        entropy = entropy_of(_column(data, "entropy", len(ids), where), where, "entropy") if "entropy" in data else None
+        # Tool output within the completion is not trained on: it is shown, and counts in no number.
+        mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
+        yield Record(
+            where, ids, prompt, {TRAINER: plain_scores(trainer, entropy), ENGINE: plain_scores(engine)}, mask=mask
+        )
+
+
+def _column(data: dict[str, Any], key: str, tokens: int, where: str) -> list[Any]:
+    values = data.get(key)
+    if not isinstance(values, list) or len(values) != tokens:
+        raise InputError(f"{where}: {key} is no list of {tokens} entries, one for each of token_ids")
+    return values
+
+
+def _flags(values: Any, tokens: int, where: str) -> Array:
+    if not isinstance(values, list) or len(values) != tokens or not all(isinstance(v, bool) for v in values):
+        raise InputError(f"{where}: loss_mask is no list of {tokens} times true or false")
+    return np.asarray(values, np.bool_)

@@ -1,0 +1,171 @@
+"""What every importer makes of a line of its format: one sequence and what its captures say of it.
+
+Files come from anywhere, so every value is checked here, and what is wrong is said with the file and the line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import InputError
+
+Array = npt.NDArray[Any]
+
+MINUS_INFINITY = -9999.0
+"""What servers write where JSON has no -inf (vLLM: -9999.0 exactly); no logits of a model lie this far apart."""
+_SLACK = 1e-3
+"""A log-probability a little above 0, in nats: rounding of bfloat16 and float16 logits gives that."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What one capture says of a sequence of n tokens; NaN, 0 and -1 where it says nothing, as in a session.
+
+    logprob f32[n] and entropy f32[n] (None: it has none) in nats, rank i32[n], top_ids i32[n, k], top_logprobs f32[n, k].
+    """
+
+    logprob: Array
+    rank: Array
+    top_ids: Array
+    top_logprobs: Array
+    entropy: Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One sequence: token_ids i32[n], mask u8[n] (0 takes a token out of every metric), and its captures by name."""
+
+    where: str
+    token_ids: Array
+    prompt_length: int
+    captures: Mapping[str, Scores]
+    mask: Array | None = None
+    finish: str = "unknown"
+    pieces: Mapping[int, bytes] = field(default_factory=dict)
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a file says of the backend behind one of its captures; None: it does not say."""
+
+    engine: str | None = None
+    dtype: str | None = None
+    role: str | None = None
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(``FILE line N``, object) of each line of a JSONL file that is not blank. Raises InputError naming the line."""
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield (where := f"{path} line {number}"), _object(line, where)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: is {type(data).__name__}, not an object")
+    return data
+
+
+def ids_of(value: Any, where: str, key: str = "token_ids") -> Array:
+    """Token ids, i32[n] with n >= 1. Raises InputError."""
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{where}: {key} is no list of ids, or an empty one")
+    for index, item in enumerate(value):
+        if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item < 2**31:
+            raise InputError(f"{where}: {key}[{index}] is {item!r}: give an id, 0 or more")
+    return np.asarray(value, np.int32)
+
+
+def length_of(value: Any, tokens: int, where: str) -> int:
+    """The prompt's length, 0 to ``tokens``. Raises InputError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= tokens:
+        raise InputError(f"{where}: prompt_length is {value!r}: give a number from 0 to {tokens}")
+    return value
+
+
+def spread(values: Any, tokens: int, prompt: int, where: str, key: str) -> list[Any]:
+    """A list of one entry per token: as it is, or of the completion alone, with None before. Raises InputError."""
+    if not isinstance(values, list):
+        raise InputError(f"{where}: {key} is no list")
+    if len(values) == tokens:
+        return values
+    if len(values) == tokens - prompt:
+        return [None] * prompt + values
+    raise InputError(
+        f"{where}: {key} has {len(values)} entries: the sequence has {tokens} tokens, its completion {tokens - prompt}"
+    )
+
+
+def logprobs_of(values: Sequence[Any], where: str, key: str) -> Array:
+    """Log-probabilities, f32[n] in nats; None and the first token's become NaN, sentinels -inf. Raises InputError."""
+    out = np.asarray([_logprob(value, where, f"{key}[{i}]") for i, value in enumerate(values)], np.float32)
+    out[:1] = np.nan
+    return out
+
+
+def _logprob(value: Any, where: str, key: str) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: {key} is {value!r}: give a log-probability or null")
+    if value > _SLACK:
+        raise InputError(
+            f"{where}: {key} is {value:g}: a log-probability is at most 0 (a probability? give its logarithm)"
+        )
+    return -math.inf if value <= MINUS_INFINITY else float(value)
+
+
+def entropy_of(values: Sequence[Any], where: str, key: str) -> Array:
+    """Entropies, f32[n] in nats; None becomes NaN, and so does the first token's. Raises InputError."""
+    for index, value in enumerate(values):
+        good = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and not value < -_SLACK)
+        if not good:
+            raise InputError(f"{where}: {key}[{index}] is {value!r}: give an entropy in nats or null")
+    out = np.asarray([math.nan if value is None else value for value in values], np.float32)
+    out[:1] = np.nan
+    return out
+
+
+def ranks_of(values: Sequence[Any], where: str, key: str) -> Array:
+    """Ranks, i32[n]: 1 is the most likely, None becomes 0 (unknown). Raises InputError."""
+    for index, value in enumerate(values):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31):
+            raise InputError(f"{where}: {key}[{index}] is {value!r}: give a rank, 1 for the most likely id, or null")
+    return np.asarray([value or 0 for value in values], np.int32)
+
+
+def alternatives(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[Array, Array]:
+    """(top_ids i32[n, k], top_logprobs f32[n, k]) of rows of (id, log-probability), the most likely first.
+
+    k is the longest row; shorter ones end in -1 and NaN.
+    """
+    k = max((len(row) for row in rows), default=0)
+    ids, logprobs = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float32)
+    for index, row in enumerate(rows):
+        best = sorted(row, key=lambda item: -item[1])
+        ids[index, : len(best)] = [item[0] for item in best]
+        logprobs[index, : len(best)] = [item[1] for item in best]
+    return ids, logprobs
+
+
+def plain_scores(logprob: Array, entropy: Array | None = None) -> Scores:
+    """Scores without ranks and alternatives."""
+    n = len(logprob)
+    return Scores(logprob, np.zeros(n, np.int32), np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), entropy)

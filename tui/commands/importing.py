@@ -1,0 +1,39 @@
+"""`logdrift import FORMAT FILE --out SESSION`: a session from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    from core.session.importers import FORMATS
+
+    formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
+    parser = subparsers.add_parser(
+        "import",
+        help="a session from elsewhere, or from a file with log-probabilities",
+        description=f"Make a session of what something else has written. {formats}. docs/import.md has the formats. "
+        "Nothing that a file does not say is assumed, so the gate says caution. Exit code 0, or 2 for bad input.",
+    )
+    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
+    parser.add_argument("files", metavar="FILE", nargs="+", help="file or folder; several become one session")
+    parser.add_argument("--out", metavar="SESSION", type=Path, required=True, help="folder of the new session")
+    parser.add_argument(
+        "--model", metavar="DIR", type=Path, help="folder of the model: its tokenizer.json tells the text of ids"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, and say what the session holds."""
+    from core.session.importers import import_session
+    from core.session.reader import open_session
+
+    import_session(args.format, args.files, args.out, args.model)
+    session = open_session(args.out)
+    labels = ", ".join(info.label for info in session.captures)
+    print(f"{args.out}: {len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens, {labels}")
+    print(f"logdrift open {args.out}")
+    return 0
