@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from benchmarks.make_session import make_session
 from core.compare.pair import Pair, make_pair
@@ -17,8 +18,9 @@ from core.session.reader import Sequences
 from tests.made_sessions import capture, write_session
 from tui import state
 from tui.modes import MODES, Mode, legend, mode_of
-from tui.palette import STEPS, levels
+from tui.palette import STEPS, levels, make_palette
 from tui.places import parse_place, write_place
+from tui.widgets.token_paint import legend_runs
 
 NAN, INF = float("nan"), float("inf")
 
@@ -110,6 +112,15 @@ def test_a_legend_writes_the_bounds_of_the_steps() -> None:
     assert [text for _, text in found.steps] == ["1.20×", "1.40×", "1.80×", "2.60×"]
     assert [level for level, _ in found.steps] == [1, 2, 3, 4]
     assert [level for level, _ in legend(mode_of("size"), 0.1, 5, 100, None).steps] == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_every_legend_counts_in_the_narrowest_pane(mode: Mode) -> None:
+    """40 cells are what the tokens have between the other panes at 120x36."""
+    found = legend(mode, mode.default, 1490, 1490, None)
+    shown = "".join(text for text, _ in legend_runs(found, False, 40, make_palette("256")))
+    assert cell_len(shown) <= 40 and "1,490" in shown, shown
+    assert mode.step(mode.default) in shown, "and the scale begins with the threshold"
 
 
 SEQUENCES = Sequences(

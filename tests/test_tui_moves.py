@@ -18,13 +18,15 @@ from core.session import open_session
 from core.session.search import find_ids, text_index
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui.glyphs import percent
+from tui.glyphs import number, percent
+from tui.inspection import inspect
 from tui.modes import MODES
+from tui.palette import make_palette
 from tui.screens.prompt import LineBox, Prompt
 from tui.screens.texts import Picker
 from tui.state import Mark, ViewState, load_state, save_state
 from tui.widgets.bars import Header, Hints
-from tui.widgets.inspector import Inspector
+from tui.widgets.inspector import Inspector, inspector_lines, summary_lines
 from tui.widgets.line_edit import Line
 
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -465,9 +467,25 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(folde
         await until(pilot, lambda: "reference" in next(row for row in lines(inspector) if "top 20" in row))
 
 
+@pytest.mark.parametrize(("floor", "said"), [(0.05, "× the floor"), (0.0, "the floor is 0: repeats agree"), (None, "")])
+def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
+    folder: Path, pair: Pair, floor: float | None, said: str
+) -> None:
+    position = int(pair.divergences(0.2)[0])
+    floors = {} if floor is None else {PAIR[1]: floor}
+    found = inspect(pair.session, pair, position, floors=floors)
+    palette = make_palette("256")
+    narrow = "\n".join(strip.text for strip in inspector_lines(found, 1, False, 48, palette))
+    four = "\n".join(strip.text for strip in summary_lines(found, 1, False, 80, palette))
+    assert "Δ/floor" not in narrow and "ratio" in narrow
+    if floor:
+        said = f"{number(abs(float(pair.delta[position])) / floor, 3)}{said}"
+    assert said in narrow and said in four
+    assert said or "floor" not in narrow + four
+
+
 async def test_the_header_has_the_numbers_of_the_report(folder: Path, pair: Pair) -> None:
     from core.compare.mismatch import mismatch_stats
-    from tui.glyphs import number
 
     keep = pair.scope_mask("completion")
     wanted = mismatch_stats(

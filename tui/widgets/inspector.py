@@ -85,7 +85,10 @@ def inspector_lines(
         rows.insert(2, [("mark ", palette.accent), (visible(view.mark), palette.text)])
     rows += _captures(view, level, width, value, palette)
     if width < 1 + 2 + 8 + 30 + _TIMES + _RATIO:
+        # What the two columns that do not fit would say of the pair.
         rows.append(_delta_line(view, level, value, palette))
+        if words := _floor_words(view):
+            rows.append([("  ", palette.text), (words, palette.muted)])
     if view.columns:
         rows += [[("", palette.text)], *_alternatives(view, shift, width, value, palette)]
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
@@ -105,7 +108,8 @@ def summary_lines(view: Inspection, level: int, greyed: bool, width: int, palett
             f" {fit(number(row.logprob), 9, right=True)}  p {probability(row.logprob):<6} rank {_rank(row.rank):<5}"
         )
         rows.append([(f"{side} ", palette.strong), (label, palette.text), (numbers, value), (row.note, palette.muted)])
-    rows.append(_delta_line(view, level, value, palette))
+    words = _floor_words(view)
+    rows.append([*_delta_line(view, level, value, palette), (f", {words}" if words else "", palette.muted)])
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
 
 
@@ -148,6 +152,18 @@ def _delta_line(view: Inspection, level: int, value: Style, palette: Palette) ->
     return [("Δ ", palette.strong), *_delta_runs(view.delta, level, value, palette), (f"  {words}", palette.muted)]
 
 
+def _floor_words(view: Inspection) -> str:
+    """Δ of the pair as a multiple of its floor, "" where that is not known."""
+    times = next((row.times for row in view.captures if row.side == "B"), None)
+    if times is None:
+        return ""
+    return f"{_times(times)} the floor" if math.isfinite(times) else "the floor is 0: repeats agree"
+
+
+def _times(times: float | None) -> str:
+    return number(times, 3) + ("×" if times is not None and math.isfinite(times) else "")
+
+
 def _delta_runs(delta: float | None, level: int, value: Style, palette: Palette) -> list[Run]:
     text = signed(delta)
     if not level:
@@ -178,8 +194,7 @@ def _capture_values(row: CaptureRow, level: int, extra: int, value: Style, palet
     if row.side == "A":
         return [(numbers, value)]
     delta = signed(row.delta)
-    times = number(row.times, 3) + ("×" if row.times is not None and math.isfinite(row.times) else "")
-    more = [f"{times:>{_TIMES}}"]
+    more = [f"{_times(row.times):>{_TIMES}}"]
     more.append(f"{number(row.ratio, 3):>{_RATIO}}")
     tail = ("".join(more[:extra]), value)
     if row.side == "B" and level:

@@ -63,8 +63,8 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> l
     )
     forms = list(_scales(legend, greyed, palette))
     for form in forms:
-        # The short count only where it saves the steps.
-        for count in (counts if form is forms[-2] else counts[:1]) or ["counting…"]:
+        # The short count only where it saves the steps, or else there were none at all.
+        for count in (counts[:1] if form in forms[:-2] else counts) or ["counting…"]:
             tail: Run = (f" {count} ", palette.muted)
             cells = sum(cell_len(text) for text, _ in [*head, *form, tail])
             if cells <= width:
