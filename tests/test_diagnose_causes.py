@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from core.compare.gate import CHECKS
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
+from core.diagnose.knobs import SideState, Which
 from core.diagnose.rank import experiment
 from core.diagnose.signatures.facts import CAUSE_OF
+from core.report.layout import Canvas
+from core.report.why import render_causes
+from core.session.layout import CaptureInfo
 
 ENGINES = {"vllm", "sglang", "transformers"}
 
@@ -29,7 +33,19 @@ def test_every_entry_says_what_it_is_how_it_shows_and_where_it_was_seen() -> Non
         for knobs in entry.knobs.values():
             assert knobs
             assert all(knob.setting for knob in knobs), entry.code
-        assert entry.source.startswith("https://") or "http" not in entry.source
+        assert entry.source == entry.link or "http" not in entry.source
+        assert entry.link.startswith("https://"), entry.code
+
+
+def test_a_link_of_the_table_is_never_broken_over_lines() -> None:
+    shown = render_causes(Canvas(width=80)).splitlines()
+    for entry in CAUSES:
+        assert f"   {entry.link}" in shown, entry.code
+
+
+def side(which: Which, engine: str, **values: object) -> SideState:
+    info = CaptureInfo(f"{which}/prefill", which, engine, "bfloat16", "prefill", 1, "rollout")
+    return SideState(which, info, {}, values)
 
 
 def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:
@@ -43,12 +59,20 @@ def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:
 
 
 def test_the_line_to_try_prefers_a_knob_that_changes_one_thing() -> None:
-    assert (
-        experiment("compile", ("transformers", "vllm")) == 'vllm: compilation_config={"mode": 0}, everything else equal'
-    )
-    assert "more than one" not in str(experiment("batch", ("transformers", "sglang")))
-    assert experiment("padding", ("vllm", "sglang")) is None
-    assert str(experiment("padding", ("transformers", "vllm"))).startswith("transformers: ")
+    trainer, vllm, sglang = side("a", "transformers"), side("b", "vllm"), side("b", "sglang")
+    assert experiment("compile", (trainer, vllm)) == 'vllm: compilation_config={"mode": 0}, everything else equal'
+    assert "more than one" not in str(experiment("batch", (trainer, sglang)))
+    assert experiment("padding", (vllm, sglang)) is None
+    assert str(experiment("padding", (trainer, vllm))).startswith("transformers: ")
+
+
+def test_the_line_to_try_is_something_that_would_change_something_here() -> None:
+    on_cpu = side("a", "transformers", device="cpu", attention_backend="sdpa"), side("b", "vllm", device="cpu")
+    assert experiment("attention", on_cpu) == "transformers: attn_implementation=eager, everything else equal"
+    on_gpu = side("a", "transformers"), side("b", "vllm", device="cuda:0", attention_backend="FLASH_ATTN")
+    assert experiment("attention", on_gpu) == "vllm: attention_backend=TRITON_ATTN, everything else equal"
+    wide = side("a", "transformers", head_dtype="float32"), side("b", "sglang", head_dtype="float32")
+    assert experiment("head_dtype", wide) is None, "both have it already"
 
 
 def test_reasons_of_the_gate_lead_to_causes_that_exist() -> None:

@@ -12,16 +12,21 @@ import pytest
 from core.compare.pair import default_pair, list_pairs, make_pair
 from core.diagnose import Evidence, diagnose
 from core.diagnose.causes import CAUSES
+from core.diagnose.knobs import SideState
 from core.diagnose.rank import EXPLAINED_BY, discounted, ranked
 from core.report.layout import Canvas
 from core.report.strict_json import dump
 from core.report.why import build_why, render_causes, render_why
+from core.session.layout import CaptureInfo
 from core.session.reader import open_session
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
-ENGINES = ("transformers", "vllm")
+SIDES = (
+    SideState("a", CaptureInfo("trainer/prefill", "trainer", "transformers", "bfloat16", "prefill", 1, "trainer")),
+    SideState("b", CaptureInfo("vllm/prefill", "vllm", "vllm", "bfloat16", "prefill", 1, "rollout")),
+)
 NAN = float("nan")
 
 
@@ -30,7 +35,7 @@ def piece(cause: str, score: float, signature: str = "size") -> Evidence:
 
 
 def order(*evidence: Evidence) -> list[tuple[str, float]]:
-    return [(r.cause, round(r.score, 4)) for r in ranked(discounted(evidence), ENGINES)]
+    return [(r.cause, round(r.score, 4)) for r in ranked(discounted(evidence), SIDES)]
 
 
 def test_independent_findings_strengthen_each_other() -> None:

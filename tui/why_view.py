@@ -152,7 +152,9 @@ def _cause_lines(session: Session, pair: Pair, found: Diagnosis, ranked: Ranked)
         yield from _experiment_lines(entry.knobs, pair)
         yield Line()
         yield Line(f"Usual size: {entry.size}", "muted")
-        yield Line(f"Source: {entry.source}", "muted")
+        if entry.source != entry.link:
+            yield Line(f"Source: {entry.source}", "muted")
+        yield Line(f"Reported: {entry.link}", "muted")
 
 
 def token_lines(session: Session, pair: Pair, positions: Sequence[int]) -> Iterator[Line]:

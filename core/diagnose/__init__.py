@@ -12,6 +12,7 @@ from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import Diagnosis, Evidence, Ranked, Unchecked
 from core.diagnose.identity import without_doubts
+from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
 from core.diagnose.signatures import SIGNATURES
@@ -36,7 +37,9 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     known = tuple(more)
     evidence = [*known, *(each for signature in signatures for each in signature(case))]
     evidence = without_doubts(known, evidence)
-    causes = ranked(discounted(evidence), (case.infos[0].engine, case.infos[1].engine))
+    causes = ranked(
+        discounted(evidence), (state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1]))
+    )
     size = judge_size(case)
     noise = bool(causes) and causes[0].cause == NOISE
     return Diagnosis(

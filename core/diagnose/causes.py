@@ -60,7 +60,8 @@ class Cause:
     """One line of the table.
 
     ``number`` is its place in the order of checking. ``separable``: numbers alone can name it; otherwise ``otherwise``
-    says what tells it. ``size`` is what was measured or published, MAE in nats unless it says something else.
+    says what tells it. ``size`` is what was measured or published, MAE in nats unless it says something else; ``source``
+    says by whom, ``link`` is where the cause itself was reported.
     ``knobs`` are by engine (vllm, sglang, transformers); an engine without one cannot show it.
     """
 
@@ -72,6 +73,7 @@ class Cause:
     signature: str
     size: str
     source: str
+    link: str
     separable: bool
     otherwise: str
     knobs: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
@@ -119,7 +121,8 @@ CAUSES: tuple[Cause, ...] = (
         "One side scored other ids than the other: a start token, a chat template applied twice, an edited or cut text.",
         "Huge differences (5-11 nats) from the first other id on, which fade as the contexts agree again; a scored value "
         "that is not the one its own top-k list has for that token.",
-        "MAE 0.03-0.1 with single tokens at 5-11", _MEASURED, True,
+        "MAE 0.03-0.1 with single tokens at 5-11", _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/15420", True,
         "compare the ids that each engine was given",
         {
             "vllm": (Knob('prompt={"prompt_token_ids": [...]}', "ids instead of text"), Knob("add_special_tokens=false", "on a server")),
@@ -131,7 +134,8 @@ CAUSES: tuple[Cause, ...] = (
         2, "alignment", "semantics", "off by one",
         "One side's values stand one token too early or too late.",
         "The one side correlates with the other's neighbours better than with the same token.",
-        "as large as the values themselves", "https://github.com/modelscope/ms-swift/issues/8196", True,
+        "as large as the values themselves", "https://github.com/modelscope/ms-swift/issues/8196",
+        "https://github.com/modelscope/ms-swift/issues/8196", True,
         "look at where the first value without a score is: it belongs to the first token",
         {
             "vllm": (Knob("prompt_logprobs[0] is None", "entry i scores token i"),),
@@ -144,7 +148,8 @@ CAUSES: tuple[Cause, ...] = (
         "One side's log-probabilities are of logits / T: the sampler's, not the model's.",
         "Differences between alternatives are stretched by one factor, T_A / T_B, exactly straight; often in the "
         "generated part alone.",
-        "0.9 at T=0.7, 0.02 at T=0.99", _MEASURED, True,
+        "0.9 at T=0.7, 0.02 at T=0.99", _MEASURED,
+        "https://github.com/huggingface/trl/issues/4159", True,
         "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
         {
             "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "temperature_scaled", "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
@@ -157,7 +162,8 @@ CAUSES: tuple[Cause, ...] = (
         "One side's log-probabilities are taken after top-p, top-k, min-p, penalties or a bias.",
         "All alternatives shifted by one amount while others are impossible (-inf), or those that occurred before "
         "shifted against those that did not.",
-        "-log p of the cut: 0.22 for top-p 0.8", _MEASURED, True,
+        "-log p of the cut: 0.22 for top-p 0.8", _MEASURED,
+        "https://github.com/huggingface/trl/pull/7269", True,
         "ask the engine for raw log-probabilities",
         {
             "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "processed", "path": _DECODING}), Knob("top_p=1"), Knob("repetition_penalty=1")),
@@ -171,7 +177,8 @@ CAUSES: tuple[Cause, ...] = (
         "Noise at every position that no setting removes, larger than the precision explains; for a wrong tensor no "
         "likeness is left at all.",
         "0.007 for one tensor 2% off, 0.15 for fp8; 0.011 to 0.036 over 30 steps without a sync",
-        "vime issue 64", False, _DIGESTS,
+        "vime issue 64",
+        "https://github.com/vllm-project/vime/issues/64", False, _DIGESTS,
         {
             "vllm": (Knob('POST /weight_checker {"action": "checksum"}', "VLLM_SERVER_DEV_MODE=1"), Knob("load_format=auto", "not dummy")),
             "sglang": (Knob('POST /weights_checker {"action": "checksum"}'), Knob("get_weights_by_name")),
@@ -183,7 +190,8 @@ CAUSES: tuple[Cause, ...] = (
         "One side computes another function: RoPE base, sliding window, soft cap, logit scale, tied head, lengths.",
         "Grows with the position (RoPE), begins exactly at a window, bends the line of alternatives (soft cap) or "
         "stretches it (scale).",
-        "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256", _MEASURED, True,
+        "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256", _MEASURED,
+        "https://github.com/vllm-project/vllm/pull/43419", True,
         "compare the configuration that each engine resolved",
         {
             "vllm": (Knob("hf_overrides={}", run="any", only={"overrides": True}), Knob("disable_sliding_window=true"),
@@ -196,7 +204,8 @@ CAUSES: tuple[Cause, ...] = (
         7, "padding", "semantics", "padding or position ids",
         "Padded rows see the padding, or count it in their positions.",
         "Only sequences shorter than their batch differ, most at their start; the longest does not.",
-        "as a wrong context: up to nats at the first tokens", _MEASURED, True,
+        "as a wrong context: up to nats at the first tokens", _MEASURED,
+        "https://github.com/huggingface/transformers/issues/33095", True,
         "score each sequence in a batch of its own",
         {"transformers": (Knob("alone=true"), Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"))},
     ),
@@ -205,7 +214,8 @@ CAUSES: tuple[Cause, ...] = (
         "One side rounds its logits to 16 bits and the other does not.",
         "Differences between alternatives are multiples of a power of two on one side alone; the gap is never larger "
         "than one such step.",
-        "0.026 for bfloat16 logits up to 43", "https://github.com/NVIDIA-NeMo/RL/issues/3936", True,
+        "0.026 for bfloat16 logits up to 43", "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936", True,
         "note that float32 on one side alone makes it worse",
         {
             "vllm": (Knob('hf_overrides={"head_dtype": "float32"}', run="any", both=True, unless=_WIDE_HEAD),),
@@ -218,7 +228,8 @@ CAUSES: tuple[Cause, ...] = (
         "The sides compute in different floating-point formats, or one keeps a float32 residual under autocast.",
         "Zero-mean noise of the coarser format: 8 times smaller from bfloat16 to float16, 10,000 times to float32; "
         "16-bit logits on one side alone.",
-        "0.04 bfloat16, 0.005 float16, 1e-5 float32", "https://arxiv.org/abs/2510.26788", True,
+        "0.04 bfloat16, 0.005 float16, 1e-5 float32", "https://arxiv.org/abs/2510.26788",
+        "https://arxiv.org/abs/2510.26788", True,
         "compare the dtypes as the engines resolved them",
         {
             "vllm": _PRECISIONS,
@@ -230,7 +241,8 @@ CAUSES: tuple[Cause, ...] = (
         10, "log_softmax_dtype", "numerics", "log-softmax in 16 bits",
         "The log-softmax itself is computed in bfloat16, so the log-probabilities are 16-bit numbers.",
         "Every value of one side is a bfloat16 number; |delta| grows with -log p.",
-        "0.006", "verl, utils/torch_functional.py: log_softmax of bfloat16 logits", True,
+        "0.006", "verl, utils/torch_functional.py: log_softmax of bfloat16 logits",
+        "https://github.com/volcengine/verl/blob/main/verl/utils/torch_functional.py", True,
         "widen the logits first",
         {"transformers": (Knob("logits.float()", "before log_softmax"),)},
     ),
@@ -238,7 +250,8 @@ CAUSES: tuple[Cause, ...] = (
         11, "attention", "numerics", "attention kernel",
         "Another attention kernel sums in another order and keeps other intermediate precisions.",
         "Zero-mean noise, perhaps growing with length.",
-        "0.011 on a small random model", _MEASURED, False, "run both with one kernel",
+        "0.011 on a small random model", _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/22103", False, "run both with one kernel",
         {
             "vllm": (Knob("attention_backend=FLASH_ATTN", run="gpu", unless={"attention_backend": "FLASH_ATTN"}),
                      Knob("attention_backend=TRITON_ATTN", run="gpu", unless={"attention_backend": "TRITON_ATTN"}),
@@ -255,7 +268,8 @@ CAUSES: tuple[Cause, ...] = (
         12, "compile", "numerics", "compilation and fused operations",
         "A compiler fuses operations, and so rounds at other places.",
         "Zero-mean noise that vanishes when both run eager.",
-        "0.007 on a small random model", _MEASURED, False, "run both eager",
+        "0.007 on a small random model", _MEASURED,
+        "https://github.com/pytorch/torchtitan/pull/2373", False, "run both eager",
         {
             "vllm": (Knob('compilation_config={"mode": 0}', run="gpu", unless=_EAGER),
                      Knob("enforce_eager=true", "also swaps the RMSNorm kernel", True, run="any", unless=_EAGER),
@@ -270,7 +284,8 @@ CAUSES: tuple[Cause, ...] = (
         13, "graphs", "numerics", "CUDA graphs",
         "A captured graph runs a padded batch; normally that changes nothing.",
         "Normally 0; differences at the sizes of captured batches are a bug of the padding.",
-        "0", "no published size", False, "run without graphs, with all else kept",
+        "0", "no published size",
+        "https://github.com/NVIDIA-NeMo/RL/issues/998", False, "run without graphs, with all else kept",
         {
             "vllm": (Knob('compilation_config={"cudagraph_mode": "NONE"}', run="gpu", unless=_EAGER),),
             "sglang": (Knob("disable_cuda_graph=true", run="gpu", unless=_EAGER), Knob("disable_decode_cuda_graph=true"), Knob("disable_prefill_cuda_graph=true")),
@@ -280,7 +295,8 @@ CAUSES: tuple[Cause, ...] = (
         14, "decode_path", "numerics", "decode against prefill",
         "Decode steps read the cache and use other kernels than one pass over all tokens.",
         "Only generated tokens differ, many by exactly 0.",
-        "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill", False,
+        "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill",
+        "https://github.com/huggingface/transformers/issues/31267", False,
         "score one engine's own generation again by prefill",
         {
             "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor", run="any", only={"path": "prefill"}),
@@ -293,7 +309,8 @@ CAUSES: tuple[Cause, ...] = (
         15, "batch", "numerics", "composition of the batch",
         "The shape of a batch chooses the matrix kernel, so a sequence's numbers depend on its neighbours.",
         "Changes with the neighbours, and from run to run.",
-        "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/", False,
+        "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
+        "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/", False,
         "capture once more with every sequence alone",
         {
             "vllm": (*_COMPANY, Knob("max_num_seqs=1"),
@@ -307,7 +324,8 @@ CAUSES: tuple[Cause, ...] = (
         16, "chunked_prefill", "numerics", "chunked prefill",
         "A long prompt is computed in pieces.",
         "A step at multiples of the chunk (2,048, 8,192, 16,384).",
-        "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug", True, "compute the prompt whole",
+        "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug",
+        "https://github.com/vllm-project/vllm/pull/4139", True, "compute the prompt whole",
         {
             "vllm": (Knob("enable_chunked_prefill=false", run="any", only={"chunked_prefill": True}), Knob("max_num_batched_tokens=N", "at least the longest prompt")),
             "sglang": (Knob("chunked_prefill_size=-1", run="any", only={"chunked_prefill": True}),),
@@ -317,7 +335,8 @@ CAUSES: tuple[Cause, ...] = (
         17, "prefix_cache", "numerics", "prefix cache",
         "The start of a prompt comes from the cache of an earlier request.",
         "Only warm requests, beginning at a multiple of the cache's block.",
-        "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387", False, "compare cold with warm",
+        "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387",
+        "https://github.com/volcengine/verl/issues/2387", False, "compare cold with warm",
         {
             "vllm": (Knob("warm_prefix_cache=true", "each prompt is in the cache already; logdrift's own option", run="any", only={"prefix_cache": True, "path": _DECODING}),
                      Knob("enable_prefix_caching=false"), Knob("reset_prefix_cache()")),
@@ -328,14 +347,16 @@ CAUSES: tuple[Cause, ...] = (
         18, "kv_cache", "numerics", "precision of the cache",
         "Keys and values are kept in fewer bits than the model computes in.",
         "Noise that running eager does not remove.",
-        "0.09 for fp8", _MEASURED, False, "read the cache's dtype from the engine's configuration",
+        "0.09 for fp8", _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/54035", False, "read the cache's dtype from the engine's configuration",
         {"vllm": _CACHE_DTYPE, "sglang": _CACHE_DTYPE},
     ),
     Cause(
         19, "tensor_parallel", "numerics", "tensor parallelism",
         "Sums over several devices are taken in another order.",
         "Zero-mean noise.",
-        "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism", False, "run on one device",
+        "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism",
+        "https://github.com/vllm-project/vllm/issues/2679", False, "run on one device",
         {
             "vllm": (Knob("tensor_parallel_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
             "sglang": (Knob("tp_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
@@ -346,7 +367,8 @@ CAUSES: tuple[Cause, ...] = (
         20, "routing", "numerics", "expert routing",
         "In a mixture of experts rounding sends a token to other experts.",
         "Heavy tail: rare tokens above 1 nat, the rest as in a dense model, in bursts that persist.",
-        "KL 1.5e-3 against 7.5e-4 with replayed routes", "https://arxiv.org/abs/2510.11370", True,
+        "KL 1.5e-3 against 7.5e-4 with replayed routes", "https://arxiv.org/abs/2510.11370",
+        "https://arxiv.org/abs/2510.11370", True,
         "compare the experts that each side chose",
         {
             "vllm": (Knob("enable_return_routed_experts=true"), Knob("moe_backend=triton")),
@@ -358,7 +380,8 @@ CAUSES: tuple[Cause, ...] = (
         21, "norm_rope", "numerics", "precision inside norms and RoPE",
         "Engines keep the residual, the norm's product or RoPE's tables in other precisions.",
         "Tiny systematic noise.",
-        "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py", False,
+        "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py",
+        "https://github.com/huggingface/transformers/pull/38131", False,
         "run Transformers' model code inside the engine",
         {
             "vllm": (Knob('compilation_config={"custom_ops": ["none"]}', run="gpu"), Knob("model_impl=transformers", "the whole model code", True, run="any", unless=_HF_CODE)),
@@ -369,7 +392,8 @@ CAUSES: tuple[Cause, ...] = (
         22, "tf32", "numerics", "TF32 and reduced-precision sums",
         "float32 products are computed with 10 bits of mantissa.",
         "Noise of a thousandth where float32 should have a hundred-thousandth.",
-        "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936", False, "read the matmul precision",
+        "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936", False, "read the matmul precision",
         {
             "vllm": (Knob("VLLM_FLOAT32_MATMUL_PRECISION=highest", run="gpu", only={"dtype": "float32"}),),
             "sglang": (Knob("enable_tf32_matmul=false", run="gpu", only={"dtype": "float32"}),),
@@ -380,14 +404,16 @@ CAUSES: tuple[Cause, ...] = (
         23, "speculative", "numerics", "speculative decoding",
         "Several drafted tokens are verified at once, by another kernel than one step.",
         "Only the generated part.",
-        "no published size", "vLLM v1/sample/rejection_sampler.py", False, "decode without a draft",
+        "no published size", "vLLM v1/sample/rejection_sampler.py",
+        "https://github.com/vllm-project/vllm/issues/34497", False, "decode without a draft",
         {"vllm": (Knob("speculative_config", "leave it out", run="any"),), "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),)},
     ),
     Cause(
         24, "sampler", "numerics", "sampling kernel",
         "Another sampling kernel draws another token from the same probabilities.",
         "Other tokens, never another raw log-probability.",
-        "0", "vLLM: VLLM_USE_FLASHINFER_SAMPLER", False, "nothing to ask: raw log-probabilities do not pass through it",
+        "0", "vLLM: VLLM_USE_FLASHINFER_SAMPLER",
+        "https://github.com/vllm-project/vllm/pull/11394", False, "nothing to ask: raw log-probabilities do not pass through it",
         {"vllm": (Knob("VLLM_USE_FLASHINFER_SAMPLER=0"),), "sglang": (Knob("sampling_backend=pytorch"),)},
     ),
 )

@@ -11,13 +11,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from core.backends import ENGINES
 from core.compare.pair import Pair
 from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
 from core.diagnose.evidence import Diagnosis
+from core.diagnose.knobs import SideState, Which, pointless, state_of
 from core.diagnose.outcomes import Outcome, experiment_evidence, judge
 from core.errors import InputError
 from core.facts import Batch
@@ -40,7 +41,6 @@ __all__ = [
     "proposed",
 ]  # fmt: skip
 
-Which = Literal["a", "b"]
 _SPEC_KEYS = ("dtype", "model", "revision", "gpus")
 """Changes that are fields of a `BackendSpec`; ``path`` and ``alone`` are of the capture; all others are options."""
 
@@ -158,16 +158,6 @@ class Proposal:
     left_out: tuple[LeftOut, ...]
 
 
-@dataclass(frozen=True)
-class _State:
-    """One side of the pair as conditions of knobs see it."""
-
-    which: Which
-    info: CaptureInfo
-    options: Mapping[str, Any]
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
 def proposed(
     session: Session,
     pair: Pair,
@@ -277,7 +267,7 @@ def _seconds(experiment: Experiment, times: Mapping[str, tuple[float, float]], r
     return total
 
 
-def _states(session: Session, pair: Pair) -> list[_State]:
+def _states(session: Session, pair: Pair) -> list[SideState]:
     """Both sides, where their backends can be started again and are not one capture repeated."""
     plan = session.plan
     specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
@@ -287,28 +277,13 @@ def _states(session: Session, pair: Pair) -> list[_State]:
     out = []
     for which, info in infos:
         if info.backend in specs and info.path != "recorded":
-            spec = specs[info.backend]
-            out.append(_State(which, info, spec.options, _values(info, spec.options)))
+            out.append(state_of(session, which, info))
     return out
 
 
-def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
-    facts = info.facts.to_json() if info.facts is not None else {}
-    cache, dtype = facts.get("kv_cache_dtype"), facts.get("dtype")
-    return {
-        **facts,
-        "dtype": dtype or info.dtype,
-        "path": info.path,
-        "batch": info.batch,
-        "overrides": bool(facts.get("config_overrides")),
-        "kv_differs": cache is not None and dtype is not None and cache != dtype,
-        **{f"option.{name}": value for name, value in options.items()},
-    }
-
-
-def _groups(cause: Cause, states: list[_State]) -> Iterator[list[tuple[_State, Knob]]]:
+def _groups(cause: Cause, states: list[SideState]) -> Iterator[list[tuple[SideState, Knob]]]:
     """What is turned together: the first knob for both sides of each engine at once, every other one by itself."""
-    together: dict[str, list[tuple[_State, Knob]]] = {}
+    together: dict[str, list[tuple[SideState, Knob]]] = {}
     for state in states:
         for knob in cause.knobs.get(state.info.engine, ()):
             if knob.run and knob.both:
@@ -323,13 +298,13 @@ def _experiment(
     session: Session,
     pair: Pair,
     cause: Cause,
-    group: list[tuple[_State, Knob]],
+    group: list[tuple[SideState, Knob]],
     left: list[LeftOut],
     gpus: int,
 ) -> Experiment | None:
     sides = []
     for state, knob in group:
-        reason = _pointless(state, knob, gpus)
+        reason = pointless(state, knob, gpus)
         if reason is not None:
             left.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
             continue
@@ -357,7 +332,7 @@ def _experiment(
     )  # fmt: skip
 
 
-def _proves(cause: Cause, group: list[tuple[_State, Knob]], sides: list[Side]) -> str:
+def _proves(cause: Cause, group: list[tuple[SideState, Knob]], sides: list[Side]) -> str:
     before = {str(state.values.get("dtype")) for state, _ in group}
     return NOISE if cause.code == "compute_dtype" and len(sides) == 2 and len(before) == 1 else cause.code
 
@@ -369,33 +344,6 @@ def _shares_capture(sides: list[Side]) -> bool:
 
 def _path_of(session: Session, label: str) -> str:
     return session.manifest.capture(label).path
-
-
-def _pointless(state: _State, knob: Knob, gpus: int) -> str | None:
-    """Why this knob changes nothing on this side; None where it does. An unknown fact is no reason."""
-    device = state.values.get("device")
-    if knob.run != "any" and device is not None and str(device).startswith("cpu"):
-        return "it needs a GPU, and this backend ran on a CPU"
-    if knob.run == "gpus" and gpus < 2:
-        return f"it needs several GPUs, and this machine has {gpus}"
-    for name, value in knob.change.items():
-        if value is None and name not in state.options:
-            return "it is not set"
-    for name, wanted in knob.unless.items():
-        have = state.values.get(name)
-        if have is not None and _among(have, wanted):
-            return f"it is so already ({name} is {have})"
-    for name, wanted in knob.only.items():
-        have = state.values.get(name)
-        if have is None and not name.startswith("option."):
-            continue
-        if not _among(have, wanted):
-            return f"there is nothing to change ({name} is {have})"
-    return None
-
-
-def _among(have: Any, wanted: Any) -> bool:
-    return have in wanted if isinstance(wanted, tuple) else bool(have == wanted)
 
 
 def _again(path: str, engine: str) -> str | None:
@@ -410,7 +358,7 @@ def _again(path: str, engine: str) -> str | None:
     return path if path in paths else None
 
 
-def _side(session: Session, state: _State, knob: Knob, path: str) -> Side:
+def _side(session: Session, state: SideState, knob: Knob, path: str) -> Side:
     changes = knob.change
     batch: Batch = state.info.batch
     if "alone" in changes:

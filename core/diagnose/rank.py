@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE
 from core.diagnose.evidence import Evidence, Ranked
+from core.diagnose.knobs import SideState, pointless
 
 SHOWN = 0.05
 """Causes below are not listed."""
@@ -126,8 +127,9 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
 _PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
 
 
-def ranked(evidence: Iterable[Evidence], engines: tuple[str, str]) -> tuple[Ranked, ...]:
-    """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`.
+def ranked(evidence: Iterable[Evidence], sides: tuple[SideState, SideState]) -> tuple[Ranked, ...]:
+    """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`. ``sides`` say which knobs
+    mean something here.
 
     A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other.
     """
@@ -143,30 +145,30 @@ def ranked(evidence: Iterable[Evidence], engines: tuple[str, str]) -> tuple[Rank
             continue
         found.sort(key=lambda e: -e.score)
         out.append(
-            _ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING), engines)
+            _ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING), sides)
         )
     place = {cause.code: cause.number for cause in CAUSES}
     return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
 
 
-def _ranked(code: str, score: float, found: tuple[Evidence, ...], engines: tuple[str, str]) -> Ranked:
+def _ranked(code: str, score: float, found: tuple[Evidence, ...], sides: tuple[SideState, SideState]) -> Ranked:
     if code == NOISE:
         return Ranked(NOISE, score, found, None, "numerical noise, nothing to fix")
     cause = BY_CODE[code]
     if any(each.signature == "identity" and each.score > _SEEN for each in found):
         return Ranked(code, score, found, None, cause.title)  # observed: there is nothing left to tell it from
     tried = any(each.signature == "experiment" for each in found)
-    following = None if tried else experiment(code, engines)
+    following = None if tried else experiment(code, sides)
     return Ranked(code, score, found, following, cause.title, cause.separable, cause.otherwise)
 
 
-def experiment(code: str, engines: tuple[str, str]) -> str | None:
-    """The one-knob experiment in one line, for the engines of the pair, B's first; None where they have none."""
-    for engine in dict.fromkeys((engines[1], engines[0])):
-        knobs = BY_CODE[code].knobs.get(engine, ())
+def experiment(code: str, sides: tuple[SideState, SideState]) -> str | None:
+    """The one-knob experiment in one line, B's knob first; None where neither side has one that would change anything."""
+    for side in (sides[1], sides[0]):
+        knobs = [k for k in BY_CODE[code].knobs.get(side.info.engine, ()) if pointless(side, k, None) is None]
         if knobs:
             knob = next((k for k in knobs if not k.combined), knobs[0])
             more = f" ({knob.effect})" if knob.effect else ""
             mark = "; it changes more than one thing" if knob.combined else ""
-            return f"{engine}: {knob.setting}{more}, everything else equal{mark}"
+            return f"{side.info.engine}: {knob.setting}{more}, everything else equal{mark}"
     return None

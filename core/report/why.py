@@ -166,9 +166,10 @@ def render_causes(canvas: Canvas) -> str:
         for name, text in (
             ("what", cause.sentence),
             ("seen", cause.signature),
-            ("size", f"{cause.size} [{cause.source}]"),
+            ("size", cause.size if cause.source == cause.link else f"{cause.size} [{cause.source}]"),
         ):
             lines += canvas.wrap(text, 17, f"   {name}")
+        lines.append(canvas.cut(canvas.text(f"   {cause.link}"), canvas.width))  # whole, to be copied or clicked
         for engine, knobs in cause.knobs.items():
             said = "; ".join(
                 knob.setting
@@ -185,7 +186,7 @@ def causes_json() -> list[dict[str, Any]]:
     return [
         {
             "number": cause.number, "code": cause.code, "group": cause.group, "title": cause.title,
-            "sentence": cause.sentence, "signature": cause.signature, "size": cause.size, "source": cause.source,
+            "sentence": cause.sentence, "signature": cause.signature, "size": cause.size, "source": cause.source, "link": cause.link,
             "separable": cause.separable, "otherwise": cause.otherwise, "combined": cause.combined,
             "knobs": {
                 engine: [{"setting": k.setting, "effect": k.effect or None, "combined": k.combined} for k in knobs]
