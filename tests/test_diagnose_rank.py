@@ -195,6 +195,25 @@ def test_an_unknown_fact_is_not_checked_with_what_would_make_it_checkable(tmp_pa
     assert FACTS["dtype"]  # the other side has it
 
 
+def test_what_a_path_does_not_need_is_not_missed(sample: Any) -> None:
+    """SGLang's prompt log-probabilities are raw, so the temperature that nobody observed changes nothing."""
+    facts = sample.manifest.capture("sglang/prefill").facts
+    assert facts.temperature is None
+    found = diagnose(sample, make_pair(sample, "trainer/prefill", "sglang/prefill"))
+    assert {each.cause for each in found.unchecked} == {"weights"}
+
+
+def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(tmp_path: Path) -> None:
+    text, sides = draw(), {"trainer": same, "rollout": noise(0.02)}
+    found = diagnose(session := made(tmp_path / "s", text, sides), make_pair(session, "trainer", "rollout"))
+    assert {each.cause for each in found.unchecked} >= {
+        "ids", "temperature", "processed", "weights", "config", "padding", "head_dtype", "compute_dtype", "attention",
+        "compile", "batch", "chunked_prefill", "tensor_parallel",
+    }  # fmt: skip
+    assert "prefix_cache" not in {each.cause for each in found.unchecked}, "prompts are not kept on the path prefill"
+    assert all(each.mend.startswith(("capture", "logdrift")) for each in found.unchecked)
+
+
 def test_repeats_make_a_floor_that_noise_is_held_against(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = rng.uniform(-9, -3, 80)

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from core.diagnose.case import Case
 from core.diagnose.evidence import Evidence, Unchecked
 from core.diagnose.fits import MIN_GAPS
+from core.facts import Facts
+from core.session.layout import CaptureInfo
 
 _NO_REFERENCE = "no float32 reference: nobody knows which side is off"
 _ASK_BOTH = "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot be read"
-_NEEDS = (
-    ("weights", ("weights_digest",), "capture with this version, which reads the digest of the files"),
-    ("config", ("config_overrides", "config_digest"), "capture again, so that the resolved configuration is observed"),
-    ("temperature", ("temperature",), "capture again, or ask the engine for raw log-probabilities"),
-    ("compute_dtype", ("dtype",), "capture again, so that the resolved dtype is observed"),
-    ("head_dtype", ("head_dtype", "logits_dtype"), "capture again, so that the head's dtype is observed"),
-    ("kv_cache", ("kv_cache_dtype",), "capture again, so that the cache's dtype is observed"),
-    ("attention", ("attention_backend",), "capture again, so that the attention kernel is observed"),
-    ("compile", ("execution_mode",), "capture again, so that eager or compiled is observed"),
-    ("tensor_parallel", ("tensor_parallel",), "capture again, so that the number of ranks is observed"),
+_RECORDED = "these numbers were imported: capture the same token ids with logdrift"
+_MEND = "capture again, so that {} is observed"
+_NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ...] = (
+    ("ids", lambda info, facts: ("tokenizer_digest",), "what ids mean"),
+    ("temperature", lambda info, facts: _of_temperature(info, facts), "what its log-probabilities are of"),
+    ("processed", lambda info, facts: (_semantics(info),), "what its log-probabilities are of"),
+    ("weights", lambda info, facts: ("weights_digest", "quantization"), "the digest of the files"),
+    ("config", lambda info, facts: ("config_overrides", "config_digest"), "the resolved configuration"),
+    ("padding", lambda info, facts: ("padding",), "how batches are filled up"),
+    ("head_dtype", lambda info, facts: ("head_dtype", "logits_dtype"), "the head's dtype"),
+    ("compute_dtype", lambda info, facts: ("dtype",), "the resolved dtype"),
+    ("attention", lambda info, facts: ("attention_backend",), "the attention kernel"),
+    ("compile", lambda info, facts: ("execution_mode",), "eager or compiled"),
+    ("batch", lambda info, facts: ("max_batch_sequences",), "the largest batch"),
+    ("chunked_prefill", lambda info, facts: ("chunked_prefill",), "whether prompts are cut"),
+    ("prefix_cache", lambda info, facts: ("prefix_cache",) if _decodes(info) else (), "whether prompts are kept"),
+    ("kv_cache", lambda info, facts: () if info.engine == "transformers" else ("kv_cache_dtype",), "the cache's dtype"),
+    ("tensor_parallel", lambda info, facts: ("tensor_parallel",), "the number of ranks"),
 )
+"""Cause, the facts of one side that it is seen by, and what those are, in the order of checking."""
 
 
 def unchecked(case: Case, more: Iterable[Evidence] = ()) -> tuple[Unchecked, ...]:
@@ -60,12 +71,30 @@ def _missing(case: Case) -> Iterator[Unchecked]:
 
 
 def _facts(case: Case) -> Iterator[Unchecked]:
-    for code, names, mend in _NEEDS:
+    sides = list(zip(case.infos, case.facts, strict=True))
+    for code, needed, what in _NEEDS:
         lacking = [
-            f"{name} of {label}"
-            for label, facts in zip(case.labels, case.facts, strict=True)
-            for name in names
-            if getattr(facts, name) is None and not (name == "kv_cache_dtype" and facts.engine == "transformers")
+            (f"{name} of {info.label}", info.path)
+            for info, facts in sides
+            for name in needed(info, facts)
+            if getattr(facts, name) is None
         ]
         if lacking:
-            yield Unchecked(code, f"not observed: {', '.join(lacking)}", mend)
+            imported = any(path == "recorded" for _, path in lacking)
+            said = ", ".join(name for name, _ in lacking)
+            yield Unchecked(code, f"not observed: {said}", _RECORDED if imported else _MEND.format(what))
+
+
+def _decodes(info: CaptureInfo) -> bool:
+    return info.path in ("decode", "forced_decode")
+
+
+def _semantics(info: CaptureInfo) -> str:
+    """The fact that says what this capture's numbers are of."""
+    return "prefill_logprobs" if info.path == "prefill" else "decode_logprobs"
+
+
+def _of_temperature(info: CaptureInfo, facts: Facts) -> tuple[str, ...]:
+    """Raw log-probabilities are of no temperature, so then nobody has to know it."""
+    name = _semantics(info)
+    return (name,) if getattr(facts, name) is None else () if getattr(facts, name) == "raw" else ("temperature",)

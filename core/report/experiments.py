@@ -53,7 +53,8 @@ def plan_lines(
     total = f"about {clock(known)}" + (f" and {unknown} of unknown length" if unknown else "")
     if unknown == len(experiments):
         total = "of unknown length"
-    yield canvas.paint(f"{len(experiments)} experiments, {total}; budget {clock(budget)}", "bold")
+    count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
+    yield canvas.paint(f"{count}, {total}; budget {clock(budget)}", "bold")
     again = ", ".join(f"{side.backend} ({side.path})" for side in unchanged)
     more = f"; captured again unchanged as well, for the floor: {again}" if again else ""
     yield from canvas.wrap(f"each change is captured {repeats} times{more}", 3)
@@ -66,9 +67,9 @@ def plan_lines(
             yield from canvas.wrap(each.note, 5)
     if left_out:
         yield canvas.paint("Left out", "bold")
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, dict[str, None]] = {}  # a knob may stand for several causes
         for one in left_out:
-            reasons.setdefault(one.reason, []).append(f"{one.backend} {one.setting}")
+            reasons.setdefault(one.reason, {})[f"{one.backend} {one.setting}"] = None
         for reason, knobs in reasons.items():
             yield from canvas.wrap(f"{reason}: {', '.join(knobs)}", 3)
 

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError, LogdriftError
@@ -78,6 +79,9 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     pair = make_pair(session, *labels[0])
     proposal = plan_experiments(session, pair, repeats=repeats)
     experiments = chosen(proposal.experiments, args.only)
+    if args.only:
+        causes = {each.cause for each in experiments}
+        proposal = replace(proposal, left_out=tuple(each for each in proposal.left_out if each.cause in causes))
     if not experiments:
         raise InputError(
             f"{labels[0][0]} -> {labels[0][1]}: there is no experiment to run here: see --dry-run, docs/why.md"
