@@ -65,6 +65,14 @@ def test_rounding_of_the_right_size_takes_weight_from_facts_but_not_from_other_q
     assert found["compute_dtype"] > found.get("noise", 0)
 
 
+def test_an_overridden_config_is_no_noise_however_little_it_moves() -> None:
+    """It was read from the resolved configuration, and shows on longer sequences; a digest of the file may be harmless."""
+    overridden = Evidence("config", 0.88, "facts", "vllm runs with rope_theta=150000.", {"reason": "overrides"})
+    assert order(piece("noise", 0.83), overridden)[0] == ("config", 0.88)
+    digest = Evidence("config", 0.88, "facts", "config.json differs.", {"reason": "config"})
+    assert order(piece("noise", 0.83), digest)[0] == ("noise", 0.83)
+
+
 def test_ties_are_in_the_order_of_checking_and_faint_ones_are_left_out() -> None:
     found = order(piece("attention", 0.5, "facts"), piece("weights", 0.5, "facts"), piece("kv_cache", 0.01, "facts"))
     assert [cause for cause, _ in found] == ["weights", "attention"]

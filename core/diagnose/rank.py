@@ -107,7 +107,8 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     """Facts that differ in what changes numbers by more than rounding leave less to noise; noise leaves less to them.
 
     Rounding noise of the right size says that a difference in the facts has not done anything that can be seen, unless
-    it makes the numbers another quantity (scores above 0.9).
+    it makes the numbers another quantity (scores above 0.9), or the model another function (`_OTHER_FUNCTION`): an
+    overridden RoPE base that rounding still hides here shows on longer sequences.
     """
     noise = max((each.score for each in found if each.cause == NOISE), default=0.0)
     out = []
@@ -117,13 +118,20 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
             certain = max((o.score for o in others if o.score > 0.9), default=0.0)
             precise = max((o.score for o in others if o.cause in _PRECISION), default=0.0)
             out.append(replace(each, score=each.score * (1 - certain) * (1 - precise)))
-        elif each.signature in OBSERVED and each.cause not in _PRECISION and each.score <= 0.9:
+        elif (
+            each.signature in OBSERVED
+            and each.cause not in _PRECISION
+            and each.score <= 0.9
+            and each.numbers.get("reason") not in _OTHER_FUNCTION
+        ):
             out.append(replace(each, score=each.score * (1 - 0.6 * noise)))
         else:
             out.append(each)
     return out
 
 
+_OTHER_FUNCTION = frozenset(("overrides",))
+"""Reasons of the gate that were read from the configuration as it was resolved."""
 _PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
 
 

@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
         description="Checks Python, the config file, the engines (each is imported once), GPU, memory, disk and terminal: ok, "
         "warning or broken, with a line that says how to mend it. Exit code 0, or 1 where something needed is broken.",
         epilog="The self-test plants faults with a known cause in the small model and wants them named: exit code 1 where a "
-        "target is missed. It goes on where it was interrupted. docs/doctor.md says what is planted and wanted.",
+        "target is missed. It goes on where it was interrupted. docs/why.md says what is planted and wanted.",
     )
     parser.add_argument("--self-test", action="store_true", help="plant faults in the small model, and diagnose them")
     parser.add_argument("--quick", action="store_true", help="with --self-test: in float32 alone")
