@@ -278,6 +278,30 @@ def test_sixteen_bit_log_probabilities(tmp_path: Path) -> None:
     assert evidence(found, "log_softmax_dtype", "value grid").numbers["share_b"] == 1.0
 
 
+def from_token(place: Any) -> Any:
+    """Other logits behind token ``place(ids)`` of each sequence."""
+    loud = noise(1.0, 9)
+
+    def change(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        at = place(ids)
+        return np.concatenate([rows[:at], loud(rows[at:], ids)])
+
+    return change
+
+
+def test_onsets_at_blocks_of_the_cache_are_of_the_cache(tmp_path: Path) -> None:
+    known = {"trainer": {"prefix_cache": False}, "rollout": {"prefix_cache": True}}
+    on_blocks = from_token(lambda ids: 16 * (1 + int(ids[1]) % 4) + 1)
+    found = why(made(tmp_path / "s", TEXT, both(on_blocks, 0.003), facts=known))
+    assert first(found) == "prefix_cache"
+    anywhere = from_token(lambda ids: 16 + int(ids[1]) % 47)
+    found = why(made(tmp_path / "t", TEXT, both(anywhere, 0.003), facts=known))
+    assert "prefix_cache" not in {r.cause for r in found.causes}
+    no_cache = {name: {"prefix_cache": False} for name in known}
+    found = why(made(tmp_path / "u", TEXT, both(on_blocks, 0.003), facts=no_cache))
+    assert "prefix_cache" not in {r.cause for r in found.causes}
+
+
 def rounded(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return bfloat16(rows)
 

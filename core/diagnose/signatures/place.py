@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,9 @@ _JUMP = (2.5, 3.8)
 """`onset`: a jump of noise is at most 2.4; e^3.8 is 45 times as loud."""
 _SHORTEST = 24
 """Scored tokens that a sequence needs before its start can be told from its end."""
+_BLOCK = 16
+"""Tokens of a block of vLLM's cache; blocks of other sizes are multiples of it, and SGLang's pages may be."""
+_CHANCE = 1e-3
 _CHUNKS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
@@ -169,16 +173,36 @@ def onset(case: Case) -> Iterator[Evidence]:
     found_size = judge_size(case)
     # Where the whole gap is of the size of rounding, the peak must be far beyond what rounding does to one token.
     beyond = clip(peak / found_size.limit, 5, 15) if found_size.verdict == "noise" else 1.0
-    score = 0.95 * clip(top, *_JUMP) * clip(peak / (view.mae + 1e-12), 3, 10) * beyond
-    if score <= 0.02:
+    sharp = 0.95 * clip(top, *_JUMP) * beyond
+    score = sharp * clip(peak / (view.mae + 1e-12), 3, 10)
+    on_blocks = _on_blocks(case, view.position[at])
+    if max(score, sharp if on_blocks else 0.0) <= 0.02:
         return
-    yield Evidence(
-        "ids", score, "onset",
+    places = tuple(int(view.at[i]) for i in at[:SHOWN])
+    numbers = {"sequences": len(found), "judged": judged, "jump": top, "peak": peak}
+    said = (
         f"{len(found):,} of {judged:,} sequences agree up to one token and differ {np.exp(min(top, 20)):.0f} times as much from "
-        f"there on (first at {place_of(case, int(view.at[at[0]]))}, {peak:.2g} nats): the ids differ there.",
-        {"sequences": len(found), "judged": judged, "jump": top, "peak": peak},
-        tuple(int(view.at[i]) for i in at[:SHOWN]),
-    )  # fmt: skip
+        f"there on (first at {place_of(case, int(view.at[at[0]]))}, {peak:.2g} nats)"
+    )
+    if on_blocks:  # where they are is evidence enough: a wrong cache stays, an edited id fades
+        text = f"{said}, {on_blocks:,} of them at a block of {_BLOCK} tokens: what lies before came from a cache."
+        yield Evidence("prefix_cache", sharp, "onset", text, {**numbers, "on_blocks": on_blocks}, places)
+        score *= 0.4
+    yield Evidence("ids", score, "onset", f"{said}: the ids differ there.", numbers, places)
+
+
+def _on_blocks(case: Case, position: Array) -> int:
+    """How many onsets are at the first or second token of a block, where chance would not put them; else 0.
+
+    A token behind a cached block is the first that is computed anew, and the next the first that it predicts: 2 of 16
+    places, so four onsets there have a chance of 0.02%. One and the same place in every sequence is a `step`.
+    """
+    if all(facts.prefix_cache is False for facts in case.facts) or len(np.unique(position)) < 2:
+        return 0
+    n, k = len(position), int(np.count_nonzero((position % _BLOCK <= 1) & (position >= _BLOCK)))
+    share = 2 / _BLOCK
+    chance = sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(k, n + 1))
+    return k if chance < _CHANCE else 0
 
 
 def _peak(case: Case, at: int) -> float:
