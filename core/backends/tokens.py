@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.backends.vocabulary import byte_alphabet, token_bytes
 from core.errors import InputError, LogdriftError
+from core.session.vocabulary import byte_alphabet, token_bytes
 
 
 class TokenText:

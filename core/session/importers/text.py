@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.backends.vocabulary import byte_alphabet, token_bytes
 from core.errors import InputError
+from core.session.vocabulary import byte_alphabet, token_bytes
 
 
 def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
