@@ -20,14 +20,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # An engine is started dozens of times: what it imports is to be compiled once, not each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-_LONGEST_FIRST = ("test_kill", "test_sglang_backend", "test_vllm_backend", "test_capture", "test_demo")
-"""Files that two processes take in this order, so that none is left with minutes of work when the other is done."""
+_LONGEST_FIRST = (
+    "test_sglang_backend", "test_vllm_backend", "test_kill", "test_capture", "test_planted", "test_gate_engines", "test_demo",
+    "test_transformers_backend", "test_models", "test_identity", "test_layers", "test_environments", "test_tui_pty",
+)  # fmt: skip
+"""Files that processes take in this order, so that none is left with minutes of work when the others are done."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 _NEEDS_ENGINE = {"transformers_python", "vllm_python", "sglang_python", "small_model"}
-"""Fixtures that only an engine's environment gives: a test that uses one is marked `engine` by itself."""
+"""Fixtures that only an engine's environment gives: a test that uses one is marked `engine` by itself; one that takes them by
+name (getfixturevalue) says so."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects

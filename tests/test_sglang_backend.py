@@ -181,6 +181,7 @@ def test_finish_is_told(float32: dict[str, Any]) -> None:
         assert entry["finish"] == ("length" if new == NEW else "stop")
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("name", ["tempered", "bfloat16"])
 def test_a_part_gives_the_same_numbers_whatever_came_before(name: str, request: pytest.FixtureRequest) -> None:
     """Sampled and scored again after other parts, refusals and a full-length sequence: equal to the last bit."""

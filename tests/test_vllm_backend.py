@@ -127,6 +127,7 @@ def test_processed_logprobs_are_temperature_scaled_on_the_decode_path_only(proce
     assert mae(processed["prefill"]) < MAE_FLOAT32
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_forced_decode_of_generated_ids_is_decode_bit_for_bit(kind: str, request: pytest.FixtureRequest) -> None:
     """Same part, same ids, so the same batches in the same order: nothing is left that could differ."""
@@ -140,6 +141,7 @@ def test_forced_decode_follows_ids_no_model_would_choose(float32: dict[str, Any]
     assert min(column(float32["forced_texts"], "expected")) < -10
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_same_part_gives_same_numbers(kind: str, request: pytest.FixtureRequest) -> None:
     found = request.getfixturevalue(kind)
@@ -160,6 +162,7 @@ def test_alone_against_together(
             assert found[path]["mean"] < (2 * MAE_FLOAT32 if kind == "float32" else MAE_BFLOAT16[1])
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 @pytest.mark.parametrize("path", ["texts", "decode", "prefill", "forced", "forced_texts"])
 def test_every_position_is_scored_once_and_top_k_is_complete(
@@ -222,6 +225,7 @@ def test_the_longest_sequence_fits(float32: dict[str, Any]) -> None:
     assert float32["facts"]["max_length"] == float32["longest"] + 1
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_facts_are_what_the_engine_shows(dtype: str, request: pytest.FixtureRequest) -> None:
     facts = request.getfixturevalue(dtype)["facts"]
@@ -377,6 +381,7 @@ def test_what_decode_logprobs_mean(mode: str, changed: dict[str, float], meaning
     assert semantics(mode, params) == meaning
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("kind", ["bfloat16", "own_process"])
 def test_every_weight_is_read_where_the_model_is(kind: str, request: pytest.FixtureRequest) -> None:
     """In this process and in a child: against files in which one of 272 tensors has 0.5% of noise, that one differs."""
