@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.capture.create import add_backends
+from core.capture import supervisor
+from core.capture.create import add_backends, create_session
 from core.capture.digests import tokenizer_digest, weights_digest
 from core.errors import InputError
-from core.plan import parse_spec
+from core.plan import CapturePlan, parse_spec
 from core.session import open_session
 from core.session.layout import ids_digest
 from tests.changed_model import changed_model
@@ -243,6 +244,32 @@ def test_one_backend_failing_is_marked_and_the_rest_goes_on(
     report = run_logdrift("report", out)
     assert report.returncode == 0
     assert "broken/prefill" in report.stdout
+
+
+def test_backends_on_other_devices_run_at_once_and_one_failing_stops_no_other(
+    prompts_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three real workers; that each has a GPU of its own is the one thing pretended here."""
+    plan = CapturePlan(
+        "smollm2",
+        tuple(map(parse_spec, ("transformers:float32@a", "transformers:float32@b", f"vllm,python={sys.executable}@c"))),
+        prompts_file=str(prompts_file({"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2})),
+    )
+    create_session(plan, tmp_path / "out")
+    monkeypatch.setattr(supervisor, "_devices", lambda spec: frozenset({spec.name}))
+    events: list[tuple[str, str]] = []
+    complete = supervisor.run_session(
+        tmp_path / "out",
+        lambda event: events.append((event["type"], event.get("label") or event.get("backend", ""))),
+        parallel=True,
+    )
+    assert not complete
+    started = [events.index(("backend", name)) for name in "abc"]
+    assert max(started) < min(events.index(("captured", f"{name}/prefill")) for name in "ab")
+    session = open_session(tmp_path / "out")
+    assert [c.status for c in session.captures] == ["complete", "complete", "failed"]
+    a, b = (session.capture(f"{name}/prefill").logprob.whole() for name in "ab")
+    np.testing.assert_array_equal(a, b)
 
 
 def test_two_ways_of_computing_are_not_mixed_in_one_capture(undisturbed: Path, run_logdrift: Run) -> None:
