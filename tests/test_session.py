@@ -243,6 +243,18 @@ def test_lock_is_exclusive_and_a_stale_one_is_recognised(tmp_path: Path) -> None
     assert stale.token == "old"
 
 
+def test_of_two_that_find_a_stale_lock_one_gets_it(tmp_path: Path) -> None:
+    """The second one read the stale lock before the first one had replaced it."""
+    dead = lock.LockHolder(os.uname().nodename, 2**22 + 1, 1, "old", 0.0)
+    lock.acquire(tmp_path, "first")
+    with pytest.raises(InputError, match="was just taken"):
+        lock._bury(tmp_path, dead)
+    holder = lock.read_lock(tmp_path)
+    assert holder is not None
+    assert holder.token == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+
+
 def test_a_lock_of_another_host_counts_as_held(tmp_path: Path) -> None:
     other = {"host": "another-host", "pid": 1, "started": 1, "token": "x", "since": 0.0}
     (tmp_path / "lock").write_text(json.dumps(other))

@@ -61,9 +61,9 @@ def _probe(pid: int) -> int | None:
     return 0
 
 
-def _read(folder: Path) -> LockHolder | None:
+def _read(file: Path) -> LockHolder | None:
     try:
-        data = json.loads((folder / LOCK).read_bytes())
+        data = json.loads(file.read_bytes())
         return LockHolder(str(data["host"]), int(data["pid"]), int(data["started"]), str(data["token"]), data["since"])
     except FileNotFoundError:
         return None
@@ -74,7 +74,7 @@ def _read(folder: Path) -> LockHolder | None:
 
 def read_lock(folder: Path) -> LockHolder | None:
     """The live holder of a session, None if nobody writes it."""
-    holder = _read(folder)
+    holder = _read(folder / LOCK)
     return holder if holder is not None and holder.alive else None
 
 
@@ -83,7 +83,7 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
 
     Raises InputError naming the live holder.
     """
-    stale = _read(folder)
+    stale = _read(folder / LOCK)
     if stale is not None:
         if stale.alive:
             where = f"process {stale.pid}" + ("" if stale.here else f" on {stale.host}")
@@ -91,7 +91,7 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
                 f"session {folder} is being written by {where}: wait for it or end it"
                 + ("" if stale.here else f"; if it is gone, delete {folder / LOCK}")
             )
-        (folder / LOCK).unlink(missing_ok=True)
+        _bury(folder, stale)
     mine = LockHolder(socket.gethostname(), os.getpid(), process_start(os.getpid()) or 0, token, time.time())
     temporary = folder / f".{LOCK}.{os.getpid()}.tmp"
     try:
@@ -108,8 +108,29 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
     return stale
 
 
+def _bury(folder: Path, stale: LockHolder) -> None:
+    """Take a stale lock away. Of two that found it only one gets it: the other may hold the first one's new lock in its
+    hands, and puts it back. Raises InputError for that one."""
+    grave = folder / f".{LOCK}.{os.getpid()}.stale"
+    try:
+        (folder / LOCK).rename(grave)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LogdriftError(f"cannot write in {folder}: {error.strerror}") from None
+    found = _read(grave)
+    taken = found != stale and found is not None and found.alive
+    if taken:
+        with contextlib.suppress(OSError):
+            os.link(grave, folder / LOCK)
+    with contextlib.suppress(OSError):
+        grave.unlink(missing_ok=True)
+    if taken:
+        raise InputError(f"session {folder} was just taken by another process: wait for it")
+
+
 def release(folder: Path) -> None:
     """Give the lock back, if it is ours."""
-    holder = _read(folder)
+    holder = _read(folder / LOCK)
     if holder is not None and holder.here and holder.pid == os.getpid():
         (folder / LOCK).unlink(missing_ok=True)
