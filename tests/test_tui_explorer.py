@@ -26,6 +26,7 @@ from tui.screens.texts import Picker, TextScreen
 from tui.state import ViewState, load_state, save_state
 from tui.widgets.bars import Header, Hints, Tabs
 from tui.widgets.inspector import Inspector, Summary
+from tui.widgets.reading import Reading
 
 PAIR = ("trainer/prefill", "vllm/decode")
 
@@ -298,6 +299,20 @@ async def test_help_names_every_command(folder: Path) -> None:
             assert command.help in shown
         await pilot.press("q")
         await until(pilot, lambda: app.screen is screen)
+
+
+async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await judged(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        reading = app.screen.query_one(Reading)
+        width = reading.inner_width
+        rows = [reading.line(index, width).text for index in range(reading.line_count)]
+        words = " ".join(" ".join(rows).split())
+        for command in COMMANDS:
+            assert command.help in words
 
 
 async def test_copy_goes_through_osc_52(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -467,7 +467,7 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(folde
         await until(pilot, lambda: "reference" in next(row for row in lines(inspector) if "top 20" in row))
 
 
-@pytest.mark.parametrize(("floor", "said"), [(0.05, "× the floor"), (0.0, "the floor is 0: repeats agree"), (None, "")])
+@pytest.mark.parametrize(("floor", "said"), [(0.05, "× the floor"), (0.0, "the floor is 0"), (None, "")])
 def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     folder: Path, pair: Pair, floor: float | None, said: str
 ) -> None:

@@ -10,7 +10,7 @@ from tui.modes import MODES
 from tui.palette import NAMES, STEPS, Palette
 from tui.screens.texts import TextScreen
 from tui.widgets.lines import Run
-from tui.widgets.reading import Row
+from tui.widgets.reading import Hanging, Row
 from tui.widgets.token_paint import MARKS
 
 ABOUT: dict[Scope, str] = {
@@ -26,6 +26,9 @@ ABOUT: dict[Scope, str] = {
     "limits": "What every framework calls normal, each by its own definition.",
     "report": "The report as `logdrift report` writes it.",
     "why": "What explains the gap, the most likely cause first, with its evidence.",
+    "experiments": "One knob changed, everything else equal, captured again: what that explains of the gap.",
+    "layers": "How far apart two backends are after each layer, for one token or sequence.",
+    "diff": "The same pair in two sessions: what became better, by how much, and whether it is more than noise.",
     "form": "A plan is filled in; starting it makes a process of its own that outlives the screen.",
 }
 """What the pane or screen with the focus is, in one line."""
@@ -35,20 +38,24 @@ def help_lines(
     palette: Palette, threshold: float, here: Sequence[Scope] = (), keymap: Keymap = NO_KEYMAP
 ) -> Iterator[Row]:
     """All lines of the help: the keys of the scopes ``here``, what colours and marks mean, then all other keys."""
+
+    def said(text: str) -> Row:
+        return Hanging([("   ", palette.text), (text, palette.text)])
+
     for scope in here:
         yield from _keys(scope, palette, keymap, about=True)
     yield [("", palette.text)]
     yield [(" Colours and marks", palette.strong)]
-    yield [("   Δ = log p of A − log p of B for the same token, in nats.", palette.text)]
-    yield [(f"   A token beyond the threshold (t + −, now {number(threshold)}) is marked:", palette.text)]
+    yield said("Δ = log p of A − log p of B for the same token, in nats.")
+    yield said(f"A token beyond the threshold (t + −, now {number(threshold)}) is marked:")
     for sign, mark, words in ((1, UP, "A more likely"), (-1, DOWN, "A less likely")):
         runs = [("   ", palette.text)]
         for step in range(1, STEPS + 1):
             runs += [(f" {mark}{NAMES[step - 1]} ", palette.level(sign * step)), (" ", palette.text)]
         yield [*runs, (f" {words}", palette.text)]
-    yield [("   ┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark", palette.text)]
-    yield [("   < -7.3  not among that side's top-k, so it lies below its last value", palette.text)]
-    yield [("   ‹  part of a character that a later token completes", palette.text)]
+    yield said("┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark")
+    yield said("< -7.3  not among that side's top-k, so it lies below its last value")
+    yield said("‹  part of a character that a later token completes")
     yield [("   ", palette.text), (" found ", palette.found), ("  what was searched for   ", palette.text),
            (f" {UP} grey ", palette.grey), ("  a pair that cannot be compared", palette.text)]  # fmt: skip
     yield from _modes(palette)
@@ -71,22 +78,18 @@ def _modes(palette: Palette) -> Iterator[Row]:
     yield single
     for mode in MODES:
         signs = f"{UP} {DOWN}" if mode.diverging else f"{HIGH} {HIGHEST}"
-        yield [
-            ("   ", palette.text),
-            (fit(mode.title, 14), palette.accent),
-            (f"{signs}  ", palette.muted),
-            (mode.words, palette.text),
-        ]
+        title = (fit(mode.title, 14), palette.accent)
+        yield Hanging([("   ", palette.text), title, (f"{signs}  ", palette.muted), (mode.words, palette.text)])
 
 
 def _keys(scope: Scope, palette: Palette, keymap: Keymap, about: bool = False) -> Iterator[Row]:
     yield [("", palette.text)]
     yield [(f" {SCOPE_TITLES[scope]}", palette.strong)]
     if about and scope in ABOUT:
-        yield [(f"   {ABOUT[scope]}", palette.muted)]
+        yield Hanging([("   ", palette.muted), (ABOUT[scope], palette.muted)])
     for command in commands(scope):
         keys = " ".join(command.shown_keys(keymap)) or "palette"
-        yield [("   ", palette.text), (fit(keys, 16), palette.accent), (command.help, palette.text)]
+        yield Hanging([("   ", palette.text), (fit(keys, 16), palette.accent), (command.help, palette.text)])
 
 
 def help_screen(

@@ -157,7 +157,7 @@ def _floor_words(view: Inspection) -> str:
     times = next((row.times for row in view.captures if row.side == "B"), None)
     if times is None:
         return ""
-    return f"{_times(times)} the floor" if math.isfinite(times) else "the floor is 0: repeats agree"
+    return f"{_times(times)} the floor" if math.isfinite(times) else "the floor is 0"
 
 
 def _times(times: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.style import Style
 from textual import events
 from textual.strip import Strip
@@ -15,6 +16,10 @@ from tui.widgets.lines import Run, Text, strip_of
 Row = Sequence[Run]
 Line = str | Row
 """A text that is wrapped, or runs that are cut."""
+
+
+class Hanging(list[Run]):
+    """Runs of which the last is wrapped, each further row below where it begins."""
 
 
 class Reading(Text):
@@ -54,7 +59,7 @@ class Reading(Text):
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         def changed(row: Row) -> Row:
-            return [(text, styles.get(style, style)) for text, style in row]
+            return type(row)([(text, styles.get(style, style)) for text, style in row])  # type: ignore[call-arg]
 
         self._source = [line if isinstance(line, str) else changed(line) for line in self._source]
         self._lay_out()
@@ -65,8 +70,10 @@ class Reading(Text):
         self._rows, self._first = [], []
         for line in self._source:
             self._first.append(len(self._rows))
-            parts = [[(part, style)] for part in wrap(visible(line), width)] if isinstance(line, str) else [line]
-            self._rows += parts
+            if isinstance(line, str):
+                self._rows += [[(part, style)] for part in wrap(visible(line), width)]
+            else:
+                self._rows += hanging(line, width) if isinstance(line, Hanging) else [line]
         self._draw()
         if self._at_end:
             self.scroll_top(len(self._rows))
@@ -118,6 +125,14 @@ class Reading(Text):
 
 def _plain(line: Line) -> str:
     return line if isinstance(line, str) else "".join(text for text, _ in line)
+
+
+def hanging(row: Row, width: int) -> list[Row]:
+    """The rows of runs whose last one is wrapped into the cells behind the others, at least 8."""
+    *head, (text, style) = row
+    indent = min(sum(cell_len(part) for part, _ in head), max(0, width - 8))
+    first, *rest = wrap(text, width - indent)
+    return [[*head, (first, style)], *([(" " * indent, style), (part, style)] for part in rest)]
 
 
 def wrap(line: str, width: int) -> list[str]:
