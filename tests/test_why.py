@@ -45,8 +45,30 @@ def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:
         ["why", tmp_path / "none"],
         ["why", SAMPLE, "--pair", "nobody:vllm"],
         ["why", SAMPLE, "--sideways"],
+        ["why", SAMPLE, "--dry-run", "--repeats", "1"],
+        ["why", SAMPLE, "--dry-run", "--budget", "soon"],
+        ["why", SAMPLE, "--dry-run", "--only", "nonsense"],
+        ["why", SAMPLE, "--budget", "10m"],
+        ["why", SAMPLE, "--run"],
+        ["why", SAMPLE, "--layers", "one"],
+        ["why", SAMPLE, "--layers", "99", "--debuggers"],
+        ["why", SAMPLE, "--debuggers"],
+        ["why", SAMPLE, "--identity", "--backend", "nobody"],
     ):
         done = run_logdrift(*arguments)
         assert done.returncode == 2
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_says_what_would_run_and_why_the_rest_would_not(run_logdrift: Run) -> None:
+    """The plan of a shipped session can be looked at; --only leaves out what it did not ask about."""
+    whole = json.loads(run_logdrift("why", SAMPLE, "--dry-run", "--json").stdout)
+    causes = {each["cause"] for each in whole["experiments"]}
+    assert causes >= {"compute_dtype", "head_dtype", "norm_rope", "attention", "compile", "decode_path", "batch",
+                      "chunked_prefill", "prefix_cache"}  # fmt: skip
+    assert any("needs a GPU" in each["reason"] for each in whole["left_out"])
+    some = run_logdrift("why", SAMPLE, "--dry-run", "--only", "attention").stdout
+    assert some.startswith("1 experiment, ")
+    assert "attn_implementation=eager" in some
+    assert "logprobs_mode" not in some

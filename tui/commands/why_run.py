@@ -30,7 +30,9 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--budget", metavar="TIME", help=f"time that --run may take, e.g. 90s, 10m, 1h (default {_BUDGET})"
     )
-    group.add_argument("--repeats", type=int, metavar="N", help=f"captures of each change (default {_REPEATS})")
+    group.add_argument(
+        "--repeats", type=int, metavar="N", help=f"captures of each change, 2 or more (default {_REPEATS})"
+    )
     group.add_argument(
         "--only", metavar="CODE", action="append", default=[],
         help="only experiments of this cause, or with this id; may be given again",
@@ -72,8 +74,8 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
         raise InputError("experiments explain one pair at a time: give --pair once")
     budget = parse_budget(args.budget or _BUDGET)
     repeats = _REPEATS if args.repeats is None else args.repeats
-    if repeats < 1:
-        raise InputError(f"--repeats {repeats}: give 1 or more")
+    if repeats < 2:
+        raise InputError(f"--repeats {repeats}: give 2 or more, or nobody knows what is noise")
     if not args.dry_run:
         check_writable(session)
     pair = make_pair(session, *labels[0])

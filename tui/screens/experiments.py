@@ -135,6 +135,9 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
     @on(ExperimentsRead)
     def _on_read(self, message: ExperimentsRead) -> None:
         self._problem = message.problem
+        ran = self.found is not None and self.found.running
+        if ran and message.found is not None and not message.found.running:
+            self.say("the experiments have ended")
         if message.found is not None:
             self.found = message.found
             if self.chosen is None:
@@ -253,7 +256,7 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
 
         def act() -> str:
             start_experiments(self.session, self.why.pair, [row.id for row in rows], budget_s=budget)
-            return "the experiments run in the background: leave and come back as you like"
+            return "started in the background: leave and come back as you like"
 
         self._do(act, frozenset(row.id for row in rows))
 
