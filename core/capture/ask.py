@@ -5,9 +5,7 @@ The session is locked meanwhile, so that no capture of it takes the device, and 
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +15,7 @@ from typing import Any
 
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
 from core.capture.models import resolve_model, resolve_own_model
-from core.capture.processes import adopt_orphans
+from core.capture.processes import adopt_orphans, cancellable, ending
 from core.capture.protocol import WorkerJob
 from core.capture.workers import WorkerProcess
 from core.errors import InputError, LogdriftError
@@ -63,7 +61,7 @@ def ask(
     job = _job(session, plan, spec, model, own, question, arguments, out)
     lock.acquire(session.folder, uuid.uuid4().hex)
     try:
-        with _terminable():
+        with cancellable():
             adopt_orphans()
             _make(out)
             worker = WorkerProcess(interpreter.python, environment, session.folder / LOGS / f"{spec.name}.log", job)
@@ -138,8 +136,7 @@ def _listen(worker: WorkerProcess, spec: BackendSpec, report: Report, cancel: th
     if answer is None:
         worker.wait(5.0)
         code = worker.end(0.0)
-        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise LogdriftError(f"backend {spec.name!r}: its {spec.engine} worker {ended} (log: {worker.log})")
+        raise LogdriftError(f"backend {spec.name!r}: its {spec.engine} worker {ending(code)} (log: {worker.log})")
     worker.wait(30.0)
     return {**answer, "facts": facts}
 
@@ -156,21 +153,3 @@ def _messages(worker: WorkerProcess, cancel: threading.Event) -> Iterator[dict[s
                 if batch is None:
                     return
                 yield from batch
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP as the KeyboardInterrupt that Ctrl-C raises; only the main thread may set handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -10,18 +10,17 @@ import base64
 import contextlib
 import hashlib
 import selectors
-import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
 from core.capture.models import resolve_model, resolve_own_model
-from core.capture.processes import adopt_orphans, kill_group, members
+from core.capture.processes import adopt_orphans, cancellable, ending, kill_group, members
 from core.capture.protocol import CaptureJob, WorkerJob
 from core.capture.workers import WorkerProcess
 from core.errors import InputError, LogdriftError
@@ -76,7 +75,7 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
     token = uuid.uuid4().hex
     stale = lock.acquire(folder, token)
     try:
-        with _cancellable():
+        with cancellable():
             adopt_orphans()
             if stale is not None:
                 _end_leftovers(folder)
@@ -94,21 +93,6 @@ def _own_models(plan: CapturePlan, manifest: Manifest) -> dict[str, str]:
         for spec in plan.backends
         if spec.model is not None and spec.name in open_backends
     }
-
-
-@contextlib.contextmanager
-def _cancellable() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into the KeyboardInterrupt that Ctrl-C raises, so every way out is the same one."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _end_leftovers(folder: Path) -> None:
@@ -364,8 +348,7 @@ class _Supervisor:
         self._forget_pid(r.spec)
         open_labels = [c.label for c in self._captures_of(r.spec) if c.status == "running"]
         if r.error is None and open_labels:
-            ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            r.error = f"{r.spec.engine} worker {ended}"
+            r.error = f"{r.spec.engine} worker {ending(code)}"
         if r.error is not None:
             self._fail(r.spec, r.error, r.worker.log_tail())
 
