@@ -92,6 +92,10 @@ def test_the_explorer_without_a_terminal_points_to_the_report(tmp_path: Path, ru
     done = run_logdrift("open", folder)
     assert done.returncode == 2
     assert f"logdrift report {folder}" in done.stderr
+    done = run_logdrift("--sessions", tmp_path, timeout=60)  # it would wait for keys for ever
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "the list of sessions needs a terminal: without one use logdrift report SESSION" in done.stderr
 
 
 def test_hostile_text_in_an_error_never_reaches_the_terminal_raw(tmp_path: Path, run_logdrift: Run) -> None:

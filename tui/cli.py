@@ -67,8 +67,9 @@ def _run(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     if args.command is None:
         from core.config import sessions_folder
-        from tui.start import run
+        from tui.start import need_terminal, run
 
+        need_terminal("the list of sessions", "logdrift report SESSION")
         return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
     return int(_module(args.command).run(args))
 

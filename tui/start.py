@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
+
+from core.errors import InputError
 
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
@@ -24,6 +27,17 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
         return run_app(session, sessions_dir, mouse=mouse, pair=pair)
     finally:
         gc.enable()
+
+
+def on_terminal() -> bool:
+    """Whether there is a screen to draw on: a terminal, or another driver's (a browser, for textual serve)."""
+    return bool(os.environ.get("TEXTUAL_DRIVER")) or (sys.stdin.isatty() and sys.stdout.isatty())
+
+
+def need_terminal(what: str, instead: str) -> None:
+    """Raise InputError off a terminal, where an application would wait for keys that never come."""
+    if not on_terminal():
+        raise InputError(f"{what} needs a terminal: without one use {instead}")
 
 
 def _import_numpy() -> None:

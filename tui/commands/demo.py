@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,9 +53,10 @@ def run(args: argparse.Namespace) -> int:
     code = _capture(args, engines, folder)
     if code != 0:
         return code
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        from tui.start import run as run_app
+    from tui.start import on_terminal
+    from tui.start import run as run_app
 
+    if on_terminal():
         return run_app(folder, folder.parent, mouse=not args.no_mouse)
     from tui.commands.report import print_report
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
 from core.session.layout import read_manifest
 
 
@@ -19,17 +18,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
-    import os
-    import sys
-
     from core.config import sessions_folder
-
-    folder = find_session(args.session, sessions_folder(args.sessions))
-    # Another driver draws elsewhere: in a browser, for textual serve.
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) and not os.environ.get("TEXTUAL_DRIVER"):
-        raise InputError(f"the explorer needs a terminal: without one use logdrift report {folder}")
+    from tui.start import need_terminal
     from tui.start import run as run_app
 
+    folder = find_session(args.session, sessions_folder(args.sessions))
+    need_terminal("the explorer", f"logdrift report {folder}")
     return run_app(folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair)
 
 
