@@ -336,9 +336,9 @@ def intervals(sequences: Sequence[Sequence[float]]) -> dict[str, Any]:
         )
         for u in units
     ]
-    # In this order the draws are the same whatever the order of the sequences is.
+    # In this order the draws are the same whatever the order of the sequences and the sign of delta are.
     weights = (0.7548776662, 0.5698402910, 0.8191725134, 0.6710436067)
-    sums.sort(key=lambda row: sum(w * x for w, x in zip(weights, row, strict=False)))
+    sums.sort(key=lambda row: (sum(w * abs(x) for w, x in zip(weights, row, strict=False)), row[1]))
     picks = np.random.default_rng(0).integers(0, len(sums), (RESAMPLES, len(sums))).tolist()
     signed, mae, square, k3 = (
         interval([(row[0], row[column]) for row in sums], picks, column > 1) for column in (1, 2, 3, 4)

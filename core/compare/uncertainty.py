@@ -25,7 +25,7 @@ tokens; sequences with a level of their own, lognormal; Student t tokens, cut at
 the MAE of the second row in 0.83 to 0.89. Where few large tokens carry a number, no
 interval from few sequences knows of the tail that was not drawn: those of RMSE and k3 are then too narrow, as above.
 
-**To redo it.** Units are sorted by their sums, so that their order does not matter; draw i takes row i of
+**To redo it.** Units are sorted by the sizes of their sums, so that neither their order nor the sign of delta matters; draw i takes row i of
 ``np.random.default_rng(seed).integers(0, U, (R, U))``. The quantile of |t| is the ceil(0.95 (R+1))-th smallest; a draw
 whose spread is rounding alone counts as infinite, and if that one is chosen there is no interval. Student's quantile is
 the expansion of Abramowitz and Stegun, 26.7.5. The mean is not widened; the limit on |t| comes before the widening.
@@ -345,11 +345,11 @@ def _draw(tokens: Floats, sums: Floats, resamples: int, seed: int) -> _Drawn:
 
 
 def _in_order(tokens: Floats, sums: Floats) -> tuple[Floats, Floats]:
-    """Units sorted by their numbers, so that their order in the session changes no draw and no rounding."""
+    """Units sorted by their numbers, so that neither their order in the session nor which side is A changes a draw."""
     key = tokens * 0.7548776662
     for column, weight in zip(sums.T[:3], (0.5698402910, 0.8191725134, 0.6710436067), strict=True):
-        key += column * weight
-    order = np.argsort(key)
+        key += np.abs(column) * weight
+    order = np.lexsort((sums[:, 0], key))
     return tokens[order], sums[order]
 
 
