@@ -496,5 +496,5 @@ def recompute(files: Files, scope: str | None, gates: Sequence[Mapping[str, Any]
         "tokens": len(files.ids), "completion_tokens": sum(files.in_completion),
         "captures": [report_capture(info) for info in files.infos],
         "pairs": [report_pair(files.pair(a, b), chosen, g) for (a, b), g in zip(pairs, gates, strict=True)],
-        "decomposition": decomposition(files, chosen),
+        "decomposition": decomposition(files, chosen), "diagnosis": None,
     }  # fmt: skip

@@ -423,6 +423,18 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path, arguments: li
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
+def test_the_causes_are_part_of_the_schema_where_they_are_asked_for(tmp_path: Path) -> None:
+    folder = generated(tmp_path).folder
+    arguments = ("report", folder, "--pair", "trainer:vllm", "--json")
+    assert json.loads(logdrift(*arguments).stdout)["diagnosis"] is None
+    found = json.loads(logdrift(*arguments, "--why").stdout)
+    alone = json.loads(logdrift("why", folder, "--pair", "trainer:vllm", "--json").stdout)
+    assert found["diagnosis"] == alone["diagnosis"] != []
+    assert {"pair", "cause", "score", "evidence", "next_experiment"} == set(found["diagnosis"][0])
+    refused = logdrift("report", folder, "--why")
+    assert (refused.returncode, refused.stdout) == (2, b"") and b"goes with --json" in refused.stderr
+
+
 def test_output_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     target = tmp_path / "report.json"

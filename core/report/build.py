@@ -32,14 +32,18 @@ def build_report(
     pairs: Sequence[tuple[str, str]] | None = None,
     scope: Scope | None = None,
     limits: Sequence[Limit] = PUBLISHED,
+    *,
+    why: bool = False,
 ) -> dict[str, Any]:
     """Everything of schema 1, for ``pairs`` (default: all of `list_pairs`), held against ``limits``.
 
     ``scope`` None means the completion, which is what reinforcement learning trains on, or all tokens where the
-    session has no completions. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
+    session has no completions. ``why`` asks for the causes as well (``diagnosis``, else None): several times the work
+    of the numbers. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
     `core.report.strict_json` turns those into null.
     """
     chosen = default_scope(session.sequences) if scope is None else scope
+    wanted = pairs or list_pairs(session)
     manifest = session.manifest
     sequences = session.sequences
     completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
@@ -55,9 +59,17 @@ def build_report(
         "tokens": sequences.tokens,
         "completion_tokens": completion,
         "captures": [_capture(info) for info in session.captures],
-        "pairs": [report_pair(make_pair(session, a, b), chosen, limits) for a, b in pairs or list_pairs(session)],
+        "pairs": [report_pair(make_pair(session, a, b), chosen, limits) for a, b in wanted],
         "decomposition": [split.to_json() for split in decompositions(session, chosen)],
+        "diagnosis": _diagnosis(session, wanted) if why else None,
     }
+
+
+def _diagnosis(session: Session, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    from core.report.why import build_why  # the numbers are reported without a single cause
+
+    found: list[dict[str, Any]] = build_why(session, pairs)["diagnosis"]
+    return found
 
 
 def _capture(info: CaptureInfo) -> dict[str, Any]:

@@ -40,6 +40,10 @@ def add_parser(subparsers: Any) -> None:
     form.add_argument(
         "--html", dest="form", action="store_const", const="html", help="one HTML file that needs nothing else"
     )
+    parser.add_argument(
+        "--why", action="store_true",
+        help="with --json: the causes of each pair's gap too (diagnosis), as logdrift why finds them; takes longer",
+    )  # fmt: skip
     parser.set_defaults(form="text")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to a file instead of the terminal")
 
@@ -49,15 +53,18 @@ def run(args: argparse.Namespace) -> int:
     from tui.commands.open import find_session
 
     folder = sessions_folder(args.sessions)
+    if args.why and args.form != "json":
+        raise InputError("report --why goes with --json: logdrift why prints the causes as text")
     if args.session is None:
         raise InputError(f"report needs a session: logdrift report SESSION{_names(folder)}")
     session = find_session(args.session, folder)
-    return print_report(session, pairs=args.pair, scope=args.scope, form=args.form, output=args.output)
+    return print_report(session, pairs=args.pair, scope=args.scope, form=args.form, output=args.output, why=args.why)
 
 
 def print_report(
-    folder: Path, pairs: Sequence[str] = (), scope: Scope | None = None, form: str = "text", output: Path | None = None
-) -> int:
+    folder: Path, pairs: Sequence[str] = (), scope: Scope | None = None, form: str = "text", output: Path | None = None,
+    why: bool = False,
+) -> int:  # fmt: skip
     """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout, or to the file ``output``; returns 0.
 
     Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to the caller.
@@ -67,7 +74,7 @@ def print_report(
         check_output(output, folder)
     chosen = [parse_pair(session, text) for text in pairs]
     limits = (*PUBLISHED, *load_config().thresholds)
-    report = build_report(session, chosen, scope, limits)
+    report = build_report(session, chosen, scope, limits, why=why)
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
     text = rendered(form, report, session, chosen[0] if chosen else _main(report, default_pair(session)), canvas)
     if output is not None:
