@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.compare.part_names import part_unit, part_value
 from core.errors import InputError
 
 
@@ -174,11 +175,12 @@ def resolve(text: str) -> str:
     """The path that ``text`` means: a full path, or its last parts (`mae`, `k3`, `clip_fraction.0.2`, `a.mae`).
 
     Where several paths end so, the one with the fewest parts wins, then the section that stands first in `SECTIONS`:
-    `mae` is errors.mae, `pearson` errors.pearson, `k3` mismatch.k3. Raises InputError with the nearest names for
+    `mae` is errors.mae, `pearson` errors.pearson, `k3` mismatch.k3. Numbers of parts (`core.compare.part_names`) are
+    named in full. Raises InputError with the nearest names for
     an unknown one, and with all that it could mean where that leaves a choice (`high`).
     """
     wanted = text.strip()
-    if wanted in NAMES:
+    if wanted in NAMES or part_unit(wanted) is not None:
         return wanted
     found = [path for path in METRICS if wanted[:1].isalpha() and path.endswith("." + wanted)]
     if not found:
@@ -191,11 +193,18 @@ def resolve(text: str) -> str:
     return best[0]
 
 
+def unit_of(path: str) -> str:
+    """The unit of a metric, "" for what is none."""
+    return NAMES[path].unit if path in NAMES else part_unit(path) or ""
+
+
 def value_of(pair: Mapping[str, Any], path: str) -> float | None:
     """The number at ``path`` in a pair's JSON; None where a part of the path is missing or null, or not a finite number.
 
     `low` and `high` are the ends of an interval, which the JSON holds as a list of two.
     """
+    if part_unit(path) is not None:
+        return part_value(pair, path)
     node: Any = pair
     rest = path
     while rest:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.compare.names import NAMES, SECTIONS, value_of
+from core.compare.names import SECTIONS, unit_of, value_of
+from core.compare.part_names import leaves_out_infinite, part_unit
 
 Level = Literal["normal", "fault", "exact", "other", "own"]
 """What a limit says of a value within and outside.
@@ -46,6 +47,8 @@ class Limit:
 def evaluate(pair: Mapping[str, Any], limits: Iterable[Limit] | None = None) -> list[dict[str, Any]]:
     """`thresholds` of a pair's JSON, from the rest of that JSON; ``limits`` None means `PUBLISHED`.
 
+    ``pair["decomposition"]`` is that of the pair, where a limit asks for it.
+
     ``ok`` is None where the limit cannot be judged, and ``note`` says why: the number or the scope is another, the gate
     says not comparable, or the number leaves impossible tokens out. ``limit`` is the upper end.
     """
@@ -64,7 +67,7 @@ def _judged(pair: Mapping[str, Any], limit: Limit) -> dict[str, Any]:
         "limit": limit.high,
         "ok": limit.holds(value) if value is not None and note is None else None,
         "level": limit.level,
-        "unit": NAMES[limit.metric].unit,
+        "unit": unit_of(limit.metric),
         "meaning": limit.meaning,
         "source": limit.source,
         "note": note,
@@ -91,6 +94,8 @@ def _why_not(pair: Mapping[str, Any], limit: Limit, value: float | None) -> str 
 def _left_out(pair: Mapping[str, Any], metric: str) -> float | None:
     """How many tokens the metric says nothing about, because they would make it infinite."""
     section = metric.partition(".")[0]
+    if part_unit(metric) is not None:
+        return value_of(pair, "errors.infinite") if leaves_out_infinite(metric) else None
     if section == "topk":
         return value_of(pair, "topk.kl_infinite") if "kl_lower_bound" in metric else None
     if section == "probability" and metric != "probability.mult_prob_error":

@@ -5,7 +5,7 @@ The schema is a promise (docs/report.md): keys are added, never renamed or remov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.compare.floor import times_floor
 from core.compare.gate import judge
 from core.compare.metrics import Metrics, measure
 from core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
+from core.compare.part_names import split_of
 from core.compare.thresholds import PUBLISHED, Limit, evaluate
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
@@ -44,6 +45,7 @@ def build_report(
     """
     chosen = default_scope(session.sequences) if scope is None else scope
     wanted = pairs or list_pairs(session)
+    splits = [split.to_json() for split in decompositions(session, chosen)]
     manifest = session.manifest
     sequences = session.sequences
     completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
@@ -59,8 +61,8 @@ def build_report(
         "tokens": sequences.tokens,
         "completion_tokens": completion,
         "captures": [_capture(info) for info in session.captures],
-        "pairs": [report_pair(make_pair(session, a, b), chosen, limits) for a, b in wanted],
-        "decomposition": [split.to_json() for split in decompositions(session, chosen)],
+        "pairs": [report_pair(make_pair(session, a, b), chosen, limits, splits) for a, b in wanted],
+        "decomposition": splits,
         "diagnosis": _diagnosis(session, wanted) if why else None,
     }
 
@@ -90,8 +92,10 @@ def _capture(info: CaptureInfo) -> dict[str, Any]:
     }
 
 
-def report_pair(pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED) -> dict[str, Any]:
-    """One entry of ``pairs``. InputError for an unknown scope."""
+def report_pair(
+    pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED, splits: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """One entry of ``pairs``; ``splits`` are the decompositions of the report. InputError for an unknown scope."""
     metrics = measure(pair, scope)
     report: dict[str, Any] = {
         "a": pair.a.info.label,
@@ -102,7 +106,7 @@ def report_pair(pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED) -
         "gate": asdict(judge(pair.session, pair, scope)),
         **metrics.to_json(),
     }
-    report["thresholds"] = evaluate(report, limits)
+    report["thresholds"] = evaluate({**report, "decomposition": split_of(report, splits)}, limits)
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
     report["worst"] = [_token(pair, metrics, int(position)) for position in worst]
     return report

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from core.compare.names import NAMES, resolve
+from core.compare.names import resolve, unit_of
+from core.compare.part_names import split_of
 from core.compare.thresholds import PUBLISHED, Limit, evaluate
 from core.errors import InputError
 from core.report.layout import Canvas, number, pad
@@ -128,7 +129,8 @@ def check_report(
         reason = "fewer than two captures have a finished sequence: there is nothing to check"
         results.append(Result(None, "pairs", 0, 1, None, False, reason))
     for pair in report["pairs"]:
-        results += _check_pair(pair, bounds, required)
+        split = split_of(pair, report.get("decomposition") or ())
+        results += _check_pair({**pair, "decomposition": split}, bounds, required)
     return results
 
 
@@ -230,7 +232,7 @@ def _lines(result: Result, canvas: Canvas) -> Iterator[str]:
     mark = canvas.paint(pad("ok" if result.ok else "FAILED", 7), "good" if result.ok else "bad")
     limits = _limits(result)
     value = result.value if isinstance(result.value, str) else number(result.value)
-    unit = NAMES[result.metric].unit if result.metric in NAMES and result.value is not None else ""
+    unit = unit_of(result.metric) if result.value is not None else ""
     unit = f" {unit}" if unit in ("nats", "tokens", "sequences") else ""
     row = canvas.text(f"{result.metric:<31} {value.replace('_', ' ') + unit:<15} {limits}")
     yield mark + canvas.cut(row.rstrip(), canvas.width - 7)
