@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from benchmarks.make_session import make_session
+from core.compare.names import value_of
 from core.compare.pair import default_pair, list_pairs, make_pair
 from core.errors import InputError, LogdriftError
 from core.facts import Facts
@@ -26,6 +27,7 @@ from core.report.build import build_report, worst_positions
 from core.report.layout import Canvas, canvas_of
 from core.report.strict_json import dump, strict
 from core.report.text import render
+from core.report.text_pair import SHOWN
 from core.report.usual import in_words
 from core.session.layout import ModelInfo
 from core.session.reader import Session, open_session
@@ -421,6 +423,35 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path, arguments: li
     assert said in error
     assert error.count("\n") == 1
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+README = {
+    "MAE": ("errors.mae",), "RMSE": ("errors.rmse",), "mean Δ": ("errors.mean",), "p99": ("errors.p99", "errors.max_abs"),
+    "Pearson": ("errors.pearson",), "exact": ("errors.exact_fraction",), "mean abs(p - q)": ("probability.mae",),
+    "multiplicative error": ("probability.mult_prob_error",), "k1": ("mismatch.k1", "mismatch.k3"),
+    "ESS": ("mismatch.ess_token", "mismatch.ess_sequence"), "perplexity ratio": ("mismatch.ppl_ratio",),
+    "clipped at 0.2": ("mismatch.clip_fraction.0.2",), "same top-1": ("topk.same_top1", "topk.overlap"),
+    "rank flips": ("topk.rank_flips",), "KL at least": ("topk.kl_lower_bound_mean",),
+}  # fmt: skip
+
+
+def test_the_readme_says_what_the_sample_says() -> None:
+    """Its table has every number of the text report, as the shipped sample gives it, with what is good and bad."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| number | on the sample") :].partition("\n\n")[0].splitlines()[2:]
+    report = build_report(
+        open_session(REPOSITORY / "sessions" / "sample-smollm2"), [("trainer/prefill", "vllm/decode")]
+    )
+    pair, found = report["pairs"][0], set()
+    for line in table:
+        name, values, sentence, good, bad = (cell.strip() for cell in line.strip("|").split(" | "))
+        paths = README[name.partition(",")[0]]
+        found |= set(paths)
+        assert sentence and good and bad, line
+        for path, value in zip(paths, values.split(", "), strict=True):
+            digits = len(value.partition(".")[2])
+            assert round(value_of(pair, path) or 0.0, digits) == float(value), path
+    assert found == set(SHOWN)
 
 
 def test_the_causes_are_part_of_the_schema_where_they_are_asked_for(tmp_path: Path) -> None:
