@@ -76,6 +76,22 @@ def test_the_interval_of_the_rmse_holds_the_truth() -> None:
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
 
 
+def test_the_interval_of_k3_over_sequences_holds_the_truth() -> None:
+    """Normal tokens whose spread s is lognormal over sequences: E k3 = E exp(s^2 / 2) - 1, by quadrature over s."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    levels = LEVEL * np.exp(0.3 * nodes - 0.3**2 / 2)
+    truth = {"k3": float(weights @ np.expm1(levels**2 / 2) / weights.sum())}
+
+    def make(random: np.random.Generator) -> Intervals:
+        _, lengths = make_set(random, 24)
+        level = LEVEL * np.exp(0.3 * random.standard_normal(24) - 0.3**2 / 2)
+        delta = np.repeat(level, lengths) * random.standard_normal(int(lengths.sum()))
+        return intervals(delta.astype(np.float32), lengths)
+
+    held = share_held(make, truth)
+    assert all(0.92 <= share <= 0.98 for share in held.values()), held
+
+
 def test_blocks_of_one_long_sequence_hold_the_truth() -> None:
     """2,000 autocorrelated tokens, AR(1) with 0.6 and normal errors: E|delta| = sigma sqrt(2 / pi)."""
 
