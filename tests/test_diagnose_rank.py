@@ -73,6 +73,14 @@ def test_an_overridden_config_is_no_noise_however_little_it_moves() -> None:
     assert order(piece("noise", 0.83), digest)[0] == ("noise", 0.83)
 
 
+def test_a_line_speaks_for_the_one_of_its_two_causes_that_was_observed() -> None:
+    line = piece("temperature", 0.97, "slope"), piece("config", 0.6, "slope")
+    assert order(*line) == [("temperature", 0.97), ("config", 0.6)]
+    assert order(*line, piece("temperature", 0.97, "facts")) == [("temperature", 0.9991)]
+    assert order(*line, piece("config", 0.88, "facts"))[0] == ("config", 0.952)
+    assert order(*line, piece("temperature", 0.86, "experiment"))[1] == ("config", 0.084)
+
+
 def test_ties_are_in_the_order_of_checking_and_faint_ones_are_left_out() -> None:
     found = order(piece("attention", 0.5, "facts"), piece("weights", 0.5, "facts"), piece("kv_cache", 0.01, "facts"))
     assert [cause for cause, _ in found] == ["weights", "attention"]

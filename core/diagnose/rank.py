@@ -62,7 +62,7 @@ _REFUTING = OBSERVED - {"facts"}
 def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
     """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`, and what a cause's own
     experiment speaks against."""
-    found = _refuted(list(evidence))
+    found = _told_apart(_refuted(list(evidence)))
     for name, others in EXPLAINED_BY.items():
         left = 1.0
         for score in _strongest(found, others).values():
@@ -86,6 +86,22 @@ def _refuted(found: list[Evidence]) -> list[Evidence]:
             leaves[each.cause] = max(left, leaves.get(each.cause, 0.0))
     return [
         each if each.signature in _REFUTING else replace(each, score=each.score * leaves.get(each.cause, 1.0))
+        for each in found
+    ]
+
+
+def _told_apart(found: list[Evidence]) -> list[Evidence]:
+    """A temperature and a logit scale draw one line. Where one of them was observed and the other was not, the line speaks
+    for that one, and what it says for the other is left only as far as the observation is in doubt."""
+    seen = {
+        cause: max((o.score for o in found if o.cause == cause and o.signature in OBSERVED), default=0.0)
+        for cause in _ONE_LINE
+    }
+    left = {cause: 1 - max(score for other, score in seen.items() if other != cause) for cause in _ONE_LINE}
+    return [
+        replace(each, score=each.score * left[each.cause])
+        if each.signature == "slope" and each.cause in _ONE_LINE and not seen[each.cause]
+        else each
         for each in found
     ]
 
@@ -130,6 +146,7 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     return out
 
 
+_ONE_LINE = ("temperature", "config")
 _OTHER_FUNCTION = frozenset(("overrides",))
 """Reasons of the gate that were read from the configuration as it was resolved."""
 _PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
@@ -175,7 +192,9 @@ def experiment(code: str, sides: tuple[SideState, SideState]) -> str | None:
     for side in (sides[1], sides[0]):
         knobs = [k for k in BY_CODE[code].knobs.get(side.info.engine, ()) if pointless(side, k, None) is None]
         if knobs:
-            knob = next((k for k in knobs if not k.combined), knobs[0])
+            knob = min(
+                knobs, key=lambda k: (not k.run, k.combined)
+            )  # what --run does comes before what is done by hand
             more = f" ({knob.effect})" if knob.effect else ""
             mark = "; it changes more than one thing" if knob.combined else ""
             return f"{side.info.engine}: {knob.setting}{more}, everything else equal{mark}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.diagnose.case import SHOWN, Case, clip
+from core.diagnose.case import Case, clip, worst
 from core.diagnose.evidence import Evidence
 
 _EXPLAINED = (0.05, 0.3)
@@ -30,7 +30,7 @@ def slope(case: Case) -> Iterator[Evidence]:
         "slope": line.slope, "error": line.error, "r2": line.r2, "explained": line.explained, "bend": line.bend,
         "bend_z": line.bend_z, "uneven": line.uneven, "rows": line.rows,
     }  # fmt: skip
-    at = _widest(case)
+    at = worst(case)
     if strength * bent > 0.05:
         yield Evidence(
             "config", 0.97 * strength * bent, "bend",
@@ -69,10 +69,3 @@ def _both_raw(case: Case) -> bool:
         if said is None or (said != "raw" and facts.temperature != 1.0):
             return False
     return True
-
-
-def _widest(case: Case) -> tuple[int, ...]:
-    """Rows whose alternatives differ most: there the factor is seen best."""
-    shared = case.view.shared
-    gap = np.abs(shared.x - shared.y).max(axis=1)
-    return tuple(int(i) for i in shared.at[np.argsort(-gap)[:SHOWN]])
