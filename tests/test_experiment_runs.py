@@ -53,6 +53,7 @@ def test_ctrl_c_leaves_no_worker_and_what_is_finished(session: Path) -> None:
     process = subprocess.Popen(
         [str(LOGDRIFT), "why", str(session), "--run", "--only", "dtype"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )  # fmt: skip
     folder = session / "why" / "experiments"
     deadline = time.monotonic() + 300

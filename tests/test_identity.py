@@ -413,6 +413,7 @@ def test_ctrl_c_keeps_what_is_finished(stale: Path, transformers_python: Path) -
     process = subprocess.Popen(
         [str(LOGDRIFT), "why", str(stale), "--identity", "--backend", "trainer", "--backend", "stale"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )  # fmt: skip
     finished = stale / "why" / "identity" / "trainer.json"
     deadline = time.monotonic() + 300
