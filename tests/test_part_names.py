@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from core.compare.names import resolve, unit_of, value_of
+from core.compare.pair import make_pair
 from core.compare.part_names import PARTS, leaves_out_infinite, part_unit, split_of
 from core.compare.thresholds import Limit, evaluate
 from core.errors import InputError
-from core.report.build import build_report
+from core.report.build import build_report, report_pair
 from core.session import open_session
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
@@ -94,6 +95,14 @@ def test_impossible_tokens_break_a_limit_on_means_but_not_on_corrections(pair: d
     assert [item["ok"] for item in evaluate(pair, limits)] == [True] * 4
     assert [item["ok"] for item in evaluate(with_some, limits)] == [None, None, True, True]
     assert [leaves_out_infinite(path) for path in paths] == [True, True, False, False]
+
+
+def test_a_single_pair_makes_the_decomposition_that_a_limit_asks_for(pair: dict[str, Any]) -> None:
+    """The screen of limits reports on one pair alone."""
+    path = "decomposition.total.mae"
+    alone = make_pair(open_session(SAMPLE), "trainer/prefill", "vllm/decode")
+    (judged,) = report_pair(alone, "completion", [Limit("own", path, path, None, 1.0, "own", "", "")])["thresholds"]
+    assert (judged["value"], judged["ok"]) == (pair["decomposition"]["total"]["mae"], True)
 
 
 def test_as_limits_of_the_command_and_of_the_config(run_logdrift: Run, tmp_path: Path, pair: dict[str, Any]) -> None:

@@ -93,9 +93,12 @@ def _capture(info: CaptureInfo) -> dict[str, Any]:
 
 
 def report_pair(
-    pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED, splits: Sequence[Mapping[str, Any]] = ()
+    pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED, splits: Sequence[Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """One entry of ``pairs``; ``splits`` are the decompositions of the report. InputError for an unknown scope."""
+    """One entry of ``pairs``. InputError for an unknown scope.
+
+    ``splits`` are the decompositions of the report; None: they are made where a limit asks for one.
+    """
     metrics = measure(pair, scope)
     report: dict[str, Any] = {
         "a": pair.a.info.label,
@@ -106,6 +109,9 @@ def report_pair(
         "gate": asdict(judge(pair.session, pair, scope)),
         **metrics.to_json(),
     }
+    if splits is None:
+        asked = any(limit.metric.startswith("decomposition.") for limit in limits)
+        splits = [split.to_json() for split in decompositions(pair.session, scope)] if asked else []
     report["thresholds"] = evaluate({**report, "decomposition": split_of(report, splits)}, limits)
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
     report["worst"] = [_token(pair, metrics, int(position)) for position in worst]
