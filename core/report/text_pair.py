@@ -51,8 +51,11 @@ def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
         )  # fmt: skip
         interval = interval_of(pair, group, key)
         shown = figure(value, known.unit) + (f" {interval_text(interval, known.unit)}" if interval else "")
-        line = pad(canvas.text(known.name), _NAME) + pad(canvas.text(shown), _VALUE) + canvas.text(known.good)
-        yield canvas.cut(line, canvas.width).rstrip()
+        start = pad(canvas.text(known.name), _NAME) + pad(canvas.text(shown), _VALUE)
+        # Never cut: a range that ends in an ellipsis helps nobody.
+        lines = canvas.wrap(known.good, _NAME + _VALUE)
+        yield start + lines[0][_NAME + _VALUE :]
+        yield from lines[1:]
     yield from _interval_note(pair, canvas)
 
 
