@@ -29,14 +29,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import tomllib
+from typing import TYPE_CHECKING, Any
 
 from core.backends import ENGINES
-from core.compare.names import resolve
-from core.compare.thresholds import Limit
 from core.errors import InputError
+
+if TYPE_CHECKING:
+    # Every start reads the config, and few have limits of their own.
+    from core.compare.thresholds import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,17 @@ def _xdg(variable: str, default: str) -> Path:
 @cache
 def _load(path: Path, must_exist: bool) -> Config:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        import tomllib  # only where there is a file
+
+        data = tomllib.loads(text)
     except FileNotFoundError:
         if must_exist:
             raise InputError(f"config {path}: no such file (LOGDRIFT_CONFIG names it)") from None
         return Config()
     except OSError as error:
         raise InputError(f"config {path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no UTF-8, no TOML
         raise InputError(f"config {path}: not valid TOML: {error}") from None
     try:
         return _parse(data, path)
@@ -164,6 +167,9 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
 
 
 def _threshold(where: str, table: Any) -> Limit:
+    from core.compare.names import resolve
+    from core.compare.thresholds import Limit
+
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [[thresholds]]")
     _check_keys(f"{where}.", table, _THRESHOLD_KEYS)

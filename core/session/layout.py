@@ -6,7 +6,6 @@ readable; a newer format is refused by name.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -44,6 +43,8 @@ def capture_part(label: str, index: int) -> str:
 
 def ids_digest(token_ids: npt.NDArray[Any]) -> str:
     """``sha256:`` and 64 hex digits of token ids as little-endian int32, one after the other: 3 ms for a million."""
+    import hashlib  # a session opens without it
+
     return f"sha256:{hashlib.sha256(np.ascontiguousarray(token_ids, '<i4').data).hexdigest()}"
 
 
