@@ -422,6 +422,44 @@ async def test_a_damaged_capture_leaves_the_rest_usable(folder: Path, tmp_path: 
         await until(pilot, lambda: app.screen is screen and screen.position > 0)
 
 
+async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "gone")
+    app = make_app(copy)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await judged(pilot)
+        shutil.rmtree(copy)
+        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "no such folder" in screen_text(app))
+        assert "What was read before stays on the screen." in [
+            line.strip() for line in lines(app.screen.query_one(Reading))
+        ]
+        assert "↵" not in "".join(lines(app.screen.query_one(Reading)))
+        await pilot.press("q", "n")
+        await until(pilot, lambda: app.screen is screen and screen.position > 0)
+        for key in ("o", "i", "]", "v", "s"):
+            await pilot.press("right_square_bracket" if key == "]" else key)
+        for key in ("m", "d", "T", "R", "w"):
+            await pilot.press(key)
+            await until(pilot, lambda: app.screen is not screen)
+            while app.screen is not screen:
+                await pilot.press("escape" if isinstance(app.screen, TextScreen) else "q")
+                await pilot.pause()
+        assert app.is_running
+
+
+async def test_two_explorers_on_one_session_keep_what_the_last_one_left(folder: Path) -> None:
+    first, second = make_app(folder), make_app(folder)
+    async with first.run_test(size=(80, 24)) as one, second.run_test(size=(120, 36)) as two:
+        here, there = await judged(one), await judged(two)
+        await one.press("n")
+        await two.press("n", "n", "b", *"noted", "enter")
+        await until(two, lambda: there.view_state.marks != ())
+        assert there.position > here.position > 0
+        await one.press("b", *"mine", "enter")
+        await until(one, lambda: here.view_state.marks != ())
+    state, _ = load_state(open_session(folder).manifest.id)
+    assert {mark.note for mark in state.marks} == {"noted", "mine"}
+
+
 def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> None:
     """Write the manifest that a capture would have written at some moment: so many sequences of each."""
     full = read_manifest(session.folder.with_name("full"))

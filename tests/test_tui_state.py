@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.state import Mark, ViewState, load_state, save_state, state_folder
+from tui.state import Mark, ViewState, load_state, merge_marks, save_state, state_folder
 
 STATE = ViewState(
     ("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05, "ratio", (("ratio", 0.3), ("rank", 2.0)), "#30010",
@@ -93,3 +93,12 @@ def test_a_relative_state_home_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert state_folder() == tmp_path / ".local" / "state" / "logdrift"
+
+
+def test_marks_of_two_readers_are_merged() -> None:
+    a, b, c, d = (Mark(i, f"note {i}") for i in range(4))
+    assert merge_marks([a, c], [a], [a, b]) == (a, b, c), "each has added one"
+    assert merge_marks([], [a], [a, b]) == (b,), "one was taken away here"
+    assert merge_marks([a, c], [a, c], [c]) == (c,), "and here by the other"
+    assert merge_marks([Mark(0, "new")], [a], [a, d]) == (Mark(0, "new"), d)
+    assert merge_marks([a], [a], [Mark(0, "theirs")]) == (Mark(0, "theirs"),)

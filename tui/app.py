@@ -164,10 +164,10 @@ class LogdriftApp(App[int], inherit_bindings=False):
             self.show_error(str(error))
 
     def show_error(self, text: str) -> None:
-        """A window with an error's text."""
+        """A window with an error's text, which its keys copy and save."""
         from tui.screens.texts import TextScreen
 
-        self.push_screen(TextScreen("Error", ["", visible(text), "", "c copies this text."], bad=True))
+        self.push_screen(TextScreen("Error", [visible(line) for line in text.split("\n")], bad=True))
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""

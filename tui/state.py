@@ -12,7 +12,8 @@ import math
 import os
 import re
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,26 @@ def _marks(data: Any) -> tuple[Mark, ...]:
     return tuple(Mark(position, marks[position]) for position in sorted(marks))
 
 
-def save_state(session_id: str, state: ViewState) -> bool:
-    """Replace the file of this session. False where nothing could be written (a read-only home is no error)."""
+def merge_marks(mine: Iterable[Mark], seen: Iterable[Mark], theirs: Iterable[Mark]) -> tuple[Mark, ...]:
+    """``theirs``, with what ``mine`` has changed since ``seen``: added, another note, taken away."""
+    known = {mark.position: mark for mark in seen}
+    own = {mark.position: mark for mark in mine}
+    kept = {mark.position: mark for mark in theirs if mark.position in own or mark.position not in known}
+    changed = {position: mark for position, mark in own.items() if known.get(position) != mark}
+    merged = {**kept, **changed}
+    return tuple(merged[position] for position in sorted(merged))
+
+
+def save_state(session_id: str, state: ViewState, seen: Iterable[Mark] | None = None) -> bool:
+    """Replace the file of this session. False where nothing could be written (a read-only home is no error).
+
+    ``seen``: the marks when this reader came; those that another reader has made since then are kept.
+    """
     path = _file(session_id)
     if path is None:
         return False
+    if seen is not None:
+        state = replace(state, marks=merge_marks(state.marks, seen, load_state(session_id)[0].marks))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

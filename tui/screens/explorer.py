@@ -95,7 +95,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self._stop.set()
-        save_state(self.session.manifest.id, self.view_state)
+        save_state(self.session.manifest.id, self.view_state, self.marks_seen)
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)

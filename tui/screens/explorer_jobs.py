@@ -120,6 +120,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         super().__init__(classes=classes)
         self.session = session
         self.view_state = view_state
+        self.marks_seen = view_state.marks
         self.view: PairView | None = None
         self.numbers: PairNumbers | None = None
         self.sequence = -1
@@ -191,7 +192,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         while not self._stop.wait(POLL_SECONDS):
             if saved != self.view_state:
                 saved = self.view_state
-                save_state(session.manifest.id, saved)
+                save_state(session.manifest.id, saved, self.marks_seen)
             try:
                 newer = session.refresh()
                 holder = newer.lock
