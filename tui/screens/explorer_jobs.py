@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from tui.modes import Mode
     from tui.numbers import PairNumbers
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.75
+"""A finished part is to be seen within a second, drawing included."""
 
 
 @dataclass
