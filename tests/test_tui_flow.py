@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from core.session.reader import Pieces
 from core.session.visible import visible
-from tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, flow, fragments_of, shown_together
+from tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, distinct, flow, fragments_of, shown_together
 
 PIECES = st.lists(
     st.one_of(
@@ -134,3 +137,20 @@ def test_cut_anywhere_the_text_is_the_same(text: str, cuts: list[int]) -> None:
     together = "".join(shown_together(pieces))
     assert together.replace(PART, "") == visible(data.decode()).replace(PART, "")
     assert len(shown_together(pieces)) == len(pieces)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_distinct_ids_are_those_of_numpy(count: int) -> None:
+    ids = np.random.default_rng(count).integers(-20, 300, count).astype(np.int32)
+    assert distinct(ids).tolist() == np.unique(ids).tolist()
+
+
+def test_the_first_screen_imports_no_masked_arrays() -> None:
+    """The first call of numpy.unique does: 8 ms of every start."""
+    code = (
+        "import sys, numpy as np; from tui.flow import FragmentCache, flow; from core.session.reader import Pieces\n"
+        "flow(np.arange(9, dtype=np.int32), np.zeros(9, bool), 3, FragmentCache(Pieces({})), 40)\n"
+        "print('numpy.ma' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = build_parser(next((a for a in arguments if a in COMMANDS), None))
+    given = next((a for a in arguments if a in COMMANDS), None)
+    helped = given is None or any(a in ("-h", "--help") for a in arguments[: arguments.index(given)])
+    parser = build_parser(given, every=helped)
     args = parser.parse_args(arguments)
     if args.command is None:
         from core.config import sessions_folder
@@ -74,8 +76,11 @@ def _run(arguments: list[str]) -> int:
     return int(_module(args.command).run(args))
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser, with the flags of ``command`` alone: the other commands' modules are not imported."""
+def build_parser(command: str | None, *, every: bool = True) -> argparse.ArgumentParser:
+    """The parser, with the flags of ``command`` alone: the other commands' modules are not imported.
+
+    ``every``: the other commands by name too, for the help and for errors, which costs some milliseconds of a start.
+    """
     parser = _Parser(
         prog="logdrift",
         description="Explore the gap between the log-probabilities of an inference engine and those of Transformers.",
@@ -88,7 +93,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal, to select text")
     parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for name, text in COMMANDS.items():
+    for name, text in COMMANDS.items() if every or command is None else [(command, "")]:
         if name == command:
             _module(name).add_parser(subparsers)
         else:
