@@ -47,6 +47,11 @@ def test_help_imports_next_to_nothing() -> None:
     assert not _imported("import tui.cli") & {"textual", "numpy", "plotext", "rich", *HEAVY}
 
 
+def test_a_start_imports_numpy_without_a_thread_per_core() -> None:
+    """OpenBLAS makes its threads when NumPy is first imported, which is a tenth of a start: nothing may come before."""
+    assert "numpy" not in _imported("import tui.cli, tui.start, tui.commands.open, core.config")
+
+
 def test_every_command_has_help(run_logdrift: Run) -> None:
     assert all(command in run_logdrift("--help").stdout for command in COMMANDS)
     for command in COMMANDS:

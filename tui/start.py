@@ -18,12 +18,8 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
 
     Raises InputError before the screen is touched where the session does not open or has no such pair.
     """
-    # Half of a start is imports, which make much and drop nothing: collecting meanwhile costs a tenth of it. The
-    # application collects once and switches it on again when its first screen stands.
-    gc.disable()
     try:
-        _import_numpy()
-        _import_asyncio()
+        prepare()
         from tui.app import run as run_app
 
         return run_app(session, sessions_dir, mouse=mouse, pair=pair)
@@ -40,6 +36,15 @@ def need_terminal(what: str, instead: str) -> None:
     """Raise InputError off a terminal, where an application would wait for keys that never come."""
     if not on_terminal():
         raise InputError(f"{what} needs a terminal: without one use {instead}")
+
+
+def prepare() -> None:
+    """Import what the screen stands on, each in its quickest way; without effect on what is imported already."""
+    # Half of a start is imports, which make much and drop nothing: collecting meanwhile costs a tenth of it. The
+    # application collects once and switches it on again when its first screen stands.
+    gc.disable()
+    _import_numpy()
+    _import_asyncio()
 
 
 def _import_asyncio() -> None:

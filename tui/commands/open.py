@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.session.layout import read_manifest
-
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
@@ -19,9 +17,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
     from core.config import sessions_folder
-    from tui.start import need_terminal
+    from tui.start import need_terminal, prepare
     from tui.start import run as run_app
 
+    prepare()  # before anything else imports NumPy
     folder = find_session(args.session, sessions_folder(args.sessions))
     need_terminal("the explorer", f"logdrift report {folder}")
     return run_app(folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair)
@@ -29,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
 
 def find_session(given: Path, sessions: Path) -> Path:
     """A session by its folder, or by its name in the folder of sessions. Raises InputError where it is none."""
+    from core.session.layout import read_manifest  # imports NumPy, which the screen wants to do its own way
+
     folder = given if given.exists() or len(given.parts) != 1 or not (sessions / given).exists() else sessions / given
     read_manifest(folder)
     return folder
