@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.compare.pair import make_pair
 from core.diagnose import Diagnosis, diagnose
+from core.session.layout import ids_digest
 from core.session.reader import Session
 from tests.planted.made import VOCABULARY, Text, bfloat16, draw, made, noise, same
 
@@ -405,3 +407,22 @@ def test_numbers_overrule_a_fact_that_they_contradict(tmp_path: Path) -> None:
         first(why(made(tmp_path / "t", TEXT, bodies, facts={**facts, "reference": {"dtype": "float32"}})))
         == "head_dtype"
     )
+
+
+def test_a_beginning_that_both_were_sent_alike_is_doubted(tmp_path: Path) -> None:
+    """A tensor that matters to the first tokens looks like another start token; digests of what was sent say which is likely."""
+
+    def fading(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        return rows + noise(1.0, 9)(np.zeros_like(rows), ids) * np.exp(-np.arange(len(rows)) / 3.0)[:, None]
+
+    session = made(tmp_path / "s", TEXT, both(fading, 0.01))
+    doubted = replace(session.manifest, captures=tuple(_sent(session, info) for info in session.captures))
+    before, after = why(session), why(Session(session.folder, doubted))
+    assert first(before) == "ids" and before.causes[0].score > 0.9
+    assert evidence(after, "ids", "start").score == pytest.approx(evidence(before, "ids", "start").score / 2)
+
+
+def _sent(session: Session, info: Any) -> Any:
+    """The capture with digests of the session's own ids."""
+    ids = session.sequences.token_ids
+    return replace(info, parts=tuple(replace(part, ids_digest=ids_digest(ids[:])) for part in info.parts))

@@ -86,7 +86,7 @@ def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(se
     experiments = found(done)
     dtype = of(experiments, "dtype-trainer")
     assert dtype["status"] == "explains" and dtype["low"] > 0.9 and dtype["repeats"] == 2
-    assert dtype["mae_after"] < 1e-4 < 1e-2 < dtype["mae_before"]
+    assert dtype["mae_after"] == 0 and dtype["mae_before"] > 1e-2  # the same computation then
     for name in ("batch_tokens-trainer", "oom_rows-trainer"):
         still = of(experiments, name)
         assert still["moved"] == 0 and not still["finding"] and "as it must be" in still["sentence"]
@@ -97,7 +97,7 @@ def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(se
 
 def test_it_reopens_with_the_session_and_is_not_run_again(session: Path, run_logdrift: Run) -> None:
     shown = " ".join(run_logdrift("why", session).stdout.split())
-    assert "trainer: dtype=float32 explains 99." in shown
+    assert "trainer: dtype=float32 explains 100% of the MAE (100% to 100%)" in shown
     (folder,) = (session / "why" / "experiments").glob("dtype-trainer-*")
     assert open_session(folder).state == "complete"
     assert run_logdrift("report", folder).returncode == 0
@@ -119,6 +119,6 @@ def test_an_engine_that_dies_fails_its_own_experiment_alone(session: Path, run_l
     assert "1 of 2 experiments failed, the others stand" in done.stderr.splitlines()[-1]
     experiments = found(done)
     died, ran = of(experiments, "attn_implementation-rollout"), of(experiments, "attn_implementation-trainer")
-    assert died["status"] == "failed" and "rollout" in died["reason"]
+    assert died["status"] == "failed" and died["reason"] == "transformers worker ended with exit code 1"
     assert ran["status"] in ("no effect", "below the floor", "explains", "worse")
     assert "attn_implementation=eager failed:" in " ".join(run_logdrift("why", broken).stdout.split())

@@ -79,6 +79,14 @@ class Case:
         return a, b
 
     @cached_property
+    def sent_alike(self) -> bool:
+        """Both sides are known to have been given the session's own ids: every part has a digest of them, and the gate, which
+        compares those, has nothing against it."""
+        parts = [part for info in self.infos for part in info.parts]
+        known = bool(parts) and all(part.ids_digest is not None for part in parts)
+        return known and not any(reason.code == "ids" for reason in self.gate.reasons)
+
+    @cached_property
     def line(self) -> Line | None:
         return fit_line(self.view.shared)
 

@@ -32,6 +32,9 @@ _SHORTEST = 24
 _BLOCK = 16
 """Tokens of a block of vLLM's cache; blocks of other sizes are multiples of it, and SGLang's pages may be."""
 _CHANCE = 1e-3
+_SENT = 0.5
+"""`start` and `onset`, where both engines are known to have been given the same ids: then only an engine that adds or cuts ids
+by itself is left, and a tensor that matters most to the first tokens looks like that too."""
 _CHUNKS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
@@ -76,7 +79,7 @@ def start(case: Case) -> Iterator[Evidence]:
     quiet = 2.0 if judge_size(case).verdict == "noise" else 1.0
     spread = _evenness(size, usual)
     few = (1 - clip(spread, *_FEW)) * clip(ratio / quiet, *_WITH_FEW) if units >= 4 else 0.0
-    score = 0.95 * max(clip(ratio / quiet, *needed), few) * clip(share, 0.55, 0.8)
+    score = 0.95 * max(clip(ratio / quiet, *needed), few) * clip(share, 0.55, 0.8) * (_SENT if case.sent_alike else 1.0)
     if score > 0.02:
         yield Evidence(
             "ids", score, "start",
@@ -188,6 +191,7 @@ def onset(case: Case) -> Iterator[Evidence]:
         text = f"{said}, {on_blocks:,} of them at a block of {_BLOCK} tokens: what lies before came from a cache."
         yield Evidence("prefix_cache", sharp, "onset", text, {**numbers, "on_blocks": on_blocks}, places)
         score *= 0.4
+    score *= _SENT if case.sent_alike else 1.0
     yield Evidence("ids", score, "onset", f"{said}: the ids differ there.", numbers, places)
 
 
