@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table
+from tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table, short_keys_table
 from tui.app import LogdriftApp
 from tui.screens.chart import ChartScreen
 from tui.screens.confirm import Confirm
@@ -51,6 +51,12 @@ def test_the_documented_keys_are_those_of_the_registry() -> None:
     text = DOCS.read_text(encoding="utf-8")
     shown = text.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
     assert shown == keys_table(), "run: python -m tui.actions docs/explorer.md"
+
+
+def test_the_keys_of_the_readme_are_those_of_the_registry() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
+    assert shown == short_keys_table(), "run: python -m tui.actions README.md"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.scope}.{c.name}")

@@ -372,19 +372,28 @@ def keys_table(*, ids: bool = False) -> str:
     return "\n\n".join(parts)
 
 
+def short_keys_table() -> str:
+    """The explorer's commands that its line of keys names, the most wanted first: the table of the README."""
+    rows = [_table_row(c, False) for c in commands("explorer") if c.hint]
+    return "\n".join(["| key | what it does |", "| --- | --- |", *rows])
+
+
 def _table_row(command: Command, ids: bool) -> str:
     keys = " ".join("`` ` ``" if key == "`" else f"`{key}`" for key in command.key_names) or "palette"
-    return f"| {keys} | {command.help} |" + (f" `{command.id}` |" if ids else "")
+    words = command.help.replace("|", "\\|")  # a bar would end the cell
+    return f"| {keys} | {words} |" + (f" `{command.id}` |" if ids else "")
 
 
 def write_keys(path: str) -> None:
-    """Put the tables between the two comments of a Markdown file; those of keys.md name the ids as well."""
+    """Put the tables between the two comments of a Markdown file; those of keys.md name the ids as well, that of the
+    README is short."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
     head, _, rest = text.partition("<!-- keys -->")
     tail = rest.partition("<!-- /keys -->")[2]
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{head}<!-- keys -->\n{keys_table(ids=path.endswith('keys.md'))}\n<!-- /keys -->{tail}")
+        table = short_keys_table() if path.endswith("README.md") else keys_table(ids=path.endswith("keys.md"))
+        file.write(f"{head}<!-- keys -->\n{table}\n<!-- /keys -->{tail}")
 
 
 if __name__ == "__main__":
