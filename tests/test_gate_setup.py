@@ -125,6 +125,8 @@ def test_only_what_matters_is_missed(
         ({"kv_cache_dtype": None}, {"kv_cache_dtype": "auto"}, {}),
         ({"kv_cache_dtype": None}, {"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache": "caution"}),
         ({"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8_e4m3"}, {}),
+        ({}, {"dtype": None, "kv_cache_dtype": "float32"}, {"unknown": "caution"}),
+        ({}, {"dtype": None, "kv_cache_dtype": "fp8_e4m3"}, {"unknown": "caution", "kv_cache": "caution"}),
     ],
 )
 def test_the_cache_of_keys_and_values(
@@ -132,8 +134,9 @@ def test_the_cache_of_keys_and_values(
 ) -> None:  # fmt: skip
     gate = judged(session_of(tmp_path, TWO_ENGINES, a, b))
     assert codes(gate) == wanted
-    if wanted:
-        assert "vllm/decode computes in bfloat16 and keeps keys and values in fp8_e4m3" in texts(gate)
+    if "kv_cache" in wanted:
+        dtype = "an unknown dtype" if "dtype" in b else "bfloat16"
+        assert f"vllm/decode computes in {dtype} and keeps keys and values in fp8_e4m3" in texts(gate)
 
 
 FP32 = {"dtype": "float32", "head_dtype": "float32"}

@@ -55,6 +55,9 @@ def check_quantization(case: Case) -> Iterator[Reason]:
         yield caution("quantization", f"{said}, so the gap is that of the quantisation: compare without it first.")
 
 
+_COMPUTED = ("float32", "bfloat16", "float16")
+
+
 def check_kv_cache(case: Case) -> Iterator[Reason]:
     """Keys and values kept in another dtype than the model computes in."""
     kept = [_cache_dtype(side) for side in case.sides]
@@ -70,12 +73,14 @@ def check_kv_cache(case: Case) -> Iterator[Reason]:
 
 
 def _cache_dtype(side: Side) -> str | None:
-    """The dtype of the cache where it is not that of the model, else None."""
+    """The dtype of the cache where it is not that of the model, else None. Where the model's is unknown, one in which models
+    compute is taken for it; fewer bits are not."""
     kept = side.facts.kv_cache_dtype
     if kept is None or kept == "auto":
         return None
     kept = _SHORT_NAMES.get(kept, kept)
-    return None if kept == side.facts.dtype else kept
+    computed = (side.facts.dtype,) if side.facts.dtype is not None else _COMPUTED
+    return None if kept in computed else kept
 
 
 def check_tf32(case: Case) -> Iterator[Reason]:
