@@ -99,7 +99,8 @@ def _clean(session: Session, fault: EngineFault) -> float:
 
 
 def _without(session: Session, fault: EngineFault) -> Session:
-    """The session without the facts that tell the fault, unknown on both sides of the pair."""
+    """The session without the facts that tell the fault, unknown on both sides of the pair, and without its plan, which names
+    every option and every folder of edited weights."""
     unknown: dict[str, Any] = dict.fromkeys(fault.facts)
     captures = tuple(
         replace(info, facts=replace(info.facts, **unknown))
@@ -107,4 +108,4 @@ def _without(session: Session, fault: EngineFault) -> Session:
         else info
         for info in session.captures
     )
-    return Session(session.folder, replace(session.manifest, captures=captures))
+    return Session(session.folder, replace(session.manifest, captures=captures, plan={}))
