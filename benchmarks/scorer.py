@@ -5,6 +5,9 @@
 time    `TransformersBackend.score` (top-20, rank, entropy) over a bare ``model(ids).logits``, in one process per
         dtype and size, the two alternating; median of each and of the ratios of neighbouring runs. The last column
         is the ratio of processor time: on a busy machine, and with ``--options '{"threads": 1}'``, the better one.
+head    for a busy machine: processor time of what the two ways do differently, on one hidden state: full logits
+        against chunks with their reduction, and what they are together with the backbone that both share.
+        Needs ``--options '{"threads": 1}'``: threads that wait for each other burn processor time too.
 memory  peak over the loaded, warmed-up model, each way in a fresh process, against
         ``model(ids).logits.float().log_softmax(-1)``: VmHWM, reset before the run.
 """
@@ -62,6 +65,8 @@ def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> d
         "naive": in_inference_mode(lambda: model(batch, use_cache=False).logits.float().log_softmax(-1)),
         "backbone": in_inference_mode(lambda: model.base_model(batch, use_cache=False)[0]),
         "scorer": lambda: backend.score([ids], lambda sequences, done: None),
+        "batch": lambda: batch,
+        "backend": lambda: backend,
         "warm up": in_inference_mode(lambda: model(batch[:, :32], use_cache=False).logits),
     }
 
@@ -82,6 +87,31 @@ def measure_time(args: argparse.Namespace, dtype: str, tokens: int, repeats: int
             del out
     ratios, cpu = ([s / b for b, s in zip(t["bare"], t["scorer"], strict=True)] for t in (seconds, processor))
     return {"seconds": seconds, "median": statistics.median(ratios), "ratios": ratios, "cpu": statistics.median(cpu)}
+
+
+def measure_head(args: argparse.Namespace, dtype: str, tokens: int, repeats: int) -> dict[str, Any]:
+    """Processor seconds of the backbone, once, and of ``full`` logits and ``chunks`` on what it gave."""
+    import torch
+
+    runs = ways(args.model, dtype, tokens, args.options)
+    head, batch = runs["backend"]()._head, runs["batch"]()
+    seconds: dict[str, list[float]] = {"backbone": [], "full": [], "chunks": []}
+
+    def clocked(name: str, run: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        out = run()
+        seconds[name].append(time.process_time() - began)
+        return out
+
+    with torch.inference_mode():
+        runs["warm up"]()
+        hidden = clocked("backbone", lambda: head.backbone(batch))
+        head.backbone = lambda tokens: hidden
+        runs["scorer"]()
+        for _ in range(repeats):
+            clocked("full", lambda: head._from_rows(hidden, batch, 0, tokens))
+            clocked("chunks", runs["scorer"])
+    return seconds
 
 
 def measure_memory(args: argparse.Namespace, dtype: str, tokens: int, way: str) -> dict[str, Any]:
@@ -119,20 +149,21 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048, 8192])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, help="default: 16384 tokens' worth, 5 to 25")
-    parser.add_argument("--only", choices=("time", "memory"))
+    parser.add_argument("--only", choices=("time", "memory", "head"))
     parser.add_argument("--options", type=json.loads, default={}, help="backend options, as JSON")
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         kind, dtype, tokens, last = args.case
-        result = (
-            measure_time(args, dtype, int(tokens), int(last))
-            if kind == "time"
-            else measure_memory(args, dtype, int(tokens), last)
-        )
+        if kind == "memory":
+            result = measure_memory(args, dtype, int(tokens), last)
+        else:
+            result = (measure_time if kind == "time" else measure_head)(args, dtype, int(tokens), int(last))
         print(json.dumps(result))
         return 0
     held = True
+    if args.only == "head":
+        return 0 if print_heads(args) else 1
     if args.only != "memory":
         held &= print_times(args)
     if args.only != "time":
@@ -159,6 +190,24 @@ def print_times(args: argparse.Namespace) -> bool:
             )
             held &= out["median"] <= LIMIT_TIME
     print(f"limit: median ratio {LIMIT_TIME:.2f}\n")
+    return held
+
+
+def print_heads(args: argparse.Namespace) -> bool:
+    """Table of processor times; whether every ratio, the backbone included on both sides, is within the limit."""
+    held = True
+    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'backbone s':>10} {'full s':>7} {'chunks s':>8} {'ratio':>6}")
+    for dtype in args.dtypes:
+        for tokens in args.tokens:
+            repeats = args.repeats or 3
+            out = child(args, "head", dtype, str(tokens), str(repeats))
+            backbone, full, chunks = (statistics.median(out[name]) for name in ("backbone", "full", "chunks"))
+            ratio = (backbone + chunks) / (backbone + full)
+            print(
+                f"{dtype:9} {tokens:6} {repeats:4} {backbone:10.2f} {full:7.2f} {chunks:8.2f} {ratio:6.3f}", flush=True
+            )
+            held &= ratio <= LIMIT_TIME
+    print(f"limit: ratio {LIMIT_TIME:.2f}")
     return held
 
 
