@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from core.errors import LogdriftError
@@ -19,6 +20,10 @@ from tests.changed_model import NOISY_TENSOR, noisy_model
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # An engine is started dozens of times: what it imports is to be compiled once, not each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("logdrift", deadline=None)
+hypothesis.settings.load_profile("logdrift")
 
 _LONGEST_FIRST = (
     "test_sglang_backend", "test_vllm_backend", "test_kill", "test_capture", "test_planted", "test_gate_engines", "test_demo",

@@ -247,6 +247,7 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         assert "odd one" in screen_text(app) and "\x1b" not in screen_text(app)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.position == second)
+        await until(pilot, lambda: len(load_state("generated-3000")[0].marks) == 2)  # saved while the screen runs
         await type_in(pilot, "b", "")
         assert [mark.position for mark in screen.view_state.marks] == [first]
         await pilot.press("q")

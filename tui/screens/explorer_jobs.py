@@ -194,6 +194,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             if saved != self.view_state:
                 saved = self.view_state
                 save_state(session.manifest.id, saved, self.marks_seen)
+                self.marks_seen = saved.marks  # one that is taken away from now on was saved by this reader
             try:
                 newer = session.refresh()
                 holder = newer.lock
