@@ -258,7 +258,7 @@ def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
         assert (plan.sampling == SAMPLING.get(fault.session, plan.sampling)) and plan.prompts_file
         assert fault.telling == "none" or fault.facts, fault
     for engine, states in STATES.items():
-        wanted = {"clean", "float32", "float16", "head", "rope", "scale", "code", "stale", "initial", "scaled"}
+        wanted = {"clean", "float32", "float16", "head", "rope", "code", "stale", "initial", "scaled"}
         assert wanted <= set(states)
         for name, state in states.items():
             assert len(state.options) + (state.weights is not None) <= 1, (engine, name)

@@ -85,7 +85,6 @@ STATES: dict[str, dict[str, State]] = {
         **_EDITED,
         "head": State(options={"enable_fp32_lm_head": True}),
         "rope": State("float32", {"json_model_override_args": _ROPE}),
-        "scale": State(options={"json_model_override_args": {"logit_scale": 0.9}}),
         "code": State(options={"model_impl": "transformers"}),
     },
 }
@@ -111,7 +110,6 @@ def _shared(engine: str) -> Iterator[EngineFault]:
     yield EngineFault(engine, "dtype float16", "float16", _TRAINER, ("compute_dtype",), "data", _DTYPE)
     yield EngineFault(engine, "float32 head", "head", _TRAINER, ("head_dtype",), "data", _HEAD)
     yield EngineFault(engine, "RoPE theta x1.5", "rope", _TRAINER32, ("config",), "data", _CONFIG)
-    yield EngineFault(engine, "logit scale 0.9", "scale", _TRAINER, ("config", "temperature"), "data", _CONFIG)
     yield EngineFault(engine, "Transformers' model code", "code", _TRAINER, ("noise",), "none")
     yield EngineFault(engine, "stale weights", "stale", _TRAINER, ("weights",), "facts", _WEIGHTS)
     yield EngineFault(engine, "one layer initial", "initial", _TRAINER, ("weights",), "data", _WEIGHTS)
@@ -120,6 +118,8 @@ def _shared(engine: str) -> Iterator[EngineFault]:
 
 FAULTS: tuple[EngineFault, ...] = (
     *_shared("vllm"),
+    # SGLang takes a logit scale in the config of a Llama, and computes as before (MAE 0.050, as without).
+    EngineFault("vllm", "logit scale 0.9", "scale", _TRAINER, ("config", "temperature"), "data", _CONFIG),
     EngineFault("vllm", "sliding window 256", "window", _TRAINER, ("config",), "data", _CONFIG),
     EngineFault("vllm", "inductor", "compiled", _TRAINER, ("noise",), "none"),
     EngineFault("vllm", "temperature 0.7", "processed", _TRAINER, ("temperature",), "data", _MEANING, "temperature"),
