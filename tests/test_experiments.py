@@ -13,18 +13,8 @@ import pytest
 from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
-from core.diagnose.experiments import (
-    Experiment,
-    Outcome,
-    Side,
-    chosen,
-    controls,
-    experiment_evidence,
-    judge,
-    merged,
-    outcomes_of,
-    propose,
-)
+from core.diagnose.experiments import Experiment, Side, chosen, controls, merged, propose
+from core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes_of
 from core.errors import InputError
 from core.plan import BackendSpec, CapturePlan
 from core.session.experiments import FOLDER, RECORD, check_writable, saved, timings

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from core.compare.pair import Pair
 from core.diagnose import Diagnosis
-from core.diagnose.experiments import Experiment, Outcome, propose
+from core.diagnose.experiments import Experiment, propose
+from core.diagnose.outcomes import Outcome
 from core.errors import InputError, LogdriftError
 from core.report.experiments import saved_outcomes
 from core.session.experiments import FOLDER, saved, timings

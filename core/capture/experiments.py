@@ -23,7 +23,8 @@ from typing import Any
 from core.capture.environments import nvidia_gpus
 from core.capture.supervisor import run_session
 from core.compare.pair import Pair
-from core.diagnose.experiments import Experiment, Outcome, Side, controls, judge, merged
+from core.diagnose.experiments import Experiment, Side, controls, merged
+from core.diagnose.outcomes import Outcome, judge
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, CapturePlan, label_of
 from core.session import lock

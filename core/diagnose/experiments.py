@@ -7,7 +7,6 @@ runs them, `core.diagnose.outcomes` judges what came of it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,27 +18,10 @@ from core.compare.pair import Pair
 from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
 from core.diagnose.evidence import Diagnosis
 from core.diagnose.knobs import SideState, Which, pointless, state_of
-from core.diagnose.outcomes import Outcome, experiment_evidence, judge
 from core.errors import InputError
 from core.facts import Batch
-from core.session.experiments import SavedExperiment
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
-
-__all__ = [
-    "Experiment",
-    "LeftOut",
-    "Outcome",
-    "Proposal",
-    "Side",
-    "chosen",
-    "experiment_evidence",
-    "judge",
-    "merged",
-    "outcomes_of",
-    "propose",
-    "proposed",
-]  # fmt: skip
 
 _SPEC_KEYS = ("dtype", "model", "revision", "gpus")
 """Changes that are fields of a `BackendSpec`; ``path`` and ``alone`` are of the capture; all others are options."""
@@ -229,18 +211,6 @@ def controls(session: Session, experiments: Iterable[Experiment]) -> tuple[Side,
             if len(known) < 2:
                 out.setdefault(key, replace(side, path=path, batch=info.batch, changes={}, given=None))
     return tuple(out.values())
-
-
-def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcome]:
-    """The outcomes about the pair of labels ``a`` -> ``b``, best explained first; records that are none are left out."""
-    out = []
-    for each in saved:
-        if each.pair == (a, b) and each.outcome is not None:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                out.append(Outcome.from_json(Experiment.from_json(each.record["experiment"]), each.outcome))
-    return sorted(
-        out, key=lambda o: (not o.judged, -(o.explained if o.explained is not None else -1e9), o.experiment.id)
-    )
 
 
 def _order(experiment: Experiment) -> tuple[float, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,9 @@ from core.compare.pair import Pair
 from core.compare.uncertainty import Interval, Method, mae_ratio, unit_sums
 from core.diagnose.causes import BY_CODE
 from core.diagnose.evidence import Evidence
+from core.diagnose.experiments import Experiment
+from core.session.experiments import SavedExperiment
 from core.session.reader import Capture
-
-if TYPE_CHECKING:
-    from core.diagnose.experiments import Experiment
 
 Status = Literal["explains", "no effect", "below the floor", "worse", "failed", "not run"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -262,3 +262,15 @@ def _evidence(cause: str, score: float, outcome: Outcome, leaves: float) -> Evid
     }  # fmt: skip
     mark = " (more than one change)" if outcome.experiment.combined else ""
     return Evidence(cause, score, "experiment", f"{outcome.experiment.title}{mark}: {outcome.sentence}.", numbers)
+
+
+def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcome]:
+    """The outcomes about the pair of labels ``a`` -> ``b``, best explained first; records that are none are left out."""
+    out = []
+    for each in saved:
+        if each.pair == (a, b) and each.outcome is not None:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                out.append(Outcome.from_json(Experiment.from_json(each.record["experiment"]), each.outcome))
+    return sorted(
+        out, key=lambda o: (not o.judged, -(o.explained if o.explained is not None else -1e9), o.experiment.id)
+    )

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from core.compare.pair import Pair
-from core.diagnose.experiments import Experiment, LeftOut, Outcome, Side, outcomes_of
+from core.diagnose.experiments import Experiment, LeftOut, Side
+from core.diagnose.outcomes import Outcome, outcomes_of
 from core.report.layout import Canvas
 from core.session.experiments import saved
 from core.session.reader import Session

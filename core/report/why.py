@@ -8,9 +8,9 @@ from typing import Any
 from core.compare.pair import Pair, make_pair
 from core.diagnose import Diagnosis, Evidence, diagnose
 from core.diagnose.causes import CAUSES
-from core.diagnose.experiments import experiment_evidence
 from core.diagnose.identity import identity_of
 from core.diagnose.layers import Layers, layers_evidence, layers_of, understood
+from core.diagnose.outcomes import experiment_evidence
 from core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
 from core.report.identity import identity_json
 from core.report.layers import layers_lines

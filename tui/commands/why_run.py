@@ -15,7 +15,8 @@ from core.session.visible import visible
 
 if TYPE_CHECKING:
     from core.compare.pair import Pair
-    from core.diagnose.experiments import Experiment, Outcome, Proposal
+    from core.diagnose.experiments import Experiment, Proposal
+    from core.diagnose.outcomes import Outcome
 
 _BUDGET = "10m"
 _REPEATS = 2
