@@ -271,7 +271,7 @@ def _sessions(flag: str | None) -> Check:
     free = shutil.disk_usage(_existing(folder)).free
     count = sum(1 for path in folder.glob("*/session.json")) if folder.is_dir() else 0
     text = (
-        f"{where}, {count} sessions, {free / _GB:.1f} GB free"
+        f"{where}, {count} session{'' if count == 1 else 's'}, {free / _GB:.1f} GB free"
         if folder.is_dir()
         else f"{where} is made when it is needed"
     )
