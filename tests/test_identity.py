@@ -35,6 +35,7 @@ from core.report.why import build_why, render_why
 from core.session.identity import LoadedTensor, LoadedWeights, read_identity, saved_identities, write_identity
 from core.session.reader import Session, open_session
 from tests.changed_model import NOISY_TENSOR as TENSOR
+from tests.made_answers import loaded, off
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise
 
@@ -225,61 +226,47 @@ def test_a_question_that_an_engine_does_not_answer_is_refused() -> None:
 # -- what is made of it
 
 
-def _loaded(backend: str, **tensors: LoadedTensor) -> LoadedWeights:
-    plain = {
-        name: LoadedTensor(name, True, "digest", digest=f"d-{name}", file_digest=f"f-{name}", dtype="bfloat16")
-        for name in ("a", "b", "c")
-    }
-    return LoadedWeights(backend, "vllm", tuple((plain | tensors).values()), facts={"dtype": "bfloat16"})
-
-
-def _off(name: str, l2: float = 0.005, **changes: Any) -> LoadedTensor:
-    return LoadedTensor(name, False, "digest", digest=f"other-{name}", l2=l2, share=0.6, dtype="bfloat16", **changes)
-
-
 def test_equal_weights_rule_the_cause_out() -> None:
-    (found,) = identity_evidence(_loaded("trainer"), _loaded("vllm"))
+    (found,) = identity_evidence(loaded("trainer"), loaded("vllm"))
     assert (found.cause, found.score, found.signature, found.numbers["equal"]) == ("weights", 0.0, "identity", True)
-    other_dtype = replace(_loaded("trainer").tensors[0], digest="of float32", dtype="float32")
-    (found,) = identity_evidence(_loaded("trainer", a=other_dtype), _loaded("vllm"))
+    other_dtype = replace(loaded("trainer").tensors[0], digest="of float32", dtype="float32")
+    (found,) = identity_evidence(loaded("trainer", a=other_dtype), loaded("vllm"))
     assert found.numbers["equal"] is True
 
 
 def test_another_tensor_on_one_side_is_the_cause_by_name() -> None:
     for pair in (
-        (_loaded("trainer"), _loaded("vllm", b=_off("b"))),
-        (_loaded("trainer", b=_off("b")), _loaded("vllm")),
+        (loaded("trainer"), loaded("vllm", b=off("b"))),
+        (loaded("trainer", b=off("b")), loaded("vllm")),
     ):
         (found,) = identity_evidence(*pair)
         assert found.cause == "weights" and found.score > 0.95
         assert found.numbers["tensor"] == "b" and "b (relative L2 0.005, 60% of entries)" in found.sentence
-    (found,) = identity_evidence(None, _loaded("vllm", b=_off("b")))
+    (found,) = identity_evidence(None, loaded("vllm", b=off("b")))
     assert found.score > 0.95
 
 
 def test_the_same_stale_weights_on_both_sides_do_not_make_them_differ() -> None:
-    (found,) = identity_evidence(_loaded("trainer", b=_off("b")), _loaded("vllm", b=_off("b")))
+    (found,) = identity_evidence(loaded("trainer", b=off("b")), loaded("vllm", b=off("b")))
     assert found.score == 0 and found.numbers["equal"] is True
-    (found,) = identity_evidence(
-        _loaded("trainer", b=_off("b", 0.004)), _loaded("vllm", b=replace(_off("b"), digest=None))
-    )
+    (found,) = identity_evidence(loaded("trainer", b=off("b", 0.004)), loaded("vllm", b=replace(off("b"), digest=None)))
     assert found.numbers["equal"] is None  # both are off, nobody knows whether alike
 
 
 def test_what_was_not_read_or_not_asked_rules_nothing_out() -> None:
     unread = LoadedTensor("c", None, None, reason="this is a shard of 2 ranks")
-    (found,) = identity_evidence(_loaded("trainer"), _loaded("vllm", c=unread))
+    (found,) = identity_evidence(loaded("trainer"), loaded("vllm", c=unread))
     assert found.score == 0 and found.numbers["equal"] is None
     assert "not read: c (vllm: this is a shard of 2 ranks)" in found.sentence
-    (found,) = identity_evidence(_loaded("trainer"), None)
+    (found,) = identity_evidence(loaded("trainer"), None)
     assert found.numbers["equal"] is None and "the other side was not asked" in found.sentence
     assert identity_evidence(None, None) == []
 
 
 def test_a_field_of_the_configuration_that_changes_the_function() -> None:
-    a = replace(_loaded("trainer"), config={"rope_theta": 1e4, "name": "x"}, config_differs=())
+    a = replace(loaded("trainer"), config={"rope_theta": 1e4, "name": "x"}, config_differs=())
     b = replace(
-        _loaded("vllm"),
+        loaded("vllm"),
         config={"rope_theta": 5e5, "name": "y"},
         config_differs=(("rope_theta", 1e4, 5e5), ("name", "x", "y")),
     )
@@ -327,8 +314,8 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     assert _score(apart, "weights") > 0.3
     assert any("only the files that it was started with" in each["why"] for each in before["pairs"][0]["not_checked"])
 
-    _save(apart, _loaded("trainer"))
-    _save(apart, _loaded("rollout"))
+    _save(apart, loaded("trainer"))
+    _save(apart, loaded("rollout"))
     after = build_why(apart, pair)
     assert _score(apart, "weights") < 0.05
     assert [each["cause"] for each in after["pairs"][0]["checked"]] == ["weights"]
@@ -337,7 +324,7 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     text = render_why(after, Canvas())
     assert "Checked" in text and "loaded the same weights: 3 tensors compared" in " ".join(text.split())
 
-    _save(apart, _loaded("rollout", b=_off("b")))
+    _save(apart, loaded("rollout", b=off("b")))
     named = build_why(apart, pair)
     first = named["pairs"][0]["causes"][0]
     assert first["cause"] == "weights" and first["score"] > 0.95 and first["separable"] is True
@@ -350,7 +337,7 @@ def test_checks_of_other_files_than_the_captures_are_no_evidence(tmp_path: Path)
     rows = [[float("nan"), *np.linspace(-9, -3, 40)]]
     session = write_session(tmp_path / "s", [1], [capture("trainer/prefill", rows), capture("vllm/prefill", rows)])
     info = session.captures[1]
-    found = replace(_loaded("vllm"), facts={"weights_digest": FACTS["weights_digest"], "dtype": "bfloat16"})
+    found = replace(loaded("vllm"), facts={"weights_digest": FACTS["weights_digest"], "dtype": "bfloat16"})
     assert found.outdated(info, None) is None
     assert found.outdated(info, "sha256:1") is None  # unknown then, so nothing contradicts
     assert "files of the session's model have changed" in str(
@@ -365,7 +352,7 @@ def test_checks_of_other_files_than_the_captures_are_no_evidence(tmp_path: Path)
 
 
 def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
-    _save(apart, _loaded("trainer"))
+    _save(apart, loaded("trainer"))
     assert read_identity(apart.folder, "trainer") is not None and read_identity(apart.folder, "nobody") is None
     (apart.folder / "why" / "identity" / "trainer.json").write_text('{"tensors": [{}]}')
     with pytest.raises(InputError, match=r"trainer\.json: is damaged"):
@@ -377,7 +364,7 @@ def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
 def test_text_fits_and_hostile_names_are_made_visible(apart: Session) -> None:
     evil = LoadedTensor("\x1b[2Jmodel" + "x" * 90, False, "digest", l2=0.5, share=1.0)
     unread = LoadedTensor("c", None, None, reason="\x07packed")
-    report = identity_json(apart, {"vllm": _loaded("vllm", a=evil, c=unread)})
+    report = identity_json(apart, {"vllm": loaded("vllm", a=evil, c=unread)})
     text = render_identity(report, {"sglang": "its worker was killed by SIGKILL"}, Canvas())
     assert all(line.isprintable() and len(line) <= 80 for line in text.splitlines())
     assert "1 of 3 tensors differs from disk, 1 not read, 1 as on disk (1 by digest)" in " ".join(text.split())

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +27,7 @@ from core.session.layers import save_layers, saved_layers
 from core.session.layout import ModelInfo
 from core.session.reader import Session
 from tests.conftest import REPOSITORY
+from tests.made_answers import a_result, judged, made, with_replay
 from tests.made_sessions import capture, write_session
 from tui.commands import why_layers
 
@@ -130,17 +130,6 @@ def test_streams_are_those_of_the_model_itself(asked: Path) -> None:
 # -- made arrays
 
 
-def made(layers: int, error: float, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A stream of ``layers`` + 1 stages, and it with independent relative errors of ``error``."""
-    rng = np.random.default_rng(seed)
-    stream = rng.normal(size=(layers + 1, 8, 32)).astype(np.float32)
-    logits = rng.normal(size=(8, 16)).astype(np.float32)
-    a = {"stream": stream, "final": stream[-1] * 2, "logits": logits}
-    off = rng.normal(size=stream.shape).astype(np.float32)
-    off *= error * np.linalg.norm(stream, axis=-1, keepdims=True) / np.linalg.norm(off, axis=-1, keepdims=True)
-    return a, {**a, "stream": stream + off}
-
-
 def test_relative_error_is_the_norm_of_the_difference_and_a_shift_of_logits_is_none() -> None:
     a, b = made(4, 0.03)
     shifted = {**b, "logits": a["logits"] + 7.0}
@@ -160,27 +149,6 @@ def test_unit_is_the_root_mean_square_of_one_rounding() -> None:
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
     rms = float(np.sqrt(np.mean(((rounded.astype(np.float64) - x) / x) ** 2)))
     assert rms == pytest.approx(unit("bfloat16"), rel=0.01)  # 200,000 draws: 0.2%, and x itself is rounded
-
-
-def with_replay(times: list[float], dtype: str = "bfloat16", first: float | None = None) -> Measured:
-    """A side whose layers have these own errors (``first``: that of position 0), all else right."""
-    a, _ = made(len(times), 0.0)
-    size = np.linalg.norm(a["stream"][1:], axis=-1)
-    step = 0.3 * size
-    q = float(np.hypot(unit(dtype), unit("float32")))
-    difference = np.array(times)[:, None] * q * np.sqrt(size**2 + 8 * step**2)
-    if first is not None:
-        difference[:, 0] *= first / np.array(times)
-    zero = np.zeros(8)
-    replay = {"size": size, "step": step, "difference": difference, "final_size": size[-1], "final_difference": zero,
-              "logits_size": size[-1], "logits_difference": zero}  # fmt: skip
-    return Measured(f"side-{dtype}-{sum(times):.1f}", dtype, a, replay)
-
-
-def judged(*sides: Measured) -> list[Any]:
-    return list(
-        compare_sides(sides, Measured("reference", "float32", made(len(sides[0].arrays["stream"]) - 1, 0.0)[0]))[0]
-    )
 
 
 def test_a_faint_layer_shows_against_the_other_side_of_the_same_dtype_alone() -> None:
@@ -218,11 +186,6 @@ def test_missing_numbers_are_neither_wrong_nor_a_crash() -> None:
 
 
 # -- saved, shown, asked
-
-
-def a_result(session: Session | None = None) -> Layers:
-    sides = tuple(judged(with_replay([1.3] * 6), with_replay([1.3, 1.3, 30.0, 1.3, 1.3, 1.3])))
-    return Layers("x-0-all", "trainer/prefill", "vllm/prefill", 0, None, 0, 7, "reference", True, sides, ("a note",))
 
 
 def test_what_is_saved_is_what_is_read_and_the_newest_of_a_pair_is_taken(tmp_path: Path) -> None:
