@@ -48,6 +48,20 @@ class Stage:
     limit: float
     wrong: bool
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Stage:
+        """Raises KeyError, TypeError, ValueError or OverflowError for what is no stage."""
+        _want(str, data["name"])
+        error, times = data["error"], data["times"]
+        _want((int, float), *(n for n in (error, times) if n is not None), data["limit"])
+        return cls(
+            data["name"],
+            float("nan") if error is None else float(error),
+            None if times is None else float(times),
+            float(data["limit"]),
+            data["wrong"] is True,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -68,11 +82,19 @@ class Side:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Side:
-        stages = tuple(
-            Stage(**{**stage, "error": float("nan") if stage["error"] is None else float(stage["error"])})
-            for stage in data["stages"]
-        )
+        stages = tuple(map(Stage.from_json, data["stages"]))
+        if not stages:
+            raise ValueError("no stages")
+        _want(str, *(data[key] for key in ("backend", "dtype", "kind", "sentence")))
+        _want(int, *data["layers"])
         return cls(**{**data, "layers": tuple(data["layers"]), "stages": stages})
+
+
+def _want(kind: type | tuple[type, ...], *values: Any) -> None:
+    """TypeError for another kind: what a damaged file says would else fail much later, where it is drawn."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r} is not what is saved")
 
 
 def judge(
@@ -274,8 +296,11 @@ class Layers:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layers:
-        """Inverse of `to_json`. Raises KeyError or TypeError for anything else."""
+        """Inverse of `to_json`. Raises KeyError, TypeError, ValueError, AttributeError or OverflowError for anything else."""
         values = {key: value for key, value in data.items() if key != "verdict"}
+        _want(str, *(values[key] for key in ("name", "a", "b", "standard")), *values["notes"])
+        _want(int, *(values[key] for key in ("sequence", "first", "last")))
+        _want((int, type(None)), values["position"])
         return cls(
             **{**values, "sides": tuple(Side.from_json(s) for s in values["sides"]), "notes": tuple(values["notes"])}
         )
@@ -308,7 +333,7 @@ def understood(saved: Iterable[SavedLayers]) -> list[Layers]:
     for each in saved:
         try:
             out.append(Layers.from_json(each.data))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
     return out
 

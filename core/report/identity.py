@@ -124,7 +124,7 @@ def _between(label: str, found: Mapping[str, Mapping[str, Any]], canvas: Canvas)
     by_digest: dict[str, list[str]] = {}
     for name, each in found.items():
         if each[label] is not None:
-            by_digest.setdefault(each[label], []).append(name)
+            by_digest.setdefault(str(each[label]), []).append(name)
     if len(by_digest) > 1:
         groups = " against ".join(", ".join(names) for names in by_digest.values())
         yield from canvas.wrap(f"{label.replace('_', ' ')} differs: {groups}")

@@ -103,7 +103,10 @@ class LoadedWeights:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
-        """Inverse of what `write_identity` writes; keys this version does not know are left out."""
+        """Inverse of what `write_identity` writes; keys this version does not know are left out.
+
+        Raises TypeError, ValueError or AttributeError for anything else.
+        """
         names = {f.name for f in fields(LoadedTensor)}
         tensors = tuple(
             LoadedTensor(**{**{k: v for k, v in t.items() if k in names}, "shape": tuple(t.get("shape", ()))})
@@ -112,7 +115,28 @@ class LoadedWeights:
         known = {f.name for f in fields(cls)}
         values = {k: v for k, v in data.items() if k in known}
         differs = tuple((str(name), file, loaded) for name, file, loaded in data.get("config_differs", ()))
-        return cls(**{**values, "tensors": tensors, "config_differs": differs, "extra": tuple(data.get("extra", ()))})
+        found = cls(**{**values, "tensors": tensors, "config_differs": differs, "extra": tuple(data.get("extra", ()))})
+        return _checked(found)
+
+
+def _checked(found: LoadedWeights) -> LoadedWeights:
+    """TypeError where something is of another kind: what a damaged file says would else fail where it is shown."""
+    none = type(None)
+    kinds: list[tuple[tuple[type, ...], Any]] = [
+        ((Mapping,), (found.tied, found.config, found.facts)),
+        ((str,), (found.backend, found.engine, found.taken)),
+        ((str, none), (found.files_digest,)),
+    ]
+    for t in found.tensors:
+        kinds += [
+            ((str,), (t.name, t.loaded)),
+            ((str, none), (t.how, t.dtype, t.file_dtype, t.digest, t.file_digest, t.reason, t.note)),
+            ((bool, none), (t.same, t.own)),
+            ((int, float, none), (t.l2, t.share, t.units, t.limit)),
+        ]
+    if wrong := [value for kind, values in kinds for value in values if not isinstance(value, kind)]:
+        raise TypeError(f"{wrong[0]!r} is not what is saved")
+    return found
 
 
 def identity_file(folder: Path, backend: str) -> Path:
@@ -140,7 +164,7 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise InputError(f"{path}: is damaged: delete it, and check again with logdrift why --identity") from None
 
 

@@ -72,7 +72,7 @@ def saved_layers(session: Path) -> list[SavedLayers]:
         try:
             data = json.loads(Path(entry.path).read_bytes())
             when = entry.stat().st_mtime
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(data, dict) and not entry.name.startswith("."):
             path = Path(entry.path)
