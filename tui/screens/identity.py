@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import events, on, work
 from textual.message import Message
@@ -13,6 +13,9 @@ from textual.message import Message
 from core.errors import LogdriftError
 from core.session.reader import Session
 from tui.screens.texts import TextScreen
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
 
 
 @dataclass
@@ -38,6 +41,14 @@ class IdentityScreen(TextScreen):
     def command(self) -> str:
         """What starts each backend once more and asks it."""
         return f"logdrift why {shlex.quote(str(self.session.folder))} --identity"
+
+    def action_copy_text(self) -> None:
+        """Copy what stands here; where no backend was asked the command, which is what is wanted then."""
+        read = self._read
+        if read is None or read.found or read.problem:
+            super().action_copy_text()
+        else:
+            self.tell(cast("LogdriftApp", self.app).copy_text(self.command))
 
     def on_mount(self) -> None:
         super().on_mount()

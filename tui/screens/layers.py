@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rich.style import Style
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
 
-from core.diagnose.layers import Layers, Side, Stage
+from core.diagnose.layers import Layers, Side, Stage, understood
 from core.errors import LogdriftError
 from core.session.layers import saved_layers
 from core.session.reader import Session
@@ -71,7 +72,9 @@ class StageList(Rows):
         return len(self.stages)
 
     def put(self, side: Side | None, title: str, aside: str) -> None:
-        """Show one backend."""
+        """Show one backend, another one from its first wrong stage on."""
+        if side is not self.side:
+            self.selected = next((i for i, s in enumerate(side.stages) if s.wrong), 0) if side is not None else 0
         self.side, self.title_text, self.aside = side, title, aside
         self.rows_changed()
 
@@ -102,14 +105,6 @@ class StageList(Rows):
             return 1.0 if error == math.inf else 0.0
         low, high = math.log10(min(errors)) - 1, math.log10(max(errors))
         return (math.log10(error) - low) / (high - low)
-
-
-def _understood(data: Mapping[str, Any]) -> Layers | None:
-    """What a file says; None for one that is damaged or of another version: it explains nothing."""
-    try:
-        return Layers.from_json(data)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def _backend(label: str) -> str:
@@ -178,10 +173,10 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @work(thread=True, group="layers", exclusive=True)
     def read_saved(self) -> None:
         """Read what is saved, the nearest to the token first."""
-        found = [_understood(each.data) for each in saved_layers(self.session.folder)]
+        found = understood(saved_layers(self.session.folder))
         # Layers are of backends: along which path the pair went is nothing that hooks see.
         wanted = {_backend(label) for label in self.labels}
-        mine = [each for each in found if each is not None and {_backend(each.a), _backend(each.b)} == wanted]
+        mine = [each for each in found if {_backend(each.a), _backend(each.b)} == wanted]
         self.post_message(LayersRead(tuple(sorted(mine, key=self._distance))))
 
     def _distance(self, found: Layers) -> tuple[bool, bool]:
@@ -206,10 +201,10 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
                 (fit(f"{a} {ARROW} {b} · token {self.sequence}:{self.index} {self.piece}", width), p.strong),
             ]
         ]
-        head += [[(" ", p.text), (part, p.muted)] for part in wrap(self._state(), width)[:2]]
-        self.query_one("#verdict", Bar).put(head)
         sides = self.sides
         found, side = sides[self.at] if sides else (None, None)
+        head += [[(" ", p.text), (part, p.muted)] for part in wrap(self._state(found), width)[:2]]
+        self.query_one("#verdict", Bar).put(head)
         title, aside = "Layers", ""
         if found is not None and side is not None:
             where = f"{found.sequence}" if found.position is None else f"{found.sequence}:{found.position}"
@@ -218,28 +213,32 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         self.stages.put(side, title, aside)
         self.query_one("#detail", Bar).put(self._detail(found, side, width))
 
-    def _state(self) -> str:
+    def _state(self, shown: Layers | None) -> str:
         if self.found is None:
             return "being read …"
-        if not self.found:
+        if shown is None:
             return "nothing is saved for these backends: the command below asks them (x copies it)"
-        nearest = self.found[0]
-        if self._distance(nearest) == (False, False):
-            return "what was saved for this token"
-        other = "another token of this sequence" if nearest.sequence == self.sequence else "another sequence"
-        return f"nothing is saved for this token, this is about {other}: x copies the command that asks for it"
+        if self._distance(shown) == (False, False):
+            return "what was saved for this token" if self.index else "what was saved for the whole of this sequence"
+        if any(self._distance(each) == (False, False) for each in self.found):
+            none = "not what was saved for this token"
+        else:
+            none = "nothing is saved for this token"
+        about = "another sequence"
+        if shown.sequence == self.sequence:
+            about = "the whole of this sequence" if shown.position is None else "another token of this sequence"
+        return f"{none}, this is about {about}: x copies the command that asks for it"
 
     def _detail(self, found: Layers | None, side: Side | None, width: int) -> list[list[Run]]:
         p = self.palette
         if found is None or side is None:
-            words: list[Run] = [(self.command, p.accent)] if self.found is not None else [("", p.text)]
-            most = 5
+            words: list[tuple[str, Style, int]] = [] if self.found is None else [(self.command, p.accent, 5)]
         else:
-            words = [(side.sentence, p.text if side.kind in ("rounding", "unknown") else p.warn)]
-            words += [(note, p.muted) for note in found.notes]
-            most = 3 if self.size.height >= 24 else 2
+            # The sentence is the answer, and stands nowhere else: in 60 columns it takes up to four lines.
+            words = [(side.sentence, p.text if side.kind in ("rounding", "unknown") else p.warn, 4)]
+            words += [(note, p.muted, 3 if self.size.height >= 24 else 2) for note in found.notes]
         out: list[list[Run]] = []
-        for text, style in words:
+        for text, style, most in words or [("", p.text, 1)]:
             parts = wrap(visible(text), width)
             if len(parts) > most:
                 parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
