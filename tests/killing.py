@@ -209,8 +209,12 @@ def main() -> int:
             scoring = "transformers:float32@reference"
             killer = Killer(Path(folder), [f"{generating}@rollout", scoring], args.model)
             print(f"{target}: undisturbed capture took {killer.duration:.0f} s", flush=True)
-            for _ in range(args.trials):
+            left = args.trials
+            while left:
                 done = killer.trial(target, chance.uniform(0, killer.duration))
+                left -= done.struck
+                if not done.struck:  # it takes less time than it did, or its end is no longer there to be killed
+                    killer.duration = min(killer.duration, done.moment)
                 struck = f"struck with {done.listed:2d} parts listed" if done.struck else "ended before the kill"
                 print(
                     f"  {target} at {done.moment:5.1f} s: {struck}; resumed, same numbers, nothing left ({done.seconds:.0f} s)",

@@ -204,6 +204,7 @@ def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
+    assert f"go on with logdrift capture --out {out} --resume" in said
     assert open_session(out).state == "partial"
     done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 0, done.stderr

@@ -77,8 +77,12 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
     from core.capture.supervisor import run_session
     from tui.commands.progress import progress_view
 
-    with progress_view() as view:
-        complete = run_session(folder, view, parallel=parallel)
+    try:
+        with progress_view() as view:
+            complete = run_session(folder, view, parallel=parallel)
+    except KeyboardInterrupt:
+        narrate(f"what is finished is kept: go on with logdrift capture --out {folder} --resume")
+        raise
     if not complete:
         failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
         for capture in failed:
