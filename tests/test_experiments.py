@@ -10,55 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import Pair, make_pair
+from core.compare.pair import make_pair
 from core.diagnose import diagnose
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
 from core.diagnose.experiments import Experiment, Side, chosen, controls, merged, propose
 from core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes_of
 from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan
-from core.session.experiments import FOLDER, RECORD, check_writable, saved, timings
-from core.session.reader import Session
+from core.session.experiments import FOLDER, check_writable, saved, timings
+from tests.made_experiments import LENGTH, PROMPTS, named, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, write_session
 from tui.commands.why_run import parse_budget
-
-PROMPTS, LENGTH = 24, 40
-
-
-def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.ndarray]:
-    """One row of log-probabilities for each sequence: ``base``, or some, with noise of ``spread`` nats on it."""
-    random = np.random.default_rng(seed)
-    values = -np.abs(np.random.default_rng(0).normal(2.0, 1.0, (PROMPTS, LENGTH))) if base is None else base
-    out = values + random.normal(0.0, spread, (PROMPTS, LENGTH))
-    out[:, 0] = np.nan
-    return list(np.minimum(out, 0.0))
-
-
-def session_of(folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None) -> Session:
-    """A session with a plan whose backends are those of the captures."""
-    specs = {}
-    for info, _ in captures:
-        paths = (*specs[info.backend].paths, info.path) if info.backend in specs else (info.path,)
-        specs[info.backend] = BackendSpec(
-            info.backend, info.engine, "bfloat16", paths=tuple(dict.fromkeys(paths)),
-            options=(options or {}).get(info.backend, {}),
-        )  # fmt: skip
-    plan = {**CapturePlan("made", tuple(specs.values())).to_json(), "max_length": LENGTH}
-    return write_session(folder, [4] * PROMPTS, captures, plan=plan, per_part=8)
-
-
-def simple(folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill") -> tuple[Session, Pair]:
-    session = session_of(
-        folder,
-        [capture("trainer/prefill", rows(1, 0.03)), capture(f"vllm/{path}", rows(2, 0.03), facts=facts or {})],
-    )
-    return session, make_pair(session, "trainer/prefill", f"vllm/{path}")
-
-
-def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
-    found = propose(session, pair, diagnose(session, pair), **more).experiments
-    return {each.title: each for each in found}
-
 
 # -- what is proposed
 
@@ -341,16 +302,19 @@ def test_records_are_read_back_and_damaged_ones_are_none(tmp_path: Path) -> None
         first, "explains", 0.05, 0.01, 0.8, 0.7, 0.9, 0.0, "said", 900, 0.04, repeats=2, method="sequences"
     )
     labels = ["trainer/prefill", "vllm/prefill"]
-    record = {"schema": 1, "pair": labels, "experiment": first.to_json(), "outcome": outcome.to_json()}
+    record = record_of(pair, outcome)
     damaged: list[Any] = [
         {**record, "outcome": {**outcome.to_json(), "status": "sure"}}, {**record, "experiment": {"sides": []}},
         {**record, "outcome": {**outcome.to_json(), "explained": "all"}}, {**record, "schema": 9}, [], {**record, "pair": 3},
+        *({**record, "experiment": {**first.to_json(), **wrong}} for wrong in (
+            {"id": "../../elsewhere"}, {"id": ".."}, {"id": ""}, {"seconds": "long"}, {"note": 3},
+            {"sides": [{**first.sides[0].to_json(), "changes": "dtype"}]},
+            {"sides": [{**first.sides[0].to_json(), "path": None}]},
+        )),
     ]  # fmt: skip
     for i, data in enumerate([record, *damaged]):
-        folder = session.folder / FOLDER / f"e{i}"
-        folder.mkdir(parents=True)
-        (folder / RECORD).write_text(json.dumps(data))
-    (session.folder / FOLDER / "e9").mkdir()
+        save_record(session, f"e{i}", data)
+    (session.folder / FOLDER / "none").mkdir()
     assert outcomes_of(saved(session.folder), *labels) == [outcome]
     assert outcomes_of(saved(session.folder), *reversed(labels)) == []
     assert saved(session.folder)[0].session is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -114,8 +115,16 @@ class Experiment:
         """Inverse of `to_json`; unknown keys are left out. KeyError, TypeError or ValueError for what is none."""
         values = {name: data[name] for name in cls.__slots__ if name in data}
         sides = [Side(**{name: side[name] for name in Side.__slots__ if name in side}) for side in data["sides"]]
-        if not sides or not all(isinstance(values[name], str) for name in ("id", "cause", "title")):
+        texts = [values[name] for name in ("id", "cause", "title")] + [values.get("note", "")]
+        texts += [text for side in sides for text in (side.label, side.backend, side.engine, side.path)]
+        if not sides or not all(isinstance(text, str) for text in texts):
             raise ValueError("no experiment")
+        if not all(isinstance(side.changes, Mapping) for side in sides):
+            raise ValueError("changes are no mapping")
+        if not isinstance(values.get("seconds"), (int, float, type(None))):
+            raise ValueError("seconds is no number")
+        if not re.fullmatch(r"[\w-]+", values["id"]):
+            raise ValueError("the id is no name that `_identifier` gives a folder")
         return cls(**{**values, "sides": tuple(sides)})
 
 

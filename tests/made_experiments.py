@@ -1,0 +1,69 @@
+"""Sessions with a plan, for which experiments are proposed, and what earlier experiments left in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.compare.pair import Pair, make_pair
+from core.diagnose import diagnose
+from core.diagnose.experiments import Experiment, propose
+from core.diagnose.outcomes import Outcome
+from core.plan import BackendSpec, CapturePlan
+from core.session.experiments import FOLDER, RECORD
+from core.session.reader import Session
+from tests.made_sessions import capture, write_session
+
+PROMPTS, LENGTH = 24, 40
+
+
+def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.ndarray]:
+    """One row of log-probabilities for each sequence: ``base``, or some, with noise of ``spread`` nats on it."""
+    random = np.random.default_rng(seed)
+    values = -np.abs(np.random.default_rng(0).normal(2.0, 1.0, (PROMPTS, LENGTH))) if base is None else base
+    out = values + random.normal(0.0, spread, (PROMPTS, LENGTH))
+    out[:, 0] = np.nan
+    return list(np.minimum(out, 0.0))
+
+
+def session_of(folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None) -> Session:
+    """A session with a plan whose backends are those of the captures."""
+    specs = {}
+    for info, _ in captures:
+        paths = (*specs[info.backend].paths, info.path) if info.backend in specs else (info.path,)
+        specs[info.backend] = BackendSpec(
+            info.backend, info.engine, "bfloat16", paths=tuple(dict.fromkeys(paths)),
+            options=(options or {}).get(info.backend, {}),
+        )  # fmt: skip
+    plan = {**CapturePlan("made", tuple(specs.values())).to_json(), "max_length": LENGTH}
+    return write_session(folder, [4] * PROMPTS, captures, plan=plan, per_part=8)
+
+
+def simple(folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill") -> tuple[Session, Pair]:
+    session = session_of(
+        folder,
+        [capture("trainer/prefill", rows(1, 0.03)), capture(f"vllm/{path}", rows(2, 0.03), facts=facts or {})],
+    )
+    return session, make_pair(session, "trainer/prefill", f"vllm/{path}")
+
+
+def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
+    found = propose(session, pair, diagnose(session, pair), **more).experiments
+    return {each.title: each for each in found}
+
+
+def record_of(pair: Pair, outcome: Outcome) -> dict[str, Any]:
+    """``experiment.json`` of an experiment with its outcome."""
+    labels = [pair.a.info.label, pair.b.info.label]
+    return {"schema": 1, "pair": labels, "experiment": outcome.experiment.to_json(), "outcome": outcome.to_json()}
+
+
+def save_record(session: Session, name: str, record: Any) -> Path:
+    """Write a record as the experiment ``name`` of a session; the experiment's folder."""
+    folder = session.folder / FOLDER / name
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(record))
+    return folder
