@@ -26,7 +26,7 @@ from tui.screens.saving import Saving
 from tui.screens.texts import Picker
 from tui.widgets.bars import VERDICTS, Bar, Hints
 from tui.widgets.lines import Lines, Run, strip_of
-from tui.widgets.reading import Row, wrap
+from tui.widgets.reading import Row, wrap_at_most
 
 SIZES = (" ", "▂", "▄", "▆", "█")
 """Marks of the grades: their height says what the colour says."""
@@ -271,10 +271,7 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         most = 2 if self.size.height >= 24 else 1
         rows: list[list[Run]] = []
         for text, style in self._detail():
-            parts = wrap(text, width - 2)
-            if len(parts) > most:
-                parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width - 2)]
-            rows += [[(" ", p.text), (part, style)] for part in parts]
+            rows += [[(" ", p.text), (part, style)] for part in wrap_at_most(text, width - 2, most)]
         bar.put(rows)
         self.say("")
 

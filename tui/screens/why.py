@@ -23,7 +23,7 @@ from tui.views import PairView, reason
 from tui.why_view import WhyView, evidence_stamp, explain
 from tui.widgets.bars import VERDICTS, Bar, Hints
 from tui.widgets.lines import Run
-from tui.widgets.reading import wrap
+from tui.widgets.reading import wrap_at_most
 from tui.widgets.rows import Rows
 from tui.widgets.topics import TopicDetail, TopicList
 
@@ -167,10 +167,7 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         room = width - sum(len(text) for text, _ in rest)
         rows: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest]]
         words, style = self._verdict()
-        parts = wrap(words, width)
-        most = _VERDICT_LINES if self.size.height >= 24 else 2
-        if len(parts) > most:
-            parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
+        parts = wrap_at_most(words, width, _VERDICT_LINES if self.size.height >= 24 else 2)
         rows += [[(" ", p.text), (part, style)] for part in parts]
         if self.session.state == "running":
             said = "being captured: this is about what was finished when it was opened"

@@ -11,6 +11,7 @@ from textual.strip import Strip
 
 from core.session.visible import visible
 from tui.flow import fragments_of
+from tui.glyphs import fit
 from tui.widgets.lines import Run, Text, strip_of
 
 Row = Sequence[Run]
@@ -149,3 +150,9 @@ def wrap(line: str, width: int) -> list[str]:
             row += text
             room -= cells
     return [*rows, row]
+
+
+def wrap_at_most(line: str, width: int, most: int) -> list[str]:
+    """As `wrap`, in at most ``most`` rows: an ellipsis ends the last one where there is more."""
+    rows = wrap(line, width)
+    return rows if len(rows) <= most else [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]
