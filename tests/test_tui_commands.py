@@ -31,7 +31,8 @@ FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
     "matrix": ("m",), "facts": ("d",), "limits": ("T",), "report": ("R",), "why": ("w",),
 }  # fmt: skip
 ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "layers"})
-"""They start engines: tests/test_tui_why.py and its neighbours press their keys on made sessions."""
+"""Two steps from the explorer, with more to see than that it was done: tests/test_tui_experiments.py and
+tests/test_tui_layers.py press each of their keys, and fail where one is not pressed."""
 BY_THE_LIST = {("sessions", "open"): ("choose", ())}
 """The list under the cursor listens to the same key first, to the same end; the command itself is in the palette."""
 STEPS = {"next_field", "previous_field", "fields_down", "fields_up"}

@@ -56,11 +56,13 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """All rows, the most telling first; what runs now, in words, "" for nothing; and how the last run ended, if badly."""
+    """All rows, the most telling first; what runs now, in words, "" for nothing; how the last run ended, if
+    badly; and when it began, in seconds since 1970, 0 where nothing ran yet."""
 
     rows: tuple[ExperimentRow, ...]
     running: str = ""
     ended: str = ""
+    began: float = 0.0
 
 
 class ExperimentWatch:
@@ -87,7 +89,8 @@ class ExperimentWatch:
             _row(folder, experiment, outcomes.get(experiment.id), running=begun.get("id") == experiment.id)
             for experiment in known.values()
         )
-        return Experiments(rows, self._running(holder, begun), "" if holder is not None else _ended(events))
+        ended = "" if holder is not None else _ended(events)
+        return Experiments(rows, self._running(holder, begun), ended, _started(events))
 
     def _running(self, holder: LockHolder | None, begun: Mapping[str, Any]) -> str:
         if holder is None:
@@ -154,18 +157,40 @@ def _begun(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _not_run(events: Sequence[Mapping[str, Any]], known: Mapping[str, Experiment]) -> Iterator[Outcome]:
     """What the last run left out, which no folder tells."""
     for event in events:
-        if event.get("state") == "ended" and event.get("id") in known:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                outcome = Outcome.from_json(known[event["id"]], event["outcome"])
-                if not outcome.judged:
-                    yield outcome
+        if event.get("state") != "ended":
+            continue
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            outcome = Outcome.from_json(known[event["id"]], event["outcome"])
+            if not outcome.judged:
+                yield outcome
 
 
 def _ended(events: Sequence[Mapping[str, Any]]) -> str:
     last = events[-1] if events else {}
     if last.get("type") == "failed":
         return visible(f"the last run failed: {last.get('error')}")
-    return "the last run was cancelled" if last.get("type") == "cancelled" else ""
+    if last.get("type") == "cancelled":
+        return "the last run was cancelled"
+    begun = _begun(events)
+    # Killed, or interrupted in a terminal: it had no time to say so.
+    return visible(f"the last run ended in the middle of {begun.get('title')}") if begun else ""
+
+
+def _started(events: Sequence[Mapping[str, Any]]) -> float:
+    at = events[0].get("t") if events else None
+    return float(at) if isinstance(at, (int, float)) else 0.0
+
+
+def why_none(session: Session, pair: Pair) -> str:
+    """Why no experiment is proposed for a pair."""
+    a, b = pair.a.info, pair.b.info
+    if session.plan is None:
+        words = "the session was imported, so no backend of it can be started again"
+    elif (a.backend, a.path) == (b.backend, b.path):
+        words = "both are one capture, repeated, so no option is between them"
+    else:
+        words = "no cause has an option that means something on either engine"
+    return f"no experiment is proposed: {words}"
 
 
 def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:

@@ -28,11 +28,12 @@ from tui.why_experiments import (
     chosen_at_first,
     parse_budget,
     total,
+    why_none,
     write_budget,
 )
 from tui.widgets.bars import Bar, Hints
 from tui.widgets.lines import Run
-from tui.widgets.reading import wrap
+from tui.widgets.reading import wrap_at_most
 from tui.widgets.rows import Rows
 from tui.widgets.table import Table
 
@@ -135,8 +136,10 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
     @on(ExperimentsRead)
     def _on_read(self, message: ExperimentsRead) -> None:
         self._problem = message.problem
-        ran = self.found is not None and self.found.running
-        if ran and message.found is not None and not message.found.running:
+        before, now = self.found, message.found
+        # One that fails at once begins and ends between two looks.
+        ran = before is not None and now is not None and (before.running or before.began != now.began)
+        if ran and now is not None and not now.running:
             self.say("the experiments have ended")
         if message.found is not None:
             self.found = message.found
@@ -171,44 +174,41 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         p, width = self.palette, self.size.width - 2
         a, b = map(visible, self.why.labels)
         head: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]]
-        style = p.bad if self._problem else p.muted
-        head += [[(" ", p.text), (part, style)] for part in wrap(self._state(), width)[:2]]
+        for words, style in self._state():
+            head += [[(" ", p.text), (part, style)] for part in wrap_at_most(words, width, 2)]
         self.query_one("#verdict", Bar).put(head)
         self.query_one("#detail", Bar).put(self._detail(width))
 
-    def _state(self) -> str:
+    def _state(self) -> list[Run]:
+        p = self.palette
         if self._problem:
-            return self._problem
+            return [(visible(self._problem), p.bad)]
         if self.found is None:
-            return "being read …"
+            return [("being read …", p.muted)]
         if self.found.running:
-            return f"runs in the background: {self.found.running}"
-        if self.found.ended:
-            return self.found.ended
+            return [(f"runs in the background: {self.found.running}", p.muted)]
+        said: list[Run] = [(self.found.ended, p.warn)] if self.found.ended else []
         if not self.rows:
-            return "no experiment is proposed: no cause that is left has an option on either engine"
+            return [*said, (why_none(self.session, self.why.pair), p.muted)]
         chosen = [row for row in self.rows if row.id in (self.chosen or ())]
-        return f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}"
+        return [*said, (f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}", p.muted)]
 
     def _detail(self, width: int) -> list[list[Run]]:
         p, row = self.palette, self.here
         if row is None:
             return [[("", p.text)]]
         mark = " [more than one change]" if row.combined else ""
-        words: list[Run] = [(f"{row.title}{mark}", p.strong)]
-        words.append(
-            (f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{f'; {row.note}' if row.note else ''}", p.muted)
-        )
-        if row.outcome:
-            words.append((row.outcome, p.bad if row.state == "failed" else p.accent))
+        about = f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{f'; {row.note}' if row.note else ''}"
         most = 2 if self.size.height >= 24 else 1
-        out: list[list[Run]] = []
-        for text, style in words:
-            parts = wrap(visible(text), width)
-            if len(parts) > most:
-                parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
-            out += [[(" ", p.text), (part, style)] for part in parts]
-        return out
+        words = [(f"{row.title}{mark}", p.strong, most), (about, p.muted, most)]
+        if row.outcome:
+            # Nowhere else on this screen does it stand in full.
+            words.append((row.outcome, p.bad if row.state == "failed" else p.accent, max(2, self.size.height // 8)))
+        return [
+            [(" ", p.text), (part, style)]
+            for text, style, rows in words
+            for part in wrap_at_most(visible(text), width, rows)
+        ]
 
     # ---- commands
 
@@ -314,7 +314,7 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         def taken(text: str | None) -> None:
             if text:
                 self.budget = parse_budget(text)
-                self.chosen = chosen_at_first(self.rows, self.budget)
+                self.chosen = chosen_at_first(self.rows, self.budget) if self.found is not None else None
                 self._show()
 
         words = "time that all of them may take together: 90s, 10m, 1h"
