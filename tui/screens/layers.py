@@ -27,7 +27,7 @@ from tui.screens.saving import Saving
 from tui.screens.texts import TextScreen
 from tui.widgets.bars import Bar, Hints
 from tui.widgets.lines import Run, strip_of
-from tui.widgets.reading import wrap
+from tui.widgets.reading import wrap, wrap_at_most
 from tui.widgets.rows import Rows
 from tui.widgets.topics import score_bar
 
@@ -239,10 +239,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
             words += [(note, p.muted, 3 if self.size.height >= 24 else 2) for note in found.notes]
         out: list[list[Run]] = []
         for text, style, most in words or [("", p.text, 1)]:
-            parts = wrap(visible(text), width)
-            if len(parts) > most:
-                parts = [*parts[: most - 1], fit(" ".join(parts[most - 1 :]), width)]
-            out += [[(" ", p.text), (part, style)] for part in parts]
+            out += [[(" ", p.text), (part, style)] for part in wrap_at_most(visible(text), width, most)]
         return out[: max(5, self.size.height // 3)]
 
     # ---- commands
