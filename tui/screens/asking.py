@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tui.screens.texts import Picker, Row
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class PairJudged(Message):
     """One line of the pair list is known."""
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ExperimentsRead(Message):
     """What is proposed, runs and was found out; ``problem`` says why it could not be read."""
 
@@ -51,7 +51,7 @@ class ExperimentsRead(Message):
     problem: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunAsked(Message):
     """Experiments were started (``ids``) or cancelled, or ``problem`` says why not."""
 

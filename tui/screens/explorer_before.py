@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tui.widgets.charts.base import ChangeData
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ChangeFound(Message):
     """The pair on the screen was compared with that of an earlier session. ``asked``: the user waits for the chart."""
 
@@ -33,7 +33,7 @@ class ChangeFound(Message):
     asked: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ChangeFailed(Message):
     """An earlier session could not be compared with this one."""
 

@@ -37,7 +37,7 @@ POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SessionRead(Message):
     """A newer state of the session folder was read."""
 
@@ -47,7 +47,7 @@ class SessionRead(Message):
     problem: str | None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Going(Message):
     """How far the capture that writes the session is, and how long it will take."""
 
@@ -57,14 +57,14 @@ class Going(Message):
         return isinstance(message, Going)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Judged(Message):
     """Statistics and verdict of a pair are there."""
 
     view: PairView
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Measured(Message):
     """The header's numbers of a pair are there."""
 
@@ -72,7 +72,7 @@ class Measured(Message):
     numbers: PairNumbers
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Counted(Message):
     """The tokens beyond a threshold are known: ``key`` says of which mode and threshold."""
 
@@ -81,7 +81,7 @@ class Counted(Message):
     positions: npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class FlipsFound(Message):
     """The flat positions of a pair's rank flips are there."""
 
@@ -89,7 +89,7 @@ class FlipsFound(Message):
     positions: npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Searched(Message):
     """A search has ended: what was looked for, and where it is. ``taken``: the user asked to go there."""
 
@@ -98,7 +98,7 @@ class Searched(Message):
     taken: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Filtered(Message):
     """Which sequences a filter keeps, bool[S]. ``taken``: they are to be shown; else they were counted."""
 
@@ -107,7 +107,7 @@ class Filtered(Message):
     taken: bool
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class WorkFailed(Message):
     """A thread could not do its work."""
 

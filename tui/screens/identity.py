@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tui.app import LogdriftApp
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class IdentityRead(Message):
     """The saved checks were read, by backend, or ``problem`` says why not; ``missing`` are backends that were not asked."""
 

@@ -13,7 +13,7 @@ from core.session.visible import visible
 from tui.screens.texts import TextScreen
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LogRead(Message):
     """The last lines of a log were read."""
 

@@ -23,7 +23,7 @@ from tui.widgets.session_list import SessionList
 Result = TypeVar("Result")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Sized(Message):
     """How much a session holds is known: now it can be asked whether it shall go."""
 
@@ -31,7 +31,7 @@ class Sized(Message):
     words: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Managed(Message):
     """Something was done to a session; ``folder`` is where it is now, None where it is gone."""
 
@@ -39,7 +39,7 @@ class Managed(Message):
     folder: Path | None = None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Refused(Message):
     """Something could not be done. ``window``: too much for one line."""
 
@@ -47,7 +47,7 @@ class Refused(Message):
     window: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Compared(Message):
     """The diff of two sessions is there."""
 

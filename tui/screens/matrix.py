@@ -35,7 +35,7 @@ _CELL = 11
 DEFAULT_METRIC = "errors.mae"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RowDone(Message):
     """One row of the matrix was computed."""
 

@@ -37,28 +37,28 @@ _PROBED: dict[tuple[str, str], Found] = {}
 """What was found out about interpreters that work, for as long as the program runs."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class EnginesFound(Message):
     """Which engines have an environment, or how one of them does."""
 
     found: Mapping[str, Found]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Narrated(Message):
     """What the start is doing."""
 
     words: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Started(Message):
     """The capture runs."""
 
     folder: Path
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class StartFailed(Message):
     """It does not, and why."""
 

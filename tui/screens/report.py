@@ -27,7 +27,7 @@ _FORMATS = {"text": "text", "md": "Markdown"}
 _WIDEST = 110
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Rendered(Message):
     """The report was made and written in a format; ``problem`` says why not."""
 

@@ -36,7 +36,7 @@ LEVELS = {
 _ORDER = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LimitsJudged(Message):
     """Every limit was held against the pair, or ``problem`` says why not."""
 

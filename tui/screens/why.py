@@ -34,7 +34,7 @@ WIDE = 110
 _VERDICT_LINES = 3
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Explained(Message):
     """The pair was diagnosed, or ``problem`` says why it could not be."""
 

@@ -19,7 +19,7 @@ class Rows(Lines, inherit_bindings=False):
 
     BINDINGS = bindings("list")
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class Moved(Message):
         """Another row was selected."""
 
@@ -33,7 +33,7 @@ class Rows(Lines, inherit_bindings=False):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Rows.Moved)
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class Chosen(Message):
         """The selected row was taken (enter, or a click on it)."""
 

@@ -87,7 +87,7 @@ class SessionList(Rows):
 
     fixed = 2
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class HeadClicked(Message):
         """The head of a column was clicked."""
 

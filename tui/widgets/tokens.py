@@ -51,7 +51,7 @@ class Tokens(Lines, inherit_bindings=False):
     BINDINGS = bindings("move")
     fixed = 2
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class CursorMoved(Message):
         """The cursor stands on another token (index within the sequence)."""
 
@@ -60,13 +60,13 @@ class Tokens(Lines, inherit_bindings=False):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Tokens.CursorMoved)
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class Left(Message):
         """The cursor was moved over the end (+1) or the start (-1) of the sequence."""
 
         step: int
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class Labelled(Message):
         """A label was typed: the token it stands on, or None where it was given up."""
 

@@ -56,7 +56,7 @@ class ChartPane(Text, inherit_bindings=False):
 
     BINDINGS = bindings("chart")
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class CursorWanted(Message):
         """The cursor was moved in the chart: to a flat position."""
 
@@ -65,11 +65,11 @@ class ChartPane(Text, inherit_bindings=False):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChartPane.CursorWanted)
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class TokensWanted(Message):
         """Enter: the text of the token is wanted."""
 
-    @dataclass
+    @dataclass(eq=False, repr=False)
     class Drawn(Message):
         """A chart was built."""
 
