@@ -15,7 +15,7 @@ import pytest
 from core.errors import LogdriftError
 from tests.changed_model import NOISY_TENSOR, noisy_model
 
-# Four files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
+# Three files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
 # more of them than cores an engine is five to ten times slower. What a test starts inherits this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # An engine is started dozens of times: what it imports is to be compiled once, not each time.
