@@ -10,13 +10,18 @@ import pytest
 from tests.killing import Killer
 
 pytestmark = pytest.mark.engine
+_MISSES = 4
+"""Moments that may lie behind the end of a capture that took less time than the undisturbed one."""
 
 
 def _trials(killer: Killer, target: str, count: int) -> None:
     chance = random.Random(7)
     struck = 0
-    while struck < count:
+    for _ in range(count + _MISSES):
         struck += killer.trial(target, chance.uniform(0, killer.duration * 0.9)).struck
+        if struck == count:
+            return
+    raise AssertionError(f"{_MISSES} moments too many found no {target} to kill")
 
 
 def test_worker_and_supervisor(tmp_path: Path, transformers_python: Path, small_model: Path) -> None:
@@ -26,6 +31,6 @@ def test_worker_and_supervisor(tmp_path: Path, transformers_python: Path, small_
     _trials(killer, "supervisor", 1)
 
 
-def test_engine_child(tmp_path: Path, vllm_python: Path, small_model: Path) -> None:
-    """vLLM's, which starts in half the time of SGLang; the death of SGLang's scheduler is in test_sglang_backend.py."""
-    _trials(Killer(tmp_path, ["vllm:bfloat16@rollout"]), "engine child", 1)
+def test_engine_child(tmp_path: Path, sglang_python: Path, small_model: Path) -> None:
+    """SGLang's: vLLM computes in the worker itself, unless it is told otherwise."""
+    _trials(Killer(tmp_path, ["sglang:bfloat16@rollout"]), "engine child", 1)
