@@ -1,7 +1,7 @@
 """Time and memory of `logdrift report --json` for one pair, beside the plain NumPy kernels that its numbers need.
 
-    python benchmarks/make_session.py /tmp/million --tokens 1000000 --sequences 2000 --top-k 20
-    python benchmarks/report.py /tmp/million
+    python benchmarks/make_session.py MILLION --tokens 1000000 --sequences 2000 --top-k 20
+    python benchmarks/report.py MILLION
 
 The kernels are what somebody would write who wants the numbers alone: no corners, no blocks by design, float64. Both run
 in this process, interleaved, so the ratio (limit 2) means something on a noisy machine; the command runs in a process of

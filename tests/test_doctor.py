@@ -158,9 +158,9 @@ def test_a_good_terminal() -> None:
         ({"TERM": "xterm"}, {"size": (59, 20)}, "size", "warning", "59x20"),
         ({"TERM": "xterm"}, {"size": (80, 24)}, "size", "ok", "tabs"),
         ({"TERM": "xterm"}, {"encoding": "latin-1"}, "characters", "warning", "latin-1"),
-        ({"TERM": "xterm", "TMUX": "/tmp/x"}, {"tmux": "on"}, "clipboard", "ok", "allow-passthrough on"),
-        ({"TERM": "xterm", "TMUX": "/tmp/x"}, {"tmux": "off"}, "clipboard", "warning", "nothing can be copied"),
-        ({"TERM": "xterm", "TMUX": "/tmp/x"}, {}, "clipboard", "warning", "does not say"),
+        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {"tmux": "on"}, "clipboard", "ok", "allow-passthrough on"),
+        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {"tmux": "off"}, "clipboard", "warning", "nothing can be copied"),
+        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {}, "clipboard", "warning", "does not say"),
         ({"TERM": "screen", "STY": "1"}, {}, "clipboard", "warning", "GNU screen"),
     ],
 )

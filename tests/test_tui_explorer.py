@@ -506,17 +506,6 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path
         release(live.folder)
 
 
-async def test_a_session_that_vanishes_is_said_and_stays_readable(folder: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(folder, tmp_path / "gone")
-    app = make_app(copy)
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await judged(pilot)
-        shutil.rmtree(copy)
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "no such folder" in screen_text(app))
-        await pilot.press("q", "n")
-        await until(pilot, lambda: app.screen is screen and screen.position > 0)
-
-
 async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) -> None:
     save_state("generated-3000", ViewState(position=5))
     next((tmp_path / "state" / "logdrift").iterdir()).write_text(json.dumps({"pair": 3}))
