@@ -126,6 +126,19 @@ def run_script(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user whose screen keeps its state and its settings in the test's own folder; where they stand."""
+    for name in ("state", "config"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
+    for name in ("LOGDRIFT_CONFIG", "NO_COLOR", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.fixture
 def prompts_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a JSONL prompt file from objects (written as JSON) and strings (written as they are)."""
 

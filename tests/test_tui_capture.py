@@ -241,9 +241,7 @@ def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
+def nothing_probed(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_capture, "_PROBED", {})
 
 
@@ -418,7 +416,7 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("enter")
         await until(pilot, lambda: "saved: capture-1.toml" in said(screen))
-        path = tmp_path / "capture-1.toml"
+        path = tmp_path / "here" / "capture-1.toml"
         assert load_plan(path) == screen.built.plan
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
@@ -453,8 +451,8 @@ async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("enter")
         await until(pilot, lambda: "saved" in said(screen))
-        plan = load_plan(tmp_path / "capture-1.toml")
-        assert plan.prompts_file == str(tmp_path / "capture-1.ids.jsonl")
+        plan = load_plan(tmp_path / "here" / "capture-1.toml")
+        assert plan.prompts_file == str(tmp_path / "here" / "capture-1.ids.jsonl")
         assert read_prompts(plan.prompts_file)[0].prompt_length == 2
 
 

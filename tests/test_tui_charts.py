@@ -34,6 +34,7 @@ from tui.widgets.charts.pane import build, legend_rows, seen_names
 from tui.widgets.charts.registry import CHARTS, index_of
 from tui.widgets.charts.values import DensityChart, HistogramChart, ScatterChart
 
+pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/prefill")
 EACH = [(entry.name, reach) for entry in CHARTS for reach in entry.reaches]
 
@@ -51,13 +52,6 @@ def source(folder: Path) -> Source:
     at = np.flatnonzero(pair.scored & np.isfinite(pair.delta))
     change = ChangeData("before", "after", pair.delta[at] * 4, pair.delta[at], at)
     return Source(PairData(session, pair), 3, 0.1, change)
-
-
-@pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def make(source: Source, name: str, reach: Any) -> Chart:
@@ -440,8 +434,8 @@ def test_as_much_of_the_legend_is_shown_as_fits() -> None:
 # ---- files
 
 
-def test_a_name_that_would_not_do_is_refused(source: Source, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "old.svg").write_text("old")
+def test_a_name_that_would_not_do_is_refused(source: Source, folder: Path, own_home: Path) -> None:
+    (own_home / "old.svg").write_text("old")
     for name, wanted in (
         ("", "type a file name"), ("chart", "end the name"), ("chart.png", "end the name"),
         ("old.svg", "exists"), ("no/where.svg", "does not exist"), (str(folder / "x.svg"), "session folder"),
@@ -451,7 +445,7 @@ def test_a_name_that_would_not_do_is_refused(source: Source, folder: Path, tmp_p
         assert "-o" not in problem(name, folder).split()
         with pytest.raises(LogdriftError):
             write_chart(make(source, "delta", "one"), name, folder)
-    assert (tmp_path / "old.svg").read_text() == "old"
+    assert (own_home / "old.svg").read_text() == "old"
     assert problem("new.csv", folder) == ""
 
 

@@ -21,18 +21,13 @@ from tui.widgets.charts.base import Drawing
 from tui.widgets.charts.pane import ChartPane
 from tui.widgets.charts.registry import CHARTS, index_of
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures."""
     return make_session(tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4)
-
-
-@pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 async def drawn(pilot: Pilot[Any], pane: ChartPane, name: str, reach: str | None = None) -> Drawing:
@@ -209,7 +204,7 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
         await until(pilot, lambda: screen.sequence < 5)
 
 
-async def test_export_asks_for_a_name_and_says_what_was_written(folder: Path, tmp_path: Path) -> None:
+async def test_export_asks_for_a_name_and_says_what_was_written(folder: Path, own_home: Path) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -218,14 +213,14 @@ async def test_export_asks_for_a_name_and_says_what_was_written(folder: Path, tm
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         assert isinstance(app.screen, Prompt) and app.screen.text == "gen-delta-seq0.svg"
         await pilot.press("enter")
-        await until(pilot, lambda: (tmp_path / "gen-delta-seq0.svg").exists())
+        await until(pilot, lambda: (own_home / "gen-delta-seq0.svg").exists())
         await until(pilot, lambda: "written: gen-delta-seq0.svg" in text(screen.query_one(Hints)))
-        ET.fromstring((tmp_path / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
+        ET.fromstring((own_home / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
-        assert [p.name for p in tmp_path.glob("*.svg")] == ["gen-delta-seq0.svg"]
+        assert [p.name for p in own_home.glob("*.svg")] == ["gen-delta-seq0.svg"]
         screen.chart.choose(index_of("change"))
         await until(pilot, lambda: bool(screen.chart.problem))
         await pilot.press("x")

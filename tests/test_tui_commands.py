@@ -105,10 +105,7 @@ class Doer:
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Doer], None]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.chdir(tmp_path)
+def recorded(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Doer], None]:
     dispatch = App._dispatch_action
 
     def watch(doer: Doer) -> None:

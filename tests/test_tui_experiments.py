@@ -31,6 +31,7 @@ from tui.screens.prompt import Prompt
 from tui.screens.texts import TextScreen
 from tui.screens.why import WhyScreen
 
+pytestmark = pytest.mark.usefixtures("own_home")
 TIMES = [
     {"t": 100.0, "type": "backend", "backend": "trainer"}, {"t": 105.0, "type": "facts", "backend": "trainer"},
     {"t": 107.0, "type": "captured", "label": "trainer/prefill"}, {"t": 110.0, "type": "backend", "backend": "vllm"},
@@ -38,13 +39,6 @@ TIMES = [
 ]  # fmt: skip
 """Events by which two captures of the trainer take 9 seconds, and two of vLLM 50."""
 HOSTILE = "\x1b]0;owned\x07 \u202egnp\nnext"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from tui.widgets.bars import Header, Hints, Tabs
 from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.reading import Reading
 
+pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
 
 
@@ -35,12 +36,6 @@ PAIR = ("trainer/prefill", "vllm/decode")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures, hostile pieces among them."""
     return make_session(tmp_path_factory.mktemp("explorer") / "gen", 3000, 24, 20, captures=4)
-
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 async def wait_for_picture(pilot: Any) -> None:

@@ -23,15 +23,8 @@ from tui.screens.identity import IdentityScreen
 from tui.screens.prompt import Prompt
 from tui.screens.why import WhyScreen
 
+pytestmark = pytest.mark.usefixtures("own_home")
 SIZES = [(60, 20), (80, 24), (200, 60)]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("TMUX", raising=False)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
 
 
 @pytest.fixture

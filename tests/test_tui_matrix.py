@@ -27,6 +27,7 @@ from tui.screens.explorer import ExplorerScreen
 from tui.screens.matrix import NOISE, SIZES, VOID, Grid, MatrixScreen
 from tui.screens.texts import Picker
 
+pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 ROWS = [[-1.0, -2.0, -0.5, -1.5, -0.25, -3.0], [-0.75, -1.25, -2.5, -0.5, -1.0, -0.125]]
 
@@ -34,11 +35,6 @@ ROWS = [[-1.0, -2.0, -0.5, -1.5, -0.25, -3.0], [-0.75, -1.25, -2.5, -0.5, -1.0, 
 def shifted(size: float) -> list[list[float]]:
     """The same scores, every other one ``size`` lower."""
     return [[v - size * (i % 2) for i, v in enumerate(row)] for row in ROWS]
-
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

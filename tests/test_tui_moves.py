@@ -29,6 +29,7 @@ from tui.widgets.bars import Header, Hints
 from tui.widgets.inspector import Inspector, inspector_lines, summary_lines
 from tui.widgets.line_edit import Line
 
+pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
 NAN = float("nan")
 
@@ -42,12 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pair(folder: Path) -> Pair:
     return make_pair(open_session(folder), *PAIR)
-
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture(scope="module")

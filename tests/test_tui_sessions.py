@@ -29,10 +29,7 @@ from tui.session_rows import SessionRow
 from tui.widgets.bars import Hints
 from tui.widgets.session_list import COLUMNS, layout, matches, sorted_rows, state_words
 
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture

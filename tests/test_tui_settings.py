@@ -24,16 +24,10 @@ from tui.screens.texts import TextScreen
 from tui.screens.thresholds import LimitsScreen
 from tui.widgets.bars import Bar
 
+pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 ROWS = [[-1.0, -2.0, -0.5, -1.5], [-0.75, -1.25, -2.5, -0.5]]
 LOWER = [[-1.0, -2.25, -0.5, -1.75], [-0.75, -1.5, -2.5, -0.75]]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("LOGDRIFT_CONFIG", raising=False)
 
 
 @pytest.fixture

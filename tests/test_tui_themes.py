@@ -27,6 +27,7 @@ from tui.screens.matrix import MatrixScreen
 from tui.screens.texts import TextScreen
 from tui.themes import THEMES, ThemeName, theme_of
 
+pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 TERMINALS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # xterm's own 16 colours, and those of the Linux console, which Rich and many others have.
@@ -36,14 +37,6 @@ TERMINALS: dict[str, tuple[tuple[int, int, int], ...]] = {
 }  # fmt: skip
 TEXTS = ("text", "muted", "strong", "accent", "good", "warn", "bad", "grey")
 BLOCKS = ("cursor", "selected", "selected_idle", "found")
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("LOGDRIFT_CONFIG", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ def plain(text: str) -> str:
     return " ".join(text.replace("┃", " ").split())
 
 
-async def test_the_tour_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
+@pytest.mark.usefixtures("own_home")
+async def test_the_tour_shows_what_it_says(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", tmp_path / "sessions" / "sample-smollm2")
     assert [int(number) for number, _, _ in STEPS] == list(range(1, 11))
     app = make_app(None, tmp_path / "sessions")

@@ -26,14 +26,9 @@ from tests.tui_screen import judged, make_app, until
 from tui.screens.texts import TextScreen
 from tui.wire import Changes, Wire
 
+pytestmark = pytest.mark.usefixtures("own_home")
 FULL = 30_000
 """Bytes that a full repaint at 200x60 may cost: docs/explorer.md."""
-
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 class Mirror:

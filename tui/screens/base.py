@@ -1,10 +1,11 @@
-"""What all full screens share: the smallest size, the line of keys, and what is said on it."""
+"""What all full screens share: the smallest size, the line of keys, what is said on it, and when they draw anew."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from textual import events
+from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.reactive import Reactive
 from textual.screen import Screen
@@ -31,7 +32,10 @@ class TooSmall(Text, can_focus=False):
 
 
 class BaseScreen(Screen[None], inherit_bindings=False):
-    """Subclasses yield a `Hints` and a `TooSmall` and name their scopes."""
+    """Subclasses name their scopes, give their `panes`, and `draw` what depends on the size and the colours.
+
+    Textual calls the `on_` methods of a class and of all its bases: a subclass never calls those of `super()`.
+    """
 
     # Textual repaints the whole screen when the focus moves; here each pane repaints its own title.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
@@ -47,6 +51,24 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     @property
     def palette(self) -> Palette:
         return self.logdrift.palette
+
+    def panes(self) -> ComposeResult:
+        """What stands above the line of keys."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Draw what is cut to the size of the screen or has colours of its own; panes that draw themselves need nothing."""
+
+    def compose(self) -> ComposeResult:
+        # Known before the first layout, or it would be done twice.
+        self.size_classes(*self.app.size)
+        yield from self.panes()
+        yield Hints(id="hints")
+        yield TooSmall(id="toosmall")
+
+    def on_mount(self) -> None:
+        self.show_hints()
+        self.call_after_refresh(self.draw)
 
     def size_classes(self, width: int, height: int) -> None:
         """Set the classes that depend on the size of the terminal."""
@@ -65,6 +87,7 @@ class BaseScreen(Screen[None], inherit_bindings=False):
 
     def recoloured(self) -> None:
         """The theme was changed: draw anew what cannot be given other colours as it stands."""
+        self.draw()
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         # Textual has the top screen repaint where the one below it changed, though nothing of that is seen: moving in
@@ -76,6 +99,7 @@ class BaseScreen(Screen[None], inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         self.size_classes(event.size.width, event.size.height)
+        self.call_after_refresh(self.draw)
 
     def action_back(self) -> None:
         """Leave this screen; the last one ends the program."""

@@ -6,8 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from tui.actions import bindings
-from tui.screens.base import BaseScreen, TooSmall
-from tui.widgets.bars import Hints
+from tui.screens.base import BaseScreen
 from tui.widgets.charts.keys import ChartKeys
 from tui.widgets.charts.pane import ChartPane
 
@@ -32,14 +31,10 @@ class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
         """For the help."""
         return self.origin.source.threshold if self.origin.source is not None else 0.1
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield ChartPane(id="zoomed", kind=self.origin.kind, reach=self.origin.wanted_reach)
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
-        self.show_hints()
         source = self.origin.source
         if source is not None:
             self.chart.show_source(source, self.origin.position)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.message import Message
 
@@ -16,7 +16,7 @@ from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
 from tui.views import reason
 from tui.why_experiments import (
@@ -31,7 +31,7 @@ from tui.why_experiments import (
     why_none,
     write_budget,
 )
-from tui.widgets.bars import Bar, Hints
+from tui.widgets.bars import Bar
 from tui.widgets.lines import Run
 from tui.widgets.reading import wrap_at_most
 from tui.widgets.rows import Rows
@@ -77,13 +77,10 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         self._problem = ""
         self._stop, self._wake = threading.Event(), threading.Event()
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Bar(id="verdict")
         yield Table("Experiments", id="experiments")
         yield Bar(id="detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def table(self) -> Table:
@@ -98,20 +95,11 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         return self.rows[self.table.selected] if self.rows else None
 
     def on_mount(self) -> None:
-        self.show_hints()
-        self.call_after_refresh(self._show)
         self.follow()
 
     def on_unmount(self) -> None:
         self._stop.set()
         self._wake.set()
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show)
-
-    def recoloured(self) -> None:
-        self._show()
 
     # ---- what is known
 
@@ -145,11 +133,11 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
             self.found = message.found
             if self.chosen is None:
                 self.chosen = chosen_at_first(message.found.rows, self.budget)
-        self._show()
+        self.draw()
 
     # ---- showing
 
-    def _show(self) -> None:
+    def draw(self) -> None:
         if not self.size.width:
             return
         p, chosen = self.palette, self.chosen or set()
@@ -218,13 +206,13 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         if row is None or self.chosen is None:
             return
         self.chosen ^= {row.id}
-        self._show()
+        self.draw()
         self.table.action_row_down()
 
     def action_choose_all(self) -> None:
         """All that have not run, or none where one is chosen."""
         self.chosen = set() if self.chosen else {row.id for row in self.rows if row.state == "proposed"}
-        self._show()
+        self.draw()
 
     @on(Rows.Chosen)
     def action_start(self) -> None:
@@ -295,7 +283,7 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
     def _on_run_asked(self, message: RunAsked) -> None:
         self._wake.set()
         self.chosen = (self.chosen or set()) - message.ids
-        self._show()
+        self.draw()
         self.say(message.words)
         if message.problem:
             self.logdrift.show_error(message.problem)
@@ -315,7 +303,7 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
             if text:
                 self.budget = parse_budget(text)
                 self.chosen = chosen_at_first(self.rows, self.budget) if self.found is not None else None
-                self._show()
+                self.draw()
 
         words = "time that all of them may take together: 90s, 10m, 1h"
         self.app.push_screen(Prompt("Budget", words, write_budget(self.budget), problem=wrong), taken)

@@ -79,7 +79,6 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
     # ---- coming and going
 
     def on_mount(self) -> None:
-        self.show_hints()
         self._show_tabs()
         pair, self._problem = open_pair(self.session, self.view_state.pair)
         self._take(self.session, None if pair is None else PairView(pair))

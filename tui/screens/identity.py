@@ -51,7 +51,6 @@ class IdentityScreen(TextScreen):
             self.tell(cast("LogdriftApp", self.app).copy_text(self.command))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.read_saved()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.style import Style
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
@@ -22,12 +22,12 @@ from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit, number
 from tui.places import sequence_of
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
 from tui.screens.texts import TextScreen
-from tui.widgets.bars import Bar, Hints
+from tui.widgets.bars import Bar
 from tui.widgets.lines import Run, strip_of
-from tui.widgets.reading import wrap, wrap_at_most
+from tui.widgets.reading import wrap_at_most
 from tui.widgets.rows import Rows
 from tui.widgets.topics import score_bar
 
@@ -130,13 +130,10 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         self.found: tuple[Layers, ...] | None = None
         self.at = 0
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Bar(id="verdict")
         yield StageList(id="stages")
         yield Bar(id="detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def stages(self) -> StageList:
@@ -159,16 +156,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         return " ".join(map(shlex.quote, words))
 
     def on_mount(self) -> None:
-        self.show_hints()
-        self.call_after_refresh(self._show)
         self.read_saved()
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show)
-
-    def recoloured(self) -> None:
-        self._show()
 
     @work(thread=True, group="layers", exclusive=True)
     def read_saved(self) -> None:
@@ -186,11 +174,11 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @on(LayersRead)
     def _on_read(self, message: LayersRead) -> None:
         self.found = message.found
-        self._show()
+        self.draw()
 
     # ---- showing
 
-    def _show(self) -> None:
+    def draw(self) -> None:
         if not self.size.width:
             return
         p, width = self.palette, self.size.width - 2
@@ -203,7 +191,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         ]
         sides = self.sides
         found, side = sides[self.at] if sides else (None, None)
-        head += [[(" ", p.text), (part, p.muted)] for part in wrap(self._state(found), width)[:2]]
+        head += [[(" ", p.text), (part, p.muted)] for part in wrap_at_most(self._state(found), width, 2)]
         self.query_one("#verdict", Bar).put(head)
         title, aside = "Layers", ""
         if found is not None and side is not None:
@@ -255,7 +243,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
             self.say("there is no other answer")
             return
         self.at = (self.at + step) % len(self.sides)
-        self._show()
+        self.draw()
 
     def action_copy_command(self) -> None:
         self.say(self.logdrift.copy_text(self.command))

@@ -31,7 +31,6 @@ class LogScreen(TextScreen):
         self.session, self.backends, self.at = session, list(backends), start
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.read_log(self.backends[self.at])
 
     def hints(self) -> list[tuple[str, str]]:

@@ -21,10 +21,10 @@ from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, NOTHING, fit, number
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
 from tui.screens.texts import Picker
-from tui.widgets.bars import VERDICTS, Bar, Hints
+from tui.widgets.bars import VERDICTS, Bar
 from tui.widgets.lines import Lines, Run, strip_of
 from tui.widgets.reading import Row, wrap_at_most
 
@@ -184,34 +184,22 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         self._gates: dict[tuple[str, str], Gate] = {}
         self._start = pair
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Grid(self.session, self.table, id="grid")
         yield Bar(id="detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def grid(self) -> Grid:
         return self.query_one(Grid)
 
     def on_mount(self) -> None:
-        self.show_hints()
         labels = self.table.labels
         if self._start is not None and set(self._start) <= set(labels):
             self.grid.row, self.grid.column = (labels.index(label) for label in self._start)
-        self.call_after_refresh(self._show_detail)
         self._compute()
 
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "matrix")
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show_detail)
-
-    def recoloured(self) -> None:
-        self._show_detail()
 
     # ---- computing
 
@@ -223,7 +211,7 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         table.metric, table.scope, table.largest = metric, scope, 0.0
         table.rows = [None] * len(table.labels)
         self.grid.refresh()
-        self._show_detail()
+        self.draw()
         self._compute()
 
     def _compute(self) -> None:
@@ -259,12 +247,13 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         else:
             self.grid.refresh_line(message.index)
         self.grid.refresh_fixed()
-        self._show_detail()
+        self.draw()
 
     # ---- in words
 
     @on(Grid.Moved)
-    def _show_detail(self) -> None:
+    def draw(self) -> None:
+        """What stands under the cursor, in words."""
         bar, p, width = self.query_one("#detail", Bar), self.palette, self.size.width
         if not width:
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.style import Style
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
@@ -26,7 +26,7 @@ from tui import capture_form as forms
 from tui.actions import bindings, hint_pairs
 from tui.capture_errors import place
 from tui.capture_rows import Found, form_rows
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.widgets.bars import Hints
 from tui.widgets.form import Form
 from tui.widgets.lines import Text, strip_of
@@ -95,17 +95,12 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._started = False
         self._cancel = threading.Event()
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
-        self.set_class(self.app.size.width < WIDE, "-narrow")
+    def panes(self) -> ComposeResult:
         with Container(id="panes"):
             yield Form("New capture", self, id="form")
             yield PlanPane(id="plan")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
-        self.show_hints()
         self._show()
         self.set_timer(self.LATER, self._look_for_engines)
 
@@ -117,13 +112,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         keymap = self.logdrift.keymap
         self.query_one("#hints", Hints).show([*hint_pairs(*self.SCOPES, keymap=keymap), ("F1", "help")])
 
-    def recoloured(self) -> None:
-        self._show_plan()
-
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
         self.set_class(width < WIDE, "-narrow")
-        self.call_after_refresh(self._show_plan)
 
     @property
     def fields(self) -> Form:
@@ -138,7 +129,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def _show(self, key: str | None = None) -> None:
         self.fields.show(form_rows(self.form, self._told(), self.found, self._expanded), key=key)
-        self._show_plan()
+        self.draw()
 
     def _told(self) -> forms.Built:
         """What is wrong, less the prompt that has yet to be typed: nobody is scolded for an empty form."""
@@ -146,7 +137,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             return self.built
         return replace(self.built, problems={k: v for k, v in self.built.problems.items() if k != "prompts.text[0]"})
 
-    def _show_plan(self) -> None:
+    def draw(self) -> None:
+        """The plan beside the form, where there is room for it."""
         pane, p = self.query_one(PlanPane), self.palette
         if not pane.display or not pane.size.width:
             return
@@ -427,9 +419,6 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
                     self.dismiss(None)
 
             self.app.push_screen(Confirm("Leave the form?", "Yes, drop what was filled in", "No, stay"), answered)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.size_classes(event.size.width, event.size.height)
 
 
 def _free_name(sessions: Path) -> str:

@@ -17,10 +17,9 @@ from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saved, Saving
 from tui.screens.searching import Searching
-from tui.widgets.bars import Hints
 from tui.widgets.reading import Reading
 
 _FORMATS = {"text": "text", "md": "Markdown"}
@@ -51,14 +50,10 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         self.text = ""
         self._reports: dict[bool, Mapping[str, Any]] = {}
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Reading("Report", [" being made"], id="report")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
-        self.show_hints()
         self._make()
 
     def on_unmount(self) -> None:

@@ -13,10 +13,9 @@ from textual.message import Message
 
 from tui.actions import bindings
 from tui.glyphs import fit
-from tui.screens.base import TooSmall
 from tui.screens.managing import ManagingScreen, key_of
 from tui.session_rows import FolderWatch, SessionRow
-from tui.widgets.bars import Bar, Hints
+from tui.widgets.bars import Bar
 from tui.widgets.rows import Rows
 from tui.widgets.session_list import COLUMNS, SessionList
 
@@ -85,14 +84,11 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self._wake = threading.Event()
         self._wanted: Path | None = None
 
-    def compose(self) -> ComposeResult:
+    def panes(self) -> ComposeResult:
         yield SessionList(self._folder, id="sessions-list")
         yield Detail(id="session-detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
-        self.show_hints()
         self.query_one(Detail).show(None)
         self.set_timer(self.LATER / 4, self.watch_folder)
 
@@ -100,7 +96,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self._stop.set()
         self._wake.set()
 
-    def recoloured(self) -> None:
+    def draw(self) -> None:
         self.query_one(Detail).draw()
 
     # ---- the folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 
 from core.compare.gate import Gate
@@ -11,10 +11,10 @@ from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
 from tui.screens.texts import TextScreen
-from tui.widgets.bars import VERDICTS, Bar, Hints
+from tui.widgets.bars import VERDICTS, Bar
 from tui.widgets.lines import Run
 from tui.widgets.reading import wrap
 from tui.widgets.rows import Rows
@@ -38,27 +38,16 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
         self.session, self.pair, self.gate = session, pair, gate
         self.settings: Settings = settings_of(session)
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Bar(id="reasons")
         yield Table("Settings", id="facts")
         yield Bar(id="detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def table(self) -> Table:
         return self.query_one("#facts", Table)
 
-    def on_mount(self) -> None:
-        self.show_hints()
-        self._show_table()
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show_bars)
-
-    def recoloured(self) -> None:
+    def draw(self) -> None:
         self._show_table()
         self._show_bars()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.message import Message
 
@@ -16,10 +16,10 @@ from core.report.meaning import bound_text, exact
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen, TooSmall
+from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
 from tui.screens.texts import TextScreen
-from tui.widgets.bars import Bar, Hints
+from tui.widgets.bars import Bar
 from tui.widgets.lines import Run
 from tui.widgets.reading import wrap
 from tui.widgets.rows import Rows
@@ -57,19 +57,15 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         self.pair = pair
         self.limits: list[Mapping[str, Any]] = []
 
-    def compose(self) -> ComposeResult:
-        super().size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Table("Limits", id="limits")
         yield Bar(id="detail")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def table(self) -> Table:
         return self.query_one("#limits", Table)
 
     def on_mount(self) -> None:
-        self.show_hints()
         a, b = visible(self.pair.a.info.label), visible(self.pair.b.info.label)
         self.table.title_text = f"Limits · {a} {ARROW} {b}"
         self.table.aside = "measuring"
@@ -77,13 +73,6 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "limits")
-
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show_table)
-
-    def recoloured(self) -> None:
-        self._show_table()
 
     @work(thread=True, group="limits", exclusive=True)
     def judge_limits(self) -> None:
@@ -110,9 +99,9 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             self.logdrift.show_error(message.problem)
             return
         self.limits = message.limits
-        self._show_table()
+        self.draw()
 
-    def _show_table(self) -> None:
+    def draw(self) -> None:
         p = self.palette
         styles = {True: p.good, False: p.bad, None: p.muted}
         if self.limits:

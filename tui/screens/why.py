@@ -17,11 +17,10 @@ from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit, number
 from tui.screens.asking import AskingScreen
-from tui.screens.base import TooSmall
 from tui.screens.saving import Saving
 from tui.views import PairView, reason
 from tui.why_view import WhyView, evidence_stamp, explain
-from tui.widgets.bars import VERDICTS, Bar, Hints
+from tui.widgets.bars import VERDICTS, Bar
 from tui.widgets.lines import Run
 from tui.widgets.reading import wrap_at_most
 from tui.widgets.rows import Rows
@@ -57,14 +56,11 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         self.found: WhyView | None = None
         self._problem = ""
 
-    def compose(self) -> ComposeResult:
-        self.size_classes(*self.app.size)
+    def panes(self) -> ComposeResult:
         yield Bar(id="verdict")
         with Container(id="why"):
             yield TopicList(id="topics")
             yield TopicDetail(id="told")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     @property
     def topics(self) -> TopicList:
@@ -79,8 +75,6 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         self.set_class(width < WIDE, "-stacked")
 
     def on_mount(self) -> None:
-        self.show_hints()
-        self.call_after_refresh(self._show)
         self._want()
 
     @on(events.ScreenResume)
@@ -92,13 +86,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "why")
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.call_after_refresh(self._show)
-
     def recoloured(self) -> None:
         self.told.recoloured()
-        self._show()
+        super().recoloured()
 
     # ---- working it out
 
@@ -127,19 +117,19 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
             return
         self._problem = message.problem
         if message.view is None:
-            self._show()
+            self.draw()
         else:
             self._take(message.view)
 
     def _take(self, found: WhyView) -> None:
         self.found = found
         self.topics.put(found.topics)
-        self._show()
+        self.draw()
         self._tell()
 
     # ---- showing
 
-    def _show(self) -> None:
+    def draw(self) -> None:
         """Verdict and state; the list takes as much room as it needs where it stands above the rest."""
         if not self.size.width:
             return
@@ -235,7 +225,7 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         self.view, self.found, self._problem = PairView(pair), None, ""
         self.topics.put(())
         self.told.put("", ())
-        self._show()
+        self.draw()
         self._want()
 
     def action_experiments(self) -> None:
