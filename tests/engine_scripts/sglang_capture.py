@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from loaded_weights import loaded_weights
+from reference import Reference
 from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
@@ -83,21 +84,6 @@ def refusal(call: Any, *arguments: Any) -> str:
     except LogdriftError as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
-
-
-def reference(model: str, sequences: list[list[int]], temperature: float) -> list[list[float]]:
-    """Logprob of each id given those before it: float32 Transformers, log-softmax in float64; NaN at the start."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="sdpa").eval()
-    out = []
-    with torch.inference_mode():
-        for ids in sequences:
-            logits = network(torch.tensor([ids])).logits[0].double() / temperature
-            rows = torch.log_softmax(logits, dim=-1)[:-1]
-            out.append([float("nan"), *rows.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()])
-    return out
 
 
 def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, Any]:
@@ -205,13 +191,14 @@ def main() -> None:
     backend.close()
     backend.close()
     result["children"] = children()
+    reference = Reference(model)
     result["reference"] = {
-        "scored": reference(model, [ids.tolist() for ids in texts], 1.0),
-        "generated": reference(model, [ids.tolist() for ids in sequences], 1.0),
-        "trap": reference(model, [traps[0].tolist()], 1.0)[0],
+        "scored": [reference.logprobs(ids) for ids in texts],
+        "generated": [reference.logprobs(ids) for ids in sequences],
+        "trap": reference.logprobs(traps[0]),
         # what id 0 would score in the place of each last id of the vocabulary
-        "trap_as_zero": [row[-1] for row in reference(model, [[*traps[0][:i].tolist(), 0] for i in (1, 3, 5)], 1.0)],
-        "tempered": reference(model, [ids.tolist() for ids in sequences], wish["temperature"]),
+        "trap_as_zero": [float(reference.rows(traps[0])[i - 1, 0]) for i in (1, 3, 5)],
+        "tempered": [reference.logprobs(ids, wish["temperature"]) for ids in sequences],
     }
     out.write_text(json.dumps(result), encoding="utf-8")
 

@@ -14,10 +14,12 @@ import json
 import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loaded_weights import loaded_weights
+from reference import Reference
 from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
@@ -42,10 +44,12 @@ MAX_TOKENS = 72
 
 
 def main(model: str, out: str, wishes: dict[str, dict[str, Any]]) -> None:
-    Path(out).write_text(json.dumps({name: captured(model, wish) for name, wish in wishes.items()}))
+    reference = Reference(model)
+    found = {name: captured(model, wish, reference) for name, wish in wishes.items()}
+    Path(out).write_text(json.dumps(found))
 
 
-def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
+def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str, Any]:
     import numpy as np
     from transformers import AutoTokenizer
 
@@ -74,14 +78,14 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
     )
     backend = VllmBackend(settings)
     result: dict[str, Any] = {"facts": backend.open().to_json(), "eos": eos, "last": last, "longest": longest}
-    reference = Reference(model, wish["temperature"])
+    judged = partial(_judged, reference, wish["temperature"])
     result["children"] = children()
     result["text_lengths"] = [len(ids) for ids in texts]
 
     progress: list[tuple[int, int]] = []
     scores = backend.score(texts, lambda s, n: progress.append((s, n)))
     result["score_progress"] = [sum(column) for column in zip(*progress, strict=True)]
-    result["texts"] = [judged(reference, ids, 1, found) for ids, found in zip(texts, scores, strict=True)]
+    result["texts"] = [judged(ids, 1, found) for ids, found in zip(texts, scores, strict=True)]
     result["score_repeats"] = same(scores, backend.score(texts, quiet))
     alone = [backend.score([ids], quiet)[0] for ids in texts]
     result["score_alone"] = gap(scores, alone)
@@ -104,10 +108,9 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
             np.array_equal(g.token_ids[: g.prompt_length], p) for g, p in zip(made, prompts, strict=True)
         )
         result["finish"] = [[g.finish, int(g.token_ids[-1]), len(g.token_ids) - g.prompt_length] for g in made]
-        result["decode"] = [judged(reference, g.token_ids, g.prompt_length, g.scores) for g in made]
+        result["decode"] = [judged(g.token_ids, g.prompt_length, g.scores) for g in made]
         result["prefill"] = [
-            judged(reference, ids, 1, found)
-            for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
+            judged(ids, 1, found) for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
         ]
         if wish["dtype"] == "bfloat16":
             again = backend.generate(prompts, seeds, quiet)
@@ -119,13 +122,13 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
         lengths = [min(3, len(ids)) for ids in texts]
         forced = backend.forced_decode(texts, lengths, quiet)
         result["forced_texts"] = [
-            judged(reference, ids, length, found) for ids, length, found in zip(texts, lengths, forced, strict=True)
+            judged(ids, length, found) for ids, length, found in zip(texts, lengths, forced, strict=True)
         ]
         result["forced_alone"] = gap(forced[1:2], backend.forced_decode(texts[1:2], lengths[1:2], quiet))
         if "decode" in wish["paths"]:
             replay = backend.forced_decode(sequences, [g.prompt_length for g in made], quiet)
             result["forced"] = [
-                judged(reference, g.token_ids, g.prompt_length, found) for g, found in zip(made, replay, strict=True)
+                judged(g.token_ids, g.prompt_length, found) for g, found in zip(made, replay, strict=True)
             ]
             result["forced_is_decode"] = same([g.scores for g in made], replay)
         else:
@@ -139,29 +142,11 @@ def captured(model: str, wish: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-class Reference:
-    """Transformers float32; `rows` are float64 log-softmax of its full logits, f64[T, V]; row i scores id i + 1."""
-
-    def __init__(self, model: str, temperature: float) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        self.torch = torch
-        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-        self.temperature = temperature
-
-    def rows(self, ids: Any) -> tuple[Any, Any]:
-        """Without and with the temperature."""
-        with self.torch.inference_mode():
-            logits = self.model(self.torch.tensor(ids[None].astype("int64"))).logits[0].double()
-            return logits.log_softmax(-1).numpy(), (logits / self.temperature).log_softmax(-1).numpy()
-
-
-def judged(reference: Reference, ids: Any, first: int, scores: Any) -> dict[str, Any]:
+def _judged(reference: Reference, temperature: float, ids: Any, first: int, scores: Any) -> dict[str, Any]:
     """Deltas to the reference at each scored position, and whether shape, rank and top-k are as promised."""
     import numpy as np
 
-    raw, tempered = reference.rows(ids)
+    raw, tempered = reference.rows(ids), reference.rows(ids, temperature)
     target = ids[first:].astype(np.int64)
     positions = np.arange(first, len(ids))
     expected = raw[positions - 1, target]
