@@ -28,7 +28,7 @@ demo: setup ## Capture the small model with real engines and open the explorer (
 
 test: setup ## Run every test, real engines included
 	@$(BIN)/logdrift env create transformers vllm sglang
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 unit: setup ## Run the tests that start no engine
 	@$(BIN)/python -m pytest -m "not engine" $(TEST_ARGS)

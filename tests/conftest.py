@@ -15,7 +15,7 @@ import pytest
 from core.errors import LogdriftError
 from tests.changed_model import NOISY_TENSOR, noisy_model
 
-# Three files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
+# Four files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
 # more of them than cores an engine is five to ten times slower. What a test starts inherits this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # An engine is started dozens of times: what it imports is to be compiled once, not each time.
@@ -25,11 +25,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 hypothesis.settings.register_profile("logdrift", deadline=None)
 hypothesis.settings.load_profile("logdrift")
 
-_LONGEST_FIRST = (
-    "test_sglang_backend", "test_vllm_backend", "test_kill", "test_capture", "test_planted", "test_gate_engines", "test_demo",
-    "test_transformers_backend", "test_models", "test_identity", "test_layers", "test_environments", "test_tui_pty",
+_ENGINES_AT_WORK = (
+    "test_sglang_backend", "test_vllm_backend", "test_kill", "test_planted", "test_capture", "test_demo",
+    "test_transformers_backend", "test_gate_engines", "test_models", "test_environments", "test_experiment_runs",
+    "test_identity", "test_layers",
 )  # fmt: skip
-"""Files that processes take in this order, so that none is left with minutes of work when the others are done."""
+"""Files whose tests keep a core busy, the longest first."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -41,12 +42,21 @@ name (getfixturevalue) says so."""
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine; the longest files first; the order within a file stays."""
+    """Mark what needs an engine; put the files in the order in which processes take them; the order within a file stays."""
     for item in items:
         if _NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
-    place = {name: i for i, name in enumerate(_LONGEST_FIRST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    place = _places(list(dict.fromkeys(item.path.stem for item in items)))
+    items.sort(key=lambda item: place[item.path.stem])
+
+
+def _places(files: list[str]) -> dict[str, float]:
+    """File -> its place: engines from the start to the end, beside them what waits for its screen, then what is quick."""
+    engines = [name for name in _ENGINES_AT_WORK if name in files]
+    screens = [name for name in files if name.startswith("test_tui_")]
+    place: dict[str, float] = {name: max(0, i - 2) for i, name in enumerate(engines)}
+    step = max(1, len(engines) - 2) / max(1, len(screens))
+    return dict.fromkeys(files, float(len(files))) | place | {name: (i + 0.5) * step for i, name in enumerate(screens)}
 
 
 def _interpreter(engine: str) -> Path:
