@@ -35,14 +35,14 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def run_sglang(sglang_python: Path, run_script: Callable[..., Any]) -> Run:
-    """Drive the backend in SGLang's interpreter; what came out."""
+def run_sglang(sglang_python: Path, run_script: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Drive the backend in SGLang's interpreter, with a folder of its own for temporary files; what came out."""
 
     def run(dtype: str, **wish: Any) -> dict[str, Any]:
         mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
         environment = {key: value for key, value in os.environ.items() if key not in mine}
         # Two threads that wait for each other spin: on a busy machine one is ten times as fast as two.
-        environment |= {"OMP_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path_factory.mktemp("t"))}
         return dict(run_script(sglang_python, "sglang_capture.py", json.dumps({"dtype": dtype, **wish}), environment))
 
     return run
@@ -254,9 +254,12 @@ def test_refusals_are_one_line_and_leave_the_engine_alive(float32: dict[str, Any
     assert json.dumps(float32["scored_again"]) == json.dumps(float32["scored"])
 
 
-def test_the_worker_keeps_its_signals_and_no_child_is_left(float32: dict[str, Any], tempered: dict[str, Any]) -> None:
+def test_the_worker_keeps_its_signals_and_no_child_and_no_socket_is_left(
+    float32: dict[str, Any], tempered: dict[str, Any]
+) -> None:
     assert float32["signals_kept"]
     assert float32["children"] == tempered["children"] == []
+    assert float32["left"] == []
 
 
 def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:

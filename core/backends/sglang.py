@@ -15,6 +15,7 @@ Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -195,7 +196,7 @@ class SglangBackend:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
-            _remove_load_file(engine)
+            _remove_leftovers(engine)
         for child in multiprocessing.active_children():
             child.kill()
             child.join()
@@ -342,8 +343,12 @@ class SglangBackend:
         return facts_of(state, config, settings.sampling, self._limit, decodes=self._decodes)
 
 
-def _remove_load_file(engine: Any) -> None:
-    """SGLang leaves a small file in shared memory at each shutdown."""
+def _remove_leftovers(engine: Any) -> None:
+    """At each shutdown SGLang leaves the sockets that its processes spoke on, and a small file in shared memory."""
+    for name, address in vars(getattr(engine, "port_args", object)).items():
+        if name.endswith("_ipc_name") and str(address).startswith("ipc://"):
+            with contextlib.suppress(OSError):
+                Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
     try:
         from sglang.srt.managers.load_snapshot import (  # type: ignore[import-not-found,unused-ignore]
             shm_path_for,
