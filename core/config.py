@@ -31,7 +31,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.backends import ENGINES
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +125,10 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
     engines = data.get("engines", {})
     if not isinstance(engines, Mapping):
         raise InputError("engines is not a table: write [engines.vllm]")
-    _check_keys("engines.", engines, ENGINES)
+    if engines:
+        from core.backends import ENGINES  # every start reads the config, and few name engines
+
+        _check_keys("engines.", engines, ENGINES)
     return Config(
         sessions=_folder(data, "sessions", path.parent),
         cache=_folder(data, "cache", path.parent),

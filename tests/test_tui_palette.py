@@ -107,7 +107,7 @@ def test_a_step_is_underlined_at_every_depth(depth: str) -> None:
 
 def test_without_colour_no_style_has_any() -> None:
     palette = make_palette("none")
-    for value in vars(palette).values():
+    for value in palette:
         flat = [*value[0], *value[1]] if isinstance(value, tuple) and isinstance(value[0], tuple) else value
         for style in flat if isinstance(flat, (list, tuple)) and not isinstance(flat, Style) else (flat,):
             if isinstance(style, Style):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from textual.binding import Binding, BindingType
 
@@ -47,8 +46,7 @@ SCOPE_TITLES: dict[Scope, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """``name`` is the action and the id of the binding; ``hint`` the word on the hint line, most wanted first."""
 
     name: str

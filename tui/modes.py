@@ -7,8 +7,7 @@ or without a number. The steps lie at one, two, four and eight times the thresho
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -53,8 +52,7 @@ def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
     return None if values.has_entropy(pair) else "neither side has entropies"
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """``head`` names it on the legend, ``step`` writes a bound there; ``missing`` says why a pair has no such numbers.
 
     ``thresholds`` is empty where the threshold in nats of delta is used.
@@ -120,8 +118,7 @@ def mode_of(name: str) -> Mode:
     return _BY_NAME.get(name, MODES[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Legend:
+class Legend(NamedTuple):
     """One line of a token view: ``steps`` are (level, bound as text) from little to much; ``beyond`` of ``scored``
     tokens of the pair have a level, None while not counted; ``missing`` stands where the mode has no numbers."""
 

@@ -8,8 +8,7 @@ one; with ``NO_COLOR`` only the marks and the underline remain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from rich.color import Color
@@ -50,8 +49,7 @@ _SIXTEEN = (
 )
 
 
-@dataclass(frozen=True)
-class Palette:
+class Palette(NamedTuple):
     """Styles by their use. ``steps[0]`` holds the orange ones from little to much, ``steps[1]`` the blue ones,
     ``single`` those of a sequential scale. ``grey`` is a step of a pair that cannot be compared, ``found`` a match."""
 
@@ -91,8 +89,8 @@ class Palette:
 def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
     """The styles of one palette and what stands for them in another: what is drawn already can be given other colours."""
     found: dict[Style, Style] = {}
-    for one in fields(Palette):
-        before, after = getattr(old, one.name), getattr(new, one.name)
+    for name in Palette._fields:
+        before, after = getattr(old, name), getattr(new, name)
         pairs = zip(_flat(before), _flat(after), strict=True)
         found |= {a: b for a, b in pairs if a not in found}
     return found

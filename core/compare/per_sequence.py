@@ -7,8 +7,7 @@ All scored tokens count, those of the prompt too; sums and means leave out infin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -80,8 +79,7 @@ def length(pair: Pair, threshold: float) -> Array:
     return np.diff(pair.sequences.offsets[: pair.count + 1]).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class Reduction:
+class Reduction(NamedTuple):
     """``title`` heads a column, ``words`` say what it is; ``signed`` values are sorted by their size."""
 
     name: str

@@ -11,15 +11,14 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import InputError, LogdriftError
 from core.session.layout import LOCK
 
 
-@dataclass(frozen=True, slots=True)
-class LockHolder:
+class LockHolder(NamedTuple):
     """The process that writes a session. ``token`` is its own, so that two holders with one pid are not one."""
 
     host: str
@@ -96,7 +95,7 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
     temporary = folder / f".{LOCK}.{os.getpid()}.tmp"
     try:
         # Filled before it appears under its name, and link() refuses an existing one: nobody sees half a lock.
-        temporary.write_text(json.dumps(asdict(mine)))
+        temporary.write_text(json.dumps(mine._asdict()))
         os.link(temporary, folder / LOCK)
     except FileExistsError:
         raise InputError(f"session {folder} was just taken by another process: wait for it") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from textual import events, on
@@ -23,12 +24,10 @@ from core.session.visible import visible
 from tui.actions import bindings
 from tui.flow import FragmentCache
 from tui.glyphs import number, signed
-from tui.inspection import Inspection, inspect
 from tui.modes import MODES
 from tui.screens.base import TooSmall
 from tui.screens.explorer_before import ExplorerBefore
 from tui.screens.explorer_jobs import SessionRead
-from tui.session_rows import duration, progress
 from tui.state import load_state, save_state
 from tui.views import PairView, open_pair
 from tui.widgets.bars import Header, Heading, Hints, Tabs
@@ -38,6 +37,9 @@ from tui.widgets.charts.registry import index_of
 from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.sequences import SequenceList
 from tui.widgets.tokens import Passage, Tokens
+
+if TYPE_CHECKING:
+    from tui.inspection import Inspection
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
@@ -147,6 +149,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def _show_heading(self) -> None:
         view, sequences, numbers = self.view, self.session.sequences, self.numbers
+        share, left = self._how_far()
         gate = view.gate if view is not None else None
         problems = [self._problem] if self._problem else []
         for info in self.session.captures:
@@ -163,16 +166,26 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None,
                 None if view is None or view.stats is None else view.stats.mae,
                 (view.stats.infinite or 0) if view is not None and view.stats is not None else 0,
-                self.going.share if self.going is not None else progress(self.session),
+                share,
                 self._state,
                 tuple(problems[:3]),
                 numbers.k3 if numbers is not None else None,
                 numbers.ess if numbers is not None else None,
                 numbers.floor if numbers is not None else None,
                 numbers is not None,
-                duration(self.going.left) if self.going is not None and self.going.left is not None else "",
+                left,
             )
         )
+
+    def _how_far(self) -> tuple[float | None, str]:
+        """The share of the capture that is done, 0 to 1, and in words how long the rest of a running one takes."""
+        if self._state == "complete":
+            return 1.0, ""
+        from tui.session_rows import duration, progress
+
+        if self.going is None:
+            return progress(self.session), ""
+        return self.going.share, "" if self.going.left is None else duration(self.going.left)
 
     def _show_tabs(self) -> None:
         self.query_one("#tabs", Tabs).show(PANES, self.pane)
@@ -197,6 +210,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def inspection(self) -> Inspection:
         """The token under the cursor."""
+        # Not needed for the first screen.
+        from tui.inspection import inspect
+
         mark = self.mark_at(self.position)
         floors = self.numbers.floors if self.numbers is not None else None
         note = mark.note if mark is not None else None

@@ -18,7 +18,6 @@ from core.compare.pair import Pair
 from core.errors import LogdriftError
 from core.session.reader import Session
 from tui.screens.companions import Companions
-from tui.session_rows import Live, live
 from tui.state import ViewState, save_state
 from tui.views import PairView, judged, open_pair
 from tui.widgets.charts.pane import ChartPane
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from core.session.search import Matches, TextIndex
     from tui.modes import Mode
     from tui.numbers import PairNumbers
+    from tui.session_rows import Live
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
@@ -200,6 +200,8 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 holder = newer.lock
                 now = newer.state if holder is None else "running"
                 if holder is not None:
+                    from tui.session_rows import live
+
                     self.post_message(Going(live(newer, holder)))
                 if newer is session and now == state:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -18,8 +18,7 @@ from tui.widgets.lines import Run, Text, strip_of
 VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
 
 
-@dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
     """What the header says. ``running`` is the share captured so far, None when nothing is being written."""
 
     name: str

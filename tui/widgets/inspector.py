@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
-from core.compare.alternatives import Cell
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import DOWN, NOTHING, UP, fit, number, probability, signed
-from tui.inspection import CaptureRow, Inspection
 from tui.palette import Palette
 from tui.widgets.lines import Run, Text, strip_of
+
+if TYPE_CHECKING:
+    from core.compare.alternatives import Cell
+    from tui.inspection import CaptureRow, Inspection
 
 _RANK = 4
 _COLUMN = 13
@@ -203,8 +205,7 @@ def _capture_values(row: CaptureRow, level: int, extra: int, value: Style, palet
     return [(numbers, value), (f"{delta:>8}", value), tail]
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """How the table of alternatives is laid out: the columns that are shown, and cells of text and bar."""
 
     columns: tuple[int, ...]

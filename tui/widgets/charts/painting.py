@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from textual.strip import Strip
 
 from tui.palette import Palette
-from tui.widgets.charts.base import Drawing
 from tui.widgets.lines import Run, strip_of
+
+if TYPE_CHECKING:
+    from tui.widgets.charts.base import Drawing
 
 _BRIGHT = frozenset("▁▂▃▄▅▆▇█●")
 _FREE = frozenset(" ·░╌┆")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from tui.widgets.charts.base import Chart
@@ -13,8 +12,7 @@ Reach = Literal["one", "all"]
 """This sequence, or all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """``place`` is module and class below this package. ``reaches`` are what can be shown, the first unless asked for.
 
     ``of_threshold``, ``of_change``: it has to be made again for another threshold, or another session to compare with.
