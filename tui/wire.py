@@ -44,7 +44,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._size = Size()
-        self._lines: list[list[Cell]] = []
+        self._lines: list[list[Cell] | None] = []
 
     def forget(self) -> None:
         """The terminal may show anything: what comes next is sent in full."""
@@ -57,7 +57,7 @@ class Wire:
             return update
         if size != self._size:
             self._size = size
-            self._lines = [[("", None)] * size.width for _ in range(size.height)]
+            self._lines = [None] * size.height
         found = [piece for x, y, strip in _pieces(update) for piece in self._differing(x, y, strip)]
         return Changes(found) if found else None
 
@@ -66,6 +66,12 @@ class Wire:
             return
         new = _cells(strip)[: max(0, self._size.width - x)]
         line = self._lines[y]
+        if line is None:
+            line = self._lines[y] = [("", None)] * self._size.width
+            if len(new) == len(line):  # the first screen: nothing of it is known, so nothing is compared
+                line[:] = new
+                yield x, y, strip
+                return
         old = line[x : x + len(new)]
         if old == new:
             return
@@ -90,6 +96,9 @@ def _cells(strip: Strip) -> list[Cell]:
     out: list[Cell] = []
     for text, style, _ in strip:
         blank = (" ", _blank(style))
+        if not text.strip(" "):
+            out += [blank] * len(text)
+            continue
         if text.isascii() or cell_len(text) == len(text):
             out += [blank if char == " " else (char, style) for char in text]
             continue
