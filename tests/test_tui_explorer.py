@@ -501,6 +501,36 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path
         release(live.folder)
 
 
+async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.session.lock import acquire, release
+
+    monkeypatch.setattr("tui.screens.explorer_jobs._REST", 1e9)
+    rows, others = [[float("nan"), *[-1.0] * 9] for _ in range(6)], [[float("nan"), *[-1.2] * 9] for _ in range(6)]
+    made = write_session(tmp_path / "full", [2] * 6, [capture("trainer/prefill", rows), capture("vllm/decode", others)])
+    live = open_session(shutil.copytree(made.folder, tmp_path / "live"))
+    shown_so_far(live, 2, {"vllm/decode": 2, "trainer/prefill": 2})
+    acquire(live.folder, "test")
+    app = make_app(live.folder)
+    try:
+        async with app.run_test(size=(140, 36)) as pilot:
+            screen = explorer(app)
+            await until(pilot, lambda: screen.numbers is not None)
+            shown_so_far(live, 4, {"vllm/decode": 4, "trainer/prefill": 4})
+            await until(pilot, lambda: screen.pair is not None and screen.pair.count == 4)
+            await until(pilot, lambda: screen.view is not None and screen.view.stats is not None)
+            await pilot.pause(1.0)
+            assert screen.numbers is None
+            shown_so_far(live, 6, {"vllm/decode": 6, "trainer/prefill": 6})
+            release(live.folder)
+            await until(
+                pilot, lambda: screen.numbers is not None and screen.pair is not None and screen.pair.count == 6
+            )
+    finally:
+        release(live.folder)
+
+
 async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) -> None:
     save_state("generated-3000", ViewState(position=5))
     next((tmp_path / "state" / "logdrift").iterdir()).write_text(json.dumps({"pair": 3}))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.capture.processes import kill_group
@@ -34,29 +35,55 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
     # Read here too: a session that was deleted meanwhile must not come back as a folder of logs.
     if not read_manifest(folder).plan:
         raise InputError(f"session {folder} was not made by a capture: it has no plan to go on by")
-    log = folder / LOGS / "supervisor.log"
+    module = "core.capture.supervisor"
+    options = ["--parallel"] if parallel else []
+    return start_detached([module, str(folder), *options], folder, folder / LOGS / "supervisor.log")
+
+
+def start_detached(words: Sequence[str], folder: Path, log: Path) -> int:
+    """``python -m WORDS`` in a process session of its own, printing to ``log``; its pid once it holds ``folder``.
+
+    Raises LogdriftError where it cannot be started, or with its last words where it ends at once.
+    """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         start_of_log = log.stat().st_size if log.exists() else 0
         with open(log, "ab") as output:
             # -P: a folder called core where the user stands must not be imported in place of ours.
             process = subprocess.Popen(
-                [
-                    sys.executable, "-P", "-m", "core.capture.supervisor", str(folder),
-                    *(["--parallel"] if parallel else []),
-                ],
+                [sys.executable, "-P", "-m", *words],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
     except OSError as error:
-        raise LogdriftError(f"cannot start a capture of {folder}: {error.strerror}") from None
+        raise LogdriftError(f"{folder}: cannot be worked on in the background: {error.strerror}") from None
     while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
         time.sleep(_POLL)
     if process.poll() not in (None, 0):
         said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
-        raise LogdriftError(said[-1] if said else f"the background capture ended with exit code {process.returncode}")
+        raise LogdriftError(said[-1] if said else f"the background process ended with exit code {process.returncode}")
     # Whoever stays (a screen) takes note of its end, or it would stand among the processes as a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     return process.pid
+
+
+def ask_to_end(holder: LockHolder, folder: Path) -> None:
+    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has ended. InputError where it is not ours."""
+    try:
+        os.kill(holder.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise InputError(f"process {holder.pid} writes {folder} and belongs to somebody else") from None
+
+
+def ends_within(holder: LockHolder, seconds: float) -> bool:
+    """Wait for the end of whoever holds a folder; whether it came."""
+    deadline = time.monotonic() + seconds
+    while holder.alive:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
@@ -70,13 +97,8 @@ def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
         raise InputError(f"session {folder}: no capture is running")
     if not holder.here:
         raise InputError(f"session {folder} is being written by process {holder.pid} on {holder.host}: end it there")
-    try:
-        os.kill(holder.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        raise InputError(f"process {holder.pid} writes session {folder} and belongs to somebody else") from None
-    if not _gone(holder, grace):
+    ask_to_end(holder, folder)
+    if not ends_within(holder, grace):
         _kill(holder)
     # Workers end with their supervisor, which also takes their pid files away: what is left has a name there.
     for pid_file in (folder / LOGS).glob("*.pid"):
@@ -84,7 +106,7 @@ def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
             pid, started = (int(word) for word in pid_file.read_text().split())
             if process_start(pid) == started:  # the same process, and no later one under its number
                 kill_group(pid, grace=0.0)
-    if not _gone(holder, 5.0):
+    if not ends_within(holder, 5.0):
         raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
 
 
@@ -96,12 +118,3 @@ def _kill(holder: LockHolder) -> None:
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGKILL)
-
-
-def _gone(holder: LockHolder, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while holder.alive:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True

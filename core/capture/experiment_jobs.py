@@ -7,16 +7,14 @@ what is being done, and each experiment's folder how far it came.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.capture.background import ask_to_end, ends_within, start_detached
 from core.capture.experiments import DEFAULT_BUDGET, DEFAULT_REPEATS, gpu_count, run_experiments
 from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
@@ -28,7 +26,6 @@ from core.session.reader import Session, open_session
 from core.session.writer import append_event
 
 LOG = "experiments.log"
-_POLL = 0.05
 _GRACE = 20.0
 
 
@@ -55,25 +52,7 @@ def start_experiments(
     folder = session.folder / FOLDER
     job = {"folder": str(session.folder.resolve()), "pair": [pair.a.info.label, pair.b.info.label], "ids": list(ids),
            "budget": budget_s, "repeats": repeats}  # fmt: skip
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / LOG
-        start_of_log = log.stat().st_size if log.exists() else 0
-        with open(log, "ab") as output:
-            # -P: a folder called core where the user stands must not be imported in place of ours.
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "core.capture.experiment_jobs", json.dumps(job)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-    except OSError as error:
-        raise LogdriftError(f"cannot start experiments in {session.folder}: {error.strerror}") from None
-    while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
-        time.sleep(_POLL)
-    if process.poll() not in (None, 0):
-        said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
-        raise LogdriftError(said[-1] if said else f"the experiments ended with exit code {process.returncode}")
-    threading.Thread(target=process.wait, daemon=True).start()
-    return process.pid
+    return start_detached(["core.capture.experiment_jobs", json.dumps(job)], folder, folder / LOG)
 
 
 def running(session_folder: Path) -> LockHolder | None:
@@ -89,12 +68,9 @@ def cancel_experiments(session_folder: Path) -> None:
         raise InputError(f"session {session_folder}: no experiment is running")
     if not holder.here:
         raise InputError(f"the experiments of {session_folder} run on {holder.host}: end process {holder.pid} there")
-    os.kill(holder.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE
-    while holder.alive:
-        if time.monotonic() > deadline:
-            raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
-        time.sleep(_POLL)
+    ask_to_end(holder, session_folder)
+    if not ends_within(holder, _GRACE):
+        raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
 
 
 def run_chosen(

@@ -149,19 +149,6 @@ class Proposal:
     left_out: tuple[LeftOut, ...]
 
 
-def proposed(
-    session: Session,
-    pair: Pair,
-    diagnosis: Diagnosis,
-    times: Mapping[str, tuple[float, float]] | None = None,
-    *,
-    gpus: int = 0,
-    repeats: int = 2,
-) -> tuple[Experiment, ...]:
-    """The experiments of `propose`."""
-    return propose(session, pair, diagnosis, times, gpus=gpus, repeats=repeats).experiments
-
-
 def propose(
     session: Session,
     pair: Pair,

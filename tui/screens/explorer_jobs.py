@@ -6,6 +6,7 @@ A thread touches no widget and no state: it posts a message in the past tense, a
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
+_REST = 30.0
+"""Times as long as they took the numbers of a growing pair rest: they alone then keep a thirtieth of a core busy."""
 
 
 @dataclass(eq=False, repr=False)
@@ -66,10 +69,11 @@ class Judged(Message):
 
 @dataclass(eq=False, repr=False)
 class Measured(Message):
-    """The header's numbers of a pair are there."""
+    """The header's numbers of a pair are there; working them out took ``seconds``."""
 
     pair: Pair
     numbers: PairNumbers
+    seconds: float
 
 
 @dataclass(eq=False, repr=False)
@@ -131,6 +135,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         self._flips: npt.NDArray[np.int64] | None = None
         self._index: TextIndex | None = None
         self._index_lock = threading.Lock()
+        self._rest: tuple[tuple[str, str], float] | None = None
         self._stop = threading.Event()
 
     # ---- parts and short forms
@@ -233,10 +238,13 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     def want_numbers(self) -> None:
         """Have the pair on the screen judged and measured, as far as it is not yet."""
         if self.view is not None and (self.view.stats is None or self.numbers is None):
-            self._judge(self.session, self.view)
+            labels, until = self._rest or (None, 0.0)
+            growing = self._state == "running" and labels == self.view.labels
+            self._judge(self.session, self.view, until if growing else 0.0)
 
     @work(thread=True, group="judge", exclusive=True)
-    def _judge(self, session: Session, view: PairView) -> None:
+    def _judge(self, session: Session, view: PairView, not_before: float) -> None:
+        """The verdict at once; the numbers, which walk all tokens once more for each capture, not before a moment."""
         from tui.numbers import pair_numbers
 
         worker = get_current_worker()
@@ -244,8 +252,13 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             if view.stats is None:
                 view = judged(session, view.pair)
                 self.post_message(Judged(view))
+            while not worker.is_cancelled and (rest := not_before - time.monotonic()) > 0:
+                if self._stop.wait(min(rest, POLL_SECONDS)):
+                    return
             if not worker.is_cancelled:
-                self.post_message(Measured(view.pair, pair_numbers(session, view.pair)))
+                begun = time.monotonic()
+                numbers = pair_numbers(session, view.pair)
+                self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
         except LogdriftError as error:
             self.post_message(WorkFailed(str(error)))
 
@@ -259,6 +272,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     def _on_measured(self, message: Measured) -> None:
         if self.view is not None and message.pair is self.view.pair:
             self.numbers = message.numbers
+            self._rest = self.view.labels, time.monotonic() + _REST * message.seconds
             self.numbers_changed()
 
     @work(thread=True, group="count", exclusive=True)
