@@ -442,12 +442,13 @@ def worst_sequences(rows: Sequence[Sequence[float]], count: int = 20) -> list[di
 # --- The report ----------------------------------------------------------------------------------------------------
 
 
-def sampled_by(pair: Pair) -> bool | None:
-    """True for the capture that recorded the sampling; None where the session does not say who sampled."""
+def sampled_by(pair: Pair, scope: str) -> bool | None:
+    """True for the capture that recorded the sampling of what is in the scope; None where the session does not say who
+    sampled. Nobody samples a prompt."""
     generator = pair.files.manifest["sequences"].get("generated_by")
     info = pair.files.info[pair.b]
     if info["path"] in RECORDED:
-        return generator in (None, info["backend"])
+        return generator in (None, info["backend"]) and (scope == "completion" or not pair.positions("prompt"))
     return None if generator is None else False
 
 
@@ -462,7 +463,7 @@ def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> dict[str, An
         "a": pair.a, "b": pair.b, "scope": scope, "tokens": len(at), "sequences": pair.count,
         "gate": {"verdict": gate["verdict"], "reasons": [dict.fromkeys(r, Words()) for r in gate["reasons"]]},
         "errors": errors(d, p, q), "ci95": intervals(deltas), "floor": floor(pair, scope),
-        "probability": probability(d, p, q), "mismatch": mismatch(rows, sampled_by(pair)), "what_if": what_if(deltas),
+        "probability": probability(d, p, q), "mismatch": mismatch(rows, sampled_by(pair, scope)), "what_if": what_if(deltas),
         "topk": topk([pair.topk[i] for i in at]), "buckets": buckets(pair, scope, at),
         "scopes": [scope_numbers(pair, each) for each in SCOPES], "worst_sequences": worst_sequences(deltas),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,10 @@ def test_an_environment_in_another_folder_is_found_again(own_cache: Path, tmp_pa
     (own_cache / "envs").mkdir(parents=True)
     (own_cache / "envs" / "vllm.elsewhere.json").write_text(json.dumps({"folder": str(elsewhere)}))
     assert find_interpreter("vllm").python == python
+    finished_environment(own_cache / "envs" / "vllm")
+    assert find_interpreter("vllm").python == python, "the one that was asked for last"
+    shutil.rmtree(elsewhere)
+    assert find_interpreter("vllm").python.is_relative_to(own_cache)
 
 
 def test_engine_environment_leaves_the_users_settings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

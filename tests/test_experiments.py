@@ -225,6 +225,15 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
         assert each.low is not None and each.high is not None and each.low < 0 < each.high
     gone = judged(tmp_path, [rows(1, 0.0)] * 2)
     assert (gone.status, gone.explained, gone.low, gone.high) == ("explains", 1.0, 1.0, 1.0)
+    few = [rows(seed, size)[:1] for seed, size in ((1, 0.0), (2, 0.05), (5, 0.002))]
+    names = ("trainer/prefill", "vllm/prefill", "changed/prefill", "vllm/prefill#2")
+    captures = [capture(name, each) for name, each in zip(names, [*few, few[1]], strict=True)]
+    short = write_session(tmp_path / "few", [2], captures)
+    pairs = [make_pair(short, "trainer", name) for name in ("vllm/prefill", "changed/prefill")]
+    told = judge(experiment(), pairs[0], pairs[1:], [[short.capture("vllm/prefill"), short.capture("vllm/prefill#2")]])
+    assert told.explained is not None and told.explained > 0.8 and told.low is None, "one short sequence has no interval"
+    assert told.sentence.startswith("unclear: MAE 0.0") and "too few tokens for an interval" in told.sentence
+    assert [e.numbers["leaves"] for e in experiment_evidence([told])] == [1.0]
     single = judged(tmp_path, [rows(5, 0.02)], repeat=None)
     assert single.status == "below the floor"
     assert "the floor is unknown" in single.reason

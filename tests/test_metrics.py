@@ -97,7 +97,10 @@ def test_sampled_by_b(tmp_path: Path, generator: str | None, label: str, expecte
     session = write_session(tmp_path / "s", [2, 1, 1], captures)
     session = edit_manifest(session, lambda data: data["sequences"].update(generated_by=generator))
     assert isinstance(session.manifest.sequences, SequencesInfo)
-    assert sampled_by(make_pair(session, "trainer/prefill", label)) is expected
+    pair = make_pair(session, "trainer/prefill", label)
+    assert sampled_by(pair) is expected
+    # The first sequence has a prompt of two tokens, of which one is scored.
+    assert sampled_by(pair, "all") is sampled_by(pair, "prompt") is (False if expected else expected)
 
 
 def test_permuting_the_sequences_changes_no_number(tmp_path: Path) -> None:

@@ -339,6 +339,8 @@ def test_the_command_lists_and_samples_keys(config: Callable[[str], Path], run_l
     rows = {line.rpartition("(")[2].rstrip(")"): line.split()[0] for line in listed.stdout.splitlines() if line}
     assert rows["explorer.next_divergence"] == "F8"
     assert all(f"({command.id})" in listed.stdout for command in COMMANDS)
+    plain = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent), PYTHONIOENCODING="ascii")
+    assert plain.returncode == 0 and len(plain.stdout.splitlines()) == len(listed.stdout.splitlines())
     sampled = run_logdrift("keys", "--sample", XDG_CONFIG_HOME=str(path.parent.parent))
     assert sampled.stdout.splitlines()[1:] == list(sample())
     config('[keys]\nexplorer.nxt = "f8"\n')

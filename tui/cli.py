@@ -63,8 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    given = next((a for a in arguments if a in COMMANDS), None)
-    helped = given is None or any(a in ("-h", "--help") for a in arguments[: arguments.index(given)])
+    # What follows a flag that starts with --sess is a folder, whatever its name.
+    words = [
+        a
+        for a, before in zip(arguments, ["", *arguments], strict=False)
+        if not before.startswith("--s") or "=" in before
+    ]
+    given = next((a for a in words if a in COMMANDS), None)
+    helped = given is None or any(a in ("-h", "--help") for a in words[: words.index(given)])
     parser = build_parser(given, every=helped)
     args = parser.parse_args(arguments)
     if args.command is None:

@@ -30,7 +30,11 @@ def pair_numbers(session: Session, pair: Pair) -> PairNumbers:
     scope = default_scope(pair.sequences)
     mask = pair.scope_mask(scope)
     found = mismatch_stats(
-        pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask], pair.count_per_sequence(mask), sampled_by(pair)
+        pair.delta[mask],
+        pair.logprob_a[mask],
+        pair.logprob_b[mask],
+        pair.count_per_sequence(mask),
+        sampled_by(pair, scope),
     )
     floors: dict[str, float] = {}
     for info in session.captures:

@@ -78,11 +78,11 @@ def default_device() -> str:
 
 
 def environment_folder(engine: str) -> Path:
-    """Folder of the managed environment: in the cache, or where `env create --dir` last put it."""
+    """Folder of the managed environment: where `env create --dir` last put it, or in the cache."""
     default = cache_folder() / "envs" / engine
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         elsewhere = Path(json.loads(_pointer(engine).read_bytes())["folder"])
-        if read_marker(default) is None:
+        if read_marker(elsewhere) is not None or read_marker(default) is None:
             return elsewhere
     return default
 

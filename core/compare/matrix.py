@@ -90,5 +90,5 @@ def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
         return value_of({"errors": error_stats(delta, a, b).to_json()}, path)
     if section == "probability":
         return value_of({"probability": probability_stats(a, b).to_json()}, path)
-    stats = mismatch_stats(delta, a, b, pair.count_per_sequence(mask), sampled_by(pair))
+    stats = mismatch_stats(delta, a, b, pair.count_per_sequence(mask), sampled_by(pair, scope))
     return value_of({"mismatch": stats.to_json()}, path)

@@ -91,7 +91,7 @@ def measure(pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst:
     lengths = pair.count_per_sequence(mask)
     delta, a, b = pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask]
     errors = error_stats(delta, a, b)
-    mismatch = mismatch_stats(delta, a, b, lengths, sampled_by(pair))
+    mismatch = mismatch_stats(delta, a, b, lengths, sampled_by(pair, scope))
     return Metrics(
         scope=scope,
         tokens=len(delta),
@@ -109,17 +109,19 @@ def measure(pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst:
     )
 
 
-def sampled_by(pair: Pair) -> bool | None:
-    """Whether B sampled the tokens of the completion, which makes k1 and k3 estimates of KL(B || A).
+def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
+    """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of KL(B || A).
 
-    True only for the very capture that recorded the sampling: a prefill of the same engine is another distribution.
+    True only for the very capture that recorded the sampling: a prefill of the same engine is another distribution, and
+    nobody samples a prompt.
     A path that samples did so by definition, unless the session names another backend; for the others None where it
     names none.
     """
     generator = pair.session.manifest.sequences.generated_by
     info = pair.b.info
     if info.path in ("decode", "recorded"):
-        return generator in (None, info.backend)
+        of_prompts = scope != "completion" and bool(pair.scope_mask("prompt").any())
+        return generator in (None, info.backend) and not of_prompts
     return None if generator is None else False
 
 

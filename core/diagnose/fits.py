@@ -169,7 +169,9 @@ def standard_ranks(values: Array) -> npt.NDArray[np.float64]:
 
 
 def correlation(x: Array, y: Array) -> float:
-    """Pearson's r, 0 where a side does not vary."""
+    """Pearson's r over what is finite on both sides, 0 where a side does not vary."""
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
     if len(x) < 3:
         return 0.0
     x, y = x - x.mean(), y - y.mean()

@@ -68,6 +68,10 @@ def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
     equal = {name: _equal(ours[name], theirs[name]) for name in ours if name in theirs}
     other = {name for name, same in equal.items() if same is False}
     if other:
+        if not any(t.name in other for side in (a, b) for t in side.differing):
+            # Each was as its files at the time, which were others.
+            said = f"{a.backend} and {b.backend} loaded other files of the model: {_names(sorted(other))} differ."
+            return Evidence("weights", _DIFFERS, SIGNATURE, said, {"equal": False, "tensor": min(other)})
         return _differ(
             [(side, tuple(t for t in side.differing if t.name in other)) for side in (a, b)],
         )

@@ -57,6 +57,8 @@ def _judge(case: Case) -> Size:
     if case.view.impossible:
         said = f"{case.view.impossible:,} tokens are impossible (-inf) for one side alone, which no rounding does."
         return Size("unknown", said, 0.0, coarse, limit)
+    if not len(case.view.at):
+        return Size("unknown", "no token has a finite score on both sides.", 0.0, coarse, limit)
     if mae == 0.0:
         return Size("identical", "both sides give the same numbers.", 1.0, coarse, limit)
     floor = case.floor

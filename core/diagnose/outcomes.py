@@ -18,14 +18,15 @@ from core.diagnose.experiments import Experiment
 from core.session.experiments import SavedExperiment
 from core.session.reader import Capture
 
-Status = Literal["explains", "no effect", "below the floor", "worse", "failed", "not run"]
+Status = Literal["explains", "no effect", "below the floor", "unclear", "worse", "failed", "not run"]
 STATUSES: tuple[str, ...] = get_args(Status)
-JUDGED = ("explains", "no effect", "below the floor", "worse")
+JUDGED = ("explains", "no effect", "below the floor", "unclear", "worse")
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-LEAVES = {"explains": 1.0, "no effect": 0.3, "below the floor": 0.5, "worse": 0.3}
-"""What is left of a cause's other evidence when its knob was turned: a change that removes nothing speaks against it."""
+LEAVES = {"explains": 1.0, "no effect": 0.3, "below the floor": 0.5, "unclear": 1.0, "worse": 0.3}
+"""What is left of a cause's other evidence when its knob was turned: a change that removes nothing speaks against it. Too few
+tokens for an interval speak neither way."""
 _COMBINED = 0.6
 _MOST = 0.97
 _ROUNDING = 1e-9
@@ -136,7 +137,7 @@ def judge(
     floor = max(known, default=None)
     moved = max((_gap((before.a, before.b)[side], group[0], keep) for side, group in zip(which, changed, strict=True)))
     if tokens == 0:
-        return Outcome(experiment, "no effect", reason="no token is scored on all sides", repeats=len(after))
+        return Outcome(experiment, "unclear", reason="no token is scored on all sides", repeats=len(after))
     old = np.abs(before.delta[keep].astype(np.float64))
     new = np.mean([np.abs(pair.delta[keep].astype(np.float64)) for pair in after], axis=0)
     mae_before, mae_after = float(old.mean()), float(new.mean())
@@ -160,7 +161,7 @@ def _status(before: float, after: float, low: float | None, high: float | None, 
         return "below the floor"
     if low is None or high is None:
         # Without a gap before there is nothing to take a share of; whatever came is worse.
-        return "worse" if before == 0 else "no effect"
+        return "worse" if before == 0 else "unclear"
     return "explains" if low > 0 else "worse" if high < 0 else "no effect"
 
 
@@ -172,11 +173,12 @@ def _movement(experiment: Experiment, moved: float, finding: bool) -> str:
 
 
 def _doubt(unchanged: Sequence[object], floors: Sequence[float | None], ratio: Interval | None) -> str:
+    said = [] if ratio is not None else ["too few tokens for an interval"]
     if all(value is None for value in floors):
-        return "nothing was repeated, so the floor is unknown"
-    if any(value is None for value in floors[: len(unchanged)]):
-        return "the floor is of the changed capture alone"
-    return "" if ratio is not None else "too few tokens for an interval"
+        said.append("nothing was repeated, so the floor is unknown")
+    elif any(value is None for value in floors[: len(unchanged)]):
+        said.append("the floor is of the changed capture alone")
+    return "; ".join(said)
 
 
 def _interval(pair: Pair, keep: Bools, old: Floats, new: Floats) -> tuple[Interval | None, Method | None]:

@@ -52,7 +52,7 @@ def plan_lines(
     known = sum(each.seconds for each in experiments if each.seconds is not None)
     unknown = sum(each.seconds is None for each in experiments)
     total = f"about {clock(known)}" + (f" and {unknown} of unknown length" if unknown else "")
-    if unknown == len(experiments):
+    if experiments and unknown == len(experiments):
         total = "of unknown length"
     count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
     yield canvas.paint(f"{count}, {total}; budget {clock(budget)}", "bold")

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.report.layout import Canvas, number, pad
-from core.report.meaning import bound_text, figure, get, interval_of, interval_text, is_number, metric, multiple_text
+from core.report.meaning import (
+    bound_text,
+    exact,
+    figure,
+    get,
+    interval_of,
+    interval_text,
+    is_number,
+    metric,
+    multiple_text,
+)
 from core.report.meaning import floor_multiple as times_floor
 
 Report = Mapping[str, Any]
@@ -119,7 +129,8 @@ def _limits(pair: Report, canvas: Canvas) -> Iterator[str]:
         state = "unknown" if limit["ok"] is None else "held" if limit["ok"] else "exceeded"
         name = limit["name"] if own else f"{limit['framework']}: {limit['name'].rpartition('/')[2]}"
         line = f"  {state:9}" + pad(canvas.cut(canvas.text(name), 38), 39)
-        line += f"{figure(limit['value'])} for {bound_text(limit)}"
+        # Exact, as in the other formats: rounded, one that is exceeded can read as held.
+        line += f"{exact(limit['value'])} for {bound_text(limit)}"
         yield canvas.paint(canvas.cut(line, canvas.width), "" if limit["ok"] else "warn")
     deterministic = [x for x in limits if x["level"] == "exact" and x["ok"]]
     if deterministic:

@@ -14,6 +14,10 @@ from core.session.layout import LOGS, read_manifest
 from core.session.visible import visible
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
+_OF_A_PLAN = (
+    "plan", "model", "revision", "prompts", "text", "backend", "python", "top_k", *_SAMPLING, "title", "part_sequences",
+    "trust_remote_code",
+)  # fmt: skip
 
 
 def add_parser(subparsers: Any) -> None:
@@ -54,9 +58,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out is missing: name the session folder to write, e.g. --out sessions/mine")
     if args.resume:
-        given = [name for name in ("plan", "model", "prompts", "text", "backend", "python") if getattr(args, name)]
+        given = [
+            name for name in _OF_A_PLAN if getattr(args, name) not in (None, []) and getattr(args, name) is not False
+        ]
         if given:
-            raise InputError(f"--resume goes on by the session's own plan: leave out --{given[0]}")
+            flag = given[0].replace("_", "-")
+            raise InputError(f"--resume goes on by the session's own plan: leave out --{flag}")
         read_manifest(args.out)
     else:
         from core.capture.create import create_session

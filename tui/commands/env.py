@@ -24,6 +24,7 @@ from core.capture.models import SMALL_MODEL, prepare_small_model, resolve_model,
 from core.capture.recipes import recipe_for
 from core.config import cache_folder
 from core.errors import InputError, LogdriftError
+from core.report.layout import canvas_of
 from core.session.visible import visible
 
 _LINE_EVERY = 10.0  # seconds between plain lines of one piece of work, where there is no terminal
@@ -102,9 +103,7 @@ def _create(engines: list[str], folder: str | None, python: str | None, fresh: b
     if any(isinstance(error, Cancelled) for error in failures.values()):
         raise Cancelled(f"cancelled: go on with logdrift env create {' '.join(e for e in engines if e not in done)}")
     for engine, marker in done.items():
-        print(
-            f"{engine:<13} ready  {_versions(marker.versions)}  {visible(str(environments.environment_folder(engine)))}"
-        )
+        _say(f"{engine:<13} ready  {_versions(marker.versions)}  {environments.environment_folder(engine)}")
     for error in failures.values():
         print(f"logdrift: {visible(str(error))}", file=sys.stderr)
     print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -192,18 +191,18 @@ def _list(engines: list[str]) -> int:
     for engine in engines:
         found = environments.available()[engine]
         if isinstance(found, str):
-            print(f"{engine:<13} -        {visible(found)}")
+            _say(f"{engine:<13} -        {found}")
             continue
         marker = read_marker(found.python.parent.parent) if found.origin == "managed" else None
         notes = _versions(marker.versions) if marker else ""
         if marker and marker.recipe != recipe_for(engine, marker.device).digest:
             notes += f"  (older recipe: logdrift env create {engine} renews it)"
-        print(f"{engine:<13} {found.origin:<8} {visible(str(found.python))}  {notes}".rstrip())
+        _say(f"{engine:<13} {found.origin:<8} {found.python}  {notes}".rstrip())
     try:
         model = resolve_model(SMALL_MODEL) if small_model_folder().exists() else "not prepared yet"
     except LogdriftError as error:
         model = str(error)
-    print(f"{SMALL_MODEL:<13} model    {visible(model)}")
+    _say(f"{SMALL_MODEL:<13} model    {model}")
     return 0
 
 
@@ -222,14 +221,18 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
                 health = environments.check(interpreter, cancel=cancel, seconds=seconds)
                 problem = health.problem
             if problem is not None:
-                print(visible(problem))
+                _say(problem)
                 broken += 1
             else:
-                facts = f"{_versions(health.versions)} · {visible(health.device)} · {health.seconds:.0f} s"
-                place = f"{interpreter.origin}: {visible(str(interpreter.python))}"
-                print(f"{engine:<13} works  {facts}  {place}", flush=True)
+                facts = f"{_versions(health.versions)} · {health.device} · {health.seconds:.0f} s"
+                _say(f"{engine:<13} works  {facts}  {interpreter.origin}: {interpreter.python}")
     return 1 if broken else 0
 
 
 def _versions(versions: Any) -> str:
-    return " · ".join(f"{name} {visible(str(value))}" for name, value in versions.items())
+    return " · ".join(f"{name} {value}" for name, value in versions.items())
+
+
+def _say(line: str) -> None:
+    """A line of data, as the stream can take it."""
+    print(canvas_of(sys.stdout).text(line), flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,15 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
+    from core.report.layout import canvas_of
     from core.session.importers import import_session
     from core.session.reader import open_session
 
     import_session(args.format, args.files, args.out, args.model)
     session = open_session(args.out)
     labels = ", ".join(info.label for info in session.captures)
-    print(f"{args.out}: {len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens, {labels}")
-    print(f"logdrift open {args.out}")
+    size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"
+    canvas = canvas_of(sys.stdout)
+    print(canvas.text(f"{args.out}: {size}, {labels}"))
+    print(canvas.text(f"logdrift open {shlex.quote(str(args.out))}"))
     return 0

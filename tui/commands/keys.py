@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 
@@ -19,19 +20,21 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the keys. InputError where the config file has keys that do not do."""
     from core.config import config_path, load_config
+    from core.report.layout import canvas_of
     from tui.actions import SCOPE_TITLES, commands
     from tui.keymap import check_keymap, sample
 
+    canvas = canvas_of(sys.stdout)  # ASCII where the stream takes no more
     if args.sample:
-        print(f"# {config_path()}")
-        print("\n".join(sample()))
+        print(canvas.text(f"# {config_path()}"))
+        print(*map(canvas.text, sample()), sep="\n")
         return 0
     config = load_config()
     keymap = check_keymap(config.keys, f"config {config.source}")
     for scope, title in SCOPE_TITLES.items():
-        print(f"{title}")
+        print(canvas.text(title))
         for command in commands(scope):
             keys = " ".join(command.shown_keys(keymap)) or "palette"
-            print(f"  {keys:<18} {command.help}  ({command.id})")
+            print(canvas.text(f"  {keys:<18} {command.help}  ({command.id})"))
         print()
     return 0

@@ -50,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     if args.session is None:
         raise InputError("why needs a session: logdrift why SESSION (or logdrift why --causes)")
     session = open_session(find_session(args.session, folder))
+    asked = {"--layers": args.layers is not None, "--identity": args.identity, "--run": args.run or args.dry_run}
+    modes = [flag for flag, given in asked.items() if given]
+    if len(modes) > 1:
+        raise InputError(f"{' and '.join(modes)} are questions of their own: give one at a time")
     if args.layers is not None:
         return why_layers.run(args, session)
     if args.debuggers:

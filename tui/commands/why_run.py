@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     if args.only:
         causes = {each.cause for each in experiments}
         proposal = replace(proposal, left_out=tuple(each for each in proposal.left_out if each.cause in causes))
-    if not experiments:
+    if not experiments and not args.dry_run:
         raise InputError(
             f"{labels[0][0]} -> {labels[0][1]}: there is no experiment to run here: see --dry-run, docs/why.md"
         )

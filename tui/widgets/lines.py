@@ -104,14 +104,17 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
         return max(1, self.size.width - 1)
 
     def render_line(self, y: int) -> Strip:
-        return merge_blanks(self._content(y, self.size.width).apply_style(self.palette.back))
+        width, back = self.size.width, self.palette.back
+        if y >= self.fixed and self.top + y - self.fixed >= self.line_count:
+            return Strip.blank(width, back)  # below the last line, where there is no bar either: much of a first screen
+        return merge_blanks(self._content(y, width).apply_style(back))
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
             return self.fixed_line(y, width)
         index = self.top + y - self.fixed
         inner = self.inner_width
-        strip = self.line(index, inner) if index < self.line_count else Strip.blank(inner)
+        strip = self.line(index, inner)
         return strip if inner == width else Strip.join([strip, self._bar(y - self.fixed)])
 
     def _bar(self, y: int) -> Strip:
