@@ -243,11 +243,15 @@ def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
     sampling = _table(data, "sampling")
     _check_keys("sampling.", sampling, {f.name for f in fields(SamplingSpec)})
     backends: list[BackendSpec] = []
-    for index, table in enumerate(data.get("backend", ())):
+    listed = data.get("backend", [])
+    _require(isinstance(listed, list), "backend is no list: write [[backend]]")
+    for index, table in enumerate(listed):
         if isinstance(table, str):
             backends.append(parse_spec(table))
             continue
         where = f"backend[{index}]."
+        _require(isinstance(table, Mapping), f"backend[{index}] is neither a table nor text")
+        _require(isinstance(table.get("options", {}), Mapping), f"{where}options is no table")
         _check_keys(where, table, {f.name for f in fields(BackendSpec)})
         engine = table.get("engine")
         _require(engine in ENGINES, f"{where}engine is {engine!r}: use {', '.join(ENGINES)}")
@@ -256,14 +260,18 @@ def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
         backends.append(_typed(BackendSpec, values, where))
     values = {key: data[key] for key in data if key not in ("backend", "prompts", "sampling")}
     _require("model" in values, "model is missing")
-    file = prompts.get("file")
+    file, texts = prompts.get("file"), prompts.get("texts", [])
+    _require(isinstance(file, (str, type(None))), "prompts.file is no text")
+    _require(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts), "prompts.texts is no list of texts"
+    )
     return _typed(
         CapturePlan,
         {
             **values,
             "backends": tuple(backends),
             "prompts_file": str(folder / file) if file else None,
-            "texts": tuple(prompts.get("texts", ())),
+            "texts": tuple(texts),
             "sampling": _typed(SamplingSpec, dict(sampling), "sampling."),
         },
         "",

@@ -18,7 +18,7 @@ import pytest
 
 from core.backends import ENGINES
 from core.capture import environments
-from core.capture.environments import Interpreter, check, engine_environment, find_interpreter
+from core.capture.environments import Interpreter, check, engine_environment, find_interpreter, visible_devices
 from core.capture.installer import MARKER, install, read_marker
 from core.capture.jobs import Cancelled, Step, explain_failure
 from core.capture.processes import members
@@ -213,6 +213,15 @@ def test_an_environment_in_another_folder_is_found_again(own_cache: Path, tmp_pa
     assert find_interpreter("vllm").python == python, "the one that was asked for last"
     shutil.rmtree(elsewhere)
     assert find_interpreter("vllm").python.is_relative_to(own_cache)
+
+
+def test_gpus_are_numbered_among_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_devices("0,2") == "0,2"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-5a,7")
+    assert visible_devices("1,0") == "GPU-5a,4"
+    with pytest.raises(InputError, match="gpus=3: CUDA_VISIBLE_DEVICES shows 3 GPUs here: give 0 to 2"):
+        visible_devices("3")
 
 
 def test_engine_environment_leaves_the_users_settings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,12 @@ def test_toml_plan(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("model =", "not valid TOML"),
+        ('model = "m"\n[prompts]\ntexts = "Hello"\n', "prompts.texts is no list of texts"),
+        ('model = "m"\n[prompts]\nfile = 3\n', "prompts.file is no text"),
+        ('model = "m"\nbackend = 3\n', "backend is no list: write [[backend]]"),
+        ('model = "m"\nbackend = [3]\n', "backend[0] is neither a table nor text"),
+        ('model = "m"\n[backend]\nengine = "vllm"\n', "backend is no list: write [[backend]]"),
+        ('model = "m"\n[[backend]]\nengine = "vllm"\noptions = "x"\n', "backend[0].options is no table"),
         ('model = "m"\ntopk = 3\n', "topk is unknown: did you mean 'top_k'?"),
         ('model = "m"\n[sampling]\ntemprature = 1\n', "sampling.temprature is unknown: did you mean 'temperature'?"),
         (

@@ -125,7 +125,7 @@ def test_which_devices_may_be_used_at_once(one: set[str], other: set[str], overl
 
 
 WATCHER = """
-import os, signal, subprocess, sys, threading
+import os, signal, subprocess, sys, threading, time
 from core.capture.engine_watch import EngineWatch
 lost = threading.Event()
 watch = EngineWatch(lambda count: (print("lost", count, flush=True), lost.set()), patience=0.5)
@@ -140,6 +140,10 @@ else:
     watch.engine_is_up()
     if sys.argv[1] == "reaped":
         children[0].kill(); children[0].wait()
+    elif sys.argv[1] == "survived":
+        children[0].kill(); children[0].wait()
+        for _ in range(30):
+            watch.sign(); time.sleep(0.1)
     elif sys.argv[1] == "closing":
         watch.stop()
         children[0].kill()
@@ -153,6 +157,7 @@ for child in children:
     ("when", "said"),
     [
         ("starting", ["lost 1", "noticed"]),  # killed before the engine is up, and never asked about
+        ("survived", ["logdrift: watching 2 engine processes", "nothing"]),  # the engine went on working without it
         ("reaped", ["logdrift: watching 2 engine processes", "lost 1", "noticed"]),
         ("closing", ["logdrift: watching 2 engine processes", "nothing"]),
     ],

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.make_session import make_session
 from core.capture.background import cancel_capture, start_background
+from core.capture.supervisor import run_session
 from core.errors import InputError, LogdriftError
 from core.plan import CapturePlan, parse_spec
 from core.session import lock, open_session
@@ -188,3 +189,18 @@ def test_a_background_capture_that_cannot_begin_says_why_in_one_line(session: Pa
     with pytest.raises(InputError, match="no such folder"):
         start_background(session)
     assert not session.exists()
+
+
+def test_what_was_sampled_and_is_damaged_cannot_be_made_again(session: Path) -> None:
+    """Another sampling has other ids, under which nothing that was scored would stand any more."""
+    manifest = read_manifest(session)
+    first, second = manifest.captures
+    specs = (parse_spec(f"vllm,python={sys.executable}"),)
+    plan = CapturePlan("m", specs, texts=("x",)).with_paths(generate=True).to_json() | {"max_length": 64}
+    decode = replace(first, label="vllm/decode", backend="vllm", path="decode")
+    write_manifest(session, replace(manifest, plan=plan, captures=(decode, second)))
+    (session / decode.parts[0].file).write_bytes(b"x")
+    before = (session / "session.json").read_bytes()
+    with pytest.raises(InputError, match="is missing or damaged, and sampling again would change the ids"):
+        run_session(session, lambda event: None)
+    assert (session / "session.json").read_bytes() == before

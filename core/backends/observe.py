@@ -21,6 +21,7 @@ ENVIRONMENT_PREFIXES = (
     "PYTORCH_",
     "TRANSFORMERS_",
 )
+_ADDRESSES = ("_IP", "_HOST", "_HOSTNAME", "_COMM_ID", "_ADDR", "_IFNAME")
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -35,6 +36,7 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
         and not any(word in name for word in _SECRET_WORDS)
         and not found[name].startswith(("/", "~"))
         and "://" not in found[name]
+        and not name.endswith(_ADDRESSES)
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
+from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
 from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, cancellable, ending
 from core.capture.protocol import WorkerJob
@@ -57,7 +57,7 @@ def ask(
     device = "cpu" if spec.options.get("device") == "cpu" or not has_nvidia_gpu() else "cuda"
     environment = {**engine_environment(spec.engine, device, model, own), **interpreter.env}
     if spec.gpus is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = spec.gpus
+        environment["CUDA_VISIBLE_DEVICES"] = visible_devices(spec.gpus)
     job = _job(session, plan, spec, model, own, question, arguments, out)
     lock.acquire(session.folder, uuid.uuid4().hex)
     try:
@@ -153,3 +153,5 @@ def _messages(worker: WorkerProcess, cancel: threading.Event) -> Iterator[dict[s
                 if batch is None:
                     return
                 yield from batch
+            elif worker.wait(0.0) and not selector.select(0.0):
+                return  # gone, though a process that it forked holds its side of the channel

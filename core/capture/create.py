@@ -71,6 +71,10 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
     created = not folder.exists()
     try:
         _write(folder, plan, manifest, prompts, prepared)
+    except KeyboardInterrupt:
+        if created:  # half written, it could neither be resumed nor begun again
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     except (LogdriftError, OSError) as error:
         if created:
             shutil.rmtree(folder, ignore_errors=True)

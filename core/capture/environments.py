@@ -62,9 +62,27 @@ def nvidia_gpus() -> tuple[str, ...]:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             argv = [tool, "--query-gpu=name", "--format=csv,noheader"]
             out = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
-            return tuple(line.strip() for line in out.stdout.splitlines() if line.strip())
+            names = tuple(line.strip() for line in out.stdout.splitlines() if line.strip())
+            return names[: len(_own_devices()) or None]
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple("NVIDIA GPU" for _ in found)
+    return tuple("NVIDIA GPU" for _ in found)[: len(_own_devices()) or None]
+
+
+def visible_devices(gpus: str) -> str:
+    """CUDA_VISIBLE_DEVICES for a backend's ``gpus``: numbers of the GPUs that logdrift itself may see, which a scheduler or a
+    user may have narrowed down. InputError for a number beyond them."""
+    own = _own_devices()
+    if not own:
+        return gpus
+    numbers = [int(number) for number in gpus.split(",")]
+    if max(numbers) >= len(own):
+        raise InputError(f"gpus={gpus}: CUDA_VISIBLE_DEVICES shows {len(own)} GPUs here: give 0 to {len(own) - 1}")
+    return ",".join(own[number] for number in numbers)
+
+
+def _own_devices() -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names; empty where it is not set."""
+    return [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
 
 
 def has_nvidia_gpu() -> bool:

@@ -303,10 +303,10 @@ class _Run:
         """Raises `_OverBudget` here when the time is up, KeyboardInterrupt when ``cancel`` says so."""
 
         def look(number: int, frame: object) -> None:
-            if self.cancel is not None and self.cancel():
-                raise KeyboardInterrupt
-            if self.left <= 0:
-                raise _OverBudget
+            cancelled = self.cancel is not None and self.cancel()
+            if cancelled or self.left <= 0:
+                signal.setitimer(signal.ITIMER_REAL, 0)  # once: what cleans up on the way out is not to be interrupted
+                raise KeyboardInterrupt if cancelled else _OverBudget
 
         before = signal.signal(signal.SIGALRM, look)
         try:

@@ -40,7 +40,9 @@ def cancellable() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What is ignored stays so: nohup means that the end of the terminal is not to end this.
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    old = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:
@@ -118,6 +120,13 @@ def name_of(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return str(pid)
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process, its words apart by spaces; empty where there is none to see."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 def kill_group(leader: int, grace: float = 3.0) -> None:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
+from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
 from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, cancellable, ending, kill_group, members
 from core.capture.protocol import CaptureJob, WorkerJob
@@ -34,10 +34,11 @@ Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 
 _SAME_FACTS = (
-    "engine_version", "torch_version", "transformers_version", "device", "device_name", "dtype", "head_dtype",
-    "attention_backend", "execution_mode", "quantization", "kv_cache_dtype", "tensor_parallel", "weights_digest",
+    "engine_version", "torch_version", "transformers_version", "device", "device_name", "threads", "dtype",
+    "head_dtype", "attention_backend", "execution_mode", "quantization", "kv_cache_dtype", "tensor_parallel", "weights_digest",
 )  # fmt: skip
 _EVENT_INTERVAL = 0.5
+_LOOK_SECONDS = 5.0
 
 
 @dataclass
@@ -133,6 +134,7 @@ class _Supervisor:
         self._event({"type": "run", "backends": [spec.name for spec in self.plan.backends]})
         self._reset_unfinished()
         self._save()
+        _remove_unwritten(self.folder)
         generator = self.plan.generator
         if generator is not None:
             self._run_all([generator], parallel=False)
@@ -175,6 +177,7 @@ class _Supervisor:
             return None
         try:
             model = self._model_of(spec)
+            gpus = {} if spec.gpus is None else {"CUDA_VISIBLE_DEVICES": visible_devices(spec.gpus)}
         except LogdriftError as error:
             self._fail(spec, str(error), "")
             return None
@@ -183,9 +186,8 @@ class _Supervisor:
         environment = {
             **engine_environment(spec.engine, device, self.model, model),
             **interpreter.env,
+            **gpus,
         }
-        if spec.gpus is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = spec.gpus
         self._event({"type": "backend", "backend": spec.name, "engine": spec.engine, "python": str(interpreter.python)})
         for capture in self._captures_of(spec):
             if capture.status != "complete":
@@ -250,8 +252,14 @@ class _Supervisor:
             for r in running:
                 selector.register(r.worker.channel, selectors.EVENT_READ, r)
             while not any(r.finished for r in running):
-                for key, _ in selector.select():
+                ready = selector.select(_LOOK_SECONDS)
+                for key, _ in ready:
                     self._receive(key.data)
+                # A process that the worker forked may keep its side of the channel open when the worker is gone.
+                gone = [] if ready else [r for r in running if r.worker.wait(0.0)]
+                if gone and not selector.select(0.0):
+                    for r in gone:
+                        self._ended(r)
 
     def _receive(self, r: _Running) -> None:
         messages = r.worker.receive()
@@ -391,9 +399,17 @@ class _Supervisor:
             self._pid_file(spec).unlink(missing_ok=True)
 
 
+def _remove_unwritten(folder: Path) -> None:
+    """Files that a killed writer had begun. Whoever holds the lock, with no worker started yet, is the only writer."""
+    for pattern in (".*.tmp", "sequences/.*.tmp", "captures/**/.*.tmp"):
+        for left in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
 def _differs(name: str, old: object, new: object) -> bool:
-    """A digest that was not taken before is no change: an older logdrift took fewer."""
-    return old != new and not (name.endswith("_digest") and old is None)
+    """A digest that was not taken before is no change, nor are threads: an older logdrift took fewer."""
+    return old != new and not (old is None and (name.endswith("_digest") or name == "threads"))
 
 
 def _devices(spec: BackendSpec) -> frozenset[str]:
@@ -413,7 +429,8 @@ def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:
 def _checked(folder: Path, manifest: Manifest) -> Manifest:
     """The manifest with every capture cut at its first part that is missing or damaged, to be captured again.
 
-    A damaged sequences part cannot be made again without changing the ids under every capture: InputError.
+    A damaged part of the sequences, or of the capture that sampled them, cannot be made again without changing the ids
+    under every capture: InputError.
     """
     for part in manifest.sequences.parts:
         if not _intact(folder, part):
@@ -424,6 +441,11 @@ def _checked(folder: Path, manifest: Manifest) -> Manifest:
         while good < len(capture.parts) and _intact(folder, capture.parts[good]):
             good += 1
         if good < len(capture.parts):
+            if capture.path == "decode":
+                raise InputError(
+                    f"session {folder}: {capture.parts[good].file} is missing or damaged, and sampling again would change "
+                    "the ids under every capture: start a new session"
+                )
             capture = replace(capture, parts=capture.parts[:good], status="pending")
         captures.append(capture)
     return replace(manifest, captures=tuple(captures))

@@ -134,7 +134,9 @@ def _collect(jobs: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[s
 def interruptible() -> Iterator[threading.Event]:
     """Ctrl-C, SIGTERM and a lost terminal set the event; jobs then end their process groups and raise Cancelled."""
     cancel = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        numbers.remove(signal.SIGHUP)
     former = {number: signal.signal(number, lambda *_: cancel.set()) for number in numbers}
     try:
         yield cancel
