@@ -23,7 +23,7 @@ from tui.actions import COMMANDS
 from tui.glyphs import number, signed
 from tui.palette import Depth
 from tui.screens.texts import Picker, TextScreen
-from tui.state import ViewState, load_state, save_state
+from tui.state import Mark, ViewState, load_state, save_state
 from tui.widgets.bars import Header, Hints, Tabs
 from tui.widgets.inspector import Inspector, Summary
 from tui.widgets.reading import Reading
@@ -566,6 +566,24 @@ async def test_an_empty_session_opens(tmp_path: Path) -> None:
         ):
             await pilot.press(key)
         assert app.screen is screen
+        await pilot.press("m", "enter")
+        await until(pilot, lambda: "two captures with a finished sequence are needed" in screen_text(app))
+
+
+async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(folder: Path) -> None:
+    session = open_session(folder)
+    save_state(session.manifest.id, ViewState(marks=(Mark(5, "here"), Mark(session.sequences.tokens + 7, "later"))))
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("B", "down", "enter")
+        await until(pilot, lambda: "this token is not captured yet" in text(screen.query_one(Hints)))
+        assert screen.position == 0
+        screen.set_filter("*")
+        await until(pilot, lambda: screen.sequences.line_count == 1)
+        screen.go_to(session.sequences.tokens + 7)
+        await pilot.pause(0.1)
+        assert screen.position == session.sequences.tokens - 1
 
 
 async def test_q_leaves_with_0(folder: Path) -> None:

@@ -180,6 +180,20 @@ async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
         assert "session▾" in screen_text(app)
 
 
+async def test_a_click_selects_a_session_and_a_second_one_opens_it(sessions: Path) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=(120, 24)) as pilot:
+        await until(pilot, lambda: len(names(app)) == 3)
+        screen = screen_of(app)
+        at = next(i for i, name in enumerate(names(app)) if name in ("good", "other") and i != screen.list.selected)
+        await pilot.click("#sessions-list", offset=(3, screen.list.fixed + at))
+        await until(pilot, lambda: screen.list.selected == at)
+        await pilot.pause(0.1)
+        assert app.screen is screen, "to rename or delete it, it must be selected by itself"
+        await pilot.click("#sessions-list", offset=(3, screen.list.fixed + at))
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+
+
 def row(name: str, **values: Any) -> SessionRow:
     return SessionRow(Path(name), name, **values)
 

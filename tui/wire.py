@@ -70,7 +70,7 @@ class Wire:
             line = self._lines[y] = [("", None)] * self._size.width
             if len(new) == len(line):  # the first screen: nothing of it is known, so nothing is compared
                 line[:] = new
-                yield x, y, strip
+                yield x, y, strip.crop(0, len(line)) if strip.cell_length > len(line) else strip
                 return
         old = line[x : x + len(new)]
         if old == new:

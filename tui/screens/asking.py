@@ -74,6 +74,10 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         """What counts as divergent, in the unit of the mode."""
         raise NotImplementedError
 
+    def missing(self) -> str | None:
+        """Why the pair has no numbers for the mode, None where it has."""
+        raise NotImplementedError
+
     def beyond(self, threshold: float | None = None) -> Positions:
         """Flat positions of the tokens beyond a threshold of the mode, None for the one that is set."""
         raise NotImplementedError

@@ -232,8 +232,10 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def go_to(self, position: int) -> None:
         """Put the cursor on a flat position, wherever it is."""
-        if not self.session.sequences.tokens:
+        total = self.session.sequences.tokens
+        if not total:
             return
+        position = max(0, min(position, total - 1))  # what was found in an older, longer state of the folder
         sequence = self.sequence_at(position)
         start, _ = self.session.sequences.bounds(sequence)
         self.view_state = replace(self.view_state, position=position)
@@ -279,8 +281,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     @on(Tokens.CursorMoved)
     def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
+        # Where the cursor is now: a key that came meanwhile may have shown another sequence.
         start, _ = self.session.sequences.bounds(self.sequence)
-        self.view_state = replace(self.view_state, position=start + message.index)
+        self.view_state = replace(self.view_state, position=start + self.tokens.cursor)
         self._want_details()
         self.say("")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from textual import on, work
 from textual.message import Message
+from textual.timer import Timer
 from textual.worker import get_current_worker
 
 from core.compare.pair import Pair
@@ -136,6 +137,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         self._index: TextIndex | None = None
         self._index_lock = threading.Lock()
         self._rest: tuple[tuple[str, str], float] | None = None
+        self._resting: Timer | None = None
         self._stop = threading.Event()
 
     # ---- parts and short forms
@@ -237,14 +239,20 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     def want_numbers(self) -> None:
         """Have the pair on the screen judged and measured, as far as it is not yet."""
+        if self._resting is not None:
+            self._resting.stop()
+            self._resting = None
         if self.view is not None and (self.view.stats is None or self.numbers is None):
             labels, until = self._rest or (None, 0.0)
             growing = self._state == "running" and labels == self.view.labels
-            self._judge(self.session, self.view, until if growing else 0.0)
+            rest = until - time.monotonic() if growing else 0.0
+            self._judge(self.session, self.view, measure=rest <= 0)
+            if rest > 0:
+                self._resting = self.set_timer(rest, self.want_numbers)
 
     @work(thread=True, group="judge", exclusive=True)
-    def _judge(self, session: Session, view: PairView, not_before: float) -> None:
-        """The verdict at once; the numbers, which walk all tokens once more for each capture, not before a moment."""
+    def _judge(self, session: Session, view: PairView, *, measure: bool) -> None:
+        """The verdict, and where they are to be measured the numbers, which walk all tokens once more for each capture."""
         from tui.numbers import pair_numbers
 
         worker = get_current_worker()
@@ -252,10 +260,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             if view.stats is None:
                 view = judged(session, view.pair)
                 self.post_message(Judged(view))
-            while not worker.is_cancelled and (rest := not_before - time.monotonic()) > 0:
-                if self._stop.wait(min(rest, POLL_SECONDS)):
-                    return
-            if not worker.is_cancelled:
+            if measure and not worker.is_cancelled:
                 begun = time.monotonic()
                 numbers = pair_numbers(session, view.pair)
                 self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
@@ -270,9 +275,11 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @on(Measured)
     def _on_measured(self, message: Measured) -> None:
+        # Also after numbers of a pair that has grown meanwhile: they took their time all the same.
+        labels = message.pair.a.info.label, message.pair.b.info.label
+        self._rest = labels, time.monotonic() + _REST * message.seconds
         if self.view is not None and message.pair is self.view.pair:
             self.numbers = message.numbers
-            self._rest = self.view.labels, time.monotonic() + _REST * message.seconds
             self.numbers_changed()
 
     @work(thread=True, group="count", exclusive=True)
@@ -347,6 +354,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             at = np.array([mark.position for mark in self.view_state.marks], np.int64)
         else:
             at = self._find(session, text).starts
+        at = at[at < offsets[-1]]  # a mark may be of a token that is not captured yet
         keep = np.zeros(len(offsets) - 1, np.bool_)
         keep[np.minimum(np.searchsorted(offsets, at, "right") - 1, len(keep) - 1)] = True
         if not worker.is_cancelled:

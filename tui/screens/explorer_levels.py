@@ -55,7 +55,7 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
     def beyond(self, threshold: float | None = None) -> Positions:
         """Flat positions of the tokens of the pair with a level, ascending."""
         pair, mode = self.pair, self.mode
-        if pair is None:
+        if pair is None or self.missing() is not None:  # not kept: the numbers may come
             return np.empty(0, np.int64)
         wanted = self.level_threshold if threshold is None else threshold
         if not mode.thresholds:
@@ -70,7 +70,7 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
         if self.pair is None:
             return "no pair to compare yet"
         if self.numbers is None:
-            return "measuring the floor …" if self.mode.name == "floor" else self.mode.missing(self.pair, 0.0)
+            return "the floor is not measured yet" if self.mode.name == "floor" else self.mode.missing(self.pair, 0.0)
         return self.mode.missing(self.pair, self.numbers.floor)
 
     def legend_now(self) -> Legend:

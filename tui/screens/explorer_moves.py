@@ -120,6 +120,10 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         if self.pair is None:
             self.say("there is no pair to compare yet", warn=True)
             return
+        missing = self.missing()
+        if missing is not None:
+            self.say(f"{self.mode.title}: {missing}", warn=True)
+            return
         found = beside(self.beyond(), self.position, step)
         if found is None:
             self.say(f"no token {_where(step)} this one is beyond {self.level_text()} (+ and − change it)")
@@ -292,6 +296,8 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
     @on(Rows.Moved, "#sequences")
     @on(Rows.Chosen, "#sequences")
     def _on_sequence(self, message: Rows.Moved | Rows.Chosen) -> None:
+        if message.index >= self.sequences.line_count:
+            return  # a filter has made the list shorter meanwhile
         sequence = int(self.sequences.order[message.index])
         if sequence != self.sequence:
             self.jump(self.session.sequences.bounds(sequence)[0])
@@ -356,7 +362,16 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         start = min(int(np.searchsorted([mark.position for mark in marks], self.position)), len(marks) - 1)
         head = f"   {'seq:pos':<12}{'token':<18}{'Δ':>9}  note"
         picker = Picker("Marks", head, len(marks), lambda index, width: self._mark_runs(marks[index], width), start)
-        self._ask(picker, lambda index: None if index is None else self.jump(marks[index].position))
+
+        def chosen(index: int | None) -> None:
+            if index is None:
+                return
+            if marks[index].position >= self.session.sequences.tokens:
+                self.say("this token is not captured yet", warn=True)
+            else:
+                self.jump(marks[index].position)
+
+        self._ask(picker, chosen)
 
     def _mark_runs(self, mark: Mark, width: int) -> Row:
         p, sequences, pair = self.palette, self.session.sequences, self.pair

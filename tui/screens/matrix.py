@@ -196,6 +196,7 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         labels = self.table.labels
         if self._start is not None and set(self._start) <= set(labels):
             self.grid.row, self.grid.column = (labels.index(label) for label in self._start)
+            self.call_after_refresh(self.grid.reveal, self.grid.row)
         self._compute()
 
     def on_unmount(self) -> None:
@@ -252,6 +253,10 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     # ---- in words
 
     @on(Grid.Moved)
+    def _on_moved(self) -> None:
+        self.say("")
+        self.draw()
+
     def draw(self) -> None:
         """What stands under the cursor, in words."""
         bar, p, width = self.query_one("#detail", Bar), self.palette, self.size.width
@@ -262,7 +267,6 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         for text, style in self._detail():
             rows += [[(" ", p.text), (part, style)] for part in wrap_at_most(text, width - 2, most)]
         bar.put(rows)
-        self.say("")
 
     def _detail(self) -> list[Run]:
         p, table, grid = self.palette, self.table, self.grid
@@ -296,6 +300,9 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     @on(Grid.Chosen)
     def action_open_pair(self) -> None:
         """Leave, and show this pair."""
+        if len(self.table.labels) < 2:
+            self.say("two captures with a finished sequence are needed for a pair", warn=True)
+            return
         a, b = self.table.labels[self.grid.row], self.table.labels[self.grid.column]
         if a == b:
             self.say("a capture against itself is no pair", warn=True)

@@ -154,7 +154,9 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     @on(Rows.Chosen)
     def _on_chosen(self, message: Rows.Chosen) -> None:
-        row = self.list.sessions[message.index]
+        row = self.list.here
+        if row is None:
+            return
         if row.problem:
             self.logdrift.show_error(f"session {row.folder}: {row.problem}")
         else:

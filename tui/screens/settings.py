@@ -66,12 +66,15 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
         )
 
     @on(Rows.Moved)
+    def _on_moved(self) -> None:
+        self.say("")
+        self._show_bars()
+
     def _show_bars(self) -> None:
         if not self.size.width:
             return
         self.query_one("#reasons", Bar).put(self._reasons())
         self.query_one("#detail", Bar).put([self._detail()])
-        self.say("")
 
     def _reasons(self) -> list[list[Run]]:
         """What the gate says of the pair, as far as there is room."""

@@ -118,6 +118,10 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         self._show_detail()
 
     @on(Rows.Moved)
+    def _on_moved(self) -> None:
+        self.say("")
+        self._show_detail()
+
     def _show_detail(self) -> None:
         if not self.size.width:
             return
@@ -137,7 +141,6 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             rows += [[(" ", p.text), (part, p.text)] for part in parts[:2]]
             rows.append([(" ", p.text), (fit(visible(limit["source"]), width), p.muted)])
         self.query_one("#detail", Bar).put(rows or [[(" the numbers of the pair are being measured", p.muted)]])
-        self.say("")
 
     # ---- commands
 

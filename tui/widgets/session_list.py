@@ -200,8 +200,6 @@ class SessionList(Rows):
                 if event.x < at:
                     self.post_message(self.HeadClicked(name))
                     return
-            return
-        super().on_click(event)
 
 
 def state_words(row: SessionRow, cells: int) -> str:

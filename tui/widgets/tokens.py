@@ -226,7 +226,6 @@ class Tokens(Lines, inherit_bindings=False):
             self.post_message(self.Labelled(fitting[0]))
 
     def on_blur(self, event: events.Blur) -> None:
-        super().on_blur(event)
         self.end_labels()
 
     def on_resize(self, event: events.Resize) -> None:

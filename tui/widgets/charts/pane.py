@@ -236,7 +236,6 @@ class ChartPane(Text, inherit_bindings=False):
     # ---- showing
 
     def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
         self.want()
 
     def fixed_line(self, y: int, width: int) -> Strip:
