@@ -167,3 +167,15 @@ def test_a_dead_engine_process_is_noticed_from_the_start(when: str, said: list[s
     assert done.returncode == 0, done.stderr
     lines = [line.partition(": python")[0] for line in done.stdout.splitlines()]
     assert lines == ["quiet", *said]
+
+
+@pytest.mark.parametrize(("before", "said"), [("SIG_IGN", "kept"), ("SIG_DFL", "interrupted")])
+def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
+    program = (
+        "import os, signal\nfrom core.capture.processes import cancellable\n"
+        f"signal.signal(signal.SIGHUP, signal.{before})\n"
+        "try:\n    with cancellable():\n        os.kill(os.getpid(), signal.SIGHUP)\n        print('kept')\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, [said]), done.stderr
