@@ -232,7 +232,7 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     pairs = [make_pair(short, "trainer", name) for name in ("vllm/prefill", "changed/prefill")]
     told = judge(experiment(), pairs[0], pairs[1:], [[short.capture("vllm/prefill"), short.capture("vllm/prefill#2")]])
     assert told.explained is not None and told.explained > 0.8 and told.low is None, (
-        "one short sequence has no interval"
+        "0.002 of 0.05 are left, and one short sequence has no interval"
     )
     assert told.sentence.startswith("unclear: MAE 0.0") and "too few tokens for an interval" in told.sentence
     assert [e.numbers["leaves"] for e in experiment_evidence([told])] == [1.0]

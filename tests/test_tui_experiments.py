@@ -21,7 +21,7 @@ from core.session.lock import process_start
 from core.session.visible import visible
 from tests.made_experiments import PROMPTS, named, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, edit_manifest, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import detail, explorer, head, joined, judged, lines, make_app, screen_text, until
 from tui.actions import commands
 from tui.glyphs import ARROW
 from tui.screens.confirm import Confirm
@@ -79,19 +79,6 @@ async def opened(pilot: Any) -> ExperimentsScreen:
     screen: ExperimentsScreen = pilot.app.screen
     await until(pilot, lambda: screen.found is not None)
     return screen
-
-
-def head(screen: ExperimentsScreen) -> str:
-    """The lines above the table as one text, however they are wrapped."""
-    return joined(text(screen.query_one("#verdict")))
-
-
-def detail(screen: ExperimentsScreen) -> str:
-    return joined(text(screen.query_one("#detail")))
-
-
-def joined(shown: str) -> str:
-    return " ".join(shown.split())
 
 
 async def started(pilot: Any, screen: ExperimentsScreen, key: str = "x") -> None:

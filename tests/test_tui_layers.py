@@ -19,7 +19,7 @@ from core.session.layers import FOLDER, save_layers
 from core.session.reader import Session
 from tests.made_answers import a_result
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import detail, explorer, head, judged, lines, make_app, screen_text, text, until
 from tui.actions import commands
 from tui.cli import build_parser
 from tui.commands.why_layers import parse_place
@@ -84,20 +84,8 @@ async def read(pilot: Any) -> LayersScreen:
     return screen
 
 
-def head(screen: LayersScreen) -> str:
-    return joined(text(screen.query_one("#verdict")))
-
-
-def detail(screen: LayersScreen) -> str:
-    return joined(text(screen.query_one("#detail")))
-
-
 def title(screen: LayersScreen) -> str:
     return lines(screen.stages)[0].strip()
-
-
-def joined(shown: str) -> str:
-    return " ".join(shown.split())
 
 
 def copied(sent: list[str]) -> str:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widget import Widget
 
 from core.session import open_session
@@ -35,6 +36,21 @@ def lines(widget: Widget) -> list[str]:
 
 def text(widget: Widget) -> str:
     return "\n".join(lines(widget))
+
+
+def joined(shown: str) -> str:
+    """As one text, however it is wrapped."""
+    return " ".join(shown.split())
+
+
+def head(screen: Screen[Any]) -> str:
+    """What stands above the table."""
+    return joined(text(screen.query_one("#verdict")))
+
+
+def detail(screen: Screen[Any]) -> str:
+    """What is told below it of the selected row."""
+    return joined(text(screen.query_one("#detail")))
 
 
 def screen_text(app: LogdriftApp) -> str:

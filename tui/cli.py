@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    # What follows a flag that starts with --sess is a folder, whatever its name.
+    # What follows --sessions, abbreviated or not, is a folder, whatever its name.
     words = [
         a
         for a, before in zip(arguments, ["", *arguments], strict=False)

@@ -39,6 +39,7 @@ _SAME_FACTS = (
 )  # fmt: skip
 _EVENT_INTERVAL = 0.5
 _LOOK_SECONDS = 5.0
+"""Between two looks whether workers that say nothing are still there."""
 
 
 @dataclass

@@ -58,12 +58,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out is missing: name the session folder to write, e.g. --out sessions/mine")
     if args.resume:
-        given = [
-            name for name in _OF_A_PLAN if getattr(args, name) not in (None, []) and getattr(args, name) is not False
-        ]
-        if given:
-            flag = given[0].replace("_", "-")
-            raise InputError(f"--resume goes on by the session's own plan: leave out --{flag}")
+        for name in _OF_A_PLAN:
+            value = getattr(args, name)
+            if value is not None and value is not False and value != []:  # 0 is given
+                flag = name.replace("_", "-")
+                raise InputError(f"--resume goes on by the session's own plan: leave out --{flag}")
         read_manifest(args.out)
     else:
         from core.capture.create import create_session

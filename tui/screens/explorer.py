@@ -25,12 +25,11 @@ from tui.actions import bindings
 from tui.flow import FragmentCache
 from tui.glyphs import number, signed
 from tui.modes import MODES
-from tui.screens.base import TooSmall
 from tui.screens.explorer_before import ExplorerBefore
 from tui.screens.explorer_jobs import SessionRead
 from tui.state import load_state, save_state
 from tui.views import PairView, open_pair
-from tui.widgets.bars import Header, Heading, Hints, Tabs
+from tui.widgets.bars import Header, Heading, Tabs
 from tui.widgets.charts.keys import ChartKeys
 from tui.widgets.charts.pane import ChartPane
 from tui.widgets.charts.registry import index_of
@@ -63,10 +62,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self._detail_timer: Timer | None = None
         self._order_by = 0
 
-    def compose(self) -> ComposeResult:
-        # Known before the first layout, or it would be done twice.
-        super().size_classes(*self.app.size)
-        self.set_class(self.app.size.width < WIDE or self.app.size.height < TALL, "-narrow")
+    def panes(self) -> ComposeResult:
         yield Header(id="header")
         yield Tabs(id="tabs")
         with Container(id="panes"):
@@ -75,8 +71,6 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
             yield Inspector(id="inspector")
         yield ChartPane(id="chart")
         yield Summary(id="summary")
-        yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     # ---- coming and going
 
@@ -101,10 +95,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
         self.set_class(width < WIDE or height < TALL, "-narrow")
-        self._to_front(self.pane)
-        self.call_after_refresh(self._uncovered)
+        self._to_front(self.pane)  # before the layout, which would take the focus from a pane that is hidden
 
-    def _uncovered(self) -> None:
+    def draw(self) -> None:
         """Panes may have come into sight: they were not told anything while hidden."""
         self._show_token()
         self.want_chart()
@@ -356,7 +349,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         if self.has_class("-narrow") and not self.has_class(f"-{name}"):
             self.set_classes([*(c for c in self.classes if c not in _PANE_CLASSES), f"-{name}"])
             self._show_tabs()
-            self.call_after_refresh(self._uncovered)
+            self.call_after_refresh(self.draw)
 
     def action_next_pane(self) -> None:
         self._step_pane(1)
