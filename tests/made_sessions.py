@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from core.session.layout import (
 )
 from core.session.reader import Session, open_session
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+
+BROKEN = math.copysign(math.nan, -1)
+"""A score that was computed and is NaN; plain NaN is a missing score. The sign tells the two apart, in here alone."""
 
 FACTS: dict[str, Any] = {
     "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32",
@@ -100,6 +104,9 @@ def _write_capture(
             "top_ids": np.zeros((len(logprob), 1), np.int32),
             "top_logprobs": logprob[:, None],
         }
+        broken = np.isnan(logprob) & np.signbit(logprob)
+        if broken.any():
+            tensors["nan"] = broken.astype(np.uint8)
         name = capture_part(info.label, len(parts))
         part = write_part(folder, name, tensors, first, len(chosen), len(logprob))
         parts.append(replace(part, ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)]))))

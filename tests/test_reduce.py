@@ -46,8 +46,8 @@ def test_equals_float64(result: dict[str, Any], name: str) -> None:
     assert case["input_untouched"]
 
 
-def test_rows_without_a_distribution_stay_unscored(result: dict[str, Any]) -> None:
-    assert result["odd_rows"] == {"unscored": True, "neighbours": True}
+def test_rows_without_a_distribution_have_no_score_and_are_marked(result: dict[str, Any]) -> None:
+    assert result["odd_rows"] == {"marked": True, "unscored": True, "neighbours": True}
 
 
 def test_block_size_changes_no_bit(result: dict[str, Any]) -> None:

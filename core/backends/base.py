@@ -18,6 +18,7 @@ from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
 
 IdArray = npt.NDArray[np.int32]
+FlagArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 Progress = Callable[[int, int], None]
@@ -35,6 +36,9 @@ class Scores:
     logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids i32[T, K] and
     top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy f32[T] or None where the
     engine cannot give it.
+
+    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the engine computed the score and the number
+    was NaN, 0 elsewhere; None where none was. Such an entry has no rank, no alternatives and no entropy.
     """
 
     logprob: FloatArray
@@ -42,6 +46,7 @@ class Scores:
     top_ids: IdArray
     top_logprobs: FloatArray
     entropy: FloatArray | None = None
+    nan: FlagArray | None = None
 
     @classmethod
     def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
@@ -52,7 +57,34 @@ class Scores:
             top_ids=np.full((length, top_k), -1, np.int32),
             top_logprobs=np.full((length, top_k), np.nan, np.float32),
             entropy=np.full(length, np.nan, np.float32) if entropy else None,
+            nan=np.zeros(length, np.uint8),
         )
+
+
+def first_rows(scores: Scores, length: int) -> Scores:
+    """The entries of the first ``length`` tokens, as views."""
+    return Scores(
+        logprob=scores.logprob[:length],
+        rank=scores.rank[:length],
+        top_ids=scores.top_ids[:length],
+        top_logprobs=scores.top_logprobs[:length],
+        entropy=None if scores.entropy is None else scores.entropy[:length],
+        nan=None if scores.nan is None else scores.nan[:length],
+    )
+
+
+def mark_nan(scores: Scores, first: int) -> None:
+    """Every entry from ``first`` on was asked of the engine, so a NaN there is its answer and no missing score.
+
+    What stands beside such a score (rank, alternatives) is as meaningless, and is taken away.
+    """
+    assert scores.nan is not None
+    broken = np.isnan(scores.logprob)
+    broken[:first] = False
+    scores.nan[broken] = 1
+    scores.rank[broken] = 0
+    scores.top_ids[broken] = -1
+    scores.top_logprobs[broken] = np.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Reducer:
         """Reduce ``logits`` [rows, vocab_size] (any float dtype, left as it is) for ``targets`` int64[rows].
 
         Entries ``start .. start + rows`` of ``scores`` are filled. A row with a NaN or +inf, or of -inf alone,
-        has no distribution: its entries stay unscored.
+        has no distribution: its entries stay without a score and are marked as NaN.
         """
         for first in range(0, logits.shape[0], self.block_rows):
             block = slice(first, min(first + self.block_rows, logits.shape[0]))
@@ -78,6 +78,8 @@ class Reducer:
 
         valid = (peak[:, 0].isfinite() & log_total.isfinite()).cpu().numpy()
         out = slice(at, at + rows)
+        if scores.nan is not None:
+            scores.nan[out] = ~valid
         store = (
             (scores.logprob, (target.double() - peak)[:, 0] - log_total),
             (scores.rank, greater + 1),

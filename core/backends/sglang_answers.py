@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from core.backends.base import FloatArray, Generation, IdArray, MismatchError, Scores, check_length, normalise
+from core.backends.base import (
+    FloatArray,
+    Generation,
+    IdArray,
+    MismatchError,
+    Scores,
+    check_length,
+    mark_nan,
+    normalise,
+)
 
 
 def check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) -> None:
@@ -46,8 +55,14 @@ def fill(scores: Scores, start: int, rows: Sequence[Any], tops: Sequence[Any], w
     stop = start + count
     check_length(stop, scores.logprob.size, what)
     scores.logprob[start:stop] = [normalise(row[0]) for row in rows]
-    if not top_k or not count:
-        return
+    if top_k and count:
+        _fill_alternatives(scores, start, tops, what)
+    mark_nan(scores, start)
+
+
+def _fill_alternatives(scores: Scores, start: int, tops: Sequence[Any], what: str) -> None:
+    count, top_k = scores.logprob.size - start, scores.top_ids.shape[1]
+    stop = start + count
     check_length(len(tops), count, f"{what}: alternatives")
     for row in tops:
         check_length(len(row), top_k, f"{what}: alternatives of a position")

@@ -46,6 +46,7 @@ from core.backends.base import (
     Settings,
     check_ids,
     check_length,
+    first_rows,
 )
 from core.backends.questions import resolve
 from core.backends.reduce import Reducer
@@ -391,11 +392,7 @@ class _Recorder(transformers.LogitsProcessor):  # type: ignore[misc,name-defined
         self._flush(ids)
         length = int(ids.shape[0])
         check_length(self._at, length, "recorded logits")
-        kept = self._scores
-        entropy = None if kept.entropy is None else kept.entropy[:length]
-        return Scores(
-            kept.logprob[:length], kept.rank[:length], kept.top_ids[:length], kept.top_logprobs[:length], entropy
-        )
+        return first_rows(self._scores, length)
 
     def _flush(self, ids: Tensor) -> None:
         targets = ids[self._at : self._at + self._pending]

@@ -41,6 +41,7 @@ from core.backends.base import (
     Settings,
     check_ids,
     check_length,
+    mark_nan,
 )
 from core.errors import LogdriftError
 from core.facts import Facts
@@ -304,4 +305,5 @@ def unpack(flat: Any, ids: IdArray, first: int, skipped: int, top_k: int, what: 
         reached = values[:, 0] >= values[:, -1]
         strict = 1 + np.sum(values[:, 1:] > values[:, :1], axis=1)
         scores.rank[first:] = np.where(reached, strict, ranks[:, 0])
+    mark_nan(scores, first)
     return scores

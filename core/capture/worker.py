@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from core.backends import ENGINES, questions
-from core.backends.base import Backend, IdArray, MismatchError, Scores, Settings, check_ids
+from core.backends.base import Backend, FlagArray, IdArray, MismatchError, Scores, Settings, check_ids
 from core.backends.tokens import TokenText, one_line
 from core.capture.engine_watch import EngineWatch
 from core.capture.identity import identity
@@ -291,7 +291,7 @@ def _part_tensors(label: str, sequences: Sequence[IdArray], scores: Sequence[Sco
     if len(scores) != len(sequences):
         raise MismatchError(f"{label}: scores of {len(scores)} sequences for {len(sequences)}")
     for ids, score in zip(sequences, scores, strict=True):
-        for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy"):
+        for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan"):
             values = getattr(score, name)
             if values is not None and len(values) != len(ids):
                 raise MismatchError(f"{label}: {len(values)} entries of {name} for a sequence of {len(ids)} tokens")
@@ -304,7 +304,16 @@ def _part_tensors(label: str, sequences: Sequence[IdArray], scores: Sequence[Sco
     entropy = [s.entropy for s in scores if s.entropy is not None]
     if len(entropy) == len(scores):
         tensors["entropy"] = np.concatenate(entropy).astype(np.float32)
+    if any(s.nan is not None and s.nan.any() for s in scores):
+        tensors["nan"] = np.concatenate([_flags(s) for s in scores])
     if (tensors["logprob"] > 1e-3).any():
         # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that and far below any real fault.
         raise MismatchError(f"{label}: the engine returned a logprob above 0: these are no log-probabilities")
     return tensors
+
+
+def _flags(scores: Scores) -> FlagArray:
+    """u8[T]: the tokens whose score the engine computed as NaN."""
+    if scores.nan is None:
+        return np.zeros(len(scores.logprob), np.uint8)
+    return scores.nan.astype(np.uint8)

@@ -68,10 +68,50 @@ class Pair:
         return delta
 
     @cached_property
+    def counted(self) -> Bools:
+        """bool[N]: the session's mask counts the token."""
+        counted: Bools = self.sequences.mask[: self.tokens] == 1
+        return counted
+
+    @cached_property
     def scored(self) -> Bools:
         """bool[N]: both have a score and the session's mask counts the token."""
-        counted: Bools = self.sequences.mask[: self.tokens] == 1
-        return counted & ~np.isnan(self.logprob_a) & ~np.isnan(self.logprob_b)
+        return self.counted & ~np.isnan(self.logprob_a) & ~np.isnan(self.logprob_b)
+
+    @cached_property
+    def nan_a(self) -> Bools:
+        """bool[N]: ``a`` computed the score and it is NaN, whether or not the mask counts the token."""
+        return _broken(self.a, self.tokens)
+
+    @cached_property
+    def nan_b(self) -> Bools:
+        """bool[N]: ``b`` computed the score and it is NaN, whether or not the mask counts the token."""
+        return _broken(self.b, self.tokens)
+
+    @cached_property
+    def missing_a(self) -> Bools:
+        """bool[N]: counted tokens that ``b`` scored (-inf is a score) and ``a`` should have scored and did not.
+
+        A token that is NaN is broken and not missing. Prompts are missing only in a capture that scores prompts.
+        """
+        return self._missing(self.a, self.logprob_a, self.nan_a, self.logprob_b)
+
+    @cached_property
+    def missing_b(self) -> Bools:
+        """bool[N]: counted tokens that ``a`` scored and ``b`` should have scored and did not, as `missing_a`."""
+        return self._missing(self.b, self.logprob_b, self.nan_b, self.logprob_a)
+
+    def _missing(self, side: Capture, own: Floats, broken: Bools, other: Floats) -> Bools:
+        missing = self.counted & np.isnan(own) & ~broken & ~np.isnan(other)
+        if not self._scores_prompts(side, own, broken):
+            missing &= self.in_completion
+        return missing
+
+    def _scores_prompts(self, side: Capture, own: Floats, broken: Bools) -> bool:
+        """Decode steps score no prompt, and of others (recorded, imported) many were given completions alone."""
+        if side.info.path in ("decode", "forced_decode"):
+            return False
+        return bool((~self.in_completion & (~np.isnan(own) | broken)).any())
 
     @cached_property
     def in_completion(self) -> Bools:
@@ -139,6 +179,8 @@ class Pair:
             "token_id": self.sequences.token_ids[: self.tokens],
             "in_completion": self.in_completion,
             "scored": self.scored,
+            "nan_a": self.nan_a,
+            "nan_b": self.nan_b,
             "logprob_a": self.logprob_a,
             "logprob_b": self.logprob_b,
             "delta": self.delta,
@@ -209,6 +251,14 @@ def _logprobs(capture: Capture, tokens: int) -> Floats:
     if tokens == 0:
         return np.empty(0, np.float32)
     return capture.logprob.whole()[:tokens]
+
+
+def _broken(capture: Capture, tokens: int) -> Bools:
+    if tokens == 0 or capture.nan is None:
+        return np.zeros(tokens, np.bool_)
+    # A flag beside a number that is none the less there says nothing.
+    broken: Bools = (capture.nan.whole()[:tokens] == 1) & np.isnan(capture.logprob.whole()[:tokens])
+    return broken
 
 
 def make_pair(session: Session, a: str, b: str) -> Pair:

@@ -137,6 +137,7 @@ class Capture:
     """A capture's arrays over its finished sequences, flat in the order of `Sequences`.
 
     logprob f32[N], rank i32[N], top_ids i32[N, K], top_logprobs f32[N, K], entropy f32[N] or None.
+    nan u8[N]: 1 where the score was computed and is NaN; None: nowhere, each NaN of ``logprob`` is a missing score.
     """
 
     info: CaptureInfo
@@ -146,6 +147,7 @@ class Capture:
     top_ids: Column
     top_logprobs: Column
     entropy: Column | None
+    nan: Column | None = None
 
     @property
     def tokens(self) -> int:
@@ -248,6 +250,7 @@ class Session:
             top_ids=Column([p["top_ids"] for p in parts]),
             top_logprobs=Column([p["top_logprobs"] for p in parts]),
             entropy=Column(entropy) if parts and len(entropy) == len(parts) else None,
+            nan=_nan_column(parts),
         )
 
     def _load(self, part: Part) -> dict[str, Array]:
@@ -297,6 +300,13 @@ def _stamp(folder: Path) -> tuple[int, int]:
         status = (folder / MANIFEST).stat()
         return status.st_mtime_ns, status.st_ino
     return 0, 0
+
+
+def _nan_column(parts: Sequence[Mapping[str, Array]]) -> Column | None:
+    """The flags of all parts; a part without the tensor has nothing to flag."""
+    if not any("nan" in part for part in parts):
+        return None
+    return Column([part.get("nan", np.broadcast_to(np.uint8(0), len(part["logprob"]))) for part in parts])
 
 
 def _join_sequences(folder: Path, parts: Sequence[Mapping[str, Array]]) -> Sequences:

@@ -99,8 +99,11 @@ def odd_rows() -> dict[str, bool]:
     got = run(logits, np.arange(6))
     bad, good = [2, 4, 5], [1, 3, 6]
     assert got.entropy is not None
+    assert got.nan is not None
     assert clean.entropy is not None
+    assert clean.nan is not None
     return {
+        "marked": np.flatnonzero(got.nan).tolist() == bad and not clean.nan.any(),
         "unscored": bool(
             np.isnan(got.logprob[bad]).all()
             and (got.rank[bad] == 0).all()

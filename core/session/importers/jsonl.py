@@ -8,6 +8,7 @@ docs/import.md has all keys.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from core.session.importers.records import (
     ids_of,
     length_of,
     logprobs_of,
-    plain_scores,
     ranks_of,
     read_lines,
+    scores_of,
     spread,
 )
 
@@ -68,18 +69,19 @@ def _scores(body: Mapping[str, Any], tokens: int, prompt: int, where: str, key: 
 
     if "logprobs" not in body:
         raise InputError(f"{where}: {key}.logprobs is missing")
-    plain = plain_scores(logprobs_of(column("logprobs"), where, f"{key}.logprobs"))
     entropy = entropy_of(column("entropy"), where, f"{key}.entropy") if "entropy" in body else None
+    plain = scores_of(column("logprobs"), where, f"{key}.logprobs", entropy)
     rank = ranks_of(column("ranks"), where, f"{key}.ranks") if "ranks" in body else plain.rank
     if ("top_ids" in body) != ("top_logprobs" in body):
         raise InputError(f"{where}: {key} has only one of top_ids and top_logprobs: give both")
     if "top_ids" not in body:
-        return Scores(plain.logprob, rank, plain.top_ids, plain.top_logprobs, entropy)
+        return replace(plain, rank=rank)
     rows = [
         _alternatives(ids, logprobs, where, f"{key}.top_ids[{i}]")
         for i, (ids, logprobs) in enumerate(zip(column("top_ids"), column("top_logprobs"), strict=True))
     ]
-    return Scores(plain.logprob, rank, *alternatives(rows), entropy)
+    top_ids, top_logprobs = alternatives(rows)
+    return replace(plain, rank=rank, top_ids=top_ids, top_logprobs=top_logprobs)
 
 
 def _alternatives(ids: Any, logprobs: Any, where: str, key: str) -> list[tuple[int, float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from core.session.importers.records import (
     ids_of,
     logprobs_of,
     read_lines,
+    scores_of,
 )
 
 _ID = re.compile(r"token_id:(\d+)")
@@ -131,8 +133,8 @@ def _own_id(row: _Row, where: str) -> int:
 def _scores(rows: Sequence[_Row], where: str) -> Scores:
     top = [_alternatives(row, where) for row in rows]
     top_ids, top_logprobs = alternatives(top)
-    logprob = logprobs_of([row.logprob for row in rows], where, "logprob")
-    return Scores(logprob, np.zeros(len(rows), np.int32), top_ids, top_logprobs)
+    plain = scores_of([row.logprob for row in rows], where, "logprob")
+    return replace(plain, top_ids=top_ids, top_logprobs=top_logprobs)
 
 
 def _alternatives(row: _Row, where: str) -> list[tuple[int, float]]:

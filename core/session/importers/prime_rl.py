@@ -20,9 +20,8 @@ from core.session.importers.records import (
     Source,
     entropy_of,
     ids_of,
-    logprobs_of,
-    plain_scores,
     read_lines,
+    scores_of,
 )
 
 SCHEMA = 1
@@ -43,15 +42,14 @@ def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
         trained = _flags(data.get("loss_mask"), len(ids), where)
         behind = np.flatnonzero(trained)
         prompt = int(behind[0]) if len(behind) else len(ids)
-        engine = logprobs_of(_column(data, "inference_logprobs", len(ids), where), where, "inference_logprobs")
-        engine[~trained] = np.nan
-        trainer = logprobs_of(_column(data, "trainer_logprobs", len(ids), where), where, "trainer_logprobs")
         entropy = entropy_of(_column(data, "entropy", len(ids), where), where, "entropy") if "entropy" in data else None
+        trainer = scores_of(_column(data, "trainer_logprobs", len(ids), where), where, "trainer_logprobs", entropy)
+        told = _column(data, "inference_logprobs", len(ids), where)
+        filled_in = [value if flag else None for value, flag in zip(told, trained, strict=True)]
+        engine = scores_of(filled_in, where, "inference_logprobs")
         # Tool output within the completion is not trained on: it is shown, and counts in no number.
         mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
-        yield Record(
-            where, ids, prompt, {TRAINER: plain_scores(trainer, entropy), ENGINE: plain_scores(engine)}, mask=mask
-        )
+        yield Record(where, ids, prompt, {TRAINER: trainer, ENGINE: engine}, mask=mask)
 
 
 def _column(data: dict[str, Any], key: str, tokens: int, where: str) -> list[Any]:

@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 MINUS_INFINITY = -9999.0
 """What servers write where JSON has no -inf (vLLM: -9999.0 exactly); no logits of a model lie this far apart."""
+_SAID: Mapping[str, float] = {"nan": math.nan, "-infinity": -math.inf, "-inf": -math.inf}
+"""Texts in place of numbers: protobuf's JSON writes "NaN" and "-Infinity", a Python repr "nan" and "-inf"."""
 _SLACK = 1e-3
 """A log-probability a little above 0, in nats: rounding of bfloat16 and float16 logits gives that."""
 
@@ -30,6 +32,7 @@ class Scores:
     """What one capture says of a sequence of n tokens; NaN, 0 and -1 where it says nothing, as in a session.
 
     logprob f32[n] and entropy f32[n] (None: it has none) in nats, rank i32[n], top_ids i32[n, k], top_logprobs f32[n, k].
+    nan u8[n]: 1 where the file itself says NaN, which is a broken number and no missing score (None: nowhere).
     """
 
     logprob: Array
@@ -37,6 +40,7 @@ class Scores:
     top_ids: Array
     top_logprobs: Array
     entropy: Array | None = None
+    nan: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,14 +117,42 @@ def spread(values: Any, tokens: int, prompt: int, where: str, key: str) -> list[
     )
 
 
+def scores_of(values: Sequence[Any], where: str, key: str, entropy: Array | None = None) -> Scores:
+    """A column of log-probabilities, None where there is no score, as scores without ranks and alternatives.
+
+    It keeps apart what `logprobs_of` alone cannot: a token that was not scored, and one whose score is NaN.
+    Raises InputError.
+    """
+    return plain_scores(logprobs_of(values, where, key), entropy, nan_of(values))
+
+
+def nan_of(values: Sequence[Any]) -> Array | None:
+    """u8[n]: 1 where a value is NaN itself (a number, or a text that says so), not None; None where none is.
+
+    The first token has no score, whatever stands there.
+    """
+    flags = np.asarray([_said(value) is not None and _said(value) != _said(value) for value in values], np.uint8)
+    flags[:1] = 0
+    return flags if flags.any() else None
+
+
+def _said(value: Any) -> Any:
+    """A number where a text says NaN or minus infinity, which strict JSON has no other way to write; else the value."""
+    return _SAID.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
 def logprobs_of(values: Sequence[Any], where: str, key: str) -> Array:
-    """Log-probabilities, f32[n] in nats; None and the first token's become NaN, sentinels -inf. Raises InputError."""
+    """Log-probabilities, f32[n] in nats; None and the first token's become NaN, sentinels -inf. Raises InputError.
+
+    A NaN of the file itself stays NaN: `nan_of` tells where, and `scores_of` does both.
+    """
     out = np.asarray([_logprob(value, where, f"{key}[{i}]") for i, value in enumerate(values)], np.float32)
     out[:1] = np.nan
     return out
 
 
 def _logprob(value: Any, where: str, key: str) -> float:
+    value = _said(value)
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -154,8 +186,9 @@ def ranks_of(values: Sequence[Any], where: str, key: str) -> Array:
 def alternatives(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[Array, Array]:
     """(top_ids i32[n, k], top_logprobs f32[n, k]) of rows of (id, log-probability), the most likely first.
 
-    k is the longest row; shorter ones end in -1 and NaN.
+    k is the longest row; shorter ones end in -1 and NaN. An alternative without a number is left out.
     """
+    rows = [[item for item in row if not math.isnan(item[1])] for row in rows]
     k = max((len(row) for row in rows), default=0)
     ids, logprobs = np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float32)
     for index, row in enumerate(rows):
@@ -165,7 +198,14 @@ def alternatives(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[Array, Ar
     return ids, logprobs
 
 
-def plain_scores(logprob: Array, entropy: Array | None = None) -> Scores:
+def plain_scores(logprob: Array, entropy: Array | None = None, nan: Array | None = None) -> Scores:
     """Scores without ranks and alternatives."""
     n = len(logprob)
-    return Scores(logprob, np.zeros(n, np.int32), np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), entropy)
+    return Scores(
+        logprob=logprob,
+        rank=np.zeros(n, np.int32),
+        top_ids=np.empty((n, 0), np.int32),
+        top_logprobs=np.empty((n, 0), np.float32),
+        entropy=entropy,
+        nan=nan,
+    )
