@@ -6,6 +6,8 @@ a missing observation is not a pass, and the gate lowers its verdict for it.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -90,10 +92,41 @@ class Facts:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
-        """Inverse of `to_json`. Keys that a newer logdrift added are kept under ``extra``."""
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in data.items() if k in known}
-        newer = {k: v for k, v in data.items() if k not in known}
-        if newer:
-            values["extra"] = {**values.get("extra", {}), **newer}
+        """Inverse of `to_json`. Keys that a newer logdrift added are kept under ``extra``.
+
+        A value of another kind than its field (a mapping as dtype) is no observation of it: the field stays None, and
+        the value is kept under ``extra`` as well.
+        """
+        kinds = {f.name: str(f.type) for f in fields(cls)}
+        values: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        for name, value in data.items():
+            if name in kinds and _is_kind(kinds[name], value):
+                values[name] = value
+            elif value is not None:
+                others[name] = value
+        if "environment" in values:
+            values["environment"] = {name: _as_text(value) for name, value in values["environment"].items()}
+        if others:
+            values["extra"] = {**values.get("extra", {}), **others}
         return cls(**values)
+
+
+def _is_kind(annotation: str, value: object) -> bool:
+    """Whether a JSON value fits a field with this annotation; ``null`` fits those that may be None."""
+    kind, _, optional = annotation.partition(" | ")
+    if value is None:
+        return bool(optional)
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind == "float":
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind.startswith("Mapping"):
+        return isinstance(value, Mapping)
+    return isinstance(value, str)
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

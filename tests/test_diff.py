@@ -8,7 +8,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from core.compare.distribution import topk_stats
 from core.compare.pair import make_pair
 from core.compare.sessions import compare_sessions, growth, match_sequences
 from core.errors import InputError
+from core.facts import Facts
 from core.report.change import both_pairs, build_change
 from core.report.change_text import render_change
 from core.report.layout import Canvas
@@ -221,14 +222,74 @@ def test_settings_that_changed(tmp_path: Path) -> None:
     facts = {"b": {"head_dtype": "float32", "environment": {"VLLM_X": "1"}, "extra": {"mode": "eager"}}}
     old, new = fixed(tmp_path, facts=facts)
     change = change_of(old, new)
-    assert change["changed"] == [
-        {"where": "b", "setting": "head_dtype", "old": "bfloat16", "new": "float32"},
-        {"where": "b", "setting": "environment.VLLM_X", "old": None, "new": "1"},
-        {"where": "b", "setting": "extra.mode", "old": None, "new": "eager"},
+    assert [tuple(row.values()) for row in change["changed"]] == [
+        ("b", "head_dtype", "bfloat16", "float32", "bfloat16", "float32"),
+        ("b", "environment.VLLM_X", None, "1", "not set", "1"),
+        ("b", "extra.mode", None, "eager", "not observed", "eager"),
     ]
     text = render_change(change, Canvas())
     assert "What changed (3 settings)" in text
     assert "B       head_dtype: bfloat16 → float32" in text and "VLLM_X: not set → 1" in text
+
+
+JSON_VALUES: dict[str, Any] = {
+    "mapping": {"rope_theta": 10000},
+    "nested": {"rope_parameters": {"full_attention": {"rope_theta": 1e6}}, "a.b": {"": None}},
+    "empty mapping": {},
+    "list": ["full", {"window": 8}, *range(40)],
+    "null": None,
+    "true": True,
+    "integer": 7,
+    "number": 0.25,
+    "nan": NAN,
+    "text": "x" * 300,
+    "text that steers": "\x1b[31m\n\u202e",
+}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Facts)])
+def test_every_fact_may_change_to_every_json_value(tmp_path: Path, name: str) -> None:
+    """What a stranger's or a newer session holds as a fact is compared and shown, in both directions."""
+    plain = made(tmp_path / "plain", [[0.5] * 3] * 2)
+    for kind, value in JSON_VALUES.items():
+        folder = tmp_path / kind.replace(" ", "-")
+        shutil.copytree(plain.folder, folder)
+        other = edit_manifest(open_session(folder), lambda m, v=value: m["captures"][1]["facts"].update({name: v}))
+        known = plain.captures[1].facts
+        found = other.captures[1].facts
+        assert known is not None and found is not None
+        for old, new in ((plain, other), (other, plain)):
+            change = change_of(old, new, resamples=0)
+            lines = render_change(change, Canvas()).splitlines()
+            assert all(cell_len(line) <= 80 and line.isprintable() for line in lines)
+            assert bool(change["changed"]) == (known != found), kind
+            assert all(row["setting"].startswith((name, f"extra.{name}")) for row in change["changed"])
+            assert len({row["setting"] for row in change["changed"]}) == len(change["changed"])
+
+
+@pytest.mark.parametrize("table", ["config_overrides", "environment", "extra"])
+def test_tables_are_told_by_their_entries(tmp_path: Path, table: str) -> None:
+    value = {"rope": {"theta": 1e6, "null": None}, "tie": True, "layers": list(range(30))}
+    old, new = fixed(tmp_path, facts={"b": {table: value if table != "environment" else {"X": "1"}}})
+    rows = {row["setting"]: (row["old_text"], row["new_text"]) for row in change_of(old, new)["changed"]}
+    if table == "environment":
+        assert rows == {"environment.X": ("not set", "1")}
+        return
+    absent = "not set" if table == "config_overrides" else "not observed"
+    assert rows == {
+        f"{table}.rope.theta": (absent, "1000000.0"),
+        # An option that sets a field to null is a change like any other.
+        f"{table}.rope.null": (absent, "null"),
+        f"{table}.tie": (absent, "true"),
+        f"{table}.layers": (absent, "[0, 1, 2, 3, 4, 5, … 24 more]"),
+    }
+    assert f"{table}.tie: {absent} → true" in " ".join(render_change(change_of(old, new), Canvas()).split())
+
+
+def test_an_unknown_table_is_not_an_empty_one(tmp_path: Path) -> None:
+    old, new = fixed(tmp_path, facts={"b": {"config_overrides": None}})
+    (row,) = change_of(old, new)["changed"]
+    assert tuple(row.values()) == ("b", "config_overrides", {}, None, "none", "not observed")
 
 
 def test_not_comparable_is_said_first_and_judges_nothing(tmp_path: Path) -> None:
@@ -260,7 +321,8 @@ def test_sessions_of_two_models(tmp_path: Path, field: str, verdict: str, said: 
         verdict, ["caution" if verdict == "better" else "not_comparable"],
     )  # fmt: skip
     assert said in render_change(change, Canvas())
-    assert {"where": "session", "setting": f"model.{field}", "old": values[0], "new": values[1]} in change["changed"]
+    (row,) = change["changed"]
+    assert (row["where"], row["setting"], row["old"], row["new"]) == ("session", f"model.{field}", *values)
     unknown = edit_manifest(new, lambda m: m["model"].update({field: None}))
     assert change_of(old, unknown)["between"] == []
 
@@ -336,7 +398,7 @@ def test_two_pairs_of_one_session(run_logdrift: Run) -> None:
     done = run_logdrift("diff", SAMPLE, SAMPLE, "--pair", "trainer:vllm", "--new-pair", "reference:vllm", "--json")
     change = json.loads(done.stdout)
     assert (change["old"]["a"], change["new"]["a"]) == ("trainer/prefill", "reference/prefill")
-    assert {"where": "a", "setting": "dtype", "old": "bfloat16", "new": "float32"} in change["changed"]
+    assert ("a", "dtype", "bfloat16", "float32") in [tuple(row.values())[:4] for row in change["changed"]]
 
 
 def test_nothing_changed_against_itself(run_logdrift: Run) -> None:
@@ -401,6 +463,8 @@ def test_docs_have_every_key(tmp_path: Path) -> None:
         *change["interval"],
         *change["metrics"][0],
         *change["improved"][0],
+        "old_text",
+        "new_text",
     }
     assert not [key for key in keys if key not in text]
     assert f"{len(METRICS)} numbers" in text

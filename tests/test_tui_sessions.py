@@ -17,6 +17,7 @@ from core.session.layout import read_manifest
 from core.session.manage import folder_size
 from core.session.writer import write_manifest
 from tests.holding import held
+from tests.made_sessions import capture, write_session
 from tests.tui_screen import make_app, screen_text, text, until
 from tui.app import LogdriftApp
 from tui.screens.confirm import Confirm
@@ -408,3 +409,27 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
 )
 def test_sizes_are_short(count: int, words: str) -> None:
     assert size(count) == words
+
+
+async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> None:
+    """`hf_overrides` is the usual fix, and its effect the usual question."""
+    rows = [[-1.0, -2.0, -0.5, -1.5]] * 2
+    facts: dict[str, Any] = {
+        "config_overrides": {"rope_parameters": {"full_attention": {"rope_theta": 1e6}}, "sliding_window": None},
+        "extra": {"list": [1, {"x": None}]},
+    }
+    sessions = tmp_path / "sessions"
+    for name, changed in (("before", {}), ("fixed", facts)):
+        captures = [capture("trainer/prefill", rows), capture("vllm/prefill", rows, facts=changed)]
+        write_session(sessions / name, [1, 1], captures)
+    app = make_app(None, sessions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at(pilot, app, "before")
+        await pilot.press("space")
+        await at(pilot, app, "fixed")
+        await pilot.press("space")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "before → fixed" in screen_text(app))
+        assert isinstance(app.screen, TextScreen)
+        words = " ".join(app.screen.text_to_save().split())
+        assert "rope_parameters.full_attention.rope_theta: not set → 1000000.0" in words
+        assert "sliding_window: not set → null" in words

@@ -5,8 +5,8 @@ The text is drawn from it (`core.report.change_text`), so both say the same. doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from core.compare.changes import Change, Changes
@@ -16,6 +16,7 @@ from core.compare.pair import Pair, Scope, default_scope, make_pair
 from core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
 from core.errors import InputError
 from core.facts import Facts
+from core.json_values import alike, flatten, shown
 from core.report.build import CONTEXT
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
@@ -25,6 +26,11 @@ SHOWN = 10
 """Tokens listed that improved most, and as many that worsened most."""
 
 _FLOORS = {"errors.mae": "mae", "errors.rmse": "rmse"}
+_NOT_OBSERVED = "not observed"
+_ABSENT = {"option": "not given", "environment": "not set", "config_overrides": "not set"}
+"""What it means that a table lacks an entry; of the other tables it means that the entry was not observed."""
+_DIGEST_SHOWN = 19
+"""Characters: ``sha256:`` and twelve digits tell two files apart."""
 
 
 def build_change(
@@ -121,39 +127,104 @@ def _metric(row: Change, floors: list[dict[str, Any] | None]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """Settings of one side, flat by dotted names. ``unknown`` are facts that were not observed, tables among them."""
+
+    values: Mapping[str, Any]
+    unknown: Collection[str]
+
+    def text(self, name: str) -> str:
+        """The value as both sides of a diff print it, or why there is none."""
+        if name in self.values:
+            return _text(self.values[name])
+        table = name.partition(".")[0]
+        if name in self.unknown or table in self.unknown:
+            return _NOT_OBSERVED
+        return _ABSENT.get(table, _NOT_OBSERVED)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("sha256:"):
+        return value[:_DIGEST_SHOWN] + "…"
+    return "none" if value == {} else shown(value)
+
+
 def _changed(old: Session, new: Session, old_pair: Pair, new_pair: Pair) -> Iterator[dict[str, Any]]:
-    """Settings that are not the same in both: of the session, then of capture A and B; None is not observed."""
-    where: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+    """Settings that are not the same in both: of the session, then of capture A and B."""
+    where = [
         ("session", _settings(old), _settings(new)),
         ("a", _facts(old, old_pair.a.info), _facts(new, new_pair.a.info)),
         ("b", _facts(old, old_pair.b.info), _facts(new, new_pair.b.info)),
     ]
     for place, before, after in where:
-        for name in dict.fromkeys([*before, *after]):
-            if before.get(name) != after.get(name):
-                yield {"where": place, "setting": name, "old": before.get(name), "new": after.get(name)}
+        for name in _names(before, after):
+            yield {
+                "where": place,
+                "setting": name,
+                "old": before.values.get(name),
+                "new": after.values.get(name),
+                "old_text": before.text(name),
+                "new_text": after.text(name),
+            }
 
 
-def _settings(session: Session) -> dict[str, Any]:
+def _names(before: _Observed, after: _Observed) -> Iterator[str]:
+    """What differs, in the order of the old side; a table that one side has empty is told by the other's rows."""
+    everything = dict.fromkeys([*before.values, *after.values])
+    for name in everything:
+        if name in before.values and name in after.values:
+            if not alike(before.values[name], after.values[name]):
+                yield name
+        elif before.values.get(name, after.values.get(name)) != {} or not _has_rows(everything, name):
+            yield name
+
+
+def _has_rows(names: Iterable[str], table: str) -> bool:
+    return any(name.startswith(f"{table}.") for name in names)
+
+
+def _observed(values: Mapping[str, Any]) -> _Observed:
+    """Settings by name; None is one that was not observed."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return _Observed(values=flatten(known), unknown=values.keys() - known.keys())
+
+
+def _settings(session: Session) -> _Observed:
     manifest = session.manifest
-    out = {f"model.{key}": value for key, value in asdict(manifest.model).items()}
-    out["logdrift"] = manifest.logdrift_version or None
-    out["generated_by"] = manifest.sequences.generated_by
-    out |= {f"sampling.{key}": value for key, value in dict(manifest.plan.get("sampling") or {}).items()}
-    return out
+    return _observed(
+        {
+            "model": _given(asdict(manifest.model)),
+            "logdrift": manifest.logdrift_version or None,
+            "generated_by": manifest.sequences.generated_by,
+            "sampling": _given(manifest.plan.get("sampling") or {}),
+        }
+    )
 
 
-def _facts(session: Session, info: CaptureInfo) -> dict[str, Any]:
-    """What was asked (the capture itself and its plan), then what was observed; tables flattened to dotted names."""
-    out: dict[str, Any] = {"label": info.label, "asked.engine": info.engine, "asked.dtype": info.dtype}
+def _given(table: Any) -> Any:
+    """A table without its entries that are None, which is not observed or not given."""
+    if not isinstance(table, Mapping):
+        return table
+    return {name: value for name, value in table.items() if value is not None}
+
+
+def _facts(session: Session, info: CaptureInfo) -> _Observed:
+    """What was asked (the capture itself and its plan), then what was observed."""
     backends = session.manifest.plan.get("backends") or []
     spec = next((b for b in backends if isinstance(b, Mapping) and b.get("name") == info.backend), {})
-    out |= {f"option.{key}": value for key, value in dict(spec.get("options") or {}).items()}
-    facts = info.facts or Facts()
-    for field in fields(facts):
-        value = getattr(facts, field.name)
-        out |= {f"{field.name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {field.name: value}
-    return out
+    values: dict[str, Any] = {
+        "label": info.label,
+        "asked": {"engine": info.engine, "dtype": info.dtype},
+        "option": spec.get("options") or {},
+    }
+    observed = info.facts or Facts()
+    for field in fields(observed):
+        values[field.name] = getattr(observed, field.name)
+    values["extra"] = _given(observed.extra)
+    if info.facts is None:
+        values |= dict.fromkeys(("environment", "extra"))
+    return _observed(values)
 
 
 def _token(session: Session, pairs: tuple[Pair, Pair], found: Comparison, index: int) -> dict[str, Any]:

@@ -17,8 +17,7 @@ _WORDS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "N
 _STYLES = {"comparable": "good", "caution": "warn", "not_comparable": "bad"}
 SHOWN_SETTINGS = 16
 _LAST = ("model", "sampling", "asked", "option", "environment", "extra")
-"""Tables of settings, in the order in which they follow the plain facts."""
-_ABSENT = {"option": "not given", "environment": "not set"}
+"""Tables of settings, in the order in which they follow the facts."""
 _PLACES = {"session": "session", "a": "A", "b": "B"}
 
 Report = Mapping[str, Any]
@@ -161,9 +160,9 @@ def _settings(change: Report, canvas: Canvas) -> Iterator[str]:
         return
     many = f"{len(shown)} settings" if len(shown) > 1 else "1 setting"
     yield canvas.paint(f"What changed ({many})", "bold")
-    shown.sort(key=lambda row: _LAST.index(row["setting"].partition(".")[0]) if "." in row["setting"] else -1)
+    shown.sort(key=_rank)
     for row in shown[:SHOWN_SETTINGS]:
-        text = f"{row['setting']}: {_value(row, 'old')} → {_value(row, 'new')}"
+        text = f"{row['setting']}: {row['old_text']} → {row['new_text']}"
         yield from canvas.wrap(text, 10, f"  {_PLACES[row['where']]}")
     if len(shown) > SHOWN_SETTINGS:
         yield f"  and {len(shown) - SHOWN_SETTINGS} more (--json has all)"
@@ -173,11 +172,10 @@ def _key(row: Report) -> tuple[str, str]:
     return row["where"], row["setting"]
 
 
-def _value(row: Report, side: str) -> str:
-    if row[side] is None:
-        return _ABSENT.get(row["setting"].partition(".")[0], "not observed")
-    text = str(row[side])
-    return text[:19] + "…" if text.startswith("sha256:") else text
+def _rank(row: Report) -> int:
+    """Facts come first, whatever their name: a table that is not among `_LAST` is a fact too."""
+    table, dot, _ = row["setting"].partition(".")
+    return _LAST.index(table) if dot and table in _LAST else -1
 
 
 def _tokens(tokens: Sequence[Report], title: str, canvas: Canvas) -> Iterator[str]:

@@ -1,0 +1,87 @@
+"""JSON values, whatever they are: flat with dotted names, compared with each other, and as short text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+TEXT_LIMIT = 60
+"""Characters of a text that are shown: two of them and a name fit into two lines of 80 columns."""
+LIST_LIMIT = 6
+"""Entries of a list that are shown."""
+
+
+def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``, at any depth and in the same order.
+
+    An empty mapping is a value of its own. A name with a dot in it is quoted, so that no two entries share a name.
+    """
+    return dict(_entries(table))
+
+
+def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    # A stack and not recursion: a file of a stranger may be nested deeper than Python calls.
+    waiting = [("", iter(table.items()))]
+    while waiting:
+        prefix, entries = waiting[-1]
+        for key, value in entries:
+            name = prefix + _quoted(str(key))
+            if isinstance(value, Mapping) and value:
+                waiting.append((f"{name}.", iter(value.items())))
+                break
+            yield name, value
+        else:
+            waiting.pop()
+
+
+def _quoted(key: str) -> str:
+    return json.dumps(key) if "." in key or '"' in key or not key else key
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two JSON values are the same: 1 is 1.0, true is not 1, and NaN is NaN."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+        return True
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(alike(value, b[key]) for key, value in a.items())
+    if _is_list(a) and _is_list(b):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def shown(value: Any) -> str:
+    """``value`` on one short line, spelled as in JSON; text stands without quotes, and what is cut off is counted."""
+    if isinstance(value, str):
+        return _cut(value)
+    if _is_list(value):
+        return _list(value)
+    return _cut(_spelled(value))
+
+
+def _list(values: Sequence[Any]) -> str:
+    entries = [_cut(_spelled(value)) for value in values[:LIST_LIMIT]]
+    more = len(values) - len(entries)
+    if more:
+        entries.append(f"… {more:,} more")
+    return f"[{', '.join(entries)}]"
+
+
+def _spelled(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} nested too deep to show"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= TEXT_LIMIT:
+        return text
+    return f"{text[:TEXT_LIMIT]}… ({len(text):,} characters)"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
