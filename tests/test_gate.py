@@ -67,7 +67,7 @@ def test_nothing_to_say(tmp_path: Path) -> None:
         ({}, {"status": "failed", "rows": ROW[:1], "failure": "x"}, "failed", "caution", "failed after 1 of 2 sequences"),
         ({"status": "running", "rows": ROW[:1]}, {}, "partial", "caution", "1 of 2 sequences"),
         ({}, {"status": "pending", "rows": []}, "empty", "not_comparable", "no finished sequence in vllm/decode"),
-        ({"rows": [[NAN, -1.0, -2.0], [NAN, -1.0, NAN]]}, {}, "unscored", "caution", "no score for 1 completion token that"),
+        ({"rows": [[NAN, -1.0, -2.0], [NAN, -1.0, NAN]]}, {}, "unscored", "caution", "no score for 1 of the 4 completion tokens that vllm/decode scored"),
         ({}, {"rows": [[NAN, -1.0, -INF], [NAN, -1.5, -0.5]]}, "infinite", "caution", "1 token is impossible"),
         ({"rows": [[NAN, 0.5, -2.0], [NAN, -1.5, -0.5]]}, {}, "positive", "not_comparable", "1 token"),
         ({"rows": [[NAN] * 3, [NAN] * 3]}, {}, "empty", "not_comparable", "no token has a score on both sides"),

@@ -15,8 +15,14 @@ from core.backends.base import Scores, first_rows
 from core.backends.sglang_answers import fill
 from core.backends.vllm import unpack
 from core.capture.worker import _part_tensors
-from core.compare.pair import Pair, make_pair
+from core.compare.coverage import coverage
+from core.compare.gate import judge
+from core.compare.matrix import metric_value
+from core.compare.names import resolve
+from core.compare.pair import Pair, default_scope, make_pair
 from core.errors import InputError
+from core.report.build import report_pair
+from core.report.limits import check_report, parse_bounds
 from core.session import open_session
 from core.session.importers import import_session
 from tests.made_sessions import BROKEN, capture, write_session
@@ -218,3 +224,152 @@ def test_a_copied_session_keeps_its_flags(tmp_path: Path) -> None:
     import_session("session", [str(tmp_path / "s")], tmp_path / "copy")
     nan = open_session(tmp_path / "copy").capture(A).nan
     assert nan is not None and nan.whole().tolist() == [0, 0, 1]
+
+
+# -- gate, metrics and limits
+
+
+def reasons(pair: Pair, scope: Any = "completion") -> dict[str, tuple[str, str]]:
+    return {reason.code: (reason.severity, reason.text) for reason in judge(pair.session, pair, scope).reasons}
+
+
+def counts(pair: Pair, scope: Any = "completion") -> dict[str, float | int | None]:
+    return {key: value for key, value in coverage(pair, scope).to_json().items() if value}
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize(
+    ("broken", "severity", "said"),
+    [
+        ([4], "caution", "gave NaN on 1 completion token (which is token 4 of sequence 0): "),
+        ([3, 4], "caution", "gave NaN on 2 completion tokens (the first is token 3 of sequence 0): "),
+        ([2, 3, 4], "not_comparable", " (the first is token 2 of sequence 0): "),
+    ],
+)
+def test_the_gate_says_which_side_gave_nan_and_where(
+    tmp_path: Path, side: str, broken: list[int], severity: str, said: str
+) -> None:
+    good = [*PROMPT, -1.0, -2.0, -3.0]
+    bad = [BROKEN if i in broken else value for i, value in enumerate(good)]
+    pair = pair_of(
+        tmp_path / "s", [bad if side == "a" else good], [bad if side == "b" else good], labels=(A, "v/prefill")
+    )
+    found = reasons(pair)
+    assert set(found) == {"nan"}  # neither "empty" nor "unscored": nothing is missing
+    assert found["nan"][0] == severity
+    assert found["nan"][1].startswith((A, "v/prefill")[side == "b"]) and said in found["nan"][1]
+    assert counts(pair) == {"nan": len(broken), f"nan_{side}": len(broken)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("float16", "float16 ends at 65,504 and its numbers overflowed: run it in bfloat16 or float32."),
+        ("bfloat16", "bfloat16 hardly overflows, so its weights or a kernel are broken: look for NaN or infinity in"),
+        (None, "its dtype is not known, and float16 overflows: run it in bfloat16 or float32"),
+    ],
+)
+def test_the_dtype_makes_a_reason_likely(tmp_path: Path, dtype: str | None, words: str) -> None:
+    bad = capture(A, [[NAN, BROKEN, BROKEN]], dtype=dtype or "auto", facts={"dtype": dtype})
+    session = write_session(tmp_path / "s", [2], [bad, capture(B, [[NAN, NAN, -1.0]])])
+    severity, text = reasons(make_pair(session, A, B))["nan"]
+    assert severity == "not_comparable"
+    assert text.startswith(f"{A} gave NaN on every token: {words}")
+
+
+def test_nan_in_prompts_alone_is_a_caution_and_fails_a_check_of_completions(tmp_path: Path) -> None:
+    rows = [[NAN, BROKEN, -1.0], [NAN, -1.0, -1.0]]
+    pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, -1.0]] * 2)
+    severity, text = reasons(pair)["nan"]
+    assert severity == "caution" and "1 prompt token (which is token 1 of sequence 0)" in text
+    assert counts(pair) == {"nan": 1, "nan_a": 1}
+    assert failing(pair) == ["coverage.nan"]
+
+
+def test_both_sides_with_nan_are_both_named_and_counted_once(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, BROKEN, -1.0]], [[*DECODED, BROKEN, -1.0, -1.0]])
+    texts = [reason.text for reason in judge(pair.session, pair, "completion").reasons if reason.code == "nan"]
+    assert [text.split(" ")[0] for text in texts] == [A, B]
+    assert counts(pair) == {"nan": 2, "nan_a": 2, "nan_b": 1}
+
+
+def test_masked_nan_and_masked_gaps_are_silent(tmp_path: Path) -> None:
+    a, b = [*PROMPT, BROKEN, NAN, -1.0], [*DECODED, -1.0, -1.0, -1.0]
+    pair = pair_of(tmp_path / "s", [a], [b], masks=[[1, 1, 0, 0, 1]])
+    assert reasons(pair) == {} and counts(pair) == {}
+    assert failing(pair) == []
+
+
+@pytest.mark.parametrize("holes", [1, 3])
+def test_the_gate_counts_missing_scores_by_side(tmp_path: Path, holes: int) -> None:
+    full = [*DECODED, *[-1.0] * 4]
+    bare = [*PROMPT, *[NAN] * holes, *[-1.0] * (4 - holes)]
+    pair = pair_of(tmp_path / "s", [full, bare], [[*DECODED, -1.0, NAN, -1.0, -1.0], full], labels=("t/decode", B))
+    texts = [reason.text for reason in judge(pair.session, pair, "completion").reasons if reason.code == "unscored"]
+    assert f"t/decode has no score for {holes} of the 7 completion tokens that {B} scored" in texts[0]
+    assert f"{B} has no score for 1 of the {8 - holes} completion tokens that t/decode scored" in texts[1]
+    share = (holes + 1) / 8
+    assert counts(pair) == {
+        "unscored": holes + 1, "unscored_a": holes, "unscored_b": 1, "unscored_fraction": pytest.approx(share)
+    }  # fmt: skip
+
+
+def failing(pair: Pair, *highest: str) -> list[str]:
+    report = {"session": "s", "state": "complete", "pairs": [report_pair(pair, default_scope(pair.sequences))]}
+    results = check_report(report, parse_bounds(highest, []), required="not_comparable")
+    for result in results:
+        assert result.ok or "\n" not in str(result.reason)
+    return [result.metric for result in results if not result.ok]
+
+
+@pytest.mark.parametrize(
+    ("bad", "limits", "broken"),
+    [
+        ([-1.0, -1.0, -1.0], (), []),
+        ([BROKEN, -1.0, -1.0], (), ["coverage.nan"]),
+        ([BROKEN, NAN, -1.0], (), ["coverage.nan", "coverage.unscored"]),
+        ([BROKEN, BROKEN, BROKEN], (), ["tokens", "coverage.nan"]),
+        ([NAN, NAN, -1.0], (), ["coverage.unscored"]),
+        ([NAN, NAN, -1.0], ("unscored=2",), []),
+        ([NAN, NAN, -1.0], ("unscored_b=2",), []),
+        ([NAN, NAN, -1.0], ("unscored_fraction=0.7",), []),
+        ([NAN, NAN, -1.0], ("unscored=1",), ["coverage.unscored"]),
+        ([BROKEN, NAN, -1.0], ("unscored=1",), ["coverage.nan"]),
+        ([BROKEN, -1.0, -1.0], ("nan=1",), []),
+        ([BROKEN, -1.0, -1.0], ("mae=1", "infinite=0"), ["coverage.nan"]),
+    ],
+)
+def test_check_fails_by_default_unless_allowed(
+    tmp_path: Path, bad: list[float], limits: tuple[str, ...], broken: list[str]
+) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, -1.0, -1.0, -1.0]], [[*DECODED, *bad]])
+    assert failing(pair, *limits) == broken
+
+
+def test_minus_infinity_has_its_own_limit(tmp_path: Path) -> None:
+    assert failing(pair_of(tmp_path / "s", [[*PROMPT, -1.0, -INF]], [[*DECODED, -1.0, -1.0]])) == []
+
+
+@pytest.mark.parametrize("engine", [[NAN, NAN, -1.0, NAN, -1.0], [NAN, NAN, NAN, NAN, -1.0]])
+def test_masked_tool_output_of_an_export_fails_no_check(tmp_path: Path, engine: list[float]) -> None:
+    mask = [1, 1, 1 if engine[2] == -1.0 else 0, 0, 1]
+    pair = pair_of(tmp_path / "s", [[NAN, *[-1.0] * 4]], [engine], labels=(A, "r/recorded"), masks=[mask])
+    assert failing(pair) == []
+
+
+@pytest.mark.parametrize("name", ["nan", "nan_a", "unscored", "unscored_b", "unscored_fraction"])
+def test_the_matrix_and_limits_know_the_numbers(tmp_path: Path, name: str) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.0]], [[*DECODED, -1.0, NAN, -1.0]])
+    path = resolve(name)
+    assert path == f"coverage.{name}"
+    wanted = 0.5 if name == "unscored_fraction" else 1.0
+    assert metric_value(pair, path, "completion") == wanted
+
+
+def test_the_command_says_why_in_one_line(tmp_path: Path, run_logdrift: Any) -> None:
+    pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0]], [[*DECODED, -1.0, -1.5]])
+    done = run_logdrift("check", tmp_path / "s", "--max", "mae=9", "--json")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"logdrift: {A}:{B} coverage.nan: {A} gave NaN on 1 completion token")
+    assert done.stderr.endswith("allow it with --max nan=1\n") and done.stderr.count("\n") == 1
+    assert run_logdrift("check", tmp_path / "s", "--max", "mae=9", "--max", "nan=1").returncode == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.compare.coverage import coverage
 from core.compare.distribution import topk_stats
 from core.compare.errors import error_stats
 from core.compare.floor import noise_floor
@@ -82,6 +83,8 @@ def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
         return float(mask.sum())
     if section == "sequences":
         return float(pair.count)
+    if section == "coverage":
+        return value_of({"coverage": coverage(pair, scope).to_json()}, path)
     delta = pair.delta[mask]
     if section == "ci95":
         return value_of({"ci95": intervals(delta, pair.count_per_sequence(mask)).to_json()}, path)

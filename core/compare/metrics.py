@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.compare.buckets import Buckets, make_buckets
+from core.compare.coverage import Coverage, coverage
 from core.compare.distribution import TopK, topk_stats
 from core.compare.errors import ErrorStats, error_stats
 from core.compare.floor import Floor, noise_floor
@@ -65,6 +66,7 @@ class Metrics:
     buckets: Buckets
     scopes: tuple[ScopeErrors, ...]
     worst_sequences: tuple[SequenceErrors, ...]
+    coverage: Coverage
 
     def to_json(self) -> dict[str, Any]:
         """As in the report's JSON (docs/report.md); floats may be non-finite."""
@@ -79,6 +81,7 @@ class Metrics:
             "buckets": self.buckets.to_json(),
             "scopes": [scope.to_json() for scope in self.scopes],
             "worst_sequences": [sequence.to_json() for sequence in self.worst_sequences],
+            "coverage": self.coverage.to_json(),
         }
 
 
@@ -106,6 +109,7 @@ def measure(pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst:
         buckets=make_buckets(delta, b, _positions(pair, scope)[mask], _entropy(pair, mask)),
         scopes=tuple(_scope_errors(pair, s, scope, errors, mismatch.k3) for s in SCOPES),
         worst_sequences=_worst_sequences(delta, lengths, worst),
+        coverage=coverage(pair, scope),
     )
 
 

@@ -27,7 +27,7 @@ class Name:
     good: str
 
 
-SECTIONS = ("errors", "mismatch", "probability", "topk", "ci95", "floor")
+SECTIONS = ("errors", "mismatch", "probability", "topk", "ci95", "floor", "coverage")
 """In order of preference: `mae` alone is errors.mae, not probability.mae."""
 
 _ROWS: tuple[tuple[str, str, float | None, str, str], ...] = (
@@ -164,6 +164,19 @@ _ROWS: tuple[tuple[str, str, float | None, str, str], ...] = (
             ("tokens", "tokens", None, "finite deltas", "as many as tokens, or more"),
             ("infinite", "tokens", 0.0, "tokens impossible in one alone", "0; any other is a fault"),
         )
+    ),
+    ("coverage.nan", "tokens", 0, "tokens whose score is NaN on a side, of any scope", "0; any other is a fault"),
+    ("coverage.nan_a", "tokens", 0, "tokens whose score is NaN in A, of any scope", "0; any other is a fault"),
+    ("coverage.nan_b", "tokens", 0, "tokens whose score is NaN in B, of any scope", "0; any other is a fault"),
+    ("coverage.unscored", "tokens", 0, "tokens of the scope that one side alone scored", "0"),
+    ("coverage.unscored_a", "tokens", 0, "tokens of the scope that B scored and A did not", "0"),
+    ("coverage.unscored_b", "tokens", 0, "tokens of the scope that A scored and B did not", "0"),
+    (
+        "coverage.unscored_fraction",
+        "0 to 1",
+        0,
+        "coverage.unscored as a share of the tokens that a side scored",
+        "0",
     ),
 )
 

@@ -120,12 +120,16 @@ class Pair:
 
     def scope_mask(self, scope: Scope) -> Bools:
         """bool[N]: scored tokens of the scope. InputError for an unknown scope."""
+        return self.scored if scope == "all" else self.scored & self.place_mask(scope)
+
+    def place_mask(self, scope: Scope) -> Bools:
+        """bool[N]: all tokens of the scope, whoever scored them. InputError for an unknown scope."""
         if scope == "all":
-            return self.scored
+            return np.ones(self.tokens, np.bool_)
         if scope == "prompt":
-            return self.scored & ~self.in_completion
+            return ~self.in_completion
         if scope == "completion":
-            return self.scored & self.in_completion
+            return self.in_completion
         raise InputError(f"scope {scope!r} is unknown: use {', '.join(SCOPES)}")
 
     @cached_property

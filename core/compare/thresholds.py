@@ -100,7 +100,7 @@ def _left_out(pair: Mapping[str, Any], metric: str) -> float | None:
         return value_of(pair, "topk.kl_infinite") if "kl_lower_bound" in metric else None
     if section == "probability" and metric != "probability.mult_prob_error":
         return None
-    if section not in SECTIONS or metric in ("errors.infinite", "errors.exact_fraction"):
+    if section not in SECTIONS or section == "coverage" or metric in ("errors.infinite", "errors.exact_fraction"):
         return None
     return value_of(pair, "errors.infinite")
 

@@ -1,13 +1,13 @@
 """Limits on the numbers of a session: each either holds or is broken, and a number that is not there is broken.
 
-Nothing passes by default: an unknown number, a pair that may not be compared and a capture that is not finished
-fail the check, whatever limits were given.
+Nothing passes by default: an unknown number, a pair that may not be compared, a capture that is not finished and
+tokens without a number fail the check, whatever limits were given.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,6 +22,12 @@ GIVEN = "given"
 """The framework of a limit that was given as a flag."""
 VERDICTS = ("comparable", "caution", "not_comparable")
 """Best first."""
+
+ALWAYS = {"coverage.nan": "nan", "coverage.unscored": "unscored"}
+"""What may be 0 at most where no limit says otherwise, with the code of the gate's reason for it.
+
+These tokens are in no other number, so every other limit can hold for want of them.
+"""
 
 _STATES = {
     "running": "it is still being captured: wait for the end",
@@ -141,6 +147,7 @@ def _check_pair(pair: Report, bounds: Sequence[Limit], required: str) -> Iterato
         reason = f"no {'' if pair['scope'] == 'all' else pair['scope'] + ' '}token has a score on both sides"
         yield Result(name, "tokens", 0, 1, None, False, reason)
     limited = {bound.metric for bound in bounds}
+    yield from _always(name, pair, limited)
     for bound in bounds:
         left_out = "topk.kl_infinite" if bound.metric.startswith("topk.") else "errors.infinite"
         yield _bound(name, pair, bound, left_out, left_out in limited)
@@ -154,6 +161,18 @@ def _verdict(name: str, gate: Report, required: str) -> Result:
         first = next((r["text"] for r in gate["reasons"] if r["severity"] == verdict), "")
         reason = f"the gate says {verdict.replace('_', ' ')}: {first}".rstrip(": ")
     return Result(name, "verdict", verdict, required, None, ok, reason)
+
+
+def _always(name: str, pair: Report, limited: Iterable[str]) -> Iterator[Result]:
+    """What of `ALWAYS` is broken. A limit of one's own on such a number, or on one side of it, takes its place."""
+    found = pair.get("coverage") or {}
+    for metric, code in ALWAYS.items():
+        key = metric.removeprefix("coverage.")
+        value = found.get(key)
+        if value and not any(given.startswith(metric) for given in limited):
+            told = [said["text"].rstrip(".") for said in pair["gate"]["reasons"] if said["code"] == code]
+            why = "; ".join(told) or f"{value:,} tokens have a score on one side alone"
+            yield Result(name, metric, value, None, 0.0, False, f"{why}; allow it with --max {key}={value}")
 
 
 def _bound(name: str, pair: Report, bound: Limit, left_out: str, allowed: bool) -> Result:
@@ -231,8 +250,8 @@ def _title(report: Report, pair: str | None, scopes: Mapping[str, tuple[int, str
 def _lines(result: Result, canvas: Canvas) -> Iterator[str]:
     mark = canvas.paint(pad("ok" if result.ok else "FAILED", 7), "good" if result.ok else "bad")
     limits = _limits(result)
-    value = result.value if isinstance(result.value, str) else number(result.value)
     unit = unit_of(result.metric) if result.value is not None else ""
+    value = _value(result.value, unit)
     unit = f" {unit}" if unit in ("nats", "tokens", "sequences") else ""
     row = canvas.text(f"{result.metric:<31} {value.replace('_', ' ') + unit:<15} {limits}")
     yield mark + canvas.cut(row.rstrip(), canvas.width - 7)
@@ -240,6 +259,14 @@ def _lines(result: Result, canvas: Canvas) -> Iterator[str]:
         yield from canvas.wrap(f"{result.framework}: {result.name}", 9)
     if result.reason:
         yield from canvas.wrap(result.reason, 9)
+
+
+def _value(value: float | str | None, unit: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is not None and unit == "tokens" and float(value).is_integer():
+        return f"{value:,.0f}"  # a count has no decimals
+    return number(value)
 
 
 def _limits(result: Result) -> str:
@@ -254,6 +281,7 @@ def _limits(result: Result) -> str:
 
 
 def _notes(report: Report, results: Sequence[Result], canvas: Canvas) -> Iterator[str]:
-    limited = [result for result in results if result.metric not in ("state", "pairs", "verdict", "tokens")]
+    unasked = ("state", "pairs", "verdict", "tokens", *ALWAYS)
+    limited = [result for result in results if result.metric not in unasked]
     if not limited and report["pairs"]:
         yield from canvas.wrap("No number was checked: give limits with --max, --min or --published.", 2, "i")

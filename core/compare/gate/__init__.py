@@ -19,6 +19,7 @@ _ORDER: tuple[Severity, ...] = ("not_comparable", "caution", "info")
 CHECKS: tuple[Check, ...] = (
     coverage.check_ids,
     coverage.check_tokens,
+    values.check_nan,
     identity.check_model,
     semantics.check_semantics,
     coverage.check_truncated,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from core.compare.coverage import BrokenSide, broken_sides
 from core.compare.pair import Pair, Scope
 from core.facts import Facts
 from core.session.layout import CaptureInfo
@@ -139,6 +140,16 @@ class Case:
     def logprob(self, side: Side) -> npt.NDArray[np.float32]:
         """f32[N] in nats of one side; NaN where it has no score."""
         return self.pair.logprob_a if side is self.a else self.pair.logprob_b
+
+    def answered(self, side: Side) -> npt.NDArray[np.bool_]:
+        """bool[N]: the side has a score, or computed one that is NaN: either way it has seen the token."""
+        broken = self.pair.nan_a if side is self.a else self.pair.nan_b
+        return ~np.isnan(self.logprob(side)) | broken
+
+    @cached_property
+    def broken(self) -> tuple[BrokenSide, ...]:
+        """The sides that have NaN."""
+        return broken_sides(self.pair, self.scope)
 
 
 Check = Callable[[Case], Iterator[Reason]]

@@ -64,7 +64,9 @@ def check_tokens(case: Case) -> Iterator[Reason]:
         empty = " and ".join(side.label for side in case.sides if not side.info.sequences)
         yield refuse("empty", f"no finished sequence in {empty}: there is nothing to compare yet.")
         return
-    if not case.pair.scored.any():
+    if any(side.whole_scope for side in case.broken):
+        pass  # `core.compare.gate.values.check_nan` says why there is nothing
+    elif not case.pair.scored.any():
         yield refuse(
             "empty", "no token has a score on both sides: compare captures that score the same part of the sequences."
         )
@@ -84,8 +86,8 @@ def check_tokens(case: Case) -> Iterator[Reason]:
 
 
 def _entries(case: Case, side: Side) -> npt.NDArray[np.int64]:
-    """Flat positions that have a score, or need none because the mask leaves them out."""
-    return np.flatnonzero(~np.isnan(case.logprob(side)) | ~case.counted)
+    """Flat positions that have a score, be it NaN, or need none because the mask leaves them out."""
+    return np.flatnonzero(case.answered(side) | ~case.counted)
 
 
 def _first(case: Case, entries: npt.NDArray[np.int64], begin: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -148,7 +150,7 @@ def check_boundary(case: Case) -> Iterator[Reason]:
         first = _first(case, _entries(case, side), ends)
         yield from _off(case, side, completed & (first > ends), first - ends, "behind")
         if side.decodes:
-            begun = _first(case, np.flatnonzero(~np.isnan(case.logprob(side))), starts + 1)
+            begun = _first(case, np.flatnonzero(case.answered(side)), starts + 1)
             yield from _off(case, side, completed & (begun >= 0) & (begun < ends), ends - begun, "before")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from core.compare.coverage import nan_fix, nan_reason
 from core.compare.gate.case import Case, Reason, caution, count, refuse
 
 # A log-probability is at most 0; a float32 sum of exponentials overshoots by a few units in the last place.
@@ -40,18 +41,29 @@ def check_positive(case: Case) -> Iterator[Reason]:
             )
 
 
+def check_nan(case: Case) -> Iterator[Reason]:
+    """Scores that a side computed and that are NaN: it says nothing there, and what it says elsewhere is in doubt."""
+    for side in case.broken:
+        say = refuse if side.whole_scope else caution
+        which = "which" if side.tokens == 1 else "the first"
+        first = "" if side.everything else f" ({which} is {side.first})"
+        yield say("nan", f"{side.label} gave NaN on {side.where}{first}: {nan_reason(side)}: {nan_fix(side)}.")
+
+
 def check_unscored(case: Case) -> Iterator[Reason]:
     """Completion tokens that one side alone has."""
     pair = case.pair
+    holes = {case.a: pair.missing_a, case.b: pair.missing_b}
     for side, other in case.crossed:
-        missing = np.isnan(case.logprob(side)) & case.counted
-        holes = int(np.count_nonzero(missing & pair.in_completion & ~np.isnan(case.logprob(other))))
-        if holes:
-            yield caution(
-                "unscored",
-                f"{side.label} has no score for {count(holes, 'completion token')} that the other side scored, and the "
-                "numbers leave them out: capture it again.",
-            )
+        missing = int(np.count_nonzero(holes[side] & pair.in_completion))
+        if not missing:
+            continue
+        scored = int(np.count_nonzero(case.counted & pair.in_completion & ~np.isnan(case.logprob(other))))
+        yield caution(
+            "unscored",
+            f"{side.label} has no score for {missing:,} of the {count(scored, 'completion token')} that {other.label} "
+            "scored, and the numbers leave them out: capture or import it again, or set their mask to 0.",
+        )
 
 
 def check_infinite(case: Case) -> Iterator[Reason]:
