@@ -14,9 +14,9 @@ from core.session.layout import CaptureInfo
 ENGINES = {"vllm", "sglang", "transformers"}
 
 
-def test_there_are_24_causes_in_the_order_of_checking() -> None:
-    assert [entry.number for entry in CAUSES] == list(range(1, 25))
-    assert len(BY_CODE) == 24
+def test_there_are_25_causes_in_the_order_of_checking() -> None:
+    assert [entry.number for entry in CAUSES] == list(range(25))
+    assert len(BY_CODE) == 25
     assert NOISE not in BY_CODE
     groups = [entry.group for entry in CAUSES]
     # Semantics, then the model, then numerics; padding is found late, among the model's causes.

@@ -20,9 +20,13 @@ from core.compare.gate import judge
 from core.compare.matrix import metric_value
 from core.compare.names import resolve
 from core.compare.pair import Pair, default_scope, make_pair
+from core.diagnose import diagnose
 from core.errors import InputError
 from core.report.build import report_pair
+from core.report.layout import Canvas
 from core.report.limits import check_report, parse_bounds
+from core.report.strict_json import dump
+from core.report.why import build_why, render_why
 from core.session import open_session
 from core.session.importers import import_session
 from tests.made_sessions import BROKEN, capture, write_session
@@ -373,3 +377,78 @@ def test_the_command_says_why_in_one_line(tmp_path: Path, run_logdrift: Any) -> 
     assert done.stderr.startswith(f"logdrift: {A}:{B} coverage.nan: {A} gave NaN on 1 completion token")
     assert done.stderr.endswith("allow it with --max nan=1\n") and done.stderr.count("\n") == 1
     assert run_logdrift("check", tmp_path / "s", "--max", "mae=9", "--max", "nan=1").returncode == 0
+
+
+# -- why
+
+
+def rough(*, seed: int, tokens: int = 60) -> list[float]:
+    return [NAN, *(-np.abs(np.random.default_rng(seed).normal(1.0, 0.02, tokens - 1))).tolist()]
+
+
+def broken_at(row: list[float], flags: slice | int) -> list[float]:
+    values = np.asarray(row, np.float64)
+    values[flags] = BROKEN
+    return values.tolist()
+
+
+@pytest.mark.parametrize("side", ["a", "b", "both"])
+@pytest.mark.parametrize("flags", [41, slice(40, 60), slice(1, 60), slice(1, 40)])
+def test_nan_is_the_first_cause_and_never_noise(tmp_path: Path, side: str, flags: slice | int) -> None:
+    a, b = rough(seed=1), rough(seed=2)
+    a = broken_at(a, flags) if side != "b" else a
+    b = broken_at(b, flags) if side != "a" else b
+    pair = pair_of(tmp_path / "s", [a] * 2, [b] * 2, prompt=40, labels=(A, "v/prefill"))
+    found = diagnose(pair.session, pair)
+    first = found.causes[0]
+    assert (first.cause, first.sureness) == ("overflow", "certain")
+    assert [each.numbers["side"] for each in first.evidence] == [
+        label for label, wanted in ((A, "b"), ("v/prefill", "a")) if side != wanted
+    ]
+    assert not found.noise and not any(each.cause in ("noise", "compute_dtype") for each in found.causes)
+    assert found.verdict.startswith("broken numbers: ") and "noise" not in found.verdict
+    assert all(np.isnan(pair.delta[at]) for each in first.evidence for at in each.positions)
+    assert first.next_experiment
+
+
+def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> None:
+    half = capture(A, [[NAN, BROKEN, BROKEN]], dtype="float16", facts={"dtype": "float16"})
+    pair = make_pair(write_session(tmp_path / "s", [1], [half, capture(B, [[NAN, -1.0, -1.0]])]), A, B)
+    found = diagnose(pair.session, pair)
+    assert [each.cause for each in found.causes] == ["overflow"]
+    assert "every token: float16 ends at 65,504" in found.verdict
+    assert found.size["mae"] is None
+    text = render_why(build_why(pair.session, [(A, B)]), Canvas(width=80))
+    assert "MAE -" in text and "noise" not in text.partition("Not checked")[0]
+    assert "run it in bfloat16 or float32" in " ".join(text.split())
+    dump(build_why(pair.session, [(A, B)]))  # strict JSON: no NaN reaches it
+
+
+@pytest.mark.parametrize("holes", [1, 20])
+def test_scores_that_one_side_lacks_are_said_beside_noise(tmp_path: Path, holes: int) -> None:
+    a, b = rough(seed=1), rough(seed=2)
+    b[60 - holes :] = [NAN] * holes
+    pair = pair_of(tmp_path / "s", [a] * 4, [b] * 4, prompt=30)
+    found = diagnose(pair.session, pair)
+    assert found.unchecked[0].cause == "unscored"
+    assert f"{B} has no score for {4 * holes} of 120 completion tokens" in found.unchecked[0].why
+    assert "nothing to fix" not in found.verdict and found.unchecked[0].why in found.verdict
+
+
+def test_masked_nan_explains_nothing(tmp_path: Path) -> None:
+    mask = [1] * 40 + [0] + [1] * 19
+    pair = pair_of(tmp_path / "s", [broken_at(rough(seed=1), 40)], [rough(seed=2)], masks=[mask], prompt=20)
+    assert "overflow" not in [each.cause for each in diagnose(pair.session, pair).causes]
+
+
+@pytest.mark.parametrize(("planned", "said"), [(True, "--layers 1:2 names the first layer"), (False, "")])
+def test_the_layers_are_offered_where_both_engines_can_be_started_again(
+    tmp_path: Path, planned: bool, said: str
+) -> None:
+    rows = [[NAN, -1.0, -1.0], [NAN, -1.0, BROKEN]]
+    captures = [capture(A, rows), capture(B, [[NAN, -1.0, -1.0]] * 2)]
+    backends = [{"name": "trainer", "engine": "transformers"}, {"name": "vllm", "engine": "vllm"}]
+    plan = {"model": "m", "backends": backends, "prompts": []} if planned else {}
+    session = write_session(tmp_path / "s", [1, 1], captures, plan=plan)
+    step = str(diagnose(session, make_pair(session, A, B)).causes[0].next_experiment)
+    assert said in step and ("--layers" in step) is planned

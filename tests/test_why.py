@@ -36,7 +36,7 @@ def test_the_table_of_causes_needs_no_session(run_logdrift: Run) -> None:
     assert " 1 other token ids" in done.stdout
     assert "24 sampling kernel" in done.stdout
     assert "[more than one change]" in " ".join(done.stdout.split())
-    assert len(json.loads(data.stdout)["causes"]) == 24
+    assert len(json.loads(data.stdout)["causes"]) == 25
 
 
 def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.diagnose.identity import without_doubts
 from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
-from core.diagnose.signatures import SIGNATURES
+from core.diagnose.signatures import SIGNATURES, broken
 from core.diagnose.signatures.facts import facts
 from core.diagnose.signatures.size import size as size_evidence
 from core.diagnose.unchecked import unchecked
@@ -35,11 +35,16 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     differ = case.view.mae > 0 or (case.view.impossible and len(case.view.at))
     signatures = SIGNATURES if differ else ((size_evidence,) if len(case.view.at) else (facts,))
     known = tuple(more)
-    evidence = [*known, *(each for signature in signatures for each in signature(case))]
+    nan = tuple(broken.nan(case))
+    if nan and not len(case.view.at):
+        signatures = ()  # the facts differ as they may, and there is no gap that they could explain
+    evidence = [*nan, *known, *(each for signature in signatures for each in signature(case))]
     evidence = without_doubts(known, evidence)
     causes = ranked(
         discounted(evidence), (state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1]))
     )
+    if nan:
+        causes = broken.put_first(case, causes)
     size = judge_size(case)
     noise = bool(causes) and causes[0].cause == NOISE
     return Diagnosis(
@@ -49,10 +54,10 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         verdict=_verdict(case, causes, size.sentence),
         noise=noise,
         causes=causes,
-        unchecked=unchecked(case, known),
+        unchecked=(*broken.gaps(case), *unchecked(case, known)),
         checked=tuple(each for each in known if each.signature == "identity" and each.score == 0),
         size={
-            "mae": case.view.mae,
+            "mae": case.view.mae if len(case.view.at) else None,
             "dtype": size.dtype,
             "limit": size.limit,
             "suspect": size.suspect,
@@ -62,6 +67,8 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
 
 
 def _verdict(case: Case, causes: tuple[Ranked, ...], sentence: str) -> str:
+    if causes and causes[0].cause == broken.OVERFLOW:
+        return broken.verdict_of(case)
     if not len(case.view.at):
         return "no token has a finite score on both sides: there is nothing to explain."
     if not causes:
@@ -70,6 +77,12 @@ def _verdict(case: Case, causes: tuple[Ranked, ...], sentence: str) -> str:
     if first.cause == NOISE:
         mae = case.view.mae
         limit = f" What moves less than about {mae:.2g} nats would not show." if mae > 0 else ""
+        if broken.gaps(case):
+            return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {_gaps(case)}"
         return f"numerical noise, nothing to fix: {sentence}{limit}"
     shared = "" if first.separable else f"; numbers alone do not tell it from others: {first.otherwise}"
     return f"{first.sureness}: {first.title}{shared}."
+
+
+def _gaps(case: Case) -> str:
+    return " ".join(f"{gap.why}: {gap.mend}." for gap in broken.gaps(case))

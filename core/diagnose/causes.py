@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Group = Literal["semantics", "model", "numerics"]
+Group = Literal["broken", "semantics", "model", "numerics"]
 NOISE = "noise"
 """Not a cause to mend: what rounding leaves between two correct engines. It ranks among the causes."""
 
@@ -116,6 +116,20 @@ _SCORER = (
 _CACHE_DTYPE = (Knob("kv_cache_dtype=auto", run="any", only={"kv_differs": True}),)
 
 CAUSES: tuple[Cause, ...] = (
+    Cause(
+        0, "overflow", "broken", "NaN: the numbers overflowed, or are broken",
+        "One side computed scores that are not a number: activations beyond float16's 65,504, or NaN in weights or a kernel.",
+        "A score that is NaN, told apart from one that is missing; in float16 from the first token on, or from the one whose "
+        "activations are large enough.",
+        "no number at all", "docs/why.md, a tiny Llama that overflows in float16",
+        "https://github.com/huggingface/trl/issues/6693", True,
+        "run the same ids in bfloat16 or float32",
+        {
+            "vllm": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
+            "sglang": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
+            "transformers": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
+        },
+    ),
     Cause(
         1, "ids", "semantics", "other token ids",
         "One side scored other ids than the other: a start token, a chat template applied twice, an edited or cut text.",

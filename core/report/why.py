@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -149,10 +150,12 @@ def _cause_lines(place: int, cause: Mapping[str, Any], canvas: Canvas) -> Iterat
 
 
 def _tokens(tokens: Sequence[Mapping[str, Any]]) -> str:
-    shown = [
-        f"{t['sequence']}:{t['position']} {t['piece']!r} Δ {number(t['delta'], sign=True)}" for t in tokens[:_TOKENS]
-    ]
+    shown = [f"{t['sequence']}:{t['position']} {t['piece']!r} {_delta(t['delta'])}" for t in tokens[:_TOKENS]]
     return "at " + ", ".join(shown)
+
+
+def _delta(delta: float | None) -> str:
+    return "NaN" if delta is not None and math.isnan(delta) else f"Δ {number(delta, sign=True)}"
 
 
 def render_causes(canvas: Canvas) -> str:

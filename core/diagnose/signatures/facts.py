@@ -10,7 +10,7 @@ from core.diagnose.noise import judge_size
 
 CAUSE_OF = {
     "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
-    "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "processed",
+    "nan": "overflow", "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "processed",
     "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "quantization": "weights",
     "config": "config", "overrides": "config", "logits_size": "processed", "architecture": "norm_rope",
     "dtype": "compute_dtype", "head_dtype": "head_dtype", "logits_dtype": "head_dtype", "kv_cache": "kv_cache",
@@ -50,7 +50,7 @@ def facts(case: Case) -> Iterator[Evidence]:
         return
     for reason in case.gate.reasons:
         code = CAUSE_OF.get(reason.code)
-        if code is None:
+        if code is None or reason.code == "nan":  # `broken.nan` has its tokens
             continue
         weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
         if code in _KERNELS:
