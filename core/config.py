@@ -85,6 +85,14 @@ def cache_folder() -> Path:
     return load_config().cache or _xdg("XDG_CACHE_HOME", ".cache") / "logdrift"
 
 
+def state_folder() -> Path | None:
+    """What logdrift keeps of this user, ``$XDG_STATE_HOME/logdrift`` or ``~/.local/state/logdrift``; None without a home."""
+    try:
+        return _xdg("XDG_STATE_HOME", ".local/state") / "logdrift"
+    except RuntimeError:
+        return None
+
+
 def sessions_folder(flag: str | None = None) -> Path:
     """Where sessions are listed: the flag, ``$LOGDRIFT_SESSIONS``, the config file's ``sessions``, ``./sessions``."""
     named = flag or os.environ.get("LOGDRIFT_SESSIONS")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from core.capture import trust
 from core.facts import Facts
 from core.session.layout import (
     CaptureInfo,
@@ -20,6 +21,7 @@ from core.session.layout import (
     SequencesInfo,
     capture_part,
     ids_digest,
+    read_manifest,
     sequence_part,
 )
 from core.session.reader import Session, open_session
@@ -120,3 +122,9 @@ def edit_manifest(session: Session, change: Any) -> Session:
     change(data)
     path.write_text(json.dumps(data))
     return open_session(session.folder)
+
+
+def captured_here(folder: Path) -> Path:
+    """Have the session count as this user's own, as one that was captured with logdrift does; its folder."""
+    trust.remember(read_manifest(folder))
+    return folder

@@ -36,7 +36,7 @@ from core.session.identity import LoadedTensor, LoadedWeights, read_identity, sa
 from core.session.reader import Session, open_session
 from tests.changed_model import NOISY_TENSOR as TENSOR
 from tests.made_answers import loaded, off
-from tests.made_sessions import FACTS, capture, write_session
+from tests.made_sessions import FACTS, capture, captured_here, write_session
 from tests.planted.made import draw, made, noise
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
@@ -455,7 +455,7 @@ def test_a_question_can_be_cancelled_from_outside(stale: Path, transformers_pyth
 
 def test_bad_input_is_one_line(run_logdrift: Run, apart: Session, tmp_path: Path) -> None:
     held = tmp_path / "held"
-    shutil.copytree(SAMPLE, held)
+    captured_here(Path(shutil.copytree(SAMPLE, held)))
     lock = {"host": "elsewhere", "pid": 1, "started": 1, "token": "x", "since": 0}
     (held / "lock").write_text(json.dumps(lock))
     for arguments, said in (

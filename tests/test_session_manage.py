@@ -22,6 +22,7 @@ from core.session.layout import read_manifest
 from core.session.manage import FolderSize, check_name, delete_session, folder_size, rename_session
 from core.session.writer import write_manifest
 from tests.holding import held
+from tests.made_sessions import captured_here
 
 
 @pytest.fixture
@@ -182,6 +183,7 @@ def test_a_background_capture_that_cannot_begin_says_why_in_one_line(session: Pa
         start_background(session)
     plan = CapturePlan("generated", (parse_spec(f"transformers,python={sys.executable}"),))
     write_manifest(session, replace(read_manifest(session), plan=plan.to_json()))
+    captured_here(session)
     with held(session), pytest.raises(LogdriftError, match="is being written by process") as caught:
         start_background(session)
     assert "\n" not in str(caught.value)
@@ -199,6 +201,7 @@ def test_what_was_sampled_and_is_damaged_cannot_be_made_again(session: Path) -> 
     plan = CapturePlan("m", specs, texts=("x",)).with_paths(generate=True).to_json() | {"max_length": 64}
     decode = replace(first, label="vllm/decode", backend="vllm", path="decode")
     write_manifest(session, replace(manifest, plan=plan, captures=(decode, second)))
+    captured_here(session)
     (session / decode.parts[0].file).write_bytes(b"x")
     before = (session / "session.json").read_bytes()
     with pytest.raises(InputError, match="is missing or damaged, and sampling again would change the ids"):

@@ -20,7 +20,7 @@ from core.session.experiments import FOLDER
 from core.session.lock import process_start
 from core.session.visible import visible
 from tests.made_experiments import PROMPTS, named, record_of, rows, save_record, session_of, simple
-from tests.made_sessions import capture, edit_manifest, write_session
+from tests.made_sessions import capture, captured_here, edit_manifest, write_session
 from tests.tui_screen import detail, explorer, head, joined, judged, lines, make_app, screen_text, until
 from tui.actions import commands
 from tui.glyphs import ARROW
@@ -57,7 +57,9 @@ def with_python(session: Session, python: str) -> Session:
         for backend in data["plan"]["backends"]:
             backend["python"] = python
 
-    return edit_manifest(session, change)
+    changed = edit_manifest(session, change)
+    captured_here(changed.folder)
+    return changed
 
 
 def pair_of(session: Session) -> Pair:

@@ -17,7 +17,7 @@ from core.session.layout import read_manifest
 from core.session.manage import folder_size
 from core.session.writer import write_manifest
 from tests.holding import held
-from tests.made_sessions import capture, write_session
+from tests.made_sessions import capture, captured_here, write_session
 from tests.tui_screen import make_app, screen_text, text, until
 from tui.app import LogdriftApp
 from tui.screens.confirm import Confirm
@@ -362,6 +362,7 @@ async def test_resume_is_offered_where_something_is_missing(sessions: Path, monk
     manifest = read_manifest(sessions / "other")
     first = replace(manifest.captures[0], status="failed", failure="engine died\nTraceback")
     write_manifest(sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:])))
+    captured_here(sessions / "other")
     started: list[Path] = []
     monkeypatch.setattr("core.capture.background.start_background", started.append)
     app = make_app(None, sessions)

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core.config import state_folder
+
 SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
 """Names in `core.compare.per_sequence`; a test compares."""
 MODES = ("delta", "floor", "size", "ratio", "rank", "entropy", "logprob_a", "logprob_b")
@@ -51,16 +53,6 @@ class ViewState:
     thresholds: tuple[tuple[str, float], ...] = ()
     filter: str = ""
     marks: tuple[Mark, ...] = ()
-
-
-def state_folder() -> Path | None:
-    """The folder for state files, None where there is no home."""
-    root = os.environ.get("XDG_STATE_HOME")
-    if root and os.path.isabs(root):
-        return Path(root) / "logdrift"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".local" / "state" / "logdrift"
-    return None
 
 
 def _file(session_id: str) -> Path | None:

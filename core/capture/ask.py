@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.capture import trust
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
 from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, cancellable, ending
@@ -44,13 +45,14 @@ def ask(
 
     ``spec`` need not be in the session's plan. To ``arguments`` are added ``model`` and ``revision`` of the session, and
     ``own_model`` and ``own_revision`` of the backend (None: the session's). ``out`` is made where it does not exist. The answer
-    has the worker's facts under ``facts``, as JSON. Raises InputError where the session has no plan, an interpreter or model is missing or somebody
+    has the worker's facts under ``facts``, as JSON. Raises InputError where the session has no plan or is not this user's own, an interpreter or model is missing or somebody
     writes the session, LogdriftError where it cannot be written or the backend fails (its log: ``logs/NAME.log``),
     KeyboardInterrupt on Ctrl-C, SIGTERM or where ``cancel`` is set, with nothing left running.
     """
     plan = session.plan
     if plan is None:
         raise InputError(f"session {session.name} was not made by a capture: it has no plan to start a backend by")
+    trust.require(session.folder, session.manifest)
     interpreter = find_interpreter(spec.engine, spec.python)
     model = resolve_model(session.manifest.model.id)
     own = model if spec.model is None else resolve_own_model(spec)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.capture import trust
 from core.capture.processes import kill_group
 from core.errors import InputError, LogdriftError
 from core.session.layout import LOGS, read_manifest
@@ -29,12 +30,14 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
     """Run what a session lacks in a process of its own; returns its pid once it holds the session.
 
     It has a process session of its own, so that neither a closed terminal nor Ctrl-C reaches it, and prints to
-    ``logs/supervisor.log``. Raises InputError where the folder is no session, LogdriftError with its last words where it
-    ends at once.
+    ``logs/supervisor.log``. Raises InputError where the folder is no session or not this user's own,
+    LogdriftError with its last words where it ends at once.
     """
     # Read here too: a session that was deleted meanwhile must not come back as a folder of logs.
-    if not read_manifest(folder).plan:
+    manifest = read_manifest(folder)
+    if not manifest.plan:
         raise InputError(f"session {folder} was not made by a capture: it has no plan to go on by")
+    trust.require(folder, manifest)
     module = "core.capture.supervisor"
     options = ["--parallel"] if parallel else []
     return start_detached([module, str(folder), *options], folder, folder / LOGS / "supervisor.log")

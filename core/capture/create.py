@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import core
+from core.capture import trust
 from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
 from core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
@@ -68,6 +69,7 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
     for spec, path in own:
         check_own_vocabulary(spec, path, largest)
     manifest = _manifest(plan, model, prepared, len(prompts))
+    trust.remember(manifest)
     created = not folder.exists()
     try:
         _write(folder, plan, manifest, prompts, prepared)
@@ -182,6 +184,7 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
     acquire(folder, token)
     try:
         manifest = read_manifest(folder)
+        trust.require(folder, manifest)
         plan = CapturePlan.from_json(manifest.plan)
         added = tuple(
             replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs
@@ -192,7 +195,9 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
             if spec.model is not None:
                 check_own_vocabulary(spec, resolve_own_model(spec), _largest_id(folder, manifest))
         data = {**manifest.plan, "backends": extended.to_json()["backends"]}
-        write_manifest(folder, replace(manifest, plan=data, captures=(*manifest.captures, *_captures(added))))
+        manifest = replace(manifest, plan=data, captures=(*manifest.captures, *_captures(added)))
+        trust.remember(manifest)
+        write_manifest(folder, manifest)
     finally:
         release(folder)
 

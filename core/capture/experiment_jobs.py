@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.capture import trust
 from core.capture.background import ask_to_end, ends_within, start_detached
 from core.capture.experiments import DEFAULT_BUDGET, DEFAULT_REPEATS, gpu_count, run_experiments
 from core.compare.pair import Pair, make_pair
@@ -47,6 +48,7 @@ def start_experiments(
     begun. InputError where there is nothing to run or the session cannot be written, LogdriftError with its last words
     where it ends at once."""
     check_writable(session)
+    trust.require(session.folder, session.manifest)
     if not chosen(plan_experiments(session, pair, repeats=repeats).experiments, ids):
         raise InputError(f"{pair.a.info.label} -> {pair.b.info.label}: there is no experiment to run")
     folder = session.folder / FOLDER

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core.capture import trust
 from core.capture.environments import nvidia_gpus
 from core.capture.supervisor import run_session
 from core.compare.pair import Pair
@@ -73,6 +74,7 @@ def run_experiments(
     on Ctrl-C and where ``cancel`` says so.
     """
     check_writable(session)
+    trust.require(session.folder, session.manifest)
     _check_whole(session, pair)
     folder = session.folder / FOLDER
     try:
@@ -341,11 +343,13 @@ def _make(session: Session, pair: Pair, folder: Path, sides: Sequence[Side], rep
     """Make the session of an experiment, or go on with the one that is there; returns whether it is complete."""
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
-        if manifest.plan.get("repeats_of_experiment", 0) < repeats:
+        # An experiment that came with a session from elsewhere has a plan of its own, which nobody has confirmed.
+        if manifest.plan.get("repeats_of_experiment", 0) < repeats or not trust.is_ours(manifest):
             fresh = _manifest(session, pair, sides, repeats)
             known = {capture.label: capture for capture in manifest.captures}
             captures = tuple(known.get(capture.label, capture) for capture in fresh.captures)
             manifest = replace(fresh, id=manifest.id, created=manifest.created, captures=captures)
+            trust.remember(manifest)
             write_manifest(folder, manifest)
         return all(capture.status == "complete" for capture in manifest.captures)
     manifest = _manifest(session, pair, sides, repeats)
@@ -356,6 +360,7 @@ def _make(session: Session, pair: Pair, folder: Path, sides: Sequence[Side], rep
     if (session.folder / PIECES).exists():
         # A copy: the supervisor adds to it.
         replace_file(folder / PIECES, (session.folder / PIECES).read_bytes())
+    trust.remember(manifest)
     write_manifest(folder, manifest)
     return False
 

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from core.capture import trust
 from core.capture.ask import ask
 from core.capture.digests import limited_weights_digest
 from core.capture.models import resolve_model
@@ -45,6 +46,7 @@ def identify(
     succeed (the session is shipped or taken, its folder cannot be written), KeyboardInterrupt with what is finished kept.
     """
     check_writable(session)
+    trust.require(session.folder, session.manifest)
     found: dict[str, LoadedWeights] = {}
     failed: dict[str, str] = {}
     files = _files_digest(session)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.capture import trust
 from core.capture.ask import ask
 from core.diagnose.layer_errors import Measured
 from core.diagnose.layers import Layers, compare_sides
@@ -76,6 +77,7 @@ def find_layers(
     side A. Raises InputError for labels, sequences or positions that are not there, LogdriftError where a backend fails.
     """
     specs = _specs(session, pair)
+    trust.require(session.folder, session.manifest)
     ids, first, last, notes = _window(session, sequence, position)
     standard = _standard(session.plan, specs)
     if standard.engine != "transformers":

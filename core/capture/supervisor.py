@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from core.capture import trust
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
 from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, cancellable, ending, kill_group, members
@@ -66,10 +67,11 @@ class _Running:
 def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> bool:
     """Capture what the session lacks. Returns whether every capture is complete.
 
-    Raises InputError where the folder is no session, is being written by another process, or needs an
-    interpreter that is not there; LogdriftError where the disk fails; KeyboardInterrupt after cancelling cleanly.
+    Raises InputError where the folder is no session, is not this user's own (`trust.Stranger`), is being written by another
+    process, or needs an interpreter that is not there; LogdriftError where the disk fails; KeyboardInterrupt after cancelling cleanly.
     """
     manifest = read_manifest(folder)
+    trust.require(folder, manifest)
     plan = CapturePlan.from_json(manifest.plan)
     interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
     model = resolve_model(manifest.model.id)

@@ -12,6 +12,7 @@ from core.errors import InputError, LogdriftError
 from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
 from core.session.layout import LOGS, read_manifest
 from core.session.visible import visible
+from tui.commands.trusting import add_flag, confirmed
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
 _OF_A_PLAN = (
@@ -50,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="SESSION", help="session folder to write")
     parser.add_argument("--resume", action="store_true", help="go on with the session at --out, by its own plan")
     parser.add_argument("--detach", action="store_true", help="capture in the background; survives the terminal")
+    add_flag(parser)
     parser.add_argument("--parallel", action="store_true", help="run backends at once where their devices differ")
 
 
@@ -63,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
             if value is not None and value is not False and value != []:  # 0 is given
                 flag = name.replace("_", "-")
                 raise InputError(f"--resume goes on by the session's own plan: leave out --{flag}")
-        read_manifest(args.out)
+        confirmed(args.out, read_manifest(args.out), flag=args.trust_session)
+    elif args.trust_session:
+        raise InputError("--trust-session confirms the plan of a session: add --resume")
     else:
         from core.capture.create import create_session
 

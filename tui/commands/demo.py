@@ -14,6 +14,7 @@ from core.session import open_session
 from core.session.layout import MANIFEST
 from core.session.lock import read_lock
 from tui.commands.capture import narrate, start
+from tui.commands.trusting import add_flag, confirmed
 
 _ENGINES = ("vllm", "sglang")
 
@@ -36,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="SESSION", help="session folder (default: demo in the folder of sessions)"
     )
+    add_flag(parser)
     parser.add_argument("--fresh", action="store_true", help="delete the demo session and start over")
 
 
@@ -107,6 +109,7 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
         if session.state == "complete" and not missing:
             narrate(f"{folder} is complete: reopening it (start over with --fresh)")
             return 0
+        confirmed(folder, session.manifest, flag=args.trust_session)
         set_up(engines, args.model)
         if missing:
             add_backends(folder, missing)

@@ -11,7 +11,7 @@ from core.compare.pair import default_pair, parse_pair
 from core.config import sessions_folder
 from core.errors import InputError
 from core.session.reader import open_session
-from tui.commands import why_identity, why_layers, why_run
+from tui.commands import trusting, why_identity, why_layers, why_run
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,6 +33,7 @@ def add_parser(subparsers: Any) -> None:
     why_identity.add_arguments(parser)
     why_run.add_arguments(parser)
     why_layers.add_arguments(parser)
+    trusting.add_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:

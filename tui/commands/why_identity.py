@@ -28,11 +28,15 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from core.report.identity import identity_json, render_identity
     from core.report.layout import canvas_of
     from core.report.strict_json import dump
+    from core.session.experiments import check_writable
     from tui.commands.progress import progress_view
+    from tui.commands.trusting import confirmed
 
     if args.pair or args.causes:
         raise InputError("--identity checks backends, not pairs: name them with --backend NAME")
     specs = chosen_backends(session, args.backend)
+    check_writable(session)
+    confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
         found, failed = identify(session, specs, view)
     report = identity_json(session, found)

@@ -47,12 +47,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from core.report.layout import canvas_of
     from core.report.strict_json import dump
     from tui.commands.progress import progress_view
+    from tui.commands.trusting import confirmed
 
     sequence, position = parse_place(args.layers)
     pair = _pair(args, session)
     if args.debuggers:
         sys.stdout.write(debuggers(session, pair, sequence, position))
         return 0
+    confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
         found = find_layers(session, pair, sequence, position, report=lambda text: view(_event(text)))
     if args.json:

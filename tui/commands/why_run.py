@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     from core.compare.pair import make_pair
     from core.diagnose.experiments import chosen
     from core.session.experiments import check_writable
+    from tui.commands.trusting import confirmed
 
     if len(labels) > 1:
         raise InputError("experiments explain one pair at a time: give --pair once")
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
         )
     if args.dry_run:
         return _show_plan(args, session, proposal, experiments, budget, repeats)
+    confirmed(session.folder, session.manifest, flag=args.trust_session)
     if args.detach:
         return _detach(session, pair, experiments, budget, repeats)
     _print_plan(session, experiments, proposal, budget, repeats, sys.stderr)

@@ -16,8 +16,8 @@ from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
 from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
+from tui.screens.starting import NotConfirmed, StartingScreen
 from tui.views import reason
 from tui.why_experiments import (
     BUDGET,
@@ -60,7 +60,7 @@ class RunAsked(Message):
     ids: frozenset[str] = frozenset()
 
 
-class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
+class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     """A row for each experiment, the most telling first. A thread follows those that run."""
 
     BINDINGS = bindings("experiments")
@@ -241,12 +241,16 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
         """Start experiments in a process of their own."""
         from core.capture.experiment_jobs import start_experiments
+        from core.capture.trust import Stranger
 
         def act() -> str:
             start_experiments(self.session, self.why.pair, [row.id for row in rows], budget_s=budget)
             return "started in the background: leave and come back as you like"
 
-        self._do(act, frozenset(row.id for row in rows))
+        try:
+            self._do(act, frozenset(row.id for row in rows))
+        except Stranger as stranger:
+            self.post_message(NotConfirmed(stranger, lambda: self.start_rows(rows, budget)))
 
     def action_cancel_run(self) -> None:
         """Ask, then cancel those that run."""
@@ -274,8 +278,12 @@ class ExperimentsScreen(Saving, BaseScreen, inherit_bindings=False):
         self._do(act)
 
     def _do(self, act: Callable[[], str], ids: frozenset[str] = frozenset()) -> None:
+        from core.capture.trust import Stranger
+
         try:
             self.post_message(RunAsked(act(), ids=ids))
+        except Stranger:
+            raise
         except (LogdriftError, OSError) as error:
             self.post_message(RunAsked("", str(error)))
 

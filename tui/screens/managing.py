@@ -15,7 +15,7 @@ from textual.message import Message
 from core.errors import LogdriftError
 from core.session.visible import visible
 from tui.actions import Keymap, commands
-from tui.screens.base import BaseScreen
+from tui.screens.starting import NotConfirmed, StartingScreen
 from tui.session_rows import SessionRow
 from tui.widgets.lines import Run
 from tui.widgets.session_list import SessionList
@@ -56,7 +56,7 @@ class Compared(Message):
     lines: tuple[Sequence[Run], ...]
 
 
-class ManagingScreen(BaseScreen, inherit_bindings=False):
+class ManagingScreen(StartingScreen, inherit_bindings=False):
     """Asks where something would be lost, works in threads, and tells how it went; the list itself is the subclass's."""
 
     _folder: Path
@@ -279,8 +279,12 @@ class ManagingScreen(BaseScreen, inherit_bindings=False):
     @work(thread=True, group="manage")
     def _resume(self, row: SessionRow) -> None:
         from core.capture.background import start_background
+        from core.capture.trust import Stranger
 
-        self._manage(lambda: start_background(row.folder), lambda _: f"{row.name} goes on in the background")
+        try:
+            self._manage(lambda: start_background(row.folder), lambda _: f"{row.name} goes on in the background")
+        except Stranger as stranger:
+            self.post_message(NotConfirmed(stranger, lambda: self._resume(row)))
 
     # ---- what all of them share
 
@@ -305,9 +309,14 @@ class ManagingScreen(BaseScreen, inherit_bindings=False):
         return row
 
     def _manage(self, act: Callable[[], Result], words: Callable[[Result], str]) -> None:
-        """Do something to a session in this thread and tell how it went."""
+        """Do something to a session in this thread and tell how it went. Raises `Stranger` where it would start what nobody
+        has confirmed."""
+        from core.capture.trust import Stranger
+
         try:
             result = act()
+        except Stranger:
+            raise
         except (LogdriftError, OSError) as error:
             self.post_message(Refused(str(error)))
             return

@@ -34,7 +34,7 @@ def copy_session(source: Path, out: Path) -> None:
             if found.is_symlink() or not found.exists():
                 continue
             if found.is_dir():
-                shutil.copytree(found, folder / name, ignore=_links)
+                shutil.copytree(found, folder / name, ignore=_links, copy_function=shutil.copyfile)
             else:
                 shutil.copyfile(found, folder / name)
 

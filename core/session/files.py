@@ -1,0 +1,133 @@
+"""Writing and reading below a folder without following a link out of it: the one place where files of a session are opened.
+
+The folder itself may be a link: the user named it. What lies in it may have come from elsewhere, so every name below is
+opened relative to its folder's descriptor with O_NOFOLLOW: a link put there at any moment, also between a look and a
+write, is refused. Temporary files have names that cannot be guessed and are created exclusively.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from core.errors import InputError
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
+"""What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked for."""
+
+
+@contextlib.contextmanager
+def folder_at(root: Path | int, relative: str = ".", *, create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder ``relative`` below ``root``; ``create`` makes what lacks of it, never ``root`` itself.
+
+    Raises InputError where a link is on the way, OSError where the folder is not there.
+    """
+    at = os.dup(root) if isinstance(root, int) else os.open(root, _FOLDER_FLAGS)
+    try:
+        for name in _names(relative):
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=at)
+            below = _opened(name, _FOLDER_FLAGS | os.O_NOFOLLOW, at, f"{root}/{relative}")
+            os.close(at)
+            at = below
+        yield at
+    finally:
+        os.close(at)
+
+
+def open_below(root: Path | int, relative: str, flags: int, *, create_folders: bool = False) -> int:
+    """A descriptor of the file ``relative`` below ``root``, opened without following a link.
+
+    Raises InputError where the file or a folder on the way is a link, OSError as `os.open` does.
+    """
+    parent, name = _split(relative)
+    with folder_at(root, parent, create=create_folders) as at:
+        return _opened(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, at, f"{root}/{relative}")
+
+
+def append(root: Path | int, relative: str) -> int:
+    """A descriptor that appends to the file ``relative`` below ``root``; file and folders are made where they lack."""
+    return open_below(root, relative, os.O_WRONLY | os.O_APPEND | os.O_CREAT, create_folders=True)
+
+
+def replace_file(root: Path | int, relative: str, data: bytes) -> None:
+    """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    Folders below ``root`` are made where they lack. A link of that name is replaced, not followed. Raises InputError where
+    a folder on the way is a link, OSError where the disk refuses; the old file is then intact.
+    """
+    parent, name = _split(relative)
+    with folder_at(root, parent, create=True) as at:
+        temporary = temporary_name(name)
+        try:
+            file = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=at
+            )
+            with open(file, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(file)
+            os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=at)
+            raise
+        with contextlib.suppress(OSError):  # the rename is durable once the folder is; some file systems need no help
+            os.fsync(at)
+
+
+def temporary_name(name: str) -> str:
+    """``.NAME.RANDOM.tmp``, cut so that a file system takes it."""
+    kept = name.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "ignore")
+    return f".{kept}.{os.urandom(8).hex()}.tmp"
+
+
+def refuse_links(root: Path, relative: str) -> None:
+    """Raises InputError where ``relative`` below ``root``, or a folder on the way to it, is a link that leads out of
+    ``root``. What is not there yet is right."""
+    inside = root.resolve()
+    path = root
+    for name in _names(relative):
+        path = path / name
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise _leads_out(str(path))
+
+
+def _opened(name: str, flags: int, at: int, said: str) -> int:
+    try:
+        return os.open(name, flags, 0o666, dir_fd=at)
+    except OSError as error:
+        if error.errno in _LINK and _is_link(name, at):
+            raise _leads_out(said) from None
+        raise
+
+
+def _is_link(name: str, at: int) -> bool:
+    try:
+        os.readlink(name, dir_fd=at)
+    except OSError:
+        return False
+    return True
+
+
+def _leads_out(path: str) -> InputError:
+    return InputError(
+        f"{path}: is a link, or lies behind one, and may lead out of the session: replace it by what it leads to"
+    )
+
+
+def _split(relative: str) -> tuple[str, str]:
+    *folders, name = _names(relative)
+    return "/".join(folders) or ".", name
+
+
+def _names(relative: str) -> tuple[str, ...]:
+    path = PurePosixPath(relative)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f"{relative!r} leads out of the session")
+    return path.parts

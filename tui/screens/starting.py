@@ -1,0 +1,42 @@
+"""Screens that start what a session's plan names: where the session is from elsewhere they ask, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.message import Message
+
+from tui.screens.base import BaseScreen
+
+if TYPE_CHECKING:
+    from core.capture.trust import Stranger
+
+
+@dataclass(eq=False, repr=False)
+class NotConfirmed(Message):
+    """Nothing was started: the session was neither captured nor confirmed here. ``again`` is what to do once it is."""
+
+    stranger: Stranger
+    again: Callable[[], object]
+
+
+class StartingScreen(BaseScreen, inherit_bindings=False):
+    """Asks whether a session from elsewhere may start anything; a yes is recorded, and what was wanted is done."""
+
+    @on(NotConfirmed)
+    def _on_not_confirmed(self, message: NotConfirmed) -> None:
+        from core.capture import trust
+        from tui.screens.confirm_start import ConfirmStart
+
+        def answered(index: int | None) -> None:
+            if index == 1:
+                trust.remember(message.stranger.manifest)
+                message.again()
+            else:
+                self.say("not confirmed: nothing was started")
+
+        self.say("")
+        self.app.push_screen(ConfirmStart(message.stranger, self.app.size.width), answered)
