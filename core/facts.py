@@ -33,6 +33,9 @@ class Facts:
     Digests are of the files that this backend was started with. ``adds_bos`` and ``template_digest`` are those of the
     tokenizer beside its weights, whoever made the ids. ``config_overrides`` are fields of the model's config that its
     options changed, as the engine resolved them; empty where none was changed.
+    ``top_p``, ``top_k`` and ``min_p`` are what tokens were sampled with; 1, 0 and 0 cut nothing off.
+    ``weight_version`` names the weights, as a trainer counts its updates. ``told`` are the facts that a user stated of
+    numbers from elsewhere: no engine was there to observe them.
     """
 
     engine: str | None = None
@@ -56,6 +59,9 @@ class Facts:
     decode_logprobs: LogprobSemantics | None = None
     prefill_logprobs: LogprobSemantics | None = None
     temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
     rank_counts: TieRule | None = None
 
     attention_backend: str | None = None
@@ -73,6 +79,7 @@ class Facts:
     vocab_size: int | None = None
     logits_size: int | None = None
     weights_digest: str | None = None
+    weight_version: str | None = None
     tokenizer_digest: str | None = None
     config_digest: str | None = None
     template_digest: str | None = None
@@ -81,14 +88,11 @@ class Facts:
 
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name; ``None`` means unknown."""
-        out: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            out[f.name] = dict(value) if isinstance(value, Mapping) else value
-        return out
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
@@ -109,6 +113,7 @@ class Facts:
             values["environment"] = {name: _as_text(value) for name, value in values["environment"].items()}
         if others:
             values["extra"] = {**values.get("extra", {}), **others}
+        values["told"] = tuple(values.get("told") or ())
         return cls(**values)
 
 
@@ -125,8 +130,16 @@ def _is_kind(annotation: str, value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind.startswith("Mapping"):
         return isinstance(value, Mapping)
+    if kind.startswith("tuple"):
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

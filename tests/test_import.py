@@ -80,7 +80,11 @@ def test_jsonl_becomes_a_session_with_its_numbers_at_its_tokens(tmp_path: Path) 
 def test_nothing_of_a_file_counts_as_observed(tmp_path: Path) -> None:
     import_session("jsonl", [str(written(tmp_path / "a.jsonl", LINE))], tmp_path / "out")
     session = open_session(tmp_path / "out")
-    assert all(info.facts is None for info in session.captures)
+    told = {info.label: info.facts.told for info in session.captures if info.facts is not None}
+    assert told == {"trainer/recorded": ("engine",), "vllm/decode": ("dtype", "engine")}
+    bare = {**LINE, "captures": {"trainer": LINE["captures"]["trainer"]["logprobs"]}}
+    import_session("jsonl", [str(written(tmp_path / "b.jsonl", bare))], tmp_path / "bare")
+    assert [info.facts for info in open_session(tmp_path / "bare").captures] == [None]
     assert judge(session, make_pair(session, "trainer", "vllm")).verdict == "caution"
 
 

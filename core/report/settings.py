@@ -15,6 +15,10 @@ UNKNOWN = "unknown"
 _ABSENT = "not set"
 _TABLES = ("environment", "extra", "config_overrides")
 """Facts that are tables themselves: a row for each key, and a key that one side lacks is no unknown."""
+_TOLD = "told"
+_AS_TOLD = " (told)"
+_SELDOM = ("top_p", "top_k", "min_p", "weight_version")
+"""Facts that engines do not tell of themselves: a row only where somebody told one."""
 _WHAT = (("role", "role"), ("dtype asked", "dtype"), ("status", "status"))
 _KIND = (("path", "path"), ("repeat", "repeat"), ("batch", "batch"))
 """What a capture is, beside its facts: these differ by their nature, so they come last of what differs."""
@@ -53,7 +57,7 @@ def settings_of(session: Session) -> Settings:
     rows = [_setting(name, [_joined(group, key) for group in groups]) for name, key in _WHAT]
     facts = [_flat(group[0].facts) for group in groups]
     tables = {name for one in facts for name in one if _table(name)}
-    plain = [name for name in Facts().to_json() if name not in _TABLES]
+    plain = [name for name in Facts().to_json() if _has_row(name, facts)]
     for name in [*plain, *sorted(tables)]:
         rows.append(_setting(name, [_value(one, name) for one in facts]))
     rows += [_setting(name, [_joined(group, key) for group in groups]) for name, key in _KIND]
@@ -62,8 +66,14 @@ def settings_of(session: Session) -> Settings:
     return Settings(tuple(tuple(info.label for info in group) for group in groups), tuple(rows))
 
 
+def _has_row(name: str, facts: list[Mapping[str, Any]]) -> bool:
+    if name == _TOLD or name in _TABLES:
+        return False
+    return name not in _SELDOM or any(one.get(name) is not None for one in facts)
+
+
 def _setting(name: str, values: list[str | None]) -> Setting:
-    known = {value for value in values if value is not None}
+    known = {value.removesuffix(_AS_TOLD) for value in values if value is not None}
     kind: Kind = "differs" if len(known) > 1 else "unknown" if None in values else "same"
     return Setting(name, tuple(values), kind)
 
@@ -97,6 +107,5 @@ def _value(facts: Mapping[str, Any], name: str) -> str | None:
     if name not in facts:
         return _ABSENT if _table(name) else None
     value = facts[name]
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    return f"{text}{_AS_TOLD}" if name in facts.get(_TOLD, ()) else text

@@ -119,7 +119,10 @@ class CaptureInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``session.json``: the list of everything that is finished."""
+    """``session.json``: the list of everything that is finished.
+
+    ``notes`` are sentences about where the numbers came from: what an import left out or joined.
+    """
 
     id: str
     model: ModelInfo
@@ -129,6 +132,7 @@ class Manifest:
     plan: Mapping[str, Any] = field(default_factory=dict)
     sequences: SequencesInfo = field(default_factory=SequencesInfo)
     captures: tuple[CaptureInfo, ...] = ()
+    notes: tuple[str, ...] = ()
     format: int = FORMAT
 
     def capture(self, label: str) -> CaptureInfo:
@@ -160,6 +164,7 @@ class Manifest:
                     "model": ModelInfo(**_known(ModelInfo, data["model"])),
                     "sequences": SequencesInfo(**{**_known(SequencesInfo, sequences), "parts": _parts(sequences)}),
                     "captures": tuple(_capture(c) for c in data.get("captures", ())),
+                    "notes": tuple(str(note) for note in data.get("notes") or ()),
                 }
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:

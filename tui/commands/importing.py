@@ -12,19 +12,29 @@ from typing import Any
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     from core.session.importers import FORMATS
+    from core.session.importers.told import TELLABLE
 
     formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
     parser = subparsers.add_parser(
         "import",
         help="a session from elsewhere, or from a file with log-probabilities",
         description=f"Make a session of what something else has written. {formats}. docs/import.md has the formats. "
-        "Nothing that a file does not say is assumed, so the gate says caution. Exit code 0, or 2 for bad input.",
+        "Nothing that neither file nor --fact says is assumed, so the gate says caution. What is left out is said on "
+        "stderr and kept with the session. Exit code 0, or 2 for bad input.",
     )
     parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
     parser.add_argument("files", metavar="FILE", nargs="+", help="file or folder; several become one session")
     parser.add_argument("--out", metavar="SESSION", type=Path, required=True, help="folder of the new session")
     parser.add_argument(
         "--model", metavar="DIR", type=Path, help="folder of the model: its tokenizer.json tells the text of ids"
+    )
+    parser.add_argument(
+        "--fact",
+        metavar="[NAME.]FACT=VALUE",
+        action="append",
+        default=[],
+        help="what you know of a capture, or of all without NAME, as vllm.temperature=0.6; repeat it. "
+        f"FACT is one of {', '.join(TELLABLE)}",
     )
 
 
@@ -34,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
     from core.session.importers import import_session
     from core.session.reader import open_session
 
-    import_session(args.format, args.files, args.out, args.model)
+    notes = import_session(args.format, args.files, args.out, args.model, args.fact)
     session = open_session(args.out)
     labels = ", ".join(info.label for info in session.captures)
     size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"
     canvas = canvas_of(sys.stdout)
+    for note in notes:
+        print(canvas.text(f"note: {note}"), file=sys.stderr)
     print(canvas.text(f"{args.out}: {size}, {labels}"))
     print(canvas.text(f"logdrift open {shlex.quote(str(args.out))}"))
     return 0

@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     values.check_positive,
     values.check_status,
     coverage.check_boundary,
+    identity.check_weight_version,
     identity.check_named_model,
     identity.check_architecture,
     identity.check_overrides,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     unknown.check_unknown,
     semantics.check_sampling,
     coverage.check_start,
+    coverage.check_notes,
 )
 
 

@@ -139,6 +139,12 @@ def _tails(case: Case, side: Side, other: Side) -> Iterator[Reason]:
     )
 
 
+def check_notes(case: Case) -> Iterator[Reason]:
+    """What an import left out or joined, kept with the session."""
+    for said in case.session.manifest.notes:
+        yield note("imported", f"import: {said}.")
+
+
 def check_boundary(case: Case) -> Iterator[Reason]:
     """What was decoded begins where the session's prompts end; one off, and every number is at another token."""
     starts = case.pair.sequences.offsets[: case.pair.count]

@@ -46,6 +46,19 @@ def check_model(case: Case) -> Iterator[Reason]:
         )
 
 
+def check_weight_version(case: Case) -> Iterator[Reason]:
+    """A rollout that lags behind its trainer holds the training between the two in its gap."""
+    if case.differ("weight_version"):
+        a, b = case.both("weight_version")
+        told = [side.label for side in case.sides if "weight_version" in side.facts.told]
+        by = f" (as told for {' and '.join(told)})" if told else ""
+        yield caution(
+            "weight_version",
+            f"{case.a.label} is of weight version {a}, {case.b.label} of {b}{by}: their gap holds what training changed in "
+            "between, so compare numbers of one version.",
+        )
+
+
 def check_named_model(case: Case) -> Iterator[Reason]:
     """Where no digest tells, the plan may: a backend that was given a model of its own."""
     if None not in case.both("weights_digest") or case.same_backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.compare.gate.case import Case, Reason, caution, note, refuse
@@ -13,25 +14,73 @@ if TYPE_CHECKING:
     from core.plan import SamplingSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How tokens were sampled; None: not known. ``top_p`` 1, ``top_k`` 0 and ``min_p`` 0 cut nothing off."""
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    penalty: float | None
+
+    @property
+    def truncates(self) -> bool | None:
+        """Whether it cuts ids off; None: not all of its settings are known, and none that is known does."""
+        if (self.top_p or 1.0) < 1.0 or (self.top_k or 0) > 0 or (self.min_p or 0.0) > 0.0:
+            return True
+        return None if None in (self.top_p, self.top_k, self.min_p) else False
+
+    @property
+    def plain(self) -> bool | None:
+        """Samples at temperature 1 and changes nothing else; None: not known."""
+        if self.temperature not in (None, 1.0) or self.penalty not in (None, 1.0) or self.truncates:
+            return False
+        return None if self.temperature is None else True
+
+
+def sampler_of(facts: Facts, sampling: SamplingSpec | None) -> Sampler:
+    """How the tokens of a side were sampled: by the session's plan, or else by what is known of numbers from elsewhere."""
+    if sampling is None:
+        return Sampler(facts.temperature, facts.top_p, facts.top_k, facts.min_p, None)
+    return Sampler(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        penalty=sampling.repetition_penalty,
+    )
+
+
 def meaning(info: CaptureInfo, facts: Facts, sampling: SamplingSpec | None) -> str | None:
     """What the log-probabilities of a capture are of: ``raw``, ``logits / T`` or ``processed at T=...``; None: unknown.
 
     Scaling by T = 1 is raw, and so is T = 0: engines decode greedily without dividing. Penalties enter everything
-    but raw; top-p, top-k and min-p only ``processed``, which is raw where none of these is in use.
+    but raw; top-p, top-k and min-p only ``processed``, which is raw where none of these is in use. Numbers from
+    elsewhere (path ``recorded``) are as their author told.
     """
     said = facts.prefill_logprobs if info.path == "prefill" else facts.decode_logprobs
     if said is None or said == "raw":
         return said
     if facts.temperature is None:
         return None
-    changed = said == "processed" if sampling is None else sampling.repetition_penalty != 1.0
-    if changed or (said == "processed" and sampling is not None and _truncates(sampling)):
-        return f"processed at T={facts.temperature:g}"
+    sampler = sampler_of(facts, sampling)
+    penalised = sampling is not None and sampler.penalty != 1.0
+    if penalised or (said == "processed" and sampler.truncates is not False):
+        return f"processed at T={facts.temperature:g}{_cut(sampler)}"
     return "raw" if facts.temperature in (0.0, 1.0) else f"logits / {facts.temperature:g}"
 
 
-def _truncates(sampling: SamplingSpec) -> bool:
-    return sampling.top_p < 1.0 or sampling.top_k > 0 or sampling.min_p > 0.0
+def _cut(sampler: Sampler) -> str:
+    """The settings that cut ids off: two sides that differ in them have other log-probabilities."""
+    cuts = []
+    if sampler.top_p is not None and sampler.top_p < 1.0:
+        cuts.append(f"top_p={sampler.top_p:g}")
+    if sampler.top_k:
+        cuts.append(f"top_k={sampler.top_k}")
+    if sampler.min_p:
+        cuts.append(f"min_p={sampler.min_p:g}")
+    return "".join(f", {cut}" for cut in cuts)
 
 
 def check_semantics(case: Case) -> Iterator[Reason]:
@@ -42,37 +91,64 @@ def check_semantics(case: Case) -> Iterator[Reason]:
         yield caution(
             "semantics_unknown",
             f"raw or temperature-scaled log-probabilities? Not observed for {unknown}: sample at T=1 without "
-            "truncation, where both are the same.",
+            f"truncation, where both are the same{_how_to_tell(case)}.",
         )
     elif a != b:
         scaled = "processed" not in a + b
         yield refuse(
             "temperature" if scaled else "semantics",
-            f"{case.a.label} gives log-probabilities of {_of(a)}, {case.b.label} of {_of(b)}: "
+            f"{case.a.label} gives log-probabilities of {_of(a)}, {case.b.label} of {_of(b)}{_by_word(case)}: "
             f"{'sample at temperature 1' if scaled else 'switch truncation and penalties off'}, or set the engine to "
             "raw log-probabilities.",
         )
     elif a.startswith("processed"):
         yield caution(
             "processed",
-            f"both sides give log-probabilities {a}, after truncation or penalties, so a token that one side alone "
-            "cuts off reads -inf: use raw log-probabilities.",
+            f"both sides give log-probabilities {a}{_by_word(case)}, after truncation or penalties, so a token that one "
+            "side alone cuts off reads -inf: use raw log-probabilities.",
         )
+    elif said := _by_word(case):
+        yield note("told", f"both sides give log-probabilities of {_of(a)}{said}.")
+
+
+def _by_word(case: Case) -> str:
+    """Whose log-probabilities are what somebody told them to be: no engine was observed."""
+    told = [side.label for side in case.sides if {"decode_logprobs", "prefill_logprobs"} & set(side.facts.told)]
+    return f" (as told for {' and '.join(told)}, not observed)" if told else ""
+
+
+def _how_to_tell(case: Case) -> str:
+    if not any(side.info.path == "recorded" or side.facts.told for side in case.sides):
+        return ""
+    return ", or tell what you know (import --fact NAME.logprobs_mode=raw, NAME.temperature=0.6)"
 
 
 def check_sampling(case: Case) -> Iterator[Reason]:
     """Raw numbers stay comparable under any sampling, but ratios made of them are then not those of the sampler."""
-    s = case.sampling
-    if s is None or "rollout" not in (case.a.info.role, case.b.info.role):
+    rollouts = [side for side in case.sides if side.info.role == "rollout"]
+    if not rollouts:
         return
-    if s.temperature == 1.0 and s.repetition_penalty == 1.0 and not _truncates(s):
+    samplers = [sampler_of(side.facts, case.sampling) for side in rollouts]
+    changed = next((sampler for sampler in samplers if sampler.plain is False), None)
+    if changed is None:
         return
-    settings = f"T={s.temperature:g}, top_p={s.top_p:g}, top_k={s.top_k}, min_p={s.min_p:g}"
     yield note(
         "sampling",
-        f"tokens were sampled with {settings}, repetition_penalty={s.repetition_penalty:g}, so exp(delta) of raw "
-        "log-probabilities is not the importance ratio of that sampler: for ratios sample with T=1 and nothing else.",
+        f"tokens were sampled with {_settings(changed)}, so exp(delta) of raw log-probabilities is not the importance "
+        "ratio of that sampler: for ratios sample with T=1 and nothing else.",
     )
+
+
+def _settings(sampler: Sampler) -> str:
+    """Every setting that is known."""
+    named = (
+        ("T", sampler.temperature),
+        ("top_p", sampler.top_p),
+        ("top_k", sampler.top_k),
+        ("min_p", sampler.min_p),
+        ("repetition_penalty", sampler.penalty),
+    )
+    return ", ".join(f"{name}={value:g}" for name, value in named if value is not None)
 
 
 def _of(what: str) -> str:

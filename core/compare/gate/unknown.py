@@ -28,10 +28,23 @@ def check_unknown(case: Case) -> Iterator[Reason]:
         names = _missing(side)
         if names:
             more = f" and {len(names) - _SHOWN} more facts" if len(names) > _SHOWN else ""
-            what = "nothing was" if side.info.facts is None else f"{', '.join(names[:_SHOWN])}{more} not"
+            what = "nothing was" if _unobserved(side) else f"{', '.join(names[:_SHOWN])}{more} not"
             yield caution(
-                "unknown", f"{side.label}: {what} observed, so not checked: make sure that it fits the other side."
+                "unknown",
+                f"{side.label}: {what} observed, so not checked: make sure that it fits the other side{_told(side)}.",
             )
+
+
+def _unobserved(side: Side) -> bool:
+    """All that is known of a side, somebody told."""
+    known = {name for name, value in side.facts.to_json().items() if value not in (None, {}, [])}
+    return known <= {*side.facts.told, "told"}
+
+
+def _told(side: Side) -> str:
+    """Facts that were told are believed, and said to be."""
+    names = side.facts.told
+    return f" ({', '.join(names)} {'is' if len(names) == 1 else 'are'} as told, not observed)" if names else ""
 
 
 def _missing(side: Side) -> list[str]:

@@ -11,7 +11,8 @@ from core.diagnose.noise import judge_size
 CAUSE_OF = {
     "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
     "nan": "overflow", "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "processed",
-    "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "quantization": "weights",
+    "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "weight_version": "weights",
+    "quantization": "weights",
     "config": "config", "overrides": "config", "logits_size": "processed", "architecture": "norm_rope",
     "dtype": "compute_dtype", "head_dtype": "head_dtype", "logits_dtype": "head_dtype", "kv_cache": "kv_cache",
     "tf32": "tf32", "attention": "attention", "execution": "compile", "batch": "batch", "batch_invariant": "batch",

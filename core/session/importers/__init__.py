@@ -14,7 +14,9 @@ import numpy as np
 
 from core.errors import InputError
 from core.session.importers import folder, jsonl, openai, prime_rl
-from core.session.importers.records import Record, Source
+from core.session.importers.first import drop_fillers
+from core.session.importers.foreign import refuse_binary
+from core.session.importers.records import Reading, Record
 from core.session.importers.write import write_records
 from core.session.layout import MANIFEST
 
@@ -24,7 +26,7 @@ class Format:
     """``words`` for the help; ``read`` gives the records of a file, where each file holds sequences of its own."""
 
     words: str
-    read: Callable[[Path, dict[str, Source]], Iterator[Record]] | None = None
+    read: Callable[[Path, Reading], Iterator[Record]] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -35,36 +37,45 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def import_session(format_name: str, files: Sequence[str], out: Path, model: Path | None = None) -> None:
-    """Make the session folder ``out`` of ``files``; ``model`` is a folder whose tokenizer tells the text of ids.
+def import_session(
+    format_name: str, files: Sequence[str], out: Path, model: Path | None = None, facts: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Make the session folder ``out`` of ``files``, and return what was left out or joined, a sentence each.
 
-    Nothing is written where something is wrong. Raises InputError for a format, file or line that does not do, and
-    where ``out`` exists; LogdriftError where the disk refuses.
+    ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the user knows of the numbers,
+    ``NAME.FACT=VALUE`` each (`told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
+    format, file, line or fact that does not do, and where ``out`` exists; LogdriftError where the disk refuses.
     """
     if format_name not in FORMATS:
         raise InputError(f"format {format_name!r} is unknown: use {', '.join(FORMATS)}")
     if format_name == "session":
         if len(files) != 1:
             raise InputError("import session takes one folder: give each an --out of its own")
+        if facts:
+            raise InputError(f"--fact {facts[0]}: a session has its facts already: leave --fact out")
         folder.copy_session(Path(files[0]), out)
-        return
-    sources: dict[str, Source] = {}
+        return ()
+    reading = Reading()
     read = FORMATS[format_name].read
     if read is None:
         records = _side_by_side(files)
     else:
         paths = [path for file in files for path in _files(Path(file))]
-        records = [record for path in paths for record in read(path, sources)]
+        records = [record for path in paths for record in read(path, reading)]
+    drop_fillers(records, reading.notes)
     names = ", ".join(Path(file).name for file in files)
-    write_records(out, records, sources, f"imported from {names}"[:200], model)
+    write_records(out, records, reading, f"imported from {names}"[:200], model, facts)
+    return reading.notes.sentences()
 
 
 def guess_format(path: Path) -> str:
     """The format of a folder or file, by what is in it. Raises InputError where it looks like none."""
     if (path / MANIFEST).exists():
         return "session"
+    file_of_it = _files(path)[0]
+    refuse_binary(file_of_it)
     try:
-        with open(_files(path)[0], "rb") as file:
+        with open(file_of_it, "rb") as file:
             first = next((line for line in file if line.strip()), b"")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
@@ -72,7 +83,7 @@ def guess_format(path: Path) -> str:
         data = json.loads(first)
         keys = set(data) if isinstance(data, dict) else set()
     except (ValueError, RecursionError):
-        keys = {"choices"} if b'"choices"' in path.read_bytes()[: 1 << 20] else set()  # an answer over many lines
+        keys = {"choices"} if b'"choices"' in file_of_it.read_bytes()[: 1 << 20] else set()  # an answer over many lines
     found = {"captures": "jsonl", "schema_version": "prime-rl", "choices": "openai"}
     for key, name in found.items():
         if key in keys:
@@ -86,7 +97,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("rank_*.jsonl"))
     if not found:
-        raise InputError(f"{path}: no {MANIFEST} and no rank_*.jsonl in it")
+        raise InputError(f"{path}: no {MANIFEST} and no rank_*.jsonl in it{prime_rl.steps_below(path)}")
     return found
 
 

@@ -8,15 +8,19 @@ docs/import.md has all keys.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import InputError
+from core.session.importers import foreign, told
+from core.session.importers.lists import most_likely
 from core.session.importers.records import (
     Array,
+    Notes,
+    Reading,
     Record,
     Scores,
     Source,
@@ -32,13 +36,26 @@ from core.session.importers.records import (
 )
 
 _KEYS = ("token_ids", "prompt_length", "captures", "tokens", "mask", "finish", "model")
-_CAPTURE_KEYS = ("logprobs", "ranks", "entropy", "top_ids", "top_logprobs", "engine", "dtype", "role")
+_SCORE_KEYS = ("logprobs", "ranks", "entropy", "top_ids", "top_logprobs", "mask", "role")
+_CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
 _FINISH = ("unknown", "stop", "length")
+_SHOWN_VERSIONS = 8
+
+_NO_FIRST = (
+    "{n} entries of %s for first tokens are left out: nothing stands before the first token of a prompt, so an entry "
+    "for it is no score"
+)
+_MERGED = (
+    "{n} lists of %s have an id twice, or the token itself in front of the most likely ids, as vLLM's flat form has: "
+    "they are merged"
+)
+_MASKED = "{n} entries of %s are no scores, by its mask"
 
 
-def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
-    """The records of a file; what it says of backends is added to ``sources``. Raises InputError naming the line."""
+def read(path: Path, reading: Reading) -> Iterator[Record]:
+    """The records of a file; what it says of backends is added to ``reading``. Raises InputError naming the line."""
     for where, data in read_lines(path):
+        foreign.refuse_line(data, _KEYS, where)
         _check_keys(data, _KEYS, where)
         ids = ids_of(data.get("token_ids"), where)
         prompt = length_of(data.get("prompt_length", 0), len(ids), where)
@@ -49,8 +66,9 @@ def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
         for name, value in given.items():
             body = value if isinstance(value, dict) else {"logprobs": value}
             _check_keys(body, _CAPTURE_KEYS, f"{where}: captures.{name}")
-            captures[name] = _scores(body, len(ids), prompt, where, f"captures.{name}")
-            sources.setdefault(name, _source(body, f"{where}: captures.{name}"))
+            line = _Line(where, name, ids, prompt, reading.notes)
+            captures[name] = _scores(body, line)
+            _tell(reading.sources, name, _source(body, f"{where}: captures.{name}"), f"{where}: captures.{name}")
         yield Record(
             where,
             ids,
@@ -63,41 +81,98 @@ def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
         )
 
 
-def _scores(body: Mapping[str, Any], tokens: int, prompt: int, where: str, key: str) -> Scores:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """Where a capture's numbers stand: capture ``name`` of the sequence at ``where``."""
+
+    where: str
+    name: str
+    ids: Array
+    prompt: int
+    notes: Notes
+
+    @property
+    def key(self) -> str:
+        return f"captures.{self.name}"
+
+    @property
+    def first(self) -> bool:
+        """An entry for the first token is a score: its author knew the prompt, which is not in the file."""
+        return self.prompt == 0
+
+
+def _scores(body: Mapping[str, Any], line: _Line) -> Scores:
+    where, key = line.where, line.key
+
     def column(name: str) -> list[Any]:
-        return spread(body[name], tokens, prompt, where, f"{key}.{name}")
+        return spread(body[name], len(line.ids), line.prompt, where, f"{key}.{name}")
 
     if "logprobs" not in body:
         raise InputError(f"{where}: {key}.logprobs is missing")
-    entropy = entropy_of(column("entropy"), where, f"{key}.entropy") if "entropy" in body else None
-    plain = scores_of(column("logprobs"), where, f"{key}.logprobs", entropy)
+    values = _unmasked(column("logprobs"), body, line)
+    if not line.first and values[0] not in (None, 0):
+        line.notes.count(_NO_FIRST % line.name)
+    entropy = entropy_of(column("entropy"), where, f"{key}.entropy", line.first) if "entropy" in body else None
+    plain = scores_of(values, where, f"{key}.logprobs", entropy, line.first)
     rank = ranks_of(column("ranks"), where, f"{key}.ranks") if "ranks" in body else plain.rank
     if ("top_ids" in body) != ("top_logprobs" in body):
         raise InputError(f"{where}: {key} has only one of top_ids and top_logprobs: give both")
     if "top_ids" not in body:
         return replace(plain, rank=rank)
     rows = [
-        _alternatives(ids, logprobs, where, f"{key}.top_ids[{i}]")
+        _alternatives(ids, logprobs, int(line.ids[i]), line, f"{key}.top_ids[{i}]")
         for i, (ids, logprobs) in enumerate(zip(column("top_ids"), column("top_logprobs"), strict=True))
     ]
     top_ids, top_logprobs = alternatives(rows)
     return replace(plain, rank=rank, top_ids=top_ids, top_logprobs=top_logprobs)
 
 
-def _alternatives(ids: Any, logprobs: Any, where: str, key: str) -> list[tuple[int, float]]:
+def _unmasked(values: list[Any], body: Mapping[str, Any], line: _Line) -> list[Any]:
+    """Log-probabilities with null where the capture's own mask says that an entry only fills the list up."""
+    mask = _mask(body, len(line.ids), line.prompt, f"{line.where}: {line.key}")
+    if mask is None:
+        return values
+    line.notes.count(_MASKED % line.name, sum(v is not None and not m for v, m in zip(values, mask, strict=True)))
+    return [value if kept else None for value, kept in zip(values, mask, strict=True)]
+
+
+def _alternatives(ids: Any, logprobs: Any, target: int, line: _Line, key: str) -> list[tuple[int, float]]:
+    where = line.where
     if ids is None and logprobs is None:
         return []
     if not isinstance(ids, list) or not isinstance(logprobs, list) or len(ids) != len(logprobs):
         raise InputError(f"{where}: {key} and the log-probabilities beside it are no lists of one length")
     if not ids:
         return []
-    # The first entry of a column is no token's score; here every entry counts.
-    values = logprobs_of([None, *logprobs], where, key)[1:]
-    return list(zip(ids_of(ids, where, key).tolist(), values.tolist(), strict=True))
+    values = logprobs_of(logprobs, where, key, first=True)
+    row = list(zip(ids_of(ids, where, key).tolist(), values.tolist(), strict=True))
+    kept = most_likely(row, target, f"{where}: {key}")
+    line.notes.count(_MERGED % line.name, len(kept) < len(row))
+    return kept
 
 
 def _source(body: Mapping[str, Any], where: str) -> Source:
-    return Source(_text(body, "engine", where), _text(body, "dtype", where), _text(body, "role", where))
+    known = {key: told.value_of(key, body[key], f"{where}.{key}") for key in told.TELLABLE if body.get(key) is not None}
+    return Source(role=_text(body, "role", where), told=known)
+
+
+def _tell(sources: dict[str, Source], name: str, new: Source, where: str) -> None:
+    """Add what a line tells of a capture to what earlier lines told; one capture has one value of each fact."""
+    old = sources.get(name, new)
+    if new.role is not None and old.role is not None and new.role != old.role:
+        raise InputError(f"{where}.role is {new.role!r} and {old.role!r} in a line before: give one")
+    facts = dict(old.told)
+    for key, value in new.told.items():
+        before = facts.setdefault(key, value)
+        if before == value:
+            continue
+        if key != "weight_version":
+            raise InputError(
+                f"{where}.{key} is {value!r} and {before!r} in a line before: name two captures, or import two sessions"
+            )
+        versions = dict.fromkeys([*str(before).split(","), value])
+        facts[key] = ",".join(list(versions)[:_SHOWN_VERSIONS])
+    sources[name] = replace(old, role=old.role or new.role, told=facts)
 
 
 def _mask(data: Mapping[str, Any], tokens: int, prompt: int, where: str) -> Array | None:
@@ -136,9 +211,8 @@ def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
     import difflib
 
     for key in data:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise InputError(
-                f"{where}: {key} is unknown: "
-                + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
-            )
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, known, n=1)
+        said = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"{where}: {key} is unknown: {said}")

@@ -16,6 +16,7 @@ import numpy as np
 from core.errors import InputError
 from core.session.importers.records import (
     Array,
+    Reading,
     Record,
     Source,
     entropy_of,
@@ -25,13 +26,14 @@ from core.session.importers.records import (
 )
 
 SCHEMA = 1
+_SHOWN_STEPS = 5
 TRAINER, ENGINE = "trainer/prefill", "inference/recorded"
 
 
-def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
+def read(path: Path, reading: Reading) -> Iterator[Record]:
     """The sequences of one export. Raises InputError naming the line, and for a newer schema."""
-    sources.setdefault(TRAINER, Source(engine="prime-rl", role="trainer"))
-    sources.setdefault(ENGINE, Source(engine="vllm", role="rollout"))
+    reading.sources.setdefault(TRAINER, Source(engine="prime-rl", role="trainer"))
+    reading.sources.setdefault(ENGINE, Source(engine="vllm", role="rollout"))
     for where, data in read_lines(path):
         found = data.get("schema_version")
         if found != SCHEMA:
@@ -50,6 +52,17 @@ def read(path: Path, sources: dict[str, Source]) -> Iterator[Record]:
         # Tool output within the completion is not trained on: it is shown, and counts in no number.
         mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
         yield Record(where, ids, prompt, {TRAINER: trainer, ENGINE: engine}, mask=mask)
+
+
+def steps_below(folder: Path) -> str:
+    """`` (give one of ...)``, the steps whose exports lie below ``folder``; nothing where there are none."""
+    for parent in (folder, folder / "token_exports"):
+        steps = {path.parent.name for path in parent.glob("step_*/rank_*.jsonl")}
+        if steps:
+            named = sorted(steps, key=lambda name: (len(name), name))
+            more = f" and {len(named) - _SHOWN_STEPS} more" if len(named) > _SHOWN_STEPS else ""
+            return f": give one of {', '.join(named[:_SHOWN_STEPS])}{more} in {parent}"
+    return ""
 
 
 def _column(data: dict[str, Any], key: str, tokens: int, where: str) -> list[Any]:

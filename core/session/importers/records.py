@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InputError
+from core.session.importers import foreign
 
 Array = npt.NDArray[Any]
 
@@ -57,17 +58,47 @@ class Record:
     model: str | None = None
 
 
+class Notes:
+    """What an import changed or left out, counted by kind: each kind is one sentence with ``{n}`` for its number."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def count(self, sentence: str, number: int = 1) -> None:
+        """Add ``number`` to what ``sentence`` counts."""
+        if number:
+            self._counts[sentence] = self._counts.get(sentence, 0) + number
+
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence each, in the order in which they first came up."""
+        return tuple(text.replace("{n}", f"{number:,}") for text, number in self._counts.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading files tells beside their records: ``sources`` by capture name, and ``notes``."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a file says of the backend behind one of its captures; None: it does not say."""
+    """What a file says of the backend behind one of its captures; None: it does not say.
+
+    ``engine`` is what the format itself tells. ``told`` are facts that the file's author stated (`told.TELLABLE`),
+    ``observed`` those that an engine wrote into its own answers, by their names in `core.facts.Facts`.
+    """
 
     engine: str | None = None
-    dtype: str | None = None
     role: str | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    observed: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``FILE line N``, object) of each line of a JSONL file that is not blank. Raises InputError naming the line."""
+    foreign.refuse_binary(path)
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -117,22 +148,23 @@ def spread(values: Any, tokens: int, prompt: int, where: str, key: str) -> list[
     )
 
 
-def scores_of(values: Sequence[Any], where: str, key: str, entropy: Array | None = None) -> Scores:
+def scores_of(values: Sequence[Any], where: str, key: str, entropy: Array | None = None, first: bool = False) -> Scores:
     """A column of log-probabilities, None where there is no score, as scores without ranks and alternatives.
 
     It keeps apart what `logprobs_of` alone cannot: a token that was not scored, and one whose score is NaN.
-    Raises InputError.
+    ``first`` is that of `logprobs_of`. Raises InputError.
     """
-    return plain_scores(logprobs_of(values, where, key), entropy, nan_of(values))
+    return plain_scores(logprobs_of(values, where, key, first), entropy, nan_of(values, first))
 
 
-def nan_of(values: Sequence[Any]) -> Array | None:
+def nan_of(values: Sequence[Any], first: bool = False) -> Array | None:
     """u8[n]: 1 where a value is NaN itself (a number, or a text that says so), not None; None where none is.
 
-    The first token has no score, whatever stands there.
+    The first token has no score, whatever stands there, but for ``first`` (`logprobs_of`).
     """
     flags = np.asarray([_said(value) is not None and _said(value) != _said(value) for value in values], np.uint8)
-    flags[:1] = 0
+    if not first:
+        flags[:1] = 0
     return flags if flags.any() else None
 
 
@@ -141,13 +173,15 @@ def _said(value: Any) -> Any:
     return _SAID.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
-def logprobs_of(values: Sequence[Any], where: str, key: str) -> Array:
+def logprobs_of(values: Sequence[Any], where: str, key: str, first: bool = False) -> Array:
     """Log-probabilities, f32[n] in nats; None and the first token's become NaN, sentinels -inf. Raises InputError.
 
+    ``first`` says that the first entry is a score: the ids before it are known to its author and not in the sequence.
     A NaN of the file itself stays NaN: `nan_of` tells where, and `scores_of` does both.
     """
     out = np.asarray([_logprob(value, where, f"{key}[{i}]") for i, value in enumerate(values)], np.float32)
-    out[:1] = np.nan
+    if not first:
+        out[:1] = np.nan
     return out
 
 
@@ -164,14 +198,18 @@ def _logprob(value: Any, where: str, key: str) -> float:
     return -math.inf if value <= MINUS_INFINITY else float(value)
 
 
-def entropy_of(values: Sequence[Any], where: str, key: str) -> Array:
-    """Entropies, f32[n] in nats; None becomes NaN, and so does the first token's. Raises InputError."""
+def entropy_of(values: Sequence[Any], where: str, key: str, first: bool = False) -> Array:
+    """Entropies, f32[n] in nats; None becomes NaN, and so does the first token's, but for ``first`` (`logprobs_of`).
+
+    Raises InputError.
+    """
     for index, value in enumerate(values):
         good = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and not value < -_SLACK)
         if not good:
             raise InputError(f"{where}: {key}[{index}] is {value!r}: give an entropy in nats or null")
     out = np.asarray([math.nan if value is None else value for value in values], np.float32)
-    out[:1] = np.nan
+    if not first:
+        out[:1] = np.nan
     return out
 
 

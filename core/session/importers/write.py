@@ -17,8 +17,9 @@ import core
 from core.backends import PATHS
 from core.errors import InputError, LogdriftError
 from core.plan import ROLES, check_backend_name, label_of
-from core.session.importers.records import Array, Record, Scores, Source
+from core.session.importers.records import Array, Reading, Record, Scores, Source
 from core.session.importers.text import pieces_of
+from core.session.importers.told import facts_of, joined, told_by_flags
 from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo, capture_part, sequence_part
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
@@ -47,19 +48,20 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def write_records(
-    out: Path, records: Sequence[Record], sources: Mapping[str, Source], title: str, model: Path | None
+    out: Path, records: Sequence[Record], reading: Reading, title: str, model: Path | None, facts: Sequence[str] = ()
 ) -> None:
-    """Write a session of ``records``; ``model`` gives the text of ids that they do not tell.
+    """Write a session of ``records``; ``model`` gives the text of ids that they do not tell, ``facts`` what users know
+    (`told.told_by_flags`).
 
-    Every fact of every backend stays unknown, and so the gate says caution: a file's numbers were not observed.
-    Raises InputError for captures that not every sequence has, for a name that is none, and for a bad ``model``.
+    What nobody told stays unknown, and so the gate says caution: a file's numbers were not observed. Raises InputError
+    for captures that not every sequence has, for a name that is none, and for a bad ``model`` or fact.
     """
     names = _common_captures(records)
-    infos = {name: _info(name, sources.get(name, Source())) for name in names}
-    labels = [info.label for info in infos.values()]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"two captures are called {label}: give one another name")
+    sources = {name: reading.sources.get(name, Source()) for name in names}
+    bare = [_info(name, sources[name]) for name in names]
+    _check_labels([info.label for info in bare])
+    flags = told_by_flags(facts, bare)
+    infos = {name: _with_facts(info, sources[name], flags[info.label]) for name, info in zip(names, bare, strict=True)}
     widths = {name: max(r.captures[name].top_ids.shape[1] for r in records) for name in names}
     with new_folder(out) as folder:
         merge_pieces(folder, _pieces(records, model))
@@ -77,7 +79,14 @@ def write_records(
                 file = capture_part(infos[name].label, index)
                 capture_parts[name].append(write_part(folder, file, scores, first, len(chunk), tokens))
         captures = [replace(infos[name], parts=tuple(capture_parts[name])) for name in names]
-        write_manifest(folder, _manifest(records, sequence_parts, captures, title, model))
+        manifest = _manifest(records, sequence_parts, captures, title, model)
+        write_manifest(folder, replace(manifest, notes=reading.notes.sentences()))
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"two captures are called {label}: give one another name")
 
 
 def _manifest(
@@ -124,9 +133,25 @@ def _info(name: str, source: Source) -> CaptureInfo:
         raise InputError(f"capture {name!r}: role {role!r} is unknown: use {', '.join(ROLES)}")
     repeat = int(number) if mark else 1
     return CaptureInfo(
-        label_of(backend, path, repeat), backend, source.engine or UNKNOWN, source.dtype or UNKNOWN, path, repeat,
-        role, "complete",
-    )  # fmt: skip
+        label=label_of(backend, path, repeat),
+        backend=backend,
+        engine=source.engine or UNKNOWN,
+        dtype=UNKNOWN,
+        path=path,
+        repeat=repeat,
+        role=role,
+        status="complete",
+    )
+
+
+def _with_facts(info: CaptureInfo, source: Source, flags: Mapping[str, Any]) -> CaptureInfo:
+    told = joined(source.told, flags, info.label)
+    return replace(
+        info,
+        engine=told.get("engine", info.engine),
+        dtype=told.get("dtype", info.dtype),
+        facts=facts_of(info.path, told, source.observed),
+    )
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[int, Sequence[Record]]]:

@@ -1,0 +1,37 @@
+"""The first token of a sequence: a score where its author knew the ids before it, a filler where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.session.importers.records import Notes, Record, Scores
+
+_FILLED = "{n} first tokens of %s read exactly 0.0 in every sequence: filled in, so they are no scores"
+
+
+def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
+    """Blank the first score, in place, of captures that have 0.0 there in each sequence that begins without a prompt.
+
+    A trainer that scores whole sequences has nothing for their first tokens and fills in 0.0. A completion whose prompt
+    is not in the file has a real score there, and that is a probability of 1 in every sequence in no data.
+    """
+    bare = [record for record in records if record.prompt_length == 0 and len(record.token_ids)]
+    names = list(bare[0].captures) if bare else []
+    for name in names:
+        scores = [record.captures[name] for record in bare if name in record.captures]
+        firsts = np.array([one.logprob[0] for one in scores])
+        if not np.isnan(firsts).all() and (firsts[~np.isnan(firsts)] == 0.0).all():
+            for one in scores:
+                _blank(one)
+            notes.count(_FILLED % name, int((~np.isnan(firsts)).sum()))
+
+
+def _blank(scores: Scores) -> None:
+    scores.logprob[0] = np.nan
+    scores.rank[0] = 0
+    scores.top_ids[:1] = -1
+    scores.top_logprobs[:1] = np.nan
+    if scores.entropy is not None:
+        scores.entropy[0] = np.nan

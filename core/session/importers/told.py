@@ -1,0 +1,185 @@
+"""What users know of numbers from elsewhere: facts that no engine was there to observe.
+
+A line of the jsonl format tells them as keys of a capture, the command as ``--fact NAME.temperature=0.6``. They enter
+a capture's `core.facts.Facts`, which lists them under ``told``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from core.errors import InputError
+from core.facts import Facts
+from core.session.layout import CaptureInfo
+
+_MODES = {
+    "raw": "raw", "raw_logprobs": "raw", "processed": "processed", "processed_logprobs": "processed",
+    "temperature_scaled": "temperature_scaled",
+}  # fmt: skip
+"""vLLM's names for its ``logprobs_mode`` mean the same."""
+_DTYPES = {
+    "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32", "fp64": "float64",
+    **{name: name for name in ("bfloat16", "float16", "float32", "float64", "fp8", "mxfp8", "nvfp4", "int8", "int4")},
+}  # fmt: skip
+_WORD = re.compile(r"[A-Za-z0-9_.+:/@-]{1,100}")
+_TYPO = 0.85
+"""Similarity from which a dtype that is not known is a known one misspelt (difflib's ratio)."""
+
+
+def value_of(key: str, value: Any, where: str) -> Any:
+    """The value of a fact as `Facts` has it. ``where`` names the place for errors. Raises InputError."""
+    return _READERS[key](value, where)
+
+
+def _number(value: Any, low: float, high: float, words: str, where: str) -> float:
+    """A number from ``low`` to ``high``. Raises InputError with what is wanted, ``words``."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number <= high:
+        raise InputError(f"{where} is {value!r}: give {words}")
+    return number
+
+
+def _temperature(value: Any, where: str) -> float:
+    return _number(value, 0.0, 1e6, "a temperature, 0 or more (0: greedy)", where)
+
+
+def _top_p(value: Any, where: str) -> float:
+    found = _number(value, 0.0, 1.0, "a share above 0, up to 1 (1: nothing is cut off)", where)
+    if found == 0.0:
+        raise InputError(f"{where} is 0: give a share above 0, up to 1 (1: nothing is cut off)")
+    return found
+
+
+def _min_p(value: Any, where: str) -> float:
+    return _number(value, 0.0, 1.0, "a share from 0 (nothing is cut off) to 1", where)
+
+
+def _top_k(value: Any, where: str) -> int:
+    words = "a whole number, 0 or -1 for no limit"
+    number = _number(value, -1, 2**31 - 1, words, where)
+    if number != int(number):
+        raise InputError(f"{where} is {value!r}: give {words}")
+    return max(0, int(number))
+
+
+def _mode(value: Any, where: str) -> str:
+    if not isinstance(value, str) or value not in _MODES:
+        near = difflib.get_close_matches(str(value), list(_MODES), n=1)
+        said = f"did you mean {near[0]!r}?" if near else "use raw, processed or temperature_scaled"
+        raise InputError(f"{where} is {value!r}: {said}")
+    return _MODES[value]
+
+
+def _dtype(value: Any, where: str) -> str:
+    word = _word(value, where)
+    if word in _DTYPES:
+        return _DTYPES[word]
+    near = difflib.get_close_matches(word, list(_DTYPES), n=1, cutoff=_TYPO)
+    if near:
+        raise InputError(f"{where} is {value!r}: did you mean {near[0]!r}?")
+    return word
+
+
+def _word(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise InputError(f"{where} is {value!r}: give one word, such as a name or a version")
+    return value
+
+
+def _version(value: Any, where: str) -> str:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return _word(str(value) if number else value, where)
+
+
+_READERS: dict[str, Callable[[Any, str], Any]] = {
+    "temperature": _temperature,
+    "top_p": _top_p,
+    "top_k": _top_k,
+    "min_p": _min_p,
+    "logprobs_mode": _mode,
+    "dtype": _dtype,
+    "engine": _word,
+    "engine_version": _version,
+    "torch_version": _version,
+    "weight_version": _version,
+}
+TELLABLE = tuple(_READERS)
+"""The facts that a user can tell, as they are spelt in a jsonl line and behind ``--fact``."""
+
+
+def facts_of(path: str, told: Mapping[str, Any], observed: Mapping[str, Any]) -> Facts | None:
+    """The facts of a capture along ``path``: what a user told, and what an engine wrote itself; None: neither.
+
+    A told ``logprobs_mode`` is that of the path; numbers that were recorded may be of either.
+    """
+    values = dict(told)
+    mode = values.pop("logprobs_mode", None)
+    if mode is not None:
+        values |= dict.fromkeys(_mode_fields(path), mode)
+    if not values and not observed:
+        return None
+    return Facts(**{**observed, **values}, told=tuple(sorted(values)))
+
+
+def _mode_fields(path: str) -> tuple[str, ...]:
+    if path == "recorded":
+        return ("decode_logprobs", "prefill_logprobs")
+    return ("prefill_logprobs",) if path == "prefill" else ("decode_logprobs",)
+
+
+def told_by_flags(texts: Sequence[str], captures: Iterable[CaptureInfo]) -> dict[str, dict[str, Any]]:
+    """Facts by capture label, of texts ``NAME.FACT=VALUE`` or, for every capture, ``FACT=VALUE``.
+
+    NAME is a capture's label, or its backend's name, which stands for all of its captures. Raises InputError for a
+    name or fact that is unknown, a value that does not do, and a fact told twice.
+    """
+    infos = list(captures)
+    told: dict[str, dict[str, Any]] = {info.label: {} for info in infos}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        if not equals or not left:
+            raise InputError(f"--fact {text}: write NAME.FACT=VALUE, such as vllm.temperature=0.6")
+        name, _, key = left.rpartition(".")
+        _check_fact(key, text)
+        found = value_of(key, value, f"--fact {left}")
+        for label in _labels(name, infos, text):
+            if told[label].setdefault(key, found) != found:
+                raise InputError(f"--fact {text}: {key} of {label} was told before as {told[label][key]!r}")
+    return told
+
+
+def _check_fact(key: str, text: str) -> None:
+    if key in _READERS:
+        return
+    if key == "mask":
+        raise InputError(f"--fact {text}: a mask is one value a token: give it in jsonl lines (docs/import.md)")
+    near = difflib.get_close_matches(key, TELLABLE, n=1)
+    said = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(TELLABLE)}"
+    raise InputError(f"--fact {text}: fact {key!r} is unknown: {said}")
+
+
+def _labels(name: str, infos: Sequence[CaptureInfo], text: str) -> list[str]:
+    if not name:
+        return [info.label for info in infos]
+    found = [info.label for info in infos if name in (info.label, info.backend)]
+    if found:
+        return found
+    known = list(dict.fromkeys(word for info in infos for word in (info.backend, info.label)))
+    near = difflib.get_close_matches(name, known, n=1)
+    said = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise InputError(f"--fact {text}: capture {name!r} is unknown: {said}")
+
+
+def joined(file: Mapping[str, Any], flags: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """What a file and the command tell of one capture. Raises InputError where they contradict."""
+    for key, value in flags.items():
+        if file.get(key, value) != value:
+            raise InputError(f"--fact {label}.{key}={value}: the file says {file[key]!r}: leave one of them out")
+    return {**file, **flags}
