@@ -18,7 +18,7 @@ from pathlib import Path
 from core.config import state_folder
 from core.errors import InputError
 from core.plan import BackendSpec, CapturePlan
-from core.session.files import replace_file
+from core.session.below import replace_file
 from core.session.layout import Manifest, read_manifest
 from core.session.visible import visible
 
