@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from core.compare.pair import Pair
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
-from core.diagnose.evidence import Diagnosis, Evidence, Ranked, Unchecked
+from core.diagnose.evidence import LIKELY, Diagnosis, Evidence, Ranked, Unchecked
 from core.diagnose.identity import without_doubts
 from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
-from core.diagnose.signatures import SIGNATURES, broken
-from core.diagnose.signatures.facts import facts
+from core.diagnose.signatures import FACTS, broken, judged
+from core.diagnose.signatures.recording import recording_faults
 from core.diagnose.signatures.size import size as size_evidence
+from core.diagnose.support import TOKENS
 from core.diagnose.unchecked import unchecked
+from core.diagnose.verdict import verdict_of
 from core.session.reader import Session
 
 __all__ = ["Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
@@ -30,59 +34,51 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     ``more`` is evidence from elsewhere, of the signatures ``identity`` (weights as loaded) or ``experiment``; it is
     weighed with the rest. Nothing is read but the session's arrays and facts.
     """
-    case = Case(session, pair)
-    # Equal numbers have no shape, and missing ones none either: then the facts alone speak.
-    differ = case.view.mae > 0 or (case.view.impossible and len(case.view.at))
-    signatures = SIGNATURES if differ else ((size_evidence,) if len(case.view.at) else (facts,))
+    whole = Case(session, pair)
     known = tuple(more)
-    nan = tuple(broken.nan(case))
-    if nan and not len(case.view.at):
-        signatures = ()  # the facts differ as they may, and there is no gap that they could explain
-    evidence = [*nan, *known, *(each for signature in signatures for each in signature(case))]
-    evidence = without_doubts(known, evidence)
-    causes = ranked(
-        discounted(evidence), (state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1]))
-    )
+    nan = tuple(broken.nan(whole))
+    recorded = recording_faults(whole)
+    case = _what_is_left(whole, [each.at for each in recorded if each.evidence.score >= LIKELY])
+    measured, lacking = _measured(case)
+    # Where every number is NaN the facts differ as they may, and there is no gap that they could explain.
+    observed = [] if nan and not len(whole.view.at) else list(FACTS(case))
+    evidence = [*nan, *known, *(each.evidence for each in recorded), *observed, *measured]
+    sides = state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1])
+    causes = ranked(discounted(without_doubts(known, evidence)), sides, TOKENS.ceiling(len(whole.view.at)))
     if nan:
-        causes = broken.put_first(case, causes)
+        causes = broken.put_first(whole, causes)
     size = judge_size(case)
-    noise = bool(causes) and causes[0].cause == NOISE
+    missing = (*broken.gaps(whole), *unchecked(case, lacking, known))
     return Diagnosis(
         a=case.labels[0],
         b=case.labels[1],
-        tokens=len(case.view.at),
-        verdict=_verdict(case, causes, size.sentence),
-        noise=noise,
+        tokens=len(whole.view.at),
+        verdict=verdict_of(whole, case, causes, missing),
+        noise=bool(causes) and causes[0].cause == NOISE and causes[0].score >= LIKELY,
         causes=causes,
-        unchecked=(*broken.gaps(case), *unchecked(case, known)),
-        checked=tuple(each for each in known if each.signature == "identity" and each.score == 0),
+        unchecked=missing,
         size={
-            "mae": case.view.mae if len(case.view.at) else None,
+            "mae": whole.view.mae if len(whole.view.at) else None,
             "dtype": size.dtype,
             "limit": size.limit,
             "suspect": size.suspect,
             "kind": size.verdict,
+            "left_tokens": len(case.view.at),
+            "left_mae": case.view.mae,
         },
+        checked=tuple(each for each in known if each.signature == "identity" and each.score == 0),
     )
 
 
-def _verdict(case: Case, causes: tuple[Ranked, ...], sentence: str) -> str:
-    if causes and causes[0].cause == broken.OVERFLOW:
-        return broken.verdict_of(case)
+def _what_is_left(whole: Case, explained: list[np.ndarray]) -> Case:
+    """The case without the tokens that faults of recording explain."""
+    return whole.without(np.concatenate(explained)) if explained else whole
+
+
+def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
+    """What the numbers say, and what could not be asked of them. Equal numbers have no shape, and missing ones none either."""
     if not len(case.view.at):
-        return "no token has a finite score on both sides: there is nothing to explain."
-    if not causes:
-        return f"no cause fits: {sentence}"
-    first = causes[0]
-    if first.cause == NOISE:
-        mae = case.view.mae
-        limit = f" What moves less than about {mae:.2g} nats would not show." if mae > 0 else ""
-        if broken.gaps(case):
-            return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {_gaps(case)}"
-        return f"numerical noise, nothing to fix: {sentence}{limit}"
-    shared = "" if first.separable else f"; numbers alone do not tell it from others: {first.otherwise}"
-    return f"{first.sureness}: {first.title}{shared}."
-
-
-def _gaps(case: Case) -> str:
-    return " ".join(f"{gap.why}: {gap.mend}." for gap in broken.gaps(case))
+        return [], []
+    if case.view.mae > 0 or case.view.impossible:
+        return judged(case)
+    return list(size_evidence(case)), []

@@ -8,16 +8,20 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.compare.floor import Floor, noise_floor
 from core.compare.gate import Gate, judge
 from core.compare.pair import Pair
+from core.compare.usual import USUAL
 from core.diagnose.evidence import Evidence
 from core.diagnose.fits import Lattice, Line, bfloat16_share, fit_lattice, fit_line
-from core.diagnose.view import View, against, reference_of
+from core.diagnose.view import Positions, View, against, dtype_told, reference_of
 from core.facts import Facts
 from core.session.layout import CaptureInfo
 from core.session.reader import Capture, Session
+
+Array = npt.NDArray[Any]
 
 SHOWN = 12
 """Token positions that a piece of evidence names at most."""
@@ -29,12 +33,18 @@ class Case:
 
     session: Session
     pair: Pair
+    left_out: Positions | None = None
+    """Flat positions of tokens that an earlier finding explains, i64; None for none."""
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
     """What functions outside of this class keep here."""
 
     @cached_property
     def view(self) -> View:
-        return View(self.pair)
+        return View(self.pair, self.left_out)
+
+    def without(self, at: Positions) -> Case:
+        """The case that is left once the tokens at the flat positions ``at`` are explained."""
+        return Case(self.session, self.pair, left_out=np.unique(at))
 
     @cached_property
     def gate(self) -> Gate:
@@ -63,20 +73,48 @@ class Case:
 
     @property
     def with_reference(self) -> bool:
-        """One side of the pair is itself the float32 reference."""
+        """One side of the pair is itself the reference."""
         return "reference" in (self.pair.a.info.role, self.pair.b.info.role)
 
+    @property
+    def reference_words(self) -> str:
+        """``the float32 reference``, or with the assumption that its dtype is that."""
+        if self.reference is not None and not dtype_told(self.reference.info):
+            return f"the reference {self.reference.info.label} (its dtype was not told: float32 is assumed)"
+        return "the float32 reference"
+
     @cached_property
-    def errors(self) -> tuple[float, float] | None:
-        """MAE of each side against the reference over the tokens that all three scored; None without one."""
+    def _distances(self) -> tuple[Array, Array] | None:
+        """|delta| of each side to the reference, f64[m] nats each, over the tokens that all three scored."""
         if self.reference is None:
             return None
         views = [against(self.session, self.reference, side) for side in (self.pair.a, self.pair.b)]
         common = np.intersect1d(np.intersect1d(views[0].at, views[1].at, True), self.view.at, True)
         if not len(common):
             return None
-        a, b = (float(np.abs(view.pair.delta[common]).mean(dtype=np.float64)) for view in views)
+        a, b = (np.abs(view.pair.delta[common].astype(np.float64)) for view in views)
         return a, b
+
+    @cached_property
+    def errors(self) -> tuple[float, float] | None:
+        """MAE of each side against the reference over the tokens that all three scored; None without one."""
+        if self._distances is None:
+            return None
+        a, b = (float(distances.mean()) for distances in self._distances)
+        return a, b
+
+    @cached_property
+    def errors_spread(self) -> float:
+        """Standard error of the logarithm of the ratio of `errors`, a side at float32's own rounding counting as exact; inf where
+        there are none."""
+        if self._distances is None or self.errors is None or len(self._distances[0]) < 2:
+            return float("inf")
+        relative = [
+            float(distances.std(ddof=1)) / mean / np.sqrt(len(distances))
+            for distances, mean in zip(self._distances, self.errors, strict=True)
+            if mean > USUAL["float32"].beyond
+        ]
+        return float(np.sqrt(sum(each**2 for each in relative)))
 
     @cached_property
     def sent_alike(self) -> bool:
@@ -107,7 +145,8 @@ class Case:
         return a, b
 
 
-Signature = Callable[[Case], Iterator[Evidence]]
+Judge = Callable[[Case], Iterator[Evidence]]
+"""What one signature finds in a case."""
 
 
 def clip(value: float, low: float, high: float) -> float:

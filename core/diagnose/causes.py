@@ -1,7 +1,7 @@
 """The cause table: why two engines give another log-probability to the same token. Data, in the order of checking.
 
-Semantics come first, because they make the numbers different quantities; then weights and configuration; then
-numerics, which no setting removes altogether. Every entry says what would show it without another run, what single
+Faults of recording come first, because they decide which numbers stand for which tokens; then semantics, which make the
+numbers different quantities; then weights and configuration; then numerics, which no setting removes altogether. Every entry says what would show it without another run, what single
 knob proves it on each engine, by that engine's own option, and what to ask where numbers alone cannot tell.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Group = Literal["broken", "semantics", "model", "numerics"]
+Group = Literal["broken", "recording", "semantics", "model", "numerics"]
 NOISE = "noise"
 """Not a cause to mend: what rounding leaves between two correct engines. It ranks among the causes."""
 
@@ -92,6 +92,28 @@ def cause(code: str) -> Cause:
 _DIGESTS = "logdrift why SESSION --identity compares what each engine loaded, tensor by tensor, with the files on disk"
 _MEASURED = "measured: the small model, CPU engines, docs/why.md"
 
+_RECORDED = "compare the recorded values with the engine's own answer for one request"
+
+
+def _recording(
+    number: int, code: str, title: str, sentence: str, signature: str, size: str, link: str, fix: str
+) -> Cause:
+    """A cause that lies between an engine and the file: no engine has a knob for it."""
+    return Cause(
+        number=number,
+        code=code,
+        group="recording",
+        title=title,
+        sentence=sentence,
+        signature=signature,
+        size=size,
+        source=link,
+        link=link,
+        separable=True,
+        otherwise=f"{_RECORDED}; {fix}",
+    )
+
+
 # fmt: off
 _DECODING = ("decode", "forced_decode")
 _EAGER = {"execution_mode": "eager"}
@@ -130,8 +152,59 @@ CAUSES: tuple[Cause, ...] = (
             "transformers": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
         },
     ),
+    _recording(
+        number=1,
+        code="filled",
+        title="values filled in",
+        sentence="One number (0.0, -100, a floor) stands where a log-probability should be: padding, tool output, tokens that were never "
+        "scored, accepted speculative drafts.",
+        signature="One side repeats a number exactly where the other side has many different ones.",
+        size="as large as the values themselves",
+        link="https://github.com/PrimeIntellect-ai/verifiers/pull/2078",
+        fix="leave such tokens out of the mask, or record null",
+    ),
+    _recording(
+        number=2,
+        code="chunks",
+        title="chunks joined twice",
+        sentence="Chunks of a stream were joined though each holds what came before it.",
+        signature="A run of values stands twice in a sequence of one side.",
+        size="as large as the values themselves",
+        link="https://github.com/sgl-project/sglang/pull/21583",
+        fix="keep the new values of each chunk alone",
+    ),
+    _recording(
+        number=3,
+        code="other_rows",
+        title="scores of other sequences",
+        sentence="Rows were shuffled between the sides: a sequence has the scores of another one.",
+        signature="A sequence's values fit another sequence of the other side, and not their own.",
+        size="as large as the values themselves",
+        link="https://github.com/allenai/open-instruct/pull/1483",
+        fix="join rows by an id, not by their order",
+    ),
+    _recording(
+        number=4,
+        code="units",
+        title="not natural log-probabilities",
+        sentence="One side holds log10, log2, probabilities or negated values.",
+        signature="Converted to natural logarithms, the values agree.",
+        size="0.57 of the values for log10",
+        link="https://github.com/EricLBuehler/mistral.rs/pull/2327",
+        fix="convert them when they are recorded",
+    ),
+    _recording(
+        number=5,
+        code="cut",
+        title="values cut or rounded",
+        sentence="The recorder cut values at a bound or kept a few digits of them.",
+        signature="Every value is a multiple of a power of ten or a float16 number; or the lowest value stands where the other side goes on.",
+        size="2.5e-5 for four decimals, 0.0005 for float16; as large as the values for a bound",
+        link="https://github.com/THUDM/slime/pull/245",
+        fix="record them as float32",
+    ),
     Cause(
-        1, "ids", "semantics", "other token ids",
+        6, "ids", "semantics", "other token ids",
         "One side scored other ids than the other: a start token, a chat template applied twice, an edited or cut text.",
         "Huge differences (5-11 nats) from the first other id on, which fade as the contexts agree again; a scored value "
         "that is not the one its own top-k list has for that token.",
@@ -145,7 +218,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        2, "alignment", "semantics", "off by one",
+        7, "alignment", "semantics", "off by one",
         "One side's values stand one token too early or too late.",
         "The one side correlates with the other's neighbours better than with the same token.",
         "as large as the values themselves", "https://github.com/modelscope/ms-swift/issues/8196",
@@ -158,7 +231,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        3, "temperature", "semantics", "temperature in the log-probabilities",
+        8, "temperature", "semantics", "temperature in the log-probabilities",
         "One side's log-probabilities are of logits / T: the sampler's, not the model's.",
         "Differences between alternatives are stretched by one factor, T_A / T_B, exactly straight; often in the "
         "generated part alone.",
@@ -172,7 +245,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        4, "processed", "semantics", "truncated or penalised logits",
+        9, "processed", "semantics", "truncated or penalised logits",
         "One side's log-probabilities are taken after top-p, top-k, min-p, penalties or a bias.",
         "All alternatives shifted by one amount while others are impossible (-inf), or those that occurred before "
         "shifted against those that did not.",
@@ -186,7 +259,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        5, "weights", "model", "other weights",
+        10, "weights", "model", "other weights",
         "One side runs other weights: stale, edited, quantised, badly loaded, or another checkpoint.",
         "Noise at every position that no setting removes, larger than the precision explains; for a wrong tensor no "
         "likeness is left at all.",
@@ -200,7 +273,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        6, "config", "model", "other configuration",
+        11, "config", "model", "other configuration",
         "One side computes another function: RoPE base, sliding window, soft cap, logit scale, tied head, lengths.",
         "Grows with the position (RoPE), begins exactly at a window, bends the line of alternatives (soft cap) or "
         "stretches it (scale).",
@@ -215,7 +288,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        7, "padding", "semantics", "padding or position ids",
+        12, "padding", "semantics", "padding or position ids",
         "Padded rows see the padding, or count it in their positions.",
         "Only sequences shorter than their batch differ, most at their start; the longest does not.",
         "as a wrong context: up to nats at the first tokens", _MEASURED,
@@ -224,7 +297,7 @@ CAUSES: tuple[Cause, ...] = (
         {"transformers": (Knob("alone=true"), Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"))},
     ),
     Cause(
-        8, "head_dtype", "numerics", "precision of the head or the logits",
+        13, "head_dtype", "numerics", "precision of the head or the logits",
         "One side rounds its logits to 16 bits and the other does not.",
         "Differences between alternatives are multiples of a power of two on one side alone; the gap is never larger "
         "than one such step.",
@@ -238,7 +311,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        9, "compute_dtype", "numerics", "compute precision",
+        14, "compute_dtype", "numerics", "compute precision",
         "The sides compute in different floating-point formats, or one keeps a float32 residual under autocast.",
         "Zero-mean noise of the coarser format: 8 times smaller from bfloat16 to float16, 10,000 times to float32; "
         "16-bit logits on one side alone.",
@@ -252,7 +325,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        10, "log_softmax_dtype", "numerics", "log-softmax in 16 bits",
+        15, "log_softmax_dtype", "numerics", "log-softmax in 16 bits",
         "The log-softmax itself is computed in bfloat16, so the log-probabilities are 16-bit numbers.",
         "Every value of one side is a bfloat16 number; |delta| grows with -log p.",
         "0.006", "verl, utils/torch_functional.py: log_softmax of bfloat16 logits",
@@ -261,7 +334,7 @@ CAUSES: tuple[Cause, ...] = (
         {"transformers": (Knob("logits.float()", "before log_softmax"),)},
     ),
     Cause(
-        11, "attention", "numerics", "attention kernel",
+        16, "attention", "numerics", "attention kernel",
         "Another attention kernel sums in another order and keeps other intermediate precisions.",
         "Zero-mean noise, perhaps growing with length.",
         "0.011 on a small random model", _MEASURED,
@@ -279,7 +352,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        12, "compile", "numerics", "compilation and fused operations",
+        17, "compile", "numerics", "compilation and fused operations",
         "A compiler fuses operations, and so rounds at other places.",
         "Zero-mean noise that vanishes when both run eager.",
         "0.007 on a small random model", _MEASURED,
@@ -295,7 +368,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        13, "graphs", "numerics", "CUDA graphs",
+        18, "graphs", "numerics", "CUDA graphs",
         "A captured graph runs a padded batch; normally that changes nothing.",
         "Normally 0; differences at the sizes of captured batches are a bug of the padding.",
         "0", "no published size",
@@ -306,7 +379,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        14, "decode_path", "numerics", "decode against prefill",
+        19, "decode_path", "numerics", "decode against prefill",
         "Decode steps read the cache and use other kernels than one pass over all tokens.",
         "Only generated tokens differ, many by exactly 0.",
         "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill",
@@ -320,7 +393,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        15, "batch", "numerics", "composition of the batch",
+        20, "batch", "numerics", "composition of the batch",
         "The shape of a batch chooses the matrix kernel, so a sequence's numbers depend on its neighbours.",
         "Changes with the neighbours, and from run to run.",
         "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
@@ -335,7 +408,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        16, "chunked_prefill", "numerics", "chunked prefill",
+        21, "chunked_prefill", "numerics", "chunked prefill",
         "A long prompt is computed in pieces.",
         "A step at multiples of the chunk (2,048, 8,192, 16,384).",
         "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug",
@@ -346,7 +419,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        17, "prefix_cache", "numerics", "prefix cache",
+        22, "prefix_cache", "numerics", "prefix cache",
         "The start of a prompt comes from the cache of an earlier request.",
         "Only warm requests, beginning at a multiple of the cache's block.",
         "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387",
@@ -358,7 +431,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        18, "kv_cache", "numerics", "precision of the cache",
+        23, "kv_cache", "numerics", "precision of the cache",
         "Keys and values are kept in fewer bits than the model computes in.",
         "Noise that running eager does not remove.",
         "0.09 for fp8", _MEASURED,
@@ -366,7 +439,7 @@ CAUSES: tuple[Cause, ...] = (
         {"vllm": _CACHE_DTYPE, "sglang": _CACHE_DTYPE},
     ),
     Cause(
-        19, "tensor_parallel", "numerics", "tensor parallelism",
+        24, "tensor_parallel", "numerics", "tensor parallelism",
         "Sums over several devices are taken in another order.",
         "Zero-mean noise.",
         "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism",
@@ -378,7 +451,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        20, "routing", "numerics", "expert routing",
+        25, "routing", "numerics", "expert routing",
         "In a mixture of experts rounding sends a token to other experts.",
         "Heavy tail: rare tokens above 1 nat, the rest as in a dense model, in bursts that persist.",
         "KL 1.5e-3 against 7.5e-4 with replayed routes", "https://arxiv.org/abs/2510.11370",
@@ -391,7 +464,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        21, "norm_rope", "numerics", "precision inside norms and RoPE",
+        26, "norm_rope", "numerics", "precision inside norms and RoPE",
         "Engines keep the residual, the norm's product or RoPE's tables in other precisions.",
         "Tiny systematic noise.",
         "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py",
@@ -403,7 +476,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        22, "tf32", "numerics", "TF32 and reduced-precision sums",
+        27, "tf32", "numerics", "TF32 and reduced-precision sums",
         "float32 products are computed with 10 bits of mantissa.",
         "Noise of a thousandth where float32 should have a hundred-thousandth.",
         "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936",
@@ -415,7 +488,7 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        23, "speculative", "numerics", "speculative decoding",
+        28, "speculative", "numerics", "speculative decoding",
         "Several drafted tokens are verified at once, by another kernel than one step.",
         "Only the generated part.",
         "no published size", "vLLM v1/sample/rejection_sampler.py",
@@ -423,7 +496,7 @@ CAUSES: tuple[Cause, ...] = (
         {"vllm": (Knob("speculative_config", "leave it out", run="any"),), "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),)},
     ),
     Cause(
-        24, "sampler", "numerics", "sampling kernel",
+        29, "sampler", "numerics", "sampling kernel",
         "Another sampling kernel draws another token from the same probabilities.",
         "Other tokens, never another raw log-probability.",
         "0", "vLLM: VLLM_USE_FLASHINFER_SAMPLER",

@@ -22,7 +22,8 @@ class Evidence:
     ``score``, 0 to 1, is how much more the numbers look like this cause than like rounding: 0 says nothing, 1 cannot
     be rounding. ``numbers`` are the measured values behind it, JSON-ready. ``positions`` are flat token positions that
     show it, the clearest first. ``sentence`` is for people. ``signature`` names the test; ``facts`` for what the gate
-    knows.
+    knows. ``explains``, where it is not the score: how much of other signatures' findings it accounts for (a sign that several
+    causes share is weak evidence for each of them, and still explains what it shows).
     """
 
     cause: str
@@ -31,6 +32,7 @@ class Evidence:
     sentence: str
     numbers: Mapping[str, Number] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
+    explains: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {

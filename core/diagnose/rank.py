@@ -8,6 +8,7 @@ from dataclasses import replace
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE
 from core.diagnose.evidence import Evidence, Ranked
 from core.diagnose.knobs import SideState, pointless
+from core.diagnose.support import POSSIBLE_AT_MOST
 
 SHOWN = 0.05
 """Causes below are not listed."""
@@ -31,12 +32,31 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "slope": frozenset(("cross-correlation", "seen before", "bend")),
     "bend": frozenset(("cross-correlation", "seen before")),
     "seen before": frozenset(("cross-correlation",)),
+    "turn with log p": frozenset(("cross-correlation", "own list", "slope", "bend", "seen before")),
+    "common lift": frozenset(("cross-correlation", "own list", "slope", "bend")),
+    "tokens that occurred before": frozenset(
+        ("cross-correlation", "own list", "slope", "bend", "seen before", "truncated support", "turn with log p", "common lift")
+    ),
     "padded rows": frozenset(("cross-correlation", "own list")),
-    "start": frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support")),
+    "start": frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support", "turn with log p")),
     "step": frozenset(("cross-correlation", "own list", "start", "slope")),
-    "onset": frozenset(("cross-correlation", "own list", "start", "padded rows", "step", "seen before")),
+    "onset": frozenset(
+        ("cross-correlation", "own list", "start", "padded rows", "step", "seen before", "tokens that occurred before")
+    ),
     "growth": frozenset(
-        ("onset", "cross-correlation", "own list", "seen before", "step", "start", "slope", "bend", "truncated support")
+        (
+            "onset",
+            "cross-correlation",
+            "own list",
+            "seen before",
+            "step",
+            "start",
+            "slope",
+            "bend",
+            "truncated support",
+            "turn with log p",
+            "tokens that occurred before",
+        )
     ),
     "lattice": frozenset(("slope", "bend", "seen before", "truncated support")),
     "no likeness": frozenset(
@@ -46,7 +66,7 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "completion": frozenset(
         ("cross-correlation", "own list", "seen before", "step", "slope", "bend", "truncated support", "growth")
     ),
-    "size": _STRUCTURED | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
+    "size": _STRUCTURED | {"common lift", "turn with log p"} | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
 }
 """Signatures that a finding of others explains: its score is multiplied by 1 - theirs. A shift by one token, say, also
 makes alternatives unlike; a sliding window also grows with the position."""
@@ -111,7 +131,8 @@ def _strongest(found: Sequence[Evidence], signatures: frozenset[str]) -> dict[st
     out: dict[str, float] = {}
     for each in found:
         if each.signature in signatures and each.cause != NOISE:
-            out[each.signature] = max(out.get(each.signature, 0.0), each.score)
+            explains = each.score if each.explains is None else each.explains
+            out[each.signature] = max(out.get(each.signature, 0.0), explains)
     return out
 
 
@@ -152,9 +173,11 @@ _OTHER_FUNCTION = frozenset(("overrides",))
 _PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
 
 
-def ranked(evidence: Iterable[Evidence], sides: tuple[SideState, SideState]) -> tuple[Ranked, ...]:
+def ranked(
+    evidence: Iterable[Evidence], sides: tuple[SideState, SideState], ceiling: float = 1.0
+) -> tuple[Ranked, ...]:
     """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`. ``sides`` say which knobs
-    mean something here.
+    mean something here. ``ceiling`` is the largest score that the numbers bear for a cause that nothing else speaks for.
 
     A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other.
     """
@@ -163,17 +186,35 @@ def ranked(evidence: Iterable[Evidence], sides: tuple[SideState, SideState]) -> 
         by_cause.setdefault(each.cause, []).append(each)
     out = []
     for code, found in by_cause.items():
-        left = 1.0
-        for each in found:
-            left *= 1 - each.score
-        if 1 - left < SHOWN:
+        measured = min(ceiling, _together(each for each in found if each.signature not in OBSERVED))
+        observed = _together(each for each in found if each.signature in OBSERVED)
+        score = 1 - (1 - measured) * (1 - observed)
+        if _only_hints(found):
+            score = min(score, POSSIBLE_AT_MOST)
+        if score < SHOWN:
             continue
         found.sort(key=lambda e: -e.score)
-        out.append(
-            _ranked(code, 1 - left, tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING), sides)
-        )
+        kept = tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING)
+        out.append(_ranked(code, score, kept, sides))
     place = {cause.code: cause.number for cause in CAUSES}
     return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
+
+
+def _together(evidence: Iterable[Evidence]) -> float:
+    """1 - the product of 1 - score."""
+    left = 1.0
+    for each in evidence:
+        left *= 1 - each.score
+    return 1 - left
+
+
+def _only_hints(found: Sequence[Evidence]) -> bool:
+    """Whether all that speaks for a cause are signs that other causes give too: two hints make no proof."""
+    return all(each.signature in _HINTS or each.score <= 0.3 for each in found)
+
+
+_HINTS = frozenset(("turn with log p", "tokens that occurred before"))
+"""Signatures of chosen tokens alone that several causes share."""
 
 
 def _ranked(code: str, score: float, found: tuple[Evidence, ...], sides: tuple[SideState, SideState]) -> Ranked:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from core.diagnose.case import Case
 from core.diagnose.evidence import Evidence, Unchecked
-from core.diagnose.fits import MIN_GAPS
 from core.facts import Facts
 from core.session.layout import CaptureInfo
 
-_NO_REFERENCE = "no float32 reference: nobody knows which side is off"
+_NO_REFERENCE = "no float32 reference, so it is unknown which side is off"
 _ASK_BOTH = "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot be read"
 _RECORDED = "these numbers were imported: capture the same token ids with logdrift"
 _MEND = "capture again, so that {} is observed"
@@ -34,38 +33,46 @@ _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ..
 """Cause, the facts of one side that it is seen by, and what those are, in the order of checking."""
 
 
-def unchecked(case: Case, more: Iterable[Evidence] = ()) -> tuple[Unchecked, ...]:
-    """Causes that lack a fact, a list, a repeat or a reference. ``more`` is what identity checks found: weights that were
-    compared lack nothing, and those that could not all be read are said by name."""
+def unchecked(
+    case: Case, lacking: Sequence[Unchecked] = (), more: Iterable[Evidence] = ()
+) -> tuple[Unchecked, ...]:
+    """Causes that lack a fact, a list, a repeat or a reference; ``lacking`` is what the signatures miss.
+
+    ``more`` is what identity checks found: weights that were compared lack nothing, and those that could not all be read are said
+    by name.
+    """
+    missing = (*_once(lacking), *_missing(case))
     weights = next((each for each in more if each.signature == "identity" and each.cause == "weights"), None)
     if weights is None:
-        return tuple(_missing(case))
-    others = tuple(each for each in _missing(case) if each.cause != "weights" or each.why == _NO_REFERENCE)
+        return missing
+    others = tuple(each for each in missing if each.cause != "weights" or each.why == _NO_REFERENCE)
     if weights.numbers.get("equal") is not None:
         return tuple(each for each in others if each.cause != "weights")
     return (*others, Unchecked("weights", weights.sentence, _ASK_BOTH))
 
 
+def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
+    """Signatures that miss one and the same thing, as one entry of the first one's cause, with the names of all of them."""
+    names: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], str] = {}
+    for each in lacking:
+        name, _, why = each.why.partition(": ")
+        names.setdefault((why, each.mend), []).append(name)
+        first.setdefault((why, each.mend), each.cause)
+    for (why, fix), signatures in names.items():
+        yield Unchecked(first[why, fix], f"{', '.join(signatures)}: {why}", fix)
+
+
 def _missing(case: Case) -> Iterator[Unchecked]:
-    if len(case.view.shared.at) < 2:
-        yield Unchecked(
-            "temperature", "the captures keep no top-k lists in common: slope, bend and lattice were not looked for",
-            "capture with top_k of at least 5 on both sides",
-        )  # fmt: skip
-    elif min(lattice.gaps for lattice in case.lattices) < MIN_GAPS:
-        yield Unchecked("head_dtype", "too few alternatives for the lattice of the logits", "capture more tokens")
     if case.infos[0].backend != case.infos[1].backend:
         yield from _facts(case)
         yield Unchecked(
-            "weights", "what each engine really loaded was not compared, only the files that it was started with",
-            "logdrift why SESSION --identity",
-        )  # fmt: skip
-    if case.reference is None and not case.with_reference:
-        yield Unchecked(
             "weights",
-            _NO_REFERENCE,
-            "capture transformers:float32@reference too",
+            "what each engine really loaded was not compared, only the files that it was started with",
+            "logdrift why SESSION --identity",
         )
+    if case.reference is None and not case.with_reference:
+        yield Unchecked("weights", _NO_REFERENCE, "capture transformers:float32@reference too")
     if case.floor is None:
         yield Unchecked("batch", "no repeats: the noise floor is unknown", "capture with repeats of at least 2")
 

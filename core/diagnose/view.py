@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.compare.pair import Pair, make_pair
+from core.session.layout import CaptureInfo
 from core.session.reader import Capture, Session
 
 Array = npt.NDArray[Any]
@@ -21,6 +22,8 @@ ROWS = 1 << 15
 """Tokens whose top-k lists are joined: more only make certain things more certain. They are spread evenly."""
 _WIDTH = 20
 _BLOCK = 1 << 12
+_NOT_TOLD = ("unknown", "auto", "")
+"""`CaptureInfo.dtype` of captures whose dtype nothing tells."""
 MIN_SHARED = 5
 """Ids that a row's two lists must share before anything is fitted to it."""
 
@@ -68,13 +71,22 @@ class Shared:
 class View:
     """A pair with the arrays that more than one signature needs. All are made when first asked for."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, left_out: Positions | None = None) -> None:
         self.pair = pair
+        self.left_out = np.empty(0, np.int64) if left_out is None else left_out
+        """Flat positions of tokens that are explained already, i64."""
+
+    @cached_property
+    def scored(self) -> Bools:
+        """bool[N]: scored on both sides, and not explained already."""
+        scored = self.pair.scored.copy()
+        scored[self.left_out] = False
+        return scored
 
     @cached_property
     def keep(self) -> Bools:
-        """bool[N]: scored on both sides, with a finite delta."""
-        return self.pair.scored & np.isfinite(self.pair.delta)
+        """bool[N]: `scored`, with a finite delta."""
+        return self.scored & np.isfinite(self.pair.delta)
 
     @cached_property
     def at(self) -> Positions:
@@ -84,7 +96,7 @@ class View:
     @cached_property
     def impossible(self) -> int:
         """Scored tokens that one side alone calls impossible (-inf): no rounding does that."""
-        return int(np.count_nonzero(self.pair.scored & np.isinf(self.pair.delta)))
+        return int(np.count_nonzero(self.scored & np.isinf(self.pair.delta)))
 
     @cached_property
     def delta(self) -> npt.NDArray[np.float64]:
@@ -122,7 +134,7 @@ class View:
     @cached_property
     def sample(self) -> Positions:
         """At most `ROWS` of the tokens that both sides scored, evenly spread, i64."""
-        scored = np.flatnonzero(self.pair.scored)
+        scored = np.flatnonzero(self.scored)
         if len(scored) <= ROWS:
             return scored
         return scored[np.linspace(0, len(scored) - 1, ROWS).astype(np.int64)]
@@ -138,6 +150,29 @@ class View:
     @cached_property
     def lists_b(self) -> tuple[Array, Floats]:
         return self.lists(self.pair.b)
+
+    @cached_property
+    def list_width(self) -> Positions:
+        """How many finite alternatives the narrower of both lists has in each row of `sample`, i64[n]."""
+        widths = [
+            ((ids >= 0) & np.isfinite(values)).sum(axis=1) for ids, values in (self.lists_a, self.lists_b)
+        ]
+        narrower: Positions = np.minimum(widths[0], widths[1])
+        return narrower
+
+    @cached_property
+    def overlap(self) -> npt.NDArray[np.float64]:
+        """Share of the narrower list that stands in the other one too, f64[n] over rows of `sample`; NaN without a list."""
+        ids, values = self.lists_a
+        other_ids, other_values = self.lists_b
+        common = np.zeros(len(self.sample), np.int64)
+        for start in range(0, len(ids), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            joined = _values_of(ids[block], other_ids[block], other_values[block])
+            both = np.isfinite(joined) & np.isfinite(values[block]) & (ids[block] >= 0)
+            common[block] = both.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return common / np.where(self.list_width > 0, self.list_width, np.nan)
 
     @cached_property
     def shared(self) -> Shared:
@@ -179,12 +214,25 @@ def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
 
 
 def reference_of(session: Session, pair: Pair) -> Capture | None:
-    """A float32 reference that is neither side of the pair and has all of its tokens, if there is one."""
+    """The arbiter: a capture of role reference that is neither side of the pair and has all of its tokens, if there is one.
+
+    It computes in float32, or in a dtype that was not told (`dtype_told`); one that is known to be coarser decides nothing.
+    """
     for info in session.captures:
-        wanted = info.role == "reference" and info.label not in (pair.a.info.label, pair.b.info.label)
-        if wanted and info.dtype == "float32" and info.tokens >= pair.tokens > 0:
+        if info.role != "reference" or info.label in (pair.a.info.label, pair.b.info.label):
+            continue
+        if info.tokens < pair.tokens or not pair.tokens:
+            continue
+        if not dtype_told(info) or "float32" in (info.dtype, info.facts.dtype if info.facts else None):
             return session.capture(info.label)
     return None
+
+
+def dtype_told(info: CaptureInfo) -> bool:
+    """Whether anything says in which dtype a capture was computed."""
+    observed = info.facts.dtype if info.facts is not None else None
+    return observed is not None or info.dtype not in _NOT_TOLD
+
 
 
 def against(session: Session, reference: Capture, side: Capture) -> View:

@@ -10,7 +10,7 @@ from core.diagnose.noise import judge_size
 
 CAUSE_OF = {
     "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
-    "nan": "overflow", "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "processed",
+    "nan": "overflow", "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "units",
     "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "weight_version": "weights",
     "quantization": "weights",
     "config": "config", "overrides": "config", "logits_size": "processed", "architecture": "norm_rope",

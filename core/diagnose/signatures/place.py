@@ -24,6 +24,9 @@ beginnings 2.7 to 50 (a start token that the model was never trained with 2.0)."
 _FEW, _WITH_FEW = (0.55, 0.62), (1.4, 2.2)
 """`start`, where few tokens have most of the gap: in the same models other weights gave an evenness of 0.63 and more, other
 beginnings up to 0.57, and then a smaller ratio will do."""
+_LOUD = (0.1, 0.4)
+"""`start`: |delta| at the first tokens in nats. In the same models other beginnings moved them by 0.53 to 3.3, a tensor that matters
+most to them by 0.05."""
 _SIDE = 8
 _JUMP = (2.5, 3.8)
 """`onset`: a jump of noise is at most 2.4; e^3.8 is 45 times as loud."""
@@ -79,14 +82,16 @@ def start(case: Case) -> Iterator[Evidence]:
     quiet = 2.0 if judge_size(case).verdict == "noise" else 1.0
     spread = _evenness(size, usual)
     few = (1 - clip(spread, *_FEW)) * clip(ratio / quiet, *_WITH_FEW) if units >= 4 else 0.0
-    score = 0.95 * max(clip(ratio / quiet, *needed), few) * clip(share, 0.55, 0.8) * (_SENT if case.sent_alike else 1.0)
+    size_at_start = float(first.mean()) / _HEAD
+    shape = max(clip(ratio / quiet, *needed), few) * clip(share, 0.55, 0.8)
+    score = 0.95 * shape * clip(size_at_start, *_LOUD) * (_SENT if case.sent_alike else 1.0)
     if score > 0.02:
         yield Evidence(
             "ids", score, "start",
             f"at the first {_HEAD} scored tokens the gap is {ratio:.1f} times as large as at tokens just as surprising in the "
             f"second half of the sequences (in {share:.0%} of {units:,} sequences), and fades: the sides have seen another "
             "beginning (start token, template, cut).",
-            {"ratio": ratio, "share": share, "sequences": units, "evenness": spread, "mae_start": float(first.mean()) / _HEAD,
+            {"ratio": ratio, "share": share, "sequences": units, "evenness": spread, "mae_start": size_at_start,
              "mae_expected": float(expected.mean()) / _HEAD},
             worst(case, head),
         )  # fmt: skip
@@ -112,11 +117,14 @@ def _usual(case: Case, among: npt.NDArray[np.bool_]) -> Array:
     return found
 
 
+def may_be_padded(case: Case) -> bool:
+    """Whether some side is not known to compute real tokens alone."""
+    return any(facts.padding != "none" for facts in case.facts)
+
+
 def padding(case: Case) -> Iterator[Evidence]:
     """Only sequences shorter than the longest of their batch differ, compared over the same first tokens."""
     pair = case.pair
-    if all(facts.padding == "none" for facts in case.facts):
-        return
     lengths = np.diff(pair.sequences.offsets[: pair.count + 1])
     needed = (4.0, 10.0) if judge_size(case).verdict == "noise" else (2.0, 5.0)
     best: Evidence | None = None
@@ -342,15 +350,16 @@ def growth(case: Case) -> Iterator[Evidence]:
     z = trend / (float(np.sqrt((scores**2).sum())) / weight + 1e-12)
     r = trend * float(np.sqrt(weight / len(place)))
     early = view.position <= 3
-    begin = _above_rounding(case, float(view.size[early].mean())) if early.any() else None
-    calm = 1.0 if begin is None else 1 - clip(begin, 0.35, 0.7)
+    if not early.any():
+        return  # a rotation leaves the first tokens alone: where they are not scored, any growth looks like one
+    begin = _above_rounding(case, float(view.size[early].mean()))
+    calm = 1 - clip(begin, 0.35, 0.7)
     score = 0.9 * clip(r, 0.06, 0.16) * clip(z, 3, 6) * calm * _audible(case)
     if score > 0.02:
         yield Evidence(
             "config", score, "growth",
-            f"|delta| grows with the position (rank correlation {r:.2f}, {z:.0f} standard errors), and is "
-            f"{'unknown' if begin is None else format(begin, '.2f')} of its mean at the first three tokens: another RoPE base or "
-            "scaling, or other positions.",
+            f"|delta| grows with the position (rank correlation {r:.2f}, {z:.0f} standard errors), and is {begin:.2f} of its mean at "
+            "the first three tokens: another RoPE base or scaling, or other positions.",
             {"r": r, "z": z, "first_tokens": begin, "kind": "rope"},
             worst(case),
         )  # fmt: skip

@@ -8,6 +8,8 @@ import numpy as np
 
 from core.diagnose.case import Case, clip, worst
 from core.diagnose.evidence import Evidence
+from core.diagnose.exclusion import temperature_possible
+from core.diagnose.support import LIKELY_AT_MOST
 
 _EXPLAINED = (0.05, 0.3)
 """Share of the squared gap that a slope must explain: noise of unequal sizes on both sides, with a signal-to-noise
@@ -46,26 +48,21 @@ def slope(case: Case) -> Iterator[Evidence]:
         f"differences between alternatives are {line.slope:.3f} (+-{2 * line.error:.3f}) times as large in {case.labels[1]} "
         f"as in {case.labels[0]}, on a straight line (R2 {line.r2:.4f}): "
     )
-    raw = _both_raw(case)
-    known = " (both sides say T = 1)" if raw else ""
+    possible = temperature_possible(case)
+    if possible:
+        yield Evidence(
+            cause="temperature",
+            score=min(0.97 * straight, LIKELY_AT_MOST),  # a logit scale draws the same line
+            signature="slope",
+            sentence=f"{said}temperatures in the ratio {1 / line.slope:.3f}.",
+            numbers={**numbers, "kind": "temperature"},
+            positions=at,
+        )
     yield Evidence(
-        "temperature", straight * (0.5 if raw else 0.97), "slope",
-        f"{said}temperatures in the ratio {1 / line.slope:.3f}{known}.", {**numbers, "kind": "temperature"}, at,
-    )  # fmt: skip
-    yield Evidence(
-        "config",
-        straight * (0.95 if raw else 0.6),
-        "slope",
-        f"{said}a logit scale on one side.",
-        {**numbers, "kind": "scale"},
-        at,
+        cause="config",
+        score=straight * (0.6 if possible else 0.95),
+        signature="slope",
+        sentence=f"{said}a logit scale on one side{'' if possible else ' (both sides give them at one temperature)'}.",
+        numbers={**numbers, "kind": "scale"},
+        positions=at,
     )
-
-
-def _both_raw(case: Case) -> bool:
-    """Both sides were observed to give log-probabilities of unscaled logits."""
-    for info, facts in zip(case.infos, case.facts, strict=True):
-        said = facts.prefill_logprobs if info.path == "prefill" else facts.decode_logprobs
-        if said is None or (said != "raw" and facts.temperature != 1.0):
-            return False
-    return True

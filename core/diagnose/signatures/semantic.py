@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from core.diagnose.case import SHOWN, Case, clip, place_of
 from core.diagnose.evidence import Evidence
+from core.diagnose.exclusion import penalty_possible, truncation_possible
 from core.diagnose.fits import correlation
 from core.session.reader import Capture
 
@@ -74,8 +75,6 @@ def alignment(case: Case) -> Iterator[Evidence]:
     tokens, the correlation half of the way.
     """
     view, pair = case.view, case.pair
-    if len(view.at) < 20:
-        return
     zero = correlation(pair.logprob_a[view.at].astype(np.float64), pair.logprob_b[view.at].astype(np.float64))
     best, lag = zero, 0
     for shift in _LAGS:
@@ -88,50 +87,84 @@ def alignment(case: Case) -> Iterator[Evidence]:
         r = correlation(pair.logprob_a[here].astype(np.float64), pair.logprob_b[here + shift].astype(np.float64))
         if r > best:
             best, lag = r, shift
+    # Fisher's z of both correlations: their difference has a standard error of sqrt(2 / (n - 3)).
+    gain = (_fisher(best) - _fisher(zero)) * float(np.sqrt(max(len(view.at) - 3, 1) / 2))
     if lag:
         side, way = case.labels[1], "late" if lag > 0 else "early"
         yield Evidence(
-            "alignment", 0.99 * clip(best - zero, 0.15, 0.3) * clip(best, 0.4, 0.7), "cross-correlation",
+            "alignment", 0.99 * clip(best - zero, 0.15, 0.3) * clip(best, 0.4, 0.7) * clip(gain, 3, 5), "cross-correlation",
             f"{side} is {abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}: its values correlate with those of "
             f"{case.labels[0]} at {best:.3f} when moved, at {zero:.3f} in place.",
             {"lag": lag, "moved": best, "in_place": zero},
         )  # fmt: skip
 
 
+def _fisher(r: float) -> float:
+    """Fisher's transform of a correlation."""
+    return float(np.arctanh(np.clip(r, -0.9999, 0.9999)))
+
+
+_ABRUPT = 1e-3
+"""Probability of a list's last entry from which something must lie outside of the list: the next id is about as likely, and none of
+the 10,000 lists of 20 that were looked at left less outside than a tenth of its last entry."""
+_NOTHING = 1e-4
+"""Probability outside of a list that counts as none: a float32 softmax leaves 1e-6, values with four decimals 2e-5."""
+
+
 def truncated(case: Case) -> Iterator[Evidence]:
-    """One side knows only some of the ids and has no probability left for the others."""
-    rest = [_rest(values, ids) for ids, values in (case.view.lists_a, case.view.lists_b)]
-    n = len(rest[0])
-    if n < 10 or not min(case.pair.a.top_k, case.pair.b.top_k) > 1:
-        return
-    # A float32 softmax leaves 1e-6; a list of 20 leaves above 1% in most rows that are not certain.
-    for side, other, cut, whole in ((0, 1, rest[0], rest[1]), (1, 0, rest[1], rest[0])):
-        rows = (np.abs(cut) < 1e-4) & (whole > 0.01)
-        open_rows = int(np.count_nonzero(whole > 0.01))
-        share = int(np.count_nonzero(rows)) / max(open_rows, 1)
-        if open_rows < 10 or share <= 0.02:
+    """One side's lists end abruptly: their last entry is likely, and nothing at all is left outside.
+
+    A low temperature also leaves nothing outside, but fades out: its last entries are unlikely.
+    """
+    view = case.view
+    lists = (view.lists_a, view.lists_b)
+    rest = [_rest(values, ids) for ids, values in lists]
+    for side in (0, 1):
+        if not truncation_possible(case, side):
+            continue
+        other = 1 - side
+        ids, values = lists[side]
+        open_rows = rest[other] > 0.01
+        ends = _last(values, ids) > np.log(_ABRUPT)
+        rows = open_rows & ends & (np.abs(rest[side]) < _NOTHING)
+        count = int(np.count_nonzero(open_rows))
+        share = float(np.count_nonzero(rows)) / max(count, 1)
+        if count < 10 or share <= 0.02:
             continue
         logprob = case.pair.logprob_a if side == 0 else case.pair.logprob_b
-        impossible = int(np.count_nonzero(np.isneginf(logprob[case.pair.scored])))
-        at = case.view.sample[rows]
-        shift = case.view.shared.shift * (1 if side == 0 else -1)
+        impossible = int(np.count_nonzero(np.isneginf(logprob[view.scored])))
+        shift = view.shared.shift * (1 if side == 0 else -1)
         yield Evidence(
-            "processed", 0.98 * clip(share, 0.02, 0.2), "truncated support",
-            f"{case.labels[side]} gives its list all of the probability in {share:.0%} of the rows where "
-            f"{case.labels[other]} leaves more than 1% outside, and calls {impossible:,} of the tokens impossible: "
-            f"its logits were truncated (top-p, top-k or min-p) before the log-softmax.",
-            {"side": case.labels[side], "rows": int(rows.sum()), "share": share, "impossible": impossible,
-             "shift_max": float(shift.max()) if len(shift) else None},
-            tuple(int(i) for i in at[:SHOWN]),
-        )  # fmt: skip
+            cause="processed",
+            score=0.98 * clip(share, 0.02, 0.2),
+            signature="truncated support",
+            sentence=f"{case.labels[side]} gives its list all of the probability in {share:.0%} of the rows where "
+            f"{case.labels[other]} leaves more than 1% outside, though the list's last entry is still likely, and calls {impossible:,} "
+            "of the tokens impossible: its logits were truncated (top-p, top-k or min-p) before the log-softmax.",
+            numbers={
+                "side": case.labels[side],
+                "rows": int(rows.sum()),
+                "share": share,
+                "impossible": impossible,
+                "shift_max": float(shift.max()) if len(shift) else None,
+            },
+            positions=tuple(int(i) for i in view.sample[rows][:SHOWN]),
+        )
+
+
+def _last(values: Any, ids: Any) -> npt.NDArray[np.float64]:
+    """The smallest finite log-probability of each list, f64[n]; -inf for an empty one."""
+    good = (ids >= 0) & np.isfinite(values)
+    smallest: npt.NDArray[np.float64] = np.where(good, values.astype(np.float64), np.inf).min(axis=1, initial=np.inf)
+    smallest[~good.any(axis=1)] = -np.inf
+    return smallest
 
 
 def _rest(values: Any, ids: Any) -> npt.NDArray[np.float64]:
-    """Probability outside of each list."""
+    """Probability outside of each list, f64[n]."""
     good = (ids >= 0) & np.isfinite(values)
-    mass: npt.NDArray[np.float64] = 1.0 - np.where(
-        good, np.exp(np.where(good, values, 0.0).astype(np.float64)), 0.0
-    ).sum(axis=1)
+    inside = np.where(good, np.exp(np.where(good, values, 0.0).astype(np.float64)), 0.0)
+    mass: npt.NDArray[np.float64] = 1.0 - inside.sum(axis=1)
     return mass
 
 
@@ -141,8 +174,6 @@ def seen_before(case: Case) -> Iterator[Evidence]:
     Within a row, the mean gap of ids seen before minus that of the others, after the common slope; rows are the units.
     """
     shared = case.view.shared
-    if len(shared.at) < 30:
-        return
     seen = _seen(case, shared.at, shared.ids) & shared.present
     fresh = shared.present & ~seen
     rows = seen.any(axis=1) & (fresh.sum(axis=1) >= 3)
@@ -163,7 +194,10 @@ def seen_before(case: Case) -> Iterator[Evidence]:
     material = (explained - chance) / max(1 - chance, 1e-9)
     if abs(z) < 5 or material <= 0.05:
         return
-    side = case.labels[1] if effect.mean() > 0 else case.labels[0]
+    lower = 1 if effect.mean() > 0 else 0
+    if not penalty_possible(case, lower):
+        return
+    side = case.labels[lower]
     yield Evidence(
         "processed", 0.98 * clip(abs(z), 4, 10) * clip(material, 0.05, 0.4), "seen before",
         f"{side} puts ids that occurred before {abs(float(effect.mean())):.3f} nats lower against the others than the "
@@ -190,8 +224,6 @@ def _seen(case: Case, at: npt.NDArray[np.int64], ids: Any) -> npt.NDArray[np.boo
 def common_shift(case: Case) -> Iterator[Evidence]:
     """All alternatives shifted by one amount and nothing else: only the normaliser differs."""
     shared = case.view.shared
-    if len(shared.at) < 30:
-        return
     rest = np.where(shared.present, shared.x - shared.y, 0.0).astype(np.float64)
     rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
     shift = shared.shift

@@ -10,26 +10,54 @@ import numpy as np
 from core.diagnose.case import Case, clip, worst
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import Evidence
+from core.diagnose.exclusion import temperature_told, truncation_told
 from core.diagnose.fits import correlation
+from core.diagnose.needs import shared_rows
 from core.diagnose.noise import judge_size
+from core.diagnose.support import POSSIBLE_AT_MOST
 
+_WIDTH = 3
+"""Alternatives from which a list is wide enough to be compared as a set."""
+_FITTED = 32
+"""Tokens with shared alternatives from which the fit of a line means anything: one token's R2 is any number."""
+_APART = (0.5, 0.85)
+"""Share of alternatives that the other list lacks. Drawn healthy pairs in bfloat16 lack up to 0.25 of lists of three, another
+tensor 0.9 and more (planted: other head, layer at its initial values)."""
 _EXPERTS = re.compile(r"moe|mixtral|deepseek|expert", re.IGNORECASE)
-# What noise that is too large has been found to be, and how often next to the others: an order, not a measurement.
 _SHAPELESS = (("weights", 0.8), ("kv_cache", 0.45), ("attention", 0.1))
+"""What noise that is too large has been found to be, and how often next to the others: an order, not a measurement."""
 
 
 def size(case: Case) -> Iterator[Evidence]:
-    """Rounding leaves a gap of a known size; one that is larger and has no shape is of weights, cache or kernels."""
+    """Rounding leaves a gap of a known size; one that is larger and has no shape is of weights, cache or kernels.
+
+    That it has no shape can be said only where temperature and truncation were looked for: until then these stay *possible*.
+    """
     found = judge_size(case)
     numbers = {
-        "mae": case.view.mae, "limit": found.limit, "dtype": found.dtype, "suspect": found.suspect, "times": found.times,
+        "mae": case.view.mae,
+        "limit": found.limit,
+        "dtype": found.dtype,
+        "suspect": found.suspect,
+        "times": found.times,
         **_moments(case),
-    }  # fmt: skip
+    }
     if found.verdict in ("identical", "noise"):
         yield Evidence(NOISE, found.sure, "size", found.sentence, numbers)
-    if found.verdict == "excess":
-        for code, prior in _SHAPELESS:
-            yield Evidence(code, prior * found.sure, "size", found.sentence, numbers, worst(case))
+        return
+    if found.verdict not in ("excess", "unclear"):
+        return
+    most = 1.0 if meaning_checked(case) and found.verdict == "excess" else POSSIBLE_AT_MOST
+    for code, prior in _SHAPELESS:
+        score = min(prior * found.sure, most * prior)
+        yield Evidence(code, score, "size", found.sentence, numbers, worst(case))
+
+
+def meaning_checked(case: Case) -> bool:
+    """Whether temperature and truncation were looked for: in the lists, or in what both sides are known to give."""
+    if temperature_told(case) and truncation_told(case):
+        return True
+    return shared_rows(30).lacking(case) is None
 
 
 def _moments(case: Case) -> dict[str, float | None]:
@@ -58,28 +86,40 @@ def _persistence(case: Case) -> float:
 
 
 def unlike(case: Case) -> Iterator[Evidence]:
-    """No likeness between both sides' alternatives: a wrong tensor, not noise on a right one."""
-    line = case.line
-    if min(case.pair.a.top_k, case.pair.b.top_k) < 2 or not len(case.view.sample):
+    """No likeness between both sides' alternatives: a wrong tensor, not noise on a right one.
+
+    Two things are asked, each of lists that could show it: how much of the narrower list stands in the other one, over tokens with
+    `_WIDTH` alternatives and more; and how well a line fits the shared ones, where enough tokens share enough of them.
+    """
+    view = case.view
+    wide = view.list_width >= _WIDTH
+    overlap = float(np.nanmean(view.overlap[wide]))
+    line = case.line if len(view.shared.at) >= _FITTED else None
+    apart = clip(1 - overlap, *_APART)
+    if line is not None:
+        apart = max(apart, clip(1 - line.r2, 0.35, 0.7))
+    score = 0.93 * apart
+    if score <= 0.02:
         return
-    rows = len(case.view.shared.at) / len(case.view.sample)
-    r2 = line.r2 if line is not None else 0.0
-    score = 0.93 * max(clip(1 - r2, 0.35, 0.7), clip(1 - rows, 0.4, 0.8))
-    if score > 0.02:
-        yield Evidence(
-            "weights", score, "no likeness",
-            f"the alternatives of both sides have little in common (R2 {r2:.2f} over {rows:.0%} of the tokens that share "
-            "five of them): one side runs a wrong or uninitialised tensor, or another model.",
-            {"r2": r2, "rows": rows},
-            worst(case),
-        )  # fmt: skip
+    fit = "" if line is None else f", and a line through those that are shared fits with R2 {line.r2:.2f}"
+    yield Evidence(
+        cause="weights",
+        score=score,
+        signature="no likeness",
+        sentence=f"of the alternatives of one side {overlap:.0%} stand in the other side's lists too ({int(wide.sum()):,} tokens)"
+        f"{fit}: one side runs a wrong or uninitialised tensor, or another model.",
+        numbers={"overlap": overlap, "rows": int(wide.sum()), "r2": None if line is None else line.r2},
+        positions=worst(case),
+    )
+
+
+def has_experts(case: Case) -> bool:
+    """Whether a side is known to be a mixture of experts."""
+    return any(facts.model_class and _EXPERTS.search(facts.model_class) for facts in case.facts)
 
 
 def routing(case: Case) -> Iterator[Evidence]:
     """Rare tokens far out, the others as in a dense model: experts that flip. Said of mixtures of experts alone."""
-    classes = [facts.model_class for facts in case.facts if facts.model_class]
-    if not any(_EXPERTS.search(name) for name in classes) or len(case.view.at) < 500:
-        return
     size = case.view.size
     far = size > 1.0
     share, middle = float(far.mean()), float(np.median(size))

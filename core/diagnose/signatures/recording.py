@@ -1,0 +1,479 @@
+"""Faults of recording: the numbers themselves are sound or senseless, but they do not belong where they stand.
+
+In dumps these are the usual causes, and they look like anything else once they are averaged: so they are judged before anything
+is said about the model, and the tokens that they explain are left out of what is judged after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.compare.usual import USUAL
+from core.diagnose.case import SHOWN, Case, clip, place_of
+from core.diagnose.evidence import Evidence
+from core.diagnose.support import PROOF
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+Values = npt.NDArray[np.float64]
+
+FAR = 0.5
+"""Nats by which two sides must miss each other before a token counts as far off: eight times the usual MAE of bfloat16."""
+_LAGS = (1, -1, 2, -2, 3, -3)
+_SHORTEST = 8
+"""Tokens of a stretch that must fit once it is moved. Values of a text vary by 2 nats and more, so eight tokens that fit to 0.1
+by chance have a probability below 1e-8."""
+_FITS = 0.35
+"""A stretch fits where it lies when it is this much closer there than in its own place. Independent values of one text are as far
+from each other in any place: their ratio is 1 with a standard error of 0.3 over eight tokens."""
+_FINGERPRINT = 64
+_SUSPECTS, _CANDIDATES = 256, 4096
+"""Rows that are compared with all others, and how many others: bounds of the time it takes (0.1 s)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Evidence of a fault of recording with all tokens that it explains, flat positions i64[m]."""
+
+    evidence: Evidence
+    at: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One side's values under suspicion, f64[n] nats over the case's tokens, beside the other side's."""
+
+    label: str
+    values: Values
+    other_label: str
+    other: Values
+
+    @property
+    def gap(self) -> Values:
+        """|delta|, f64[n]."""
+        return np.abs(self.values - self.other)
+
+
+def recording_faults(case: Case) -> list[Recorded]:
+    """Every fault of recording that the numbers show, the clearest first."""
+    if len(case.view.at) < 3 or case.view.mae == 0:
+        return []
+    found: list[Recorded] = []
+    for detect in (_units, _filled, _repeated_stretches, _moved, _other_rows):
+        found += detect(case)
+    return sorted(found, key=lambda each: -each.evidence.score)
+
+
+def _sides(case: Case) -> Iterator[_Side]:
+    """Both sides, B first: as a rule the rollout's numbers were recorded and the trainer's computed."""
+    a = case.pair.logprob_a[case.view.at].astype(np.float64)
+    b = case.pair.logprob_b[case.view.at].astype(np.float64)
+    yield _Side(label=case.labels[1], values=b, other_label=case.labels[0], other=a)
+    yield _Side(label=case.labels[0], values=a, other_label=case.labels[1], other=b)
+
+
+def _recorded(case: Case, mask: Bools, evidence: Evidence) -> Recorded:
+    return Recorded(evidence, case.view.at[mask])
+
+
+# Units: log10, log2, probabilities, negated values.
+
+
+def _log10(values: Values) -> Values:
+    return values * np.log(10)
+
+
+def _log2(values: Values) -> Values:
+    return values * np.log(2)
+
+
+def _log_of_probability(values: Values) -> Values:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(values)
+
+
+def _negated(values: Values) -> Values:
+    return -values
+
+
+def _log_of_percent(values: Values) -> Values:
+    return _log_of_probability(values / 100)
+
+
+_UNITS: tuple[tuple[str, Callable[[Values], Values], str], ...] = (
+    ("log10 of the probability", _log10, "multiply by ln 10 = 2.302585"),
+    ("log2 of the probability", _log2, "multiply by ln 2 = 0.693147"),
+    ("probabilities", _log_of_probability, "take their natural logarithm"),
+    ("probabilities in percent", _log_of_percent, "divide by 100 and take the natural logarithm"),
+    ("negated log-probabilities", _negated, "negate them"),
+)
+
+
+def _units(case: Case) -> Iterator[Recorded]:
+    """Values that agree with the other side once they are converted to natural logarithms."""
+    bound = USUAL["bfloat16"].broken
+    for side in _sides(case):
+        for name, convert, fix in _UNITS:
+            converted = convert(side.values)
+            if not np.isfinite(converted).all():
+                continue
+            before = float(side.gap.mean())
+            after = float(np.abs(converted - side.other).mean())
+            if before < FAR or after > bound or after > 0.2 * before:
+                continue
+            n = len(side.values)
+            evidence = Evidence(
+                cause="units",
+                score=min(0.99, PROOF.ceiling(n)),
+                signature="units",
+                sentence=f"{side.label} holds {name} in place of natural log-probabilities: converted, its {n:,} values differ from "
+                f"{side.other_label} by {after:.2g} nats on average, as they are by {before:.2g}: {fix}.",
+                numbers={"side": side.label, "unit": name, "mae_converted": after, "mae": before},
+                positions=tuple(int(i) for i in case.view.at[:SHOWN]),
+            )
+            yield _recorded(case, np.ones(n, bool), evidence)
+            return
+
+
+# One number in place of many: filled up, or cut at a bound.
+
+
+def _filled(case: Case) -> Iterator[Recorded]:
+    """A number that one side repeats exactly where the other side has many different ones."""
+    for side in _sides(case):
+        values, counts = np.unique(side.values, return_counts=True)
+        for at in np.argsort(-counts)[:3]:
+            value = float(values[at])
+            mask = _implausible(side, value)
+            if mask is not None:
+                yield _recorded(case, mask, _of_filled(case, side, value, mask))
+
+
+def _implausible(side: _Side, value: float) -> Bools | None:
+    """Tokens at which ``side`` holds ``value`` and the other side something else; None where that may be chance.
+
+    Equal float32 values do occur: log-probabilities of certain tokens round to 0, and 16-bit values have few steps. Then the
+    other side has values there that are close by, and as many.
+    """
+    here = side.values == value
+    if np.count_nonzero(here) < 3:
+        return None
+    near = max(abs(value) * 2**-7, 0.02)
+    far = here & (np.abs(side.other - value) > FAR)
+    usual = int(np.count_nonzero(np.abs(side.other - value) <= near))
+    excess = int(np.count_nonzero(here)) - usual
+    if np.count_nonzero(far) < 3 or excess < 3 + 3 * np.sqrt(usual):
+        return None
+    return here
+
+
+def _of_filled(case: Case, side: _Side, value: float, mask: Bools) -> Evidence:
+    count, n = int(np.count_nonzero(mask)), len(mask)
+    far = int(np.count_nonzero(mask & (side.gap > FAR)))
+    cut = _is_bound(side, value, mask)
+    where = _pattern(case, mask)
+    share = f"{count:,} of {n:,} values of {side.label} are exactly {value:g}"
+    if cut:
+        said = (
+            f"{share}, the {'lowest' if cut < 0 else 'highest'} that it has, where {side.other_label} goes beyond: its values "
+            f"were cut there. Record them uncut."
+        )
+    elif value == 0.0:
+        said = (
+            f"{share}, probability 1, where {side.other_label} is up to {float(side.gap[mask].max()):.2g} nats away ({where}): "
+            f"{_zeros(where, count == n)}."
+        )
+    else:
+        said = (
+            f"{share}, where {side.other_label} has other values throughout ({where}): the number was filled in. Leave such tokens "
+            "out of the mask, or record null."
+        )
+    return Evidence(
+        cause="cut" if cut else "filled",
+        score=0.99 * min(clip(far, 2, 8), PROOF.ceiling(n)),
+        signature="repeated value",
+        sentence=said,
+        numbers={"side": side.label, "value": value, "tokens": count, "far": far, "share": count / n, "where": where},
+        positions=tuple(int(i) for i in case.view.at[mask][:SHOWN]),
+    )
+
+
+def _zeros(where: str, everywhere: bool) -> str:
+    if everywhere:
+        return (
+            "no log-probabilities of the model: greedy or top-k 1 'processed' values, or a field that was never filled. Record raw "
+            "log-probabilities"
+        )
+    if where == "scattered within completions":
+        return "scores of accepted speculative drafts, or tokens that were never scored. Record the target model's scores"
+    return "filled in where nothing was scored. Leave such tokens out of the mask, or record null"
+
+
+def _is_bound(side: _Side, value: float, mask: Bools) -> int:
+    """-1 where ``value`` is the lowest that the side has and the other side's values there lie below it, 1 for the highest."""
+    slack = max(0.05 * abs(value), 0.2)
+    other = side.other[mask]
+    below, above = float(np.mean(other <= value + slack)), float(np.mean(other >= value - slack))
+    if value == float(side.values.min()) and below > 0.95 and value < 0:
+        return -1
+    if value == float(side.values.max()) and above > 0.95 and value < 0:
+        return 1
+    return 0
+
+
+def _pattern(case: Case, mask: Bools) -> str:
+    """Where the tokens of ``mask`` (bool[n] over the case's tokens) lie in their sequences."""
+    sequence, count = case.view.sequence, case.pair.count
+    scored = np.bincount(sequence, minlength=count)
+    hit = np.bincount(sequence[mask], minlength=count)
+    touched = hit > 0
+    if hit.sum() == scored.sum():
+        return "everywhere"
+    if (hit[touched] == scored[touched]).all():
+        return f"in {int(touched.sum()):,} whole sequences"
+    last = np.zeros(count, np.int64)
+    np.maximum.at(last, sequence, np.arange(len(mask)))
+    runs = np.diff(np.concatenate([[False], mask]).astype(np.int8)) == 1
+    stretches = int(np.count_nonzero(runs | (mask & _begins(sequence))))
+    at_end = int(np.count_nonzero(mask[last[touched]]))
+    if at_end >= 0.8 * touched.sum() and stretches <= 1.2 * touched.sum():
+        return "at the ends of sequences"
+    if hit.sum() / max(stretches, 1) >= 4:
+        return f"in {stretches:,} stretches"
+    return "scattered within completions" if case.view.in_completion[mask].all() else "scattered"
+
+
+def _begins(sequence: Array) -> Bools:
+    """bool[n]: the first token of its sequence among the case's tokens."""
+    first: Bools = np.concatenate([[True], np.diff(sequence) != 0])
+    return first
+
+
+# Stretches that stand twice: chunks of a stream that were joined with what they repeat.
+
+
+def _repeated_stretches(case: Case) -> Iterator[Recorded]:
+    """A run of values that one side has twice in a sequence while the other side has it once."""
+    width = 4
+    for side in _sides(case):
+        n = len(side.values)
+        if n < 2 * width:
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(side.values, width)
+        sequence = case.view.sequence
+        inside = (sequence[: n - width + 1] == sequence[width - 1 :]) & (windows.max(axis=1) < -0.02)
+        inside &= np.ptp(windows, axis=1) > FAR
+        rows = np.flatnonzero(inside)
+        if len(rows) < 2:
+            continue
+        keys = np.column_stack([sequence[rows].astype(np.float64), windows[rows]])
+        _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        origin = rows[first[which.ravel()]]
+        again = rows > origin
+        gap = np.abs(
+            np.lib.stride_tricks.sliding_window_view(side.other, width)[rows]
+            - np.lib.stride_tricks.sliding_window_view(side.other, width)[origin]
+        ).mean(axis=1)
+        repeated = rows[again & (gap > FAR)]
+        mask = np.zeros(n, bool)
+        for step in range(width):
+            mask[repeated + step] = True
+        count = int(np.count_nonzero(mask))
+        if count < _SHORTEST:
+            continue
+        first_at = int(case.view.at[np.flatnonzero(mask)[0]])
+        evidence = Evidence(
+            cause="chunks",
+            score=0.98 * min(clip(count, _SHORTEST - 1, 2 * _SHORTEST), PROOF.ceiling(n)),
+            signature="repeated stretch",
+            sentence=f"{count:,} values of {side.label} repeat, to the last digit, what stands earlier in their sequence (first at "
+            f"{place_of(case, first_at)}), where {side.other_label} repeats nothing: chunks of a stream were joined with "
+            "what they hold already. Keep the new values of each chunk alone.",
+            numbers={"side": side.label, "tokens": count, "share": count / n},
+            positions=tuple(int(i) for i in case.view.at[mask][:SHOWN]),
+        )
+        yield _recorded(case, mask, evidence)
+
+
+# Values in another place of their sequence.
+
+
+def _moved(case: Case) -> Iterator[Recorded]:
+    """Stretches that fit the other side once they are moved by some tokens: as a rule they run to their sequence's end."""
+    best: tuple[float, int, Bools] | None = None
+    for lag in _LAGS:
+        here, there = _in_place_and_moved(case, lag)
+        mask = _stretches(case, here, there)
+        if mask is None:
+            continue
+        gain = float((here[mask] - there[mask]).sum())
+        if best is None or gain > best[0]:
+            best = (gain, lag, mask)
+    if best is None:
+        return
+    _, lag, mask = best
+    yield _recorded(case, mask, _of_moved(case, lag, mask))
+
+
+def _in_place_and_moved(case: Case, lag: int) -> tuple[Values, Values]:
+    """|A - B| of each token, and |A - B at the token ``lag`` further on|, f64[n]; both NaN where there is none."""
+    view, pair = case.view, case.pair
+    moved = view.at + lag
+    inside = (moved >= 0) & (moved < pair.tokens)
+    place = np.clip(moved, 0, max(pair.tokens - 1, 0))
+    owner = np.searchsorted(pair.sequences.offsets[: pair.count + 1], place, "right") - 1
+    values = pair.logprob_b[place].astype(np.float64)
+    inside &= (owner == view.sequence) & np.isfinite(values)
+    a = pair.logprob_a[view.at].astype(np.float64)
+    here = np.where(inside, view.size, np.nan)
+    there = np.where(inside, np.abs(a - values), np.nan)
+    return here, there
+
+
+def _stretches(case: Case, here: Values, there: Values) -> Bools | None:
+    """bool[n]: tokens of the stretches, one at most in each sequence, that gain by being moved. None without any."""
+    sequence = case.view.sequence
+    gain = np.nan_to_num(here - there, nan=0.0)
+    before = np.cumsum(gain) - gain
+    starts = np.flatnonzero(_begins(sequence))
+    lowest = np.minimum.reduceat(before, starts)
+    rank = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(sequence))))
+    is_lowest = before == lowest[rank]
+    numbers = np.arange(len(sequence))
+    begin = np.full(len(starts), len(sequence))
+    np.minimum.at(begin, rank[is_lowest], numbers[is_lowest])
+    behind = numbers >= begin[rank]
+    level = np.where(behind, before + gain, -np.inf)
+    highest = np.maximum.reduceat(level, starts)
+    end = np.full(len(starts), -1)
+    at_top = behind & (level == highest[rank])
+    np.maximum.at(end, rank[at_top], numbers[at_top])
+    mask = behind & (numbers <= end[rank])
+    known = mask & np.isfinite(here)
+    length = np.bincount(rank[known], minlength=len(starts))
+    gap = np.bincount(rank[known], here[known], len(starts))
+    moved_gap = np.bincount(rank[known], there[known], len(starts))
+    squares = np.bincount(rank[known], (here[known] - there[known]) ** 2, len(starts))
+    # Each stretch by itself: long enough, far off in its place, close where it belongs, and not by a token or two.
+    total = gap - moved_gap
+    error = np.sqrt(np.maximum(squares - total**2 / np.maximum(length, 1), 0.0)) + 1e-12
+    good = (length >= _SHORTEST) & (gap > FAR * length) & (moved_gap < np.minimum(_FITS * gap, FAR * length)) & (total > 3.5 * error)
+    if not good.any():
+        return None
+    chosen: Bools = mask & good[rank]
+    return chosen
+
+
+def _of_moved(case: Case, lag: int, mask: Bools) -> Evidence:
+    view = case.view
+    rows = np.unique(view.sequence[mask])
+    scored = np.bincount(view.sequence, minlength=case.pair.count)
+    moved = np.bincount(view.sequence[mask], minlength=case.pair.count)
+    whole = bool((moved[rows] >= scored[rows] - 2 * abs(lag)).all())
+    side, way = case.labels[1], "late" if lag > 0 else "early"
+    steps = f"{abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}"
+    here, there = _in_place_and_moved(case, lag)
+    known = mask & np.isfinite(here)
+    in_place, after = float(here[known].mean()), float(there[known].mean())
+    first = [int(view.at[np.flatnonzero(mask & (view.sequence == row))[0]]) for row in rows[:SHOWN]]
+    if whole and len(rows) == len(np.unique(view.sequence)):
+        where = "in all sequences"
+    elif whole:
+        where = f"in {_rows(rows)}"
+    else:
+        begun = ", ".join(f"{place_of(case, at)} on" for at in first[:3])
+        where = f"in {_rows(rows)} (from {begun}{', ...' if len(first) > 3 else ''})"
+    return Evidence(
+        cause="alignment",
+        score=0.99 * PROOF.ceiling(int(np.count_nonzero(known))),
+        signature="moved stretch",
+        sentence=f"{side} is {steps} {where}: moved, its values differ from those of {case.labels[0]} by {after:.2g} nats on "
+        f"average, in place by {in_place:.2g}. Record one value for each token, from the first on.",
+        numbers={
+            "lag": lag,
+            "sequences": len(rows),
+            "tokens": int(np.count_nonzero(mask)),
+            "moved": after,
+            "in_place": in_place,
+        },
+        positions=tuple(first),
+    )
+
+
+def _rows(rows: Array) -> str:
+    """``sequences 3 and 11``, ``sequence 3``, ``12 sequences``."""
+    if len(rows) == 1:
+        return f"sequence {int(rows[0])}"
+    if len(rows) == 2:
+        return f"sequences {int(rows[0])} and {int(rows[1])}"
+    return f"{len(rows):,} sequences (first {int(rows[0])}, {int(rows[1])}, {int(rows[2])})"
+
+
+# Rows of other sequences.
+
+
+def _other_rows(case: Case) -> Iterator[Recorded]:
+    """Sequences whose values fit another sequence of the other side, and not their own."""
+    starts, table_a, table_b = _fingerprints(case)
+    if len(starts) < 2:
+        return
+    own = _distance(table_a, table_b)
+    suspects = np.flatnonzero(own > FAR)
+    if not len(suspects):
+        return
+    suspects = suspects[np.linspace(0, len(suspects) - 1, min(len(suspects), _SUSPECTS)).astype(np.int64)]
+    candidates = np.arange(min(len(starts), _CANDIDATES))
+    swapped: dict[int, int] = {}
+    for row in suspects:
+        distances = _distance(table_a[candidates], table_b[row][None, :])
+        distances[candidates == row] = np.inf
+        at = int(np.argmin(distances))
+        if distances[at] < min(_FITS * own[row], FAR):
+            swapped[int(row)] = int(candidates[at])
+    if not swapped:
+        return
+    numbers = np.array([case.view.sequence[starts[row]] for row in swapped])
+    others = np.array([case.view.sequence[starts[row]] for row in swapped.values()])
+    mask = np.isin(case.view.sequence, numbers)
+    shown = ", ".join(f"{a} holds those of {b}" for a, b in zip(numbers[:3], others[:3], strict=True))
+    evidence = Evidence(
+        cause="other_rows",
+        score=0.99 * PROOF.ceiling(int(np.count_nonzero(mask))),
+        signature="other sequence",
+        sentence=f"{case.labels[1]} has the scores of other sequences in {len(numbers):,} of {len(starts):,} sequences ({shown}"
+        f"{', ...' if len(numbers) > 3 else ''}): rows were shuffled between the sides. Join them by an id, not by their order.",
+        numbers={"sequences": len(numbers), "of": len(starts), "own": float(own[list(swapped)].mean())},
+        positions=tuple(int(case.view.at[starts[row]]) for row in list(swapped)[:SHOWN]),
+    )
+    yield _recorded(case, mask, evidence)
+
+
+def _fingerprints(case: Case) -> tuple[Array, Values, Values]:
+    """For sequences of at least `_SHORTEST` tokens: the number of their first token among the case's, and the first values of
+    A and of B from there, f64[r, `_FINGERPRINT`], NaN behind the end."""
+    sequence = case.view.sequence
+    starts = np.flatnonzero(_begins(sequence))
+    lengths = np.diff(np.append(starts, len(sequence)))
+    keep = lengths >= 2 * _SHORTEST
+    starts, lengths = starts[keep], lengths[keep]
+    column = np.arange(_FINGERPRINT)
+    inside = column[None, :] < lengths[:, None]
+    place = np.minimum(starts[:, None] + column[None, :], max(len(sequence) - 1, 0))
+    a = case.pair.logprob_a[case.view.at].astype(np.float64)
+    b = case.pair.logprob_b[case.view.at].astype(np.float64)
+    return starts, np.where(inside, a[place], np.nan), np.where(inside, b[place], np.nan)
+
+
+def _distance(a: Values, b: Values) -> Values:
+    """Mean |a - b| over the columns that both have, f64[r]; inf where those are fewer than two `_SHORTEST`."""
+    gap = np.abs(a - b)
+    known = np.isfinite(gap)
+    count = known.sum(axis=1)
+    total = np.where(known, gap, 0.0).sum(axis=1)
+    distance: Values = np.where(count >= 2 * _SHORTEST, total / np.maximum(count, 1), np.inf)
+    return distance

@@ -1,0 +1,93 @@
+"""The one sentence that answers *why*: a cause and how sure, rounding, or that it cannot be told and what to give next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.diagnose.case import Case
+from core.diagnose.causes import NOISE
+from core.diagnose.evidence import LIKELY, Ranked, Unchecked
+from core.diagnose.noise import judge_size
+from core.diagnose.signatures import broken
+from core.diagnose.support import TOKENS
+
+_NAMED = 3
+"""Causes that remain possible and are named."""
+
+
+def verdict_of(whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+    """The verdict on a pair: ``whole`` with all its tokens, ``case`` without those that a fault of recording explains."""
+    if causes and causes[0].cause == broken.OVERFLOW:
+        return broken.verdict_of(whole)
+    if not len(whole.view.at):
+        return "no token has a finite score on both sides: there is nothing to explain."
+    first = causes[0] if causes else None
+    if first is not None and first.score >= LIKELY:
+        return _rounding(whole, case) if first.cause == NOISE else _cause(first, _twin(causes), whole, case)
+    if len(whole.view.at) < TOKENS.likely:
+        return (
+            f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and {TOKENS.likely} are needed to call a "
+            "cause likely: capture more tokens."
+        )
+    return _cannot_be_told(case, causes, missing)
+
+
+def _rounding(whole: Case, case: Case) -> str:
+    sentence = judge_size(case).sentence
+    limit = f" What moves less than about {case.view.mae:.2g} nats would not show." if case.view.mae > 0 else ""
+    gaps = broken.gaps(whole)
+    if not gaps:
+        return f"numerical noise, nothing to fix: {sentence}{limit}"
+    holes = " ".join(f"{gap.why}: {gap.mend}." for gap in gaps)
+    return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {holes}"
+
+
+def _twin(causes: Sequence[Ranked]) -> Ranked | None:
+    """The second cause, where it is likely too and nothing speaks for the first that does not speak for it: one line, two causes."""
+    if len(causes) < 2 or causes[1].score < LIKELY or causes[1].cause == NOISE:
+        return None
+    spoken = {each.signature for each in causes[1].evidence}
+    return causes[1] if all(each.signature in spoken for each in causes[0].evidence) else None
+
+
+def _cause(first: Ranked, twin: Ranked | None, whole: Case, case: Case) -> str:
+    proof = _proven(first)
+    apart = "" if first.separable else f"; it cannot be told from others by numbers alone: {first.otherwise}"
+    left = ""
+    removed = len(whole.view.at) - len(case.view.at)
+    if removed and len(case.view.at):
+        left = f" Without those {_count(removed)} the MAE is {case.view.mae:.2g}."
+    if twin is not None:
+        return f"{first.sureness}: {first.title}, or {twin.title}, which looks the same: {first.otherwise}.{left}"
+    return f"{first.sureness}: {first.title}{proof}{apart}.{left}"
+
+
+def _proven(first: Ranked) -> str:
+    """What an experiment or an identity check has shown of the cause, as a clause; empty where neither was made."""
+    for each in first.evidence:
+        if each.signature in ("experiment", "identity") and each.score >= LIKELY:
+            return f", proven: {each.sentence.rstrip('.')}"
+    return ""
+
+
+def _cannot_be_told(case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+    size = judge_size(case)
+    possible = [ranked.title for ranked in causes if ranked.cause != NOISE][:_NAMED]
+    remains = f" Possible: {_either(possible)}." if possible else " No cause fits."
+    return f"cannot be told from this: {size.sentence}{remains}{_next_step(causes, missing)}"
+
+
+def _next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+    """The one thing to give next: what the causes that remain lack, else the first thing that is missing."""
+    codes = [ranked.cause for ranked in causes]
+    wanted = sorted(missing, key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes))
+    return f" Give next: {wanted[0].mend}." if wanted else ""
+
+
+def _either(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _count(tokens: int) -> str:
+    return f"{tokens:,} token" if tokens == 1 else f"{tokens:,} tokens"
+
