@@ -66,7 +66,10 @@ def _sampling(case: Case, side: int) -> SamplingSpec | None:
 def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float | None]:
     """top_p, top_k and min_p as told for this side, else as the session's plan has them; None where nothing tells."""
     facts, sampling = case.facts[side], _sampling(case, side)
-    told = tuple(getattr(facts, name, None) for name in ("top_p", "top_k", "min_p"))
-    planned = (None, None, None) if sampling is None else (sampling.top_p, sampling.top_k, sampling.min_p)
-    top_p, top_k, min_p = (mine if mine is not None else other for mine, other in zip(told, planned, strict=True))
-    return top_p, top_k, min_p
+    if sampling is None:
+        return facts.top_p, facts.top_k, facts.min_p
+    return (
+        sampling.top_p if facts.top_p is None else facts.top_p,
+        sampling.top_k if facts.top_k is None else facts.top_k,
+        sampling.min_p if facts.min_p is None else facts.min_p,
+    )

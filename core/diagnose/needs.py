@@ -67,7 +67,7 @@ def listed_rows(count: int, width: int) -> Need:
         if found >= count:
             return None
         if narrow < width:
-            why = f"too few alternatives: the lists hold {narrow}, {width} are needed"
+            why = f"too few alternatives: the top-k lists hold {narrow}, {width} are needed"
             return Lack(why, f"capture with top_k of at least {width} on both sides")
         why = f"{found:,} tokens have lists of {width} alternatives on both sides, {count} are needed"
         return Lack(why, "capture more tokens with their lists")

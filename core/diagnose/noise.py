@@ -132,9 +132,7 @@ def _three_way(case: Case, dtypes: tuple[str | None, str | None], usual: UsualRa
     errors = case.errors
     if errors is None:
         return None
-    said = (
-        f"against {case.reference_words} {case.labels[0]} is off by {errors[0]:.2g} and {case.labels[1]} by {errors[1]:.2g}"
-    )
+    said = f"against {case.reference_words} {case.labels[0]} is off by {errors[0]:.2g} and {case.labels[1]} by {errors[1]:.2g}"
     if dtypes[0] is not None and dtypes[0] == dtypes[1]:
         return _in_one_dtype(case, dtypes[0], errors, said, usual)
     coarse = coarser(dtypes)

@@ -35,7 +35,16 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "turn with log p": frozenset(("cross-correlation", "own list", "slope", "bend", "seen before")),
     "common lift": frozenset(("cross-correlation", "own list", "slope", "bend")),
     "tokens that occurred before": frozenset(
-        ("cross-correlation", "own list", "slope", "bend", "seen before", "truncated support", "turn with log p", "common lift")
+        (
+            "cross-correlation",
+            "own list",
+            "slope",
+            "bend",
+            "seen before",
+            "truncated support",
+            "turn with log p",
+            "common lift",
+        )
     ),
     "padded rows": frozenset(("cross-correlation", "own list")),
     "start": frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support", "turn with log p")),
@@ -66,7 +75,9 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "completion": frozenset(
         ("cross-correlation", "own list", "seen before", "step", "slope", "bend", "truncated support", "growth")
     ),
-    "size": _STRUCTURED | {"common lift", "turn with log p"} | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
+    "size": _STRUCTURED
+    | {"common lift", "turn with log p"}
+    | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
 }
 """Signatures that a finding of others explains: its score is multiplied by 1 - theirs. A shift by one token, say, also
 makes alternatives unlike; a sliding window also grows with the position."""
@@ -177,7 +188,7 @@ def ranked(
     evidence: Iterable[Evidence], sides: tuple[SideState, SideState], ceiling: float = 1.0
 ) -> tuple[Ranked, ...]:
     """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`. ``sides`` say which knobs
-    mean something here. ``ceiling`` is the largest score that the numbers bear for a cause that nothing else speaks for.
+    mean something here. ``ceiling`` is the largest score that findings in so few tokens may add up to.
 
     A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other.
     """
@@ -186,7 +197,7 @@ def ranked(
         by_cause.setdefault(each.cause, []).append(each)
     out = []
     for code, found in by_cause.items():
-        measured = min(ceiling, _together(each for each in found if each.signature not in OBSERVED))
+        measured = _measured([each for each in found if each.signature not in OBSERVED], ceiling)
         observed = _together(each for each in found if each.signature in OBSERVED)
         score = 1 - (1 - measured) * (1 - observed)
         if _only_hints(found):
@@ -198,6 +209,12 @@ def ranked(
         out.append(_ranked(code, score, kept, sides))
     place = {cause.code: cause.number for cause in CAUSES}
     return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
+
+
+def _measured(found: Sequence[Evidence], ceiling: float) -> float:
+    """What the numbers say together: hints add up to ``ceiling`` at most, and never take away from the best of them."""
+    best = max((each.score for each in found), default=0.0)
+    return min(_together(found), max(ceiling, best))
 
 
 def _together(evidence: Iterable[Evidence]) -> float:

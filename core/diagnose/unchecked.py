@@ -33,9 +33,7 @@ _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ..
 """Cause, the facts of one side that it is seen by, and what those are, in the order of checking."""
 
 
-def unchecked(
-    case: Case, lacking: Sequence[Unchecked] = (), more: Iterable[Evidence] = ()
-) -> tuple[Unchecked, ...]:
+def unchecked(case: Case, lacking: Sequence[Unchecked] = (), more: Iterable[Evidence] = ()) -> tuple[Unchecked, ...]:
     """Causes that lack a fact, a list, a repeat or a reference; ``lacking`` is what the signatures miss.
 
     ``more`` is what identity checks found: weights that were compared lack nothing, and those that could not all be read are said

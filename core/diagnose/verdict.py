@@ -90,4 +90,3 @@ def _either(names: Sequence[str]) -> str:
 
 def _count(tokens: int) -> str:
     return f"{tokens:,} token" if tokens == 1 else f"{tokens:,} tokens"
-

@@ -154,9 +154,7 @@ class View:
     @cached_property
     def list_width(self) -> Positions:
         """How many finite alternatives the narrower of both lists has in each row of `sample`, i64[n]."""
-        widths = [
-            ((ids >= 0) & np.isfinite(values)).sum(axis=1) for ids, values in (self.lists_a, self.lists_b)
-        ]
+        widths = [((ids >= 0) & np.isfinite(values)).sum(axis=1) for ids, values in (self.lists_a, self.lists_b)]
         narrower: Positions = np.minimum(widths[0], widths[1])
         return narrower
 
@@ -232,7 +230,6 @@ def dtype_told(info: CaptureInfo) -> bool:
     """Whether anything says in which dtype a capture was computed."""
     observed = info.facts.dtype if info.facts is not None else None
     return observed is not None or info.dtype not in _NOT_TOLD
-
 
 
 def against(session: Session, reference: Capture, side: Capture) -> View:

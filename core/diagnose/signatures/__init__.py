@@ -111,9 +111,7 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature("turn with log p", ("temperature", "config"), chosen.bend, (tokens(64),)),
     Signature("common lift", ("processed",), chosen.lift, (tokens(64),)),
     Signature("tokens that occurred before", ("processed",), chosen.repeats, (tokens(64),)),
-    Signature(
-        "padded rows", ("padding",), place.padding, (BATCHES,), SEQUENCES, _long, wanted=place.may_be_padded
-    ),
+    Signature("padded rows", ("padding",), place.padding, (BATCHES,), SEQUENCES, _long, wanted=place.may_be_padded),
     Signature("start", ("ids",), place.start, (long_sequences(1, _LONG),), SEQUENCES, _long, of_place=True),
     Signature("onset", ("ids", "prefix_cache"), place.onset, (tokens(2 * _LONG),), of_place=True),
     Signature("step", ("config", "chunked_prefill"), place.step, (tokens(4 * _LONG),), of_place=True),

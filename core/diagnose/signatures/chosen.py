@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.diagnose.case import SHOWN, Case, clip, worst
-from core.diagnose.evidence import Evidence
+from core.diagnose.evidence import Evidence, Number
 from core.diagnose.support import LIKELY_AT_MOST, POSSIBLE_AT_MOST
 
 Values = npt.NDArray[np.float64]
@@ -99,7 +99,7 @@ def bend(case: Case) -> Iterator[Evidence]:
         f"{curve.explained:.0%} of the squared gap follows log p: {sharper} is higher on likely tokens and lower on unlikely ones, so "
         "its logits are larger: a temperature, a logit scale or a soft cap, which chosen tokens alone cannot tell apart."
     )
-    numbers = {"explained": curve.explained, "turn": turn, "sharper": sharper}
+    numbers: dict[str, Number] = {"explained": curve.explained, "turn": turn, "sharper": sharper}
     # One of three causes, so none of them can be more than possible.
     for cause, share in (("temperature", 1.0), ("config", 0.7)):
         yield Evidence(

@@ -50,7 +50,11 @@ def rounded(case: Case) -> Iterator[Evidence]:
         name, moves = found
         explains = min(1.0, moves / case.view.mae)
         score = max(0.96 * clip(explains, *_EXPLAINS), _ROUNDED_ONLY)
-        does = "which explains the gap" if score > _ROUNDED_ONLY else f"which does not explain an MAE of {case.view.mae:.2g}"
+        does = (
+            "which explains the gap"
+            if score > _ROUNDED_ONLY
+            else f"which does not explain an MAE of {case.view.mae:.2g}"
+        )
         yield Evidence(
             cause="cut",
             score=score,

@@ -85,16 +85,19 @@ def _recorded(case: Case, mask: Bools, evidence: Evidence) -> Recorded:
 
 
 def _log10(values: Values) -> Values:
-    return values * np.log(10)
+    converted: Values = values * np.log(10)
+    return converted
 
 
 def _log2(values: Values) -> Values:
-    return values * np.log(2)
+    converted: Values = values * np.log(2)
+    return converted
 
 
 def _log_of_probability(values: Values) -> Values:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(values)
+        converted: Values = np.log(values)
+    return converted
 
 
 def _negated(values: Values) -> Values:
@@ -160,7 +163,7 @@ def _implausible(side: _Side, value: float) -> Bools | None:
     Equal float32 values do occur: log-probabilities of certain tokens round to 0, and 16-bit values have few steps. Then the
     other side has values there that are close by, and as many.
     """
-    here = side.values == value
+    here: Bools = side.values == value
     if np.count_nonzero(here) < 3:
         return None
     near = max(abs(value) * 2**-7, 0.02)
@@ -210,7 +213,9 @@ def _zeros(where: str, everywhere: bool) -> str:
             "log-probabilities"
         )
     if where == "scattered within completions":
-        return "scores of accepted speculative drafts, or tokens that were never scored. Record the target model's scores"
+        return (
+            "scores of accepted speculative drafts, or tokens that were never scored. Record the target model's scores"
+        )
     return "filled in where nothing was scored. Leave such tokens out of the mask, or record null"
 
 
@@ -362,7 +367,12 @@ def _stretches(case: Case, here: Values, there: Values) -> Bools | None:
     # Each stretch by itself: long enough, far off in its place, close where it belongs, and not by a token or two.
     total = gap - moved_gap
     error = np.sqrt(np.maximum(squares - total**2 / np.maximum(length, 1), 0.0)) + 1e-12
-    good = (length >= _SHORTEST) & (gap > FAR * length) & (moved_gap < np.minimum(_FITS * gap, FAR * length)) & (total > 3.5 * error)
+    good = (
+        (length >= _SHORTEST)
+        & (gap > FAR * length)
+        & (moved_gap < np.minimum(_FITS * gap, FAR * length))
+        & (total > 3.5 * error)
+    )
     if not good.any():
         return None
     chosen: Bools = mask & good[rank]
