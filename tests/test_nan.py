@@ -189,7 +189,7 @@ def test_a_file_says_nan_null_and_minus_infinity_apart(tmp_path: Path, written: 
 
 
 def test_the_first_token_of_a_sequence_is_never_broken(tmp_path: Path) -> None:
-    line = '{"token_ids": [1,2], "captures": {"r": [NaN, -1.0]}}'
+    line = '{"token_ids": [1,2], "prompt_length": 1, "captures": {"r": [NaN, -1.0]}}'
     assert imported(tmp_path, line).capture("r/recorded").nan is None
 
 
