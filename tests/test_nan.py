@@ -22,10 +22,13 @@ from core.compare.names import resolve
 from core.compare.pair import Pair, default_scope, make_pair
 from core.diagnose import diagnose
 from core.errors import InputError
-from core.report.build import report_pair
+from core.report.build import build_report, report_pair
+from core.report.html import render_html
 from core.report.layout import Canvas
 from core.report.limits import check_report, parse_bounds
+from core.report.markdown import render_markdown
 from core.report.strict_json import dump
+from core.report.text import render
 from core.report.why import build_why, render_why
 from core.session import open_session
 from core.session.importers import import_session
@@ -189,8 +192,25 @@ def test_a_file_says_nan_null_and_minus_infinity_apart(tmp_path: Path, written: 
 
 
 def test_the_first_token_of_a_sequence_is_never_broken(tmp_path: Path) -> None:
-    line = '{"token_ids": [1,2], "prompt_length": 1, "captures": {"r": [NaN, -1.0]}}'
-    assert imported(tmp_path, line).capture("r/recorded").nan is None
+    line = '{"token_ids": [1,2], "prompt_length": %d, "captures": {"r": [NaN, -1.0]}}'
+    for prompt in (0, 1):
+        (folder := tmp_path / str(prompt)).mkdir()
+        assert imported(folder, line % prompt).capture("r/recorded").nan is None
+
+
+@pytest.mark.parametrize(
+    ("values", "broken"),
+    [
+        ("[NaN, NaN, NaN, -1.0, -1.0]", []),  # an array without null: nothing of the prompt was scored
+        ("[NaN, NaN, NaN, -1.0, NaN]", [1, 2, 4]),
+        ("[NaN, NaN, -1.0, -1.0, -1.0]", [1]),  # a number beside it: the prompt was scored
+        ("[null, NaN, null, -1.0, -1.0]", []),
+    ],
+)
+def test_nan_that_fills_up_prompts_is_no_score(tmp_path: Path, values: str, broken: list[int]) -> None:
+    line = f'{{"token_ids": [1,2,3,4,5], "prompt_length": 3, "captures": {{"r": {values}}}}}'
+    nan = imported(tmp_path, line).capture("r/recorded").nan
+    assert ([] if nan is None else places(nan.whole())) == broken
 
 
 @pytest.mark.parametrize("written", ['"none"', "true", "Infinity", "[]"])
@@ -441,7 +461,9 @@ def test_masked_nan_explains_nothing(tmp_path: Path) -> None:
     assert "overflow" not in [each.cause for each in diagnose(pair.session, pair).causes]
 
 
-@pytest.mark.parametrize(("planned", "said"), [(True, "--layers 1:2 names the first layer"), (False, "")])
+@pytest.mark.parametrize(
+    ("planned", "said"), [(True, f"--pair {A}:{B} --layers 1:2 names the first layer"), (False, "")]
+)
 def test_the_layers_are_offered_where_both_engines_can_be_started_again(
     tmp_path: Path, planned: bool, said: str
 ) -> None:
@@ -452,3 +474,30 @@ def test_the_layers_are_offered_where_both_engines_can_be_started_again(
     session = write_session(tmp_path / "s", [1, 1], captures, plan=plan)
     step = str(diagnose(session, make_pair(session, A, B)).causes[0].next_experiment)
     assert said in step and ("--layers" in step) is planned
+
+
+# -- report
+
+
+def test_the_report_says_nan_first_and_what_its_numbers_leave_out(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, NAN, -1.0]], [[*DECODED, -1.0, -1.0, -1.5]])
+    report = build_report(pair.session)
+    text = " ".join(render(report, Canvas(width=80)).split())
+    assert text.startswith(f"BROKEN {A} gave NaN on 1 completion token")
+    without = f"left out: 1 token NaN in {A}, 1 token not scored in {A}"
+    assert text.count(without) == 2
+    assert without in render_markdown(report)
+    page = render_html(report, pair.session)
+    assert without in page and '<span class="nan" title="2: Δ -&#10;' not in page
+    assert 'class="nan"' in page and "A NaN, rank ?" in page
+    assert report["pairs"][0]["coverage"]["nan_a"] == 1
+    assert json.loads(dump(report))["pairs"][0]["coverage"]["unscored_fraction"] == 0.5
+
+
+def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, -2.0, -1.0]], [[*DECODED, -1.0, -1.0]])
+    report = build_report(pair.session)
+    page = render_html(report, pair.session)
+    for text in (render(report, Canvas(width=80)), render_markdown(report)):
+        assert "BROKEN" not in text and "left out:" not in text
+    assert 'class="nan"' not in page

@@ -35,6 +35,8 @@ class CaptureRow:
     entropy: float | None = None
     note: str = ""
     times: float | None = None
+    broken: bool = False
+    """It computed a score, and that is NaN."""
 
     @property
     def ratio(self) -> float | None:
@@ -182,8 +184,19 @@ def _captures(
         rank = int(capture.rank.rows(position, position + 1)[0]) or None
         entropy = None if capture.entropy is None else _scalar(capture.entropy.rows(position, position + 1)[0])
         delta = _difference(a, logprob)
-        note = "no score here" if logprob is None else ""
-        rows[label] = CaptureRow(label, marks, logprob, rank, delta, entropy, note, _times(delta, floors.get(label)))
+        broken = logprob is None and capture.nan is not None and bool(capture.nan.rows(position, position + 1)[0])
+        note = "" if logprob is not None else "NaN" if broken else "no score here"
+        rows[label] = CaptureRow(
+            label,
+            marks,
+            logprob,
+            rank,
+            delta,
+            entropy,
+            note=note,
+            times=_times(delta, floors.get(label)),
+            broken=broken,
+        )
         ids = capture.top_ids.rows(position, position + 1)[0]
         values = capture.top_logprobs.rows(position, position + 1)[0]
         sides.append(_Side(label, top_list(ids, values, logprob, rank)))

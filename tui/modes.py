@@ -1,7 +1,7 @@
 """What tokens are coloured by: one entry of `MODES` for each way, with its words, its numbers and its scale.
 
 A diverging mode has levels -4..-1 and 1..4 (B more, A more), a sequential one 5..8; 0 is a token within the threshold
-or without a number. The steps lie at one, two, four and eight times the threshold.
+or without a number, `BROKEN` one that is NaN on a side, in every mode. The steps lie at one, two, four and eight times the threshold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.compare import token_values as values
 from core.compare.pair import Pair
 from core.compare.token_values import Stretch
 from tui.glyphs import number
-from tui.palette import STEPS
+from tui.palette import BROKEN, STEPS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,15 +33,15 @@ def _always(pair: Pair, floor: float | None) -> str | None:
 
 
 def _scored(pair: Pair) -> int:
-    return int(np.count_nonzero(pair.scored))
+    return int(np.count_nonzero(pair.scored | pair.broken))
 
 
 def _scored_a(pair: Pair) -> int:
-    return int(np.count_nonzero(~np.isnan(pair.logprob_a)))
+    return int(np.count_nonzero(~np.isnan(pair.logprob_a) | pair.broken))
 
 
 def _scored_b(pair: Pair) -> int:
-    return int(np.count_nonzero(~np.isnan(pair.logprob_b)))
+    return int(np.count_nonzero(~np.isnan(pair.logprob_b) | pair.broken))
 
 
 def _needs_floor(pair: Pair, floor: float | None) -> str | None:
@@ -78,15 +78,18 @@ class Mode(NamedTuple):
             step = np.searchsorted(bounds(threshold), np.nan_to_num(np.abs(found), nan=0.0, posinf=np.inf), "left")
             step = step.astype(np.int8)
             if self.diverging:
-                return np.where(found < 0, -step, step).astype(np.int8)
-            # Of a sequential number less than nothing is no more than nothing.
-            return np.where((step > 0) & (found > 0), step + np.int8(STEPS), 0).astype(np.int8)
+                level = np.where(found < 0, -step, step)
+            else:
+                # Of a sequential number less than nothing is no more than nothing.
+                level = np.where((step > 0) & (found > 0), step + np.int8(STEPS), 0)
+        return np.where(of.broken, BROKEN, level).astype(np.int8)
 
     def beyond(self, of: Stretch, threshold: float) -> npt.NDArray[np.int64]:
         """Flat positions of the tokens with a level, ascending."""
         found = self.values(of)
         with np.errstate(invalid="ignore"):
-            return np.flatnonzero((np.abs(found) if self.diverging else found) > threshold) + of.start
+            beyond = (np.abs(found) if self.diverging else found) > threshold
+        return np.flatnonzero(beyond | of.broken) + of.start
 
 
 def bounds(threshold: float) -> npt.NDArray[np.float64]:
@@ -128,10 +131,14 @@ class Legend(NamedTuple):
     beyond: int | None = None
     scored: int = 0
     missing: str | None = None
+    broken: int = 0
+    """Tokens among ``beyond`` that are NaN on a side."""
 
 
-def legend(mode: Mode, threshold: float, beyond: int | None, scored: int, missing: str | None) -> Legend:
+def legend(
+    mode: Mode, threshold: float, beyond: int | None, scored: int, missing: str | None, broken: int = 0
+) -> Legend:
     """The legend of a mode at a threshold."""
     first = 1 if mode.diverging else STEPS + 1
     steps = tuple((first + i, mode.step(float(bound))) for i, bound in enumerate(bounds(threshold)))
-    return Legend(mode.head, mode.diverging, steps, beyond, scored, missing)
+    return Legend(mode.head, mode.diverging, steps, beyond, scored, missing, broken)

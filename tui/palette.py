@@ -21,6 +21,8 @@ Depth = Literal["none", "16", "256"]
 
 STEPS = 4
 """Steps on each side: beyond the threshold, twice, four times and eight times it."""
+BROKEN = 2 * STEPS + 1
+"""The level of a token whose score is NaN on a side: beyond every step of every scale."""
 NAMES = ("beyond", "2x", "4x", "8x")
 
 # (background, text) from little to much. Contrast and order are checked by tests/test_tui_palette.py.
@@ -73,9 +75,11 @@ class Palette(NamedTuple):
     contrast: bool = False
 
     def level(self, level: int) -> Style:
-        """The style of a level: 0 plain, +1..+4 orange, -1..-4 blue, 5..8 of the sequential scale."""
+        """The style of a level: 0 plain, +1..+4 orange, -1..-4 blue, 5..8 of the sequential scale, `BROKEN`."""
         if level == 0:
             return self.text
+        if level == BROKEN:
+            return self.bad
         if level > STEPS:
             return self.single[level - STEPS - 1]
         return self.steps[0][level - 1] if level > 0 else self.steps[1][-level - 1]

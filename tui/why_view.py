@@ -161,10 +161,11 @@ def token_lines(session: Session, pair: Pair, positions: Sequence[int]) -> Itera
     """One line a token: where it is, its text, delta, and what both sides give it."""
     for at in positions:
         piece = session.pieces.text(int(pair.sequences.token_ids[at])).replace(" ", "·")
-        a, b = float(pair.logprob_a[at]), float(pair.logprob_b[at])
+        a = "NaN" if pair.nan_a[at] else number(float(pair.logprob_a[at]))
+        b = "NaN" if pair.nan_b[at] else number(float(pair.logprob_b[at]))
         yield Line(
             f"{write_place(pair.sequences, at):<8} {fit(piece, 14)} Δ {signed(float(pair.delta[at])):<8} "
-            f"A {number(a):<8} B {number(b)}",
+            f"A {a:<8} B {b}",
             "token", 2, "▸ ", at,
         )  # fmt: skip
 

@@ -48,6 +48,7 @@ from core.backends.base import (
     check_length,
     first_rows,
 )
+from core.backends.observe import dtype_name
 from core.backends.questions import resolve
 from core.backends.reduce import Reducer
 from core.backends.transformers_facts import observe
@@ -74,6 +75,8 @@ _PLACES = ("device", "host", "host_nonblocking")
 _MEMORY_MB = {"cpu": 31}
 _MEMORY_MB_GPU = 1024
 _RECORDED_ROWS = 16
+_NO_PROBABILITIES = "probability tensor contains"
+"""torch.multinomial's words (ATen/native/Distributions)."""
 _LONGEST_TEXT = 400
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -317,7 +320,10 @@ class TransformersBackend:
             processors.append(transformers.RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
         tokens = torch.as_tensor(prompt, dtype=torch.int64, device=self._device)[None]
         torch.manual_seed(seed)
-        with _explained(f"prompt {index}: the model does not fit {len(prompt)} + {new_tokens} tokens"):
+        with (
+            _explained(f"prompt {index}: the model does not fit {len(prompt)} + {new_tokens} tokens"),
+            _drawn(index, self._model.dtype),
+        ):
             ids = self._model.generate(
                 tokens,
                 attention_mask=torch.ones_like(tokens),
@@ -431,6 +437,20 @@ def _one_line(what: str) -> Iterator[None]:
         if _is_out_of_memory(error):
             text = f"out of memory: {text}"
         raise LogdriftError(f"{what}: {type(error).__name__}: {text[:_LONGEST_TEXT]}") from error
+
+
+@contextmanager
+def _drawn(index: int, dtype: Any) -> Iterator[None]:
+    """torch draws no token from probabilities that are NaN: what that means, in place of its words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _NO_PROBABILITIES not in str(error):
+            raise
+        fix = "run it in bfloat16 or float32" if dtype == torch.float16 else "look for NaN in its weights"
+        raise LogdriftError(
+            f"prompt {index}: the logits are NaN or infinite in {dtype_name(dtype)}, so no token can be drawn: {fix}"
+        ) from error
 
 
 @contextmanager

@@ -103,7 +103,8 @@ def find_layers(
         )
         measured, base, kept = _measure(asked, specs, standard)
         try:
-            sides, arrays = compare_sides([m for m in measured if m.backend != standard.name], base)
+            others = [m for m in measured if m.backend != standard.name]
+            sides, arrays = compare_sides(others, base, kept[0]["first"])
         except ValueError as error:
             raise LogdriftError(f"the two models are not built alike: {error}") from None
     finally:

@@ -24,6 +24,11 @@ FLOAT16_LARGEST = 65_504
 _FLOAT16 = ("float16", "fp16", "half")
 
 
+def is_float16(dtype: str) -> bool:
+    """Whether a dtype by any of its names is the one that overflows."""
+    return dtype.lower().removeprefix("torch.") in _FLOAT16
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """`coverage` of the JSON schema, in tokens that the mask counts.
@@ -100,7 +105,7 @@ class BrokenSide:
     @property
     def overflows(self) -> bool | None:
         """Whether its dtype is one that overflows; None where the dtype is not known."""
-        return None if self.dtype is None else self.dtype.lower().removeprefix("torch.") in _FLOAT16
+        return None if self.dtype is None else is_float16(self.dtype)
 
 
 def broken_sides(pair: Pair, scope: Scope) -> tuple[BrokenSide, ...]:

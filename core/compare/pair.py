@@ -89,6 +89,11 @@ class Pair:
         return _broken(self.b, self.tokens)
 
     @cached_property
+    def broken(self) -> Bools:
+        """bool[N]: counted tokens that are NaN on either side."""
+        return self.counted & (self.nan_a | self.nan_b)
+
+    @cached_property
     def missing_a(self) -> Bools:
         """bool[N]: counted tokens that ``b`` scored (-inf is a score) and ``a`` should have scored and did not.
 
@@ -215,21 +220,25 @@ class Pair:
         return int(np.searchsorted(self.sequences.offsets, position, "right")) - 1
 
     def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Flat positions of scored tokens with |delta| > ``threshold``, ascending. The last few thresholds are kept."""
+        """Flat positions of scored tokens with |delta| > ``threshold``, ascending, and of those that are `broken`, which no
+        threshold excuses. The last few thresholds are kept."""
         found = self._beyond.get(threshold)
         if found is None:
             if len(self._beyond) >= _KEPT_THRESHOLDS:
                 del self._beyond[next(iter(self._beyond))]
-            found = np.flatnonzero(self.scored & (self._magnitude > np.float64(threshold)))
+            beyond = self.scored & (self._magnitude > np.float64(threshold))
+            if self.a.nan is not None or self.b.nan is not None:
+                beyond |= self.broken
+            found = np.flatnonzero(beyond)
             self._beyond[threshold] = found
         return found
 
     def count_beyond(self, threshold: float) -> int:
-        """How many scored tokens have |delta| > ``threshold``."""
+        """How many tokens `divergences` has."""
         return len(self.divergences(threshold))
 
     def next_divergence(self, position: int, threshold: float, step: int = 1) -> int | None:
-        """The nearest flat position with |delta| > ``threshold`` strictly behind (``step`` -1: before) ``position``.
+        """The nearest of `divergences` strictly behind (``step`` -1: before) ``position``.
 
         It crosses sequences; None where there is no further one. -1 and ``tokens`` are allowed as start.
         """

@@ -32,6 +32,11 @@ class Stretch:
     def scored(self) -> Array:
         return self.cut(self.pair.scored)
 
+    @property
+    def broken(self) -> Array:
+        """bool[n]: counted tokens that are NaN on a side."""
+        return self.cut(self.pair.broken)
+
 
 def delta(of: Stretch) -> Array:
     """log p_A - log p_B, nats."""

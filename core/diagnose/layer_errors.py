@@ -76,7 +76,8 @@ def relative_errors(a: Mapping[str, Array], b: Mapping[str, Array]) -> tuple[lis
 
 
 def _centred(logits: Array) -> Array:
-    return np.asarray(logits - logits.mean(axis=1, keepdims=True, dtype=np.float64))
+    with np.errstate(invalid="ignore"):  # logits that overflowed have no mean
+        return np.asarray(logits - logits.mean(axis=1, keepdims=True, dtype=np.float64))
 
 
 def _apart(a: Array, b: Array) -> Array:

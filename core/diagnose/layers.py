@@ -14,12 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from core.diagnose import layer_broken
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import Evidence
+from core.diagnose.layer_broken import Break, first_break
 from core.diagnose.layer_errors import Array, Measured, own_errors, relative_errors, unit
 from core.session.layers import SavedLayers
 
-Kind = Literal["rounding", "embedding", "layer", "layers", "final norm", "head", "position", "jump", "unknown"]
+Kind = Literal[
+    "rounding", "embedding", "layer", "layers", "final norm", "head", "position", "jump", "unknown", "not finite"
+]
 
 LAYER = 4.0
 """Units of rounding from which a layer is wrong: 1.4 times the largest of correct models (2.8, random Granite)."""
@@ -115,6 +119,24 @@ def judge(
     kind, layers = _kind(stages, own)
     sentence = _sentence(kind, layers, stages, side)
     return Side(side.backend, side.dtype, kind, layers, _growth(names, errors), sentence, stages)
+
+
+def _broken(side: Measured, standard: Measured, errors: Array, names: Sequence[str], found: Break, start: int) -> Side:
+    """A side whose stream is not finite from some stage on: that stage is the answer, errors after it mean nothing."""
+    limits = [LAYER if name.startswith("layer") else PART for name in names]
+    stages = _stages(names, errors, None, limits, [name == found.stage for name in names])
+    layers = (int(found.stage.split()[1]),) if found.stage.startswith("layer") else ()
+    said = layer_broken.sentence(side, found, standard, start)
+    return Side(side.backend, side.dtype, "not finite", layers, None, said, stages)
+
+
+def _against_broken(side: Measured, standard: Measured, errors: Array, names: Sequence[str], found: Break) -> Side:
+    limits = [LAYER if name.startswith("layer") else PART for name in names]
+    stages = _stages(names, errors, None, limits, [False] * len(names))
+    said = (
+        f"{side.backend}: finite, but it cannot be held against {standard.backend}, which is not from {found.stage} on."
+    )
+    return Side(side.backend, side.dtype, "unknown", (), None, said, stages)
 
 
 def _medians(rows: Array) -> Array:
@@ -237,6 +259,7 @@ _CAUSES: Mapping[Kind, tuple[str, float]] = {
     "layers": ("weights", 0.92),
     "position": ("config", 0.92),
     "jump": ("weights", 0.7),
+    "not finite": ("overflow", 0.99),
     "rounding": (NOISE, 0.6),
 }
 """Above 0.9 it was observed: the same input gave another output. A jump of the relative error only looks like it."""
@@ -306,9 +329,15 @@ class Layers:
         )
 
 
-def compare_sides(sides: Sequence[Measured], standard: Measured) -> tuple[tuple[Side, ...], dict[str, Array]]:
+def compare_sides(
+    sides: Sequence[Measured], standard: Measured, start: int = 0
+) -> tuple[tuple[Side, ...], dict[str, Array]]:
     """Judge each of one or two backends against ``standard``, and what was measured: ``errors/NAME`` and ``times/NAME``
-    f32[stages, P] (the latter only with a replay)."""
+    f32[stages, P] (the latter only with a replay).
+
+    ``start`` is the position of the first row. A backend whose stream is not finite is judged by that alone, the standard
+    as well, which then comes last.
+    """
     arrays: dict[str, Array] = {}
     measured = []
     for side in sides:
@@ -319,11 +348,21 @@ def compare_sides(sides: Sequence[Measured], standard: Measured) -> tuple[tuple[
             arrays[f"times/{side.backend}"] = own
         measured.append((names, errors, own))
     judged = []
+    base = first_break(standard.arrays)
     for i, (side, (names, errors, own)) in enumerate(zip(sides, measured, strict=True)):
         other = next(
             (m[2] for j, m in enumerate(measured) if j != i and sides[j].dtype == side.dtype and m[0] == names), None
         )
-        judged.append(judge(side, standard.dtype, errors, names, own, other))
+        found = first_break(side.arrays)
+        if found is not None:
+            judged.append(_broken(side, standard, errors, names, found, start))
+        elif base is not None:
+            judged.append(_against_broken(side, standard, errors, names, base))
+        else:
+            judged.append(judge(side, standard.dtype, errors, names, own, other))
+    if base is not None:
+        names, errors = relative_errors(standard.arrays, standard.arrays)
+        judged.append(_broken(standard, standard, errors, names, base, start))
     return tuple(judged), arrays
 
 

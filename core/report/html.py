@@ -24,6 +24,7 @@ from core.report.meaning import (
     interval_of,
     interval_text,
     is_number,
+    left_out,
     metric,
     parts_of,
     sections,
@@ -193,7 +194,8 @@ def _sentence(report: Report, data: Report) -> str:
         return f"<b>{MEANINGLESS}</b>"
     mae = get(data, "errors.mae")
     scope = SCOPES.get(str(data.get("scope")), "tokens of an unknown scope")
-    counts = f"{figure(data.get('tokens'), 'tokens')} {scope} in {figure(data.get('sequences'), 'tokens')} sequences."
+    without = f" ({esc(left_out(data))})" if left_out(data) else ""
+    counts = f"{figure(data.get('tokens'), 'tokens')} {scope} in {figure(data.get('sequences'), 'tokens')} sequences{without}."
     sides = _sides(report, data)
     words = esc(in_words(mae, *sides)) if sides else ""
     return f"MAE {number(mae)} nats over {counts} {words}"

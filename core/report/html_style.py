@@ -82,6 +82,7 @@ main>.panel{margin:0 0 12px}
 .text.completion{border-left:3px solid var(--link);padding-left:10px}
 .text .part{display:block;font:600 11px/1.6 system-ui,sans-serif;letter-spacing:.04em;color:var(--muted)}
 .un{color:var(--muted)}
+.nan{color:var(--bad);background:var(--bad-bg);border-radius:2px;text-decoration:line-through double}
 footer{margin-top:44px;font-size:13px;color:var(--muted)}
 """
 

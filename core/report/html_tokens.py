@@ -64,12 +64,12 @@ def sequence_text(session: Session, pair: Pair, shown: Shown) -> str:
 
 def _spans(session: Session, pair: Pair, offset: int, start: int, stop: int) -> Iterator[str]:
     low, high = offset + start, offset + stop
-    delta, scored = pair.delta[low:high], pair.scored[low:high]
+    delta, scored, broken = pair.delta[low:high], pair.scored[low:high], pair.broken[low:high]
     step = levels(delta, scored, THRESHOLD)
     ranks = pair.a.rank.rows(low, high), pair.b.rank.rows(low, high)
     plain = ""
     for first, last, text in joined(session, pair.sequences.token_ids[low:high]):
-        if not scored[first:last].any():
+        if not (scored | broken)[first:last].any():
             plain += _lines(text)
             continue
         if plain:
@@ -77,15 +77,21 @@ def _spans(session: Session, pair: Pair, offset: int, start: int, stop: int) -> 
             plain = ""
         tips = [
             f"{start + i}: Δ {figure(float(delta[i]), sign=True)}\n"
-            f"A {figure(float(pair.logprob_a[low + i]))}, rank {ranks[0][i] or '?'}\n"
-            f"B {figure(float(pair.logprob_b[low + i]))}, rank {ranks[1][i] or '?'}"
+            f"A {_score(pair.logprob_a, pair.nan_a, low + i)}, rank {ranks[0][i] or '?'}\n"
+            f"B {_score(pair.logprob_b, pair.nan_b, low + i)}, rank {ranks[1][i] or '?'}"
             for i in range(first, last)
         ]
         level = int(step[first:last][np.argmax(np.abs(step[first:last]))])
         style = f' class="{"o" if level > 0 else "b"}{abs(level)}"' if level else ""
+        if broken[first:last].any():
+            style = ' class="nan"'
         yield f'<span{style} title="{escape(chr(10).join(tips))}">{_lines(text)}</span>'
     if plain:
         yield f'<span class="un">{plain}</span>'
+
+
+def _score(logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int) -> str:
+    return "NaN" if broken[at] else figure(float(logprob[at]))
 
 
 def joined(session: Session, ids: npt.NDArray[np.int32]) -> Iterator[tuple[int, int, str]]:

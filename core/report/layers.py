@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.diagnose.layers import Layers, Side
+from core.diagnose.layers import Layers, Side, Stage
 from core.report.layout import Canvas, number, table
 
 _AROUND = 2
@@ -61,7 +62,7 @@ def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
             else:
                 limit = f"{stage.limit:.1f}" if stage.times is not None else "-"
                 times = "-" if stage.times is None else f"{stage.times:.2f}"
-                row += [number(stage.error), times, limit, "◀" if stage.wrong else ""]
+                row += [_error(stage), times, limit, "◀" if stage.wrong else ""]
         rows.append(row)
     right = [i for i in range(1, len(head)) if (i - 1) % 4 != 3]
     for i, line in enumerate(table(canvas, rows[0], rows[1:], (0,), right)):
@@ -72,3 +73,8 @@ def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
         "error: relative error of the residual stream, median over positions. own: what this stage itself adds, in units of "
         "rounding (docs/why.md); - without a replay."
     )
+
+
+def _error(stage: Stage) -> str:
+    """NaN is said where it is the finding."""
+    return "NaN" if stage.wrong and math.isnan(stage.error) else number(stage.error)

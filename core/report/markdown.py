@@ -20,6 +20,7 @@ from core.report.meaning import (
     figure,
     get,
     interval_text,
+    left_out,
     limits,
     meaning_text,
     multiple_text,
@@ -159,7 +160,9 @@ def _sentence(report: Report, pair: Report) -> str:
     range_ = f", 95% {figure(interval[0])} to {figure(interval[1])}" if interval else ""
     words = text(in_words(mae, a, b)) if a and b else ""
     number = f"**MAE {figure(mae)} nats**{range_}" if mae is not None else "MAE unknown"
-    return f"{number}, over {figure(pair.get('tokens'), 'tokens')} {scope} in {figure(pair.get('sequences'), 'tokens')} sequences. {words}".strip()
+    without = f" ({text(left_out(pair))})" if left_out(pair) else ""
+    counts = f"{figure(pair.get('tokens'), 'tokens')} {scope} in {figure(pair.get('sequences'), 'tokens')} sequences"
+    return f"{number}, over {counts}{without}. {words}".strip()
 
 
 def _overview(pairs: Sequence[Report]) -> Iterator[str]:

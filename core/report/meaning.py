@@ -67,6 +67,10 @@ SECTIONS: tuple[Section, ...] = (
         "kl_lower_bound_max": "KL at least, max", "kl_infinite": "KL infinite", "tail_mass_a": "tail mass A",
         "tail_mass_b": "tail mass B",
     }),
+    Section("coverage", "Tokens without a number", {
+        "nan": "NaN", "nan_a": "NaN in A", "nan_b": "NaN in B", "unscored": "not scored by one side",
+        "unscored_a": "not scored by A", "unscored_b": "not scored by B", "unscored_fraction": "share not scored",
+    }),
 )  # fmt: skip
 
 _DRAWN = ("gate", "ci95", "floor", "buckets")
@@ -177,6 +181,22 @@ def floor_multiple(pair: Mapping[str, Any], group: str, key: str, value: Any) ->
     if floor > 0:
         return float(value) / float(floor)
     return math.inf if value > 0 else None
+
+
+def left_out(pair: Mapping[str, Any]) -> str:
+    """The tokens that the numbers of a pair leave out though they should not have to, by side; "" for none."""
+    words = (("nan", "NaN"), ("unscored", "not scored"))
+    parts = [
+        f"{_tokens(number)} {word} in {pair.get(side)}"
+        for key, word in words
+        for side in ("a", "b")
+        if is_number(number := get(pair, f"coverage.{key}_{side}")) and number
+    ]
+    return f"left out: {', '.join(parts)}" if parts else ""
+
+
+def _tokens(number: float) -> str:
+    return f"{number:,.0f} token{'' if number == 1 else 's'}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from core.report.layout import Canvas, number, pad, table
-from core.report.meaning import MEANINGLESS
+from core.report.meaning import MEANINGLESS, left_out
 from core.report.text_pair import main_pair
 from core.report.usual import in_words
 
@@ -27,7 +27,13 @@ def render(report: Report, canvas: Canvas, main: tuple[str, str] | None = None) 
 
     ``main`` is the pair whose reasons and worst tokens are shown (default: the first of the report).
     """
-    lines = [*_failures(report, canvas), *_header(report, canvas), "", *_captures(report, canvas)]
+    lines = [
+        *_failures(report, canvas),
+        *_broken(report, canvas),
+        *_header(report, canvas),
+        "",
+        *_captures(report, canvas),
+    ]
     pairs = report["pairs"]
     if pairs:
         chosen = next((p for p in pairs if (p["a"], p["b"]) == main), pairs[0])
@@ -55,6 +61,15 @@ def _failures(report: Report, canvas: Canvas) -> Iterator[str]:
             yield canvas.paint(canvas.cut("  " + canvas.text(line), canvas.width), "dim")
         yield from canvas.wrap(f"whole log: logs/{capture['backend']}.log in the session folder", 2)
     if failed:
+        yield ""
+
+
+def _broken(report: Report, canvas: Canvas) -> Iterator[str]:
+    """NaN first of all: what it is of, said once for all pairs."""
+    said = [reason["text"] for pair in report["pairs"] for reason in pair["gate"]["reasons"] if reason["code"] == "nan"]
+    for text in dict.fromkeys(said):
+        yield from (canvas.paint(line, "bad") for line in canvas.wrap(f"BROKEN {text}", 0))
+    if said:
         yield ""
 
 
@@ -117,6 +132,8 @@ def _pairs(pairs: Sequence[Report], canvas: Canvas) -> Iterator[str]:
         cells = [number(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [pearson, exact]
         line = pad(f"    {pair['tokens']:,}", 16) + "".join(pad(cell, 10, right=True) for cell in cells)
         yield canvas.paint(line, _grey(pair))
+        if without := left_out(pair):
+            yield from (canvas.paint(line, "warn") for line in canvas.wrap(without, 4))
 
 
 def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
@@ -129,6 +146,8 @@ def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
         return
     words = in_words(e["mae"], captures[pair["a"]], captures[pair["b"]])
     first = f"MAE {number(e['mae'])} nats." if e["mae"] is not None else ""
+    if without := left_out(pair):
+        first = f"Of the rest ({without}): {first}"
     yield from canvas.wrap(f"{first} {words}".strip(), 2, "")
     yield from _reasons(pair, canvas)
 

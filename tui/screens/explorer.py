@@ -167,6 +167,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 numbers.floor if numbers is not None else None,
                 numbers is not None,
                 left,
+                int(np.count_nonzero(view.pair.broken)) if view is not None and gate is not None else 0,
             )
         )
 
@@ -249,7 +250,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         prompt = int(sequences.prompt_lengths[self.sequence])
         marks = np.zeros(stop - start, np.int8)
         aside = "no scores"
-        if pair is not None and self.sequence < pair.count and pair.scored[start:stop].any():
+        if pair is not None and self.sequence < pair.count and (pair.scored | pair.broken)[start:stop].any():
             if self.missing() is None:
                 marks = mode.levels(self.stretch(pair, start, stop), self.level_threshold)
             aside = f"{np.count_nonzero(marks)} beyond {mode.step(self.level_threshold)}"

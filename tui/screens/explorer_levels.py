@@ -81,7 +81,8 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
         if pair is not None and missing is None and (self.view is None or self.view.stats is not None):
             count = self._count(pair)
         scored = self.mode.tokens(pair) if count is not None and pair is not None else 0
-        return legend(self.mode, self.level_threshold, count, scored, missing)
+        broken = int(np.count_nonzero(pair.broken)) if count is not None and pair is not None else 0
+        return legend(self.mode, self.level_threshold, count, scored, missing, broken)
 
     def _count(self, pair: Pair) -> int | None:
         """How many tokens have a level; None while a thread finds out."""

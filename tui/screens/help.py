@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
-from tui.glyphs import DOWN, HIGH, HIGHEST, UP, fit, number
+from tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, fit, number
 from tui.modes import MODES
-from tui.palette import NAMES, STEPS, Palette
+from tui.palette import BROKEN, NAMES, STEPS, Palette
 from tui.screens.texts import TextScreen
 from tui.widgets.lines import Run
 from tui.widgets.reading import Hanging, Row
@@ -53,6 +53,11 @@ def help_lines(
         for step in range(1, STEPS + 1):
             runs += [(f" {mark}{NAMES[step - 1]} ", palette.level(sign * step)), (" ", palette.text)]
         yield [*runs, (f" {words}", palette.text)]
+    yield [
+        ("   ", palette.text),
+        (f" {BROKEN_MARK} ", palette.level(BROKEN)),
+        ("  NaN on a side, whatever the threshold", palette.text),
+    ]
     yield said("┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark")
     yield said("< -7.3  not among that side's top-k, so it lies below its last value")
     yield said("‹  part of a character that a later token completes")

@@ -94,7 +94,7 @@ class StageList(Rows):
         return [
             mark,
             (fit(visible(stage.name), _NAME), p.bad if stage.wrong else p.text),
-            (f" {stage.error:>14.2e}  {times:>11}  ", p.bad if stage.wrong else p.text),
+            (f" {_error(stage):>14}  {times:>11}  ", p.bad if stage.wrong else p.text),
             (score_bar(self._share(stage.error), room), p.bad if stage.wrong else p.accent),
         ]
 
@@ -105,6 +105,11 @@ class StageList(Rows):
             return 1.0 if error == math.inf else 0.0
         low, high = math.log10(min(errors)) - 1, math.log10(max(errors))
         return (math.log10(error) - low) / (high - low)
+
+
+def _error(stage: Stage) -> str:
+    """NaN is said where it is the finding: the stream is not finite."""
+    return "NaN" if stage.wrong and math.isnan(stage.error) else f"{stage.error:.2e}"
 
 
 def _backend(label: str) -> str:

@@ -39,6 +39,8 @@ class Heading(NamedTuple):
     """Whether k3, ess and floor are known: None then means that there is no such number."""
     left: str = ""
     """How long the running capture will take, where that can be said."""
+    broken: int = 0
+    """Tokens that are NaN on a side."""
 
 
 class Bar(Text, can_focus=False):
@@ -88,6 +90,8 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
         shown = palette.muted if h.verdict == "not_comparable" else palette.strong
         verdict = [gap, (VERDICTS.get(h.verdict or "", "judging"), palette.verdict(h.verdict))]
         verdict += [gap, ("MAE ", palette.muted), (number(h.mae) if h.verdict else "…", shown)]
+        if h.broken:
+            verdict += [gap, (f"{h.broken:,} NaN", palette.bad)]
         if h.infinite:
             verdict += [gap, (f"{h.infinite} infinite", palette.warn)]
     more = _more(h, palette)

@@ -109,7 +109,14 @@ def summary_lines(view: Inspection, level: int, greyed: bool, width: int, palett
         numbers = (
             f" {fit(number(row.logprob), 9, right=True)}  p {probability(row.logprob):<6} rank {_rank(row.rank):<5}"
         )
-        rows.append([(f"{side} ", palette.strong), (label, palette.text), (numbers, value), (row.note, palette.muted)])
+        rows.append(
+            [
+                (f"{side} ", palette.strong),
+                (label, palette.text),
+                (numbers, value),
+                (row.note, palette.bad if row.broken else palette.muted),
+            ]
+        )
     words = _floor_words(view)
     rows.append([*_delta_line(view, level, value, palette), (f", {words}" if words else "", palette.muted)])
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
@@ -142,6 +149,9 @@ def _bytes(view: Inspection, palette: Palette) -> list[Run]:
 
 
 def _delta_line(view: Inspection, level: int, value: Style, palette: Palette) -> list[Run]:
+    broken = [row.label for row in view.captures if row.side and row.broken]
+    if broken:
+        return [("Δ ", palette.strong), (f"NaN in {visible(' and '.join(broken))}", palette.bad)]
     if view.delta is None or math.isnan(view.delta):
         return [("Δ ", palette.strong), ("no score on both sides here", palette.muted)]
     if view.delta == 0:
@@ -191,7 +201,7 @@ def _captures(view: Inspection, level: int, width: int, value: Style, palette: P
 
 def _capture_values(row: CaptureRow, level: int, extra: int, value: Style, palette: Palette) -> list[Run]:
     if row.logprob is None:
-        return [(f" {row.note or NOTHING}", palette.muted)]
+        return [(f" {row.note or NOTHING}", palette.bad if row.broken else palette.muted)]
     numbers = f" {number(row.logprob):>8} {probability(row.logprob):>6} {_rank(row.rank):>4} "
     if row.side == "A":
         return [(numbers, value)]
@@ -199,7 +209,7 @@ def _capture_values(row: CaptureRow, level: int, extra: int, value: Style, palet
     more = [f"{_times(row.times):>{_TIMES}}"]
     more.append(f"{number(row.ratio, 3):>{_RATIO}}")
     tail = ("".join(more[:extra]), value)
-    if row.side == "B" and level:
+    if row.side == "B" and level and row.delta is not None:
         marked = (UP if level > 0 else DOWN) + delta
         return [(numbers, value), (" " * (8 - len(marked)), value), (marked, palette.level(level)), tail]
     return [(numbers, value), (f"{delta:>8}", value), tail]

@@ -8,16 +8,16 @@ import numpy as np
 from rich.cells import cell_len
 from rich.style import Style
 
-from tui.glyphs import DOWN, HIGH, HIGHEST, UP, percent
+from tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, percent
 from tui.modes import Legend
-from tui.palette import STEPS, Palette
+from tui.palette import BROKEN, STEPS, Palette
 from tui.widgets.lines import Run
 
 MARKS = {
     **dict.fromkeys(range(1, STEPS + 1), UP), **dict.fromkeys(range(-STEPS, 0), DOWN),
-    2 * STEPS - 1: HIGH, 2 * STEPS: HIGHEST,
+    2 * STEPS - 1: HIGH, 2 * STEPS: HIGHEST, BROKEN: BROKEN_MARK,
 }  # fmt: skip
-HAS_MARK = np.array([level in MARKS for level in range(-STEPS, 2 * STEPS + 1)])
+HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
 """Whether a level has one, at level + `STEPS`."""
 FOUND = 100
 """Keys of the styles of a match in `token_styles`: without a level, and with one."""
@@ -28,6 +28,7 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
     levels = range(-STEPS, 2 * STEPS + 1)
     return {
         **{level: palette.grey if greyed else palette.level(level) for level in levels}, 0: plain,
+        BROKEN: palette.bad,  # grey or not: it is the reason
         FOUND: palette.found, FOUND + 1: palette.found + Style(underline=True),
     }  # fmt: skip
 
@@ -65,11 +66,15 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> l
     for form in forms:
         # The short count only where it saves the steps, or else there were none at all.
         for count in (counts[:1] if form in forms[:-2] else counts) or ["counting…"]:
-            tail: Run = (f" {count} ", palette.muted)
-            cells = sum(cell_len(text) for text, _ in [*head, *form, tail])
+            tail: list[Run] = [*_broken(legend, palette), (f" {count} ", palette.muted)]
+            cells = sum(cell_len(text) for text, _ in [*head, *form, *tail])
             if cells <= width:
-                return [*head, *form, (" " * (width - cells), palette.text), tail]
+                return [*head, *form, (" " * (width - cells), palette.text), *tail]
     return [*head, *forms[-1]]
+
+
+def _broken(legend: Legend, palette: Palette) -> list[Run]:
+    return [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)] if legend.broken else []
 
 
 def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[list[Run]]:

@@ -58,6 +58,8 @@ def _sentence(side: BrokenSide) -> str:
 def verdict_of(case: Case) -> str:
     """The sentence for a pair with NaN."""
     said = [f"{side.label} gave NaN on {side.where}: {nan_reason(side)}: {nan_fix(side)}" for side in _sides(case)]
+    if not said:  # only a look at the layers has found it
+        return "broken numbers: no token here is NaN, but a residual stream was found that is not finite."
     return "broken numbers: " + "; ".join(said) + "."
 
 
@@ -72,13 +74,12 @@ def put_first(case: Case, causes: Iterable[Ranked]) -> tuple[Ranked, ...]:
 
 
 def _with_next_step(case: Case, cause: Ranked) -> Ranked:
-    return replace(cause, next_experiment=next_step(case)) if cause.cause == OVERFLOW else cause
-
-
-def next_step(case: Case) -> str:
-    """One line: the fix of the first broken side, and the look at the layers where they can be looked at."""
+    if cause.cause != OVERFLOW:
+        return cause
     side = _sides(case)[0]
-    return f"{nan_fix(side)}{_layers_step(case, side)}"
+    looked = any(each.signature == "layers" for each in cause.evidence)
+    layers = "" if looked else _layers_step(case, side)
+    return replace(cause, next_experiment=nan_fix(side) + layers)
 
 
 def _layers_step(case: Case, side: BrokenSide) -> str:
@@ -87,7 +88,8 @@ def _layers_step(case: Case, side: BrokenSide) -> str:
     if not all(_can_be_looked_at(info, planned) for info in case.infos) or _one_backend(case):
         return ""
     place = f"{side.first_sequence}:{max(side.first_position, 1)}"
-    return f"; logdrift why SESSION --layers {place} names the first layer whose stream is not finite"
+    pair = ":".join(case.labels)
+    return f"; logdrift why SESSION --pair {pair} --layers {place} names the first layer whose stream is not finite"
 
 
 def _can_be_looked_at(info: CaptureInfo, planned: set[str]) -> bool:

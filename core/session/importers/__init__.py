@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.session.importers import folder, jsonl, openai, prime_rl
+from core.session.importers.fillers import drop_nan_fillers
 from core.session.importers.first import drop_fillers
 from core.session.importers.foreign import refuse_binary
 from core.session.importers.records import Reading, Record
@@ -63,6 +64,7 @@ def import_session(
         paths = [path for file in files for path in _files(Path(file))]
         records = [record for path in paths for record in read(path, reading)]
     drop_fillers(records, reading.notes)
+    drop_nan_fillers(records, reading.notes)
     names = ", ".join(Path(file).name for file in files)
     write_records(out, records, reading, f"imported from {names}"[:200], model, facts)
     return reading.notes.sentences()

@@ -176,7 +176,7 @@ def _joined(scores: Sequence[Scores], width: int) -> dict[str, Array]:
         tensors["entropy"] = np.concatenate(
             [np.full(len(s.logprob), np.nan, np.float32) if s.entropy is None else s.entropy for s in scores]
         )
-    if any(s.nan is not None for s in scores):
+    if any(s.nan is not None and s.nan.any() for s in scores):
         tensors["nan"] = np.concatenate(
             [np.zeros(len(s.logprob), np.uint8) if s.nan is None else s.nan for s in scores]
         )

@@ -1,0 +1,71 @@
+"""Where a residual stream stops being finite: an overflow has a first layer, and no relative error (pure NumPy)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.compare.coverage import FLOAT16_LARGEST, is_float16
+from core.diagnose.layer_errors import Array, Measured, stage_names
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """``stage`` is the first one with NaN or infinity, at ``count`` of ``positions`` positions, ``first`` the first of them
+    (counted from the first one that was looked at). ``largest`` is the largest finite size in the stages before, None
+    where the first stage is broken already."""
+
+    stage: str
+    count: int
+    positions: int
+    first: int
+    largest: float | None
+
+
+def first_break(arrays: Mapping[str, Array]) -> Break | None:
+    """The first stage of ``arrays`` (`core.backends.layers.FILE`) that is not finite; None where all are."""
+    before: float | None = None
+    for name, rows in zip(stage_names(arrays), _stages(arrays), strict=True):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=-1))
+        if len(bad):
+            return Break(name, len(bad), len(rows), int(bad[0]), before)
+        before = max(before or 0.0, largest(rows))
+    return None
+
+
+def _stages(arrays: Mapping[str, Array]) -> Sequence[Array]:
+    """One [P, H] for each name of `stage_names`."""
+    return [*arrays["stream"], *(arrays[name] for name in ("final", "logits") if name in arrays)]
+
+
+def largest(rows: Array) -> float:
+    """The largest finite |x|; 0 where there is none."""
+    size = np.abs(rows[np.isfinite(rows)])
+    return float(size.max()) if size.size else 0.0
+
+
+def sentence(side: Measured, found: Break, standard: Measured, start: int) -> str:
+    """What is said of a side that breaks. ``start`` is the position of the sequence that was looked at first."""
+    where = "at every position" if found.count == found.positions else _some(found, start)
+    return f"{side.backend}: {found.stage} is the first whose numbers are not finite, {where}{_why(side, found, standard)}."
+
+
+def _some(found: Break, start: int) -> str:
+    return f"at {found.count:,} of {found.positions:,} positions, the first is {start + found.first}"
+
+
+def _why(side: Measured, found: Break, standard: Measured) -> str:
+    """The overflow, where the standard shows the size that the numbers have there."""
+    if not is_float16(side.dtype):
+        return f": {side.dtype} hardly overflows, look for NaN or infinity in the weights of this stage"
+    bound = f"float16 ends at {FLOAT16_LARGEST:,}"
+    names = stage_names(standard.arrays)
+    reached = 0.0
+    if side.backend != standard.backend and found.stage in names:
+        reached = largest(_stages(standard.arrays)[names.index(found.stage)])
+    if reached > FLOAT16_LARGEST:
+        return f": {bound} and {standard.backend} reaches {reached:,.0f} there"
+    inside = "" if found.largest is None else f" (the stages before reach {found.largest:,.4g})"
+    return f": {bound}, and something inside this stage grows beyond it{inside}"

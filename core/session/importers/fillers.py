@@ -1,0 +1,49 @@
+"""NaN that fills a place where nothing was scored: arrays have no null, so dumps made of arrays write NaN instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from core.session.importers.records import Array, Notes, Record
+
+_PROMPTS = "{n} prompt entries of %s are NaN and none is a number: filled in, so they are no scores"
+_FIRSTS = "{n} first tokens of %s are NaN in every sequence: filled in, so they are no scores"
+
+
+def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
+    """Take the flag off, in place, where a capture has NaN in all prompts or all first tokens and in no completion.
+
+    An engine that breaks goes on breaking, into the completion; what ends where the prompt ends was filled in.
+    """
+    for name in records[0].captures if records else ():
+        mine = [record for record in records if name in record.captures]
+        if not any(record.captures[name].nan is not None for record in mine):
+            continue
+        if any(_flags(record, name)[_behind(record) :].any() for record in mine):
+            continue
+        notes.count(_PROMPTS % name, _drop(mine, name, slice(1, None)))
+        notes.count(_FIRSTS % name, _drop(mine, name, slice(0, 1)))
+
+
+def _behind(record: Record) -> int:
+    """Where the completion begins; its first token may be filled in where no prompt stands before it."""
+    return max(record.prompt_length, 1)
+
+
+def _flags(record: Record, name: str) -> Array:
+    nan = record.captures[name].nan
+    return np.zeros(len(record.token_ids), np.uint8) if nan is None else nan
+
+
+def _drop(records: Iterable[Record], name: str, part: slice) -> int:
+    """Clear the flags of this part before the completions, if no number stands there; how many there were."""
+    before = [(_flags(r, name)[: _behind(r)][part], r.captures[name].logprob[: _behind(r)][part]) for r in records]
+    if any(not np.isnan(logprob).all() for _, logprob in before):
+        return 0
+    dropped = 0
+    for flags, _ in before:
+        dropped += int(flags.sum())
+        flags[:] = 0
+    return dropped

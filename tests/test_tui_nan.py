@@ -1,0 +1,64 @@
+"""The explorer shows NaN: a mark in the text, a count, the capture that gave it, and ``n`` goes there."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from core.compare.token_values import Stretch
+from tests.made_sessions import BROKEN
+from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
+from tests.tui_screen import judged, make_app, screen_text, until
+from tui.inspection import inspect
+from tui.modes import MODES, mode_of
+from tui.palette import BROKEN as BROKEN_LEVEL
+from tui.palette import make_palette
+from tui.widgets.inspector import inspector_lines, summary_lines
+
+pytestmark = pytest.mark.usefixtures("own_home")
+NAN = math.nan
+
+
+def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, -1.0, -3.0, BROKEN, -1.0]], [[*DECODED, -1.0, -1.0, -1.0, BROKEN]])
+    assert pair.divergences(1.0).tolist() == [3, 4, 5]
+    assert pair.divergences(9.0).tolist() == [4, 5] and pair.count_beyond(9.0) == 2
+    assert pair.next_divergence(0, 9.0) == 4
+
+
+@pytest.mark.parametrize("name", [mode.name for mode in MODES])
+def test_every_mode_marks_nan_and_no_missing_score(tmp_path: Path, name: str) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, -1.0, NAN, BROKEN]], [[*DECODED, -1.0, -1.0, -1.0]])
+    mode = mode_of(name)
+    levels = mode.levels(Stretch(pair, 0, pair.tokens, 0.5), 1e9)
+    assert places(levels == BROKEN_LEVEL) == [4] and levels[3] == 0
+    assert mode.beyond(Stretch(pair, 0, pair.tokens, 0.5), 1e9).tolist() == [4]
+
+
+def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
+    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, NAN]], [[*DECODED, -1.0, -1.0]])
+    rows = {at: {row.label: row for row in inspect(pair.session, pair, at).captures} for at in (2, 3)}
+    assert (rows[2][A].note, rows[2][A].broken, rows[2][B].note) == ("NaN", True, "")
+    assert (rows[3][A].note, rows[3][A].broken) == ("no score here", False)
+    palette = make_palette("256")
+    for lines in (
+        inspector_lines(inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 60, palette),
+        summary_lines(inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 80, palette),
+    ):
+        text = "\n".join(strip.text for strip in lines)
+        assert "NaN" in text and "no score" not in text
+    assert f"NaN in {A}" in text
+
+
+async def test_the_explorer_marks_counts_and_finds_nan(tmp_path: Path) -> None:
+    rows = [[NAN, *[-1.0] * 9], [NAN, *[-1.0] * 5, BROKEN, *[-1.0] * 3]]
+    pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, *[-1.0] * 8]] * 2)
+    app = make_app(pair.session.folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await judged(pilot)
+        assert "1 NaN" in screen_text(app)
+        await pilot.press("n")
+        await until(pilot, lambda: f"NaN in {A}" in screen_text(app))
+        assert "✗" in screen_text(app)
