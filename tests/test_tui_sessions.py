@@ -269,7 +269,7 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(sessions: Path, 
         await pilot.press("I", *"nowhere", "enter")
         await until(pilot, lambda: "no such folder or file" in screen_text(app))
         await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
-        await until(pilot, lambda: "jsonl,prime-rl,openai(docs" in squeezed(app))
+        await until(pilot, lambda: "jsonl,prime-rl,openai,sglang(docs" in squeezed(app))
         await pilot.press("escape")
         for path, name in ((tmp_path / "else" / "good", "good-2"), (tmp_path / "own.jsonl", "own")):
             await pilot.press("I", *str(path), "enter")

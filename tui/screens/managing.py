@@ -208,7 +208,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"importing {visible(path.name)}")
                 self._import(path)
 
-        words = "path of a session folder, or of log-probabilities: JSONL, prime-rl exports, OpenAI answers"
+        words = "path of a session folder, or of log-probabilities: JSONL, prime-rl exports, answers of servers"
         self.app.push_screen(Prompt("Import", words, problem=problem), answered)
 
     @work(thread=True, group="manage")
@@ -216,12 +216,19 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from core.session.importers import guess_format, import_session
         from core.session.manage import free_name
 
+        notes: list[str] = []
+
         def bring() -> Path:
             out = self._folder / free_name(self._folder, path.resolve().name.removesuffix(".jsonl"))
-            import_session(guess_format(path), [str(path)], out)
+            notes.extend(import_session(guess_format(path), [str(path)], out))
             return out
 
-        self._manage(bring, lambda folder: f"{visible(folder.name)} is imported: Enter opens it")
+        def brought(folder: Path) -> str:
+            number = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
+            said = f"; the gate shows {number} on it" if notes else ""
+            return f"{visible(folder.name)} is imported: Enter opens it{said}"
+
+        self._manage(bring, brought)
 
     # ---- captures
 

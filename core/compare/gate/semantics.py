@@ -118,7 +118,8 @@ def _by_word(case: Case) -> str:
 
 
 def _how_to_tell(case: Case) -> str:
-    if not any(side.info.path == "recorded" or side.facts.told for side in case.sides):
+    """An import has no plan: there its author may know."""
+    if case.session.plan is not None:
         return ""
     return ", or tell what you know (import --fact NAME.logprobs_mode=raw, NAME.temperature=0.6)"
 

@@ -5,19 +5,20 @@ A new format is one module here, with a function that gives `Record`, and one li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from core.errors import InputError
-from core.session.importers import folder, jsonl, openai, prime_rl
+from core.session.importers import folder, jsonl, prime_rl
+from core.session.importers.answers import kind_of, unwrapped, wraps
+from core.session.importers.documents import NotJson, documents
 from core.session.importers.fillers import drop_nan_fillers
 from core.session.importers.first import drop_fillers
-from core.session.importers.foreign import refuse_binary
-from core.session.importers.records import Reading, Record
+from core.session.importers.foreign import refuse_line
+from core.session.importers.join import side_by_side
+from core.session.importers.records import Notes, Reading, Record
 from core.session.importers.write import write_records
 from core.session.layout import MANIFEST
 
@@ -34,7 +35,10 @@ FORMATS: dict[str, Format] = {
     "session": Format("a session folder from elsewhere, copied and checked"),
     "jsonl": Format("one sequence a line, with any number of captures", jsonl.read),
     "prime-rl": Format("token exports of prime-rl: rank_R.jsonl, or a step_N folder of them", prime_rl.read),
-    "openai": Format("answers of an OpenAI-compatible server with token ids; NAME=FILE, one capture each"),
+    "openai": Format(
+        "answers of an OpenAI-compatible server with token ids, streams and batches too; NAME=FILE, one capture each"
+    ),
+    "sglang": Format("native answers of SGLang's /generate; NAME=FILE, one capture each, joined with others by ids"),
 }
 
 
@@ -59,38 +63,43 @@ def import_session(
     reading = Reading()
     read = FORMATS[format_name].read
     if read is None:
-        records = _side_by_side(files)
+        records = side_by_side(files, reading)
     else:
         paths = [path for file in files for path in _files(Path(file))]
         records = [record for path in paths for record in read(path, reading)]
     drop_fillers(records, reading.notes)
     drop_nan_fillers(records, reading.notes)
-    names = ", ".join(Path(file).name for file in files)
+    names = ", ".join(Path(file.rpartition("=")[2]).name for file in files)
     write_records(out, records, reading, f"imported from {names}"[:200], model, facts)
     return reading.notes.sentences()
 
 
 def guess_format(path: Path) -> str:
-    """The format of a folder or file, by what is in it. Raises InputError where it looks like none."""
+    """The format of a folder or file, by what is in it. Raises InputError where it looks like none, and says what it is."""
     if (path / MANIFEST).exists():
         return "session"
-    file_of_it = _files(path)[0]
-    refuse_binary(file_of_it)
+    none = (
+        f"{path}: is neither a session nor {', '.join(name for name in FORMATS if name != 'session')} (docs/import.md)"
+    )
     try:
-        with open(file_of_it, "rb") as file:
-            first = next((line for line in file if line.strip()), b"")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        data = json.loads(first)
-        keys = set(data) if isinstance(data, dict) else set()
-    except (ValueError, RecursionError):
-        keys = {"choices"} if b'"choices"' in file_of_it.read_bytes()[: 1 << 20] else set()  # an answer over many lines
-    found = {"captures": "jsonl", "schema_version": "prime-rl", "choices": "openai"}
-    for key, name in found.items():
-        if key in keys:
+        where, data = next(documents(_files(path)[0]), (str(path), {}))
+    except NotJson:
+        raise InputError(none) from None
+    for key, name in (("captures", "jsonl"), ("schema_version", "prime-rl")):
+        if key in data:
             return name
-    raise InputError(f"{path}: is neither a session nor {', '.join(found.values())} (docs/import.md)")
+    kind = kind_of(_first_answer(where, data, path))
+    if kind is not None:
+        return "sglang" if kind == "sglang" else "openai"
+    refuse_line(data, jsonl.KEYS, where)
+    raise InputError(none)
+
+
+def _first_answer(where: str, data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What an object is wrapped around, where it is; else the object itself."""
+    if not wraps(data):
+        return data
+    return next((answer for _, answer in unwrapped(where, data, path.name, Notes())), data)
 
 
 def _files(path: Path) -> list[Path]:
@@ -101,35 +110,3 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path}: no {MANIFEST} and no rank_*.jsonl in it{prime_rl.steps_below(path)}")
     return found
-
-
-def _side_by_side(files: Sequence[str]) -> list[Record]:
-    """Files of one capture each, joined by order and by ids: the same sequences in every file."""
-    joined: list[Record] = []
-    names: set[str] = set()
-    for file in files:
-        name, equals, path = file.rpartition("=")
-        name = name if equals else Path(path).stem
-        if name in names:
-            raise InputError(f"{file}: another file is capture {name!r} already: write NAME=FILE")
-        names.add(name)
-        found = list(openai.read(Path(path), name))
-        if not found:
-            raise InputError(f"{path}: no answer in it")
-        joined = [_merged(a, b) for a, b in _pairs(joined, found)] if joined else found
-    return joined
-
-
-def _pairs(known: Sequence[Record], found: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
-    if len(known) != len(found):
-        raise InputError(f"{found[0].where}: {len(found)} sequences, {known[0].where} has {len(known)}: give the same")
-    yield from zip(known, found, strict=True)
-
-
-def _merged(a: Record, b: Record) -> Record:
-    if a.prompt_length != b.prompt_length or not np.array_equal(a.token_ids, b.token_ids):
-        raise InputError(
-            f"{b.where}: its token ids are not those of {a.where}: scores of other tokens cannot be compared; let one "
-            "server generate, and have the other one score the same ids (echo)"
-        )
-    return replace(a, captures={**a.captures, **b.captures}, pieces={**a.pieces, **b.pieces})

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.session.importers.records import Notes, Record, Scores
 
-_FILLED = "{n} first tokens of %s read exactly 0.0 in every sequence: filled in, so they are no scores"
+_FILLED = "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence: filled in, and no score"
 
 
 def drop_fillers(records: Sequence[Record], notes: Notes) -> None:

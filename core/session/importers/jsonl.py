@@ -35,28 +35,28 @@ from core.session.importers.records import (
     spread,
 )
 
-_KEYS = ("token_ids", "prompt_length", "captures", "tokens", "mask", "finish", "model")
+KEYS = ("token_ids", "prompt_length", "captures", "tokens", "mask", "finish", "model")
 _SCORE_KEYS = ("logprobs", "ranks", "entropy", "top_ids", "top_logprobs", "mask", "role")
 _CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
 _FINISH = ("unknown", "stop", "length")
 _SHOWN_VERSIONS = 8
 
 _NO_FIRST = (
-    "{n} entries of %s for first tokens are left out: nothing stands before the first token of a prompt, so an entry "
+    "{n} {entry|entries} of %s for first tokens {is|are} left out: nothing stands before the first token of a prompt, so an entry "
     "for it is no score"
 )
 _MERGED = (
-    "{n} lists of %s have an id twice, or the token itself in front of the most likely ids, as vLLM's flat form has: "
-    "they are merged"
+    "{n} {list|lists} of %s {has|have} an id twice, or the token itself in front of the most likely ids, as vLLM's flat form has: "
+    "merged"
 )
-_MASKED = "{n} entries of %s are no scores, by its mask"
+_MASKED = "{n} {entry|entries} of %s {is|are} no score, by its mask"
 
 
 def read(path: Path, reading: Reading) -> Iterator[Record]:
     """The records of a file; what it says of backends is added to ``reading``. Raises InputError naming the line."""
     for where, data in read_lines(path):
-        foreign.refuse_line(data, _KEYS, where)
-        _check_keys(data, _KEYS, where)
+        foreign.refuse_line(data, KEYS, where)
+        _check_keys(data, KEYS, where)
         ids = ids_of(data.get("token_ids"), where)
         prompt = length_of(data.get("prompt_length", 0), len(ids), where)
         given = data.get("captures")

@@ -1,146 +1,149 @@
-"""Format ``openai``: answers of an OpenAI-compatible server, completions or chat, one JSON object a line.
+"""Answers in OpenAI's form: completions or chat, generated or scored.
 
-A token is known by its id alone, which OpenAI's format lacks: ask vLLM for ``return_token_ids`` or
-``return_tokens_as_token_ids``, SGLang for ``return_token_ids``. An answer without ids is refused: tokens of equal text
-need not be the same. Numbers are of the completion, and of the prompt where the server echoed it (``echo``).
+A token is known by its id alone, which OpenAI's own servers do not send: ask vLLM for ``return_token_ids`` or
+``return_tokens_as_token_ids``, SGLang for ``return_token_ids``; llama.cpp sends them unasked. An answer without ids is
+refused: tokens of equal text need not be the same. A server scores what it was given where it was asked to echo it, or
+with vLLM's ``prompt_logprobs``.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.errors import InputError
-from core.session.importers.records import (
-    Array,
-    Record,
-    Scores,
-    alternatives,
-    ids_of,
-    logprobs_of,
-    read_lines,
-    scores_of,
-)
+from core.session.importers.records import ids_of
+from core.session.importers.rows import Row, prompt_rows_of, rows_of
+from core.session.importers.scored import UNKNOWN_ID, Scored
 
-_ID = re.compile(r"token_id:(\d+)")
 _ASK = 'ask vLLM with "return_token_ids": true, so that tokens are told apart by id'
+_FINGERPRINT = re.compile(r"vllm-(\d[\w.]*)")
+"""vLLM's ``system_fingerprint``: ``vllm-VERSION``, its parallelism, and a digest of its settings."""
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 
 
-def read(path: Path, name: str) -> Iterator[Record]:
-    """Every choice of every answer as a sequence, its numbers as capture ``name``. Raises InputError naming the line."""
-    for where, answer in _answers(path):
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices:
-            raise InputError(f"{where}: choices is missing: give answers of an OpenAI-compatible server")
-        for index, choice in enumerate(choices):
-            if not isinstance(choice, dict):
-                raise InputError(f"{where}: choices[{index}] is no object")
-            yield _record(answer, choice, f"{where}: choices[{index}]", name)
+def scored(where: str, answer: Mapping[str, Any]) -> Iterator[Scored]:
+    """Every choice of an answer. Raises InputError naming the choice."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise InputError(f"{where}: choices is missing: give answers of an OpenAI-compatible server")
+    for index, choice in enumerate(choices):
+        place = f"{where}: choices[{index}]"
+        if not isinstance(choice, dict):
+            raise InputError(f"{place} is no object")
+        yield _choice(answer, choice, place)
 
 
-def _answers(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A line each, or the whole file as one answer, however it is spread over lines."""
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        yield from read_lines(path)
-        return
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: is {type(data).__name__}, not an object")
-    yield str(path), data
-
-
-def _record(answer: Mapping[str, Any], choice: Mapping[str, Any], where: str, name: str) -> Record:
-    rows = _rows(choice.get("logprobs"), where)
-    told = choice.get("token_ids")
-    completion = ids_of(told, where).tolist() if told else [_own_id(row, where) for row in rows]
-    asked = choice.get("prompt_token_ids") or answer.get("prompt_token_ids")
-    prompt = ids_of(asked, where, "prompt_token_ids").tolist() if asked else []
-    ids = np.asarray(prompt + completion, np.int32)
-    if len(rows) not in (len(completion), len(ids)):
-        raise InputError(f"{where}: {len(rows)} log-probabilities for {len(completion)} ids of the completion")
-    rows = [_NO_ROW] * (len(ids) - len(rows)) + list(rows)
-    model = answer.get("model")
-    return Record(
-        where,
-        ids,
-        len(prompt),
-        {name: _scores(rows, where)},
-        finish={"stop": "stop", "length": "length"}.get(str(choice.get("finish_reason")), "unknown"),
-        pieces={int(i): row.bytes for i, row in zip(ids, rows, strict=True) if row.bytes is not None},
-        model=model if isinstance(model, str) else None,
+def _choice(answer: Mapping[str, Any], choice: Mapping[str, Any], where: str) -> Scored:
+    prompt = _ids(choice, "prompt_token_ids", where) or _ids(answer, "prompt_token_ids", where)
+    sampled = _ids(choice, "token_ids", where)
+    told = prompt_rows_of(choice.get("prompt_logprobs") or answer.get("prompt_logprobs"), where)
+    rows = rows_of(choice.get("logprobs"), where)
+    if not rows and not told:
+        raise InputError(f"{where}: logprobs is missing: ask with logprobs, or with prompt_logprobs to score a prompt")
+    echoed, new_rows = _split(rows, len(prompt or told) or _prompt_tokens(answer), sampled, where)
+    new = sampled or _own_ids(new_rows, where)
+    # Rows of prompt_logprobs have ranks, which those of an echo lack.
+    given_rows = told or echoed or [Row()] * len(prompt or ())
+    given = _given(prompt, told, echoed, where)
+    return Scored(
+        where=where,
+        given=given,
+        given_rows=given_rows,
+        new=new,
+        new_rows=new_rows or [Row()] * len(new),
+        finish=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
+        model=answer["model"] if isinstance(answer.get("model"), str) else None,
+        observed=_observed(answer),
+        problem=_two_names(given, [told, echoed], where) or _two_names(new, [new_rows], where),
     )
 
 
-class _Row:
-    """One token of an answer: its text, its log-probability, and the alternatives that name their id."""
-
-    __slots__ = ("bytes", "logprob", "text", "top")
-
-    def __init__(self, text: Any, logprob: Any, raw: Any, top: Sequence[tuple[Any, Any]]) -> None:
-        self.text, self.logprob, self.top = text, logprob, top
-        self.bytes: bytes | None = None
-        if isinstance(raw, list) and all(isinstance(b, int) and 0 <= b < 256 for b in raw):
-            self.bytes = bytes(raw)
-        elif isinstance(text, str) and not _ID.fullmatch(text):
-            self.bytes = text.encode("utf-8", "surrogatepass")
+def _ids(data: Mapping[str, Any], key: str, where: str) -> list[int] | None:
+    value = data.get(key)
+    if not value:
+        return None
+    found: list[int] = ids_of(value, where, key).tolist()
+    return found
 
 
-_NO_ROW = _Row(None, None, None, ())
+def _prompt_tokens(answer: Mapping[str, Any]) -> int:
+    """How many tokens the prompt had, by the server's count; 0: it does not say."""
+    usage = answer.get("usage")
+    number = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    return number if isinstance(number, int) and number > 0 else 0
 
 
-def _rows(logprobs: Any, where: str) -> list[_Row]:
-    """The tokens of a chat's ``content`` or of a completion's four lists."""
-    if not isinstance(logprobs, dict):
-        raise InputError(f"{where}: logprobs is missing: ask with logprobs")
-    content = logprobs.get("content")
-    try:
-        if isinstance(content, list):
-            return [
-                _Row(
-                    entry["token"],
-                    entry["logprob"],
-                    entry.get("bytes"),
-                    [(other["token"], other["logprob"]) for other in entry.get("top_logprobs") or ()],
-                )
-                for entry in content
-            ]
-        tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
-        tops = logprobs.get("top_logprobs") or [None] * len(tokens)
-        return [
-            _Row(token, value, None, list((top or {}).items()))
-            for token, value, top in zip(tokens, values, tops, strict=True)
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{where}: logprobs is not OpenAI's: {type(error).__name__}: {error}") from None
+def _split(rows: Sequence[Row], prompt: int, sampled: Sequence[int] | None, where: str) -> tuple[list[Row], list[Row]]:
+    """Rows of what was echoed, and of what was sampled. ``prompt`` is how many tokens were given, 0 where unknown.
+
+    An echo begins with a token without a score. A server that was asked for no token still names one in ``token_ids``.
+    """
+    rows = list(rows)
+    new = len(sampled) if sampled is not None else None
+    echo = bool(rows) and rows[0].logprob is None
+    if not rows or (not echo and len(rows) == new):
+        return [], rows
+    if echo and len(rows) == prompt:
+        return rows, []
+    if prompt and len(rows) == prompt + (new or 0):
+        return rows[:prompt], rows[prompt:]
+    if not echo and new is None:
+        return [], rows
+    if echo and prompt and new is None and len(rows) > prompt:
+        return rows[:prompt], rows[prompt:]
+    if echo and not prompt:
+        return _split_by_ids(rows, sampled or [])
+    if len(rows) == new:
+        return [], rows
+    raise InputError(
+        f"{where}: {len(rows)} log-probabilities for {prompt} ids of the prompt and {new or 0} of the completion"
+    )
 
 
-def _own_id(row: _Row, where: str) -> int:
-    found = _ID.fullmatch(row.text) if isinstance(row.text, str) else None
-    if found is None:
+def _split_by_ids(rows: list[Row], sampled: Sequence[int]) -> tuple[list[Row], list[Row]]:
+    """An echo whose length is not told: what was sampled are the last rows, where these name the same ids."""
+    at = len(rows) - len(sampled)
+    named = [row.token_id for row in rows[at:]]
+    return (rows[:at], rows[at:]) if at > 0 and named == list(sampled) else (rows, [])
+
+
+def _given(prompt: Sequence[int] | None, told: Sequence[Row], echoed: Sequence[Row], where: str) -> list[int]:
+    """The ids that were given, as many as there are rows of them."""
+    if prompt:
+        for rows, what in ((told, "prompt_logprobs"), (echoed, "logprobs")):
+            if rows and len(rows) != len(prompt):
+                raise InputError(f"{where}: {what} has {len(rows)} entries for {len(prompt)} ids of the prompt")
+        return list(prompt)
+    if echoed and all(row.token_id is not None for row in echoed):
+        return _own_ids(echoed, where)
+    if told:
+        # The first entry is null, so it names no id.
+        return [UNKNOWN_ID, *_own_ids(told[1:], where)]
+    return _own_ids(echoed, where)
+
+
+def _own_ids(rows: Sequence[Row], where: str) -> list[int]:
+    """The ids that the rows name. Raises InputError where one names none."""
+    if any(row.token_id is None for row in rows):
         raise InputError(f"{where}: no token ids: {_ASK}")
-    return int(found[1])
+    return [row.token_id for row in rows if row.token_id is not None]
 
 
-def _scores(rows: Sequence[_Row], where: str) -> Scores:
-    top = [_alternatives(row, where) for row in rows]
-    top_ids, top_logprobs = alternatives(top)
-    plain = scores_of([row.logprob for row in rows], where, "logprob")
-    return replace(plain, top_ids=top_ids, top_logprobs=top_logprobs)
+def _two_names(ids: Sequence[int], columns: Sequence[Sequence[Row]], where: str) -> str | None:
+    """What is wrong where a token's score is of another id than the answer's list of ids has there."""
+    for rows in columns:
+        for index, (token_id, row) in enumerate(zip(ids, rows, strict=False)):
+            if row.token_id is not None and row.token_id != token_id and token_id != UNKNOWN_ID:
+                return f"{where}: token {index} is id {token_id}, and its log-probability is of id {row.token_id}"
+    return None
 
 
-def _alternatives(row: _Row, where: str) -> list[tuple[int, float]]:
-    """Those whose id is known; a list with one that is not is left out, or the rest would pass for the whole."""
-    found = [_ID.fullmatch(str(text)) for text, _ in row.top]
-    if not all(found):
-        return []
-    values: Array = logprobs_of([None, *(value for _, value in row.top)], where, "top_logprobs")[1:]
-    return [(int(m[1]), float(v)) for m, v in zip(found, values, strict=True) if m is not None]
+def _observed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What the server says of itself."""
+    found = _FINGERPRINT.match(str(answer.get("system_fingerprint") or ""))
+    if found is None:
+        return {}
+    version = found[1].rstrip(".")
+    return {"engine": "vllm", "engine_version": version, "rank_counts": "inclusive"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,12 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One sequence: token_ids i32[n], mask u8[n] (0 takes a token out of every metric), and its captures by name."""
+    """One sequence: token_ids i32[n], mask u8[n] (0 takes a token out of every metric), and its captures by name.
+
+    ``given`` ids in front were given to a server that scored them, with tokens of its own behind. Where ``bounded`` is
+    False the file does not say where the prompt ends, and ``prompt_length`` is 0. ``problem`` is why it must be refused,
+    where nothing worse is found.
+    """
 
     where: str
     token_ids: Array
@@ -56,10 +62,16 @@ class Record:
     finish: str = "unknown"
     pieces: Mapping[int, bytes] = field(default_factory=dict)
     model: str | None = None
+    given: int = 0
+    bounded: bool = True
+    problem: str | None = None
 
 
 class Notes:
-    """What an import changed or left out, counted by kind: each kind is one sentence with ``{n}`` for its number."""
+    """What an import changed or left out, counted by kind.
+
+    Each kind is one sentence, with ``{n}`` for its number and ``{one|many}`` for words that depend on it.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -71,7 +83,15 @@ class Notes:
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence each, in the order in which they first came up."""
-        return tuple(text.replace("{n}", f"{number:,}") for text, number in self._counts.items())
+        return tuple(_worded(text, number) for text, number in self._counts.items())
+
+
+_BY_NUMBER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
+
+
+def _worded(sentence: str, number: int) -> str:
+    words = _BY_NUMBER.sub(lambda found: found[1 if number == 1 else 2], sentence)
+    return words.replace("{n}", f"{number:,}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""llama.cpp's native answers of ``/completion`` with ``n_probs``: the completion, an id beside each token.
+
+Its log-probabilities are of the untouched logits; with ``post_sampling_probs`` it sends probabilities of what sampling
+left, under the keys ``prob`` and ``top_probs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import InputError
+from core.session.importers.rows import llamacpp_rows
+from core.session.importers.scored import Scored
+
+_SETTINGS = ("temperature", "top_p", "top_k", "min_p")
+_FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
+
+
+def scored(where: str, answer: Mapping[str, Any]) -> Scored:
+    """One answer. Raises InputError naming it, and for a release that names no ids."""
+    entries = answer["completion_probabilities"]
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{where}: completion_probabilities is empty: ask llama.cpp with n_probs")
+    rows = llamacpp_rows(entries, where)
+    ids = [row.token_id for row in rows if row.token_id is not None]
+    if len(ids) < len(rows):
+        raise InputError(f"{where}: no token ids: this release of llama.cpp names texts alone, use a newer one")
+    model = answer.get("model")
+    return Scored(
+        where=where,
+        given=[],
+        given_rows=[],
+        new=ids,
+        new_rows=rows,
+        finish=_FINISH.get(str(answer.get("stop_type")), "unknown"),
+        model=model if isinstance(model, str) and model else None,
+        observed=_observed(answer, "prob" in entries[0]),
+    )
+
+
+def _observed(answer: Mapping[str, Any], processed: bool) -> dict[str, Any]:
+    mode = "processed" if processed else "raw"
+    out: dict[str, Any] = {"engine": "llama.cpp", "decode_logprobs": mode, "prefill_logprobs": mode}
+    settings = answer.get("generation_settings")
+    if not isinstance(settings, Mapping):
+        return out
+    for key in _SETTINGS:
+        value = settings.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            out[key] = int(value) if key == "top_k" else float(value)
+    return out

@@ -1,0 +1,171 @@
+"""One token as a server scored it, and the forms in which servers write such rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InputError
+
+_ID = re.compile(r"token_id:(\d+)")
+"""How vLLM writes a token for ``return_tokens_as_token_ids``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``logprob`` is as written (None: no score); ``top`` lists (id, log-probability), id None where text alone is named.
+
+    ``piece`` are the bytes of the token, ``rank`` 1 for the most likely id; None: not told. ``sure``: all that ``top``
+    lists are the most likely ids; else the token itself may stand in front of them.
+    """
+
+    token_id: int | None = None
+    logprob: Any = None
+    top: tuple[tuple[int | None, Any], ...] = ()
+    rank: int | None = None
+    piece: bytes | None = None
+    sure: bool = True
+
+
+def rows_of(logprobs: Any, where: str) -> list[Row]:
+    """The rows of OpenAI's ``logprobs``: a chat's ``content`` or a completion's lists; none where it is null.
+
+    Raises InputError for anything else.
+    """
+    if logprobs is None:
+        return []
+    return _read(lambda: _openai(logprobs), f"{where}: logprobs is not OpenAI's")
+
+
+def prompt_rows_of(values: Any, where: str) -> list[Row]:
+    """The rows of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank, decoded_token}, ...}``, target first."""
+    if values is None:
+        return []
+    return _read(lambda: [_of_prompt(entry) for entry in values], f"{where}: prompt_logprobs is not vLLM's")
+
+
+def sglang_rows(values: Any, tops: Any, where: str) -> list[Row]:
+    """The rows of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``, with their ``*_top_logprobs``."""
+    alternatives = list(tops or ())[: len(values)]
+    alternatives += [None] * (len(values) - len(alternatives))
+    pairs = zip(values, alternatives, strict=True)
+    return _read(lambda: [_of_sglang(entry, top) for entry, top in pairs], f"{where}: is not SGLang's")
+
+
+def llamacpp_rows(values: Any, where: str) -> list[Row]:
+    """The rows of llama.cpp's ``completion_probabilities``; probabilities behind sampling are turned to logarithms."""
+    return _read(
+        lambda: [_of_llamacpp(entry) for entry in values], f"{where}: completion_probabilities is not llama.cpp's"
+    )
+
+
+def _read(rows: Callable[[], list[Row]], said: str) -> list[Row]:
+    try:
+        return rows()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"{said}: {type(error).__name__}: {error}") from None
+
+
+def _openai(logprobs: Mapping[str, Any]) -> list[Row]:
+    content = logprobs.get("content")
+    if isinstance(content, list):
+        return [_of_chat(entry) for entry in content]
+    tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
+    widths = {len(top) for top in tops if top}
+    # vLLM lists k ids, and the token before them where it is none of them: then the rows have two widths.
+    k = min(widths) if len(widths) > 1 else 0
+    return [
+        Row(
+            token_id=_named(token),
+            logprob=value,
+            top=tuple((_named(text), other) for text, other in (top or {}).items()),
+            piece=_piece(token, None),
+            sure=len(top or ()) == k,
+        )
+        for token, value, top in zip(tokens, values, tops, strict=True)
+    ]
+
+
+def _of_chat(entry: Mapping[str, Any]) -> Row:
+    top: Iterable[Mapping[str, Any]] = entry.get("top_logprobs") or ()
+    return Row(
+        token_id=_id_of(entry),
+        logprob=entry["logprob"],
+        top=tuple((_id_of(other), other["logprob"]) for other in top),
+        rank=_whole(entry.get("rank")),
+        piece=_piece(entry.get("token"), entry.get("bytes")),
+        sure=False,
+    )
+
+
+def _of_prompt(entry: Mapping[str, Any] | None) -> Row:
+    """vLLM lists the target before the k most likely ids; one of rank above their number is none of them."""
+    if not entry:
+        return Row()
+    listed = [(int(key), value) for key, value in entry.items()]
+    target, body = listed[0]
+    text = body.get("decoded_token")
+    return Row(
+        token_id=target,
+        logprob=body["logprob"],
+        top=tuple((i, value["logprob"]) for i, value in listed if (_whole(value.get("rank")) or 1) <= len(listed)),
+        rank=_whole(body.get("rank")),
+        piece=_piece(text, None),
+    )
+
+
+def _of_sglang(entry: Sequence[Any], top: Any) -> Row:
+    logprob, token_id, *rest = entry
+    text = rest[0] if rest else None
+    return Row(
+        token_id=_whole(token_id),
+        logprob=logprob,
+        top=tuple((_whole(other[1]), other[0]) for other in top or ()),
+        piece=_piece(text, None),
+    )
+
+
+def _of_llamacpp(entry: Mapping[str, Any]) -> Row:
+    top = entry.get("top_logprobs") or entry.get("top_probs") or entry.get("probs") or ()
+    return Row(
+        token_id=_id_of(entry),
+        logprob=_logarithm(entry),
+        top=tuple((_id_of(other), _logarithm(other)) for other in top),
+        piece=_piece(entry.get("token"), entry.get("bytes")),
+    )
+
+
+def _logarithm(entry: Mapping[str, Any]) -> Any:
+    if "prob" not in entry:
+        return entry["logprob"]
+    share = float(entry["prob"])
+    return math.log(share) if share > 0 else -math.inf
+
+
+def _id_of(entry: Mapping[str, Any]) -> int | None:
+    """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server ``token_id``."""
+    for key in ("id", "token_id"):
+        if (found := _whole(entry.get(key))) is not None:
+            return found
+    return _named(entry.get("token"))
+
+
+def _named(text: Any) -> int | None:
+    found = _ID.fullmatch(text) if isinstance(text, str) else None
+    return int(found[1]) if found else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _piece(text: Any, raw: Any) -> bytes | None:
+    if isinstance(raw, list) and all(isinstance(b, int) and 0 <= b < 256 for b in raw):
+        return bytes(raw) or None
+    if isinstance(text, str) and not _ID.fullmatch(text):
+        return text.encode("utf-8", "surrogatepass") or None
+    return None
