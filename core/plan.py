@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 from core.backends import ENGINES, PATHS
 from core.errors import InputError
 from core.facts import Batch
+from core.plan_keys import PLAN, check_keys, check_options
 
 Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -136,7 +137,11 @@ def label_of(name: str, path: str, repeat: int = 1, batch: Batch = "together") -
 
 @dataclass(frozen=True, slots=True)
 class CapturePlan:
-    """A whole capture: one model, its prompts, the backends in order, and what is kept per token."""
+    """A whole capture: one model, its prompts, the backends in order, and what is kept per token.
+
+    ``continue_final_message`` or ``add_generation_prompt`` says what becomes of an assistant turn at the end of a
+    conversation whose own line does not say it.
+    """
 
     model: str
     backends: tuple[BackendSpec, ...]
@@ -148,12 +153,18 @@ class CapturePlan:
     top_k: int = 20
     part_sequences: int = 8
     trust_remote_code: bool = False
+    continue_final_message: bool = False
+    add_generation_prompt: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "model is missing: give a folder, a hub id or smollm2 (--model)")
         _require(bool(self.backends), "no backend: give at least one (--backend transformers:float32@reference)")
         _require(0 <= self.top_k <= 1024, f"top_k is {self.top_k}: give 0 to 1024")
         _require(self.part_sequences >= 1, f"part_sequences is {self.part_sequences}: give 1 or more")
+        _require(
+            not (self.continue_final_message and self.add_generation_prompt),
+            "continue_final_message and add_generation_prompt exclude each other: give one",
+        )
         names = [spec.name for spec in self.backends]
         for name in names:
             _require(names.count(name) == 1, f"two backends are called {name!r}: give one another name with @NAME")
@@ -163,6 +174,13 @@ class CapturePlan:
             f"{' and '.join(decoding)} both have path decode: one backend generates the sequences of a session, "
             "the others score them (prefill, forced_decode)",
         )
+
+    @property
+    def final_turn(self) -> Literal["answer", "continue"] | None:
+        """What becomes of an assistant turn at the end of a conversation; None where each line has to say it."""
+        if self.continue_final_message:
+            return "continue"
+        return "answer" if self.add_generation_prompt else None
 
     @property
     def generator(self) -> BackendSpec | None:
@@ -235,47 +253,73 @@ def load_plan(path: Path) -> CapturePlan:
         raise InputError(f"plan {path}: {error}") from None
 
 
+def _tables() -> dict[str, set[str]]:
+    """The keys that a plan file may have, by table."""
+    final_turn = {"continue_final_message", "add_generation_prompt"}
+    not_written = {"backends", "texts", "prompts_file"} | final_turn
+    return {
+        PLAN: {f.name for f in fields(CapturePlan)} - not_written | {"backend", "prompts"},
+        "prompts": {"file", "texts"} | final_turn,
+        "sampling": {f.name for f in fields(SamplingSpec)},
+        "backend": {f.name for f in fields(BackendSpec)},
+    }
+
+
 def _plan_from_toml(data: Mapping[str, Any], folder: Path) -> CapturePlan:
-    allowed = {f.name for f in fields(CapturePlan)} - {"backends", "texts", "prompts_file"} | {"backend", "prompts"}
-    _check_keys("", data, allowed)
-    prompts = _table(data, "prompts")
-    _check_keys("prompts.", prompts, {"file", "texts"})
+    tables = _tables()
+    check_keys(PLAN, "", data, tables)
     sampling = _table(data, "sampling")
-    _check_keys("sampling.", sampling, {f.name for f in fields(SamplingSpec)})
-    backends: list[BackendSpec] = []
+    check_keys("sampling", "sampling.", sampling, tables)
     listed = data.get("backend", [])
     _require(isinstance(listed, list), "backend is no list: write [[backend]]")
-    for index, table in enumerate(listed):
-        if isinstance(table, str):
-            backends.append(parse_spec(table))
-            continue
-        where = f"backend[{index}]."
-        _require(isinstance(table, Mapping), f"backend[{index}] is neither a table nor text")
-        _require(isinstance(table.get("options", {}), Mapping), f"{where}options is no table")
-        _check_keys(where, table, {f.name for f in fields(BackendSpec)})
-        engine = table.get("engine")
-        _require(engine in ENGINES, f"{where}engine is {engine!r}: use {', '.join(ENGINES)}")
-        name = table.get("name", engine)
-        values = {"role": _default_role(name, engine), **table, "name": name, "paths": tuple(table.get("paths", ()))}
-        backends.append(_typed(BackendSpec, values, where))
+    backends = [_backend_from_toml(table, index, tables) for index, table in enumerate(listed)]
+    prompts = _prompts_from_toml(_table(data, "prompts"), folder, tables)
     values = {key: data[key] for key in data if key not in ("backend", "prompts", "sampling")}
     _require("model" in values, "model is missing")
-    file, texts = prompts.get("file"), prompts.get("texts", [])
-    _require(isinstance(file, (str, type(None))), "prompts.file is no text")
-    _require(
-        isinstance(texts, list) and all(isinstance(text, str) for text in texts), "prompts.texts is no list of texts"
-    )
     return _typed(
         CapturePlan,
         {
             **values,
+            **prompts,
             "backends": tuple(backends),
-            "prompts_file": str(folder / file) if file else None,
-            "texts": tuple(texts),
             "sampling": _typed(SamplingSpec, dict(sampling), "sampling."),
         },
         "",
     )
+
+
+def _prompts_from_toml(prompts: Mapping[str, Any], folder: Path, tables: Mapping[str, set[str]]) -> dict[str, Any]:
+    """The fields of a plan that the table ``[prompts]`` gives."""
+    check_keys("prompts", "prompts.", prompts, tables)
+    file, texts = prompts.get("file"), prompts.get("texts", [])
+    _require(isinstance(file, (str, type(None))), "prompts.file is no text")
+    _require(file != "", "prompts.file is empty: name a file, or leave it out")
+    _require(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts), "prompts.texts is no list of texts"
+    )
+    final_turn = {key: prompts[key] for key in ("continue_final_message", "add_generation_prompt") if key in prompts}
+    for key, value in final_turn.items():
+        _require(value is True, f"prompts.{key} is {value!r}: give true, or leave it out")
+    return {"prompts_file": str(folder / file) if file else None, "texts": tuple(texts), **final_turn}
+
+
+def _backend_from_toml(table: Any, index: int, tables: Mapping[str, set[str]]) -> BackendSpec:
+    """One backend: a table, or a line as on the command line."""
+    if isinstance(table, str):
+        return parse_spec(table)
+    where = f"backend[{index}]."
+    _require(isinstance(table, Mapping), f"backend[{index}] is neither a table nor text")
+    options = table.get("options", {})
+    _require(isinstance(options, Mapping), f"{where}options is no table")
+    check_keys("backend", where, table, tables)
+    check_options(where, options, tables["backend"])
+    engine = table.get("engine")
+    _require(engine in ENGINES, f"{where}engine is {engine!r}: use {', '.join(ENGINES)}")
+    paths = table.get("paths", [])
+    _require(isinstance(paths, list), f'{where}paths is no list: write paths = ["decode", "prefill"]')
+    name = table.get("name", engine)
+    values = {"role": _default_role(name, engine), **table, "name": name, "paths": tuple(paths)}
+    return _typed(BackendSpec, values, where)
 
 
 def parse_spec(text: str) -> BackendSpec:
@@ -298,10 +342,14 @@ def parse_spec(text: str) -> BackendSpec:
     if dtype:
         values["dtype"] = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(dtype, dtype)
     options: dict[str, Any] = {}
+    given: set[str] = set()
     for piece in pieces[1:]:
         key, equals, value = piece.partition("=")
         if not equals or not key:
             raise InputError(f"backend {text!r}: {piece!r} is not option=value")
+        if key in given:
+            raise InputError(f"backend {text!r}: {key} stands twice: give it once")
+        given.add(key)
         if key == "paths":
             values["paths"] = tuple(part for part in value.split("+") if part)
         elif key == "repeats":
@@ -361,16 +409,6 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     _require(isinstance(value, Mapping), f"{key} is not a table")
     table: Mapping[str, Any] = value
     return table
-
-
-def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    import difflib
-
-    for key in data:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, list(allowed), n=1)
-            hint = f": did you mean {near[0]!r}?" if near else f": known are {', '.join(sorted(allowed))}"
-            raise InputError(f"{where}{key} is unknown{hint}")
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
 
 
 def _prompts(plan: CapturePlan) -> Iterator[str]:
-    if plan.prompts_file is None and not plan.texts:
+    final_turn = [name for name in ("continue_final_message", "add_generation_prompt") if getattr(plan, name)]
+    if plan.prompts_file is None and not plan.texts and not final_turn:
         return
     yield from ("", "[prompts]")
     if plan.prompts_file is not None:
@@ -55,6 +56,7 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
         yield "texts = ["
         yield from (f"  {_value(text, 'prompts.texts')}," for text in plan.texts)
         yield "]"
+    yield from (f"{name} = true" for name in final_turn)
 
 
 def _backend(spec: BackendSpec) -> Iterator[str]:

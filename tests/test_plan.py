@@ -55,6 +55,8 @@ def test_role_comes_from_name_then_engine(text: str, role: str) -> None:
         ("vllm,alone=perhaps", "alone=perhaps: give true or false"),
         ("vllm,alone=true,paths=decode", "alone scores given ids once more, and this backend scores none"),
         ("vllm,model=", "model is empty"),
+        ("vllm,repeats=1,repeats=2", "repeats stands twice: give it once"),
+        ("vllm,enforce_eager=true,enforce_eager=false", "enforce_eager stands twice: give it once"),
         ("vllm,revision=main", "revision belongs to a model of its own"),
     ],
 )
@@ -159,6 +161,18 @@ def test_toml_plan(tmp_path: Path) -> None:
     assert (plan.top_k, plan.sampling.max_tokens) == (7, 9)
 
 
+def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(tmp_path: Path) -> None:
+    begun = 'model = "m"\nbackend = ["vllm"]\n[prompts]\ntexts = ["a"]\n'
+    for line, turn in (
+        ("", None),
+        ("continue_final_message = true\n", "continue"),
+        ("add_generation_prompt = true\n", "answer"),
+    ):
+        plan = load_plan(_toml(tmp_path, begun + line))
+        assert plan.final_turn == turn
+        assert CapturePlan.from_json(plan.to_json()) == plan
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -184,6 +198,46 @@ def test_toml_plan(tmp_path: Path) -> None:
         ('model = "m"\n[[backend]]\nengine = "vllm"\nalone = 1\n', "backend[0].alone is 1: give a bool"),
         ('model = "m"\n[[backend]]\nengine = "vllm"\nmodel = 1\n', "backend[0].model is 1"),
         ('model = "m"\n', "no backend"),
+        ('model = "m"\n[sampling]\nstop = ["x"]\n', "sampling.stop is not in this version: completions end at"),
+        ('model = "m"\n[sampling]\nn = 4\n', "sampling.n is not in this version: repeat the prompt instead"),
+        ('model = "m"\nn = 4\n', "n is not in this version: repeat the prompt instead"),
+        (
+            'model = "m"\n[sampling]\nmax_tokens = 4\nbackend = ["vllm"]\n',
+            "sampling.backend stands in the wrong place: it belongs to the plan itself, above the first [table]",
+        ),
+        ('model = "m"\n[prompts]\n[[prompts.backend]]\n', "prompts.backend stands in the wrong place"),
+        ('[prompts]\nmodel = "m"\n', "prompts.model stands in the wrong place: it belongs to the plan itself, above"),
+        ('model = "m"\ntemperature = 1\n', "temperature stands in the wrong place: it belongs to [sampling]"),
+        ('model = "m"\ntexts = ["a"]\n', "texts stands in the wrong place: it belongs to [prompts]"),
+        ('model = "m"\ndtype = "float32"\n', "dtype stands in the wrong place: it belongs to a [[backend]]"),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\ntop_k = 5\n',
+            "backend[0].top_k stands in the wrong place: it belongs to the plan itself, above the first [table] or [sampl",
+        ),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\nenforce_eager = true\n',
+            "backend[0].enforce_eager is unknown: known are alone, ",
+        ),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\nenforce_eager = true\n',
+            "the engine's own options stand under [backend.options]",
+        ),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\n[backend.options]\nrepeats = 2\n',
+            "backend[0].options.repeats belongs to the backend itself: write it above [backend.options]",
+        ),
+        ('model = "m"\n[[backends]]\nengine = "vllm"\n', "backends is unknown: did you mean 'backend'?"),
+        ('model = "m"\ntemprature = 1\n', "temprature is unknown: did you mean 'temperature' of [sampling]?"),
+        ('model = "m"\n[prompts]\nfile = ""\n', "prompts.file is empty: name a file, or leave it out"),
+        (
+            'model = "m"\n[prompts]\nadd_generation_prompt = false\n',
+            "prompts.add_generation_prompt is False: give true, or leave it out",
+        ),
+        (
+            'model = "m"\nbackend = ["vllm"]\n[prompts]\nadd_generation_prompt = true\ncontinue_final_message = true\n',
+            "continue_final_message and add_generation_prompt exclude each other",
+        ),
+        ('model = "m"\n[[backend]]\nengine = "vllm"\npaths = "decode"\n', "backend[0].paths is no list"),
         ('[[backend]]\nengine = "vllm"\n', "model is missing"),
     ],
 )

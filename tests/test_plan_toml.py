@@ -73,6 +73,7 @@ def plans(draw: st.DrawFn) -> CapturePlan:
         top_k=draw(st.integers(0, 1024)),
         part_sequences=draw(st.integers(1, 10**6)),
         trust_remote_code=draw(st.booleans()),
+        **draw(st.sampled_from([{}, {"continue_final_message": True}, {"add_generation_prompt": True}])),
     )
 
 

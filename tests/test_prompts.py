@@ -16,6 +16,8 @@ from core.capture.prompts import read_prompts
 from core.errors import InputError
 
 Write = Callable[..., Path]
+USER = {"role": "user", "content": "b"}
+ASSISTANT = {"role": "assistant", "content": "c"}
 
 
 def test_all_forms(prompts_file: Write) -> None:
@@ -53,7 +55,56 @@ def test_completed_sequences(prompts_file: Write) -> None:
         ('{"messages": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 2: nested too deeply"),
         ('{"token_ids": [1' + "0" * 5000 + "]}", "line 2: a number in it is too long"),
         ({"messages": []}, "line 2: messages is not a list with at least one message"),
-        ({"messages": [{"content": "x"}]}, "line 2: a message is"),
+        ({"messages": [{"content": "x"}]}, "line 2, message 1: a message is"),
+        ({"messages": [{"role": "user"}]}, "line 2, message 1: it has neither content nor tool_calls"),
+        ({"messages": [USER, {"role": "user", "content": None}]}, "line 2, message 2: it has neither content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "line 2, message 1: content is not text"),
+        ({"messages": [{"role": "user", "content": []}]}, "content is not text, nor a list with at least one part"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]},
+            "line 2, message 1: its content has a part of type 'image'",
+        ),
+        ({"messages": [{"role": "assistant", "tool_calls": []}]}, "tool_calls is not a list with at least one object"),
+        ({"messages": [USER], "tools": []}, "line 2: tools is not a list with at least one object"),
+        ({"messages": [USER], "tools": ["f"]}, "line 2: tools is not a list with at least one object"),
+        ({"messages": [USER], "chat_template_kwargs": []}, "line 2: chat_template_kwargs is not an object"),
+        (
+            {"messages": [USER], "chat_template_kwargs": {"tools": []}},
+            "line 2: chat_template_kwargs.tools is the line's own key",
+        ),
+        ({"messages": [USER], "add_generation_prompt": 1}, "line 2: add_generation_prompt is not true or false"),
+        (
+            {"messages": [USER], "add_generation_prompt": True, "continue_final_message": True},
+            "line 2: continue_final_message and add_generation_prompt exclude each other",
+        ),
+        ({"prompt": "a", "completion": ""}, "line 2: completion is empty: leave it out to have one sampled"),
+        ({"prompt": "a", "completion": ["b"]}, "line 2: completion is not text"),
+        ({"prompt": [USER]}, "line 2: prompt is a list: give a conversation as messages"),
+        ({"prompt": "a", "completion": "b"}, "line 2: prompts with and without a completion are mixed"),
+        ({"token_ids": [1, 2], "mask": [1, 1]}, "line 2: a mask belongs to ids with their completion"),
+        (
+            {"token_ids": [1, 2], "prompt_length": 1, "mask": [0, 1], "loss_mask": [0, 1]},
+            "line 2: mask and loss_mask are the same thing: give one of them",
+        ),
+        ({"token_ids": [1, 2], "prompt_length": 1, "loss_mask": [2, 1]}, "line 2: loss_mask is not a list of 2"),
+        ('{"prompt": "a", "prompt": "b"}', "line 2: 'prompt' stands twice in one object: give it once"),
+        # Keys: unknown, of another form, or not of a line
+        ({"promt": "a"}, "line 2: promt is unknown: did you mean 'prompt'?"),
+        ({"prompt": "a", "complation": "b"}, "line 2: complation is unknown: did you mean 'completion'?"),
+        ({"prompt": "a", "id": None}, "line 2: id is unknown: known are completion, prompt"),
+        ({"token_ids": [1], "prompt_len": 1}, "line 2: prompt_len is unknown: did you mean 'prompt_length'?"),
+        ({"prompt": "a", "tools": [{}]}, "line 2: tools belongs to a line with messages, and this line has prompt"),
+        ({"prompt": "a", "mask": [1]}, "line 2: mask belongs to a line with token_ids, and this line has prompt"),
+        (
+            {"token_ids": [1], "completion": "b"},
+            "line 2: completion belongs to a line with prompt or messages, and this line has token_ids",
+        ),
+        ({"prompt": "a", "n": 4}, "line 2: n is not in this version: repeat the prompt instead"),
+        ({"prompt": "a", "stop": ["b"]}, "line 2: stop is not in this version: completions end at"),
+        (
+            {"prompt": "a", "temperature": 0.5},
+            "line 2: temperature is one for the whole capture: set sampling.temperature in a plan",
+        ),
         ({"token_ids": []}, "line 2: token_ids is empty"),
         ({"token_ids": [1, "2"]}, "line 2: token_ids is not a list of whole numbers"),
         ({"token_ids": [1, True]}, "line 2: token_ids is not a list of whole numbers"),
@@ -69,6 +120,46 @@ def test_a_broken_line_is_named(prompts_file: Write, line: Any, said: str) -> No
         read_prompts(str(path))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_key_of_a_line_is_kept(prompts_file: Write) -> None:
+    tools, arguments = [{"type": "function"}], {"enable_thinking": False}
+    path = prompts_file(
+        {"messages": [USER], "tools": tools, "chat_template_kwargs": arguments, "completion": "x"},
+        {"prompt": "a", "completion": " b", "mask": None},
+        {"token_ids": [1, 2, 3], "prompt_length": 1, "loss_mask": [0, True, 0.0]},
+    )
+    talk, text, ids = read_prompts(str(path))
+    assert (talk.tools, talk.chat_template_kwargs, talk.completion) == (tuple(tools), arguments, "x")
+    assert (text.text, text.completion) == ("a", " b")
+    assert ids.mask == (0, 1, 0)
+    assert all(prompt.has_completion for prompt in (talk, text, ids))
+
+
+def test_messages_without_content_are_the_templates_affair(prompts_file: Write) -> None:
+    call = {"role": "assistant", "tool_calls": [{"type": "function"}]}
+    path = prompts_file({"messages": [USER, call, {**call, "content": None}, USER]})
+    assert read_prompts(str(path))[0].messages == (USER, call, {**call, "content": None}, USER)
+
+
+def test_an_assistant_turn_at_the_end_needs_a_word(prompts_file: Write) -> None:
+    talk = [USER, ASSISTANT]
+    silent = str(prompts_file({"messages": [USER]}, {"messages": talk}))
+    with pytest.raises(InputError) as caught:
+        read_prompts(silent)
+    assert "line 2: the last message is the assistant's" in str(caught.value)
+    assert '"continue_final_message": true' in str(caught.value)
+    assert '"add_generation_prompt": true' in str(caught.value)
+    for word in ("continue", "answer"):
+        assert [prompt.ending for prompt in read_prompts(silent, final_turn=word)] == ["answer", word]
+    said = prompts_file(
+        {"messages": talk, "continue_final_message": True},
+        {"messages": talk, "add_generation_prompt": True, "continue_final_message": False},
+        {"messages": talk, "add_generation_prompt": False},
+    )
+    for word in (None, "continue", "answer"):
+        endings = [prompt.ending for prompt in read_prompts(str(said), final_turn=word)]
+        assert endings == ["continue", "answer", "closed"]
 
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_top_k_0_gives_the_target_alone(own_process: dict[str, Any]) -> None:
         ("plan's option", "2", ["option 'dtype'", "vllm:DTYPE"]),
         ("logits mode", "2", ["raw_logits gives no log-probabilities"]),
         ("processed and forced", "2", ["forced_decode needs logprobs_mode=raw_logprobs"]),
-        ("too long to score", "1", ["at most 8191 tokens", "has up to 8192"]),
+        ("too long to score", "1", ["at most 63 tokens", "has up to 64: raise max_model_len, or shorten"]),
         ("longer than the model", "1", ["at most 8192 tokens", "has up to 8193"]),
         ("bad value", "1", ["did not start", "cache_dtype", "'int3'"]),
         ("no model", "1", ["did not start", "Invalid repository ID or local directory"]),

@@ -121,6 +121,12 @@ class Settings:
     tokenizer: str | None = None
     asked: bool = False
 
+    def new_tokens(self, prompt_length: int, limit: int | None = None) -> int:
+        """How many tokens are sampled after a prompt: ``max_tokens``, or what the longest sequence (and the ``limit`` of
+        the engine, where it has one) leaves; at least 1."""
+        longest = self.max_length if limit is None else min(self.max_length, limit)
+        return max(1, min(self.sampling.max_tokens, longest - prompt_length))
+
     @property
     def other_tokenizer(self) -> str | None:
         """What to name to an engine that would look for a tokenizer beside the weights; None: it is there."""

@@ -40,7 +40,7 @@ from core.backends.base import (
     check_length,
 )
 from core.backends.sglang_answers import check_echo, fill, read_generation
-from core.backends.sglang_facts import facts_of, seeding_of, seeds_itself
+from core.backends.sglang_facts import context_length, facts_of, seeding_of, seeds_itself
 from core.backends.sglang_inspect import inspect_ranks, inspected_engine
 from core.errors import LogdriftError
 from core.facts import Facts
@@ -126,8 +126,9 @@ class SglangBackend:
     def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
         """Sample the part as one batch. Raises MismatchError where an answer does not fit its prompt."""
         sampling, top_k = self._settings.sampling, self._settings.top_k
-        for index, ids in enumerate(prompts):
-            self._check(ids, ids.size + sampling.max_tokens, f"prompt {index}")
+        new_tokens = [self._settings.new_tokens(ids.size) for ids in prompts]
+        for index, (ids, count) in enumerate(zip(prompts, new_tokens, strict=True)):
+            self._check(ids, ids.size + count, f"prompt {index}")
         parameters: list[dict[str, Any]] = [
             {
                 "temperature": sampling.temperature,
@@ -135,10 +136,10 @@ class SglangBackend:
                 "top_k": sampling.top_k or -1,
                 "min_p": sampling.min_p,
                 "repetition_penalty": sampling.repetition_penalty,
-                "max_new_tokens": sampling.max_tokens,
+                "max_new_tokens": count,
                 "sampling_seed": seed,
             }
-            for seed in seeds
+            for seed, count in zip(seeds, new_tokens, strict=True)
         ]
         extra: dict[str, Any] = {}
         if self._seeding == "generator":
@@ -147,8 +148,8 @@ class SglangBackend:
                 values["custom_params"] = {"seed": seed}
         answers = self._ask(prompts, parameters, **extra)
         out = [
-            read_generation(ids, answer, top_k, sampling.max_tokens, f"prompt {index}")
-            for index, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
+            read_generation(ids, answer, top_k, count, f"prompt {index}")
+            for index, (ids, answer, count) in enumerate(zip(prompts, answers, new_tokens, strict=True))
         ]
         progress(len(out), sum(item.token_ids.size for item in out))
         return out
@@ -249,7 +250,20 @@ class SglangBackend:
             options["json_model_override_args"] = json.dumps(overrides)  # a spec reads JSON, SGLang wants its text
         if self._decodes and not seeds_itself(options) and not options.get("enable_watermark"):
             arguments["enable_custom_logit_processor"] = True
-        return {**arguments, **options}
+        return {**arguments, **self._context(arguments, options), **options}
+
+    def _context(self, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """A ``context_length`` for sequences that reach into the positions that SGLang keeps free at the model's end.
+
+        It wants `_RESERVED` positions more than an input has, and then uses none of them: what it samples behind the last
+        position is never fed. Empty where the sequences fit anyway, or do not fit the model.
+        """
+        longest = self._settings.max_length
+        positions = None if "context_length" in options else context_length(arguments)
+        if positions is None or not positions - _RESERVED < longest <= positions:
+            return {}
+        os.environ["SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"] = "1"
+        return {"context_length": longest + _RESERVED}
 
     def _restore_signals(self, before: Mapping[int, Any]) -> None:
         """Take back the handlers that SGLang puts on its loop with the first request: the worker owns its signals."""

@@ -71,6 +71,26 @@ def _decode_semantics(sampling: SamplingSpec, environment: Mapping[str, str]) ->
     return "raw" if untempered or original else "temperature_scaled"
 
 
+def context_length(arguments: Mapping[str, Any]) -> int | None:
+    """How many positions the model has, as SGLang will read its config; None where that cannot be told beforehand."""
+    try:
+        from sglang.srt.utils.hf_transformers import (  # type: ignore[import-not-found,unused-ignore]
+            get_config,
+            get_context_length,
+            get_hf_text_config,
+        )
+
+        config = get_config(
+            arguments["model_path"],
+            trust_remote_code=bool(arguments["trust_remote_code"]),
+            revision=arguments["revision"],
+        )
+        return int(get_context_length(get_hf_text_config(config)))
+    except Exception as error:  # SGLang itself will say what is wrong, or be of a version that has other functions
+        print(f"logdrift: the model's positions are not known before the start: {error!r}", flush=True)
+        return None
+
+
 def seeds_itself(state: Mapping[str, Any]) -> bool:
     """Whether SGLang heeds `sampling_seed`, from its arguments or its state."""
     return bool(state.get("enable_deterministic_inference") or state.get("rl_on_policy_target"))

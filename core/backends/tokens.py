@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from core.backends.chat import Conversation, encode_conversation
 from core.errors import InputError, LogdriftError
 from core.session.vocabulary import byte_alphabet, token_bytes
 
@@ -55,18 +56,48 @@ class TokenText:
         """Ids of a text, special tokens added once as the tokenizer does by itself."""
         return [int(i) for i in self.tokenizer(text)["input_ids"]]
 
-    def encode_messages(self, messages: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Ids of a conversation through the chat template, ready for the assistant's answer.
+    def encode_messages(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        ending: str = "answer",
+    ) -> list[int]:
+        """Ids of a conversation through the chat template: `core.backends.chat.Conversation` says what is what.
 
-        Raises LogdriftError where the tokenizer has no template or the template refuses the messages.
+        Raises LogdriftError where the tokenizer has no template, or the template refuses or would not use what is given.
         """
+        talk = Conversation(messages=messages, tools=tools, arguments=arguments, ending=ending)
         try:
-            ids = self.tokenizer.apply_chat_template(
-                list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-        except Exception as error:
+            return encode_conversation(self.tokenizer, talk)
+        except LogdriftError:
+            raise
+        except Exception as error:  # templates raise what they like
             raise LogdriftError(f"the chat template refused the messages: {one_line(error)}") from None
-        return [int(i) for i in ids]
+
+    def encode_completion(self, text: str) -> list[int]:
+        """Ids of a text that goes on after a prompt: tokenised by itself, without special tokens added.
+
+        Tokenizers that put a space before every text are asked again behind a newline, whose ids are taken off.
+        Raises LogdriftError where the ids do not stand for exactly this text.
+        """
+        ids = self._plain(text)
+        if self._spells(ids, text):
+            return ids
+        before, ids = self._plain("\n"), self._plain("\n" + text)
+        rest = ids[len(before) :]
+        if before and ids[: len(before)] == before and self._spells(rest, text):
+            return rest
+        raise LogdriftError(
+            "the tokenizer changes the text of the completion: give its ids instead (token_ids and prompt_length)"
+        )
+
+    def _plain(self, text: str) -> list[int]:
+        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+    def _spells(self, ids: Sequence[int], text: str) -> bool:
+        return b"".join(self.piece(i) or b"" for i in ids) == text.encode()
 
     def piece(self, token_id: int) -> bytes | None:
         """The bytes a token stands for, None for an id the tokenizer does not know (padding rows of the embedding)."""

@@ -308,9 +308,7 @@ class TransformersBackend:
 
     def _generate(self, prompt: IdArray, seed: int, index: int) -> Generation:
         sampling = self.settings.sampling
-        new_tokens = max(1, min(sampling.max_tokens, self.settings.max_length - len(prompt)))
-        if self._limit is not None:
-            new_tokens = min(new_tokens, self._limit - len(prompt))
+        new_tokens = self.settings.new_tokens(len(prompt), self._limit)
         if self._reducer is None:
             self._reducer = self._new_reducer()
         scores = Scores.empty(len(prompt) + new_tokens, self.settings.top_k, entropy=True)

@@ -11,7 +11,9 @@ How it is run, and why:
   ``warm_prefix_cache=true`` then runs each prompt once before forced decode, which so finds it in the cache
   (scoring never reads the cache). Options whose name starts with ``VLLM_`` are set as environment variables.
 - ``max_model_len`` is the longest sequence + 1: vLLM refuses to score a sequence as long as ``max_model_len``,
-  since it always samples one token more (which is dropped here).
+  since it always samples one token more (which is dropped here). Where the longest sequence has every position of
+  the model, vLLM is told to allow that one more (``VLLM_ALLOW_LONG_MAX_MODEL_LEN``): the sampled token is never fed,
+  so no position beyond the model's is computed.
 - On a CPU, ``enforce_eager`` defaults to True (inductor costs about 100 s at start), ``torch.compile`` is off with
   it (vLLM otherwise compiles even the rank counter, 15 s and a C++ compiler), and the KV cache to 1 GiB
   (``VLLM_CPU_KVCACHE_SPACE``): left alone, vLLM takes 92% of the memory. One thread per core but one computes, as
@@ -75,10 +77,8 @@ class VllmBackend:
         check_length(len(seeds), len(prompts), "seeds")
         for index, prompt in enumerate(prompts):
             self._check(prompt, index, room=1)
-        limit = min(self._settings.max_length, self._max_length)
-        asked = self._settings.sampling.max_tokens
         params = [
-            self._sampling(seed=seed, max_tokens=max(1, min(asked, limit - len(prompt))))
+            self._sampling(seed=seed, max_tokens=self._settings.new_tokens(len(prompt), self._max_length))
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         outputs = self._run(prompts, params, progress)
@@ -164,9 +164,10 @@ class VllmBackend:
         room = 1 if "prefill" in paths else 0
         if longest + room > limit:
             self.close()
+            own = "raise max_model_len, or " if "max_model_len" in self._settings.spec.options else ""
             raise LogdriftError(
                 f"vllm takes at most {limit - room} tokens per sequence here (max_model_len {limit}), "
-                f"the longest sequence has up to {longest}: shorten the prompts or sampling.max_tokens"
+                f"the longest sequence has up to {longest}: {own}shorten the prompts or sampling.max_tokens"
             )
 
     def _check(self, ids: IdArray, index: int, room: int) -> None:

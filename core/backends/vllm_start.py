@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,11 +139,29 @@ def _build(settings: Settings, vllm: Any, options: Mapping[str, Any]) -> Any:
             text = cause(error)
             if "trace replay requires" in text and wish.pop("enable_trace_replay", False):
                 wish["logits_processors"] = processors
-            elif "greater than the derived max_model_len" in text and not own_length:
-                wish["max_model_len"] = None
+            elif (positions := _positions(text)) and not own_length:
+                wish["max_model_len"] = _length_beyond(positions, settings.max_length)
             else:
                 raise LogdriftError(f"vllm did not start: {text}") from error
     raise LogdriftError("vllm did not start: its configuration was refused twice, see the log")
+
+
+def _positions(text: str) -> int | None:
+    """The model's positions by vLLM's refusal of a longer max_model_len; None for another error."""
+    found = re.search(r"greater than the derived max_model_len \(\w+=(\d+)", text)
+    return int(found[1]) if found else None
+
+
+def _length_beyond(positions: int, longest: int) -> int | None:
+    """``max_model_len`` where one more than the longest sequence is more than the model has.
+
+    The token that vLLM samples after a sequence is dropped and never fed, so a sequence with all the model's positions
+    fits, if vLLM is made to allow the one more. For a longer sequence: None, vLLM's own limit, by which it is refused.
+    """
+    if longest > positions:
+        return None
+    os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
+    return longest + 1
 
 
 def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Mapping[str, str]) -> Facts:

@@ -18,7 +18,8 @@ from core.capture import trust
 from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
 from core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
-from core.capture.prompts import Prompt, read_prompts
+from core.capture.prompt_lines import Prompt
+from core.capture.prompts import read_prompts
 from core.capture.protocol import WorkerJob
 from core.capture.workers import run_alone
 from core.errors import InputError, LogdriftError
@@ -59,7 +60,7 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
             f"{folder} exists already: "
             + ("go on with --resume, or give another --out" if known else "give another --out")
         )
-    prompts = read_prompts(plan.prompts_file, plan.texts)
+    prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
     plan = plan.with_paths(generate=not prompts[0].has_completion)
     model = resolve_model(plan.model)
     own = [(spec, resolve_own_model(spec)) for spec in plan.backends if spec.model is not None]

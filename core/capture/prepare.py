@@ -31,23 +31,17 @@ def prepare(job: WorkerJob) -> dict[str, Any]:
     tokenizer = TokenText(job.model, job.revision, job.trust_remote_code) if needs_text else None
     ids, lengths = [], []
     for prompt in job.prompts:
+        row, length = _encode(tokenizer, prompt)
         where = prompt["where"]
-        row = _encode(tokenizer, prompt, where)
         if not row:
             raise InputError(f"{where}: the prompt has no token: give at least one character that the tokenizer keeps")
         bad = next((i for i in row if vocab_size is not None and not 0 <= i < vocab_size), None)
         if bad is not None:
             raise InputError(f"{where}: token id {bad} is outside the model's vocabulary of {vocab_size} ids")
-        length = prompt.get("prompt_length")
-        complete = length is not None and length < len(row)
-        # Engines need room for one token more than they score, and a prompt needs room for one to generate.
-        if positions is not None and len(row) + (1 if complete else 2) > positions:
-            raise InputError(
-                f"{where}: {len(row)} tokens are too long for the model, which has {positions} positions: "
-                f"{positions - 2} is the longest prompt"
-            )
         ids.append(row)
-        lengths.append(len(row) if length is None else length)
+        lengths.append(length)
+    if positions is not None:
+        _check_lengths([prompt["where"] for prompt in job.prompts], ids, lengths, positions)
     return {
         "token_ids": ids,
         "prompt_lengths": lengths,
@@ -57,23 +51,49 @@ def prepare(job: WorkerJob) -> dict[str, Any]:
     }
 
 
-def _encode(tokenizer: TokenText | None, prompt: Mapping[str, Any], where: str) -> list[int]:
+def _encode(tokenizer: TokenText | None, prompt: Mapping[str, Any]) -> tuple[list[int], int]:
+    """Ids of a prompt and its completion, if it has one, and how many of them are the prompt."""
     if "token_ids" in prompt:
-        return list(prompt["token_ids"])
+        return list(prompt["token_ids"]), int(prompt["prompt_length"])
     assert tokenizer is not None
     try:
         if "messages" in prompt:
-            return tokenizer.encode_messages(prompt["messages"])
-        return tokenizer.encode(prompt["text"])
+            row = tokenizer.encode_messages(
+                prompt["messages"],
+                tools=prompt.get("tools"),
+                arguments=prompt.get("chat_template_kwargs"),
+                ending=prompt["ending"],
+            )
+        else:
+            row = tokenizer.encode(prompt["text"])
+        # Tokenised by itself, so that the ids of the prompt are those that an engine is given to go on from.
+        completion = tokenizer.encode_completion(prompt["completion"]) if "completion" in prompt else []
     except LogdriftError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{prompt['where']}: {error}") from None
+    return row + completion, len(row)
+
+
+def _check_lengths(places: list[str], ids: list[list[int]], lengths: list[int], positions: int) -> None:
+    """Refuse what the model has no positions for: a prompt needs one more, for the first token of its completion."""
+    sampled = [length == len(row) for row, length in zip(ids, lengths, strict=True)]
+    needed = [len(row) + int(more) for row, more in zip(ids, sampled, strict=True)]
+    long = [index for index, count in enumerate(needed) if count > positions]
+    if not long:
+        return
+    first = long[0]
+    what = f"{positions - 1} is the longest prompt" if sampled[first] else f"{positions} is the longest sequence"
+    of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
+    raise InputError(
+        f"{places[first]}: {len(ids[first]):,} tokens are too long for the model, which has {positions:,} positions: "
+        f"{what}{of_many}"
+    )
 
 
 def _longest(ids: list[list[int]], lengths: list[int], sampling: SamplingSpec, positions: int | None) -> int:
     longest = max(
         len(row) + (sampling.max_tokens if length == len(row) else 0) for row, length in zip(ids, lengths, strict=True)
     )
-    return longest if positions is None else min(longest, positions - 1)
+    return longest if positions is None else min(longest, positions)
 
 
 def _config(job: WorkerJob) -> Any:

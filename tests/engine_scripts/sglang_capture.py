@@ -177,7 +177,7 @@ def main() -> None:
         "negative_score": refusal(backend.score, [np.array([-1, 3], np.int32)], progress),
         "outside_generate": refusal(backend.generate, [outside], [1], progress),
         "too_long": refusal(backend.score, [too_long], progress),
-        "too_long_generate": refusal(backend.generate, [too_long[: -wish["max_tokens"]]], [1], progress),
+        "too_long_generate": refusal(backend.generate, [too_long[:-1]], [1], progress),
         "empty": refusal(backend.score, [np.zeros(0, np.int32)], progress),
         "forced_decode": refusal(backend.forced_decode, [texts[0]], [3], progress),
     }

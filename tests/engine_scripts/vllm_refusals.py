@@ -28,7 +28,7 @@ def main(model: str, out: str, empty: str) -> None:
         "plan's option": refused(model, {"dtype": "float16"}),
         "logits mode": refused(model, {"logprobs_mode": "raw_logits"}),
         "processed and forced": refused(model, {"logprobs_mode": "processed_logprobs"}, paths=("forced_decode",)),
-        "too long to score": refused(model, {}, max_length=8192),
+        "too long to score": refused(model, {"max_model_len": 64}, max_length=64),
         "longer than the model": refused(model, {}, max_length=8193, paths=("decode",)),
         "bad value": refused(model, {"kv_cache_dtype": "int3"}),
         "no model": refused(empty, {}),

@@ -17,7 +17,7 @@ from tui.commands.trusting import add_flag, confirmed
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
 _OF_A_PLAN = (
     "plan", "model", "revision", "prompts", "text", "backend", "python", "top_k", *_SAMPLING, "title", "part_sequences",
-    "trust_remote_code",
+    "trust_remote_code", "continue_final_message", "add_generation_prompt",
 )  # fmt: skip
 
 
@@ -34,7 +34,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help="plan in TOML; flags below override it")
     parser.add_argument("--model", metavar="M", help="local folder, hub id, or smollm2 (the small model)")
     parser.add_argument("--revision", metavar="R", help="revision of a hub model")
-    parser.add_argument("--prompts", metavar="FILE", help="JSONL: {prompt}, {messages} or {token_ids, prompt_length}")
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="JSONL: {prompt}, {messages} or {token_ids, prompt_length}; docs/plan.md has all keys",
+    )
+    final_turn = parser.add_mutually_exclusive_group()
+    final_turn.add_argument(
+        "--continue-final-message", action="store_true", help="an assistant's last message is the answer's beginning"
+    )
+    final_turn.add_argument(
+        "--add-generation-prompt", action="store_true", help="an assistant's last message is closed, and answered"
+    )
     parser.add_argument("--text", action="append", default=[], metavar="T", help="a prompt as text (repeatable)")
     parser.add_argument("--backend", action="append", default=[], metavar="SPEC", help="a backend (repeatable)")
     parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH", help="interpreter of an engine")
@@ -122,12 +133,13 @@ def plan_from(args: argparse.Namespace) -> CapturePlan:
         for name in ("model", "revision", "top_k", "title", "part_sequences")
         if getattr(args, name) is not None
     }
-    if args.prompts or args.text:
+    if args.prompts is not None or args.text:
         changes.update(prompts_file=args.prompts, texts=tuple(args.text))
     if args.backend:
         changes["backends"] = tuple(parse_spec(spec) for spec in args.backend)
-    if args.trust_remote_code:
-        changes["trust_remote_code"] = True
+    for name in ("trust_remote_code", "continue_final_message", "add_generation_prompt"):
+        if getattr(args, name):
+            changes[name] = True
     if args.plan is not None:
         plan = load_plan(args.plan)
         plan = replace(plan, **changes, sampling=replace(plan.sampling, **sampling))

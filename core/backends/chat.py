@@ -1,0 +1,80 @@
+"""Conversations through a tokenizer's chat template, where nothing that was given may get lost on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import LogdriftError
+from core.keys import nearest
+
+_SPOKEN = ("tool_calls", "reasoning_content", "reasoning", "thinking")
+"""Keys of a message, beside its content, that hold something the model said. Others (name, id, ...) are labels."""
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a chat template is given. ``ending`` is ``answer`` (the assistant's turn is opened), ``continue`` (the last
+    message stays open) or ``closed`` (neither)."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] | None = None
+    arguments: Mapping[str, Any] | None = None
+    ending: str = "answer"
+
+
+def encode_conversation(tokenizer: Any, talk: Conversation) -> list[int]:
+    """Ids of a conversation; the template writes its special tokens, so the tokenizer adds none.
+
+    Raises LogdriftError where the template has no use for what was given, and whatever the template itself raises.
+    """
+    _check_used(tokenizer, talk)
+    ids = tokenizer.apply_chat_template(
+        list(talk.messages),
+        tools=None if talk.tools is None else list(talk.tools),
+        add_generation_prompt=talk.ending == "answer",
+        continue_final_message=talk.ending == "continue",
+        tokenize=True,
+        return_dict=False,
+        **(talk.arguments or {}),
+    )
+    return [int(i) for i in ids]
+
+
+def _check_used(tokenizer: Any, talk: Conversation) -> None:
+    """Refuse what the template cannot use, since it never names it: it would leave that out without a word."""
+    template = _template_text(tokenizer, talk.tools)
+    if template is None:
+        return
+    names = set(_NAME.findall(template))
+    for key in talk.arguments or {}:
+        if key not in names:
+            raise LogdriftError(f"chat_template_kwargs.{key} is not used by the chat template: {_near(key, names)}")
+    if talk.tools is not None and "tools" not in names:
+        raise LogdriftError("the chat template does not use tools, so the model would not see them: leave them out")
+    if talk.ending == "closed" and "add_generation_prompt" not in names:
+        raise LogdriftError("the chat template does not use add_generation_prompt: leave it out")
+    for number, message in enumerate(talk.messages, 1):
+        for key in _SPOKEN:
+            if message.get(key) is not None and key not in names:
+                raise LogdriftError(
+                    f"message {number}: the chat template does not use {key}, so the model would not see it: "
+                    "write it into the content, or leave it out"
+                )
+
+
+def _near(key: str, names: set[str]) -> str:
+    near = nearest(key, names)
+    return near if near.startswith("did you mean") else "leave it out"
+
+
+def _template_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """The template that Transformers will take; None where the tokenizer has none of the usual kind."""
+    try:
+        found = tokenizer.get_chat_template(tools=None if tools is None else list(tools))
+    except Exception:  # none, or a tokenizer with its own way: applying it will tell
+        return None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,57 @@
+"""What is said of a key that a plan file cannot have where it stands: where it belongs, or what was perhaps meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+
+from core.errors import InputError
+from core.keys import NOT_HERE, nearest
+
+PLAN = ""
+"""The table of the plan itself, which in TOML ends where the first ``[table]`` begins."""
+_HEADINGS = {
+    PLAN: "the plan itself, above the first [table]",
+    "prompts": "[prompts]",
+    "sampling": "[sampling]",
+    "backend": "a [[backend]]",
+}
+
+
+def check_keys(table: str, where: str, data: Mapping[str, object], tables: Mapping[str, Set[str]]) -> None:
+    """Refuse the first key of ``data`` that ``table`` does not have.
+
+    ``tables`` holds the known keys by table; ``where`` stands before the key in the message. Raises InputError.
+    """
+    for key in data:
+        if key not in tables[table]:
+            raise InputError(f"{where}{key} {_refusal(key, table, tables)}")
+
+
+def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> None:
+    """Refuse a key of the backend itself among its engine's options, where a line below [backend.options] lands."""
+    for key in options:
+        if key in own:
+            raise InputError(f"{where}options.{key} belongs to the backend itself: write it above [backend.options]")
+
+
+def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
+    if key in NOT_HERE:
+        return NOT_HERE[key]
+    owners = [_HEADINGS[other] for other, keys in tables.items() if key in keys]
+    if owners:
+        return f"stands in the wrong place: it belongs to {' or '.join(owners)}"
+    for meant in _meant(key, table, tables):
+        return f"is unknown: {meant}"
+    options = "; the engine's own options stand under [backend.options]" if table == "backend" else ""
+    return f"is unknown: {nearest(key, tables[table])}{options}"
+
+
+def _meant(key: str, table: str, tables: Mapping[str, Set[str]]) -> Iterator[str]:
+    """What was perhaps meant, in this table first, then in the others."""
+    here = nearest(key, tables[table])
+    if here.startswith("did you mean"):
+        yield here
+    for other, keys in tables.items():
+        there = nearest(key, keys)
+        if other != table and there.startswith("did you mean"):
+            yield f"{there.removesuffix('?')} of {_HEADINGS[other]}?"
