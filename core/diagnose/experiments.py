@@ -141,6 +141,9 @@ class LeftOut:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+_NO_GAP = "no token has a finite score on both sides, so there is no gap that a change could remove"
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """``experiments`` most telling first, and the knobs that were left out."""
@@ -161,8 +164,12 @@ def propose(
     """What is worth changing to explain this pair, most telling first for its cost.
 
     ``times`` are (seconds to start, to capture) by label, as `core.session.experiments.timings` finds them, ``gpus`` how many the machine
-    has, ``repeats`` how often each changed capture is made. Nothing is proposed for imported captures, whose engine nobody can start again.
+    has, ``repeats`` how often each changed capture is made. Nothing is proposed for imported captures, whose engine nobody can start again,
+    nor where there is no gap that a change could remove.
     """
+    if not diagnosis.tokens:
+        names = (pair.a.info.backend, pair.b.info.backend)
+        return Proposal((), tuple(LeftOut("", name, "(every option)", _NO_GAP) for name in dict.fromkeys(names)))
     states = _states(session, pair)
     found: dict[str, Experiment] = {}
     left: list[LeftOut] = []

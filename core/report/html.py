@@ -336,10 +336,12 @@ def _interval_note(data: Report) -> str:
 
 
 def _chosen_sequences(data: Report, pair: Pair, most: tuple[int, int]) -> list[Shown]:
-    """The sequences to draw: those of the report, else by their mean |delta|, worst first."""
+    """The sequences to draw: those with NaN, those of the report, else by their mean |delta|, worst first."""
     ranked = np.argsort(-np.where(np.isnan(pair.mean_abs), -1.0, pair.mean_abs), kind="stable")
     named = [item.get("sequence") for item in data.get("worst_sequences") or []]
-    order = dict.fromkeys([s for s in named if isinstance(s, int) and 0 <= s < pair.count])
+    broken = np.flatnonzero(pair.count_per_sequence(pair.broken))[: most[0] // 2]
+    order = dict.fromkeys(int(s) for s in broken)
+    order |= dict.fromkeys([s for s in named if isinstance(s, int) and 0 <= s < pair.count])
     order |= dict.fromkeys(int(s) for s in ranked[: most[0]])
     return choose(pair, list(order), *most)
 
