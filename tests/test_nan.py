@@ -501,3 +501,12 @@ def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) ->
     for text in (render(report, Canvas(width=80)), render_markdown(report)):
         assert "BROKEN" not in text and "left out:" not in text
     assert 'class="nan"' not in page
+
+
+def test_a_published_limit_that_holds_without_the_nan_is_not_judged(tmp_path: Path) -> None:
+    """One that is broken is broken without them too."""
+    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.1]], [[*DECODED, -1.0, -1.1, -1.0]])
+    judged = {(x["metric"], x["limit"]): x for x in report_pair(pair, "completion")["thresholds"]}
+    assert judged["mismatch.k1", 0.1]["ok"] is None
+    assert judged["mismatch.k1", 0.1]["note"] == "leaves out 1 tokens that are NaN"
+    assert judged["probability.mae", 0.005]["ok"] is False

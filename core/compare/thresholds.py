@@ -50,7 +50,7 @@ def evaluate(pair: Mapping[str, Any], limits: Iterable[Limit] | None = None) -> 
     ``pair["decomposition"]`` is that of the pair, where a limit asks for it.
 
     ``ok`` is None where the limit cannot be judged, and ``note`` says why: the number or the scope is another, the gate
-    says not comparable, or the number leaves impossible tokens out. ``limit`` is the upper end.
+    says not comparable, or the number leaves impossible tokens or NaN out. ``limit`` is the upper end.
     """
     return [_judged(pair, limit) for limit in (PUBLISHED if limits is None else limits)]
 
@@ -88,6 +88,10 @@ def _why_not(pair: Mapping[str, Any], limit: Limit, value: float | None) -> str 
     # A value within the limit then proves nothing; one outside is outside anyway.
     if left_out and limit.holds(value):
         return f"leaves out {left_out:.0f} tokens that one side calls impossible"
+    broken = value_of(pair, "coverage.nan")
+    # A check has a line of its own for these, as it has for the gate, and asks without one.
+    if broken and pair.get("gate") and limit.holds(value) and not limit.metric.startswith("coverage."):
+        return f"leaves out {broken:.0f} tokens that are NaN"
     return None
 
 

@@ -20,6 +20,7 @@ OVERFLOW = "overflow"
 """The cause that NaN is evidence of."""
 _OBSERVED = 0.99
 """A NaN is seen, not inferred; above what the gate's facts weigh, so that it stands first."""
+_DRAWN = " The tokens that it drew there mean nothing either."
 _ENGINES = ("transformers", "vllm", "sglang")
 """Engines whose layers can be looked at once more (`core.capture.layers`)."""
 
@@ -27,13 +28,14 @@ _ENGINES = ("transformers", "vllm", "sglang")
 def nan(case: Case) -> Iterator[Evidence]:
     """One piece of evidence for each side that computed NaN among the tokens that count."""
     flags = dict(zip(case.labels, (case.pair.nan_a, case.pair.nan_b), strict=True))
+    paths = {info.label: info.path for info in case.infos}
     for side in broken_sides(case.pair, "all"):
         at = np.flatnonzero(flags[side.label] & case.pair.counted)
         yield Evidence(
             OVERFLOW,
             _OBSERVED,
             "nan",
-            _sentence(side),
+            _sentence(side) + (_DRAWN if paths[side.label] == "decode" else ""),
             {
                 "side": side.label,
                 "dtype": side.dtype,
