@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
+from core.session.files import SMALL_BYTES, read_file
 
 if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
@@ -110,17 +111,17 @@ def _xdg(variable: str, default: str) -> Path:
 @cache
 def _load(path: Path, must_exist: bool) -> Config:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, SMALL_BYTES).decode("utf-8")
         import tomllib  # only where there is a file
 
         data = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             raise InputError(f"config {path}: no such file (LOGDRIFT_CONFIG names it)") from None
         return Config()
-    except OSError as error:
-        raise InputError(f"config {path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # no UTF-8, no TOML
+    except InputError as error:
+        raise InputError(f"config {error}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested too deeply
         raise InputError(f"config {path}: not valid TOML: {error}") from None
     try:
         return _parse(data, path)

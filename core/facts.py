@@ -7,10 +7,11 @@ a missing observation is not a pass, and the gate lowers its verdict for it.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+from core.session.schema import Unfit, kinds_of, maybe, table, text
 
 LogprobSemantics = Literal["raw", "processed", "temperature_scaled"]
 TieRule = Literal["strict", "inclusive"]
@@ -101,38 +102,17 @@ class Facts:
         A value of another kind than its field (a mapping as dtype) is no observation of it: the field stays None, and
         the value is kept under ``extra`` as well.
         """
-        kinds = {f.name: str(f.type) for f in fields(cls)}
         values: dict[str, Any] = {}
         others: dict[str, Any] = {}
         for name, value in data.items():
-            if name in kinds and _is_kind(kinds[name], value):
-                values[name] = value
-            elif value is not None:
-                others[name] = value
-        if "environment" in values:
-            values["environment"] = {name: _as_text(value) for name, value in values["environment"].items()}
+            try:
+                values[name] = _KINDS[name](value)
+            except (KeyError, Unfit):
+                if value is not None:
+                    others[name] = value
         if others:
             values["extra"] = {**values.get("extra", {}), **others}
-        values["told"] = tuple(values.get("told") or ())
         return cls(**values)
-
-
-def _is_kind(annotation: str, value: object) -> bool:
-    """Whether a JSON value fits a field with this annotation; ``null`` fits those that may be None."""
-    kind, _, optional = annotation.partition(" | ")
-    if value is None:
-        return bool(optional)
-    if kind == "bool":
-        return isinstance(value, bool)
-    if kind == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind == "float":
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if kind.startswith("Mapping"):
-        return isinstance(value, Mapping)
-    if kind.startswith("tuple"):
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    return isinstance(value, str)
 
 
 def _as_text(value: object) -> str:
@@ -143,3 +123,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+# What words a newer engine needs is not known: they are compared, and shown as they are.
+_KINDS = kinds_of(
+    Facts,
+    decode_logprobs=maybe(text),
+    prefill_logprobs=maybe(text),
+    rank_counts=maybe(text),
+    environment=table(_as_text),
+)

@@ -16,6 +16,8 @@ from core.backends import ENGINES, PATHS
 from core.errors import InputError
 from core.facts import Batch
 from core.plan_keys import PLAN, check_keys, check_options
+from core.session.files import SMALL_BYTES, read_file
+from core.session.schema import checked, items, record, text
 
 Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -219,15 +221,17 @@ class CapturePlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CapturePlan:
-        """Inverse of `to_json`; keys this version does not know are left out."""
-        values = _known(cls, data)
-        values["sampling"] = SamplingSpec(**_known(SamplingSpec, data.get("sampling", {})))
-        values["backends"] = tuple(
-            BackendSpec(**{**_known(BackendSpec, spec), "paths": tuple(spec.get("paths", ()))})
-            for spec in data.get("backends", ())
-        )
-        values["texts"] = tuple(data.get("texts", ()))
-        return cls(**values)
+        """Inverse of `to_json`; keys this version does not know are left out. InputError where a value is of another type."""
+        return cls(**checked(_plan_kind, data, "the plan"))
+
+
+_backend_kind = record(BackendSpec, role=text)
+_sampling_kind = record(SamplingSpec)
+_plan_kind = record(
+    CapturePlan,
+    backends=items(lambda value: BackendSpec(**_backend_kind(value))),
+    sampling=lambda value: SamplingSpec(**_sampling_kind(value)),
+)
 
 
 def check_backend_name(name: str) -> None:
@@ -240,12 +244,12 @@ def load_plan(path: Path) -> CapturePlan:
     import tomllib  # not in Python 3.10, where only workers run
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        data = tomllib.loads(read_file(path, SMALL_BYTES).decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"plan {path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"plan {path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except InputError as error:
+        raise InputError(f"plan {error}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested too deeply
         raise InputError(f"plan {path}: not valid TOML: {error}") from None
     try:
         return _plan_from_toml(data, path.parent)
@@ -409,11 +413,6 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     _require(isinstance(value, Mapping), f"{key} is not a table")
     table: Mapping[str, Any] = value
     return table
-
-
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
 
 
 def _typed(cls: type[_Built], values: Mapping[str, Any], where: str) -> _Built:

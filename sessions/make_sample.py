@@ -46,13 +46,13 @@ def _join_parts(folder: Path) -> None:
     import numpy as np
 
     from core.session.layout import Part, capture_part, ids_digest, read_manifest, sequence_part
-    from core.session.reader import map_tensors
+    from core.session.tensors import read_tensors
     from core.session.writer import write_manifest, write_part
 
     manifest = read_manifest(folder)
 
     def join(parts: tuple[Part, ...], name: str) -> tuple[Part, ...]:
-        loaded = [map_tensors(folder / part.file) for part in parts]
+        loaded = [read_tensors(folder / part.file) for part in parts]
         tensors = {key: np.concatenate([t[key] for t in loaded]) for key in loaded[0] if key != "offsets"}
         if "offsets" in loaded[0]:
             lengths = np.concatenate([np.diff(t["offsets"]) for t in loaded])
@@ -64,7 +64,7 @@ def _join_parts(folder: Path) -> None:
         (folder / joined.file).rename(folder / name)
         return (replace(joined, file=name),)
 
-    ids = [map_tensors(folder / part.file)["token_ids"] for part in manifest.sequences.parts]
+    ids = [read_tensors(folder / part.file)["token_ids"] for part in manifest.sequences.parts]
     for capture in manifest.captures:
         if [part.ids_digest for part in capture.parts] != [ids_digest(row) for row in ids]:
             raise LogdriftError(f"{capture.label} scored other ids than the session holds")

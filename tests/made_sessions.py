@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,16 @@ def _write_capture(
         part = write_part(folder, name, tensors, first, len(chosen), len(logprob))
         parts.append(replace(part, ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)]))))
     return replace(info, parts=tuple(parts))
+
+
+def seal(folder: Path) -> Session:
+    """The session opened again after parts were rewritten, each listed with the digest of what it holds now."""
+    path = folder / "session.json"
+    data = json.loads(path.read_text())
+    for part in [*data["sequences"]["parts"], *(part for info in data["captures"] for part in info["parts"])]:
+        part["digest"] = "sha256:" + hashlib.sha256((folder / part["file"]).read_bytes()).hexdigest()
+    path.write_text(json.dumps(data))
+    return open_session(folder)
 
 
 def edit_manifest(session: Session, change: Any) -> Session:

@@ -31,7 +31,7 @@ from core.report.strict_json import dump
 from core.session.layout import ids_digest
 from core.session.reader import Sequences, Session, open_session
 from core.session.writer import sequence_tensors, write_part
-from tests.made_sessions import capture, edit_manifest, write_session
+from tests.made_sessions import capture, edit_manifest, seal, write_session
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def made(
         write_part(folder, part.file, tensors, 0, len(ids), part.tokens)
         digest = ids_digest(np.concatenate([np.asarray(row, np.int32) for row in ids]))
         edit_manifest(session, lambda m: [p.update(ids_digest=digest) for c in m["captures"] for p in c["parts"]])
-    return open_session(folder)
+    return seal(folder)
 
 
 def change_of(old: Session, new: Session, **options: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from core.compare.gate import Gate, judge
 from core.compare.pair import list_pairs, make_pair
+from core.errors import InputError
 from core.session.reader import Session, open_session
 from tests.made_sessions import capture, edit_manifest, write_session
 
@@ -161,8 +162,8 @@ def test_truncated_sampling_is_mentioned(tmp_path: Path) -> None:
     assert gate.verdict == "comparable"
 
 
-@pytest.mark.parametrize("what", ["gap", "tokens"])
-def test_parts_that_do_not_cover_their_tokens(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(("what", "said"), [("gap", "begins at sequence 2, not at 0"), ("tokens", "lists 7")])
+def test_parts_that_do_not_cover_their_tokens(tmp_path: Path, what: str, said: str) -> None:
     rows = [[NAN, -1.0, -2.0]] * 4
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", rows)]
     session = write_session(tmp_path / "s", [1] * 4, captures)
@@ -174,9 +175,8 @@ def test_parts_that_do_not_cover_their_tokens(tmp_path: Path, what: str) -> None
         else:
             parts[1]["tokens"] += 1
 
-    gate = judged(edit_manifest(session, change))
-    assert codes(gate)["ids"] == "not_comparable"
-    assert gate.verdict == "not_comparable"
+    with pytest.raises(InputError, match=said):
+        judged(edit_manifest(session, change))
 
 
 def test_a_scope_without_a_token(tmp_path: Path) -> None:

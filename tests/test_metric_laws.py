@@ -25,6 +25,7 @@ from core.compare.pair import SCOPES, Scope, make_pair
 from core.session.layout import capture_part, sequence_part
 from core.session.reader import Session, open_session
 from core.session.writer import write_manifest, write_part
+from tests.made_sessions import seal
 from tests.test_recompute_sample import made_session
 
 PAIRS = (
@@ -80,7 +81,7 @@ def remasked(source: Session, folder: Path, kept: np.ndarray) -> Session:
         start = int(source.sequences.offsets[part.first_sequence])
         tensors["mask"][~kept[start : start + part.tokens]] = 0
         save_file(tensors, folder / part.file)
-    return open_session(folder)
+    return seal(folder)
 
 
 def of_sequences(session: Session, chosen: Sequence[int], folder: Path) -> Session:
@@ -144,7 +145,7 @@ def test_masking_a_token_equals_having_no_score_of_it(
             start = int(whole.sequences.offsets[part.first_sequence])
             tensors["logprob"][hit[start : start + part.tokens]] = np.nan
             save_file(tensors, folder / part.file)
-    unscored = open_session(folder)
+    unscored = seal(folder)
     for labels, scope in itertools.product(PAIRS, SCOPES):
         assert numbers(masked, labels, scope) == numbers(unscored, labels, scope), f"{labels} {scope}"
 

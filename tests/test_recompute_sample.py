@@ -23,7 +23,7 @@ from core.report.build import build_report, report_pair
 from core.report.strict_json import dump
 from core.session.reader import open_session
 from tests import recompute as own
-from tests.made_sessions import capture, write_session
+from tests.made_sessions import capture, seal, write_session
 from tests.recompute import Files, Padded, Words, recompute
 from tests.recompute_numbers import Signed
 
@@ -201,6 +201,7 @@ def made_session(folder: Path, seed: int, sequences: int, longest: int) -> Path:
             tensors |= {"top_ids": ids_of[rows], "top_logprobs": values_of[rows], "rank": ranks[rows]}
             tensors |= {"entropy": entropy[rows]} if info.backend in ("trainer", "sglang") else {}
             save_file({name: np.ascontiguousarray(x) for name, x in tensors.items()}, folder / part.file)
+    seal(folder)
     return folder
 
 

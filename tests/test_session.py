@@ -20,7 +20,7 @@ from benchmarks.make_session import make_session
 from core.errors import InputError, LogdriftError
 from core.session import lock, open_session
 from core.session.layout import FORMAT, Manifest, ModelInfo, ids_digest, read_manifest
-from core.session.reader import Column, map_tensors
+from core.session.tensors import Column, read_tensors
 from core.session.writer import merge_pieces, replace_file, write_manifest
 
 
@@ -49,10 +49,11 @@ def test_rows_of_a_column_cross_parts() -> None:
             np.testing.assert_array_equal(column.rows(start, stop), whole[start:stop])
 
 
-def test_mapping_copies_nothing(folder: Path) -> None:
-    tensors = map_tensors(folder / read_manifest(folder).captures[0].parts[0].file)
-    assert not tensors["logprob"].flags.writeable
-    assert not tensors["logprob"].flags.owndata
+def test_what_was_read_cannot_be_changed(folder: Path) -> None:
+    tensors = read_tensors(folder / read_manifest(folder).captures[0].parts[0].file)
+    assert not any(tensor.flags.writeable for tensor in tensors.values())
+    columns = open_session(folder).capture("reference/prefill")
+    assert not columns.logprob.whole().flags.writeable and not columns.top_ids.rows(3, 9).flags.writeable
 
 
 def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
@@ -166,7 +167,7 @@ def test_random_damage_of_a_header_never_crashes(folder: Path) -> None:
             damaged[at] = rng.integers(0, 256)
         file.write_bytes(damaged)
         try:
-            map_tensors(file)
+            read_tensors(file)
         except InputError:
             continue
 
@@ -174,7 +175,7 @@ def test_random_damage_of_a_header_never_crashes(folder: Path) -> None:
 def test_a_part_of_another_length_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     first, second = manifest.captures[0].parts
-    swapped = (replace(first, file=second.file), second)
+    swapped = (replace(first, file=second.file), replace(second, file=first.file))
     write_manifest(folder, replace(manifest, captures=(replace(manifest.captures[0], parts=swapped),)))
     session = open_session(folder)
     with pytest.raises(InputError, match="rows for"):

@@ -21,7 +21,8 @@ SIZES = ((80, 24), (120, 36), (200, 60))
 
 def make_app(session: Path | None, folder: Path = Path(), depth: Depth = "256", **options: Any) -> LogdriftApp:
     """An app on a session, or on the list of ``folder``; colours do not depend on the terminal of the test."""
-    return LogdriftApp(open_session(session) if session is not None else None, folder, depth=depth, **options)
+    opened = open_session(session, patient=False) if session is not None else None
+    return LogdriftApp(opened, folder, depth=depth, **options)
 
 
 def explorer(app: LogdriftApp) -> ExplorerScreen:

@@ -228,7 +228,7 @@ def readable(folder: Path) -> Session:
 
     Raises InputError that names the file.
     """
-    session = open_session(folder)
+    session = open_session(folder, patient=False)
     _ = session.sequences, session.pieces
     return session
 

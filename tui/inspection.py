@@ -1,6 +1,6 @@
 """Everything about one token, as the inspector is given it: each capture's numbers, and the alternatives side by side.
 
-Reads a handful of rows of mapped arrays, so it can be called on each key press.
+Reads a handful of rows, so it can be called on each key press.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from core.compare.alternatives import Cell, TopList, alternatives, top_list
 from core.compare.pair import Pair
 from core.errors import LogdriftError
-from core.session.reader import Session
+from core.session.reader import Capture, Session
+from core.session.tensors import Column
 from tui.flow import part_of
 from tui.views import reason
 
@@ -180,12 +181,14 @@ def _captures(
             note = "failed" if info.status == "failed" else "not captured yet"
             rows[label] = CaptureRow(label, marks, note=note)
             continue
-        logprob = _scalar(capture.logprob.rows(position, position + 1)[0])
-        rank = int(capture.rank.rows(position, position + 1)[0]) or None
-        entropy = None if capture.entropy is None else _scalar(capture.entropy.rows(position, position + 1)[0])
+        try:
+            scores = _scores(capture, position)
+        except LogdriftError as error:
+            rows[label] = CaptureRow(label, marks, note=reason(session, error))
+            continue
+        logprob, rank, entropy = scores.logprob, scores.rank, scores.entropy
         delta = _difference(a, logprob)
-        broken = logprob is None and capture.nan is not None and bool(capture.nan.rows(position, position + 1)[0])
-        note = "" if logprob is not None else "NaN" if broken else "no score here"
+        note = "" if logprob is not None else "NaN" if scores.broken else "no score here"
         rows[label] = CaptureRow(
             label,
             marks,
@@ -195,12 +198,39 @@ def _captures(
             entropy,
             note=note,
             times=_times(delta, floors.get(label)),
-            broken=broken,
+            broken=scores.broken,
         )
-        ids = capture.top_ids.rows(position, position + 1)[0]
-        values = capture.top_logprobs.rows(position, position + 1)[0]
-        sides.append(_Side(label, top_list(ids, values, logprob, rank)))
+        sides.append(_Side(label, top_list(scores.top_ids, scores.top_logprobs, logprob, rank)))
     return sides, rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Scores:
+    """What a capture says of one token. ``broken``: its score is NaN itself."""
+
+    logprob: float | None
+    broken: bool
+    rank: int | None
+    entropy: float | None
+    top_ids: Any
+    top_logprobs: Any
+
+
+def _scores(capture: Capture, position: int) -> _Scores:
+    """Read one row. Raises InputError where the part has become another one."""
+
+    def row(column: Column) -> Any:
+        return column.rows(position, position + 1)[0]
+
+    logprob = _scalar(row(capture.logprob))
+    return _Scores(
+        logprob=logprob,
+        broken=logprob is None and capture.nan is not None and bool(row(capture.nan)),
+        rank=int(row(capture.rank)) or None,
+        entropy=None if capture.entropy is None else _scalar(row(capture.entropy)),
+        top_ids=row(capture.top_ids),
+        top_logprobs=row(capture.top_logprobs),
+    )
 
 
 def _union(session: Session, sides: list[_Side], target: int, by: int) -> tuple[TopRow, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from core.compare.pair import default_pair
 from core.errors import LogdriftError
+from core.session.events import last_event
 from core.session.layout import EVENTS, LOCK, MANIFEST
 from core.session.lock import LockHolder, read_lock
 from core.session.reader import Session, open_session
@@ -23,8 +23,8 @@ _TAIL_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class SessionRow:
-    """One line of the sessions screen. ``problem``: why the folder does not open; ``doing``: what one wants to know of
-    a session that is not complete."""
+    """One line of the sessions screen. ``problem``: why the folder does not open; ``damage``: why it has no numbers;
+    ``doing``: what one wants to know of a session that is not complete."""
 
     folder: Path
     name: str
@@ -40,6 +40,7 @@ class SessionRow:
     verdict: str | None = None
     created: str = ""
     problem: str | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def duration(seconds: float) -> str:
 def live(session: Session, holder: LockHolder) -> Live:
     """How long the capture that ``holder`` runs will take, and its last word. Reads the end of the events: fast."""
     share = progress(session)
-    last = _last_event(session.folder)
+    last = last_event(session.folder / EVENTS, _TAIL_BYTES)
     partly = 0.0
     if last.get("type") == "progress" and share is not None and share < 1:
         # What is in flight counts too: with one part a capture, nothing else moves for minutes.
@@ -98,7 +99,7 @@ def _left(session: Session, holder: LockHolder, partly: float) -> float | None:
 
 
 def _in_flight(session: Session, event: Mapping[str, Any]) -> float:
-    with contextlib.suppress(KeyError, TypeError, ValueError, LogdriftError):
+    with contextlib.suppress(KeyError, LogdriftError):
         return max(0.0, float(event["sequences"]) - session.manifest.capture(event["label"]).sequences)
     return 0.0
 
@@ -107,23 +108,6 @@ def _changed(path: Path) -> float:
     with contextlib.suppress(OSError):
         return os.stat(path).st_mtime
     return 0.0
-
-
-def _last_event(folder: Path) -> Mapping[str, Any]:
-    """The last whole line of the events that is one; empty where there is none."""
-    try:
-        with open(folder / EVENTS, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            data = file.read()
-    except OSError:
-        return {}
-    for line in reversed(data.split(b"\n")):
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                return event
-    return {}
 
 
 def _words(event: Mapping[str, Any]) -> str:
@@ -163,7 +147,7 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
     except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
         # A manifest from anywhere, with a number where a text should be: one bad session must not hide the others.
         return SessionRow(folder, name, problem=visible(f"session.json is damaged: {type(error).__name__}: {error}"))
-    return replace(row, mae=judgement.mae, verdict=judgement.verdict)
+    return replace(row, mae=judgement.mae, verdict=judgement.verdict, damage=judgement.problem or "")
 
 
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
@@ -245,7 +229,10 @@ class FolderWatch:
             if known is None:
                 known = self._known[folder] = _Known(stamp, row)
             # The old numbers stand until there are new ones.
-            known.stamp, known.row = stamp, replace(row, mae=known.row.mae, verdict=known.row.verdict)
+            known.stamp, known.row = (
+                stamp,
+                replace(row, mae=known.row.mae, verdict=known.row.verdict, damage=known.row.damage),
+            )
         due = not running or time.monotonic() - known.at >= _SHARE * known.took
         if numbers and known.judged != stamp and due:
             began = time.monotonic()

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.config import state_folder
+from core.errors import InputError
+from core.session.files import SMALL_BYTES, parse_json, read_file
+from core.session.schema import Unfit, anything, fields, items, number, text, whole
 
 SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
 """Names in `core.compare.per_sequence`; a test compares."""
@@ -70,45 +72,73 @@ def load_state(session_id: str) -> tuple[ViewState, str | None]:
     if path is None:
         return ViewState(), None
     try:
-        return _parse(json.loads(path.read_bytes())), None
+        return _parse(parse_json(read_file(path, SMALL_BYTES))), None
     except FileNotFoundError:
         return ViewState(), None
-    except OSError as error:
-        return ViewState(), f"the last view could not be read ({error.strerror}): starting at the top"
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (OSError, InputError) as error:
+        return ViewState(), f"the last view could not be read ({error}): starting at the top"
+    except ValueError:
         return ViewState(), "the saved view of this session is damaged and was ignored: starting at the top"
 
 
 def _parse(data: Any) -> ViewState:
-    pair = data["pair"]
-    if pair is not None:
-        first, second = pair
-        pair = (str(first), str(second))
-    if data["sort"] not in SORTS:
+    given = _saved(data)
+    if given["sort"] not in SORTS:
         raise ValueError
-    # Files of older versions end here; a mode or a number that a newer one knows is no damage.
-    mode = data.get("mode", "delta")
+    # Files of older versions have fewer keys; a mode or a number that a newer one knows is no damage.
+    mode = given.get("mode", "delta")
     return ViewState(
-        pair,
-        max(0, int(data["position"])),
-        data["sort"],
-        _threshold(data["threshold"]),
-        mode if mode in MODES else "delta",
-        tuple((str(name), _threshold(value)) for name, value in data.get("thresholds", ()) if name in MODES),
-        str(data.get("filter", "")),
-        _marks(data.get("marks", ())),
+        pair=given["pair"],
+        position=given["position"],
+        sort=given["sort"],
+        threshold=given["threshold"],
+        mode=mode if mode in MODES else "delta",
+        thresholds=tuple(item for item in given.get("thresholds", ()) if item[0] in MODES),
+        filter=given.get("filter", ""),
+        marks=_marks(given.get("marks", ())),
     )
 
 
+def _pair(value: Any) -> tuple[str, str] | None:
+    if value is None:
+        return None
+    first, second = items(text)(value)
+    return first, second
+
+
+def _position(value: Any) -> int:
+    return max(0, int(whole()(value)))
+
+
 def _threshold(value: Any) -> float:
-    threshold = float(value)
-    if not (math.isfinite(threshold) and threshold > 0):
-        raise ValueError
+    threshold = float(number(value))
+    if threshold <= 0:
+        raise Unfit("is not above 0")
     return threshold
 
 
-def _marks(data: Any) -> tuple[Mark, ...]:
-    marks = {max(0, int(mark["position"])): str(mark["note"])[:MAX_NOTE] for mark in data}
+def _named_threshold(value: Any) -> tuple[str, float]:
+    name, threshold = items(anything)(value)
+    return text(name), _threshold(threshold)
+
+
+_saved = fields(
+    {
+        "pair": _pair,
+        "position": _position,
+        "sort": text,
+        "threshold": _threshold,
+        "mode": text,
+        "thresholds": items(_named_threshold),
+        "filter": text,
+        "marks": items(fields({"position": _position, "note": text}, frozenset({"position", "note"}))),
+    },
+    frozenset({"pair", "position", "sort", "threshold"}),
+)
+
+
+def _marks(given: Iterable[Mapping[str, Any]]) -> tuple[Mark, ...]:
+    marks = {mark["position"]: mark["note"][:MAX_NOTE] for mark in given}
     return tuple(Mark(position, marks[position]) for position in sorted(marks))
 
 

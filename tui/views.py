@@ -1,6 +1,6 @@
 """What the panes are given: frozen records made from a session, with no widget in sight.
 
-Everything here reads a handful of rows of mapped arrays and can be called on each key press.
+Everything here reads a handful of rows and can be called on each key press.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def judged(session: Session, pair: Pair) -> PairView:
     from core.compare.gate import judge
     from core.compare.pair import default_scope
 
+    session.verify(pair.a.info.label, pair.b.info.label)
     keep = pair.scope_mask(default_scope(pair.sequences))
     stats = error_stats(pair.delta[keep], pair.logprob_a[keep], pair.logprob_b[keep])
     # Kept by the pair from here on, so that the first key press finds them made.
@@ -74,7 +75,9 @@ def open_pair(session: Session, wanted: tuple[str, str] | None) -> tuple[Pair | 
     problem: str | None = None
     for a, b in dict.fromkeys(choices):
         try:
-            return make_pair(session, a, b), problem
+            pair = make_pair(session, a, b)
+            _ = pair.scored  # read here, so that a part that cannot be read is said, and drawing reads nothing of it
+            return pair, problem
         except LogdriftError as error:
             problem = problem or reason(session, error)
     return None, problem

@@ -16,10 +16,12 @@ from core.diagnose.experiments import Experiment, propose
 from core.diagnose.outcomes import Outcome
 from core.errors import InputError, LogdriftError
 from core.report.experiments import saved_outcomes
+from core.session.events import read_events
 from core.session.experiments import FOLDER, saved, timings
 from core.session.layout import EVENTS, MANIFEST
 from core.session.lock import LockHolder, read_lock
 from core.session.reader import Session
+from core.session.schema import Unfit
 from core.session.visible import visible
 from tui.session_rows import duration, live
 
@@ -134,17 +136,10 @@ def _short(outcome: Outcome) -> str:
 
 def _events(folder: Path) -> Iterator[Mapping[str, Any]]:
     """What was said of the last run of experiments, oldest first."""
-    try:
-        lines = (folder / EVENTS).read_bytes().split(b"\n")
-    except OSError:
-        return
     found: list[Mapping[str, Any]] = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                found = [] if event.get("type") == "plan" else found
-                found.append(event)
+    for event in read_events(folder / EVENTS):
+        found = [] if event.get("type") == "plan" else found
+        found.append(event)
     yield from found
 
 
@@ -159,7 +154,7 @@ def _not_run(events: Sequence[Mapping[str, Any]], known: Mapping[str, Experiment
     for event in events:
         if event.get("state") != "ended":
             continue
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        with contextlib.suppress(KeyError, Unfit):
             outcome = Outcome.from_json(known[event["id"]], event["outcome"])
             if not outcome.judged:
                 yield outcome

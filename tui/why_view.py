@@ -83,6 +83,7 @@ class WhyView:
 
 def explain(session: Session, pair: Pair) -> WhyView:
     """Diagnose a pair with all that is saved for it: some seconds for a million tokens. Raises LogdriftError."""
+    session.verify(pair.a.info.label, pair.b.info.label)
     stamp = evidence_stamp(session)
     identities = saved_identities(session.folder)
     found = diagnose(session, pair, saved_evidence(session, pair, identities))

@@ -36,7 +36,7 @@ from core.session.layout import (
     sequence_part,
 )
 from core.session.lock import acquire, release
-from core.session.reader import map_tensors
+from core.session.tensors import read_tensors
 from core.session.writer import sequence_tensors, write_manifest, write_part
 
 
@@ -207,4 +207,4 @@ def _largest_id(folder: Path, manifest: Manifest) -> int:
     files = [part.file for part in manifest.sequences.parts]
     if manifest.sequences.generated_by is not None and (folder / PROMPTS).exists():
         files.append(PROMPTS)
-    return max((int(map_tensors(folder / file)["token_ids"].max(initial=0)) for file in files), default=0)
+    return max((int(read_tensors(folder / file)["token_ids"].max(initial=0)) for file in files), default=0)

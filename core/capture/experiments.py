@@ -32,6 +32,7 @@ from core.session import lock
 from core.session.experiments import FOLDER, RECORD, SCHEMA, check_writable, read_record, timings
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, SequencesInfo, read_manifest
 from core.session.reader import Capture, Session, open_session
+from core.session.schema import Unfit
 from core.session.writer import append_event, replace_file, write_manifest
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -164,7 +165,7 @@ class _Run:
         record = read_record(self.folder / experiment.id)
         data = record.get("outcome") if record else None
         if isinstance(data, Mapping):
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(Unfit):
                 outcome = Outcome.from_json(experiment, data)
                 if outcome.judged and outcome.repeats >= min(self.repeats, 1 if not experiment.runs else self.repeats):
                     return outcome

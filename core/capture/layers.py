@@ -21,7 +21,8 @@ from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, CapturePlan
 from core.session.layers import FOLDER, STREAM_FILE, save_layers
 from core.session.layout import CaptureInfo
-from core.session.reader import Session, map_tensors
+from core.session.reader import Session
+from core.session.tensors import read_tensors
 
 WHOLE = 512
 """A sequence up to this many tokens is looked at from its start, so that it can be replayed."""
@@ -212,7 +213,7 @@ def _measured(spec: BackendSpec, said: Mapping[str, Any], out: Path, replay: Pat
     order = ("float32", "float16", "bfloat16")
     head = max((h for h in heads if h in order), key=order.index, default=None)
     return Measured(
-        spec.name, dtype, map_tensors(_file(out)), map_tensors(replay) if replay is not None else None, head
+        spec.name, dtype, read_tensors(_file(out)), read_tensors(replay) if replay is not None else None, head
     )
 
 

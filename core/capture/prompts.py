@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.capture.prompt_lines import FORMS, Ending, Prompt, check_text, parse_line
 from core.errors import InputError
+from core.session.files import DOCUMENT_BYTES, read_file
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -60,11 +61,11 @@ def _with_ending(prompt: Prompt, final_turn: Ending | None) -> Prompt:
 
 def _read_file(path: Path) -> list[Prompt]:
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        data = read_file(path, DOCUMENT_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"prompts {path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"prompts {path}: cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"prompts {error}") from None
     prompts = []
     for number, line in enumerate(data.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), 1):
         if line.strip():

@@ -33,7 +33,7 @@ from core.errors import InputError, LogdriftError
 from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
 from core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
-from core.session.reader import map_tensors
+from core.session.tensors import read_tensors
 from core.session.writer import sequence_tensors, write_part
 
 
@@ -266,14 +266,14 @@ class _Captures:
         )
 
     def _prompts(self, first: int, last: int) -> list[IdArray]:
-        tensors = map_tensors(self.folder / PROMPTS)
+        tensors = read_tensors(self.folder / PROMPTS)
         offsets = tensors["offsets"]
         prompts = [tensors["token_ids"][offsets[i] : offsets[i + 1]] for i in range(first, last)]
         self._check(prompts, first)
         return prompts
 
     def _sequences(self, index: int) -> tuple[list[IdArray], list[int]]:
-        tensors = map_tensors(self.folder / sequence_part(index))
+        tensors = read_tensors(self.folder / sequence_part(index))
         offsets, ids = tensors["offsets"], tensors["token_ids"]
         sequences = [ids[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1)]
         self._check(sequences, index * self.job.part_sequences)

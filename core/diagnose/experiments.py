@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from core.backends import ENGINES
 from core.compare.pair import Pair
@@ -23,6 +23,7 @@ from core.errors import InputError
 from core.facts import Batch
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
+from core.session.schema import Unfit, items, one_of, record, shown, text
 
 _SPEC_KEYS = ("dtype", "model", "revision", "gpus")
 """Changes that are fields of a `BackendSpec`; ``path`` and ``alone`` are of the capture; all others are options."""
@@ -112,20 +113,25 @@ class Experiment:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Experiment:
-        """Inverse of `to_json`; unknown keys are left out. KeyError, TypeError or ValueError for what is none."""
-        values = {name: data[name] for name in cls.__slots__ if name in data}
-        sides = [Side(**{name: side[name] for name in Side.__slots__ if name in side}) for side in data["sides"]]
-        texts = [values[name] for name in ("id", "cause", "title")] + [values.get("note", "")]
-        texts += [text for side in sides for text in (side.label, side.backend, side.engine, side.path)]
-        if not sides or not all(isinstance(text, str) for text in texts):
-            raise ValueError("no experiment")
-        if not all(isinstance(side.changes, Mapping) for side in sides):
-            raise ValueError("changes are no mapping")
-        if not isinstance(values.get("seconds"), (int, float, type(None))):
-            raise ValueError("seconds is no number")
-        if not re.fullmatch(r"[\w-]+", values["id"]):
-            raise ValueError("the id is no name that `_identifier` gives a folder")
-        return cls(**{**values, "sides": tuple(sides)})
+        """Inverse of `to_json`; unknown keys are left out. Raises `core.session.schema.Unfit` for what is none."""
+        return cls(**_experiment_kind(data))
+
+
+def _folder_name(value: Any) -> str:
+    """What `_identifier` gives."""
+    if re.fullmatch(r"[\w-]{1,200}", text(value)):
+        return str(value)
+    raise Unfit(f"is {shown(value)}: letters, digits, '_' and '-' are expected")
+
+
+def _sides(value: Any) -> tuple[Side, ...]:
+    if found := items(_side_kind)(value):
+        return tuple(Side(**each) for each in found)
+    raise Unfit("has no sides")
+
+
+_side_kind = record(Side, which=one_of("a", "b"), batch=one_of(*get_args(Batch)))
+_experiment_kind = record(Experiment, id=_folder_name, sides=_sides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from math import nan
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from core.diagnose.evidence import Evidence
 from core.diagnose.layer_broken import Break, first_break
 from core.diagnose.layer_errors import Array, Measured, own_errors, relative_errors, unit
 from core.session.layers import SavedLayers
+from core.session.schema import Unfit, items, maybe, number, one_of, record, whole
 
 Kind = Literal[
     "rounding", "embedding", "layer", "layers", "final norm", "head", "position", "jump", "unknown", "not finite"
@@ -52,20 +54,6 @@ class Stage:
     limit: float
     wrong: bool
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Stage:
-        """Raises KeyError, TypeError, ValueError or OverflowError for what is no stage."""
-        _want(str, data["name"])
-        error, times = data["error"], data["times"]
-        _want((int, float), *(n for n in (error, times) if n is not None), data["limit"])
-        return cls(
-            data["name"],
-            float("nan") if error is None else float(error),
-            None if times is None else float(times),
-            float(data["limit"]),
-            data["wrong"] is True,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -83,22 +71,6 @@ class Side:
     def to_json(self) -> dict[str, Any]:
         stages = [{**asdict(s), "error": s.error if np.isfinite(s.error) else None} for s in self.stages]
         return {**asdict(self), "layers": list(self.layers), "stages": stages}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Side:
-        stages = tuple(map(Stage.from_json, data["stages"]))
-        if not stages:
-            raise ValueError("no stages")
-        _want(str, *(data[key] for key in ("backend", "dtype", "kind", "sentence")))
-        _want(int, *data["layers"])
-        return cls(**{**data, "layers": tuple(data["layers"]), "stages": stages})
-
-
-def _want(kind: type | tuple[type, ...], *values: Any) -> None:
-    """TypeError for another kind: what a damaged file says would else fail much later, where it is drawn."""
-    for value in values:
-        if not isinstance(value, kind):
-            raise TypeError(f"{value!r} is not what is saved")
 
 
 def judge(
@@ -319,14 +291,20 @@ class Layers:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layers:
-        """Inverse of `to_json`. Raises KeyError, TypeError, ValueError, AttributeError or OverflowError for anything else."""
-        values = {key: value for key, value in data.items() if key != "verdict"}
-        _want(str, *(values[key] for key in ("name", "a", "b", "standard")), *values["notes"])
-        _want(int, *(values[key] for key in ("sequence", "first", "last")))
-        _want((int, type(None)), values["position"])
-        return cls(
-            **{**values, "sides": tuple(Side.from_json(s) for s in values["sides"]), "notes": tuple(values["notes"])}
-        )
+        """Inverse of `to_json`. Raises `core.session.schema.Unfit` for anything else."""
+        return cls(**_layers(data))
+
+
+def _stages_of(value: Any) -> tuple[Stage, ...]:
+    """At least one stage; an error that is no number was saved as null."""
+    if found := items(_stage)(value):
+        return tuple(Stage(**{**each, "error": nan if each["error"] is None else each["error"]}) for each in found)
+    raise Unfit("has no stages")
+
+
+_stage = record(Stage, error=maybe(number), times=maybe(number))
+_side = record(Side, kind=one_of(*get_args(Kind)), layers=items(whole()), stages=_stages_of)
+_layers = record(Layers, sides=items(lambda value: Side(**_side(value))))
 
 
 def compare_sides(
@@ -372,7 +350,7 @@ def understood(saved: Iterable[SavedLayers]) -> list[Layers]:
     for each in saved:
         try:
             out.append(Layers.from_json(each.data))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except Unfit:
             continue
     return out
 

@@ -17,6 +17,7 @@ from core.diagnose.evidence import Evidence
 from core.diagnose.experiments import Experiment
 from core.session.experiments import SavedExperiment
 from core.session.reader import Capture
+from core.session.schema import Unfit, anything, fields, kinds_of, maybe, one_of
 
 Status = Literal["explains", "no effect", "below the floor", "unclear", "worse", "failed", "not run"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -100,14 +101,14 @@ class Outcome:
 
     @classmethod
     def from_json(cls, experiment: Experiment, data: Mapping[str, Any]) -> Outcome:
-        """Inverse of `to_json`. KeyError, TypeError or ValueError for what is none."""
-        values = {name: data[name] for name in cls.__slots__ if name in data and name != "experiment"}
-        if values.get("status") not in STATUSES:
-            raise ValueError("no outcome")
-        for name in ("mae_before", "mae_after", "explained", "low", "high", "floor", "moved"):
-            if not isinstance(values.get(name), (int, float, type(None))):
-                raise ValueError(f"{name} is no number")
-        return cls(experiment, **values)
+        """Inverse of `to_json`. Raises `core.session.schema.Unfit` for what is none."""
+        return cls(experiment, **_outcome(data))
+
+
+_outcome_kinds = kinds_of(
+    Outcome, experiment=anything, status=one_of(*STATUSES), method=maybe(one_of(*get_args(Method)))
+)
+_outcome = fields({name: kind for name, kind in _outcome_kinds.items() if name != "experiment"}, frozenset({"status"}))
 
 
 def judge(
@@ -271,7 +272,7 @@ def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcom
     out = []
     for each in saved:
         if each.pair == (a, b) and each.outcome is not None:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, Unfit):
                 out.append(Outcome.from_json(Experiment.from_json(each.record["experiment"]), each.outcome))
     return sorted(
         out, key=lambda o: (not o.judged, -(o.explained if o.explained is not None else -1e9), o.experiment.id)

@@ -9,7 +9,6 @@ has ``control`` in place of ``experiment``.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +16,28 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.events import read_events
+from core.session.files import RECORD_BYTES, read_json
 from core.session.layout import EVENTS, MANIFEST
 from core.session.reader import Session, open_session
+from core.session.schema import Unfit, anything, fields, items, maybe, number, table, text, whole
 
 FOLDER = "why/experiments"
 RECORD = "experiment.json"
 SCHEMA = 1
-_MAX_RECORD = 1 << 20
+_record = fields(
+    {
+        "schema": whole(),
+        "pair": maybe(items(text)),
+        "experiment": table(anything),
+        "control": table(anything),
+        "outcome": maybe(table(anything)),
+        "repeats": whole(),
+        "began": number,
+        "ended": maybe(number),
+    }
+)
+"""What is read of ``experiment.json``; `core.diagnose` knows what an experiment and its outcome hold."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +70,11 @@ class SavedExperiment:
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:
     """``experiment.json`` of one experiment's folder; None where there is none that can be read."""
-    with contextlib.suppress(OSError, ValueError):
-        path = folder / RECORD
-        if path.stat().st_size <= _MAX_RECORD:
-            data = json.loads(path.read_bytes())
-            if isinstance(data, dict) and data.get("schema") == SCHEMA:
-                return data
+    with contextlib.suppress(OSError, InputError, Unfit):
+        data = read_json(folder / RECORD, RECORD_BYTES)
+        _record(data)
+        if data.get("schema") == SCHEMA:
+            return data  # type: ignore[no-any-return]
     return None
 
 
@@ -88,9 +101,7 @@ def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
     last = 0.0
     current = ""
     for event in _events(session_folder):
-        kind, at = event.get("type"), event.get("t")
-        if not isinstance(at, (int, float)):
-            continue
+        kind, at = event.get("type"), event["t"]
         if kind == "backend":
             current = str(event.get("backend"))
             begun[current] = last = float(at)
@@ -109,17 +120,7 @@ def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:
-    try:
-        lines = (folder / EVENTS).read_bytes().splitlines()
-    except OSError:
-        return []
-    out = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                out.append(event)
-    return out
+    return [event for event in read_events(folder / EVENTS) if "t" in event]
 
 
 def check_writable(session: Session) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.files import RECORD_BYTES, parse_json, read_file
 from core.session.layout import CaptureInfo
+from core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
 from core.session.writer import replace_file
 
 IDENTITY = "why/identity"
@@ -105,38 +107,35 @@ class LoadedWeights:
     def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
         """Inverse of what `write_identity` writes; keys this version does not know are left out.
 
-        Raises TypeError, ValueError or AttributeError for anything else.
+        Raises `core.session.schema.Unfit` for a value of another type.
         """
-        names = {f.name for f in fields(LoadedTensor)}
-        tensors = tuple(
-            LoadedTensor(**{**{k: v for k, v in t.items() if k in names}, "shape": tuple(t.get("shape", ()))})
-            for t in data.get("tensors", ())
-        )
-        known = {f.name for f in fields(cls)}
-        values = {k: v for k, v in data.items() if k in known}
-        differs = tuple((str(name), file, loaded) for name, file, loaded in data.get("config_differs", ()))
-        found = cls(**{**values, "tensors": tensors, "config_differs": differs, "extra": tuple(data.get("extra", ()))})
-        return _checked(found)
+        return cls(**_loaded(data))
 
 
-def _checked(found: LoadedWeights) -> LoadedWeights:
-    """TypeError where something is of another kind: what a damaged file says would else fail where it is shown."""
-    none = type(None)
-    kinds: list[tuple[tuple[type, ...], Any]] = [
-        ((Mapping,), (found.tied, found.config, found.facts)),
-        ((str,), (found.backend, found.engine, found.taken)),
-        ((str, none), (found.files_digest,)),
-    ]
-    for t in found.tensors:
-        kinds += [
-            ((str,), (t.name, t.loaded)),
-            ((str, none), (t.how, t.dtype, t.file_dtype, t.digest, t.file_digest, t.reason, t.note)),
-            ((bool, none), (t.same, t.own)),
-            ((int, float, none), (t.l2, t.share, t.units, t.limit)),
-        ]
-    if wrong := [value for kind, values in kinds for value in values if not isinstance(value, kind)]:
-        raise TypeError(f"{wrong[0]!r} is not what is saved")
-    return found
+def _difference(value: Any) -> tuple[str, Any, Any]:
+    """``[field, file, loaded]``."""
+    found = items(anything)(value)
+    if len(found) != 3:
+        raise Unfit("is not a field and its two values")
+    return text(found[0]), found[1], found[2]
+
+
+_tensor = record(
+    LoadedTensor,
+    shape=items(whole(0)),
+    l2=maybe(loose_number),
+    share=maybe(loose_number),
+    units=maybe(loose_number),
+    limit=maybe(loose_number),
+    columns=whole(0),
+    of=whole(0),
+)
+_loaded = record(
+    LoadedWeights,
+    tensors=items(lambda value: LoadedTensor(**_tensor(value))),
+    config_differs=items(_difference),
+    ranks=whole(1),
+)
 
 
 def identity_file(folder: Path, backend: str) -> Path:
@@ -156,16 +155,16 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
     """What the last check of ``backend`` found; None where there was none. Raises InputError for a damaged file."""
     path = identity_file(folder, backend)
     try:
-        data = json.loads(path.read_bytes())
+        data = fields({"schema": whole(1)})(found := parse_json(read_file(path, RECORD_BYTES)))
         if data.get("schema", 1) > SCHEMA:
             raise InputError(f"{path}: is of a newer logdrift: upgrade, or check again with --identity")
-        return LoadedWeights.from_json(data)
-    except FileNotFoundError:
+        return LoadedWeights.from_json(found)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        raise InputError(f"{path}: is damaged: delete it, and check again with logdrift why --identity") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: is damaged: delete it, and check again with logdrift why --identity ({error})"
+        ) from None
 
 
 def saved_identities(folder: Path) -> dict[str, LoadedWeights]:

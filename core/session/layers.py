@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import InputError
-from core.session.reader import map_tensors
+from core.session.files import RECORD_BYTES, read_json
+from core.session.tensors import read_tensors
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,8 +39,8 @@ class SavedLayers:
     saved: float
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """Mapped; InputError where the file is missing or damaged."""
-        return map_tensors(self.file)
+        """All of them; InputError where the file is missing or damaged."""
+        return read_tensors(self.file)
 
 
 def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
@@ -70,9 +71,9 @@ def saved_layers(session: Path) -> list[SavedLayers]:
         return []
     for entry in files:
         try:
-            data = json.loads(Path(entry.path).read_bytes())
+            data = read_json(entry.path, RECORD_BYTES)
             when = entry.stat().st_mtime
-        except (OSError, ValueError, RecursionError):
+        except (OSError, InputError):
             continue
         if isinstance(data, dict) and not entry.name.startswith("."):
             path = Path(entry.path)

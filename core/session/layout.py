@@ -6,16 +6,31 @@ readable; a newer format is refused by name.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from core.errors import InputError
 from core.facts import Batch, Facts
+from core.session.files import MANIFEST_BYTES, parse_json, read_file
+from core.session.schema import (
+    Kind,
+    Unfit,
+    anything,
+    checked,
+    fields,
+    items,
+    maybe,
+    one_of,
+    record,
+    shown,
+    table,
+    text,
+    whole,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,7 +65,7 @@ def ids_digest(token_ids: npt.NDArray[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes.
+    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, "" where a session of others has none.
 
     ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were sent to the engine; None for
     parts of the sequences and in sessions older than it.
@@ -60,7 +75,7 @@ class Part:
     first_sequence: int
     sequences: int
     tokens: int
-    digest: str
+    digest: str = ""
     ids_digest: str | None = None
 
 
@@ -150,67 +165,119 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        """Raises InputError for another format, a missing key or a file name that leaves the folder."""
+        """Raises InputError for another format, a missing key, a value of another type, a file name that leaves the
+        folder, and parts that do not follow one another."""
         found = data.get("format")
-        if not isinstance(found, int) or found < 1:
+        if type(found) is not int or found < 1:
             raise InputError("not a logdrift session: no format number in session.json")
         if found > FORMAT:
             raise InputError(f"session format {found} is newer than this logdrift knows ({FORMAT}): upgrade logdrift")
-        try:
-            sequences = dict(data.get("sequences") or {})
-            return cls(
-                **{
-                    **_known(cls, data),
-                    "model": ModelInfo(**_known(ModelInfo, data["model"])),
-                    "sequences": SequencesInfo(**{**_known(SequencesInfo, sequences), "parts": _parts(sequences)}),
-                    "captures": tuple(_capture(c) for c in data.get("captures", ())),
-                    "notes": tuple(str(note) for note in data.get("notes") or ()),
-                }
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"session.json is damaged: {type(error).__name__}: {error}") from None
+        manifest: Manifest = checked(_manifest, data, MANIFEST)
+        check_parts(manifest)
+        return manifest
 
 
-def _capture(data: Mapping[str, Any]) -> CaptureInfo:
-    facts = data.get("facts")
-    return CaptureInfo(
-        **{
-            **_known(CaptureInfo, data),
-            "label": _safe_name(str(data["label"])),
-            "facts": Facts.from_json(facts) if facts else None,
-            "parts": _parts(data),
-        }
-    )
+def check_parts(manifest: Manifest) -> None:
+    """Refuse (InputError) parts that leave sequences out, score them twice, or share a file, and two captures of one label.
+
+    Numbers would stand where they do not belong: two captures with one file agree exactly.
+    """
+    labels = [info.label for info in manifest.captures]
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        raise InputError(f"session.json lists two captures {repeated!r}")
+    owners: dict[PurePosixPath, str] = {}
+    listed = [("sequences", manifest.sequences.parts), *((info.label, info.parts) for info in manifest.captures)]
+    for owner, parts in listed:
+        expected = 0
+        for part in parts:
+            if part.first_sequence != expected:
+                raise InputError(
+                    f"session.json: {part.file} of {owner} begins at sequence {part.first_sequence}, not at {expected}"
+                )
+            expected += part.sequences
+            file = PurePosixPath(part.file)
+            if file in owners:
+                raise InputError(f"session.json lists {part.file} twice: for {owners[file]} and for {owner}")
+            owners[file] = owner
 
 
-def _parts(data: Mapping[str, Any]) -> tuple[Part, ...]:
-    return tuple(Part(**{**_known(Part, part), "file": _safe_name(part["file"])}) for part in data.get("parts", ()))
-
-
-def _safe_name(name: str) -> str:
+def _file_name(value: Any) -> str:
+    """A name that stays in the session folder."""
+    name = text(value)
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise InputError(f"session.json names a file outside the session folder: {name!r}")
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
+        raise Unfit(f"names a file outside the session folder: {shown(name)}")
     return name
 
 
-def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
+def _digest(value: Any) -> str:
+    return "" if value is None else text(value)
+
+
+def _built(kind: Kind, make: Callable[..., Any]) -> Kind:
+    """What `record` gives, as the dataclass itself."""
+    return lambda value: make(**kind(value))
+
+
+_count = whole(0, 2**31 - 1)
+_part = _built(
+    record(Part, file=_file_name, first_sequence=_count, sequences=_count, tokens=_count, digest=_digest), Part
+)
+_sequences = _built(record(SequencesInfo, planned=_count, parts=items(_part)), SequencesInfo)
+_capture = _built(
+    record(
+        CaptureInfo,
+        label=_file_name,
+        repeat=whole(1, 2**31 - 1),
+        status=one_of(*get_args(Status)),
+        batch=one_of(*get_args(Batch)),
+        facts=lambda value: Facts.from_json(table(anything)(value)) if value else None,
+        parts=items(_part),
+    ),
+    CaptureInfo,
+)
+_plan_keys = fields(
+    {
+        "sampling": maybe(table(anything)),
+        "backends": maybe(items(fields({"name": text, "options": maybe(table(anything))}))),
+        "max_length": _count,
+        "repeats_of_experiment": _count,
+    }
+)
+
+
+def _plan(value: Any) -> Mapping[str, Any]:
+    """As it is, for whoever resumes. What is read of it besides `core.plan.CapturePlan` has its type."""
+    if value is None:
+        return {}
+    _plan_keys(anything(value))
+    return dict(value)
+
+
+_manifest = _built(
+    record(
+        Manifest,
+        model=_built(record(ModelInfo, vocab_size=maybe(_count)), ModelInfo),
+        plan=_plan,
+        sequences=lambda value: SequencesInfo() if value is None else _sequences(value),
+        captures=items(_capture),
+        format=whole(1, FORMAT),
+    ),
+    Manifest,
+)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read ``session.json``. Raises InputError in one line that names the folder."""
     path = folder / MANIFEST
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(read_file(path, MANIFEST_BYTES))
     except FileNotFoundError:
         hint = "no session.json in it" if folder.is_dir() else "no such folder"
         raise InputError(f"session {folder}: {hint}") from None
     except NotADirectoryError:
         raise InputError(f"session {folder}: a session is a folder, this is a file") from None
-    except OSError as error:
-        raise InputError(f"session {folder}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"session {folder}: session.json is not JSON: {error}") from None
     if not isinstance(data, dict):

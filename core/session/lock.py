@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError, LogdriftError
+from core.session.files import SMALL_BYTES, read_json
 from core.session.layout import LOCK
+from core.session.schema import Unfit, fields, number, text, whole
 
 
 class LockHolder(NamedTuple):
@@ -35,6 +37,11 @@ class LockHolder(NamedTuple):
     def alive(self) -> bool:
         """Whether the holder still runs. Only known for this host; elsewhere it is taken to run."""
         return not self.here or process_start(self.pid) == self.started
+
+
+_holder = fields(
+    {"host": text, "pid": whole(), "started": whole(), "token": text, "since": number}, frozenset(LockHolder._fields)
+)
 
 
 def process_start(pid: int) -> int | None:
@@ -62,11 +69,10 @@ def _probe(pid: int) -> int | None:
 
 def _read(file: Path) -> LockHolder | None:
     try:
-        data = json.loads(file.read_bytes())
-        return LockHolder(str(data["host"]), int(data["pid"]), int(data["started"]), str(data["token"]), data["since"])
+        return LockHolder(**_holder(read_json(file, SMALL_BYTES)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, Unfit):
         # Damaged: it names nobody, so nobody holds it.
         return LockHolder(socket.gethostname(), -1, -1, "", 0.0)
 

@@ -1,4 +1,5 @@
-"""Reading a session: everything is mapped, nothing is unpickled, and a session still being written opens too.
+"""Reading a session: rows are read when they are asked for, nothing is unpickled, and a session still being written
+opens too.
 
 A `Session` is a snapshot of the manifest; `Session.refresh` gives a newer one when there is one.
 """
@@ -8,10 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import json
-import mmap
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from core.errors import InputError
+from core.session.files import PIECES_BYTES, read_json
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
 from core.session.lock import LockHolder, read_lock
+from core.session.schema import Unfit, checked, shown
+from core.session.tensors import Column, StoredTensor, stored_tensors
+from core.session.verify import Trust
 from core.session.visible import visible_bytes
 
 if TYPE_CHECKING:
@@ -34,72 +36,24 @@ if TYPE_CHECKING:
 
 State = Literal["running", "complete", "partial", "failed"]
 
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
-_MAX_HEADER = 1 << 20
-
-
-def map_tensors(path: Path) -> dict[str, Array]:
-    """Every tensor of a safetensors file as a read-only view of the mapped file: no copy, pages on demand.
-
-    `safetensors.numpy` copies (150 ms for 328 MB against 0.3 ms for this), so the header is parsed here.
-    Raises InputError for anything that is not a whole, well-formed file.
-    """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            mapped: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        header_size = int.from_bytes(mapped[:8], "little")
-        if size < 8 or header_size > min(_MAX_HEADER, size - 8):
-            raise ValueError("header does not fit the file")
-        header = json.loads(mapped[8 : 8 + header_size])
-        header.pop("__metadata__", None)
-        return {name: _view(mapped, 8 + header_size, size, entry) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a whole safetensors file: {error}") from None
-
-
-def _view(mapped: Any, base: int, size: int, entry: Mapping[str, Any]) -> Array:
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    shape = tuple(int(n) for n in entry["shape"])
-    start, end = (base + int(n) for n in entry["data_offsets"])
-    count = int(np.prod(shape, dtype=np.int64))
-    if min((0, *shape)) < 0 or not base <= start <= end <= size or end - start != count * dtype.itemsize:
-        raise ValueError("a tensor does not fit the file")
-    return np.frombuffer(mapped, dtype, count, start).reshape(shape)
-
-
-class Column:
-    """One tensor of a capture or of the sequences, over all parts: ``rows`` for a slice, ``whole`` for everything."""
-
-    def __init__(self, parts: Sequence[Array]) -> None:
-        self.parts = parts
-        self.starts = np.cumsum([0, *(len(part) for part in parts)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def rows(self, start: int, stop: int) -> Array:
-        """Rows ``start:stop``; a view where they lie within one part, a copy of just these rows otherwise."""
-        first = int(np.searchsorted(self.starts, start, "right")) - 1
-        if first < len(self.parts) and stop <= self.starts[first + 1]:
-            return self.parts[first][start - self.starts[first] : stop - self.starts[first]]
-        return np.concatenate(
-            [
-                part[max(0, start - low) : max(0, stop - low)]
-                for part, low in zip(self.parts, self.starts[:-1], strict=True)
-            ]
-        )
-
-    def whole(self) -> Array:
-        """All rows. Zero-copy for a single part; otherwise one copy, kept."""
-        return self._whole
-
-    @cached_property
-    def _whole(self) -> Array:
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(list(self.parts))
+_TOKEN_IDS = ("int32", "int64")
+_SCORES = ("float32", "float64")
+_SEQUENCE_TENSORS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "token_ids": (1, _TOKEN_IDS), "offsets": (1, _TOKEN_IDS), "prompt_lengths": (1, _TOKEN_IDS), "mask": (1, ("uint8",)),
+    "finish": (1, ("uint8",)),
+}  # fmt: skip
+"""Dimensions and dtypes of what a part of the sequences may hold; other tensors are of a newer version."""
+_CAPTURE_TENSORS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "logprob": (1, _SCORES), "rank": (1, _TOKEN_IDS), "top_ids": (2, _TOKEN_IDS), "top_logprobs": (2, _SCORES),
+    "entropy": (1, _SCORES), "nan": (1, ("uint8",)),
+}  # fmt: skip
+"""The same for a part of a capture."""
+_SEQUENCE_NEEDED = ("token_ids", "offsets", "prompt_lengths")
+_CAPTURE_NEEDED = ("logprob", "rank", "top_ids", "top_logprobs")
+_MOST_ID = 2**31 - 1
+_CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
+_COPY_AGAIN = "copy the session again from where it is whole"
+"""What was sampled cannot be captured again: other ids would come."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +109,7 @@ class Capture:
 
     @property
     def top_k(self) -> int:
-        return int(self.top_ids.parts[0].shape[1]) if self.top_ids.parts else 0
+        return self.top_ids.width
 
 
 class Pieces(Mapping[int, bytes]):
@@ -168,7 +122,7 @@ class Pieces(Mapping[int, bytes]):
     def __getitem__(self, token_id: int) -> bytes:
         try:
             return base64.b64decode(self._encoded[str(token_id)], validate=True)
-        except binascii.Error:
+        except (binascii.Error, ValueError):
             raise KeyError(token_id) from None
 
     def __iter__(self) -> Iterator[int]:
@@ -189,12 +143,19 @@ class Pieces(Mapping[int, bytes]):
 
 @dataclass(frozen=True)
 class Session:
-    """A snapshot of a session folder. Arrays are mapped when first asked for."""
+    """A snapshot of a session folder. Arrays are read when first asked for.
+
+    ``patient``: nothing is read of a part before its digest was compared. Else the main thread, which draws a screen, does
+    not wait for that: it is done meanwhile, `verify` waits for it, and `capture` refuses a damaged part from the moment
+    on that it is known.
+    """
 
     folder: Path
     manifest: Manifest
     _stamp: tuple[int, int] = (0, 0)
+    patient: bool = True
     _captures: dict[str, Capture] = field(default_factory=dict, repr=False)
+    _trusts: dict[str, Trust] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -214,50 +175,106 @@ class Session:
     @cached_property
     def sequences(self) -> Sequences:
         """All finished sequences; lengths and offsets are checked against each other."""
-        parts = [self._load(part) for part in self.manifest.sequences.parts]
-        return _join_sequences(self.folder, parts)
+        listed = self.manifest.sequences.parts
+        stored = [self._stored(part, _SEQUENCE_TENSORS, _SEQUENCE_NEEDED) for part in listed]
+        trust = self._trust("", listed, stored, _COPY_AGAIN)
+        self._hook(trust)()
+        parts = [{name: tensor[:] for name, tensor in tensors.items()} for tensors in stored]
+        return _join_sequences(self.folder, listed, parts)
 
     @cached_property
     def pieces(self) -> Pieces:
+        """Raises InputError for a file that is not an object of texts."""
         path = self.folder / PIECES
         try:
-            data = json.loads(path.read_bytes())
-        except FileNotFoundError:
+            data = read_json(path, PIECES_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
             return Pieces({})
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read: {error}") from None
-        if not isinstance(data, dict):
-            raise InputError(f"{path}: is not an object")
-        return Pieces(data)
+        return Pieces(checked(_pieces, data, str(path)))
 
     def capture(self, label: str) -> Capture:
-        """The arrays of a capture. Raises InputError for an unknown label or a part that does not fit the sequences."""
+        """The arrays of a capture. Raises InputError for an unknown label, a part that does not fit the sequences, and one
+        that is known to be damaged."""
         if label not in self._captures:
             self._captures[label] = self._open_capture(self.manifest.capture(label))
+        if (problem := self.damage() or self.damage(label)) is not None:
+            raise InputError(problem)
         return self._captures[label]
 
     def _open_capture(self, info: CaptureInfo) -> Capture:
-        parts = [self._load(part) for part in info.parts]
+        parts = [self._stored(part, _CAPTURE_TENSORS, _CAPTURE_NEEDED) for part in info.parts]
         count = min(info.sequences, len(self.sequences))
         for part, tensors in zip(info.parts, parts, strict=True):
             _check_rows(self.folder / part.file, tensors, self.sequences, part)
-        entropy = [p["entropy"] for p in parts if "entropy" in p]
+        _check_widths(self.folder, info, parts)
+        trust = self._trust(info.label, info.parts, parts, _COPY_AGAIN if info.path == "decode" else _CAPTURE_AGAIN)
+
+        trusted = self._hook(trust)
+
+        def column(name: str) -> Column:
+            return Column([tensors[name] for tensors in parts], trusted)
+
         return Capture(
             info,
             count,
-            logprob=Column([p["logprob"] for p in parts]),
-            rank=Column([p["rank"] for p in parts]),
-            top_ids=Column([p["top_ids"] for p in parts]),
-            top_logprobs=Column([p["top_logprobs"] for p in parts]),
-            entropy=Column(entropy) if parts and len(entropy) == len(parts) else None,
-            nan=_nan_column(parts),
+            logprob=column("logprob"),
+            rank=column("rank"),
+            top_ids=column("top_ids"),
+            top_logprobs=column("top_logprobs"),
+            entropy=column("entropy") if parts and all("entropy" in tensors for tensors in parts) else None,
+            nan=_nan_column(parts, trusted),
         )
 
-    def _load(self, part: Part) -> dict[str, Array]:
+    def _stored(
+        self, part: Part, known: Mapping[str, tuple[int, tuple[str, ...]]], needed: Sequence[str]
+    ) -> dict[str, StoredTensor]:
+        """The tensors of a part that this version knows, of the dtypes that they have by the format."""
         path = self.folder / part.file
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise InputError(f"{path}: leads out of the session folder")
-        return map_tensors(path)
+        found = {name: tensor for name, tensor in stored_tensors(path).items() if name in known}
+        for name in needed:
+            if name not in found:
+                raise InputError(f"{path}: has no tensor {name!r}")
+        for name, tensor in found.items():
+            dimensions, dtypes = known[name]
+            if tensor.ndim != dimensions or tensor.dtype.name not in dtypes:
+                raise InputError(
+                    f"{path}: {name} is {tensor.dtype.name} with {tensor.ndim} dimensions, not {dtypes[0]} with {dimensions}"
+                )
+        return found
+
+    def _trust(
+        self, label: str, parts: Sequence[Part], stored: Sequence[Mapping[str, StoredTensor]], fix: str
+    ) -> Trust:
+        files = [(next(iter(tensors.values())).file, part.digest) for part, tensors in zip(parts, stored, strict=True)]
+        trust = self._trusts[label] = Trust(files, fix)
+        return trust
+
+    def _hook(self, trust: Trust) -> Callable[[], None]:
+        """What is called before a part is read."""
+        return trust.wait if self.patient else trust.wait_off_screen
+
+    def verify(self, *labels: str) -> None:
+        """Wait until the sequences and these captures are known to be as they were written.
+
+        Raises InputError that names the damaged part. Not for an event loop: about a second for a gigabyte.
+        """
+        _ = self.sequences
+        self._trusts[""].wait()
+        for label in labels:
+            self.capture(label)
+            self._trusts[label].wait()
+
+    def damage(self, label: str = "") -> str | None:
+        """What is known by now to be wrong with a capture, or, without a label, with the sequences; None for nothing."""
+        trust = self._trusts.get(label)
+        return None if trust is None else trust.problem
+
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Labels of the captures that are known by now to be damaged; "" stands for the sequences."""
+        return frozenset(label for label, trust in list(self._trusts.items()) if trust.problem is not None)
 
     @property
     def lock(self) -> LockHolder | None:
@@ -277,14 +294,17 @@ class Session:
 
     def refresh(self) -> Session:
         """This session as it is now: itself where the manifest has not changed, a new snapshot otherwise."""
-        return self if _stamp(self.folder) == self._stamp else open_session(self.folder)
+        return self if _stamp(self.folder) == self._stamp else open_session(self.folder, patient=self.patient)
 
 
-def open_session(folder: Path | str) -> Session:
-    """Open a session folder. Raises InputError in one line where it is not one, or of a newer format."""
+def open_session(folder: Path | str, *, patient: bool = True) -> Session:
+    """Open a session folder; ``patient`` is explained in `Session`.
+
+    Raises InputError in one line where it is not one, or of a newer format.
+    """
     path = Path(folder)
     stamp = _stamp(path)
-    return Session(path, _without_ghosts(path, read_manifest(path)), stamp)
+    return Session(path, _without_ghosts(path, read_manifest(path)), stamp, patient)
 
 
 def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
@@ -302,31 +322,40 @@ def _stamp(folder: Path) -> tuple[int, int]:
     return 0, 0
 
 
-def _nan_column(parts: Sequence[Mapping[str, Array]]) -> Column | None:
+def _nan_column(parts: Sequence[Mapping[str, StoredTensor]], trusted: Callable[[], None]) -> Column | None:
     """The flags of all parts; a part without the tensor has nothing to flag."""
     if not any("nan" in part for part in parts):
         return None
-    return Column([part.get("nan", np.broadcast_to(np.uint8(0), len(part["logprob"]))) for part in parts])
+    nothing = np.uint8(0)
+    return Column([part.get("nan", np.broadcast_to(nothing, len(part["logprob"]))) for part in parts], trusted)
 
 
-def _join_sequences(folder: Path, parts: Sequence[Mapping[str, Array]]) -> Sequences:
+def _join_sequences(folder: Path, listed: Sequence[Part], parts: Sequence[Mapping[str, Array]]) -> Sequences:
     ids, lengths, prompts, masks, finish = [], [], [], [], []
-    for part in parts:
-        try:
-            token_ids, offsets, prompt_lengths = part["token_ids"], part["offsets"], part["prompt_lengths"]
-        except KeyError as error:
-            raise InputError(f"session {folder}: a sequences part has no {error}") from None
-        steps = np.diff(offsets)
+    for entry, part in zip(listed, parts, strict=True):
+        where = folder / entry.file
+        token_ids, offsets, prompt_lengths = part["token_ids"], part["offsets"], part["prompt_lengths"]
+        # What is not ascending may overflow when it is subtracted.
         whole = len(offsets) == len(prompt_lengths) + 1 and offsets[0] == 0 and offsets[-1] == len(token_ids)
-        if not whole or (steps < 0).any() or (prompt_lengths < 0).any() or (prompt_lengths > steps).any():
-            raise InputError(f"session {folder}: offsets and prompt lengths of a sequences part do not fit its ids")
+        if not whole or (offsets[1:] < offsets[:-1]).any():
+            raise InputError(f"{where}: offsets and prompt lengths do not fit its ids")
+        steps = np.diff(offsets)
+        if (prompt_lengths < 0).any() or (prompt_lengths > steps).any():
+            raise InputError(f"{where}: offsets and prompt lengths do not fit its ids")
+        if len(prompt_lengths) != entry.sequences or len(token_ids) != entry.tokens:
+            raise InputError(
+                f"{where}: has {len(prompt_lengths)} sequences with {len(token_ids)} tokens, "
+                f"{MANIFEST} lists {entry.sequences} with {entry.tokens}"
+            )
+        if len(token_ids) and (int(token_ids.min()) < 0 or int(token_ids.max()) > _MOST_ID):
+            raise InputError(f"{where}: holds a token id below 0 or above {_MOST_ID}")
         ids.append(token_ids)
         lengths.append(steps)
         prompts.append(prompt_lengths)
         masks.append(part.get("mask", np.ones(len(token_ids), np.uint8)))
         finish.append(part.get("finish", np.zeros(len(prompt_lengths), np.uint8)))
         if len(masks[-1]) != len(token_ids) or len(finish[-1]) != len(prompt_lengths):
-            raise InputError(f"session {folder}: mask or finish of a sequences part does not fit its ids")
+            raise InputError(f"{where}: mask or finish does not fit its ids")
     return Sequences(
         _cat(ids, np.int32),
         np.concatenate([[0], np.cumsum(_cat(lengths, np.int64))]).astype(np.int64),
@@ -337,14 +366,12 @@ def _join_sequences(folder: Path, parts: Sequence[Mapping[str, Array]]) -> Seque
 
 
 def _cat(arrays: Sequence[Array], dtype: Any) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, np.empty(0, dtype)]).astype(dtype, copy=False)
+    joined = arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, np.empty(0, dtype)])
+    return joined.astype(dtype, copy=False)
 
 
-def _check_rows(path: Path, tensors: Mapping[str, Array], sequences: Sequences, part: Part) -> None:
+def _check_rows(path: Path, tensors: Mapping[str, StoredTensor], sequences: Sequences, part: Part) -> None:
     """A capture part must have one row for each token of its sequences: anything else would misplace numbers."""
-    for name in ("logprob", "rank", "top_ids", "top_logprobs"):
-        if name not in tensors:
-            raise InputError(f"{path}: has no tensor {name!r}")
     last = part.first_sequence + part.sequences
     if last > len(sequences):
         raise InputError(f"{path}: scores sequences up to {last}, the session has {len(sequences)}")
@@ -352,3 +379,28 @@ def _check_rows(path: Path, tensors: Mapping[str, Array], sequences: Sequences, 
     for name, tensor in tensors.items():
         if len(tensor) != expected:
             raise InputError(f"{path}: {name} has {len(tensor)} rows for {expected} tokens")
+    if part.tokens != expected:
+        raise InputError(f"{path}: has {expected} tokens, {MANIFEST} lists {part.tokens}")
+
+
+def _check_widths(folder: Path, info: CaptureInfo, parts: Sequence[Mapping[str, StoredTensor]]) -> None:
+    """All parts of a capture keep the same number of alternatives, with one log-probability for each."""
+    for part, tensors in zip(info.parts, parts, strict=True):
+        widths = [tensors[name].shape[1] for name in ("top_ids", "top_logprobs")]
+        widest = parts[0]["top_ids"].shape[1]
+        if widths != [widest, widest]:
+            raise InputError(
+                f"{folder / part.file}: top_ids and top_logprobs have {widths[0]} and {widths[1]} columns, {widest} are expected"
+            )
+
+
+def _pieces(value: Any) -> dict[str, str]:
+    """An object of texts by id. The texts stay encoded: few of them are ever asked for."""
+    if not isinstance(value, dict):
+        raise Unfit("is not an object")
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise Unfit(f"is {shown(text)}: a text is expected").inside(key[:40])
+        if not (key.isascii() and key.isdigit()):
+            raise Unfit(f"{shown(key)} is not a token id")
+    return value

@@ -197,6 +197,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     def watch_folder(self) -> None:
         """Look at the folder about once a second, as long as the screen is there; tell what is new."""
         session, state, saved = self.session, self._state, self.view_state
+        damaged = session.damaged
         while not self._stop.wait(POLL_SECONDS):
             if saved != self.view_state:
                 saved = self.view_state
@@ -210,14 +211,14 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                     from tui.session_rows import live
 
                     self.post_message(Going(live(newer, holder)))
-                if newer is session and now == state:
+                if newer is session and now == state and session.damaged == damaged:
                     continue
                 pair, problem = open_pair(newer, saved.pair)
                 view = judged(newer, pair) if pair is not None else None
             except (LogdriftError, OSError) as error:
                 self.post_message(WorkFailed(f"{error}\n\nWhat was read before stays on the screen."))
                 return
-            session, state = newer, now
+            session, state, damaged = newer, now, newer.damaged
             self.post_message(SessionRead(newer, view, now, problem))
 
     @on(Going)
@@ -265,7 +266,12 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 numbers = pair_numbers(session, view.pair)
                 self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
         except LogdriftError as error:
-            self.post_message(WorkFailed(str(error)))
+            if not any(session.damage(label) for label in ("", *view.labels)):
+                self.post_message(WorkFailed(str(error)))
+                return
+            # What was drawn of a damaged part must not stay: another pair is shown, and why.
+            pair, problem = open_pair(session, view.labels)
+            self.post_message(SessionRead(session, None if pair is None else PairView(pair), self._state, problem))
 
     @on(Judged)
     def _on_judged(self, message: Judged) -> None:

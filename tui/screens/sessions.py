@@ -55,8 +55,8 @@ class Detail(Bar):
         if row is None:
             self.put([[("", p.text)]])
             return
-        words = row.problem or row.doing or row.title
-        style = p.bad if row.problem or row.state == "failed" else p.muted
+        words = row.problem or row.damage or row.doing or row.title
+        style = p.bad if row.problem or row.damage or row.state == "failed" else p.muted
         keys = cast("LogdriftApp", self.app).keymap
         resume, cancel = key_of("resume", keys), key_of("cancel_capture", keys)
         key = {

@@ -184,6 +184,8 @@ class SessionList(Rows):
     def _cell(self, row: SessionRow, name: str, cells: int) -> tuple[str, Style]:
         p = self.palette
         if name == "verdict":
+            if row.damage:
+                return "damaged", p.bad
             return VERDICTS.get(row.verdict or "", ""), p.verdict(row.verdict)
         if name == "state":
             style = {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(row.state, p.good)

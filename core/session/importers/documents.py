@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.files import open_regular, parse_json
 from core.session.importers.foreign import refuse_binary
 
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
@@ -24,7 +24,7 @@ def documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of each object, those of arrays too. Raises InputError naming the line for anything else."""
     refuse_binary(path)
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             first = file.readline()
             alone = not file.read(1)
             file.seek(0)
@@ -48,8 +48,8 @@ def _is_one_document(first: bytes) -> bool:
 
 def _is_value(text: bytes) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        parse_json(text)
+    except ValueError:
         return False
     return True
 
@@ -66,8 +66,8 @@ def _payload(line: bytes) -> bytes:
 
 def _parsed(text: bytes, where: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise NotJson(f"{where}: is not JSON: {error}") from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.files import open_regular
 
 _MAGIC = (
     (b"PAR1", "a parquet file"),
@@ -26,7 +27,7 @@ _EXPORT = "write token ids and log-probabilities as jsonl where the file was mad
 def refuse_binary(path: Path) -> None:
     """Raise InputError for a file that holds no text, and say how to convert it; one that cannot be read is left be."""
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             start = file.read(8)
     except OSError:
         return

@@ -5,7 +5,6 @@ Files come from anywhere, so every value is checked here, and what is wrong is s
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import InputError
+from core.session.files import open_regular, parse_json
 from core.session.importers import foreign
 
 Array = npt.NDArray[Any]
@@ -120,7 +120,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``FILE line N``, object) of each line of a JSONL file that is not blank. Raises InputError naming the line."""
     foreign.refuse_binary(path)
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield (where := f"{path} line {number}"), _object(line, where)
@@ -130,8 +130,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(line)
+    except ValueError as error:
         raise InputError(f"{where}: is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{where}: is {type(data).__name__}, not an object")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import InputError
+from core.session.files import PIECES_BYTES, read_json
 from core.session.vocabulary import byte_alphabet, token_bytes
 
 
@@ -17,7 +18,7 @@ def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
     """
     path = model / "tokenizer.json" if model.is_dir() else model
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path, PIECES_BYTES)
         words = data["model"]["vocab"]
         # Unigram vocabularies are lists of [token, score].
         known = (
@@ -27,7 +28,7 @@ def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
         byte_level = '"ByteLevel"' in json.dumps(data.get("decoder") or {})
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}: give the folder of the model") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnicodeError) as error:
         raise InputError(f"{path}: is no tokenizer.json: {type(error).__name__}: {error}") from None
     alphabet = byte_alphabet() if byte_level else None
     pieces = {}

@@ -1,0 +1,49 @@
+"""Events: what a capture, or a run of experiments, has said so far, one JSON object a line.
+
+They are narration. A line that is damaged, or still being written, is left out, and nothing ends for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.session.files import EVENTS_BYTES, parse_json, read_file, read_tail
+from core.session.schema import Unfit, anything, fields, maybe, number, table, text, whole
+
+_count = whole(0)
+_event = fields(
+    {
+        "t": number, "type": text, "backend": text, "backends": anything, "label": text, "engine": maybe(text),
+        "python": text, "version": maybe(text), "device": maybe(text), "stage": text, "sequences": _count,
+        "planned": _count, "tokens": _count, "rate": maybe(number), "left": maybe(number), "complete": maybe(anything),
+        "error": text, "state": text, "id": text, "title": text, "place": _count, "of": _count,
+        "outcome": maybe(table(anything)), "experiments": anything,
+    }
+)  # fmt: skip
+"""What any reader asks of an event."""
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All events of a file, oldest first; none where it cannot be read."""
+    with contextlib.suppress(OSError, InputError):
+        return list(_events(read_file(path, EVENTS_BYTES).split(b"\n")))
+    return []
+
+
+def last_event(path: Path, most: int) -> Mapping[str, Any]:
+    """The last event in the last ``most`` bytes of a file; empty where there is none."""
+    with contextlib.suppress(OSError, InputError):
+        return next(_events(reversed(read_tail(path, most).split(b"\n"))), {})
+    return {}
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with contextlib.suppress(ValueError, Unfit):
+            event = parse_json(line)
+            _event(event)
+            yield event

@@ -1,0 +1,128 @@
+"""How files are read: regular files alone, no more of them than is expected, and JSON that every parser reads alike.
+
+A session may come from anywhere. A pipe in the place of a file would be waited for without end, a device has no size,
+and a file of some gigabytes where a few lines are expected would fill the memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+
+MANIFEST_BYTES = 256 << 20
+"""Of session.json. A capture of a million sequences in parts of eight lists 125,000 files, 30 MB each capture."""
+PIECES_BYTES = 256 << 20
+"""Of pieces.json: the largest vocabularies have 300,000 entries of some 30 bytes."""
+EVENTS_BYTES = 256 << 20
+RECORD_BYTES = 16 << 20
+"""Of what is found out later (``why/``): one entry a tensor, or one a layer."""
+SMALL_BYTES = 1 << 20
+"""Of what a person or one process writes: a lock, a saved view, a config file, a plan."""
+DOCUMENT_BYTES = 4 << 30
+"""Of a file that is imported."""
+
+_BLOCK = 1 << 20
+_KINDS = {
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}  # fmt: skip
+
+
+def open_regular(path: Path | str) -> int:
+    """A descriptor to read a regular file with. It never waits, whatever lies there.
+
+    Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line for all else that is no file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise InputError(f"{path}: is a socket or a device, not a file") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # a NUL, or half of a surrogate pair
+        raise InputError(f"{path}: no file has such a name") from None
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        raise InputError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file")
+    return descriptor
+
+
+def read_file(path: Path | str, most: int) -> bytes:
+    """The bytes of a regular file of at most ``most`` bytes; what is added meanwhile is left out.
+
+    Raises FileNotFoundError, NotADirectoryError, or InputError in one line.
+    """
+    descriptor = open_regular(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            raise InputError(f"{path}: has {size:,} bytes, at most {most:,} are expected")
+        return _read(descriptor, 0, size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_tail(path: Path | str, most: int) -> bytes:
+    """The last ``most`` bytes of a regular file, or all of it. Raises as `read_file` does."""
+    descriptor = open_regular(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        start = max(0, size - most)
+        return _read(descriptor, start, size - start)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path | str, most: int) -> Any:
+    """What a JSON file of at most ``most`` bytes holds. Raises FileNotFoundError, NotADirectoryError, or InputError."""
+    data = read_file(path, most)
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON: {error}") from None
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON in UTF-8 without repeated keys. Raises ValueError in a few words, also for what is nested too deeply."""
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated[:40]!r} is given twice")
+    return found
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    """``size`` bytes from ``start`` on; fewer where the file has become shorter."""
+    blocks = []
+    while size > 0:
+        block = os.pread(descriptor, min(size, _BLOCK), start)
+        if not block:
+            break
+        blocks.append(block)
+        start += len(block)
+        size -= len(block)
+    return b"".join(blocks)

@@ -1,0 +1,220 @@
+"""What a file may say: types and ranges, checked where a file is read, so that no later line meets another type.
+
+A kind is a function that returns the value, as the program wants it, or raises `Unfit`, which says where and why.
+`record` reads the kinds of a dataclass from its annotations, so that a field is declared once, in the dataclass; what an
+annotation cannot say (a range, a few words) stands beside the class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from core.errors import InputError
+
+Kind = Callable[[Any], Any]
+
+LARGEST = 2**63 - 1
+"""What an int64 holds; no count, size or id is larger."""
+LONGEST = 1 << 20
+"""Characters of a text: a failure holds the last lines of an engine's log."""
+DEEPEST = 48
+"""Levels of a value of any kind, such as an engine's options: the configs of models have four to eight."""
+_SHOWN = 40
+
+
+class Unfit(ValueError):
+    """A value of another kind. ``place`` is where it stands, outermost first."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.place: list[str] = []
+
+    def inside(self, name: str) -> Unfit:
+        """The same, one level further out."""
+        self.place.insert(0, name)
+        return self
+
+    def __str__(self) -> str:
+        place = "".join(name if name.startswith("[") or not at else f".{name}" for at, name in enumerate(self.place))
+        return f"{place} {self.why}" if place else self.why
+
+
+def checked(kind: Kind, value: Any, where: str) -> Any:
+    """``value`` as ``kind`` gives it. Raises InputError that begins with ``where``."""
+    try:
+        return kind(value)
+    except Unfit as error:
+        raise InputError(f"{where} is damaged: {error}") from None
+
+
+def text(value: Any) -> str:
+    if isinstance(value, str) and len(value) <= LONGEST:
+        return value
+    raise Unfit(f"is {shown(value)}: a text is expected")
+
+
+def flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Unfit(f"is {shown(value)}: true or false is expected")
+
+
+def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
+    """A whole number from ``least`` to ``most``."""
+
+    def kind(value: Any) -> int:
+        if type(value) is int and least <= value <= most:
+            return value
+        if type(value) is int:
+            raise Unfit(f"is {shown(value)}: a number from {least} to {most} is expected")
+        raise Unfit(f"is {shown(value)}: a whole number is expected")
+
+    return kind
+
+
+def number(value: Any) -> float:
+    """A number that is one: neither NaN nor infinite."""
+    if type(value) in (int, float) and abs(value) <= LARGEST:
+        return value  # type: ignore[no-any-return]
+    raise Unfit(f"is {shown(value)}: a number is expected")
+
+
+def loose_number(value: Any) -> float:
+    """A number, or NaN or an infinity where a computation gave that."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return value
+    return number(value)
+
+
+def one_of(*values: str) -> Kind:
+    """One of a few words."""
+
+    def kind(value: Any) -> str:
+        if isinstance(value, str) and value in values:
+            return value
+        raise Unfit(f"is {shown(value)}: {', '.join(values)} are known")
+
+    return kind
+
+
+def maybe(kind: Kind) -> Kind:
+    """``kind``, or null."""
+    return lambda value: None if value is None else kind(value)
+
+
+def items(kind: Kind) -> Kind:
+    """A list of ``kind``, as a tuple."""
+
+    def each(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise Unfit(f"is {shown(value)}: a list is expected")
+        found = []
+        for at, item in enumerate(value):
+            try:
+                found.append(kind(item))
+            except Unfit as error:
+                raise error.inside(f"[{at}]") from None
+        return tuple(found)
+
+    return each
+
+
+def table(kind: Kind) -> Kind:
+    """An object with any keys and values of ``kind``."""
+
+    def each(value: Any) -> dict[str, Any]:
+        found = {}
+        for name, item in _mapping(value).items():
+            try:
+                found[name] = kind(item)
+            except Unfit as error:
+                raise error.inside(name[:_SHOWN]) from None
+        return found
+
+    return each
+
+
+def anything(value: Any) -> Any:
+    """Whatever JSON can say, in at most `DEEPEST` levels: what is deeper ends programs that walk it."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for each in level for item in _inside(each)]
+        if not level:
+            return value
+    raise Unfit("is nested too deeply")
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) -> Kind:
+    """An object: a dict of those keys that are known and given. Unknown ones are of a newer version and left out."""
+
+    def each(value: Any) -> dict[str, Any]:
+        given = _mapping(value)
+        found = {}
+        for name, kind in kinds.items():
+            if name in given:
+                try:
+                    found[name] = kind(given[name])
+                except Unfit as error:
+                    raise error.inside(name) from None
+            elif name in required:
+                raise Unfit("is missing").inside(name)
+        return found
+
+    return each
+
+
+def record(cls: Any, **special: Kind) -> Kind:
+    """The fields of a dataclass, by their annotations but for those in ``special``; gives a dict to build one with."""
+    missing = dataclasses.MISSING
+    required = {f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing}
+    return fields(kinds_of(cls, **special), frozenset(required))
+
+
+def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
+    """The kind of each field of a dataclass, by its annotation where it is not in ``special``."""
+    return {
+        f.name: special[f.name] if f.name in special else _by_annotation(str(f.type)) for f in dataclasses.fields(cls)
+    }
+
+
+_ANNOTATED: dict[str, Kind] = {
+    "str": text, "int": whole(), "float": number, "bool": flag, "Any": anything,
+    "Mapping[str, str]": table(text), "Mapping[str, Any]": table(anything), "tuple[str, ...]": items(text),
+}  # fmt: skip
+
+
+def _by_annotation(annotation: str) -> Kind:
+    plain = annotation.removesuffix(" | None")
+    kind = _ANNOTATED[plain]
+    return kind if plain == annotation else maybe(kind)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise Unfit(f"is {shown(value)}: an object is expected")
+
+
+def shown(value: Any) -> str:
+    """A value in a few characters: a number or the beginning of a text, else what it is."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return "a number of more than 64 bits"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return repr(value[:_SHOWN]) + ("..." if len(value) > _SHOWN else "")
+    return (
+        "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "another type"
+    )

@@ -1,0 +1,269 @@
+"""Tensors of safetensors files, read when they are asked for, never mapped.
+
+A mapped file that becomes shorter ends the process with SIGBUS, and leaves a terminal raw. Reading costs a copy of what is
+asked for, a millisecond for the log-probabilities of a million tokens, and gives one line instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from core.errors import InputError
+from core.session.files import open_regular, parse_json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
+"""By their names in a header; nothing else stands in a session."""
+_MAX_HEADER = 1 << 20
+_MAX_DIMENSIONS = 8
+_LARGEST = 1 << 48
+"""Of a dimension: far above all files, and the product of two fits an int."""
+
+
+class FileStamp(NamedTuple):
+    """What changes when a file is replaced or written to."""
+
+    size: int
+    modified: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> FileStamp:
+        status = os.fstat(descriptor)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+
+
+class OpenFile:
+    """A file that is read again and again. It is kept open, so that it can be read after its folder was renamed or deleted,
+    unless very many are open already: a session may have more parts than a process may have descriptors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: int | None = None
+        descriptor = _open(path)
+        self.stamp = FileStamp.of(descriptor)
+        if len(_open_files) < _MOST_OPEN:
+            _open_files.add(self)
+            self._kept = descriptor
+        else:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if self._kept is not None:
+            os.close(self._kept)
+
+    @contextlib.contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """To read from, at any place. Raises InputError where the file is gone, or not the one that was opened."""
+        descriptor = _open(self.path) if self._kept is None else self._kept
+        try:
+            if FileStamp.of(descriptor) != self.stamp:
+                raise InputError(f"{self.path}: has changed since it was opened: open the session again")
+            yield descriptor
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
+        finally:
+            if self._kept is None:
+                os.close(descriptor)
+
+
+_MOST_OPEN = 256
+"""A quarter of what a process may have open on most systems; the rest is opened for each reading."""
+_open_files: weakref.WeakSet[OpenFile] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """A tensor in a file: ``shape`` and ``dtype`` as its header says. ``tensor[start:stop]`` reads these rows."""
+
+    file: OpenFile
+    dtype: Any
+    shape: tuple[int, ...]
+    start: int
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """These rows, read-only. Raises InputError where the file is gone, shorter, or another one by now."""
+        first, last, step = rows.indices(len(self))
+        assert step == 1
+        out = np.empty((max(0, last - first), *self.shape[1:]), self.dtype)
+        self.read_into(out, first)
+        out.flags.writeable = False
+        return out
+
+    def read_into(self, out: Array, first: int) -> None:
+        """Fill ``out``, which is contiguous, with the rows from ``first`` on. Raises as `__getitem__` does."""
+        if not out.nbytes:
+            return
+        row = int(np.prod(self.shape[1:], dtype=np.int64)) * out.itemsize
+        target = out.reshape(-1).view(np.uint8).data
+        with self.file.descriptor() as descriptor:
+            if _fill(descriptor, target, self.start + first * row):
+                raise InputError(f"{self.file.path}: has become shorter: open the session again")
+
+
+class Column:
+    """One tensor of a capture or of the sequences, over all parts: ``rows`` for a slice, ``whole`` for everything.
+
+    ``trusted`` is called before anything is read: it raises InputError where a part is known to be damaged.
+    """
+
+    def __init__(self, parts: Sequence[Array | StoredTensor], trusted: Any = None) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+        self._trusted = trusted
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def width(self) -> int:
+        """Entries of a row; 0 where there is no part."""
+        return int(self.parts[0].shape[1]) if self.parts else 0
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Rows ``start:stop``, read now or cut from what was read whole."""
+        self._check()
+        if "_whole" in self.__dict__:
+            return self._whole[start:stop]
+        first = int(np.searchsorted(self.starts, start, "right")) - 1
+        if first < len(self.parts) and stop <= self.starts[first + 1]:
+            return self.parts[first][start - self.starts[first] : stop - self.starts[first]]
+        return self._joined(start, stop)
+
+    def whole(self) -> Array:
+        """All rows, read once and kept."""
+        self._check()
+        return self._whole
+
+    @cached_property
+    def _whole(self) -> Array:
+        return self.parts[0][:] if len(self.parts) == 1 else self._joined(0, len(self))
+
+    def _check(self) -> None:
+        if self._trusted is not None:
+            self._trusted()
+
+    def _joined(self, start: int, stop: int) -> Array:
+        """Rows over several parts in one array, without a second copy of them."""
+        if not self.parts:
+            raise InputError("nothing of this capture is there yet")
+        like = self.parts[0]
+        stop = min(stop, len(self))
+        out = np.empty((max(0, stop - start), *like.shape[1:]), np.result_type(*(part.dtype for part in self.parts)))
+        for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
+            first, last = max(0, start - low), min(len(part), stop - low)
+            if first < last:
+                out[low + first - start : low + last - start] = part[first:last]
+        out.flags.writeable = False
+        return out
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of a safetensors file, by its header alone, which takes a fraction of a millisecond.
+
+    Raises InputError in one line for anything that is not a whole, well-formed file.
+    """
+    file = OpenFile(path)
+    try:
+        with file.descriptor() as descriptor:
+            return {name: StoredTensor(file, *entry) for name, entry in _header(descriptor, file.stamp.size)}
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}") from None
+
+
+def read_tensors(path: Path) -> dict[str, Array]:
+    """Every tensor of a safetensors file, read-only. Raises InputError as `stored_tensors` does."""
+    return {name: tensor[:] if tensor.ndim else _scalar(tensor) for name, tensor in stored_tensors(path).items()}
+
+
+def _scalar(tensor: StoredTensor) -> Array:
+    out = np.empty((), tensor.dtype)
+    tensor.read_into(out, 0)
+    return out
+
+
+def _open(path: Path) -> int:
+    try:
+        return open_regular(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _fill(descriptor: int, target: memoryview, start: int) -> int:
+    """Fill ``target`` from the file; how many bytes are missing."""
+    done = 0
+    while done < len(target):
+        count = os.preadv(descriptor, [target[done:]], start + done)
+        if count == 0:
+            break
+        done += count
+    return len(target) - done
+
+
+def _header(descriptor: int, size: int) -> Iterator[tuple[str, tuple[Any, tuple[int, ...], int]]]:
+    """(name, (dtype, shape, first byte)) of each tensor. Raises ValueError."""
+    length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
+    if size < 8 or length > min(_MAX_HEADER, size - 8):
+        raise ValueError("its header does not fit the file")
+    header = parse_json(os.pread(descriptor, length, 8))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not an object")
+    header.pop("__metadata__", None)
+    base = 8 + length
+    found = sorted(((*_entry(name, entry), name) for name, entry in header.items()), key=lambda each: each[2:4])
+    at = 0
+    for dtype, shape, start, end, name in found:
+        # The format wants each byte in exactly one tensor: what overlaps would show one number as another.
+        if start != at:
+            raise ValueError(f"tensor {name[:40]!r} begins at byte {start} of the data, not at {at}")
+        yield name, (dtype, shape, base + start)
+        at = end
+    if base + at != size:
+        raise ValueError(f"it has {size:,} bytes, its header tells of {base + at:,}")
+
+
+def _entry(name: str, entry: Any) -> tuple[Any, tuple[int, ...], int, int]:
+    """(dtype, shape, first byte, end) of one tensor. Raises ValueError."""
+    where = f"tensor {name[:40]!r}"
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where} is not an object")
+    code, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(code, str) or code not in DTYPES:
+        raise ValueError(f"the dtype of {where} is not one of {', '.join(DTYPES)}")
+    if not isinstance(shape, list) or not _sizes(shape) or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"the shape of {where} is not a list of sizes")
+    if not isinstance(offsets, list) or not _sizes(offsets) or len(offsets) != 2:
+        raise ValueError(f"the offsets of {where} are not two sizes")
+    dtype = np.dtype(DTYPES[code])
+    if math.prod(max(1, each) for each in shape) > _LARGEST:
+        raise ValueError(f"the shape of {where} is larger than any file")
+    count = math.prod(shape)
+    if offsets[1] - offsets[0] != count * dtype.itemsize:
+        raise ValueError(f"{where} does not fit its bytes")
+    return dtype, tuple(shape), offsets[0], offsets[1]
+
+
+def _sizes(values: Sequence[Any]) -> bool:
+    return all(type(each) is int and 0 <= each <= _LARGEST for each in values)

@@ -1,0 +1,99 @@
+"""Whether parts are what was written: their SHA-256 against the manifest's, once for each file and process.
+
+A number is made of a part only after that. What a screen draws before does not wait: hashing a part takes longer than
+reading the few rows that are seen, and the screen is to be there at once. It says so until it is found out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import InputError
+from core.session.tensors import FileStamp, OpenFile
+
+_BLOCK = 1 << 20
+
+_digests: dict[tuple[Path, FileStamp], str] = {}
+"""Of each file as it was when it was opened: it is hashed once in a process."""
+_locks: dict[tuple[Path, FileStamp], threading.Lock] = {}
+
+
+class Trust:
+    """Whether some files, a capture's parts, are as they were written. ``fix`` says what to do where one is not."""
+
+    def __init__(self, files: Sequence[tuple[OpenFile, str]], fix: str) -> None:
+        # Sessions of others may have no digests: nothing can be told of those parts.
+        self.files = [(file, digest) for file, digest in files if digest]
+        self.fix = fix
+        self.problem: str | None = None
+        self.known = not self.files
+        self._begun = False
+
+    def wait(self) -> None:
+        """Find out, if that was not done yet. Raises InputError that names the damaged file."""
+        if not self.known:
+            bad = next((file.path for file, digest in self.files if not _as_written(file, digest)), None)
+            if bad is not None:
+                self.problem = f"{bad}: is damaged: its digest is not the one in session.json: {self.fix}"
+            self.known = True
+        if self.problem is not None:
+            raise InputError(self.problem)
+
+    def wait_off_screen(self) -> None:
+        """As `wait` does, but in the main thread, which draws a screen: there it is only begun, in the background."""
+        if threading.current_thread() is not threading.main_thread():
+            self.wait()
+        elif not self.known and not self._begun:
+            self._begun = True
+            _background(self)
+
+
+def _as_written(file: OpenFile, digest: str) -> bool:
+    """Whether the file has its digest. Raises InputError where it cannot be read, or has changed since it was opened."""
+    key = file.path, file.stamp
+    with _locks.setdefault(key, threading.Lock()):
+        if key not in _digests:
+            _digests[key] = _digest(file)
+    return _digests[key] == digest
+
+
+def _digest(file: OpenFile) -> str:
+    import hashlib  # loading OpenSSL is a tenth of opening a session, which needs no digest
+
+    hasher = hashlib.sha256()
+    buffer = bytearray(_BLOCK)
+    with file.descriptor() as descriptor:
+        at = 0
+        while count := os.preadv(descriptor, [buffer], at):
+            hasher.update(memoryview(buffer)[:count])
+            at += count
+    with file.descriptor():  # it has not changed meanwhile
+        pass
+    return f"sha256:{hasher.hexdigest()}"
+
+
+_waiting: queue.SimpleQueue[Trust] = queue.SimpleQueue()
+_starting = threading.Lock()
+_worker: threading.Thread | None = None
+
+
+def _background(trust: Trust) -> None:
+    global _worker
+    _waiting.put(trust)
+    with _starting:
+        if _worker is None:
+            _worker = threading.Thread(target=_work, name="digests", daemon=True)
+            _worker.start()
+
+
+def _work() -> None:
+    while True:
+        trust = _waiting.get()
+        # What was found is kept in `trust`; a file that cannot be read is said by whoever reads it.
+        with contextlib.suppress(InputError):
+            trust.wait()
