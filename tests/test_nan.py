@@ -111,6 +111,13 @@ def test_prompts_are_missing_only_where_prompts_are_scored(
     assert places(pair.missing_b) == ([5, 6] if missing else [])
 
 
+@pytest.mark.parametrize("path", ["prefill", "recorded", "decode"])
+def test_a_first_token_is_never_missing(tmp_path: Path, path: str) -> None:
+    """Only a side that knew a prompt from elsewhere has a score there."""
+    pair = pair_of(tmp_path / "s", [[NAN, -1.0, NAN]] * 2, [[-0.5, -1.0, -2.0]] * 2, prompt=0, labels=(A, f"v/{path}"))
+    assert places(pair.missing_a) == [2, 5] and places(pair.missing_b) == []
+
+
 def test_flags_of_some_parts_alone(tmp_path: Path) -> None:
     rows = [[*PROMPT, -1.0], [*PROMPT, BROKEN], [*PROMPT, -1.0]]
     pair = pair_of(tmp_path / "s", rows, [[*DECODED, -1.0]] * 3, per_part=1)
@@ -209,8 +216,11 @@ def test_the_first_token_of_a_sequence_is_never_broken(tmp_path: Path) -> None:
 )
 def test_nan_that_fills_up_prompts_is_no_score(tmp_path: Path, values: str, broken: list[int]) -> None:
     line = f'{{"token_ids": [1,2,3,4,5], "prompt_length": 3, "captures": {{"r": {values}}}}}'
-    nan = imported(tmp_path, line).capture("r/recorded").nan
+    (tmp_path / "dump.jsonl").write_text(line + "\n")
+    said = import_session("jsonl", [str(tmp_path / "dump.jsonl")], tmp_path / "s")
+    nan = open_session(tmp_path / "s").capture("r/recorded").nan
     assert ([] if nan is None else places(nan.whole())) == broken
+    assert any("filled in" in sentence for sentence in said) is not bool(broken)
 
 
 @pytest.mark.parametrize("written", ['"none"', "true", "Infinity", "[]"])

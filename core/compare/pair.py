@@ -108,6 +108,9 @@ class Pair:
 
     def _missing(self, side: Capture, own: Floats, broken: Bools, other: Floats) -> Bools:
         missing = self.counted & np.isnan(own) & ~broken & ~np.isnan(other)
+        offsets = self.sequences.offsets[: self.count + 1]
+        # Nothing stands before a first token: a side that scored it knew a prompt that the session does not have.
+        missing[offsets[:-1][np.diff(offsets) > 0]] = False
         if not self._scores_prompts(side, own, broken):
             missing &= self.in_completion
         return missing

@@ -8,8 +8,10 @@ import numpy as np
 
 from core.session.importers.records import Array, Notes, Record
 
-_PROMPTS = "{n} prompt entries of %s are NaN and none is a number: filled in, so they are no scores"
-_FIRSTS = "{n} first tokens of %s are NaN in every sequence: filled in, so they are no scores"
+_PROMPTS = "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so {it is no score|they are no scores}"
+_FIRSTS = (
+    "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so {it is no score|they are no scores}"
+)
 
 
 def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
