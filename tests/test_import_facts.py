@@ -132,7 +132,7 @@ def test_spellings_of_engines_are_understood(tmp_path: Path, spelt: tuple[str, A
         ("trainer.min_p=2", "give a share from 0"),
         ("trainer.logprobs_mode=row", "did you mean 'raw'"),
         ("trainer.dtype=bfloat17", "did you mean 'bfloat16'"),
-        ("trainer.engine=", "give one word"),
+        ("trainer.engine=", "give a short text"),
         ("trainer.mask=1", "a mask is one value a token: give it in jsonl lines"),
     ],
 )

@@ -424,3 +424,54 @@ def test_what_is_wrong_in_an_answer_of_sglang_is_said(tmp_path: Path, change: di
     with pytest.raises(InputError, match=said):
         imported(tmp_path, str(made.lines(tmp_path / "a.jsonl", [whole])), format_name="sglang")
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_numbers_that_are_not_read_are_named(tmp_path: Path) -> None:
+    one = made.chat(draw(1))
+    one["choices"][0]["routed_experts"] = "aGk="
+    _, notes = imported(tmp_path, str(made.lines(tmp_path / "a.jsonl", [one, made.chat(draw(2))])))
+    assert notes == ("1 answer of a has routed_experts, which is not read",)
+
+
+# ---- anything at all
+
+JUNK: tuple[Any, ...] = (
+    None, True, -1, 3.5, "x", "token_id:5", "", [], {}, [None], [1], {"a": 1}, [[]], float("nan"), 10**30, "\x1b[2J",
+)  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:4]) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
+
+
+def spoilt(answer: Any, rng: np.random.Generator) -> Any:
+    """An answer with something else at one place of it."""
+    copy = json.loads(json.dumps(answer))
+    found = places(copy)
+    *way, last = found[int(rng.integers(1, len(found)))]
+    at = copy
+    for key in way:
+        at = at[key]
+    at[last] = JUNK[int(rng.integers(len(JUNK)))]
+    return copy
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        made.chat, lambda d: made.echo(d, 0), lambda d: made.echo(d, 3, ids=False), made.scored_prompt, made.llamacpp_chat,
+        made.llamacpp_native, made.sglang, lambda d: made.chat_chunks(d)[1], lambda d: batch([d])[0],
+    ],
+    ids=["chat", "echo", "echo-3", "prompt_logprobs", "llama-chat", "llama", "sglang", "chunk", "batch"],
+)  # fmt: skip
+def test_a_spoilt_answer_is_read_or_refused_in_one_line(tmp_path: Path, form: Callable[[Drawn], Any]) -> None:
+    rng = np.random.default_rng(7)
+    refused: list[str] = []
+    for count in range(60):
+        file = made.lines(tmp_path / "a.jsonl", [spoilt(form(draw(count)), rng)])
+        try:
+            import_session(guess_format(file), [str(file)], tmp_path / f"out{count}")
+        except InputError as error:
+            refused.append(str(error))
+    assert refused and not [said for said in refused if "\n" in said]

@@ -15,11 +15,12 @@ from typing import Any
 from core.errors import InputError
 from core.session.importers.records import ids_of
 from core.session.importers.rows import Row, prompt_rows_of, rows_of
-from core.session.importers.scored import UNKNOWN_ID, Scored
+from core.session.importers.scored import UNKNOWN_ID, Scored, filled
 
 _ASK = 'ask vLLM with "return_token_ids": true, so that tokens are told apart by id'
 _FINGERPRINT = re.compile(r"vllm-(\d[\w.]*)")
 """vLLM's ``system_fingerprint``: ``vllm-VERSION``, its parallelism, and a digest of its settings."""
+_UNREAD = ("routed_experts", "packed_top_logprobs", "prompt_token_id_logprobs", "token_id_logprobs", "sampling_mask")
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 
 
@@ -56,6 +57,7 @@ def _choice(answer: Mapping[str, Any], choice: Mapping[str, Any], where: str) ->
         finish=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
         model=answer["model"] if isinstance(answer.get("model"), str) else None,
         observed=_observed(answer),
+        unread=filled(choice, _UNREAD) or filled(answer, _UNREAD),
         problem=_two_names(given, [told, echoed], where) or _two_names(new, [new_rows], where),
     )
 

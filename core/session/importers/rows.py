@@ -49,10 +49,13 @@ def prompt_rows_of(values: Any, where: str) -> list[Row]:
 
 def sglang_rows(values: Any, tops: Any, where: str) -> list[Row]:
     """The rows of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``, with their ``*_top_logprobs``."""
-    alternatives = list(tops or ())[: len(values)]
-    alternatives += [None] * (len(values) - len(alternatives))
-    pairs = zip(values, alternatives, strict=True)
-    return _read(lambda: [_of_sglang(entry, top) for entry, top in pairs], f"{where}: is not SGLang's")
+
+    def read() -> list[Row]:
+        alternatives = list(tops or ())[: len(values)]
+        alternatives += [None] * (len(values) - len(alternatives))
+        return [_of_sglang(entry, top) for entry, top in zip(values, alternatives, strict=True)]
+
+    return _read(read, f"{where} is not SGLang's")
 
 
 def llamacpp_rows(values: Any, where: str) -> list[Row]:

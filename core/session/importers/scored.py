@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,14 +29,20 @@ _NAMELESS = (
     "{n} {list|lists} of alternatives of %s {is|are} left out: {it names|they name} texts, not ids (ask vLLM with "
     '"return_tokens_as_token_ids": true)'
 )
+_UNREAD = "{n} {answer|answers} of %s {has|have} %s, which is not read"
 _ALONE = "{n} {list|lists} of alternatives of %s {is|are} left out: {it holds|they hold} the token itself alone"
+
+
+def filled(data: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Those of ``keys`` under which something is."""
+    return [key for key in keys if data.get(key)]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What a server was ``given`` and what it sampled (``new``): ids, and as many rows of each.
 
-    ``problem`` says what contradicts itself in the answer.
+    ``unread`` names what the answer holds and nothing here reads; ``problem`` says what contradicts itself in it.
     """
 
     where: str
@@ -47,6 +53,7 @@ class Scored:
     finish: str = "unknown"
     model: str | None = None
     observed: dict[str, Any] = field(default_factory=dict)
+    unread: Sequence[str] = ()
     problem: str | None = None
 
     @property
@@ -64,6 +71,8 @@ def record_of(answer: Scored, name: str, notes: Notes) -> Record:
         )
     if not answer.given:
         notes.count(_BARE % name)
+    for key in answer.unread:
+        notes.count(_UNREAD % (name, key))
     rows = [*answer.given_rows, *answer.new_rows]
     return Record(
         where=answer.where,

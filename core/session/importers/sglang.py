@@ -12,8 +12,17 @@ from typing import Any
 from core.errors import InputError
 from core.session.importers.records import ids_of
 from core.session.importers.rows import Row, sglang_rows
-from core.session.importers.scored import Scored
+from core.session.importers.scored import Scored, filled
 
+_UNREAD = (
+    "input_token_ids_logprobs",
+    "output_token_ids_logprobs",
+    "input_top_logprobs_val_flat",
+    "output_top_logprobs_val_flat",
+    "output_token_sampling_mask",
+    "routed_experts",
+    "hidden_states",
+)
 _DEFAULT_VERSION = "default"
 """What SGLang calls weights that nobody has updated."""
 
@@ -39,6 +48,7 @@ def scored(where: str, answer: Mapping[str, Any]) -> Scored:
         new_rows=behind,
         finish=_finish(meta.get("finish_reason")),
         observed=_observed(meta),
+        unread=filled(meta, _UNREAD),
     )
 
 

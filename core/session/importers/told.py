@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,8 @@ _DTYPES = {
     "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32", "fp64": "float64",
     **{name: name for name in ("bfloat16", "float16", "float32", "float64", "fp8", "mxfp8", "nvfp4", "int8", "int4")},
 }  # fmt: skip
-_WORD = re.compile(r"[A-Za-z0-9_.+:/@-]{1,100}")
+_LONGEST = 100
+"""Characters of a name or version: what a column of a report still shows."""
 _TYPO = 0.85
 """Similarity from which a dtype that is not known is a known one misspelt (difflib's ratio)."""
 
@@ -78,7 +78,7 @@ def _mode(value: Any, where: str) -> str:
 
 
 def _dtype(value: Any, where: str) -> str:
-    word = _word(value, where)
+    word = _short_text(value, where)
     if word in _DTYPES:
         return _DTYPES[word]
     near = difflib.get_close_matches(word, list(_DTYPES), n=1, cutoff=_TYPO)
@@ -87,15 +87,16 @@ def _dtype(value: Any, where: str) -> str:
     return word
 
 
-def _word(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not _WORD.fullmatch(value):
-        raise InputError(f"{where} is {value!r}: give one word, such as a name or a version")
-    return value
+def _short_text(value: Any, where: str) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or not text.isprintable() or len(text) > _LONGEST:
+        raise InputError(f"{where} is {value!r}: give a short text, such as a name or a version")
+    return text
 
 
 def _version(value: Any, where: str) -> str:
     number = isinstance(value, int) and not isinstance(value, bool)
-    return _word(str(value) if number else value, where)
+    return _short_text(str(value) if number else value, where)
 
 
 _READERS: dict[str, Callable[[Any, str], Any]] = {
@@ -105,7 +106,7 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "min_p": _min_p,
     "logprobs_mode": _mode,
     "dtype": _dtype,
-    "engine": _word,
+    "engine": _short_text,
     "engine_version": _version,
     "torch_version": _version,
     "weight_version": _version,
