@@ -14,6 +14,7 @@ import pytest
 from core.backends.base import Scores, first_rows
 from core.backends.sglang_answers import fill
 from core.backends.vllm import unpack
+from core.capture.supervisor import nan_tokens
 from core.capture.worker import _part_tensors
 from core.compare.coverage import coverage
 from core.compare.gate import judge
@@ -33,6 +34,7 @@ from core.report.why import build_why, render_why
 from core.session import open_session
 from core.session.importers import import_session
 from tests.made_sessions import BROKEN, capture, write_session
+from tui.commands.progress import _line
 
 NAN, INF = math.nan, math.inf
 A, B = "trainer/prefill", "vllm/decode"
@@ -150,6 +152,16 @@ def test_a_part_keeps_the_flags_of_every_sequence() -> None:
     rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
     tensors = _part_tensors("v/prefill", [np.arange(2), np.arange(3)], rows)
     assert tensors["nan"].tolist() == [0, 0, 0, 1, 0] and tensors["nan"].dtype == np.uint8
+
+
+def test_the_end_of_a_capture_says_how_many_scores_are_nan(tmp_path: Path) -> None:
+    rows = [[*PROMPT, BROKEN], [*PROMPT, -1.0], [NAN, BROKEN, BROKEN]]
+    session = write_session(tmp_path / "s", [2, 2, 1], [capture(A, rows), capture(B, rows[1:2] * 3)], per_part=1)
+    a, b = session.captures
+    assert (nan_tokens(session.folder, a), nan_tokens(session.folder, b)) == (3, 0)
+    event = {"type": "captured", "label": A, "tokens": 9}
+    assert _line({**event, "nan": 3}) == f"{A}: complete, 9 tokens, 3 of them NaN"
+    assert _line({**event, "nan": 0}) == _line(event) == f"{A}: complete, 9 tokens"
 
 
 def test_first_rows_keep_flags() -> None:

@@ -193,6 +193,7 @@ def test_two_real_engines_in_float16(
         "vllm:bfloat16", "--backend", "vllm:float16,paths=prefill@half", "--out", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "trainer/prefill: complete" in done.stderr and "of them NaN" in done.stderr
     session = open_session(out)
     for label in ("trainer/prefill", "half/prefill"):
         kept = session.capture(label)

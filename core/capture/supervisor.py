@@ -29,6 +29,7 @@ from core.facts import Facts
 from core.plan import BackendSpec, CapturePlan
 from core.session import lock
 from core.session.layout import EVENTS, LOGS, CaptureInfo, Manifest, Part, Status, read_manifest
+from core.session.tensors import stored_tensors
 from core.session.writer import append_event, merge_pieces, write_manifest
 
 Event = Mapping[str, Any]
@@ -348,7 +349,15 @@ class _Supervisor:
         self._update(label, status="complete" if whole else "pending")
         self._save()
         if whole:
-            self._event({"type": "captured", "label": label, "sequences": capture.sequences, "tokens": capture.tokens})
+            self._event(
+                {
+                    "type": "captured",
+                    "label": label,
+                    "sequences": capture.sequences,
+                    "tokens": capture.tokens,
+                    "nan": nan_tokens(self.folder, capture),
+                }
+            )
 
     def _ended(self, r: _Running) -> None:
         """A worker is done, has failed or is gone: see that nothing of it is left and say what became of its captures."""
@@ -478,3 +487,9 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def nan_tokens(folder: Path, capture: CaptureInfo) -> int:
+    """How many scores of a capture are NaN: worth a word while its engine can still be set right."""
+    tensors = (stored_tensors(folder / part.file) for part in capture.parts)
+    return sum(int(part["nan"][:].sum()) for part in tensors if "nan" in part)

@@ -54,7 +54,7 @@ class _Bars:
             self._progress.update(task, completed=event["sequences"], count=count, note=_note(event))
         elif kind == "captured":
             task = self._task(event["label"], event["sequences"])
-            count, note = f"{event['sequences']} seq", f"{event['tokens']:,} tokens"
+            count, note = f"{event['sequences']} seq", _captured(event)
             self._progress.update(task, total=event["sequences"], completed=event["sequences"], count=count, note=note)
         elif kind == "failed":
             self._end_stage()
@@ -69,6 +69,11 @@ class _Bars:
         if self._stage is not None:
             self._progress.remove_task(self._stage)
             self._stage = None
+
+
+def _captured(event: Mapping[str, Any]) -> str:
+    nan = event.get("nan")
+    return f"{event['tokens']:,} tokens" + (f", {nan:,} of them NaN" if nan else "")
 
 
 def _note(event: Mapping[str, Any]) -> str:
@@ -94,7 +99,7 @@ def _line(event: Mapping[str, Any]) -> str:
         "stage": lambda: f"{event['backend']}: {event['stage']}",
         "facts": lambda: f"{event['backend']}: {event['version']} on {event['device']}",
         "progress": lambda: f"{event['label']}: {event['sequences']}/{event['planned']} sequences, {_note(event)}",
-        "captured": lambda: f"{event['label']}: complete, {event['tokens']:,} tokens",
+        "captured": lambda: f"{event['label']}: complete, {_captured(event)}",
         "failed": lambda: f"{event.get('backend', 'capture')}: failed: {event['error']}",
     }.get(kind, lambda: "")()
     return visible(text)
