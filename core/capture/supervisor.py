@@ -485,11 +485,11 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-
-
 def nan_tokens(folder: Path, capture: CaptureInfo) -> int:
     """How many scores of a capture are NaN: worth a word while its engine can still be set right."""
     tensors = (stored_tensors(folder / part.file) for part in capture.parts)
     return sum(int(part["nan"][:].sum()) for part in tensors if "nan" in part)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
