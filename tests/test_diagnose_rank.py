@@ -129,7 +129,7 @@ def test_text_fits_80_columns_and_shows_the_users_tokens(tmp_path: Path) -> None
     shown = render_why(build_why(session, [("trainer/prefill", "rollout/prefill")]), Canvas())
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert "likely" in shown  # nothing tells the temperatures, and a logit scale draws the same line
-    assert "temperature in the log-probabilities, or other" in " ".join(shown.split())
+    assert "temperature in the log-probabilities; a logit scale looks the same" in " ".join(shown.split())
     assert "Not checked" in shown
     assert "Δ" in shown
     assert all(len(line) <= 80 for line in render_causes(Canvas()).splitlines())

@@ -22,6 +22,7 @@ import pytest
 from core.capture.environments import find_interpreter
 from core.capture.jobs import Step
 from core.planted.faults import CLEAN, FAULTS
+from core.planted.forms import FORMS, form_totals, judge_forms
 from core.planted.judge import Judged, judge_folder, totals
 from core.planted.selftest import SelfTest, plant_small
 from core.planted.table import table
@@ -93,6 +94,32 @@ def test_the_self_test_meets_its_targets(small: Path) -> None:
     at = next(i for i, row in enumerate(rows[0]) if row.fault == "clean")
     alarmed = (*rows[0][:at], replace(rows[0][at], outcome="false alarm"), *rows[0][at + 1 :])
     assert SelfTest(alarmed, rows[1]).shortfalls == ("from the numbers alone: 1 false alarms, none wanted",)
+
+
+def check_forms(folder: Path, work: Path) -> None:
+    """As captured, as a dump with lists and as one of chosen tokens: nothing wrong is likely, and controls stay clean."""
+    rows = judge_forms(folder, work)
+    assert not work.exists()
+    assert len(rows) == len(FAULTS) * len(BACKGROUNDS) * len(FORMS)
+    totals_of_forms = form_totals(rows)
+    print(totals_of_forms)
+    assert [row for row in rows if row.answer == "wrong"] == []
+    for answers in totals_of_forms.values():
+        assert answers["clean"] == len(CLEAN) * len(BACKGROUNDS)
+    faults = (len(FAULTS) - len(CLEAN)) * len(BACKGROUNDS)
+    # What each form must still tell: what the small model and the two held out gave, less a tenth.
+    for form, share in (("captured", 0.8), ("lists", 0.6), ("chosen", 0.45)):
+        told = totals_of_forms[form]
+        assert told["first"] + told["second"] >= share * faults, totals_of_forms
+
+
+def test_the_small_model_as_users_hold_it(small: Path, tmp_path: Path) -> None:
+    check_forms(small, tmp_path / "dumps")
+
+
+@pytest.mark.parametrize("family", HELD_OUT)
+def test_a_model_held_out_as_users_hold_it(both_held_out: Path, tmp_path: Path, family: str) -> None:
+    check_forms(both_held_out / family, tmp_path / "dumps")
 
 
 def test_the_faulty_side_may_be_either(small: Path) -> None:

@@ -17,9 +17,8 @@ from core.diagnose.identity import without_doubts
 from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
-from core.diagnose.signatures import FACTS, broken, judged
+from core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
 from core.diagnose.signatures.recording import recording_faults
-from core.diagnose.signatures.size import size as size_evidence
 from core.diagnose.support import TOKENS
 from core.diagnose.unchecked import unchecked
 from core.diagnose.verdict import verdict_of
@@ -81,4 +80,4 @@ def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
         return [], []
     if case.view.mae > 0 or case.view.impossible:
         return judged(case)
-    return list(size_evidence(case)), []
+    return list(IDENTICAL.evidence(case)), []

@@ -12,6 +12,10 @@ from core.diagnose.case import Case
 from core.diagnose.fits import MIN_GAPS
 from core.diagnose.view import MIN_SHARED
 
+RECORDED = "tell it with logdrift import --fact, or capture the same token ids with logdrift"
+"""The fix for what an imported file does not say."""
+WIDER_LISTS = f"capture with top_k of at least {MIN_SHARED} on both sides"
+
 
 class Lack(NamedTuple):
     """What is missing for a signature, and how the user can give it."""
@@ -62,13 +66,13 @@ def listed_rows(count: int, width: int) -> Need:
     def lacking(case: Case) -> Lack | None:
         narrow = min(case.pair.a.top_k, case.pair.b.top_k)
         if narrow == 0:
-            return Lack("no top-k lists on both sides", f"capture with top_k of at least {width} on both sides")
+            return Lack("no top-k lists on both sides", WIDER_LISTS)
         found = int(np.count_nonzero(case.view.list_width >= width))
         if found >= count:
             return None
         if narrow < width:
             why = f"too few alternatives: the top-k lists hold {narrow}, {width} are needed"
-            return Lack(why, f"capture with top_k of at least {width} on both sides")
+            return Lack(why, WIDER_LISTS)
         why = f"{found:,} tokens have lists of {width} alternatives on both sides, {count} are needed"
         return Lack(why, "capture more tokens with their lists")
 
@@ -95,7 +99,7 @@ def shared_rows(count: int) -> Need:
 def _gaps(case: Case) -> Lack | None:
     if min(lattice.gaps for lattice in case.lattices) >= MIN_GAPS:
         return None
-    return Lack("too few alternatives for the lattice of the logits", "capture more tokens with top_k of at least 5")
+    return Lack("too few alternatives for the lattice of the logits", WIDER_LISTS)
 
 
 def _start(case: Case) -> Lack | None:
@@ -120,7 +124,7 @@ def _both_parts(case: Case) -> Lack | None:
 def _batches(case: Case) -> Lack | None:
     if all(info.path != "recorded" for info in case.infos):
         return None
-    return Lack("which sequences shared a batch is not recorded", "capture the same token ids with logdrift")
+    return Lack("which sequences shared a batch is not recorded", RECORDED)
 
 
 START = Need(_start)

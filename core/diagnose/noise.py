@@ -18,7 +18,7 @@ from core.diagnose.support import TOKENS
 
 _SURE = 3.3
 """Standard errors that a mean must exceed its bound by: 1 in 2,000 for normal errors. The false alarms that are left are counted by
-`core.diagnose.false_alarms`."""
+`core.planted.healthy`."""
 _LOPSIDED = 1.6
 """How many times as far from the float32 reference one side may be as the other, both in one dtype, for the pair to be called
 noise; twice the logarithm of `_LARGEST_MEASURED`, rounded down."""
@@ -108,19 +108,19 @@ def _within_floor(case: Case, coarse: str | None, usual: UsualRange) -> Size | N
 def _by_dtype(case: Case, dtypes: tuple[str | None, str | None], usual: UsualRange) -> Size:
     """The gap against the usual range of the coarser dtype."""
     mae, coarse = case.view.mae, coarser(dtypes)
-    assumed = "" if coarse else ", the coarsest usual precision (the dtypes were not observed)"
-    where = f"for {usual.dtype}{assumed}"
+    assumed = "" if coarse else "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
+    where = f"for {usual.dtype} ({usual.words}{assumed})"
     if mae <= usual.beyond:
         told = "" if case.with_reference else "; with a float32 reference smaller faults would show"
         sure = 0.6 if None in dtypes else 0.9 if case.with_reference else 0.8
         if mae <= usual.high:
-            said = f"MAE {mae:.2g} is usual {where} ({usual.words}){told}."
+            said = f"MAE {mae:.2g} is usual {where}{told}."
         else:
-            said = f"MAE {mae:.2g} is a little more than usual {where} ({usual.words}){told}."
+            said = f"MAE {mae:.2g} is a little more than usual {where}{told}."
             sure = 0.4 if None in dtypes else 0.9 * sure
         return Size("noise", said, sure, coarse, usual.beyond)
     times = mae / usual.beyond
-    said = f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual {where} ({usual.words})."
+    said = f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual {where}."
     lowest = mae - _SURE * standard_error(case, case.view.size)
     if lowest <= usual.beyond:
         return Size("unclear", said, 0.3, coarse, usual.beyond, times=times)

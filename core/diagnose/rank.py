@@ -10,6 +10,8 @@ from core.diagnose.evidence import Evidence, Ranked
 from core.diagnose.knobs import SideState, pointless
 from core.diagnose.support import POSSIBLE_AT_MOST
 
+_FAINT = 0.1
+"""Evidence that is this much fainter than the best for the same cause adds nothing to read."""
 SHOWN = 0.05
 """Causes below are not listed."""
 _STRUCTURED = frozenset(
@@ -27,6 +29,8 @@ _STRUCTURED = frozenset(
         "growth",
     )
 )
+_RECORDING = frozenset(("units", "moved stretch", "other sequence", "repeated stretch", "repeated value"))
+"""Faults of recording: found in most sequences, they are there unseen in some of the others too, and show by their place."""
 EXPLAINED_BY: dict[str, frozenset[str]] = {
     "own list": frozenset(("cross-correlation",)),
     "slope": frozenset(("cross-correlation", "seen before", "bend")),
@@ -47,9 +51,11 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
         )
     ),
     "padded rows": frozenset(("cross-correlation", "own list")),
-    "start": frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support", "turn with log p")),
-    "step": frozenset(("cross-correlation", "own list", "start", "slope")),
-    "onset": frozenset(
+    "start": _RECORDING
+    | frozenset(("cross-correlation", "slope", "bend", "padded rows", "truncated support", "turn with log p")),
+    "step": _RECORDING | frozenset(("cross-correlation", "own list", "start", "slope")),
+    "onset": _RECORDING
+    | frozenset(
         ("cross-correlation", "own list", "start", "padded rows", "step", "seen before", "tokens that occurred before")
     ),
     "growth": frozenset(
@@ -93,16 +99,17 @@ _REFUTING = OBSERVED - {"facts"}
 def discounted(evidence: Iterable[Evidence]) -> list[Evidence]:
     """Evidence with what others explain taken off, in one pass in the order of `EXPLAINED_BY`, and what a cause's own
     experiment speaks against."""
-    found = _told_apart(_refuted(list(evidence)))
+    found = _without_symptoms(_told_apart(_refuted(list(evidence))))
     for name, others in EXPLAINED_BY.items():
         left = 1.0
         for score in _strongest(found, others).values():
             left *= 1 - score
         for i, each in enumerate(found):
-            # A cause that the facts name keeps what the size of the gap says for it.
+            # A cause that the facts name keeps what the size of the gap says for it, and leaves little of it to others.
             named = name == "size" and each.cause != NOISE and _facts_name(found, each.cause)
             if each.signature == name and not named:
-                found[i] = replace(each, score=each.score * left)
+                observed = 1 - _observed_size(found, each.cause) if name == "size" and each.cause != NOISE else 1.0
+                found[i] = replace(each, score=each.score * left * observed)
     return _noise_last(found)
 
 
@@ -145,6 +152,38 @@ def _strongest(found: Sequence[Evidence], signatures: frozenset[str]) -> dict[st
             explains = each.score if each.explains is None else each.explains
             out[each.signature] = max(out.get(each.signature, 0.0), explains)
     return out
+
+
+def _without_symptoms(found: list[Evidence]) -> list[Evidence]:
+    """Facts that only describe how a fault of recording looks count for no other cause once that fault is found."""
+    seen = max((each.score for each in found if each.cause in _OF_RECORDING), default=0.0)
+    return [
+        replace(each, score=each.score * (1 - seen))
+        if each.cause not in _OF_RECORDING and each.numbers.get("reason") in _SYMPTOMS
+        else each
+        for each in found
+    ]
+
+
+_OF_RECORDING = frozenset(cause.code for cause in CAUSES if cause.group == "recording") | {"alignment"}
+_SYMPTOMS = frozenset(("truncated", "boundary", "positive", "infinite"))
+"""Reasons of the gate that a shift, a filled value or another unit gives too."""
+
+
+def _observed_size(found: Sequence[Evidence], cause: str) -> float:
+    """The strongest observation of another cause that makes noise of any size."""
+    return max(
+        (
+            o.score
+            for o in found
+            if o.signature in OBSERVED and o.cause in _SHAPELESS and o.cause != cause and o.score > 0.5
+        ),
+        default=0.0,
+    )
+
+
+_SHAPELESS = frozenset(("weights", "kv_cache"))
+"""Causes of `size`: where one of them was observed, it explains the size for the others."""
 
 
 def _facts_name(found: Sequence[Evidence], cause: str) -> bool:
@@ -205,7 +244,8 @@ def ranked(
         if score < SHOWN:
             continue
         found.sort(key=lambda e: -e.score)
-        kept = tuple(e for e in found if e.score > 0.01 or e.signature in _REFUTING)
+        least = max(0.01, _FAINT * found[0].score)
+        kept = tuple(e for e in found if e.score > least or e.signature in _REFUTING)
         out.append(_ranked(code, score, kept, sides))
     place = {cause.code: cause.number for cause in CAUSES}
     return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from core.diagnose.case import Case
 from core.diagnose.evidence import Evidence, Unchecked
+from core.diagnose.needs import RECORDED
 from core.facts import Facts
 from core.session.layout import CaptureInfo
 
 _NO_REFERENCE = "no float32 reference, so it is unknown which side is off"
 _ASK_BOTH = "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot be read"
-_RECORDED = "these numbers were imported: capture the same token ids with logdrift"
 _MEND = "capture again, so that {} is observed"
 _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ...] = (
     ("ids", lambda info, facts: ("tokenizer_digest",), "what ids mean"),
@@ -50,25 +50,24 @@ def unchecked(case: Case, lacking: Sequence[Unchecked] = (), more: Iterable[Evid
 
 
 def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
-    """Signatures that miss one and the same thing, as one entry of the first one's cause, with the names of all of them."""
-    names: dict[tuple[str, str], list[str]] = {}
-    first: dict[tuple[str, str], str] = {}
+    """Signatures of one cause that miss one and the same thing, as one entry with the names of all of them."""
+    names: dict[tuple[str, str, str], list[str]] = {}
     for each in lacking:
         name, _, why = each.why.partition(": ")
-        names.setdefault((why, each.mend), []).append(name)
-        first.setdefault((why, each.mend), each.cause)
-    for (why, fix), signatures in names.items():
-        yield Unchecked(first[why, fix], f"{', '.join(signatures)}: {why}", fix)
+        names.setdefault((each.cause, why, each.mend), []).append(name)
+    for (cause, why, fix), signatures in names.items():
+        yield Unchecked(cause, f"{', '.join(signatures)}: {why}", fix)
 
 
 def _missing(case: Case) -> Iterator[Unchecked]:
     if case.infos[0].backend != case.infos[1].backend:
         yield from _facts(case)
-        yield Unchecked(
-            "weights",
-            "what each engine really loaded was not compared, only the files that it was started with",
-            "logdrift why SESSION --identity",
-        )
+        if all(info.path != "recorded" for info in case.infos):
+            yield Unchecked(
+                "weights",
+                "what each engine really loaded was not compared, only the files that it was started with",
+                "logdrift why SESSION --identity",
+            )
     if case.reference is None and not case.with_reference:
         yield Unchecked("weights", _NO_REFERENCE, "capture transformers:float32@reference too")
     if case.floor is None:
@@ -87,7 +86,7 @@ def _facts(case: Case) -> Iterator[Unchecked]:
         if lacking:
             imported = any(path == "recorded" for _, path in lacking)
             said = ", ".join(name for name, _ in lacking)
-            yield Unchecked(code, f"not observed: {said}", _RECORDED if imported else _MEND.format(what))
+            yield Unchecked(code, f"not observed: {said}", RECORDED if imported else _MEND.format(what))
 
 
 def _decodes(info: CaptureInfo) -> bool:

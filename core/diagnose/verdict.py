@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import LIKELY, Ranked, Unchecked
+from core.diagnose.exclusion import temperature_told
 from core.diagnose.noise import judge_size
 from core.diagnose.signatures import broken
 from core.diagnose.support import TOKENS
@@ -23,7 +24,7 @@ def verdict_of(whole: Case, case: Case, causes: Sequence[Ranked], missing: Seque
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        return _rounding(whole, case) if first.cause == NOISE else _cause(first, _twin(causes), whole, case)
+        return _rounding(whole, case) if first.cause == NOISE else _cause(first, whole, case)
     if len(whole.view.at) < TOKENS.likely:
         return (
             f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and {TOKENS.likely} are needed to call a "
@@ -42,24 +43,17 @@ def _rounding(whole: Case, case: Case) -> str:
     return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {holes}"
 
 
-def _twin(causes: Sequence[Ranked]) -> Ranked | None:
-    """The second cause, where it is likely too and nothing speaks for the first that does not speak for it: one line, two causes."""
-    if len(causes) < 2 or causes[1].score < LIKELY or causes[1].cause == NOISE:
-        return None
-    spoken = {each.signature for each in causes[1].evidence}
-    return causes[1] if all(each.signature in spoken for each in causes[0].evidence) else None
-
-
-def _cause(first: Ranked, twin: Ranked | None, whole: Case, case: Case) -> str:
-    proof = _proven(first)
-    apart = "" if first.separable else f"; it cannot be told from others by numbers alone: {first.otherwise}"
+def _cause(first: Ranked, whole: Case, case: Case) -> str:
+    doubt = ""
+    if not first.separable:
+        doubt = f"; it cannot be told from others by numbers alone: {first.otherwise}"
+    elif first.cause == "temperature" and not temperature_told(case):
+        doubt = f"; {first.otherwise}"
     left = ""
     removed = len(whole.view.at) - len(case.view.at)
     if removed and len(case.view.at):
         left = f" Without those {_count(removed)} the MAE is {case.view.mae:.2g}."
-    if twin is not None:
-        return f"{first.sureness}: {first.title}, or {twin.title}, which looks the same: {first.otherwise}.{left}"
-    return f"{first.sureness}: {first.title}{proof}{apart}.{left}"
+    return f"{first.sureness}: {first.title}{_proven(first)}{doubt}.{left}"
 
 
 def _proven(first: Ranked) -> str:
@@ -81,7 +75,7 @@ def _next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
     """The one thing to give next: what the causes that remain lack, else the first thing that is missing."""
     codes = [ranked.cause for ranked in causes]
     wanted = sorted(missing, key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes))
-    return f" Give next: {wanted[0].mend}." if wanted else ""
+    return f" Do next: {wanted[0].mend}." if wanted else ""
 
 
 def _either(names: Sequence[str]) -> str:

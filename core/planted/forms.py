@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from core.compare.pair import make_pair
+from core.compare.usual import USUAL
+from core.diagnose import Diagnosis, diagnose
+from core.diagnose.causes import NOISE
+from core.diagnose.evidence import LIKELY
+from core.planted.faults import BY_NAME, Fault
 from core.session.importers import import_session
+from core.session.layout import MANIFEST
 from core.session.reader import Capture, Session, open_session
 
 Form = Literal["captured", "lists", "chosen"]
@@ -68,3 +77,79 @@ def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, A
 
 def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+Answer = Literal["first", "second", "cannot be told", "wrong", "clean"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class FormJudged:
+    """What the diagnosis made of one planted session in one form. ``named`` are its first causes with their scores."""
+
+    fault: str
+    background: str
+    form: Form
+    answer: Answer
+    named: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "planted": self.fault,
+            "background": self.background,
+            "form": self.form,
+            "answer": self.answer,
+            "named": [{"cause": code, "score": score} for code, score in self.named],
+        }
+
+
+def judge_forms(folder: Path, work: Path, forms: Sequence[Form] = FORMS) -> list[FormJudged]:
+    """Every planted session of ``folder`` in each of ``forms``; ``work`` is a folder for the dumps, made and taken away."""
+    out = []
+    try:
+        for path in sorted(folder.glob("*-*")):
+            background, _, name = path.name.partition("-")
+            if name not in BY_NAME or not (path / MANIFEST).exists():
+                continue
+            session = open_session(path)
+            out += [_judged(in_form(session, form, work), BY_NAME[name], background, form) for form in forms]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def _judged(session: Session, fault: Fault, background: str, form: Form) -> FormJudged:
+    found = diagnose(session, make_pair(session, *SIDES))
+    named = tuple((each.cause, round(each.score, 3)) for each in found.causes[:3])
+    return FormJudged(fault.name, background, form, answer_of(fault, found), named)
+
+
+def answer_of(fault: Fault, found: Diagnosis) -> Answer:
+    """Where the right cause stands.
+
+    *Wrong* is any other cause that is called likely, and noise called likely of a gap that is larger than noise. A gap within the
+    usual range of the precision that had to be assumed cannot be told from rounding.
+    """
+    likely = [cause.cause for cause in found.causes if cause.score >= LIKELY]
+    if any(code != NOISE and code not in fault.causes for code in likely):
+        return "wrong"
+    first = found.causes[0].cause if found.causes else None
+    if fault.causes[0] == NOISE:
+        return "clean"
+    if first == fault.causes[0]:
+        return "first"
+    if first in fault.causes or fault.causes[0] in [cause.cause for cause in found.causes[:2]]:
+        return "second"
+    if likely == [NOISE] and float(found.size["mae"] or 0.0) > USUAL[str(found.size["dtype"] or "bfloat16")].high:
+        return "wrong"
+    return "cannot be told"
+
+
+def form_totals(rows: Iterable[FormJudged]) -> dict[Form, dict[Answer, int]]:
+    """How many answers of each kind in each form."""
+    found = list(rows)
+    return {
+        form: {answer: sum(r.form == form and r.answer == answer for r in found) for answer in ANSWERS}
+        for form in dict.fromkeys(row.form for row in found)
+    }

@@ -26,6 +26,7 @@ from core.errors import InputError, LogdriftError
 from core.planted import engines as planted_engines
 from core.planted.engine_judge import judge_engines, unfinished
 from core.planted.faults import FAULTS
+from core.planted.forms import IN_WORDS, FormJudged, form_totals, judge_forms
 from core.planted.judge import Judged, judge_folder, totals
 from core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
 from core.session.layout import MANIFEST
@@ -46,6 +47,8 @@ class SelfTest:
     blind: tuple[Judged, ...]
     told: tuple[Judged, ...]
     lacking: tuple[tuple[str, str], ...] = ()
+    forms: tuple[FormJudged, ...] = ()
+    """The planted sessions as users hold them."""
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
@@ -58,6 +61,9 @@ class SelfTest:
             for name in ("missed", "false alarms", "guessed"):
                 if found[name]:
                     out.append(f"{how}: {found[name]} {name}, none wanted")
+        for form, answers in form_totals(self.forms).items():
+            if answers["wrong"]:
+                out.append(f"{IN_WORDS[form]}: {answers['wrong']} wrong and likely, none wanted")
         return tuple(out)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +72,8 @@ class SelfTest:
             way: {"totals": totals(rows), "rows": [_row(each) for each in rows]}
             for way, rows in (("blind", self.blind), ("told", self.told))
         }
-        return {"targets_met": not self.shortfalls, "shortfalls": list(self.shortfalls), **ways}
+        forms = {"totals": form_totals(self.forms), "rows": [each.to_json() for each in self.forms]}
+        return {"targets_met": not self.shortfalls, "shortfalls": list(self.shortfalls), **ways, "forms": forms}
 
 
 def _row(each: Judged) -> dict[str, Any]:
@@ -123,7 +130,8 @@ def run_self_test(
             blind += tuple(judge_engines(folder / "engines", engines, blind=True))
             told += tuple(judge_engines(folder / "engines", engines, blind=False))
             lacking = tuple((f"{f.engine}: {f.name}", why) for f, why in unfinished(folder / "engines", engines))
-    return SelfTest(blind, told, lacking)
+        forms = tuple(r for r in judge_forms(small, folder / "forms") if r.background in wanted)
+    return SelfTest(blind, told, lacking, forms)
 
 
 def check_engines(engines: Sequence[str]) -> None:

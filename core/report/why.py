@@ -108,9 +108,11 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     yield canvas.paint(canvas.cut(canvas.text(head), canvas.width), "bold")
     style = "good" if pair["noise"] else "warn"
     yield from (canvas.paint(line, style) for line in canvas.wrap(pair["verdict"]))
+    said: frozenset[str] = frozenset()
     for place, cause in enumerate(pair["causes"], 1):
         yield ""
-        yield from _cause_lines(place, cause, canvas)
+        yield from _cause_lines(place, cause, canvas, said)
+        said |= {evidence["sentence"] for evidence in cause["evidence"]}
     if pair["experiments"]:
         yield ""
         yield from outcome_lines(pair["experiments"], canvas)
@@ -125,8 +127,16 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     if pair["not_checked"]:
         yield ""
         yield canvas.paint("Not checked", "bold")
-        for each in pair["not_checked"]:
-            yield from canvas.wrap(f"{each['why']}: {each['mend']}", 18, "  " + each["cause"])
+        yield from canvas.wrap(_surer(pair["not_checked"]), 2)
+
+
+def _surer(not_checked: Sequence[Mapping[str, Any]]) -> str:
+    """One paragraph: each thing to do, with the causes that it would check. ``--json`` has the reasons one by one."""
+    by_fix: dict[str, list[str]] = {}
+    for each in not_checked:
+        by_fix.setdefault(each["mend"], []).append(each["cause"])
+    steps = [f"{fix} ({', '.join(dict.fromkeys(causes))})" for fix, causes in by_fix.items()]
+    return f"To be surer: {'; '.join(steps)}."
 
 
 def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
@@ -135,16 +145,22 @@ def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
     return "".join(line + "\n" for line in (*head, *_cause_lines(place, pair["causes"][place - 1], canvas)))
 
 
-def _cause_lines(place: int, cause: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
+def _cause_lines(
+    place: int, cause: Mapping[str, Any], canvas: Canvas, said: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """One cause; of evidence that a cause before it has (``said``) only that it is the same."""
     name = f"{place}. {cause['title']}"
     sure = f"{cause['sureness']} {cause['score']:.2f}"
     yield canvas.paint(pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure, "bold")
     for evidence in cause["evidence"]:
+        if evidence["sentence"] in said:
+            yield from canvas.wrap("by the same sign as above", 3)
+            continue
         yield from canvas.wrap(evidence["sentence"], 3)
         if evidence["tokens"]:
             yield from canvas.wrap(_tokens(evidence["tokens"]), 5)
     if not cause["separable"]:
-        yield from canvas.wrap(f"not to be told from its like by numbers alone: {cause['otherwise']}", 3)
+        yield from canvas.wrap(f"cannot be told apart by numbers alone: {cause['otherwise']}", 3)
     if cause["next_experiment"]:
         yield from canvas.wrap(cause["next_experiment"], 8, "   try ")
 

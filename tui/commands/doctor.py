@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from core.doctor import Check, broken, machine_checks
@@ -33,6 +34,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--engines", default="", metavar="LIST", help="with --self-test: plant in these engines too, e.g. vllm,sglang"
     )
+    parser.add_argument(
+        "--false-alarms",
+        nargs="?",
+        type=int,
+        const=1000,
+        metavar="PAIRS",
+        help="draw healthy pairs of 1 to 1,024 tokens (1,000 of each length) and count the causes that are wrongly called likely",
+    )
     parser.add_argument("--json", action="store_true", help="JSON, schema 1")
 
 
@@ -42,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from core.planted.selftest import SelfTest, check_engines, run_self_test
     from tui.commands.env import interruptible, shown
 
+    if args.false_alarms is not None:
+        return _false_alarms(args)
     engines = [name for name in args.engines.replace(",", " ").split() if name]
     if not args.self_test and (engines or args.quick):
         raise InputError(f"{'--engines' if engines else '--quick'} is of the self-test: add --self-test")
@@ -64,6 +75,38 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(dump(found))
     elif tested is not None:
         _print_self_test(tested, canvas)
+    sys.stdout.flush()
+    return 0 if ok else 1
+
+
+def _false_alarms(args: argparse.Namespace) -> int:
+    """The table of false alarms: 0, or 1 where more healthy pairs were given a likely cause than may be."""
+    from core.errors import InputError
+    from core.planted.healthy import MOST, Row, false_alarms
+
+    if args.false_alarms < 1:
+        raise InputError(f"--false-alarms {args.false_alarms}: give at least 1 pair")
+    if args.self_test:
+        raise InputError("--false-alarms runs by itself: leave out --self-test")
+    rows: list[Row] = []
+    if not args.json:
+        print(
+            f"{'tokens':>6} {'pairs':>6} {'likely cause':>13} {'likely noise':>13} {'too few tokens':>15} {'highest score':>14}"
+        )
+    for row in false_alarms(pairs=args.false_alarms):
+        rows.append(row)
+        if not args.json:
+            print(
+                f"{row.tokens:>6,} {row.pairs:>6,} {row.alarms:>13,} {row.noise:>13,} {row.too_few:>15,} {row.worst:>14.2f}",
+                flush=True,
+            )
+    ok = all(row.alarms <= MOST * row.pairs for row in rows)
+    if args.json:
+        sys.stdout.write(dump({"schema": 1, "ok": ok, "rows": [asdict(row) for row in rows]}))
+    else:
+        print(
+            f"at most {MOST:.1%} of the healthy pairs of a length may be given a likely cause: {'held' if ok else 'exceeded'}"
+        )
     sys.stdout.flush()
     return 0 if ok else 1
 
@@ -121,10 +164,25 @@ def _print_self_test(tested: Any, canvas: Canvas) -> None:
             f"planted {found['faults']}: named first {found['first']}, second {found['second']}, missed {found['missed']}; "
             f"clean {found['controls']}: false alarms {found['false alarms']}; guessed below the noise: {found['guessed']}"
         )
+    _print_forms(tested, canvas)
     for line in tested.shortfalls:
         print(canvas.paint(visible(f"target missed: {line}"), "bad"))
     if not tested.shortfalls:
         print(canvas.paint("every target is met", "good"))
+
+
+def _print_forms(tested: Any, canvas: Canvas) -> None:
+    """The planted sessions as users hold them: one line a form, and each wrong answer."""
+    from core.planted.forms import ANSWERS, IN_WORDS, form_totals
+
+    print("\nas users hold them")
+    print(f"{'':<30}" + "".join(f"{answer:>16}" for answer in ANSWERS))
+    for form, answers in form_totals(tested.forms).items():
+        print(f"{IN_WORDS[form]:<30}" + "".join(f"{answers[answer]:>16}" for answer in ANSWERS))
+    for row in tested.forms:
+        if row.answer == "wrong":
+            named = ", ".join(f"{code} {score:.2f}" for code, score in row.named)
+            print(canvas.paint(f"wrong: {row.fault}, {row.background}, {IN_WORDS[row.form]}: {named}", "bad"))
 
 
 def _told(row: Any) -> str:

@@ -124,6 +124,8 @@ SIGNATURES: tuple[Signature, ...] = (
     Signature("heavy tail", ("routing",), size.routing, (tokens(500),), wanted=size.has_experts),
     Signature("size", ("noise", "weights", "kv_cache"), size.size),
 )
+IDENTICAL = SIGNATURES[-1]
+"""All that is asked of equal numbers, which have no shape."""
 
 FACTS: Judge = facts.facts
 """What the gate observed: no number, so no support is asked for."""

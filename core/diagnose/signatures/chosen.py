@@ -84,27 +84,34 @@ def _curve(case: Case) -> Curve | None:
 
 
 def bend(case: Case) -> Iterator[Evidence]:
-    """Delta turns its sign between likely and unlikely tokens: the logits of one side are scaled."""
+    """Delta follows log p: it turns its sign between likely and unlikely tokens, or lifts the likely ones all alike.
+
+    The logits of one side are scaled, or (where nothing turns) it renormalised over a part of the vocabulary.
+    """
     curve = curve_of(case)
-    if curve is None:
+    if curve is None or (float(np.abs(curve.delta).max()) > _MOST_LIFT and not _turns(curve)):
         return
-    half = len(curve.z) // 2
-    unlikely, likely = curve.z[: max(half // 2, 1)], curve.z[half:]
-    turn = _turn(unlikely, likely)
-    score = clip(curve.explained, *_CURVE) * clip(turn, *_OPPOSITE)
+    turn = _turn(curve)
+    steady = _steady(curve)
+    score = clip(curve.explained, *_CURVE) * max(clip(turn, *_OPPOSITE), clip(steady, *_OPPOSITE))
     if score <= 0.05:
         return
-    sharper = case.labels[1] if float(likely.mean()) < 0 else case.labels[0]
+    half = len(curve.z) // 2
+    sharper = case.labels[1] if float(curve.delta[half:].mean()) < 0 else case.labels[0]
+    share = float(case.view.delta.mean()) / case.view.mae
+    shape = "and lower on unlikely ones" if turn > _OPPOSITE[0] else f"(mean delta {share:+.2f} of the MAE)"
+    also = "" if turn > _OPPOSITE[0] else ", or truncation (top-p, top-k, min-p)"
     said = (
-        f"{curve.explained:.0%} of the squared gap follows log p: {sharper} is higher on likely tokens and lower on unlikely ones, so "
-        "its logits are larger: a temperature, a logit scale or a soft cap, which chosen tokens alone cannot tell apart."
+        f"{curve.explained:.0%} of the squared gap follows log p: {sharper} is higher on likely tokens {shape}: a temperature, a logit "
+        f"scale or a soft cap{also}, which chosen tokens alone cannot tell apart."
     )
     numbers: dict[str, Number] = {"explained": curve.explained, "turn": turn, "sharper": sharper}
     # One of three causes, so none of them can be more than possible.
-    for cause, share in (("temperature", 1.0), ("config", 0.7)):
+    shares = {"temperature": 1.0, "config": 0.7} if not also else {"temperature": 1.0, "processed": 0.8, "config": 0.6}
+    for cause, part in shares.items():
         yield Evidence(
             cause=cause,
-            score=share * POSSIBLE_AT_MOST * score,
+            score=part * POSSIBLE_AT_MOST * score,
             signature="turn with log p",
             sentence=said,
             numbers=numbers,
@@ -113,12 +120,25 @@ def bend(case: Case) -> Iterator[Evidence]:
         )
 
 
-def _turn(unlikely: Values, likely: Values) -> float:
+def _turn(curve: Curve) -> float:
     """The smaller of how many standard errors the unlikely and the likely tokens leave 0 by, where they do so in opposite
     directions; else 0."""
+    half = len(curve.z) // 2
+    unlikely, likely = curve.z[: max(half // 2, 1)], curve.z[half:]
     low = float(unlikely[np.argmax(np.abs(unlikely))])
     high = float(np.median(likely))
     return min(abs(low), abs(high)) if low * high < 0 else 0.0
+
+
+def _turns(curve: Curve) -> bool:
+    return _turn(curve) > _OPPOSITE[0]
+
+
+def _steady(curve: Curve) -> float:
+    """The fewest standard errors by which the likely half leaves 0, the most certain tokens aside, where all of it does so in one
+    direction; else 0."""
+    likely = curve.z[len(curve.z) // 2 : -1] if len(curve.z) > 2 else curve.z[-1:]
+    return float(np.abs(likely).min()) if (np.sign(likely) == np.sign(likely[0])).all() else 0.0
 
 
 def lift(case: Case) -> Iterator[Evidence]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from core.compare.usual import USUAL
 from core.diagnose.case import SHOWN, Case, clip, place_of
-from core.diagnose.evidence import Evidence
+from core.diagnose.evidence import LIKELY, Evidence
 from core.diagnose.support import PROOF
 
 Array = npt.NDArray[Any]
@@ -28,9 +28,13 @@ _LAGS = (1, -1, 2, -2, 3, -3)
 _SHORTEST = 8
 """Tokens of a stretch that must fit once it is moved. Values of a text vary by 2 nats and more, so eight tokens that fit to 0.1
 by chance have a probability below 1e-8."""
+_SIGNS = 2.8
+"""Standard errors of a sign test: all of eight tokens."""
 _FITS = 0.35
 """A stretch fits where it lies when it is this much closer there than in its own place. Independent values of one text are as far
 from each other in any place: their ratio is 1 with a standard error of 0.3 over eight tokens."""
+_NEAR_ZERO = 0.02
+"""Nats below which values of certain tokens repeat by themselves."""
 _FINGERPRINT = 64
 _SUSPECTS, _CANDIDATES = 256, 4096
 """Rows that are compared with all others, and how many others: bounds of the time it takes (0.1 s)."""
@@ -60,12 +64,20 @@ class _Side:
 
 
 def recording_faults(case: Case) -> list[Recorded]:
-    """Every fault of recording that the numbers show, the clearest first."""
-    if len(case.view.at) < 3 or case.view.mae == 0:
-        return []
+    """Every fault of recording that the numbers show, the clearest first.
+
+    Each is looked for in the tokens that those before it leave: values in another place also repeat where nothing was filled in.
+    """
     found: list[Recorded] = []
-    for detect in (_units, _filled, _repeated_stretches, _moved, _other_rows):
-        found += detect(case)
+    left = case
+    for detect in (_units, _moved, _other_rows, _repeated_stretches, _filled):
+        if len(left.view.at) < 3 or left.view.mae == 0:
+            break
+        new = list(detect(left))
+        found += new
+        explained = [each.at for each in found if each.evidence.score >= LIKELY]
+        if new and explained:
+            left = case.without(np.concatenate(explained))
     return sorted(found, key=lambda each: -each.evidence.score)
 
 
@@ -160,18 +172,22 @@ def _filled(case: Case) -> Iterator[Recorded]:
 def _implausible(side: _Side, value: float) -> Bools | None:
     """Tokens at which ``side`` holds ``value`` and the other side something else; None where that may be chance.
 
-    Equal float32 values do occur: log-probabilities of certain tokens round to 0, and 16-bit values have few steps. Then the
-    other side has values there that are close by, and as many.
+    Equal values do occur: log-probabilities of certain tokens round to 0, and rounded or 16-bit values have few steps. So the value
+    must stand far off far more often than others of that side do; where the side has few steps, also more often than the other side
+    comes near it.
     """
     here: Bools = side.values == value
-    if np.count_nonzero(here) < 3:
+    far = int(np.count_nonzero(here & (np.abs(side.other - value) > FAR)))
+    others, counts = np.unique(side.values[~here & (np.abs(side.values) > _NEAR_ZERO)], return_counts=True)
+    usual = float(np.quantile(counts, 0.99)) if len(counts) else 1.0
+    if far < max(3.0, 4 * usual):
         return None
-    near = max(abs(value) * 2**-7, 0.02)
-    far = here & (np.abs(side.other - value) > FAR)
-    usual = int(np.count_nonzero(np.abs(side.other - value) <= near))
-    excess = int(np.count_nonzero(here)) - usual
-    if np.count_nonzero(far) < 3 or excess < 3 + 3 * np.sqrt(usual):
-        return None
+    few_steps = len(others) < 0.8 * counts.sum()
+    if few_steps:
+        near = max(abs(value) * 2**-7, _NEAR_ZERO)
+        natural = int(np.count_nonzero(np.abs(side.other - value) <= near))
+        if np.count_nonzero(here) - natural < 3 + 3 * np.sqrt(natural):
+            return None
     return here
 
 
@@ -221,6 +237,8 @@ def _zeros(where: str, everywhere: bool) -> str:
 
 def _is_bound(side: _Side, value: float, mask: Bools) -> int:
     """-1 where ``value`` is the lowest that the side has and the other side's values there lie below it, 1 for the highest."""
+    if mask.all():
+        return 0
     slack = max(0.05 * abs(value), 0.2)
     other = side.other[mask]
     below, above = float(np.mean(other <= value + slack)), float(np.mean(other >= value - slack))
@@ -285,12 +303,13 @@ def _repeated_stretches(case: Case) -> Iterator[Recorded]:
             - np.lib.stride_tricks.sliding_window_view(side.other, width)[origin]
         ).mean(axis=1)
         repeated = rows[again & (gap > FAR)]
-        mask = np.zeros(n, bool)
+        twice = np.zeros(n, bool)
         for step in range(width):
-            mask[repeated + step] = True
-        count = int(np.count_nonzero(mask))
+            twice[repeated + step] = True
+        count = int(np.count_nonzero(twice))
         if count < _SHORTEST:
             continue
+        mask = _from_first(twice, sequence)
         first_at = int(case.view.at[np.flatnonzero(mask)[0]])
         evidence = Evidence(
             cause="chunks",
@@ -303,6 +322,15 @@ def _repeated_stretches(case: Case) -> Iterator[Recorded]:
             positions=tuple(int(i) for i in case.view.at[mask][:SHOWN]),
         )
         yield _recorded(case, mask, evidence)
+
+
+def _from_first(mask: Bools, sequence: Array) -> Bools:
+    """bool[n]: every token from the first of ``mask`` in its sequence on: what repeats pushes the rest away."""
+    seen = np.cumsum(mask)
+    starts = np.flatnonzero(_begins(sequence))
+    before = np.repeat(np.concatenate([[0], seen])[starts], np.diff(np.append(starts, len(sequence))))
+    behind: Bools = seen > before
+    return behind
 
 
 # Values in another place of their sequence.
@@ -363,16 +391,12 @@ def _stretches(case: Case, here: Values, there: Values) -> Bools | None:
     length = np.bincount(rank[known], minlength=len(starts))
     gap = np.bincount(rank[known], here[known], len(starts))
     moved_gap = np.bincount(rank[known], there[known], len(starts))
-    squares = np.bincount(rank[known], (here[known] - there[known]) ** 2, len(starts))
-    # Each stretch by itself: long enough, far off in its place, close where it belongs, and not by a token or two.
-    total = gap - moved_gap
-    error = np.sqrt(np.maximum(squares - total**2 / np.maximum(length, 1), 0.0)) + 1e-12
-    good = (
-        (length >= _SHORTEST)
-        & (gap > FAR * length)
-        & (moved_gap < np.minimum(_FITS * gap, FAR * length))
-        & (total > 3.5 * error)
-    )
+    closer = np.bincount(rank[known], (here > there)[known], len(starts))
+    # Each stretch by itself: long enough, far off in its place, close where it belongs, and so at most of its tokens (sign test:
+    # values are heavy-tailed, so one of them could carry any mean).
+    signs = (2 * closer - length) / np.sqrt(np.maximum(length, 1))
+    far, near = gap > FAR * length, moved_gap < np.minimum(_FITS * gap, FAR * length)
+    good = (length >= _SHORTEST) & far & near & (signs > _SIGNS)
     if not good.any():
         return None
     chosen: Bools = mask & good[rank]

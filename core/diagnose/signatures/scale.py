@@ -60,7 +60,7 @@ def slope(case: Case) -> Iterator[Evidence]:
         )
     yield Evidence(
         cause="config",
-        score=straight * (0.6 if possible else 0.95),
+        score=straight * (0.45 if possible else 0.95),
         signature="slope",
         sentence=f"{said}a logit scale on one side{'' if possible else ' (both sides give them at one temperature)'}.",
         numbers={**numbers, "kind": "scale"},
