@@ -24,8 +24,8 @@ from core.diagnose.causes import NOISE
 from core.diagnose.evidence import LIKELY
 from core.facts import Facts
 from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo
-from core.session.tensors import Column
 from core.session.reader import Capture, Pieces, Sequences, Session
+from core.session.tensors import Column
 
 LENGTHS = (1, 2, 3, 8, 32, 128, 1024)
 """Tokens that both sides score."""
