@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from core.capture.background import cancel_capture
 from core.capture.processes import descendants, kill_group, members
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
-from core.capture.supervisor import _end_leftovers, _overlap
-from core.capture.workers import LAUNCHER, WorkerProcess
+from core.capture.supervisor import _overlap
+from core.capture.workers import LAUNCHER, WorkerProcess, end_leftovers, remember_worker
+from core.errors import InputError
+from core.session import lock
 from core.session.layout import LOGS
 from core.session.lock import process_start
 
@@ -57,21 +65,130 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_leftovers_of_a_killed_supervisor_end_and_a_reused_pid_is_left_alone(tmp_path: Path) -> None:
-    ours, reused = _tree(), _tree()
-    (tmp_path / LOGS).mkdir()
-    (tmp_path / LOGS / "ours.pid").write_text(f"{ours.pid} {process_start(ours.pid)}")
-    (tmp_path / LOGS / "reused.pid").write_text(f"{reused.pid} 1")
+def _worker(folder: Path, name: str) -> WorkerProcess:
+    """A tree as a worker of ours, with its pid file: the real launch, on an interpreter that becomes the tree."""
+    python = folder / f"{name}-python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{TREE}'\n")
+    python.chmod(0o755)
+    lock.acquire(folder, name)
+    worker = WorkerProcess(python, {}, folder, f"{LOGS}/{name}.log", WorkerJob("question", "m"))
+    remember_worker(folder, name, worker, name)
+    lock.release(folder)
+    deadline = time.monotonic() + 30
+    while len(descendants(worker.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(descendants(worker.pid)) == 2
+    return worker
+
+
+def test_leftovers_of_a_killed_supervisor_end(tmp_path: Path) -> None:
+    worker = _worker(tmp_path, "ours")
+    below = descendants(worker.pid)
+    end_leftovers(tmp_path)
+    assert worker.wait(10)
+    assert not members(worker.pid) and not [pid for pid in below if _lives(pid)]
+    assert not list((tmp_path / LOGS).glob("*.pid"))
+
+
+def test_what_a_dead_worker_left_in_its_session_ends_too(tmp_path: Path) -> None:
+    worker = _worker(tmp_path, "ours")
+    os.kill(worker.pid, signal.SIGKILL)
+    assert worker.wait(10)
+    assert len(members(worker.pid)) == 1, "the child in its group outlives it"
+    left = members(worker.pid)
+    end_leftovers(tmp_path)
+    assert not [pid for pid in left if _lives(pid)]
+
+
+NOTES: dict[str, Callable[[int], str]] = {
+    "as an older logdrift wrote it": lambda pid: f"{pid} {process_start(pid)}",
+    "with a token of its own": lambda pid: f"{pid} {process_start(pid)} {'a' * 32}",
+    "with an empty token": lambda pid: f"{pid} {process_start(pid)} ",
+    "of a pid that is used again": lambda pid: f"{pid} 1 {'a' * 32}",
+    "nobody": lambda pid: "0 0",
+    "everybody": lambda pid: "-1 0",
+    "everybody, with a token": lambda pid: f"-1 0 {'a' * 32}",
+    "our own group": lambda pid: f"0 0 {'a' * 32}",
+    "itself": lambda pid: f"{os.getpid()} {process_start(os.getpid())} {'a' * 32}",
+    "no numbers": lambda pid: "\u0664\u0665 x y",
+    "nothing": lambda pid: "",
+    "much": lambda pid: "1 " * 100_000,
+}
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_a_pid_file_from_elsewhere_kills_nobody(tmp_path: Path, note: str) -> None:
+    victim = _tree()
     try:
-        _end_leftovers(tmp_path)
-        ours.wait(10)
-        assert not members(ours.pid)
-        assert reused.poll() is None
-        assert len(descendants(reused.pid)) == 2
+        (tmp_path / LOGS).mkdir()
+        (tmp_path / LOGS / "x.pid").write_text(NOTES[note](victim.pid))
+        end_leftovers(tmp_path)
+        assert victim.poll() is None
+        assert len(descendants(victim.pid)) == 2
         assert not list((tmp_path / LOGS).glob("*.pid"))
     finally:
-        kill_group(reused.pid, 0.0)
-        reused.wait(10)
+        kill_group(victim.pid, 0.0)
+        victim.wait(10)
+
+
+def test_a_session_whose_leader_is_gone_is_left_alone_where_it_is_not_ours(tmp_path: Path) -> None:
+    """The children of somebody's ended shell are members of a session that has no leader any more."""
+    leader = _tree()
+    leader.kill()
+    leader.wait(10)
+    left = members(leader.pid)
+    try:
+        assert len(left) == 1
+        (tmp_path / LOGS).mkdir()
+        (tmp_path / LOGS / "x.pid").write_text(f"{leader.pid} 0 {'a' * 32}")
+        end_leftovers(tmp_path)
+        assert members(leader.pid) == left
+    finally:
+        kill_group(leader.pid, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "linked folder", "file for a folder"])
+def test_pid_files_that_are_no_files_are_no_trouble(tmp_path: Path, kind: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.pid").write_text("1 1")
+    session = tmp_path / "session"
+    session.mkdir()
+    if kind == "linked folder":
+        (session / LOGS).symlink_to(outside)
+    elif kind == "file for a folder":
+        (session / LOGS).write_text("")
+    else:
+        (session / LOGS).mkdir()
+        if kind == "link":
+            (session / LOGS / "x.pid").symlink_to(outside / "x.pid")
+        else:
+            os.mkfifo(session / LOGS / "x.pid")
+    refused = pytest.raises(InputError, match="is a link") if kind == "linked folder" else contextlib.nullcontext()
+    with refused:
+        end_leftovers(session)
+    assert (outside / "x.pid").read_text() == "1 1"
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["polite", "after the grace"])
+def test_a_lock_from_elsewhere_ends_nobody(tmp_path: Path, hard: bool) -> None:
+    """A lock that names a process of this machine, alive, with its true start time."""
+    victim = _tree()
+    try:
+        said = {
+            "host": os.uname().nodename,
+            "pid": victim.pid,
+            "started": process_start(victim.pid),
+            "token": "t",
+            "since": 0,
+        }
+        (tmp_path / "lock").write_text(json.dumps(said))
+        with pytest.raises(InputError, match=r"is not seen to write .* and is left alone"):
+            cancel_capture(tmp_path, grace=0.0 if hard else 5.0)
+        assert victim.poll() is None and len(descendants(victim.pid)) == 2
+    finally:
+        kill_group(victim.pid, 0.0)
+        victim.wait(10)
 
 
 def test_a_group_that_is_gone_is_no_error() -> None:
@@ -107,7 +224,7 @@ def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
 def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(tmp_path: Path) -> None:
     """The job is larger than what a socket holds, so it can never be sent in full."""
     job = WorkerJob("prepare", "m", prompts=({"prompt": "x" * 8_000_000},))
-    worker = WorkerProcess(Path("/bin/false"), {}, tmp_path / "log", job)
+    worker = WorkerProcess(Path("/bin/false"), {}, tmp_path, "log", job)
     assert worker.receive() is None
     assert worker.end(0.0) == 1
 

@@ -201,9 +201,9 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
         "path = Path(sys.argv[1])\n"
-        "replace_file(path, b'old')\n"
+        "replace_file(path.parent, path.name, b'old')\n"
         "try:\n"
-        "    replace_file(path, bytes(100_000))\n"
+        "    replace_file(path.parent, path.name, bytes(100_000))\n"
         "except Exception as error:\n"
         "    print(type(error).__name__, error)\n"
         "print(path.read_bytes(), [p.name for p in path.parent.iterdir()])\n"
@@ -270,8 +270,8 @@ def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
 
 
 def test_replace_file_leaves_no_temporary(tmp_path: Path) -> None:
-    replace_file(tmp_path / "a" / "b", b"1")
-    replace_file(tmp_path / "a" / "b", b"2")
+    replace_file(tmp_path, "a/b", b"1")
+    replace_file(tmp_path, "a/b", b"2")
     assert [(p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()] == [("b", b"2")]
 
 

@@ -22,6 +22,7 @@ from core.capture.workers import WorkerProcess
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, CapturePlan
 from core.session import lock
+from core.session.below import folder_at
 from core.session.layout import LOGS
 from core.session.reader import Session
 
@@ -61,16 +62,19 @@ def ask(
     if spec.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = visible_devices(spec.gpus)
     job = _job(session, plan, spec, model, own, question, arguments, out)
-    lock.acquire(session.folder, uuid.uuid4().hex)
+    token = uuid.uuid4().hex
+    lock.acquire(session.folder, token)
     try:
         with cancellable():
             adopt_orphans()
-            _make(out)
-            worker = WorkerProcess(interpreter.python, environment, session.folder / LOGS / f"{spec.name}.log", job)
+            _make(session.folder, out)
+            worker = WorkerProcess(interpreter.python, environment, session.folder, f"{LOGS}/{spec.name}.log", job)
             try:
-                return _listen(worker, spec, report or (lambda text: None), cancel or threading.Event())
+                answer = _listen(worker, spec, report or (lambda text: None), cancel or threading.Event())
             finally:
                 worker.end()
+            lock.check_folder_held(session.folder, token)  # what was found is to be saved in this session, and no other
+            return answer
     except OSError as error:
         raise LogdriftError(f"cannot write in {session.folder}: {error.strerror}") from None
     finally:
@@ -113,7 +117,10 @@ def _job(
     )
 
 
-def _make(out: Path) -> None:
+def _make(folder: Path, out: Path) -> None:
+    if out.is_relative_to(folder):
+        with folder_at(folder, str(out.relative_to(folder)), create=True):
+            return
     out.mkdir(parents=True, exist_ok=True)
 
 

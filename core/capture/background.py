@@ -17,9 +17,11 @@ from pathlib import Path
 
 from core.capture import trust
 from core.capture.processes import kill_group
+from core.capture.workers import end_leftovers
 from core.errors import InputError, LogdriftError
-from core.session.layout import LOGS, read_manifest
-from core.session.lock import LockHolder, process_start, read_lock
+from core.session.below import append
+from core.session.layout import LOCK, LOGS, read_manifest
+from core.session.lock import LockHolder, process_start, proved, read_lock
 
 _POLL = 0.05
 _GRACE = 15.0
@@ -40,18 +42,19 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
     trust.require(folder, manifest)
     module = "core.capture.supervisor"
     options = ["--parallel"] if parallel else []
-    return start_detached([module, str(folder), *options], folder, folder / LOGS / "supervisor.log")
+    return start_detached([module, str(folder), *options], folder, f"{LOGS}/supervisor.log")
 
 
-def start_detached(words: Sequence[str], folder: Path, log: Path) -> int:
-    """``python -m WORDS`` in a process session of its own, printing to ``log``; its pid once it holds ``folder``.
+def start_detached(words: Sequence[str], folder: Path, log: str) -> int:
+    """``python -m WORDS`` in a process session of its own, printing to ``log`` below ``folder``; its pid once it holds the
+    folder.
 
-    Raises LogdriftError where it cannot be started, or with its last words where it ends at once.
+    Raises LogdriftError where it cannot be started, or with its last words where it ends at once, InputError where the log
+    is a link.
     """
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        start_of_log = log.stat().st_size if log.exists() else 0
-        with open(log, "ab") as output:
+        with open(append(folder, log), "ab") as output:
+            start_of_log = output.tell()
             # -P: a folder called core where the user stands must not be imported in place of ours.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *words],
@@ -62,7 +65,7 @@ def start_detached(words: Sequence[str], folder: Path, log: Path) -> int:
     while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
         time.sleep(_POLL)
     if process.poll() not in (None, 0):
-        said = log.read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
+        said = (folder / log).read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
         raise LogdriftError(said[-1] if said else f"the background process ended with exit code {process.returncode}")
     # Whoever stays (a screen) takes note of its end, or it would stand among the processes as a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
@@ -70,7 +73,16 @@ def start_detached(words: Sequence[str], folder: Path, log: Path) -> int:
 
 
 def ask_to_end(holder: LockHolder, folder: Path) -> None:
-    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has ended. InputError where it is not ours."""
+    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has ended.
+
+    ``folder`` is the one that it holds. InputError where the process is not proved to hold it: a lock may have come from
+    elsewhere, and name any process.
+    """
+    if holder.alive and not proved(holder, folder):
+        raise InputError(
+            f"process {holder.pid} is not seen to write {folder}, though its lock says so, and is left alone: where nothing "
+            f"writes it, delete {folder / LOCK}"
+        )
     try:
         os.kill(holder.pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -104,11 +116,7 @@ def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
     if not ends_within(holder, grace):
         _kill(holder)
     # Workers end with their supervisor, which also takes their pid files away: what is left has a name there.
-    for pid_file in (folder / LOGS).glob("*.pid"):
-        with contextlib.suppress(OSError, ValueError):
-            pid, started = (int(word) for word in pid_file.read_text().split())
-            if process_start(pid) == started:  # the same process, and no later one under its number
-                kill_group(pid, grace=0.0)
+    end_leftovers(folder)
     if not ends_within(holder, 5.0):
         raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
 

@@ -21,6 +21,7 @@ from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
 from core.diagnose.experiments import Proposal, chosen, propose
 from core.errors import InputError, LogdriftError
+from core.session.below import folder_at
 from core.session.experiments import FOLDER, check_writable, timings
 from core.session.lock import LockHolder, read_lock
 from core.session.reader import Session, open_session
@@ -54,7 +55,8 @@ def start_experiments(
     folder = session.folder / FOLDER
     job = {"folder": str(session.folder.resolve()), "pair": [pair.a.info.label, pair.b.info.label], "ids": list(ids),
            "budget": budget_s, "repeats": repeats}  # fmt: skip
-    return start_detached(["core.capture.experiment_jobs", json.dumps(job)], folder, folder / LOG)
+    with folder_at(session.folder, FOLDER, create=True):
+        return start_detached(["core.capture.experiment_jobs", json.dumps(job)], folder, LOG)
 
 
 def running(session_folder: Path) -> LockHolder | None:
@@ -70,7 +72,7 @@ def cancel_experiments(session_folder: Path) -> None:
         raise InputError(f"session {session_folder}: no experiment is running")
     if not holder.here:
         raise InputError(f"the experiments of {session_folder} run on {holder.host}: end process {holder.pid} there")
-    ask_to_end(holder, session_folder)
+    ask_to_end(holder, session_folder / FOLDER)
     if not ends_within(holder, _GRACE):
         raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
 

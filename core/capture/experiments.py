@@ -29,6 +29,7 @@ from core.diagnose.outcomes import Outcome, judge
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, CapturePlan, label_of
 from core.session import lock
+from core.session.below import folder_at, refuse_links, temporary_name
 from core.session.experiments import FOLDER, RECORD, SCHEMA, check_writable, read_record, timings
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, SequencesInfo, read_manifest
 from core.session.reader import Capture, Session, open_session
@@ -79,13 +80,14 @@ def run_experiments(
     _check_whole(session, pair)
     folder = session.folder / FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with folder_at(session.folder, FOLDER, create=True):
+            pass
     except OSError as error:
         raise InputError(f"session {session.folder} cannot be written to: {error.strerror}") from None
     token = uuid.uuid4().hex
     lock.acquire(folder, token)
     try:
-        run = _Run(session, pair, budget_s, repeats, report, cancel)
+        run = _Run(session, pair, budget_s, repeats, report, cancel, token)
         run.note({"type": "plan", "pair": [pair.a.info.label, pair.b.info.label], "budget": budget_s,
                   "repeats": repeats, "experiments": [each.id for each in experiments]})  # fmt: skip
         return run.all(experiments)
@@ -114,6 +116,7 @@ class _Run:
     repeats: int
     report: Report
     cancel: Callable[[], bool] | None
+    token: str
 
     def __post_init__(self) -> None:
         self.deadline = time.monotonic() + self.budget
@@ -126,7 +129,7 @@ class _Run:
 
     def note(self, event: Mapping[str, Any]) -> None:
         stamped = {"t": round(time.time(), 3), **event}
-        append_event(self.folder, stamped)
+        append_event(self.folder, stamped, self.token)
         self.report(stamped)
 
     def all(self, experiments: Sequence[Experiment]) -> list[Outcome]:
@@ -288,6 +291,8 @@ class _Run:
 
     def _capture(self, name: str, sides: list[Side], repeats: int, record: Mapping[str, Any]) -> Session:
         """The session of an experiment, complete. Raises LogdriftError with the engine's reason, `_OverBudget`."""
+        lock.check_folder_held(self.folder, self.token)
+        refuse_links(self.session.folder, f"{FOLDER}/{name}")
         folder = self.folder / name
         began = time.time()
         whole = _make(self.session, self.pair, folder, sides, repeats)
@@ -328,7 +333,7 @@ class _Run:
 
     def _record(self, folder: Path, data: Mapping[str, Any]) -> None:
         text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=1)
-        replace_file(folder / RECORD, text.encode("utf-8", "backslashreplace"))
+        replace_file(self.folder, f"{folder.name}/{RECORD}", text.encode("utf-8", "backslashreplace"), self.token)
 
 
 def _control_name(side: Side) -> str:
@@ -357,10 +362,12 @@ def _make(session: Session, pair: Pair, folder: Path, sides: Sequence[Side], rep
     files = [part.file for part in manifest.sequences.parts]
     files += [part.file for capture in manifest.captures for part in capture.parts]
     for file in files:
+        refuse_links(session.folder, file)
         _take_over(session.folder / file, folder / file)
+    folder.mkdir(parents=True, exist_ok=True)
     if (session.folder / PIECES).exists():
         # A copy: the supervisor adds to it.
-        replace_file(folder / PIECES, (session.folder / PIECES).read_bytes())
+        replace_file(folder, PIECES, (session.folder / PIECES).read_bytes())
     trust.remember(manifest)
     write_manifest(folder, manifest)
     return False
@@ -376,7 +383,7 @@ def _take_over(source: Path, target: Path) -> None:
             except FileExistsError:
                 raise
             except OSError:
-                temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+                temporary = target.with_name(temporary_name(target.name))
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
     except OSError as error:

@@ -19,6 +19,7 @@ from core.diagnose.layer_errors import Measured
 from core.diagnose.layers import Layers, compare_sides
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec, CapturePlan
+from core.session.below import folder_at
 from core.session.layers import FOLDER, STREAM_FILE, save_layers
 from core.session.layout import CaptureInfo
 from core.session.reader import Session
@@ -86,7 +87,6 @@ def find_layers(
             "no Transformers backend takes part, so nothing could be replayed: add transformers:float32@reference"
         )
     _check_writable(session)
-    (session.folder / FOLDER).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".work-", dir=session.folder / FOLDER))
     try:
         asked = _Ask(
@@ -233,8 +233,7 @@ def _notes(session: Session, pair: tuple[str, str], said: list[dict[str, Any]]) 
 
 def _check_writable(session: Session) -> None:
     try:
-        (session.folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=session.folder / FOLDER):
+        with folder_at(session.folder, FOLDER, create=True), tempfile.TemporaryFile(dir=session.folder / FOLDER):
             pass
     except OSError as error:
         raise InputError(

@@ -129,6 +129,18 @@ def command_of(pid: int) -> str:
     return ""
 
 
+def carries(pid: int, variable: str, value: str) -> bool:
+    """Whether a process was started with ``variable=value`` in its environment; False where that cannot be seen.
+
+    An engine that overwrites the memory of its environment (setproctitle) is not seen to carry it any more.
+    """
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{variable}={value}".encode() in variables
+
+
 def kill_group(leader: int, grace: float = 3.0) -> None:
     """End a worker's whole process group and everything below it: SIGTERM, ``grace`` seconds, then SIGKILL.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import selectors
 import sys
 import time
@@ -21,13 +22,14 @@ from typing import Any
 from core.capture import trust
 from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
 from core.capture.models import resolve_model, resolve_own_model
-from core.capture.processes import adopt_orphans, cancellable, ending, kill_group, members
+from core.capture.processes import adopt_orphans, cancellable, ending
 from core.capture.protocol import CaptureJob, WorkerJob
-from core.capture.workers import WorkerProcess
+from core.capture.workers import WorkerProcess, end_leftovers, forget_worker, remember_worker
 from core.errors import InputError, LogdriftError
 from core.facts import Facts
 from core.plan import BackendSpec, CapturePlan
 from core.session import lock
+from core.session.below import folder_at
 from core.session.layout import EVENTS, LOGS, CaptureInfo, Manifest, Part, Status, read_manifest
 from core.session.tensors import stored_tensors
 from core.session.writer import append_event, merge_pieces, write_manifest
@@ -83,8 +85,8 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
         with cancellable():
             adopt_orphans()
             if stale is not None:
-                _end_leftovers(folder)
-            supervisor = _Supervisor(folder, plan, model, models, interpreters, on_event)
+                end_leftovers(folder)
+            supervisor = _Supervisor(folder, token, plan, model, models, interpreters, on_event)
             return supervisor.run(parallel)
     finally:
         lock.release(folder)
@@ -100,25 +102,13 @@ def _own_models(plan: CapturePlan, manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _end_leftovers(folder: Path) -> None:
-    """End workers of a supervisor that was killed. They end by themselves when it is gone; this does not rely on it."""
-    with contextlib.suppress(OSError):
-        for pid_file in (folder / LOGS).glob("*.pid"):
-            with contextlib.suppress(ValueError):
-                pid, started = (int(word) for word in pid_file.read_text().split())
-                now = lock.process_start(pid)
-                # A worker that is gone may leave members of its session; another process with its pid is not ours.
-                if now == started or (now is None and members(pid)):
-                    kill_group(pid, grace=0.0)
-            pid_file.unlink(missing_ok=True)
-
-
 class _Supervisor:
     """The state of one run. The manifest in memory is the truth; it is written after every change."""
 
     def __init__(
         self,
         folder: Path,
+        token: str,
         plan: CapturePlan,
         model: str,
         models: Mapping[str, str],
@@ -126,6 +116,7 @@ class _Supervisor:
         on_event: OnEvent,
     ) -> None:
         self.folder = folder
+        self.token = token
         self.plan = plan
         self.model = model
         self.models = models
@@ -168,12 +159,18 @@ class _Supervisor:
         finally:
             for r in running:
                 r.worker.end()
-                self._forget_pid(r.spec)
             if running:
-                self._reset_unfinished()
-                with contextlib.suppress(LogdriftError):
-                    self._save()
-                self._event({"type": "cancelled"})
+                self._cancelled([r.spec for r in running])
+
+    def _cancelled(self, specs: list[BackendSpec]) -> None:
+        """Note what was not finished, as far as the disk takes it and the folder is still there."""
+        self._reset_unfinished()
+        with contextlib.suppress(LogdriftError):
+            self._save()
+        with contextlib.suppress(LogdriftError):
+            for spec in specs:
+                forget_worker(self.folder, spec.name, self.token)
+            self._event({"type": "cancelled"})
 
     def _start(self, spec: BackendSpec, devices: frozenset[str]) -> _Running | None:
         if not self.manifest.sequences.parts and spec is not self.plan.generator:
@@ -199,12 +196,16 @@ class _Supervisor:
         self._save()
         try:
             worker = WorkerProcess(
-                interpreter.python, environment, self.folder / LOGS / f"{spec.name}.log", self._job(spec, model)
+                interpreter.python, environment, self.folder, f"{LOGS}/{spec.name}.log", self._job(spec, model)
             )
         except (LogdriftError, OSError) as error:
             self._fail(spec, str(error), "")
             return None
-        self._remember_pid(spec, worker.pid)
+        try:
+            remember_worker(self.folder, spec.name, worker, self.token)
+        except LogdriftError:
+            worker.end(grace=0.0)
+            raise
         return _Running(spec, worker, devices)
 
     def _job(self, spec: BackendSpec, model: str) -> WorkerJob:
@@ -227,6 +228,7 @@ class _Supervisor:
             planned=self.manifest.sequences.planned,
             parts=total if generates else available,
             max_length=int(self.manifest.plan["max_length"]),
+            token=self.token,
         )
 
     def _jobs(self, spec: BackendSpec) -> list[CaptureJob]:
@@ -331,7 +333,7 @@ class _Supervisor:
 
     def _part(self, message: dict[str, Any]) -> None:
         """List a finished part. Order matters: the pieces first, then the manifest names everything at once."""
-        merge_pieces(self.folder, {int(i): base64.b64decode(b) for i, b in message["pieces"].items()})
+        merge_pieces(self.folder, {int(i): base64.b64decode(b) for i, b in message["pieces"].items()}, self.token)
         if message["sequences_part"] is not None:
             sequences = self.manifest.sequences
             parts = (*sequences.parts, Part(**message["sequences_part"]))
@@ -365,7 +367,7 @@ class _Supervisor:
         if r.error is None:
             r.worker.wait(30.0)
         code = r.worker.end(grace=0.0 if r.error else 3.0)
-        self._forget_pid(r.spec)
+        forget_worker(self.folder, r.spec.name, self.token)
         open_labels = [c.label for c in self._captures_of(r.spec) if c.status == "running"]
         if r.error is None and open_labels:
             r.error = f"{r.spec.engine} worker {ending(code)}"
@@ -392,31 +394,24 @@ class _Supervisor:
                 self._update(capture.label, status=status, failure=None)
 
     def _save(self) -> None:
-        write_manifest(self.folder, self.manifest)
+        write_manifest(self.folder, self.manifest, self.token)
 
     def _event(self, event: Event) -> None:
         stamped = {"t": round(time.time(), 3), **event}
-        append_event(self.folder, stamped)
+        append_event(self.folder, stamped, self.token)
         self.on_event(stamped)
-
-    def _pid_file(self, spec: BackendSpec) -> Path:
-        return self.folder / LOGS / f"{spec.name}.pid"
-
-    def _remember_pid(self, spec: BackendSpec, pid: int) -> None:
-        with contextlib.suppress(OSError):
-            self._pid_file(spec).write_text(f"{pid} {lock.process_start(pid)}")
-
-    def _forget_pid(self, spec: BackendSpec) -> None:
-        with contextlib.suppress(OSError):
-            self._pid_file(spec).unlink(missing_ok=True)
 
 
 def _remove_unwritten(folder: Path) -> None:
     """Files that a killed writer had begun. Whoever holds the lock, with no worker started yet, is the only writer."""
-    for pattern in (".*.tmp", "sequences/.*.tmp", "captures/**/.*.tmp"):
-        for left in folder.glob(pattern):
-            with contextlib.suppress(OSError):
-                left.unlink()
+    for name, below_captures in ((".", False), ("sequences", False), ("captures", True)):
+        with contextlib.suppress(OSError, InputError), folder_at(folder, name) as top:
+            for _, folders, files, at in os.fwalk(".", dir_fd=top):
+                if not below_captures:
+                    folders.clear()
+                for file in files:
+                    if file.startswith(".") and file.endswith(".tmp"):
+                        os.unlink(file, dir_fd=at)
 
 
 def _differs(name: str, old: object, new: object) -> bool:
@@ -478,7 +473,7 @@ def main(argv: list[str]) -> int:
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
-            if (Path(argv[0]) / EVENTS).exists():
+            if (Path(argv[0]) / EVENTS).exists() and not isinstance(error, lock.Gone):
                 append_event(Path(argv[0]), {"t": round(time.time(), 3), "type": "failed", "error": str(error)})
         return error.exit_code
     except KeyboardInterrupt:

@@ -96,6 +96,7 @@ class _Captures:
         self.job = job
         self.channel = channel
         self.folder = Path(job.folder)
+        self.token = job.token or None
         self.spec = BackendSpec(**{**job.spec, "paths": tuple(job.spec["paths"])})
         self.sampling = SamplingSpec(**job.sampling)
         self.pieces: TokenText | None = None
@@ -235,6 +236,7 @@ class _Captures:
             first,
             len(ids),
             sum(map(len, ids)),
+            self.token,
         )
         self._write(capture, index, first, ids, [made.scores for made in generations], part)
 
@@ -249,7 +251,8 @@ class _Captures:
     ) -> None:
         tensors = _part_tensors(capture.label, sequences, scores)
         tokens = sum(map(len, sequences))
-        part = write_part(self.folder, capture_part(capture.label, index), tensors, first, len(sequences), tokens)
+        file = capture_part(capture.label, index)
+        part = write_part(self.folder, file, tensors, first, len(sequences), tokens, self.token)
         part = replace(part, ids_digest=ids_digest(np.concatenate(sequences)))
         assert self.pieces is not None
         ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))

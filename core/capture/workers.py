@@ -4,43 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
+import stat
 import subprocess
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.capture.processes import kill_group
+from core.capture.processes import carries, kill_group, members
 from core.capture.protocol import Channel, WorkerJob
 from core.errors import InputError
+from core.session import below
+from core.session.layout import LOGS
+from core.session.lock import check_held, process_start
 from core.session.visible import visible
 
 # A path and no import: the worker's modules, and the engines behind them, stay out of the supervisor's process.
 LAUNCHER = Path(__file__).with_name("launch.py")
 _LOG_TAIL = 12
+_TOKEN = "LOGDRIFT_WORKER"
+"""Variable with a random number that each worker is started with, and all that it starts: a process that carries the number
+of a pid file is the one that was started, whatever else the file says."""
+_LONGEST_NOTE = 100
+_PID_FILE = re.compile(r"(\d{1,10}) (\d{1,20}) ([0-9a-f]{32})")
 
 
 class WorkerProcess:
-    """A worker in a process session of its own. stdout and stderr go to ``log``, stdin is empty.
+    """A worker in a process session of its own. stdout and stderr go to the file ``log`` below ``folder``, stdin is empty.
 
-    Raises InputError where the interpreter cannot be started.
+    Raises InputError where the interpreter cannot be started, or the log is a link.
     """
 
-    def __init__(self, python: Path, environment: Mapping[str, str], log: Path, job: WorkerJob) -> None:
+    def __init__(self, python: Path, environment: Mapping[str, str], folder: Path, log: str, job: WorkerJob) -> None:
         self.job = job
-        self.log = log
+        self.log = folder / log
+        self._where = folder, log
+        self.token = os.urandom(16).hex()
         ours, theirs = socket.socketpair()
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with open(log, "ab") as output:
+            with open(below.append(folder, log), "ab") as output:
                 self.log_start = output.tell()
                 self._process = subprocess.Popen(
                     [str(python), str(LAUNCHER), str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, _TOKEN: self.token},
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
@@ -79,19 +90,82 @@ class WorkerProcess:
     def log_tail(self) -> str:
         """The last lines that this worker printed, made visible."""
         try:
-            with open(self.log, "rb") as file:
+            with open(below.open_below(*self._where, os.O_RDONLY), "rb") as file:
                 file.seek(self.log_start)
                 lines = deque(file, maxlen=_LOG_TAIL)
-        except OSError:
+        except (OSError, InputError):
             return ""
         return "\n".join(visible(line.decode("utf-8", "replace").rstrip())[:300] for line in lines)
 
 
 def run_alone(python: Path, environment: Mapping[str, str], log: Path, job: WorkerJob) -> list[dict[str, Any]]:
     """Run a worker to its end and return its messages. Whatever happens, nothing of it is left running."""
-    worker = WorkerProcess(python, environment, log, job)
+    worker = WorkerProcess(python, environment, log.parent, log.name, job)
     try:
         return list(worker.channel.messages())
     finally:
         worker.wait(5.0)
         worker.end(grace=0.5)
+
+
+def remember_worker(folder: Path, name: str, worker: WorkerProcess, token: str) -> None:
+    """Write down which process captures for a backend, so that what a killed supervisor leaves can be found and ended.
+
+    ``token`` is that of the session's lock; `Gone` where the folder does not hold it any more.
+    """
+    said = f"{worker.pid} {process_start(worker.pid)} {worker.token}"
+    with contextlib.suppress(OSError), below.folder_at(folder) as at:
+        check_held(at, folder, token)
+        below.replace_file(at, _pid_file(name), said.encode())
+
+
+def forget_worker(folder: Path, name: str, token: str) -> None:
+    """Take that note away. `Gone` where the folder does not hold the lock any more."""
+    with contextlib.suppress(OSError), below.folder_at(folder) as at:
+        check_held(at, folder, token)
+        _unlink(at, _pid_file(name))
+
+
+def end_leftovers(folder: Path) -> None:
+    """End workers of a supervisor that was killed. They end by themselves when it is gone; this does not rely on it.
+
+    Only processes that carry the number that our launcher gave them: a pid file may have come from elsewhere, or be stale.
+    """
+    with contextlib.suppress(OSError), below.folder_at(folder, LOGS) as logs:
+        for name in os.listdir(logs):
+            if name.endswith(".pid"):
+                _end_leftover(logs, name)
+                _unlink(logs, name)
+
+
+def _end_leftover(logs: int, name: str) -> None:
+    found = _PID_FILE.fullmatch(_small_text(logs, name).strip())
+    if found is None:
+        return
+    pid, started, token = int(found[1]), int(found[2]), found[3]
+    now = process_start(pid)
+    # A worker that is gone may leave members of its session; another process with its pid is not ours.
+    suspects = {pid} if now == started else members(pid) if now is None else set()
+    if any(carries(suspect, _TOKEN, token) for suspect in suspects):
+        kill_group(pid, grace=0.0)
+
+
+def _small_text(folder: int, name: str) -> str:
+    """A short text; empty where the name is a link, a pipe or a device."""
+    try:
+        file = below.open_below(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, InputError):
+        return ""
+    with open(file, "rb") as text:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return ""
+        return text.read(_LONGEST_NOTE).decode("ascii", "replace")
+
+
+def _unlink(at: int, file: str) -> None:
+    with contextlib.suppress(OSError, InputError), below.folder_at(at, str(Path(file).parent)) as parent:
+        os.unlink(Path(file).name, dir_fd=parent)
+
+
+def _pid_file(name: str) -> str:
+    return f"{LOGS}/{name}.pid"

@@ -65,13 +65,7 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
     with folder_at(root, parent, create=True) as at:
         temporary = temporary_name(name)
         try:
-            file = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=at
-            )
-            with open(file, "wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(file)
+            write_new(at, temporary, data)
             os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -79,6 +73,15 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
             raise
         with contextlib.suppress(OSError):  # the rename is durable once the folder is; some file systems need no help
             os.fsync(at)
+
+
+def write_new(at: int, name: str, data: bytes) -> None:
+    """Write a file that is not there yet into the folder ``at``, and have it on the disk. Raises OSError."""
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=at)
+    with open(file, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(file)
 
 
 def temporary_name(name: str) -> str:
@@ -90,11 +93,10 @@ def temporary_name(name: str) -> str:
 def refuse_links(root: Path, relative: str) -> None:
     """Raises InputError where ``relative`` below ``root``, or a folder on the way to it, is a link that leads out of
     ``root``. What is not there yet is right."""
-    inside = root.resolve()
     path = root
     for name in _names(relative):
         path = path / name
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
             raise _leads_out(str(path))
 
 

@@ -147,7 +147,7 @@ def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
     """Save what a backend answered, with ``backend`` and ``engine``. Raises LogdriftError where the disk refuses."""
     found = LoadedWeights.from_json(data)
     text = json.dumps({"schema": SCHEMA, **data}, indent=1)
-    replace_file(identity_file(folder, found.backend), text.encode())
+    replace_file(folder, f"{IDENTITY}/{found.backend}.json", text.encode())
     return found
 
 

@@ -54,12 +54,11 @@ def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapp
 
     if not _NAME.fullmatch(name):
         raise InputError(f"why/layers: {name!r} is no name for a file")
-    folder = session / FOLDER
-    replace_file(folder / f"{name}.safetensors", save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
-    replace_file(
-        folder / f"{name}.json", json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
-    )
-    return folder / f"{name}.json"
+    arrays = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    text = json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+    replace_file(session, f"{FOLDER}/{name}.safetensors", arrays)
+    replace_file(session, f"{FOLDER}/{name}.json", text)
+    return session / FOLDER / f"{name}.json"
 
 
 def saved_layers(session: Path) -> list[SavedLayers]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.facts import Batch, Facts
+from core.session.below import refuse_links
 from core.session.files import MANIFEST_BYTES, parse_json, read_file
 from core.session.schema import (
     Kind,
@@ -42,6 +43,21 @@ EVENTS = "events.jsonl"
 LOCK = "lock"
 PROMPTS = "prompts.safetensors"
 LOGS = "logs"
+_TOP = (
+    MANIFEST,
+    PIECES,
+    EVENTS,
+    LOCK,
+    PROMPTS,
+    LOGS,
+    "sequences",
+    "captures",
+    "why",
+    "why/experiments",
+    "why/identity",
+    "why/layers",
+)
+"""What a session's folder holds: none of it may be a link that leads out. Parts are looked at one by one."""
 
 Status = Literal["pending", "running", "complete", "failed"]
 
@@ -271,6 +287,8 @@ _manifest = _built(
 def read_manifest(folder: Path) -> Manifest:
     """Read ``session.json``. Raises InputError in one line that names the folder."""
     path = folder / MANIFEST
+    for name in _TOP:
+        refuse_links(folder, name)
     try:
         data = parse_json(read_file(path, MANIFEST_BYTES))
     except FileNotFoundError:

@@ -2,6 +2,9 @@
 
 No lock server and no flock, so that it works on NFS: the file is created exclusively and names host, pid and
 the start time of that process (a pid alone is reused). A holder on another host cannot be checked and counts as alive.
+
+Whoever holds a lock keeps its file open. That is what proves to others that a process is the holder: what the file says may have
+come from elsewhere.
 """
 
 from __future__ import annotations
@@ -15,9 +18,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError, LogdriftError
+from core.session.below import folder_at, temporary_name, write_new
 from core.session.files import SMALL_BYTES, read_json
 from core.session.layout import LOCK
 from core.session.schema import Unfit, fields, number, text, whole
+
+_LONGEST = 4096
+"""Bytes of a lock file."""
+_kept_open: dict[str, int] = {}
+"""Token of each lock that this process holds -> descriptor of its file."""
+
+
+class Gone(LogdriftError):
+    """The folder is no longer the one that was locked: it was renamed, replaced or deleted meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"session {folder} was renamed, replaced or deleted while it was being written: nothing more is written there; "
+            "where it was renamed, go on with logdrift capture --resume --out and its new name"
+        )
 
 
 class LockHolder(NamedTuple):
@@ -98,25 +117,33 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
             )
         _bury(folder, stale)
     mine = LockHolder(socket.gethostname(), os.getpid(), process_start(os.getpid()) or 0, token, time.time())
-    temporary = folder / f".{LOCK}.{os.getpid()}.tmp"
     try:
-        # Filled before it appears under its name, and link() refuses an existing one: nobody sees half a lock.
-        temporary.write_text(json.dumps(mine._asdict()))
-        os.link(temporary, folder / LOCK)
+        with folder_at(folder) as at:
+            _kept_open[token] = _put(at, json.dumps(mine._asdict()).encode())
     except FileExistsError:
         raise InputError(f"session {folder} was just taken by another process: wait for it") from None
     except OSError as error:
         raise LogdriftError(f"cannot write in {folder}: {error.strerror}") from None
+    return stale
+
+
+def _put(at: int, data: bytes) -> int:
+    """Make the lock file in a folder, whole from the first moment; its descriptor. Raises FileExistsError."""
+    temporary = temporary_name(LOCK)
+    try:
+        # Filled before it appears under its name, and link() refuses an existing one: nobody sees half a lock.
+        write_new(at, temporary, data)
+        os.link(temporary, LOCK, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        return os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return stale
+            os.unlink(temporary, dir_fd=at)
 
 
 def _bury(folder: Path, stale: LockHolder) -> None:
     """Take a stale lock away. Of two that found it only one gets it: the other may hold the first one's new lock in its
     hands, and puts it back. Raises InputError for that one."""
-    grave = folder / f".{LOCK}.{os.getpid()}.stale"
+    grave = folder / temporary_name(LOCK)
     try:
         (folder / LOCK).rename(grave)
     except FileNotFoundError:
@@ -134,8 +161,50 @@ def _bury(folder: Path, stale: LockHolder) -> None:
         raise InputError(f"session {folder} was just taken by another process: wait for it")
 
 
+def check_held(at: int, folder: Path, token: str) -> None:
+    """Raises `Gone` where the folder with the descriptor ``at`` does not hold the lock with this token: what is written to
+    ``at`` afterwards reaches the folder that was looked at, whatever has its name by then."""
+    try:
+        file = os.open(LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    except OSError:
+        raise Gone(folder) from None
+    with open(file, "rb") as lock:
+        data = lock.read(_LONGEST)
+    try:
+        found = json.loads(data)["token"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if found != token:
+        raise Gone(folder)
+
+
+def check_folder_held(folder: Path, token: str) -> None:
+    """`check_held` of the folder that has this name now."""
+    try:
+        with folder_at(folder) as at:
+            check_held(at, folder, token)
+    except OSError:
+        raise Gone(folder) from None
+
+
+def proved(holder: LockHolder, folder: Path) -> bool:
+    """Whether the process that a lock names is its holder: it has this very file open. False where the system cannot tell."""
+    try:
+        lock = os.stat(folder / LOCK, follow_symlinks=False)
+        descriptors = os.listdir(f"/proc/{holder.pid}/fd")
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{holder.pid}/fd/{descriptor}")
+            if (status.st_dev, status.st_ino) == (lock.st_dev, lock.st_ino):
+                return process_start(holder.pid) == holder.started
+    return False
+
+
 def release(folder: Path) -> None:
     """Give the lock back, if it is ours."""
     holder = _read(folder / LOCK)
-    if holder is not None and holder.here and holder.pid == os.getpid():
+    if holder is not None and holder.token in _kept_open:
         (folder / LOCK).unlink(missing_ok=True)
+        os.close(_kept_open.pop(holder.token))

@@ -96,6 +96,7 @@ def delete_session(folder: Path) -> None:
             folder.rename(doomed)
         except OSError as error:
             raise LogdriftError(f"cannot delete {folder}: {error.strerror}") from None
+        release(doomed)
     try:
         # Does not follow links, and opens folders relative to their parent, so that none can be swapped for a link.
         shutil.rmtree(doomed)

@@ -7,10 +7,8 @@ which is itself replaced by rename. Parts are written by workers, the manifest o
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,51 +18,49 @@ import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
 from core.errors import LogdriftError
+from core.session import below
+from core.session.below import folder_at, refuse_links
 from core.session.layout import EVENTS, MANIFEST, PIECES, Manifest, Part
+from core.session.lock import Gone, check_held
 
 FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
 """How a completion ended, as stored in ``finish`` u8[S] of a sequences part."""
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically: temporary name in the same folder, fsync, rename, fsync of the folder.
+def replace_file(folder: Path, file: str, data: bytes, token: str | None = None) -> None:
+    """Write ``data`` to ``file`` below ``folder`` atomically: temporary name beside it, fsync, rename, fsync of the folder.
 
-    Raises LogdriftError naming file and reason (disk full, no permission); the old file is then intact.
+    ``folder`` must exist; folders below it are made. No link below it is followed. ``token`` is that of the lock under which
+    this is written. Raises LogdriftError naming file and reason (disk full, no permission), `lock.Gone` where the folder does
+    not hold that lock any more, InputError where a link is in the way; the old file is then intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with folder_at(folder) as at:
+            if token is not None:
+                check_held(at, folder, token)
+            below.replace_file(at, file, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if token is not None and not folder.exists():
+            raise Gone(folder) from None
         raise LogdriftError(
-            f"cannot write {path}: {error.strerror or error}: what was finished before is kept; "
+            f"cannot write {folder / file}: {error.strerror or error}: what was finished before is kept; "
             "mend the disk and go on with --resume"
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    # The rename itself is only durable once the folder is; some network file systems refuse this and need no help.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def write_part(
-    folder: Path, file: str, tensors: Mapping[str, npt.NDArray[Any]], first_sequence: int, sequences: int, tokens: int
+    folder: Path,
+    file: str,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    first_sequence: int,
+    sequences: int,
+    tokens: int,
+    token: str | None = None,
 ) -> Part:
-    """Write one safetensors part under ``folder/file`` and return its manifest entry. The caller lists it."""
+    """Write one safetensors part under ``folder/file`` and return its manifest entry. The caller lists it; ``token`` and
+    errors are those of `replace_file`."""
     data = save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
-    replace_file(folder / file, data)
+    replace_file(folder, file, data, token)
     return Part(file, first_sequence, sequences, tokens, "sha256:" + hashlib.sha256(data).hexdigest())
 
 
@@ -89,23 +85,36 @@ def sequence_tensors(
     }
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace ``session.json``."""
+def write_manifest(folder: Path, manifest: Manifest, token: str | None = None) -> None:
+    """Replace ``session.json``; ``token`` and errors are those of `replace_file`."""
     text = json.dumps(manifest.to_json(), ensure_ascii=False, indent=1)
-    replace_file(folder / MANIFEST, text.encode("utf-8", "backslashreplace"))
+    replace_file(folder, MANIFEST, text.encode("utf-8", "backslashreplace"), token)
 
 
-def merge_pieces(folder: Path, new: Mapping[int, bytes]) -> None:
-    """Add id -> bytes entries to ``pieces.json``. Written before the part that needs them is listed."""
+def merge_pieces(folder: Path, new: Mapping[int, bytes], token: str | None = None) -> None:
+    """Add id -> bytes entries to ``pieces.json``. Written before the part that needs them is listed; ``token`` and errors
+    are those of `replace_file`."""
+    refuse_links(folder, PIECES)
     path = folder / PIECES
     known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
     added = {str(i): base64.b64encode(piece).decode() for i, piece in new.items() if str(i) not in known}
     if added:
-        replace_file(path, json.dumps({**known, **added}, separators=(",", ":")).encode())
+        replace_file(folder, PIECES, json.dumps({**known, **added}, separators=(",", ":")).encode(), token)
 
 
-def append_event(folder: Path, event: Mapping[str, Any]) -> None:
-    """Append one line to ``events.jsonl``. Events are narration: a full disk must not stop a capture for them."""
+def append_event(folder: Path, event: Mapping[str, Any], token: str | None = None) -> None:
+    """Append one line to ``events.jsonl``. Events are narration: a full disk must not stop a capture for them.
+
+    Raises `lock.Gone` where the folder does not hold the lock with this ``token`` any more, InputError where
+    ``events.jsonl`` is a link.
+    """
     line = json.dumps(event, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-    with contextlib.suppress(OSError), open(folder / EVENTS, "ab") as file:
-        file.write(line)
+    try:
+        with folder_at(folder) as at:
+            if token is not None:
+                check_held(at, folder, token)
+            with open(below.append(at, EVENTS), "ab") as file:
+                file.write(line)
+    except OSError:
+        if token is not None and not folder.exists():
+            raise Gone(folder) from None

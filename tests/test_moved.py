@@ -1,0 +1,120 @@
+"""A session folder that is renamed, replaced or deleted while it is captured: real captures, real moves in the middle of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.capture.processes import descendants
+from core.errors import LogdriftError
+from core.session import lock, open_session
+from core.session.layout import read_manifest
+from core.session.writer import append_event, merge_pieces, write_manifest, write_part
+from tests.killing import Killer
+from tests.made_sessions import capture, write_session
+
+BACKENDS = ["transformers:bfloat16,paths=decode+prefill@rollout", "transformers:float32@reference"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def renamed(out: Path) -> Path:
+    return out.rename(out.with_name(f"{out.name}-renamed"))
+
+
+def replaced(out: Path) -> Path:
+    """Renamed, and another session, with a capture of another run, has its name now."""
+    away = renamed(out)
+    write_session(out, [2, 2], [capture("a/prefill", [[-1.0] * 4, [-2.0] * 5])])
+    return away
+
+
+def replaced_while_taken(out: Path) -> Path:
+    """As `replaced`, and somebody holds the new one."""
+    away = replaced(out)
+    other = lock.LockHolder("another-host", 1, 1, "other", time.time())
+    (out / "lock").write_text(json.dumps(other._asdict()))
+    return away
+
+
+def deleted(out: Path) -> Path:
+    shutil.rmtree(out)
+    return out
+
+
+MOVES: dict[str, Callable[[Path], Path]] = {
+    "renamed": renamed, "replaced": replaced, "replaced and taken": replaced_while_taken, "deleted": deleted,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def killer(tmp_path_factory: pytest.TempPathFactory, transformers_python: Path, small_model: Path) -> Killer:
+    return Killer(tmp_path_factory.mktemp("moved"), BACKENDS)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("listed", [1, 8], ids=["while sampling", "while scoring"])
+def test_a_running_capture_stops_and_writes_nothing_into_what_is_not_its_own(
+    killer: Killer, move: str, listed: int
+) -> None:
+    out = killer.folder / f"{move.replace(' ', '-')}-{listed}"
+    process = killer._capture(out)
+    wait_for_parts(process, out, listed)
+    where = MOVES[move](out)
+    before = contents(out)
+    code = killer._wait(process)
+    said = [line for line in killer._said().splitlines() if line.startswith("logdrift:")]
+    assert code == 1 and len(said) == 1, killer._said()
+    assert "was renamed, replaced or deleted" in said[0] and "Traceback" not in killer._said()
+    assert contents(out) == before
+    assert out.exists() is move.startswith("replaced")
+    killer._nothing_left()
+    if move != "deleted":
+        killer._check_listed(where)
+        assert killer._wait(killer._capture(where)) == 0, killer._said()
+        killer._same_numbers(open_session(where))
+
+
+def wait_for_parts(process: subprocess.Popen[bytes], out: Path, count: int) -> None:
+    """Until so many parts are listed: that of a sequence, and that of its scores."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the capture ended before it could be moved"
+        if (out / "session.json").exists():
+            manifest = read_manifest(out)
+            if sum(len(c.parts) for c in manifest.captures) >= count:
+                return
+        time.sleep(0.005)
+    raise AssertionError("no part came")
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_whoever_writes_under_a_lock_looks_at_it_first(tmp_path: Path, move: str) -> None:
+    out = tmp_path / "s"
+    session = write_session(out, [2], [capture("a/prefill", [[-1.0] * 4])])
+    lock.acquire(out, "mine")
+    MOVES[move](out)
+    before = contents(out)
+    for write in (
+        lambda: write_manifest(out, session.manifest, "mine"),
+        lambda: merge_pieces(out, {7: b"x"}, "mine"),
+        lambda: append_event(out, {"type": "x"}, "mine"),
+        lambda: write_part(out, "captures/a/prefill/part-00009.safetensors", {}, 0, 0, 0, "mine"),
+        lambda: lock.check_folder_held(out, "mine"),
+    ):
+        with pytest.raises(lock.Gone) as caught:
+            write()
+        assert "\n" not in str(caught.value) and caught.value.exit_code == LogdriftError.exit_code
+    lock.release(out)
+    assert contents(out) == before
+    assert not descendants(os.getpid())
