@@ -175,6 +175,10 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
             {"token_ids": IDS, "prompt_length": 1, "logprobs": NUMBERS, "finish_reason": "stop"},
             ["write logprobs as captures.NAME.logprobs", "rename finish_reason to finish"],
         ),
+        (
+            {"prompt": "a", "response": "b", "logprobs": NUMBERS},
+            ["add token_ids, the ids of the prompt and the completion", "leave prompt, response out"],
+        ),
         ({"completion_ids": IDS, "completion": "abc"}, ["the prompt's ids + completion_ids as token_ids"]),
     ],
 )
@@ -192,6 +196,7 @@ def test_lines_of_other_tools_say_which_keys_to_rename(tmp_path: Path, line: dic
         {"input": "2+2?", "output": "4", "gts": "4", "score": 1.0, "step": 7},
         {"prompt": "a", "completion": "b", "reward": 0.5, "advantage": 0.1},
         {"messages": [{"role": "user", "content": "a"}], "response": "b"},
+        {"task_id": "t", "seqlen": 9, "prompt": "a", "completion": "b", "version_rle": [[3, 9]], "rewards": [1.0]},
     ],
 )
 def test_a_dump_of_text_alone_is_answered_with_what_to_switch_on(tmp_path: Path, line: dict[str, Any]) -> None:

@@ -349,6 +349,27 @@ def test_sglang_scores_what_vllm_generated(tmp_path: Path) -> None:
     assert any("another order" in note for note in notes)
 
 
+def test_the_ids_of_sglangs_chat_are_read(tmp_path: Path) -> None:
+    """As SGLang 0.5.23 answers ``return_token_ids``: both lists in the choice, alternatives by text."""
+    drawn = [draw(seed, 4, 5) for seed in range(2)]
+    answers = []
+    for one in drawn:
+        whole = made.chat(one, by_id=False, prompt_ids=False)
+        choice = whole["choices"][0]
+        choice["response_token_ids"] = choice.pop("token_ids")
+        choice["prompt_token_ids"] = one.ids[: one.prompt]
+        answers.append(whole)
+    session, _ = imported(tmp_path, str(made.lines(tmp_path / "a.jsonl", answers)))
+    bounds(session, drawn)
+    holds(session, "a/recorded", drawn, None, lists="none")
+
+
+def test_a_file_of_errors_alone_says_so(tmp_path: Path) -> None:
+    file = made.lines(tmp_path / "a.jsonl", [{"object": "error", "message": "no", "code": 400}])
+    with pytest.raises(InputError, match=r"no answer in it: 1 request of a\.jsonl failed"):
+        imported(tmp_path, str(file))
+
+
 def test_a_prompt_that_sglang_did_not_return_is_said(tmp_path: Path) -> None:
     one = draw(1, 5, 4)
     file = made.lines(tmp_path / "generate.jsonl", [made.sglang(one, start=5)])

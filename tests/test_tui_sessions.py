@@ -17,6 +17,7 @@ from core.session.layout import read_manifest
 from core.session.manage import folder_size
 from core.session.writer import write_manifest
 from tests.holding import held
+from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session
 from tests.tui_screen import make_app, screen_text, text, until
 from tui.app import LogdriftApp
@@ -271,7 +272,15 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(sessions: Path, 
         await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
         await until(pilot, lambda: "jsonl,prime-rl,openai,sglang(docs" in squeezed(app))
         await pilot.press("escape")
-        for path, name in ((tmp_path / "else" / "good", "good-2"), (tmp_path / "own.jsonl", "own")):
+        lines(tmp_path / "served.jsonl", [sglang(draw(1)), sglang(draw(2))])
+        events(tmp_path / "stream.txt", chat_chunks(draw(1)))
+        imports = (
+            (tmp_path / "else" / "good", "good-2"),
+            (tmp_path / "served.jsonl", "served"),
+            (tmp_path / "stream.txt", "stream.txt"),
+            (tmp_path / "own.jsonl", "own"),
+        )
+        for path, name in imports:
             await pilot.press("I", *str(path), "enter")
             await until(pilot, lambda name=name: name in names(app) and f"{name} is imported" in said(app))  # type: ignore[misc]
             here = screen_of(app).list.here

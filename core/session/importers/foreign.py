@@ -77,8 +77,8 @@ def refuse_line(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
     if set(data) <= set(known) or "captures" in data:
         return
     _refuse_text(data, where)
-    told = list(_renames(data))
-    if not told:
+    told = _renames(data)
+    if not any(keys for keys, _ in told):
         return
     left = [key for key in data if key not in known and not any(key in said for said, _ in told)]
     steps = [text for _, text in told]
@@ -88,15 +88,20 @@ def refuse_line(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
 
 
 def _refuse_text(data: Mapping[str, Any], where: str) -> None:
-    """A dump without a single list of numbers: verl's and TRL's rollouts are text and rewards."""
+    """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids nor log-probabilities."""
     texts = [key for key in _TEXTS if isinstance(data.get(key), str | list)]
-    if not texts or any(_numbers(value) for value in data.values()):
+    if not texts or any(_numbers(value) and _is_of_tokens(key) for key, value in data.items()):
         return
     raise InputError(
         f"{where}: holds text ({', '.join(texts)}) and no token ids or log-probabilities, so there is nothing to "
         "compare: verl's rollout_data_dir and TRL's completions are such dumps. Switch log-probabilities on (verl: "
         f"actor_rollout_ref.rollout.calculate_log_probs=True) and {_EXPORT}"
     )
+
+
+def _is_of_tokens(key: str) -> bool:
+    ids = key == "token_ids" or key in _PROMPT_IDS or key in _NEW_IDS or key in _ALL_IDS
+    return ids or _LOGPROBS.search(key.lower()) is not None
 
 
 def _numbers(value: Any) -> bool:
@@ -123,6 +128,8 @@ def _renames(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
         out.append(((whole,), f"rename {whole} to token_ids"))
     elif new and "token_ids" not in data:
         out.append(((new,), f"write the prompt's ids + {new} as token_ids, and the prompt's length as prompt_length"))
+    if not (prompt or new or whole or "token_ids" in data):
+        out.append(((), "add token_ids, the ids of the prompt and the completion"))
     length = next((key for key in _PROMPT_LENGTHS if isinstance(data.get(key), int)), None)
     if length and not prompt:
         out.append(((length,), f"rename {length} to prompt_length"))
@@ -135,7 +142,9 @@ def _renames(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
     mask = next((key for key in _MASKS if isinstance(data.get(key), list)), None)
     if mask:
         out.append(((mask,), f"rename {mask} to mask"))
-    if out and (finish := next((key for key in _FINISH if isinstance(data.get(key), str)), None)):
+    if any(keys for keys, _ in out) and (
+        finish := next((key for key in _FINISH if isinstance(data.get(key), str)), None)
+    ):
         out.append(((finish,), f"rename {finish} to finish (stop or length)"))
     return out
 

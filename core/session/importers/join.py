@@ -33,7 +33,8 @@ def side_by_side(files: Sequence[str], reading: Reading) -> list[Record]:
     for name, path in _named(files):
         found = list(_records(path, name, reading))
         if not found:
-            raise InputError(f"{path}: no answer in it")
+            failed = "".join(f": {said}" for said in reading.notes.sentences())
+            raise InputError(f"{path}: no answer in it{failed}")
         first = first or path.name
         joined = _join(joined, found, reading.notes, (path.name, first)) if joined else found
     return [_settled(record, reading.notes) for record in joined]
@@ -145,8 +146,9 @@ def _nobody(a: Record, found: Sequence[Record]) -> str:
     """What to say of a sequence that no answer of the other file has."""
     prompts = [record for record in found if record.prompt_length == 0 and record.bounded]
     bare = "; its answers lack the ids of their prompts" if prompts and a.prompt_length else ""
+    others = f", and no other answer of that file has them{bare}" if len(found) > 1 else bare
     return (
-        f"{found[0].where}: its token ids are not those of {a.where}, nor are those of the {len(found) - 1} others{bare}: "
+        f"{found[0].where}: its token ids are not those of {a.where}{others}: "
         "scores of other tokens cannot be compared; let one server generate, and have the other one score the same ids "
         "(echo or prompt_logprobs with max_tokens 1)"
     )

@@ -17,9 +17,11 @@ from core.session.importers.records import ids_of
 from core.session.importers.rows import Row, prompt_rows_of, rows_of
 from core.session.importers.scored import UNKNOWN_ID, Scored, filled
 
-_ASK = 'ask vLLM with "return_token_ids": true, so that tokens are told apart by id'
+_ASK = 'ask the server with "return_token_ids": true, so that tokens are told apart by id'
 _FINGERPRINT = re.compile(r"vllm-(\d[\w.]*)")
 """vLLM's ``system_fingerprint``: ``vllm-VERSION``, its parallelism, and a digest of its settings."""
+_NEW_IDS = ("token_ids", "response_token_ids", "completion_token_ids", "output_token_ids")
+"""What servers call the ids that they sampled: vLLM, SGLang's chat, and forks of both."""
 _UNREAD = ("routed_experts", "packed_top_logprobs", "prompt_token_id_logprobs", "token_id_logprobs", "sampling_mask")
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 
@@ -38,7 +40,7 @@ def scored(where: str, answer: Mapping[str, Any]) -> Iterator[Scored]:
 
 def _choice(answer: Mapping[str, Any], choice: Mapping[str, Any], where: str) -> Scored:
     prompt = _ids(choice, "prompt_token_ids", where) or _ids(answer, "prompt_token_ids", where)
-    sampled = _ids(choice, "token_ids", where)
+    sampled = next((ids for key in _NEW_IDS if (ids := _ids(choice, key, where))), None)
     told = prompt_rows_of(choice.get("prompt_logprobs") or answer.get("prompt_logprobs"), where)
     rows = rows_of(choice.get("logprobs"), where)
     if not rows and not told:

@@ -97,7 +97,7 @@ def _extend(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
 
 
 def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
-    ids = part.get("token_ids")
+    ids = part.get("token_ids") or part.get("response_token_ids")
     logprobs = part.get("logprobs")
     if isinstance(logprobs, dict):
         _extend_logprobs(choice, logprobs)
