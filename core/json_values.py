@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,14 @@ TEXT_LIMIT = 60
 """Characters of a text that are shown: two of them and a name fit into two lines of 80 columns."""
 LIST_LIMIT = 6
 """Entries of a list that are shown."""
+KEPT_TEXT = 2_000
+KEPT_ENTRIES = 2_000
+KEPT_DEPTH = 16
+"""What `bounded` keeps of a text, a list or mapping, and of nesting: far above any config of a released model."""
+
+
+_EXACT = 2.0**53
+"""Integers below it are exact as float64, so that 1000000.0 may be written as 1000000."""
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +47,41 @@ def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _quoted(key: str) -> str:
     return json.dumps(key) if "." in key or '"' in key or not key else key
+
+
+def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
+    """``value`` as JSON of limited size; what is no JSON becomes its text, and what is left out is counted in its place."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        # JSON has no NaN and no infinity.
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return _bounded_mapping(value, depth)
+    if isinstance(value, set | frozenset):
+        return bounded(sorted(value, key=str), depth)
+    if _is_list(value):
+        return _bounded_list(value, depth)
+    text = str(value)
+    return text if len(text) <= KEPT_TEXT else f"{text[:KEPT_TEXT]}… ({len(text):,} characters)"
+
+
+def _bounded_mapping(table: Mapping[Any, Any], depth: int) -> Any:
+    if not depth:
+        return f"… ({len(table):,} entries)"
+    kept = {str(key): bounded(value, depth - 1) for key, value in itertools.islice(table.items(), KEPT_ENTRIES)}
+    if len(table) > KEPT_ENTRIES:
+        kept["…"] = f"{len(table) - KEPT_ENTRIES:,} more entries"
+    return kept
+
+
+def _bounded_list(values: Sequence[Any], depth: int) -> Any:
+    if not depth:
+        return f"… ({len(values):,} entries)"
+    kept = [bounded(value, depth - 1) for value in values[:KEPT_ENTRIES]]
+    if len(values) > KEPT_ENTRIES:
+        kept.append(f"… {len(values) - KEPT_ENTRIES:,} more entries")
+    return kept
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -71,6 +115,8 @@ def _list(values: Sequence[Any]) -> str:
 
 
 def _spelled(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):

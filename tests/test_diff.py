@@ -277,7 +277,7 @@ def test_tables_are_told_by_their_entries(tmp_path: Path, table: str) -> None:
         return
     absent = "not set" if table == "config_overrides" else "not observed"
     assert rows == {
-        f"{table}.rope.theta": (absent, "1000000.0"),
+        f"{table}.rope.theta": (absent, "1000000"),
         # An option that sets a field to null is a change like any other.
         f"{table}.rope.null": (absent, "null"),
         f"{table}.tie": (absent, "true"),

@@ -79,7 +79,7 @@ def test_schema_1(tmp_path: Path) -> None:
     pair = report["pairs"][0]
     assert {"a", "b", "scope", "tokens", "sequences", "gate", "errors", "worst"} <= set(pair)
     assert list(pair["gate"]) == ["verdict", "reasons"]
-    assert list(pair["gate"]["reasons"][0]) == ["code", "severity", "text"]
+    assert list(pair["gate"]["reasons"][0]) == ["code", "severity", "text", "differences"]
     assert list(pair["errors"]) == [
         "mean", "mae", "rmse", "pearson", "max_abs", "min_abs", "std_abs", "p50", "p90", "p99", "p999",
         "exact_fraction", "infinite",

@@ -441,5 +441,5 @@ async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> N
         await until(pilot, lambda: isinstance(app.screen, TextScreen) and "before → fixed" in screen_text(app))
         assert isinstance(app.screen, TextScreen)
         words = " ".join(app.screen.text_to_save().split())
-        assert "rope_parameters.full_attention.rope_theta: not set → 1000000.0" in words
+        assert "rope_parameters.full_attention.rope_theta: not set → 1000000" in words
         assert "sliding_window: not set → null" in words

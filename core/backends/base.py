@@ -6,7 +6,7 @@ token of a sequence has no score. Unscored entries are NaN (logprob, entropy), 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,6 +140,10 @@ class Backend(Protocol):
 
     def open(self) -> Facts:
         """Load the model and observe how it really runs. Raises LogdriftError with one line."""
+        ...
+
+    def resolved_config(self) -> Mapping[str, Any] | None:
+        """The model's config as the engine resolved it, overrides included; None where it does not tell."""
         ...
 
     def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:

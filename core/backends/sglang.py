@@ -123,6 +123,10 @@ class SglangBackend:
             self.close()
             raise LogdriftError(f"{self._where}: SGLang did not start: {_one_line(error)}") from error
 
+    def resolved_config(self) -> Mapping[str, Any]:
+        """The config that SGLang builds the model from, with ``json_model_override_args`` in it."""
+        return dict(self._engine.tokenizer_manager.model_config.hf_config.to_dict())
+
     def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
         """Sample the part as one batch. Raises MismatchError where an answer does not fit its prompt."""
         sampling, top_k = self._settings.sampling, self._settings.top_k

@@ -129,6 +129,10 @@ class TransformersBackend:
                       "oom_rows": self._own.get("oom_rows")},
             )  # fmt: skip
 
+    def resolved_config(self) -> Mapping[str, Any]:
+        """The config of the loaded model."""
+        return dict(self._model.config.to_dict())
+
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Path ``prefill``: each sequence alone, one forward pass, entropy included.
 

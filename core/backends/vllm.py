@@ -68,6 +68,10 @@ class VllmBackend:
         self._check_room()
         return facts
 
+    def resolved_config(self) -> Mapping[str, Any]:
+        """The config that vLLM builds the model from, with ``hf_overrides`` in it."""
+        return dict(self._llm.llm_engine.vllm_config.model_config.hf_config.to_dict())
+
     def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
         """Sample one completion per prompt; logprobs of the sampled ids as `Facts.decode_logprobs` says (nats).
 

@@ -361,6 +361,7 @@ def _make(session: Session, pair: Pair, folder: Path, sides: Sequence[Side], rep
     manifest = _manifest(session, pair, sides, repeats)
     files = [part.file for part in manifest.sequences.parts]
     files += [part.file for capture in manifest.captures for part in capture.parts]
+    files += [capture.loaded.file for capture in manifest.captures if capture.loaded is not None]
     for file in files:
         refuse_links(session.folder, file)
         _take_over(session.folder / file, folder / file)

@@ -30,7 +30,7 @@ from core.facts import Facts
 from core.plan import BackendSpec, CapturePlan
 from core.session import lock
 from core.session.below import folder_at
-from core.session.layout import EVENTS, LOGS, CaptureInfo, Manifest, Part, Status, read_manifest
+from core.session.layout import EVENTS, LOGS, CaptureInfo, LoadedFile, Manifest, Part, Status, read_manifest
 from core.session.tensors import stored_tensors
 from core.session.writer import append_event, merge_pieces, write_manifest
 
@@ -281,7 +281,7 @@ class _Supervisor:
         if kind == "stage":
             self._event(message)
         elif kind == "facts":
-            self._facts(r, Facts.from_json(message["facts"]))
+            self._facts(r, Facts.from_json(message["facts"]), LoadedFile(**message["loaded"]))
         elif kind == "begun":
             r.paces[message["label"]] = _Pace(time.monotonic())
         elif kind == "progress":
@@ -293,7 +293,7 @@ class _Supervisor:
         elif kind == "failed":
             r.error = str(message["error"])
 
-    def _facts(self, r: _Running, facts: Facts) -> None:
+    def _facts(self, r: _Running, facts: Facts, loaded: LoadedFile) -> None:
         for capture in self._captures_of(r.spec):
             old = capture.facts
             if capture.parts and old is not None and capture.status != "complete":
@@ -303,7 +303,7 @@ class _Supervisor:
                     r.error = f"half of {capture.label} was captured another way ({what}): start a new session"
                     return
             if capture.status != "complete":
-                self._update(capture.label, facts=facts)
+                self._update(capture.label, facts=facts, loaded=loaded)
         self._save()
         self._event({"type": "facts", "backend": r.spec.name, "version": facts.engine_version, "device": facts.device})
 

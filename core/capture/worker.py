@@ -23,6 +23,7 @@ import numpy as np
 
 from core.backends import ENGINES, questions
 from core.backends.base import Backend, FlagArray, IdArray, MismatchError, Scores, Settings, check_ids
+from core.backends.loaded import loaded_of
 from core.backends.tokens import TokenText, one_line
 from core.capture.engine_watch import EngineWatch
 from core.capture.identity import identity
@@ -33,6 +34,7 @@ from core.errors import InputError, LogdriftError
 from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
 from core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
+from core.session.loaded import write_loaded
 from core.session.tensors import read_tensors
 from core.session.writer import sequence_tensors, write_part
 
@@ -163,19 +165,34 @@ class _Captures:
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
         self.pieces = TokenText(self.job.tokenizer, self.job.tokenizer_revision, self.job.trust_remote_code)
-        self.channel.send({"type": "facts", "backend": self.spec.name, "facts": self._identified(facts).to_json()})
+        text = self._own_tokenizer()
+        message = {"type": "facts", "backend": self.spec.name, "facts": self._identified(facts, text).to_json()}
+        if self.job.kind == "capture":
+            message["loaded"] = self._keep_loaded(backend, text)
+        self.channel.send(message)
         return backend
 
-    def _identified(self, facts: Facts) -> Facts:
-        """The engine's facts, and which files it was started with. A checkpoint may come without a tokenizer."""
-        job, text = self.job, self.pieces
-        if job.model != job.tokenizer or job.revision != job.tokenizer_revision:
-            try:
-                text = TokenText(job.model, job.revision, job.trust_remote_code)
-            except InputError:
-                text = None
-        found = identity(job.model, job.revision, self.spec.options, text)
+    def _own_tokenizer(self) -> TokenText | None:
+        """The tokenizer beside the weights that were loaded. A checkpoint may come without one."""
+        job = self.job
+        if job.model == job.tokenizer and job.revision == job.tokenizer_revision:
+            return self.pieces
+        try:
+            return TokenText(job.model, job.revision, job.trust_remote_code)
+        except InputError:
+            return None
+
+    def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
+        """The engine's facts, and which files it was started with."""
+        found = identity(self.job.model, self.job.revision, self.spec.options, text)
         return replace(facts, **{name: value for name, value in found.items() if getattr(facts, name) is None})
+
+    def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
+        """Write what was loaded, by name, into the session; its entry in the manifest."""
+        try:
+            return asdict(write_loaded(self.folder, self.spec.name, loaded_of(backend, text)))
+        except OSError as error:
+            raise LogdriftError(f"cannot write into {self.folder}: {error.strerror or error}") from error
 
     def _lost(self, processes: int) -> None:
         error = f"{self.spec.engine}: {processes} of its processes died"

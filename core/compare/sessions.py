@@ -15,6 +15,7 @@ import numpy.typing as npt
 from core.compare.changes import TOPK, Changes, Side, change_stats
 from core.compare.distribution import token_topk
 from core.compare.gate import Reason, Severity
+from core.compare.loaded import Difference, sentence
 from core.compare.pair import Pair, Scope
 from core.errors import InputError
 from core.session.layout import ModelInfo
@@ -150,8 +151,10 @@ def compare_sessions(old: Pair, new: Pair, scope: Scope, *, resamples: int = 200
     return Comparison(match, common, old_at, new_at, *sides, changes)
 
 
-def judge_sessions(old: ModelInfo, new: ModelInfo) -> tuple[Reason, ...]:
+def judge_sessions(old: ModelInfo, new: ModelInfo, tokenizer: tuple[Difference, ...] = ()) -> tuple[Reason, ...]:
     """Whether the models of two sessions let the same ids be compared, worst first; empty where nothing is wrong.
+
+    ``tokenizer``: what their tokenizers differ in by name, where that is known.
 
     Digests that were not observed say nothing here: the gate of each pair has already said so.
     """
@@ -159,7 +162,9 @@ def judge_sessions(old: ModelInfo, new: ModelInfo) -> tuple[Reason, ...]:
     for name, code, severity, text in _MODELS:
         a, b = getattr(old, name), getattr(new, name)
         if a is not None and b is not None and a != b:
-            found.append(Reason(code, severity, text))
+            named = tokenizer if code == "tokenizer" else ()
+            said = f" Old against new: {sentence(named)}." if named else ""
+            found.append(Reason(code, severity, text + said, named))
     return tuple(found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.compare.gate.identity import CHANGES_THE_MODEL
+from core.compare.loaded import CHANGES_THE_MODEL
 from core.compare.pair import Pair
 from core.diagnose.evidence import Evidence
 from core.session.identity import LoadedTensor, LoadedWeights

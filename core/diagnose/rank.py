@@ -194,7 +194,7 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     """Facts that differ in what changes numbers by more than rounding leave less to noise; noise leaves less to them.
 
     Rounding noise of the right size says that a difference in the facts has not done anything that can be seen, unless
-    it makes the numbers another quantity (scores above 0.9), or the model another function (`_OTHER_FUNCTION`): an
+    it makes the numbers another quantity (scores above 0.9), or the model another function (`_is_other_function`): an
     overridden RoPE base that rounding still hides here shows on longer sequences.
     """
     noise = max((each.score for each in found if each.cause == NOISE), default=0.0)
@@ -209,7 +209,7 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
             each.signature in OBSERVED
             and each.cause not in _PRECISION
             and each.score <= 0.9
-            and each.numbers.get("reason") not in _OTHER_FUNCTION
+            and not _is_other_function(each)
         ):
             out.append(replace(each, score=each.score * (1 - 0.6 * noise)))
         else:
@@ -217,9 +217,13 @@ def _noise_last(found: list[Evidence]) -> list[Evidence]:
     return out
 
 
+def _is_other_function(evidence: Evidence) -> bool:
+    """Read from the configuration as it was resolved, and not from digests of the files."""
+    reason = evidence.numbers.get("reason")
+    return reason == "overrides" or (reason == "config" and bool(evidence.numbers.get("named")))
+
+
 _ONE_LINE = ("temperature", "config")
-_OTHER_FUNCTION = frozenset(("overrides",))
-"""Reasons of the gate that were read from the configuration as it was resolved."""
 _PRECISION = frozenset(("compute_dtype", "head_dtype", "kv_cache", "tf32", "log_softmax_dtype"))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from core.compare.changes import Change, Changes
 from core.compare.floor import noise_floor
 from core.compare.gate import Gate, Reason, judge
+from core.compare.loaded import NOT_THERE, Difference, all_differences, one_writer
 from core.compare.pair import Pair, Scope, default_scope, make_pair
 from core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
 from core.errors import InputError
@@ -54,7 +55,8 @@ def build_change(
     found = compare_sessions(*pairs, scope, resamples=resamples)
     gates = judge(old, pairs[0]), judge(new, pairs[1])
     floors = [_floor(pair, scope) for pair in pairs]
-    between = judge_sessions(old.manifest.model, new.manifest.model)
+    named = loaded_differences((old, pairs[0].a.info), (new, pairs[1].a.info))
+    between = judge_sessions(old.manifest.model, new.manifest.model, named.get("tokenizer", ()))
     metrics = [_metric(row, floors) for row in found.changes.rows]
     return {
         "schema": SCHEMA,
@@ -167,6 +169,38 @@ def _changed(old: Session, new: Session, old_pair: Pair, new_pair: Pair) -> Iter
                 "old_text": before.text(name),
                 "new_text": after.text(name),
             }
+    for place, earlier, later in (("a", old_pair.a, new_pair.a), ("b", old_pair.b, new_pair.b)):
+        yield from _loaded_changes(place, (old, earlier.info), (new, later.info))
+
+
+def _loaded_changes(
+    place: str, before: tuple[Session, CaptureInfo], after: tuple[Session, CaptureInfo]
+) -> Iterator[dict[str, Any]]:
+    """What config, tokenizer and chat template differ in, by name, where both sessions keep more than digests."""
+    for table, differences in loaded_differences(before, after).items():
+        for each in differences:
+            yield {
+                "where": place,
+                "setting": each.name if each.name.startswith(table) else f"{table}.{each.name}",
+                "old": None if each.a == NOT_THERE else each.a,
+                "new": None if each.b == NOT_THERE else each.b,
+                "old_text": each.a,
+                "new_text": each.b,
+            }
+
+
+def loaded_differences(
+    before: tuple[Session, CaptureInfo], after: tuple[Session, CaptureInfo]
+) -> dict[str, tuple[Difference, ...]]:
+    """`all_differences` of two captures, each with its session; empty where one has digests alone or is damaged."""
+    (old, earlier), (new, later) = before, after
+    try:
+        first, second = old.loaded(earlier.label), new.loaded(later.label)
+    except InputError:  # the gate of the pair says so
+        return {}
+    if first is None or second is None:
+        return {}
+    return all_differences(first, second, whole=one_writer(earlier, later))
 
 
 def _names(before: _Observed, after: _Observed) -> Iterator[str]:

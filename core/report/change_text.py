@@ -18,6 +18,8 @@ _STYLES = {"comparable": "good", "caution": "warn", "not_comparable": "bad"}
 SHOWN_SETTINGS = 16
 _LAST = ("model", "sampling", "asked", "option", "environment", "extra")
 """Tables of settings, in the order in which they follow the facts."""
+_BY_NAME = {"config": "config_digest", "tokenizer": "tokenizer_digest", "chat_template": "template_digest"}
+"""Tables that are told by name, and the digest that says nothing more then."""
 _PLACES = {"session": "session", "a": "A", "b": "B"}
 
 Report = Mapping[str, Any]
@@ -150,11 +152,16 @@ def _short(metric: str) -> str:
 def _settings(change: Report, canvas: Canvas) -> Iterator[str]:
     rows = change["changed"]
     said = {(row["where"], row["setting"]) for row in rows}
+    named = {row["setting"].partition(".")[0].partition(" ")[0] for row in rows} & _BY_NAME.keys()
+    digests = {_BY_NAME[table] for table in named}
     # The labels stand in the header, and what was asked says nothing where what was observed differs too.
     shown = [
-        row for row in rows
-        if row["setting"] != "label" and (row["where"], row["setting"].removeprefix("asked.")) not in said - {_key(row)}
-    ]  # fmt: skip
+        row
+        for row in rows
+        if row["setting"] != "label"
+        and row["setting"].removeprefix("model.") not in digests
+        and (row["where"], row["setting"].removeprefix("asked.")) not in said - {_key(row)}
+    ]
     if not shown:
         yield from canvas.wrap("No setting that was observed changed.")
         return

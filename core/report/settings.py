@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.compare.loaded import Difference, all_differences, config_values, one_writer
+from core.errors import InputError
 from core.facts import Facts
+from core.json_values import shown
 from core.session.layout import CaptureInfo
+from core.session.loaded import Loaded
 from core.session.reader import Session
 
 Kind = Literal["differs", "unknown", "same"]
@@ -60,6 +64,7 @@ def settings_of(session: Session) -> Settings:
     plain = [name for name in Facts().to_json() if _has_row(name, facts)]
     for name in [*plain, *sorted(tables)]:
         rows.append(_setting(name, [_value(one, name) for one in facts]))
+    rows += _loaded_rows(session, [group[0] for group in groups])
     rows += [_setting(name, [_joined(group, key) for group in groups]) for name, key in _KIND]
     order: tuple[Kind, ...] = ("differs", "unknown", "same")
     rows.sort(key=lambda row: order.index(row.kind))
@@ -76,6 +81,50 @@ def _setting(name: str, values: list[str | None]) -> Setting:
     known = {value.removesuffix(_AS_TOLD) for value in values if value is not None}
     kind: Kind = "differs" if len(known) > 1 else "unknown" if None in values else "same"
     return Setting(name, tuple(values), kind)
+
+
+def _loaded_rows(session: Session, captures: list[CaptureInfo]) -> list[Setting]:
+    """What config, tokenizer and template differ in, by name, then the rest of the configs.
+
+    Values are against the first capture that has them. No row where the session has digests alone.
+    """
+    found = [_loaded_of(session, info) for info in captures]
+    first = next((i for i, loaded in enumerate(found) if loaded is not None), None)
+    if first is None:
+        return []
+    base = found[first]
+    assert base is not None
+    differ: dict[str, list[str | None]] = {}
+    for column, (info, loaded) in enumerate(zip(captures, found, strict=True)):
+        if loaded is None:
+            continue
+        for table, differences in all_differences(base, loaded, whole=one_writer(captures[first], info)).items():
+            for each in differences:
+                values = differ.setdefault(
+                    _loaded_name(table, each), [None if one is None else each.a for one in found]
+                )
+                values[column] = each.b
+    rows = [Setting(name=name, values=tuple(values), kind="differs") for name, values in differ.items()]
+    told = {name.partition("[")[0] for name in differ}
+    kind: Kind = "unknown" if None in found else "same"
+    for name, value in config_values(base).items():
+        if f"config.{name}" not in told:
+            same = tuple(None if one is None else shown(value) for one in found)
+            rows.append(Setting(name=f"config.{name}", values=same, kind=kind))
+    return rows
+
+
+def _loaded_name(table: str, difference: Difference) -> str:
+    # The names of a template's lines begin with the table's already.
+    return difference.name if difference.name.startswith(table) else f"{table}.{difference.name}"
+
+
+def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:
+    """None where the session has digests alone, or its file cannot be read, which the gate says."""
+    try:
+        return session.loaded(info.label)
+    except InputError:
+        return None
 
 
 def _joined(group: list[CaptureInfo], name: str) -> str | None:

@@ -117,11 +117,19 @@ class SequencesInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """The file that says by name what a backend loaded (`core.session.loaded`); ``digest`` is of its bytes."""
+
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureInfo:
     """One capture: which backend along which path, how far it got, and the facts as observed.
 
     ``batch`` is ``alone`` where every sequence was scored in a batch of its own, ``together`` where the sequences of a
-    part were one batch.
+    part were one batch. ``loaded`` is None where config and tokenizer are known by their digests alone.
     """
 
     label: str
@@ -136,6 +144,7 @@ class CaptureInfo:
     parts: tuple[Part, ...] = ()
     failure: str | None = None
     batch: Batch = "together"
+    loaded: LoadedFile | None = None
 
     @property
     def sequences(self) -> int:
@@ -250,6 +259,7 @@ _capture = _built(
         batch=one_of(*get_args(Batch)),
         facts=lambda value: Facts.from_json(table(anything)(value)) if value else None,
         parts=items(_part),
+        loaded=maybe(_built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)),
     ),
     CaptureInfo,
 )

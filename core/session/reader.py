@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from core.plan import CapturePlan
+    from core.session.loaded import Loaded
 
     Array = npt.NDArray[Any]
 
@@ -156,6 +157,7 @@ class Session:
     patient: bool = True
     _captures: dict[str, Capture] = field(default_factory=dict, repr=False)
     _trusts: dict[str, Trust] = field(default_factory=dict, repr=False)
+    _loaded: dict[str, Loaded] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -200,6 +202,20 @@ class Session:
         if (problem := self.damage() or self.damage(label)) is not None:
             raise InputError(problem)
         return self._captures[label]
+
+    def loaded(self, label: str) -> Loaded | None:
+        """What the capture's backend loaded, by name; None where the session has only digests of it.
+
+        Raises InputError for an unknown label and a file that is missing or damaged.
+        """
+        from core.session.loaded import read_loaded
+
+        entry = self.manifest.capture(label).loaded
+        if entry is None:
+            return None
+        if entry.file not in self._loaded:
+            self._loaded[entry.file] = read_loaded(self.folder, entry)
+        return self._loaded[entry.file]
 
     def _open_capture(self, info: CaptureInfo) -> Capture:
         parts = [self._stored(part, _CAPTURE_TENSORS, _CAPTURE_NEEDED) for part in info.parts]

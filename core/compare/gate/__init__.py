@@ -6,7 +6,7 @@ pass: it lowers the verdict to caution. docs/gate.md lists the codes.
 
 from __future__ import annotations
 
-from core.compare.gate import coverage, identity, numerics, semantics, setup, unknown, values
+from core.compare.gate import coverage, identity, loaded, numerics, semantics, setup, unknown, values
 from core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
 from core.compare.gate.semantics import meaning
 from core.compare.pair import Pair, Scope
@@ -52,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     setup.check_settings,
     setup.check_environment,
     unknown.check_unknown,
+    loaded.check_unread,
     semantics.check_sampling,
     coverage.check_start,
     coverage.check_notes,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from core.compare.coverage import BrokenSide, broken_sides
+from core.compare.loaded import Difference
 from core.compare.pair import Pair, Scope
 from core.facts import Facts
 from core.session.layout import CaptureInfo
@@ -26,11 +27,15 @@ Severity = Literal["info", "caution", "not_comparable"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One finding: a stable code for programs and one sentence for people, with what to do about it."""
+    """One finding: a stable code for programs and one sentence for people, with what to do about it.
+
+    ``differences`` are the keys that it is about, all of them, where the sentence names the first.
+    """
 
     code: str
     severity: Severity
     text: str
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +168,19 @@ def open_case(session: Session, pair: Pair, scope: Scope = "all") -> Case:
     return Case(session, pair, a, b, scope)
 
 
-def refuse(code: str, text: str) -> Reason:
+def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
     """The two numbers are different quantities, or none at all."""
-    return Reason(code, "not_comparable", text)
+    return Reason(code, "not_comparable", text, differences)
 
 
-def caution(code: str, text: str) -> Reason:
+def caution(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
     """A known cause of a gap differs between the sides, or nobody knows whether it does."""
-    return Reason(code, "caution", text)
+    return Reason(code, "caution", text, differences)
 
 
-def note(code: str, text: str) -> Reason:
+def note(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
     """Context that does not lower the verdict."""
-    return Reason(code, "info", text)
+    return Reason(code, "info", text, differences)
 
 
 def count(number: int, what: str) -> str:

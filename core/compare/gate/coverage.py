@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.compare.gate.case import Case, Reason, Side, caution, count, note, refuse
+from core.compare.gate.loaded import template_of
+from core.compare.loaded import sentence
 from core.session.layout import ids_digest
 
 if TYPE_CHECKING:
@@ -166,10 +168,13 @@ def _off(
 def check_start(case: Case) -> Iterator[Reason]:
     """The start token: twice, or missing where the tokenizer adds it; and tokenizers that would build other ids."""
     if case.differ("template_digest"):
+        found = template_of(case)
+        where = f" ({case.a.label} against {case.b.label}: {sentence(found)})" if found else ""
         yield note(
             "template",
-            "the chat templates of the two models differ; both scored the session's ids, so these numbers are not "
+            f"the chat templates of the two models differ{where}; both scored the session's ids, so these numbers are not "
             "touched, but prompts made from messages would be: use one template.",
+            found,
         )
     adds = case.both("adds_bos")
     if case.differ("adds_bos"):

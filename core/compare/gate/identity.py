@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.compare.gate.case import Case, Reason, Side, caution, refuse
+from core.compare.gate.case import Case, Reason, Side, caution, note, refuse
+from core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
+from core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
 
 _SAME_MODEL = (
     ("vocab_size", "vocabulary", "the vocabularies have different sizes", "load the same model on both sides"),
     ("tokenizer_digest", "tokenizer", "the tokenizers differ, so one id is two texts", "use the same tokenizer files"),
     ("weights_digest", "weights", "the weights differ", "load one checkpoint on both sides, or sync the weights"),
 )
-# Options under which whole configs are changed, and fields of a config that change the function computed.
+# Options under which whole configs are changed.
 _TABLES = ("hf_overrides", "json_model_override_args", "config_overrides")
-_FIELDS = re.compile(
-    r"(^|_)rope|max_position|sliding_window|soft_?cap|logit_?s?_?scal|num_hidden_layers|tie_word|rms_norm_eps|layer_norm_eps"
-    r"|hidden_act|num_experts_per_tok|routed_scaling|query_pre_attn_scalar|attention_multiplier|residual_multiplier"
-)
-CHANGES_THE_MODEL = _FIELDS
 # Precision, attention and quantisation have facts and checks of their own; the rest changes no number.
 _NOT_THE_MODEL = (
     "head_dtype", "dtype", "torch_dtype", "use_cache", "architectures", "attn_implementation", "quantization_config",
@@ -32,18 +28,21 @@ def check_model(case: Case) -> Iterator[Reason]:
     """Both sides must be the same model with the same vocabulary."""
     for name, code, what, mend in _SAME_MODEL:
         if case.differ(name):
-            a, b = case.both(name)
-            yield refuse(code, f"{what} ({case.a.label}: {_short(a)}, {case.b.label}: {_short(b)}): {mend}.")
+            found = tokenizer_of(case) if code == "tokenizer" else ()
+            yield refuse(code, f"{what} ({_sides(case, name, found)}): {mend}.", found)
     random = [side for side in case.sides if str(side.option("load_format")) == "dummy"]
     if random and not case.same_backend:
         labels = " and ".join(side.label for side in random)
         yield refuse("weights", f"{labels} ran with random weights (load_format=dummy): load the checkpoint.")
-    if case.differ("config_digest"):
-        yield caution(
-            "config",
-            f"config.json of {case.a.label} and {case.b.label} differ: compare their RoPE, soft-capping and window "
-            "settings.",
-        )
+    yield from config_reasons(case, tuple(overrides(side) or {} for side in case.sides))
+
+
+def _sides(case: Case, name: str, found: tuple[Difference, ...]) -> str:
+    """What a fact is on both sides: by name where that is known, else the values themselves."""
+    if found:
+        return f"{case.a.label} against {case.b.label}: {sentence(found)}"
+    a, b = case.both(name)
+    return f"{case.a.label}: {_short(a)}, {case.b.label}: {_short(b)}"
 
 
 def check_weight_version(case: Case) -> Iterator[Reason]:
@@ -116,7 +115,12 @@ def check_overrides(case: Case) -> Iterator[Reason]:
         for side, o in ((case.a, a), (case.b, b))
         if any(n in o for n in names)
     )
-    yield caution("overrides", f"{said}, which changes the model: set the same on both sides.")
+    found = effect_of(case, {name: o[name] for o in (a, b) for name in names if name in o})
+    if found == ():
+        yield note("overrides", f"{said}, but the resolved configs of both sides have the same values there.")
+        return
+    effect = f" ({sentence(found)})" if found else ""
+    yield caution("overrides", f"{said}, which changes the model{effect}: set the same on both sides.", found or ())
 
 
 def overrides(side: Side) -> dict[str, Any] | None:
@@ -128,7 +132,7 @@ def overrides(side: Side) -> dict[str, Any] | None:
     for name, value in side.options.items():
         if name in _TABLES:
             found |= _flat(_table(value)) if seen is None else {}
-        elif _FIELDS.search(name) and value not in (None, False):
+        elif CHANGES_THE_MODEL.search(name) and value not in (None, False):
             found |= _flat({name: value})
     return found if seen is None else found | _flat(seen)
 

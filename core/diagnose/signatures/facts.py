@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from core.compare.gate import Reason
 from core.diagnose.case import Case
-from core.diagnose.evidence import Evidence
+from core.diagnose.evidence import Evidence, Number
 from core.diagnose.noise import judge_size
 
 CAUSE_OF = {
@@ -60,7 +61,7 @@ def facts(case: Case) -> Iterator[Evidence]:
             weight *= _head_weight(case)
         if code == "compute_dtype" and case.with_reference:
             weight = 0.25  # the reference is float32 on purpose
-        yield Evidence(code, weight, "facts", reason.text, {"reason": reason.code, "severity": reason.severity})
+        yield Evidence(code, weight, "facts", reason.text, _numbers(reason))
     a, b = case.infos
     if a.backend == b.backend and a.path != b.path:
         yield Evidence(
@@ -78,6 +79,13 @@ def facts(case: Case) -> Iterator[Evidence]:
             f"{a.label} and {b.label} are one backend along one path: only the batch or chance differs.",
             {},
         )
+
+
+def _numbers(reason: Reason) -> dict[str, Number]:
+    numbers: dict[str, Number] = {"reason": reason.code, "severity": reason.severity}
+    if reason.differences:
+        numbers["named"] = len(reason.differences)
+    return numbers
 
 
 def _head_weight(case: Case) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.session.importers.write import new_folder
-from core.session.layout import EVENTS, LOGS, MANIFEST, PIECES, PROMPTS, Part
+from core.session.layout import EVENTS, LOGS, MANIFEST, PIECES, PROMPTS, LoadedFile, Part
+from core.session.loaded import read_entry
 from core.session.reader import Session, open_session
 
 _KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, "why")
@@ -24,11 +25,17 @@ def copy_session(source: Path, out: Path) -> None:
     if session.lock is not None:
         raise InputError(f"session {source} is being written by process {session.lock.pid}: wait for it or end it")
     parts = _parts(session)
+    for entry in _loaded(session):
+        read_entry(session.folder, entry)
     with new_folder(out) as folder:
         for part in parts:
             target = folder / part.file
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy_part(session, part, target)
+        for entry in _loaded(session):
+            target = folder / entry.file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(read_entry(session.folder, entry))
         for name in _KEPT:
             found = session.folder / name
             if found.is_symlink() or not found.exists():
@@ -45,6 +52,11 @@ def _parts(session: Session) -> list[Part]:
     for info in session.captures:
         session.capture(info.label)
     return [*session.manifest.sequences.parts, *(part for info in session.captures for part in info.parts)]
+
+
+def _loaded(session: Session) -> list[LoadedFile]:
+    """The files that say by name what was loaded, each once."""
+    return list(dict.fromkeys(info.loaded for info in session.captures if info.loaded is not None))
 
 
 def _copy_part(session: Session, part: Part, target: Path) -> None:

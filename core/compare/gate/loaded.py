@@ -1,0 +1,132 @@
+"""What differs in config, tokenizer and template, by name, where the session keeps more than their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from core.compare.gate.case import Case, Reason, Side, caution, note
+from core.compare.loaded import (
+    Difference,
+    canonical,
+    config_differences,
+    config_values,
+    one_writer,
+    sentence,
+    template_differences,
+    tokenizer_differences,
+)
+from core.errors import InputError
+from core.session.loaded import Loaded
+
+HOW = "capture again to see which keys differ"
+
+
+def loaded_of(case: Case, side: Side) -> Loaded | None:
+    """None where the session has digests alone, or its file cannot be read (`check_unread` says so)."""
+    try:
+        return case.session.loaded(side.label)
+    except InputError:
+        return None
+
+
+def check_unread(case: Case) -> Iterator[Reason]:
+    """A file that should say what was loaded and does not."""
+    for side in case.sides:
+        try:
+            case.session.loaded(side.label)
+        except InputError as error:
+            yield caution("unread", f"what {side.label} loaded is not compared by name: {error}")
+
+
+def _both(case: Case) -> tuple[Loaded, Loaded] | None:
+    a, b = (loaded_of(case, side) for side in case.sides)
+    return None if a is None or b is None else (a, b)
+
+
+def config_of(case: Case) -> tuple[Difference, ...] | None:
+    """Differences of the resolved configs; None where they are not known on both sides."""
+    both = _both(case)
+    if both is None or both[0].config is None or both[1].config is None:
+        return None
+    return config_differences(*both, whole=one_writer(case.a.info, case.b.info))
+
+
+def tokenizer_of(case: Case) -> tuple[Difference, ...]:
+    both = _both(case)
+    return () if both is None else tokenizer_differences(*both)
+
+
+def template_of(case: Case) -> tuple[Difference, ...]:
+    both = _both(case)
+    return () if both is None else template_differences(*both)
+
+
+def config_reasons(case: Case, overridden: tuple[Mapping[str, Any], ...]) -> Iterator[Reason]:
+    """What the configs differ in. ``overridden`` are the fields that options changed, which have a reason of their own."""
+    labels = f"{case.a.label} and {case.b.label}"
+    found = config_of(case)
+    if found is None:
+        if case.differ("config_digest"):
+            a, b = (str(digest)[:19] for digest in case.both("config_digest"))
+            yield caution(
+                "config",
+                f"config.json of {labels} differ ({a}… and {b}…), and the session has no more than these digests: "
+                f"compare their RoPE, soft-capping and window settings, or {HOW}.",
+            )
+        return
+    told = _names(overridden)
+    counting = tuple(each for each in found if each.counts and each.key not in told)
+    if counting:
+        yield caution(
+            "config",
+            f"the configs of {case.a.label} against {case.b.label} differ: {sentence(counting)}: load one config on both "
+            "sides.",
+            counting,
+        )
+    elif case.differ("config_digest"):
+        others = tuple(each for each in found if not each.counts)
+        said = f"differ in {sentence(others)}, which changes no score" if others else "came out alike in every key"
+        yield note(
+            "config_files", f"config.json of {labels} are other files, but the configs of the engines {said}.", others
+        )
+
+
+def effect_of(case: Case, fields: Mapping[str, Any]) -> tuple[Difference, ...] | None:
+    """What overridden ``fields`` are on both sides in the resolved configs; None where the configs do not tell.
+
+    Empty where every one of them is in both configs with one value. An option that no config holds (it may act
+    elsewhere in the engine) is not told by them.
+    """
+    both = _both(case)
+    found = config_of(case)
+    if both is None or found is None:
+        return None
+    names = _names((fields,))
+    told = tuple(each for each in found if each.key in names)
+    if told:
+        return told
+    values = [config_values(side) for side in both]
+    spelled = canonical(_nested(fields)).keys()
+    return () if all(name in value for name in spelled for value in values) else None
+
+
+def _names(tables: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Flat names of overridden fields, as they were given and as a resolved config spells them."""
+    names: set[str] = set()
+    for table in tables:
+        names |= table.keys()
+        names |= canonical(_nested(table)).keys() - {"rope_parameters.rope_type"}
+    return names
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in flat.items():
+        *folders, last = name.split(".")
+        table = out
+        for folder in folders:
+            below = table.setdefault(folder, {})
+            table = below if isinstance(below, dict) else {}
+        table[last] = value
+    return out

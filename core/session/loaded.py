@@ -1,0 +1,92 @@
+"""What a backend loaded, by name: its config as the engine resolved it, and what tells its tokenizer and template apart.
+
+One file a backend, ``facts/BACKEND-DIGEST.json``, read when somebody asks for it: opening a session costs nothing more.
+docs/session-format.md has the keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.session.below import refuse_links, replace_file
+from core.session.files import parse_json, read_file
+from core.session.layout import MANIFEST, LoadedFile
+
+FOLDER = "facts"
+MAX_BYTES = 4 << 20
+"""A file that logdrift writes has a tenth of it at most (`core.json_values.bounded`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Nested JSON values; None is not observed.
+
+    ``config`` is the model's config as the engine resolved it. ``tokenizer`` holds vocabulary size, special and added
+    tokens, and the kinds of its steps. ``templates`` are chat templates by name, ``default`` where there is one alone,
+    and empty where the tokenizer has none.
+    """
+
+    config: Mapping[str, Any] | None = None
+    tokenizer: Mapping[str, Any] | None = None
+    templates: Mapping[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"config": self.config, "tokenizer": self.tokenizer, "templates": self.templates}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Loaded:
+        """Inverse of `to_json`; a value that is no mapping counts as not observed."""
+        config, tokenizer, templates = (_mapping(data.get(name)) for name in ("config", "tokenizer", "templates"))
+        if templates is not None:
+            templates = {str(name): str(text) for name, text in templates.items()}
+        return cls(config, tokenizer, templates)
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) else None
+
+
+def write_loaded(folder: Path, backend: str, loaded: Loaded) -> LoadedFile:
+    """Write it into the session ``folder`` and return its entry for the manifest. The caller lists it.
+
+    The name holds the digest, so that captures made after an upgrade do not change what earlier ones say.
+    Raises OSError where the disk refuses, InputError where a link is in the way.
+    """
+    data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
+    digest = _digest(data)
+    file = f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json"
+    replace_file(folder, file, data)
+    return LoadedFile(file, digest)
+
+
+def read_entry(folder: Path, entry: LoadedFile) -> bytes:
+    """The file as it lies there. Raises InputError in one line where it is missing, too large, or not the one listed."""
+    path = folder / entry.file
+    refuse_links(folder, entry.file)
+    try:
+        data = read_file(path, MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: is not there, and {MANIFEST} lists it") from None
+    if _digest(data) != entry.digest:
+        raise InputError(f"{path}: is damaged: its digest is not the one in {MANIFEST}")
+    return data
+
+
+def read_loaded(folder: Path, entry: LoadedFile) -> Loaded:
+    """Raises InputError as `read_entry` does, and where the file is no JSON."""
+    try:
+        found = parse_json(read_entry(folder, entry))
+    except ValueError as error:
+        raise InputError(f"{folder / entry.file}: is not JSON: {error}") from None
+    return Loaded.from_json(found if isinstance(found, Mapping) else {})
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # a session opens without it
+
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
