@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from core.errors import LogdriftError
 from core.report.build import report_pair
 from core.report.settings import settings_of
 from core.session import Session, open_session
+from core.session.layout import read_manifest
+from core.session.loaded import Loaded, write_loaded
+from core.session.writer import write_manifest
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
@@ -220,3 +224,27 @@ async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
 
 def test_the_sample_opens() -> None:
     assert settings_of(open_session(SAMPLE)).rows
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_what_configs_differ_in_is_named(tmp_path: Path, size: tuple[int, int]) -> None:
+    name = "rope_parameters.full_attention.rope_theta"
+    configs = {
+        backend: Loaded(config={"rope_parameters": {"full_attention": {"rope_theta": theta}}, "rms_norm_eps": 1e-6})
+        for backend, theta in (("trainer", 1e6), ("vllm", 1e4))
+    }
+    captures = [capture("trainer/prefill", ROWS), capture("vllm/prefill", LOWER)]
+    folder = write_session(tmp_path / "s", [1, 1], captures).folder
+    manifest = read_manifest(folder)
+    loaded = [
+        replace(info, loaded=write_loaded(folder, info.backend, configs[info.backend])) for info in manifest.captures
+    ]
+    write_manifest(folder, replace(manifest, captures=tuple(loaded)))
+    app = make_app(folder)
+    async with app.run_test(size=size) as pilot:
+        await judged(pilot)
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, FactsScreen))
+        assert f"{name} 1000000 against 10000" in " ".join(screen_text(app).split())
+        row = next(line for line in screen_text(app).splitlines() if line.startswith("≠") and "rope_theta" in line)
+        assert row.split()[-3:-1] == ["1000000", "10000"] or row.split()[-2:] == ["1000000", "10000"]

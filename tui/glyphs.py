@@ -93,3 +93,12 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(text, width - 1) + "…"
     pad = " " * (width - cells)
     return pad + text if right else text + pad
+
+
+def fit_end(text: str, width: int) -> str:
+    """Like `fit`, keeping the end: of a dotted name it says the most."""
+    if cell_len(text) <= width:
+        return fit(text, width)
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return fit("…" + text, width)

@@ -170,6 +170,8 @@ def _settings(change: Report, canvas: Canvas) -> Iterator[str]:
     shown.sort(key=_rank)
     for row in shown[:SHOWN_SETTINGS]:
         text = f"{row['setting']}: {row['old_text']} → {row['new_text']}"
+        if row["setting"].removeprefix("model.") in _BY_NAME.values() and None not in (row["old"], row["new"]):
+            text += " (capture both again to see which keys)"
         yield from canvas.wrap(text, 10, f"  {_PLACES[row['where']]}")
     if len(shown) > SHOWN_SETTINGS:
         yield f"  and {len(shown) - SHOWN_SETTINGS} more (--json has all)"

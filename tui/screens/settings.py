@@ -40,7 +40,7 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
 
     def panes(self) -> ComposeResult:
         yield Bar(id="reasons")
-        yield Table("Settings", id="facts")
+        yield Table("Settings", id="facts", dotted=True)
         yield Bar(id="detail")
 
     @property

@@ -9,7 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from core.session.visible import visible
-from tui.glyphs import fit
+from tui.glyphs import fit, fit_end
 from tui.widgets.lines import Run, strip_of
 from tui.widgets.rows import Rows
 
@@ -19,12 +19,16 @@ _FIRST = 20
 
 
 class Table(Rows):
-    """``cells`` are texts as they come, made visible here; the first column always stays."""
+    """``cells`` are texts as they come, made visible here; the first column always stays.
+
+    ``dotted``: the first column holds dotted names, whose end says the most.
+    """
 
     fixed = 2
 
-    def __init__(self, title: str, *, id: str) -> None:
+    def __init__(self, title: str, *, id: str, dotted: bool = False) -> None:
         super().__init__(id=id)
+        self.fit_name = fit_end if dotted else fit
         self.title_text, self.aside = title, ""
         self.head: Sequence[str] = ()
         self.cells: Sequence[Sequence[str]] = ()
@@ -100,7 +104,8 @@ class Table(Rows):
         if not cells:
             return ""
         widths = self.widths(width)
-        return "  ".join(fit(cells[index], widths[index]) for index in (0, *self._shown(width)))
+        first = self.fit_name(cells[0], widths[0])
+        return "  ".join([first, *(fit(cells[index], widths[index]) for index in self._shown(width))])
 
     def copied(self) -> str:
         """The whole table with tabs between its cells."""
