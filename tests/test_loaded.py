@@ -133,6 +133,14 @@ def test_a_field_beside_the_table_that_the_engine_reads_is_no_change_of_the_tabl
     assert names(plain, {**plain, "rope_theta": 1e5}) == {}
 
 
+@pytest.mark.parametrize(("rope_type", "counts"), [("default", False), ("dynamic", True), (None, True)])
+def test_positions_count_where_rope_is_scaled_by_them(rope_type: str | None, counts: bool) -> None:
+    """Engines raise the number of positions for room behind the last one."""
+    rope = {"rope_parameters": {"rope_theta": 1e4, "rope_type": rope_type}} if rope_type else {}
+    found = names({**rope, "max_position_embeddings": 256}, {**rope, "max_position_embeddings": 264})
+    assert found == {"max_position_embeddings": ("256", "264", counts)}
+
+
 def test_what_one_side_lacks_counts_where_one_release_wrote_both() -> None:
     more = changed(v_head_dim=64, context_len=8192, logit_scale=0.5)
     assert set(names(CONFIG, more)) == {"v_head_dim", "context_len", "logit_scale"}

@@ -134,7 +134,7 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     found: list[Difference] = []
     for name in dict.fromkeys([*left, *right]):
         if name in left and name in right:
-            found += _value_differences(name, left[name], right[name])
+            found += _value_differences(name, left[name], right[name], counts=_counts(name, left, right))
         elif _is_told_by_entries(name, left, right):
             continue
         elif whole or (CHANGES_THE_MODEL.search(name) and left.get(name, right.get(name)) not in (None, False)):
@@ -142,10 +142,18 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     return tuple(sorted(found, key=lambda each: not each.counts))
 
 
-def _value_differences(name: str, a: Any, b: Any) -> Iterator[Difference]:
+def _counts(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether a score of given ids may depend on a key: on the number of positions only where RoPE is scaled by it, or
+    positions are learned."""
+    if name == "max_position_embeddings":
+        types = {side.get("rope_parameters.rope_type") for side in (left, right)}
+        return types != {"default"}
+    return not _NO_SCORE.search(name)
+
+
+def _value_differences(name: str, a: Any, b: Any, *, counts: bool = True) -> Iterator[Difference]:
     if alike(a, b):
         return
-    counts = not _NO_SCORE.search(name)
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         at = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not alike(x, y)]
         more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
@@ -162,7 +170,7 @@ def _is_told_by_entries(name: str, left: Mapping[str, Any], right: Mapping[str, 
 
 def _one_sided(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Difference:
     a, b = (shown(side[name]) if name in side else NOT_THERE for side in (left, right))
-    return Difference(name, a, b, not _NO_SCORE.search(name))
+    return Difference(name, a, b, _counts(name, left, right))
 
 
 def all_differences(a: Loaded, b: Loaded, *, whole: bool) -> dict[str, tuple[Difference, ...]]:
