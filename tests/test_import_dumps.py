@@ -179,6 +179,21 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
             {"prompt": "a", "response": "b", "logprobs": NUMBERS},
             ["add token_ids, the ids of the prompt and the completion", "leave prompt, response out"],
         ),
+        (
+            {
+                "prompt_tokens": IDS,
+                "output_tokens": IDS,
+                "gen_logprobs": NUMBERS,
+                "gen_top_ids": [],
+                "top_logprobs": [],
+            },
+            [
+                "write prompt_tokens + output_tokens as token_ids",
+                "write gen_logprobs as captures.NAME.logprobs",
+                "write gen_top_ids as captures.NAME.top_ids",
+                "write top_logprobs as captures.NAME.top_logprobs",
+            ],
+        ),
         ({"completion_ids": IDS, "completion": "abc"}, ["the prompt's ids + completion_ids as token_ids"]),
     ],
 )

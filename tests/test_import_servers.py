@@ -312,6 +312,41 @@ def test_llamacpps_probabilities_behind_sampling_are_logarithms_of_processed_one
     assert facts is not None and facts.decode_logprobs == "processed"
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_stream_of_llamacpp_is_one_sequence(tmp_path: Path, size: int) -> None:
+    drawn = [draw(seed, 3, 6) for seed in range(2)]
+    chunks = []
+    for one in drawn:
+        whole = made.llamacpp_native(one)
+        entries = whole.pop("completion_probabilities")
+        for begin in range(0, 6, size):
+            chunk = {"content": "...", "stop": False, "id_slot": 0, "tokens": one.new[begin : begin + size]}
+            chunks.append({**chunk, "completion_probabilities": entries[begin : begin + size]})
+        chunks.append({**whole, "content": "", "tokens": [], "stop": True, "id_slot": 0})
+    file = made.events(tmp_path / "stream.txt", chunks)
+    assert guess_format(file) == "openai"
+    session, _ = imported(tmp_path, str(file))
+    bare = [Drawn(one.new, 0, one.logprobs[3:], one.tops[3:], one.ranks[3:]) for one in drawn]
+    holds(session, "stream/recorded", bare, 0)
+    facts = session.captures[0].facts
+    assert facts is not None and facts.temperature == 0.8
+
+
+def test_a_release_of_llamacpp_without_ids_is_refused(tmp_path: Path) -> None:
+    old = {"content": "a", "completion_probabilities": [{"content": "a", "probs": [{"tok_str": "a", "prob": 0.5}]}]}
+    with pytest.raises(InputError, match=r"no token ids: this release of llama\.cpp names texts alone"):
+        imported(tmp_path, str(made.lines(tmp_path / "a.jsonl", [old])))
+
+
+@pytest.mark.parametrize("form", [made.sglang, made.llamacpp_native])
+def test_a_list_with_an_id_twice_is_refused_in_every_form(tmp_path: Path, form: Callable[[Drawn], Any]) -> None:
+    one = draw(1, 3, 4)
+    twice = one.tops[4][0][0]
+    one.tops[4].append((twice, -9.0))
+    with pytest.raises(InputError, match=rf"lists id {twice} twice"):
+        imported(tmp_path, str(made.lines(tmp_path / "a.jsonl", [form(one)])))
+
+
 # ---- SGLang
 
 

@@ -24,7 +24,9 @@ _FAILED = "{n} {request|requests} of %s failed and {has|have} no answer"
 
 def kind_of(data: Mapping[str, Any]) -> str | None:
     """The kind of an answer, None for what is none."""
-    return next((kind for key, kind in KINDS.items() if key in data), None)
+    found = next((kind for key, kind in KINDS.items() if key in data), None)
+    # The last chunk of llama.cpp's stream has no probabilities any more.
+    return found or ("llama.cpp" if "content" in data and isinstance(data.get("stop"), bool) else None)
 
 
 def wraps(data: Mapping[str, Any]) -> bool:

@@ -53,11 +53,17 @@ def _is_torch_archive(path: Path, start: bytes) -> bool:
         return False
 
 
-_PROMPT_IDS = ("prompt_ids", "prompt_token_ids", "query_ids", "context_ids", "input_token_ids")
-_NEW_IDS = (
-    "gen_ids", "completion_ids", "response_ids", "output_ids", "generated_ids", "gen_token_ids", "completion_token_ids",
-    "response_token_ids", "output_token_ids", "generated_token_ids", "answer_ids",
-)  # fmt: skip
+_PROMPT_IDS = (
+    "prompt_ids",
+    "prompt_token_ids",
+    "prompt_tokens",
+    "query_ids",
+    "context_ids",
+    "input_token_ids",
+    "input_tokens",
+)
+_NEW = ("gen", "generated", "completion", "response", "output", "new", "answer")
+_NEW_IDS = tuple(f"{word}_{kind}" for word in _NEW for kind in ("ids", "token_ids", "tokens"))
 _ALL_IDS = ("input_ids", "ids", "tokens", "sequence", "sequences", "all_ids", "full_ids")
 _MASKS = (
     "loss_mask", "response_mask", "completion_mask", "action_mask", "token_loss_mask", "loss_masks", "assistant_mask",
@@ -136,9 +142,12 @@ def _renames(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
     rest = next((key for key in _NEW_LENGTHS if isinstance(data.get(key), int)), None)
     if rest and not prompt and not length and "prompt_length" not in data:
         out.append(((rest,), f"write the number of ids minus {rest} as prompt_length"))
-    scores = [key for key, value in data.items() if _LOGPROBS.search(key.lower()) and isinstance(value, list)]
-    for key in scores:
-        out.append(((key,), f"write {key} as captures.NAME.logprobs, with a name for what computed it"))
+    for key, value in data.items():
+        column = _column_of(key) if isinstance(value, list) else None
+        if column == "logprobs":
+            out.append(((key,), f"write {key} as captures.NAME.logprobs, with a name for what computed it"))
+        elif column is not None:
+            out.append(((key,), f"write {key} as captures.NAME.{column}"))
     mask = next((key for key in _MASKS if isinstance(data.get(key), list)), None)
     if mask:
         out.append(((mask,), f"rename {mask} to mask"))
@@ -147,6 +156,18 @@ def _renames(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
     ):
         out.append(((finish,), f"rename {finish} to finish (stop or length)"))
     return out
+
+
+def _column_of(key: str) -> str | None:
+    """Which list of a capture a key means by its name, None where it means none."""
+    name = key.lower()
+    if "top" in name.split("_") or "topk" in name:
+        return "top_logprobs" if "log" in name else "top_ids" if "id" in name else None
+    if name.endswith(("entropy", "entropies")):
+        return "entropy"
+    if name.endswith(("rank", "ranks")):
+        return "ranks"
+    return "logprobs" if _LOGPROBS.search(name) else None
 
 
 def _first(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

@@ -11,20 +11,24 @@ Entry = tuple[int, float]
 
 
 def most_likely(row: Sequence[Entry], target: int, where: str) -> list[Entry]:
-    """``row`` with each id once, without the entry that stands in front only because it is the token's own.
+    """``row`` with `each_once`, without the entry that stands in front only because it is the token's own.
 
     vLLM's flat form and its chat answers list the token first, then the most likely ids. Where it is one of those too
     it stands twice; where it is not, it is less likely than all others, and ids between them are not listed.
-    Raises InputError for an id that stands twice with two values.
+    Raises InputError as `each_once` does.
     """
+    entries = each_once(row, where)
+    return entries[1:] if len(entries) == len(row) and _only_in_front(entries, target) else entries
+
+
+def each_once(row: Sequence[Entry], where: str) -> list[Entry]:
+    """``row`` with each id once. Raises InputError for an id that stands twice with two values."""
     values: dict[int, float] = {}
     for token_id, value in row:
         if token_id in values and values[token_id] != value:
             raise InputError(f"{where} lists id {token_id} twice, with two values: list each id once")
         values[token_id] = value
-    if len(values) < len(row):
-        return list(values.items())
-    return list(row[1:]) if _only_in_front(row, target) else list(row)
+    return list(values.items())
 
 
 def _only_in_front(entries: Sequence[Entry], target: int) -> bool:

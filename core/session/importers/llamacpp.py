@@ -19,7 +19,7 @@ _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
 
 def scored(where: str, answer: Mapping[str, Any]) -> Scored:
     """One answer. Raises InputError naming it, and for a release that names no ids."""
-    entries = answer["completion_probabilities"]
+    entries = answer.get("completion_probabilities")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{where}: completion_probabilities is empty: ask llama.cpp with n_probs")
     rows = llamacpp_rows(entries, where)

@@ -144,7 +144,7 @@ def _of_llamacpp(entry: Mapping[str, Any]) -> Row:
 
 def _logarithm(entry: Mapping[str, Any]) -> Any:
     if "prob" not in entry:
-        return entry["logprob"]
+        return entry.get("logprob")
     share = float(entry["prob"])
     return math.log(share) if share > 0 else -math.inf
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
-from core.session.importers.lists import most_likely
+from core.session.importers.lists import each_once, most_likely
 from core.session.importers.records import Notes, Record, Scores, alternatives, logprobs_of, ranks_of, scores_of
 from core.session.importers.rows import Row
 
@@ -130,4 +130,5 @@ def _alternatives(row: Row, target: int, where: str, name: str, notes: Notes) ->
         return []
     values = logprobs_of([value for _, value in row.top], where, "top_logprobs", first=True)
     entries = list(zip(ids, values.tolist(), strict=True))
-    return entries if row.sure else most_likely(entries, target, f"{where}: a list of alternatives")
+    place = f"{where}: a list of alternatives"
+    return each_once(entries, place) if row.sure else most_likely(entries, target, place)

@@ -1,6 +1,6 @@
 """Streamed answers put together: the chunks of one answer to what the server would have sent at once.
 
-A chunk of OpenAI's form adds to what came before; one of SGLang's says everything so far, unless the server was
+A chunk of OpenAI's or llama.cpp's form adds to what came before; one of SGLang's says everything so far, unless the server was
 started to send only what is new.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import InputError
 
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+_PROBABILITIES = "completion_probabilities"
 _ADDED = ("output_token_logprobs", "output_top_logprobs", "output_token_ids_logprobs")
 
 
@@ -31,7 +32,7 @@ class Streams:
             elif "choices" in answer:
                 self._add_openai(where, answer)
             else:
-                self._answers.append((where, answer))
+                self._add_llamacpp(where, answer)
         except (TypeError, AttributeError, KeyError) as error:
             raise InputError(f"{where}: is no answer or chunk of one: {type(error).__name__}: {error}") from None
 
@@ -62,6 +63,20 @@ class Streams:
             begun = copy.deepcopy(answer)
             self._answers.append((where, begun))
         if meta.get("id") is not None and meta.get("finish_reason", "given") is None:
+            self._open[key] = begun
+        else:
+            self._open.pop(key, None)
+
+    def _add_llamacpp(self, where: str, answer: dict[str, Any]) -> None:
+        key = ("llama.cpp", answer.get("id_slot"), answer.get("index"))
+        begun = self._open.get(key)
+        if begun is None:
+            begun = {**answer, _PROBABILITIES: list(answer.get(_PROBABILITIES) or ())}
+            self._answers.append((where, begun))
+        else:
+            begun[_PROBABILITIES].extend(answer.get(_PROBABILITIES) or ())
+            begun.update({name: value for name, value in answer.items() if name != _PROBABILITIES})
+        if answer.get("stop") is False:
             self._open[key] = begun
         else:
             self._open.pop(key, None)
