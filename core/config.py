@@ -22,16 +22,16 @@ A new key is one field here and, if it is a table, one function beside `_engine`
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
+from core.keys import nearest
 from core.session.files import SMALL_BYTES, read_file
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _threshold(where: str, table: Any) -> Limit:
 def _theme(data: Mapping[str, Any]) -> str | None:
     theme = _text(data, "theme", "")
     if theme is not None and theme not in THEMES:
-        raise InputError(f"theme is {theme!r}: {_known(theme, THEMES)}")
+        raise InputError(f"theme is {theme!r}: {nearest(theme, THEMES)}")
     return theme
 
 
@@ -275,10 +275,4 @@ def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> 
     known = sorted(allowed)
     for key in data:
         if key not in known:
-            raise InputError(f"{where}{key} is unknown: {_known(key, known)}")
-
-
-def _known(word: str, known: Sequence[str]) -> str:
-    """What was perhaps meant, or all that there is."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"{where}{key} is unknown: {nearest(key, known)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 _STOP = (
     "is not in this version: completions end at the model's end-of-sequence ids or after max_tokens; "
@@ -19,7 +19,7 @@ NOT_HERE = {
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """The known key that ``key`` was perhaps meant to be, or all known ones, as the end of a message."""
-    names = sorted(known)
+    """The known key that ``key`` was perhaps meant to be, or all known ones in their order, as the end of a message."""
+    names = sorted(known) if isinstance(known, Set) else list(known)
     near = difflib.get_close_matches(key, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"

@@ -304,6 +304,35 @@ def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: P
     assert np.isnan(logprob).tolist() == [True, False, False, False, False, True]
 
 
+def test_text_completions_and_begun_turns_are_scored_as_given(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run
+) -> None:
+    """Without a word on the assistant's turn nothing is written; with it, the completion goes on from there."""
+    talk = [{"role": "user", "content": "Name a colour."}, {"role": "assistant", "content": "The colour is"}]
+    rows = [
+        {"messages": talk, "completion": " blue.<|im_end|>"},
+        {"prompt": "The capital of France is", "completion": " Paris, of course."},
+    ]
+    out, prompts = tmp_path / "out", prompts_file(*rows)
+    arguments = _new(prompts, out, "transformers:float32@reference")
+    silent = run_logdrift(*arguments)
+    assert silent.returncode == 2
+    assert "line 1: the last message is the assistant's: say whether" in silent.stderr
+    assert not out.exists()
+    done = run_logdrift(*arguments, "--continue-final-message")
+    assert done.returncode == 0, done.stderr
+    session = open_session(out)
+    texts = []
+    for index, length in enumerate(session.sequences.prompt_lengths.tolist()):
+        start, stop = session.sequences.bounds(index)
+        ids = session.sequences.token_ids[start:stop].tolist()
+        texts.append([b"".join(session.pieces[i] for i in part).decode() for part in (ids[:length], ids[length:])])
+    assert texts[0][0].endswith("<|im_start|>assistant\nThe colour is")
+    assert [completion for _, completion in texts] == [" blue.<|im_end|>", " Paris, of course."]
+    assert texts[1][0] == "The capital of France is"
+    assert session.manifest.plan["continue_final_message"] is True
+
+
 def test_every_part_says_which_ids_it_scored(undisturbed: Path) -> None:
     """Sampled and given ids alike: the digest is of what the engine was given, or gave, not of what is on disk."""
     session = open_session(undisturbed)

@@ -153,6 +153,26 @@ def test_a_completion_is_scored_as_it_is(prepare: Prepare, tokenizer: str) -> No
             assert whole[:length] == alone
 
 
+def test_content_that_a_template_would_print_as_python_is_refused(prepare: Prepare) -> None:
+    """A template that only writes the content, whatever it is; one that knows parts takes them."""
+    parts = [{"type": "text", "text": "Name "}, {"type": "text", "text": "a colour."}]
+    printing = "{% for m in messages %}{{ m.content }}{% endfor %}{{ messages[0].tool_calls }}"
+    listed, missing, text = prepare(
+        [{"messages": [{"role": "user", "content": parts}]}],
+        [{"messages": [USER, {**CALL, "content": None}, USER]}],
+        [{"messages": [{"role": "user", "content": "None"}]}],
+        template=printing,
+    )
+    assert listed["error"].endswith("message 1: the chat template takes its content as text, not as a list of parts")
+    assert missing["error"].endswith('message 2: the chat template writes None for its content: give it as ""')
+    assert _prompts(text) == ["None"]
+    (taken,) = prepare(
+        [{"messages": [{"role": "user", "content": parts}]}],
+        template="{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}",
+    )
+    assert _prompts(taken) == ["Name a colour."]
+
+
 def test_a_completion_that_the_tokenizer_changes_is_refused(prepare: Prepare) -> None:
     fine, bad = prepare(
         [{"prompt": "The", "completion": " capital"}],

@@ -91,7 +91,7 @@ def test_completed_sequences(prompts_file: Write) -> None:
         # Keys: unknown, of another form, or not of a line
         ({"promt": "a"}, "line 2: promt is unknown: did you mean 'prompt'?"),
         ({"prompt": "a", "complation": "b"}, "line 2: complation is unknown: did you mean 'completion'?"),
-        ({"prompt": "a", "id": None}, "line 2: id is unknown: known are completion, prompt"),
+        ({"prompt": "a", "id": None}, "line 2: id is unknown: known are prompt, completion"),
         ({"token_ids": [1], "prompt_len": 1}, "line 2: prompt_len is unknown: did you mean 'prompt_length'?"),
         ({"prompt": "a", "tools": [{}]}, "line 2: tools belongs to a line with messages, and this line has prompt"),
         ({"prompt": "a", "mask": [1]}, "line 2: mask belongs to a line with token_ids, and this line has prompt"),

@@ -22,6 +22,7 @@ _SMALL = {
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {**_SMALL, "vocab_size": 1031}),
     "gpt2": ("GPT2", {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 1031}),
+    "gpt2-short": ("GPT2", {"n_embd": 128, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 1031}),
     "gemma2": ("Gemma2", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "final_logit_softcapping": 3.0}),
     "cohere": ("Cohere", {**_SMALL, "vocab_size": 1031, "logit_scale": 0.0625}),
     "granite": ("Granite", {**_SMALL, "vocab_size": 1031, "logits_scaling": 8.0}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import LogdriftError
@@ -32,16 +32,21 @@ def encode_conversation(tokenizer: Any, talk: Conversation) -> list[int]:
     Raises LogdriftError where the template has no use for what was given, and whatever the template itself raises.
     """
     _check_used(tokenizer, talk)
-    ids = tokenizer.apply_chat_template(
+    _check_written(tokenizer, talk)
+    return [int(i) for i in _apply(tokenizer, talk, tokenize=True)]
+
+
+def _apply(tokenizer: Any, talk: Conversation, *, tokenize: bool) -> Any:
+    """The conversation as ids, or as the text that they are made of."""
+    return tokenizer.apply_chat_template(
         list(talk.messages),
         tools=None if talk.tools is None else list(talk.tools),
         add_generation_prompt=talk.ending == "answer",
         continue_final_message=talk.ending == "continue",
-        tokenize=True,
+        tokenize=tokenize,
         return_dict=False,
         **(talk.arguments or {}),
     )
-    return [int(i) for i in ids]
 
 
 def _check_used(tokenizer: Any, talk: Conversation) -> None:
@@ -64,6 +69,25 @@ def _check_used(tokenizer: Any, talk: Conversation) -> None:
                     f"message {number}: the chat template does not use {key}, so the model would not see it: "
                     "write it into the content, or leave it out"
                 )
+
+
+def _check_written(tokenizer: Any, talk: Conversation) -> None:
+    """Refuse content that the template writes as Python would print it: None, or a list of parts."""
+    for number, message in enumerate(talk.messages, 1):
+        content = message.get("content")
+        if isinstance(content, list) and str(content) in _apply(tokenizer, talk, tokenize=False):
+            raise LogdriftError(
+                f"message {number}: the chat template takes its content as text, not as a list of parts"
+            )
+        if content is None and _writes_none(tokenizer, talk, number - 1):
+            raise LogdriftError(f'message {number}: the chat template writes None for its content: give it as ""')
+
+
+def _writes_none(tokenizer: Any, talk: Conversation, index: int) -> bool:
+    messages = list(talk.messages)
+    messages[index] = {**messages[index], "content": ""}
+    empty = _apply(tokenizer, replace(talk, messages=messages), tokenize=False)
+    return str(_apply(tokenizer, talk, tokenize=False)).count("None") > str(empty).count("None")
 
 
 def _near(key: str, names: set[str]) -> str:
