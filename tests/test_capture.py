@@ -122,11 +122,13 @@ def test_out_that_exists_is_left_alone(undisturbed: Path, run_logdrift: Run) -> 
             json.dumps({"token_ids": [49151, 49152]}),
             "line 5: token id 49152 is outside the model's vocabulary of 49152",
         ),
-        (
+        pytest.param(
             json.dumps({"token_ids": [5] * 8192}),
-            "line 5: 8192 tokens are too long for the model, which has 8192 positions",
+            "line 5: 8192 tokens are too long for the model, which has 8192 positions: 8191 is the longest prompt",
+            id="too long",
         ),
-        (json.dumps({"messages": [{"role": "user", "content": {"a": 1}}]}), "line 5: the chat template refused"),
+        (json.dumps({"messages": [{"role": "user", "content": {"a": 1}}]}), "line 5, message 1: content is not text"),
+        (json.dumps({"messages": [{"role": "user", "name": "a"}]}), "line 5: the chat template refused the messages"),
     ],
 )
 def test_a_bad_prompt_is_one_line_and_no_folder(

@@ -84,7 +84,7 @@ def _check_lengths(places: list[str], ids: list[list[int]], lengths: list[int], 
     what = f"{positions - 1} is the longest prompt" if sampled[first] else f"{positions} is the longest sequence"
     of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
     raise InputError(
-        f"{places[first]}: {len(ids[first]):,} tokens are too long for the model, which has {positions:,} positions: "
+        f"{places[first]}: {len(ids[first])} tokens are too long for the model, which has {positions} positions: "
         f"{what}{of_many}"
     )
 
