@@ -2,8 +2,8 @@
 
     transformers_overflow.py OUT [SMALL_MODEL]
 
-``whole`` overflows inside layer 1 at every token, ``token`` from the one id on whose embedding float16 cannot hold. Both
-are fine in bfloat16 and float32. Streams go to OUT/MODEL/DTYPE; with SMALL_MODEL, OUT/large is ``whole`` with its tokenizer.
+``whole`` overflows inside layer 1 at every token, ``token`` after the last layer at one id alone: a NaN that enters an attention
+is in every row behind it, masked ones included (0 times NaN). Both are fine in bfloat16 and float32. Streams go to OUT/MODEL/DTYPE; with SMALL_MODEL, OUT/large is ``whole`` with its tokenizer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transformers_common import message_of, new_backend, quiet
 from core.plan import SamplingSpec
 
 ID = 7
-"""The id that float16 cannot hold."""
+"""The id whose stream float16 cannot hold."""
 IDS = [3, 4, 5, ID, 8, 9]
 DTYPES = ("float16", "bfloat16", "float32")
 
@@ -31,7 +31,7 @@ def llama(folder: Path, vocab_size: int = 1031) -> Any:
 
     torch.manual_seed(5)
     config = transformers.LlamaConfig(
-        vocab_size=vocab_size, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
+        vocab_size=vocab_size, hidden_size=128, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config)
@@ -53,7 +53,8 @@ def overflow_inside_layer_1(folder: Path, vocab_size: int = 1031) -> Path:
 
 def overflow_at_one_token(folder: Path) -> Path:
     model = llama(folder)
-    model.model.embed_tokens.weight.data[ID].mul_(1e7)
+    model.model.embed_tokens.weight.data[ID] = 60_000.0  # with what the last layer adds, more than 65,504
+    model.model.layers[2].mlp.down_proj.weight.data.mul_(15_000.0)
     model.bfloat16().save_pretrained(folder)
     return folder
 
