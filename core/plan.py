@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from core.backends import ENGINES, PATHS
+from core.credentials import HIDDEN, masked, secret_in
 from core.errors import InputError
 from core.facts import Batch
 from core.plan_keys import PLAN, check_keys, check_options
@@ -27,7 +28,6 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 _Built = TypeVar("_Built")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SECRET_OPTION = re.compile(r"(api_?key|token$|secret|password|credential)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,9 @@ class BackendSpec:
             _require(
                 key != "server", f"{where}: attaching to a running server is not in this version: leave out server="
             )
-            _require(
-                not _SECRET_OPTION.search(key),
-                f"{where}: option {key!r} looks like a credential and would be saved in the session: use the environment",
-            )
+
+        _refuse_secret({"model": self.model, "revision": self.revision, "python": self.python}, f"{where}: ")
+        _refuse_secret(self.options, f"{where}: option ")
 
     def labels(self) -> list[CaptureName]:
         """Every capture this backend gives, in the order in which it is captured."""
@@ -167,6 +166,7 @@ class CapturePlan:
             not (self.continue_final_message and self.add_generation_prompt),
             "continue_final_message and add_generation_prompt exclude each other: give one",
         )
+        _refuse_secret({"model": self.model, "revision": self.revision, "title": self.title}, "")
         names = [spec.name for spec in self.backends]
         for name in names:
             _require(names.count(name) == 1, f"two backends are called {name!r}: give one another name with @NAME")
@@ -222,16 +222,39 @@ class CapturePlan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CapturePlan:
         """Inverse of `to_json`; keys this version does not know are left out. InputError where a value is of another type."""
-        return cls(**checked(_plan_kind, data, "the plan"))
+        return cls(**_hidden(checked(_plan_kind, data, "the plan")))
 
 
 _backend_kind = record(BackendSpec, role=text)
 _sampling_kind = record(SamplingSpec)
 _plan_kind = record(
     CapturePlan,
-    backends=items(lambda value: BackendSpec(**_backend_kind(value))),
+    backends=items(lambda value: BackendSpec(**_hidden(_backend_kind(value)))),
     sampling=lambda value: SamplingSpec(**_sampling_kind(value)),
 )
+
+
+def _hidden(values: dict[str, Any]) -> dict[str, Any]:
+    """What an older logdrift saved, without credentials that it did not know for what they are."""
+    plain = {name: value for name, value in values.items() if name not in ("backends", "sampling")}
+    return values if secret_in(plain) is None else {**values, **masked(plain)}
+
+
+def _refuse_secret(values: Mapping[str, Any], where: str) -> None:
+    name = secret_in(values)
+    if name is not None:
+        raise InputError(
+            f"{where}{name!r} looks like a credential and would be saved in the session: use the environment"
+        )
+
+
+def refuse_hidden(spec: BackendSpec) -> None:
+    """Raises InputError for a backend with an option that was a credential: it was not kept, so it cannot be given again."""
+    if HIDDEN in json.dumps([spec.model, spec.python, dict(spec.options)], default=str):
+        raise InputError(
+            f"backend {spec.name!r}: an option of it looks like a credential and was not kept: start a new session, "
+            "with that option in the environment"
+        )
 
 
 def check_backend_name(name: str) -> None:

@@ -65,7 +65,7 @@ FILES = [
     "why/experiments/events.jsonl", "why/experiments/lock", "why/experiments/experiments.log",
     *(f".{name}.{os.getpid()}.{end}" for name in ("session.json", "lock", "pieces.json") for end in ("tmp", "stale")),
 ]  # fmt: skip
-FOLDERS = ["logs", "why", "why/identity", "why/layers", "why/experiments", "captures", "sequences"]
+FOLDERS = ["logs", "why", "why/identity", "why/layers", "why/experiments", "captures", "sequences", "facts"]
 WRITERS: dict[str, Callable[[Session], object]] = {
     "resume": lambda s: run_session(unfinished(s).folder, lambda event: None),
     "in the background": lambda s: start_background(unfinished(s).folder),
@@ -116,7 +116,7 @@ def test_nothing_is_written_into_a_folder_behind_a_link(session: Session, outsid
 
 
 @pytest.mark.parametrize(
-    "name", ["session.json", "pieces.json", "events.jsonl", "lock", "logs", "why", "sequences", "captures"]
+    "name", ["session.json", "pieces.json", "events.jsonl", "lock", "logs", "why", "sequences", "captures", "facts"]
 )
 def test_a_link_that_leads_out_is_refused_by_name(
     session: Session, outside: Path, run_logdrift: Run, name: str

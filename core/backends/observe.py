@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from core.credentials import hides_variable, secret_in
+
 ENVIRONMENT_PREFIXES = (
     "VLLM_",
     "SGLANG_",
@@ -22,18 +24,18 @@ ENVIRONMENT_PREFIXES = (
     "TRANSFORMERS_",
 )
 _ADDRESSES = ("_IP", "_HOST", "_HOSTNAME", "_COMM_ID", "_ADDR", "_IFNAME")
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that can change an engine's numbers, sorted; never one whose name looks like a credential, and none
+    """The variables that can change an engine's numbers, sorted; never one that looks like a credential by name or value, and none
     that is a path or an address: those name a machine and change no number."""
     found = os.environ if variables is None else variables
     return {
         name: found[name]
         for name in sorted(found)
         if name.startswith(ENVIRONMENT_PREFIXES)
-        and not any(word in name for word in _SECRET_WORDS)
+        and not hides_variable(name)
+        and secret_in(found[name]) is None
         and not found[name].startswith(("/", "~"))
         and "://" not in found[name]
         and not name.endswith(_ADDRESSES)

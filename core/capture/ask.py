@@ -20,7 +20,7 @@ from core.capture.processes import adopt_orphans, cancellable, ending
 from core.capture.protocol import WorkerJob
 from core.capture.workers import WorkerProcess
 from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan
+from core.plan import BackendSpec, CapturePlan, refuse_hidden
 from core.session import lock
 from core.session.below import folder_at
 from core.session.layout import LOGS
@@ -54,6 +54,7 @@ def ask(
     if plan is None:
         raise InputError(f"session {session.name} was not made by a capture: it has no plan to start a backend by")
     trust.require(session.folder, session.manifest)
+    refuse_hidden(spec)
     interpreter = find_interpreter(spec.engine, spec.python)
     model = resolve_model(session.manifest.model.id)
     own = model if spec.model is None else resolve_own_model(spec)

@@ -25,9 +25,10 @@ from core.capture.models import resolve_model, resolve_own_model
 from core.capture.processes import adopt_orphans, cancellable, ending
 from core.capture.protocol import CaptureJob, WorkerJob
 from core.capture.workers import WorkerProcess, end_leftovers, forget_worker, remember_worker
+from core.credentials import masked_text, secret_values
 from core.errors import InputError, LogdriftError
 from core.facts import Facts
-from core.plan import BackendSpec, CapturePlan
+from core.plan import BackendSpec, CapturePlan, refuse_hidden
 from core.session import lock
 from core.session.below import folder_at
 from core.session.layout import EVENTS, LOGS, CaptureInfo, LoadedFile, Manifest, Part, Status, read_manifest
@@ -76,6 +77,8 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
     manifest = read_manifest(folder)
     trust.require(folder, manifest)
     plan = CapturePlan.from_json(manifest.plan)
+    for spec in plan.backends:
+        refuse_hidden(spec)
     interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
     model = resolve_model(manifest.model.id)
     models = _own_models(plan, manifest)
@@ -375,6 +378,7 @@ class _Supervisor:
             self._fail(r.spec, r.error, r.worker.log_tail())
 
     def _fail(self, spec: BackendSpec, error: str, tail: str) -> None:
+        error, tail = (masked_text(text, secret_values(os.environ)) for text in (error, tail))
         for capture in self._captures_of(spec):
             if capture.status != "complete":
                 self._update(capture.label, status="failed", failure=error + (f"\n{tail}" if tail else ""))

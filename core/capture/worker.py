@@ -30,6 +30,7 @@ from core.capture.identity import identity
 from core.capture.prepare import prepare
 from core.capture.processes import descendants, die_with_parent
 from core.capture.protocol import CaptureJob, Channel, WorkerJob
+from core.credentials import masked
 from core.errors import InputError, LogdriftError
 from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
@@ -185,14 +186,17 @@ class _Captures:
     def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
         """The engine's facts, and which files it was started with."""
         found = identity(self.job.model, self.job.revision, self.spec.options, text)
-        return replace(facts, **{name: value for name, value in found.items() if getattr(facts, name) is None})
+        facts = replace(facts, **{name: value for name, value in found.items() if getattr(facts, name) is None})
+        return replace(
+            facts,
+            environment=masked(facts.environment),
+            extra=masked(facts.extra),
+            config_overrides=masked(facts.config_overrides),
+        )
 
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
         """Write what was loaded, by name, into the session; its entry in the manifest."""
-        try:
-            return asdict(write_loaded(self.folder, self.spec.name, loaded_of(backend, text)))
-        except OSError as error:
-            raise LogdriftError(f"cannot write into {self.folder}: {error.strerror or error}") from error
+        return asdict(write_loaded(self.folder, self.spec.name, loaded_of(backend, text), self.token))
 
     def _lost(self, processes: int) -> None:
         error = f"{self.spec.engine}: {processes} of its processes died"

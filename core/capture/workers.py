@@ -15,6 +15,7 @@ from typing import Any
 
 from core.capture.processes import carries, kill_group, members
 from core.capture.protocol import Channel, WorkerJob
+from core.credentials import credentials_in, secret_values
 from core.errors import InputError
 from core.session import below
 from core.session.layout import LOGS
@@ -28,6 +29,8 @@ _TOKEN = "LOGDRIFT_WORKER"
 """Variable with a random number that each worker is started with, and all that it starts: a process that carries the number
 of a pid file is the one that was started, whatever else the file says."""
 _LONGEST_NOTE = 100
+_FIRST_LINES = 1 << 20
+"""Bytes of a log in which credentials of unknown value are looked for."""
 _PID_FILE = re.compile(r"(\d{1,10}) (\d{1,20}) ([0-9a-f]{32})")
 
 
@@ -42,6 +45,7 @@ class WorkerProcess:
         self.log = folder / log
         self._where = folder, log
         self.token = os.urandom(16).hex()
+        self._secrets = secret_values({**os.environ, **environment})
         ours, theirs = socket.socketpair()
         try:
             with open(below.append(folder, log), "ab") as output:
@@ -77,7 +81,18 @@ class WorkerProcess:
         kill_group(self.pid, grace)
         code = self._process.wait()
         self.channel.close()
+        self._hide_credentials()
         return code
+
+    def _hide_credentials(self) -> None:
+        """Stars over what the worker printed of credentials: values of the environment anywhere, URLs with passwords and
+        the like in the first lines, where engines print what they were given. Nobody writes the log any more."""
+        with contextlib.suppress(OSError, InputError):
+            log = below.open_below(*self._where, os.O_RDWR)
+            with open(log, "r+b") as file:
+                file.seek(self.log_start)
+                for start, length in credentials_in(file.read(), self._secrets, _FIRST_LINES):
+                    os.pwrite(log, b"*" * length, self.log_start + start)
 
     def wait(self, timeout: float) -> bool:
         """Whether the worker exits by itself within ``timeout`` seconds."""

@@ -8,6 +8,7 @@ been run here.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from core.plan import BackendSpec
 
 _PORT = 30000
 _DUMPS = "dumps"
+_VARIABLE = re.compile(r"SGLANG_[A-Z0-9_]+", re.ASCII)
+"""A name that stands before ``=`` as it is: quoted, it would be no assignment to a shell."""
 
 
 def debugger_commands(model: str, spec: BackendSpec | None, token_ids: Sequence[int], layer: int | None) -> str:
@@ -73,11 +76,11 @@ def _server(
     arguments = ["--model-path", model, "--dtype", dtype, "--port", str(_PORT), "--disable-radix-cache",
                  "--disable-decode-cuda-graph", "--disable-prefill-cuda-graph"]  # fmt: skip
     for name, value in options.items():
-        if name.startswith("SGLANG_"):
+        if _VARIABLE.fullmatch(name):
             settings[name] = str(int(value)) if isinstance(value, bool) else str(value)
         elif f"--{name.replace('_', '-')}" not in arguments:
             arguments += _flag(name, value)
-    assigned = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+    assigned = " ".join(f"{name}={_quoted(value)}" for name, value in settings.items())
     return f"{assigned} {_join(['python', '-m', 'sglang.launch_server', *arguments, *more])}".lstrip()
 
 
@@ -89,4 +92,19 @@ def _flag(name: str, value: Any) -> list[str]:
 
 
 def _join(arguments: Sequence[str]) -> str:
-    return " ".join(shlex.quote(str(each)) for each in arguments)
+    return " ".join(_quoted(str(each)) for each in arguments)
+
+
+def _quoted(text: str) -> str:
+    """A word for a shell that is safe on a terminal too: what cannot be seen is written as an escape of bash and zsh."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "'\\":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

@@ -52,6 +52,7 @@ _TOP = (
     LOGS,
     "sequences",
     "captures",
+    "facts",
     "why",
     "why/experiments",
     "why/identity",

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.credentials import masked
 from core.errors import InputError
-from core.session.below import refuse_links, replace_file
+from core.session.below import refuse_links
 from core.session.files import parse_json, read_file
 from core.session.layout import MANIFEST, LoadedFile
 
@@ -26,7 +27,7 @@ MAX_BYTES = 4 << 20
 class Loaded:
     """Nested JSON values; None is not observed.
 
-    ``config`` is the model's config as the engine resolved it. ``tokenizer`` holds vocabulary size, special and added
+    ``config`` is the model's config as the engine resolved it; what looks like a credential in it is not saved. ``tokenizer`` holds vocabulary size, special and added
     tokens, and the kinds of its steps. ``templates`` are chat templates by name, ``default`` where there is one alone,
     and empty where the tokenizer has none.
     """
@@ -36,7 +37,7 @@ class Loaded:
     templates: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"config": self.config, "tokenizer": self.tokenizer, "templates": self.templates}
+        return {"config": masked(self.config), "tokenizer": self.tokenizer, "templates": self.templates}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loaded:
@@ -51,16 +52,18 @@ def _mapping(value: object) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def write_loaded(folder: Path, backend: str, loaded: Loaded) -> LoadedFile:
+def write_loaded(folder: Path, backend: str, loaded: Loaded, token: str | None = None) -> LoadedFile:
     """Write it into the session ``folder`` and return its entry for the manifest. The caller lists it.
 
     The name holds the digest, so that captures made after an upgrade do not change what earlier ones say.
-    Raises OSError where the disk refuses, InputError where a link is in the way.
+    ``token`` and errors are those of `core.session.writer.replace_file`.
     """
+    from core.session.writer import replace_file
+
     data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
     digest = _digest(data)
     file = f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json"
-    replace_file(folder, file, data)
+    replace_file(folder, file, data, token)
     return LoadedFile(file, digest)
 
 

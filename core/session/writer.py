@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
+from core.credentials import masked, masked_text, secret_values
 from core.errors import LogdriftError
 from core.session import below
 from core.session.below import folder_at, refuse_links
@@ -105,10 +107,11 @@ def merge_pieces(folder: Path, new: Mapping[int, bytes], token: str | None = Non
 def append_event(folder: Path, event: Mapping[str, Any], token: str | None = None) -> None:
     """Append one line to ``events.jsonl``. Events are narration: a full disk must not stop a capture for them.
 
-    Raises `lock.Gone` where the folder does not hold the lock with this ``token`` any more, InputError where
-    ``events.jsonl`` is a link.
+    Credentials in it are hidden. Raises `lock.Gone` where the folder does not hold the lock with this ``token`` any more,
+    InputError where ``events.jsonl`` is a link.
     """
-    line = json.dumps(event, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    said = {name: masked(_without_known(value), name) for name, value in event.items()}
+    line = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
     try:
         with folder_at(folder) as at:
             if token is not None:
@@ -118,3 +121,7 @@ def append_event(folder: Path, event: Mapping[str, Any], token: str | None = Non
     except OSError:
         if token is not None and not folder.exists():
             raise Gone(folder) from None
+
+
+def _without_known(value: Any) -> Any:
+    return masked_text(value, secret_values(os.environ)) if isinstance(value, str) else value
