@@ -27,7 +27,8 @@ _KEYS_OF = frozenset({
 })  # fmt: skip
 """Before ``key`` they make a credential; ``num_key_value_heads`` and ``sort_key`` are none."""
 _MODEL_TOKENS = frozenset({
-    "bos", "eos", "pad", "unk", "sep", "cls", "mask", "image", "audio", "video", "start", "end", "stop", "think", "decoder", "per",
+    "bos", "eos", "pad", "unk", "sep", "cls", "mask", "image", "audio", "video", "start", "end", "stop", "think", "decoder", "per", "boi", "eoi", "boa", "eoa",
+    "fake", "vision", "special",
 })  # fmt: skip
 """Before ``token`` they make one of a tokenizer; any other name that ends in it is a credential's."""
 _VARIABLE_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD")

@@ -13,6 +13,7 @@ from typing import Any
 
 from core.backends.base import Backend
 from core.backends.tokens import TokenText, one_line
+from core.credentials import holds_secret, names_secret
 from core.json_values import bounded
 from core.session.loaded import Loaded
 
@@ -24,7 +25,6 @@ _ADDED = 512
 """Added tokens that are listed; reserved ones of some families are thousands, which one digest covers."""
 _TEMPLATE = 100_000
 """Characters of a template that are kept: those of released models have up to 20,000."""
-_SECRET = re.compile(r"passw|secret|api_?key|private_?key|credential|bearer|^auth|_auth|access_token|hf_token", re.I)
 _MACHINE = re.compile(r"^(/|~|[A-Za-z]:\\|\\\\)|://")
 _LEFT_OUT = "left out"
 
@@ -57,13 +57,13 @@ def config_values(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _cleaned(value: Any, name: str = "") -> Any:
-    if name and _SECRET.search(name):
+    if name and names_secret(name) and not isinstance(value, (bool, int, float, type(None))):
         return _LEFT_OUT
     if isinstance(value, dict):
         return {key: _cleaned(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item, name) for item in value]
-    return _LEFT_OUT if isinstance(value, str) and _MACHINE.search(value) else value
+    return _LEFT_OUT if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value)) else value
 
 
 def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:

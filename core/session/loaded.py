@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.credentials import masked
 from core.errors import InputError
 from core.session.below import refuse_links
 from core.session.files import parse_json, read_file
@@ -27,7 +26,7 @@ MAX_BYTES = 4 << 20
 class Loaded:
     """Nested JSON values; None is not observed.
 
-    ``config`` is the model's config as the engine resolved it; what looks like a credential in it is not saved. ``tokenizer`` holds vocabulary size, special and added
+    ``config`` is the model's config as the engine resolved it. ``tokenizer`` holds vocabulary size, special and added
     tokens, and the kinds of its steps. ``templates`` are chat templates by name, ``default`` where there is one alone,
     and empty where the tokenizer has none.
     """
@@ -37,7 +36,7 @@ class Loaded:
     templates: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"config": masked(self.config), "tokenizer": self.tokenizer, "templates": self.templates}
+        return {"config": self.config, "tokenizer": self.tokenizer, "templates": self.templates}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loaded:

@@ -40,11 +40,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
+    from core.capture.processes import cancellable
     from core.report.layout import canvas_of
     from core.session.importers import import_session
     from core.session.reader import open_session
 
-    notes = import_session(args.format, args.files, args.out, args.model, args.fact)
+    with cancellable():
+        notes = import_session(args.format, args.files, args.out, args.model, args.fact)
     session = open_session(args.out)
     labels = ", ".join(info.label for info in session.captures)
     size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"

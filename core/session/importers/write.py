@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shutil
+import socket
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -21,22 +25,28 @@ from core.session.importers.records import Array, Reading, Record, Scores, Sourc
 from core.session.importers.text import pieces_of
 from core.session.importers.told import facts_of, joined, told_by_flags
 from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo, capture_part, sequence_part
+from core.session.lock import process_start
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
 _PART_TOKENS = 1 << 17
 _PART_SEQUENCES = 4096
 UNKNOWN = "unknown"
+_SCRATCH = re.compile(
+    r"\..*\.importing-(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<started>\d{1,20})-[0-9a-f]{8}", re.DOTALL
+)
+"""Name of a scratch folder: it says who makes it, so that one that a killed import has left is known."""
 
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A scratch folder beside ``out`` that becomes it in the end, and is gone where something fails.
 
-    Raises InputError where ``out`` exists, LogdriftError where the disk refuses.
+    What killed imports have left beside ``out`` goes first. Raises InputError where ``out`` exists, LogdriftError where the disk refuses.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: give another --out")
-    scratch = out.with_name(f".{out.name[:80]}.importing-{uuid.uuid4().hex[:8]}")
+    _remove_abandoned(out.parent)
+    scratch = out.with_name(f".{out.name[:80]}.importing-{_here()}-{os.getpid()}-{_started()}-{uuid.uuid4().hex[:8]}")
     try:
         scratch.mkdir(parents=True)
         yield scratch
@@ -45,6 +55,23 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise LogdriftError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _here() -> str:
+    """This host in eight hex digits: a process of another one is not seen."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _started() -> int:
+    return process_start(os.getpid()) or 0
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Scratch folders of imports of this host whose process is gone."""
+    for path in folder.glob(".*.importing-*"):
+        found = _SCRATCH.fullmatch(path.name)
+        if found is not None and found["host"] == _here() and process_start(int(found["pid"])) != int(found["started"]):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_records(
