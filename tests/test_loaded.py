@@ -28,9 +28,9 @@ from core.report.settings import settings_of
 from core.report.text import render
 from core.session.importers.folder import copy_session
 from core.session.layout import Manifest
-from core.session.loaded import Loaded, write_loaded
+from core.session.loaded import Loaded
 from core.session.reader import Session, open_session
-from core.session.writer import write_manifest
+from core.session.writer import write_loaded, write_manifest
 from tests.made_sessions import capture, write_session
 
 CONFIG: dict[str, Any] = {

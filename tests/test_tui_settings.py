@@ -16,8 +16,8 @@ from core.report.build import report_pair
 from core.report.settings import settings_of
 from core.session import Session, open_session
 from core.session.layout import read_manifest
-from core.session.loaded import Loaded, write_loaded
-from core.session.writer import write_manifest
+from core.session.loaded import Loaded
+from core.session.writer import write_loaded, write_manifest
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until

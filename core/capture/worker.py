@@ -35,9 +35,8 @@ from core.errors import InputError, LogdriftError
 from core.facts import Facts
 from core.plan import BackendSpec, SamplingSpec
 from core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
-from core.session.loaded import write_loaded
 from core.session.tensors import read_tensors
-from core.session.writer import sequence_tensors, write_part
+from core.session.writer import sequence_tensors, write_loaded, write_part
 
 
 def main(descriptor: int) -> int:

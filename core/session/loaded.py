@@ -51,19 +51,14 @@ def _mapping(value: object) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def write_loaded(folder: Path, backend: str, loaded: Loaded, token: str | None = None) -> LoadedFile:
-    """Write it into the session ``folder`` and return its entry for the manifest. The caller lists it.
+def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
+    """The file that says it: its entry for the manifest, and its bytes.
 
     The name holds the digest, so that captures made after an upgrade do not change what earlier ones say.
-    ``token`` and errors are those of `core.session.writer.replace_file`.
     """
-    from core.session.writer import replace_file
-
     data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
     digest = _digest(data)
-    file = f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json"
-    replace_file(folder, file, data, token)
-    return LoadedFile(file, digest)
+    return LoadedFile(f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json", digest), data
 
 
 def read_entry(folder: Path, entry: LoadedFile) -> bytes:

@@ -22,7 +22,8 @@ from core.credentials import masked, masked_text, secret_values
 from core.errors import LogdriftError
 from core.session import below
 from core.session.below import folder_at, refuse_links
-from core.session.layout import EVENTS, MANIFEST, PIECES, Manifest, Part
+from core.session.layout import EVENTS, MANIFEST, PIECES, LoadedFile, Manifest, Part
+from core.session.loaded import Loaded, entry_of
 from core.session.lock import Gone, check_held
 
 FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
@@ -64,6 +65,14 @@ def write_part(
     data = save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     replace_file(folder, file, data, token)
     return Part(file, first_sequence, sequences, tokens, "sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def write_loaded(folder: Path, backend: str, loaded: Loaded, token: str | None = None) -> LoadedFile:
+    """Write what a backend loaded, by name, and return its manifest entry. The caller lists it; ``token`` and errors are
+    those of `replace_file`."""
+    entry, data = entry_of(backend, loaded)
+    replace_file(folder, entry.file, data, token)
+    return entry
 
 
 def sequence_tensors(
