@@ -374,7 +374,7 @@ async def test_from_the_list_it_is_an_error_that_can_be_copied(tmp_path: Path) -
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "damaged" in screen_text(app))
         app.open_folder(folder)
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "pieces.json: is not" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "pieces.json is damaged" in screen_text(app))
 
 
 async def test_a_key_that_is_pressed_twice_opens_its_screen_once(tmp_path: Path) -> None:
