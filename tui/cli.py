@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -17,6 +17,7 @@ from typing import Any
 import core
 from core.errors import InputError, LogdriftError
 from core.session.visible import visible
+from tui.streams import OutputError, abandon_output, steady_streams
 
 COMMANDS = {
     "open": "explore a session",
@@ -31,35 +32,59 @@ COMMANDS = {
     "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""What the system says of paths that were typed wrongly: bad input."""
 _MODULES = {"import": "importing"}
 """Commands whose name is none for a module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130 Ctrl-C."""
+    if argv is None:
+        steady_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
     try:
-        return _run([a for a in arguments if a != "--debug"])
+        return _written([a for a in arguments if a != "--debug"])
     except LogdriftError as error:
+        if isinstance(error, OutputError):
+            abandon_output()
         if debug:
             raise
-        print(f"logdrift: {visible(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("logdrift: interrupted", file=sys.stderr)
-        return 130
+        return _say("interrupted", 130)
     except BrokenPipeError:
-        # The reader (head, less) has gone: no more output, and no complaint from the interpreter's own flush.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()  # the reader (head, less) has gone
         return 128 + signal.SIGPIPE
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split())
-        print(f"logdrift: unexpected {type(error).__name__}: {visible(text)}: run again with --debug", file=sys.stderr)
-        return 1
+        return _say(*_unforeseen(error))
+
+
+def _written(arguments: list[str]) -> int:
+    """Run, and have all that was said written: what is still in a buffer would fail behind the exit code."""
+    try:
+        return _run(arguments)
+    finally:
+        sys.stdout.flush()
+
+
+def _say(text: str, code: int) -> int:
+    print(f"logdrift: {visible(text)}", file=sys.stderr)
+    return code
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    """One line for what no command has foreseen, and the exit code: what the system refuses is no fault of the program."""
+    if isinstance(error, MemoryError):
+        return "not enough memory", 1
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        return f"{name}: {error.strerror}", 2 if error.errno in _BAD_NAMES else 1
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {text}: run again with --debug", 1
 
 
 def _run(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from core.errors import LogdriftError
+from core.session.files import read_tail
 from core.session.layout import LOGS
 from core.session.reader import Session
 from core.session.visible import visible, visible_bytes
@@ -104,12 +105,11 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     if path.resolve().parent != folder.resolve():
         return [f"the log of {visible(backend)} would lie outside of the session folder: not read"]
     try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _LOG_BYTES))
-            data = file.read()
+        data = read_tail(path, _LOG_BYTES)
     except OSError as error:
         return [f"{visible(str(path))}: {error.strerror}"]
+    except LogdriftError as error:
+        return [visible(str(error))]
     # Colours are dropped, and of a progress bar, which rewrites its line, the last state is kept.
     lines = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in _SGR.sub(b"", data).rstrip(b"\n").split(b"\n")]
     return [visible_bytes(line) for line in lines[-limit:]]

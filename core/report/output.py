@@ -11,11 +11,18 @@ from core.errors import InputError, LogdriftError
 
 def check_output(path: Path, session: Path) -> None:
     """Refuse (InputError) a folder, a file in a folder that is not there, and anything inside the session folder."""
+    try:
+        within = path.resolve().is_relative_to(session.resolve())
+        os.stat(path.parent)
+    except FileNotFoundError:
+        within = False  # said below
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"-o {path}: no file can be written there: {error}: give another name") from None
     if path.is_dir():
         raise InputError(f"-o {path}: is a folder: give a file name")
     if not path.parent.is_dir():
         raise InputError(f"-o {path}: folder {path.parent} does not exist: make it first")
-    if path.resolve().is_relative_to(session.resolve()):
+    if within:
         raise InputError(f"-o {path}: lies in the session folder, which a report never changes: write it elsewhere")
 
 

@@ -6,6 +6,7 @@ readable; a newer format is refused by name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -303,7 +304,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = parse_json(read_file(path, MANIFEST_BYTES))
     except FileNotFoundError:
-        hint = "no session.json in it" if folder.is_dir() else "no such folder"
+        hint = "no session.json in it" if os.path.isdir(folder) else "no such folder"
         raise InputError(f"session {folder}: {hint}") from None
     except NotADirectoryError:
         raise InputError(f"session {folder}: a session is a folder, this is a file") from None

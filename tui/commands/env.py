@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +21,7 @@ from core.capture.installer import Marker, read_marker
 from core.capture.jobs import Cancelled, Report, Step
 from core.capture.models import SMALL_MODEL, prepare_small_model, resolve_model, small_model_folder
 from core.capture.recipes import recipe_for
-from core.config import cache_folder
+from core.config import at_home, cache_folder
 from core.errors import InputError, LogdriftError
 from core.report.layout import canvas_of
 from core.session.visible import visible
@@ -96,7 +95,7 @@ def _creation(engine: str, report: Report, cancel: threading.Event, **options: A
 
 def _create(engines: list[str], folder: str | None, python: str | None, fresh: bool) -> int:
     began = time.monotonic()
-    options = {"parent": Path(folder).expanduser() if folder else None, "python": python, "fresh": fresh}
+    options = {"parent": at_home(folder) if folder else None, "python": python, "fresh": fresh}
     with interruptible() as cancel, shown() as report:
         jobs = {engine: _creation(engine, report, cancel, **options) for engine in engines}
         done, failures = _collect(jobs)

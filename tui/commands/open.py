@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def find_session(given: Path, sessions: Path) -> Path:
     """A session by its folder, or by its name in the folder of sessions. Raises InputError where it is none."""
     from core.session.layout import read_manifest  # imports NumPy, which the screen wants to do its own way
 
-    folder = given if given.exists() or len(given.parts) != 1 or not (sessions / given).exists() else sessions / given
+    # os.path.exists says no where a name is too long, or cannot be one.
+    named = len(given.parts) == 1 and not os.path.exists(given) and os.path.exists(sessions / given)
+    folder = sessions / given if named else given
     read_manifest(folder)
     return folder

@@ -17,6 +17,7 @@ from core.report.layout import Canvas, canvas_of
 from core.report.output import check_output, write_output
 from core.session.reader import open_session
 from tui.report_file import rendered
+from tui.streams import write_document
 
 
 def add_parser(subparsers: Any) -> None:
@@ -79,6 +80,8 @@ def print_report(
     text = rendered(form, report, session, chosen[0] if chosen else _main(report, default_pair(session)), canvas)
     if output is not None:
         write_output(output, text)
+    elif form in ("md", "html"):
+        write_document(text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()
