@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("logdrift")
 _ENGINES_AT_WORK = (
     "test_sglang_backend", "test_vllm_backend", "test_kill", "test_planted", "test_capture", "test_demo",
     "test_transformers_backend", "test_gate_engines", "test_models", "test_environments", "test_experiment_runs",
-    "test_identity", "test_layers",
+    "test_identity", "test_identity_families", "test_identity_kinds", "test_layers",
 )  # fmt: skip
 """Files whose tests keep a core busy, the longest first."""
 

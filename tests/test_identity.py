@@ -22,6 +22,7 @@ import pytest
 from core.backends.questions import QUESTIONS, answer
 from core.backends.weights import merged
 from core.backends.weights_map import Names, stem
+from core.capture import trust
 from core.capture.ask import ask
 from core.capture.identify import chosen_backends
 from core.capture.processes import descendants
@@ -32,7 +33,15 @@ from core.errors import InputError, LogdriftError
 from core.report.identity import identity_json, render_identity
 from core.report.layout import Canvas
 from core.report.why import build_why, render_why
-from core.session.identity import LoadedTensor, LoadedWeights, read_identity, saved_identities, write_identity
+from core.session.identity import (
+    LoadedTensor,
+    LoadedWeights,
+    read_identity,
+    saved_failures,
+    saved_identities,
+    write_identity,
+)
+from core.session.layout import read_manifest
 from core.session.reader import Session, open_session
 from tests.changed_model import NOISY_TENSOR as TENSOR
 from tests.made_answers import loaded, off
@@ -152,10 +161,48 @@ def test_where_few_columns_can_be_read_the_random_input_decides(seen: Any) -> No
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize(
+    ("linear", "said", "is_fed"),
+    [
+        ("Unhelpful", "takes no plain rows (RuntimeError)", True),
+        ("Activated", "does more than multiply by a matrix", True),
+        ("Overflowing", "answers with numbers that are not finite", True),
+        ("Silent", "does not say how many numbers it takes and gives", False),
+        ("Mistaken", "its module takes 24 numbers and gives 96, which is not what the files hold (48 x 48", False),
+        ("Sharded", "and this is a shard of 2 ranks", False),
+        ("Unknown", "its module (Unknown) is not known to multiply by one matrix", False),
+    ],
+)
+def test_a_kernel_is_fed_what_its_module_says_or_nothing(seen: Any, linear: str, said: str, is_fed: bool) -> None:
+    """Kernels check nothing: sizes are the module's own and the files', or the tensor is unread, for this reason."""
+    found = seen[linear]
+    assert len(_unread(found)) == 12 and not _differ(found)
+    reasons = [found["tensors"][name]["reason"] for name in _unread(found)]
+    assert all("the engine keeps it packed for its kernels, and " in reason for reason in reasons)
+    assert any(said in reason for reason in reasons)
+    assert bool(found["fed"]) is is_fed
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("linear", ["Packed", "Plain"])
+def test_gpt2_whose_matrices_are_stored_the_other_way_round(seen: Any, linear: str) -> None:
+    """As vLLM (packed) and SGLang have it: wide, narrow and square ones, with a bias, are the file's turned around."""
+    right, wrong = seen[f"gpt2-{linear}-0.0"], seen[f"gpt2-{linear}-0.02"]
+    square = "transformer.h.1.attn.c_proj.weight"
+    assert not _differ(right) and not _unread(right)
+    assert _differ(wrong) == [square] and not _unread(wrong)
+    assert 0.018 < wrong["tensors"][square]["l2"] < 0.022
+    how = {name.split(".", 3)[3]: tensor["how"] for name, tensor in right["tensors"].items() if ".h." in name}
+    assert {how[f"{part}.weight"] for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")} == {
+        "probe" if linear == "Packed" else "digest"
+    }
+    assert right["fed"] == ([["Packed", width, "torch.bfloat16"] for width in (48, 192)] if linear == "Packed" else [])
+    # all of it was read, the way round that the files have: two engines may keep it differently and agree
+    assert wrong["tensors"][square]["digest"] == seen["gpt2-Packed-0.02"]["tensors"][square]["digest"]
+
+
+@pytest.mark.engine
 def test_what_cannot_be_read_is_unread_with_the_reason(seen: Any) -> None:
-    assert len(_unread(seen["unhelpful"])) == 12 and not _differ(seen["unhelpful"])
-    reason = seen["unhelpful"]["tensors"][DOWN]["reason"]
-    assert "packed for its kernels" in reason and "takes no plain rows (RuntimeError)" in reason
     assert [seen["shard"]["tensors"][name]["reason"] for name in _unread(seen["shard"])] == [
         "this is a shard of 2 ranks"
     ]
@@ -389,8 +436,14 @@ def stale(tmp_path_factory: pytest.TempPathFactory, noisy_small_model: Path) -> 
     ours = next(c for c in data["captures"] if c["label"] == "trainer/prefill")
     copied = {**copy.deepcopy(ours), "label": "stale/prefill", "backend": "stale"}
     copied["facts"]["weights_digest"] = None
+    for part in copied["parts"]:
+        theirs = part["file"]
+        part["file"] = theirs.replace("trainer/", "stale/")
+        (session / part["file"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(session / theirs, session / part["file"])
     data["captures"].append(copied)
     (session / "session.json").write_text(json.dumps(data))
+    trust.remember(read_manifest(session))
     return session
 
 
@@ -437,6 +490,80 @@ def test_one_tensor_of_half_a_percent_noise_is_named(stale: Path, run_logdrift: 
     # The numbers of this made session are equal: what speaks is the check alone.
     assert first["cause"] == "weights" and first["score"] > 0.95 and TENSOR in first["evidence"][0]["sentence"]
     assert "weights" not in {each["cause"] for each in report["pairs"][0]["not_checked"]}
+
+
+_DEADLY = """
+import importlib.abc, importlib.machinery, os, signal, sys
+
+class Deadly(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "core.backends.weights_read":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        def exec_module(module):
+            load(module)
+            read = module.read
+            module.read = lambda model, arguments: read(packed(model), arguments)
+        spec.loader.exec_module = exec_module
+        return spec
+
+def packed(model):
+    import torch
+    old = model.model.layers[0].mlp.down_proj
+    if old.weight.dtype != torch.bfloat16:
+        return model
+    class LinearBase(torch.nn.Module):
+        def forward(self, rows):
+            os.kill(os.getpid(), getattr(signal, os.environ["LOGDRIFT_TEST_SIGNAL"]))
+            signal.pause()
+    new = LinearBase()
+    new.output_size, new.input_size = old.weight.shape
+    new.weight = torch.nn.Parameter(torch.empty(0, dtype=old.weight.dtype), requires_grad=False)
+    model.model.layers[0].mlp.down_proj = new
+    return model
+
+sys.meta_path.insert(0, Deadly())
+"""
+"""Put beside an engine's interpreter: one layer is packed as vLLM packs it, and its kernel ends the process that asks it."""
+
+
+@pytest.mark.engine
+def test_a_probe_that_kills_its_engine_is_one_failed_answer(
+    transformers_python: Path, small_model: Path, run_logdrift: Run, tmp_path: Path
+) -> None:
+    """The next backend is asked all the same, and text, JSON, `why` and the exit code say what happened, and where."""
+    session = tmp_path / "session"
+    shutil.copytree(SAMPLE, session)
+    trust.remember(read_manifest(session))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_DEADLY)
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "LOGDRIFT_TEST_SIGNAL": "SIGSEGV"}
+    asked = ["why", session, "--identity", "--backend", "trainer", "--backend", "reference", "--json"]
+    done = run_logdrift(*asked, **environment)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("1 of 2 backends could not be checked: trainer")
+    said = "worker was killed by SIGSEGV"
+    where = "while the module of model.layers.0.mlp.down_proj.weight was asked for its weights"
+    report = json.loads(done.stdout)
+    assert said in report["failed"]["trainer"] and where in report["failed"]["trainer"]
+    assert report["identity"]["reference"]["as_on_disk"] == 272
+    folder = session / "why" / "identity"
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["reference.json", "trainer.json"]
+    assert not (session / "lock").exists()
+
+    why = json.loads(run_logdrift("why", session, "--pair", "reference:trainer", "--json").stdout)
+    assert said in why["identity_failed"]["trainer"]
+    (unchecked,) = [each for each in why["pairs"][0]["not_checked"] if "could not be asked" in each["why"]]
+    assert unchecked["cause"] == "weights" and said in unchecked["why"]
+
+    # Alone it is one failed answer too, and a later check that works is the last word.
+    environment["LOGDRIFT_TEST_SIGNAL"] = "SIGABRT"
+    alone = run_logdrift("why", session, "--identity", "--backend", "trainer", **environment)
+    assert alone.returncode == 1 and "worker was killed by SIGABRT" in " ".join(alone.stdout.split())
+    assert run_logdrift("why", session, "--identity", "--backend", "trainer").returncode == 0
+    assert saved_failures(session) == {}
 
 
 @pytest.mark.engine

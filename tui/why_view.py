@@ -19,7 +19,7 @@ from core.report.layout import Canvas
 from core.report.why import explained, render_cause, render_why, saved_evidence
 from core.session.experiments import FOLDER as EXPERIMENTS
 from core.session.experiments import RECORD
-from core.session.identity import IDENTITY, LoadedWeights, saved_identities
+from core.session.identity import FAILED, IDENTITY, LoadedWeights, saved_identities
 from core.session.layers import FOLDER as LAYERS
 from core.session.reader import Session
 from core.session.visible import visible
@@ -121,6 +121,7 @@ def evidence_stamp(session: Session) -> Stamp:
     files = [
         *folder.glob(f"{EXPERIMENTS}/*/{RECORD}"),
         *folder.glob(f"{IDENTITY}/*.json"),
+        *folder.glob(f"{IDENTITY}/{FAILED}/*.json"),
         *folder.glob(f"{LAYERS}/*.json"),
     ]
     found = []

@@ -25,7 +25,12 @@ def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, 
         )
     own = arguments.get("own_model")
     own_folder = None if own is None else snapshot_folder(str(own), arguments.get("own_revision"))
-    answers = backend.inspect(_READ, {"folder": str(folder), "own": None if own_folder is None else str(own_folder)})
+    asked = {
+        "folder": str(folder),
+        "own": None if own_folder is None else str(own_folder),
+        "probing": arguments.get("probing"),
+    }
+    answers = backend.inspect(_READ, asked)
     return {**merged(answers), "own_model": own is not None}
 
 

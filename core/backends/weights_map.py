@@ -73,6 +73,7 @@ class Names:
 
     def pieces(self, name: str) -> tuple[Piece, ...] | None:
         """What the loaded tensor ``name`` is made of, in its order; None where nothing stored fits the name."""
+        name = without_adapter(name)
         if (stored := self.find(name)) is not None:
             return _in_rows([stored], self.shapes)
         if is_head(name) and self.embedding is not None:
@@ -95,6 +96,11 @@ class Names:
             for expert in sorted(experts[0])
             for piece in _in_rows([each[expert] for each in experts], self.shapes)
         )
+
+
+def without_adapter(name: str) -> str:
+    """``name`` without the word that an adapter's layer puts in front of the weight that it wraps."""
+    return name.replace(".base_layer.", ".")
 
 
 def is_head(name: str) -> bool:

@@ -1,6 +1,10 @@
 """Weights that cannot be read as tensors, read through the module that holds them: y = x W^T for inputs that we choose.
 
-Two kinds of rows go through each module at once.
+A kernel may check nothing of what it is given, and die of it or write beyond its memory. So `matrix_of` takes the sizes from
+the module itself, never from a tensor on disk, and refuses every module that does not say them; the caller compares them with
+the files before anything is fed (`core.backends.weights_read`).
+
+Three kinds of rows go through each module at once.
 
 *Unit rows* (one 1, else 0) give columns of W: 1 w + 0 + ... is exact in any order and any accumulator, so in 16-bit dtypes
 any difference is one of the weights. As many columns are read as `WORK` allows, all of them in small modules.
@@ -12,10 +16,15 @@ half a unit in the last place, u/sqrt(3) of the power of two below y, which is 1
 `LIMIT` = 1 u is six such roundings in quadrature, more than kernels that split a sum and round its parts do. 0.5% noise on
 the weights is 1.3 u in bfloat16 (with the rounding itself: 1.34), 10 u in float16. In float32 the sum of K products itself
 rounds, at most like a random walk: sqrt(K) u, against 84,000 u.
+
+*The same random rows doubled* must give the doubled result within a few roundings: doubling is exact in floating point, but
+a kernel may treat the rows of a batch differently. A module that does more than multiply by a matrix (an activation, a
+normalisation) is found out and refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +37,37 @@ SEED = 20
 LIMIT = 1.0
 UNITS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
 _TF32 = 2.0**-11
+_DOUBLED = 4.0
+"""Units by which the doubled rows may be off: four roundings in a row, where a bias is added and taken away again. In float32
+times sqrt(K), as above."""
 WORK = {"cpu": 1.5e9, "cuda": 1.5e11}
 """Multiplications that the unit rows of one module may cost: a tenth of a second at 15 GFLOP/s and 1.5 TFLOP/s."""
 _COLUMNS = 64
+
+_SIZES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "LinearBase": (
+        ("input_size_per_partition", "input_size"),
+        ("output_size_per_partition", "output_size"),
+    ),
+    "ParallelLMHead": (("embedding_dim",), ("num_embeddings_per_partition", "num_embeddings")),
+    "Linear": (("in_features",), ("out_features",)),
+    "Conv1D": (("nx",), ("nf",)),
+}
+"""Classes that multiply by one matrix, and the attributes that hold their sizes, the first one that is there: linear layers
+and logits heads of vLLM and SGLang, torch's linear layer, and the one that Transformers has for GPT-2."""
+
+
+class CannotProbeError(Exception):
+    """The module does not take plain rows, gives something else than rows of outputs, or does not say which it takes."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What a module says of itself: it takes rows of ``inputs`` numbers of ``dtype`` and gives rows of ``outputs``."""
+
+    inputs: int
+    outputs: int
+    dtype: Any
 
 
 @dataclass(frozen=True)
@@ -43,16 +80,51 @@ class Probe:
     columns: Tensor
     read: Tensor | None
 
+    @property
+    def whole(self) -> Tensor | None:
+        """W [N, K], where every column of it was read."""
+        return self.read if self.read is not None and len(self.columns) == self.x.shape[1] else None
 
-class CannotProbeError(Exception):
-    """The module does not take plain rows, or gives something else than rows of outputs."""
+
+def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
+    """The sizes that ``module`` itself says it has, and the dtype of the rows that it takes: its own, else ``dtype``.
+
+    ``tensor`` is its weight, in any form. Raises CannotProbeError in a few words: a module of an unknown class, or sizes
+    that are not said or that its own tensor contradicts. The sizes are of this rank's share.
+    """
+    names = next((_SIZES[base.__name__] for base in type(module).__mro__ if base.__name__ in _SIZES), None)
+    if names is None:
+        raise CannotProbeError(f"its module ({type(module).__name__}) is not known to multiply by one matrix")
+    inputs, outputs = (_size(module, each) for each in names)
+    if inputs is None or outputs is None:
+        raise CannotProbeError("its module does not say how many numbers it takes and gives")
+    taken = getattr(module, "params_dtype", dtype)
+    if taken not in UNITS:
+        raise CannotProbeError("its module does not say in which precision it takes its input")
+    plain = tensor.ndim == 2 and tensor.dtype in UNITS
+    if plain and sorted(tensor.shape) != sorted((outputs, inputs)):
+        raise CannotProbeError(f"its module says {outputs} x {inputs}, its tensor is {_shape(tensor.shape)}")
+    if plain and tensor.dtype != taken:
+        raise CannotProbeError(f"its module says {taken}, its tensor is {tensor.dtype}")
+    return Matrix(inputs, outputs, taken)
 
 
-def probe(module: Any, width: int, outputs: int, dtype: Any, device: Any) -> Probe:
-    """Put unit and random rows of ``width`` K through ``module``, which must give at least ``outputs`` N values a row.
+def _size(module: Any, names: tuple[str, ...]) -> int | None:
+    """The first attribute of ``names`` that is there, where it is a whole number above 0."""
+    found = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
+def _shape(shape: Any) -> str:
+    return " x ".join(map(str, shape))
+
+
+def probe(module: Any, matrix: Matrix, device: Any) -> Probe:
+    """Put unit rows, random rows and these doubled through ``module``, whose sizes are ``matrix`` (`matrix_of`).
 
     Raises CannotProbeError in a few words.
     """
+    width, outputs, dtype = matrix.inputs, matrix.outputs, matrix.dtype
     generator = torch.Generator().manual_seed(SEED)
     x = torch.randn(ROWS, width, generator=generator, dtype=torch.float32).to(dtype)
     count = int(WORK.get(device.type, WORK["cuda"]) / max(1, width * outputs))
@@ -60,27 +132,43 @@ def probe(module: Any, width: int, outputs: int, dtype: Any, device: Any) -> Pro
     columns = torch.randperm(width, generator=generator)[:count].sort().values
     units = torch.zeros(count, width, dtype=dtype)
     units[torch.arange(count), columns] = 1.0
-    rows = torch.cat([torch.zeros(1, width, dtype=dtype), x, units]).to(device)
+    rows = torch.cat([torch.zeros(1, width, dtype=dtype), x, 2 * x, units]).to(device)
     y = _through(module, rows, outputs)
-    bias = y[0]
-    read = None if bool(bias.any()) else y[1 + ROWS :].T.contiguous()
-    return Probe(x.double(), y[1 : 1 + ROWS].double() - bias.double(), columns, read)
+    bias, random, doubled, read = y.split([1, ROWS, ROWS, count])
+    _check_linear(random.double() - bias.double(), doubled.double() - bias.double(), doubled.double(), dtype)
+    exact = not bool(bias.any())
+    return Probe(x.double(), random.double() - bias.double(), columns, read.T.contiguous() if exact else None)
 
 
 def _through(module: Any, rows: Tensor, outputs: int) -> Tensor:
-    """The module's outputs for ``rows``, on the CPU. Logits heads of vLLM and SGLang have no forward of their own."""
+    """The module's outputs for ``rows``, on the CPU."""
     try:
-        method = getattr(module, "quant_method", None)
-        if type(module).__name__ == "ParallelLMHead" and method is not None:
-            y = method.apply(module, rows, bias=getattr(module, "bias", None))
-        else:
-            y = module(rows)
+        y = _call(module)(rows)
     except Exception as error:  # any kernel at all: it cannot be read, and that is said
         raise CannotProbeError(f"its module takes no plain rows ({type(error).__name__})") from error
     y = y[0] if isinstance(y, tuple) else y
-    if not isinstance(y, torch.Tensor) or y.ndim != 2 or y.shape[0] != rows.shape[0] or y.shape[1] < outputs:
+    if not isinstance(y, torch.Tensor) or y.ndim != 2 or tuple(y.shape) != (rows.shape[0], outputs):
         raise CannotProbeError("its module gives something else than a row of outputs")
-    return y[:, :outputs].cpu()
+    if not bool(torch.isfinite(y).all()):
+        raise CannotProbeError("its module answers with numbers that are not finite")
+    return y.cpu()
+
+
+def _call(module: Any) -> Callable[[Tensor], Any]:
+    """What multiplies by the module's matrix: in vLLM and SGLang its method, which is told to add no bias and so shows the
+    numbers of the matrix exactly (and a logits head has no forward of its own), else the module."""
+    apply = getattr(getattr(module, "quant_method", None), "apply", None)
+    if callable(apply):
+        return lambda rows: apply(module, rows, bias=None)
+    return lambda rows: module(rows)
+
+
+def _check_linear(once: Tensor, twice: Tensor, told: Tensor, dtype: Any) -> None:
+    """CannotProbeError unless ``twice`` is 2 ``once``, up to the rounding of what was ``told``; all f64[ROWS, N]."""
+    steps = told.shape[1] ** 0.5 if dtype == torch.float32 else 1.0
+    limit = _DOUBLED * UNITS[dtype] * steps * float(told.norm())
+    if float((twice - 2 * once).norm()) > limit:
+        raise CannotProbeError("its module does more than multiply by a matrix")
 
 
 def judge(found: Probe, weight: Tensor, start: int, dtype: Any, device: Any) -> dict[str, Any]:

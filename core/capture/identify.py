@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -14,8 +15,9 @@ from core.capture.digests import limited_weights_digest
 from core.capture.models import resolve_model
 from core.errors import InputError, LogdriftError
 from core.plan import BackendSpec
+from core.session import lock
 from core.session.experiments import check_writable
-from core.session.identity import IDENTITY, LoadedWeights, write_identity
+from core.session.identity import IDENTITY, LoadedWeights, write_failure, write_identity
 from core.session.reader import Session
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -42,8 +44,10 @@ def identify(
 ) -> tuple[dict[str, LoadedWeights], dict[str, str]]:
     """Ask every backend of ``specs`` what it loaded; each answer is saved before the next backend starts.
 
-    Returns what was found and why the others failed, by backend. Raises InputError and LogdriftError where no backend could
-    succeed (the session is shipped or taken, its folder cannot be written), KeyboardInterrupt with what is finished kept.
+    Returns what was found and why the others failed, by backend. An engine that fails, or dies of the question, is one failed
+    answer, saved with its reason, and the next backend is asked. Raises InputError and LogdriftError where no backend could
+    succeed (the session is shipped or taken, its folder cannot be written), and InputError where the only one asked cannot be
+    started; KeyboardInterrupt with what is finished kept.
     """
     check_writable(session)
     trust.require(session.folder, session.manifest)
@@ -51,14 +55,37 @@ def identify(
     failed: dict[str, str] = {}
     files = _files_digest(session)
     for spec in specs:
-        try:
-            found[spec.name] = _identify(session, spec, files, on_event, cancel)
-        except LogdriftError as error:
-            if len(specs) == 1 or str(error).startswith("cannot write") or "is being written by" in str(error):
-                raise
-            failed[spec.name] = str(error)
-            on_event({"type": "failed", "backend": spec.name, "error": str(error)})
+        with tempfile.TemporaryDirectory(prefix="logdrift-") as notes:
+            probing = Path(notes, "probing")
+            try:
+                found[spec.name] = _identify(session, spec, files, probing, on_event, cancel)
+            except LogdriftError as error:
+                if _concerns_all(error) or (isinstance(error, InputError) and len(specs) == 1):
+                    raise
+                reason = _reason(error, probing)
+                failed[spec.name] = reason
+                write_failure(session.folder, spec.name, spec.engine, reason, _now())
+                on_event({"type": "failed", "backend": spec.name, "error": reason})
     return found, failed
+
+
+def _concerns_all(error: LogdriftError) -> bool:
+    gone = isinstance(error, lock.Gone)
+    return gone or str(error).startswith("cannot write") or "is being written by" in str(error)
+
+
+def _reason(error: LogdriftError, probing: Path) -> str:
+    """Why it failed, with the tensor whose module was being asked, where that is what it did not survive: the worker notes
+    its name in ``probing`` (`core.backends.weights_read`)."""
+    try:
+        name = probing.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return str(error)
+    return f"{error}, while the module of {name} was asked for its weights"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _files_digest(session: Session) -> str | None:
@@ -70,13 +97,15 @@ def _identify(
     session: Session,
     spec: BackendSpec,
     files: str | None,
+    probing: Path,
     on_event: OnEvent,
     cancel: threading.Event | None,
 ) -> LoadedWeights:
     def report(stage: str) -> None:
         on_event({"type": "stage", "backend": spec.name, "stage": stage})
 
-    answer = ask(session, spec, "weights", {}, session.folder / IDENTITY, report=report, cancel=cancel)
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    identity = {"backend": spec.name, "engine": spec.engine, "taken": now, "files_digest": files}
+    answer = ask(
+        session, spec, "weights", {"probing": str(probing)}, session.folder / IDENTITY, report=report, cancel=cancel
+    )
+    identity = {"backend": spec.name, "engine": spec.engine, "taken": _now(), "files_digest": files}
     return write_identity(session.folder, {**identity, **answer})

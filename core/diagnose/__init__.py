@@ -13,7 +13,7 @@ from core.compare.pair import Pair
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import LIKELY, Diagnosis, Evidence, Ranked, Unchecked
-from core.diagnose.identity import without_doubts
+from core.diagnose.identity import was_checked, without_doubts
 from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
 from core.diagnose.rank import discounted, ranked
@@ -65,7 +65,7 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
             "left_tokens": len(case.view.at),
             "left_mae": case.view.mae,
         },
-        checked=tuple(each for each in known if each.signature == "identity" and each.score == 0),
+        checked=tuple(each for each in known if was_checked(each)),
     )
 
 

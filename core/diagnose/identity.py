@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from core.compare.loaded import CHANGES_THE_MODEL
 from core.compare.pair import Pair
+from core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from core.diagnose.evidence import Evidence
 from core.session.identity import LoadedTensor, LoadedWeights
 from core.session.reader import Session
@@ -19,19 +21,39 @@ _ALIKE = 1e-6
 """Two differences from one file that agree to this relative are one difference: they are float64 sums of the same numbers."""
 
 
-def identity_of(session: Session, pair: Pair, saved: Mapping[str, LoadedWeights]) -> list[Evidence]:
-    """`identity_evidence` of the backends of ``pair``, where a check of them exists and is of what they captured with."""
+def identity_of(
+    session: Session,
+    pair: Pair,
+    saved: Mapping[str, LoadedWeights],
+    failures: Mapping[str, str] | None = None,
+) -> list[Evidence]:
+    """`identity_evidence` of the backends of ``pair``, where a check of them exists and is of what they captured with.
+
+    ``failures`` are backends whose last check failed, and why.
+    """
     a, b = pair.a.info, pair.b.info
     if a.backend == b.backend:
         return []
     digest = session.manifest.model.weights_digest
-    sides = [saved.get(info.backend) for info in (a, b)]
-    return identity_evidence(
-        *(
-            None if found is None or found.outdated(info, digest) else found
-            for found, info in zip(sides, (a, b), strict=True)
-        )
-    )
+    sides = []
+    failed = []
+    for info in (a, b):
+        found = saved.get(info.backend)
+        sides.append(None if found is None or found.outdated(info, digest) else found)
+        if sides[-1] is None and (reason := (failures or {}).get(info.backend)):
+            failed.append(f"{info.backend} could not be asked what it loaded: {reason}.")
+    return _with_failures(identity_evidence(*sides), failed)
+
+
+def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evidence]:
+    """A check that failed is said where the weights are spoken of, and is no observation."""
+    if not failed:
+        return evidence
+    told = " ".join(failed)
+    if not evidence:
+        return [Evidence("weights", 0.0, SIGNATURE, told, {"equal": None, "read": 0})]
+    first, *others = evidence
+    return [replace(first, sentence=f"{first.sentence} {told}"), *others]
 
 
 def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[Evidence]:
@@ -44,10 +66,29 @@ def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[
     known = [side for side in (a, b) if side is not None]
     if not known:
         return []
-    out = [_weights(a, b)]
+    out = [_with_adapters(_weights(a, b), known)]
     if a is not None and b is not None:
         out += _config(a, b)
     return out
+
+
+def was_checked(evidence: Evidence) -> bool:
+    """Whether this is a check of the weights that found nothing to explain a gap; one that failed has read nothing."""
+    return evidence.signature == SIGNATURE and evidence.score == 0 and evidence.numbers.get("read") != 0
+
+
+def _with_adapters(found: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
+    """Weights that are equal rule nothing out where an engine holds an adapter beside them."""
+    held = [(side, adapter_tensors(side)) for side in sides]
+    told = [
+        f"{side.backend} holds an adapter that is not merged: {len(names)} tensors" for side, names in held if names
+    ]
+    if not told:
+        return found
+    numbers = {key: value for key, value in found.numbers.items() if key != "leaves"}
+    if numbers.get("equal") is True:
+        numbers["equal"] = None
+    return replace(found, sentence=f"{found.sentence} {'; '.join(told)}.", numbers=numbers)
 
 
 def without_doubts(known: Sequence[Evidence], evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -127,11 +168,28 @@ def _differ(sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]]) -> 
         for side, tensors in told
     )
     side, tensors = told[0]
+    together = difference_of(side)
     numbers: dict[str, float | int | str | bool | None] = {
-        "backend": side.backend, "tensor": tensors[0].name, "l2": tensors[0].l2, "share": tensors[0].share,
-        "differing": sum(len(tensors) for _, tensors in told), "how": tensors[0].how, "equal": False,
-    }  # fmt: skip
-    return Evidence("weights", _DIFFERS, SIGNATURE, sentence + ".", numbers)
+        "backend": side.backend,
+        "tensor": tensors[0].name,
+        "l2": tensors[0].l2,
+        "share": tensors[0].share,
+        "differing": sum(len(tensors) for _, tensors in told),
+        "how": tensors[0].how,
+        "equal": False,
+        "scope": None if together is None else together.scope,
+        "kind": None if together is None else next(iter(together.kinds)),
+    }
+    kinds = [f" {_told_alone(side, len(told))}" for side, _ in told]
+    return Evidence("weights", _DIFFERS, SIGNATURE, sentence + "." + "".join(kinds), numbers)
+
+
+def _told_alone(side: LoadedWeights, sides: int) -> str:
+    """What all that differs on one side has in common, with its name where there are two."""
+    together = difference_of(side)
+    if together is None:
+        return ""
+    return together.text if sides == 1 else f"{side.backend}: {together.text}"
 
 
 def _one_side(only: LoadedWeights) -> Evidence:
@@ -144,9 +202,11 @@ def _one_side(only: LoadedWeights) -> Evidence:
 
 
 def described(tensor: LoadedTensor) -> str:
-    """``model.norm.weight (relative L2 0.0625, 100% of entries)``."""
+    """``model.norm.weight (relative L2 0.0625, 100% of entries: scaled by 1.06)``."""
     parts = [] if tensor.l2 is None else [f"relative L2 {tensor.l2:.2g}"]
     parts += [] if tensor.share is None else [f"{100 * tensor.share:.3g}% of entries"]
+    if parts and (kind := kind_text(tensor.kind)):
+        return f"{tensor.name} ({', '.join(parts)}: {kind})"
     if not parts and tensor.units is not None:
         parts = [f"{tensor.units:.2g} units of rounding where {tensor.limit or 1:.2g} may be"]
     return f"{tensor.name} ({', '.join(parts)})" if parts else tensor.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from core.diagnose.identity import described
 from core.report.layout import Canvas
 from core.session.identity import LoadedTensor, LoadedWeights
@@ -21,7 +22,9 @@ _FILES = (
 
 def identity_json(session: Session, saved: Mapping[str, LoadedWeights]) -> dict[str, Any]:
     """By backend: ``{engine, dtype, taken, outdated, tensors, as_on_disk, by_digest, by_probe, ranks, own_model, differ,
-    unread, tied, tokenizer, chat_template, config_json, config_differs}``; ``differ`` and ``unread`` name their tensors."""
+    difference, adapter, unread, tied, tokenizer, chat_template, config_json, config_differs}``; ``differ`` and ``unread`` name
+    their tensors, ``difference`` is what those that differ have in common (`core.diagnose.differences`) or None, ``adapter``
+    names the parameters of an adapter that is not merged."""
     return {name: _backend(session, found) for name, found in saved.items()}
 
 
@@ -40,6 +43,8 @@ def _backend(session: Session, found: LoadedWeights) -> dict[str, Any]:
         "ranks": found.ranks,
         "own_model": found.own_model,
         "differ": [_tensor(tensor) for tensor in found.differing],
+        "difference": None if (together := difference_of(found)) is None else together.to_json(),
+        "adapter": list(adapter_tensors(found)),
         "unread": [{"name": tensor.name, "reason": tensor.reason} for tensor in found.unread],
         "tied": dict(found.tied),
         **{label.replace(" ", "_").replace(".", "_"): found.facts.get(name) for name, label in _FILES},
@@ -49,9 +54,18 @@ def _backend(session: Session, found: LoadedWeights) -> dict[str, Any]:
 
 def _tensor(tensor: LoadedTensor) -> dict[str, Any]:
     return {
-        "name": tensor.name, "how": tensor.how, "dtype": tensor.dtype, "l2": tensor.l2, "share": tensor.share,
-        "units": tensor.units, "columns": tensor.columns, "of": tensor.of, "own": tensor.own, "text": described(tensor),
-    }  # fmt: skip
+        "name": tensor.name,
+        "how": tensor.how,
+        "dtype": tensor.dtype,
+        "l2": tensor.l2,
+        "share": tensor.share,
+        "units": tensor.units,
+        "columns": tensor.columns,
+        "of": tensor.of,
+        "own": tensor.own,
+        "kind": None if tensor.kind is None else {**tensor.kind, "text": kind_text(tensor.kind)},
+        "text": described(tensor),
+    }
 
 
 def render_identity(found: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], canvas: Canvas) -> str:
@@ -61,7 +75,8 @@ def render_identity(found: Mapping[str, Mapping[str, Any]], failed: Mapping[str,
     for name, each in found.items():
         lines += _backend_lines(name, each, width, canvas)
     for name, reason in failed.items():
-        lines += canvas.wrap(f"not checked: {reason}", width, name)
+        said = "the last check failed" if name in found else "not checked"
+        lines += canvas.wrap(f"{said}: {reason}", width, canvas.text(name))
     for label in ("tokenizer", "chat_template", "config_json"):
         lines += _between(label, found, canvas)
     return "".join(line + "\n" for line in lines)
@@ -70,6 +85,8 @@ def render_identity(found: Mapping[str, Mapping[str, Any]], failed: Mapping[str,
 def _backend_lines(name: str, each: Mapping[str, Any], width: int, canvas: Canvas) -> Iterator[str]:
     style = "bad" if each["differ"] else "warn" if each["unread"] or each["outdated"] else "good"
     yield from (canvas.paint(line, style) for line in canvas.wrap(summary(each), width, canvas.text(name)))
+    if each["difference"] is not None and each["difference"]["differing"] > 1:
+        yield from canvas.wrap(each["difference"]["text"], width + 2, " " * width)
     for tensor in each["differ"][:_SHOWN]:
         own = {True: "; it is that of the backend's own model", False: "; nor is it that of its own model"}
         yield from canvas.wrap(
@@ -77,6 +94,9 @@ def _backend_lines(name: str, each: Mapping[str, Any], width: int, canvas: Canva
         )
     if len(each["differ"]) > _SHOWN:
         yield " " * width + f"and {len(each['differ']) - _SHOWN} more (--json names them all)"
+    if each["adapter"]:
+        told = f"an adapter that is not merged: {len(each['adapter'])} tensors beside those on disk"
+        yield from canvas.wrap(told, width + 2, " " * width)
     for reason, names in _by_reason(each["unread"]).items():
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""
         yield from canvas.wrap(f"not read: {', '.join(names[:2])}{more}: {reason}", width + 2, " " * width)

@@ -16,7 +16,7 @@ from core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
 from core.report.identity import identity_json
 from core.report.layers import layers_lines
 from core.report.layout import Canvas, number, pad
-from core.session.identity import LoadedWeights, saved_identities
+from core.session.identity import LoadedWeights, saved_failures, saved_identities
 from core.session.layers import saved_layers
 from core.session.reader import Session
 
@@ -26,7 +26,8 @@ _TOKENS = 3
 
 
 def build_why(session: Session, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """``{schema, session, pairs, diagnosis, identity}``; ``diagnosis`` lists the causes of all pairs as `report --json` does.
+    """``{schema, session, pairs, diagnosis, identity, identity_failed}``; ``diagnosis`` lists the causes of all pairs as
+    `report --json` does.
 
     Positions of evidence become tokens: sequence, position, token_id, piece, delta. InputError for unknown labels.
     """
@@ -38,6 +39,7 @@ def build_why(session: Session, pairs: Sequence[tuple[str, str]]) -> dict[str, A
         "pairs": found,
         "diagnosis": [entry for pair in found for entry in _entries(pair)],
         "identity": identity_json(session, saved),
+        "identity_failed": saved_failures(session.folder),
     }
 
 
@@ -58,7 +60,7 @@ def saved_evidence(session: Session, pair: Pair, identities: Mapping[str, Loaded
     `diagnose`."""
     layers = _layers(session, pair)
     return [
-        *identity_of(session, pair, identities),
+        *identity_of(session, pair, identities, saved_failures(session.folder)),
         *experiment_evidence(saved_outcomes(session, pair)),
         *(layers_evidence(layers.sides) if layers is not None else ()),
     ]

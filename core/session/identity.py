@@ -5,19 +5,24 @@ The reader of sessions ignores the folder ``why``. A file is written whole under
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.below import folder_at
 from core.session.files import RECORD_BYTES, parse_json, read_file
 from core.session.layout import CaptureInfo
 from core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
 from core.session.writer import replace_file
 
 IDENTITY = "why/identity"
+FAILED = "failed"
+"""Folder in `IDENTITY` for the backends whose last check failed: an older reader does not look there."""
 SCHEMA = 1
 _SAME = ("weights_digest", "dtype", "quantization", "tensor_parallel")
 """Facts that must still be those of the capture, or what was loaded for the check is not what the capture ran with."""
@@ -31,7 +36,8 @@ class LoadedTensor:
     bytes were read) or ``probe`` (its module was asked: ``columns`` of ``of`` columns read, and a random input within
     ``units`` of the dtype's rounding, ``limit`` allowed). ``digest`` is of the tensor as loaded, in ``dtype``;
     ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative) and ``share`` (of entries that are another
-    number) say by how much it differs; ``own`` whether it is the one of the backend's own model folder.
+    number) say by how much it differs; ``own`` whether it is the one of the backend's own model folder. ``kind`` is what kind
+    of difference the numbers allow, as `core.backends.weights_kind` found it: ``{"kind": ...}`` and its numbers.
     """
 
     name: str
@@ -52,6 +58,7 @@ class LoadedTensor:
     reason: str | None = None
     note: str | None = None
     own: bool | None = None
+    kind: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,33 @@ def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
     found = LoadedWeights.from_json(data)
     text = json.dumps({"schema": SCHEMA, **data}, indent=1)
     replace_file(folder, f"{IDENTITY}/{found.backend}.json", text.encode())
+    _forget_failure(folder, found.backend)
     return found
+
+
+def write_failure(folder: Path, backend: str, engine: str, error: str, taken: str) -> None:
+    """Save that the check of ``backend`` failed, and why; what an earlier check found stays. LogdriftError as above."""
+    data = {"schema": SCHEMA, "backend": backend, "engine": engine, "error": error, "taken": taken}
+    replace_file(folder, f"{IDENTITY}/{FAILED}/{backend}.json", json.dumps(data, indent=1).encode())
+
+
+def saved_failures(folder: Path) -> dict[str, str]:
+    """Why the last check of a backend failed, by backend; none of those that have been checked since."""
+    found = {}
+    for path in sorted((folder / IDENTITY / FAILED).glob("*.json")):
+        try:
+            found[path.stem] = _failure(parse_json(read_file(path, RECORD_BYTES)))["error"]
+        except (InputError, OSError, ValueError):
+            found[path.stem] = f"the record of its failure is damaged: {path.name}"
+    return found
+
+
+_failure = fields({"error": text}, required=frozenset({"error"}))
+
+
+def _forget_failure(folder: Path, backend: str) -> None:
+    with contextlib.suppress(OSError), folder_at(folder, f"{IDENTITY}/{FAILED}") as at:
+        os.unlink(f"{backend}.json", dir_fd=at)
 
 
 def read_identity(folder: Path, backend: str) -> LoadedWeights | None:

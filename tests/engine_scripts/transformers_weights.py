@@ -19,44 +19,113 @@ from safetensors.torch import load_file, save_file
 
 from core.backends.weights_read import digest, read
 
+FED: list[tuple[str, int, str]] = []
+"""Class, width and dtype of all that was put into a kernel, which checks nothing itself."""
 
-class Packed(torch.nn.Module):
-    """A linear layer as vLLM keeps it on a CPU: the weight is in the kernel alone, and the output comes with a bias."""
+
+class Method:
+    """Multiplies for a layer, which it is given."""
+
+    def apply(self, layer: Any, rows: Any, bias: Any = None) -> Any:
+        return layer.fed(rows, bias)
+
+
+class LinearBase(torch.nn.Module):
+    """What linear layers of vLLM and SGLang say of themselves, and how their kernel is reached."""
 
     def __init__(self, weight: Any, bias: Any = None) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.empty(0, dtype=weight.dtype), requires_grad=False)
+        self.output_size, self.input_size = weight.shape
+        self.params_dtype = weight.dtype
+        self.quant_method = Method()
         self.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
-        kept = weight.detach().clone()
-        self._kernel = lambda x: torch.nn.functional.linear(x, kept, self.bias)
+        self.kept = [weight.detach().clone()]
+
+    def fed(self, rows: Any, bias: Any) -> Any:
+        FED.append((type(self).__name__, rows.shape[1], str(rows.dtype)))
+        return self.kernel(rows, bias)
+
+    def kernel(self, rows: Any, bias: Any) -> Any:
+        return torch.nn.functional.linear(rows, self.kept[0], bias)
 
     def forward(self, x: Any) -> Any:
-        return self._kernel(x), None
+        return self.fed(x, self.bias), None
+
+
+class Packed(LinearBase):
+    """A linear layer as vLLM keeps it on a CPU: the weight is in the kernel alone, and the output comes with a bias."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        super().__init__(weight, bias)
+        self.weight = torch.nn.Parameter(torch.empty(0, dtype=weight.dtype), requires_grad=False)
 
 
 class Crude(Packed):
     """The same with a sum that is split in four, each part rounded, as some kernels do."""
 
-    def forward(self, x: Any) -> Any:
-        parts = [self._kernel(torch.where(torch.arange(x.shape[1]) % 4 == i, x, 0)) for i in range(4)]
-        return (parts[0] + parts[1]) + (parts[2] + parts[3]), None
+    def kernel(self, rows: Any, bias: Any) -> Any:
+        lanes = torch.arange(rows.shape[1]) % 4
+        parts = [super(Crude, self).kernel(torch.where(lanes == i, rows, 0), bias) for i in range(4)]
+        return (parts[0] + parts[1]) + (parts[2] + parts[3])
 
 
-class Shuffled(torch.nn.Module):
+class Shuffled(LinearBase):
     """A linear layer whose weight lies in memory as its kernel likes it: the rows in another order."""
 
     def __init__(self, weight: Any, right: bool) -> None:
-        super().__init__()
+        super().__init__(weight if right else weight.flip(0))
         self.weight = torch.nn.Parameter(weight.detach().flip(0).clone(), requires_grad=False)
-        self._right = right
-
-    def forward(self, x: Any) -> Any:
-        return torch.nn.functional.linear(x, self.weight.flip(0) if self._right else self.weight)
 
 
 class Unhelpful(Packed):
-    def forward(self, x: Any) -> Any:
+    def kernel(self, rows: Any, bias: Any) -> Any:
         raise RuntimeError("needs a forward context")
+
+
+class Activated(Packed):
+    def kernel(self, rows: Any, bias: Any) -> Any:
+        return torch.nn.functional.silu(super().kernel(rows, bias))
+
+
+class Overflowing(Packed):
+    def kernel(self, rows: Any, bias: Any) -> Any:
+        return super().kernel(rows, bias) * float("inf")
+
+
+class Silent(Packed):
+    """Says nothing of its input."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        super().__init__(weight, bias)
+        del self.input_size
+
+
+class Mistaken(Packed):
+    """Says another size than the files have."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        super().__init__(weight, bias)
+        self.input_size //= 2
+
+
+class Sharded(Mistaken):
+    tp_size = 2
+
+
+class Unknown(torch.nn.Module):
+    """A class of which nothing is known, whatever it says."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        super().__init__()
+        self.output_size, self.input_size = weight.shape
+        self.weight = torch.nn.Parameter(torch.empty(0, dtype=weight.dtype), requires_grad=False)
+
+    def forward(self, x: Any) -> Any:
+        FED.append(("Unknown", x.shape[1], str(x.dtype)))
+        return x
+
+
+REFUSED = (Unhelpful, Activated, Overflowing, Silent, Mistaken, Sharded, Unknown)
 
 
 def noisy(weight: Any, size: float) -> Any:
@@ -80,10 +149,46 @@ def fused(model: Any, linear: Any, edit: Any) -> Any:
     return model
 
 
+def as_vllm_has_gpt2(model: Any, linear: Any, edit: Any) -> Any:
+    """A copy of a GPT-2 whose Conv1D layers are linear ones: turned, packed, with their bias; ``edit`` as above."""
+    model = copy.deepcopy(model)
+    for index, block in enumerate(model.transformer.h):
+        for part, name in ((block.attn, "c_attn"), (block.attn, "c_proj"), (block.mlp, "c_fc"), (block.mlp, "c_proj")):
+            conv = getattr(part, name)
+            weight = edit(conv.weight) if (index, part, name) == (1, block.attn, "c_proj") else conv.weight
+            delattr(part, name)
+            setattr(part, name, linear(weight.T.contiguous(), conv.bias.detach()))
+    return model
+
+
+class Plain(LinearBase):
+    """A linear layer of SGLang on a CPU: the weight is there as it is."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        super().__init__(weight, bias)
+        self.weight = torch.nn.Parameter(weight.detach().clone(), requires_grad=False)
+
+
 def summary(found: dict[str, Any]) -> dict[str, Any]:
     if "error" in found:
         return found
-    keep = ("name", "how", "same", "l2", "share", "units", "limit", "columns", "of", "reason", "note", "own", "loaded")
+    keep = (
+        "name",
+        "how",
+        "same",
+        "l2",
+        "share",
+        "units",
+        "limit",
+        "columns",
+        "of",
+        "reason",
+        "note",
+        "own",
+        "loaded",
+        "kind",
+        "digest",
+    )
     tensors = {t["name"]: {k: t.get(k) for k in keep} for t in found["tensors"]}
     return {"tensors": tensors, **{k: found[k] for k in ("tied", "extra", "config_differs")}}
 
@@ -138,9 +243,17 @@ def main(out: Path, folder: Path) -> None:
             for size in (0.0, 0.005)
         }
         probes.WORK = kept
-        result["unhelpful"] = summary(
-            read(fused(load(llama, "bfloat16"), Unhelpful, lambda w: w), {"folder": str(llama)})
-        )
+        for linear in REFUSED:
+            FED.clear()
+            found = summary(read(fused(load(llama, "bfloat16"), linear, lambda w: w), {"folder": str(llama)}))
+            result[linear.__name__] = {**found, "fed": list(FED)}
+        gpt2 = folder / "gpt2"
+        for linear in (Packed, Plain):
+            for size in (0.0, 0.02):
+                FED.clear()
+                model = as_vllm_has_gpt2(load(gpt2, "bfloat16"), linear, lambda w, s=size: noisy(w, s))
+                found = summary(read(model, {"folder": str(gpt2)}))
+                result[f"gpt2-{linear.__name__}-{size}"] = {**found, "fed": sorted(set(FED))}
         for right in (True, False):
             model = load(llama, "bfloat16")
             mlp = model.model.layers[1].mlp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import events, on, work
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class IdentityRead(Message):
-    """The saved checks were read, by backend, or ``problem`` says why not; ``missing`` are backends that were not asked."""
+    """The saved checks were read, by backend, or ``problem`` says why not; ``missing`` are backends that were not asked,
+    ``failed`` those whose last check failed, and why."""
 
     found: Mapping[str, Mapping[str, Any]]
     missing: tuple[str, ...] = ()
     problem: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 class IdentityScreen(TextScreen):
@@ -45,7 +47,7 @@ class IdentityScreen(TextScreen):
     def action_copy_text(self) -> None:
         """Copy what stands here; where no backend was asked the command, which is what is wanted then."""
         read = self._read
-        if read is None or read.found or read.problem:
+        if read is None or read.found or read.failed or read.problem:
             super().action_copy_text()
         else:
             self.tell(cast("LogdriftApp", self.app).copy_text(self.command))
@@ -60,16 +62,17 @@ class IdentityScreen(TextScreen):
     def read_saved(self) -> None:
         """Read the saved checks."""
         from core.report.identity import identity_json
-        from core.session.identity import saved_identities
+        from core.session.identity import saved_failures, saved_identities
 
         try:
             saved = saved_identities(self.session.folder)
             found = identity_json(self.session, saved)
+            failed = saved_failures(self.session.folder)
         except (LogdriftError, OSError) as error:
             self.post_message(IdentityRead({}, (), str(error)))
             return
-        missing = {info.backend for info in self.session.captures} - saved.keys()
-        self.post_message(IdentityRead(found, tuple(sorted(missing))))
+        missing = {info.backend for info in self.session.captures} - saved.keys() - failed.keys()
+        self.post_message(IdentityRead(found, tuple(sorted(missing)), failed=failed))
 
     @on(IdentityRead)
     def _on_read(self, message: IdentityRead) -> None:
@@ -85,9 +88,10 @@ class IdentityScreen(TextScreen):
         if read is None:
             return
         canvas = Canvas(width=max(40, self.reading.inner_width))
-        lines = [read.problem] if read.problem else render_identity(read.found, {}, canvas).splitlines()
+        lines = [read.problem] if read.problem else render_identity(read.found, read.failed, canvas).splitlines()
         if read.missing:
-            said = f"Not checked: {', '.join(read.missing)}." if read.found else "No backend has been asked yet."
-            lines += [*([""] if read.found else []), said, "This starts each once more and compares every tensor:", ""]
+            asked = bool(read.found or read.failed)
+            said = f"Not checked: {', '.join(read.missing)}." if asked else "No backend has been asked yet."
+            lines += [*([""] if asked else []), said, "This starts each once more and compares every tensor:", ""]
             lines.append(self.command)
         self.reading.put(self.title_text, lines)
