@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from core.capture.supervisor import run_session
 from core.errors import LogdriftError
 from core.session import Session, lock, open_session
 from core.session.below import append, folder_at, open_below, refuse_links, replace_file
-from core.session.identity import write_identity
-from core.session.layers import save_layers
+from core.session.experiments import saved
+from core.session.identity import read_identity, write_identity
+from core.session.layers import save_layers, saved_layers
 from core.session.manage import delete_session, rename_session
 from core.session.writer import append_event, merge_pieces, write_manifest
-from tests.made_experiments import named, simple
+from tests.conftest import REPOSITORY
+from tests.made_experiments import named, save_record, simple
 from tests.made_sessions import captured_here, edit_manifest
 from tests.test_trust import PAIR, Run, the_pair
 
@@ -181,3 +184,41 @@ def test_a_folder_that_is_swapped_for_a_link_after_it_was_opened_is_still_the_on
         replace_file(at, "name", b"x")
     assert (tmp_path / "away" / "name").read_bytes() == b"x"
     assert os.listdir(outside) == ["file"]
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_findings_behind_a_link_that_leads_out_are_not_read(session: Session, tmp_path: Path, place: str) -> None:
+    """Another session's findings, whole and readable, are not taken for this one's."""
+    other, pair = simple(tmp_path / "other")
+    write_identity(other.folder, {"backend": "trainer", "engine": "transformers"})
+    save_layers(other.folder, "trainer-vllm-0-all", {"x": 1}, {})
+    experiment = next(iter(named(other, pair).values()))
+    save_record(other, "x", {"schema": 1, "experiment": experiment.to_json(), "pair": list(PAIR)})
+    for name in (
+        "why/identity/trainer.json",
+        "why/layers/trainer-vllm-0-all.json",
+        "why/experiments/x/experiment.json",
+    ):
+        at = name if place == "file" else str(Path(name).parent)
+        plant(session.folder / at, other.folder / at)
+    assert saved_layers(session.folder) == []
+    assert saved(session.folder) == []
+    with pytest.raises(LogdriftError, match="is a link"):
+        read_identity(session.folder, "trainer")
+    if place == "folder":
+        with pytest.raises(LogdriftError, match="is a link"):
+            open_session(session.folder)
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    """The page promises a test for each line; `test_x` without a file is one of the file named before it."""
+    page = (REPOSITORY / "docs" / "security.md").read_text()
+    named_tests = re.findall(r"`(?:(test_\w+\.py)(?:::)?)?(test_\w+)?`", page)
+    file = ""
+    count = 0
+    for given, test in named_tests:
+        file = given or file
+        if given or test:
+            assert f"def {test}" in (REPOSITORY / "tests" / file).read_text(), (file, test)
+            count += 1
+    assert count > 20

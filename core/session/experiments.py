@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
+from core.session.below import refuse_links
 from core.session.events import read_events
 from core.session.files import RECORD_BYTES, read_json
 from core.session.layout import EVENTS, MANIFEST
@@ -71,6 +72,8 @@ class SavedExperiment:
 def read_record(folder: Path) -> Mapping[str, Any] | None:
     """``experiment.json`` of one experiment's folder; None where there is none that can be read."""
     with contextlib.suppress(OSError, InputError, Unfit):
+        for name in (folder.name, f"{folder.name}/{RECORD}"):
+            refuse_links(folder.parent, name)
         data = read_json(folder / RECORD, RECORD_BYTES)
         _record(data)
         if data.get("schema") == SCHEMA:

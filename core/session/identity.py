@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.session.below import folder_at
+from core.session.below import folder_at, refuse_links
 from core.session.files import RECORD_BYTES, parse_json, read_file
 from core.session.layout import CaptureInfo
 from core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
@@ -187,6 +187,7 @@ def _forget_failure(folder: Path, backend: str) -> None:
 def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
     """What the last check of ``backend`` found; None where there was none. Raises InputError for a damaged file."""
     path = identity_file(folder, backend)
+    refuse_links(folder, f"{IDENTITY}/{backend}.json")
     try:
         data = fields({"schema": whole(1)})(found := parse_json(read_file(path, RECORD_BYTES)))
         if data.get("schema", 1) > SCHEMA:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import InputError
+from core.session.below import refuse_links
 from core.session.files import RECORD_BYTES, read_json
 from core.session.tensors import read_tensors
 
@@ -70,6 +71,8 @@ def saved_layers(session: Path) -> list[SavedLayers]:
         return []
     for entry in files:
         try:
+            for name in (entry.name, f"{Path(entry.name).stem}.safetensors"):
+                refuse_links(session, f"{FOLDER}/{name}")
             data = read_json(entry.path, RECORD_BYTES)
             when = entry.stat().st_mtime
         except (OSError, InputError):
