@@ -12,6 +12,7 @@ import pytest
 
 from core.compare.gate import judge
 from core.compare.pair import make_pair
+from core.diagnose import diagnose
 from core.errors import InputError
 from core.facts import Facts
 from core.report.settings import settings_of
@@ -205,6 +206,17 @@ def test_truncation_that_was_told_decides_what_processed_means(
 def test_what_cannot_be_told_apart_names_the_flag(tmp_path: Path) -> None:
     said = codes(imported(tmp_path), "trainer", "vllm/decode")
     assert "import --fact NAME.logprobs_mode=raw" in said["semantics_unknown"]
+
+
+def test_why_asks_for_what_can_be_told_and_no_more_once_it_is(tmp_path: Path) -> None:
+    def asked(folder: Path, facts: tuple[str, ...]) -> set[str]:
+        folder.mkdir()
+        session = imported(folder, facts)
+        pair = make_pair(session, "trainer", "vllm/decode")
+        return {each.cause for each in diagnose(session, pair).unchecked if "import --fact" in each.mend}
+
+    assert asked(tmp_path / "bare", ()) == {"temperature", "processed", "compute_dtype"}
+    assert asked(tmp_path / "told", ("logprobs_mode=raw", "dtype=bfloat16")) == set()
 
 
 def test_sampling_that_was_told_is_no_plain_ratio(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from core.diagnose.case import Case
 from core.diagnose.fits import MIN_GAPS
 from core.diagnose.view import MIN_SHARED
 
-RECORDED = "tell it with logdrift import --fact, or capture the same token ids with logdrift"
+RECORDED = "capture the same token ids with logdrift"
 """The fix for what an imported file does not say."""
 WIDER_LISTS = f"capture with top_k of at least {MIN_SHARED} on both sides"
 

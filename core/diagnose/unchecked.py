@@ -33,6 +33,14 @@ _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ..
 """Cause, the facts of one side that it is seen by, and what those are, in the order of checking."""
 
 
+_TELLABLE = {
+    "temperature": "logprobs_mode and temperature",
+    "processed": "logprobs_mode, top_p, top_k and min_p",
+    "compute_dtype": "dtype",
+}
+"""What a user may know of numbers from elsewhere, by the cause that it decides: facts of `import --fact`."""
+
+
 def unchecked(case: Case, lacking: Sequence[Unchecked] = (), more: Iterable[Evidence] = ()) -> tuple[Unchecked, ...]:
     """Causes that lack a fact, a list, a repeat or a reference; ``lacking`` is what the signatures miss.
 
@@ -86,7 +94,13 @@ def _facts(case: Case) -> Iterator[Unchecked]:
         if lacking:
             imported = any(path == "recorded" for _, path in lacking)
             said = ", ".join(name for name, _ in lacking)
-            yield Unchecked(code, f"not observed: {said}", RECORDED if imported else _MEND.format(what))
+            yield Unchecked(code, f"not observed: {said}", _recorded(code) if imported else _MEND.format(what))
+
+
+def _recorded(code: str) -> str:
+    """What to do about a fact of imported numbers: its author may know it."""
+    facts = _TELLABLE.get(code)
+    return f"tell {facts} with logdrift import --fact, or {RECORDED}" if facts else RECORDED
 
 
 def _decodes(info: CaptureInfo) -> bool:
