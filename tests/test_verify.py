@@ -264,3 +264,39 @@ def test_the_list_shows_it_where_the_number_would_stand(session: Session) -> Non
 def test_sealed_again_it_is_read(session: Session) -> None:
     spoil(session.folder / "captures/vllm/decode/part-00000.safetensors")
     seal(session.folder).verify("vllm/decode")
+
+
+# -- numbers that none can be ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 3.4e38, float("inf"), -70000.0, 5.0])
+def test_a_number_that_no_log_probability_can_be_is_refused(session: Session, value: float, tmp_path: Path) -> None:
+    """Its digest fits: the session was made so."""
+    rows = [[float("nan"), *([-1.0] * 7)] for _ in range(3)]
+    odd = [list(row) for row in rows]
+    odd[2][5] = value
+    captures = [capture("trainer/prefill", rows), capture("vllm/decode", odd)]
+    made = write_session(tmp_path / "odd", [1, 1, 1], captures)
+    with pytest.raises(InputError, match=r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to 1"):
+        _ = make_pair(made, "trainer/prefill", "vllm/decode").delta
+    # -inf is one, and so is a value that 16 bits have rounded a little above 0.
+    odd[2][5] = 0.01
+    odd[2][6] = -float("inf")
+    captures = [capture("trainer/prefill", rows), capture("vllm/decode", odd)]
+    made = write_session(tmp_path / "even", [1, 1, 1], captures)
+    assert np.isinf(make_pair(made, "trainer/prefill", "vllm/decode").delta).sum() == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"1": 2}', b"{" * 100_000, b'{"1": "YQ==", "1": "Yg=="}'])
+def test_an_import_wants_pieces_that_can_be_read(session: Session, content: bytes, tmp_path: Path) -> None:
+    (session.folder / "pieces.json").write_bytes(content)
+    assert main(["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]) == 2
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_import_leaves_out_what_is_no_file(session: Session, tmp_path: Path) -> None:
+    (session.folder / "why").mkdir()
+    os.mkfifo(session.folder / "why" / "pipe")
+    os.mkfifo(session.folder / "events.jsonl")
+    assert main(["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]) == 0
+    assert not (tmp_path / "copy" / "events.jsonl").exists() and not list((tmp_path / "copy" / "why").iterdir())

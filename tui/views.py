@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from core.errors import LogdriftError
-from core.session.files import read_tail
+from core.session.files import lies_within, read_tail
 from core.session.layout import LOGS
 from core.session.reader import Session
 from core.session.visible import visible, visible_bytes
@@ -102,7 +102,7 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     """The last lines of a backend's log, made visible. Not for the event loop."""
     folder = session.folder / LOGS
     path = folder / f"{backend}.log"
-    if path.resolve().parent != folder.resolve():
+    if "/" in backend or not lies_within(path, folder):
         return [f"the log of {visible(backend)} would lie outside of the session folder: not read"]
     try:
         data = read_tail(path, _LOG_BYTES)

@@ -131,7 +131,8 @@ def _sides(value: Any) -> tuple[Side, ...]:
 
 
 _side_kind = record(Side, which=one_of("a", "b"), batch=one_of(*get_args(Batch)))
-_experiment_kind = record(Experiment, id=_folder_name, sides=_sides)
+_CODES = (*(cause.code for cause in CAUSES), NOISE)
+_experiment_kind = record(Experiment, id=_folder_name, sides=_sides, cause=one_of(*_CODES), proves=one_of(*_CODES, ""))
 
 
 @dataclass(frozen=True, slots=True)

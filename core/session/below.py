@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from core.errors import InputError
+from core.session.files import lies_within
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
@@ -96,7 +97,7 @@ def refuse_links(root: Path, relative: str) -> None:
     path = root
     for name in _names(relative):
         path = path / name
-        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        if path.is_symlink() and not lies_within(path, root):
             raise _leads_out(str(path))
 
 

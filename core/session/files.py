@@ -57,6 +57,11 @@ def open_regular(path: Path | str) -> int:
     return descriptor
 
 
+def lies_within(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder, links followed. Never raises, as `Path.resolve` does for links in a circle."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def read_file(path: Path | str, most: int) -> bytes:
     """The bytes of a regular file of at most ``most`` bytes; what is added meanwhile is left out.
 

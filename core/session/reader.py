@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from core.errors import InputError
-from core.session.files import PIECES_BYTES, read_json
+from core.session.files import PIECES_BYTES, lies_within, read_json
 from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
 from core.session.lock import LockHolder, read_lock
 from core.session.schema import Unfit, checked, shown
@@ -49,6 +50,9 @@ _CAPTURE_TENSORS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "entropy": (1, _SCORES), "nan": (1, ("uint8",)),
 }  # fmt: skip
 """The same for a part of a capture."""
+_RANGES = {"logprob": (-65504.0, 1.0), "top_logprobs": (-65504.0, 1.0), "entropy": (-1.0, 65504.0)}
+"""What a finite number may be, in nats. A log-probability is at most 0, but for the rounding of 16 bits, whose largest number is
+65504: what lies beyond came from no softmax, and overflows in what is made of it."""
 _SEQUENCE_NEEDED = ("token_ids", "offsets", "prompt_lengths")
 _CAPTURE_NEEDED = ("logprob", "rank", "top_ids", "top_logprobs")
 _MOST_ID = 2**31 - 1
@@ -161,7 +165,7 @@ class Session:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        return Path(os.path.realpath(self.folder)).name
 
     @property
     def captures(self) -> tuple[CaptureInfo, ...]:
@@ -228,7 +232,7 @@ class Session:
         trusted = self._hook(trust)
 
         def column(name: str) -> Column:
-            return Column([tensors[name] for tensors in parts], trusted)
+            return Column([tensors[name] for tensors in parts], trusted, _RANGES.get(name))
 
         return Capture(
             info,
@@ -246,7 +250,7 @@ class Session:
     ) -> dict[str, StoredTensor]:
         """The tensors of a part that this version knows, of the dtypes that they have by the format."""
         path = self.folder / part.file
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        if not lies_within(path, self.folder):
             raise InputError(f"{path}: leads out of the session folder")
         found = {name: tensor for name, tensor in stored_tensors(path).items() if name in known}
         for name in needed:

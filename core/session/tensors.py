@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,11 +126,18 @@ class StoredTensor:
 class Column:
     """One tensor of a capture or of the sequences, over all parts: ``rows`` for a slice, ``whole`` for everything.
 
-    ``trusted`` is called before anything is read: it raises InputError where a part is known to be damaged.
+    ``trusted`` is called before anything is read: it raises InputError where a part is known to be damaged. ``within``: what a
+    finite number may be; a part with another one is refused when it is read.
     """
 
-    def __init__(self, parts: Sequence[Array | StoredTensor], trusted: Any = None) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Array | StoredTensor],
+        trusted: Callable[[], None] | None = None,
+        within: tuple[float, float] | None = None,
+    ) -> None:
         self.parts = parts
+        self._within = within
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
         self._trusted = trusted
 
@@ -149,7 +156,7 @@ class Column:
             return self._whole[start:stop]
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         if first < len(self.parts) and stop <= self.starts[first + 1]:
-            return self.parts[first][start - self.starts[first] : stop - self.starts[first]]
+            return self._cut(self.parts[first], int(start - self.starts[first]), int(stop - self.starts[first]))
         return self._joined(start, stop)
 
     def whole(self) -> Array:
@@ -159,7 +166,20 @@ class Column:
 
     @cached_property
     def _whole(self) -> Array:
-        return self.parts[0][:] if len(self.parts) == 1 else self._joined(0, len(self))
+        return self._cut(self.parts[0], 0, len(self)) if len(self.parts) == 1 else self._joined(0, len(self))
+
+    def _cut(self, part: Array | StoredTensor, start: int, stop: int) -> Array:
+        """Some rows of one part. Raises InputError for a number that none of this kind can be."""
+        rows = part[start:stop]
+        if self._within is not None and isinstance(part, StoredTensor):
+            low, high = self._within
+            with np.errstate(invalid="ignore"):
+                bad = ((rows < low) & (rows != -np.inf)) | (rows > high)
+            if bad.any():
+                raise InputError(
+                    f"{part.file.path}: holds {rows[bad][0]:g} where a number from {low:g} to {high:g} is expected"
+                )
+        return rows
 
     def _check(self) -> None:
         if self._trusted is not None:
@@ -175,7 +195,7 @@ class Column:
         for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
             first, last = max(0, start - low), min(len(part), stop - low)
             if first < last:
-                out[low + first - start : low + last - start] = part[first:last]
+                out[low + first - start : low + last - start] = self._cut(part, first, last)
         out.flags.writeable = False
         return out
 

@@ -25,6 +25,7 @@ def copy_session(source: Path, out: Path) -> None:
     if session.lock is not None:
         raise InputError(f"session {source} is being written by process {session.lock.pid}: wait for it or end it")
     parts = _parts(session)
+    _ = session.pieces  # read once: a file that is copied has to be one that can be read
     for entry in _loaded(session):
         read_entry(session.folder, entry)
     with new_folder(out) as folder:
@@ -38,7 +39,7 @@ def copy_session(source: Path, out: Path) -> None:
             target.write_bytes(read_entry(session.folder, entry))
         for name in _KEPT:
             found = session.folder / name
-            if found.is_symlink() or not found.exists():
+            if found.is_symlink() or not (found.is_file() or found.is_dir()):
                 continue
             if found.is_dir():
                 shutil.copytree(found, folder / name, ignore=_links, copy_function=shutil.copyfile)
@@ -64,9 +65,10 @@ def _copy_part(session: Session, part: Part, target: Path) -> None:
     shutil.copyfile(source, target)
     with open(target, "rb") as file:
         found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    if found != part.digest:
+    if part.digest and found != part.digest:
         raise InputError(f"{source}: is damaged: its digest is not the one in {MANIFEST}")
 
 
 def _links(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if Path(folder, name).is_symlink()]
+    paths = {name: Path(folder, name) for name in names}
+    return [name for name, path in paths.items() if path.is_symlink() or not (path.is_file() or path.is_dir())]

@@ -1,0 +1,50 @@
+"""A few hundred of the mutations of `tests.damage`, which is a command for thousands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import damage
+
+COUNT = 150
+
+
+def test_damaged_sessions_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert damage.run(COUNT, 7, tmp_path) == []
+
+
+def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each kind of fault one, in the place of a command."""
+
+    def fails(session: Path) -> int:
+        raise TypeError("a wrong type")
+
+    def waits(session: Path) -> int:
+        import time
+
+        time.sleep(60)
+        return 0
+
+    def works(session: Path) -> int:
+        while True:
+            pass
+
+    def warns(session: Path) -> int:
+        import numpy as np
+
+        np.float32(3e38) * np.float32(10)
+        return 0
+
+    def eats(session: Path) -> int:
+        return len(b"\1" * (400 << 20)) * 0
+
+    monkeypatch.setattr(damage, "WAIT", 3.0)
+    session = damage.made_session(tmp_path / "made")
+    for command, said in ((fails, "TypeError"), (waits, "hangs"), (works, "hangs"), (warns, "Warning"), (eats, "MiB")):
+        monkeypatch.setitem(damage.COMMANDS, "report", command)
+        found = damage.faults_of(session, "none", ["report"])
+        assert len(found) == 1 and said in found[0].what, command
+    assert damage.faults_of(session, "none", ["why", "list", "diff"]) == []
