@@ -26,6 +26,7 @@ from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
 from core.diagnose.case import Case
 from core.diagnose.signatures import SIGNATURES
+from core.diagnose.signatures.recording import recording_faults
 from core.report.build import report_pair
 from core.session.reader import open_session
 
@@ -44,10 +45,14 @@ def by_signature(folder: Path) -> dict[str, float]:
     session = open_session(folder)
     case = Case(session, make_pair(session, "trainer/prefill", "vllm/decode"))
     out = {}
+    start = time.process_time()
+    recording_faults(case)
+    out["faults of recording"] = time.process_time() - start
     for signature in SIGNATURES:
         start = time.process_time()
-        list(signature(case))
-        out[signature.__name__] = time.process_time() - start
+        if signature.lacking(case) is None:
+            list(signature.evidence(case))
+        out[signature.name] = time.process_time() - start
     return out
 
 

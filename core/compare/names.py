@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.compare.part_names import part_unit, part_value
+from core.compare.usual import USUAL
 from core.errors import InputError
 
 
@@ -34,7 +35,13 @@ _ROWS: tuple[tuple[str, str, float | None, str, str], ...] = (
     ("tokens", "tokens", None, "tokens of the scope that both sides scored", "thousands; 0 means nothing was compared"),
     ("sequences", "sequences", None, "sequences that both sides finished", "30 and more for an interval"),
     ("errors.mean", "nats", 0, "mean of delta, signed", "near 0, far below the MAE"),
-    ("errors.mae", "nats", 0, "mean of |delta|", "bfloat16: 0.005 to 0.06; float32: below 2e-5"),
+    (
+        "errors.mae",
+        "nats",
+        0,
+        "mean of |delta|",
+        f"bfloat16: {USUAL['bfloat16'].words}; float32: {USUAL['float32'].words}",
+    ),
     ("errors.rmse", "nats", 0, "root of the mean of delta squared", "1.3 to 3 times the MAE"),
     ("errors.pearson", "-1 to 1", 1, "correlation of log p_A and log p_B", "above 0.999; below 0.99 is no rounding"),
     ("errors.max_abs", "nats", 0, "largest |delta|", "below 1 for some thousand tokens; tens are a fault"),

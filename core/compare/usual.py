@@ -40,8 +40,9 @@ class UsualRange:
 
     @property
     def words(self) -> str:
-        """``0.005 to 0.06``, or ``below 2e-05`` where the range has no lower end."""
-        return f"{self.low:g} to {self.high:g}" if self.low else f"below {self.high:g}"
+        """``0.005 to 0.06``, or ``below 2e-5`` where the range has no lower end."""
+        high = f"{self.high:g}".replace("e-0", "e-")
+        return f"{self.low:g} to {high}" if self.low else f"below {high}"
 
 
 _RANGES = (

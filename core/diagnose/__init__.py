@@ -10,9 +10,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from core.compare.pair import Pair
+from core.diagnose.answer import Answer, answer_of
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
-from core.diagnose.evidence import LIKELY, Diagnosis, Evidence, Ranked, Unchecked
+from core.diagnose.diagnosis import Diagnosis
+from core.diagnose.evidence import LIKELY, Evidence, Ranked, Unchecked
 from core.diagnose.identity import was_checked, without_doubts
 from core.diagnose.knobs import state_of
 from core.diagnose.noise import judge_size
@@ -24,7 +26,7 @@ from core.diagnose.unchecked import unchecked
 from core.diagnose.verdict import verdict_of
 from core.session.reader import Session
 
-__all__ = ["Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
+__all__ = ["Answer", "Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
 
 
 def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Diagnosis:
@@ -49,6 +51,7 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     size = judge_size(case)
     missing = (*broken.gaps(whole), *unchecked(case, lacking, known))
     return Diagnosis(
+        answer=answer_of(whole, whole.gate, causes, missing),
         a=case.labels[0],
         b=case.labels[1],
         tokens=len(whole.view.at),

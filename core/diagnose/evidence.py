@@ -88,45 +88,6 @@ class Unchecked:
         return {"cause": self.cause, "why": self.why, "mend": self.mend}
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Why capture ``a`` and capture ``b`` differ: ``causes`` most likely first, and one sentence, ``verdict``.
-
-    ``noise`` True: nothing to mend, the gap is what rounding leaves (or none at all). ``size`` holds the numbers that
-    this was judged by. ``checked`` are identity checks that found nothing to explain the gap.
-    """
-
-    a: str
-    b: str
-    tokens: int
-    verdict: str
-    noise: bool
-    causes: tuple[Ranked, ...]
-    unchecked: tuple[Unchecked, ...]
-    size: Mapping[str, Number] = field(default_factory=dict)
-    checked: tuple[Evidence, ...] = ()
-
-    @property
-    def next_experiment(self) -> str | None:
-        """The most telling thing to do now."""
-        return next((ranked.next_experiment for ranked in self.causes if ranked.next_experiment), None)
-
-    def to_json(self) -> dict[str, Any]:
-        """One entry of ``why --json``; its ``causes`` are what `report --json` calls ``diagnosis``."""
-        return {
-            "a": self.a,
-            "b": self.b,
-            "tokens": self.tokens,
-            "verdict": self.verdict,
-            "noise": self.noise,
-            "size": dict(self.size),
-            "causes": [ranked.to_json() for ranked in self.causes],
-            "checked": [{"cause": e.cause, "signature": e.signature, "why": e.sentence} for e in self.checked],
-            "not_checked": [each.to_json() for each in self.unchecked],
-            "next_experiment": self.next_experiment,
-        }
-
-
 def known(code: str) -> Cause | None:
     """The table's entry; None for `NOISE`."""
     return None if code == NOISE else BY_CODE[code]

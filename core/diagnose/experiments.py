@@ -17,7 +17,7 @@ from typing import Any, get_args
 from core.backends import ENGINES
 from core.compare.pair import Pair
 from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
-from core.diagnose.evidence import Diagnosis
+from core.diagnose.diagnosis import Diagnosis
 from core.diagnose.knobs import SideState, Which, pointless, state_of
 from core.errors import InputError
 from core.facts import Batch

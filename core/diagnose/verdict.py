@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.diagnose.answer import next_step
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import LIKELY, Ranked, Unchecked
@@ -68,14 +69,9 @@ def _cannot_be_told(case: Case, causes: Sequence[Ranked], missing: Sequence[Unch
     size = judge_size(case)
     possible = [ranked.title for ranked in causes if ranked.cause != NOISE][:_NAMED]
     remains = f" Possible: {_either(possible)}." if possible else " No cause fits."
-    return f"cannot be told from this: {size.sentence}{remains}{_next_step(causes, missing)}"
-
-
-def _next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
-    """The one thing to give next: what the causes that remain lack, else the first thing that is missing."""
-    codes = [ranked.cause for ranked in causes]
-    wanted = sorted(missing, key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes))
-    return f" Do next: {wanted[0].mend}." if wanted else ""
+    step = next_step(causes, missing)
+    step = f" Do next: {step}." if step else ""
+    return f"cannot be told from this: {size.sentence}{remains}{step}"
 
 
 def _either(names: Sequence[str]) -> str:

@@ -61,14 +61,14 @@ def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
     found = usual_range(*sides)
     if found is None or cell.value is None:
         return None
-    dtype, usual = found
-    bounds = (usual.high, (usual.high * usual.alarm) ** 0.5, usual.alarm, 2 * usual.alarm)
+    usual = found
+    bounds = (usual.high, usual.beyond, usual.broken, 2 * usual.broken)
     level = bisect_left(bounds, cell.value)
     words = "within" if cell.value >= usual.low else "below"
     if level:
-        words = "above" if cell.value < usual.alarm else "far above"
+        words = "above" if cell.value < usual.broken else "far above"
     floor = f", {cell.value / cell.floor:.3g} times the noise floor" if cell.floor else ""
-    return Grade(level, f"{words} the usual range of {dtype}, {usual.low:g} to {usual.high:g}{floor}")
+    return Grade(level, f"{words} the usual range of {usual.dtype}, {usual.words}{floor}")
 
 
 def _facts(infos: Sequence[CaptureInfo], label: str) -> dict[str, object]:

@@ -217,7 +217,7 @@ def _cards(report: Report, data: Report) -> Iterator[str]:
         unit = {"nats": " nats", "share": "", "tokens": ""}.get(known.unit, "")
         good = known.good
         if path == "errors.mae" and found:
-            good = f"{found[1].low:g} to {found[1].high:g} in {found[0]}"
+            good = f"{found.words} in {found.dtype}"
         extra = []
         interval = interval_of(data, group, key)
         if interval:

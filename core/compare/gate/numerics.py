@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.compare.gate.case import Case, Reason, Side, caution, note
+from core.compare.usual import usual_of
 
-# In nats against float32. bfloat16: measured on the small model with CPU engines; float16: published, on a 1.7B model.
-_USUAL_MAE = {"bfloat16": "0.02-0.04", "float16": "0.002-0.005"}
 _SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 _CLOSE_ENOUGH = ("highest", "ieee", "none")
 
@@ -17,8 +16,8 @@ def check_dtype(case: Case) -> Iterator[Reason]:
     if not case.differ("dtype"):
         return
     a, b = case.both("dtype")
-    coarse = next((dtype for dtype in _USUAL_MAE if dtype in (a, b)), None)
-    size = f"an MAE of {_USUAL_MAE[coarse]} nats is usual for {coarse}" if coarse else "a gap from rounding is usual"
+    usual = usual_of((a, b))
+    size = f"an MAE of {usual.words} nats is usual for {usual.dtype}" if usual else "a gap from rounding is usual"
     computes = f"{case.a.label} computes in {a}, {case.b.label} in {b}"
     if case.against_reference:
         yield note("dtype", f"{computes}, as a reference pair should: {size}.")

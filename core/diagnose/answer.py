@@ -1,0 +1,141 @@
+"""The answer of a pair in one sentence: comparable or not, usual or not for its dtype, the cause, what to do next.
+
+Report, limits, explorer and `why` print this sentence and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.compare.gate import Gate, Verdict
+from core.compare.usual import USUAL, Standing, UsualRange
+from core.diagnose.case import Case
+from core.diagnose.causes import NOISE
+from core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
+from core.diagnose.noise import precisions
+from core.diagnose.support import TOKENS
+
+_COMPARABLE: dict[Verdict, str] = {
+    "comparable": "comparable",
+    "caution": "comparable with caution",
+    "not_comparable": "not comparable",
+}
+_STANDING: dict[Standing, str] = {
+    "below": "less than usual",
+    "usual": "usual",
+    "unusual": "unusual",
+    "beyond": "more than rounding explains",
+    "broken": "broken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The parts of the sentence.
+
+    ``mae`` is over all ``tokens`` that both sides scored, in nats. ``standing`` is its place in ``usual``, the range of the coarser
+    compute dtype; ``assumed``: no dtype was observed, and the range is bfloat16's. ``cause`` is a code of the cause table or ``noise``,
+    None where nothing is likely; ``next`` is the one thing to do, empty where there is nothing.
+    """
+
+    comparable: Verdict
+    tokens: int
+    mae: float | None
+    standing: Standing | None
+    usual: UsualRange | None
+    assumed: bool
+    cause: str | None
+    title: str
+    sureness: Sureness | None
+    next: str
+
+    @property
+    def sentence(self) -> str:
+        """The sentence, with a full stop."""
+        parts = [_COMPARABLE[self.comparable]]
+        if self.comparable == "not_comparable":
+            return f"{parts[0]}{self._last}."
+        if self.mae is None or self.usual is None or self.standing is None:
+            parts.append("no token has a finite score on both sides")
+        else:
+            where = f"for {'bfloat16, if that is what they computed in' if self.assumed else self.usual.dtype}"
+            parts.append(f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where} ({self.usual.words})")
+        parts.append(f"{self.sureness} {self.title}" if self.sureness and self.cause != NOISE else self.title)
+        return f"{'; '.join(part for part in parts if part)}{self._last}."
+
+    @property
+    def _last(self) -> str:
+        return f": {self.next.rstrip('.')}" if self.next else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready, with the sentence."""
+        usual = self.usual
+        return {
+            "sentence": self.sentence,
+            "comparable": self.comparable,
+            "tokens": self.tokens,
+            "mae": self.mae,
+            "standing": self.standing,
+            "usual": None
+            if usual is None
+            else {
+                "dtype": usual.dtype,
+                "low": usual.low,
+                "high": usual.high,
+                "source": usual.source,
+                "assumed": self.assumed,
+            },
+            "cause": self.cause,
+            "sureness": self.sureness,
+            "next": self.next or None,
+        }
+
+
+def answer_of(case: Case, gate: Gate, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> Answer:
+    """The answer of a diagnosed ``case``, with all its tokens."""
+    tokens = len(case.view.at)
+    dtypes = precisions(case)
+    known = [dtype for dtype in USUAL if dtype in dtypes]
+    usual = USUAL[known[0]] if known else USUAL["bfloat16"]
+    mae = case.view.mae if tokens else None
+    first = causes[0] if causes and causes[0].score >= LIKELY else None
+    return Answer(
+        comparable=gate.verdict,
+        tokens=tokens,
+        mae=mae,
+        standing=None if mae is None else usual.standing(mae),
+        usual=usual if mae is not None else None,
+        assumed=not known,
+        cause=first.cause if first else None,
+        title=_title(first, tokens),
+        sureness=first.sureness if first else None,
+        next=_next(gate, first, causes, missing),
+    )
+
+
+def _title(first: Ranked | None, tokens: int) -> str:
+    if first is not None:
+        return first.title
+    if not tokens:
+        return ""
+    return "too few tokens to tell why" if tokens < TOKENS.likely else "the cause cannot be told from this"
+
+
+def _next(gate: Gate, first: Ranked | None, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+    """What the gate refuses for, else the next step of the cause, else what the causes that remain lack."""
+    if gate.verdict == "not_comparable":
+        return gate.reasons[0].text
+    if first is not None and first.cause == NOISE:
+        return ""
+    if first is not None:
+        return f"try {first.next_experiment}" if first.next_experiment else first.otherwise
+    return next_step(causes, missing)
+
+
+def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+    """The one thing to give next: what the causes that remain lack, else the first thing that is missing; empty for nothing."""
+    codes = [ranked.cause for ranked in causes]
+    wanted = sorted(missing, key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes))
+    return wanted[0].mend if wanted else ""
