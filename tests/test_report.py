@@ -347,7 +347,7 @@ def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
         (0.02, ("float32", "float32"), "look for a fault"),
         (0.0105, ("float16", "float32"), "Larger than usual for float16"),
         (0.03, ("float16", "float32"), "Larger than rounding explains for float16"),
-        (0.03, ("float32", None), "cannot be said"),
+        (0.03, ("float32", None), "A dtype was not observed; for bfloat16 0.005 to 0.06 is usual"),
         (None, ("float32", "float32"), "No number"),
     ],
 )

@@ -25,6 +25,9 @@ def rendered(
         from core.report.strict_json import dump
 
         return dump(report)
+    from core.report.answers import with_answer
+
+    report = with_answer(report, session, main)
     if form == "md":
         from core.report.markdown import render_markdown
 

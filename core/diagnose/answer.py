@@ -12,7 +12,7 @@ from typing import Any
 from core.compare.gate import Gate, Verdict
 from core.compare.usual import USUAL, Standing, UsualRange
 from core.diagnose.case import Case
-from core.diagnose.causes import NOISE
+from core.diagnose.causes import NOISE, fix_of
 from core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
 from core.diagnose.noise import precisions
 from core.diagnose.support import TOKENS
@@ -129,8 +129,10 @@ def _next(gate: Gate, first: Ranked | None, causes: Sequence[Ranked], missing: S
         return gate.reasons[0].text
     if first is not None and first.cause == NOISE:
         return ""
+    if first is not None and first.next_experiment:
+        return f"try {first.next_experiment}"
     if first is not None:
-        return f"try {first.next_experiment}" if first.next_experiment else first.otherwise
+        return fix_of(first.cause) or first.otherwise
     return next_step(causes, missing)
 
 

@@ -77,6 +77,8 @@ class Cause:
     separable: bool
     otherwise: str
     knobs: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
+    fix: str = ""
+    """What to do about it where no engine has a knob for it, as an imperative."""
 
     @property
     def combined(self) -> bool:
@@ -91,6 +93,21 @@ def cause(code: str) -> Cause:
 
 _DIGESTS = "logdrift why SESSION --identity compares what each engine loaded, tensor by tensor, with the files on disk"
 _MEASURED = "measured: the small model, CPU engines, docs/why.md"
+
+_FIXES = {
+    "ids": "send the same token ids to both sides",
+    "alignment": "record one value for each token, from the first on",
+    "temperature": "record raw log-probabilities, or scale the logits by one temperature on both sides",
+    "processed": "record raw log-probabilities, or sample without truncation and penalties",
+    "log_softmax_dtype": "widen the logits to float32 before the log-softmax, and record float32",
+}
+"""What to do about a cause of numbers that were recorded, where nothing can be run again; others say it in `Cause.fix`."""
+
+
+def fix_of(code: str) -> str:
+    """What to do about a cause, as an imperative; empty where an experiment or a check must tell first."""
+    return BY_CODE[code].fix or _FIXES.get(code, "")
+
 
 _RECORDED = "compare the recorded values with the engine's own answer for one request"
 
@@ -110,7 +127,8 @@ def _recording(
         source=link,
         link=link,
         separable=True,
-        otherwise=f"{_RECORDED}; {fix}",
+        otherwise=_RECORDED,
+        fix=fix,
     )
 
 

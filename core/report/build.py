@@ -61,10 +61,27 @@ def build_report(
         "tokens": sequences.tokens,
         "completion_tokens": completion,
         "captures": [_capture(info) for info in session.captures],
-        "pairs": [report_pair(make_pair(session, a, b), chosen, limits, splits) for a, b in wanted],
+        "pairs": [_answered(session, make_pair(session, a, b), chosen, limits, splits, why) for a, b in wanted],
         "decomposition": splits,
         "diagnosis": _diagnosis(session, wanted) if why else None,
     }
+
+
+def _answered(
+    session: Session,
+    pair: Pair,
+    scope: Scope,
+    limits: Sequence[Limit],
+    splits: Sequence[Mapping[str, Any]],
+    why: bool,
+) -> dict[str, Any]:
+    """One entry of ``pairs``, with its answer where the causes are asked for."""
+    report = report_pair(pair, scope, limits, splits)
+    if not why:
+        return {**report, "answer": None}
+    from core.report.answers import answer_json
+
+    return {**report, "answer": answer_json(session, report["a"], report["b"])}
 
 
 def _diagnosis(session: Session, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

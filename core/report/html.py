@@ -11,6 +11,7 @@ import numpy as np
 from core import __version__
 from core.compare.pair import Pair, Scope, make_pair
 from core.report import charts, html_tables, svg
+from core.report.answers import sentence_of
 from core.report.html_style import CSS
 from core.report.html_tables import UNKNOWN, esc, number, verdict_tag
 from core.report.html_tokens import Shown, choose, sequence_text
@@ -177,6 +178,8 @@ def _banner(report: Report, data: Report) -> Iterator[str]:
     word = VERDICTS.get(str(verdict), "UNKNOWN")
     yield f'<span class="word {style}">{_MARKS.get(style, "?")} {word}</span>'
     reasons = "".join(_reasons(data))
+    if sentence := sentence_of(data):
+        yield f'<p class="answer"><b>{esc(sentence)}</b></p>'
     yield f"<p>{_sentence(report, data)}</p>{f'<ul>{reasons}</ul>' if reasons else ''}</section>"
 
 

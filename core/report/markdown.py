@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from core.report.answers import sentence_of
 from core.report.meaning import (
     MEANINGLESS,
     SCOPES,
@@ -159,10 +160,11 @@ def _sentence(report: Report, pair: Report) -> str:
     interval = limits(get(pair, "ci95.mae"))
     range_ = f", 95% {figure(interval[0])} to {figure(interval[1])}" if interval else ""
     words = text(in_words(mae, a, b)) if a and b else ""
+    answer = f"**{text(sentence_of(pair))}** " if sentence_of(pair) else ""
     number = f"**MAE {figure(mae)} nats**{range_}" if mae is not None else "MAE unknown"
     without = f" ({text(left_out(pair))})" if left_out(pair) else ""
     counts = f"{figure(pair.get('tokens'), 'tokens')} {scope} in {figure(pair.get('sequences'), 'tokens')} sequences"
-    return f"{number}, over {counts}{without}. {words}".strip()
+    return f"{answer}{number}, over {counts}{without}. {words}".strip()
 
 
 def _overview(pairs: Sequence[Report]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from core.report.answers import sentence_of
 from core.report.layout import Canvas, number, pad, table
 from core.report.meaning import MEANINGLESS, left_out
 from core.report.text_pair import main_pair
@@ -139,6 +140,8 @@ def _pairs(pairs: Sequence[Report], canvas: Canvas) -> Iterator[str]:
 def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
     captures = {capture["label"]: capture for capture in report["captures"]}
     yield from _title(pair, canvas)
+    if sentence := sentence_of(pair):
+        yield from (canvas.paint(line, "bold") for line in canvas.wrap(sentence, 2, ""))
     e = pair["errors"]
     if _grey(pair):
         yield from _reasons(pair, canvas)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.compare.usual import UsualRange, usual_of
+from core.compare.usual import USUAL, UsualRange, usual_of
 
 
 def usual_range(a: Mapping[str, Any], b: Mapping[str, Any]) -> UsualRange | None:
@@ -25,7 +25,8 @@ def in_words(mae: float | None, a: Mapping[str, Any], b: Mapping[str, Any]) -> s
         return f"A repeat: {a['backend']}/{a['path']} {same}."
     usual = usual_range(a, b)
     if usual is None:
-        return "Whether this is usual cannot be said: a dtype was not observed."
+        assumed = USUAL["bfloat16"]
+        return f"A dtype was not observed; for bfloat16 {assumed.words} is usual."
     where = f"for {usual.dtype} ({usual.words}: {usual.source})"
     sentences = {
         "below": f"Smaller than usual {where}: good.",

@@ -108,6 +108,8 @@ def render_why(report: Mapping[str, Any], canvas: Canvas) -> str:
 def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     head = f"{pair['a']} → {pair['b']} · {pair['tokens']:,} tokens · MAE {number(pair['size']['mae'])}"
     yield canvas.paint(canvas.cut(canvas.text(head), canvas.width), "bold")
+    yield from canvas.wrap(pair["answer"]["sentence"])
+    yield ""
     style = "good" if pair["noise"] else "warn"
     yield from (canvas.paint(line, style) for line in canvas.wrap(pair["verdict"]))
     said: frozenset[str] = frozenset()
