@@ -95,6 +95,7 @@ class Files:
         out: dict[str, Any] = {name: [x for p in parts for x in p[name].tolist()] for name in ("logprob", "rank")}
         has_entropy = bool(parts) and all("entropy" in p for p in parts)
         out["entropy"] = [x for p in parts for x in p["entropy"].tolist()] if has_entropy else None
+        out["nan"] = [x for p in parts for x in (p["nan"].tolist() if "nan" in p else [0] * len(p["logprob"]))]
         out["top"] = []
         for part in parts:
             for ids, values in zip(part["top_ids"].tolist(), part["top_logprobs"].tolist(), strict=True):
@@ -461,7 +462,8 @@ def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> dict[str, An
     deltas = [[t[0] for t in row] for row in rows]
     out: dict[str, Any] = {
         "a": pair.a, "b": pair.b, "scope": scope, "tokens": len(at), "sequences": pair.count,
-        "gate": {"verdict": gate["verdict"], "reasons": [dict.fromkeys(r, Words()) for r in gate["reasons"]]},
+        "gate": {"verdict": gate["verdict"], "reasons": [_reason(r) for r in gate["reasons"]]},
+        "coverage": coverage(pair, scope), "answer": None,
         "errors": errors(d, p, q), "ci95": intervals(deltas), "floor": floor(pair, scope),
         "probability": probability(d, p, q), "mismatch": mismatch(rows, sampled_by(pair, scope)), "what_if": what_if(deltas),
         "topk": topk([pair.topk[i] for i in at]), "buckets": buckets(pair, scope, at),
@@ -469,6 +471,44 @@ def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> dict[str, An
     }  # fmt: skip
     noise = out["floor"]["mae"] if out["floor"] else None
     return out | {"thresholds": thresholds(out, gate["verdict"]), "worst": worst(pair, at, noise)}
+
+
+def _reason(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A reason's words are an input; a session that keeps no resolved configs names no difference."""
+    return {**dict.fromkeys(found, Words()), "differences": []}
+
+
+def coverage(pair: Pair, scope: str) -> dict[str, Any]:
+    """Tokens that count and have no number: NaN by side, and those that one side alone should have scored and did not."""
+    files, tokens = pair.files, range(pair.tokens)
+    mask, inside = files.mask, {"all": (True, False), "prompt": (False,), "completion": (True,)}[scope]
+    broken = {
+        label: [bool(x) and mask[i] == 1 for i, x in enumerate(files.cap[label]["nan"])] for label in (pair.a, pair.b)
+    }
+    nan_a, nan_b = sum(broken[pair.a][: pair.tokens]), sum(broken[pair.b][: pair.tokens])
+    sides = ((pair.a, pair.p, pair.q), (pair.b, pair.q, pair.p))
+    missing = [_missing(pair, label, own, other, broken[label]) for label, own, other in sides]
+    unscored = [sum(files.in_completion[i] in inside for i in found) for found in missing]
+    scored = len(pair.positions(scope)) + sum(unscored)
+    return {
+        "nan_a": nan_a, "nan_b": nan_b, "nan": sum(broken[pair.a][i] or broken[pair.b][i] for i in tokens),
+        "unscored_a": unscored[0], "unscored_b": unscored[1], "unscored": sum(unscored),
+        "unscored_fraction": sum(unscored) / scored if scored else None,
+    }  # fmt: skip
+
+
+def _missing(pair: Pair, label: str, own: Sequence[float], other: Sequence[float], broken: Sequence[bool]) -> list[int]:
+    files, starts = pair.files, set(pair.files.starts)
+    prompts = files.info[label]["path"] not in ("decode", "forced_decode") and any(
+        not files.in_completion[i] and (not math.isnan(own[i]) or files.cap[label]["nan"][i])
+        for i in range(pair.tokens)
+    )
+    return [
+        i
+        for i in range(pair.tokens)
+        if files.mask[i] == 1 and math.isnan(own[i]) and not broken[i] and not math.isnan(other[i]) and i not in starts
+        and (prompts or files.in_completion[i])
+    ]  # fmt: skip
 
 
 def scope_numbers(pair: Pair, scope: str) -> dict[str, Any]:
@@ -479,7 +519,7 @@ def scope_numbers(pair: Pair, scope: str) -> dict[str, Any]:
 
 def report_capture(info: Mapping[str, Any]) -> dict[str, Any]:
     names = ("label", "backend", "role", "engine", "dtype", "path", "repeat", "batch", "sequences", "tokens", "status")
-    facts = Padded(info["facts"]) if info["facts"] is not None else None
+    facts = Padded({"told": [], **info["facts"]}) if info["facts"] is not None else None
     return {name: info[name] for name in names} | {"failure": info.get("failure"), "facts": facts}
 
 

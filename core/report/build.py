@@ -78,7 +78,7 @@ def _answered(
     """One entry of ``pairs``, with its answer where the causes are asked for."""
     report = report_pair(pair, scope, limits, splits)
     if not why:
-        return {**report, "answer": None}
+        return report
     from core.report.answers import answer_json
 
     return {**report, "answer": answer_json(session, report["a"], report["b"])}
@@ -124,6 +124,7 @@ def report_pair(
         "tokens": metrics.tokens,
         "sequences": pair.count,
         "gate": asdict(judge(pair.session, pair, scope)),
+        "answer": None,
         **metrics.to_json(),
     }
     if splits is None:
