@@ -50,7 +50,7 @@ _CAPTURE_TENSORS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "entropy": (1, _SCORES), "nan": (1, ("uint8",)),
 }  # fmt: skip
 """The same for a part of a capture."""
-_RANGES = {"logprob": (-65504.0, 1.0), "top_logprobs": (-65504.0, 1.0), "entropy": (-1.0, 65504.0)}
+_RANGES = {"logprob": (-65504.0, 65504.0), "top_logprobs": (-65504.0, 65504.0), "entropy": (-1.0, 65504.0)}
 """What a finite number may be, in nats. A log-probability is at most 0, but for the rounding of 16 bits, whose largest number is
 65504: what lies beyond came from no softmax, and overflows in what is made of it."""
 _SEQUENCE_NEEDED = ("token_ids", "offsets", "prompt_lengths")
