@@ -277,7 +277,9 @@ def test_a_number_that_no_log_probability_can_be_is_refused(session: Session, va
     odd[2][5] = value
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", odd)]
     made = write_session(tmp_path / "odd", [1, 1, 1], captures)
-    with pytest.raises(InputError, match=r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to 65504"):
+    with pytest.raises(
+        InputError, match=r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to 65504"
+    ):
         _ = make_pair(made, "trainer/prefill", "vllm/decode").delta
     # -inf is one, and so is a value that 16 bits have rounded a little above 0.
     odd[2][5] = 0.01
