@@ -58,6 +58,7 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         verdict=verdict_of(whole, case, causes, missing),
         noise=bool(causes) and causes[0].cause == NOISE and causes[0].score >= LIKELY,
         causes=causes,
+        imported=any(info.path == "recorded" for info in case.infos),
         unchecked=missing,
         size={
             "mae": whole.view.mae if len(whole.view.at) else None,

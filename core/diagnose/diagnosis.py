@@ -14,7 +14,7 @@ from core.diagnose.evidence import Evidence, Number, Ranked, Unchecked
 class Diagnosis:
     """Why capture ``a`` and capture ``b`` differ: ``causes`` most likely first, and one sentence, ``verdict``.
 
-    ``answer`` is the sentence that all surfaces print. ``noise`` True: nothing to fix, the gap is what rounding leaves (or none at all). ``size`` holds the numbers that
+    ``imported``: a side was recorded elsewhere, so nothing can be run again. ``answer`` is the sentence that all surfaces print. ``noise`` True: nothing to fix, the gap is what rounding leaves (or none at all). ``size`` holds the numbers that
     this was judged by. ``checked`` are identity checks that found nothing to explain the gap.
     """
 
@@ -26,6 +26,7 @@ class Diagnosis:
     causes: tuple[Ranked, ...]
     unchecked: tuple[Unchecked, ...]
     answer: Answer
+    imported: bool = False
     size: Mapping[str, Number] = field(default_factory=dict)
     checked: tuple[Evidence, ...] = ()
 
@@ -43,6 +44,7 @@ class Diagnosis:
             "answer": self.answer.to_json(),
             "verdict": self.verdict,
             "noise": self.noise,
+            "imported": self.imported,
             "size": dict(self.size),
             "causes": [ranked.to_json() for ranked in self.causes],
             "checked": [{"cause": e.cause, "signature": e.signature, "why": e.sentence} for e in self.checked],

@@ -78,14 +78,18 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A cause that could not be judged, why, and what would make it checkable."""
+    """A cause that could not be judged, why, and what would make it checkable.
+
+    ``tell`` are the facts that settle it where the author of an imported file knows them (`logdrift import --fact`).
+    """
 
     cause: str
     why: str
     mend: str
+    tell: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, str]:
-        return {"cause": self.cause, "why": self.why, "mend": self.mend}
+    def to_json(self) -> dict[str, Any]:
+        return {"cause": self.cause, "why": self.why, "mend": self.mend, "tell": list(self.tell)}
 
 
 def known(code: str) -> Cause | None:

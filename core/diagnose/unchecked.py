@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from core.diagnose.case import Case
 from core.diagnose.evidence import Evidence, Unchecked
@@ -33,10 +33,10 @@ _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ..
 """Cause, the facts of one side that it is seen by, and what those are, in the order of checking."""
 
 
-_TELLABLE = {
-    "temperature": "logprobs_mode and temperature",
-    "processed": "logprobs_mode, top_p, top_k and min_p",
-    "compute_dtype": "dtype",
+_TELLABLE: Mapping[str, tuple[str, ...]] = {
+    "temperature": ("logprobs_mode", "temperature"),
+    "processed": ("logprobs_mode", "top_p", "top_k", "min_p"),
+    "compute_dtype": ("dtype",),
 }
 """What a user may know of numbers from elsewhere, by the cause that it decides: facts of `import --fact`."""
 
@@ -94,13 +94,17 @@ def _facts(case: Case) -> Iterator[Unchecked]:
         if lacking:
             imported = any(path == "recorded" for _, path in lacking)
             said = ", ".join(name for name, _ in lacking)
-            yield Unchecked(code, f"not observed: {said}", _recorded(code) if imported else _MEND.format(what))
+            tell = _TELLABLE.get(code, ()) if imported else ()
+            fix = _recorded(tell) if imported else _MEND.format(what)
+            yield Unchecked(code, f"not observed: {said}", fix, tell)
 
 
-def _recorded(code: str) -> str:
+def _recorded(tell: Sequence[str]) -> str:
     """What to do about a fact of imported numbers: its author may know it."""
-    facts = _TELLABLE.get(code)
-    return f"tell {facts} with logdrift import --fact, or {RECORDED}" if facts else RECORDED
+    if not tell:
+        return RECORDED
+    names = tell[0] if len(tell) == 1 else f"{', '.join(tell[:-1])} and {tell[-1]}"
+    return f"tell {names} with logdrift import --fact, or {RECORDED}"
 
 
 def _decodes(info: CaptureInfo) -> bool:

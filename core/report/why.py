@@ -112,11 +112,21 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     yield ""
     style = "good" if pair["noise"] else "warn"
     yield from (canvas.paint(line, style) for line in canvas.wrap(pair["verdict"]))
-    said: frozenset[str] = frozenset()
-    for place, cause in enumerate(pair["causes"], 1):
+    said = frozenset(
+        each["sentence"]
+        for cause in pair["causes"]
+        for each in cause["evidence"]
+        if each["sentence"] in pair["verdict"]
+    )
+    shown, others = _in_full(pair)
+    for place, cause in enumerate(shown, 1):
         yield ""
         yield from _cause_lines(place, cause, canvas, said)
         said |= {evidence["sentence"] for evidence in cause["evidence"]}
+    if others:
+        yield ""
+        names = ", ".join(f"{cause['title']} {cause['score']:.2f}" for cause in others)
+        yield from canvas.wrap(f"Also possible: {names}.")
     if pair["experiments"]:
         yield ""
         yield from outcome_lines(pair["experiments"], canvas)
@@ -134,13 +144,31 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
         yield from canvas.wrap(_surer(pair["not_checked"]), 2)
 
 
+def _in_full(pair: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """The causes that are told with their evidence, and those that are only named: of imported numbers, which nothing can be asked
+    again, what is merely possible beside a likely cause."""
+    causes = pair["causes"]
+    if not pair["imported"] or not causes or causes[0]["sureness"] == "possible":
+        return causes, ()
+    likely = [cause for cause in causes if cause["sureness"] != "possible"]
+    return likely, [cause for cause in causes if cause["sureness"] == "possible"]
+
+
 def _surer(not_checked: Sequence[Mapping[str, Any]]) -> str:
     """One paragraph: each thing to do, with the causes that it would check. ``--json`` has the reasons one by one."""
+    told: dict[str, None] = {}
     by_fix: dict[str, list[str]] = {}
     for each in not_checked:
-        by_fix.setdefault(each["mend"], []).append(each["cause"])
-    steps = [f"{fix} ({', '.join(dict.fromkeys(causes))})" for fix, causes in by_fix.items()]
+        told |= dict.fromkeys(each["tell"])
+        fix = _TELL if each["tell"] else each["mend"]
+        by_fix.setdefault(fix, []).append(each["cause"])
+    steps = [
+        f"{fix.format(facts=', '.join(told))} ({', '.join(dict.fromkeys(causes))})" for fix, causes in by_fix.items()
+    ]
     return f"To be surer: {'; '.join(steps)}."
+
+
+_TELL = "tell {facts} with logdrift import --fact"
 
 
 def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
@@ -158,7 +186,8 @@ def _cause_lines(
     yield canvas.paint(pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure, "bold")
     for evidence in cause["evidence"]:
         if evidence["sentence"] in said:
-            yield from canvas.wrap("by the same sign as above", 3)
+            if place > 1:
+                yield from canvas.wrap("by the same sign as above", 3)
             continue
         yield from canvas.wrap(evidence["sentence"], 3)
         if evidence["tokens"]:

@@ -57,6 +57,7 @@ def slope(case: Case) -> Iterator[Evidence]:
             sentence=f"{said}temperatures in the ratio {1 / line.slope:.3f}.",
             numbers={**numbers, "kind": "temperature"},
             positions=at,
+            explains=0.97 * straight,
         )
     yield Evidence(
         cause="config",
