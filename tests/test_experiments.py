@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
+from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
-from core.diagnose.experiments import Experiment, Side, chosen, controls, merged, propose
+from core.diagnose.evidence import Ranked
+from core.diagnose.experiments import EVERY_OPTION, Experiment, Side, chosen, controls, deciding, merged, propose
 from core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes_of
 from core.errors import InputError
 from core.session.experiments import FOLDER, check_writable, saved, timings
+from core.session.reader import Session
 from tests.made_experiments import LENGTH, PROMPTS, named, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, write_session
 from tui.commands.why_run import parse_budget
@@ -347,3 +349,127 @@ def test_budgets(text: str, seconds: float) -> None:
 def test_budgets_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="give a time such as 90s, 10m or 1h"):
         parse_budget(text)
+
+
+# -- what cannot run is not offered, and what decides is chosen
+
+
+def processed(folder: Path) -> tuple[Session, Pair]:
+    """A trainer against vLLM's decode steps, whose log-probabilities are the sampler's: recorded so, and configured so."""
+    told = {"decode_logprobs": "processed", "temperature": 0.6}
+    base = np.array(rows(1, 0.0))
+    sampled = rows(2, 0.3, base)
+    session = session_of(
+        folder,
+        [capture("trainer/prefill", list(base)), capture("vllm/decode", sampled, facts=told)],
+        {"vllm": {"logprobs_mode": "processed_logprobs"}},
+    )
+    return session, make_pair(session, "trainer/prefill", "vllm/decode")
+
+
+def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) -> None:
+    session, pair = processed(tmp_path / "s")
+    proposal = propose(session, pair, diagnose(session, pair))
+    for each in proposal.experiments:
+        for side in each.sides:
+            options = merged({"logprobs_mode": "processed_logprobs"}, side.changes)[1]
+            forced = side.backend == "vllm" and side.path == "forced_decode"
+            assert not forced or options["logprobs_mode"] == "raw_logprobs", each.title
+    reasons = {(left.backend, left.setting): left.reason for left in proposal.left_out}
+    assert reasons["vllm", "alone=false"].startswith("it is so already")
+    refused = [left for left in proposal.left_out if "forced_decode needs logprobs_mode=raw_logprobs" in left.reason]
+    assert {left.backend for left in refused} == {"vllm"} and len(refused) > 3
+    # float32 on the trainer alone would be another experiment than float32 on both.
+    assert reasons["trainer", "dtype=float32"] == "it is for both sides at once, and vllm cannot change"
+
+
+def test_the_engine_s_own_refusal_and_the_table_are_one() -> None:
+    from core.backends import ENGINES
+
+    refusal = ENGINES["vllm"].refusal("forced_decode", {"logprobs_mode": "processed_logprobs"})
+    assert refusal == (
+        "forced_decode needs logprobs_mode=raw_logprobs: with processed_logprobs every forced token would read 0.0"
+    )
+    for path, options in (("decode", {"logprobs_mode": "processed_logprobs"}), ("forced_decode", {})):
+        assert ENGINES["vllm"].refusal(path, options) is None
+
+
+def test_the_one_that_proves_the_likely_cause_is_chosen_alone(tmp_path: Path) -> None:
+    session, pair = processed(tmp_path / "s")
+    found = diagnose(session, pair)
+    assert found.causes[0].sureness == "certain" and found.causes[0].cause in ("temperature", "processed")
+    proposal = propose(session, pair, found)
+    chosen_ones = [each.title for each in proposal.experiments if each.id in proposal.deciding]
+    assert chosen_ones == ["vllm: logprobs_mode=raw_logprobs"]
+
+
+def test_float32_is_refused_where_the_kernel_or_the_weights_take_16_bits_alone(tmp_path: Path) -> None:
+    for name, facts, options in (
+        ("kernel", {}, {"attention_backend": "FLASH_ATTN"}), ("weights", {"quantization": "fp8"}, {}),
+    ):  # fmt: skip
+        made = [capture("trainer/prefill", rows(1, 0.03)), capture("vllm/prefill", rows(2, 0.03), facts=facts)]
+        session = session_of(tmp_path / name, made, {"vllm": options})
+        pair = make_pair(session, "trainer/prefill", "vllm/prefill")
+        proposal = propose(session, pair, diagnose(session, pair))
+        assert not [each for each in proposal.experiments if each.cause == "compute_dtype"]
+        reasons = {(left.backend, left.setting): left.reason for left in proposal.left_out}
+        assert reasons["vllm", "dtype=float32"].startswith("the engine does not start with it (")
+        assert reasons["trainer", "dtype=float32"].startswith("it is for both sides at once")
+
+
+@pytest.mark.parametrize(("dtype", "offered"), [("bfloat16", False), (None, False), ("float32", True)])
+def test_beside_an_imported_side_a_change_for_both_is_offered_only_where_it_has_it(
+    tmp_path: Path, dtype: str | None, offered: bool
+) -> None:
+    """float32 on one side alone makes a gap of rounding wider and would refute what is true."""
+    made = [
+        capture("trainer/prefill", rows(1, 0.03)), capture("rollout/recorded", rows(2, 0.03), facts={"dtype": dtype}),
+    ]  # fmt: skip
+    session = session_of(tmp_path / "s", made[:1])
+    session = write_session(tmp_path / "t", [4] * PROMPTS, made, plan=session.manifest.plan, per_part=8)
+    pair = make_pair(session, "trainer/prefill", "rollout/recorded")
+    proposal = propose(session, pair, diagnose(session, pair))
+    assert ("trainer: dtype=float32" in [each.title for each in proposal.experiments]) == offered
+    assert "trainer: attn_implementation=eager" in [each.title for each in proposal.experiments]
+    (whole,) = [left for left in proposal.left_out if left.setting == EVERY_OPTION]
+    assert whole.backend == "rollout" and whole.reason.startswith("it was imported and cannot be captured again: ")
+
+
+def test_an_import_offers_nothing_and_says_what_to_do_instead(tmp_path: Path, run_logdrift: Any) -> None:
+    made = [capture("trainer/recorded", rows(1, 0.03)), capture("rollout/recorded", rows(2, 0.03))]
+    session = write_session(tmp_path / "s", [4] * PROMPTS, made)
+    pair = make_pair(session, "trainer/recorded", "rollout/recorded")
+    proposal = propose(session, pair, diagnose(session, pair))
+    assert not proposal.experiments and not proposal.deciding
+    assert "score its token ids with logdrift capture instead" in proposal.why_none
+    shown = run_logdrift("why", session.folder, "--dry-run")
+    assert shown.returncode == 0 and proposal.why_none in " ".join(shown.stdout.split())
+    refused = run_logdrift("why", session.folder, "--run")
+    assert refused.returncode == 2 and proposal.why_none in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def ranked(cause: str, score: float, *, separable: bool = True) -> Ranked:
+    return Ranked(cause, score, (), None, cause, separable)
+
+
+def test_what_decides_is_about_what_is_likely_or_else_about_the_causes_on_top() -> None:
+    attention, batch = experiment(id="attention"), experiment(id="batch", cause="batch")
+    noise = experiment(id="noise", cause="compute_dtype", proves=NOISE)
+    whole = experiment(id="whole", cause="attention", combined=True)
+    only_way = experiment(id="only way", cause="norm_rope", combined=True)
+    scorer = experiment(id="scorer", cause="batch", still=True)
+    offered = [attention, batch, noise, whole, only_way, scorer]
+
+    def names(*causes: Ranked) -> list[str]:
+        return [each.id for each in deciding(offered, causes)]
+
+    assert names(ranked("attention", 1.0), ranked("batch", 0.3)) == ["attention"]
+    assert names(ranked(NOISE, 0.9), ranked("attention", 0.1)) == ["noise"]
+    assert names(ranked("norm_rope", 0.6)) == ["only way"], "a change of more than one thing, where there is no other"
+    assert names(ranked("attention", 0.7), ranked("batch", 0.6)) == ["attention", "batch", "scorer"]
+    # None is likely: those on top.
+    assert names(ranked("attention", 0.4), ranked(NOISE, 0.3)) == ["attention", "noise"]
+    # The likely one has no experiment: none where the numbers tell it, else those that would tell it from others.
+    assert names(ranked("temperature", 1.0), ranked(NOISE, 0.1)) == []
+    assert names(ranked("weights", 0.6, separable=False), ranked(NOISE, 0.3)) == ["noise"]
+    assert names() == ["attention", "batch", "noise", "whole", "only way"], "where nothing is suspected, all may tell"

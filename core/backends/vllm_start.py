@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.backends import observe
+from core.backends import ENGINES, observe
 from core.backends.base import Settings
 from core.errors import InputError, LogdriftError
 from core.facts import Facts, LogprobSemantics
@@ -38,11 +38,9 @@ def check_mode(settings: Settings) -> str:
         raise InputError(
             f"backend {name!r}: logprobs_mode={mode} gives no log-probabilities: use {' or '.join(_MODES)}"
         )
-    if mode != "raw_logprobs" and "forced_decode" in settings.paths:
-        raise InputError(
-            f"backend {name!r}: forced_decode needs logprobs_mode=raw_logprobs: with {mode} every forced token "
-            "would read 0.0"
-        )
+    for path in settings.paths:
+        if refusal := ENGINES["vllm"].refusal(path, settings.spec.options):
+            raise InputError(f"backend {name!r}: {refusal}")
     return mode
 
 

@@ -31,7 +31,8 @@ class Knob:
     (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand alone); ``both`` that it is turned on both sides at
     once, where they lack it; ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
     ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or has something to change; a
-    tuple means any of its values. ``still``: no number may move, so a run that shows one moving is a finding.
+    tuple means any of its values. ``refused``: states in which the engine is known not to start with it. ``still``: no number
+    may move, so a run that shows one moving is a finding.
     """
 
     setting: str
@@ -41,6 +42,7 @@ class Knob:
     both: bool = False
     unless: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     only: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    refused: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     still: bool = False
 
     @property
@@ -138,8 +140,14 @@ _EAGER = {"execution_mode": "eager"}
 _WIDE_HEAD = {"head_dtype": "float32"}
 _HF_CODE = {"model_class": ("TransformersForCausalLM", "TransformersMoEForCausalLM")}
 _INVARIANT = {"batch_invariant": True}
+_FLOAT32 = {"dtype": "float32"}
+# Flash attention and 8-bit or 4-bit weights take 16-bit activations alone; where the engine chose its kernel itself, it chooses again.
+_SIXTEEN_BITS_ONLY = {
+    "option.attn_implementation": "flash_attention_2", "option.attention_backend": ("FLASH_ATTN", "fa3"),
+    "quantization": ("fp8", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"),
+}
 _PRECISIONS = (
-    Knob("dtype=float32", run="any", both=True, unless={"dtype": "float32"}),
+    Knob("dtype=float32", run="any", both=True, unless=_FLOAT32, refused=_SIXTEEN_BITS_ONLY),
     Knob("dtype=float16", run="gpu", both=True, unless={"dtype": "float16"}),
 )
 _COMPANY = (
@@ -257,7 +265,7 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/trl/issues/4159", True,
         "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
         {
-            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "temperature_scaled", "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
+            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": ("temperature_scaled", "processed"), "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
             "sglang": (Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
             "transformers": (Knob("logits / T", "leave it out of the trainer's log-probabilities, or have it on both sides"),),
         },
@@ -358,15 +366,15 @@ CAUSES: tuple[Cause, ...] = (
         "0.011 on a small random model", _MEASURED,
         "https://github.com/vllm-project/vllm/issues/22103", False, "run both with one kernel",
         {
-            "vllm": (Knob("attention_backend=FLASH_ATTN", run="gpu", unless={"attention_backend": "FLASH_ATTN"}),
+            "vllm": (Knob("attention_backend=FLASH_ATTN", run="gpu", unless={"attention_backend": "FLASH_ATTN"}, refused=_FLOAT32),
                      Knob("attention_backend=TRITON_ATTN", run="gpu", unless={"attention_backend": "TRITON_ATTN"}),
                      Knob("attention_backend=FLEX_ATTENTION", run="gpu", unless={"attention_backend": "FLEX_ATTENTION"})),
             "sglang": (Knob("attention_backend=triton", run="gpu", unless={"attention_backend": "triton"}),
                        Knob("attention_backend=torch_native", run="any", unless={"attention_backend": "torch_native"}),
-                       Knob("attention_backend=fa3", run="gpu", unless={"attention_backend": "fa3"})),
+                       Knob("attention_backend=fa3", run="gpu", unless={"attention_backend": "fa3"}, refused=_FLOAT32)),
             "transformers": (Knob("attn_implementation=eager", run="any", unless={"attention_backend": "eager"}),
                              Knob("attn_implementation=sdpa", run="any", unless={"attention_backend": "sdpa"}),
-                             Knob("attn_implementation=flash_attention_2", run="gpu", unless={"attention_backend": "flash_attention_2"})),
+                             Knob("attn_implementation=flash_attention_2", run="gpu", unless={"attention_backend": "flash_attention_2"}, refused=_FLOAT32)),
         },
     ),
     Cause(

@@ -18,10 +18,10 @@ from core.backends import ENGINES
 from core.compare.pair import Pair
 from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
 from core.diagnose.diagnosis import Diagnosis
-from core.diagnose.knobs import SideState, Which, pointless, state_of
+from core.diagnose.evidence import LIKELY, Ranked
+from core.diagnose.knobs import SideState, Which, impossible, needless, pointless, state_of
 from core.errors import InputError
 from core.facts import Batch
-from core.session.layout import CaptureInfo
 from core.session.reader import Session
 from core.session.schema import Unfit, items, one_of, record, shown, text
 
@@ -35,6 +35,8 @@ _OF_NOISE = {
 """What share of ordinary rounding noise a knob may remove: an order for asking, not a measurement."""
 _LEAST = 0.02
 _STILL = 0.1
+_ON_TOP = 3
+"""Causes whose experiments are chosen where none is likely."""
 _MINUTE = 60.0
 
 
@@ -149,14 +151,30 @@ class LeftOut:
 
 
 _NO_GAP = "no token has a finite score on both sides, so there is no gap that a change could remove"
+_REPEATED = "both are one capture, repeated, so no option is between them"
+_IMPORTED = "it was imported and cannot be captured again: score its token ids with logdrift capture instead"
+EVERY_OPTION = "(every option)"
+"""Of a `LeftOut` for a backend that cannot be changed at all."""
+ALL = "all"
+"""Names all experiments that are proposed, for `chosen`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """``experiments`` most telling first, and the knobs that were left out."""
+    """``experiments`` most telling first, and the knobs that were left out. ``deciding`` are the ids of those that can prove
+    or refute what is likely (`deciding`)."""
 
     experiments: tuple[Experiment, ...]
     left_out: tuple[LeftOut, ...]
+    deciding: frozenset[str] = frozenset()
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing is proposed, in one line; empty where something is."""
+        if self.experiments:
+            return ""
+        whole = [left.reason for left in self.left_out if left.setting == EVERY_OPTION]
+        return whole[0] if whole else "no cause has an option that means something on either engine"
 
 
 def propose(
@@ -174,36 +192,81 @@ def propose(
     has, ``repeats`` how often each changed capture is made. Nothing is proposed for imported captures, whose engine nobody can start again,
     nor where there is no gap that a change could remove.
     """
-    if not diagnosis.tokens:
-        names = (pair.a.info.backend, pair.b.info.backend)
-        return Proposal((), tuple(LeftOut("", name, "(every option)", _NO_GAP) for name in dict.fromkeys(names)))
-    states = _states(session, pair)
+    states = state_of(session, "a", pair.a.info), state_of(session, "b", pair.b.info)
+    nothing = _nothing_to_turn(pair, states, diagnosis)
+    if nothing:
+        return Proposal((), nothing)
     found: dict[str, Experiment] = {}
-    left: list[LeftOut] = []
-    if not states:
-        return Proposal((), tuple(left))
+    left = [_cannot_change(state, _IMPORTED) for state in states if state.imported]
     for cause in CAUSES:
         for group in _groups(cause, states):
-            made = _experiment(session, pair, cause, group, left, gpus)
+            made = _experiment(session, pair, cause, group, states, left, gpus)
             if made is None:
                 continue
             made = replace(made, telling=_telling(made, diagnosis), seconds=_seconds(made, times or {}, repeats))
             known = found.get(made.id)
             if known is None or made.telling > known.telling:
                 found[made.id] = made
-    return Proposal(tuple(sorted(found.values(), key=_order)), tuple(dict.fromkeys(left)))
+    experiments = tuple(sorted(found.values(), key=_order))
+    choice = frozenset(each.id for each in deciding(experiments, diagnosis.causes))
+    return Proposal(experiments, tuple(dict.fromkeys(left)), choice)
+
+
+def _nothing_to_turn(pair: Pair, states: Sequence[SideState], diagnosis: Diagnosis) -> tuple[LeftOut, ...]:
+    """Both backends with the reason why no option of either can tell anything; empty where one may."""
+    reason = ""
+    if not diagnosis.tokens:
+        reason = _NO_GAP
+    elif all(state.imported for state in states):
+        reason = _IMPORTED
+    elif (pair.a.info.backend, pair.a.info.path) == (pair.b.info.backend, pair.b.info.path):
+        reason = _REPEATED
+    left = [_cannot_change(state, reason) for state in states] if reason else []
+    return tuple(dict.fromkeys(left))
+
+
+def _cannot_change(state: SideState, reason: str) -> LeftOut:
+    return LeftOut("", state.info.backend, EVERY_OPTION, reason)
 
 
 def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
-    """Those that ``only`` names by cause, by id or by the beginning of an id, in their own order; all without any name.
-    InputError for a name that fits none."""
+    """Those that ``only`` names by cause, by id or by the beginning of an id, in their own order; all without any name, and
+    for `ALL`. InputError for a name that fits none."""
     for name in only:
-        if not any(name == each.cause or each.id.startswith(name) for each in experiments):
+        if name != ALL and not any(_is_called(each, name) for each in experiments):
             known = ", ".join(dict.fromkeys(each.cause for each in experiments)) or "none"
             raise InputError(f"no experiment {name!r} fits this pair: there are {known}")
-    return [
-        each for each in experiments if not only or any(name == each.cause or each.id.startswith(name) for name in only)
-    ]
+    if not only or ALL in only:
+        return list(experiments)
+    return [each for each in experiments if any(_is_called(each, name) for name in only)]
+
+
+def _is_called(experiment: Experiment, name: str) -> bool:
+    return name == experiment.cause or experiment.id.startswith(name)
+
+
+def deciding(experiments: Sequence[Experiment], causes: Sequence[Ranked]) -> list[Experiment]:
+    """Those that can prove or refute what is likely, in their own order: what is chosen where the user says nothing.
+
+    ``causes`` are the diagnosis', most likely first. Where none is likely, it is those of the causes on top; so it is where
+    the likely one has no experiment and numbers alone do not tell it from others. Where nothing is suspected, all.
+    """
+    likely = [ranked for ranked in causes if ranked.score >= LIKELY]
+    found = _about(experiments, likely)
+    if found or (likely and likely[0].separable):
+        return found
+    testable = [ranked for ranked in causes if _about(experiments, [ranked])]
+    return _about(experiments, testable[:_ON_TOP]) if causes else [each for each in experiments if not each.still]
+
+
+def _about(experiments: Sequence[Experiment], causes: Sequence[Ranked]) -> list[Experiment]:
+    """What is evidence for or against one of ``causes``; a change of more than one thing only where it is the one way."""
+    out: set[str] = set()
+    for ranked in causes:
+        own = [each for each in experiments if (each.proves or each.cause) == ranked.cause]
+        single = [each for each in own if not each.combined]
+        out |= {each.id for each in single or own}
+    return [each for each in experiments if each.id in out]
 
 
 def controls(session: Session, experiments: Iterable[Experiment]) -> tuple[Side, ...]:
@@ -247,24 +310,12 @@ def _seconds(experiment: Experiment, times: Mapping[str, tuple[float, float]], r
     return total
 
 
-def _states(session: Session, pair: Pair) -> list[SideState]:
-    """Both sides, where their backends can be started again and are not one capture repeated."""
-    plan = session.plan
-    specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
-    infos: tuple[tuple[Which, CaptureInfo], ...] = (("a", pair.a.info), ("b", pair.b.info))
-    if (pair.a.info.backend, pair.a.info.path) == (pair.b.info.backend, pair.b.info.path):
-        return []
-    out = []
-    for which, info in infos:
-        if info.backend in specs and info.path != "recorded":
-            out.append(state_of(session, which, info))
-    return out
-
-
-def _groups(cause: Cause, states: list[SideState]) -> Iterator[list[tuple[SideState, Knob]]]:
+def _groups(cause: Cause, states: Sequence[SideState]) -> Iterator[list[tuple[SideState, Knob]]]:
     """What is turned together: the first knob for both sides of each engine at once, every other one by itself."""
     together: dict[str, list[tuple[SideState, Knob]]] = {}
     for state in states:
+        if state.imported:
+            continue
         for knob in cause.knobs.get(state.info.engine, ()):
             if knob.run and knob.both:
                 key = knob.setting if cause.code == "compute_dtype" else cause.code
@@ -279,21 +330,25 @@ def _experiment(
     pair: Pair,
     cause: Cause,
     group: list[tuple[SideState, Knob]],
+    states: Sequence[SideState],
     left: list[LeftOut],
     gpus: int,
 ) -> Experiment | None:
-    sides = []
+    sides, refusals = [], []
     for state, knob in group:
-        reason = pointless(state, knob, gpus)
-        if reason is not None:
-            left.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
+        if needless(state, knob) is not None:
+            left.append(LeftOut(cause.code, state.info.backend, knob.setting, pointless(state, knob, gpus) or ""))
             continue
-        path = _again(knob.change.get("path", state.info.path), state.info.engine)
-        if path is None:
-            reason = f"{state.info.engine} cannot go the path {state.info.path} along given ids"
-            left.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
-            continue
-        sides.append(_side(session, state, knob, path))
+        side, reason = _turned(session, state, knob, gpus)
+        if side is not None:
+            sides.append(side)
+        elif reason is not None:
+            refusals.append(LeftOut(cause.code, state.info.backend, knob.setting, reason))
+    left += refusals
+    reason = _one_side_alone(group, states, refusals)
+    if reason:
+        left += [LeftOut(cause.code, side.backend, group[0][1].setting, reason) for side in sides]
+        return None
     if not sides:
         return None
     if _shares_capture(sides):
@@ -310,6 +365,36 @@ def _experiment(
         _identifier(pair, cause.code, sides), cause.code, title, tuple(sides), combined,
         still=all(knob.still for knob in knobs), rescored=rescored, note=note, proves=_proves(cause, group, sides),
     )  # fmt: skip
+
+
+def _turned(session: Session, state: SideState, knob: Knob, gpus: int) -> tuple[Side | None, str | None]:
+    """The side with the knob turned; or None, and why its backend cannot be captured so."""
+    reason = impossible(state, knob, gpus)
+    if reason is not None:
+        return None, reason
+    engine = state.info.engine
+    path = _again(knob.change.get("path", state.info.path), engine)
+    if path is None:
+        return None, f"{engine} cannot go the path {state.info.path} along given ids"
+    side = _side(session, state, knob, path)
+    refusal = ENGINES[engine].refusal(path, merged(state.options, side.changes)[1]) if side.given is None else None
+    return (None, refusal) if refusal else (side, None)
+
+
+def _one_side_alone(
+    group: Sequence[tuple[SideState, Knob]], states: Sequence[SideState], refusals: Sequence[LeftOut]
+) -> str:
+    """Why a knob for both sides must not be turned on one alone: the other has it not, and cannot get it. Empty otherwise."""
+    knob = group[0][1]
+    if not knob.both:
+        return ""
+    names = [left.backend for left in refusals]
+    turned = {state.which for state, _ in group}
+    for other in states:
+        has_it = any(other.values.get(name) == wanted for name, wanted in knob.unless.items())
+        if other.which not in turned and other.imported and not has_it:
+            names.append(other.info.backend)
+    return f"it is for both sides at once, and {' and '.join(names)} cannot change" if names else ""
 
 
 def _proves(cause: Cause, group: list[tuple[SideState, Knob]], sides: list[Side]) -> str:

@@ -46,9 +46,10 @@ def plan_lines(
     *,
     budget: float,
     repeats: int,
+    others: Sequence[Experiment] = (),
 ) -> Iterator[str]:
-    """The plan as it will run, most telling first, and what is left out with its reason. ``unchanged`` are the controls
-    (`core.diagnose.experiments.controls`)."""
+    """The plan as it will run, most telling first, ``others`` that could, and what is left out with its reason. ``unchanged``
+    are the controls (`core.diagnose.experiments.controls`)."""
     known = sum(each.seconds for each in experiments if each.seconds is not None)
     unknown = sum(each.seconds is None for each in experiments)
     total = f"about {clock(known)}" + (f" and {unknown} of unknown length" if unknown else "")
@@ -66,6 +67,10 @@ def plan_lines(
         yield from canvas.wrap(f"{each.title}{mark}{still} · {each.cause} · {length} · {each.id}", 4, f"{place:2d} ")
         if each.note:
             yield from canvas.wrap(each.note, 5)
+    if others:
+        yield canvas.paint("Not chosen (--only CODE or --only all runs them)", "bold")
+        for each in others:
+            yield from canvas.wrap(f"{each.title}{_MARK if each.combined else ''} · {each.cause}", 6, "   ")
     if left_out:
         yield canvas.paint("Left out", "bold")
         reasons: dict[str, dict[str, None]] = {}  # a knob may stand for several causes

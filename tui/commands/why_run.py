@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ def add_arguments(parser: Any) -> None:
     )
     group.add_argument(
         "--only", metavar="CODE", action="append", default=[],
-        help="only experiments of this cause, or with this id; may be given again",
+        help="experiments of this cause, or with this id, or all; may be given again (default: those that can prove or "
+        "refute what is likely)",
     )  # fmt: skip
     group.add_argument("--detach", action="store_true", help="run them in the background; survives the terminal")
 
@@ -68,7 +69,6 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     """
     from core.capture.experiment_jobs import plan_experiments
     from core.compare.pair import make_pair
-    from core.diagnose.experiments import chosen
     from core.session.experiments import check_writable
     from tui.commands.trusting import confirmed
 
@@ -82,14 +82,9 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
         check_writable(session)
     pair = make_pair(session, *labels[0])
     proposal = plan_experiments(session, pair, repeats=repeats)
-    experiments = chosen(proposal.experiments, args.only)
-    if args.only:
-        causes = {each.cause for each in experiments}
-        proposal = replace(proposal, left_out=tuple(each for each in proposal.left_out if each.cause in causes))
+    experiments, proposal = _choice(proposal, args.only)
     if not experiments and not args.dry_run:
-        raise InputError(
-            f"{labels[0][0]} -> {labels[0][1]}: there is no experiment to run here: see --dry-run, docs/why.md"
-        )
+        raise InputError(f"{labels[0][0]} -> {labels[0][1]}: {_nothing(proposal)}")
     if args.dry_run:
         return _show_plan(args, session, proposal, experiments, budget, repeats)
     confirmed(session.folder, session.manifest, flag=args.trust_session)
@@ -106,6 +101,33 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     return 0
 
 
+def _choice(proposal: Proposal, only: Sequence[str]) -> tuple[list[Experiment], Proposal]:
+    """What is to run, and the proposal with what was not asked for taken out of what it leaves out."""
+    from core.diagnose.experiments import ALL, chosen
+
+    if not only:
+        return [each for each in proposal.experiments if each.id in proposal.deciding], proposal
+    experiments = chosen(proposal.experiments, only)
+    if ALL in only:
+        return experiments, proposal
+    causes = {each.cause for each in experiments}
+    return experiments, replace(
+        proposal,
+        experiments=tuple(experiments),
+        left_out=tuple(each for each in proposal.left_out if each.cause in causes),
+    )
+
+
+def _nothing(proposal: Proposal) -> str:
+    """Why nothing is to run."""
+    if not proposal.experiments:
+        return f"there is no experiment to run: {proposal.why_none}"
+    return (
+        f"no experiment can prove or refute what is likely here: choose of the {len(proposal.experiments)} others with "
+        "--only CODE, or all of them with --only all (see --dry-run)"
+    )
+
+
 def _show_plan(
     args: argparse.Namespace,
     session: Session,
@@ -118,7 +140,7 @@ def _show_plan(
 
     if args.json:
         plan = {"schema": 1, "session": session.name, "budget": budget, "repeats": repeats,
-                "experiments": [each.to_json() for each in experiments],
+                "experiments": [{**each.to_json(), "chosen": each in experiments} for each in proposal.experiments],
                 "left_out": [each.to_json() for each in proposal.left_out]}  # fmt: skip
         sys.stdout.write(dump(plan))
     else:
@@ -136,8 +158,13 @@ def _print_plan(
 
     unchanged = controls(session, experiments)
     canvas = canvas_of(stream)
-    for line in plan_lines(experiments, proposal.left_out, unchanged, canvas, budget=budget, repeats=repeats):
+    others = [each for each in proposal.experiments if each not in experiments]
+    for line in plan_lines(
+        experiments, proposal.left_out, unchanged, canvas, budget=budget, repeats=repeats, others=others
+    ):
         print(line, file=stream)
+    if not experiments:
+        print(*canvas.wrap(_nothing(proposal)), sep="\n", file=stream)
     stream.flush()
 
 

@@ -28,7 +28,6 @@ from tui.why_experiments import (
     chosen_at_first,
     parse_budget,
     total,
-    why_none,
     write_budget,
 )
 from tui.widgets.bars import Bar
@@ -141,7 +140,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         if not self.size.width:
             return
         p, chosen = self.palette, self.chosen or set()
-        styles = {"proposed": p.muted, "running": p.accent, "done": p.text, "failed": p.bad}
+        styles = {"proposed": p.muted, "running": p.accent, "done": p.text, "failed": p.bad, "left out": p.muted}
         marks = [
             ("●", p.accent) if row.id in chosen and row.state != "running" else (STATES[row.state], styles[row.state])
             for row in self.rows
@@ -176,10 +175,13 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         if self.found.running:
             return [(f"runs in the background: {self.found.running}", p.muted)]
         said: list[Run] = [(self.found.ended, p.warn)] if self.found.ended else []
-        if not self.rows:
-            return [*said, (why_none(self.session, self.why.pair), p.muted)]
+        if self.found.why_none:
+            return [*said, (f"no experiment is proposed: {self.found.why_none}", p.muted)]
         chosen = [row for row in self.rows if row.id in (self.chosen or ())]
-        return [*said, (f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}", p.muted)]
+        words = f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}"
+        if not any(row.deciding for row in self.rows):
+            words += " · none can prove or refute what is likely"
+        return [*said, (words, p.muted)]
 
     def _detail(self, width: int) -> list[list[Run]]:
         p, row = self.palette, self.here
@@ -187,6 +189,8 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
             return [[("", p.text)]]
         mark = " [more than one change]" if row.combined else ""
         about = f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{f'; {row.note}' if row.note else ''}"
+        if row.state == "left out":
+            about = f"for {row.cause}" if row.cause else "for any cause"
         most = 2 if self.size.height >= 24 else 1
         words = [(f"{row.title}{mark}", p.strong, most), (about, p.muted, most)]
         if row.outcome:
@@ -205,6 +209,9 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         row = self.here
         if row is None or self.chosen is None:
             return
+        if row.state == "left out":
+            self.say(row.outcome, warn=True)
+            return
         self.chosen ^= {row.id}
         self.draw()
         self.table.action_row_down()
@@ -222,7 +229,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         if self.found is not None and self.found.running:
             self.say(f"experiments run already ({self._key('cancel_run')} cancels them)", warn=True)
             return
-        here = [self.here] if self.here is not None else []
+        here = [self.here] if self.here is not None and self.here.state != "left out" else []
         rows = [row for row in self.rows if row.id in (self.chosen or ())] or here
         if not rows:
             self.say("there is no experiment to run", warn=True)
