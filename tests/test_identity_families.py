@@ -25,9 +25,7 @@ ALL = tuple(SERVED)
 ASKED: dict[str, tuple[str, ...]] = {
     "transformers": ALL,
     "vllm": ALL if EVERYTHING else ("gpt2-tied", "qwen3-moe-untied", "qwen2-tied", "gemma3-tied"),
-    "sglang": tuple(family for family in ALL if family != "mixtral-untied")
-    if EVERYTHING
-    else ("gpt2-tied", "qwen3-moe-untied"),
+    "sglang": ALL if EVERYTHING else ("gpt2-tied", "qwen3-moe-untied"),
 }
 DTYPES = ("bfloat16", "float32") if EVERYTHING else ("bfloat16",)
 CASES = [(engine, dtype, family) for engine, families in ASKED.items() for dtype in DTYPES for family in families]
