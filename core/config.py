@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
 from core.keys import nearest
+from core.paths import user_path
 from core.session.files import SMALL_BYTES, read_file
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ THEMES = ("auto", "dark", "light", "high-contrast")
 def config_path() -> Path:
     """``$LOGDRIFT_CONFIG``, else ``logdrift/config.toml`` in ``$XDG_CONFIG_HOME`` or ``~/.config``."""
     named = os.environ.get("LOGDRIFT_CONFIG")
-    return at_home(named) if named else _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
+    return user_path(named) if named else _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
 
 
 def load_config() -> Config:
@@ -82,7 +83,7 @@ def cache_folder() -> Path:
     """Where environments and prepared models live: ``$LOGDRIFT_CACHE``, the config file's ``cache``, XDG."""
     named = os.environ.get("LOGDRIFT_CACHE")
     if named:
-        return at_home(named).absolute()
+        return user_path(named).absolute()
     return load_config().cache or _xdg("XDG_CACHE_HOME", ".cache") / "logdrift"
 
 
@@ -98,16 +99,8 @@ def sessions_folder(flag: str | None = None) -> Path:
     """Where sessions are listed: the flag, ``$LOGDRIFT_SESSIONS``, the config file's ``sessions``, ``./sessions``."""
     named = flag or os.environ.get("LOGDRIFT_SESSIONS")
     if named:
-        return at_home(named)
+        return user_path(named)
     return load_config().sessions or Path("sessions")
-
-
-def at_home(name: str) -> Path:
-    """A path as it was typed, ``~`` and ``~user`` as their folders. Raises InputError where there is no such user."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        raise InputError(f"{name}: there is no user of that name: write the folder, or ./~... for a name") from None
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -269,7 +262,7 @@ def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
 
 def _from(folder: Path, value: str) -> Path:
     """Paths in the file are relative to the file, so they mean the same from every working folder."""
-    return Path(os.path.normpath(folder.absolute() / at_home(value)))
+    return Path(os.path.normpath(folder.absolute() / user_path(value)))
 
 
 def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:

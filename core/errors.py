@@ -13,3 +13,37 @@ class InputError(LogdriftError):
     """Bad input (flags, plan, prompts, session folder): exit code 2, and nothing on disk was changed."""
 
     exit_code = 2
+
+
+debugging = False
+"""Whether faults are looked for (``--debug``): what nobody foresaw then ends the program with its traceback."""
+unforeseen: list[Exception] = []
+"""The exceptions that no code foresaw, oldest first: each is a fault of logdrift. The tests look at them."""
+_FILE_SHOWN = 60
+"""Characters of a file's path in an error."""
+_KEPT = 20
+"""Of the unforeseen ones: a fault that comes with every key must not fill the memory."""
+
+
+def words_of(error: Exception) -> str:
+    """What is said of an exception, in one line where it has none of its own.
+
+    One that nothing foresaw is named by its type and kept in `unforeseen`.
+    """
+    if isinstance(error, LogdriftError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _system_words(error)
+    if len(unforeseen) < _KEPT:
+        unforeseen.append(error)
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def _system_words(error: OSError) -> str:
+    """The file and what the system says of it: without a number, and the file cut where it is far too long."""
+    said = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return said
+    file = str(error.filename)
+    return f"{file if len(file) <= _FILE_SHOWN else file[:_FILE_SHOWN] + '…'}: {said}"

@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from core.errors import LogdriftError
+from core.errors import LogdriftError, unforeseen
 from tests.changed_model import NOISY_TENSOR, noisy_model
 
 # Four files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
@@ -41,6 +41,16 @@ def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unforeseen() -> Iterator[None]:
+    """What is shown in a window and ends nothing must not pass a test either."""
+    unforeseen.clear()
+    yield
+    found, unforeseen[:] = list(unforeseen), []
+    if found:
+        raise found[0]
 
 
 _NEEDS_ENGINE = {"transformers_python", "vllm_python", "sglang_python", "small_model"}

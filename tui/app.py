@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,19 +14,28 @@ from typing import Any, ClassVar, cast
 
 from textual import events
 from textual._compositor import CompositorUpdate
+from textual._context import active_message_pump
 from textual.app import App
-from textual.command import DiscoveryHit, Hit, Hits, Provider
-from textual.dom import DOMNode
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.css.query import NoMatches
+from textual.dom import DOMNode, NoScreen
+from textual.driver import Driver
+from textual.geometry import Size
+from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import AwaitMount
+from textual.worker import WorkerFailed
 
+from core import errors
 from core.compare.pair import parse_pair
-from core.errors import LogdriftError
+from core.errors import words_of
 from core.session.reader import Session, open_session
 from core.session.visible import visible
 from tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, bindings
+from tui.driver import TerminalDriver, end_by_signals, usable
+from tui.faults import Safe, finish_writing, traceback_of
 from tui.palette import Depth, Palette, depth_of, exchange, make_palette
-from tui.screens.base import BaseScreen
+from tui.screens.base import BaseScreen, SafeScreen
 from tui.themes import THEMES, ThemeName, theme_of
 from tui.widgets.bars import Hints
 from tui.widgets.lines import Lines
@@ -33,6 +44,9 @@ from tui.wire import Wire
 _COPY_LIMIT = 74_000
 """Bytes: the largest OSC 52 text that common terminals take."""
 _SETTLE_SECONDS = 0.6
+_QUIT = next(command for command in COMMANDS if command.name == "quit_now")
+_DEEPEST = 20
+"""Screens over each other beyond which no more is opened: each is drawn within the drawing of those over it."""
 
 
 class Commands(Provider):
@@ -77,7 +91,16 @@ def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, boo
             yield command, screen.app if command.scope == "app" else node, active.enabled and applies
 
 
-class LogdriftApp(App[int], inherit_bindings=False):
+class CommandWindow(SafeScreen, CommandPalette):
+    """Textual's palette, which is left as every other window is."""
+
+    def _action_command_list(self, action: str) -> None:
+        # Commands that were found just now have no lines yet, in which Textual looks for a page down.
+        with contextlib.suppress(KeyError):
+            super()._action_command_list(action)
+
+
+class LogdriftApp(Safe, App[int], inherit_bindings=False):
     """Starts on a session, or on the list of a folder of sessions."""
 
     TITLE = "logdrift"
@@ -102,6 +125,9 @@ class LogdriftApp(App[int], inherit_bindings=False):
         super().__init__(ansi_color=plain or None)
         self.animation_level = "none"
         self.wire = Wire()
+        self.debugs = "LOGDRIFT_DEBUG" in os.environ or errors.debugging
+        self._early: deque[events.Key | events.Paste] = deque()
+        self._told: set[str] = set()
         self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for known in THEMES.values():
@@ -116,6 +142,18 @@ class LogdriftApp(App[int], inherit_bindings=False):
             self.keymap = keymap
             self.set_keymap({name: ",".join(keys) or f"unbound_{name}" for name, keys in keymap.items()})
 
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found  # a browser's, for textual serve
+        return TerminalDriver
+
+    @property
+    def size(self) -> Size:
+        if self._size is None and isinstance(self._driver, TerminalDriver):
+            return usable(Size(*self._driver._get_terminal_size()))  # as its events say it: Rich guesses another one
+        return usable(super().size)
+
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is what was asked for: nothing stands below it that would be laid out for nothing."""
         if self.session is not None:
@@ -127,6 +165,8 @@ class LogdriftApp(App[int], inherit_bindings=False):
         return SessionsScreen(self.sessions_dir)
 
     def on_mount(self) -> None:
+        if not self.is_headless:
+            end_by_signals(self)
         self.app_resume_signal.subscribe(self, lambda _: self.wire.forget())
         self.set_timer(_SETTLE_SECONDS, settle)
 
@@ -148,10 +188,86 @@ class LogdriftApp(App[int], inherit_bindings=False):
         self.screen.refresh()
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
-        """As Textual does, but a key that is pressed twice before its screen stands opens it once."""
-        if isinstance(screen, BaseScreen) and type(self.screen) is type(screen):
+        """As Textual does, but a key that is pressed again before, or while, its screen stands opens it once, and so many
+        screens over each other that Textual could not draw them are none."""
+        if _same(self.screen, screen) or len(self.screen_stack) >= _DEEPEST:
             return AwaitMount(self.screen, [])
         return super().push_screen(screen, *args, **options)
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandWindow):
+            self.push_screen(CommandWindow())
+
+    # ---- keys that come faster than screens do
+
+    async def on_event(self, event: events.Event) -> None:
+        """As Textual does, but what is typed reaches the screen that it is meant for, or none.
+
+        What comes before a screen stands waits for it. What was on its way to a screen while another one opened over it is
+        meant for that one. What was on its way to a screen that has left is dropped: it takes no more keys.
+        """
+        if isinstance(event, events.Resize):
+            event = _usable(event)
+        if isinstance(event, (events.Key, events.Paste)):
+            if not self.screen_stack:
+                return  # the last one has left
+            if isinstance(event, events.Key) and event.key in self._quit_keys and not event.is_printable:
+                await self.run_action("quit_now", self)
+                return
+            if not event.is_forwarded:
+                if self._early or not self._screen_stands():
+                    self._early.append(event)
+                    return
+                event.aimed = self.screen  # type: ignore[union-attr]
+            elif isinstance(event, events.Key):
+                aimed = getattr(event, "aimed", self.screen)
+                if aimed is not self.screen:
+                    if aimed in self.screen_stack:
+                        self._early.append(events.Key(event.key, event.character))
+                        self.type_early()
+                    return
+        await super().on_event(event)
+
+    @property
+    def _quit_keys(self) -> tuple[str, ...]:
+        """Keys that end the program from everywhere: from lines that are typed in too, but for a character."""
+        return self.keymap.get(_QUIT.id, _QUIT.keys)
+
+    def _screen_stands(self) -> bool:
+        if not self.screen_stack:
+            return False
+        screen = self.screen
+        return screen.stands if isinstance(screen, SafeScreen) else screen.is_mounted
+
+    def type_early(self) -> None:
+        """A screen stands: it is given what was typed before."""
+        if self._early and self._screen_stands():
+            early, self._early = self._early, deque()
+            for event in early:
+                self.post_message(event)
+
+    async def _dispatch_action(self, namespace: DOMNode, action_name: str, params: Any) -> bool:
+        # The palette, too, hands over actions of a screen that may have left since.
+        return _stands(namespace) and await super()._dispatch_action(namespace, action_name, params)
+
+    # ---- what goes wrong
+
+    def failed(self, error: Exception, where: MessagePump) -> None:
+        """Tell an exception that nothing foresaw: once, and the program goes on. Ends it where faults are looked for."""
+        if isinstance(error, NoMatches) and not _stands(where):
+            return  # a screen that is opening or has left is asked for what it has not
+        words = words_of(error)
+        if self.debugs:
+            super()._handle_exception(error)
+        elif words not in self._told:
+            self._told.add(words)
+            advice = "This is a fault of logdrift; nothing was lost. Please report it with the lines below."
+            self.show_error("\n".join([words, "", advice, "", *traceback_of(error)]))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Called by Textual for what is raised outside of a message: timers, layouts, callbacks."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        self.failed(cause if isinstance(cause, Exception) else error, active_message_pump.get(self))
 
     def open_folder(self, folder: Path, before: Path | None = None) -> None:
         """Open the explorer over the list; a folder that does not open is an error that can be copied. ``before``: an
@@ -160,8 +276,9 @@ class LogdriftApp(App[int], inherit_bindings=False):
 
         try:
             self.push_screen(ExplorerScreen(readable(folder), before=before))
-        except LogdriftError as error:
-            self.show_error(str(error))
+        except Exception as error:
+            # Whatever is wrong with one session, the list stays.
+            self.show_error(words_of(error))
 
     def show_error(self, text: str) -> None:
         """A window with an error's text, which its keys copy and save."""
@@ -216,6 +333,29 @@ class LogdriftApp(App[int], inherit_bindings=False):
         self.exit(0)
 
 
+def _usable(event: events.Resize) -> events.Resize:
+    """The event with a size that can be drawn."""
+    size = usable(event.size)
+    return event if size == event.size else events.Resize(size, size)
+
+
+def _same(here: Screen[Any], wanted: Screen[Any]) -> bool:
+    """Whether a screen is there already: of windows of a kind, the one with the same title."""
+    title = getattr(wanted, "title_text", None)
+    return type(here) is type(wanted) and getattr(here, "title_text", None) == title
+
+
+def _stands(where: MessagePump) -> bool:
+    """Whether the screen of a pane, or the screen itself, is there and has not left."""
+    if isinstance(where, App):
+        return True
+    try:
+        screen = where.screen if isinstance(where, DOMNode) else None
+    except NoScreen:
+        return False
+    return not isinstance(screen, SafeScreen) or screen.stands
+
+
 def settle() -> None:
     """Once loaded, what stands is left out of garbage collection: its pauses were the longest of all key presses."""
     gc.collect()
@@ -251,4 +391,5 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
     labels = parse_pair(opened, pair) if opened is not None and pair else None
     app = LogdriftApp(opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap)
     code = app.run(mouse=mouse and config.mouse)
+    finish_writing()
     return code if code is not None else app.return_code or 0

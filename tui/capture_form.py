@@ -16,7 +16,8 @@ from typing import Any
 
 from core.backends import ENGINES
 from core.capture.models import SMALL_MODEL, resolve_model
-from core.errors import InputError, LogdriftError
+from core.errors import InputError, words_of
+from core.paths import user_path
 from core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, parse_spec
 from core.session.manage import check_name
 from tui.capture_errors import place
@@ -186,8 +187,8 @@ class _Attempt:
     def __call__(self, key: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except LogdriftError as error:
-            self.problems.setdefault(key, str(error))
+        except Exception as error:
+            self.problems.setdefault(key, words_of(error))
             return None
 
 
@@ -237,10 +238,11 @@ def _prompts(form: CaptureForm, attempt: _Attempt) -> tuple[str | None, tuple[st
     file: str | None = None
     texts: tuple[str, ...] = ()
     if form.source != "text":
-        file = str(Path(form.file.strip()).expanduser().absolute()) if form.file.strip() else None
-        if file is None:
+        typed = form.file.strip()
+        file = attempt("prompts.file", lambda: str(user_path(typed).absolute())) if typed else None
+        if not typed:
             attempt.problems["prompts.file"] = "no prompts: give a JSONL file"
-        elif not Path(file).is_file():
+        elif file is not None and not Path(file).is_file():
             attempt.problems["prompts.file"] = f"prompts {form.file.strip()}: no such file"
     if form.source != "file":
         texts = tuple(text for text in form.texts if text)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import core
+from core import errors
 from core.errors import InputError, LogdriftError
 from core.session.visible import visible
 from tui.streams import OutputError, abandon_output, steady_streams
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         steady_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
+    errors.debugging = debug
     try:
         return _written([a for a in arguments if a != "--debug"])
     except LogdriftError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 from core.report.layout import Canvas
 from core.report.output import check_output, write_output
 from core.session.reader import Session
@@ -62,21 +63,21 @@ def problem(name: str, session: Path | None, endings: Collection[str] = tuple(FO
     if not name.strip():
         return "type a file name"
     try:
-        path = Path(name).expanduser()
+        path = user_path(name)
         if endings and path.suffix.lower() not in endings:
             return f"end the name in {' '.join(endings)}: it decides what is written"
         check_output(path, path / "none" if session is None else session)
         taken = path.exists()
     except InputError as error:
         return _for_the_screen(error)
-    except (OSError, ValueError, RuntimeError) as error:
-        return f"no file can have this name: {error}"
+    except OSError as error:
+        return f"no file can have this name: {error.strerror}"
     return f"{name} exists: type another name" if taken else ""
 
 
 def write_report(name: str, text: str) -> str:
     """Write the file: what was done, in one line. Raises LogdriftError. Not for the event loop."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     try:
         write_output(path, text)
     except LogdriftError as error:

@@ -141,13 +141,20 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
         from tui.views import pair_row
 
         judgement = pair_row(session, *pair)
-    except LogdriftError as error:
-        # The row names the folder already: what is wrong must not be cut off behind its path.
-        return SessionRow(folder, name, problem=visible(str(error).removeprefix(f"session {folder}: ")))
-    except (TypeError, ValueError, AttributeError, KeyError, OSError) as error:
-        # A manifest from anywhere, with a number where a text should be: one bad session must not hide the others.
-        return SessionRow(folder, name, problem=visible(f"session.json is damaged: {type(error).__name__}: {error}"))
+    except Exception as error:
+        return _damaged(folder, error)
     return replace(row, mae=judgement.mae, verdict=judgement.verdict, damage=judgement.problem or "")
+
+
+def _damaged(folder: Path, error: Exception) -> SessionRow:
+    """The row of a session that does not open."""
+    if isinstance(error, LogdriftError):
+        # The row names the folder already: what is wrong must not be cut off behind its path.
+        words = str(error).removeprefix(f"session {folder}: ")
+    else:
+        # Files from anywhere, with anything in them: what no check of the reader found.
+        words = f"damaged: {type(error).__name__}: {error}"
+    return SessionRow(folder, visible(folder.name), problem=visible(words))
 
 
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
@@ -174,7 +181,7 @@ def _missing(session: Session, state: str) -> str:
     """Why a session that nobody writes is not whole."""
     if state == "failed":
         bad = next(info for info in session.captures if info.status == "failed")
-        said = (bad.failure or "no reason given").strip().splitlines()[0]
+        said = (bad.failure_lines or ["no reason given"])[0]
         return visible(f"{bad.label} failed: {said}")
     if state == "partial":
         whole = sum(info.status == "complete" for info in session.captures)
@@ -216,7 +223,11 @@ class FolderWatch:
         for folder in folders:
             if stop():
                 break
-            self._look_at(folder, numbers)
+            try:
+                self._look_at(folder, numbers)
+            except Exception as error:
+                # Whatever is wrong with one session: its row says it, and the others are read.
+                self._known[folder] = _Known(object(), _damaged(folder, error))
         rows = [self._known[folder].row for folder in folders if folder in self._known]
         return tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True)), problem
 

@@ -58,9 +58,9 @@ class ViewState:
 
 
 def _file(session_id: str) -> Path | None:
-    # The id comes from a file: what could lead out of the folder is replaced, and the checksum keeps such ids apart.
+    # The id comes from a file, where it may be a number: what could lead out of the folder is replaced, and the checksum keeps such ids apart.
     # No hash of hashlib, whose import costs more than reading the state.
-    folder = state_folder()
+    folder, session_id = state_folder(), str(session_id)
     raw = session_id.encode("utf-8", "surrogatepass")
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
     return folder / f"{name}.json" if folder else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.compare.pair import Pair, default_pair, list_pairs, make_pair
-from core.errors import LogdriftError
+from core.errors import LogdriftError, words_of
 from core.session.files import lies_within, read_tail
 from core.session.layout import LOGS
 from core.session.reader import Session
@@ -86,14 +86,14 @@ def open_pair(session: Session, wanted: tuple[str, str] | None) -> tuple[Pair | 
 
 def reason(session: Session, error: Exception) -> str:
     """An error's text for one short line: files by their place in the session, so that the cause is not cut off."""
-    return visible(str(error).replace(f"{session.folder}{os.sep}", ""))
+    return visible(words_of(error).replace(f"{session.folder}{os.sep}", ""))
 
 
 def pair_row(session: Session, a: str, b: str) -> PairRow:
     """One judged line of the pair list."""
     try:
         view = judged(session, make_pair(session, a, b))
-    except LogdriftError as error:
+    except Exception as error:
         return PairRow(a, b, problem=reason(session, error))
     return PairRow(a, b, view.stats.mae if view.stats else None, view.gate.verdict if view.gate else None)
 

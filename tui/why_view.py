@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from core.compare.gate import Gate, judge
 from core.compare.pair import Pair
 from core.diagnose import Diagnosis, diagnose
-from core.diagnose.causes import BY_CODE, NOISE, Knob
+from core.diagnose.causes import BY_CODE, Knob
 from core.diagnose.evidence import Number, Ranked, Unchecked
 from core.diagnose.outcomes import Outcome
 from core.report.experiments import saved_outcomes
@@ -251,7 +251,8 @@ def _unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
 
 def _unchecked_lines(unchecked: Sequence[Unchecked], *, named: bool = True) -> Iterator[Line]:
     for each in unchecked:
-        title = NOISE if each.cause == NOISE else BY_CODE[each.cause].title
+        cause = BY_CODE.get(each.cause)
+        title = each.cause if cause is None else cause.title
         if named:
             yield Line()
         yield Line(visible(each.why), first=f"? {title}: " if named else "? Not checked: ")

@@ -26,6 +26,7 @@ from core.capture.jobs import Cancelled, Report, clean_environment, end_group, o
 from core.capture.recipes import recipe_for
 from core.config import cache_folder, config_path, load_config
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 
 Origin = Literal["spec", "config", "managed", "current"]
 CHECK_SECONDS = 300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s
@@ -175,7 +176,7 @@ def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
 def _executable(python: str, where: str) -> Path:
     """A path (``~`` and relative allowed), an environment's folder, or a name on PATH. Symbolic links stay: a venv
     is known by the link's own place."""
-    path = Path(python).expanduser()
+    path = user_path(python)
     if path.is_dir():
         path = path / "bin" / "python"
     # A Path drops the "./" of "./python", and a bare name would be looked for on PATH.

@@ -461,7 +461,7 @@ def _why(folder: Path) -> str:
     """The first line of the first failure of an experiment."""
     for capture in read_manifest(folder).captures:
         if capture.status != "complete":
-            return (capture.failure or "it did not come to an end").splitlines()[0]
+            return (capture.failure_lines or ["it did not come to an end"])[0]
     return "it did not come to an end"
 
 

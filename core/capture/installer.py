@@ -22,6 +22,7 @@ from core.capture import jobs
 from core.capture.jobs import Report, Step, clean_environment, last_output, locked, write_json
 from core.capture.recipes import Recipe
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 
 MARKER = "logdrift-env.json"
 _STARTED = "logdrift-env.started.json"
@@ -211,7 +212,7 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
     """The interpreter that makes the venv: the one asked for, ours if its version will do, else one on PATH."""
     span = ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
     if python is not None:
-        path = shutil.which(Path(python).expanduser())
+        path = shutil.which(user_path(python))
         if path is None:
             raise InputError(f"--python {python}: no such interpreter, or not executable")
         version = _version_of(path)

@@ -16,6 +16,7 @@ from core.capture.environments import find_interpreter
 from core.capture.jobs import Report, Step, explain_failure, last_output, locked, one_line, run_logged
 from core.config import cache_folder
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 from core.plan import BackendSpec
 
 SMALL_MODEL = "smollm2"
@@ -112,7 +113,7 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
 
     Raises InputError in one line that says what is missing; LogdriftError where the small model cannot be prepared.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         _check_folder(path, name)
         return str(path.absolute())
@@ -180,7 +181,7 @@ _HUB_ERRORS = (
 
 def explain_hub_error(text: str, model: str) -> str | None:
     """One line for an error that came of fetching ``model`` from the hub; None if it is about something else."""
-    if Path(model).expanduser().is_dir():
+    if user_path(model).is_dir():
         return None
     for pattern, cause in _HUB_ERRORS:
         if re.search(pattern, text, re.DOTALL):

@@ -36,7 +36,7 @@ class TopList:
         """Probability of all ids outside of the list, 0 to 1; None for an empty list."""
         if not self.entries:
             return None
-        return max(0.0, 1.0 - sum(math.exp(value) for _, value in self.entries.values()))
+        return max(0.0, 1.0 - sum(math.exp(min(value, 0.0)) for _, value in self.entries.values()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -68,7 +68,7 @@ def _lacking(folder: Path, fault: EngineFault) -> str | None:
         return str(error)
     for info in session.captures:
         if info.label in _labels(fault) and info.status != "complete":
-            return (info.failure or "not captured").splitlines()[0]
+            return (info.failure_lines or ["not captured"])[0]
     return None
 
 

@@ -19,6 +19,10 @@ _PLAIN = {
 _CODES = {"bold": "1", "dim": "2", "good": "32", "warn": "33", "bad": "31;1"}
 
 
+_LEAST_ROOM = 8
+"""Cells of a wrapped line where the canvas has hardly any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """What the output can show: ``width`` cells, the characters of ``encoding``, ANSI colours or none."""
@@ -62,9 +66,9 @@ class Canvas:
         return mark + text
 
     def wrap(self, text: str, indent: int = 0, first: str = "") -> list[str]:
-        """``text`` broken into lines of at most ``width`` cells; ``first`` starts the first one, inside the indent."""
+        """``text`` broken into lines of at most ``width`` cells, or as narrow as a word can be; ``first`` starts the first one, inside the indent."""
         lines: list[str] = []
-        room = self.width - indent
+        room = max(_LEAST_ROOM, self.width - indent)
         # textwrap counts characters: breaking at half the room is right for the widest text.
         safe = self.text(text)
         wide = cell_len(safe) != len(safe)

@@ -154,6 +154,11 @@ class CaptureInfo:
         return sum(part.sequences for part in self.parts)
 
     @property
+    def failure_lines(self) -> list[str]:
+        """Why it failed, line by line; empty where no reason was written down."""
+        return (self.failure or "").strip().splitlines()
+
+    @property
     def tokens(self) -> int:
         """Finished tokens, first tokens of sequences (which have no score) included."""
         return sum(part.tokens for part in self.parts)
@@ -308,7 +313,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"session {folder}: {hint}") from None
     except NotADirectoryError:
         raise InputError(f"session {folder}: a session is a folder, this is a file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"session {folder}: session.json is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"session {folder}: session.json is not an object")

@@ -107,7 +107,7 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
     if not complete:
         failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
         for capture in failed:
-            reason = (capture.failure or "not reached").splitlines()[0]
+            reason = (capture.failure_lines or ["not reached"])[0]
             narrate(f"{capture.label}: {reason}")
         raise LogdriftError(
             f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS}, mend it, "

@@ -21,8 +21,9 @@ from core.capture.installer import Marker, read_marker
 from core.capture.jobs import Cancelled, Report, Step
 from core.capture.models import SMALL_MODEL, prepare_small_model, resolve_model, small_model_folder
 from core.capture.recipes import recipe_for
-from core.config import at_home, cache_folder
+from core.config import cache_folder
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 from core.report.layout import canvas_of
 from core.session.visible import visible
 
@@ -95,7 +96,7 @@ def _creation(engine: str, report: Report, cancel: threading.Event, **options: A
 
 def _create(engines: list[str], folder: str | None, python: str | None, fresh: bool) -> int:
     began = time.monotonic()
-    options = {"parent": at_home(folder) if folder else None, "python": python, "fresh": fresh}
+    options = {"parent": user_path(folder) if folder else None, "python": python, "fresh": fresh}
     with interruptible() as cancel, shown() as report:
         jobs = {engine: _creation(engine, report, cancel, **options) for engine in engines}
         done, failures = _collect(jobs)

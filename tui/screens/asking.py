@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.style import Style
-from textual import on, work
+from textual import on
 from textual.message import Message
 from textual.worker import get_current_worker
 
@@ -16,6 +16,7 @@ from core.compare.pair import Pair, list_pairs, make_pair
 from core.errors import LogdriftError
 from core.session.reader import Session
 from core.session.visible import visible
+from tui.faults import background
 from tui.glyphs import fit, number, percent
 from tui.screens.base import BaseScreen
 from tui.state import THRESHOLDS, ViewState
@@ -190,7 +191,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         verdict = (f"  {VERDICTS.get(known.verdict or '', '')}", p.verdict(known.verdict))
         return [name, (f" {number(known.mae):>9}", p.text), verdict]
 
-    @work(thread=True, group="pairs", exclusive=True)
+    @background(group="pairs", exclusive=True)
     def _judge_pairs(self, picker: Picker, pairs: list[tuple[str, str]]) -> None:
         session, worker = self.session, get_current_worker()
         for index, (a, b) in enumerate(pairs):

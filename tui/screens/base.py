@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.geometry import Region
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.actions import Scope, hint_pairs
+from tui.faults import Safe
 from tui.palette import Palette
 from tui.widgets.bars import Hints
 from tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
     from tui.app import LogdriftApp
+
+    _Screen = Screen[Any]
+else:
+    _Screen = object
 
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
@@ -31,7 +37,43 @@ class TooSmall(Text, can_focus=False):
         self.set_lines([strip_of([(text, self.palette.text)], self.inner_width) for text in words])
 
 
-class BaseScreen(Screen[None], inherit_bindings=False):
+_STAYS = object()
+
+
+class SafeScreen(Safe, _Screen):
+    """Mixin of every screen and window: it is left once, and not while another one stands over it.
+
+    Keys may come faster than screens do: the application keeps those that come before a screen stands, and drops those that
+    are meant for one that has left (`LogdriftApp.on_event`).
+    """
+
+    _answer: Any = _STAYS
+
+    @property
+    def stands(self) -> bool:
+        """Whether its panes are there: not before it is mounted, and no more once it, or the program, has left."""
+        app = self.app
+        leaving = app._exit or app._closing
+        return self.is_mounted and not leaving and any(self is screen for screen in app.screen_stack)
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Leave with an answer: at once, or as soon as nothing stands over this screen. What comes second does nothing."""
+        if self.app.screen is self:
+            return super().dismiss(result)
+        if self.stands and self._answer is _STAYS:
+            self._answer = result
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        if self._answer is not _STAYS:
+            self.dismiss(self._answer)
+
+    def _post_mount(self) -> None:
+        super()._post_mount()
+        self.app.call_later(cast("LogdriftApp", self.app).type_early)
+
+
+class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
     """Subclasses name their scopes, give their `panes`, and `draw` what depends on the size and the colours.
 
     Textual calls the `on_` methods of a class and of all its bases: a subclass never calls those of `super()`.
@@ -104,6 +146,6 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     def action_back(self) -> None:
         """Leave this screen; the last one ends the program."""
         if len(self.app.screen_stack) > 1:
-            self.app.pop_screen()
-        else:
+            self.dismiss()
+        elif self.stands:
             self.app.exit(0)

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.errors import InputError, LogdriftError
+from core.errors import InputError
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW, fit
 from tui.screens.saving import Saving
 from tui.screens.starting import NotConfirmed, StartingScreen
@@ -102,7 +103,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     # ---- what is known
 
-    @work(thread=True, group="experiments", exclusive=True)
+    @background(group="experiments", exclusive=True)
     def follow(self) -> None:
         """Read what is proposed and what is saved, again and again; tell what is new."""
         shown: Experiments | None = None
@@ -111,7 +112,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
             try:
                 watch = watch or ExperimentWatch(self.session, self.why.pair, self.why.found)
                 found = watch.look()
-            except (LogdriftError, OSError) as error:
+            except Exception as error:
                 self.post_message(ExperimentsRead(None, reason(self.session, error)))
                 return
             if found != shown:
@@ -244,7 +245,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
         self.app.push_screen(Confirm(f"Run {count} in the background?", yes), answered)
 
-    @work(thread=True, group="start")
+    @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
         """Start experiments in a process of their own."""
         from core.capture.experiment_jobs import start_experiments
@@ -273,7 +274,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
         self.app.push_screen(Confirm("Cancel the experiments that run?", "Yes, cancel: what is done stays"), answered)
 
-    @work(thread=True, group="start")
+    @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def cancel_run(self) -> None:
         """End the process that runs experiments."""
         from core.capture.experiment_jobs import cancel_experiments
@@ -285,14 +286,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         self._do(act)
 
     def _do(self, act: Callable[[], str], ids: frozenset[str] = frozenset()) -> None:
-        from core.capture.trust import Stranger
-
-        try:
-            self.post_message(RunAsked(act(), ids=ids))
-        except Stranger:
-            raise
-        except (LogdriftError, OSError) as error:
-            self.post_message(RunAsked("", str(error)))
+        self.post_message(RunAsked(act(), ids=ids))
 
     @on(RunAsked)
     def _on_run_asked(self, message: RunAsked) -> None:

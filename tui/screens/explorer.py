@@ -147,7 +147,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         problems = [self._problem] if self._problem else []
         for info in self.session.captures:
             if info.status == "failed":
-                reason = (info.failure or "no reason given").strip().splitlines()[-1]
+                reason = (info.failure_lines or ["no reason given"])[-1]
                 problems.append(visible(f"✗ {info.label} failed: {reason}  (L: log)"))
         self.query_one("#header", Header).show(
             Heading(

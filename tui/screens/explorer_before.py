@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.message import Message
 from textual.worker import get_current_worker
 
 from core.compare.pair import Pair
-from core.errors import LogdriftError
 from core.session.reader import Session, open_session
 from core.session.visible import visible
+from tui.faults import background
 from tui.screens.explorer_levels import ExplorerLevels
 from tui.state import ViewState
 
@@ -102,7 +102,7 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
         if self.before is not None:
             self.compare_with(self.before, asked=False)
 
-    @work(thread=True, group="change", exclusive=True)
+    @background(group="change", exclusive=True, failed=lambda words: ChangeFailed(words))
     def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
         from core.compare.pair import default_scope, make_pair
         from core.compare.sessions import compare_sessions
@@ -110,18 +110,14 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
         from tui.widgets.charts.change import change_data
 
         worker = get_current_worker()
-        try:
-            old = open_session(folder)
-            text = f"{new.a.info.label}:{new.b.info.label}"
-            known = {info.label for info in old.captures}
-            same = {new.a.info.label, new.b.info.label} <= known
-            labels, _ = both_pairs(old, new.session, text if same else None, text)
-            scopes = {default_scope(session.sequences) for session in (old, new.session)}
-            scope = scopes.pop() if len(scopes) == 1 else "all"
-            found = compare_sessions(make_pair(old, *labels), new, scope, resamples=0)
-        except (LogdriftError, OSError) as error:
-            self.post_message(ChangeFailed(str(error)))
-            return
+        old = open_session(folder)
+        text = f"{new.a.info.label}:{new.b.info.label}"
+        known = {info.label for info in old.captures}
+        same = {new.a.info.label, new.b.info.label} <= known
+        labels, _ = both_pairs(old, new.session, text if same else None, text)
+        scopes = {default_scope(session.sequences) for session in (old, new.session)}
+        scope = scopes.pop() if len(scopes) == 1 else "all"
+        found = compare_sessions(make_pair(old, *labels), new, scope, resamples=0)
         words = f"before: {visible(old.name)}" + ("" if same else f", its pair {visible(' → '.join(labels))}")
         if not worker.is_cancelled:
             change = change_data(old.name, new.session.name, found)

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from textual import on, work
+from textual import on
 from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
 from core.compare.pair import Pair
-from core.errors import LogdriftError
+from core.errors import LogdriftError, words_of
 from core.session.reader import Session
+from tui.faults import WorkFailed, background
 from tui.screens.companions import Companions
 from tui.state import ViewState, save_state
 from tui.views import PairView, judged, open_pair
@@ -112,13 +113,6 @@ class Filtered(Message):
     taken: bool
 
 
-@dataclass(eq=False, repr=False)
-class WorkFailed(Message):
-    """A thread could not do its work."""
-
-    text: str
-
-
 class ExplorerJobs(Companions, inherit_bindings=False):
     """Holds what the explorer knows, and the threads that find it out."""
 
@@ -183,17 +177,13 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         """A filter has been worked out."""
         raise NotImplementedError
 
-    @on(WorkFailed)
-    def _on_work_failed(self, message: WorkFailed) -> None:
-        self.logdrift.show_error(message.text)
-
     def going_changed(self) -> None:
         """How far a running capture is has changed."""
         raise NotImplementedError
 
     # ---- the folder
 
-    @work(thread=True, group="reader", exclusive=True)
+    @background(group="reader", exclusive=True)
     def watch_folder(self) -> None:
         """Look at the folder about once a second, as long as the screen is there; tell what is new."""
         session, state, saved = self.session, self._state, self.view_state
@@ -215,8 +205,8 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                     continue
                 pair, problem = open_pair(newer, saved.pair)
                 view = judged(newer, pair) if pair is not None else None
-            except (LogdriftError, OSError) as error:
-                self.post_message(WorkFailed(f"{error}\n\nWhat was read before stays on the screen."))
+            except Exception as error:
+                self.post_message(WorkFailed(f"{words_of(error)}\n\nWhat was read before stays on the screen."))
                 return
             session, state, damaged = newer, now, newer.damaged
             self.post_message(SessionRead(newer, view, now, problem))
@@ -251,7 +241,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             if rest > 0:
                 self._resting = self.set_timer(rest, self.want_numbers)
 
-    @work(thread=True, group="judge", exclusive=True)
+    @background(group="judge", exclusive=True)
     def _judge(self, session: Session, view: PairView, *, measure: bool) -> None:
         """The verdict, and where they are to be measured the numbers, which walk all tokens once more for each capture."""
         from tui.numbers import pair_numbers
@@ -265,10 +255,9 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 begun = time.monotonic()
                 numbers = pair_numbers(session, view.pair)
                 self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
-        except LogdriftError as error:
+        except LogdriftError:
             if not any(session.damage(label) for label in ("", *view.labels)):
-                self.post_message(WorkFailed(str(error)))
-                return
+                raise
             # What was drawn of a damaged part must not stay: another pair is shown, and why.
             pair, problem = open_pair(session, view.labels)
             self.post_message(SessionRead(session, None if pair is None else PairView(pair), self._state, problem))
@@ -288,7 +277,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             self.numbers = message.numbers
             self.numbers_changed()
 
-    @work(thread=True, group="count", exclusive=True)
+    @background(group="count", exclusive=True)
     def count_beyond(self, of: Stretch, mode: Mode, threshold: float) -> None:
         """Find the tokens beyond a threshold, where that is too much for the event loop."""
         self.post_message(Counted(of.pair, (mode.name, threshold), mode.beyond(of, threshold)))
@@ -304,7 +293,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     # ---- rank flips
 
-    @work(thread=True, group="flips", exclusive=True)
+    @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, known: Any) -> None:
         """Look for the pair's rank flips; ``known`` is the chart's data of the pair, which keeps them."""
         from tui.widgets.charts.base import PairData
@@ -336,7 +325,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         ids = parse_ids(query)
         return find_ids(session.sequences, ids) if ids else self._text_index(session).find(query)
 
-    @work(thread=True, group="search", exclusive=True)
+    @background(group="search", exclusive=True)
     def search(self, query: str, *, taken: bool) -> None:
         """Look for text, or for ids as ``#30010``."""
         worker = get_current_worker()
@@ -348,7 +337,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     def _on_searched(self, message: Searched) -> None:
         self.searched(message)
 
-    @work(thread=True, group="filter", exclusive=True)
+    @background(group="filter", exclusive=True)
     def work_out_filter(self, text: str, *, taken: bool) -> None:
         """Find the sequences with a text, with ids (``#30010``), with a token beyond the threshold (``>``) or with a
         mark (``*``)."""

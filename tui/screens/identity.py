@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import events, on, work
+from textual import events, on
 from textual.message import Message
 
-from core.errors import LogdriftError
 from core.session.reader import Session
+from tui.faults import background
 from tui.screens.texts import TextScreen
 
 if TYPE_CHECKING:
@@ -58,19 +58,15 @@ class IdentityScreen(TextScreen):
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._lay_out)
 
-    @work(thread=True, group="identity", exclusive=True)
+    @background(group="identity", exclusive=True, failed=lambda words: IdentityRead({}, (), words))
     def read_saved(self) -> None:
         """Read the saved checks."""
         from core.report.identity import identity_json
         from core.session.identity import saved_failures, saved_identities
 
-        try:
-            saved = saved_identities(self.session.folder)
-            found = identity_json(self.session, saved)
-            failed = saved_failures(self.session.folder)
-        except (LogdriftError, OSError) as error:
-            self.post_message(IdentityRead({}, (), str(error)))
-            return
+        saved = saved_identities(self.session.folder)
+        found = identity_json(self.session, saved)
+        failed = saved_failures(self.session.folder)
         missing = {info.backend for info in self.session.captures} - saved.keys() - failed.keys()
         self.post_message(IdentityRead(found, tuple(sorted(missing)), failed=failed))
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.style import Style
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
 
 from core.diagnose.layers import Layers, Side, Stage, understood
-from core.errors import LogdriftError
 from core.session.layers import saved_layers
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW, fit, number
 from tui.places import sequence_of
 from tui.screens.base import BaseScreen
@@ -163,7 +163,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     def on_mount(self) -> None:
         self.read_saved()
 
-    @work(thread=True, group="layers", exclusive=True)
+    @background(group="layers", exclusive=True)
     def read_saved(self) -> None:
         """Read what is saved, the nearest to the token first."""
         found = understood(saved_layers(self.session.folder))
@@ -257,16 +257,12 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         """Commands for deeper debuggers, filled in for the token."""
         self.make_debuggers()
 
-    @work(thread=True, group="layers")
+    @background(group="layers", failed=lambda words: DebuggersMade("", words))
     def make_debuggers(self) -> None:
         """Write the commands for deeper debuggers."""
         from tui.commands.why_layers import debuggers
 
-        try:
-            text = debuggers(self.session, self.labels, self.sequence, self.index or None)
-            self.post_message(DebuggersMade(text))
-        except (LogdriftError, OSError) as error:
-            self.post_message(DebuggersMade("", str(error)))
+        self.post_message(DebuggersMade(debuggers(self.session, self.labels, self.sequence, self.index or None)))
 
     @on(DebuggersMade)
     def _on_debuggers_made(self, message: DebuggersMade) -> None:

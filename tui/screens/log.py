@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textual import on, work
+from textual import on
 from textual.message import Message
 
 from core.session.reader import Session
 from core.session.visible import visible
+from tui.faults import background
 from tui.screens.texts import TextScreen
 
 
@@ -44,7 +45,7 @@ class LogScreen(TextScreen):
         self.at = (self.at + step) % len(self.backends)
         self.read_log(self.backends[self.at])
 
-    @work(thread=True, group="log", exclusive=True)
+    @background(group="log", exclusive=True)
     def read_log(self, backend: str) -> None:
         """Read the end of a log."""
         from tui.views import log_lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.style import Style
-from textual import on, work
+from textual import on
 from textual.message import Message
 
 from core.errors import LogdriftError
+from core.paths import user_path
 from core.session.visible import visible
 from tui.actions import Keymap, commands
+from tui.faults import background
+from tui.screens.base import MIN_WIDTH
 from tui.screens.starting import NotConfirmed, StartingScreen
 from tui.session_rows import SessionRow
 from tui.widgets.lines import Run
@@ -90,7 +94,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self._mark(None)
             self.say(f"comparing {visible(marked.name)} with {row.name}")
             # Of the window: borders and scroll bar go off.
-            self._compare(marked, row.folder, min(100, self.app.size.width) - 4)
+            self._compare(marked, row.folder, min(100, max(MIN_WIDTH, self.app.size.width)) - 4)
 
     def _mark(self, folder: Path | None) -> None:
         view = self.list
@@ -99,19 +103,15 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 view.refresh_line(index)
         view.marked = folder
 
-    @work(thread=True, group="compare", exclusive=True)
+    @background(group="compare", exclusive=True, failed=lambda words: Refused(words, window=True))
     def _compare(self, old: Path, new: Path, width: int) -> None:
         from core.report.change import both_pairs, build_change
         from core.report.change_text import render_change
         from core.report.layout import Canvas
         from core.session.reader import open_session
 
-        try:
-            sessions = open_session(old), open_session(new)
-            change = build_change(*sessions, *both_pairs(*sessions, None, None))
-        except (LogdriftError, OSError) as error:
-            self.post_message(Refused(str(error), window=True))
-            return
+        sessions = open_session(old), open_session(new)
+        change = build_change(*sessions, *both_pairs(*sessions, None, None))
         lines = render_change(change, Canvas(width, colour=True)).splitlines()
         styles = {"1": self.palette.strong, "2": self.palette.muted, "32": self.palette.good, "33": self.palette.warn}
         rows = tuple(_painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text) for line in lines)
@@ -149,7 +149,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         words = "another name for the folder: commands call the session by it"
         self.app.push_screen(Prompt(f"Rename {row.name}", words, row.name, problem=problem), answered)
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _rename(self, row: SessionRow, name: str) -> None:
         from core.session.manage import rename_session
 
@@ -162,7 +162,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row is not None:
             self._measure(row)
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _measure(self, row: SessionRow) -> None:
         from core.session.manage import folder_size
 
@@ -186,7 +186,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             Confirm(f"Delete {row.name}? {message.words}", "Yes, delete it: this cannot be undone"), answered
         )
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _delete(self, row: SessionRow) -> None:
         from core.session.manage import delete_session
 
@@ -199,19 +199,19 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from tui.screens.prompt import Prompt
 
         def problem(text: str) -> str:
-            path = Path(text.strip()).expanduser()
-            return "" if text.strip() and path.exists() else "no such folder or file"
+            path = user_path(text.strip())
+            return "" if text.strip() and os.path.exists(path) else "no such folder or file"
 
         def answered(text: str | None) -> None:
             if text is not None:
-                path = Path(text.strip()).expanduser()
+                path = user_path(text.strip())
                 self.say(f"importing {visible(path.name)}")
                 self._import(path)
 
         words = "path of a session folder, or of log-probabilities: JSONL, prime-rl exports, answers of servers"
         self.app.push_screen(Prompt("Import", words, problem=problem), answered)
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _import(self, path: Path) -> None:
         from core.session.importers import guess_format, import_session
         from core.session.manage import free_name
@@ -264,7 +264,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             answered,
         )
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _cancel(self, row: SessionRow) -> None:
         from core.capture.background import cancel_capture
 
@@ -283,7 +283,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         self.say(f"starting to capture what {row.name} lacks")
         self._resume(row)
 
-    @work(thread=True, group="manage")
+    @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _resume(self, row: SessionRow) -> None:
         from core.capture.background import start_background
         from core.capture.trust import Stranger
@@ -318,15 +318,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def _manage(self, act: Callable[[], Result], words: Callable[[Result], str]) -> None:
         """Do something to a session in this thread and tell how it went. Raises `Stranger` where it would start what nobody
         has confirmed."""
-        from core.capture.trust import Stranger
-
-        try:
-            result = act()
-        except Stranger:
-            raise
-        except (LogdriftError, OSError) as error:
-            self.post_message(Refused(str(error)))
-            return
+        result = act()
         self.post_message(Managed(words(result), result if isinstance(result, Path) else None))
 
     @on(Managed)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
@@ -20,6 +20,7 @@ from core.report.grade import STEPS, grade, largest_distance
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW, NOTHING, fit, number
 from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
@@ -219,7 +220,7 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         table = self.table
         self._fill(table.labels, table.metric, table.scope, dict(self._gates))
 
-    @work(thread=True, group="matrix", exclusive=True)
+    @background(group="matrix", exclusive=True)
     def _fill(self, labels: Sequence[str], metric: str, scope: Scope, gates: dict[tuple[str, str], Gate]) -> None:
         worker = get_current_worker()
         for index, a in enumerate(labels):

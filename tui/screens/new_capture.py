@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import threading
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.style import Style
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 from textual.strip import Strip
 
 from core.backends import ENGINES
-from core.errors import LogdriftError
+from core.errors import LogdriftError, words_of
+from core.paths import user_path
 from core.plan import CapturePlan, load_plan
 from core.plan_toml import plan_toml
 from core.session.visible import visible
@@ -26,6 +28,7 @@ from tui import capture_form as forms
 from tui.actions import bindings, hint_pairs
 from tui.capture_errors import place
 from tui.capture_rows import Found, form_rows
+from tui.faults import background
 from tui.screens.base import BaseScreen
 from tui.widgets.bars import Hints
 from tui.widgets.form import Form
@@ -162,7 +165,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     # ---- engines
 
-    @work(thread=True, group="probe", exclusive=True)
+    @background(group="probe", exclusive=True)
     def _look_for_engines(self) -> None:
         """Files first, which is quick; then each interpreter is started and asked, one after the other."""
         from core.capture.environments import available, check
@@ -292,14 +295,16 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             path = _path(text)
             if path is None:
                 return
-            if path.exists():
+            if os.path.exists(path):
                 window = Confirm(f"{visible(path.name)} exists already", "Yes, write over it")
                 self.app.push_screen(window, lambda index: confirmed(path, index))
             else:
                 self._write_plan(path)
 
         name = f"{self.form.session.strip() or 'plan'}.toml"
-        self.app.push_screen(Prompt("Save the plan", "a file; logdrift capture --plan takes it", name), answered)
+        self.app.push_screen(
+            Prompt("Save the plan", "a file; logdrift capture --plan takes it", name, problem=_no_path), answered
+        )
 
     def _write_plan(self, path: Path) -> None:
         plan = self.built.plan
@@ -327,13 +332,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
                 return
             try:
                 plan = load_plan(path)
-            except LogdriftError as error:
-                self.logdrift.show_error(str(error))
+            except Exception as error:
+                self.logdrift.show_error(words_of(error))
                 return
             self.take_plan(plan)
             self.say(f"loaded: {path}")
 
-        self.app.push_screen(Prompt("Load a plan", "a TOML file, as saved here or as docs/plan.md has it"), answered)
+        words = "a TOML file, as saved here or as docs/plan.md has it"
+        self.app.push_screen(Prompt("Load a plan", words, problem=_no_path), answered)
 
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""
@@ -363,7 +369,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._started = started
         self.say(words, warn=True)
 
-    @work(thread=True, group="start", exclusive=True)
+    @background(group="start", exclusive=True, writes=True, failed=lambda words: StartFailed(words))
     def _start(self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path) -> None:
         from core.capture.background import start_background
         from core.capture.create import create_session
@@ -371,18 +377,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         def narrate(text: str) -> None:
             self.post_message(Narrated(text))
 
-        try:
-            with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-                if ids is not None:
-                    # The session keeps the ids; nobody needs the file afterwards.
-                    file = Path(scratch) / forms.IDS_FILE
-                    file.write_text("".join(f"{line}\n" for line in ids), encoding="utf-8")
-                    plan = replace(plan, prompts_file=str(file))
-                create_session(plan, folder, narrate)
-            start_background(folder)
-        except (LogdriftError, OSError) as error:
-            self.post_message(StartFailed(str(error)))
-            return
+        with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
+            if ids is not None:
+                # The session keeps the ids; nobody needs the file afterwards.
+                file = Path(scratch) / forms.IDS_FILE
+                file.write_text("".join(f"{line}\n" for line in ids), encoding="utf-8")
+                plan = replace(plan, prompts_file=str(file))
+            create_session(plan, folder, narrate)
+        start_background(folder)
         self.post_message(Started(folder))
 
     @on(Narrated)
@@ -427,7 +429,13 @@ def _free_name(sessions: Path) -> str:
 
 
 def _path(text: str | None) -> Path | None:
-    return Path(text.strip()).expanduser() if text and text.strip() else None
+    return user_path(text.strip()) if text and text.strip() else None
+
+
+def _no_path(text: str) -> str:
+    """Nothing is wrong with a path that can be one. Raises InputError for others."""
+    _path(text)
+    return ""
 
 
 def _can(engine: str) -> str:

@@ -11,15 +11,17 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
+from core.errors import words_of
 from tui.actions import bindings
+from tui.screens.base import SafeScreen
 from tui.widgets.bars import Hints
 from tui.widgets.line_edit import Line, line_runs, typed
 from tui.widgets.lines import Lines, Run, strip_of
 
 
-class Prompt(ModalScreen[str | None], inherit_bindings=False):
-    """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a text, "" for nothing, and keeps
-    Enter from taking it; ``typed`` is told of every change and may answer with `note`."""
+class Prompt(SafeScreen, ModalScreen[str | None], inherit_bindings=False):
+    """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a text, "" for nothing, or raises it,
+    and keeps Enter from taking it; ``typed`` is told of every change and may answer with `note`."""
 
     BINDINGS = bindings("prompt")
     AUTO_FOCUS = "#typed"
@@ -37,12 +39,15 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
         super().__init__()
         self.title_text, self.words, self.value, self.limit = title, words, value, limit
         self._problem, self._typed = problem, typed
+        # Made with the window: it may be asked for what is typed before it stands.
+        self._box = LineBox(value, limit, id="typed")
+        self._note = Hints(id="prompt-note")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="prompt"):
             yield Hints(id="prompt-title")
-            yield LineBox(self.value, self.limit, id="typed")
-            yield Hints(id="prompt-note")
+            yield self._box
+            yield self._note
 
     def on_mount(self) -> None:
         self.query_one("#prompt-title", Hints).show([("", self.title_text), ("Enter", "take"), ("Esc", "leave")])
@@ -51,22 +56,30 @@ class Prompt(ModalScreen[str | None], inherit_bindings=False):
     @property
     def text(self) -> str:
         """What is typed at this moment."""
-        return self.query_one(LineBox).edited.text
+        return self._box.edited.text
 
     def note(self, text: str) -> None:
         """Say something below the line."""
-        self.query_one("#prompt-note", Hints).say(text)
+        self._note.say(text)
 
     def on_line_box_changed(self, message: LineBox.Changed) -> None:
         message.stop()
-        wrong = self._problem(message.text) if self._problem is not None and message.text else ""
-        self.note(wrong or self.words)
+        self.note((self._wrong(message.text) if message.text else "") or self.words)
         if self._typed is not None:
             self._typed(message.text)
 
+    def _wrong(self, text: str) -> str:
+        """What is wrong with a text, in one line; what its check raises is wrong with it too."""
+        if self._problem is None:
+            return ""
+        try:
+            return self._problem(text)
+        except Exception as error:
+            return words_of(error)
+
     def action_submit(self) -> None:
         """Take what is typed."""
-        wrong = self._problem(self.text) if self._problem is not None else ""
+        wrong = self._wrong(self.text)
         if wrong:
             self.note(wrong)
         else:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from core.errors import LogdriftError
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW
-from tui.screens.base import BaseScreen
+from tui.screens.base import MIN_WIDTH, BaseScreen
 from tui.screens.saving import Saved, Saving
 from tui.screens.searching import Searching
 from tui.widgets.reading import Reading
@@ -64,7 +64,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
 
     def _make(self) -> None:
         self.say("making the report of all pairs" if self.all_pairs else "making the report")
-        width = min(_WIDEST, self.app.size.width - 2)
+        width = min(_WIDEST, max(MIN_WIDTH, self.app.size.width) - 2)
         self.render_report(self.form, self.all_pairs, self._reports.get(self.all_pairs), width)
 
     def _built(self, all_pairs: bool) -> Mapping[str, Any]:
@@ -76,21 +76,17 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         chosen = None if all_pairs or self.pair is None else [self.pair]
         return build_report(self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds))
 
-    @work(thread=True, group="report", exclusive=True)
+    @background(group="report", exclusive=True, failed=lambda words: Rendered(("", False), None, "", words))
     def render_report(self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int) -> None:
         """Make the report and write it in a format."""
         from core.report.layout import Canvas
         from tui.report_file import rendered
 
         worker = get_current_worker()
-        try:
-            report = known or self._built(all_pairs)
-            if worker.is_cancelled:
-                return
-            text = rendered(form, report, self.session, self.pair, Canvas(width))
-        except (LogdriftError, OSError) as error:
-            self.post_message(Rendered((form, all_pairs), None, "", str(error)))
+        report = known or self._built(all_pairs)
+        if worker.is_cancelled:
             return
+        text = rendered(form, report, self.session, self.pair, Canvas(width))
         self.post_message(Rendered((form, all_pairs), report, text))
 
     @on(Rendered)
@@ -147,17 +143,13 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
             self.say(f"writing {name}")
             self.write_file(name, self.all_pairs, self._reports.get(self.all_pairs))
 
-    @work(thread=True, group="save")
+    @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write_file(self, name: str, all_pairs: bool, known: Mapping[str, Any] | None) -> None:
         """Write the report that is shown, in the form that the name says."""
         from core.report.layout import Canvas
         from tui.report_file import FORMS, rendered, write_report
 
-        try:
-            report = known or self._built(all_pairs)
-            form = FORMS[Path(name).suffix.lower()]
-            words = write_report(name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST)))
-        except (LogdriftError, OSError) as error:
-            self.post_message(Saved("", str(error)))
-            return
+        report = known or self._built(all_pairs)
+        form = FORMS[Path(name).suffix.lower()]
+        words = write_report(name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST)))
         self.post_message(Saved(words))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from textual import work
 from textual.message import Message
 from textual.screen import Screen
 
-from core.errors import LogdriftError
 from core.session.visible import visible
+from tui.faults import background
 from tui.widgets.bars import Hints
 
 if TYPE_CHECKING:
@@ -55,15 +54,12 @@ class Saving(_Base):
         if name is not None:
             self.write_text(name, self.text_to_save())
 
-    @work(thread=True, group="save")
+    @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write_text(self, name: str, text: str) -> None:
         """Write the file."""
         from tui.report_file import write_report
 
-        try:
-            self.post_message(Saved(write_report(name, text if text.endswith("\n") else f"{text}\n")))
-        except (LogdriftError, OSError) as error:
-            self.post_message(Saved("", str(error)))
+        self.post_message(Saved(write_report(name, text if text.endswith("\n") else f"{text}\n")))
 
     def on_saved(self, message: Saved) -> None:
         """By its name: a decorator is not seen on a class that is no widget."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.message import Message
 
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import fit
 from tui.screens.managing import ManagingScreen, key_of
 from tui.session_rows import FolderWatch, SessionRow
@@ -101,7 +102,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     # ---- the folder
 
-    @work(thread=True, group="reader", exclusive=True)
+    @background(group="reader", exclusive=True)
     def watch_folder(self) -> None:
         """Read the folder, first quickly, then with the numbers; afterwards look at times of change only."""
         watch = FolderWatch(self._folder)

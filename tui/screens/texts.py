@@ -13,6 +13,7 @@ from textual.strip import Strip
 
 from tui.actions import bindings
 from tui.glyphs import fit
+from tui.screens.base import SafeScreen
 from tui.screens.saving import Saving
 from tui.screens.searching import Searching
 from tui.widgets.bars import Hints
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tui.app import LogdriftApp
 
 
-class TextScreen(Searching, Saving, ModalScreen[None], inherit_bindings=False):
+class TextScreen(Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindings=False):
     """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/`` searches."""
 
     BINDINGS = bindings("picker", "reading", "app")
@@ -56,7 +57,7 @@ class TextScreen(Searching, Saving, ModalScreen[None], inherit_bindings=False):
         self.tell(cast("LogdriftApp", self.app).copy_text(self.reading.plain))
 
 
-class Picker(ModalScreen[int | None], inherit_bindings=False):
+class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
     """Asks for one row of a list: its index, or None. ``moved`` is called while looking around; ``aside``
     leaves the left of the screen to be seen meanwhile. ``known`` is the caller's, for what comes in later."""
 
@@ -77,21 +78,22 @@ class Picker(ModalScreen[int | None], inherit_bindings=False):
         self.known: dict[int, Any] = {}
         self.title_text, self.head, self.count, self.row = title, head, count, row
         self.start, self.moved = selected, moved
+        self._choices = _Choices(self, id="choices")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="window"):
-            yield _Choices(self, id="choices")
+            yield self._choices
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
         self.query_one(Hints).show([("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")])
         window = self.query_one("#window")
         window.styles.height = min(self.count + 5, max(8, self.app.size.height - 2))
-        self.query_one(_Choices).selected = self.start
+        self._choices.selected = self.start
 
     def update(self) -> None:
         """The rows have something new to say."""
-        self.query_one(_Choices).refresh()
+        self._choices.refresh()
 
     @on(Rows.Moved)
     def _on_moved(self, message: Rows.Moved) -> None:
@@ -109,7 +111,7 @@ class Picker(ModalScreen[int | None], inherit_bindings=False):
 
     def action_copy_text(self) -> None:
         """Copy the list."""
-        width = self.query_one(_Choices).inner_width
+        width = self._choices.inner_width
         rows = ["".join(text for text, _ in self.row(i, width)).rstrip() for i in range(self.count)]
         self.query_one(Hints).say(cast("LogdriftApp", self.app).copy_text("\n".join([self.head, *rows])))
 

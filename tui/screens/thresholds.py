@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
 from core.compare.pair import Pair, default_scope
-from core.errors import LogdriftError
 from core.report.meaning import bound_text, exact
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW, fit
 from tui.screens.base import BaseScreen
 from tui.screens.saving import Saving
@@ -74,7 +74,7 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "limits")
 
-    @work(thread=True, group="limits", exclusive=True)
+    @background(group="limits", exclusive=True, failed=lambda words: LimitsJudged([], words))
     def judge_limits(self) -> None:
         """Measure the pair, which takes a second or two for a million tokens, and judge."""
         # Imported here: the report is not needed for anything that is drawn before.
@@ -82,12 +82,8 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         from core.config import load_config
         from core.report.build import report_pair
 
-        try:
-            limits = (*load_config().thresholds, *PUBLISHED)
-            report = report_pair(self.pair, default_scope(self.pair.sequences), limits)
-        except (LogdriftError, OSError) as error:
-            self.post_message(LimitsJudged([], str(error)))
-            return
+        limits = (*load_config().thresholds, *PUBLISHED)
+        report = report_pair(self.pair, default_scope(self.pair.sequences), limits)
         found = sorted(report["thresholds"], key=lambda limit: _ORDER[limit["level"]])
         self.post_message(LimitsJudged(found))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
@@ -15,6 +15,7 @@ from core.errors import LogdriftError
 from core.session.reader import Session
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import ARROW, fit, number
 from tui.screens.asking import AskingScreen
 from tui.screens.saving import Saving
@@ -101,12 +102,12 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         else:
             self.explain_pair(self.session, self.view.pair)
 
-    @work(thread=True, group="why", exclusive=True)
+    @background(group="why", exclusive=True)
     def explain_pair(self, session: Session, pair: Pair) -> None:
         """Diagnose a pair."""
         try:
             self.post_message(Explained(pair, explain(session, pair)))
-        except (LogdriftError, OSError) as error:
+        except Exception as error:
             self.post_message(Explained(pair, None, reason(session, error)))
 
     @on(Explained)

@@ -13,7 +13,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from core.errors import words_of
+from core.session.visible import visible
 from tui.actions import bindings
+from tui.faults import Safe
 from tui.glyphs import fit
 from tui.palette import Palette
 
@@ -66,7 +69,7 @@ def _bare(style: Style) -> bool:
     return not (style.underline or style.reverse)
 
 
-class Lines(Widget, can_focus=True, inherit_bindings=False):
+class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     """Rows `fixed` to stay on top, below them a window on `line_count` lines, and a scroll bar one cell wide.
 
     Scrolling moves `top` and repaints this pane. Textual's own scrolling goes through a layout of the whole screen.
@@ -107,7 +110,11 @@ class Lines(Widget, can_focus=True, inherit_bindings=False):
         width, back = self.size.width, self.palette.back
         if y >= self.fixed and self.top + y - self.fixed >= self.line_count:
             return Strip.blank(width, back)  # below the last line, where there is no bar either: much of a first screen
-        return merge_blanks(self._content(y, width).apply_style(back))
+        try:
+            return merge_blanks(self._content(y, width).apply_style(back))
+        except Exception as error:
+            # One number that cannot be written must not take the screen with it.
+            return strip_of([(fit(f" {visible(words_of(error))}", width), self.palette.bad)], width)
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:

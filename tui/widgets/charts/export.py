@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 from core.report.output import check_output, write_output
 from core.report.svg import document
 from core.session.visible import visible
@@ -33,18 +34,18 @@ def default_name(source: Source, kind: int, reach: Reach, folder: Path) -> str:
 
 def problem(name: str, session: Path) -> str:
     """What is wrong with a file name, in one line; "" for nothing."""
-    path = Path(name).expanduser()
     if not name.strip():
         return "type a file name"
-    if path.suffix.lower() not in ENDINGS:
-        return f"end the name in {' '.join(ENDINGS)}: it decides what is written"
     try:
+        path = user_path(name)
+        if path.suffix.lower() not in ENDINGS:
+            return f"end the name in {' '.join(ENDINGS)}: it decides what is written"
         check_output(path, session)
         taken = path.exists()
     except InputError as error:
         return _without_option(error)
-    except (OSError, ValueError, RuntimeError) as error:
-        return f"no file can have this name: {error}"
+    except OSError as error:
+        return f"no file can have this name: {error.strerror}"
     return f"{name} exists: type another name" if taken else ""
 
 
@@ -53,7 +54,7 @@ def write_chart(chart: Chart, name: str, session: Path) -> str:
     wrong = problem(name, session)
     if wrong:
         raise InputError(wrong)
-    path = Path(name).expanduser()
+    path = user_path(name)
     try:
         write_output(path, render(chart, path.suffix.lower()))
     except LogdriftError as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 
-from core.errors import LogdriftError
 from core.session.visible import visible
+from tui.faults import background
 from tui.widgets.charts.pane import ChartPane
 from tui.widgets.charts.registry import CHARTS
 
@@ -124,14 +124,11 @@ class ChartKeys(_Screen):
             typed,
         )
 
-    @work(thread=True, group="export", exclusive=True)
+    @background(group="export", exclusive=True, writes=True, failed=lambda words: ChartExported(words, failed=True))
     def _write_chart(self, chart: Chart, name: str, session: Path) -> None:
         from tui.widgets.charts.export import write_chart
 
-        try:
-            self.post_message(ChartExported(write_chart(chart, name, session)))
-        except LogdriftError as error:
-            self.post_message(ChartExported(str(error), failed=True))
+        self.post_message(ChartExported(write_chart(chart, name, session)))
 
     @on(ChartExported)
     def _on_chart_exported(self, message: ChartExported) -> None:

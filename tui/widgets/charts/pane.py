@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from textual import events, on, work
+from textual import events, on
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
 from core.compare.pair import Pair
-from core.errors import LogdriftError
+from core.errors import words_of
 from core.session.reader import Session
 from tui.actions import bindings
+from tui.faults import background
 from tui.glyphs import fit
 from tui.widgets.charts.painting import Painter
 from tui.widgets.charts.registry import CHARTS
@@ -197,7 +198,7 @@ class ChartPane(Text, inherit_bindings=False):
             source.sequence if reach == "one" else None, source.threshold if entry.of_threshold else None,
         )  # fmt: skip
 
-    @work(thread=True, group="chart", exclusive=True)
+    @background(group="chart", exclusive=True)
     def _build(
         self,
         key: tuple[object, ...],
@@ -337,8 +338,8 @@ def build(
         return None if cancelled() else Built(chart, chart.draw(*size))
     except NothingToDraw as nothing:
         return Built(None, None, str(nothing))
-    except (LogdriftError, OSError) as error:
-        return Built(None, None, f"no chart: {error}")
+    except Exception as error:
+        return Built(None, None, f"no chart: {words_of(error)}")
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:

@@ -1,0 +1,277 @@
+"""A monkey at the keyboard: bursts of random keys, pastes and resizes, over all screens, and nothing may end the program.
+
+    python -m tests.monkey [--bursts 2000] [--seed 1] [--pty 100]
+
+A burst is sent back to back: several keys before the application gets to do any of them. Most runs are in process, with the
+real application on Textual's headless driver; ``--pty`` adds bursts for the real program on a real terminal. What must hold
+after each burst: the application runs, nothing unforeseen was raised, and Esc and q lead back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from textual import events
+from textual.geometry import Size
+from textual.keys import key_to_character
+from textual.pilot import Pilot
+
+from benchmarks.make_session import make_session
+from core.errors import unforeseen
+from tests.made_sessions import capture, write_session
+from tui.actions import COMMANDS
+from tui.app import LogdriftApp, active_commands, readable
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SIZES = ((80, 24), (120, 36), (200, 60))
+TINY = ((1, 1), (12, 3), (40, 10), (59, 20), (60, 20))
+LONGEST_BURST = 8
+BURSTS_A_START = 25
+"""After as many the program is left and started again: most faults are near a start."""
+_BACK = 60
+"""Presses of Esc and q that must lead out of any depth."""
+
+KEYS = sorted({key for command in COMMANDS for key in command.keys if key != "ctrl+q"})
+LEAVING = ("enter", "escape", "q", "enter", "escape")
+OPENING = (
+    "ctrl+p",
+    "question_mark",
+    "p",
+    "t",
+    "O",
+    "C",
+    "e",
+    "m",
+    "w",
+    "r",
+    "l",
+    "f",
+    "z",
+    "slash",
+    "colon",
+    "semicolon",
+)
+TYPED = (
+    "~a", "~nosuch/x", "x" * 256, "y" * 5000, "a/" * 3000, "\udcff\udc80", "nul\0byte", "\x1b[31m", "é" * 200, "../..", "",
+    "3:1", "#30010", "#99999999999999999999", ">", "*", "9" * 40, "out.csv", "out.txt", "/proc/self/mem", "1e30", "-1", "nan",
+)  # fmt: skip
+
+
+@dataclass
+class Found:
+    """What a run found: how many bursts it did, and the faults, each with what led to it."""
+
+    bursts: int = 0
+    starts: int = 0
+    quits: int = 0
+    last: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def add(self, fault: str, error: BaseException | None = None) -> None:
+        """A fault, once of its kind: the exception and the line that raised it."""
+        place = traceback.extract_tb(error.__traceback__)[-1] if error is not None and error.__traceback__ else None
+        kind = f"{fault} ({Path(place.filename).name}:{place.lineno})" if place else fault
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        self.faults.setdefault(kind, f"{trace}after: {' '.join(self.last)}")
+
+
+def make_world(folder: Path) -> Path:
+    """Sessions of several kinds in ``folder``: whole ones, extreme numbers, empty and damaged ones."""
+    sessions = folder / "sessions"
+    sessions.mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", sessions / "sample")
+    make_session(sessions / "made", 900, 6, 5, captures=4)
+    rows = [[np.nan, -1.0, -2.0], [np.nan, -0.5, -3.0]]
+    huge = [[np.nan, -1e30, 1e30], [np.nan, -3e38, 0.0]]
+    nothing = [[np.nan, -np.inf, -np.inf], [np.nan, -np.inf, -np.inf]]
+    for name, values in (("huge", huge), ("infinite", nothing), ("missing", [[np.nan] * 3] * 2)):
+        write_session(sessions / name, [1, 1], [capture("trainer/prefill", rows), capture("vllm/decode", values)])
+    write_session(sessions / "empty", [], [])
+    failed = capture("vllm/decode", rows, status="failed", failure="  \n ")
+    write_session(sessions / "failed", [1, 1], [capture("trainer/prefill", rows), failed])
+    write_session(sessions / "alone", [1, 1], [capture("trainer/prefill", rows)])
+    (sessions / "damaged").mkdir()
+    (sessions / "damaged" / "session.json").write_text("[" * 100_000)
+    (folder / "home").mkdir()
+    return sessions
+
+
+@contextmanager
+def no_engines() -> Iterator[None]:
+    """Nothing that the monkey presses starts or ends a process."""
+    with (
+        patch("core.capture.background.start_background"),
+        patch("core.capture.background.cancel_capture"),
+        patch("core.capture.experiment_jobs.start_experiments"),
+        patch("core.capture.experiment_jobs.cancel_experiments"),
+        patch("core.capture.create.create_session"),
+        patch("core.capture.environments.available", return_value={"vllm": "no environment"}),
+    ):
+        yield
+
+
+class Monkey:
+    """Presses keys by chance; the same seed presses the same ones."""
+
+    def __init__(self, sessions: Path, seed: int) -> None:
+        self.sessions, self.random, self.found = sessions, random.Random(seed), Found()
+
+    def burst(self, app: LogdriftApp) -> list[events.Event]:
+        """The next burst: mostly keys that mean something where it is sent."""
+        chance = self.random.random()
+        if chance < 0.06:
+            return [self._paste(), self._key("enter")]
+        if chance < 0.10:
+            return [self._resize(), *(self._key(key) for key in self._keys(app, 2))]
+        return [self._key(key) for key in self._keys(app, self.random.randint(1, LONGEST_BURST))]
+
+    def _keys(self, app: LogdriftApp, count: int) -> list[str]:
+        here = [key for command, _, _ in active_commands(app.screen) for key in command.keys if key != "ctrl+q"]
+        pools = [here or KEYS, here or KEYS, KEYS, LEAVING, OPENING, OPENING]
+        return [self.random.choice(self.random.choice(pools)) for _ in range(count)]
+
+    def _key(self, key: str) -> events.Key:
+        return events.Key(key, key if len(key) == 1 else key_to_character(key))
+
+    def _paste(self) -> events.Paste:
+        return events.Paste(self.random.choice(TYPED))
+
+    def _resize(self) -> events.Resize:
+        size = Size(*self.random.choice((*SIZES, *SIZES, *TINY)))
+        return events.Resize(size, size)
+
+    def start(self) -> LogdriftApp:
+        """The list, or the explorer of one session."""
+        names = [path.name for path in sorted(self.sessions.iterdir()) if path.name not in ("damaged",)]
+        chosen = self.random.choice([None, None, *names])
+        session = None
+        if chosen is not None:
+            try:
+                session = readable(self.sessions / chosen)
+            except Exception:
+                unforeseen.clear()
+        return LogdriftApp(session, self.sessions, depth="256")
+
+    async def run(self, bursts: int) -> Found:
+        """Do so many bursts."""
+        while self.found.bursts < bursts:
+            size = self.random.choice(SIZES if self.random.random() < 0.85 else TINY)
+            self.found.starts += 1
+            self.found.last = [f"start {size}"]
+            app = self.start()
+            try:
+                async with app.run_test(size=size) as pilot:
+                    await self._sit_down(app, pilot, min(BURSTS_A_START, bursts - self.found.bursts))
+            except Exception as error:
+                self.found.add(f"{type(error).__name__}: {error}", error)
+            unforeseen.clear()
+        return self.found
+
+    async def _sit_down(self, app: LogdriftApp, pilot: Pilot[int], bursts: int) -> None:
+        for _ in range(bursts):
+            for event in self.burst(app):
+                self.found.last.append(_words(event))
+                app.post_message(event)
+            self.found.last.append("|")
+            self.found.bursts += 1
+            await self._wait(pilot)
+            if self._ended(app):
+                return
+        await self._lead_back(app, pilot)
+
+    async def _wait(self, pilot: Pilot[int]) -> None:
+        """Sometimes the next burst comes at once, sometimes all threads are done before."""
+        chance = self.random.random()
+        if chance < 0.3:
+            await asyncio.sleep(0)
+        elif chance < 0.9:
+            await pilot.pause(0.004)
+        else:
+            await pilot.pause(0.15)
+
+    def _ended(self, app: LogdriftApp) -> bool:
+        for error in (*unforeseen, *filter(None, [app._exception])):
+            self.found.add(f"{type(error).__name__}: {error}", error)
+        if app._exit and app.return_value == 0:
+            self.found.quits += 1
+        elif app._exit or not app._running:
+            self.found.add("the program ended, and nobody had quit")
+        return bool(unforeseen) or app._exit or not app._running
+
+    async def _lead_back(self, app: LogdriftApp, pilot: Pilot[int]) -> None:
+        """Out of every window by Esc and q; a form that asks whether it may be left is told that it may."""
+        for press in range(_BACK):
+            if len(app.screen_stack) == 1:
+                return
+            leaves = str(getattr(app.screen, "title_text", "")).startswith("Leave")
+            key = "y" if leaves else ("escape", "q")[press % 2]
+            self.found.last.append(key)
+            await pilot.press(key)
+            await pilot.pause(0.002)
+            if self._ended(app):
+                return
+        self.found.add(f"stuck on {app.screen_stack}")
+
+
+def _words(event: events.Event) -> str:
+    if isinstance(event, events.Key):
+        return event.key
+    if isinstance(event, events.Paste):
+        return f"paste {event.text[:30]!a}"
+    return f"resize {event.size.width}x{event.size.height}" if isinstance(event, events.Resize) else repr(event)
+
+
+@contextmanager
+def own_world() -> Iterator[Path]:
+    """A folder with sessions, a home and a place to write files to, taken away afterwards."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="logdrift-monkey-") as name:
+        folder = Path(name)
+        sessions = make_world(folder)
+        home = {variable: str(folder / "home") for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")}
+        with patch.dict(os.environ, home):
+            os.chdir(folder / "home")
+            try:
+                yield sessions
+            finally:
+                os.chdir(before)
+
+
+def run(bursts: int, seed: int) -> Found:
+    """So many bursts in process."""
+    with own_world() as sessions, no_engines():
+        return asyncio.run(Monkey(sessions, seed).run(bursts))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bursts", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    began = time.monotonic()
+    found = run(args.bursts, args.seed)
+    seconds = time.monotonic() - began
+    print(
+        f"{found.bursts} bursts in {found.starts} starts ({found.quits} quit by key), {seconds:.0f} s, seed {args.seed}"
+    )
+    for kind, led in found.faults.items():
+        print(f"\n=== {kind}\n{led}")
+    return 1 if found.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

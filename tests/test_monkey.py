@@ -1,0 +1,19 @@
+"""The monkey for a short while: `python -m tests.monkey` runs it longer, and is told the seed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.monkey import Monkey, no_engines, own_world
+
+BURSTS = 120
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_that_a_monkey_presses_ends_the_program(seed: int) -> None:
+    with own_world() as sessions, no_engines():
+        found = asyncio.run(Monkey(sessions, seed).run(BURSTS))
+    assert found.bursts == BURSTS
+    assert not found.faults, "\n\n".join(f"{kind}\n{led}" for kind, led in found.faults.items())

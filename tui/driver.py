@@ -1,0 +1,99 @@
+"""The terminal as it may be: with bytes that are no UTF-8, of any size, gone from one moment to the next, or about to be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+import threading
+from codecs import getincrementaldecoder
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+USUAL = Size(80, 24)
+"""What a terminal counts as that says it has no columns or no rows."""
+LARGEST = Size(1000, 500)
+"""Beyond it nothing is drawn: no screen has as many cells, and a terminal that claims 65535x65535 would cost gigabytes."""
+_GONE = 128 + signal.SIGHUP
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_POLL = 0.1
+_LAST_SECONDS = 40.0
+"""After the terminal has gone: longer than files being written are waited for."""
+_CHUNK = 4096
+
+
+def usable(size: Size) -> Size:
+    """The size to draw for, whatever the terminal says: between 1x1 and `LARGEST`."""
+    width, height = size
+    return Size(min(width, LARGEST.width) or USUAL.width, min(height, LARGEST.height) or USUAL.height)
+
+
+class TerminalDriver(LinuxDriver):
+    """As Textual's, but a byte that is no UTF-8 is one odd character, and a terminal that is gone ends the program."""
+
+    def write(self, data: str) -> None:
+        # Once the terminal is gone its thread has ended, and a full queue that nobody reads would block for ever.
+        if self._writer_thread is not None and self._writer_thread.is_alive():
+            self._writer_thread.write(data)
+
+    def close(self) -> None:
+        if self._writer_thread is not None and self._writer_thread.is_alive():
+            self._writer_thread.stop()
+
+    def run_input_thread(self) -> None:
+        """Read what is typed until the program ends, or the terminal has gone."""
+        decode = getincrementaldecoder("utf-8")("surrogateescape").decode
+        parser = XTermParser(self._debug)
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                if selector.select(_POLL):
+                    data = self._read()
+                    if not data:
+                        self._gone()
+                        return
+                    for event in parser.feed(decode(data)):
+                        self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+        with suppress(EOFError, ParseError):
+            for _ in parser.feed(""):
+                pass
+
+    def _read(self) -> bytes:
+        """What was typed; nothing at all means that the terminal has gone."""
+        try:
+            return os.read(self.fileno, _CHUNK)
+        except OSError:
+            return b""
+
+    def _gone(self) -> None:
+        loop = self._app._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._app.exit, _GONE, _GONE)
+        # Nobody is there who could end a program that does not get to it.
+        last = threading.Timer(_LAST_SECONDS, os._exit, (_GONE,))
+        last.daemon = True
+        last.start()
+
+
+def end_by_signals(app: App[int]) -> None:
+    """Let SIGTERM, SIGHUP and SIGQUIT leave ``app`` in order, with the terminal as it was. The second one ends at once."""
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int) -> None:
+        for each in _ENDING:
+            loop.remove_signal_handler(each)
+        app.exit(128 + number, 128 + number)
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, leave, number)

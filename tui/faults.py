@@ -1,0 +1,123 @@
+"""What keeps the program alive: an exception is shown where it belongs, and ends nothing.
+
+Three rules, each with its one home here. A handler of a pane or screen that raises is told in a window (`Safe`). Work in a
+thread that raises answers with a message of its screen (`background`). Whoever catches an exception for a line of its own
+takes the words from `core.errors.words_of`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+from textual import work
+from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.worker import Worker
+
+from core.errors import words_of
+
+if TYPE_CHECKING:
+    from tui.app import LogdriftApp
+
+    _Pump = MessagePump
+else:
+    _Pump = object
+
+_FOR_WRITERS = 30.0
+"""Seconds that quitting waits for files being written. What only reads is never waited for."""
+
+
+def traceback_of(error: Exception) -> list[str]:
+    """The traceback as lines, for a report of the fault."""
+    return "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+
+
+class Safe(_Pump):
+    """A part of the screen whose handlers may raise: the application tells it, and the part lives on."""
+
+    async def _dispatch_message(self, message: Message) -> None:
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:
+            cast("LogdriftApp", self.app).failed(error, self)
+
+    def on_work_failed(self, message: WorkFailed) -> None:
+        """By its name: a decorator is not seen on a class that is no widget."""
+        message.stop()
+        cast("LogdriftApp", self.app).show_error(message.words)
+
+
+class WorkFailed(Message):
+    """Work in a thread could not be done."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+
+
+Failed = Callable[[str], Message]
+_writers: set[threading.Thread] = set()
+
+
+def background(
+    *, group: str, exclusive: bool = False, writes: bool = False, failed: Failed = WorkFailed
+) -> Callable[[Callable[..., None]], Callable[..., Worker[None]]]:
+    """A method that works in a thread of its own, as `textual.work` does it, but for two things.
+
+    An exception becomes the message that ``failed`` makes of its words, so that it is told where its result would stand.
+    And the thread is a daemon: one that hangs, on a dead network folder for example, keeps nobody from quitting. One that
+    ``writes`` is given time to end.
+    """
+
+    def decorate(method: Callable[..., None]) -> Callable[..., Worker[None]]:
+        @wraps(method)
+        async def run(self: MessagePump, *args: Any, **kwargs: Any) -> None:
+            def guarded() -> None:
+                try:
+                    method(self, *args, **kwargs)
+                except Exception as error:
+                    self.post_message(failed(words_of(error)))
+
+            await _in_thread(guarded, method.__name__, writes=writes)
+
+        return cast("Callable[..., Worker[None]]", work(group=group, exclusive=exclusive)(run))
+
+    return decorate
+
+
+async def _in_thread(call: Callable[[], None], name: str, *, writes: bool) -> None:
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    context = contextvars.copy_context()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
+        try:
+            context.run(call)
+        finally:
+            _writers.discard(threading.current_thread())
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(finish)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    if writes:
+        _writers.add(thread)
+    thread.start()
+    await done
+
+
+def finish_writing(seconds: float = _FOR_WRITERS) -> None:
+    """Wait for the files that are being written."""
+    end = time.monotonic() + seconds
+    for thread in tuple(_writers):
+        thread.join(max(0.0, end - time.monotonic()))
