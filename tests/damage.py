@@ -563,8 +563,14 @@ def faults_of(session: Path, mutation: str, commands: Sequence[str]) -> list[Fau
     return [Fault(mutation, name, what) for name, what in json.loads(said)]
 
 
-def run(count: int, seed: int, folder: Path, report: Callable[[int, list[Fault]], None] | None = None) -> list[Fault]:
-    """``count`` mutations, the same for the same seed; the faults that were found."""
+def run(
+    count: int,
+    seed: int,
+    folder: Path,
+    report: Callable[[int, list[Fault]], None] | None = None,
+    first: int = 0,
+) -> list[Fault]:
+    """``count`` mutations from number ``first`` on, the same for the same seed; the faults that were found."""
     sources = [made_session(folder / "source" / "made"), Path(shutil.copytree(SAMPLE, folder / "source" / "sample"))]
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     for source in sources:
@@ -575,7 +581,7 @@ def run(count: int, seed: int, folder: Path, report: Callable[[int, list[Fault]]
             wrong = faults_of(source, "whole", [name])
             assert not wrong, wrong
     faults: list[Fault] = []
-    for number in range(count):
+    for number in range(first, first + count):
         rng = random.Random(f"{seed} {number}")
         source = sources[rng.random() < 0.15]  # the sample is ten times as much to compute
         copy = folder / "sessions" / "damaged"
@@ -593,6 +599,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=3600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutation: to look at one again")
     args = parser.parse_args(argv)
     begun = time.monotonic()
     told = 0
@@ -608,7 +615,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
 
     with tempfile.TemporaryDirectory() as folder:
-        faults = run(args.count, args.seed, Path(folder), report)
+        faults = run(args.count, args.seed, Path(folder), report, args.first)
     kinds = collections.Counter(fault.what.split(":")[0][:60] for fault in faults)
     print(f"{args.count} mutations, {args.count * len(COMMANDS)} answers, {len(faults)} faults: {dict(kinds)}")
     return 1 if faults else 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tests import damage
+from tests.made_sessions import capture, write_session
 
 COUNT = 150
 
@@ -48,3 +50,13 @@ def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.
         found = damage.faults_of(session, "none", ["report"])
         assert len(found) == 1 and said in found[0].what, command
     assert damage.faults_of(session, "none", ["why", "list", "diff"]) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_what_the_harness_found_in_numbers(tmp_path: Path, value: float) -> None:
+    """A score that one side lacks is told of, and an infinite difference is compared with itself."""
+    rows = [[math.nan, *([-1.0 - 0.01 * i] * 9)] for i in range(8)]
+    odd = [list(row) for row in rows]
+    odd[3][5] = value
+    write_session(tmp_path / "odd", [2] * 8, [capture("trainer/prefill", rows), capture("vllm/prefill", odd)])
+    assert damage.faults_of(tmp_path / "odd", "odd", list(damage.COMMANDS)) == []

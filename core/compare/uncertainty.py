@@ -199,7 +199,8 @@ def paired_changes(old: UnitSums, new: UnitSums, *, resamples: int = RESAMPLES, 
         raise ValueError(f"not the same tokens: {int(old.tokens.sum())} and {int(new.tokens.sum())} in other units")
     if new.method is None:
         return Intervals()
-    sums = np.column_stack([new.sums - old.sums, new.sums[:, 2], old.sums[:, 2]])
+    with np.errstate(invalid="ignore"):  # infinite before and after: no change can be told
+        sums = np.column_stack([new.sums - old.sums, new.sums[:, 2], old.sums[:, 2]])
     drawn = _draw(new.tokens, sums, resamples, seed)
     mean, mae, k3 = (
         _around(

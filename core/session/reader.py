@@ -193,7 +193,7 @@ class Session:
         """Raises InputError for a file that is not an object of texts."""
         path = self.folder / PIECES
         try:
-            data = read_json(path, PIECES_BYTES)
+            data = read_json(path, PIECES_BYTES, flat=True)
         except (FileNotFoundError, NotADirectoryError):
             return Pieces({})
         return Pieces(checked(_pieces, data, str(path)))
@@ -418,6 +418,9 @@ def _pieces(value: Any) -> dict[str, str]:
     """An object of texts by id. The texts stay encoded: few of them are ever asked for."""
     if not isinstance(value, dict):
         raise Unfit("is not an object")
+    digits = "".join(value)
+    if "" not in value and digits.isdigit() and digits.isascii() and set(map(type, value.values())) <= {str}:
+        return value  # as it always is: a vocabulary has 100,000 entries, and the first screen waits
     for key, text in value.items():
         if not isinstance(text, str):
             raise Unfit(f"is {shown(text)}: a text is expected").inside(key[:40])

@@ -10,6 +10,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def _digest(file: OpenFile) -> str:
     return f"sha256:{hasher.hexdigest()}"
 
 
+_LATER = 0.5
+"""Seconds before the first file is hashed in the background: until then the first screen needs the processor."""
 _waiting: queue.SimpleQueue[Trust] = queue.SimpleQueue()
 _starting = threading.Lock()
 _worker: threading.Thread | None = None
@@ -92,6 +95,7 @@ def _background(trust: Trust) -> None:
 
 
 def _work() -> None:
+    time.sleep(_LATER)
     while True:
         trust = _waiting.get()
         # What was found is kept in `trust`; a file that cannot be read is said by whoever reads it.
