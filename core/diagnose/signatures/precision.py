@@ -48,7 +48,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
         if found is None:
             continue
         name, moves = found
-        explains = min(1.0, moves / case.view.mae)
+        explains = min(1.0, moves / case.view.mae) if case.view.mae else 0.0
         score = max(0.96 * clip(explains, *_EXPLAINS), _ROUNDED_ONLY)
         does = (
             "which explains the gap"
