@@ -473,3 +473,75 @@ def test_what_decides_is_about_what_is_likely_or_else_about_the_causes_on_top() 
     assert names(ranked("temperature", 1.0), ranked(NOISE, 0.1)) == []
     assert names(ranked("weights", 0.6, separable=False), ranked(NOISE, 0.3)) == ["noise"]
     assert names() == ["attention", "batch", "noise", "whole", "only way"], "where nothing is suspected, all may tell"
+
+
+# -- after a proof the verdict says it
+
+
+def changed(session: Session, pair: Pair, title: str, **outcome: Any) -> Outcome:
+    """What came of a proposed experiment, saved in the session."""
+    made = Outcome(named(session, pair)[title], tokens=900, repeats=2, floor=0.0, moved=0.03, **outcome)
+    save_record(session, made.experiment.id, record_of(pair, made))
+    return made
+
+
+RAW = "vllm: logprobs_mode=raw_logprobs"
+PROOF = {"status": "explains", "mae_before": 0.3, "mae_after": 0.036, "explained": 0.88, "low": 0.84, "high": 0.9}
+REFUSAL = {"status": "no effect", "mae_before": 0.3, "mae_after": 0.3, "explained": 0.0, "low": -0.1, "high": 0.1}
+
+
+def test_a_proof_is_said_by_every_sentence(tmp_path: Path, run_logdrift: Any) -> None:
+    session, pair = processed(tmp_path / "s")
+    changed(session, pair, RAW, **PROOF)
+    said = f"proven: {RAW} explains 88% of the MAE"
+    found = json.loads(run_logdrift("why", session.folder, "--json").stdout)["pairs"][0]
+    first = found["causes"][0]
+    assert (first["shown"], first["proof"]) == ("proven", f"{RAW} explains 88% of the MAE")
+    assert said in found["verdict"] and said in found["answer"]["sentence"]
+    assert found["answer"]["proven"] == first["proof"] and found["answer"]["refuted"] == []
+    for arguments in (("why",), ("report",), ("report", "--md")):
+        shown = " ".join(run_logdrift(arguments[0], session.folder, *arguments[1:]).stdout.split())
+        assert said in shown.replace("\\_", "_"), arguments
+    assert diagnose(session, pair).answer.proof == "", "without what is saved there is no proof"
+
+
+def test_a_refuted_cause_is_not_first_and_is_said_to_be_refuted(tmp_path: Path, run_logdrift: Any) -> None:
+    session, pair = processed(tmp_path / "s")
+    suspect = diagnose(session, pair).causes[0]
+    changed(session, pair, RAW, **REFUSAL)
+    found = json.loads(run_logdrift("why", session.folder, "--json").stdout)["pairs"][0]
+    said = f"refuted: {suspect.title} ({RAW} has no effect)"
+    assert [cause["shown"] for cause in found["causes"] if cause["cause"] == suspect.cause] == ["refuted"]
+    assert found["causes"][0]["cause"] != suspect.cause or len(found["causes"]) == 1
+    assert found["causes"][-1]["cause"] == suspect.cause and found["causes"][-1]["sureness"] == "possible"
+    assert said in found["answer"]["sentence"] and said.replace("refuted", "Refuted") in found["verdict"]
+
+
+def test_noise_is_proven_and_refuted_by_float32_on_both_sides(tmp_path: Path) -> None:
+    session, pair = simple(tmp_path / "s")
+    title = "trainer: dtype=float32 and vllm: dtype=float32"
+    made = Outcome(named(session, pair)[title], tokens=900, repeats=2, floor=0.0, moved=0.03, **PROOF)
+    proven = diagnose(session, pair, experiment_evidence([made]))
+    assert proven.answer.sentence.endswith(f"numerical noise, nothing to fix, proven: {title} explains 88% of the MAE.")
+    assert f"nothing to fix, proven: {title} explains 88%" in proven.verdict and proven.noise
+    refuted = diagnose(session, pair, experiment_evidence([replace(made, **REFUSAL)]))
+    assert f"refuted: numerical noise ({title} has no effect)" in refuted.answer.sentence
+    assert not refuted.noise and refuted.causes[-1].cause == NOISE
+
+
+def test_what_proves_comes_before_what_is_only_likely(tmp_path: Path) -> None:
+    session, pair = processed(tmp_path / "s")
+    suspect = diagnose(session, pair).causes[0]
+    made = Outcome(experiment(), tokens=900, repeats=2, floor=0.0, moved=0.03, **PROOF)
+    proven = diagnose(session, pair, experiment_evidence([made])).causes
+    assert (proven[0].cause, proven[0].shown) == ("attention", "proven") and proven[1].cause == suspect.cause
+    # Half of the gap at least, in its whole interval; and by one change.
+    for weak in (replace(made, low=0.4), replace(made, experiment=experiment(combined=True))):
+        causes = diagnose(session, pair, experiment_evidence([weak])).causes
+        assert causes[0].cause == suspect.cause and not any(each.shown for each in causes)
+    # One change of a cause that did nothing refutes it only where no other one did something.
+    nothing = replace(made, experiment=experiment(id="y", title="vllm: y=1"), **REFUSAL)
+    unclear = replace(made, status="below the floor")
+    for other in (made, unclear):
+        causes = diagnose(session, pair, experiment_evidence([nothing, other])).causes
+        assert not any(each.shown == "refuted" for each in causes)

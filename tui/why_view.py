@@ -33,7 +33,7 @@ Kind = Literal["title", "text", "muted", "token", "mend"]
 Stamp = tuple[tuple[str, int], ...]
 TEXT_WIDTH = 100
 """Cells of a line of the text that is copied or saved."""
-MARKS = {"certain": "●", "likely": "◐", "possible": "○"}
+MARKS = {"proven": "✓", "certain": "●", "likely": "◐", "possible": "○", "refuted": "✗"}
 """How sure a cause is, beside its word."""
 
 
@@ -94,7 +94,7 @@ def explain(session: Session, pair: Pair) -> WhyView:
     causes = tuple(
         Topic(
             ranked.cause, ranked.title, tuple(_cause_lines(session, pair, found, ranked)),
-            render_cause(entry, place, canvas), ranked.score, ranked.sureness,
+            render_cause(entry, place, canvas), ranked.score, ranked.shown or ranked.sureness,
         )
         for place, ranked in enumerate(found.causes, 1)
     )  # fmt: skip

@@ -37,7 +37,8 @@ class Answer:
 
     ``mae`` is over all ``tokens`` that both sides scored, in nats. ``standing`` is its place in ``usual``, the range of the coarser
     compute dtype; ``assumed``: no dtype was observed, and the range is bfloat16's. ``cause`` is a code of the cause table or ``noise``,
-    None where nothing is likely; ``next`` is the one thing to do, empty where there is nothing.
+    None where nothing is likely; ``next`` is the one thing to do, empty where there is nothing. ``proof`` says what proved the
+    cause, in a clause; ``refuted`` are causes that experiments excluded, each with what did.
     """
 
     comparable: Verdict
@@ -50,20 +51,35 @@ class Answer:
     title: str
     sureness: Sureness | None
     next: str
+    proof: str = ""
+    refuted: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The sentence, with a full stop."""
-        parts = [_COMPARABLE[self.comparable]]
         if self.comparable == "not_comparable":
-            return f"{parts[0]}{self._last}."
-        if self.mae is None or self.usual is None or self.standing is None:
-            parts.append("no token has a finite score on both sides")
-        else:
-            where = f"for {'bfloat16, if that is what they computed in' if self.assumed else self.usual.dtype}"
-            parts.append(f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where} ({self.usual.words})")
-        parts.append(f"{self.sureness} {self.title}" if self.sureness and self.cause != NOISE else self.title)
+            parts = [f"not comparable{self._last}", self._proven, *self._refuted]
+            return f"{'; '.join(part for part in parts if part)}."
+        cause = f"{self.sureness} {self.title}" if self.sureness and self.cause != NOISE else self.title
+        cause = ", ".join(part for part in (cause, self._proven) if part)
+        parts = [_COMPARABLE[self.comparable], self._size, cause, *self._refuted]
         return f"{'; '.join(part for part in parts if part)}{self._last}."
+
+    @property
+    def _size(self) -> str:
+        """Where the MAE stands in the usual range."""
+        if self.mae is None or self.usual is None or self.standing is None:
+            return "no token has a finite score on both sides"
+        where = f"for {'bfloat16, if that is what they computed in' if self.assumed else self.usual.dtype}"
+        return f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where} ({self.usual.words})"
+
+    @property
+    def _proven(self) -> str:
+        return f"proven: {self.proof}" if self.proof else ""
+
+    @property
+    def _refuted(self) -> list[str]:
+        return [f"refuted: {each}" for each in self.refuted]
 
     @property
     def _last(self) -> str:
@@ -90,6 +106,8 @@ class Answer:
             "cause": self.cause,
             "sureness": self.sureness,
             "next": self.next or None,
+            "proven": self.proof or None,
+            "refuted": list(self.refuted),
         }
 
 
@@ -112,7 +130,18 @@ def answer_of(case: Case, gate: Gate, causes: Sequence[Ranked], missing: Sequenc
         title=_title(first, tokens),
         sureness=first.sureness if first else None,
         next=_next(gate, first, causes, missing),
+        proof=causes[0].proof if causes and causes[0].shown == "proven" else "",
+        refuted=refuted_of(causes),
     )
+
+
+def refuted_of(causes: Sequence[Ranked]) -> tuple[str, ...]:
+    """The causes that experiments excluded, each with what did: ``attention kernel (vllm: x=1 has no effect)``."""
+    return tuple(f"{_name(each)} ({each.proof})" for each in causes if each.shown == "refuted")
+
+
+def _name(ranked: Ranked) -> str:
+    return "numerical noise" if ranked.cause == NOISE else ranked.title
 
 
 def _title(first: Ranked | None, tokens: int) -> str:

@@ -10,6 +10,8 @@ from core.diagnose.causes import BY_CODE, NOISE, Cause
 
 Number = float | int | str | bool | None
 Sureness = Literal["certain", "likely", "possible"]
+Shown = Literal["proven", "refuted"]
+"""What was shown of a cause by changing it, or by looking at what was loaded."""
 
 CERTAIN, LIKELY = 0.9, 0.5
 """Scores from which a cause is called certain and likely."""
@@ -23,7 +25,8 @@ class Evidence:
     be rounding. ``numbers`` are the measured values behind it, JSON-ready. ``positions`` are flat token positions that
     show it, the clearest first. ``sentence`` is for people. ``signature`` names the test; ``facts`` for what the gate
     knows. ``explains``, where it is not the score: how much of other signatures' findings it accounts for (a sign that several
-    causes share is weak evidence for each of them, and still explains what it shows).
+    causes share is weak evidence for each of them, and still explains what it shows). ``shows``: the cause was changed,
+    or looked at, and that proved or refuted it; ``proof`` says it in a clause.
     """
 
     cause: str
@@ -33,6 +36,8 @@ class Evidence:
     numbers: Mapping[str, Number] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
     explains: float | None = None
+    shows: Shown | None = None
+    proof: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -48,7 +53,8 @@ class Evidence:
 class Ranked:
     """One cause with its evidence, most telling first. ``next_experiment`` is one line, None where nothing is left to do.
 
-    ``separable`` False: numbers alone do not tell this cause from others of its kind, ``otherwise`` does.
+    ``separable`` False: numbers alone do not tell this cause from others of its kind, ``otherwise`` does. ``shown``: it was
+    proven or refuted, and ``proof`` says by what.
     """
 
     cause: str
@@ -58,6 +64,8 @@ class Ranked:
     title: str
     separable: bool = True
     otherwise: str = ""
+    shown: Shown | None = None
+    proof: str = ""
 
     @property
     def sureness(self) -> Sureness:
@@ -71,6 +79,8 @@ class Ranked:
             "sureness": self.sureness,
             "separable": self.separable,
             "otherwise": self.otherwise or None,
+            "shown": self.shown,
+            "proof": self.proof or None,
             "evidence": [each.to_json() for each in self.evidence],
             "next_experiment": self.next_experiment,
         }

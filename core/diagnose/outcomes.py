@@ -13,7 +13,7 @@ import numpy.typing as npt
 from core.compare.pair import Pair
 from core.compare.uncertainty import Interval, Method, mae_ratio, unit_sums
 from core.diagnose.causes import BY_CODE
-from core.diagnose.evidence import Evidence
+from core.diagnose.evidence import LIKELY, Evidence, Shown
 from core.diagnose.experiments import Experiment
 from core.session.experiments import SavedExperiment
 from core.session.reader import Capture
@@ -28,6 +28,7 @@ Floats = npt.NDArray[np.float64]
 LEAVES = {"explains": 1.0, "no effect": 0.3, "below the floor": 0.5, "unclear": 1.0, "worse": 0.3}
 """What is left of a cause's other evidence when its knob was turned: a change that removes nothing speaks against it. Too few
 tokens for an interval speak neither way."""
+_REFUTED = ("no effect", "worse")
 _COMBINED = 0.6
 _MOST = 0.97
 _ROUNDING = 1e-9
@@ -77,6 +78,13 @@ class Outcome:
             return f"makes it worse {grew}: {said}{self._more}"
         share = f" (explains {self._range})" if self.low is not None and self.moved else ""
         return f"{self.status}: {said}{share}{self._more}"
+
+    @property
+    def clause(self) -> str:
+        """What it did, without numbers of the session: ``explains 88% of the MAE``; for what was judged alone."""
+        if self.status == "explains":
+            return f"explains {_percent(self.explained)} of the MAE"
+        return {"no effect": "has no effect", "worse": "makes it worse"}.get(self.status, f"is {self.status}")
 
     @property
     def _range(self) -> str:
@@ -250,21 +258,39 @@ def experiment_evidence(outcomes: Iterable[Outcome]) -> list[Evidence]:
                 out.append(_evidence(experiment.cause, 0.8, outcome, 1.0))
             continue
         share = outcome.low if outcome.status == "explains" and outcome.low is not None else 0.0
+        # A change of more than one thing neither proves a cause nor refutes it.
+        shows = None if experiment.combined else _shows(outcome)
         score = min(_MOST, max(0.0, share)) * (_COMBINED if experiment.combined else 1.0)
         # A combined knob that removes nothing may hide one change behind another: it takes nothing away.
         leaves = LEAVES[outcome.status] if not experiment.combined else 1.0
-        out.append(_evidence(experiment.proves or experiment.cause, score, outcome, leaves))
+        out.append(_evidence(experiment.proves or experiment.cause, score, outcome, leaves, shows))
     return out
 
 
-def _evidence(cause: str, score: float, outcome: Outcome, leaves: float) -> Evidence:
+def _shows(outcome: Outcome) -> Shown | None:
+    """Proven: most of the gap is gone, and its interval says so. Refuted: nothing of it is."""
+    if outcome.status == "explains":
+        return "proven" if outcome.low is not None and outcome.low >= LIKELY else None
+    return "refuted" if outcome.status in _REFUTED else None
+
+
+def _evidence(cause: str, score: float, outcome: Outcome, leaves: float, shows: Shown | None = None) -> Evidence:
     numbers: dict[str, Any] = {
         "experiment": outcome.experiment.id, "mae_before": outcome.mae_before, "mae_after": outcome.mae_after,
         "explained": outcome.explained, "low": outcome.low, "high": outcome.high, "floor": outcome.floor,
         "moved": outcome.moved, "leaves": leaves,
     }  # fmt: skip
     mark = " (more than one change)" if outcome.experiment.combined else ""
-    return Evidence(cause, score, "experiment", f"{outcome.experiment.title}{mark}: {outcome.sentence}.", numbers)
+    title = outcome.experiment.title
+    return Evidence(
+        cause=cause,
+        score=score,
+        signature="experiment",
+        sentence=f"{title}{mark}: {outcome.sentence}.",
+        numbers=numbers,
+        shows=shows,
+        proof=f"{title} {outcome.clause}" if shows else "",
+    )
 
 
 def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcome]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from core.diagnose.causes import BY_CODE, CAUSES, NOISE
-from core.diagnose.evidence import Evidence, Ranked
+from core.diagnose.evidence import LIKELY, Evidence, Ranked, Shown
 from core.diagnose.knobs import SideState, pointless
 from core.diagnose.support import POSSIBLE_AT_MOST
 
@@ -233,7 +233,8 @@ def ranked(
     """Causes, most likely first, ties in the order of checking; only those of at least `SHOWN`. ``sides`` say which knobs
     mean something here. ``ceiling`` is the largest score that findings in so few tokens may add up to.
 
-    A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other.
+    A cause's score is 1 - the product of 1 - score over its evidence: independent findings strengthen each other. What was
+    proven comes first. What was refuted comes last, possible at most, and stays in the list where it was likely before.
     """
     by_cause: dict[str, list[Evidence]] = {}
     for each in evidence:
@@ -245,14 +246,48 @@ def ranked(
         score = 1 - (1 - measured) * (1 - observed)
         if _only_hints(found):
             score = min(score, POSSIBLE_AT_MOST)
-        if score < SHOWN:
+        shown = _shown(found)
+        if shown is not None and shown.shows == "refuted":
+            listed = score >= SHOWN or _before(found) >= LIKELY
+            score = min(score, POSSIBLE_AT_MOST)
+        else:
+            listed = score >= SHOWN
+        if not listed:
             continue
         found.sort(key=lambda e: -e.score)
         least = max(0.01, _FAINT * found[0].score)
         kept = tuple(e for e in found if e.score > least or e.signature in _REFUTING)
-        out.append(_ranked(code, score, kept, sides))
+        ranked_one = _ranked(code, score, kept, sides)
+        if shown is not None:
+            ranked_one = replace(ranked_one, shown=shown.shows, proof=shown.proof)
+        out.append(ranked_one)
     place = {cause.code: cause.number for cause in CAUSES}
-    return tuple(sorted(out, key=lambda r: (-round(r.score, 3), place.get(r.cause, 99))))
+    return tuple(sorted(out, key=lambda r: (_ORDER[r.shown], -round(r.score, 3), place.get(r.cause, 99))))
+
+
+_ORDER: Mapping[Shown | None, int] = {"proven": 0, None: 1, "refuted": 2}
+
+
+def _shown(found: Sequence[Evidence]) -> Evidence | None:
+    """What proved the cause, the strongest of it; else what refuted it, where no other change of it left that open."""
+    proofs = [each for each in found if each.shows == "proven"]
+    if proofs:
+        return max(proofs, key=lambda each: each.score)
+    tried = [each for each in found if each.signature == "experiment"]
+    refuted = [each for each in tried if each.shows == "refuted"]
+    return refuted[0] if refuted and len(refuted) == len(tried) else None
+
+
+def _before(found: Sequence[Evidence]) -> float:
+    """The score of a cause without what its own experiments took from it."""
+    leaves = max((_leaves(each) for each in found if each.signature == "experiment"), default=1.0)
+    rest = [each for each in found if each.signature not in _REFUTING]
+    return _together(replace(each, score=min(1.0, each.score / leaves)) for each in rest) if leaves > 0 else 0.0
+
+
+def _leaves(evidence: Evidence) -> float:
+    left = evidence.numbers.get("leaves")
+    return left if isinstance(left, float) else 1.0
 
 
 def _measured(found: Sequence[Evidence], ceiling: float) -> float:

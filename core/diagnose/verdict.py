@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.diagnose.answer import next_step
+from core.diagnose.answer import next_step, refuted_of
 from core.diagnose.case import Case
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import LIKELY, Ranked, Unchecked
@@ -18,14 +18,21 @@ _NAMED = 3
 
 
 def verdict_of(whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
-    """The verdict on a pair: ``whole`` with all its tokens, ``case`` without those that a fault of recording explains."""
+    """The verdict on a pair: ``whole`` with all its tokens, ``case`` without those that a fault of recording explains; with what
+    experiments refuted at its end."""
+    refuted = refuted_of(causes)
+    more = f" Refuted: {'; '.join(refuted)}." if refuted else ""
+    return _told(whole, case, causes, missing) + more
+
+
+def _told(whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
     if causes and causes[0].cause == broken.OVERFLOW:
         return broken.verdict_of(whole)
     if not len(whole.view.at):
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        return _rounding(whole, case) if first.cause == NOISE else _cause(first, whole, case)
+        return _rounding(first, whole, case) if first.cause == NOISE else _cause(first, whole, case)
     if len(whole.view.at) < TOKENS.likely:
         return (
             f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and {TOKENS.likely} are needed to call a "
@@ -34,12 +41,12 @@ def verdict_of(whole: Case, case: Case, causes: Sequence[Ranked], missing: Seque
     return _cannot_be_told(case, causes, missing)
 
 
-def _rounding(whole: Case, case: Case) -> str:
+def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     sentence = judge_size(case).sentence
     limit = f" What moves less than about {case.view.mae:.2g} nats would not show." if case.view.mae > 0 else ""
     gaps = broken.gaps(whole)
     if not gaps:
-        return f"numerical noise, nothing to fix: {sentence}{limit}"
+        return f"numerical noise, nothing to fix{_proven(first)}: {sentence}{limit}"
     holes = " ".join(f"{gap.why}: {gap.mend}." for gap in gaps)
     return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {holes}"
 
@@ -59,8 +66,10 @@ def _cause(first: Ranked, whole: Case, case: Case) -> str:
 
 def _proven(first: Ranked) -> str:
     """What an experiment or an identity check has shown of the cause, as a clause; empty where neither was made."""
+    if first.shown == "proven":
+        return f", proven: {first.proof}"
     for each in first.evidence:
-        if each.signature in ("experiment", "identity") and each.score >= LIKELY:
+        if each.signature == "identity" and each.score >= LIKELY:
             return f", proven: {each.sentence.rstrip('.')}"
     return ""
 

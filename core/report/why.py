@@ -182,7 +182,7 @@ def _cause_lines(
 ) -> Iterator[str]:
     """One cause; of evidence that a cause before it has (``said``) only that it is the same."""
     name = f"{place}. {cause['title']}"
-    sure = f"{cause['sureness']} {cause['score']:.2f}"
+    sure = f"{cause['shown'] or cause['sureness']} {cause['score']:.2f}"
     yield canvas.paint(pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure, "bold")
     for evidence in cause["evidence"]:
         if evidence["sentence"] in said:

@@ -60,7 +60,8 @@ class TopicList(Rows):
         topic, p = self.topics[index], self.palette
         if topic.score is None:
             return [(fit(f"    {visible(topic.title)}", width), p.muted)]
-        style = p.good if topic.name == NOISE else p.strong if topic.sureness != "possible" else p.text
+        style = p.good if topic.name == NOISE else p.text if topic.sureness == "possible" else p.strong
+        style = p.muted if topic.sureness == "refuted" else style
         sure = f" {MARKS.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
         room = width - cell_len(sure) - _BAR - 4
         return [
