@@ -140,7 +140,7 @@ def _verdict(report: Report, pair: Report | None) -> Iterator[str]:
         return
     yield f"## logdrift: {_name(pair)}: {_word(pair)}"
     # Not comparable: the reason stands before any number.
-    sentence = f"**{MEANINGLESS}**" if _void(pair) else _sentence(report, pair)
+    sentence = f"{_answer(pair)}**{MEANINGLESS}**" if _void(pair) else _sentence(report, pair)
     parts = ["\n".join(_reasons(pair)), sentence] if _void(pair) else [sentence, "\n".join(_reasons(pair))]
     yield from filter(None, parts)
     yield about + " Δ = log p_A - log p_B in nats."
@@ -160,11 +160,15 @@ def _sentence(report: Report, pair: Report) -> str:
     interval = limits(get(pair, "ci95.mae"))
     range_ = f", 95% {figure(interval[0])} to {figure(interval[1])}" if interval else ""
     words = text(in_words(mae, a, b)) if a and b else ""
-    answer = f"**{text(sentence_of(pair))}** " if sentence_of(pair) else ""
     number = f"**MAE {figure(mae)} nats**{range_}" if mae is not None else "MAE unknown"
     without = f" ({text(left_out(pair))})" if left_out(pair) else ""
     counts = f"{figure(pair.get('tokens'), 'tokens')} {scope} in {figure(pair.get('sequences'), 'tokens')} sequences"
-    return f"{answer}{number}, over {counts}{without}. {words}".strip()
+    return f"{_answer(pair)}{number}, over {counts}{without}. {words}".strip()
+
+
+def _answer(pair: Report) -> str:
+    """The answer of the pair, where it was made, before what follows it."""
+    return f"**{text(sentence_of(pair))}** " if sentence_of(pair) else ""
 
 
 def _overview(pairs: Sequence[Report]) -> Iterator[str]:
