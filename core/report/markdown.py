@@ -38,6 +38,8 @@ LIMIT = 60_000
 """Characters: GitHub refuses a comment of more than 65,536."""
 WORST = 10
 _LONGEST = 200
+_LONGEST_ANSWER = 1000
+"""Characters of a cell, and of the sentence that all else is about."""
 _MARKUP = re.compile(r"[&<>|`*\[\]\\#@~$!^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """An underscore within a word is no markup."""
 _ERRORS = (("mean", "mean Δ"), ("mae", "MAE"), ("rmse", "RMSE"), ("max_abs", "max |Δ|"))
@@ -72,11 +74,11 @@ def render_markdown(report: Report, main: tuple[str, str] | None = None, *, limi
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def text(value: Any) -> str:
+def text(value: Any, longest: int = _LONGEST) -> str:
     """Text of any origin that no Markdown renderer takes for markup, a mention, a link or a line's end."""
     # GitHub looks for mentions and issues in the rendered text, where an entity is the character again: the empty
     # comment parts it from what follows.
-    return _entities(value).replace("&#64;", "&#64;<!-- -->").replace("&#35;", "&#35;<!-- -->")
+    return _entities(value, longest).replace("&#64;", "&#64;<!-- -->").replace("&#35;", "&#35;<!-- -->")
 
 
 def code(value: Any) -> str:
@@ -84,9 +86,9 @@ def code(value: Any) -> str:
     return f"<code>{_entities(value)}</code>" if value not in (None, "") else ""
 
 
-def _entities(value: Any) -> str:
+def _entities(value: Any, longest: int = _LONGEST) -> str:
     shown = visible(str(value))
-    shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+    shown = shown if len(shown) <= longest else shown[: longest - 1] + "…"
     safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", shown)
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;").replace("WWW.", "WWW&#46;")
 
@@ -168,7 +170,7 @@ def _sentence(report: Report, pair: Report) -> str:
 
 def _answer(pair: Report) -> str:
     """The answer of the pair, where it was made, before what follows it."""
-    return f"**{text(sentence_of(pair))}** " if sentence_of(pair) else ""
+    return f"**{text(sentence_of(pair), _LONGEST_ANSWER)}** " if sentence_of(pair) else ""
 
 
 def _overview(pairs: Sequence[Report]) -> Iterator[str]:
