@@ -88,7 +88,7 @@ def test_every_code_of_the_gate_is_of_a_cause_or_of_none_on_purpose() -> None:
     codes = {code for row in re.findall(r"^\| (`.*?) \|", text, re.M) for code in re.findall(r"`(\w+)`", row)}
     codes -= {"not_comparable", "caution", "info"}
     of_none = {
-        "empty", "no_completion", "template", "semantics_unknown", "sampling", "unscored", "failed", "partial", "unknown",
+        "empty", "no_completion", "template", "semantics_unknown", "sampling", "sampled", "unscored", "failed", "partial", "unknown",
             "imported", "told", "config_files", "unread",
     }  # fmt: skip
     assert codes - of_none <= set(CAUSE_OF), codes - of_none - set(CAUSE_OF)

@@ -18,8 +18,8 @@ from core.facts import Facts
 from core.report.settings import settings_of
 from core.session import open_session
 from core.session.importers import import_session
-from core.session.importers.told import TELLABLE
 from core.session.reader import Session
+from core.told import TELLABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NAMES = ("trainer", "vllm/decode", "vllm/prefill")
@@ -221,7 +221,7 @@ def test_why_asks_for_what_can_be_told_and_no_more_once_it_is(tmp_path: Path) ->
 
 def test_sampling_that_was_told_is_no_plain_ratio(tmp_path: Path) -> None:
     said = codes(imported(tmp_path, ("vllm.temperature=0.6", "vllm.top_p=0.95")), "trainer", "vllm/decode")
-    assert "T=0.6, top_p=0.95, so exp(delta)" in said["sampling"]
+    assert "T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said["sampling"]
     (tmp_path / "plain").mkdir()
     assert "sampling" not in codes(imported(tmp_path / "plain", ("vllm.temperature=1",)), "trainer", "vllm/decode")
 

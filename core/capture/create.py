@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from core.capture.models import check_own_vocabulary, explain_hub_error, resolve
 from core.capture.prompt_lines import Prompt
 from core.capture.prompts import read_prompts
 from core.capture.protocol import WorkerJob
+from core.capture.recorded import Recorded, recorded_of, ways_of, write_recorded
 from core.capture.workers import run_alone
 from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan
+from core.plan import BackendSpec, CapturePlan, SamplingSpec
 from core.session.layout import (
     MANIFEST,
     PROMPTS,
@@ -61,7 +62,11 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
             + ("go on with --resume, or give another --out" if known else "give another --out")
         )
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
-    plan = plan.with_paths(generate=not prompts[0].has_completion)
+    generate = not prompts[0].has_completion
+    plan = plan.with_paths(generate=generate) if generate else _scoring(plan.with_paths(generate=False), say)
+    recorded = recorded_of(prompts)
+    if recorded is not None:
+        _check_name_of(recorded, plan)
     model = resolve_model(plan.model)
     own = [(spec, resolve_own_model(spec)) for spec in plan.backends if spec.model is not None]
     say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
@@ -69,11 +74,11 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
     largest = max(max(row) for row in prepared.token_ids)
     for spec, path in own:
         check_own_vocabulary(spec, path, largest)
-    manifest = _manifest(plan, model, prepared, len(prompts))
+    manifest = _manifest(plan, model, prepared, prompts)
     trust.remember(manifest)
     created = not folder.exists()
     try:
-        _write(folder, plan, manifest, prompts, prepared)
+        _write(folder, plan, manifest, prompts, prepared, recorded)
     except KeyboardInterrupt:
         if created:  # half written, it could neither be resumed nor begun again
             shutil.rmtree(folder, ignore_errors=True)
@@ -86,6 +91,28 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
             raise
         # There is nothing to resume, whatever the writer of a single file says.
         raise LogdriftError(f"cannot write {folder}: {disk.strerror}: nothing was begun; mend the disk first") from disk
+
+
+def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
+    """The plan of completions that are given: how to sample them is said to change nothing, and is not saved."""
+    given, default = asdict(plan.sampling), asdict(SamplingSpec())
+    unused = [f"sampling.{name}" for name, value in given.items() if value != default[name]]
+    if unused:
+        verb = "changes" if len(unused) == 1 else "change"
+        say(
+            f"note: {', '.join(unused)} {verb} nothing, since every prompt has its completion: tell in the lines of the "
+            "prompts how these were sampled (docs/plan.md)"
+        )
+    return replace(plan, sampling=SamplingSpec())
+
+
+def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
+    name = recorded.info.backend
+    if any(spec.name == name for spec in plan.backends):
+        raise InputError(
+            f"backend {name!r}: the logprobs of the prompts are {recorded.info.label}: give the backend another name "
+            "with @NAME"
+        )
 
 
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
@@ -121,7 +148,7 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
     return _Prepared(result["token_ids"], result["prompt_lengths"], result["vocab_size"], result["max_length"])
 
 
-def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, planned: int) -> Manifest:
+def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, prompts: Sequence[Prompt]) -> Manifest:
     folder = Path(model)
     local = folder.is_dir()
     return Manifest(
@@ -138,7 +165,11 @@ def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, planned: int) 
             weights_digest=limited_weights_digest(folder) if local else None,
         ),
         plan={**_saved_plan(plan), "max_length": prepared.max_length},
-        sequences=SequencesInfo(planned, plan.generator.name if plan.generator else None),
+        sequences=SequencesInfo(
+            planned=len(prompts),
+            generated_by=plan.generator.name if plan.generator else None,
+            sampled=ways_of(prompts),
+        ),
         captures=_captures(plan.backends),
     )
 
@@ -156,7 +187,14 @@ def _saved_plan(plan: CapturePlan) -> Mapping[str, Any]:
     return replace(plan, prompts_file=None, texts=()).to_json()
 
 
-def _write(folder: Path, plan: CapturePlan, manifest: Manifest, prompts: Sequence[Prompt], prepared: _Prepared) -> None:
+def _write(
+    folder: Path,
+    plan: CapturePlan,
+    manifest: Manifest,
+    prompts: Sequence[Prompt],
+    prepared: _Prepared,
+    recorded: Recorded | None,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
     if plan.generator is not None:
@@ -174,7 +212,11 @@ def _write(folder: Path, plan: CapturePlan, manifest: Manifest, prompts: Sequenc
         )
         tokens = sum(map(len, ids[chunk]))
         parts.append(write_part(folder, sequence_part(len(parts)), tensors, first, last - first, tokens))
-    write_manifest(folder, replace(manifest, sequences=replace(manifest.sequences, parts=tuple(parts))))
+    manifest = replace(manifest, sequences=replace(manifest.sequences, parts=tuple(parts)))
+    if recorded is not None:
+        info = write_recorded(folder, recorded, plan.part_sequences)
+        manifest = replace(manifest, captures=(info, *manifest.captures), notes=recorded.notes)
+    write_manifest(folder, manifest)
 
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
@@ -187,6 +229,7 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         manifest = read_manifest(folder)
         trust.require(folder, manifest)
         plan = CapturePlan.from_json(manifest.plan)
+        _check_free(specs, manifest)
         added = tuple(
             replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs
         )
@@ -201,6 +244,14 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         write_manifest(folder, manifest)
     finally:
         release(folder)
+
+
+def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
+    """A backend of the session may be in no plan: the one that recorded what the prompts told."""
+    taken = {info.backend for info in manifest.captures}
+    for spec in specs:
+        if spec.name in taken:
+            raise InputError(f"the session has a backend {spec.name!r}: give the new one another name with @NAME")
 
 
 def _largest_id(folder: Path, manifest: Manifest) -> int:

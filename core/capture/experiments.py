@@ -31,7 +31,7 @@ from core.plan import BackendSpec, CapturePlan, label_of
 from core.session import lock
 from core.session.below import folder_at, refuse_links, temporary_name
 from core.session.experiments import FOLDER, RECORD, SCHEMA, check_writable, read_record, timings
-from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, SequencesInfo, read_manifest
+from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, read_manifest
 from core.session.reader import Capture, Session, open_session
 from core.session.schema import Unfit
 from core.session.writer import append_event, replace_file, write_manifest
@@ -428,7 +428,7 @@ def _manifest(session: Session, pair: Pair, sides: Sequence[Side], repeats: int)
     return Manifest(
         id=uuid.uuid4().hex, model=base.model, title=f"experiment of {session.name}: {title}",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), logdrift_version=base.logdrift_version, plan=saved_plan,
-        sequences=SequencesInfo(base.sequences.planned, None, base.sequences.parts), captures=tuple(captures),
+        sequences=replace(base.sequences, generated_by=None), captures=tuple(captures),
     )  # fmt: skip
 
 

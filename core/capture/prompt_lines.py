@@ -1,19 +1,21 @@
 """One line of a prompt file: the keys that it may have, and what is wrong with it.
 
 A line has one of three forms, each with keys of its own (`KEYS`). Every key is used or refused by name: a line never
-means less than it says. A known key whose value is null counts as not given.
+means less than it says. A known key whose value is null counts as not given. A line with a completion may also tell
+how it was sampled (`core.told.TELLABLE`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from core.errors import InputError
 from core.keys import NOT_HERE, nearest
 from core.plan import SamplingSpec
+from core.told import TELLABLE, value_of
 
 Ending = Literal["answer", "continue", "closed"]
 """How a conversation ends as a prompt: with the assistant's turn opened, with its last message left open to be
@@ -29,13 +31,16 @@ KEYS = {
         "add_generation_prompt",
         "completion",
     ),
-    "token_ids": ("token_ids", "prompt_length", "mask", "loss_mask"),
+    "token_ids": ("token_ids", "prompt_length", "mask", "loss_mask", "logprobs"),
 }
-"""The keys of a line, by the key that says what the prompt is."""
+"""The keys of a line, by the key that says what the prompt is; one with a completion may have ``TELLABLE`` besides."""
 
 FORMS = '{"prompt": ...}, {"messages": [...]} or {"token_ids": [...], "prompt_length": n}'
 
-_SAMPLING = tuple(field.name for field in fields(SamplingSpec))
+_SAMPLING = tuple(each.name for each in fields(SamplingSpec))
+_OF_A_BACKEND = ("engine", "dtype")
+_NOT_FOR_TOKENIZERS = ("told", "logprobs")
+"""Fields of `Prompt` that no worker needs, which makes ids of prompts."""
 _LARGEST_ID = 2**31 - 1  # token ids are stored as int32
 _TEMPLATE_OWN = {
     "messages": "is the line's own key: write it beside chat_template_kwargs",
@@ -57,7 +62,9 @@ class Prompt:
 
     Exactly one of ``text``, ``messages`` and ``token_ids`` is there. ``completion`` is the text after the prompt, to be
     scored as it is; ``tools`` and ``chat_template_kwargs`` reach the chat template together with ``messages``;
-    ``ending`` is None where the line does not say how its conversation ends.
+    ``ending`` is None where the line does not say how its conversation ends. ``told`` are the facts of how the completion
+    was sampled, and ``logprobs`` what was recorded then, in nats: one entry for each id, or for each of the completion,
+    as they stand in the line.
     """
 
     where: str
@@ -70,6 +77,8 @@ class Prompt:
     token_ids: tuple[int, ...] | None = None
     prompt_length: int | None = None
     mask: tuple[int, ...] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    logprobs: tuple[Any, ...] | None = None
 
     @property
     def has_completion(self) -> bool:
@@ -81,7 +90,9 @@ class Prompt:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """What a tokenizer needs of it."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in given.items() if key not in _NOT_FOR_TOKENIZERS}
 
 
 def parse_line(line: bytes, where: str) -> Prompt:
@@ -121,15 +132,16 @@ def _object(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
 
 def _prompt(value: Any, where: str) -> Prompt:
     form = _form(value, where)
-    given = {key: content for key, content in value.items() if content is not None or not _owners(key)}
-    for key in given:
-        if key not in KEYS[form]:
-            raise InputError(f"{where}: {key} {_refusal(key, form)}")
-    if form == "prompt":
-        return _text(given, where)
-    if form == "messages":
-        return _conversation(given, where)
-    return _token_ids(given, where)
+    given = {key: content for key, content in value.items() if content is not None or not _known(key)}
+    tellable = {key: content for key, content in given.items() if key in TELLABLE}
+    own = {key: content for key, content in given.items() if key not in TELLABLE}
+    other = next((key for key in own if key not in KEYS[form]), None)
+    if other is None:
+        prompt = _READERS[form](own, where)
+        return replace(prompt, told=_told(tellable, prompt))
+    if other in _SAMPLING and _completed(own, form):
+        raise InputError(f"{where}: {other} changes nothing, since the completion is given: leave it out")
+    raise InputError(f"{where}: {other} {_refusal(other, form)}")
 
 
 def _form(value: Any, where: str) -> str:
@@ -150,6 +162,10 @@ def _owners(key: str) -> list[str]:
     return [form for form, keys in KEYS.items() if key in keys]
 
 
+def _known(key: str) -> bool:
+    return key in TELLABLE or bool(_owners(key))
+
+
 def _refusal(key: str, form: str) -> str:
     """Why a key cannot stand in a line of this form, and what to do instead."""
     if owners := _owners(key):
@@ -158,7 +174,37 @@ def _refusal(key: str, form: str) -> str:
         return NOT_HERE[key]
     if key in _SAMPLING:
         return f"is one for the whole capture: set sampling.{key} in a plan, and leave it out here"
-    return f"is unknown: {nearest(key, KEYS[form])}"
+    near = nearest(key, (*KEYS[form], *TELLABLE))
+    return f"is unknown: {near if near.startswith('did you mean') else nearest(key, KEYS[form])}"
+
+
+# -- how a completion was sampled
+
+
+def _completed(given: Mapping[str, Any], form: str) -> bool:
+    """Whether a line that is not parsed has a completion, as far as its keys tell."""
+    return given.get("prompt_length" if form == "token_ids" else "completion") is not None
+
+
+def _told(given: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
+    """The facts that a line tells of its completion, as `core.facts.Facts` has them."""
+    for key in given:
+        if not prompt.has_completion:
+            raise InputError(f"{prompt.where}: {key} {_without_completion(key)}")
+    if "logprobs_mode" in given and prompt.logprobs is None:
+        raise InputError(
+            f"{prompt.where}: logprobs_mode says what logprobs are of, and this line has none: give logprobs, or leave it out"
+        )
+    return {key: value_of(key, value, f"{prompt.where}: {key}") for key, value in given.items()}
+
+
+def _without_completion(key: str) -> str:
+    """Where a fact of sampling belongs when the completion is yet to be sampled."""
+    if key in _SAMPLING:
+        return f"tells how a given completion was sampled, and this line has none: set sampling.{key} in a plan"
+    if key in _OF_A_BACKEND:
+        return f"tells how a given completion was sampled, and this line has none: set {key} of a backend"
+    return "tells how a given completion was sampled, and this line has none: leave it out"
 
 
 # -- {"prompt": ...}
@@ -283,13 +329,34 @@ def _token_ids(given: Mapping[str, Any], where: str) -> Prompt:
     length = given.get("prompt_length", len(ids))
     if type(length) is not int or not 0 <= length <= len(ids):
         raise InputError(f"{where}: prompt_length is {length!r}: give a whole number from 0 to {len(ids)}")
-    prompt = Prompt(where, token_ids=tuple(ids), prompt_length=length, mask=_mask(given, len(ids), where))
-    if prompt.mask is not None and not prompt.has_completion:
-        raise InputError(
-            f"{where}: a mask belongs to ids with their completion, and all {len(ids)} ids are the prompt: "
-            "give prompt_length"
-        )
+    prompt = Prompt(
+        where,
+        token_ids=tuple(ids),
+        prompt_length=length,
+        mask=_mask(given, len(ids), where),
+        logprobs=_logprobs(given, where),
+    )
+    if not prompt.has_completion:
+        _refuse_of_completions(prompt, len(ids))
     return prompt
+
+
+def _refuse_of_completions(prompt: Prompt, length: int) -> None:
+    """Refuse what only ids with their completion can have."""
+    wrong = f"to ids with their completion, and all {length} ids are the prompt: give prompt_length"
+    if prompt.mask is not None:
+        raise InputError(f"{prompt.where}: a mask belongs {wrong}")
+    if prompt.logprobs is not None:
+        raise InputError(f"{prompt.where}: logprobs belong {wrong}")
+
+
+def _logprobs(given: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
+    """The list as it stands; `core.capture.recorded` checks its numbers as an import does."""
+    if "logprobs" not in given:
+        return None
+    if not isinstance(given["logprobs"], list):
+        raise InputError(f"{where}: logprobs is not a list of numbers")
+    return tuple(given["logprobs"])
 
 
 def _mask(given: Mapping[str, Any], length: int, where: str) -> tuple[int, ...] | None:
@@ -302,6 +369,13 @@ def _mask(given: Mapping[str, Any], length: int, where: str) -> tuple[int, ...] 
     if not isinstance(mask, list) or len(mask) != length or not all(m in (0, 1) for m in mask):
         raise InputError(f"{where}: {names[0]} is not a list of {length} zeros and ones")
     return tuple(int(m) for m in mask)
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any], str], Prompt]] = {
+    "prompt": _text,
+    "messages": _conversation,
+    "token_ids": _token_ids,
+}
 
 
 # -- text

@@ -42,6 +42,11 @@ _SAME_FACTS = (
     "engine_version", "torch_version", "transformers_version", "device", "device_name", "threads", "dtype",
     "head_dtype", "attention_backend", "execution_mode", "quantization", "kv_cache_dtype", "tensor_parallel", "weights_digest",
 )  # fmt: skip
+_ONCE = {
+    "decode": "sampling again would change the ids under every capture",
+    "recorded": "no engine can give again what the prompts recorded",
+}
+"""Paths whose numbers cannot be made again, and why."""
 _EVENT_INTERVAL = 0.5
 _LOOK_SECONDS = 5.0
 """Between two looks whether workers that say nothing are still there."""
@@ -452,10 +457,10 @@ def _checked(folder: Path, manifest: Manifest) -> Manifest:
         while good < len(capture.parts) and _intact(folder, capture.parts[good]):
             good += 1
         if good < len(capture.parts):
-            if capture.path == "decode":
+            if capture.path in _ONCE:
                 raise InputError(
-                    f"session {folder}: {capture.parts[good].file} is missing or damaged, and sampling again would change "
-                    "the ids under every capture: start a new session"
+                    f"session {folder}: {capture.parts[good].file} is missing or damaged, and {_ONCE[capture.path]}: "
+                    "start a new session"
                 )
             capture = replace(capture, parts=capture.parts[:good], status="pending")
         captures.append(capture)

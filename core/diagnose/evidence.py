@@ -90,16 +90,24 @@ class Ranked:
 class Unchecked:
     """A cause that could not be judged, why, and what would make it checkable.
 
-    ``tell`` are the facts that settle it where the author of an imported file knows them (`logdrift import --fact`).
+    ``tell`` are the facts that settle it where the author of numbers from elsewhere knows them, ``tell_by`` is how to
+    tell them.
     """
 
     cause: str
     why: str
     mend: str
     tell: tuple[str, ...] = ()
+    tell_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"cause": self.cause, "why": self.why, "mend": self.mend, "tell": list(self.tell)}
+        return {
+            "cause": self.cause,
+            "why": self.why,
+            "mend": self.mend,
+            "tell": list(self.tell),
+            "tell_by": self.tell_by or None,
+        }
 
 
 def known(code: str) -> Cause | None:

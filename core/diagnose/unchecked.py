@@ -95,16 +95,22 @@ def _facts(case: Case) -> Iterator[Unchecked]:
             imported = any(path == "recorded" for _, path in lacking)
             said = ", ".join(name for name, _ in lacking)
             tell = _TELLABLE.get(code, ()) if imported else ()
-            fix = _recorded(tell) if imported else _MEND.format(what)
-            yield Unchecked(code, f"not observed: {said}", fix, tell)
+            tell_by = _tell_by(case) if tell else ""
+            fix = _recorded(tell, tell_by) if imported else _MEND.format(what)
+            yield Unchecked(code, f"not observed: {said}", fix, tell, tell_by)
 
 
-def _recorded(tell: Sequence[str]) -> str:
-    """What to do about a fact of imported numbers: its author may know it."""
+def _tell_by(case: Case) -> str:
+    """How the author of numbers from elsewhere tells facts: to an import, or to the capture that took them as prompts."""
+    return "with logdrift import --fact" if case.session.plan is None else "in the lines of the prompts"
+
+
+def _recorded(tell: Sequence[str], tell_by: str) -> str:
+    """What to do about a fact of numbers from elsewhere: their author may know it."""
     if not tell:
         return RECORDED
     names = tell[0] if len(tell) == 1 else f"{', '.join(tell[:-1])} and {tell[-1]}"
-    return f"tell {names} with logdrift import --fact, or {RECORDED}"
+    return f"tell {names} {tell_by}, or {RECORDED}"
 
 
 def _decodes(info: CaptureInfo) -> bool:

@@ -160,15 +160,12 @@ def _surer(not_checked: Sequence[Mapping[str, Any]]) -> str:
     by_fix: dict[str, list[str]] = {}
     for each in not_checked:
         told |= dict.fromkeys(each["tell"])
-        fix = _TELL if each["tell"] else each["mend"]
+        fix = f"tell {{facts}} {each['tell_by']}" if each["tell"] else each["mend"]
         by_fix.setdefault(fix, []).append(each["cause"])
     steps = [
         f"{fix.format(facts=', '.join(told))} ({', '.join(dict.fromkeys(causes))})" for fix, causes in by_fix.items()
     ]
     return f"To be surer: {'; '.join(steps)}."
-
-
-_TELL = "tell {facts} with logdrift import --fact"
 
 
 def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:

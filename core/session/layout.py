@@ -26,6 +26,7 @@ from core.session.schema import (
     fields,
     items,
     maybe,
+    number,
     one_of,
     record,
     shown,
@@ -110,12 +111,25 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """How ``sequences`` of the completions that were given had been sampled, as their author told: ``facts`` by name
+    (`core.told.TELLABLE`). No engine was observed."""
+
+    sequences: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class SequencesInfo:
-    """``planned`` sequences in all, ``generated_by`` the backend that sampled them (None: they were given)."""
+    """``planned`` sequences in all, ``generated_by`` the backend that sampled them (None: they were given).
+
+    ``sampled`` says how given ones were sampled, an entry for each way; empty where nothing was told.
+    """
 
     planned: int = 0
     generated_by: str | None = None
     parts: tuple[Part, ...] = ()
+    sampled: tuple[Sampled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +270,15 @@ _count = whole(0, 2**31 - 1)
 _part = _built(
     record(Part, file=_file_name, first_sequence=_count, sequences=_count, tokens=_count, digest=_digest), Part
 )
-_sequences = _built(record(SequencesInfo, planned=_count, parts=items(_part)), SequencesInfo)
+_sampled_facts = fields(
+    {
+        **dict.fromkeys(("temperature", "top_p", "min_p"), number),
+        "top_k": _count,
+        **dict.fromkeys(("dtype", "engine", "engine_version", "torch_version", "weight_version"), text),
+    }
+)
+_sampled = _built(record(Sampled, sequences=_count, facts=_sampled_facts), Sampled)
+_sequences = _built(record(SequencesInfo, planned=_count, parts=items(_part), sampled=items(_sampled)), SequencesInfo)
 _capture = _built(
     record(
         CaptureInfo,

@@ -58,7 +58,8 @@ _CAPTURE_NEEDED = ("logprob", "rank", "top_ids", "top_logprobs")
 _MOST_ID = 2**31 - 1
 _CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
 _COPY_AGAIN = "copy the session again from where it is whole"
-"""What was sampled cannot be captured again: other ids would come."""
+_ONCE = ("decode", "recorded")
+"""What was sampled cannot be captured again, since other ids would come; what was recorded elsewhere neither."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ class Session:
         for part, tensors in zip(info.parts, parts, strict=True):
             _check_rows(self.folder / part.file, tensors, self.sequences, part)
         _check_widths(self.folder, info, parts)
-        trust = self._trust(info.label, info.parts, parts, _COPY_AGAIN if info.path == "decode" else _CAPTURE_AGAIN)
+        trust = self._trust(info.label, info.parts, parts, _COPY_AGAIN if info.path in _ONCE else _CAPTURE_AGAIN)
 
         trusted = self._hook(trust)
 

@@ -12,7 +12,7 @@ from typing import Any
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     from core.session.importers import FORMATS
-    from core.session.importers.told import TELLABLE
+    from core.told import TELLABLE
 
     formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
     parser = subparsers.add_parser(

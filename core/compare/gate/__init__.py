@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     unknown.check_unknown,
     loaded.check_unread,
     semantics.check_sampling,
+    semantics.check_sampled,
     coverage.check_start,
     coverage.check_notes,
 )

@@ -95,10 +95,10 @@ class Case:
         """Each side with the other one."""
         return (self.a, self.b), (self.b, self.a)
 
-    @property
-    def sampling(self) -> SamplingSpec | None:
+    def sampling_of(self, side: Side) -> SamplingSpec | None:
+        """The settings by which a side sampled or scored; None where no plan made its numbers, as those of another tool."""
         plan = self.session.plan
-        return plan.sampling if plan is not None else None
+        return plan.sampling if plan is not None and side.info.path != "recorded" else None
 
     @property
     def same_backend(self) -> bool:

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.compare.gate.case import Case, Reason, caution, note, refuse
+from core.compare.gate.case import Case, Reason, caution, count, note, refuse
 from core.facts import Facts
 from core.session.layout import CaptureInfo
 
 if TYPE_CHECKING:
     from core.plan import SamplingSpec
+
+
+_OF_SAMPLERS = {"temperature", "top_p", "top_k", "min_p"}
+"""Facts that make a `Sampler`."""
+_SHOWN = 4
+"""Ways of sampling that one sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def _cut(sampler: Sampler) -> str:
 
 def check_semantics(case: Case) -> Iterator[Reason]:
     """Raw against temperature-scaled or processed log-probabilities are two different quantities."""
-    a, b = (meaning(side.info, side.facts, case.sampling) for side in case.sides)
+    a, b = (meaning(side.info, side.facts, case.sampling_of(side)) for side in case.sides)
     if a is None or b is None:
         unknown = " and ".join(side.label for side, known in zip(case.sides, (a, b), strict=True) if known is None)
         yield caution(
@@ -118,26 +124,89 @@ def _by_word(case: Case) -> str:
 
 
 def _how_to_tell(case: Case) -> str:
-    """An import has no plan: there its author may know."""
-    if case.session.plan is not None:
-        return ""
-    return ", or tell what you know (import --fact NAME.logprobs_mode=raw, NAME.temperature=0.6)"
+    """Where the author of numbers from elsewhere may say what they are; nobody else can."""
+    if case.session.plan is None:
+        return ", or tell what you know (import --fact NAME.logprobs_mode=raw, NAME.temperature=0.6)"
+    if any(side.info.path == "recorded" for side in case.sides):
+        return ', or tell what you know ("logprobs_mode": "raw", "temperature": 0.6 in the lines of the prompts)'
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way in which tokens were sampled, of ``sequences`` of them (None: of all). ``told``: nothing was observed."""
+
+    sampler: Sampler
+    told: bool
+    sequences: int | None = None
+
+
+def ways_of_sampling(case: Case) -> list[Way]:
+    """How the tokens of the pair were sampled: the lines of the prompts tell it of completions that they give, else the
+    plan or what is known of the rollouts' numbers."""
+    given = case.session.manifest.sequences.sampled
+    if given:
+        return [Way(sampler_of(Facts(**each.facts), None), told=True, sequences=each.sequences) for each in given]
+    rollouts = [side for side in case.sides if side.info.role == "rollout"]
+    return [
+        Way(sampler_of(side.facts, case.sampling_of(side)), told=bool({*side.facts.told} & _OF_SAMPLERS))
+        for side in rollouts
+    ]
 
 
 def check_sampling(case: Case) -> Iterator[Reason]:
     """Raw numbers stay comparable under any sampling, but ratios made of them are then not those of the sampler."""
-    rollouts = [side for side in case.sides if side.info.role == "rollout"]
-    if not rollouts:
+    if all(side.info.role != "rollout" for side in case.sides):
         return
-    samplers = [sampler_of(side.facts, case.sampling) for side in rollouts]
-    changed = next((sampler for sampler in samplers if sampler.plain is False), None)
-    if changed is None:
+    ways = ways_of_sampling(case)
+    changed = [way for way in ways if way.sampler.plain is False]
+    if not changed:
         return
+    said = _worded(ways) if ways[0].sequences is not None else _settings(changed[0].sampler)
+    told = " (as told, not observed)" if changed[0].told else ""
     yield note(
         "sampling",
-        f"tokens were sampled with {_settings(changed)}, so exp(delta) of raw log-probabilities is not the importance "
+        f"tokens were sampled with {said}{told}, so exp(delta) of raw log-probabilities is not the importance "
         "ratio of that sampler: for ratios sample with T=1 and nothing else.",
     )
+
+
+def _worded(ways: list[Way]) -> str:
+    """Each way with its sequences, where there are several: settings that differ are listed, never averaged."""
+    counts: dict[str, int] = {}
+    for way in ways:
+        settings = _settings(way.sampler) or "unknown settings"
+        counts[settings] = counts.get(settings, 0) + (way.sequences or 0)
+    if len(counts) == 1:
+        return next(iter(counts))
+    shown = [f"{settings} in {count(number, 'sequence')}" for settings, number in list(counts.items())[:_SHOWN]]
+    more = len(counts) - len(shown)
+    return "; ".join(shown) + (f"; {count(more, 'other way')}" if more else "")
+
+
+def check_sampled(case: Case) -> Iterator[Reason]:
+    """Who sampled completions that were given, where no side is what it recorded: then its facts are not those of a side."""
+    recorded = any(side.info.path == "recorded" for side in case.sides)
+    if recorded or all(side.info.role != "rollout" for side in case.sides):
+        return
+    given = case.session.manifest.sequences.sampled
+    whos = list(dict.fromkeys(_who(Facts(**each.facts)) for each in given))
+    if any(whos):
+        listed = "; ".join(who or "an engine that was not told" for who in whos[:_SHOWN])
+        more = len(whos) - _SHOWN
+        others = f"; {count(more, 'other')}" if more > 0 else ""
+        yield note("sampled", f"the completions were given, and sampled by {listed}{others} (as told, not observed).")
+
+
+def _who(facts: Facts) -> str:
+    """``vllm 0.11.0, bfloat16, weights 17``: an engine as somebody told it; empty: nothing of it was told."""
+    words = (
+        " ".join(word for word in (facts.engine, facts.engine_version) if word),
+        f"torch {facts.torch_version}" if facts.torch_version else "",
+        facts.dtype or "",
+        f"weights {facts.weight_version}" if facts.weight_version else "",
+    )
+    return ", ".join(word for word in words if word)
 
 
 def _settings(sampler: Sampler) -> str:

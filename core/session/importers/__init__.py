@@ -48,7 +48,7 @@ def import_session(
     """Make the session folder ``out`` of ``files``, and return what was left out or joined, a sentence each.
 
     ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the user knows of the numbers,
-    ``NAME.FACT=VALUE`` each (`told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
+    ``NAME.FACT=VALUE`` each (`core.told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
     format, file, line or fact that does not do, and where ``out`` exists; LogdriftError where the disk refuses.
     """
     if format_name not in FORMATS:

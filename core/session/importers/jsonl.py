@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from core import told
 from core.errors import InputError
-from core.session.importers import foreign, told
+from core.session.importers import foreign
 from core.session.importers.lists import most_likely
 from core.session.importers.records import (
     Array,
@@ -39,9 +40,9 @@ KEYS = ("token_ids", "prompt_length", "captures", "tokens", "mask", "finish", "m
 _SCORE_KEYS = ("logprobs", "ranks", "entropy", "top_ids", "top_logprobs", "mask", "role")
 _CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
 _FINISH = ("unknown", "stop", "length")
-_SHOWN_VERSIONS = 8
+SHOWN_VERSIONS = 8
 
-_NO_FIRST = (
+NO_FIRST = (
     "{n} {entry|entries} of %s for first tokens {is|are} left out: nothing stands before the first token of a prompt, so an entry "
     "for it is no score"
 )
@@ -111,7 +112,7 @@ def _scores(body: Mapping[str, Any], line: _Line) -> Scores:
         raise InputError(f"{where}: {key}.logprobs is missing")
     values = _unmasked(column("logprobs"), body, line)
     if not line.first and values[0] not in (None, 0):
-        line.notes.count(_NO_FIRST % line.name)
+        line.notes.count(NO_FIRST % line.name)
     entropy = entropy_of(column("entropy"), where, f"{key}.entropy", line.first) if "entropy" in body else None
     plain = scores_of(values, where, f"{key}.logprobs", entropy, line.first)
     rank = ranks_of(column("ranks"), where, f"{key}.ranks") if "ranks" in body else plain.rank
@@ -171,7 +172,7 @@ def _tell(sources: dict[str, Source], name: str, new: Source, where: str) -> Non
                 f"{where}.{key} is {value!r} and {before!r} in a line before: name two captures, or import two sessions"
             )
         versions = dict.fromkeys([*str(before).split(","), value])
-        facts[key] = ",".join(list(versions)[:_SHOWN_VERSIONS])
+        facts[key] = ",".join(list(versions)[:SHOWN_VERSIONS])
     sources[name] = replace(old, role=old.role or new.role, told=facts)
 
 

@@ -106,7 +106,7 @@ class Reading:
 class Source:
     """What a file says of the backend behind one of its captures; None: it does not say.
 
-    ``engine`` is what the format itself tells. ``told`` are facts that the file's author stated (`told.TELLABLE`),
+    ``engine`` is what the format itself tells. ``told`` are facts that the file's author stated (`core.told.TELLABLE`),
     ``observed`` those that an engine wrote into its own answers, by their names in `core.facts.Facts`.
     """
 

@@ -1,138 +1,17 @@
-"""What users know of numbers from elsewhere: facts that no engine was there to observe.
+"""What users know of numbers from elsewhere, told by the command as ``--fact NAME.temperature=0.6``.
 
-A line of the jsonl format tells them as keys of a capture, the command as ``--fact NAME.temperature=0.6``. They enter
-a capture's `core.facts.Facts`, which lists them under ``told``.
+`core.told` has the facts that can be told.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.errors import InputError
-from core.facts import Facts
 from core.session.layout import CaptureInfo
-
-_MODES = {
-    "raw": "raw", "raw_logprobs": "raw", "processed": "processed", "processed_logprobs": "processed",
-    "temperature_scaled": "temperature_scaled",
-}  # fmt: skip
-"""vLLM's names for its ``logprobs_mode`` mean the same."""
-_DTYPES = {
-    "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32", "fp64": "float64",
-    **{name: name for name in ("bfloat16", "float16", "float32", "float64", "fp8", "mxfp8", "nvfp4", "int8", "int4")},
-}  # fmt: skip
-_LONGEST = 100
-"""Characters of a name or version: what a column of a report still shows."""
-_TYPO = 0.85
-"""Similarity from which a dtype that is not known is a known one misspelt (difflib's ratio)."""
-
-
-def value_of(key: str, value: Any, where: str) -> Any:
-    """The value of a fact as `Facts` has it. ``where`` names the place for errors. Raises InputError."""
-    return _READERS[key](value, where)
-
-
-def _number(value: Any, low: float, high: float, words: str, where: str) -> float:
-    """A number from ``low`` to ``high``. Raises InputError with what is wanted, ``words``."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not low <= number <= high:
-        raise InputError(f"{where} is {value!r}: give {words}")
-    return number
-
-
-def _temperature(value: Any, where: str) -> float:
-    return _number(value, 0.0, 1e6, "a temperature, 0 or more (0: greedy)", where)
-
-
-def _top_p(value: Any, where: str) -> float:
-    found = _number(value, 0.0, 1.0, "a share above 0, up to 1 (1: nothing is cut off)", where)
-    if found == 0.0:
-        raise InputError(f"{where} is 0: give a share above 0, up to 1 (1: nothing is cut off)")
-    return found
-
-
-def _min_p(value: Any, where: str) -> float:
-    return _number(value, 0.0, 1.0, "a share from 0 (nothing is cut off) to 1", where)
-
-
-def _top_k(value: Any, where: str) -> int:
-    words = "a whole number, 0 or -1 for no limit"
-    number = _number(value, -1, 2**31 - 1, words, where)
-    if number != int(number):
-        raise InputError(f"{where} is {value!r}: give {words}")
-    return max(0, int(number))
-
-
-def _mode(value: Any, where: str) -> str:
-    if not isinstance(value, str) or value not in _MODES:
-        near = difflib.get_close_matches(str(value), list(_MODES), n=1)
-        said = f"did you mean {near[0]!r}?" if near else "use raw, processed or temperature_scaled"
-        raise InputError(f"{where} is {value!r}: {said}")
-    return _MODES[value]
-
-
-def _dtype(value: Any, where: str) -> str:
-    word = _short_text(value, where)
-    if word in _DTYPES:
-        return _DTYPES[word]
-    near = difflib.get_close_matches(word, list(_DTYPES), n=1, cutoff=_TYPO)
-    if near:
-        raise InputError(f"{where} is {value!r}: did you mean {near[0]!r}?")
-    return word
-
-
-def _short_text(value: Any, where: str) -> str:
-    text = value.strip() if isinstance(value, str) else ""
-    if not text or not text.isprintable() or len(text) > _LONGEST:
-        raise InputError(f"{where} is {value!r}: give a short text, such as a name or a version")
-    return text
-
-
-def _version(value: Any, where: str) -> str:
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return _short_text(str(value) if number else value, where)
-
-
-_READERS: dict[str, Callable[[Any, str], Any]] = {
-    "temperature": _temperature,
-    "top_p": _top_p,
-    "top_k": _top_k,
-    "min_p": _min_p,
-    "logprobs_mode": _mode,
-    "dtype": _dtype,
-    "engine": _short_text,
-    "engine_version": _version,
-    "torch_version": _version,
-    "weight_version": _version,
-}
-TELLABLE = tuple(_READERS)
-"""The facts that a user can tell, as they are spelt in a jsonl line and behind ``--fact``."""
-
-
-def facts_of(path: str, told: Mapping[str, Any], observed: Mapping[str, Any]) -> Facts | None:
-    """The facts of a capture along ``path``: what a user told, and what an engine wrote itself; None: neither.
-
-    A told ``logprobs_mode`` is that of the path; numbers that were recorded may be of either.
-    """
-    values = dict(told)
-    mode = values.pop("logprobs_mode", None)
-    if mode is not None:
-        values |= dict.fromkeys(_mode_fields(path), mode)
-    if not values and not observed:
-        return None
-    return Facts(**{**observed, **values}, told=tuple(sorted(values)))
-
-
-def _mode_fields(path: str) -> tuple[str, ...]:
-    if path == "recorded":
-        return ("decode_logprobs", "prefill_logprobs")
-    return ("prefill_logprobs",) if path == "prefill" else ("decode_logprobs",)
+from core.told import TELLABLE, value_of
 
 
 def told_by_flags(texts: Sequence[str], captures: Iterable[CaptureInfo]) -> dict[str, dict[str, Any]]:
@@ -157,7 +36,7 @@ def told_by_flags(texts: Sequence[str], captures: Iterable[CaptureInfo]) -> dict
 
 
 def _check_fact(key: str, text: str) -> None:
-    if key in _READERS:
+    if key in TELLABLE:
         return
     if key == "mask":
         raise InputError(f"--fact {text}: a mask is one value a token: give it in jsonl lines (docs/import.md)")

@@ -23,10 +23,11 @@ from core.errors import InputError, LogdriftError
 from core.plan import ROLES, check_backend_name, label_of
 from core.session.importers.records import Array, Reading, Record, Scores, Source
 from core.session.importers.text import pieces_of
-from core.session.importers.told import facts_of, joined, told_by_flags
+from core.session.importers.told import joined, told_by_flags
 from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo, capture_part, sequence_part
 from core.session.lock import process_start
 from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from core.told import facts_of
 
 _PART_TOKENS = 1 << 17
 _PART_SEQUENCES = 4096
@@ -102,7 +103,7 @@ def write_records(
             )  # fmt: skip
             sequence_parts.append(write_part(folder, sequence_part(index), tensors, first, len(chunk), tokens))
             for name in names:
-                scores = _joined([r.captures[name] for r in chunk], widths[name])
+                scores = tensors_of([r.captures[name] for r in chunk], widths[name])
                 file = capture_part(infos[name].label, index)
                 capture_parts[name].append(write_part(folder, file, scores, first, len(chunk), tokens))
         captures = [replace(infos[name], parts=tuple(capture_parts[name])) for name in names]
@@ -191,7 +192,7 @@ def _chunks(records: Sequence[Record]) -> Iterator[tuple[int, Sequence[Record]]]
             first, tokens = index + 1, 0
 
 
-def _joined(scores: Sequence[Scores], width: int) -> dict[str, Array]:
+def tensors_of(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     """The tensors of a capture's part: every sequence's rows, with alternatives filled up to ``width``."""
     tensors: dict[str, Any] = {
         "logprob": np.concatenate([s.logprob for s in scores]),
