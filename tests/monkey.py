@@ -1,9 +1,9 @@
 """A monkey at the keyboard: bursts of random keys, pastes and resizes, over all screens, and nothing may end the program.
 
-    python -m tests.monkey [--bursts 2000] [--seed 1] [--pty 100]
+    python -m tests.monkey [--bursts 2000] [--seed 1] [--pty]
 
 A burst is sent back to back: several keys before the application gets to do any of them. Most runs are in process, with the
-real application on Textual's headless driver; ``--pty`` adds bursts for the real program on a real terminal. What must hold
+real application on Textual's headless driver; with ``--pty`` the real program is on a real terminal. What must hold
 after each burst: the application runs, nothing unforeseen was raised, and Esc and q lead back.
 """
 
@@ -31,6 +31,7 @@ from textual.keys import key_to_character
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from benchmarks.screen import Terminal
 from core.errors import unforeseen
 from tests.made_sessions import capture, write_session
 from tui.actions import COMMANDS
@@ -257,13 +258,68 @@ def run(bursts: int, seed: int) -> Found:
         return asyncio.run(Monkey(sessions, seed).run(bursts))
 
 
+_PROGRAM = (
+    "import sys; from pathlib import Path; from tests.monkey import no_engines; from tui.start import run\n"
+    "with no_engines(): sys.exit(run(None, Path(sys.argv[1])))"
+)
+_BYTES = (
+    b"\r", b"\x1b", b"q", b"\x10", b"?", b"\x1b[A", b"\x1b[B", b"\x1b[5~", b"\x1b[6~", b"\t", b" ", b"/", b":", b";", b"\xff",
+    b"\xc3\x28", b"\0", b"\x1b[200~~nosuch\xfe\x1b[201~", b"\x1b[<0;5;5M\x1b[<0;5;5m", b"\x0c", b"\x13",
+    *(bytes([code]) for code in range(ord("!"), ord("~") + 1)),
+)  # fmt: skip
+"""What a terminal sends: keys, a paste and a click, and bytes that are no UTF-8; no Ctrl+Q."""
+_ALONE = 0.15
+"""Seconds after which an Esc is a key of its own."""
+
+
+def run_on_terminal(bursts: int, seed: int) -> Found:
+    """So many bursts for the real program on a real terminal."""
+    found, chance = Found(), random.Random(seed)
+    with own_world() as sessions:
+        while found.bursts < bursts:
+            width, height = chance.choice(SIZES)
+            program = [sys.executable, "-c", _PROGRAM, str(sessions)]
+            terminal = Terminal(program, width, height, PYTHONPATH=str(REPOSITORY))
+            found.starts, found.last = found.starts + 1, [f"start {width}x{height}"]
+            try:
+                terminal.wait_for(b"session")
+                _burst_on(terminal, found, chance, min(bursts, found.bursts + BURSTS_A_START))
+            finally:
+                terminal.close()
+    return found
+
+
+def _burst_on(terminal: Terminal, found: Found, chance: random.Random, until: int) -> None:
+    while found.bursts < until:
+        keys = [chance.choice(chance.choice((_BYTES, _BYTES[:12]))) for _ in range(chance.randint(1, LONGEST_BURST))]
+        found.last += [*map(ascii, keys), "|"]
+        found.bursts += 1
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            # Alone, or it is read as a part of what follows: out of the lines that would take all that is typed.
+            os.write(terminal.fd, b"\x1b")
+            terminal.quiet(_ALONE)
+        os.write(terminal.fd, b"".join(keys))
+        terminal.quiet(chance.choice((0.0, 0.03, 0.1)))
+        pid, status = os.waitpid(terminal.pid, os.WNOHANG)
+        if pid and os.waitstatus_to_exitcode(status) == 0:
+            found.quits += 1
+        elif pid:
+            found.add(f"it ended: {os.waitstatus_to_exitcode(status)}")
+        elif b"unexpected " in terminal.output:
+            found.add("something unexpected is shown")
+        else:
+            continue
+        return
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bursts", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pty", action="store_true", help="the real program on a real terminal")
     args = parser.parse_args()
     began = time.monotonic()
-    found = run(args.bursts, args.seed)
+    found = run_on_terminal(args.bursts, args.seed) if args.pty else run(args.bursts, args.seed)
     seconds = time.monotonic() - began
     print(
         f"{found.bursts} bursts in {found.starts} starts ({found.quits} quit by key), {seconds:.0f} s, seed {args.seed}"

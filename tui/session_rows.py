@@ -150,7 +150,7 @@ def _damaged(folder: Path, error: Exception) -> SessionRow:
     """The row of a session that does not open."""
     if isinstance(error, LogdriftError):
         # The row names the folder already: what is wrong must not be cut off behind its path.
-        words = str(error).removeprefix(f"session {folder}: ")
+        words = str(error).removeprefix(f"session {folder}: ").replace(f"{folder}{os.sep}", "")
     else:
         # Files from anywhere, with anything in them: what no check of the reader found.
         words = f"damaged: {type(error).__name__}: {error}"
