@@ -118,44 +118,77 @@ def _numbers(value: Any) -> bool:
     return _numbers(first) or (isinstance(first, int | float) and not isinstance(first, bool))
 
 
-def _renames(data: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    """(keys of the line, what to do with them), in the order of our own keys."""
+Rename = tuple[tuple[str, ...], str]
+"""Keys of a line, and what to do with them as an imperative."""
+
+
+def _renames(data: Mapping[str, Any]) -> list[Rename]:
+    """What to do with the keys of a line, in the order of our own keys."""
+    out = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
+    # A reason to stop is no sign of another tool by itself: many lines of text have one.
+    if any(keys for keys, _ in out):
+        out += _finish(data)
+    return out
+
+
+def _ids(data: Mapping[str, Any]) -> list[Rename]:
+    """How to write the ids of prompt and completion as ``token_ids``."""
     prompt = _first(data, _PROMPT_IDS)
     new = _first(data, _NEW_IDS) or ("token_ids" if prompt and "token_ids" in data else None)
     whole = _first(data, _ALL_IDS)
-    out: list[tuple[tuple[str, ...], str]] = []
     if prompt and new:
-        out.append(((prompt, new), f"write {prompt} + {new} as token_ids and the length of {prompt} as prompt_length"))
-    elif prompt and whole:
-        out.append(((prompt, whole), f"write {whole} as token_ids and the length of {prompt} as prompt_length"))
-    elif new and whole:
-        out.append(((whole, new), f"write {whole} + {new} as token_ids and the length of {whole} as prompt_length"))
-    elif whole and "token_ids" not in data:
-        out.append(((whole,), f"rename {whole} to token_ids"))
-    elif new and "token_ids" not in data:
-        out.append(((new,), f"write the prompt's ids + {new} as token_ids, and the prompt's length as prompt_length"))
-    if not (prompt or new or whole or "token_ids" in data):
-        out.append(((), "add token_ids, the ids of the prompt and the completion"))
-    length = next((key for key in _PROMPT_LENGTHS if isinstance(data.get(key), int)), None)
-    if length and not prompt:
-        out.append(((length,), f"rename {length} to prompt_length"))
-    rest = next((key for key in _NEW_LENGTHS if isinstance(data.get(key), int)), None)
-    if rest and not prompt and not length and "prompt_length" not in data:
-        out.append(((rest,), f"write the number of ids minus {rest} as prompt_length"))
+        return [((prompt, new), f"write {prompt} + {new} as token_ids and the length of {prompt} as prompt_length")]
+    if prompt and whole:
+        return [((prompt, whole), f"write {whole} as token_ids and the length of {prompt} as prompt_length")]
+    if new and whole:
+        return [((whole, new), f"write {whole} + {new} as token_ids and the length of {whole} as prompt_length")]
+    if "token_ids" in data:
+        return []
+    if whole:
+        return [((whole,), f"rename {whole} to token_ids")]
+    if new:
+        return [((new,), f"write the prompt's ids + {new} as token_ids, and the prompt's length as prompt_length")]
+    return [] if prompt else [((), "add token_ids, the ids of the prompt and the completion")]
+
+
+def _lengths(data: Mapping[str, Any]) -> list[Rename]:
+    """A length that stands for ``prompt_length``, where no list of prompt ids has it already."""
+    if _first(data, _PROMPT_IDS):
+        return []
+    length = _key(data, _PROMPT_LENGTHS, int)
+    if length:
+        return [((length,), f"rename {length} to prompt_length")]
+    rest = _key(data, _NEW_LENGTHS, int)
+    if rest and "prompt_length" not in data:
+        return [((rest,), f"write the number of ids minus {rest} as prompt_length")]
+    return []
+
+
+def _columns(data: Mapping[str, Any]) -> list[Rename]:
+    """Lists that belong to a capture."""
+    out: list[Rename] = []
     for key, value in data.items():
         column = _column_of(key) if isinstance(value, list) else None
         if column == "logprobs":
             out.append(((key,), f"write {key} as captures.NAME.logprobs, with a name for what computed it"))
         elif column is not None:
             out.append(((key,), f"write {key} as captures.NAME.{column}"))
-    mask = next((key for key in _MASKS if isinstance(data.get(key), list)), None)
-    if mask:
-        out.append(((mask,), f"rename {mask} to mask"))
-    if any(keys for keys, _ in out) and (
-        finish := next((key for key in _FINISH if isinstance(data.get(key), str)), None)
-    ):
-        out.append(((finish,), f"rename {finish} to finish (stop or length)"))
     return out
+
+
+def _mask(data: Mapping[str, Any]) -> list[Rename]:
+    mask = _key(data, _MASKS, list)
+    return [((mask,), f"rename {mask} to mask")] if mask else []
+
+
+def _finish(data: Mapping[str, Any]) -> list[Rename]:
+    finish = _key(data, _FINISH, str)
+    return [((finish,), f"rename {finish} to finish (stop or length)")] if finish else []
+
+
+def _key(data: Mapping[str, Any], names: tuple[str, ...], kind: type) -> str | None:
+    """The first of ``names`` that holds a value of that kind."""
+    return next((name for name in names if isinstance(data.get(name), kind)), None)
 
 
 def _column_of(key: str) -> str | None:
