@@ -100,38 +100,71 @@ def without_doubts(known: Sequence[Evidence], evidence: Sequence[Evidence]) -> l
 
 
 def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
+    """What the weights that both sides loaded say; one of them may not have been asked."""
     if a is None or b is None:
-        only = a if a is not None else b
-        assert only is not None
-        return _differ([(only, only.differing)]) if only.differing else _one_side(only)
-    theirs = {tensor.name: tensor for tensor in b.tensors}
-    ours = {tensor.name: tensor for tensor in a.tensors}
-    equal = {name: _equal(ours[name], theirs[name]) for name in ours if name in theirs}
-    other = {name for name, same in equal.items() if same is False}
-    if other:
-        if not any(t.name in other for side in (a, b) for t in side.differing):
-            # Each was as its files at the time, which were others.
-            said = f"{a.backend} and {b.backend} loaded other files of the model: {_names(sorted(other))} differ."
-            return Evidence("weights", _DIFFERS, SIGNATURE, said, {"equal": False, "tensor": min(other)})
-        return _differ(
-            [(side, tuple(t for t in side.differing if t.name in other)) for side in (a, b)],
-        )
-    numbers: dict[str, float | int | str | bool | None] = {
-        "equal": None, "tensors": len({*ours, *theirs}), "read": sum(same is True for same in equal.values()),
-    }  # fmt: skip
-    unread = sorted(name for name in {*ours, *theirs} if equal.get(name) is None and not _head_alone(name, a, b))
+        asked = a if a is not None else b
+        assert asked is not None
+        return _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
+    equal = _compared(a, b)
+    if any(same is False for same in equal.values()):
+        return _other_weights(a, b, {name for name, same in equal.items() if same is False})
+    names = {tensor.name for side in (a, b) for tensor in side.tensors}
+    unread = sorted(name for name in names if equal.get(name) is None and not _head_alone(name, a, b))
     if unread:
-        side = next((s for s in (a, b) if any(t.name == unread[0] for t in s.unread)), None)
-        why = next((t.reason for t in side.unread if t.name == unread[0]), None) if side is not None else None
-        told = f"{numbers['read']} of {numbers['tensors']} tensors are equal in {a.backend} and {b.backend}; not read: {_names(unread)}"
-        return Evidence(
-            "weights", 0.0, SIGNATURE, told + (f" ({side.backend}: {why})" if side and why else ""), numbers
-        )
+        return _partly_read(a, b, equal, len(names), unread)
     return Evidence(
-        "weights", 0.0, SIGNATURE,
-        f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors compared, {_how(a)} and {_how(b)}.",
-        numbers | {"equal": True, "leaves": _RULED_OUT},
-    )  # fmt: skip
+        cause="weights",
+        score=0.0,
+        signature=SIGNATURE,
+        sentence=f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors compared, {_how(a)} and {_how(b)}.",
+        numbers={"equal": True, "tensors": len(names), "read": len(equal), "leaves": _RULED_OUT},
+    )
+
+
+def _compared(a: LoadedWeights, b: LoadedWeights) -> dict[str, bool | None]:
+    """Tensor that both have -> whether they loaded the same numbers, None where that is unknown."""
+    theirs = {tensor.name: tensor for tensor in b.tensors}
+    return {tensor.name: _equal(tensor, theirs[tensor.name]) for tensor in a.tensors if tensor.name in theirs}
+
+
+def _other_weights(a: LoadedWeights, b: LoadedWeights, other: set[str]) -> Evidence:
+    """Evidence of tensors ``other`` that the sides hold differently."""
+    differing = [(side, tuple(tensor for tensor in side.differing if tensor.name in other)) for side in (a, b)]
+    if any(tensors for _, tensors in differing):
+        return _differ(differing)
+    # Each side equals the files that it found, so the files have changed between the two checks.
+    return Evidence(
+        cause="weights",
+        score=_DIFFERS,
+        signature=SIGNATURE,
+        sentence=f"{a.backend} and {b.backend} loaded other files of the model: {_names(sorted(other))} differ.",
+        numbers={"equal": False, "tensor": min(other)},
+    )
+
+
+def _partly_read(
+    a: LoadedWeights, b: LoadedWeights, equal: Mapping[str, bool | None], tensors: int, unread: Sequence[str]
+) -> Evidence:
+    """Nothing differs among the tensors that were read, and some were not."""
+    read = sum(same is True for same in equal.values())
+    sentence = f"{read} of {tensors} tensors are equal in {a.backend} and {b.backend}; not read: {_names(unread)}"
+    reason = _reason_unread(a, b, unread[0])
+    return Evidence(
+        cause="weights",
+        score=0.0,
+        signature=SIGNATURE,
+        sentence=f"{sentence} ({reason})" if reason else sentence,
+        numbers={"equal": None, "tensors": tensors, "read": read},
+    )
+
+
+def _reason_unread(a: LoadedWeights, b: LoadedWeights, name: str) -> str:
+    """``vllm: why``, of the first side that says why it did not read the tensor; empty where neither does."""
+    for side in (a, b):
+        for tensor in side.unread:
+            if tensor.name == name and tensor.reason:
+                return f"{side.backend}: {tensor.reason}"
+    return ""
 
 
 def _equal(a: LoadedTensor, b: LoadedTensor) -> bool | None:
