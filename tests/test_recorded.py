@@ -216,6 +216,14 @@ def test_the_plan_says_nothing_of_recorded_numbers(tmp_path: Path) -> None:
     assert "semantics" in said, "processed by a truncation that was not told, whatever the plan has"
 
 
+def test_notes_name_where_they_come_from(tmp_path: Path) -> None:
+    session = made(tmp_path)
+    write_manifest(session.folder, replace(session.manifest, notes=("temperature stays unknown",)))
+    assert codes(open_session(session.folder))["imported"] == "lines of the prompts: temperature stays unknown."
+    write_manifest(session.folder, replace(session.manifest, notes=("2 tokens are left out",), plan={}))
+    assert codes(open_session(session.folder))["imported"] == "import: 2 tokens are left out."
+
+
 def test_told_facts_exclude_causes(tmp_path: Path) -> None:
     def case_of(name: str, **facts: Any) -> Case:
         (tmp_path / name).mkdir()
@@ -314,6 +322,7 @@ def test_recorded_rollouts_are_compared_with_trainers_in_one_command(compared: P
     gate = {reason.code: reason for reason in judge(session, pair).reasons}
     assert not {"semantics_unknown", "sampling", "dtype"} & set(gate)
     assert all(reason.severity != "not_comparable" for reason in gate.values())
+    assert "imported" not in gate, "there was nothing to leave out"
     assert session.plan is not None and session.plan.sampling.temperature == 1.0
 
 

@@ -132,9 +132,10 @@ def _tails(case: Case, side: Side, other: Side) -> Iterator[Reason]:
 
 
 def check_notes(case: Case) -> Iterator[Reason]:
-    """What an import left out or joined, kept with the session."""
+    """What an import, or a capture of the lines' own numbers, left out or joined, kept with the session."""
+    source = "import" if case.session.plan is None else "lines of the prompts"
     for said in case.session.manifest.notes:
-        yield note("imported", f"import: {said}.")
+        yield note("imported", f"{source}: {said}.")
 
 
 def check_boundary(case: Case) -> Iterator[Reason]:
