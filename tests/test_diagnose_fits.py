@@ -169,3 +169,15 @@ def test_ids_are_joined_as_a_loop_joins_them(tmp_path: Path) -> None:
             }
             assert found == {k: (a[k], b[k]) for k in common}
             assert shared.shift[i] == pytest.approx(np.mean([a[k] - b[k] for k in common]), abs=1e-5)
+
+
+def test_equal_values_share_a_rank_and_make_no_trend() -> None:
+    """Most tokens of two paths of one engine agree exactly; their order in the session is no order of their gaps."""
+    values = np.zeros(1000)
+    values[[40, 500, 900]] = [0.3, 0.1, 0.2]
+    ranks = standard_ranks(values)
+    assert len(np.unique(ranks)) == 4
+    assert abs(ranks.mean()) < 1e-12 and abs(ranks.std() - 1) < 1e-12
+    assert abs(np.corrcoef(ranks, np.arange(1000))[0, 1]) < 0.05
+    assert (standard_ranks(np.ones(7)) == 0).all()
+    assert len(standard_ranks(np.empty(0))) == 0

@@ -163,7 +163,8 @@ def _last(values: Any, ids: Any) -> npt.NDArray[np.float64]:
 def _rest(values: Any, ids: Any) -> npt.NDArray[np.float64]:
     """Probability outside of each list, f64[n]."""
     good = (ids >= 0) & np.isfinite(values)
-    inside = np.where(good, np.exp(np.where(good, values, 0.0).astype(np.float64)), 0.0)
+    # A value above 0 is no log-probability, and one far above it has no exponential: it counts as all of the probability.
+    inside = np.where(good, np.exp(np.minimum(np.where(good, values, 0.0).astype(np.float64), 0.0)), 0.0)
     mass: npt.NDArray[np.float64] = 1.0 - inside.sum(axis=1)
     return mass
 
