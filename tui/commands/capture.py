@@ -70,20 +70,21 @@ def run(args: argparse.Namespace) -> int:
     """Capture. Exit 0 when every capture is complete, 1 when one failed."""
     if args.out is None:
         raise InputError("--out is missing: name the session folder to write, e.g. --out sessions/mine")
+    out = user_path(str(args.out))
     if args.resume:
         for name in _OF_A_PLAN:
             value = getattr(args, name)
             if value is not None and value is not False and value != []:  # 0 is given
                 flag = name.replace("_", "-")
                 raise InputError(f"--resume goes on by the session's own plan: leave out --{flag}")
-        confirmed(args.out, read_manifest(args.out), flag=args.trust_session)
+        confirmed(out, read_manifest(out), flag=args.trust_session)
     elif args.trust_session:
         raise InputError("--trust-session confirms the plan of a session: add --resume")
     else:
         from core.capture.create import create_session
 
-        create_session(plan_from(args), args.out, narrate)
-    return start(args.out, detach=args.detach, parallel=args.parallel)
+        create_session(plan_from(args), out, narrate)
+    return start(out, detach=args.detach, parallel=args.parallel)
 
 
 def narrate(text: str) -> None:

@@ -41,18 +41,20 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
     from core.capture.processes import cancellable
+    from core.paths import user_path
     from core.report.layout import canvas_of
     from core.session.importers import import_session
     from core.session.reader import open_session
 
+    out = user_path(str(args.out))
     with cancellable():
-        notes = import_session(args.format, args.files, args.out, args.model, args.fact)
-    session = open_session(args.out)
+        notes = import_session(args.format, args.files, out, args.model, args.fact)
+    session = open_session(out)
     labels = ", ".join(info.label for info in session.captures)
     size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"
     canvas = canvas_of(sys.stdout)
     for note in notes:
         print(canvas.text(f"note: {note}"), file=sys.stderr)
-    print(canvas.text(f"{args.out}: {size}, {labels}"))
-    print(canvas.text(f"logdrift open {shlex.quote(str(args.out))}"))
+    print(canvas.text(f"{out}: {size}, {labels}"))
+    print(canvas.text(f"logdrift open {shlex.quote(str(out))}"))
     return 0
