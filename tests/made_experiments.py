@@ -50,6 +50,19 @@ def simple(folder: Path, facts: dict[str, Any] | None = None, path: str = "prefi
     return session, make_pair(session, "trainer/prefill", f"vllm/{path}")
 
 
+def processed(folder: Path) -> tuple[Session, Pair]:
+    """A trainer against vLLM's decode steps, whose log-probabilities are the sampler's: recorded so, and configured so."""
+    told = {"decode_logprobs": "processed", "temperature": 0.6}
+    base = np.array(rows(1, 0.0))
+    sampled = rows(2, 0.3, base)
+    session = session_of(
+        folder,
+        [capture("trainer/prefill", list(base)), capture("vllm/decode", sampled, facts=told)],
+        {"vllm": {"logprobs_mode": "processed_logprobs"}},
+    )
+    return session, make_pair(session, "trainer/prefill", "vllm/decode")
+
+
 def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
     found = propose(session, pair, diagnose(session, pair), **more).experiments
     return {each.title: each for each in found}

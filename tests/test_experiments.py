@@ -19,7 +19,7 @@ from core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes
 from core.errors import InputError
 from core.session.experiments import FOLDER, check_writable, saved, timings
 from core.session.reader import Session
-from tests.made_experiments import LENGTH, PROMPTS, named, record_of, rows, save_record, session_of, simple
+from tests.made_experiments import LENGTH, PROMPTS, named, processed, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, write_session
 from tui.commands.why_run import parse_budget
 
@@ -352,19 +352,6 @@ def test_budgets_that_are_none(text: str) -> None:
 
 
 # -- what cannot run is not offered, and what decides is chosen
-
-
-def processed(folder: Path) -> tuple[Session, Pair]:
-    """A trainer against vLLM's decode steps, whose log-probabilities are the sampler's: recorded so, and configured so."""
-    told = {"decode_logprobs": "processed", "temperature": 0.6}
-    base = np.array(rows(1, 0.0))
-    sampled = rows(2, 0.3, base)
-    session = session_of(
-        folder,
-        [capture("trainer/prefill", list(base)), capture("vllm/decode", sampled, facts=told)],
-        {"vllm": {"logprobs_mode": "processed_logprobs"}},
-    )
-    return session, make_pair(session, "trainer/prefill", "vllm/decode")
 
 
 def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) -> None:

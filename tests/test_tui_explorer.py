@@ -42,6 +42,7 @@ async def wait_for_picture(pilot: Any) -> None:
     await judged(pilot)
     await pilot.press("n", "n")
     screen = explorer(pilot.app)
+    await until(pilot, lambda: screen.answer is not None and screen.numbers is not None)
     await until(pilot, lambda: screen.chart.chart is None or f"[{screen.tokens.cursor}]" in screen_text(pilot.app))
 
 

@@ -84,6 +84,10 @@ class Palette(NamedTuple):
             return self.single[level - STEPS - 1]
         return self.steps[0][level - 1] if level > 0 else self.steps[1][-level - 1]
 
+    def meaning(self, meaning: Literal["good", "warn", "bad"]) -> Style:
+        """The colour of an answer."""
+        return {"good": self.good, "warn": self.warn, "bad": self.bad}[meaning]
+
     def verdict(self, verdict: str | None) -> Style:
         return {"comparable": self.good, "caution": self.warn, "not_comparable": self.bad}.get(
             verdict or "", self.muted

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from core.compare.gate import Gate, Verdict
 from core.compare.usual import USUAL, Standing, UsualRange
@@ -17,6 +17,7 @@ from core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
 from core.diagnose.noise import precisions
 from core.diagnose.support import TOKENS
 
+Meaning = Literal["good", "warn", "bad"]
 _COMPARABLE: dict[Verdict, str] = {
     "comparable": "comparable",
     "caution": "comparable with caution",
@@ -58,12 +59,21 @@ class Answer:
     def sentence(self) -> str:
         """The sentence, with a full stop."""
         if self.comparable == "not_comparable":
-            parts = [f"not comparable{self._last}", self._proven, *self._refuted]
-            return f"{'; '.join(part for part in parts if part)}."
+            # What was shown comes before the gate's reason, which may be long: lines are cut at their end.
+            parts = [_COMPARABLE[self.comparable], self._proven, *self._refuted]
+            return f"{'; '.join(part for part in parts if part)}{self._last}."
         cause = f"{self.sureness} {self.title}" if self.sureness and self.cause != NOISE else self.title
         cause = ", ".join(part for part in (cause, self._proven) if part)
         parts = [_COMPARABLE[self.comparable], self._size, cause, *self._refuted]
         return f"{'; '.join(part for part in parts if part)}{self._last}."
+
+    @property
+    def meaning(self) -> Meaning:
+        """``good``: nothing to fix. ``bad``: what is compared is not the same, or something is certainly wrong. ``warn``: between."""
+        fault = self.cause is not None and self.cause != NOISE
+        if self.comparable == "not_comparable" or self.standing == "broken" or (fault and self.sureness == "certain"):
+            return "bad"
+        return "good" if self.comparable == "comparable" and self.cause == NOISE else "warn"
 
     @property
     def _size(self) -> str:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.compare.pair import make_pair
+from core.compare.pair import Pair, make_pair
 from core.diagnose import diagnose
+from core.diagnose.answer import Answer
 from core.report.why import saved_evidence
 from core.session.identity import saved_identities
 from core.session.reader import Session
 
 
-def answer_json(session: Session, a: str, b: str) -> dict[str, Any]:
-    """The answer of the pair of labels ``a`` and ``b``, JSON-ready: a few times the work of the pair's numbers.
+def answer_of_pair(session: Session, pair: Pair) -> Answer:
+    """The answer of ``pair``, with all that is saved for it: a few times the work of the pair's numbers."""
+    return diagnose(session, pair, saved_evidence(session, pair, saved_identities(session.folder))).answer
 
-    InputError for unknown labels.
-    """
-    pair = make_pair(session, a, b)
-    return diagnose(session, pair, saved_evidence(session, pair, saved_identities(session.folder))).answer.to_json()
+
+def answer_json(session: Session, a: str, b: str) -> dict[str, Any]:
+    """The answer of the pair of labels ``a`` and ``b``, JSON-ready. InputError for unknown labels."""
+    return answer_of_pair(session, make_pair(session, a, b)).to_json()
 
 
 def with_answer(report: Mapping[str, Any], session: Session, main: tuple[str, str] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from core.session.reader import Session
 from tui.screens.asking import AskingScreen
 
 if TYPE_CHECKING:
+    from tui.answer_line import AnswerLine
     from tui.why_view import WhyView
 
 _FOR_A_PAIR = frozenset({
@@ -18,6 +19,8 @@ _FOR_A_PAIR = frozenset({
 class Companions(AskingScreen, inherit_bindings=False):
     """Each is imported when it is first opened, and shows the pair that the explorer has."""
 
+    answer: AnswerLine | None
+    """The sentence on the pair that is shown, once it is worked out."""
     _whys: tuple[Session, dict[tuple[str, str], WhyView]] | None = None
 
     @property
@@ -67,7 +70,7 @@ class Companions(AskingScreen, inherit_bindings=False):
             self.say("there is no pair to compare yet", warn=True)
             return
         self.say("")
-        self.app.push_screen(LimitsScreen(self.pair))
+        self.app.push_screen(LimitsScreen(self.pair, self.answer))
 
     def action_why(self) -> None:
         from tui.screens.why import WhyScreen

@@ -21,7 +21,8 @@ from core.compare.pair import Pair
 from core.compare.token_values import Stretch
 from core.session.reader import Session
 from core.session.visible import visible
-from tui.actions import bindings
+from tui.actions import bindings, commands
+from tui.answer_line import AnswerLine
 from tui.flow import FragmentCache
 from tui.glyphs import number, signed
 from tui.modes import MODES
@@ -29,7 +30,7 @@ from tui.screens.explorer_before import ExplorerBefore
 from tui.screens.explorer_jobs import SessionRead
 from tui.state import load_state, save_state
 from tui.views import PairView, open_pair
-from tui.widgets.bars import Header, Heading, Tabs
+from tui.widgets.bars import AnswerBar, Header, Heading, Tabs
 from tui.widgets.charts.keys import ChartKeys
 from tui.widgets.charts.pane import ChartPane
 from tui.widgets.charts.registry import index_of
@@ -39,6 +40,7 @@ from tui.widgets.tokens import Passage, Tokens
 
 if TYPE_CHECKING:
     from tui.inspection import Inspection
+    from tui.why_view import WhyView
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
@@ -64,12 +66,14 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def panes(self) -> ComposeResult:
         yield Header(id="header")
+        yield AnswerBar(id="answer")
         yield Tabs(id="tabs")
         with Container(id="panes"):
             yield SequenceList(id="sequences")
             yield Tokens(id="tokens")
             yield Inspector(id="inspector")
         yield ChartPane(id="chart")
+        yield AnswerBar(id="answer_rule", rule=True)
         yield Summary(id="summary")
 
     # ---- coming and going
@@ -95,10 +99,12 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
         self.set_class(width < WIDE or height < TALL, "-narrow")
+        self.set_class(height < TALL, "-low")
         self._to_front(self.pane)  # before the layout, which would take the focus from a pane that is hidden
 
     def draw(self) -> None:
         """Panes may have come into sight: they were not told anything while hidden."""
+        self._show_heading()
         self._show_token()
         self.want_chart()
 
@@ -115,6 +121,8 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self.session, self.view = session, view
         self.numbers, self._flips, self.change = None, None, None
         self._beyond.clear()
+        if self.answer is not None and (view is None or view.labels != self.answer.labels):
+            self.answer = None
         total = session.sequences.tokens
         self.view_state = replace(self.view_state, position=max(0, min(self.position, total - 1)))
         self.sequence = -1
@@ -136,6 +144,35 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     # ---- showing
 
+    def answer_changed(self) -> None:
+        """The sentence on the pair has come in."""
+        self._show_heading()
+
+    def keep_explained(self, session: Session, found: WhyView) -> None:
+        """Remember an explanation; what experiments have shown meanwhile is in its answer."""
+        from tui.answer_line import line_of
+
+        super().keep_explained(session, found)
+        if self.view is not None and self.view.labels == found.labels:
+            self.answer = line_of(found.found.answer, found.pair)
+            self._show_heading()
+
+    def _show_answer(self) -> None:
+        """The sentence above the text, or in the rule below it where the header has the gate's reason already."""
+        keys = next(c.shown_keys(self.logdrift.keymap) for c in commands("explorer") if c.name == "why")
+        key = keys[0] if keys else ""
+        answer = self.answer
+        self.query_one("#answer", AnswerBar).show(answer or self._refusal(), key)
+        said = answer is not None and not answer.says_more
+        self.query_one("#answer_rule", AnswerBar).show(None if said else answer, key)
+
+    def _refusal(self) -> AnswerLine | None:
+        """What the answer begins with where the gate refuses the pair, as long as it is worked out."""
+        if self.view is None or self.view.gate is None or self.view.comparable:
+            return None
+        words = visible(f"not comparable: {self.view.gate.reasons[0].text.rstrip('.')}.")
+        return AnswerLine(labels=self.view.labels, sentence=words, meaning="bad", says_more=False)
+
     def going_changed(self) -> None:
         """How far a running capture is has changed."""
         self._show_heading()
@@ -144,6 +181,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         view, sequences, numbers = self.view, self.session.sequences, self.numbers
         share, left = self._how_far()
         gate = view.gate if view is not None else None
+        self._show_answer()
         problems = [self._problem] if self._problem else []
         for info in self.session.captures:
             if info.status == "failed":
@@ -156,7 +194,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 sequences.tokens,
                 None if view is None else view.labels,
                 None if gate is None else gate.verdict,
-                visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None,
+                self._reason() if self.has_class("-low") else None,
                 None if view is None or view.stats is None else view.stats.mae,
                 (view.stats.infinite or 0) if view is not None and view.stats is not None else 0,
                 share,
@@ -170,6 +208,11 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 int(np.count_nonzero(view.pair.broken)) if view is not None and gate is not None else 0,
             )
         )
+
+    def _reason(self) -> str | None:
+        """Why the gate refuses the pair: with few lines in the header, with more of them the answer begins with it."""
+        gate = self.view.gate if self.view is not None else None
+        return visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None
 
     def _how_far(self) -> tuple[float | None, str]:
         """The share of the capture that is done, 0 to 1, and in words how long the rest of a running one takes."""

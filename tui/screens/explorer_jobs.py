@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from core.compare.token_values import Stretch
     from core.session.search import Matches, TextIndex
+    from tui.answer_line import AnswerLine
     from tui.modes import Mode
     from tui.numbers import PairNumbers
     from tui.session_rows import Live
@@ -75,6 +76,14 @@ class Measured(Message):
 
     pair: Pair
     numbers: PairNumbers
+    seconds: float
+
+
+@dataclass(eq=False, repr=False)
+class Answered(Message):
+    """The sentence on a pair is there; working it out took ``seconds``."""
+
+    line: AnswerLine
     seconds: float
 
 
@@ -123,6 +132,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         self.marks_seen = view_state.marks
         self.view: PairView | None = None
         self.numbers: PairNumbers | None = None
+        self.answer: AnswerLine | None = None
         self.sequence = -1
         self._state: str = session.state
         self._problem: str | None = None
@@ -255,12 +265,34 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 begun = time.monotonic()
                 numbers = pair_numbers(session, view.pair)
                 self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
+            if measure and not worker.is_cancelled:
+                self._work_out_answer(session, view.pair)
         except LogdriftError:
             if not any(session.damage(label) for label in ("", *view.labels)):
                 raise
             # What was drawn of a damaged part must not stay: another pair is shown, and why.
             pair, problem = open_pair(session, view.labels)
             self.post_message(SessionRead(session, None if pair is None else PairView(pair), self._state, problem))
+
+    def _work_out_answer(self, session: Session, pair: Pair) -> None:
+        """In the thread that judges, after what is cheaper."""
+        from tui.answer_line import answer_line
+
+        begun = time.monotonic()
+        self.post_message(Answered(answer_line(session, pair), time.monotonic() - begun))
+
+    @on(Answered)
+    def _on_answered(self, message: Answered) -> None:
+        if self._rest is not None and self._rest[0] == message.line.labels:
+            self._rest = self._rest[0], self._rest[1] + _REST * message.seconds
+        # An answer of a shorter state of a growing pair stands until there is one of a longer state.
+        if self.view is not None and self.view.labels == message.line.labels:
+            self.answer = message.line
+            self.answer_changed()
+
+    def answer_changed(self) -> None:
+        """The sentence on the pair has come in."""
+        raise NotImplementedError
 
     @on(Judged)
     def _on_judged(self, message: Judged) -> None:

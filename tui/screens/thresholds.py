@@ -14,6 +14,7 @@ from core.compare.pair import Pair, default_scope
 from core.report.meaning import bound_text, exact
 from core.session.visible import visible
 from tui.actions import bindings
+from tui.answer_line import AnswerLine, answer_line
 from tui.faults import background
 from tui.glyphs import ARROW, fit
 from tui.screens.base import BaseScreen
@@ -21,7 +22,7 @@ from tui.screens.saving import Saving
 from tui.screens.texts import TextScreen
 from tui.widgets.bars import Bar
 from tui.widgets.lines import Run
-from tui.widgets.reading import wrap
+from tui.widgets.reading import wrap, wrap_at_most
 from tui.widgets.rows import Rows
 from tui.widgets.table import Table
 
@@ -33,6 +34,7 @@ LEVELS = {
     "exact": "holds only where trainer and engine are bitwise equal",
     "other": "published for another comparison: shown, never judged",
 }
+_ANSWER_LINES = 3
 _ORDER = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
 
 
@@ -44,6 +46,13 @@ class LimitsJudged(Message):
     problem: str | None = None
 
 
+@dataclass(eq=False, repr=False)
+class PairAnswered(Message):
+    """The sentence on the pair was worked out."""
+
+    line: AnswerLine
+
+
 class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     """A row for each limit: the user's own first, then by framework, those for bitwise equality last."""
 
@@ -52,12 +61,13 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     SAVED_AS = "limits.tsv"
     AUTO_FOCUS = "#limits"
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, answer: AnswerLine | None = None) -> None:
         super().__init__()
-        self.pair = pair
+        self.pair, self.answer = pair, answer
         self.limits: list[Mapping[str, Any]] = []
 
     def panes(self) -> ComposeResult:
+        yield Bar(id="answer")
         yield Table("Limits", id="limits")
         yield Bar(id="detail")
 
@@ -86,6 +96,21 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         report = report_pair(self.pair, default_scope(self.pair.sequences), limits)
         found = sorted(report["thresholds"], key=lambda limit: _ORDER[limit["level"]])
         self.post_message(LimitsJudged(found))
+        if self.answer is None:
+            self.post_message(PairAnswered(answer_line(self.pair.session, self.pair)))
+
+    @on(PairAnswered)
+    def _on_answered(self, message: PairAnswered) -> None:
+        self.answer = message.line
+        self._show_answer()
+
+    def _show_answer(self) -> None:
+        """What to make of the limits: the sentence on the pair."""
+        if self.answer is None or not self.size.width:
+            return
+        p = self.palette
+        parts = wrap_at_most(self.answer.sentence, self.size.width - 2, _ANSWER_LINES)
+        self.query_one("#answer", Bar).put([[(" ", p.text), (part, p.meaning(self.answer.meaning))] for part in parts])
 
     @on(LimitsJudged)
     def _on_judged(self, message: LimitsJudged) -> None:
@@ -98,6 +123,7 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         self.draw()
 
     def draw(self) -> None:
+        self._show_answer()
         p = self.palette
         styles = {True: p.good, False: p.bad, None: p.muted}
         if self.limits:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tui.screens.companions import Companions
 
 WIDE = 110
+_ANSWER_LINES = 5
+"""Of the answer, which stands whole nowhere else on a screen."""
 _VERDICT_LINES = 3
 
 
@@ -156,14 +158,25 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
                 (f"  {found.found.tokens:,} tokens", p.muted),
             ]
         room = width - sum(len(text) for text, _ in rest)
-        rows: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest]]
+        answer = self._answer_rows(width)
+        rows = [*answer, [(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest]]
         words, style = self._verdict()
-        parts = wrap_at_most(words, width, _VERDICT_LINES if self.size.height >= 24 else 2)
+        low = self.size.height < 30
+        parts = wrap_at_most(words, width, max(2, _VERDICT_LINES - len(answer)) if low else _VERDICT_LINES)
         rows += [[(" ", p.text), (part, style)] for part in parts]
         if self.session.state == "running":
             said = "being captured: this is about what was finished when it was opened"
             rows.append([(" ", p.text), (fit(said, width), p.accent)])
         return rows
+
+    def _answer_rows(self, width: int) -> list[list[Run]]:
+        """The sentence that explorer and report print, whole; one blank row until it is there."""
+        p = self.palette
+        if self.found is None:
+            return [[("", p.text)]]
+        answer = self.found.found.answer
+        parts = wrap_at_most(visible(answer.sentence), width, _ANSWER_LINES)
+        return [[(" ", p.text), (part, p.meaning(answer.meaning))] for part in parts]
 
     def _verdict(self) -> Run:
         p = self.palette

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -14,6 +14,9 @@ from core.session.visible import visible
 from tui.glyphs import ARROW, fit, number
 from tui.palette import Palette
 from tui.widgets.lines import Run, Text, strip_of
+
+if TYPE_CHECKING:
+    from tui.answer_line import AnswerLine
 
 VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
 
@@ -140,6 +143,49 @@ def _more(h: Heading, palette: Palette) -> list[list[Run]]:
 
 def _cells(runs: Sequence[Run]) -> int:
     return sum(cell_len(text) for text, _ in runs)
+
+
+class AnswerBar(Bar):
+    """The answer of the pair in one line, cut to the width; a blank line, or a ``rule``, until it is known."""
+
+    def __init__(self, *, id: str, rule: bool = False) -> None:
+        super().__init__(id=id)
+        self._rule = rule
+        self.answer: AnswerLine | None = None
+        self._key = ""
+
+    def show(self, answer: AnswerLine | None, key: str) -> None:
+        """``key`` shows the whole of it."""
+        if (answer, key) != (self.answer, self._key):
+            self.answer, self._key = answer, key
+            self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.size.width:
+            self.put([answer_runs(self.answer, self._key, self.inner_width, self.palette, rule=self._rule)])
+
+
+def answer_runs(answer: AnswerLine | None, key: str, width: int, palette: Palette, *, rule: bool = False) -> list[Run]:
+    """The answer in ``width`` cells: whole, or cut and with the ``key`` that shows all of it."""
+    edge = "─" if rule else " "
+    if answer is None:
+        return [(edge * width, palette.muted)]
+    begin = "─ " if rule else " "
+    style = palette.meaning(answer.meaning)
+    room = width - len(begin) - 1
+    if cell_len(answer.sentence) <= room:
+        rest = room - cell_len(answer.sentence)
+        return [(begin, palette.muted), (answer.sentence, style), (f" {edge * rest}" if rule else "", palette.muted)]
+    more = f"{key} all" if key else ""
+    return [
+        (begin, palette.muted),
+        (fit(answer.sentence, room - cell_len(more) - 1), style),
+        (" ", palette.muted),
+        (more, palette.accent),
+    ]
 
 
 class Tabs(Bar):
