@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, LogdriftError
+from core.paths import user_path
 from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
 from core.session.layout import LOGS, read_manifest
 from core.session.visible import visible
