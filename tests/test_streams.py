@@ -147,10 +147,15 @@ def test_documents_are_utf8_whatever_the_stream_is_and_text_is_what_it_takes(ses
             assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode(encoding)
 
 
-ODD_NAMES = ("x" * 256, "x/" * 2100, "~nobody-of-that-name/x", "a\nb" * 90)
+ODD_NAMES = {
+    "long name": "x" * 256,
+    "long path": "x/" * 2100,
+    "unknown user": "~nobody-of-that-name/x",
+    "long name of lines": "a\nb" * 90,
+}
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
 @pytest.mark.parametrize(
     "words",
     [["report", "NAME"], ["report", "SESSION", "-o", "NAME"], ["why", "NAME"], ["diff", "SESSION", "NAME"],
