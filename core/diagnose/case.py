@@ -126,7 +126,8 @@ class Case:
 
     @cached_property
     def line(self) -> Line | None:
-        return fit_line(self.view.shared)
+        offsets = self.pair.sequences.offsets[: self.pair.count + 1]
+        return fit_line(self.view.shared, np.searchsorted(offsets, self.view.shared.at, "right") - 1)
 
     @cached_property
     def lattices(self) -> tuple[Lattice, Lattice]:

@@ -29,9 +29,10 @@ class Line:
 
     ``slope`` is the ratio of their spreads, so noise of one size on both sides leaves it at 1; ``error`` its standard
     error, rows being the units. ``r2`` of the plain regression. ``explained``: share of the squared gap that is gone
-    when both are scaled to one spread. ``bend``: share of the rest that a square and a cube take away, ``bend_z`` the
+    when both are scaled to one spread. ``apart``: share of what is left then that a slope for every sequence takes away. ``bend``: share of the rest that a square and a cube take away, ``bend_z`` the
     larger of their |t|, rows being the units. ``uneven``: share of the rest that a slope of its own for every row takes
-    away, less what it does by chance; a factor on all logits leaves 0, a cap presses rows of high logits more. ``noise`` the root of the mean squared gap over the mean square of A.
+    away beyond one for every sequence, less what it does by chance, in the middle sequence; a factor on all logits, or on those of some sequences, leaves 0, a
+    cap presses rows of high logits more. ``noise`` the root of the mean squared gap over the mean square of A.
     """
 
     rows: int
@@ -39,14 +40,15 @@ class Line:
     error: float
     r2: float
     explained: float
+    apart: float
     bend: float
     bend_z: float
     uneven: float
     noise: float
 
 
-def fit_line(shared: Shared) -> Line | None:
-    """None without rows, or where one side has no spread."""
+def fit_line(shared: Shared, sequence: Array | None = None) -> Line | None:
+    """None without rows, or where one side has no spread. ``sequence`` i64[n] is that of each row; None: they are all of one."""
     n = len(shared.at)
     if n < 2:
         return None
@@ -62,21 +64,59 @@ def fit_line(shared: Shared) -> Line | None:
     gap = xx + yy - 2 * xy
     rest = yy / slope + xx * slope - 2 * xy
     bend, z = _bend(x, y / slope, shared)
-    uneven = _uneven(row_xx * slope, row_yy / slope, row_xy, shared)
+    groups = np.zeros(n, np.int64) if sequence is None else sequence
+    uneven = _uneven(row_xx, row_yy, row_xy, shared, groups)
+    by_group = float(_rest(*(np.bincount(groups, sums) for sums in (row_xx, row_yy, row_xy))).sum())
+    apart = 1 - by_group / rest if rest > 1e-9 * xx else 0.0
     noise = float(np.sqrt(max(gap, 0) / xx))
     explained = 1 - rest / gap if gap > 0 else 0.0
-    return Line(n, slope, error, xy * xy / (xx * yy), explained, bend, z, uneven, noise)
+    return Line(
+        rows=n,
+        slope=slope,
+        error=error,
+        r2=xy * xy / (xx * yy),
+        explained=explained,
+        apart=apart,
+        bend=bend,
+        bend_z=z,
+        uneven=uneven,
+        noise=noise,
+    )
 
 
-def _uneven(xx: Array, yy: Array, xy: Array, shared: Shared) -> float:
-    """From the sums of each row, f64[n], after the common slope: what slopes of their own explain beyond chance."""
-    common = float((xx + yy - 2 * xy).sum())
-    own = float((2 * (np.sqrt(xx * yy) - xy)).sum())
-    if common <= 1e-9 * float(xx.sum()):
-        return 0.0  # float32's own rounding is left, and has no shape
+_OF_GROUP = 8
+"""Rows of a sequence from which its own slope says something."""
+
+
+def _uneven(xx: Array, yy: Array, xy: Array, shared: Shared, groups: Array) -> float:
+    """From the sums of each row, f64[n], after one slope for each of ``groups`` i64[n]: what slopes of their own explain beyond
+    chance, in the middle one of the groups."""
+    rest = _rest(*(np.bincount(groups, sums) for sums in (xx, yy, xy)))
+    own = np.bincount(groups, _rest(xx, yy, xy))
+    rows = np.bincount(groups)
     # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
-    chance = float(np.mean(1 / np.maximum(shared.count - 1, 1)))
-    return (1 - own / common - chance) / (1 - chance)
+    chance = np.bincount(groups, 1 / np.maximum(shared.count - 1, 1)) / np.maximum(rows, 1)
+    told = rows >= min(_OF_GROUP, int(rows.max()))
+    if float(rest[told].sum()) <= 1e-9 * float(xx.sum()):
+        return 0.0  # float32's own rounding is left, and has no shape
+    told &= rest > 1e-9 * np.bincount(groups, xx)
+    found = (1 - own[told] / rest[told] - chance[told]) / (1 - chance[told])
+    return middle(found, rows[told])
+
+
+def _rest(xx: Array, yy: Array, xy: Array) -> Array:
+    """What a slope leaves of the squared gap once both sides are scaled to one spread, by its sums."""
+    left: Array = 2 * (np.sqrt(xx * yy) - xy)
+    return left
+
+
+def middle(values: Array, weights: Array) -> float:
+    """The median of ``values`` f64[n], each as often as its weight; 0 without any."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values)
+    half = np.cumsum(weights[order]) >= weights.sum() / 2
+    return float(values[order][np.argmax(half)])
 
 
 def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
@@ -136,6 +176,15 @@ def _share(scaled: Array) -> float:
     return float(np.mean(np.abs(scaled - np.round(scaled)) < _NEAR))
 
 
+def values_on_step(values: Array, step: float) -> float:
+    """Share of the first values of each list (f32[n, K] nats) that are themselves multiples of ``step``; 0 without any. Lists whose
+    first value is about 0 are left out: what is certain has a normaliser that lies on the lattice of the logits."""
+    top = values[:, :_TOP].astype(np.float64)
+    top = top[top[:, 0] < -step]
+    top = top[np.isfinite(top)]
+    return _share(top / step) if len(top) else 0.0
+
+
 def row_steps(values: Array) -> npt.NDArray[np.float64]:
     """The coarsest step that all gaps of a row's first values lie on, f64[n]; NaN where there is none."""
     top = values[:, :_TOP].astype(np.float64)
@@ -151,9 +200,10 @@ def row_steps(values: Array) -> npt.NDArray[np.float64]:
 
 
 def bfloat16_share(values: Array) -> tuple[float, int]:
-    """Share of the finite values other than 0 whose lower 16 bits are 0 (chance 2^-16), and how many there are."""
+    """Share of the finite values whose lower 16 bits are 0 (chance 2^-16), and how many there are. Whole numbers do not count: they
+    are bfloat16 numbers whatever they were rounded to or filled in by."""
     flat = np.ascontiguousarray(values, np.float32).ravel()
-    flat = flat[np.isfinite(flat) & (flat != 0)]
+    flat = flat[np.isfinite(flat) & (flat != np.round(flat))]
     if not len(flat):
         return 0.0, 0
     return float(np.mean((flat.view(np.uint32) & 0xFFFF) == 0)), len(flat)

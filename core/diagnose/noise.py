@@ -27,6 +27,8 @@ _LARGEST_MEASURED = 1.3
 reference (vLLM, SGLang, eager and sdpa attention in bfloat16)."""
 _ABOVE_FLOOR = 1.5
 """Two independent repeats differ by up to 1.41 times the larger floor."""
+_UNUSUAL = 0.4
+"""How sure noise may be of a gap that is larger than usual and smaller than what rounding cannot do: never likely."""
 _UNITS = 8
 """Sequences from which they, and not their tokens, are the units of a standard error."""
 
@@ -117,7 +119,7 @@ def _by_dtype(case: Case, dtypes: tuple[str | None, str | None], usual: UsualRan
             said = f"MAE {mae:.2g} is usual {where}{told}."
         else:
             said = f"MAE {mae:.2g} is a little more than usual {where}{told}."
-            sure = 0.4 if None in dtypes else 0.9 * sure
+            sure = _UNUSUAL
         return Size("noise", said, sure, coarse, usual.beyond)
     times = mae / usual.beyond
     said = f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual {where}."

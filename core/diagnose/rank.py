@@ -29,12 +29,12 @@ _STRUCTURED = frozenset(
         "growth",
     )
 )
-_RECORDING = frozenset(("units", "moved stretch", "other sequence", "repeated stretch", "repeated value"))
+_RECORDING = frozenset(("units", "one value for each sequence", "moved stretch", "other sequence", "repeated stretch", "repeated value", "bound"))
 """Faults of recording: found in most sequences, they are there unseen in some of the others too, and show by their place."""
 EXPLAINED_BY: dict[str, frozenset[str]] = {
     "own list": frozenset(("cross-correlation",)),
-    "slope": frozenset(("cross-correlation", "seen before", "bend")),
-    "bend": frozenset(("cross-correlation", "seen before")),
+    "slope": frozenset(("bound", "cross-correlation", "seen before", "bend")),
+    "bend": frozenset(("bound", "cross-correlation", "seen before")),
     "seen before": frozenset(("cross-correlation",)),
     "turn with log p": frozenset(("cross-correlation", "own list", "slope", "bend", "seen before")),
     "common lift": frozenset(("cross-correlation", "own list", "slope", "bend")),
@@ -83,7 +83,7 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     ),
     "size": _STRUCTURED
     | {"common lift", "turn with log p"}
-    | {"value grid", "lattice", "no likeness", "common shift", "heavy tail"},
+    | {"value grid", "few digits", "lattice", "no likeness", "common shift", "heavy tail"},
 }
 """Signatures that a finding of others explains: its score is multiplied by 1 - theirs. A shift by one token, say, also
 makes alternatives unlike; a sliding window also grows with the position."""

@@ -126,6 +126,18 @@ class View:
         return placed
 
     @cached_property
+    def context(self) -> npt.NDArray[np.uint64]:
+        """A number for all ids of the sequence up to each of `at` and with it, u64[n]: tokens with one number are one measurement,
+        made several times (a prompt that several sequences share, samples of one prompt)."""
+        sequences, tokens = self.pair.sequences, self.pair.tokens
+        offsets = sequences.offsets[: self.pair.count + 1]
+        place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
+        total = np.cumsum(_mixed(place, sequences.token_ids[:tokens]), dtype=np.uint64)
+        before = np.concatenate([np.zeros(1, np.uint64), total])[offsets[:-1]]
+        found: npt.NDArray[np.uint64] = total[self.at] - before[self.sequence]
+        return found
+
+    @cached_property
     def in_completion(self) -> Bools:
         """bool[n]."""
         inside: Bools = self.pair.in_completion[self.at]
@@ -192,6 +204,16 @@ class View:
             np.where(good, joined, nan)[rows],
             count[rows],
         )
+
+
+def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:
+    """A well-mixed number for each id in its place, u64[n]: the finalizer of splitmix64. Sums of them are compared modulo 2^64."""
+    mixed = place.astype(np.uint64) << np.uint64(32) | ids.astype(np.uint64)
+    mixed = mixed * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    out: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return out
 
 
 def _take(column: Any, rows: Positions) -> Array:

@@ -31,6 +31,9 @@ _ONE_WAY = (0.85, 0.97)
 _PLATEAU = 0.35
 """How far the lift of unlikely tokens may be from that of likelier ones, as a share: a normaliser lifts both alike, a temperature
 turns the sign."""
+_REACH = (1.5, 3.0)
+"""Nats of log p between the most and the least likely tokens (the most certain ones aside) over which a lift must stay alike: over less
+a temperature looks the same."""
 _MOST_LIFT = 1.6
 """-log of the smallest share that truncation usually keeps, 0.2: a lift beyond that is of something else."""
 
@@ -155,7 +158,8 @@ def lift(case: Case) -> Iterator[Evidence]:
     height = abs(float(unlikely))
     alike = abs(unlikely - likelier) / max(abs(unlikely), abs(likelier), 1e-12)
     steady = float(np.abs(curve.z[:-1]).min())
-    score = clip(one_way, *_ONE_WAY) * clip(steady, 4, 8) * (1 - clip(alike, _PLATEAU, 2 * _PLATEAU))
+    reach = float(curve.level[-2] - curve.level[0])
+    score = clip(one_way, *_ONE_WAY) * clip(steady, 4, 8) * (1 - clip(alike, _PLATEAU, 2 * _PLATEAU)) * clip(reach, *_REACH)
     if height > _MOST_LIFT or score <= 0.05:
         return
     higher = case.labels[1] if unlikely < 0 else case.labels[0]

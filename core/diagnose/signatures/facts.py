@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from core.compare.gate import Reason
 from core.diagnose.case import Case
 from core.diagnose.evidence import Evidence, Number
+from core.diagnose.fits import correlation
 from core.diagnose.noise import judge_size
+from core.diagnose.support import TOKENS
 
 CAUSE_OF = {
     "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
@@ -55,6 +59,8 @@ def facts(case: Case) -> Iterator[Evidence]:
         if code is None or reason.code == "nan":  # `broken.nan` has its tokens
             continue
         weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
+        if reason.code == "boundary":
+            weight = _boundary_weight(case)
         if code in _KERNELS:
             weight = min(weight, 0.2 if found.verdict == "excess" else 0.45)
         if code == "head_dtype":
@@ -86,6 +92,22 @@ def _numbers(reason: Reason) -> dict[str, Number]:
     if reason.differences:
         numbers["named"] = len(reason.differences)
     return numbers
+
+
+_IN_PLACE = 0.8
+"""Correlation of both sides' values, token by token, from which they stand in their places: of neighbours it is 0.0 to 0.5."""
+_BORDER_IN_PLACE, _BORDER = 0.1, 0.25
+
+
+def _boundary_weight(case: Case) -> float:
+    """What a wrong end of the prompts says for a shift of one side. It is the same for both sides that begin at one token, and the
+    numbers themselves say whether they stand in their places."""
+    view = case.view
+    a, b = (column[view.at].astype(np.float64) for column in (case.pair.logprob_a, case.pair.logprob_b))
+    if len(view.at) >= TOKENS.likely and correlation(a, b) > _IN_PLACE:
+        return _BORDER_IN_PLACE
+    begins = [np.isfinite(column) for column in (case.pair.logprob_a, case.pair.logprob_b)]
+    return _BORDER_IN_PLACE if np.array_equal(*begins) else _BORDER
 
 
 def _head_weight(case: Case) -> float:

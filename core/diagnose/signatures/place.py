@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from core.diagnose.case import SHOWN, Case, clip, place_of, worst
 from core.diagnose.evidence import Evidence
+from core.diagnose.exclusion import penalty_possible
 from core.diagnose.fits import standard_ranks
+from core.diagnose.needs import shared_rows
 from core.diagnose.noise import judge_size
+from core.diagnose.support import POSSIBLE_AT_MOST
 
 Array = npt.NDArray[Any]
 
@@ -200,6 +203,8 @@ def onset(case: Case) -> Iterator[Evidence]:
         yield Evidence("prefix_cache", sharp, "onset", text, {**numbers, "on_blocks": on_blocks}, places)
         score *= 0.4
     score *= _SENT if case.sent_alike else 1.0
+    if len(np.unique(view.context[at])) == 1 and shared_rows(_SHORTEST).lacking(case) is not None:
+        score = min(score, POSSIBLE_AT_MOST)  # one place, and no lists that tell other ids from a loud stretch
     yield Evidence("ids", score, "onset", f"{said}: the ids differ there.", numbers, places)
 
 
@@ -355,6 +360,8 @@ def growth(case: Case) -> Iterator[Evidence]:
     begin = _above_rounding(case, float(view.size[early].mean()))
     calm = 1 - clip(begin, 0.35, 0.7)
     score = 0.9 * clip(r, 0.06, 0.16) * clip(z, 3, 6) * calm * _audible(case)
+    if not _penalties_checked(case):
+        score = min(score, POSSIBLE_AT_MOST)  # they grow as well: the longer a text, the more of its tokens occurred before
     if score > 0.02:
         yield Evidence(
             "config", score, "growth",
@@ -363,6 +370,13 @@ def growth(case: Case) -> Iterator[Evidence]:
             {"r": r, "z": z, "first_tokens": begin, "kind": "rope"},
             worst(case),
         )  # fmt: skip
+
+
+def _penalties_checked(case: Case) -> bool:
+    """Whether penalties were looked for in the lists, or neither side can give them."""
+    if not any(penalty_possible(case, side) for side in (0, 1)):
+        return True
+    return shared_rows(30).lacking(case) is None
 
 
 def _above_rounding(case: Case, early: float) -> float:

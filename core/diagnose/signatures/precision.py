@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from core.diagnose.case import Case, clip
 from core.diagnose.evidence import Evidence
-from core.diagnose.fits import bfloat16_share, row_steps
+from core.diagnose.fits import ON_LATTICE, bfloat16_share, row_steps, values_on_step
 from core.diagnose.support import POSSIBLE_AT_MOST
 
 _FP16_STEPS = 8
@@ -42,7 +42,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
     for label, column in zip(case.labels, (case.pair.logprob_a, case.pair.logprob_b), strict=True):
         values = column[case.view.at].astype(np.float64)
         values = values[np.abs(values) > _SMALLEST]
-        if len(values) < _ENOUGH:
+        if len(values) < _ENOUGH or case.view.mae == 0:
             continue
         found = _kept_digits(values)
         if found is None:
@@ -67,7 +67,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
 
 _SMALLEST = 0.02
 """Nats from which a value shows how many digits it has: smaller ones round to few numbers by themselves."""
-_ENOUGH = 32
+_ENOUGH = 16
 _EXPLAINS = (0.25, 0.6)
 """Share of the MAE that the rounding moves values by."""
 _ROUNDED_ONLY = 0.06
@@ -80,7 +80,7 @@ def _kept_digits(values: npt.NDArray[np.float64]) -> tuple[str, float] | None:
 
     Chance: a float32 near 1 is a multiple of 10^-4 within 2 * 10^-7 once in 250 times, a float16 number once in 8,192.
     """
-    for digits in (1, 2, 3, 4):
+    for digits in (0, 1, 2, 3, 4):
         step = 10.0**-digits
         off = np.abs(values / step - np.round(values / step)) * step
         if np.mean(off <= 1.2e-7 * np.maximum(np.abs(values), 1.0)) >= _SHARE:
@@ -94,7 +94,7 @@ def _kept_digits(values: npt.NDArray[np.float64]) -> tuple[str, float] | None:
 def lattice(case: Case) -> Iterator[Evidence]:
     """Logits in 16 bits on one side alone, or in two kinds of 16 bits."""
     a, b = case.lattices
-    if min(a.gaps, b.gaps) < 50 or case.with_reference:
+    if min(a.gaps, b.gaps) < 50 or case.with_reference or _rounded_values(case):
         return
     if a.step is not None and b.step is not None:
         ratio = max(a.step, b.step) / min(a.step, b.step)
@@ -127,6 +127,15 @@ def lattice(case: Case) -> Iterator[Evidence]:
     }  # fmt: skip
     yield Evidence("head_dtype", head, "lattice", said, numbers)
     yield Evidence("compute_dtype", body, "lattice", said, numbers)
+
+
+def _rounded_values(case: Case) -> bool:
+    """Whether the values of a list, and not only the gaps between them, lie on the step: then they were rounded after the
+    log-softmax, which says nothing about logits (it moves all values of a row by a number that lies on no step)."""
+    for found, (_, values) in zip(case.lattices, (case.view.lists_a, case.view.lists_b), strict=True):
+        if found.step is not None and values_on_step(values, found.step) >= ON_LATTICE:
+            return True
+    return False
 
 
 def _head_or_body(case: Case, side: int, inside: float) -> tuple[float, float, str]:

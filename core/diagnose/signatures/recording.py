@@ -16,6 +16,7 @@ import numpy.typing as npt
 from core.compare.usual import USUAL
 from core.diagnose.case import SHOWN, Case, clip, place_of
 from core.diagnose.evidence import LIKELY, Evidence
+from core.diagnose.fits import correlation
 from core.diagnose.support import PROOF
 
 Array = npt.NDArray[Any]
@@ -35,6 +36,13 @@ _FITS = 0.35
 from each other in any place: their ratio is 1 with a standard error of 0.3 over eight tokens."""
 _NEAR_ZERO = 0.02
 """Nats below which values of certain tokens repeat by themselves."""
+_OUTERMOST = 0.1
+"""Share of the other side's remaining values that may lie further out than those at a bound: rounding and noise change their order."""
+_IN_PLACE = 0.5
+"""Correlation of both sides' values, token by token, below which they are not of the same tokens: scores of one text are above it at
+any temperature, neighbours of a text reach 0.3."""
+_LIKE = 0.8
+"""Correlation of a row with the other row that it is said to be of: of 16 independent values it is 0 with a deviation of 0.25."""
 _FINGERPRINT = 64
 _SUSPECTS, _CANDIDATES = 256, 4096
 """Rows that are compared with all others, and how many others: bounds of the time it takes (0.1 s)."""
@@ -70,7 +78,7 @@ def recording_faults(case: Case) -> list[Recorded]:
     """
     found: list[Recorded] = []
     left = case
-    for detect in (_units, _moved, _other_rows, _repeated_stretches, _filled):
+    for detect in (_units, _one_for_each, _moved, _other_rows, _repeated_stretches, _filled):
         if len(left.view.at) < 3 or left.view.mae == 0:
             break
         new = list(detect(left))
@@ -93,53 +101,81 @@ def _recorded(case: Case, mask: Bools, evidence: Evidence) -> Recorded:
     return Recorded(evidence, case.view.at[mask])
 
 
-# Units: log10, log2, probabilities, negated values.
+# Units: log10, log2, probabilities, negated values, sums.
 
 
-def _log10(values: Values) -> Values:
+Convert = Callable[[Values, Array], Values]
+"""(values f64[n], sequence i64[n]) -> natural log-probabilities f64[n], not finite where there is none."""
+
+
+def _log10(values: Values, sequence: Array) -> Values:
     converted: Values = values * np.log(10)
     return converted
 
 
-def _log2(values: Values) -> Values:
+def _log2(values: Values, sequence: Array) -> Values:
     converted: Values = values * np.log(2)
     return converted
 
 
-def _log_of_probability(values: Values) -> Values:
+def _log_of_probability(values: Values, sequence: Array) -> Values:
     with np.errstate(invalid="ignore", divide="ignore"):
         converted: Values = np.log(values)
     return converted
 
 
-def _negated(values: Values) -> Values:
+def _negated(values: Values, sequence: Array) -> Values:
     return -values
 
 
-def _log_of_percent(values: Values) -> Values:
-    return _log_of_probability(values / 100)
+def _log_of_percent(values: Values, sequence: Array) -> Values:
+    return _log_of_probability(values / 100, sequence)
 
 
-_UNITS: tuple[tuple[str, Callable[[Values], Values], str], ...] = (
+def _differences(values: Values, sequence: Array) -> Values:
+    """The first value of a sequence stays: nothing is added to it yet."""
+    return np.where(_begins(sequence), values, np.diff(values, prepend=0.0))
+
+
+def _times_length(values: Values, sequence: Array) -> Values:
+    scored = np.bincount(sequence)
+    converted: Values = values * scored[sequence]
+    return converted
+
+
+_UNITS: tuple[tuple[str, Convert, str], ...] = (
     ("log10 of the probability", _log10, "multiply by ln 10 = 2.302585"),
     ("log2 of the probability", _log2, "multiply by ln 2 = 0.693147"),
     ("probabilities", _log_of_probability, "take their natural logarithm"),
     ("probabilities in percent", _log_of_percent, "divide by 100 and take the natural logarithm"),
     ("negated log-probabilities", _negated, "negate them"),
+    ("running sums of log-probabilities", _differences, "take the difference to the token before"),
+    ("log-probabilities divided by the length of their sequence", _times_length, "multiply by that length"),
 )
+_CONVERTED = 0.95
+"""Share of the values that must have a logarithm: a probability that was rounded to 0 has none."""
+_SURPRISING = 0.5
+"""Nats from which a token tells units apart: what is certain is 0 in any."""
 
 
 def _units(case: Case) -> Iterator[Recorded]:
-    """Values that agree with the other side once they are converted to natural logarithms."""
+    """Values that agree with the other side once they are converted to natural logarithms.
+
+    Medians over surprising tokens are compared: rows that have another fault too do not hide the unit of all.
+    """
     bound = USUAL["bfloat16"].broken
     for side in _sides(case):
+        telling = np.abs(side.other) > _SURPRISING
+        if np.count_nonzero(telling) < _SHORTEST or float(side.gap.mean()) < FAR:
+            continue
         for name, convert, fix in _UNITS:
-            converted = convert(side.values)
-            if not np.isfinite(converted).all():
+            converted = convert(side.values, case.view.sequence)
+            known = np.isfinite(converted)
+            if known.mean() < _CONVERTED:
                 continue
-            before = float(side.gap.mean())
-            after = float(np.abs(converted - side.other).mean())
-            if before < FAR or after > bound or after > 0.2 * before:
+            before = float(np.median(side.gap[telling & known]))
+            after = float(np.median(np.abs(converted - side.other)[telling & known]))
+            if after > bound or after > 0.2 * before:
                 continue
             n = len(side.values)
             evidence = Evidence(
@@ -147,7 +183,7 @@ def _units(case: Case) -> Iterator[Recorded]:
                 score=min(0.99, PROOF.ceiling(n)),
                 signature="units",
                 sentence=f"{side.label} holds {name} in place of natural log-probabilities: converted, its {n:,} values differ from "
-                f"{side.other_label} by {after:.2g} nats on average, as they are by {before:.2g}: {fix}.",
+                f"{side.other_label} by {after:.2g} nats (median of surprising tokens), as they are by {before:.2g}: {fix}.",
                 numbers={"side": side.label, "unit": name, "mae_converted": after, "mae": before},
                 positions=tuple(int(i) for i in case.view.at[:SHOWN]),
             )
@@ -155,40 +191,86 @@ def _units(case: Case) -> Iterator[Recorded]:
             return
 
 
+# One number for a whole sequence: its sum or mean stands at every token.
+
+
+def _one_for_each(case: Case) -> Iterator[Recorded]:
+    """Sequences in which one side has one number at every token, another one in each, where the other side's values vary."""
+    sequence = case.view.sequence
+    starts = np.flatnonzero(_begins(sequence))
+    lengths = np.diff(np.append(starts, len(sequence)))
+    long = lengths >= _SHORTEST
+    for side in _sides(case):
+        low, high = (edge.reduceat(side.values, starts) for edge in (np.minimum, np.maximum))
+        far = np.add.reduceat((side.gap > FAR).astype(np.int64), starts)
+        flat = long & (low == high) & (far >= 3)
+        different = len(np.unique(low[flat]))
+        if np.count_nonzero(flat) < 2 or different < 2 or 2 * different < np.count_nonzero(flat):
+            continue
+        mask = np.repeat(flat, lengths)
+        many, n = int(np.count_nonzero(mask)), len(sequence)
+        evidence = Evidence(
+            cause="filled",
+            score=0.99 * PROOF.ceiling(many),
+            signature="one value for each sequence",
+            sentence=f"{side.label} has one number at all tokens of a sequence in {int(flat.sum()):,} of {len(starts):,} sequences (first "
+            f"{low[flat][0]:.4g}), where {side.other_label} has different ones: a sum or a mean over the sequence. Record one value for "
+            "each token.",
+            numbers={"side": side.label, "sequences": int(flat.sum()), "tokens": many, "share": many / n},
+            positions=tuple(int(i) for i in case.view.at[mask][:SHOWN]),
+        )
+        yield _recorded(case, mask, evidence)
+        return
+
+
 # One number in place of many: filled up, or cut at a bound.
 
 
 def _filled(case: Case) -> Iterator[Recorded]:
     """A number that one side repeats exactly where the other side has many different ones."""
-    for side in _sides(case):
+    everything = _sides(Case(case.session, case.pair)) if case.left_out is not None else _sides(case)
+    for side, whole in zip(_sides(case), everything, strict=True):
         values, counts = np.unique(side.values, return_counts=True)
         for at in np.argsort(-counts)[:3]:
             value = float(values[at])
-            mask = _implausible(side, value)
+            mask = _implausible(side, whole, value, case.view.context)
             if mask is not None:
                 yield _recorded(case, mask, _of_filled(case, side, value, mask))
 
 
-def _implausible(side: _Side, value: float) -> Bools | None:
+def _implausible(side: _Side, whole: _Side, value: float, context: Array) -> Bools | None:
     """Tokens at which ``side`` holds ``value`` and the other side something else; None where that may be chance.
 
     Equal values do occur: log-probabilities of certain tokens round to 0, and rounded or 16-bit values have few steps. So the value
-    must stand far off far more often than others of that side do; where the side has few steps, also more often than the other side
-    comes near it.
+    must stand far off far more often than others of that side do; tokens in one ``context`` (u64[n]) are one measurement, however many
+    sequences share it. Where the side has few steps it must also stand more often than the other side comes near it; where the other values do not stand in
+    their places either, that is asked of all tokens (``whole``: what is left here was chosen because it fits badly).
     """
     here: Bools = side.values == value
-    far = int(np.count_nonzero(here & (np.abs(side.other - value) > FAR)))
-    others, counts = np.unique(side.values[~here & (np.abs(side.values) > _NEAR_ZERO)], return_counts=True)
+    far = len(np.unique(context[here & (np.abs(side.other - value) > FAR)]))
+    others, counts = _counted_once(side.values, context, ~here & (np.abs(side.values) > _NEAR_ZERO))
     usual = float(np.quantile(counts, 0.99)) if len(counts) else 1.0
     if far < max(3.0, 4 * usual):
         return None
     few_steps = len(others) < 0.8 * counts.sum()
-    if few_steps:
-        near = max(abs(value) * 2**-7, _NEAR_ZERO)
-        natural = int(np.count_nonzero(np.abs(side.other - value) <= near))
-        if np.count_nonzero(here) - natural < 3 + 3 * np.sqrt(natural):
+    misplaced = not here.all() and correlation(side.values[~here], side.other[~here]) < _IN_PLACE
+    if few_steps or misplaced:
+        base = whole if misplaced else side
+        near = min(max(abs(value) * 2**-7, _NEAR_ZERO), FAR)
+        natural = int(np.count_nonzero(np.abs(base.other - value) <= near))
+        if np.count_nonzero(base.values == value) - natural < 3 + 3 * np.sqrt(natural):
             return None
     return here
+
+
+def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values, Array]:
+    """The different ``values`` f64[n] at tokens ``among`` bool[n], and in how many contexts each stands."""
+    order = np.lexsort((context[among], values[among]))
+    sorted_values, sorted_contexts = values[among][order], context[among][order]
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(sorted_values) != 0) | (sorted_contexts[1:] != sorted_contexts[:-1])
+    different, counts = np.unique(sorted_values[new], return_counts=True)
+    return different, counts
 
 
 def _of_filled(case: Case, side: _Side, value: float, mask: Bools) -> Evidence:
@@ -215,7 +297,7 @@ def _of_filled(case: Case, side: _Side, value: float, mask: Bools) -> Evidence:
     return Evidence(
         cause="cut" if cut else "filled",
         score=0.99 * min(clip(far, 2, 8), PROOF.ceiling(n)),
-        signature="repeated value",
+        signature="bound" if cut else "repeated value",
         sentence=said,
         numbers={"side": side.label, "value": value, "tokens": count, "far": far, "share": count / n, "where": where},
         positions=tuple(int(i) for i in case.view.at[mask][:SHOWN]),
@@ -236,15 +318,14 @@ def _zeros(where: str, everywhere: bool) -> str:
 
 
 def _is_bound(side: _Side, value: float, mask: Bools) -> int:
-    """-1 where ``value`` is the lowest that the side has and the other side's values there lie below it, 1 for the highest."""
+    """-1 where ``value`` is the lowest that the side has and the other side's values there are its lowest too, 1 for the highest."""
     if mask.all():
         return 0
-    slack = max(0.05 * abs(value), 0.2)
-    other = side.other[mask]
-    below, above = float(np.mean(other <= value + slack)), float(np.mean(other >= value - slack))
-    if value == float(side.values.min()) and below > 0.95 and value < 0:
+    # The other side's values there are its lowest (highest) ones, at whatever temperature it gives them.
+    other, rest = side.other[mask], side.other[~mask]
+    if value == float(side.values.min()) and value < 0 and np.mean(other <= np.quantile(rest, _OUTERMOST)) > 0.9:
         return -1
-    if value == float(side.values.max()) and above > 0.95 and value < 0:
+    if value == float(side.values.max()) and value < 0 and np.mean(other >= np.quantile(rest, 1 - _OUTERMOST)) > 0.9:
         return 1
     return 0
 
@@ -453,7 +534,7 @@ def _rows(rows: Array) -> str:
 
 def _other_rows(case: Case) -> Iterator[Recorded]:
     """Sequences whose values fit another sequence of the other side, and not their own."""
-    starts, table_a, table_b = _fingerprints(case)
+    starts, table_a, table_b, contexts = _fingerprints(case)
     if len(starts) < 2:
         return
     own = _distance(table_a, table_b)
@@ -464,10 +545,13 @@ def _other_rows(case: Case) -> Iterator[Recorded]:
     candidates = np.arange(min(len(starts), _CANDIDATES))
     swapped: dict[int, int] = {}
     for row in suspects:
-        distances = _distance(table_a[candidates], table_b[row][None, :])
-        distances[candidates == row] = np.inf
+        # Where two sequences have one text, the scores of one are those of the other.
+        other_text = contexts[candidates] != contexts[row][None, :]
+        theirs = np.where(other_text, table_a[candidates], np.nan)
+        distances = _distance(theirs, table_b[row][None, :])
         at = int(np.argmin(distances))
-        if distances[at] < min(_FITS * own[row], FAR):
+        alike = correlation(theirs[at], table_b[row]) > _LIKE
+        if alike and distances[at] < min(_FITS * own[row], _FITS * _spread(theirs[at]), FAR):
             swapped[int(row)] = int(candidates[at])
     if not swapped:
         return
@@ -487,9 +571,15 @@ def _other_rows(case: Case) -> Iterator[Recorded]:
     yield _recorded(case, mask, evidence)
 
 
-def _fingerprints(case: Case) -> tuple[Array, Values, Values]:
-    """For sequences of at least `_SHORTEST` tokens: the number of their first token among the case's, and the first values of
-    A and of B from there, f64[r, `_FINGERPRINT`], NaN behind the end."""
+def _spread(values: Values) -> float:
+    """Mean distance of ``values`` from their median, those that are NaN aside: what fits no better than one number fits nothing."""
+    known = values[np.isfinite(values)]
+    return float(np.abs(known - np.median(known)).mean()) if len(known) else 0.0
+
+
+def _fingerprints(case: Case) -> tuple[Array, Values, Values, Array]:
+    """For sequences of at least `_SHORTEST` tokens: the number of their first token among the case's, the first values of
+    A and of B from there, f64[r, `_FINGERPRINT`], NaN behind the end, and the contexts of those tokens, u64 of that shape."""
     sequence = case.view.sequence
     starts = np.flatnonzero(_begins(sequence))
     lengths = np.diff(np.append(starts, len(sequence)))
@@ -500,7 +590,8 @@ def _fingerprints(case: Case) -> tuple[Array, Values, Values]:
     place = np.minimum(starts[:, None] + column[None, :], max(len(sequence) - 1, 0))
     a = case.pair.logprob_a[case.view.at].astype(np.float64)
     b = case.pair.logprob_b[case.view.at].astype(np.float64)
-    return starts, np.where(inside, a[place], np.nan), np.where(inside, b[place], np.nan)
+    contexts = case.view.context[place]
+    return starts, np.where(inside, a[place], np.nan), np.where(inside, b[place], np.nan), contexts
 
 
 def _distance(a: Values, b: Values) -> Values:

@@ -15,9 +15,13 @@ _EXPLAINED = (0.05, 0.3)
 """Share of the squared gap that a slope must explain: noise of unequal sizes on both sides, with a signal-to-noise
 ratio down to 3, tilts the line by less than 5% of that gap."""
 _BEND = (0.1, 0.4)
-_UNEVEN = (0.06, 0.15)
-"""From two tiny Llama and Qwen 2 models: temperatures, scales, other weights and rounding left up to 0.042, soft caps 0.16
-and more."""
+_UNEVEN = (0.22, 0.32)
+"""Slopes of the tokens' own, beyond those of their sequences. Planted soft caps leave 0.32 and more (SmolLM2, the shapes of Qwen 3 and
+Gemma), penalties up to 0.20, and noise on lists of five up to 0.15."""
+_APART = (0.3, 0.6)
+"""Share of what one slope leaves that a slope for every sequence takes away: then it is not one factor for all of them."""
+_IN_DOUBT = (0.06, 0.15)
+"""From there on the line is not straight enough to be a factor without doubt: a mild soft cap leaves as little."""
 
 
 def slope(case: Case) -> Iterator[Evidence]:
@@ -41,7 +45,8 @@ def slope(case: Case) -> Iterator[Evidence]:
             f"{line.uneven:.0%}): a soft cap on one side.",
             {**numbers, "kind": "softcap"}, at,
         )  # fmt: skip
-    straight = strength * (1 - bent)
+    one_line = 1 - max(bent, clip(line.uneven, *_IN_DOUBT), clip(line.apart, *_APART))
+    straight = strength * one_line
     if straight <= 0.05:
         return
     said = (

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.diagnose.case import SHOWN, Case, clip, place_of
-from core.diagnose.evidence import Evidence
+from core.diagnose.evidence import Evidence, Number
 from core.diagnose.exclusion import penalty_possible, truncation_possible
-from core.diagnose.fits import correlation
+from core.diagnose.fits import correlation, middle
+from core.diagnose.support import POSSIBLE_AT_MOST, PROOF
 from core.session.reader import Capture
 
 _OWN_LIST = 0.1
@@ -21,31 +23,126 @@ _LAGS = (-2, -1, 1, 2)
 
 
 def own_list(case: Case) -> Iterator[Evidence]:
-    """A value that is not the one which the same capture's list has for that id is of another id."""
+    """Values that are not the ones which the same capture's lists have for their ids: they are of other ids, or of other places.
+
+    A value that another id of the list has is that id's. One below the whole list may be of any id outside of it. What is neither
+    belongs to no id of that list, so that it says nothing about ids: it is of another place, of another softmax, or filled in.
+    """
     for side, label, logprob in (
         (case.pair.a, case.labels[0], case.pair.logprob_a),
         (case.pair.b, case.labels[1], case.pair.logprob_b),
     ):
-        at, checked, where = _own_mismatches(case, side, logprob)
-        if not len(at):
-            continue
-        found = _scored_id(side, logprob, int(at[0]))
-        text = case.session.pieces.text
-        asked = int(case.pair.sequences.token_ids[at[0]])
-        named = f", but the one of {text(found)!r} (id {found})" if found is not None else ""
+        found = _own_mismatches(case, side, logprob)
+        if len(found.at):
+            yield from _of_own_list(case, label, found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Mismatches:
+    """Tokens whose value is not that of their own list.
+
+    at i64[m] flat positions, of ``checked`` tokens; off f64[m] nats; owner i64[m]: the id of the list that has the value, -1 for
+    none or several; outside bool[m]: the value is below the list, as any id outside of it is; ``chance``: the share of this side's
+    values, of whatever token, that are below those lists.
+    """
+
+    at: npt.NDArray[np.int64]
+    checked: int
+    off: npt.NDArray[np.float64]
+    owner: npt.NDArray[np.int64]
+    outside: npt.NDArray[np.bool_]
+    chance: float
+
+
+_SAME_VALUE = 1e-3
+"""Nats within which a value is that of a list's entry."""
+_CERTAIN = -0.02
+"""Nats above which values of any tokens are alike, since they are certain."""
+_OF_IDS = (0.5, 0.8)
+"""Share, beyond chance, of the values that miss their lists which are of other ids of those lists or outside of them."""
+_PROVEN_BY, _HINTED_BY = 8, 4
+"""Tokens that one value counts for: one that is exactly that of another id of its list, as no other place or setting gives it; and one
+below its list, less the chance that a value of any other place is. Two of the latter are by chance below lists of 20 once in 100
+times."""
+_NEIGHBOURS = (-1, 1, -2, 2, -3, 3)
+
+
+def _of_own_list(case: Case, label: str, found: _Mismatches) -> Iterator[Evidence]:
+    at, several = found.at, len(found.at)
+    known = found.owner >= 0
+    of_ids = max(float(np.mean(known | found.outside)) - found.chance, 0.0) / max(1 - found.chance, 1e-9)
+    lag, of_neighbour = _neighbour(case, found)
+    place = int(at[np.flatnonzero(known)[0]]) if known.any() else int(at[0])
+    said = (
+        f"{label} has {several:,} of {found.checked:,} values that are not what its own list gives for that token: at "
+        f"{place_of(case, place)} its value is not the one of {_named(case, int(case.pair.sequences.token_ids[place]))}"
+    )
+    numbers: dict[str, Number] = {
+        "side": label,
+        "tokens": several,
+        "checked": found.checked,
+        "largest": float(found.off.max()),
+        "share": several / found.checked,
+        "of_an_id": of_ids,
+    }
+    if known.any():
+        said += f", but the one of {_named(case, int(found.owner[known][0]))}"
+    positions = tuple(int(i) for i in at[:SHOWN])
+    if of_neighbour > _MOSTLY:
+        way = "before" if lag < 0 else "behind"
+        steps = f"{abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}"
         yield Evidence(
-            "ids", 0.98, "own list",
-            f"{label} has {len(at):,} of {checked:,} values that are not what its own list gives for that token: at "
-            f"{place_of(case, int(at[0]))} its value is not the one of {text(asked)!r} (id {asked}){named}.",
-            {"side": label, "tokens": len(at), "checked": checked, "largest": float(where.max()), "share": len(at) / checked},
-            tuple(int(i) for i in at[:SHOWN]),
-        )  # fmt: skip
+            cause="alignment",
+            score=0.98 * PROOF.ceiling(several),
+            signature="own list",
+            sentence=f"{said}, which stands {steps} it: values and lists stand beside another token than their own.",
+            numbers={**numbers, "lag": lag},
+            positions=positions,
+        )
+        return
+    hints = _HINTED_BY * (1 - found.chance) * np.count_nonzero(found.outside & ~known)
+    units = _PROVEN_BY * int(np.count_nonzero(known)) + int(hints)
+    of_other_ids = 0.98 * clip(of_ids, *_OF_IDS) * PROOF.ceiling(units)
+    more = "" if of_ids > _OF_IDS[0] else "; most of them are of no id of their lists, as values of another place or setting"
+    yield Evidence(
+        cause="ids",
+        score=max(of_other_ids, POSSIBLE_AT_MOST * PROOF.ceiling(several)),
+        signature="own list",
+        sentence=f"{said}{more}.",
+        numbers=numbers,
+        positions=positions,
+        explains=None if of_ids > _OF_IDS[0] else 0.0,
+    )
 
 
-def _own_mismatches(case: Case, side: Capture, logprob: Any) -> tuple[npt.NDArray[np.int64], int, Any]:
+_MOSTLY = 0.5
+"""Share of the values that must be of the id of one neighbour: by chance it is that one in twenty times."""
+
+
+def _neighbour(case: Case, found: _Mismatches) -> tuple[int, float]:
+    """The lag at which most of the values' ids stand in the same sequence, and the share of all mismatches."""
+    ids, offsets = case.pair.sequences.token_ids, case.pair.sequences.offsets
+    row = np.searchsorted(offsets, found.at, "right") - 1
+    best, lag = 0.0, 0
+    for step in _NEIGHBOURS:
+        there = found.at + step
+        inside = (there >= offsets[row]) & (there < offsets[row + 1]) & (there < case.pair.tokens)
+        same = inside & (ids[np.clip(there, 0, case.pair.tokens - 1)] == found.owner) & (found.owner >= 0)
+        share = float(np.mean(same))
+        if share > best:
+            best, lag = share, step
+    return lag, best
+
+
+def _named(case: Case, token: int) -> str:
+    return f"{case.session.pieces.text(token)!r} (id {token})"
+
+
+def _own_mismatches(case: Case, side: Capture, logprob: Any) -> _Mismatches:
     at = case.view.at
     if side.top_k < 2 or not len(at):
-        return at[:0], 0, np.empty(0)
+        none = np.empty(0, np.int64)
+        return _Mismatches(none, 0, np.empty(0), none, np.empty(0, bool), 0.0)
     ids, values = side.top_ids.whole()[at], side.top_logprobs.whole()[at]
     targets = case.pair.sequences.token_ids[at]
     given = logprob[at]
@@ -57,14 +154,19 @@ def _own_mismatches(case: Case, side: Capture, logprob: Any) -> tuple[npt.NDArra
         # Not in the list, so it can be no more likely than the list's last.
         off = np.where(listed, np.abs(given - value), np.where(np.isfinite(last), given - last, 0.0))
     wrong = off > _OWN_LIST
-    return at[wrong], len(at), off[wrong]
-
-
-def _scored_id(side: Capture, logprob: Any, at: int) -> int | None:
-    """The id of the list whose value the token was given, if there is exactly one."""
-    ids, values = side.top_ids.rows(at, at + 1)[0], side.top_logprobs.rows(at, at + 1)[0]
-    same = np.flatnonzero(np.abs(values - logprob[at]) < 1e-3)
-    return int(ids[same[0]]) if len(same) == 1 else None
+    with np.errstate(invalid="ignore"):
+        equal = (np.abs(values[wrong] - given[wrong][:, None]) < _SAME_VALUE) & (ids[wrong] >= 0)
+        equal &= given[wrong][:, None] < _CERTAIN
+    owner = np.where(equal.sum(axis=1) == 1, np.where(equal, ids[wrong], 0).sum(axis=1), -1)
+    below = np.searchsorted(np.sort(given), last[wrong] + _OWN_LIST, "right") / len(given)
+    return _Mismatches(
+        at=at[wrong],
+        checked=len(at),
+        off=off[wrong].astype(np.float64),
+        owner=owner.astype(np.int64),
+        outside=given[wrong] <= last[wrong] + _OWN_LIST,
+        chance=float(below.mean()) if wrong.any() else 0.0,
+    )
 
 
 def alignment(case: Case) -> Iterator[Evidence]:
@@ -232,11 +334,23 @@ def common_shift(case: Case) -> Iterator[Evidence]:
     if rms < 1e-4:
         return
     one_way = abs(float(np.sign(shift[np.abs(shift) > 1e-5]).mean())) if (np.abs(shift) > 1e-5).any() else 0.0
+    usual = _usual_ratio(case, shift, rest)
     lower = case.labels[0] if shift.mean() < 0 else case.labels[1]
     yield Evidence(
-        "processed", 0.8 * clip(rms / (rest_rms + 1e-12), 1.5, 6) * clip(one_way, 0.7, 0.95), "common shift",
+        "processed", 0.8 * clip(min(rms / (rest_rms + 1e-12), usual), 1.5, 6) * clip(one_way, 0.7, 0.95), "common shift",
         f"all alternatives of a token are shifted together (by {rms:.3g} nats, differences between them by {rest_rms:.2g}), "
         f"{lower} below the other: the normaliser differs, by truncation, a bias or another vocabulary size.",
         {"shift_rms": rms, "rest_rms": rest_rms, "one_way": one_way, "mean": float(shift.mean())},
         tuple(int(i) for i in shared.at[np.argsort(-np.abs(shift))[:SHOWN]]),
     )  # fmt: skip
+
+
+def _usual_ratio(case: Case, shift: npt.NDArray[np.float64], rest: npt.NDArray[np.float64]) -> float:
+    """The shift over what is left beside it in the middle sequence: one sequence alone cannot carry it."""
+    shared, count = case.view.shared, case.pair.count
+    row = np.searchsorted(case.pair.sequences.offsets[: count + 1], shared.at, "right") - 1
+    rows = np.bincount(row, minlength=count)
+    told = rows > 0
+    together = np.sqrt(np.bincount(row, shift**2, count)[told] / rows[told])
+    alone = np.bincount(row, (rest**2).sum(axis=1), count)[told] / np.bincount(row, shared.count, count)[told]
+    return middle(together / (np.sqrt(alone) + 1e-12), rows[told])

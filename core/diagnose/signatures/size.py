@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from core.compare.usual import USUAL
 from core.diagnose.case import Case, clip, worst
 from core.diagnose.causes import NOISE
 from core.diagnose.evidence import Evidence
 from core.diagnose.exclusion import temperature_told, truncation_told
-from core.diagnose.fits import correlation
-from core.diagnose.needs import shared_rows
-from core.diagnose.noise import judge_size
+from core.diagnose.fits import correlation, middle
+from core.diagnose.needs import long_sequences, shared_rows
+from core.diagnose.noise import Size, judge_size
 from core.diagnose.support import POSSIBLE_AT_MOST
 
 _WIDTH = 3
@@ -23,6 +24,12 @@ _FITTED = 32
 _APART = (0.5, 0.85)
 """Share of alternatives that the other list lacks. Drawn healthy pairs in bfloat16 lack up to 0.25 of lists of three, another
 tensor 0.9 and more (planted: other head, layer at its initial values)."""
+_SOME_APART = (0.05, 0.2)
+"""Share that must be missing where a line fits badly: a penalty moves what both lists hold, another tensor also other ids into them."""
+_FEW = 0.05
+"""Share of the tokens, the loudest ones, without which other weights still leave a gap: they move every token."""
+_LONG = 24
+"""Scored tokens of a sequence whose start is told from its end."""
 _EXPERTS = re.compile(r"moe|mixtral|deepseek|expert", re.IGNORECASE)
 _SHAPELESS = (("weights", 0.8), ("kv_cache", 0.45), ("attention", 0.1))
 """What noise that is too large has been found to be, and how often next to the others: an order, not a measurement."""
@@ -47,10 +54,28 @@ def size(case: Case) -> Iterator[Evidence]:
         return
     if found.verdict not in ("excess", "unclear"):
         return
-    most = 1.0 if meaning_checked(case) and found.verdict == "excess" else POSSIBLE_AT_MOST
+    sure = _shapeless(case) and found.verdict == "excess" and _in_most_tokens(case, found)
+    most = 1.0 if sure else POSSIBLE_AT_MOST
     for code, prior in _SHAPELESS:
         score = min(prior * found.sure, most * prior)
         yield Evidence(code, score, "size", found.sentence, numbers, worst(case))
+
+
+def _shapeless(case: Case) -> bool:
+    """Whether a shape was looked for: what the numbers mean, and where in the sequences the gap is."""
+    return meaning_checked(case) and long_sequences(1, _LONG).lacking(case) is None
+
+
+def _in_most_tokens(case: Case, found: Size) -> bool:
+    """Whether the gap is half of itself, or more than half of what is usual, without the loudest `_FEW` tokens and in the middle
+    sequence too: a fault of single tokens or sequences is not of weights."""
+    size = np.sort(case.view.size)
+    rest = size[: max(len(size) - int(np.ceil(_FEW * len(size))), 1)]
+    tokens = np.bincount(case.view.sequence)
+    scored = tokens > 0
+    by_sequence = np.bincount(case.view.sequence, case.view.size)[scored] / tokens[scored]
+    smaller = min(float(rest.mean()), middle(by_sequence, tokens[scored]))
+    return smaller > min(USUAL[found.dtype or "bfloat16"].high, case.view.mae) / 2
 
 
 def meaning_checked(case: Case) -> bool:
@@ -97,7 +122,7 @@ def unlike(case: Case) -> Iterator[Evidence]:
     line = case.line if len(view.shared.at) >= _FITTED else None
     apart = clip(1 - overlap, *_APART)
     if line is not None:
-        apart = max(apart, clip(1 - line.r2, 0.35, 0.7))
+        apart = max(apart, clip(1 - line.r2, 0.35, 0.7) * clip(1 - overlap, *_SOME_APART))
     score = 0.93 * apart
     if score <= 0.02:
         return
