@@ -80,9 +80,17 @@ class Side:
 
 
 def why(
-    folder: Path, text: Text, a: Side, b: Side, *, width: int = 0, completions: bool = False, told: int = PROMPT,
-    swapped: bool = False, facts: Sequence[str] = (),
-) -> Diagnosis:  # fmt: skip
+    folder: Path,
+    text: Text,
+    a: Side,
+    b: Side,
+    *,
+    width: int = 0,
+    completions: bool = False,
+    told: int = PROMPT,
+    swapped: bool = False,
+    facts: Sequence[str] = (),
+) -> Diagnosis:
     """The diagnosis of a dump of both; ``told`` is the length of the prompts that its lines name."""
     folder.mkdir(parents=True, exist_ok=True)
     a, b = (b, a) if swapped else (a, b)
@@ -104,9 +112,7 @@ def likely(found: Diagnosis) -> set[str]:
 def test_a_wrong_length_of_the_prompts_is_no_shift(tmp_path: Path, told: int, swapped: bool) -> None:
     """Both sides begin at the same token, and stand where they belong."""
     text = text_of(told)
-    found = why(
-        tmp_path, text, Side(text, 0.03, 1), Side(text, 0.03, 2), completions=True, told=told, swapped=swapped
-    )
+    found = why(tmp_path, text, Side(text, 0.03, 1), Side(text, 0.03, 2), completions=True, told=told, swapped=swapped)
     assert likely(found) == set() and found.noise
 
 
@@ -125,7 +131,9 @@ def test_a_prompt_that_all_share_is_not_filled_in(tmp_path: Path, sequences: int
 def test_samples_of_one_text_are_not_rows_of_one_another(tmp_path: Path, samples: int, swapped: bool) -> None:
     """Some of them at another temperature: the others, of the same ids, fit better, and are no other text."""
     once = text_of(3, (60,) * 5)
-    text = Text([ids for ids in once.ids for _ in range(samples)], [rows for rows in once.logits for _ in range(samples)])
+    text = Text(
+        [ids for ids in once.ids for _ in range(samples)], [rows for rows in once.logits for _ in range(samples)]
+    )
     temperatures = [0.4 if row % samples == 0 else 1.0 for row in range(len(text.ids))]
     found = why(tmp_path, text, Side(text, 0.01, 1), Side(text, 0.01, 2, temperatures), swapped=swapped)
     assert "other_rows" not in likely(found)
@@ -183,7 +191,9 @@ SUMS: dict[str, Callable[[Values], Values]] = {
 @BOTH_SIDES
 @pytest.mark.parametrize("lengths", [LONG, (30,) * 3, (200, 220)], ids=["some", "short", "long"])
 @pytest.mark.parametrize("unit", SUMS)
-def test_sums_and_means_of_a_sequence_are_named(tmp_path: Path, unit: str, lengths: tuple[int, ...], swapped: bool) -> None:
+def test_sums_and_means_of_a_sequence_are_named(
+    tmp_path: Path, unit: str, lengths: tuple[int, ...], swapped: bool
+) -> None:
     text = text_of(7, lengths)
     found = why(tmp_path, text, Side(text, 0.03, 1), Side(text, 0.03, 2).recorded(SUMS[unit]), swapped=swapped)
     assert likely(found) == {"units"}, found.verdict
@@ -192,7 +202,9 @@ def test_sums_and_means_of_a_sequence_are_named(tmp_path: Path, unit: str, lengt
 
 @BOTH_SIDES
 @pytest.mark.parametrize("reduce", [np.mean, np.sum], ids=["mean", "sum"])
-def test_one_number_for_each_sequence_is_named(tmp_path: Path, reduce: Callable[[Values], float], swapped: bool) -> None:
+def test_one_number_for_each_sequence_is_named(
+    tmp_path: Path, reduce: Callable[[Values], float], swapped: bool
+) -> None:
     text = text_of(8)
     b = Side(text, 0.03, 2).recorded(lambda row: np.full(len(row), reduce(row)))
     found = why(tmp_path, text, Side(text, 0.03, 1), b, swapped=swapped)
@@ -203,7 +215,9 @@ def test_one_number_for_each_sequence_is_named(tmp_path: Path, reduce: Callable[
 @BOTH_SIDES
 @pytest.mark.parametrize("bound", [-4.0, -8.0])
 @pytest.mark.parametrize("width", [0, 5, 20])
-def test_a_bound_is_one_at_any_temperature_and_no_soft_cap(tmp_path: Path, bound: float, width: int, swapped: bool) -> None:
+def test_a_bound_is_one_at_any_temperature_and_no_soft_cap(
+    tmp_path: Path, bound: float, width: int, swapped: bool
+) -> None:
     text = text_of(9)
     b = Side(text, 0.03, 2, 0.85).rounded(lambda values: np.maximum(values, bound))
     found = likely(why(tmp_path, text, Side(text, 0.03, 1), b, width=width, swapped=swapped))
@@ -212,7 +226,9 @@ def test_a_bound_is_one_at_any_temperature_and_no_soft_cap(tmp_path: Path, bound
 
 @BOTH_SIDES
 @pytest.mark.parametrize("value", [-100.0, -500.0])
-def test_a_value_far_below_all_others_is_found_in_a_text_that_stands_twice(tmp_path: Path, value: float, swapped: bool) -> None:
+def test_a_value_far_below_all_others_is_found_in_a_text_that_stands_twice(
+    tmp_path: Path, value: float, swapped: bool
+) -> None:
     once = text_of(10, (40,) * 2)
     text = Text(once.ids * 3, once.logits * 3)
     b = Side(text, 0.03, 2).rounded(lambda values: np.round(values, 4))

@@ -29,7 +29,17 @@ _STRUCTURED = frozenset(
         "growth",
     )
 )
-_RECORDING = frozenset(("units", "one value for each sequence", "moved stretch", "other sequence", "repeated stretch", "repeated value", "bound"))
+_RECORDING = frozenset(
+    (
+        "units",
+        "one value for each sequence",
+        "moved stretch",
+        "other sequence",
+        "repeated stretch",
+        "repeated value",
+        "bound",
+    )
+)
 """Faults of recording: found in most sequences, they are there unseen in some of the others too, and show by their place."""
 EXPLAINED_BY: dict[str, frozenset[str]] = {
     "own list": frozenset(("cross-correlation",)),

@@ -159,7 +159,9 @@ def lift(case: Case) -> Iterator[Evidence]:
     alike = abs(unlikely - likelier) / max(abs(unlikely), abs(likelier), 1e-12)
     steady = float(np.abs(curve.z[:-1]).min())
     reach = float(curve.level[-2] - curve.level[0])
-    score = clip(one_way, *_ONE_WAY) * clip(steady, 4, 8) * (1 - clip(alike, _PLATEAU, 2 * _PLATEAU)) * clip(reach, *_REACH)
+    score = (
+        clip(one_way, *_ONE_WAY) * clip(steady, 4, 8) * (1 - clip(alike, _PLATEAU, 2 * _PLATEAU)) * clip(reach, *_REACH)
+    )
     if height > _MOST_LIFT or score <= 0.05:
         return
     higher = case.labels[1] if unlikely < 0 else case.labels[0]

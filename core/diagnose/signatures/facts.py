@@ -106,8 +106,8 @@ def _boundary_weight(case: Case) -> float:
     a, b = (column[view.at].astype(np.float64) for column in (case.pair.logprob_a, case.pair.logprob_b))
     if len(view.at) >= TOKENS.likely and correlation(a, b) > _IN_PLACE:
         return _BORDER_IN_PLACE
-    begins = [np.isfinite(column) for column in (case.pair.logprob_a, case.pair.logprob_b)]
-    return _BORDER_IN_PLACE if np.array_equal(*begins) else _BORDER
+    same = np.array_equal(np.isfinite(case.pair.logprob_a), np.isfinite(case.pair.logprob_b))
+    return _BORDER_IN_PLACE if same else _BORDER
 
 
 def _head_weight(case: Case) -> float:

@@ -361,7 +361,9 @@ def growth(case: Case) -> Iterator[Evidence]:
     calm = 1 - clip(begin, 0.35, 0.7)
     score = 0.9 * clip(r, 0.06, 0.16) * clip(z, 3, 6) * calm * _audible(case)
     if not _penalties_checked(case):
-        score = min(score, POSSIBLE_AT_MOST)  # they grow as well: the longer a text, the more of its tokens occurred before
+        score = min(
+            score, POSSIBLE_AT_MOST
+        )  # they grow as well: the longer a text, the more of its tokens occurred before
     if score > 0.02:
         yield Evidence(
             "config", score, "growth",

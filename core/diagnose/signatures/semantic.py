@@ -103,7 +103,11 @@ def _of_own_list(case: Case, label: str, found: _Mismatches) -> Iterator[Evidenc
     hints = _HINTED_BY * (1 - found.chance) * np.count_nonzero(found.outside & ~known)
     units = _PROVEN_BY * int(np.count_nonzero(known)) + int(hints)
     of_other_ids = 0.98 * clip(of_ids, *_OF_IDS) * PROOF.ceiling(units)
-    more = "" if of_ids > _OF_IDS[0] else "; most of them are of no id of their lists, as values of another place or setting"
+    more = (
+        ""
+        if of_ids > _OF_IDS[0]
+        else "; most of them are of no id of their lists, as values of another place or setting"
+    )
     yield Evidence(
         cause="ids",
         score=max(of_other_ids, POSSIBLE_AT_MOST * PROOF.ceiling(several)),
