@@ -114,8 +114,10 @@ def test_an_engine_that_dies_fails_its_own_experiment_alone(session: Path, run_l
     data = json.loads((broken / "session.json").read_text())
     next(b for b in data["plan"]["backends"] if b["name"] == "rollout")["python"] = "/bin/false"
     (broken / "session.json").write_text(json.dumps(data))
-    done = run_logdrift("why", broken, "--run", "--only", "attention", "--json")
-    assert done.returncode == 1
+    done = run_logdrift(
+        "why", broken, "--run", "--only", "attention", "--json", "--trust-session"
+    )  # its plan was edited
+    assert done.returncode == 1, done.stderr
     assert "1 of 2 experiments failed, the others stand" in done.stderr.splitlines()[-1]
     experiments = found(done)
     died, ran = of(experiments, "attn_implementation-rollout"), of(experiments, "attn_implementation-trainer")

@@ -572,12 +572,13 @@ def test_a_question_can_be_cancelled_from_outside(stale: Path, transformers_pyth
     session = open_session(stale)
     (spec,) = chosen_backends(session, ["reference"])
     cancel, told = threading.Event(), []
+    before = descendants(os.getpid())  # what other tests of this process may not have reaped yet
     cancel.set()
     with pytest.raises(KeyboardInterrupt):
         ask(session, spec, "weights", {}, stale / "why" / "identity", report=told.append, cancel=cancel)
     assert told == [] and not (stale / "lock").exists()
     assert not (stale / "why" / "identity" / "reference.json").exists()
-    assert descendants(os.getpid()) == set()
+    assert descendants(os.getpid()) <= before
 
 
 def test_bad_input_is_one_line(run_logdrift: Run, apart: Session, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from core.session.layout import ModelInfo
 from core.session.reader import Session
 from tests.conftest import REPOSITORY
 from tests.made_answers import a_result, judged, made, with_replay
-from tests.made_sessions import capture, write_session
+from tests.made_sessions import capture, captured_here, write_session
 from tui.commands import why_layers
 
 FAMILIES = ("qwen3", "gemma2")
@@ -255,11 +255,13 @@ def session(tmp_path: Path, asked: Path) -> Session:
         texts=("x",),
     )
     rows = [[np.nan, *[-1.0] * 69]]
-    return write_session(
+    made_here = write_session(
         tmp_path / "s", [4],
         [capture(label, rows, engine="transformers") for label in ("reference/prefill", "rollout/prefill", "reference/prefill#2")],
         plan={**plan.to_json(), "max_length": 80}, model=ModelInfo(str(model), vocab_size=1031),
     )  # fmt: skip
+    captured_here(made_here.folder)
+    return made_here
 
 
 def test_the_command_asks_saves_and_why_tells_it_again(
@@ -295,7 +297,9 @@ def test_bad_places_and_pairs_are_refused_in_one_line_before_anything_starts(
     session: Session, place: str, pair: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture_layers, "ask", lambda *_, **__: pytest.fail("a worker was started"))
-    args = argparse.Namespace(layers=place, pair=[pair] if pair else [], debuggers=False, json=False)
+    args = argparse.Namespace(
+        layers=place, pair=[pair] if pair else [], debuggers=False, json=False, trust_session=False
+    )
     with pytest.raises(InputError, match=said):
         why_layers.run(args, session)
 

@@ -43,6 +43,7 @@ def write_session(folder: Path, model: Path, ids: list[np.ndarray], sides: dict[
                   sent: dict[str, list[np.ndarray]], title: str) -> None:  # fmt: skip
     """The real session format, through the real writer. ``sent`` are the ids that a side was really given."""
     lengths = [len(x) for x in ids]
+    folder.mkdir(parents=True, exist_ok=True)
     part = write_part(folder, sequence_part(0), sequence_tensors(ids, [PROMPT] * len(ids), ["length"] * len(ids)), 0,
                       len(ids), sum(lengths))  # fmt: skip
     merge_pieces(folder, {int(i): f"<{i}>".encode() for i in np.unique(np.concatenate(ids))})
