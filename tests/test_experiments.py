@@ -532,3 +532,24 @@ def test_what_proves_comes_before_what_is_only_likely(tmp_path: Path) -> None:
     for other in (made, unclear):
         causes = diagnose(session, pair, experiment_evidence([nothing, other])).causes
         assert not any(each.shown == "refuted" for each in causes)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("meaning", ["raw", "temperature_scaled", "processed"])
+def test_prefill_is_no_proof_of_the_path_where_it_also_makes_the_values_raw(
+    tmp_path: Path, engine: str, meaning: str
+) -> None:
+    facts = {"decode_logprobs": meaning, "temperature": 0.6}
+    made = [
+        capture("trainer/prefill", rows(1, 0.03)), capture(f"{engine}/decode", rows(2, 0.03), facts=facts, engine=engine),
+    ]  # fmt: skip
+    session = session_of(tmp_path / "s", made)
+    pair = make_pair(session, "trainer/prefill", f"{engine}/decode")
+    found = [each for each in named(session, pair).values() if each.title == f"{engine}: path=prefill"]
+    causes = [(each.cause, each.combined) for each in found]
+    if meaning == "raw":
+        assert causes == [("decode_path", False)]
+    elif engine == "vllm":
+        assert causes == [], "it has an option for that alone"
+    else:
+        assert len(causes) == 1 and causes[0][0] in ("temperature", "processed") and causes[0][1]

@@ -31,7 +31,8 @@ class Knob:
     (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand alone); ``both`` that it is turned on both sides at
     once, where they lack it; ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
     ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or has something to change; a
-    tuple means any of its values. ``refused``: states in which the engine is known not to start with it. ``still``: no number
+    tuple means any of its values. ``refused``: states in which the engine is known not to start with it.
+    ``confounded``: states in which it would change another cause as well, which it would then be proof for. ``still``: no number
     may move, so a run that shows one moving is a finding.
     """
 
@@ -43,6 +44,7 @@ class Knob:
     unless: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     only: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     refused: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    confounded: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     still: bool = False
 
     @property
@@ -136,6 +138,10 @@ def _recording(
 
 # fmt: off
 _DECODING = ("decode", "forced_decode")
+_NOT_RAW = {"decode_logprobs": ("temperature_scaled", "processed")}
+_PREFILL_IS_RAW = Knob(
+    "path=prefill", "prefill is raw, whatever was sampled with", combined=True, run="any", only={**_NOT_RAW, "path": "decode"}
+)
 _EAGER = {"execution_mode": "eager"}
 _WIDE_HEAD = {"head_dtype": "float32"}
 _HF_CODE = {"model_class": ("TransformersForCausalLM", "TransformersMoEForCausalLM")}
@@ -266,7 +272,7 @@ CAUSES: tuple[Cause, ...] = (
         "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
         {
             "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": ("temperature_scaled", "processed"), "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
-            "sglang": (Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
+            "sglang": (_PREFILL_IS_RAW, Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
             "transformers": (Knob("logits / T", "leave it out of the trainer's log-probabilities, or have it on both sides"),),
         },
     ),
@@ -280,7 +286,7 @@ CAUSES: tuple[Cause, ...] = (
         "ask the engine for raw log-probabilities",
         {
             "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "processed", "path": _DECODING}), Knob("top_p=1"), Knob("repetition_penalty=1")),
-            "sglang": (Knob("repetition_penalty=1", "penalties and biases enter its output values; top-p does not"),),
+            "sglang": (_PREFILL_IS_RAW, Knob("repetition_penalty=1", "penalties and biases enter its output values; top-p does not"),),
             "transformers": (Knob("scores of generate(output_logits=True)", "output_scores are processed"),),
         },
     ),
@@ -413,9 +419,9 @@ CAUSES: tuple[Cause, ...] = (
         "score one engine's own generation again by prefill",
         {
             "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor", run="any", only={"path": "prefill"}),
-                     Knob("path=prefill", "prompt_logprobs: the same ids in one pass", run="any", only={"path": _DECODING})),
-            "sglang": (Knob("path=prefill", "max_new_tokens=0, logprob_start_len=0: its own generation, scored again", run="any", only={"path": "decode"}),),
-            "transformers": (Knob("path=prefill", "in one pass instead of token by token", run="any", only={"path": "decode"}),),
+                     Knob("path=prefill", "prompt_logprobs: the same ids in one pass", run="any", only={"path": _DECODING}, confounded=_NOT_RAW)),
+            "sglang": (Knob("path=prefill", "max_new_tokens=0, logprob_start_len=0: its own generation, scored again", run="any", only={"path": "decode"}, confounded=_NOT_RAW),),
+            "transformers": (Knob("path=prefill", "in one pass instead of token by token", run="any", only={"path": "decode"}, confounded=_NOT_RAW),),
         },
     ),
     Cause(

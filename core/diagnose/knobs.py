@@ -67,6 +67,10 @@ def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
         have = state.values.get(name)
         if have is not None and _among(have, wanted):
             return f"the engine does not start with it ({_plain(name)} is {have})"
+    for name, wanted in knob.confounded.items():
+        have = state.values.get(name)
+        if have is not None and _among(have, wanted):
+            return f"it would change another cause as well ({_plain(name)} is {have})"
     return None
 
 
