@@ -268,3 +268,30 @@ def test_what_grows_may_be_a_penalty(tmp_path: Path) -> None:
         np.minimum(row - rng.normal(0, 0.3, len(row)) * np.log1p(np.arange(len(row)) / 4), -1e-3) for row in b.chosen
     ]
     assert "config" not in likely(why(tmp_path, text, Side(text, 0.03, 1), b))
+
+
+@BOTH_SIDES
+@pytest.mark.parametrize("tokens", [32, 40])
+def test_values_in_four_decimals_take_nothing_from_noise(tmp_path: Path, tokens: int, swapped: bool) -> None:
+    """Just enough tokens to call it likely, with a rounding that is seen and moves nothing."""
+    text = text_of(tokens, (tokens + 1,))
+    a, b = (Side(text, 0.03, seed).rounded(lambda values: np.round(values, 4)) for seed in (1, 2))
+    assert why(tmp_path, text, a, b, swapped=swapped).noise
+
+
+@BOTH_SIDES
+@pytest.mark.parametrize("share", [0.6, 0.78])
+def test_a_side_that_just_misses_the_lattice_is_not_off_it(tmp_path: Path, share: float, swapped: bool) -> None:
+    """16-bit logits on both sides, some of them blurred on one: no difference of the head."""
+    text = text_of(14)
+    rng = np.random.default_rng(3)
+    on_steps = Text(text.ids, [np.round(rows * 16) / 16 for rows in text.logits])
+    blurred = [
+        np.where(rng.random((len(rows), 1)) < share, rows, rows + rng.normal(0, 0.01, rows.shape))
+        for rows in on_steps.logits
+    ]
+    b = Side(Text(text.ids, blurred), 0.0, 2)
+    assert not likely(why(tmp_path, text, Side(on_steps, 0.0, 1), b, width=20, swapped=swapped)) & {
+        "head_dtype",
+        "compute_dtype",
+    }

@@ -159,10 +159,7 @@ class Lattice:
 
 def fit_lattice(values: Array) -> Lattice:
     """``values`` f32[n, K] nats, best first."""
-    top = values[:, :_TOP].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        gaps = top[:, :-1] - top[:, 1:]
-        gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+    gaps = _gaps(values)
     if len(gaps) < MIN_GAPS:
         return Lattice(None, 0.0, len(gaps))
     shares = [_share(gaps * 2.0**q) for q in range(FINEST + 1)]
@@ -170,6 +167,20 @@ def fit_lattice(values: Array) -> Lattice:
         if share >= ON_LATTICE:
             return Lattice(2.0**-q, share, len(gaps))
     return Lattice(None, max(shares), len(gaps))
+
+
+def gaps_on_step(values: Array, step: float) -> float:
+    """Share of the gaps between the first values of each list (f32[n, K] nats) that are multiples of ``step``; 0 without any."""
+    gaps = _gaps(values)
+    return _share(gaps / step) if len(gaps) else 0.0
+
+
+def _gaps(values: Array) -> Array:
+    top = values[:, :_TOP].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gaps = top[:, :-1] - top[:, 1:]
+        found: Array = gaps[np.isfinite(gaps) & (gaps > 0)]
+    return found
 
 
 def _share(scaled: Array) -> float:

@@ -2,7 +2,8 @@
 
 A pair is two noisy readings of the same drawn logits, as two correct engines give them: noise of a usual size for one dtype, heavy
 tails, a part that all alternatives of a token share, larger on some tokens and in later positions, logits on the lattice of 16
-bits. Around it all that a session may have or lack: lists of 0 to 20 alternatives, of unequal widths, scores of the prompts, facts,
+bits; certain and loud tokens in stretches, greedy text, prompts that all sequences share, values stored in few digits, as the
+sample and its engines show them (|delta| of neighbours correlates at 0.0 to 0.5, with surprise at 0.2 to 0.75). Around it all that a session may have or lack: lists of 0 to 20 alternatives, of unequal widths, scores of the prompts, facts,
 a reference, repeats. Everything is in memory: nothing is read and no engine runs.
 """
 
@@ -53,13 +54,24 @@ class Setting:
     repeats: bool
     dtype: str
     sequences: int
+    greedy: bool = False
+    shared: int = 0
+    """Tokens at the start that all sequences have in common, with the same numbers on one side."""
+    stored: str = "float32"
+    """What a recorder keeps of every number: ``float32``, ``float16`` or ``4 decimals``."""
+
+    @property
+    def true_causes(self) -> tuple[str, ...]:
+        """What may be said of such a pair and is true: rounding is the whole gap of engines that agree better than that."""
+        return () if self.told or self.stored == "float32" else ("cut",)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """False alarms among ``pairs`` healthy pairs of one length.
 
-    ``alarms`` were given a likely cause other than noise, ``noise`` were called likely noise, ``too_few`` were answered with too few
+    ``alarms`` were given a likely cause other than noise, ``noise`` were called likely noise, or the rounding that they were
+    stored with where that is the gap, ``too_few`` were answered with too few
     tokens to tell, ``worst`` is the largest score of a cause other than noise.
     """
 
@@ -108,7 +120,7 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
     alarmed = []
     worst = 0.0
     for setting, diagnosis in found:
-        causes = [cause for cause in diagnosis.causes if cause.cause != NOISE]
+        causes = [cause for cause in diagnosis.causes if cause.cause not in (NOISE, *setting.true_causes)]
         worst = max([worst, *(cause.score for cause in causes)])
         likely = [
             f"{cause.cause} {cause.score:.2f} by {cause.evidence[0].signature}"
@@ -121,11 +133,16 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
         tokens=tokens,
         pairs=len(found),
         alarms=len(alarmed),
-        noise=sum(diagnosis.noise for _, diagnosis in found),
+        noise=sum(diagnosis.noise or _is_rounding(setting, diagnosis) for setting, diagnosis in found),
         too_few=sum(diagnosis.verdict.startswith("too few tokens") for _, diagnosis in found),
         worst=worst,
         alarmed=tuple(alarmed),
     )
+
+
+def _is_rounding(setting: Setting, diagnosis: Diagnosis) -> bool:
+    """Whether the gap was said to be what the recorder rounded away, as it is."""
+    return bool(diagnosis.causes) and diagnosis.causes[0].cause in setting.true_causes
 
 
 def draw_setting(rng: np.random.Generator, tokens: int) -> Setting:
@@ -142,6 +159,9 @@ def draw_setting(rng: np.random.Generator, tokens: int) -> Setting:
         repeats=bool(rng.random() < 0.3),
         dtype=str(rng.choice(["bfloat16", "bfloat16", "float16", "float32"])),
         sequences=int(rng.integers(1, max(2, min(tokens, 16) + 1))),
+        greedy=bool(rng.random() < 0.3),
+        shared=int(rng.choice([0, 0, 3, 30])),
+        stored=str(rng.choice(["float32", "float32", "float16", "4 decimals"])),
     )
 
 
@@ -149,9 +169,10 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
     """A healthy session of that kind: trainer and rollout, and where asked a reference and a repeat of each side."""
     lengths, prompts = _lengths(setting, rng)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    logits = _logits(int(offsets[-1]), rng)
-    gumbel = rng.gumbel(size=logits.shape)
-    ids = (logits + gumbel).argmax(axis=1).astype(np.int32)
+    source = _source(offsets, prompts, setting.shared)
+    logits = _logits(int(offsets[-1]), rng)[source]
+    gumbel = rng.gumbel(size=logits.shape) * (not setting.greedy)
+    ids = (logits + gumbel).argmax(axis=1).astype(np.int32)[source]
     sequences = Sequences(
         token_ids=ids,
         offsets=offsets,
@@ -165,7 +186,7 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
     if setting.reference:
         plans.append(("reference", "reference", 1, setting.width_a))
     captures = [
-        _capture(setting, name, role, repeat, width, logits, unscored, sequences, size, rng)
+        _capture(setting, name, role, repeat, width, logits, source, unscored, sequences, size, rng)
         for name, role, repeat, width in plans
     ]
     if setting.repeats:
@@ -193,9 +214,29 @@ def _lengths(setting: Setting, rng: np.random.Generator) -> tuple[list[int], lis
     return [int(n) + prompt for n, prompt in zip(scored, prompts, strict=True)], prompts
 
 
+def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
+    """For each token the one that it is the same as, i64[N]: up to ``shared`` tokens of a prompt are those of the first sequence."""
+    source = np.arange(int(offsets[-1]))
+    for start, length in zip(offsets[1:-1], prompts[1:], strict=True):
+        common = min(shared, length, prompts[0])
+        source[start : start + common] = np.arange(common)
+    return source
+
+
+def _in_stretches(count: int, rng: np.random.Generator) -> Array:
+    """f64[count], normal numbers of which neighbours are alike (correlation 0.7)."""
+    fresh = rng.normal(0, 1, count)
+    out = np.empty(count)
+    last = 0.0
+    for i, value in enumerate(fresh):
+        last = value if i == 0 else 0.7 * last + np.sqrt(1 - 0.7**2) * value
+        out[i] = last
+    return out
+
+
 def _logits(count: int, rng: np.random.Generator) -> Array:
-    """f64[count, V]: some rows certain, some open, levels apart, as a language model's."""
-    spread = rng.uniform(0.8, 4.5, (count, 1))
+    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a language model's."""
+    spread = np.clip(2.6 * np.exp(0.6 * _in_stretches(count, rng)), 0.8, 12.0)[:, None]
     return rng.normal(0, 1, (count, _VOCABULARY)) * spread + rng.normal(0, 2, (count, 1))
 
 
@@ -227,7 +268,7 @@ def _noise(logits: Array, sequences: Sequences, size: float, rng: np.random.Gene
     together = rng.normal(0, 1, (count, _HIDDEN)) @ directions
     alone = rng.normal(0, 1, logits.shape)
     position = np.arange(count) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
-    loud = np.exp(rng.normal(0, 0.8, count)) * (1 + 0.1 * np.log1p(position))
+    loud = np.exp(0.8 * _in_stretches(count, rng)) * (1 + 0.1 * np.log1p(position))
     loud /= loud.mean()
     mixed: Array = size * loud[:, None] * (0.8 * together + 0.6 * alone)
     return mixed
@@ -250,6 +291,7 @@ def _capture(
     repeat: int,
     width: int,
     logits: Array,
+    source: Array,
     unscored: Array,
     sequences: Sequences,
     size: float,
@@ -262,6 +304,7 @@ def _capture(
         values = _rounded(values, dtype)
     values = values - values.max(axis=1, keepdims=True)
     values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
+    values = _stored(values[source], "float32" if setting.told else setting.stored)
     target = values[np.arange(len(values)), sequences.token_ids]
     order = np.argsort(-values, axis=1, kind="stable")[:, :width]
     top = np.take_along_axis(values, order, axis=1).astype(np.float32)
@@ -278,6 +321,13 @@ def _capture(
         top_logprobs=Column([top]),
         entropy=None,
     )
+
+
+def _stored(values: Array, kind: str) -> Array:
+    """``values`` as a recorder keeps them."""
+    if kind == "4 decimals":
+        return np.round(values, 4)
+    return values.astype(np.float16).astype(np.float64) if kind == "float16" else values
 
 
 def _info(setting: Setting, name: str, role: str, repeat: int, dtype: str, sequences: Sequences) -> CaptureInfo:

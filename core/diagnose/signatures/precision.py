@@ -9,12 +9,15 @@ import numpy.typing as npt
 
 from core.diagnose.case import Case, clip
 from core.diagnose.evidence import Evidence
-from core.diagnose.fits import ON_LATTICE, bfloat16_share, row_steps, values_on_step
+from core.diagnose.fits import ON_LATTICE, bfloat16_share, gaps_on_step, row_steps, values_on_step
 from core.diagnose.support import POSSIBLE_AT_MOST
 
 _FP16_STEPS = 8
 """float16 has three bits of mantissa more than bfloat16, so on the same logits its steps are 8 times finer."""
 _GRID = 0.95
+_NOT_ON_IT = 0.4
+"""Share of gaps on a step up to which logits are not rounded to 16 bits. Chance gives 0.04, and 16-bit logits whose values were stored
+in four decimals any share up to `ON_LATTICE`."""
 
 
 def grid(case: Case) -> Iterator[Evidence]:
@@ -62,6 +65,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
             sentence=f"the {len(values):,} values of {label} are {name}: they were rounded when they were recorded, and moved by about "
             f"{moves:.1g} nats, {does}.",
             numbers={"side": label, "kept": name, "moves": moves, "explains": explains},
+            explains=score if score > _ROUNDED_ONLY else 0.0,
         )
 
 
@@ -100,6 +104,9 @@ def lattice(case: Case) -> Iterator[Evidence]:
         ratio = max(a.step, b.step) / min(a.step, b.step)
         if ratio >= _FP16_STEPS:
             coarse, fine = (0, 1) if a.step > b.step else (1, 0)
+            lists = (case.view.lists_a, case.view.lists_b)[fine][1]
+            if gaps_on_step(lists, max(a.step, b.step)) > _NOT_ON_IT:
+                return
             yield Evidence(
                 "compute_dtype", 0.93, "lattice",
                 f"logits lie on steps of {_power(max(a.step, b.step))} in {case.labels[coarse]} and {_power(min(a.step, b.step))} in "
@@ -110,6 +117,8 @@ def lattice(case: Case) -> Iterator[Evidence]:
     if (a.step is None) == (b.step is None):
         return
     side = 0 if a.step is not None else 1
+    if (b, a)[side].share > _NOT_ON_IT:
+        return  # neither on a lattice nor off it: two sides of one kind, about the bound
     grids = case.grids
     if grids[side][0] >= _GRID > grids[1 - side][0]:
         return  # 16-bit values make 16-bit gaps: `grid` says it
