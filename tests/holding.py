@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,8 +46,9 @@ def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
     argv = [sys.executable, "-c", _HOLDER, str(folder), "stubborn" if stubborn else "polite"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
+    worker = int(process.stdout.readline())
     try:
-        yield Holder(process, int(process.stdout.readline()))
+        yield Holder(process, worker)
     finally:
         from core.capture.processes import kill_group
 
@@ -52,3 +56,14 @@ def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
             kill_group(process.pid, grace=0.0)
         process.wait()
         process.stdout.close()
+        _end(worker)
+
+
+def _end(worker: int) -> None:
+    """End the worker where whoever ended the holder has left it; this process may have inherited it."""
+    with contextlib.suppress(OSError):
+        if b"time.sleep(600)" not in Path(f"/proc/{worker}/cmdline").read_bytes():
+            return
+        os.kill(worker, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(worker, 0)

@@ -54,6 +54,8 @@ class Killer:
 
     def __init__(self, folder: Path, backends: list[str], model: str = "smollm2") -> None:
         adopt_orphans()
+        self.before = descendants(os.getpid())
+        """What other tests of this process have not reaped yet."""
         self.folder = folder
         self.backends = backends
         self.model = model
@@ -136,7 +138,7 @@ class Killer:
 
     def _nothing_left(self) -> None:
         deadline = time.monotonic() + _SETTLE
-        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
+        while (left := descendants(os.getpid()) - self.before) and time.monotonic() < deadline:
             _reap()
             time.sleep(0.05)
         _reap()
