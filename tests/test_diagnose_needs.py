@@ -20,7 +20,7 @@ from core.report.layout import Canvas
 from core.report.why import build_why, render_why
 from core.session.importers import import_session
 from core.session.reader import Session, open_session
-from tests.planted.made import Text, draw, made, noise, same
+from tests.planted.made import Text, draw, made, noise, same, top_p
 
 TEXT = draw()
 
@@ -113,16 +113,6 @@ def told(session: Session, name: str, **facts: Any) -> Session:
         for info in session.captures
     )
     return Session(session.folder, replace(session.manifest, captures=captures))
-
-
-def top_p(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    out = rows.copy()
-    for row in out:
-        p = np.exp(row - row.max())
-        p /= p.sum()
-        order = np.argsort(-p)
-        row[order[np.cumsum(p[order]) - p[order] > 0.8]] = -np.inf
-    return out
 
 
 @pytest.mark.parametrize("facts", [{"prefill_logprobs": "raw"}, {"top_p": 1.0, "top_k": 0, "min_p": 0.0}])

@@ -15,7 +15,7 @@ from core.compare.pair import make_pair
 from core.diagnose import Diagnosis, diagnose
 from core.session.layout import ids_digest
 from core.session.reader import Session
-from tests.planted.made import VOCABULARY, Text, bfloat16, draw, made, noise, same
+from tests.planted.made import VOCABULARY, Text, bfloat16, draw, made, noise, same, top_p
 
 TEXT = draw()
 
@@ -104,16 +104,6 @@ def test_soft_cap(tmp_path: Path, size: float) -> None:
     found = why(made(tmp_path / "s", TEXT, both(lambda rows, ids: 10 * np.tanh(rows / 10), size)))
     assert first(found) == "config"
     assert evidence(found, "config", "bend").numbers["kind"] == "softcap"
-
-
-def top_p(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    out = rows.copy()
-    for row in out:
-        p = np.exp(row - row.max())
-        p /= p.sum()
-        order = np.argsort(-p)
-        row[order[np.cumsum(p[order]) - p[order] > 0.8]] = -np.inf
-    return out
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.02])

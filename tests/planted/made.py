@@ -118,3 +118,14 @@ def _add(columns: dict[str, list[np.ndarray]], values: np.ndarray, targets: np.n
 def same(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Nothing changed."""
     return rows
+
+
+def top_p(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Only the most likely ids that together hold 0.8 stay possible."""
+    out = rows.copy()
+    for row in out:
+        p = np.exp(row - row.max())
+        p /= p.sum()
+        order = np.argsort(-p)
+        row[order[np.cumsum(p[order]) - p[order] > 0.8]] = -np.inf
+    return out
