@@ -36,7 +36,7 @@ unit: setup ## Run the tests that start no engine
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: setup ## Check types, strictly on core
+types: setup ## Check types, strictly
 	@$(BIN)/mypy
 
 contracts: setup ## Check which part may import which

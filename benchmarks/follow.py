@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
-from core.session.layout import Manifest, Part, read_manifest
-from core.session.lock import acquire, release
-from core.session.reader import open_session
-from core.session.writer import sequence_tensors, write_manifest, write_part
+from logdrift.core.session.layout import Manifest, Part, read_manifest
+from logdrift.core.session.lock import acquire, release
+from logdrift.core.session.reader import open_session
+from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 
 PARTS = 14
 COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs")
@@ -83,7 +83,7 @@ def main() -> None:
         whole = in_parts(folder, PARTS)
         publish(folder, whole, 1)
         acquire(folder, uuid.uuid4().hex)
-        logdrift = [sys.executable, "-m", "tui.cli"]
+        logdrift = [sys.executable, "-m", "logdrift.tui.cli"]
         terminals = [
             Terminal([*logdrift, "open", str(folder)], 120, 36, XDG_STATE_HOME=f"{scratch}/state"),
             Terminal([*logdrift, "--sessions", str(folder.parent)], 120, 36, XDG_STATE_HOME=f"{scratch}/state"),

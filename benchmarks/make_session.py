@@ -18,9 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.facts import Facts
-from core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
-from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
+from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
 _TEXT = (
     "the of and to in is that it for was on are as with they at be this have from or had by word but not what all were "

@@ -23,10 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.compare.pair import Pair, default_pair, make_pair
-from core.report.build import build_report
-from core.report.strict_json import dump
-from core.session import open_session
+from logdrift.core.compare.pair import Pair, default_pair, make_pair
+from logdrift.core.report.build import build_report
+from logdrift.core.report.strict_json import dump
+from logdrift.core.session import open_session
 
 BLOCK = 1 << 12  # its arrays stay in the second-level cache
 
@@ -155,7 +155,16 @@ def main() -> int:
         print(f"  {name:20}{1000 * statistics.median(t):9.1f} ms")
     print(f"  {'kernels in all':20}{1000 * total:9.1f} ms")
     print(f"  {'report':20}{1000 * statistics.median(whole):9.1f} ms   ratio {statistics.median(whole) / total:.2f}")
-    command = [sys.executable, "-m", "tui.cli", "report", str(args.session), "--pair", ":".join(labels), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "logdrift.tui.cli",
+        "report",
+        str(args.session),
+        "--pair",
+        ":".join(labels),
+        "--json",
+    ]
     seconds = _timed(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"  the command: {seconds:.1f} s, peak memory {peak:,.0f} MiB (mapped files included)")

@@ -37,9 +37,9 @@ def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> d
     import torch
     import transformers
 
-    from core.backends.base import Settings
-    from core.backends.transformers import TransformersBackend
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     spec = BackendSpec("benchmark", "transformers", dtype, options=options)
     backend = TransformersBackend(Settings(model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1))

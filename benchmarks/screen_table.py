@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from textual.app import App
 from textual.widgets import Log
-from core.session.reader import open_session
+from logdrift.core.session.reader import open_session
 class Plain(App):
     def compose(self):
         yield Log()

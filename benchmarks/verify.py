@@ -19,10 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.compare.pair import Pair, default_pair, make_pair
-from core.session import open_session, verify
-from core.session.layout import MANIFEST
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, default_pair, make_pair
+from logdrift.core.session import open_session, verify
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.reader import Session
 
 LIMIT = 1.0
 """Of what the pair's numbers cost: who asks for them does not wait twice as long."""

@@ -22,13 +22,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.make_session import make_session
-from core.compare.pair import Pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.case import Case
-from core.diagnose.signatures import SIGNATURES
-from core.diagnose.signatures.recording import recording_faults
-from core.report.build import report_pair
-from core.session.reader import open_session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.signatures import SIGNATURES
+from logdrift.core.diagnose.signatures.recording import recording_faults
+from logdrift.core.report.build import report_pair
+from logdrift.core.session.reader import open_session
 
 
 def timed(folder: Path, work: Callable[[Pair], Any]) -> float:

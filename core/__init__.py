@@ -1,7 +1,5 @@
 """logdrift without a screen: capture, session, compare, diagnose, report.
 
-Nothing here imports an inference engine except the modules of `core.backends`,
+Nothing here imports an inference engine except the modules of `logdrift.core.backends`,
 which only the capture worker loads, in that engine's own interpreter.
 """
-
-__version__ = "0.1.0"

@@ -30,14 +30,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import InputError
-from core.keys import nearest
-from core.paths import user_path
-from core.session.files import SMALL_BYTES, read_file
+from logdrift.core.errors import InputError
+from logdrift.core.keys import nearest
+from logdrift.core.paths import user_path
+from logdrift.core.session.files import SMALL_BYTES, read_file
 
 if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
-    from core.compare.thresholds import Limit
+    from logdrift.core.compare.thresholds import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Config:
     mouse: bool = True
     """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """``[keys]``: id of a command and the keys that it gets, as they are written; `tui.keymap` checks them."""
+    """``[keys]``: id of a command and the keys that it gets, as they are written; `logdrift.tui.keymap` checks them."""
     source: Path | None = None
 
 
@@ -136,7 +136,7 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
     if not isinstance(engines, Mapping):
         raise InputError("engines is not a table: write [engines.vllm]")
     if engines:
-        from core.backends import ENGINES  # every start reads the config, and few name engines
+        from logdrift.core.backends import ENGINES  # every start reads the config, and few name engines
 
         _check_keys("engines.", engines, ENGINES)
     return Config(
@@ -179,8 +179,8 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
 
 
 def _threshold(where: str, table: Any) -> Limit:
-    from core.compare.names import resolve
-    from core.compare.thresholds import Limit
+    from logdrift.core.compare.names import resolve
+    from logdrift.core.compare.thresholds import Limit
 
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [[thresholds]]")

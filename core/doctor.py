@@ -19,16 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import core
-from core.backends import ENGINES
-from core.capture import environments
-from core.capture.environments import Interpreter
-from core.capture.installer import read_marker
-from core.capture.jobs import one_line
-from core.capture.models import SMALL_MODEL, small_model_folder
-from core.capture.recipes import recipe_for
-from core.config import cache_folder, config_path, load_config, sessions_folder
-from core.errors import LogdriftError
+from logdrift.core.backends import ENGINES
+from logdrift.core.capture import environments
+from logdrift.core.capture.environments import Interpreter
+from logdrift.core.capture.installer import read_marker
+from logdrift.core.capture.jobs import one_line
+from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
+from logdrift.core.capture.recipes import recipe_for
+from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
+from logdrift.core.errors import LogdriftError
+from logdrift.core.version import __version__
 
 Status = Literal["ok", "warning", "broken"]
 
@@ -84,7 +84,7 @@ def broken(checks: Iterable[Check]) -> bool:
 
 
 def _python() -> Check:
-    text = f"logdrift {core.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    text = f"logdrift {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     if sys.platform != "linux":
         return Check("logdrift", "warning", text, "engines are run on Linux alone: here, open what was captured there")
     return Check("logdrift", "ok", f"{text}, {os.cpu_count()} cores")

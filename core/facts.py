@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from core.session.schema import Unfit, kinds_of, maybe, table, text
+from logdrift.core.session.schema import Unfit, kinds_of, maybe, table, text
 
 LogprobSemantics = Literal["raw", "processed", "temperature_scaled"]
 TieRule = Literal["strict", "inclusive"]

@@ -6,8 +6,8 @@ import errno
 import os
 from pathlib import Path
 
-from core.errors import InputError
-from core.session.visible import visible
+from logdrift.core.errors import InputError
+from logdrift.core.session.visible import visible
 
 _SHOWN = 60
 """Characters of a path that an error names: one that is far too long says nothing by its end."""

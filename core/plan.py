@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from core.backends import ENGINES, PATHS
-from core.credentials import HIDDEN, masked, secret_in
-from core.errors import InputError
-from core.facts import Batch
-from core.plan_keys import PLAN, check_keys, check_options
-from core.session.files import SMALL_BYTES, read_file
-from core.session.schema import checked, items, record, text
+from logdrift.core.backends import ENGINES, PATHS
+from logdrift.core.credentials import HIDDEN, masked, secret_in
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Batch
+from logdrift.core.plan_keys import PLAN, check_keys, check_options
+from logdrift.core.session.files import SMALL_BYTES, read_file
+from logdrift.core.session.schema import checked, items, record, text
 
 Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 
-from core.errors import InputError
-from core.keys import NOT_HERE, nearest
+from logdrift.core.errors import InputError
+from logdrift.core.keys import NOT_HERE, nearest
 
 PLAN = ""
 """The table of the plan itself, which in TOML ends where the first ``[table]`` begins."""

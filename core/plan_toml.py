@@ -1,4 +1,4 @@
-"""A plan written as TOML, as `core.plan.load_plan` reads it: to be looked at, saved, edited by hand and loaded again."""
+"""A plan written as TOML, as `logdrift.core.plan.load_plan` reads it: to be looked at, saved, edited by hand and loaded again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')

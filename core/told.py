@@ -1,7 +1,7 @@
 """The table of facts that users can tell of numbers from elsewhere: no engine was there to observe them.
 
-One spelling and one check wherever they are told: in lines of prompts (`core.capture.prompt_lines`), in lines of the
-jsonl format and behind ``import --fact`` (`core.session.importers`). They enter a capture's `core.facts.Facts`, which lists
+One spelling and one check wherever they are told: in lines of prompts (`logdrift.core.capture.prompt_lines`), in lines of the
+jsonl format and behind ``import --fact`` (`logdrift.core.session.importers`). They enter a capture's `logdrift.core.facts.Facts`, which lists
 them under ``told``.
 """
 
@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.errors import InputError
-from core.facts import Facts
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Facts
 
 _MODES = {
     "raw": "raw", "raw_logprobs": "raw", "processed": "processed", "processed_logprobs": "processed",

@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from logdrift.tui.themes import ThemeName  # noqa: E402
 from tests.tui_screen import judged, make_app, screen_text, until  # noqa: E402
-from tui.themes import ThemeName  # noqa: E402
 
 SAMPLE = ROOT / "sessions" / "sample-smollm2"
 TO_THE_TOKEN = ("right_square_bracket",) * 10 + ("n", "n")

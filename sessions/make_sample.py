@@ -11,11 +11,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from core.capture.create import create_session
-from core.errors import LogdriftError
-from core.session.layout import EVENTS, LOGS, PROMPTS
-from tui.commands.capture import start
-from tui.commands.demo import demo_plan, set_up
+from logdrift.core.capture.create import create_session
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.layout import EVENTS, LOGS, PROMPTS
+from logdrift.tui.commands.capture import start
+from logdrift.tui.commands.demo import demo_plan, set_up
 
 FOLDER = Path(__file__).resolve().parent / "sample-smollm2"
 ENGINES = ["vllm", "sglang"]
@@ -45,9 +45,9 @@ def _join_parts(folder: Path) -> None:
     """One part a tensor file instead of one a sequence: the same numbers in 8 files instead of 192."""
     import numpy as np
 
-    from core.session.layout import Part, capture_part, ids_digest, read_manifest, sequence_part
-    from core.session.tensors import read_tensors
-    from core.session.writer import write_manifest, write_part
+    from logdrift.core.session.layout import Part, capture_part, ids_digest, read_manifest, sequence_part
+    from logdrift.core.session.tensors import read_tensors
+    from logdrift.core.session.writer import write_manifest, write_part
 
     manifest = read_manifest(folder)
 

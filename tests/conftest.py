@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from core.errors import LogdriftError, unforeseen
+from logdrift.core.errors import LogdriftError, unforeseen
 from tests.changed_model import NOISY_TENSOR, noisy_model
 
 # Four files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
@@ -78,7 +78,7 @@ def _places(files: list[str]) -> dict[str, float]:
 
 
 def _interpreter(engine: str) -> Path:
-    from core.capture.environments import find_interpreter
+    from logdrift.core.capture.environments import find_interpreter
 
     try:
         return Path(find_interpreter(engine, None).python)
@@ -107,7 +107,7 @@ def sglang_python() -> Path:
 @pytest.fixture(scope="session")
 def small_model() -> Path:
     """Folder of the small real model."""
-    from core.capture.models import resolve_model
+    from logdrift.core.capture.models import resolve_model
 
     return Path(resolve_model("smollm2"))
 

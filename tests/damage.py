@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from core.diagnose.outcomes import Outcome
-from core.session.identity import LoadedTensor, LoadedWeights, write_identity
-from core.session.layers import save_layers
-from core.session.writer import append_event
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights, write_identity
+from logdrift.core.session.layers import save_layers
+from logdrift.core.session.writer import append_event
 from tests.made_answers import a_result
 from tests.made_experiments import named, record_of, save_record, simple
 from tests.made_sessions import seal
@@ -438,11 +438,11 @@ def mutate(session: Path, rng: random.Random) -> str:
 
 def _open(session: Path) -> int:
     """All that the explorer does with a session before and behind its first screen, but for the screen."""
-    from tui.app import readable
-    from tui.inspection import inspect
-    from tui.state import load_state
-    from tui.views import judged, log_lines, open_pair
-    from tui.why_view import explain
+    from logdrift.tui.app import readable
+    from logdrift.tui.inspection import inspect
+    from logdrift.tui.state import load_state
+    from logdrift.tui.views import judged, log_lines, open_pair
+    from logdrift.tui.why_view import explain
 
     opened = readable(session)
     load_state(opened.manifest.id)
@@ -458,7 +458,7 @@ def _open(session: Path) -> int:
 
 
 def _list(session: Path) -> int:
-    from tui.session_rows import FolderWatch
+    from logdrift.tui.session_rows import FolderWatch
 
     FolderWatch(session.parent).look(numbers=True, stop=lambda: False)
     return 0
@@ -466,7 +466,7 @@ def _list(session: Path) -> int:
 
 def _command(*arguments: str) -> Callable[[Path], int]:
     def run(session: Path) -> int:
-        from tui.cli import main
+        from logdrift.tui.cli import main
 
         return main([argument.replace("SESSION", str(session)) for argument in arguments])
 
@@ -485,7 +485,7 @@ COMMANDS: dict[str, Callable[[Path], int]] = {
 
 def _asked(name: str, session: Path) -> str | None:
     """What is wrong with how a command answers; None for nothing."""
-    from core.errors import InputError
+    from logdrift.core.errors import InputError
 
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 _HOLDER = """
 import signal, subprocess, sys, time
 from pathlib import Path
-from core.session import lock
+from logdrift.core.session import lock
 folder = Path(sys.argv[1])
 stubborn = sys.argv[2] == "stubborn"
 signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else lambda number, frame: sys.exit(130))
@@ -50,7 +50,7 @@ def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
     try:
         yield Holder(process, worker)
     finally:
-        from core.capture.processes import kill_group
+        from logdrift.core.capture.processes import kill_group
 
         if process.poll() is None:
             kill_group(process.pid, grace=0.0)

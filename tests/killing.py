@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.capture.processes import adopt_orphans, descendants, kill_group
-from core.session import open_session
-from core.session.layout import MANIFEST
-from core.session.reader import Session
+from logdrift.core.capture.processes import adopt_orphans, descendants, kill_group
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.reader import Session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
 PROMPTS = ["The capital of France is", "def add(a, b):", "1 2 3 4", "Once upon a time", "To be or", "从前有"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from core.diagnose.layer_errors import Measured, unit
-from core.diagnose.layers import Layers, compare_sides
-from core.session.identity import LoadedTensor, LoadedWeights
+from logdrift.core.diagnose.layer_errors import Measured, unit
+from logdrift.core.diagnose.layers import Layers, compare_sides
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
 
 def made(layers: int, error: float, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from core.compare.pair import Pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.experiments import Experiment, propose
-from core.diagnose.outcomes import Outcome
-from core.plan import BackendSpec, CapturePlan
-from core.session.experiments import FOLDER, RECORD
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.experiments import Experiment, propose
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.plan import BackendSpec, CapturePlan
+from logdrift.core.session.experiments import FOLDER, RECORD
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
 
 PROMPTS, LENGTH = 24, 40

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from core.capture import trust
-from core.facts import Facts
-from core.session.layout import (
+from logdrift.core.capture import trust
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import (
     CaptureInfo,
     Manifest,
     ModelInfo,
@@ -25,8 +25,8 @@ from core.session.layout import (
     read_manifest,
     sequence_part,
 )
-from core.session.reader import Session, open_session
-from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
 BROKEN = math.copysign(math.nan, -1)
 """A score that was computed and is NaN; plain NaN is a missing score. The sign tells the two apart, in here alone."""

@@ -32,10 +32,10 @@ from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
-from core.errors import unforeseen
+from logdrift.core.errors import unforeseen
+from logdrift.tui.actions import COMMANDS
+from logdrift.tui.app import LogdriftApp, active_commands, readable
 from tests.made_sessions import capture, write_session
-from tui.actions import COMMANDS
-from tui.app import LogdriftApp, active_commands, readable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIZES = ((80, 24), (120, 36), (200, 60))
@@ -115,12 +115,12 @@ def make_world(folder: Path) -> Path:
 def no_engines() -> Iterator[None]:
     """Nothing that the monkey presses starts or ends a process."""
     with (
-        patch("core.capture.background.start_background"),
-        patch("core.capture.background.cancel_capture"),
-        patch("core.capture.experiment_jobs.start_experiments"),
-        patch("core.capture.experiment_jobs.cancel_experiments"),
-        patch("core.capture.create.create_session"),
-        patch("core.capture.environments.available", return_value={"vllm": "no environment"}),
+        patch("logdrift.core.capture.background.start_background"),
+        patch("logdrift.core.capture.background.cancel_capture"),
+        patch("logdrift.core.capture.experiment_jobs.start_experiments"),
+        patch("logdrift.core.capture.experiment_jobs.cancel_experiments"),
+        patch("logdrift.core.capture.create.create_session"),
+        patch("logdrift.core.capture.environments.available", return_value={"vllm": "no environment"}),
     ):
         yield
 
@@ -259,7 +259,7 @@ def run(bursts: int, seed: int) -> Found:
 
 
 _PROGRAM = (
-    "import sys; from pathlib import Path; from tests.monkey import no_engines; from tui.start import run\n"
+    "import sys; from pathlib import Path; from tests.monkey import no_engines; from logdrift.tui.start import run\n"
     "with no_engines(): sys.exit(run(None, Path(sys.argv[1])))"
 )
 _BYTES = (

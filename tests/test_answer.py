@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.compare.usual import USUAL, usual_of
-from core.diagnose import diagnose
-from core.report.usual import in_words
-from core.session.reader import open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.usual import USUAL, usual_of
+from logdrift.core.diagnose import diagnose
+from logdrift.core.report.usual import in_words
+from logdrift.core.session.reader import open_session
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.compare.buckets import ENTROPY_EDGES, PROBABILITY_EDGES, Bucket, by_position, make_buckets
+from logdrift.core.compare.buckets import ENTROPY_EDGES, PROBABILITY_EDGES, Bucket, by_position, make_buckets
 
 CLOSE = 1e-12
 """Sums of some hundred float64 round to about 1e-14 of their size, in whatever order they are added."""

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.capture import supervisor
-from core.capture.create import add_backends, create_session
-from core.capture.digests import tokenizer_digest, weights_digest
-from core.errors import InputError
-from core.plan import CapturePlan, parse_spec
-from core.session import open_session
-from core.session.layout import ids_digest
+from logdrift.core.capture import supervisor
+from logdrift.core.capture.create import add_backends, create_session
+from logdrift.core.capture.digests import tokenizer_digest, weights_digest
+from logdrift.core.errors import InputError
+from logdrift.core.plan import CapturePlan, parse_spec
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import ids_digest
 from tests.changed_model import changed_model
 
 pytestmark = pytest.mark.engine

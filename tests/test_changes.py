@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.compare.changes import METRICS, STUDENTISED, TOPK, Change, Side, _draws, change_stats
-from core.compare.errors import error_stats
-from core.compare.mismatch import mismatch_stats
-from core.compare.names import NAMES
-from core.compare.probability import probability_stats
-from core.compare.sessions import growth
-from core.compare.uncertainty import paired_changes, unit_sums
+from logdrift.core.compare.changes import METRICS, STUDENTISED, TOPK, Change, Side, _draws, change_stats
+from logdrift.core.compare.errors import error_stats
+from logdrift.core.compare.mismatch import mismatch_stats
+from logdrift.core.compare.names import NAMES
+from logdrift.core.compare.probability import probability_stats
+from logdrift.core.compare.sessions import growth
+from logdrift.core.compare.uncertainty import paired_changes, unit_sums
 
 NAN, INF = math.nan, math.inf
 # Sums of at most some thousand float64 terms in another order: 2^-53 for each term, with room for cancellation.
@@ -101,7 +101,7 @@ def test_intervals_against_repeating_the_tokens() -> None:
 
 
 def test_intervals_of_means_are_those_of_the_report() -> None:
-    """MAE, RMSE, mean and k3 have the intervals of core.compare.uncertainty, over tokens finite in both sessions."""
+    """MAE, RMSE, mean and k3 have the intervals of logdrift.core.compare.uncertainty, over tokens finite in both sessions."""
     rng = np.random.default_rng(7)
     lengths = rng.integers(1, 60, 12)
     old, new = (random_side(rng, int(lengths.sum()), True, s) for s in (0.1, 0.08))
@@ -198,7 +198,7 @@ def test_exchanging_the_sessions_changes_every_sign(seed: int) -> None:
     opposite = {"better": "worse", "worse": "better", "no_change": "no_change", None: None}
     for one, other in zip(there.rows, back.rows, strict=True):
         assert (one.old, one.new) == (other.new, other.old)
-        # The draws of core.compare.uncertainty are ordered by the sums, so the other sign is another draw.
+        # The draws of logdrift.core.compare.uncertainty are ordered by the sums, so the other sign is another draw.
         if one.metric in STUDENTISED:
             continue
         assert one.verdict() == opposite[other.verdict()], one.metric

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from core.compare.thresholds import PUBLISHED, Limit
-from core.errors import InputError
-from core.report.build import build_report
-from core.report.layout import Canvas
-from core.report.limits import check_report, parse_bounds, published_limits, render, to_json
-from core.report.strict_json import dump
+from logdrift.core.compare.thresholds import PUBLISHED, Limit
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.limits import check_report, parse_bounds, published_limits, render, to_json
+from logdrift.core.report.strict_json import dump
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.test_diff import REPOSITORY, SAMPLE, digests
 
@@ -196,7 +196,7 @@ def test_exit_codes_and_an_untouched_session(run_logdrift: Run) -> None:
 
 
 def build_report_mae() -> float:
-    from core.session.reader import open_session
+    from logdrift.core.session.reader import open_session
 
     return float(build_report(open_session(SAMPLE), [("trainer/prefill", "vllm/decode")])["pairs"][0]["errors"]["mae"])
 

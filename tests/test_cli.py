@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.make_session import make_session
-from tui.cli import COMMANDS
+from logdrift.tui.cli import COMMANDS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "transformers", "vllm", "sglang")
@@ -26,10 +26,12 @@ def _imported(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import tui.app",
-        "from core.session import open_session; import core.compare.gate, core.report.build",
-        "import core.capture.supervisor, core.capture.create, core.capture.environments",
-        "from tui.cli import build_parser; [build_parser(c) for c in COMMANDS]".replace("COMMANDS", repr([*COMMANDS])),
+        "import logdrift.tui.app",
+        "from logdrift.core.session import open_session; import logdrift.core.compare.gate, logdrift.core.report.build",
+        "import logdrift.core.capture.supervisor, logdrift.core.capture.create, logdrift.core.capture.environments",
+        "from logdrift.tui.cli import build_parser; [build_parser(c) for c in COMMANDS]".replace(
+            "COMMANDS", repr([*COMMANDS])
+        ),
     ],
 )
 def test_no_engine_is_imported_outside_the_worker(code: str) -> None:
@@ -37,19 +39,23 @@ def test_no_engine_is_imported_outside_the_worker(code: str) -> None:
 
 
 def test_core_imports_no_screen() -> None:
-    assert not _imported("import core.session, core.compare.gate, core.report.build, core.capture.supervisor") & {
+    assert not _imported(
+        "import logdrift.core.session, logdrift.core.compare.gate, logdrift.core.report.build, logdrift.core.capture.supervisor"
+    ) & {
         "textual",
         "tui",
     }
 
 
 def test_help_imports_next_to_nothing() -> None:
-    assert not _imported("import tui.cli") & {"textual", "numpy", "plotext", "rich", *HEAVY}
+    assert not _imported("import logdrift.tui.cli") & {"textual", "numpy", "plotext", "rich", *HEAVY}
 
 
 def test_a_start_imports_numpy_without_a_thread_per_core() -> None:
     """OpenBLAS makes its threads when NumPy is first imported, which is a tenth of a start: nothing may come before."""
-    assert "numpy" not in _imported("import tui.cli, tui.start, tui.commands.open, core.config")
+    assert "numpy" not in _imported(
+        "import logdrift.tui.cli, logdrift.tui.start, logdrift.tui.commands.open, logdrift.core.config"
+    )
 
 
 def test_every_command_has_help(run_logdrift: Run) -> None:
@@ -124,8 +130,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_shipped_sample_is_whole() -> None:
-    from core.compare.pair import list_pairs
-    from core.session import open_session
+    from logdrift.core.compare.pair import list_pairs
+    from logdrift.core.session import open_session
 
     folder = REPOSITORY / "sessions" / "sample-smollm2"
     session = open_session(folder)

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.backends.observe import environment
-from core.capture.protocol import WorkerJob
-from core.capture.supervisor import run_session
-from core.capture.workers import WorkerProcess
-from core.credentials import HIDDEN, credentials_in, holds_secret, masked, masked_text, names_secret, secret_in
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
-from core.report.debuggers import debugger_commands
-from core.session import open_session
-from core.session.writer import append_event
+from logdrift.core.backends.observe import environment
+from logdrift.core.capture.protocol import WorkerJob
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.capture.workers import WorkerProcess
+from logdrift.core.credentials import HIDDEN, credentials_in, holds_secret, masked, masked_text, names_secret, secret_in
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
+from logdrift.core.report.debuggers import debugger_commands
+from logdrift.core.session import open_session
+from logdrift.core.session.writer import append_event
 from tests.made_experiments import simple
 from tests.made_sessions import captured_here, edit_manifest
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.compare.decomposition import Decomposition, Term, decompositions
-from core.session import open_session
-from core.session.reader import Session
+from logdrift.core.compare.decomposition import Decomposition, Term, decompositions
+from logdrift.core.session import open_session
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.session import open_session
+from logdrift.core.session import open_session
 
 pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]

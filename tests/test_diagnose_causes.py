@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from core.compare.gate import CHECKS
-from core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
-from core.diagnose.knobs import SideState, Which
-from core.diagnose.rank import experiment
-from core.diagnose.signatures.facts import CAUSE_OF
-from core.report.layout import Canvas
-from core.report.why import render_causes
-from core.session.layout import CaptureInfo
+from logdrift.core.compare.gate import CHECKS
+from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
+from logdrift.core.diagnose.knobs import SideState, Which
+from logdrift.core.diagnose.rank import experiment
+from logdrift.core.diagnose.signatures.facts import CAUSE_OF
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import render_causes
+from logdrift.core.session.layout import CaptureInfo
 
 ENGINES = {"vllm", "sglang", "transformers"}
 

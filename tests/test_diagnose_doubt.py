@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import LIKELY
-from core.session.importers import import_session
-from core.session.reader import open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import LIKELY
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import open_session
 from tests.planted.made import Text, draw, log_softmax
 
 Values = np.ndarray

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.compare.pair import make_pair
-from core.diagnose.fits import bfloat16_share, correlation, fit_lattice, fit_line, row_steps, standard_ranks
-from core.diagnose.view import MIN_SHARED, Shared, View
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose.fits import bfloat16_share, correlation, fit_lattice, fit_line, row_steps, standard_ranks
+from logdrift.core.diagnose.view import MIN_SHARED, Shared, View
 from tests.planted.made import bfloat16, draw, log_softmax, made, noise, same
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.case import Case
-from core.diagnose.evidence import LIKELY
-from core.diagnose.signatures import SIGNATURES, judged
-from core.planted.forms import in_form
-from core.report.layout import Canvas
-from core.report.why import build_why, render_why
-from core.session.importers import import_session
-from core.session.reader import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.evidence import LIKELY
+from logdrift.core.diagnose.signatures import SIGNATURES, judged
+from logdrift.core.planted.forms import in_form
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import build_why, render_why
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import Session, open_session
 from tests.planted.made import Text, draw, made, noise, same, top_p
 
 TEXT = draw()

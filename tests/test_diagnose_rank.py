@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import default_pair, list_pairs, make_pair
-from core.diagnose import Evidence, diagnose
-from core.diagnose.causes import CAUSES
-from core.diagnose.knobs import SideState
-from core.diagnose.rank import EXPLAINED_BY, discounted, ranked
-from core.report.layout import Canvas
-from core.report.strict_json import dump
-from core.report.why import build_why, render_causes, render_why
-from core.session.layout import CaptureInfo
-from core.session.reader import open_session
+from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
+from logdrift.core.diagnose import Evidence, diagnose
+from logdrift.core.diagnose.causes import CAUSES
+from logdrift.core.diagnose.knobs import SideState
+from logdrift.core.diagnose.rank import EXPLAINED_BY, discounted, ranked
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.strict_json import dump
+from logdrift.core.report.why import build_why, render_causes, render_why
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import open_session
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.evidence import LIKELY
-from core.session.importers import import_session
-from core.session.reader import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.evidence import LIKELY
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import capture, write_session
 from tests.planted.made import bfloat16
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.compare.pair import make_pair
-from core.diagnose import Diagnosis, diagnose
-from core.session.layout import ids_digest
-from core.session.reader import Session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.session.layout import ids_digest
+from logdrift.core.session.reader import Session
 from tests.planted.made import VOCABULARY, Text, bfloat16, draw, made, noise, same, top_p
 
 TEXT = draw()

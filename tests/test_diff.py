@@ -18,19 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.compare.changes import METRICS, Changes
-from core.compare.distribution import topk_stats
-from core.compare.pair import make_pair
-from core.compare.sessions import compare_sessions, growth, match_sequences
-from core.errors import InputError
-from core.facts import Facts
-from core.report.change import both_pairs, build_change
-from core.report.change_text import render_change
-from core.report.layout import Canvas
-from core.report.strict_json import dump
-from core.session.layout import ids_digest
-from core.session.reader import Sequences, Session, open_session
-from core.session.writer import sequence_tensors, write_part
+from logdrift.core.compare.changes import METRICS, Changes
+from logdrift.core.compare.distribution import topk_stats
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.sessions import compare_sessions, growth, match_sequences
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Facts
+from logdrift.core.report.change import both_pairs, build_change
+from logdrift.core.report.change_text import render_change
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.strict_json import dump
+from logdrift.core.session.layout import ids_digest
+from logdrift.core.session.reader import Sequences, Session, open_session
+from logdrift.core.session.writer import sequence_tensors, write_part
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

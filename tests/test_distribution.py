@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import core.compare.distribution as distribution
-from core.compare.alternatives import alternatives, top_list
-from core.compare.distribution import TokenTopK, kl_lower_bounds, rank_flips, token_topk, topk_stats
-from core.compare.pair import list_pairs, make_pair
-from core.session import open_session
-from core.session.reader import Column
+import logdrift.core.compare.distribution as distribution
+from logdrift.core.compare.alternatives import alternatives, top_list
+from logdrift.core.compare.distribution import TokenTopK, kl_lower_bounds, rank_flips, token_topk, topk_stats
+from logdrift.core.compare.pair import list_pairs, make_pair
+from logdrift.core.session import open_session
+from logdrift.core.session.reader import Column
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 INF, NAN = math.inf, math.nan

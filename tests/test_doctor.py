@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from core import doctor
-from core.capture import environments
-from core.capture.environments import Health, Interpreter
-from core.doctor import Check, available_memory, broken, machine_checks
-from core.errors import InputError
-from core.planted.engines import FAULTS as ENGINE_FAULTS
-from core.planted.engines import GIVEN, SAMPLING, STATES, edits, session_of, sessions
-from core.planted.judge import Judged, outcome
-from core.planted.selftest import SelfTest, check_engines, estimate, folder_of
-from core.planted.sizes import lengths_of, take
-from tui.terminal import terminal_checks
+from logdrift.core import doctor
+from logdrift.core.capture import environments
+from logdrift.core.capture.environments import Health, Interpreter
+from logdrift.core.doctor import Check, available_memory, broken, machine_checks
+from logdrift.core.errors import InputError
+from logdrift.core.planted.engines import FAULTS as ENGINE_FAULTS
+from logdrift.core.planted.engines import GIVEN, SAMPLING, STATES, edits, session_of, sessions
+from logdrift.core.planted.judge import Judged, outcome
+from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
+from logdrift.core.planted.sizes import lengths_of, take
+from logdrift.tui.terminal import terminal_checks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

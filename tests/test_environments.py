@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from core.backends import ENGINES
-from core.capture import environments
-from core.capture.environments import Interpreter, check, engine_environment, find_interpreter, visible_devices
-from core.capture.installer import MARKER, install, read_marker
-from core.capture.jobs import Cancelled, Step, explain_failure
-from core.capture.processes import members
-from core.capture.recipes import HERE, Recipe, recipe_for
-from core.config import cache_folder, load_config
-from core.errors import InputError, LogdriftError
+from logdrift.core.backends import ENGINES
+from logdrift.core.capture import environments
+from logdrift.core.capture.environments import Interpreter, check, engine_environment, find_interpreter, visible_devices
+from logdrift.core.capture.installer import MARKER, install, read_marker
+from logdrift.core.capture.jobs import Cancelled, Step, explain_failure
+from logdrift.core.capture.processes import members
+from logdrift.core.capture.recipes import HERE, Recipe, recipe_for
+from logdrift.core.config import cache_folder, load_config
+from logdrift.core.errors import InputError, LogdriftError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
@@ -368,7 +368,7 @@ def test_failures_of_installing_are_one_line(
 ) -> None:
     code = (
         "import sys, threading; from pathlib import Path; from tests.test_environments import install_tiny\n"
-        "from core.errors import LogdriftError\n"
+        "from logdrift.core.errors import LogdriftError\n"
         "try: install_tiny(Path(sys.argv[1]))\n"
         "except LogdriftError as error: print(error)"
     )
@@ -419,7 +419,7 @@ def test_failure_lines_show_nothing_that_controls_a_terminal(tmp_path: Path) -> 
 
 
 def test_interrupting_the_command_leaves_nothing_behind(tmp_path: Path) -> None:
-    logdrift = [sys.executable, "-m", "tui.cli", "env", "create", "transformers"]
+    logdrift = [sys.executable, "-m", "logdrift.tui.cli", "env", "create", "transformers"]
     process = subprocess.Popen(
         logdrift, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
         start_new_session=True, env={**os.environ, "LOGDRIFT_CACHE": str(tmp_path / "cache")},

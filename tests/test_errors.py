@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.compare.errors import ErrorStats, error_stats
+from logdrift.core.compare.errors import ErrorStats, error_stats
 
 NAN, INF = math.nan, math.inf
 # Sums of n float64 in another order differ by up to n units in the last place; n is at most 200 here.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from core.session.reader import open_session
+from logdrift.core.session.reader import open_session
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parent.parent

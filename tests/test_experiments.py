@@ -10,18 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import Pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
-from core.diagnose.evidence import Ranked
-from core.diagnose.experiments import EVERY_OPTION, Experiment, Side, chosen, controls, deciding, merged, propose
-from core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes_of
-from core.errors import InputError
-from core.session.experiments import FOLDER, check_writable, saved, timings
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
+from logdrift.core.diagnose.evidence import Ranked
+from logdrift.core.diagnose.experiments import (
+    EVERY_OPTION,
+    Experiment,
+    Side,
+    chosen,
+    controls,
+    deciding,
+    merged,
+    propose,
+)
+from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence, judge, outcomes_of
+from logdrift.core.errors import InputError
+from logdrift.core.session.experiments import FOLDER, check_writable, saved, timings
+from logdrift.core.session.reader import Session
+from logdrift.tui.commands.why_run import parse_budget
 from tests.made_experiments import LENGTH, PROMPTS, named, processed, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, write_session
-from tui.commands.why_run import parse_budget
 
 # -- what is proposed
 
@@ -371,7 +380,7 @@ def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) ->
 
 
 def test_the_engine_s_own_refusal_and_the_table_are_one() -> None:
-    from core.backends import ENGINES
+    from logdrift.core.backends import ENGINES
 
     refusal = ENGINES["vllm"].refusal("forced_decode", {"logprobs_mode": "processed_logprobs"})
     assert refusal == (

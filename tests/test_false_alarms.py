@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.diagnose.support import PROOF, ROWS, SEQUENCES, TOKENS, Support
-from core.planted.healthy import LENGTHS, Setting, draw_session, draw_setting, false_alarms
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose.support import PROOF, ROWS, SEQUENCES, TOKENS, Support
+from logdrift.core.planted.healthy import LENGTHS, Setting, draw_session, draw_setting, false_alarms
 
 PAIRS = {1: 200, 2: 200, 3: 200, 8: 200, 32: 150, 128: 100, 1024: 25}
 """The short form: the full one, 1,000 of each, takes three minutes (`logdrift doctor --false-alarms`; docs/why.md has its table)."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.floor import Floor, SelfGap, noise_floor, times_floor
-from core.compare.pair import make_pair
-from core.session import open_session
-from core.session.reader import Session
+from logdrift.core.compare.floor import Floor, SelfGap, noise_floor, times_floor
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.session import open_session
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from core.compare.gate import Gate, judge
-from core.compare.pair import list_pairs, make_pair
-from core.errors import InputError
-from core.session.reader import Session, open_session
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.pair import list_pairs, make_pair
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import capture, edit_manifest, write_session
 
 NAN, INF = math.nan, math.inf

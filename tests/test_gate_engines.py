@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.compare.gate import Gate, judge
-from core.compare.pair import make_pair
-from core.session import open_session
-from core.session.layout import CaptureInfo, Part, capture_part
-from core.session.reader import Session
-from core.session.writer import write_manifest, write_part
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import CaptureInfo, Part, capture_part
+from logdrift.core.session.reader import Session
+from logdrift.core.session.writer import write_manifest, write_part
 from tests.changed_model import changed_model
 
 pytestmark = pytest.mark.engine

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.gate import CHECKS, Gate, judge
-from core.compare.pair import make_pair
-from core.session.reader import Session
+from logdrift.core.compare.gate import CHECKS, Gate, judge
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
 
 NAN = math.nan

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.gate import Gate, judge
-from core.compare.pair import make_pair
-from core.session.layout import ids_digest
-from core.session.reader import Session, open_session
-from core.session.writer import sequence_tensors, write_manifest, write_part
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.session.layout import ids_digest
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from tests.made_sessions import capture, write_session
 
 NAN = math.nan

@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backends.questions import QUESTIONS, answer
-from core.backends.weights import merged
-from core.backends.weights_map import Names, stem
-from core.capture import trust
-from core.capture.ask import ask
-from core.capture.identify import chosen_backends
-from core.capture.processes import descendants
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.diagnose.identity import identity_evidence, identity_of
-from core.errors import InputError, LogdriftError
-from core.report.identity import identity_json, render_identity
-from core.report.layout import Canvas
-from core.report.why import build_why, render_why
-from core.session.identity import (
+from logdrift.core.backends.questions import QUESTIONS, answer
+from logdrift.core.backends.weights import merged
+from logdrift.core.backends.weights_map import Names, stem
+from logdrift.core.capture import trust
+from logdrift.core.capture.ask import ask
+from logdrift.core.capture.identify import chosen_backends
+from logdrift.core.capture.processes import descendants
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.identity import identity_evidence, identity_of
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.report.identity import identity_json, render_identity
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import build_why, render_why
+from logdrift.core.session.identity import (
     LoadedTensor,
     LoadedWeights,
     read_identity,
@@ -41,8 +41,8 @@ from core.session.identity import (
     saved_identities,
     write_identity,
 )
-from core.session.layout import read_manifest
-from core.session.reader import Session, open_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.reader import Session, open_session
 from tests.changed_model import NOISY_TENSOR as TENSOR
 from tests.made_answers import loaded, off
 from tests.made_sessions import FACTS, capture, captured_here, write_session
@@ -497,7 +497,7 @@ import importlib.abc, importlib.machinery, os, signal, sys
 
 class Deadly(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "core.backends.weights_read":
+        if name != "logdrift.core.backends.weights_read":
             return None
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path)

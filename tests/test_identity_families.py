@@ -53,7 +53,7 @@ def read(
     run_script: Callable[..., Any], models: tuple[Path, dict[str, str]], request: pytest.FixtureRequest
 ) -> Callable[[str, str], Any]:
     """What an engine in a dtype says of each of its families; each engine is started once for all of them."""
-    from core.capture.environments import engine_environment
+    from logdrift.core.capture.environments import engine_environment
 
     known: dict[tuple[str, str], Any] = {}
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from core.diagnose.differences import ALL, MATRICES, ONE, SOME, adapter_tensors, difference_of, kind_text
-from core.diagnose.identity import described, identity_evidence
-from core.errors import InputError
-from core.report.identity import identity_json, render_identity
-from core.report.layout import Canvas
-from core.session.identity import (
+from logdrift.core.diagnose.differences import ALL, MATRICES, ONE, SOME, adapter_tensors, difference_of, kind_text
+from logdrift.core.diagnose.identity import described, identity_evidence
+from logdrift.core.errors import InputError
+from logdrift.core.report.identity import identity_json, render_identity
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.identity import (
     LoadedTensor,
     LoadedWeights,
     identity_file,
@@ -24,7 +24,7 @@ from core.session.identity import (
     write_failure,
     write_identity,
 )
-from core.session.reader import Session
+from logdrift.core.session.reader import Session
 from tests.made_answers import loaded, off
 from tests.made_sessions import capture, write_session
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.gate import judge
-from core.compare.pair import default_pair, make_pair
-from core.errors import InputError
-from core.session import open_session
-from core.session.importers import FORMATS, guess_format, import_session
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.pair import default_pair, make_pair
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session
+from logdrift.core.session.importers import FORMATS, guess_format, import_session
 from tests.conftest import REPOSITORY
 from tests.holding import held
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.errors import InputError
-from core.session import open_session
-from core.session.importers import guess_format, import_session
-from core.session.reader import Session
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session
+from logdrift.core.session.importers import guess_format, import_session
+from logdrift.core.session.reader import Session
 from tests.conftest import REPOSITORY
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from core.compare.gate import judge
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.errors import InputError
-from core.facts import Facts
-from core.report.settings import settings_of
-from core.session import open_session
-from core.session.importers import import_session
-from core.session.reader import Session
-from core.told import TELLABLE
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Facts
+from logdrift.core.report.settings import settings_of
+from logdrift.core.session import open_session
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import Session
+from logdrift.core.told import TELLABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NAMES = ("trainer", "vllm/decode", "vllm/prefill")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from core.session import open_session
-from core.session.importers import import_session
+from logdrift.core.session import open_session
+from logdrift.core.session.importers import import_session
 from tests.made_sessions import capture, write_session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"

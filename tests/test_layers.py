@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from core.capture import layers as capture_layers
-from core.diagnose import layer_errors
-from core.diagnose.layer_errors import Measured, relative_errors, unit
-from core.diagnose.layers import LAYER, PART, Layers, compare_sides, layers_evidence, layers_of, understood
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan
-from core.report.debuggers import debugger_commands
-from core.report.layers import render_layers
-from core.report.layout import Canvas
-from core.session.layers import save_layers, saved_layers
-from core.session.layout import ModelInfo
-from core.session.reader import Session
+from logdrift.core.capture import layers as capture_layers
+from logdrift.core.diagnose import layer_errors
+from logdrift.core.diagnose.layer_errors import Measured, relative_errors, unit
+from logdrift.core.diagnose.layers import LAYER, PART, Layers, compare_sides, layers_evidence, layers_of, understood
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan
+from logdrift.core.report.debuggers import debugger_commands
+from logdrift.core.report.layers import render_layers
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.layers import save_layers, saved_layers
+from logdrift.core.session.layout import ModelInfo
+from logdrift.core.session.reader import Session
+from logdrift.tui.commands import why_layers
 from tests.conftest import REPOSITORY
 from tests.made_answers import a_result, judged, made, with_replay
 from tests.made_sessions import capture, captured_here, write_session
-from tui.commands import why_layers
 
 FAMILIES = ("qwen3", "gemma2")
 TOKENS = 60

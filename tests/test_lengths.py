@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.session import open_session
-from core.session.reader import Session
+from logdrift.core.session import open_session
+from logdrift.core.session.reader import Session
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.engine

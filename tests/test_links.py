@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from core.capture.background import start_background
-from core.capture.experiments import run_experiments
-from core.capture.identify import chosen_backends, identify
-from core.capture.layers import find_layers
-from core.capture.supervisor import run_session
-from core.errors import LogdriftError
-from core.session import Session, lock, open_session
-from core.session.below import append, folder_at, open_below, refuse_links, replace_file
-from core.session.experiments import saved
-from core.session.identity import read_identity, write_identity
-from core.session.layers import save_layers, saved_layers
-from core.session.manage import delete_session, rename_session
-from core.session.writer import append_event, merge_pieces, write_manifest
+from logdrift.core.capture.background import start_background
+from logdrift.core.capture.experiments import run_experiments
+from logdrift.core.capture.identify import chosen_backends, identify
+from logdrift.core.capture.layers import find_layers
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session import Session, lock, open_session
+from logdrift.core.session.below import append, folder_at, open_below, refuse_links, replace_file
+from logdrift.core.session.experiments import saved
+from logdrift.core.session.identity import read_identity, write_identity
+from logdrift.core.session.layers import save_layers, saved_layers
+from logdrift.core.session.manage import delete_session, rename_session
+from logdrift.core.session.writer import append_event, merge_pieces, write_manifest
 from tests.conftest import REPOSITORY
 from tests.made_experiments import named, save_record, simple
 from tests.made_sessions import captured_here, edit_manifest

@@ -13,24 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.backends.loaded import config_values, template_values, tokenizer_values
-from core.compare.gate import Gate, judge
-from core.compare.loaded import config_differences, sentence, template_differences, tokenizer_differences
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.errors import InputError
-from core.json_values import KEPT_ENTRIES, alike, bounded, flatten, shown
-from core.report.build import build_report
-from core.report.html import render_html
-from core.report.layout import Canvas
-from core.report.markdown import render_markdown
-from core.report.settings import settings_of
-from core.report.text import render
-from core.session.importers.folder import copy_session
-from core.session.layout import Manifest
-from core.session.loaded import Loaded
-from core.session.reader import Session, open_session
-from core.session.writer import write_loaded, write_manifest
+from logdrift.core.backends.loaded import config_values, template_values, tokenizer_values
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.loaded import config_differences, sentence, template_differences, tokenizer_differences
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.errors import InputError
+from logdrift.core.json_values import KEPT_ENTRIES, alike, bounded, flatten, shown
+from logdrift.core.report.build import build_report
+from logdrift.core.report.html import render_html
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.settings import settings_of
+from logdrift.core.report.text import render
+from logdrift.core.session.importers.folder import copy_session
+from logdrift.core.session.layout import Manifest
+from logdrift.core.session.loaded import Loaded
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import write_loaded, write_manifest
 from tests.made_sessions import capture, write_session
 
 CONFIG: dict[str, Any] = {
@@ -369,7 +369,9 @@ def test_a_session_without_it_opens_as_before(tmp_path: Path) -> None:
 def test_opening_reads_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = made(tmp_path / "s", Loaded(CONFIG), Loaded(CONFIG))
     read: list[str] = []
-    monkeypatch.setattr("core.session.loaded.read_entry", lambda folder, entry: read.append(entry.file) or b"{}")
+    monkeypatch.setattr(
+        "logdrift.core.session.loaded.read_entry", lambda folder, entry: read.append(entry.file) or b"{}"
+    )
     session = open_session(session.folder)
     make_pair(session, A, B)
     assert read == []

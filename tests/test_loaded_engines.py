@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.session import open_session
+from logdrift.core.session import open_session
 
 pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]

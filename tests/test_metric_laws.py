@@ -20,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from core.compare.metrics import measure
-from core.compare.pair import SCOPES, Scope, make_pair
-from core.session.layout import capture_part, sequence_part
-from core.session.reader import Session, open_session
-from core.session.writer import write_manifest, write_part
+from logdrift.core.compare.metrics import measure
+from logdrift.core.compare.pair import SCOPES, Scope, make_pair
+from logdrift.core.session.layout import capture_part, sequence_part
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import write_manifest, write_part
 from tests.made_sessions import seal
 from tests.test_recompute_sample import made_session
 

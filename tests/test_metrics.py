@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.metrics import measure, sampled_by
-from core.compare.pair import make_pair
-from core.errors import InputError
-from core.session import open_session
-from core.session.layout import SequencesInfo
-from core.session.reader import Session
+from logdrift.core.compare.metrics import measure, sampled_by
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import SequencesInfo
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, edit_manifest, write_session
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
@@ -171,7 +171,7 @@ def test_unknown_names_and_scopes_are_one_line() -> None:
 
 def test_the_interface_needs_neither_torch_nor_a_screen() -> None:
     code = (
-        "from core.session import open_session\nfrom core.compare.pair import make_pair\nimport sys\n"
+        "from logdrift.core.session import open_session\nfrom core.compare.pair import make_pair\nimport sys\n"
         f"make_pair(open_session({str(SAMPLE)!r}), 'trainer', 'vllm').metrics()\n"
         "print([m for m in ('torch', 'transformers', 'textual', 'plotext', 'scipy', 'pandas') if m in sys.modules])"
     )

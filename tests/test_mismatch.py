@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.compare.mismatch import (
+from logdrift.core.compare.mismatch import (
     BLOCK,
     CLIP_BOUNDS,
     EXTREME_BOUNDS,

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from core.capture import models
-from core.capture.digests import config_digest, file_digest, tokenizer_digest, weights_digest
-from core.capture.jobs import Cancelled, Step
-from core.capture.models import explain_hub_error, prepare_small_model, resolve_model
-from core.errors import InputError
+from logdrift.core.capture import models
+from logdrift.core.capture.digests import config_digest, file_digest, tokenizer_digest, weights_digest
+from logdrift.core.capture.jobs import Cancelled, Step
+from logdrift.core.capture.models import explain_hub_error, prepare_small_model, resolve_model
+from logdrift.core.errors import InputError
 
 SMALL_WEIGHTS = "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from core.capture.processes import descendants
-from core.errors import LogdriftError
-from core.session import lock, open_session
-from core.session.layout import read_manifest
-from core.session.writer import append_event, merge_pieces, write_manifest, write_part
+from logdrift.core.capture.processes import descendants
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session import lock, open_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.writer import append_event, merge_pieces, write_manifest, write_part
 from tests.killing import Killer
 from tests.made_sessions import capture, write_session
 

@@ -11,30 +11,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backends.base import Scores, first_rows
-from core.backends.sglang_answers import fill
-from core.backends.vllm import unpack
-from core.capture.supervisor import nan_tokens
-from core.capture.worker import _part_tensors
-from core.compare.coverage import coverage
-from core.compare.gate import judge
-from core.compare.matrix import metric_value
-from core.compare.names import resolve
-from core.compare.pair import Pair, default_scope, make_pair
-from core.diagnose import diagnose
-from core.errors import InputError
-from core.report.build import build_report, report_pair
-from core.report.html import render_html
-from core.report.layout import Canvas
-from core.report.limits import check_report, parse_bounds
-from core.report.markdown import render_markdown
-from core.report.strict_json import dump
-from core.report.text import render
-from core.report.why import build_why, render_why
-from core.session import open_session
-from core.session.importers import import_session
+from logdrift.core.backends.base import Scores, first_rows
+from logdrift.core.backends.sglang_answers import fill
+from logdrift.core.backends.vllm import unpack
+from logdrift.core.capture.supervisor import nan_tokens
+from logdrift.core.capture.worker import _part_tensors
+from logdrift.core.compare.coverage import coverage
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.matrix import metric_value
+from logdrift.core.compare.names import resolve
+from logdrift.core.compare.pair import Pair, default_scope, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report, report_pair
+from logdrift.core.report.html import render_html
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.limits import check_report, parse_bounds
+from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.strict_json import dump
+from logdrift.core.report.text import render
+from logdrift.core.report.why import build_why, render_why
+from logdrift.core.session import open_session
+from logdrift.core.session.importers import import_session
+from logdrift.tui.commands.progress import _line
 from tests.made_sessions import BROKEN, capture, write_session
-from tui.commands.progress import _line
 
 NAN, INF = math.nan, math.inf
 A, B = "trainer/prefill", "vllm/decode"

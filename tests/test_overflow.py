@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.diagnose.experiments import propose
-from core.diagnose.layer_broken import first_break
-from core.diagnose.layer_errors import Measured
-from core.diagnose.layers import Layers, Side, compare_sides, layers_evidence
-from core.report.layers import render_layers
-from core.report.layout import Canvas
-from core.session import open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.experiments import propose
+from logdrift.core.diagnose.layer_broken import first_break
+from logdrift.core.diagnose.layer_errors import Measured
+from logdrift.core.diagnose.layers import Layers, Side, compare_sides, layers_evidence
+from logdrift.core.report.layers import render_layers
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session import open_session
+from logdrift.tui.commands.why_layers import chart
 from tests.conftest import REPOSITORY
 from tests.made_answers import made, with_replay
 from tests.made_sessions import BROKEN, capture, write_session
-from tui.commands.why_layers import chart
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ALL = [1, 2, 3, 4, 5]

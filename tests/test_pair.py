@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.make_session import make_session
-from core.compare.pair import Pair, default_pair, list_pairs, make_pair, parse_pair
-from core.errors import InputError
-from core.session.reader import open_session
+from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair, parse_pair
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import open_session
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from core.compare.names import resolve, unit_of, value_of
-from core.compare.pair import make_pair
-from core.compare.part_names import PARTS, leaves_out_infinite, part_unit, split_of
-from core.compare.thresholds import Limit, evaluate
-from core.errors import InputError
-from core.report.build import build_report, report_pair
-from core.session import open_session
+from logdrift.core.compare.names import resolve, unit_of, value_of
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.part_names import PARTS, leaves_out_infinite, part_unit, split_of
+from logdrift.core.compare.thresholds import Limit, evaluate
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report, report_pair
+from logdrift.core.session import open_session
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.make_session import make_session
-from core.compare.pair import Pair, make_pair
-from core.compare.per_sequence import REDUCTIONS, order, reduce_segments, reduction
-from core.session import open_session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.per_sequence import REDUCTIONS, order, reduce_segments, reduction
+from logdrift.core.session import open_session
+from logdrift.tui.state import SORTS
 from tests.made_sessions import capture, write_session
-from tui.state import SORTS
 
 NAN, INF = float("nan"), float("inf")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
 
 
 def test_spec_with_everything() -> None:

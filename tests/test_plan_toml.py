@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.backends import ENGINES
-from core.credentials import secret_in
-from core.errors import InputError
-from core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
-from core.plan_toml import plan_toml
+from logdrift.core.backends import ENGINES
+from logdrift.core.credentials import secret_in
+from logdrift.core.errors import InputError
+from logdrift.core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.plan_toml import plan_toml
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SOME_TEXT = TEXT.filter(bool)

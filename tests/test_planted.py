@@ -4,7 +4,7 @@ The small model is what the faults were described on; thresholds come from argum
 Held out are tiny models of two other families (Qwen 3 and Gemma shapes, trained for half a minute) and other sizes of every
 fault.
 
-Sizes are those of `core.planted.sizes`, which says why. The tiny models are trained on 400,000 tokens each: with 300,000 more
+Sizes are those of `logdrift.core.planted.sizes`, which says why. The tiny models are trained on 400,000 tokens each: with 300,000 more
 faults were called by a wrong name (docs/why.md).
 """
 
@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from core.capture.environments import find_interpreter
-from core.capture.jobs import Step
-from core.planted.faults import CLEAN, FAULTS
-from core.planted.forms import FORMS, form_totals, judge_forms
-from core.planted.judge import Judged, judge_folder, totals
-from core.planted.selftest import SelfTest, plant_small
-from core.planted.table import table
+from logdrift.core.capture.environments import find_interpreter
+from logdrift.core.capture.jobs import Step
+from logdrift.core.planted.faults import CLEAN, FAULTS
+from logdrift.core.planted.forms import FORMS, form_totals, judge_forms
+from logdrift.core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.selftest import SelfTest, plant_small
+from logdrift.core.planted.table import table
 
 PLANTED = Path(__file__).resolve().parent.parent / "core" / "planted"
 pytestmark = pytest.mark.engine

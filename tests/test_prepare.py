@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import core.capture
-from core.capture.prompts import read_prompts
+import logdrift.core.capture
+from logdrift.core.capture.prompts import read_prompts
 from tests.conftest import REPOSITORY
 
 Write = Callable[..., Path]
@@ -47,7 +47,7 @@ def prepare(transformers_python: Path, tmp_path: Path, prompts_file: Write) -> P
         asked, out = tmp_path / "request.json", tmp_path / "answer.json"
         asked.write_text(json.dumps(request))
         script = REPOSITORY / "tests" / "engine_scripts" / "prepare_prompts.py"
-        launch = Path(core.capture.__file__).with_name("launch.py")
+        launch = Path(logdrift.core.capture.__file__).with_name("launch.py")
         done = subprocess.run(
             [transformers_python, "-I", script, launch, asked, out, tmp_path / "model"],
             capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.compare.mismatch import BLOCK, mismatch_stats
-from core.compare.probability import Probability, probability_stats
+from logdrift.core.compare.mismatch import BLOCK, mismatch_stats
+from logdrift.core.compare.probability import Probability, probability_stats
 
 NAN, INF = math.nan, math.inf
 Table = Sequence[tuple[float, float]]

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from core.capture.background import cancel_capture
-from core.capture.processes import descendants, kill_group, members
-from core.capture.protocol import CaptureJob, Channel, WorkerJob
-from core.capture.supervisor import _overlap
-from core.capture.workers import LAUNCHER, WorkerProcess, end_leftovers, remember_worker
-from core.errors import InputError
-from core.session import lock
-from core.session.layout import LOGS
-from core.session.lock import process_start
+from logdrift.core.capture.background import cancel_capture
+from logdrift.core.capture.processes import descendants, kill_group, members
+from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.capture.supervisor import _overlap
+from logdrift.core.capture.workers import LAUNCHER, WorkerProcess, end_leftovers, remember_worker
+from logdrift.core.errors import InputError
+from logdrift.core.session import lock
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.lock import process_start
 
 TREE = """
 import os, subprocess, sys, time
@@ -243,7 +243,7 @@ def test_which_devices_may_be_used_at_once(one: set[str], other: set[str], overl
 
 WATCHER = """
 import os, signal, subprocess, sys, threading, time
-from core.capture.engine_watch import EngineWatch
+from logdrift.core.capture.engine_watch import EngineWatch
 lost = threading.Event()
 watch = EngineWatch(lambda count: (print("lost", count, flush=True), lost.set()), patience=0.5)
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-import core.capture
-from core.capture.prompts import read_prompts
-from core.errors import InputError
+import logdrift.core.capture
+from logdrift.core.capture.prompts import read_prompts
+from logdrift.core.errors import InputError
 
 Write = Callable[..., Path]
 USER = {"role": "user", "content": "b"}
@@ -205,7 +205,7 @@ import json, runpy, sys
 runpy.run_path(sys.argv[1])
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
-from core.backends.tokens import TokenText
+from logdrift.core.backends.tokens import TokenText
 
 words = Tokenizer(models.WordLevel({"<s>": 0, "?": 1, "hello": 2, "user": 3}, unk_token="?"))
 words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -223,7 +223,7 @@ def test_a_beginning_of_sequence_comes_once_from_text_and_from_messages(
     transformers_python: Path, tmp_path: Path
 ) -> None:
     """A template writes it into the text already: tokenised as a text, it would get another one."""
-    launch = Path(core.capture.__file__).with_name("launch.py")
+    launch = Path(logdrift.core.capture.__file__).with_name("launch.py")
     done = subprocess.run(
         [transformers_python, "-I", "-c", WITH_BOS, launch, tmp_path / "tokenizer"],
         capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from core.compare.pair import SCOPES, default_scope, list_pairs, make_pair
-from core.report.build import build_report, report_pair
-from core.report.strict_json import dump
-from core.session.reader import open_session
+from logdrift.core.compare.pair import SCOPES, default_scope, list_pairs, make_pair
+from logdrift.core.report.build import build_report, report_pair
+from logdrift.core.report.strict_json import dump
+from logdrift.core.session.reader import open_session
 from tests import recompute as own
 from tests.made_sessions import capture, seal, write_session
 from tests.recompute import Files, Padded, Words, recompute
@@ -74,7 +74,15 @@ def same(got: Any, want: Any, seen: Counter[str]) -> bool:
 def report_of(folder: Path, scope: str | None, config: Path) -> dict[str, Any]:
     """What the command prints, without limits of whoever runs the test."""
     config.write_text("")
-    command = [sys.executable, "-m", "tui.cli", "report", str(folder), "--json", *(("--scope", scope) if scope else ())]
+    command = [
+        sys.executable,
+        "-m",
+        "logdrift.tui.cli",
+        "report",
+        str(folder),
+        "--json",
+        *(("--scope", scope) if scope else ()),
+    ]
     environment = {**os.environ, "LOGDRIFT_CONFIG": str(config)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True, timeout=60)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -136,7 +144,7 @@ def test_the_recomputation_shares_no_code(name: str) -> None:
     for node in ast.walk(ast.parse((REPOSITORY / "tests" / name).read_text())):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not {module.partition(".")[0] for module in modules} & {"core", "tui", "benchmarks"}
+        assert not {module.partition(".")[0] for module in modules} & {"logdrift", "core", "tui", "benchmarks"}
 
 
 # --- Made sessions: what the sample does not have -------------------------------------------------------------------

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.capture import supervisor
-from core.capture.prompts import read_prompts
-from core.capture.recorded import LABEL, Recorded, recorded_of, ways_of
-from core.compare.gate import judge
-from core.compare.metrics import sampled_by
-from core.compare.pair import default_pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.case import Case
-from core.diagnose.exclusion import penalty_possible, temperature_told, truncation_possible
-from core.errors import InputError
-from core.session import open_session
-from core.session.layout import Sampled
-from core.session.reader import Session
-from core.session.writer import write_manifest
-from core.told import TELLABLE
+from logdrift.core.capture import supervisor
+from logdrift.core.capture.prompts import read_prompts
+from logdrift.core.capture.recorded import LABEL, Recorded, recorded_of, ways_of
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.metrics import sampled_by
+from logdrift.core.compare.pair import default_pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.exclusion import penalty_possible, temperature_told, truncation_possible
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import Sampled
+from logdrift.core.session.reader import Session
+from logdrift.core.session.writer import write_manifest
+from logdrift.core.told import TELLABLE
 from tests.made_sessions import capture, edit_manifest, write_session
 
 Write = Callable[..., Path]

@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from benchmarks.make_session import make_session
-from core.compare.names import value_of
-from core.compare.pair import default_pair, list_pairs, make_pair
-from core.errors import InputError, LogdriftError
-from core.facts import Facts
-from core.report.build import build_report, worst_positions
-from core.report.layout import Canvas, canvas_of
-from core.report.strict_json import dump, strict
-from core.report.text import render
-from core.report.text_pair import SHOWN
-from core.report.usual import in_words
-from core.session.layout import ModelInfo
-from core.session.reader import Session, open_session
+from logdrift.core.compare.names import value_of
+from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.report.build import build_report, worst_positions
+from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.strict_json import dump, strict
+from logdrift.core.report.text import render
+from logdrift.core.report.text_pair import SHOWN
+from logdrift.core.report.usual import in_words
+from logdrift.core.session.layout import ModelInfo
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import FACTS, capture, edit_manifest, write_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -60,7 +60,7 @@ def check_text(text: str, width: int = 80) -> None:
 
 def logdrift(*arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "tui.cli", *map(str, arguments)],
+        [sys.executable, "-m", "logdrift.tui.cli", *map(str, arguments)],
         cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
         env={**os.environ, "LOGDRIFT_SESSIONS": "", **environment},
     )  # fmt: skip
@@ -273,7 +273,7 @@ def test_a_failed_capture_is_said_first(tmp_path: Path) -> None:
 
 
 def test_a_running_session_is_said_to_be_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.session.lock import acquire, release
+    from logdrift.core.session.lock import acquire, release
 
     captures = [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER[:1], status="running")]
     session = write_session(tmp_path / "s", [1, 1], captures, per_part=1)
@@ -486,7 +486,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     target = tmp_path / "report.json"
     target.write_text("old")
-    command = f'ulimit -f 1; exec "{sys.executable}" -m tui.cli report "{folder}" --json -o "{target}"'
+    command = f'ulimit -f 1; exec "{sys.executable}" -m logdrift.tui.cli report "{folder}" --json -o "{target}"'
     done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
     assert done.returncode == 1
     assert "cannot write" in done.stderr
@@ -501,7 +501,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     others = [[NAN, *(-1.5 * i for i in range(1, 9))]]
     captures = [capture(f"b{i}/prefill", rows if i % 2 else others) for i in range(24)]
     folder = write_session(tmp_path / "s", [1], captures).folder
-    command = f'"{sys.executable}" -m tui.cli report "{folder}" --json | head -n 1'
+    command = f'"{sys.executable}" -m logdrift.tui.cli report "{folder}" --json | head -n 1'
     done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""
@@ -521,7 +521,7 @@ def test_a_damaged_session_is_bad_input(tmp_path: Path) -> None:
 def test_no_engine_is_loaded(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     code = (
-        "import sys; from tui.cli import main; main(['report', sys.argv[1]]); "
+        "import sys; from logdrift.tui.cli import main; main(['report', sys.argv[1]]); "
         "bad = {'torch', 'transformers', 'vllm', 'sglang', 'textual', 'plotext'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     done = subprocess.run(

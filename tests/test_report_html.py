@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.report import charts, html_style, scale, svg
-from core.report.build import build_report
-from core.report.html import render_html
-from core.report.html_tokens import Shown, choose, joined, sequence_text
-from core.report.meaning import bound_text, exact, figure, sections
-from core.session.reader import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.report import charts, html_style, scale, svg
+from logdrift.core.report.build import build_report
+from logdrift.core.report.html import render_html
+from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
+from logdrift.core.report.meaning import bound_text, exact, figure, sections
+from logdrift.core.session.reader import Session, open_session
+from logdrift.tui import palette
 from tests.made_report import decomposition, made_pair
 from tests.made_sessions import capture, write_session
-from tui import palette
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 VOID = {"meta", "br"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.report.build import build_report
-from core.report.markdown import LIMIT, code, render_markdown, table, text
-from core.session.reader import open_session
+from logdrift.core.report.build import build_report
+from logdrift.core.report.markdown import LIMIT, code, render_markdown, table, text
+from logdrift.core.session.reader import open_session
 from tests.made_report import made_pair
 from tests.test_report_html import HOSTILE, SAMPLE, made_dictionary, missing, numbers
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import InputError
-from core.session.reader import Pieces, Sequences
-from core.session.search import TextIndex, find_ids, parse_ids, text_index
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Pieces, Sequences
+from logdrift.core.session.search import TextIndex, find_ids, parse_ids, text_index
 
 PIECES = [b"Par", b"is", b" is", b"", "中".encode()[:2], "中".encode()[2:], b"\n", b"p", b"PAR"]
 

@@ -17,11 +17,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.make_session import make_session
-from core.errors import InputError, LogdriftError
-from core.session import lock, open_session
-from core.session.layout import FORMAT, Manifest, ModelInfo, ids_digest, read_manifest
-from core.session.tensors import Column, read_tensors
-from core.session.writer import merge_pieces, replace_file, write_manifest
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session import lock, open_session
+from logdrift.core.session.layout import FORMAT, Manifest, ModelInfo, ids_digest, read_manifest
+from logdrift.core.session.tensors import Column, read_tensors
+from logdrift.core.session.writer import merge_pieces, replace_file, write_manifest
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from core.session.writer import replace_file\n"
+        "from logdrift.core.session.writer import replace_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
         "path = Path(sys.argv[1])\n"

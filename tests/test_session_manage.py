@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.make_session import make_session
-from core.capture.background import cancel_capture, start_background
-from core.capture.supervisor import run_session
-from core.errors import InputError, LogdriftError
-from core.plan import CapturePlan, parse_spec
-from core.session import lock, open_session
-from core.session.layout import read_manifest
-from core.session.manage import FolderSize, check_name, delete_session, folder_size, rename_session
-from core.session.writer import write_manifest
+from logdrift.core.capture.background import cancel_capture, start_background
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import CapturePlan, parse_spec
+from logdrift.core.session import lock, open_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.manage import FolderSize, check_name, delete_session, folder_size, rename_session
+from logdrift.core.session.writer import write_manifest
 from tests.holding import held
 from tests.made_sessions import captured_here
 

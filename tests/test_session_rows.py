@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from core.session import lock
-from core.session.lock import process_start
+from logdrift.core.session import lock
+from logdrift.core.session.lock import process_start
+from logdrift.tui import session_rows
+from logdrift.tui.session_rows import FolderWatch, duration, session_row
 from tests.made_sessions import capture, edit_manifest, write_session
-from tui import session_rows
-from tui.session_rows import FolderWatch, duration, session_row
 
 ROWS = [[float("nan"), -1.0, -2.0]] * 4
 

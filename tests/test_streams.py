@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from core.session.reader import Session
+from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"

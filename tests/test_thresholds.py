@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.errors import error_stats
-from core.compare.mismatch import CLIP_BOUNDS, EXTREME_BOUNDS, mismatch_stats
-from core.compare.names import METRICS, NAMES, SECTIONS, resolve, value_of
-from core.compare.part_names import part_unit
-from core.compare.probability import probability_stats
-from core.compare.thresholds import PUBLISHED, Limit, evaluate
-from core.config import load_config
-from core.errors import InputError
-from core.report.build import build_report
-from core.session.reader import open_session
+from logdrift.core.compare.errors import error_stats
+from logdrift.core.compare.mismatch import CLIP_BOUNDS, EXTREME_BOUNDS, mismatch_stats
+from logdrift.core.compare.names import METRICS, NAMES, SECTIONS, resolve, value_of
+from logdrift.core.compare.part_names import part_unit
+from logdrift.core.compare.probability import probability_stats
+from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.config import load_config
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report
+from logdrift.core.session.reader import open_session
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"

@@ -20,28 +20,28 @@ from typing import Any
 
 import pytest
 
-from core.capture import trust
-from core.capture.background import start_background
-from core.capture.create import add_backends
-from core.capture.experiment_jobs import start_experiments
-from core.capture.experiments import run_experiments
-from core.capture.identify import chosen_backends, identify
-from core.capture.layers import find_layers
-from core.capture.supervisor import run_session
-from core.errors import InputError, LogdriftError
-from core.plan import parse_spec
-from core.session import Session, open_session
-from core.session.experiments import FOLDER
-from core.session.importers import import_session
-from core.session.layout import read_manifest
-from core.session.manage import rename_session
+from logdrift.core.capture import trust
+from logdrift.core.capture.background import start_background
+from logdrift.core.capture.create import add_backends
+from logdrift.core.capture.experiment_jobs import start_experiments
+from logdrift.core.capture.experiments import run_experiments
+from logdrift.core.capture.identify import chosen_backends, identify
+from logdrift.core.capture.layers import find_layers
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import parse_spec
+from logdrift.core.session import Session, open_session
+from logdrift.core.session.experiments import FOLDER
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.manage import rename_session
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.confirm_start import ConfirmStart
+from logdrift.tui.screens.experiments import ExperimentsScreen
+from logdrift.tui.screens.why import WhyScreen
 from tests.made_experiments import named, simple
 from tests.made_sessions import captured_here, edit_manifest
 from tests.tui_screen import judged, make_app, screen_text, until
-from tui.screens.confirm import Confirm
-from tui.screens.confirm_start import ConfirmStart
-from tui.screens.experiments import ExperimentsScreen
-from tui.screens.why import WhyScreen
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PAIR = ("trainer/prefill", "vllm/prefill")
@@ -83,7 +83,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def the_pair(session: Session) -> Any:
-    from core.compare.pair import make_pair
+    from logdrift.core.compare.pair import make_pair
 
     return make_pair(session, *PAIR)
 
@@ -357,8 +357,8 @@ def test_the_shown_plan_is_safe_on_a_terminal(stranger: Session) -> None:
 
 def test_what_is_captured_here_is_recorded_before_it_is_written(tmp_path: Path) -> None:
     """By the real function, on a plan whose interpreter cannot even start: nothing is recorded for what was not made."""
-    from core.capture.create import create_session
-    from core.plan import CapturePlan
+    from logdrift.core.capture.create import create_session
+    from logdrift.core.plan import CapturePlan
 
     plan = CapturePlan("made", (parse_spec("transformers,python=/bin/false"),), texts=("x",))
     with pytest.raises(LogdriftError):

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.diagnose.answer import Answer
-from core.diagnose.outcomes import Outcome
-from core.session import Session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.answer import Answer
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.session import Session
+from logdrift.tui.answer_line import AnswerLine
+from logdrift.tui.palette import make_palette
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.thresholds import LimitsScreen
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.widgets.bars import AnswerBar, answer_runs
 from tests.made_experiments import PROMPTS, named, processed, record_of, rows, save_record, simple
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, head, joined, judged, lines, make_app, screen_text, text, until
-from tui.answer_line import AnswerLine
-from tui.palette import make_palette
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.thresholds import LimitsScreen
-from tui.screens.why import WhyScreen
-from tui.widgets.bars import AnswerBar, answer_runs
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SIZES = [(60, 20), (80, 24), (100, 30), (120, 36), (200, 60)]

@@ -12,25 +12,25 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from core.capture.environments import Health, Interpreter
-from core.capture.prompts import read_prompts
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
-from core.session import open_session
+from logdrift.core.capture.environments import Health, Interpreter
+from logdrift.core.capture.prompts import read_prompts
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.session import open_session
+from logdrift.tui import capture_form as forms
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.capture_errors import place
+from logdrift.tui.capture_form import BackendForm, CaptureForm, backend_form, build, form_of, ids_line, options_text
+from logdrift.tui.screens import new_capture
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.new_capture import NewCaptureScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.sessions import SessionsScreen
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.line_edit import Line, line_runs
 from tests.tui_screen import make_app, screen_text, text, until
-from tui import capture_form as forms
-from tui.app import LogdriftApp
-from tui.capture_errors import place
-from tui.capture_form import BackendForm, CaptureForm, backend_form, build, form_of, ids_line, options_text
-from tui.screens import new_capture
-from tui.screens.confirm import Confirm
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.new_capture import NewCaptureScreen
-from tui.screens.prompt import Prompt
-from tui.screens.sessions import SessionsScreen
-from tui.screens.texts import Picker, TextScreen
-from tui.widgets.bars import Hints
-from tui.widgets.line_edit import Line, line_runs
 
 FILLED = CaptureForm("new", texts=("Hello", ""), backends=(backend_form(parse_spec("transformers@reference")),))
 
@@ -226,7 +226,7 @@ def test_editing_keys() -> None:
 
 @pytest.mark.parametrize("content", ["", "short", "中" * 50, "a" * 300, "\x1b[31m\u202e" * 20, "e\u0301" * 30])
 def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
-    from tui.palette import make_palette
+    from logdrift.tui.palette import make_palette
 
     palette = make_palette("256")
     for width in (1, 2, 9, 40):
@@ -259,8 +259,8 @@ def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
             return Health(interpreter, problem="vllm: import vllm fails: mend it with logdrift env create vllm --fresh")
         return Health(interpreter, {"transformers": "5.19.0", "torch": "2.13"}, "cpu (2 cores)", 1.0)
 
-    monkeypatch.setattr("core.capture.environments.available", lambda: found)
-    monkeypatch.setattr("core.capture.environments.check", check)
+    monkeypatch.setattr("logdrift.core.capture.environments.available", lambda: found)
+    monkeypatch.setattr("logdrift.core.capture.environments.check", check)
 
 
 async def opened(pilot: Pilot[Any], app: LogdriftApp, key: str = "c") -> NewCaptureScreen:
@@ -489,7 +489,7 @@ async def test_what_the_start_refuses_is_said_at_its_field_or_in_a_window(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("core.capture.create.create_session", refuse)
+    monkeypatch.setattr("logdrift.core.capture.create.create_session", refuse)
     app = make_app(None, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, app)
@@ -511,8 +511,8 @@ async def test_started_in_the_background_as_it_was_filled_in(tmp_path: Path, mon
         assert plan.prompts_file is not None
         started.append((plan, folder, Path(plan.prompts_file).read_text()))
 
-    monkeypatch.setattr("core.capture.create.create_session", create)
-    monkeypatch.setattr("core.capture.background.start_background", started.append)
+    monkeypatch.setattr("logdrift.core.capture.create.create_session", create)
+    monkeypatch.setattr("logdrift.core.capture.background.start_background", started.append)
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, app)

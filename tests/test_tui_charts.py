@@ -14,25 +14,25 @@ import numpy as np
 import pytest
 
 from benchmarks.make_session import make_session
-from core.compare.chart_data import count_bins
-from core.compare.distribution import rank_flips
-from core.compare.pair import make_pair
-from core.compare.sessions import compare_sessions
-from core.errors import LogdriftError
-from core.session import open_session
+from logdrift.core.compare.chart_data import count_bins
+from logdrift.core.compare.distribution import rank_flips
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.sessions import compare_sessions
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session import open_session
+from logdrift.tui.glyphs import percent
+from logdrift.tui.palette import make_palette
+from logdrift.tui.widgets.charts.along import CumulativeChart, DeltaChart, RankChart
+from logdrift.tui.widgets.charts.bars import EntropyChart, PositionChart, ProbabilityChart
+from logdrift.tui.widgets.charts.base import FAR, ChangeData, Chart, Drawing, NothingToDraw, PairData, Source
+from logdrift.tui.widgets.charts.change import ChangeChart, change_data
+from logdrift.tui.widgets.charts.export import ENDINGS, default_name, problem, render, write_chart
+from logdrift.tui.widgets.charts.heat import HeatChart
+from logdrift.tui.widgets.charts.painting import Painter
+from logdrift.tui.widgets.charts.pane import build, legend_rows, seen_names
+from logdrift.tui.widgets.charts.registry import CHARTS, index_of
+from logdrift.tui.widgets.charts.values import DensityChart, HistogramChart, ScatterChart
 from tests.made_sessions import capture, write_session
-from tui.glyphs import percent
-from tui.palette import make_palette
-from tui.widgets.charts.along import CumulativeChart, DeltaChart, RankChart
-from tui.widgets.charts.bars import EntropyChart, PositionChart, ProbabilityChart
-from tui.widgets.charts.base import FAR, ChangeData, Chart, Drawing, NothingToDraw, PairData, Source
-from tui.widgets.charts.change import ChangeChart, change_data
-from tui.widgets.charts.export import ENDINGS, default_name, problem, render, write_chart
-from tui.widgets.charts.heat import HeatChart
-from tui.widgets.charts.painting import Painter
-from tui.widgets.charts.pane import build, legend_rows, seen_names
-from tui.widgets.charts.registry import CHARTS, index_of
-from tui.widgets.charts.values import DensityChart, HistogramChart, ScatterChart
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/prefill")
@@ -458,7 +458,7 @@ def test_the_default_name_is_free_and_harmless(source: Source, tmp_path: Path) -
 
 
 def test_csv_writes_numbers_as_short_as_they_are_exact() -> None:
-    from tui.widgets.charts.export import csv_text
+    from logdrift.tui.widgets.charts.export import csv_text
 
     found = csv_text({"a": np.array([0.1, np.nan], np.float32), "b": np.array([1, 2])})
     assert found == "a,b\n0.1,1\n,2\n"

@@ -11,15 +11,15 @@ import pytest
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from logdrift.tui.screens.chart import ChartScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.charts.base import Drawing
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.charts.registry import CHARTS, index_of
 from tests.test_tui_pty import running
 from tests.tui_screen import judged, make_app, screen_text, text, until
-from tui.screens.chart import ChartScreen
-from tui.screens.prompt import Prompt
-from tui.screens.texts import Picker
-from tui.widgets.bars import Hints
-from tui.widgets.charts.base import Drawing
-from tui.widgets.charts.pane import ChartPane
-from tui.widgets.charts.registry import CHARTS, index_of
 
 pytestmark = pytest.mark.usefixtures("own_home")
 

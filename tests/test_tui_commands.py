@@ -13,14 +13,14 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.diff import DiffScreen
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.new_capture import NewCaptureScreen
+from logdrift.tui.screens.sessions import SessionsScreen
 from tests.tui_screen import make_app, until
-from tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
-from tui.app import LogdriftApp
-from tui.screens.confirm import Confirm
-from tui.screens.diff import DiffScreen
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.new_capture import NewCaptureScreen
-from tui.screens.sessions import SessionsScreen
 
 FROM_LIST: dict[Scope, tuple[str, ...]] = {
     "sessions": (), "form": ("c",), "confirm": ("d",), "diff": ("space", "down", "space"),

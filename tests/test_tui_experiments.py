@@ -12,25 +12,25 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from core.capture.experiment_jobs import LOG, cancel_experiments, running
-from core.compare.pair import Pair, make_pair
-from core.diagnose.outcomes import Outcome
-from core.session import Session
-from core.session.experiments import FOLDER
-from core.session.lock import process_start
-from core.session.visible import visible
+from logdrift.core.capture.experiment_jobs import LOG, cancel_experiments, running
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.session import Session
+from logdrift.core.session.experiments import FOLDER
+from logdrift.core.session.lock import process_start
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import commands
+from logdrift.tui.glyphs import ARROW
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.experiments import ExperimentsScreen
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.why_experiments import ExperimentRow, chosen_at_first
 from tests.made_experiments import PROMPTS, named, record_of, rows, save_record, session_of, simple
 from tests.made_sessions import capture, captured_here, edit_manifest, write_session
 from tests.tui_screen import detail, explorer, head, joined, judged, lines, make_app, screen_text, until
-from tui.actions import commands
-from tui.glyphs import ARROW
-from tui.screens.confirm import Confirm
-from tui.screens.experiments import ExperimentsScreen
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.prompt import Prompt
-from tui.screens.texts import TextScreen
-from tui.screens.why import WhyScreen
-from tui.why_experiments import ExperimentRow, chosen_at_first
 
 pytestmark = pytest.mark.usefixtures("own_home")
 TIMES = [

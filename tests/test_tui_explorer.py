@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 
 from benchmarks.make_session import make_session
-from core.compare.pair import list_pairs, make_pair
-from core.session import Session, open_session
-from core.session.layout import read_manifest
-from core.session.writer import write_manifest
+from logdrift.core.compare.pair import list_pairs, make_pair
+from logdrift.core.session import Session, open_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.writer import write_manifest
+from logdrift.tui.actions import COMMANDS
+from logdrift.tui.glyphs import number, signed
+from logdrift.tui.palette import Depth
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.state import Mark, ViewState, load_state, save_state
+from logdrift.tui.widgets.bars import Header, Hints, Tabs
+from logdrift.tui.widgets.inspector import Inspector, Summary
+from logdrift.tui.widgets.reading import Reading
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui.actions import COMMANDS
-from tui.glyphs import number, signed
-from tui.palette import Depth
-from tui.screens.texts import Picker, TextScreen
-from tui.state import Mark, ViewState, load_state, save_state
-from tui.widgets.bars import Header, Hints, Tabs
-from tui.widgets.inspector import Inspector, Summary
-from tui.widgets.reading import Reading
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -469,7 +469,7 @@ def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> 
 
 
 async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path: Path) -> None:
-    from core.session.lock import acquire, release
+    from logdrift.core.session.lock import acquire, release
 
     nan = float("nan")
     rows = [[nan, *[-1.0 - 0.3 * (i % 3) for i in range(9)]] for _ in range(6)]
@@ -505,9 +505,9 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path
 async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.session.lock import acquire, release
+    from logdrift.core.session.lock import acquire, release
 
-    monkeypatch.setattr("tui.screens.explorer_jobs._REST", 1e9)
+    monkeypatch.setattr("logdrift.tui.screens.explorer_jobs._REST", 1e9)
     rows, others = [[float("nan"), *[-1.0] * 9] for _ in range(6)], [[float("nan"), *[-1.2] * 9] for _ in range(6)]
     made = write_session(tmp_path / "full", [2] * 6, [capture("trainer/prefill", rows), capture("vllm/decode", others)])
     live = open_session(shutil.copytree(made.folder, tmp_path / "live"))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.session.reader import Pieces
-from core.session.visible import visible
-from tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, distinct, flow, fragments_of, shown_together
+from logdrift.core.session.reader import Pieces
+from logdrift.core.session.visible import visible
+from logdrift.tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, distinct, flow, fragments_of, shown_together
 
 PIECES = st.lists(
     st.one_of(
@@ -148,7 +148,7 @@ def test_distinct_ids_are_those_of_numpy(count: int) -> None:
 def test_the_first_screen_imports_no_masked_arrays() -> None:
     """The first call of numpy.unique does: 8 ms of every start."""
     code = (
-        "import sys, numpy as np; from tui.flow import FragmentCache, flow; from core.session.reader import Pieces\n"
+        "import sys, numpy as np; from logdrift.tui.flow import FragmentCache, flow; from logdrift.core.session.reader import Pieces\n"
         "flow(np.arange(9, dtype=np.int32), np.zeros(9, bool), 3, FragmentCache(Pieces({})), 40)\n"
         "print('numpy.ma' in sys.modules)"
     )

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from core.session.identity import LoadedTensor, LoadedWeights, identity_file, write_identity
-from core.session.reader import Session
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights, identity_file, write_identity
+from logdrift.core.session.reader import Session
+from logdrift.tui.cli import build_parser
+from logdrift.tui.screens.identity import IdentityScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import loaded, off
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, make_app, screen_text, text, until
-from tui.cli import build_parser
-from tui.screens.identity import IdentityScreen
-from tui.screens.prompt import Prompt
-from tui.screens.why import WhyScreen
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SIZES = [(60, 20), (80, 24), (200, 60)]

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from core.diagnose.layers import Layers
-from core.session.layers import FOLDER, save_layers
-from core.session.reader import Session
+from logdrift.core.diagnose.layers import Layers
+from logdrift.core.session.layers import FOLDER, save_layers
+from logdrift.core.session.reader import Session
+from logdrift.tui.actions import commands
+from logdrift.tui.cli import build_parser
+from logdrift.tui.commands.why_layers import parse_place
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.layers import LayersScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import a_result
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import detail, explorer, head, judged, lines, make_app, screen_text, text, until
-from tui.actions import commands
-from tui.cli import build_parser
-from tui.commands.why_layers import parse_place
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.layers import LayersScreen
-from tui.screens.prompt import Prompt
-from tui.screens.texts import TextScreen
-from tui.screens.why import WhyScreen
 
 pytestmark = pytest.mark.usefixtures("own_home")
 NOTHING: dict[str, np.ndarray] = {}

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from core.compare.gate import judge
-from core.compare.matrix import Cell, matrix_cell, matrix_labels, metric_value
-from core.compare.names import METRICS, NAMES, value_of
-from core.compare.pair import default_scope, make_pair
-from core.errors import InputError
-from core.report.build import report_pair
-from core.report.grade import grade, largest_distance
-from core.session import Session, open_session
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels, metric_value
+from logdrift.core.compare.names import METRICS, NAMES, value_of
+from logdrift.core.compare.pair import default_scope, make_pair
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import report_pair
+from logdrift.core.report.grade import grade, largest_distance
+from logdrift.core.session import Session, open_session
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens import matrix
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.matrix import NOISE, SIZES, VOID, Grid, MatrixScreen
+from logdrift.tui.screens.texts import Picker
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui.app import LogdriftApp
-from tui.screens import matrix
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.matrix import NOISE, SIZES, VOID, Grid, MatrixScreen
-from tui.screens.texts import Picker
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"

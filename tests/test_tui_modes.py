@@ -10,17 +10,17 @@ import pytest
 from rich.cells import cell_len
 
 from benchmarks.make_session import make_session
-from core.compare.pair import Pair, make_pair
-from core.compare.token_values import Stretch, has_entropy
-from core.errors import InputError
-from core.session import open_session
-from core.session.reader import Sequences
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.token_values import Stretch, has_entropy
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session
+from logdrift.core.session.reader import Sequences
+from logdrift.tui import state
+from logdrift.tui.modes import MODES, Mode, legend, mode_of
+from logdrift.tui.palette import STEPS, levels, make_palette
+from logdrift.tui.places import parse_place, write_place
+from logdrift.tui.widgets.token_paint import legend_runs
 from tests.made_sessions import capture, write_session
-from tui import state
-from tui.modes import MODES, Mode, legend, mode_of
-from tui.palette import STEPS, levels, make_palette
-from tui.places import parse_place, write_place
-from tui.widgets.token_paint import legend_runs
 
 NAN, INF = float("nan"), float("inf")
 

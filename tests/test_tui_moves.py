@@ -11,23 +11,23 @@ import pytest
 from textual import events
 
 from benchmarks.make_session import make_session
-from core.compare.distribution import rank_flips
-from core.compare.pair import Pair, make_pair
-from core.compare.token_values import Stretch
-from core.session import open_session
-from core.session.search import find_ids, text_index
+from logdrift.core.compare.distribution import rank_flips
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.token_values import Stretch
+from logdrift.core.session import open_session
+from logdrift.core.session.search import find_ids, text_index
+from logdrift.tui.glyphs import number, percent
+from logdrift.tui.inspection import inspect
+from logdrift.tui.modes import MODES
+from logdrift.tui.palette import make_palette
+from logdrift.tui.screens.prompt import LineBox, Prompt
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.state import Mark, ViewState, load_state, save_state
+from logdrift.tui.widgets.bars import Header, Hints
+from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
+from logdrift.tui.widgets.line_edit import Line
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui.glyphs import number, percent
-from tui.inspection import inspect
-from tui.modes import MODES
-from tui.palette import make_palette
-from tui.screens.prompt import LineBox, Prompt
-from tui.screens.texts import Picker
-from tui.state import Mark, ViewState, load_state, save_state
-from tui.widgets.bars import Header, Hints
-from tui.widgets.inspector import Inspector, inspector_lines, summary_lines
-from tui.widgets.line_edit import Line
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -350,7 +350,7 @@ async def test_the_share_is_of_the_tokens_that_could_have_a_level(folder: Path, 
 
 
 async def test_a_long_count_is_made_in_a_thread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.screens.explorer_levels.AT_ONCE", 100)
+    monkeypatch.setattr("logdrift.tui.screens.explorer_levels.AT_ONCE", 100)
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
@@ -480,7 +480,7 @@ def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
 
 
 async def test_the_header_has_the_numbers_of_the_report(folder: Path, pair: Pair) -> None:
-    from core.compare.mismatch import mismatch_stats
+    from logdrift.core.compare.mismatch import mismatch_stats
 
     keep = pair.scope_mask("completion")
     wanted = mismatch_stats(

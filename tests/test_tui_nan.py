@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from core.compare.token_values import Stretch
+from logdrift.core.compare.token_values import Stretch
+from logdrift.tui.inspection import inspect
+from logdrift.tui.modes import MODES, mode_of
+from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
+from logdrift.tui.palette import make_palette
+from logdrift.tui.widgets.inspector import inspector_lines, summary_lines
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
 from tests.tui_screen import judged, make_app, screen_text, until
-from tui.inspection import inspect
-from tui.modes import MODES, mode_of
-from tui.palette import BROKEN as BROKEN_LEVEL
-from tui.palette import make_palette
-from tui.widgets.inspector import inspector_lines, summary_lines
 
 pytestmark = pytest.mark.usefixtures("own_home")
 NAN = math.nan

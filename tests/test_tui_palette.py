@@ -9,7 +9,7 @@ import pytest
 from rich.color import Color, ColorSystem
 from rich.style import Style
 
-from tui.palette import STEPS, Palette, depth_of, levels, make_palette
+from logdrift.tui.palette import STEPS, Palette, depth_of, levels, make_palette
 
 # What the 16 colours that the palette names look like on xterm, whose yellow is far from Rich's brown.
 XTERM = {

@@ -18,12 +18,12 @@ from rich.console import Console
 
 from benchmarks.make_session import PIECES, make_session
 from benchmarks.screen import Terminal
-from core.session.layout import read_manifest
-from core.session.writer import write_manifest
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.writer import write_manifest
+from logdrift.tui.state import ViewState, save_state
 from tests.tui_screen import judged, make_app, until
-from tui.state import ViewState, save_state
 
-RUN = "import sys; from pathlib import Path; from tui.start import run; sys.exit(run({}, Path(sys.argv[1])))"
+RUN = "import sys; from pathlib import Path; from logdrift.tui.start import run; sys.exit(run({}, Path(sys.argv[1])))"
 HOSTILE = [
     b"\x1b[31m", b"\x1b]0;owned\x07", b"\x1b]52;c;b3duZWQ=\x07", b"\x1b[6n", b"\x1bc", b"\x9b31m", "\u009b31m".encode(),
     b"\x1bPq#0\x1b\\", b"\r", b"\b\b\b", b"\x07", b"\x7f", "\u202eabc".encode(), "\u2066".encode(), "👩\u200d💻".encode(),

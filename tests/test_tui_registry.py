@@ -10,29 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table, short_keys_table
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.chart import ChartScreen
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.diff import DiffScreen
+from logdrift.tui.screens.experiments import ExperimentsScreen
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.layers import LayersScreen
+from logdrift.tui.screens.matrix import MatrixScreen
+from logdrift.tui.screens.new_capture import NewCaptureScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.report import ReportScreen
+from logdrift.tui.screens.sessions import SessionsScreen
+from logdrift.tui.screens.settings import FactsScreen
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.screens.thresholds import LimitsScreen
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.inspector import Inspector
+from logdrift.tui.widgets.lines import Text
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.tokens import Tokens
 from tests.conftest import REPOSITORY
-from tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table, short_keys_table
-from tui.app import LogdriftApp
-from tui.screens.chart import ChartScreen
-from tui.screens.confirm import Confirm
-from tui.screens.diff import DiffScreen
-from tui.screens.experiments import ExperimentsScreen
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.layers import LayersScreen
-from tui.screens.matrix import MatrixScreen
-from tui.screens.new_capture import NewCaptureScreen
-from tui.screens.prompt import Prompt
-from tui.screens.report import ReportScreen
-from tui.screens.sessions import SessionsScreen
-from tui.screens.settings import FactsScreen
-from tui.screens.texts import Picker, TextScreen
-from tui.screens.thresholds import LimitsScreen
-from tui.screens.why import WhyScreen
-from tui.widgets.charts.pane import ChartPane
-from tui.widgets.inspector import Inspector
-from tui.widgets.lines import Text
-from tui.widgets.rows import Rows
-from tui.widgets.tokens import Tokens
 
 DOCS = REPOSITORY / "docs" / "explorer.md"
 DOERS = {
@@ -50,13 +50,13 @@ DOERS = {
 def test_the_documented_keys_are_those_of_the_registry() -> None:
     text = DOCS.read_text(encoding="utf-8")
     shown = text.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
-    assert shown == keys_table(), "run: python -m tui.actions docs/explorer.md"
+    assert shown == keys_table(), "run: python -m logdrift.tui.actions docs/explorer.md"
 
 
 def test_the_keys_of_the_readme_are_those_of_the_registry() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
-    assert shown == short_keys_table(), "run: python -m tui.actions README.md"
+    assert shown == short_keys_table(), "run: python -m logdrift.tui.actions README.md"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.scope}.{c.name}")
@@ -93,7 +93,7 @@ def test_help_is_the_last_hint() -> None:
 
 
 def test_the_screen_imports_no_engine_and_draws_its_first_screen_without_plotext() -> None:
-    code = "import sys, tui.app, tui.screens.explorer, tui.screens.sessions; print(*sys.modules)"
+    code = "import sys, logdrift.tui.app, logdrift.tui.screens.explorer, logdrift.tui.screens.sessions; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     loaded = {name.partition(".")[0] for name in found.stdout.split()}
     assert "textual" in loaded

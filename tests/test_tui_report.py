@@ -12,29 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from core.errors import LogdriftError
-from core.report.answers import with_answer
-from core.report.build import build_report
-from core.report.layout import Canvas
-from core.report.markdown import render_markdown
-from core.report.strict_json import dump
-from core.report.text import render
-from core.session import Session, open_session
-from core.session.visible import visible
+from logdrift.core.errors import LogdriftError
+from logdrift.core.report.answers import with_answer
+from logdrift.core.report.build import build_report
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.strict_json import dump
+from logdrift.core.report.text import render
+from logdrift.core.session import Session, open_session
+from logdrift.core.session.visible import visible
+from logdrift.tui.flow import MAX_FRAGMENT
+from logdrift.tui.report_file import default_name, problem
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.log import LogScreen
+from logdrift.tui.screens.matrix import MatrixScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.report import ReportScreen
+from logdrift.tui.screens.settings import FactsScreen
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.screens.thresholds import LimitsScreen
+from logdrift.tui.widgets.reading import wrap
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, lines, make_app, screen_text, text, until
-from tui.flow import MAX_FRAGMENT
-from tui.report_file import default_name, problem
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.log import LogScreen
-from tui.screens.matrix import MatrixScreen
-from tui.screens.prompt import Prompt
-from tui.screens.report import ReportScreen
-from tui.screens.settings import FactsScreen
-from tui.screens.texts import Picker, TextScreen
-from tui.screens.thresholds import LimitsScreen
-from tui.widgets.reading import wrap
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -143,7 +143,7 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(monk
     def fails(*_: Any) -> None:
         raise LogdriftError("cannot write out.md: No space left on device: give another file with -o")
 
-    monkeypatch.setattr("tui.report_file.write_output", fails)
+    monkeypatch.setattr("logdrift.tui.report_file.write_output", fails)
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
@@ -158,7 +158,7 @@ async def test_a_report_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyP
     def fails(*_: Any, **__: Any) -> None:
         raise LogdriftError("part 3 is damaged: capture it again")
 
-    monkeypatch.setattr("core.report.build.build_report", fails)
+    monkeypatch.setattr("logdrift.core.report.build.build_report", fails)
     app = make_app(SAMPLE)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

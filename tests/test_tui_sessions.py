@@ -12,24 +12,24 @@ import pytest
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
-from core.session import lock
-from core.session.layout import read_manifest
-from core.session.manage import folder_size
-from core.session.writer import write_manifest
+from logdrift.core.session import lock
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.manage import folder_size
+from logdrift.core.session.writer import write_manifest
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.managing import size
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.sessions import SessionsScreen
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.session_rows import SessionRow
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.session_list import COLUMNS, layout, matches, sorted_rows, state_words
 from tests.holding import held
 from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session
 from tests.tui_screen import make_app, screen_text, text, until
-from tui.app import LogdriftApp
-from tui.screens.confirm import Confirm
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.managing import size
-from tui.screens.prompt import Prompt
-from tui.screens.sessions import SessionsScreen
-from tui.screens.texts import TextScreen
-from tui.session_rows import SessionRow
-from tui.widgets.bars import Hints
-from tui.widgets.session_list import COLUMNS, layout, matches, sorted_rows, state_words
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -373,7 +373,7 @@ async def test_resume_is_offered_where_something_is_missing(sessions: Path, monk
     write_manifest(sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:])))
     captured_here(sessions / "other")
     started: list[Path] = []
-    monkeypatch.setattr("core.capture.background.start_background", started.append)
+    monkeypatch.setattr("logdrift.core.capture.background.start_background", started.append)
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from core.compare.thresholds import PUBLISHED
-from core.config import _load
-from core.errors import LogdriftError
-from core.report.build import report_pair
-from core.report.settings import settings_of
-from core.session import Session, open_session
-from core.session.layout import read_manifest
-from core.session.loaded import Loaded
-from core.session.writer import write_loaded, write_manifest
+from logdrift.core.compare.thresholds import PUBLISHED
+from logdrift.core.config import _load
+from logdrift.core.errors import LogdriftError
+from logdrift.core.report.build import report_pair
+from logdrift.core.report.settings import settings_of
+from logdrift.core.session import Session, open_session
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.loaded import Loaded
+from logdrift.core.session.writer import write_loaded, write_manifest
+from logdrift.tui.app import active_commands
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.settings import FactsScreen
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.screens.thresholds import LimitsScreen
+from logdrift.tui.widgets.bars import Bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui.app import active_commands
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.settings import FactsScreen
-from tui.screens.texts import TextScreen
-from tui.screens.thresholds import LimitsScreen
-from tui.widgets.bars import Bar
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -192,7 +192,7 @@ async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
     def fails(*_: Any) -> None:
         raise LogdriftError("the part went away\x1b[31m: capture it again")
 
-    monkeypatch.setattr("core.report.build.report_pair", fails)
+    monkeypatch.setattr("logdrift.core.report.build.report_pair", fails)
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

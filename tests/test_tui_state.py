@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.state import Mark, ViewState, load_state, merge_marks, save_state, state_folder
+from logdrift.tui.state import Mark, ViewState, load_state, merge_marks, save_state, state_folder
 
 STATE = ViewState(
     ("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05, "ratio", (("ratio", 0.3), ("rank", 2.0)), "#30010",

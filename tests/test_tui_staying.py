@@ -16,13 +16,13 @@ from textual.geometry import Size
 from textual.keys import key_to_character
 
 from benchmarks.make_session import make_session
-from core.errors import unforeseen
+from logdrift.core.errors import unforeseen
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.sessions import SessionsScreen
+from logdrift.tui.screens.texts import Picker, TextScreen
 from tests.monkey import KEYS, make_world, no_engines
 from tests.tui_screen import SIZES, make_app, screen_text, until
-from tui.app import LogdriftApp
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.sessions import SessionsScreen
-from tui.screens.texts import Picker, TextScreen
 
 FAR = "x" * 300
 
@@ -167,9 +167,9 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
 
 
 _WORK = {
-    "R": "core.report.build.build_report",
-    "T": "core.report.build.report_pair",
-    "w": "tui.screens.why.explain",
+    "R": "logdrift.core.report.build.build_report",
+    "T": "logdrift.core.report.build.report_pair",
+    "w": "logdrift.tui.screens.why.explain",
 }
 """The key of a screen and what it works out in a thread."""
 
@@ -191,7 +191,7 @@ async def test_work_that_fails_is_told_and_ends_nothing(
 
 
 async def test_a_line_that_cannot_be_drawn_says_so(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.widgets.sequences.SequenceList.runs", _fail)
+    monkeypatch.setattr("logdrift.tui.widgets.sequences.SequenceList.runs", _fail)
     app = make_app(session)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "unexpected _BrokenError" in screen_text(app))
@@ -207,7 +207,7 @@ def test_a_thread_that_hangs_keeps_nobody_from_quitting(session: Path, monkeypat
         hung.set()
         threading.Event().wait(60)
 
-    monkeypatch.setattr("core.report.build.build_report", hang)
+    monkeypatch.setattr("logdrift.core.report.build.build_report", hang)
     app = make_app(session)
 
     async def leave(pilot: Any) -> None:

@@ -14,18 +14,18 @@ from rich.color import Color, ColorSystem
 from rich.style import Style
 from textual.command import CommandPalette
 
-from core.config import _load, load_config
-from core.errors import InputError
+from logdrift.core.config import _load, load_config
+from logdrift.core.errors import InputError
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs, keys_table
+from logdrift.tui.app import active_commands, run
+from logdrift.tui.keymap import SCREENS, check_keymap, key_of, sample
+from logdrift.tui.palette import Palette, exchange, make_palette
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.matrix import MatrixScreen
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from tests.conftest import REPOSITORY
 from tests.tui_screen import explorer, judged, make_app, screen_text, until
-from tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs, keys_table
-from tui.app import active_commands, run
-from tui.keymap import SCREENS, check_keymap, key_of, sample
-from tui.palette import Palette, exchange, make_palette
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.matrix import MatrixScreen
-from tui.screens.texts import TextScreen
-from tui.themes import THEMES, ThemeName, theme_of
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -227,7 +227,7 @@ def test_the_config_reaches_the_screen(config: Callable[[str], Path], monkeypatc
         started.update(app=app, mouse=mouse)
         return 0
 
-    monkeypatch.setattr("tui.app.LogdriftApp.run", fake)
+    monkeypatch.setattr("logdrift.tui.app.LogdriftApp.run", fake)
     with pytest.raises(InputError, match=r"keys\.explorer\.next_divergence: 'x' is the key of charts\.export_chart"):
         run(SAMPLE, Path())
     config('theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence = ["f8", "ctrl+n"]\n')
@@ -351,7 +351,7 @@ def test_the_command_lists_and_samples_keys(config: Callable[[str], Path], run_l
 def test_the_page_of_keys_is_made_from_the_registry() -> None:
     page = (REPOSITORY / "docs" / "keys.md").read_text(encoding="utf-8")
     shown = page.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
-    assert shown == keys_table(ids=True), "run: python -m tui.actions docs/keys.md"
+    assert shown == keys_table(ids=True), "run: python -m logdrift.tui.actions docs/keys.md"
     assert len({command.id for command in COMMANDS}) == len(COMMANDS)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.make_session import make_session
-from core.compare.pair import make_pair
-from core.session import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.session import Session, open_session
+from logdrift.tui.glyphs import fit, number, probability, signed, sparkline
+from logdrift.tui.inspection import inspect
+from logdrift.tui.session_rows import session_row
+from logdrift.tui.views import judged, log_lines, open_pair, pair_row
 from tests.made_sessions import capture, edit_manifest, write_session
-from tui.glyphs import fit, number, probability, signed, sparkline
-from tui.inspection import inspect
-from tui.session_rows import session_row
-from tui.views import judged, log_lines, open_pair, pair_row
 
 NAN = float("nan")
 

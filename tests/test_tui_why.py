@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.diagnose.causes import BY_CODE, CAUSES
-from core.report.layout import Canvas
-from core.report.why import build_why, render_why
-from core.session import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.causes import BY_CODE, CAUSES
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import build_why, render_why
+from logdrift.core.session import Session, open_session
+from logdrift.tui import why_view
+from logdrift.tui.screens.cause_table import CauseTable
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.why_view import TEXT_WIDTH, explain
+from logdrift.tui.widgets.topics import score_bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.planted.made import draw, made, noise
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
-from tui import why_view
-from tui.screens.cause_table import CauseTable
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.prompt import Prompt
-from tui.screens.texts import Picker
-from tui.screens.why import WhyScreen
-from tui.why_view import TEXT_WIDTH, explain
-from tui.widgets.topics import score_bar
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -201,7 +201,7 @@ async def test_it_says_that_it_is_being_worked_out_and_is_not_hurt_by_leaving(
         assert gate.wait(20)
         return explain(*arguments)
 
-    monkeypatch.setattr("tui.screens.why.explain", slow)
+    monkeypatch.setattr("logdrift.tui.screens.why.explain", slow)
     app = make_app(hot.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

@@ -19,12 +19,12 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 
 from benchmarks.make_session import make_session
-from core.session.layout import ModelInfo, read_manifest
-from core.session.writer import write_manifest
+from logdrift.core.session.layout import ModelInfo, read_manifest
+from logdrift.core.session.writer import write_manifest
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.wire import Changes, Wire
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, make_app, until
-from tui.screens.texts import TextScreen
-from tui.wire import Changes, Wire
 
 pytestmark = pytest.mark.usefixtures("own_home")
 FULL = 30_000

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.compare import uncertainty
-from core.compare.uncertainty import (
+from logdrift.core.compare import uncertainty
+from logdrift.core.compare.uncertainty import (
     Intervals,
     UnitSums,
     intervals,

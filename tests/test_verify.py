@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.compare.pair import make_pair
-from core.errors import InputError
-from core.session import open_session, tensors, verify
-from core.session.layout import read_manifest
-from core.session.reader import Session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.errors import InputError
+from logdrift.core.session import open_session, tensors, verify
+from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.reader import Session
+from logdrift.tui.cli import main
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.session_rows import FolderWatch
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, screen_text, until
-from tui.cli import main
-from tui.screens.explorer import ExplorerScreen
-from tui.session_rows import FolderWatch
 
 ROWS = [[float("nan"), -1.0, -2.0], [float("nan"), -0.5, -0.25, -3.0], [float("nan"), -1.5]]
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backends.base import MismatchError, Settings
-from core.backends.vllm import VllmBackend, unpack
-from core.backends.vllm_start import semantics
-from core.errors import LogdriftError
-from core.plan import BackendSpec, SamplingSpec
+from logdrift.core.backends.base import MismatchError, Settings
+from logdrift.core.backends.vllm import VllmBackend, unpack
+from logdrift.core.backends.vllm_start import semantics
+from logdrift.core.errors import LogdriftError
+from logdrift.core.plan import BackendSpec, SamplingSpec
 from tests.changed_model import NOISY_TENSOR
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
@@ -308,7 +308,7 @@ def test_more_alternatives_than_ids_are_refused() -> None:
 
 
 def test_forced_decode_is_importable_in_children(refusals: dict[str, Any]) -> None:
-    assert refusals["forked"] == refusals["spawned"] == "core.backends.vllm_forced:ForcedIds"
+    assert refusals["forked"] == refusals["spawned"] == "logdrift.core.backends.vllm_forced:ForcedIds"
 
 
 def flat(rows: list[tuple[list[int], list[float], list[int]]], *, nothing_first: bool) -> SimpleNamespace:

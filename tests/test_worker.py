@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.backends.base import MismatchError, Scores, Settings
-from core.capture import identity
-from core.capture.protocol import CaptureJob, Channel, WorkerJob
-from core.capture.worker import _Captures
-from core.plan import BackendSpec
+from logdrift.core.backends.base import MismatchError, Scores, Settings
+from logdrift.core.capture import identity
+from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.capture.worker import _Captures
+from logdrift.core.plan import BackendSpec
 
 
 class Recorder:
@@ -134,7 +134,7 @@ class Tokenizer:
     ],
 )
 def test_whether_a_tokenizer_adds_bos(tokenizer: Tokenizer, adds: bool) -> None:
-    from core.backends.tokens import TokenText
+    from logdrift.core.backends.tokens import TokenText
 
     text = TokenText.__new__(TokenText)
     text.tokenizer = tokenizer

@@ -11,10 +11,10 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from core.session import open_session
-from tui.app import LogdriftApp
-from tui.palette import Depth
-from tui.screens.explorer import ExplorerScreen
+from logdrift.core.session import open_session
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.palette import Depth
+from logdrift.tui.screens.explorer import ExplorerScreen
 
 SIZES = ((80, 24), (120, 36), (200, 60))
 

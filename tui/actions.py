@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from textual.binding import Binding, BindingType
 
-from tui.widgets.charts.registry import CHARTS
+from logdrift.tui.widgets.charts.registry import CHARTS
 
 Scope = Literal[
     "app", "sessions", "explorer", "move", "list", "pane", "picker", "prompt", "inspector", "charts", "chart", "zoom", "reading", "matrix", "facts",

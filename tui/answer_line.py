@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.compare.pair import Pair
-from core.errors import LogdriftError
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.views import reason
+from logdrift.core.compare.pair import Pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.views import reason
 
 if TYPE_CHECKING:
-    from core.diagnose.answer import Answer, Meaning
+    from logdrift.core.diagnose.answer import Answer, Meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def answer_line(session: Session, pair: Pair) -> AnswerLine:
     Where another capture that it would look at cannot be read, the line says so. LogdriftError where the pair itself cannot be.
     """
     # Imported here because the first screen is drawn without it.
-    from core.report.answers import answer_of_pair
+    from logdrift.core.report.answers import answer_of_pair
 
     labels = pair.a.info.label, pair.b.info.label
     try:

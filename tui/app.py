@@ -26,20 +26,20 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 from textual.worker import WorkerFailed
 
-from core import errors
-from core.compare.pair import parse_pair
-from core.errors import words_of
-from core.session.reader import Session, open_session
-from core.session.visible import visible
-from tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, bindings
-from tui.driver import TerminalDriver, end_by_signals, usable
-from tui.faults import Safe, finish_writing, traceback_of
-from tui.palette import Depth, Palette, depth_of, exchange, make_palette
-from tui.screens.base import BaseScreen, SafeScreen
-from tui.themes import THEMES, ThemeName, theme_of
-from tui.widgets.bars import Hints
-from tui.widgets.lines import Lines
-from tui.wire import Wire
+from logdrift.core import errors
+from logdrift.core.compare.pair import parse_pair
+from logdrift.core.errors import words_of
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, bindings
+from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
+from logdrift.tui.faults import Safe, finish_writing, traceback_of
+from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
+from logdrift.tui.screens.base import BaseScreen, SafeScreen
+from logdrift.tui.themes import THEMES, ThemeName, theme_of
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.lines import Lines
+from logdrift.tui.wire import Wire
 
 _COPY_LIMIT = 74_000
 """Bytes: the largest OSC 52 text that common terminals take."""
@@ -157,10 +157,10 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     def get_default_screen(self) -> Screen[Any]:
         """The first screen is what was asked for: nothing stands below it that would be laid out for nothing."""
         if self.session is not None:
-            from tui.screens.explorer import ExplorerScreen
+            from logdrift.tui.screens.explorer import ExplorerScreen
 
             return ExplorerScreen(self.session, self.pair)
-        from tui.screens.sessions import SessionsScreen
+        from logdrift.tui.screens.sessions import SessionsScreen
 
         return SessionsScreen(self.sessions_dir)
 
@@ -272,7 +272,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     def open_folder(self, folder: Path, before: Path | None = None) -> None:
         """Open the explorer over the list; a folder that does not open is an error that can be copied. ``before``: an
         earlier session to compare with."""
-        from tui.screens.explorer import ExplorerScreen
+        from logdrift.tui.screens.explorer import ExplorerScreen
 
         try:
             self.push_screen(ExplorerScreen(readable(folder), before=before))
@@ -282,7 +282,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def show_error(self, text: str) -> None:
         """A window with an error's text, which its keys copy and save."""
-        from tui.screens.texts import TextScreen
+        from logdrift.tui.screens.texts import TextScreen
 
         self.push_screen(TextScreen("Error", [visible(line) for line in text.split("\n")], bad=True))
 
@@ -301,8 +301,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def action_help(self) -> None:
         """What is here first: the keys of the pane with the focus, of its screen, of everywhere, then all others."""
-        from tui.screens.help import help_screen
-        from tui.state import DEFAULT_THRESHOLD
+        from logdrift.tui.screens.help import help_screen
+        from logdrift.tui.state import DEFAULT_THRESHOLD
 
         here = tuple(dict.fromkeys(command.scope for command, _, _ in active_commands(self.screen)))
         threshold = getattr(self.screen, "threshold", DEFAULT_THRESHOLD)
@@ -379,12 +379,12 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
     Raises InputError before the screen is touched where the session does not open or has no such pair, and where the
     config file says what cannot be done.
     """
-    from core.config import load_config
+    from logdrift.core.config import load_config
 
     config = load_config()
     keymap = NO_KEYMAP
     if config.keys:
-        from tui.keymap import check_keymap
+        from logdrift.tui.keymap import check_keymap
 
         keymap = check_keymap(config.keys, f"config {config.source}")
     opened = readable(session) if session is not None else None

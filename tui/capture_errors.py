@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tui.capture_form import CaptureForm
+    from logdrift.tui.capture_form import CaptureForm
 
 
 def place(message: str, form: CaptureForm) -> str | None:

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.backends import ENGINES
-from core.capture.models import SMALL_MODEL, resolve_model
-from core.errors import InputError, words_of
-from core.paths import user_path
-from core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, parse_spec
-from core.session.manage import check_name
-from tui.capture_errors import place
+from logdrift.core.backends import ENGINES
+from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.errors import InputError, words_of
+from logdrift.core.paths import user_path
+from logdrift.core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, parse_spec
+from logdrift.core.session.manage import check_name
+from logdrift.tui.capture_errors import place
 
 SOURCES = ("text", "file", "file and text", "token ids")
 IDS_FILE = "token-ids.jsonl"

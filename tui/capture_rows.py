@@ -1,4 +1,4 @@
-"""The lines of the form for a new capture: made from what is filled in, drawn by `tui.widgets.form`."""
+"""The lines of the form for a new capture: made from what is filled in, drawn by `logdrift.tui.widgets.form`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from core.backends import ENGINES
-from core.session.visible import visible
-from tui.capture_form import BackendForm, Built, CaptureForm, value_of
+from logdrift.core.backends import ENGINES
+from logdrift.core.session.visible import visible
+from logdrift.tui.capture_form import BackendForm, Built, CaptureForm, value_of
 
 Kind = Literal["head", "text", "choice", "button", "note", "bad"]
 

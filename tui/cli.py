@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import core
-from core import errors
-from core.errors import InputError, LogdriftError
-from core.session.visible import visible
-from tui.streams import OutputError, abandon_output, steady_streams
+from logdrift.core import errors
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.visible import visible
+from logdrift.core.version import __version__
+from logdrift.tui.streams import OutputError, abandon_output, steady_streams
 
 COMMANDS = {
     "open": "explore a session",
@@ -101,8 +101,8 @@ def _run(arguments: list[str]) -> int:
     parser = build_parser(given, every=helped)
     args = parser.parse_args(arguments)
     if args.command is None:
-        from core.config import sessions_folder
-        from tui.start import need_terminal, run
+        from logdrift.core.config import sessions_folder
+        from logdrift.tui.start import need_terminal, run
 
         need_terminal("the list of sessions", "logdrift report SESSION")
         return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
@@ -119,7 +119,7 @@ def build_parser(command: str | None, *, every: bool = True) -> argparse.Argumen
         description="Explore the gap between the log-probabilities of an inference engine and those of Transformers.",
         epilog="Without a command, the list of sessions opens.",
     )
-    parser.add_argument("--version", action="version", version=f"logdrift {core.__version__}")
+    parser.add_argument("--version", action="version", version=f"logdrift {__version__}")
     parser.add_argument(
         "--sessions", metavar="DIR", help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)"
     )
@@ -135,7 +135,7 @@ def build_parser(command: str | None, *, every: bool = True) -> argparse.Argumen
 
 
 def _module(command: str) -> Any:
-    return importlib.import_module(f"tui.commands.{_MODULES.get(command, command)}")
+    return importlib.import_module(f"logdrift.tui.commands.{_MODULES.get(command, command)}")
 
 
 class _Parser(argparse.ArgumentParser):

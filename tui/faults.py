@@ -2,7 +2,7 @@
 
 Three rules, each with its one home here. A handler of a pane or screen that raises is told in a window (`Safe`). Work in a
 thread that raises answers with a message of its screen (`background`). Whoever catches an exception for a line of its own
-takes the words from `core.errors.words_of`.
+takes the words from `logdrift.core.errors.words_of`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import Worker
 
-from core.errors import words_of
+from logdrift.core.errors import words_of
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
     _Pump = MessagePump
 else:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from core.session.reader import Pieces
-from core.session.visible import visible
+from logdrift.core.session.reader import Pieces
+from logdrift.core.session.visible import visible
 
 if TYPE_CHECKING:
     import numpy.typing as npt

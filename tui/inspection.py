@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from core.compare.alternatives import Cell, TopList, alternatives, top_list
-from core.compare.pair import Pair
-from core.errors import LogdriftError
-from core.session.reader import Capture, Session
-from core.session.tensors import Column
-from tui.flow import part_of
-from tui.views import reason
+from logdrift.core.compare.alternatives import Cell, TopList, alternatives, top_list
+from logdrift.core.compare.pair import Pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.reader import Capture, Session
+from logdrift.core.session.tensors import Column
+from logdrift.tui.flow import part_of
+from logdrift.tui.views import reason
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a start.
 
@@ -154,7 +154,8 @@ def _is_text(raw: bytes) -> bool:
 def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
     """A and B first, then one capture of every other backend, then the rest: a narrow table shows the first few."""
     seen = {side.label.partition("/")[0] for side in sides if marks[side.label]}
-    first, rest = [], []
+    first: list[_Side] = []
+    rest: list[_Side] = []
     for side in sides:
         backend = side.label.partition("/")[0]
         if not marks[side.label]:

@@ -6,8 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-from core.errors import InputError
-from tui.actions import COMMANDS, SCOPE_TITLES, Command, Keymap, Scope, commands, key_names
+from logdrift.core.errors import InputError
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, Keymap, Scope, commands, key_names
 
 SCREENS: tuple[frozenset[Scope], ...] = tuple(
     frozenset[Scope](scopes)

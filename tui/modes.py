@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from core.compare import token_values as values
-from core.compare.pair import Pair
-from core.compare.token_values import Stretch
-from tui.glyphs import number
-from tui.palette import BROKEN, STEPS
+from logdrift.core.compare import token_values as values
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.token_values import Stretch
+from logdrift.tui.glyphs import number
+from logdrift.tui.palette import BROKEN, STEPS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -94,7 +94,8 @@ class Mode(NamedTuple):
 
 def bounds(threshold: float) -> npt.NDArray[np.float64]:
     """The lower ends of the steps: a number beyond the n-th has level n."""
-    return threshold * 2.0 ** np.arange(STEPS)
+    steps = threshold * 2.0 ** np.arange(STEPS)
+    return steps.astype(np.float64)
 
 
 MODES: tuple[Mode, ...] = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.compare.floor import noise_floor
-from core.compare.metrics import sampled_by
-from core.compare.mismatch import mismatch_stats
-from core.compare.pair import Pair, default_scope, make_pair
-from core.errors import LogdriftError
-from core.session.reader import Session
+from logdrift.core.compare.floor import noise_floor
+from logdrift.core.compare.metrics import sampled_by
+from logdrift.core.compare.mismatch import mismatch_stats
+from logdrift.core.compare.pair import Pair, default_scope, make_pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.reader import Session
 
 
 @dataclass(frozen=True)

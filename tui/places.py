@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.errors import InputError
-from core.session.reader import Sequences
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Sequences
 
 
 def parse_place(text: str, sequences: Sequences, sequence: int) -> int:

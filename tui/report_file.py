@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
-from core.report.layout import Canvas
-from core.report.output import check_output, write_output
-from core.session.reader import Session
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.output import check_output, write_output
+from logdrift.core.session.reader import Session
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
 _OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
@@ -23,21 +23,21 @@ def rendered(
     """The report as text on ``canvas``, or as md, html or json: the module of that form alone is imported. Not for the
     event loop."""
     if form == "json":
-        from core.report.strict_json import dump
+        from logdrift.core.report.strict_json import dump
 
         return dump(report)
-    from core.report.answers import with_answer
+    from logdrift.core.report.answers import with_answer
 
     report = with_answer(report, session, main)
     if form == "md":
-        from core.report.markdown import render_markdown
+        from logdrift.core.report.markdown import render_markdown
 
         return render_markdown(report, main)
     if form == "html":
-        from core.report.html import render_html
+        from logdrift.core.report.html import render_html
 
         return render_html(report, session, main=main)
-    from core.report.text import render
+    from logdrift.core.report.text import render
 
     return render(report, canvas, main)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.compare.pair import default_pair
-from core.errors import LogdriftError
-from core.session.events import last_event
-from core.session.layout import EVENTS, LOCK, MANIFEST
-from core.session.lock import LockHolder, read_lock
-from core.session.reader import Session, open_session
-from core.session.visible import visible
+from logdrift.core.compare.pair import default_pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.events import last_event
+from logdrift.core.session.layout import EVENTS, LOCK, MANIFEST
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.visible import visible
 
 _TAIL_BYTES = 16 * 1024
 
@@ -138,7 +138,7 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
         if pair is None:
             return row
         # The numbers come second: the list is drawn without what they need.
-        from tui.views import pair_row
+        from logdrift.tui.views import pair_row
 
         judgement = pair_row(session, *pair)
     except Exception as error:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
@@ -20,7 +20,7 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
     """
     try:
         prepare()
-        from tui.app import run as run_app
+        from logdrift.tui.app import run as run_app
 
         return run_app(session, sessions_dir, mouse=mouse, pair=pair)
     finally:

@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.config import state_folder
-from core.errors import InputError
-from core.session.files import SMALL_BYTES, parse_json, read_file
-from core.session.schema import Unfit, anything, fields, items, number, text, whole
+from logdrift.core.config import state_folder
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import SMALL_BYTES, parse_json, read_file
+from logdrift.core.session.schema import Unfit, anything, fields, items, number, text, whole
 
 SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
-"""Names in `core.compare.per_sequence`; a test compares."""
+"""Names in `logdrift.core.compare.per_sequence`; a test compares."""
 MODES = ("delta", "floor", "size", "ratio", "rank", "entropy", "logprob_a", "logprob_b")
-"""Names in `tui.modes`; a test compares."""
+"""Names in `logdrift.tui.modes`; a test compares."""
 MAX_NOTE = 200
 DEFAULT_THRESHOLD = 0.1
 """Nats: about a tenth more or less probable."""

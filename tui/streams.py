@@ -13,7 +13,7 @@ import select
 import sys
 from typing import Any, TextIO, cast
 
-from core.errors import LogdriftError
+from logdrift.core.errors import LogdriftError
 
 
 class OutputError(LogdriftError):

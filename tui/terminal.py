@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 
-from core.doctor import Check
-from core.session.visible import visible
+from logdrift.core.doctor import Check
+from logdrift.core.session.visible import visible
 
 SMALLEST = (60, 20)
 """Columns and rows that the explorer needs."""

@@ -1,4 +1,4 @@
-"""The themes: what Textual paints behind the text, beside the styles of `tui.palette`."""
+"""The themes: what Textual paints behind the text, beside the styles of `logdrift.tui.palette`."""
 
 from __future__ import annotations
 

@@ -10,18 +10,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.compare.pair import Pair, default_pair, list_pairs, make_pair
-from core.errors import LogdriftError, words_of
-from core.session.files import lies_within, read_tail
-from core.session.layout import LOGS
-from core.session.reader import Session
-from core.session.visible import visible, visible_bytes
+from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair
+from logdrift.core.errors import LogdriftError, words_of
+from logdrift.core.session.files import lies_within, read_tail
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible, visible_bytes
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a start.
 
 if TYPE_CHECKING:
-    from core.compare.errors import ErrorStats
-    from core.compare.gate import Gate
+    from logdrift.core.compare.errors import ErrorStats
+    from logdrift.core.compare.gate import Gate
 
 _LOG_BYTES = 256 * 1024
 _SGR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -58,9 +58,9 @@ class PairView:
 def judged(session: Session, pair: Pair) -> PairView:
     """The pair with the report's statistics (of the completions, where there are any) and gate. Walks all tokens: not for the event loop."""
     # Imported here because the first screen is drawn without them.
-    from core.compare.errors import error_stats
-    from core.compare.gate import judge
-    from core.compare.pair import default_scope
+    from logdrift.core.compare.errors import error_stats
+    from logdrift.core.compare.gate import judge
+    from logdrift.core.compare.pair import default_scope
 
     session.verify(pair.a.info.label, pair.b.info.label)
     keep = pair.scope_mask(default_scope(pair.sequences))

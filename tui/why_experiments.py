@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from core.compare.pair import Pair
-from core.diagnose import Diagnosis
-from core.diagnose.experiments import Experiment, Proposal, propose
-from core.diagnose.outcomes import Outcome
-from core.errors import InputError, LogdriftError
-from core.report.experiments import saved_outcomes
-from core.session.events import read_events
-from core.session.experiments import FOLDER, saved, timings
-from core.session.layout import EVENTS, MANIFEST
-from core.session.lock import LockHolder, read_lock
-from core.session.reader import Session
-from core.session.schema import Unfit
-from core.session.visible import visible
-from tui.session_rows import duration, live
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose import Diagnosis
+from logdrift.core.diagnose.experiments import Experiment, Proposal, propose
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.report.experiments import saved_outcomes
+from logdrift.core.session.events import read_events
+from logdrift.core.session.experiments import FOLDER, saved, timings
+from logdrift.core.session.layout import EVENTS, MANIFEST
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.reader import Session
+from logdrift.core.session.schema import Unfit
+from logdrift.core.session.visible import visible
+from logdrift.tui.session_rows import duration, live
 
 State = Literal["proposed", "running", "done", "failed", "left out"]
 STATES: Mapping[State, str] = {"proposed": "○", "running": "▶", "done": "✓", "failed": "✗", "left out": "–"}
@@ -75,7 +75,7 @@ class ExperimentWatch:
     """Looks at the experiments of a pair again and again. Not for the event loop."""
 
     def __init__(self, session: Session, pair: Pair, found: Diagnosis) -> None:
-        from core.capture.experiments import gpu_count
+        from logdrift.core.capture.experiments import gpu_count
 
         self.session, self.pair = session, pair
         self.labels = pair.a.info.label, pair.b.info.label
@@ -178,7 +178,8 @@ def _events(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 def _begun(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The experiment that runs now."""
-    last = next((e for e in reversed(events) if e.get("type") == "experiment"), {})
+    of_experiments = (e for e in reversed(events) if e.get("type") == "experiment")
+    last: Mapping[str, Any] = next(of_experiments, {})
     return last if last.get("state") == "begun" else {}
 
 
@@ -236,7 +237,7 @@ def total(rows: Sequence[ExperimentRow]) -> str:
 
 def parse_budget(text: str) -> float:
     """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for anything else."""
-    from tui.commands import why_run
+    from logdrift.tui.commands import why_run
 
     try:
         return why_run.parse_budget(text)

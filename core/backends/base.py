@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import LogdriftError
-from core.facts import Facts
-from core.plan import BackendSpec, SamplingSpec
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.plan import BackendSpec, SamplingSpec
 
 IdArray = npt.NDArray[np.int32]
 FlagArray = npt.NDArray[np.uint8]
@@ -106,7 +106,7 @@ class Settings:
     session, which a completion must not pass; ``paths`` those that will be asked for; ``top_k`` the number of
     alternatives kept per position; ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
     where this backend's own is another one, whose folder may hold no tokenizer; ``asked`` a question will be put to the
-    loaded model (`core.backends.questions`), so it must be reachable.
+    loaded model (`logdrift.core.backends.questions`), so it must be reachable.
     """
 
     model: str

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.errors import LogdriftError
-from core.keys import nearest
+from logdrift.core.errors import LogdriftError
+from logdrift.core.keys import nearest
 
 _SPOKEN = ("tool_calls", "reasoning_content", "reasoning", "thinking")
 """Keys of a message, beside its content, that hold something the model said. Others (name, id, ...) are labels."""

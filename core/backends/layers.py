@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.errors import LogdriftError
-from core.session.layers import STREAM_FILE
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.layers import STREAM_FILE
 
 Tensor = Any
 FILE = STREAM_FILE
@@ -349,17 +349,17 @@ def collect(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Answer for vLLM and SGLang (`core.backends.questions`). Path ``prefill``, one sequence alone.
+    """Answer for vLLM and SGLang (`logdrift.core.backends.questions`). Path ``prefill``, one sequence alone.
 
     ``token_ids``; ``first`` and ``last`` position wanted, both included; ``prefix``, whether the first or the last of
     them are kept where not all fit (`Stack.fit`); ``head_ids``. Writes ``out`` / `FILE` and answers ``layers``, ``norm``,
     ``head_error`` and the ``first`` and ``last`` position kept.
     """
     wanted = {name: arguments[name] for name in ("first", "last", "prefix", "head_ids")}
-    kept = _checked(backend.inspect("core.backends.layers:arm", wanted))
+    kept = _checked(backend.inspect("logdrift.core.backends.layers:arm", wanted))
     ids = np.asarray(arguments["token_ids"][: kept["last"] + 1], np.int32)
     backend.score([ids], lambda sequences, tokens: None)
-    return {**kept, **_checked(backend.inspect("core.backends.layers:collect", {"out": str(out)}))}
+    return {**kept, **_checked(backend.inspect("logdrift.core.backends.layers:collect", {"out": str(out)}))}
 
 
 def _checked(answers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from core.backends.base import Backend
-from core.backends.tokens import TokenText, one_line
-from core.credentials import holds_secret, names_secret
-from core.json_values import bounded
-from core.session.loaded import Loaded
+from logdrift.core.backends.base import Backend
+from logdrift.core.backends.tokens import TokenText, one_line
+from logdrift.core.credentials import holds_secret, names_secret
+from logdrift.core.json_values import bounded
+from logdrift.core.session.loaded import Loaded
 
 BLOCK_IDS = 1024
 """Ids that share one digest: 128 digests for a vocabulary of 128k."""

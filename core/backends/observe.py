@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from core.credentials import hides_variable, secret_in
+from logdrift.core.credentials import hides_variable, secret_in
 
 ENVIRONMENT_PREFIXES = (
     "VLLM_",

@@ -1,4 +1,4 @@
-"""Questions that are put to a loaded model, and who answers them: `core.capture.ask` asks, the worker looks here.
+"""Questions that are put to a loaded model, and who answers them: `logdrift.core.capture.ask` asks, the worker looks here.
 
 An answer is a function ``(backend, arguments, out) -> mapping`` that runs in the worker after the backend has been opened.
 The mapping is JSON-ready; arrays are written below the folder ``out`` with safetensors. Most answers need the model
@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import LogdriftError
+from logdrift.core.errors import LogdriftError
 
-_LAYERS = "core.backends.layers:layers"
-_WEIGHTS = "core.backends.weights:weights"
+_LAYERS = "logdrift.core.backends.layers:layers"
+_WEIGHTS = "logdrift.core.backends.weights:weights"
 
 QUESTIONS: dict[str, dict[str, str]] = {
     "weights": {"transformers": _WEIGHTS, "vllm": _WEIGHTS, "sglang": _WEIGHTS},
-    "layers": {"transformers": "core.backends.transformers_layers:layers", "vllm": _LAYERS, "sglang": _LAYERS},
+    "layers": {"transformers": "logdrift.core.backends.transformers_layers:layers", "vllm": _LAYERS, "sglang": _LAYERS},
 }
 """Question -> engine -> ``module:function``. The module is imported only where it is asked."""
 

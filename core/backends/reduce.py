@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from core.backends.base import Scores
+from logdrift.core.backends.base import Scores
 
 Tensor = Any
 

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.backends.base import (
+from logdrift.core.backends.base import (
     Generation,
     IdArray,
     MismatchError,
@@ -39,11 +39,11 @@ from core.backends.base import (
     check_ids,
     check_length,
 )
-from core.backends.sglang_answers import check_echo, fill, read_generation
-from core.backends.sglang_facts import context_length, facts_of, seeding_of, seeds_itself
-from core.backends.sglang_inspect import inspect_ranks, inspected_engine
-from core.errors import LogdriftError
-from core.facts import Facts
+from logdrift.core.backends.sglang_answers import check_echo, fill, read_generation
+from logdrift.core.backends.sglang_facts import context_length, facts_of, seeding_of, seeds_itself
+from logdrift.core.backends.sglang_inspect import inspect_ranks, inspected_engine
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
 
 # managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
 _RESERVED = 7
@@ -89,7 +89,7 @@ def child_failed(*_: Any) -> None:
 
 
 class SglangBackend:
-    """`core.backends.base.Backend` on `sgl.Engine`. Options are SGLang's ServerArgs by name; options whose name
+    """`logdrift.core.backends.base.Backend` on `sgl.Engine`. Options are SGLang's ServerArgs by name; options whose name
     starts with ``SGLANG_`` are set as environment variables before the engine is imported."""
 
     def __init__(self, settings: Settings) -> None:
@@ -185,7 +185,7 @@ class SglangBackend:
         raise LogdriftError(f"{self._where}: SGLang cannot decode along given ids: use path prefill")
 
     def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What ``module:function`` says of the loaded model (`core.backends.questions`), for each rank."""
+        """What ``module:function`` says of the loaded model (`logdrift.core.backends.questions`), for each rank."""
         try:
             if _lost.is_set():
                 raise LogdriftError(_DIED)

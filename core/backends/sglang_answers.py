@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.backends.base import (
+from logdrift.core.backends.base import (
     FloatArray,
     Generation,
     IdArray,

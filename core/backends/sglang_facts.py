@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from core.backends import ENGINES, observe
-from core.facts import Facts, LogprobSemantics
-from core.plan import SamplingSpec
+from logdrift.core.backends import ENGINES, observe
+from logdrift.core.facts import Facts, LogprobSemantics
+from logdrift.core.plan import SamplingSpec
 
 _EXTRA = (
     "sampling_backend", "disable_overlap_schedule", "max_total_num_tokens", "max_prefill_tokens", "random_seed",

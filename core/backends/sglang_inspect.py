@@ -26,7 +26,7 @@ def _inspect(self: Any, function: str, arguments: Mapping[str, Any], out: str) -
     """Write what ``function`` says of this rank's model to ``out/RANK.json``: an RPC of SGLang has no answer of its own."""
     import torch
 
-    from core.backends.questions import resolve
+    from logdrift.core.backends.questions import resolve
 
     with torch.inference_mode():
         found = resolve(function)(self.tp_worker.model_runner.model, arguments)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.backends.chat import Conversation, encode_conversation
-from core.errors import InputError, LogdriftError
-from core.session.vocabulary import byte_alphabet, token_bytes
+from logdrift.core.backends.chat import Conversation, encode_conversation
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.vocabulary import byte_alphabet, token_bytes
 
 
 class TokenText:
@@ -64,7 +64,7 @@ class TokenText:
         arguments: Mapping[str, Any] | None = None,
         ending: str = "answer",
     ) -> list[int]:
-        """Ids of a conversation through the chat template: `core.backends.chat.Conversation` says what is what.
+        """Ids of a conversation through the chat template: `logdrift.core.backends.chat.Conversation` says what is what.
 
         Raises LogdriftError where the tokenizer has no template, or the template refuses or would not use what is given.
         """

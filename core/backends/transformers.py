@@ -18,7 +18,7 @@ Options go to ``AutoModelForCausalLM.from_pretrained`` by its own names (``attn_
 None of the last two may change a number: they are for the experiments that show it.
 
 Sequences are computed one at a time, unpadded and without a mask, so neighbours cannot change a number. Scoring
-runs the backbone once, then the model's own head over chunks of rows (`core.backends.transformers_head`).
+runs the backbone once, then the model's own head over chunks of rows (`logdrift.core.backends.transformers_head`).
 
 Run on CPUs only so far: what is said of GPUs here and in `reduce` follows from the code, and has not been measured.
 """
@@ -37,7 +37,7 @@ import numpy as np
 import torch
 import transformers
 
-from core.backends.base import (
+from logdrift.core.backends.base import (
     Generation,
     IdArray,
     MismatchError,
@@ -48,13 +48,13 @@ from core.backends.base import (
     check_length,
     first_rows,
 )
-from core.backends.observe import dtype_name
-from core.backends.questions import resolve
-from core.backends.reduce import Reducer
-from core.backends.transformers_facts import observe
-from core.backends.transformers_head import MIN_ROWS, Head
-from core.errors import LogdriftError
-from core.facts import Facts
+from logdrift.core.backends.observe import dtype_name
+from logdrift.core.backends.questions import resolve
+from logdrift.core.backends.reduce import Reducer
+from logdrift.core.backends.transformers_facts import observe
+from logdrift.core.backends.transformers_head import MIN_ROWS, Head
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
 
 Tensor = Any
 
@@ -89,7 +89,7 @@ _OUT_OF_MEMORY = (
 
 
 class TransformersBackend:
-    """`core.backends.base.Backend` for Transformers. Paths: ``prefill`` (`score`), ``decode`` (`generate`)."""
+    """`logdrift.core.backends.base.Backend` for Transformers. Paths: ``prefill`` (`score`), ``decode`` (`generate`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -166,11 +166,11 @@ class TransformersBackend:
     def forced_decode(
         self, sequences: Sequence[IdArray], prompt_lengths: Sequence[int], progress: Progress
     ) -> list[Scores]:
-        """Not a path of this engine (`core.backends.ENGINES`): always raises LogdriftError."""
+        """Not a path of this engine (`logdrift.core.backends.ENGINES`): always raises LogdriftError."""
         raise LogdriftError("transformers has no path forced_decode: use prefill, or forced_decode with vllm")
 
     def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What ``module:function`` says of the loaded model (`core.backends.questions`), in a list of one."""
+        """What ``module:function`` says of the loaded model (`logdrift.core.backends.questions`), in a list of one."""
         with torch.inference_mode():
             return [dict(resolve(function)(self._model, arguments))]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from core.backends import observe as common
-from core.backends.base import Settings
-from core.facts import Facts
+from logdrift.core.backends import observe as common
+from logdrift.core.backends.base import Settings
+from logdrift.core.facts import Facts
 
 
 def observe(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from core.errors import LogdriftError
+from logdrift.core.errors import LogdriftError
 
 Tensor = Any
 

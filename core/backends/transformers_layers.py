@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.backends.layers import Stack, Taps, first_of, head_arrays, write
-from core.backends.transformers_head import Head, _hidden, _with_hidden
-from core.errors import LogdriftError
+from logdrift.core.backends.layers import Stack, Taps, first_of, head_arrays, write
+from logdrift.core.backends.transformers_head import Head, _hidden, _with_hidden
+from logdrift.core.errors import LogdriftError
 
 Tensor = Any
 
 
 def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Answer the question (`core.backends.questions`).
+    """Answer the question (`logdrift.core.backends.questions`).
 
-    As `core.backends.layers.layers`, and ``replay``: names and files of other engines, as `core.backends.layers.FILE`
+    As `logdrift.core.backends.layers.layers`, and ``replay``: names and files of other engines, as `logdrift.core.backends.layers.FILE`
     describes, which must begin at position 0. Each replay is answered by ``out/NAME.safetensors``.
     """
     model, head = backend._model, backend._head

@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from core.backends import vllm_start
-from core.backends.base import (
+from logdrift.core.backends import vllm_start
+from logdrift.core.backends.base import (
     Generation,
     IdArray,
     MismatchError,
@@ -45,12 +45,12 @@ from core.backends.base import (
     check_length,
     mark_nan,
 )
-from core.errors import LogdriftError
-from core.facts import Facts
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
 
 
 class VllmBackend:
-    """`core.backends.base.Backend` for vLLM. Not thread-safe; one engine per process."""
+    """`logdrift.core.backends.base.Backend` for vLLM. Not thread-safe; one engine per process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -137,7 +137,7 @@ class VllmBackend:
         return scores
 
     def inspect(self, function: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What ``module:function`` says of the loaded model (`core.backends.questions`), for each rank. LogdriftError where
+        """What ``module:function`` says of the loaded model (`logdrift.core.backends.questions`), for each rank. LogdriftError where
         the user's own ``worker_extension_cls`` took our place beside the model."""
         try:
             return list(self._llm.collective_rpc("logdrift_inspect", args=(function, dict(arguments))))
@@ -215,7 +215,7 @@ class VllmBackend:
         }
         if getattr(self._llm.llm_engine.vllm_config.model_config, "enable_trace_replay", False):
             return SamplingParams(**common, trace_decode_token_ids=ids)
-        from core.backends.vllm_forced import FORCED_IDS
+        from logdrift.core.backends.vllm_forced import FORCED_IDS
 
         return SamplingParams(**common, extra_args={FORCED_IDS: ids})
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
-from core.backends.questions import resolve
+from logdrift.core.backends.questions import resolve
 
 FORCED_IDS = "logdrift_forced_ids"
 """Key in ``SamplingParams.extra_args`` under which a request carries the ids it must produce."""
@@ -73,7 +73,7 @@ class Observer:
         }
 
     def logdrift_inspect(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``module:function`` says of the model, where it is (`core.backends.questions`)."""
+        """What ``module:function`` says of the model, where it is (`logdrift.core.backends.questions`)."""
         with torch.inference_mode():
             return dict(resolve(function)(self.model_runner.get_model(), arguments))
 

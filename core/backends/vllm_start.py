@@ -1,4 +1,4 @@
-"""Starting vLLM and observing how it then runs. `core.backends.vllm` says why it is started as it is."""
+"""Starting vLLM and observing how it then runs. `logdrift.core.backends.vllm` says why it is started as it is."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.backends import ENGINES, observe
-from core.backends.base import Settings
-from core.errors import InputError, LogdriftError
-from core.facts import Facts, LogprobSemantics
+from logdrift.core.backends import ENGINES, observe
+from logdrift.core.backends.base import Settings
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts, LogprobSemantics
 
-_HELPERS = "core.backends.vllm_forced"
+_HELPERS = "logdrift.core.backends.vllm_forced"
 _MODES = ("raw_logprobs", "processed_logprobs")
 WARM = "warm_prefix_cache"
 """Our own option: forced decode finds every prompt in the prefix cache already."""

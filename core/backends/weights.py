@@ -1,7 +1,7 @@
 """The question ``weights``: is every tensor that an engine loaded the one on disk? Runs in the worker.
 
 The files compared with are those of the session's model; where a backend was given a model of its own, tensors that differ
-are compared with its own files too. The reading is done beside the model, by `core.backends.weights_read`.
+are compared with its own files too. The reading is done beside the model, by `logdrift.core.backends.weights_read`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.backends.weights_map import snapshot_folder
-from core.errors import LogdriftError
+from logdrift.core.backends.weights_map import snapshot_folder
+from logdrift.core.errors import LogdriftError
 
-_READ = "core.backends.weights_read:read"
+_READ = "logdrift.core.backends.weights_read:read"
 
 
 def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``{tensors, tied, config, config_differs, extra, ranks}`` as `core.session.identity` documents them."""
+    """``{tensors, tied, config, config_differs, extra, ranks}`` as `logdrift.core.session.identity` documents them."""
     folder = snapshot_folder(str(arguments["model"]), arguments.get("revision"))
     if folder is None:
         raise LogdriftError(

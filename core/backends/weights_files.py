@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from core.backends.weights_map import weight_files
+from logdrift.core.backends.weights_map import weight_files
 
 Tensor = Any
 

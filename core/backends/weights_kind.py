@@ -1,7 +1,7 @@
 """What kind of difference there is between a loaded tensor and the stored one, as far as their numbers tell.
 
 Each kind is an explanation that is tried: it counts where the loaded numbers follow from the stored ones by it, up to the
-rounding of the loaded dtype. The simplest one that does is told, else what can be said of the entries. `core.diagnose.identity`
+rounding of the loaded dtype. The simplest one that does is told, else what can be said of the entries. `logdrift.core.diagnose.identity`
 makes sentences of it.
 """
 

@@ -2,7 +2,7 @@
 
 A kernel may check nothing of what it is given, and die of it or write beyond its memory. So `matrix_of` takes the sizes from
 the module itself, never from a tensor on disk, and refuses every module that does not say them; the caller compares them with
-the files before anything is fed (`core.backends.weights_read`).
+the files before anything is fed (`logdrift.core.backends.weights_read`).
 
 Three kinds of rows go through each module at once.
 

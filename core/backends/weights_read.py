@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from core.backends.weights_files import FLOATS, Files, difference, digest, dtype_name, equal_bits
-from core.backends.weights_kind import Kinds
-from core.backends.weights_map import Names, Piece, is_embedding, is_head, without_adapter
-from core.backends.weights_packed import in_loading_order
-from core.backends.weights_probe import CannotProbeError, Matrix, Probe, judge, matrix_of, probe
+from logdrift.core.backends.weights_files import FLOATS, Files, difference, digest, dtype_name, equal_bits
+from logdrift.core.backends.weights_kind import Kinds
+from logdrift.core.backends.weights_map import Names, Piece, is_embedding, is_head, without_adapter
+from logdrift.core.backends.weights_packed import in_loading_order
+from logdrift.core.backends.weights_probe import CannotProbeError, Matrix, Probe, judge, matrix_of, probe
 
 __all__ = ["digest", "read"]
 

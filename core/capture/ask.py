@@ -13,18 +13,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
-from core.capture.models import resolve_model, resolve_own_model
-from core.capture.processes import adopt_orphans, cancellable, ending
-from core.capture.protocol import WorkerJob
-from core.capture.workers import WorkerProcess
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan, refuse_hidden
-from core.session import lock
-from core.session.below import folder_at
-from core.session.layout import LOGS
-from core.session.reader import Session
+from logdrift.core.capture import trust
+from logdrift.core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
+from logdrift.core.capture.models import resolve_model, resolve_own_model
+from logdrift.core.capture.processes import adopt_orphans, cancellable, ending
+from logdrift.core.capture.protocol import WorkerJob
+from logdrift.core.capture.workers import WorkerProcess
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
+from logdrift.core.session import lock
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.reader import Session
 
 Report = Callable[[str], None]
 """Told what the worker is doing, in a few words."""

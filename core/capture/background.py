@@ -15,13 +15,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.capture import trust
-from core.capture.processes import kill_group
-from core.capture.workers import end_leftovers
-from core.errors import InputError, LogdriftError
-from core.session.below import append
-from core.session.layout import LOCK, LOGS, read_manifest
-from core.session.lock import LockHolder, process_start, proved, read_lock
+from logdrift.core.capture import trust
+from logdrift.core.capture.processes import kill_group
+from logdrift.core.capture.workers import end_leftovers
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.below import append
+from logdrift.core.session.layout import LOCK, LOGS, read_manifest
+from logdrift.core.session.lock import LockHolder, process_start, proved, read_lock
 
 _POLL = 0.05
 _GRACE = 15.0
@@ -40,7 +40,7 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
     if not manifest.plan:
         raise InputError(f"session {folder} was not made by a capture: it has no plan to go on by")
     trust.require(folder, manifest)
-    module = "core.capture.supervisor"
+    module = "logdrift.core.capture.supervisor"
     options = ["--parallel"] if parallel else []
     return start_detached([module, str(folder), *options], folder, f"{LOGS}/supervisor.log")
 

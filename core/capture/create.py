@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
-import core
-from core.capture import trust
-from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
-from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
-from core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
-from core.capture.prompt_lines import Prompt
-from core.capture.prompts import read_prompts
-from core.capture.protocol import WorkerJob
-from core.capture.recorded import Recorded, recorded_of, ways_of, write_recorded
-from core.capture.workers import run_alone
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan, SamplingSpec
-from core.session.layout import (
+from logdrift.core.capture import trust
+from logdrift.core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
+from logdrift.core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
+from logdrift.core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
+from logdrift.core.capture.prompt_lines import Prompt
+from logdrift.core.capture.prompts import read_prompts
+from logdrift.core.capture.protocol import WorkerJob
+from logdrift.core.capture.recorded import Recorded, recorded_of, ways_of, write_recorded
+from logdrift.core.capture.workers import run_alone
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.session.layout import (
     MANIFEST,
     PROMPTS,
     CaptureInfo,
@@ -36,9 +35,10 @@ from core.session.layout import (
     read_manifest,
     sequence_part,
 )
-from core.session.lock import acquire, release
-from core.session.tensors import read_tensors
-from core.session.writer import sequence_tensors, write_manifest, write_part
+from logdrift.core.session.lock import acquire, release
+from logdrift.core.session.tensors import read_tensors
+from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
+from logdrift.core.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class _Prepared:
 
 
 def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] = lambda text: None) -> None:
-    """Write a session folder whose captures are all pending; `core.capture.supervisor.run_session` fills it.
+    """Write a session folder whose captures are all pending; `logdrift.core.capture.supervisor.run_session` fills it.
 
     ``say`` is told before the part that takes seconds. Raises InputError for anything wrong with folder, plan, prompts, model or interpreters (the disk is then untouched),
     LogdriftError where the disk or the tokenising worker fails.
@@ -155,7 +155,7 @@ def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, prompts: Seque
         id=uuid.uuid4().hex,
         title=plan.title,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        logdrift_version=core.__version__,
+        logdrift_version=__version__,
         model=ModelInfo(
             id=plan.model,
             revision=plan.revision,

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.capture.processes import command_of, descendants, failed_zombies, name_of
+from logdrift.core.capture.processes import command_of, descendants, failed_zombies, name_of
 
 PATIENCE = 15.0
 """Seconds an engine has to report by itself that one of its processes died, before it is given up."""

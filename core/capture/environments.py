@@ -20,13 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from core.backends import ENGINES
-from core.capture.installer import Marker, install, read_marker
-from core.capture.jobs import Cancelled, Report, clean_environment, end_group, one_line, write_json
-from core.capture.recipes import recipe_for
-from core.config import cache_folder, config_path, load_config
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
+from logdrift.core.backends import ENGINES
+from logdrift.core.capture.installer import Marker, install, read_marker
+from logdrift.core.capture.jobs import Cancelled, Report, clean_environment, end_group, one_line, write_json
+from logdrift.core.capture.recipes import recipe_for
+from logdrift.core.config import cache_folder, config_path, load_config
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
 
 Origin = Literal["spec", "config", "managed", "current"]
 CHECK_SECONDS = 300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s

@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.capture.background import ask_to_end, ends_within, start_detached
-from core.capture.experiments import DEFAULT_BUDGET, DEFAULT_REPEATS, gpu_count, run_experiments
-from core.compare.pair import Pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.experiments import Proposal, chosen, propose
-from core.errors import InputError, LogdriftError
-from core.session.below import folder_at
-from core.session.experiments import FOLDER, check_writable, timings
-from core.session.lock import LockHolder, read_lock
-from core.session.reader import Session, open_session
-from core.session.writer import append_event
+from logdrift.core.capture import trust
+from logdrift.core.capture.background import ask_to_end, ends_within, start_detached
+from logdrift.core.capture.experiments import DEFAULT_BUDGET, DEFAULT_REPEATS, gpu_count, run_experiments
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.experiments import Proposal, chosen, propose
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.experiments import FOLDER, check_writable, timings
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import append_event
 
 LOG = "experiments.log"
 _GRACE = 20.0
@@ -56,7 +56,7 @@ def start_experiments(
     job = {"folder": str(session.folder.resolve()), "pair": [pair.a.info.label, pair.b.info.label], "ids": list(ids),
            "budget": budget_s, "repeats": repeats}  # fmt: skip
     with folder_at(session.folder, FOLDER, create=True):
-        return start_detached(["core.capture.experiment_jobs", json.dumps(job)], folder, LOG)
+        return start_detached(["logdrift.core.capture.experiment_jobs", json.dumps(job)], folder, LOG)
 
 
 def running(session_folder: Path) -> LockHolder | None:
@@ -91,7 +91,7 @@ def run_chosen(
 
 
 def main(argv: list[str]) -> int:
-    """``python -m core.capture.experiment_jobs JSON``: the detached form. Everything it has to say is in the folder."""
+    """``python -m logdrift.core.capture.experiment_jobs JSON``: the detached form. Everything it has to say is in the folder."""
     job = json.loads(argv[0])
 
     def interrupt(number: int, frame: object) -> None:

@@ -20,21 +20,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.capture.environments import nvidia_gpus
-from core.capture.supervisor import run_session
-from core.compare.pair import Pair
-from core.diagnose.experiments import Experiment, Side, controls, merged
-from core.diagnose.outcomes import Outcome, judge
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan, label_of
-from core.session import lock
-from core.session.below import folder_at, refuse_links, temporary_name
-from core.session.experiments import FOLDER, RECORD, SCHEMA, check_writable, read_record, timings
-from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, read_manifest
-from core.session.reader import Capture, Session, open_session
-from core.session.schema import Unfit
-from core.session.writer import append_event, replace_file, write_manifest
+from logdrift.core.capture import trust
+from logdrift.core.capture.environments import nvidia_gpus
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.experiments import Experiment, Side, controls, merged
+from logdrift.core.diagnose.outcomes import Outcome, judge
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan, label_of
+from logdrift.core.session import lock
+from logdrift.core.session.below import folder_at, refuse_links, temporary_name
+from logdrift.core.session.experiments import FOLDER, RECORD, SCHEMA, check_writable, read_record, timings
+from logdrift.core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, read_manifest
+from logdrift.core.session.reader import Capture, Session, open_session
+from logdrift.core.session.schema import Unfit
+from logdrift.core.session.writer import append_event, replace_file, write_manifest
 
 Report = Callable[[Mapping[str, Any]], None]
 DEFAULT_BUDGET = 600.0

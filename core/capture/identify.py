@@ -9,16 +9,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.capture.ask import ask
-from core.capture.digests import limited_weights_digest
-from core.capture.models import resolve_model
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec
-from core.session import lock
-from core.session.experiments import check_writable
-from core.session.identity import IDENTITY, LoadedWeights, write_failure, write_identity
-from core.session.reader import Session
+from logdrift.core.capture import trust
+from logdrift.core.capture.ask import ask
+from logdrift.core.capture.digests import limited_weights_digest
+from logdrift.core.capture.models import resolve_model
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec
+from logdrift.core.session import lock
+from logdrift.core.session.experiments import check_writable
+from logdrift.core.session.identity import IDENTITY, LoadedWeights, write_failure, write_identity
+from logdrift.core.session.reader import Session
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Told ``stage`` and ``failed`` events as the supervisor tells them."""
@@ -76,7 +76,7 @@ def _concerns_all(error: LogdriftError) -> bool:
 
 def _reason(error: LogdriftError, probing: Path) -> str:
     """Why it failed, with the tensor whose module was being asked, where that is what it did not survive: the worker notes
-    its name in ``probing`` (`core.backends.weights_read`)."""
+    its name in ``probing`` (`logdrift.core.backends.weights_read`)."""
     try:
         name = probing.read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.backends.tokens import TokenText
-from core.backends.weights_map import snapshot_folder
-from core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
+from logdrift.core.backends.tokens import TokenText
+from logdrift.core.backends.weights_map import snapshot_folder
+from logdrift.core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
 
 # Options by which the engines' weights are not the safetensors files beside config.json.
 _OTHER_WEIGHTS = (

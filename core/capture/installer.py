@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.capture import jobs
-from core.capture.jobs import Report, Step, clean_environment, last_output, locked, write_json
-from core.capture.recipes import Recipe
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
+from logdrift.core.capture import jobs
+from logdrift.core.capture.jobs import Report, Step, clean_environment, last_output, locked, write_json
+from logdrift.core.capture.recipes import Recipe
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
 
 MARKER = "logdrift-env.json"
 _STARTED = "logdrift-env.started.json"

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.capture.processes import kill_group
-from core.errors import LogdriftError
-from core.session.visible import visible
+from logdrift.core.capture.processes import kill_group
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.visible import visible
 
 _POLL = 0.2
 # Settings that would send pip's files elsewhere than into the environment, or read another Python's modules.

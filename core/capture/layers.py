@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from core.capture import trust
-from core.capture.ask import ask
-from core.diagnose.layer_errors import Measured
-from core.diagnose.layers import Layers, compare_sides
-from core.errors import InputError, LogdriftError
-from core.plan import BackendSpec, CapturePlan
-from core.session.below import folder_at
-from core.session.layers import FOLDER, STREAM_FILE, save_layers
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
-from core.session.tensors import read_tensors
+from logdrift.core.capture import trust
+from logdrift.core.capture.ask import ask
+from logdrift.core.diagnose.layer_errors import Measured
+from logdrift.core.diagnose.layers import Layers, compare_sides
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.layers import FOLDER, STREAM_FILE, save_layers
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
+from logdrift.core.session.tensors import read_tensors
 
 WHOLE = 512
 """A sequence up to this many tokens is looked at from its start, so that it can be replayed."""

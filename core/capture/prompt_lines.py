@@ -2,7 +2,7 @@
 
 A line has one of three forms, each with keys of its own (`KEYS`). Every key is used or refused by name: a line never
 means less than it says. A known key whose value is null counts as not given. A line with a completion may also tell
-how it was sampled (`core.told.TELLABLE`).
+how it was sampled (`logdrift.core.told.TELLABLE`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from core.errors import InputError
-from core.keys import NOT_HERE, nearest
-from core.plan import SamplingSpec
-from core.told import TELLABLE, value_of
+from logdrift.core.errors import InputError
+from logdrift.core.keys import NOT_HERE, nearest
+from logdrift.core.plan import SamplingSpec
+from logdrift.core.told import TELLABLE, value_of
 
 Ending = Literal["answer", "continue", "closed"]
 """How a conversation ends as a prompt: with the assistant's turn opened, with its last message left open to be
@@ -187,7 +187,7 @@ def _completed(given: Mapping[str, Any], form: str) -> bool:
 
 
 def _told(given: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
-    """The facts that a line tells of its completion, as `core.facts.Facts` has them."""
+    """The facts that a line tells of its completion, as `logdrift.core.facts.Facts` has them."""
     for key in given:
         if not prompt.has_completion:
             raise InputError(f"{prompt.where}: {key} {_without_completion(key)}")
@@ -351,7 +351,7 @@ def _refuse_of_completions(prompt: Prompt, length: int) -> None:
 
 
 def _logprobs(given: Mapping[str, Any], where: str) -> tuple[Any, ...] | None:
-    """The list as it stands; `core.capture.recorded` checks its numbers as an import does."""
+    """The list as it stands; `logdrift.core.capture.recorded` checks its numbers as an import does."""
     if "logprobs" not in given:
         return None
     if not isinstance(given["logprobs"], list):

@@ -1,6 +1,6 @@
 """Prompt files: JSONL with one prompt a line, checked before any tokenizer, engine or disk is touched.
 
-`core.capture.prompt_lines` says what a line may hold. Prompts with a completion (ids with a prompt length, or a text
+`logdrift.core.capture.prompt_lines` says what a line may hold. Prompts with a completion (ids with a prompt length, or a text
 after the prompt) are scored as they are; everything else gets a completion from the generating backend.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.capture.prompt_lines import FORMS, Ending, Prompt, check_text, parse_line
-from core.errors import InputError
-from core.session.files import DOCUMENT_BYTES, read_file
+from logdrift.core.capture.prompt_lines import FORMS, Ending, Prompt, check_text, parse_line
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import DOCUMENT_BYTES, read_file
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

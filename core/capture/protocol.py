@@ -71,7 +71,7 @@ class WorkerJob:
 
     ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose tokenizer ids are text.
     ``parts`` is the number of parts to score; ``max_length`` the longest sequence that can occur. ``question`` is a name in
-    `core.backends.questions.QUESTIONS`, with its ``arguments`` and the folder ``out`` for arrays.
+    `logdrift.core.backends.questions.QUESTIONS`, with its ``arguments`` and the folder ``out`` for arrays.
     ``token`` is that of the lock under which parts are written into ``folder``.
     """
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from core.capture.prompt_lines import Prompt
-from core.errors import InputError
-from core.plan import label_of
-from core.session.importers.fillers import drop_nan_fillers
-from core.session.importers.first import drop_fillers
-from core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
-from core.session.importers.records import Notes, Record, Scores, scores_of, spread
-from core.session.importers.write import UNKNOWN, tensors_of
-from core.session.layout import CaptureInfo, Part, Sampled, capture_part, ids_digest
-from core.session.writer import write_part
-from core.told import facts_of
+from logdrift.core.capture.prompt_lines import Prompt
+from logdrift.core.errors import InputError
+from logdrift.core.plan import label_of
+from logdrift.core.session.importers.fillers import drop_nan_fillers
+from logdrift.core.session.importers.first import drop_fillers
+from logdrift.core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
+from logdrift.core.session.importers.records import Notes, Record, Scores, scores_of, spread
+from logdrift.core.session.importers.write import UNKNOWN, tensors_of
+from logdrift.core.session.layout import CaptureInfo, Part, Sampled, capture_part, ids_digest
+from logdrift.core.session.writer import write_part
+from logdrift.core.told import facts_of
 
 BACKEND = "rollout"
 """Name of the backend that sampled the completions: nothing else of it is here."""
@@ -137,7 +137,7 @@ def _worded(value: Any) -> str:
 def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureInfo:
     """Write the parts of the capture, ``per_part`` sequences each, and return it with them listed.
 
-    Errors are those of `core.session.writer.write_part`.
+    Errors are those of `logdrift.core.session.writer.write_part`.
     """
     parts = [_write(folder, index, first, chunk) for index, (first, chunk) in enumerate(_chunks(recorded, per_part))]
     return replace(recorded.info, parts=tuple(parts))

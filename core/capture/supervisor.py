@@ -19,21 +19,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
-from core.capture.models import resolve_model, resolve_own_model
-from core.capture.processes import adopt_orphans, cancellable, ending
-from core.capture.protocol import CaptureJob, WorkerJob
-from core.capture.workers import WorkerProcess, end_leftovers, forget_worker, remember_worker
-from core.credentials import masked_text, secret_values
-from core.errors import InputError, LogdriftError
-from core.facts import Facts
-from core.plan import BackendSpec, CapturePlan, refuse_hidden
-from core.session import lock
-from core.session.below import folder_at
-from core.session.layout import EVENTS, LOGS, CaptureInfo, LoadedFile, Manifest, Part, Status, read_manifest
-from core.session.tensors import stored_tensors
-from core.session.writer import append_event, merge_pieces, write_manifest
+from logdrift.core.capture import trust
+from logdrift.core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
+from logdrift.core.capture.models import resolve_model, resolve_own_model
+from logdrift.core.capture.processes import adopt_orphans, cancellable, ending
+from logdrift.core.capture.protocol import CaptureJob, WorkerJob
+from logdrift.core.capture.workers import WorkerProcess, end_leftovers, forget_worker, remember_worker
+from logdrift.core.credentials import masked_text, secret_values
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
+from logdrift.core.session import lock
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.layout import EVENTS, LOGS, CaptureInfo, LoadedFile, Manifest, Part, Status, read_manifest
+from logdrift.core.session.tensors import stored_tensors
+from logdrift.core.session.writer import append_event, merge_pieces, write_manifest
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
@@ -476,7 +476,7 @@ def _intact(folder: Path, part: Part) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """``python -m core.capture.supervisor FOLDER``: the detached form. Everything it has to say is in the folder."""
+    """``python -m logdrift.core.capture.supervisor FOLDER``: the detached form. Everything it has to say is in the folder."""
     try:
         return 0 if run_session(Path(argv[0]), lambda event: None, parallel="--parallel" in argv) else 1
     except LogdriftError as error:

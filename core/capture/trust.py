@@ -15,12 +15,12 @@ import os
 import time
 from pathlib import Path
 
-from core.config import state_folder
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan
-from core.session.below import replace_file
-from core.session.layout import Manifest, read_manifest
-from core.session.visible import visible
+from logdrift.core.config import state_folder
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan
+from logdrift.core.session.below import replace_file
+from logdrift.core.session.layout import Manifest, read_manifest
+from logdrift.core.session.visible import visible
 
 FLAG = "--trust-session"
 """What confirms a session on the command line."""

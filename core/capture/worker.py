@@ -21,22 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from core.backends import ENGINES, questions
-from core.backends.base import Backend, FlagArray, IdArray, MismatchError, Scores, Settings, check_ids
-from core.backends.loaded import loaded_of
-from core.backends.tokens import TokenText, one_line
-from core.capture.engine_watch import EngineWatch
-from core.capture.identity import identity
-from core.capture.prepare import prepare
-from core.capture.processes import descendants, die_with_parent
-from core.capture.protocol import CaptureJob, Channel, WorkerJob
-from core.credentials import masked
-from core.errors import InputError, LogdriftError
-from core.facts import Facts
-from core.plan import BackendSpec, SamplingSpec
-from core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
-from core.session.tensors import read_tensors
-from core.session.writer import sequence_tensors, write_loaded, write_part
+from logdrift.core.backends import ENGINES, questions
+from logdrift.core.backends.base import Backend, FlagArray, IdArray, MismatchError, Scores, Settings, check_ids
+from logdrift.core.backends.loaded import loaded_of
+from logdrift.core.backends.tokens import TokenText, one_line
+from logdrift.core.capture.engine_watch import EngineWatch
+from logdrift.core.capture.identity import identity
+from logdrift.core.capture.prepare import prepare
+from logdrift.core.capture.processes import descendants, die_with_parent
+from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.credentials import masked
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
+from logdrift.core.session.tensors import read_tensors
+from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
 
 
 def main(descriptor: int) -> int:

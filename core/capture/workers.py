@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.capture.processes import carries, kill_group, members
-from core.capture.protocol import Channel, WorkerJob
-from core.credentials import credentials_in, secret_values
-from core.errors import InputError
-from core.session import below
-from core.session.layout import LOGS
-from core.session.lock import check_held, process_start
-from core.session.visible import visible
+from logdrift.core.capture.processes import carries, kill_group, members
+from logdrift.core.capture.protocol import Channel, WorkerJob
+from logdrift.core.credentials import credentials_in, secret_values
+from logdrift.core.errors import InputError
+from logdrift.core.session import below
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.lock import check_held, process_start
+from logdrift.core.session.visible import visible
 
 # A path and no import: the worker's modules, and the engines behind them, stay out of the supervisor's process.
 LAUNCHER = Path(__file__).with_name("launch.py")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.names import NAMES
-from core.compare.uncertainty import Method, paired_changes, unit_sums
+from logdrift.core.compare.names import NAMES
+from logdrift.core.compare.uncertainty import Method, paired_changes, unit_sums
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ class Changes:
 def change_stats(old: Side, new: Side, lengths: Array, *, resamples: int = 2000, seed: int = 0) -> Changes:
     """Metrics of two sides over the same n tokens, in sequence order; ``lengths`` i64[S] (0 allowed) has the sum n.
 
-    Units are those of `core.compare.uncertainty`: sequences, or blocks of tokens where there are few. MAE, RMSE, mean
+    Units are those of `logdrift.core.compare.uncertainty`: sequences, or blocks of tokens where there are few. MAE, RMSE, mean
     and k3 have its bootstrap-t intervals, all others the percentiles of a bootstrap (Efron and Tibshirani 1993, 13.3)
     that draws the same units for both sides. Means are over tokens whose delta is finite (of `TOPK`: known) in both
     sessions, so that both are of the same tokens.

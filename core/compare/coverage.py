@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.pair import Pair, Scope
-from core.facts import Facts
-from core.session.layout import CaptureInfo
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo
 
 if TYPE_CHECKING:
     import numpy.typing as npt

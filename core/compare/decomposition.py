@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.errors import pearson
-from core.compare.pair import Pair, Scope, backend_paths, first_of_each_path, make_pair
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.compare.errors import pearson
+from logdrift.core.compare.pair import Pair, Scope, backend_paths, first_of_each_path, make_pair
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 Floats = npt.NDArray[np.float64]
 _DECODED = ("decode", "recorded")

@@ -27,13 +27,13 @@ sides match each other, with the value NaN and the probability 0, so they never 
 
 
 class Rows(Protocol):
-    """What `core.session.reader.Column` gives: some rows of an array that may lie in several files."""
+    """What `logdrift.core.session.reader.Column` gives: some rows of an array that may lie in several files."""
 
     def rows(self, start: int, stop: int) -> Array: ...
 
 
 class Scores(Protocol):
-    """What `core.session.reader.Capture` has: logprob f32[N] of the target, top_ids i32[N, K] and top_logprobs
+    """What `logdrift.core.session.reader.Capture` has: logprob f32[N] of the target, top_ids i32[N, K] and top_logprobs
     f32[N, K], in nats. An entry with id -1 or NaN is empty; the others of a row have different ids, in any order."""
 
     @property

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import Pair, Scope, make_pair
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 STAND_IN = ("forced_decode", "prefill")
 """Paths whose repeats speak for a path that cannot be repeated, best first: sampling again gives other ids."""

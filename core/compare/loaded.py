@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.json_values import alike, flatten, shown
-from core.session.layout import CaptureInfo
-from core.session.loaded import Loaded
+from logdrift.core.json_values import alike, flatten, shown
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.loaded import Loaded
 
 CHANGES_THE_MODEL = re.compile(
     r"(^|_)rope|max_position|sliding_window|soft_?cap|logit_?s?_?scal|num_hidden_layers|tie_word|rms_norm_eps|layer_norm_eps"

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.compare.coverage import coverage
-from core.compare.distribution import topk_stats
-from core.compare.errors import error_stats
-from core.compare.floor import noise_floor
-from core.compare.gate import Gate, Verdict, judge
-from core.compare.metrics import sampled_by
-from core.compare.mismatch import mismatch_stats
-from core.compare.names import NAMES, value_of
-from core.compare.pair import Pair, Scope, make_pair
-from core.compare.probability import probability_stats
-from core.compare.uncertainty import intervals
-from core.errors import InputError, LogdriftError
-from core.session.reader import Session
+from logdrift.core.compare.coverage import coverage
+from logdrift.core.compare.distribution import topk_stats
+from logdrift.core.compare.errors import error_stats
+from logdrift.core.compare.floor import noise_floor
+from logdrift.core.compare.gate import Gate, Verdict, judge
+from logdrift.core.compare.metrics import sampled_by
+from logdrift.core.compare.mismatch import mismatch_stats
+from logdrift.core.compare.names import NAMES, value_of
+from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.compare.probability import probability_stats
+from logdrift.core.compare.uncertainty import intervals
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.reader import Session
 
 FLOORED = ("errors.mae", "errors.rmse")
 """Numbers that the noise floor has too."""
@@ -50,7 +50,7 @@ def matrix_labels(session: Session) -> tuple[str, ...]:
 
 
 def matrix_cell(session: Session, a: str, b: str, path: str, scope: Scope, gate: Gate | None = None) -> Cell:
-    """The number at ``path`` (of `core.compare.names`) for A -> B over ``scope``.
+    """The number at ``path`` (of `logdrift.core.compare.names`) for A -> B over ``scope``.
 
     ``gate`` is the pair's, if it is known already. What cannot be read is a cell with a ``problem``. InputError for an
     unknown path or scope.

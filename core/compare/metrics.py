@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.buckets import Buckets, make_buckets
-from core.compare.coverage import Coverage, coverage
-from core.compare.distribution import TopK, topk_stats
-from core.compare.errors import ErrorStats, error_stats
-from core.compare.floor import Floor, noise_floor
-from core.compare.mismatch import RULES, Mismatch, Rule, WhatIf, mismatch_stats, what_if
-from core.compare.pair import SCOPES, Pair, Scope
-from core.compare.probability import Probability, probability_stats
-from core.compare.uncertainty import Intervals, intervals
+from logdrift.core.compare.buckets import Buckets, make_buckets
+from logdrift.core.compare.coverage import Coverage, coverage
+from logdrift.core.compare.distribution import TopK, topk_stats
+from logdrift.core.compare.errors import ErrorStats, error_stats
+from logdrift.core.compare.floor import Floor, noise_floor
+from logdrift.core.compare.mismatch import RULES, Mismatch, Rule, WhatIf, mismatch_stats, what_if
+from logdrift.core.compare.pair import SCOPES, Pair, Scope
+from logdrift.core.compare.probability import Probability, probability_stats
+from logdrift.core.compare.uncertainty import Intervals, intervals
 
 Array = npt.NDArray[Any]
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.compare.part_names import part_unit, part_value
-from core.compare.usual import USUAL
-from core.errors import InputError
+from logdrift.core.compare.part_names import part_unit, part_value
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def resolve(text: str) -> str:
     """The path that ``text`` means: a full path, or its last parts (`mae`, `k3`, `clip_fraction.0.2`, `a.mae`).
 
     Where several paths end so, the one with the fewest parts wins, then the section that stands first in `SECTIONS`:
-    `mae` is errors.mae, `pearson` errors.pearson, `k3` mismatch.k3. Numbers of parts (`core.compare.part_names`) are
+    `mae` is errors.mae, `pearson` errors.pearson, `k3` mismatch.k3. Numbers of parts (`logdrift.core.compare.part_names`) are
     named in full. Raises InputError with the nearest names for
     an unknown one, and with all that it could mean where that leaves a choice (`high`).
     """

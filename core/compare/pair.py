@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.layout import CaptureInfo
-from core.session.reader import Capture, Sequences, Session
+from logdrift.core.errors import InputError
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Capture, Sequences, Session
 
 Scope = Literal["all", "prompt", "completion"]
 SCOPES: tuple[Scope, ...] = ("all", "prompt", "completion")
@@ -22,7 +22,7 @@ SCOPES: tuple[Scope, ...] = ("all", "prompt", "completion")
 if TYPE_CHECKING:
     import numpy.typing as npt  # for annotations alone: importing it costs a tenth of opening a session
 
-    from core.compare.metrics import Metrics
+    from logdrift.core.compare.metrics import Metrics
 
     Floats = npt.NDArray[np.float32]
     Bools = npt.NDArray[np.bool_]
@@ -177,7 +177,7 @@ class Pair:
 
     def metrics(self, scope: Scope | None = None) -> Metrics:
         """All numbers over ``scope`` (None: `default_scope`), as the report has them. InputError for an unknown scope."""
-        from core.compare.metrics import measure  # it measures pairs, and the first screen is drawn without it
+        from logdrift.core.compare.metrics import measure  # it measures pairs, and the first screen is drawn without it
 
         return measure(self, default_scope(self.sequences) if scope is None else scope)
 

@@ -1,4 +1,4 @@
-"""Numbers of parts of a pair by dotted path, as limits name them. Those of the pair itself are in `core.compare.names`.
+"""Numbers of parts of a pair by dotted path, as limits name them. Those of the pair itself are in `logdrift.core.compare.names`.
 
 decomposition.decode_vs_prefill.mae          decomposition.reference.trainer.rmse
 what_if.mis.geometric.0.99-1.01.sequences    rule, level and bounds; an open end is 0 or inf
@@ -79,7 +79,7 @@ def split_of(pair: Mapping[str, Any], splits: Iterable[Mapping[str, Any]]) -> Ma
 
 
 def _rules() -> set[str]:
-    from core.compare.mismatch import RULES  # arrays: not where a config file alone is read
+    from logdrift.core.compare.mismatch import RULES  # arrays: not where a config file alone is read
 
     return {_rule_key({"rule": r.rule, "level": r.level, "low": r.low, "high": r.high}) for r in RULES}
 

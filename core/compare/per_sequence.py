@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from core.compare.pair import Pair
+from logdrift.core.compare.pair import Pair
 
 if TYPE_CHECKING:
     import numpy.typing as npt

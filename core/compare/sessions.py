@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.changes import TOPK, Changes, Side, change_stats
-from core.compare.distribution import token_topk
-from core.compare.gate import Reason, Severity
-from core.compare.loaded import Difference, sentence
-from core.compare.pair import Pair, Scope
-from core.errors import InputError
-from core.session.layout import ModelInfo
-from core.session.reader import Sequences
+from logdrift.core.compare.changes import TOPK, Changes, Side, change_stats
+from logdrift.core.compare.distribution import token_topk
+from logdrift.core.compare.gate import Reason, Severity
+from logdrift.core.compare.loaded import Difference, sentence
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.errors import InputError
+from logdrift.core.session.layout import ModelInfo
+from logdrift.core.session.reader import Sequences
 
 Positions = npt.NDArray[np.int64]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.compare.names import SECTIONS, unit_of, value_of
-from core.compare.part_names import leaves_out_infinite, part_unit
+from logdrift.core.compare.names import SECTIONS, unit_of, value_of
+from logdrift.core.compare.part_names import leaves_out_infinite, part_unit
 
 Level = Literal["normal", "fault", "exact", "other", "own"]
 """What a limit says of a value within and outside.
@@ -26,7 +26,7 @@ comparison than A against B, so it is shown and never judged. own: the user's.
 class Limit:
     """One bar. ``low`` and ``high`` are in the unit of ``metric``, both ends allowed; None is open.
 
-    ``name`` is the framework's own, ``metric`` a path of `core.compare.names`. ``scope`` is what the framework
+    ``name`` is the framework's own, ``metric`` a path of `logdrift.core.compare.names`. ``scope`` is what the framework
     computes it over; None judges every scope.
     """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.pair import Pair
+from logdrift.core.compare.pair import Pair
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -107,7 +107,7 @@ class UnitSums:
 def intervals(delta: Array, lengths: Array, *, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
     """95% intervals of the means over n tokens: delta f32[n] in nats (not NaN), lengths i64[S] with the sum n.
 
-    Sequences of length 0 are no units; infinite deltas are left out, as in `core.compare.errors`. The same data gives
+    Sequences of length 0 are no units; infinite deltas are left out, as in `logdrift.core.compare.errors`. The same data gives
     the same interval, also in another order of the sequences. All deltas equal give [x, x]. Raises ValueError where
     the lengths do not add up to n.
     """

@@ -1,6 +1,6 @@
 """Why two captures differ: causes ranked by evidence from the captured tokens and facts, without another run.
 
-Pure functions over NumPy arrays, like `core.compare`: no I/O, no engine. docs/why.md explains every signature.
+Pure functions over NumPy arrays, like `logdrift.core.compare`: no I/O, no engine. docs/why.md explains every signature.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from core.compare.pair import Pair
-from core.diagnose.answer import Answer, answer_of
-from core.diagnose.case import Case
-from core.diagnose.causes import NOISE
-from core.diagnose.diagnosis import Diagnosis
-from core.diagnose.evidence import LIKELY, Evidence, Ranked, Unchecked
-from core.diagnose.identity import was_checked, without_doubts
-from core.diagnose.knobs import state_of
-from core.diagnose.noise import judge_size
-from core.diagnose.rank import discounted, ranked
-from core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
-from core.diagnose.signatures.recording import recording_faults
-from core.diagnose.support import TOKENS
-from core.diagnose.unchecked import unchecked
-from core.diagnose.verdict import verdict_of
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.answer import Answer, answer_of
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.diagnosis import Diagnosis
+from logdrift.core.diagnose.evidence import LIKELY, Evidence, Ranked, Unchecked
+from logdrift.core.diagnose.identity import was_checked, without_doubts
+from logdrift.core.diagnose.knobs import state_of
+from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.rank import discounted, ranked
+from logdrift.core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
+from logdrift.core.diagnose.signatures.recording import recording_faults
+from logdrift.core.diagnose.support import TOKENS
+from logdrift.core.diagnose.unchecked import unchecked
+from logdrift.core.diagnose.verdict import verdict_of
+from logdrift.core.session.reader import Session
 
 __all__ = ["Answer", "Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
 

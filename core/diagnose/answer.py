@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.compare.gate import Gate, Verdict
-from core.compare.usual import USUAL, Standing, UsualRange
-from core.diagnose.case import Case
-from core.diagnose.causes import NOISE, fix_of
-from core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
-from core.diagnose.noise import precisions
-from core.diagnose.support import TOKENS
+from logdrift.core.compare.gate import Gate, Verdict
+from logdrift.core.compare.usual import USUAL, Standing, UsualRange
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.causes import NOISE, fix_of
+from logdrift.core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
+from logdrift.core.diagnose.noise import precisions
+from logdrift.core.diagnose.support import TOKENS
 
 Meaning = Literal["good", "warn", "bad"]
 _COMPARABLE: dict[Verdict, str] = {

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.floor import Floor, noise_floor
-from core.compare.gate import Gate, judge
-from core.compare.pair import Pair
-from core.compare.usual import USUAL
-from core.diagnose.evidence import Evidence
-from core.diagnose.fits import Lattice, Line, bfloat16_share, fit_lattice, fit_line
-from core.diagnose.view import Positions, View, against, dtype_told, reference_of
-from core.facts import Facts
-from core.session.layout import CaptureInfo
-from core.session.reader import Capture, Session
+from logdrift.core.compare.floor import Floor, noise_floor
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.fits import Lattice, Line, bfloat16_share, fit_lattice, fit_line
+from logdrift.core.diagnose.view import Positions, View, against, dtype_told, reference_of
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Capture, Session
 
 Array = npt.NDArray[Any]
 

@@ -27,7 +27,7 @@ class Knob:
     """One change to one engine: ``setting`` is the option (or variable, or request field) exactly as that engine takes it.
 
     ``combined``: it changes more than the cause that it stands for, so what it removes is not that cause's share alone.
-    The rest is for `core.diagnose.experiments`, which turns a knob into a run: ``run`` says where that makes sense
+    The rest is for `logdrift.core.diagnose.experiments`, which turns a knob into a run: ``run`` says where that makes sense
     (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand alone); ``both`` that it is turned on both sides at
     once, where they lack it; ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
     ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or has something to change; a

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.diagnose.answer import Answer
-from core.diagnose.evidence import Evidence, Number, Ranked, Unchecked
+from logdrift.core.diagnose.answer import Answer
+from logdrift.core.diagnose.evidence import Evidence, Number, Ranked, Unchecked
 
 
 @dataclass(frozen=True, slots=True)

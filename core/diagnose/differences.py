@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.session.identity import LoadedTensor, LoadedWeights
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
 ONE, ALL, MATRICES, SOME = "one tensor", "all tensors", "all matrices", "some tensors"
 _ADAPTER = re.compile(r"(^|[._])lora_", re.IGNORECASE)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from core.diagnose.causes import BY_CODE, NOISE, Cause
+from logdrift.core.diagnose.causes import BY_CODE, NOISE, Cause
 
 Number = float | int | str | bool | None
 Sureness = Literal["certain", "likely", "possible"]

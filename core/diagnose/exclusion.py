@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.diagnose.case import Case
-from core.plan import SamplingSpec
+from logdrift.core.diagnose.case import Case
+from logdrift.core.plan import SamplingSpec
 
 
 def truncation_possible(case: Case, side: int) -> bool:

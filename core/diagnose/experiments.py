@@ -1,8 +1,8 @@
 """One-knob experiments: which change to which engine would tell, most telling first. Pure: nothing is run here.
 
-The knobs themselves stand in the cause table (`core.diagnose.causes.Knob`), by each engine's own option; this module
-decides from the facts of both sides which of them mean something here, and orders them. `core.capture.experiments`
-runs them, `core.diagnose.outcomes` judges what came of it.
+The knobs themselves stand in the cause table (`logdrift.core.diagnose.causes.Knob`), by each engine's own option; this module
+decides from the facts of both sides which of them mean something here, and orders them. `logdrift.core.capture.experiments`
+runs them, `logdrift.core.diagnose.outcomes` judges what came of it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from core.backends import ENGINES
-from core.compare.pair import Pair
-from core.diagnose.causes import CAUSES, NOISE, Cause, Knob
-from core.diagnose.diagnosis import Diagnosis
-from core.diagnose.evidence import LIKELY, Ranked
-from core.diagnose.knobs import SideState, Which, impossible, needless, pointless, state_of
-from core.errors import InputError
-from core.facts import Batch
-from core.session.reader import Session
-from core.session.schema import Unfit, items, one_of, record, shown, text
+from logdrift.core.backends import ENGINES
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause, Knob
+from logdrift.core.diagnose.diagnosis import Diagnosis
+from logdrift.core.diagnose.evidence import LIKELY, Ranked
+from logdrift.core.diagnose.knobs import SideState, Which, impossible, needless, pointless, state_of
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Batch
+from logdrift.core.session.reader import Session
+from logdrift.core.session.schema import Unfit, items, one_of, record, shown, text
 
 _SPEC_KEYS = ("dtype", "model", "revision", "gpus")
 """Changes that are fields of a `BackendSpec`; ``path`` and ``alone`` are of the capture; all others are options."""
@@ -115,7 +115,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Experiment:
-        """Inverse of `to_json`; unknown keys are left out. Raises `core.session.schema.Unfit` for what is none."""
+        """Inverse of `to_json`; unknown keys are left out. Raises `logdrift.core.session.schema.Unfit` for what is none."""
         return cls(**_experiment_kind(data))
 
 
@@ -188,7 +188,7 @@ def propose(
 ) -> Proposal:
     """What is worth changing to explain this pair, most telling first for its cost.
 
-    ``times`` are (seconds to start, to capture) by label, as `core.session.experiments.timings` finds them, ``gpus`` how many the machine
+    ``times`` are (seconds to start, to capture) by label, as `logdrift.core.session.experiments.timings` finds them, ``gpus`` how many the machine
     has, ``repeats`` how often each changed capture is made. Nothing is proposed for imported captures, whose engine nobody can start again,
     nor where there is no gap that a change could remove.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.diagnose.view import Shared
+from logdrift.core.diagnose.view import Shared
 
 Array = npt.NDArray[Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from core.compare.loaded import CHANGES_THE_MODEL
-from core.compare.pair import Pair
-from core.diagnose.differences import adapter_tensors, difference_of, kind_text
-from core.diagnose.evidence import Evidence
-from core.session.identity import LoadedTensor, LoadedWeights
-from core.session.reader import Session
+from logdrift.core.compare.loaded import CHANGES_THE_MODEL
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights
+from logdrift.core.session.reader import Session
 
 SIGNATURE = "identity"
 _DIFFERS, _CONFIG = 0.97, 0.88
@@ -60,7 +60,7 @@ def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[
     """Evidence of two backends' checks; None: not checked.
 
     Weights that are other on one side, or not those on disk: ``weights`` with a score above 0.95 and the tensor named. The
-    same on both sides, all read: ``weights`` with score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see `core.diagnose.rank`). Some unread:
+    same on both sides, all read: ``weights`` with score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see `logdrift.core.diagnose.rank`). Some unread:
     score 0 and ``equal`` None. Nothing where neither side was checked.
     """
     known = [side for side in (a, b) if side is not None]

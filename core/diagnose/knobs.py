@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from core.diagnose.causes import Knob
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.diagnose.causes import Knob
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 Which = Literal["a", "b"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.compare.coverage import FLOAT16_LARGEST, is_float16
-from core.diagnose.layer_errors import Array, Measured, stage_names
+from logdrift.core.compare.coverage import FLOAT16_LARGEST, is_float16
+from logdrift.core.diagnose.layer_errors import Array, Measured, stage_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Break:
 
 
 def first_break(arrays: Mapping[str, Array]) -> Break | None:
-    """The first stage of ``arrays`` (`core.backends.layers.FILE`) that is not finite; None where all are."""
+    """The first stage of ``arrays`` (`logdrift.core.backends.layers.FILE`) that is not finite; None where all are."""
     before: float | None = None
     for name, rows in zip(stage_names(arrays), _stages(arrays), strict=True):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=-1))

@@ -1,11 +1,11 @@
-"""How far two residual streams are apart, stage by stage: what `core.diagnose.layers` judges (pure NumPy).
+"""How far two residual streams are apart, stage by stage: what `logdrift.core.diagnose.layers` judges (pure NumPy).
 
 Two measures, both against a standard (a float32 Transformers run of the session's model, where there is one):
 
 - The *relative error* of a stage at a position, ||a - b|| / ||b|| (the relative forward error of Higham, Accuracy and
   Stability of Numerical Algorithms, 2nd ed., section 1.2, of the whole vector), median over positions. It holds the
   errors of all stages before, so it grows: from it alone only a jump can be told.
-- The *own error* of a layer, from the replay (`core.backends.transformers_layers`): the standard runs this one layer on
+- The *own error* of a layer, from the replay (`logdrift.core.backends.transformers_layers`): the standard runs this one layer on
   the stream that the engine's layer was given. It is counted in units of rounding, so it needs no comparison:
 
       ||difference|| / (q * sqrt(size^2 + 8 * step^2))
@@ -36,8 +36,8 @@ _SUMMED = {"float32": 3.0}
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote them (`core.backends.layers.FILE`,
-    `core.backends.transformers_layers.replay`), ``replay`` None where there was none. ``head_dtype`` is the coarser of
+    """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote them (`logdrift.core.backends.layers.FILE`,
+    `logdrift.core.backends.transformers_layers.replay`), ``replay`` None where there was none. ``head_dtype`` is the coarser of
     the head's and the logits'."""
 
     backend: str

@@ -1,4 +1,4 @@
-"""Which layer is the first to differ by more than rounding? Judged from `core.diagnose.layer_errors` (pure NumPy).
+"""Which layer is the first to differ by more than rounding? Judged from `logdrift.core.diagnose.layer_errors` (pure NumPy).
 
 Measured on correct models, a stage's own error in units of rounding is 0.7 to 1.5 for every layer of SmolLM2-135M in
 vLLM, SGLang and Transformers (bfloat16), and 0.9 to 2.8 for random Llama, GPT-2, Cohere, Granite, Phi, Mixtral, Mamba
@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from core.diagnose import layer_broken
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import Evidence
-from core.diagnose.layer_broken import Break, first_break
-from core.diagnose.layer_errors import Array, Measured, own_errors, relative_errors, unit
-from core.session.layers import SavedLayers
-from core.session.schema import Unfit, items, maybe, number, one_of, record, whole
+from logdrift.core.diagnose import layer_broken
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.layer_broken import Break, first_break
+from logdrift.core.diagnose.layer_errors import Array, Measured, own_errors, relative_errors, unit
+from logdrift.core.session.layers import SavedLayers
+from logdrift.core.session.schema import Unfit, items, maybe, number, one_of, record, whole
 
 Kind = Literal[
     "rounding", "embedding", "layer", "layers", "final norm", "head", "position", "jump", "unknown", "not finite"
@@ -239,7 +239,7 @@ _FAINT = 0.75
 
 
 def layers_evidence(sides: Iterable[Side]) -> list[Evidence]:
-    """Evidence of signature ``layers`` for `core.diagnose.diagnose`. Rounding counts only where both sides have it: then
+    """Evidence of signature ``layers`` for `logdrift.core.diagnose.diagnose`. Rounding counts only where both sides have it: then
     what differs, differs outside of the model."""
     found = list(sides)
     out = []
@@ -291,7 +291,7 @@ class Layers:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layers:
-        """Inverse of `to_json`. Raises `core.session.schema.Unfit` for anything else."""
+        """Inverse of `to_json`. Raises `logdrift.core.session.schema.Unfit` for anything else."""
         return cls(**_layers(data))
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.diagnose.case import Case
-from core.diagnose.fits import MIN_GAPS
-from core.diagnose.view import MIN_SHARED
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.fits import MIN_GAPS
+from logdrift.core.diagnose.view import MIN_SHARED
 
 RECORDED = "capture the same token ids with logdrift"
 """The fix for what an imported file does not say."""

@@ -1,7 +1,7 @@
 """Is the gap of the size that rounding leaves? Repeats, the float32 reference and the precision of both sides tell.
 
 A gap counts as larger than rounding only where its lower bound is: the mean less `_SURE` of its standard errors, sequences being
-the units where there are enough of them. The ranges themselves are those of `core.compare.usual`.
+the units where there are enough of them. The ranges themselves are those of `logdrift.core.compare.usual`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.usual import USUAL, UsualRange, coarser
-from core.diagnose.case import Case, clip
-from core.diagnose.support import TOKENS
+from logdrift.core.compare.usual import USUAL, UsualRange, coarser
+from logdrift.core.diagnose.case import Case, clip
+from logdrift.core.diagnose.support import TOKENS
 
 _SURE = 3.3
 """Standard errors that a mean must exceed its bound by: 1 in 2,000 for normal errors. The false alarms that are left are counted by
-`core.planted.healthy`."""
+`logdrift.core.planted.healthy`."""
 _LOPSIDED = 1.6
 """How many times as far from the float32 reference one side may be as the other, both in one dtype, for the pair to be called
 noise; twice the logarithm of `_LARGEST_MEASURED`, rounded down."""

@@ -10,14 +10,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import Pair
-from core.compare.uncertainty import Interval, Method, mae_ratio, unit_sums
-from core.diagnose.causes import BY_CODE
-from core.diagnose.evidence import LIKELY, Evidence, Shown
-from core.diagnose.experiments import Experiment
-from core.session.experiments import SavedExperiment
-from core.session.reader import Capture
-from core.session.schema import Unfit, anything, fields, kinds_of, maybe, one_of
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.uncertainty import Interval, Method, mae_ratio, unit_sums
+from logdrift.core.diagnose.causes import BY_CODE
+from logdrift.core.diagnose.evidence import LIKELY, Evidence, Shown
+from logdrift.core.diagnose.experiments import Experiment
+from logdrift.core.session.experiments import SavedExperiment
+from logdrift.core.session.reader import Capture
+from logdrift.core.session.schema import Unfit, anything, fields, kinds_of, maybe, one_of
 
 Status = Literal["explains", "no effect", "below the floor", "unclear", "worse", "failed", "not run"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -109,7 +109,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, experiment: Experiment, data: Mapping[str, Any]) -> Outcome:
-        """Inverse of `to_json`. Raises `core.session.schema.Unfit` for what is none."""
+        """Inverse of `to_json`. Raises `logdrift.core.session.schema.Unfit` for what is none."""
         return cls(experiment, **_outcome(data))
 
 
@@ -131,7 +131,7 @@ def judge(
     its repeats, the first of a group is the one in ``before``.
 
     The effect is 1 - mean |delta after| / mean |delta before| over the tokens that all of them scored, each repeat alike;
-    its interval is `core.compare.uncertainty.mae_ratio`, over sequences. It "explains" only where the interval excludes
+    its interval is `logdrift.core.compare.uncertainty.mae_ratio`, over sequences. It "explains" only where the interval excludes
     0 and the MAE changed by more than the floor: running a capture once more changes the pair's MAE by at most the MAE
     between both runs. ValueError without any repeat.
     """
@@ -243,7 +243,7 @@ def _number(value: float | None) -> str:
 def experiment_evidence(outcomes: Iterable[Outcome]) -> list[Evidence]:
     """What experiments say of causes. Where a knob explains a share, its cause has that as score (a combined knob less of
     it); where it explains nothing, ``numbers["leaves"]`` takes away from the cause's other evidence
-    (`core.diagnose.rank`).
+    (`logdrift.core.diagnose.rank`).
 
     float32 on both sides that had one 16-bit dtype shows no other precision of one side but rounding: that is evidence
     for noise (`Experiment.proves`).

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from core.diagnose.causes import BY_CODE, CAUSES, NOISE
-from core.diagnose.evidence import LIKELY, Evidence, Ranked, Shown
-from core.diagnose.knobs import SideState, pointless
-from core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE
+from logdrift.core.diagnose.evidence import LIKELY, Evidence, Ranked, Shown
+from logdrift.core.diagnose.knobs import SideState, pointless
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 
 _FAINT = 0.1
 """Evidence that is this much fainter than the best for the same cause adds nothing to read."""

@@ -3,7 +3,7 @@
 One token can look like anything, so no score counts for more than its evidence bears: below ``likely`` units of evidence a
 cause stays *possible*, below ``certain`` units it stays *likely*.
 
-The counts come from two sides. From above, `core.planted.healthy` draws healthy pairs of 1 to 1,024 tokens and counts the
+The counts come from two sides. From above, `logdrift.core.planted.healthy` draws healthy pairs of 1 to 1,024 tokens and counts the
 causes that are wrongly called likely: with these counts fewer than 1 in 1,000 are, at every length. From below, the planted faults
 of `logdrift doctor --self-test` must stay named in sequences of 40 tokens.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.diagnose.evidence import CERTAIN, LIKELY
+from logdrift.core.diagnose.evidence import CERTAIN, LIKELY
 
 POSSIBLE_AT_MOST = LIKELY - 0.01
 LIKELY_AT_MOST = CERTAIN - 0.01

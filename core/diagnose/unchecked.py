@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from core.diagnose.case import Case
-from core.diagnose.evidence import Evidence, Unchecked
-from core.diagnose.needs import RECORDED
-from core.facts import Facts
-from core.session.layout import CaptureInfo
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.evidence import Evidence, Unchecked
+from logdrift.core.diagnose.needs import RECORDED
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo
 
 _NO_REFERENCE = "no float32 reference, so it is unknown which side is off"
 _ASK_BOTH = "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot be read"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.diagnose.answer import next_step, refuted_of
-from core.diagnose.case import Case
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import LIKELY, Ranked, Unchecked
-from core.diagnose.exclusion import temperature_told
-from core.diagnose.noise import judge_size
-from core.diagnose.signatures import broken
-from core.diagnose.support import TOKENS
+from logdrift.core.diagnose.answer import next_step, refuted_of
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import LIKELY, Ranked, Unchecked
+from logdrift.core.diagnose.exclusion import temperature_told
+from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.signatures import broken
+from logdrift.core.diagnose.support import TOKENS
 
 _NAMED = 3
 """Causes that remain possible and are named."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import Pair, make_pair
-from core.session.layout import CaptureInfo
-from core.session.reader import Capture, Session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Capture, Session
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.backends.base import Scores
-from core.planted.scoring import Model, Rows, hidden_states, reduce_rows, score
-from core.planted.sizes import PROMPT
+from logdrift.core.backends.base import Scores
+from logdrift.core.planted.scoring import Model, Rows, hidden_states, reduce_rows, score
+from logdrift.core.planted.sizes import PROMPT
 
 Tensor = Any
 Ids = Sequence[np.ndarray]

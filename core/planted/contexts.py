@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from core.backends.base import Scores
-from core.planted.bench import TOP_K, Stand
-from core.planted.scoring import Rows, hidden_states, reduce_rows, score
-from core.planted.sizes import PROMPT
+from logdrift.core.backends.base import Scores
+from logdrift.core.planted.bench import TOP_K, Stand
+from logdrift.core.planted.scoring import Rows, hidden_states, reduce_rows, score
+from logdrift.core.planted.sizes import PROMPT
 
 Sent = tuple[list[Rows], list[np.ndarray] | None]
 """Rows of every sequence, and the ids that were really scored where they are others."""

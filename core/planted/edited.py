@@ -14,8 +14,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 runpy.run_path(str(HERE.parent / "capture" / "launch.py"))
 
-from core.planted.scoring import Model  # noqa: E402
-from core.planted.weights import MODEL  # noqa: E402
+from logdrift.core.planted.scoring import Model  # noqa: E402
+from logdrift.core.planted.weights import MODEL  # noqa: E402
 
 
 def main(model: Path, out: Path, fault: str, size: float) -> None:

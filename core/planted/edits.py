@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.planted.bench import TOP_K, Stand, eager
-from core.planted.contexts import IDS
-from core.planted.scoring import Rows, reduce_rows, score
-from core.planted.weights import MODEL, other_head
+from logdrift.core.planted.bench import TOP_K, Stand, eager
+from logdrift.core.planted.contexts import IDS
+from logdrift.core.planted.scoring import Rows, reduce_rows, score
+from logdrift.core.planted.weights import MODEL, other_head
 
 Tensor = Any
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from core.compare.pair import make_pair
-from core.diagnose import diagnose
-from core.errors import LogdriftError
-from core.planted.engines import FAULTS, STATES, EngineFault, session_of
-from core.planted.judge import Judged, named_in, outcome
-from core.session.layout import MANIFEST
-from core.session.reader import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.errors import LogdriftError
+from logdrift.core.planted.engines import FAULTS, STATES, EngineFault, session_of
+from logdrift.core.planted.judge import Judged, named_in, outcome
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.reader import Session, open_session
 
 _VISIBLE = 1.8
 """A fault is asked for, blind, where the pair differs by this many times what the clean pair of that precision does: effect
-and noise are independent, and sqrt(1.5**2 + 1) is 1.8 (`core.planted.judge`)."""
+and noise are independent, and sqrt(1.5**2 + 1) is 1.8 (`logdrift.core.planted.judge`)."""
 _PRECISION = ("compute_dtype", "head_dtype")
 """Causes that show in the values themselves, however little they move."""
 

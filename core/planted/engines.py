@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.plan import BackendSpec, CapturePlan, SamplingSpec
-from core.planted.faults import Telling
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.planted.faults import Telling
 
 GIVEN = "given"
 _REFERENCE, _TRAINER, _TRAINER32 = "reference", "trainer", "trainer32"
@@ -51,7 +51,7 @@ class EngineFault:
 @dataclass(frozen=True, slots=True)
 class State:
     """How an engine is started: ``dtype``, ``options`` by its own names, and ``weights`` (fault of
-    `core.planted.weights`, size) saved as a folder of its own. ``seconds`` on two cores."""
+    `logdrift.core.planted.weights`, size) saved as a folder of its own. ``seconds`` on two cores."""
 
     dtype: str = "bfloat16"
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ class Fault:
 
     ``size`` is its strength on the small model, ``other_size`` on models held out. ``facts`` are what an engine that
     runs this way shows of itself ("{size}" stands for the size). ``backgrounds`` are the dtypes in which both sides compute
-    when nothing is planted. ``causes`` are codes of `core.diagnose.causes`; the first is the one that must be named.
+    when nothing is planted. ``causes`` are codes of `logdrift.core.diagnose.causes`; the first is the one that must be named.
     ``long``: short sequences do not show it.
     """
 

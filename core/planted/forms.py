@@ -15,15 +15,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from core.compare.pair import make_pair
-from core.compare.usual import USUAL
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import LIKELY
-from core.planted.faults import BY_NAME, Fault
-from core.session.importers import import_session
-from core.session.layout import MANIFEST
-from core.session.reader import Capture, Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import LIKELY
+from logdrift.core.planted.faults import BY_NAME, Fault
+from logdrift.core.session.importers import import_session
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.reader import Capture, Session, open_session
 
 Form = Literal["captured", "lists", "chosen"]
 FORMS: tuple[Form, ...] = get_args(Form)

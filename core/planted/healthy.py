@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import make_pair
-from core.compare.usual import USUAL
-from core.diagnose import Diagnosis, diagnose
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import LIKELY
-from core.facts import Facts
-from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo
-from core.session.reader import Capture, Pieces, Sequences, Session
-from core.session.tensors import Column
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import LIKELY
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo
+from logdrift.core.session.reader import Capture, Pieces, Sequences, Session
+from logdrift.core.session.tensors import Column
 
 LENGTHS = (1, 2, 3, 8, 32, 128, 1024)
 """Tokens that both sides score."""

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from core.compare.pair import make_pair
-from core.diagnose import Diagnosis, diagnose
-from core.planted.faults import BY_NAME, CLEAN, Fault
-from core.session.reader import Session, open_session
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.planted.faults import BY_NAME, CLEAN, Fault
+from logdrift.core.session.reader import Session, open_session
 
 Outcome = Literal["first", "second", "missed", "clean", "false alarm", "not detectable", "guessed"]
 NOISE = "noise"
 _CLAIMED = 0.5
 _ABOVE = 1.5
 """A fault must move more than this many times what two correct runs differ by to be asked for: it then makes its side
-1.6 times as far from the reference as the other (`core.diagnose.noise`)."""
+1.6 times as far from the reference as the other (`logdrift.core.diagnose.noise`)."""
 
 
 @dataclass(frozen=True)

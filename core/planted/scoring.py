@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.backends.base import Scores
-from core.backends.reduce import Reducer
+from logdrift.core.backends.base import Scores
+from logdrift.core.backends.reduce import Reducer
 
 Tensor = Any
 Rows = Scores

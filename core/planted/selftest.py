@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.capture.create import create_session
-from core.capture.environments import Interpreter, default_device, engine_environment, find_interpreter
-from core.capture.jobs import Report, Step, last_output, locked, one_line, run_logged
-from core.capture.models import SMALL_MODEL, resolve_model
-from core.capture.supervisor import run_session
-from core.config import cache_folder
-from core.errors import InputError, LogdriftError
-from core.planted import engines as planted_engines
-from core.planted.engine_judge import judge_engines, unfinished
-from core.planted.faults import FAULTS
-from core.planted.forms import IN_WORDS, FormJudged, form_totals, judge_forms
-from core.planted.judge import Judged, judge_folder, totals
-from core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
-from core.session.layout import MANIFEST
+from logdrift.core.capture.create import create_session
+from logdrift.core.capture.environments import Interpreter, default_device, engine_environment, find_interpreter
+from logdrift.core.capture.jobs import Report, Step, last_output, locked, one_line, run_logged
+from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.capture.supervisor import run_session
+from logdrift.core.config import cache_folder
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.planted import engines as planted_engines
+from logdrift.core.planted.engine_judge import judge_engines, unfinished
+from logdrift.core.planted.faults import FAULTS
+from logdrift.core.planted.forms import IN_WORDS, FormJudged, form_totals, judge_forms
+from logdrift.core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
+from logdrift.core.session.layout import MANIFEST
 
 HERE = Path(__file__).parent
 WHAT = "self-test"

@@ -1,6 +1,6 @@
 """Print the table of planted faults of one or more models that worker.py has written.
 
-python -m core.planted.table FOLDER [FOLDER ...] [--told] [--no-reference] [--swapped]
+python -m logdrift.core.planted.table FOLDER [FOLDER ...] [--told] [--no-reference] [--swapped]
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.judge import Judged, judge_folder, totals
 
 
 def table(rows: list[Judged]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core.planted.scoring import Model
+from logdrift.core.planted.scoring import Model
 
 Tensor = Any
 

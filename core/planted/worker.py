@@ -26,15 +26,23 @@ runpy.run_path(str(HERE.parent / "capture" / "launch.py"))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from core.facts import Facts  # noqa: E402
-from core.planted.bench import Bench, Stand, read_ids, sample_ids  # noqa: E402
-from core.planted.edits import plant  # noqa: E402
-from core.planted.faults import FAULTS, Fault, told  # noqa: E402
-from core.planted.little import train  # noqa: E402
-from core.planted.scoring import Model, Rows  # noqa: E402
-from core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take  # noqa: E402
-from core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, ids_digest, sequence_part  # noqa: E402
-from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part  # noqa: E402
+from logdrift.core.facts import Facts  # noqa: E402
+from logdrift.core.planted.bench import Bench, Stand, read_ids, sample_ids  # noqa: E402
+from logdrift.core.planted.edits import plant  # noqa: E402
+from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
+from logdrift.core.planted.little import train  # noqa: E402
+from logdrift.core.planted.scoring import Model, Rows  # noqa: E402
+from logdrift.core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take  # noqa: E402
+from logdrift.core.session.layout import (  # noqa: E402
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    SequencesInfo,
+    capture_part,
+    ids_digest,
+    sequence_part,
+)
+from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part  # noqa: E402
 
 MARK = "planted:"
 

@@ -1,16 +1,16 @@
-"""The answer of a pair (`core.diagnose.answer`) in a report: for the pair that a text, Markdown or HTML report shows in full."""
+"""The answer of a pair (`logdrift.core.diagnose.answer`) in a report: for the pair that a text, Markdown or HTML report shows in full."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from core.compare.pair import Pair, make_pair
-from core.diagnose import diagnose
-from core.diagnose.answer import Answer
-from core.report.why import saved_evidence
-from core.session.identity import saved_identities
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.answer import Answer
+from logdrift.core.report.why import saved_evidence
+from logdrift.core.session.identity import saved_identities
+from logdrift.core.session.reader import Session
 
 
 def answer_of_pair(session: Session, pair: Pair) -> Answer:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.decomposition import decompositions
-from core.compare.floor import times_floor
-from core.compare.gate import judge
-from core.compare.metrics import Metrics, measure
-from core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
-from core.compare.part_names import split_of
-from core.compare.thresholds import PUBLISHED, Limit, evaluate
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.compare.decomposition import decompositions
+from logdrift.core.compare.floor import times_floor
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.metrics import Metrics, measure
+from logdrift.core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
+from logdrift.core.compare.part_names import split_of
+from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 SCHEMA = 1
 WORST = 20
@@ -41,7 +41,7 @@ def build_report(
     ``scope`` None means the completion, which is what reinforcement learning trains on, or all tokens where the
     session has no completions. ``why`` asks for the causes as well (``diagnosis``, else None): several times the work
     of the numbers. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
-    `core.report.strict_json` turns those into null.
+    `logdrift.core.report.strict_json` turns those into null.
     """
     chosen = default_scope(session.sequences) if scope is None else scope
     wanted = pairs or list_pairs(session)
@@ -79,13 +79,13 @@ def _answered(
     report = report_pair(pair, scope, limits, splits)
     if not why:
         return report
-    from core.report.answers import answer_json
+    from logdrift.core.report.answers import answer_json
 
     return {**report, "answer": answer_json(session, report["a"], report["b"])}
 
 
 def _diagnosis(session: Session, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    from core.report.why import build_why  # the numbers are reported without a single cause
+    from logdrift.core.report.why import build_why  # the numbers are reported without a single cause
 
     found: list[dict[str, Any]] = build_why(session, pairs)["diagnosis"]
     return found

@@ -1,6 +1,6 @@
 """What a change made of a pair: two sessions side by side as one dictionary, schema 1 of `logdrift diff`.
 
-The text is drawn from it (`core.report.change_text`), so both say the same. docs/diff-and-check.md is the promise.
+The text is drawn from it (`logdrift.core.report.change_text`), so both say the same. docs/diff-and-check.md is the promise.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from core.compare.changes import Change, Changes
-from core.compare.floor import noise_floor
-from core.compare.gate import Gate, Reason, judge
-from core.compare.loaded import NOT_THERE, Difference, all_differences, one_writer
-from core.compare.pair import Pair, Scope, default_scope, make_pair
-from core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
-from core.errors import InputError
-from core.facts import Facts
-from core.json_values import alike, flatten, shown
-from core.report.build import CONTEXT
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.compare.changes import Change, Changes
+from logdrift.core.compare.floor import noise_floor
+from logdrift.core.compare.gate import Gate, Reason, judge
+from logdrift.core.compare.loaded import NOT_THERE, Difference, all_differences, one_writer
+from logdrift.core.compare.pair import Pair, Scope, default_scope, make_pair
+from logdrift.core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Facts
+from logdrift.core.json_values import alike, flatten, shown
+from logdrift.core.report.build import CONTEXT
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 SCHEMA = 1
 SHOWN = 10
@@ -46,7 +46,7 @@ def build_change(
     """Everything `logdrift diff` says of ``old_pair`` in ``old`` against ``new_pair`` in ``new``.
 
     ``scope`` None is the completion where both sessions have one, else all tokens. Raises InputError where the two
-    have no scored token in common. Numbers may be non-finite here: `core.report.strict_json` makes them null.
+    have no scored token in common. Numbers may be non-finite here: `logdrift.core.report.strict_json` makes them null.
     """
     if scope is None:
         scopes = {default_scope(session.sequences) for session in (old, new)}
@@ -292,7 +292,7 @@ def both_pairs(
 
     ``new_pair`` None is the same text as ``pair``. Raises InputError that says which session lacks what.
     """
-    from core.compare.pair import default_pair, parse_pair
+    from logdrift.core.compare.pair import default_pair, parse_pair
 
     found = []
     for which, session, text in (("OLD", old, pair), ("NEW", new, new_pair or pair)):

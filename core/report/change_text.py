@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from core.compare.names import resolve
-from core.errors import InputError
-from core.report.layout import Canvas, number, pad
-from core.report.text import _context, _reasons
+from logdrift.core.compare.names import resolve
+from logdrift.core.errors import InputError
+from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.report.text import _context, _reasons
 
 _VERDICTS = {"better": "good", "worse": "bad", "no_change": "dim", "not_comparable": "bad"}
 _WORDS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
@@ -26,7 +26,7 @@ Report = Mapping[str, Any]
 
 
 def render_change(change: Report, canvas: Canvas) -> str:
-    """The text of `core.report.change.build_change`, ending in a newline; no line is wider than the canvas."""
+    """The text of `logdrift.core.report.change.build_change`, ending in a newline; no line is wider than the canvas."""
     lines = [*_refusals(change, canvas), *_header(change, canvas), "", *_answer(change, canvas), ""]
     lines += [*_metrics(change, canvas), "", *_settings(change, canvas)]
     for key, title in (("improved", "improved"), ("worsened", "worsened")):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import Pair, Scope
-from core.report import svg
-from core.report.meaning import bucket_text, figure, get, is_number
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.report import svg
+from logdrift.core.report.meaning import bucket_text, figure, get, is_number
 
 Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]

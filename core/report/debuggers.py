@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.plan import BackendSpec
+from logdrift.core.plan import BackendSpec
 
 _PORT = 30000
 _DUMPS = "dumps"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from core.compare.pair import Pair
-from core.diagnose.experiments import Experiment, LeftOut, Side
-from core.diagnose.outcomes import Outcome, outcomes_of
-from core.report.layout import Canvas
-from core.session.experiments import saved
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.experiments import Experiment, LeftOut, Side
+from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.experiments import saved
+from logdrift.core.session.reader import Session
 
 _MARK = " [more than one change]"
 
@@ -49,7 +49,7 @@ def plan_lines(
     others: Sequence[Experiment] = (),
 ) -> Iterator[str]:
     """The plan as it will run, most telling first, ``others`` that could, and what is left out with its reason. ``unchanged``
-    are the controls (`core.diagnose.experiments.controls`)."""
+    are the controls (`logdrift.core.diagnose.experiments.controls`)."""
     known = sum(each.seconds for each in experiments if each.seconds is not None)
     unknown = sum(each.seconds is None for each in experiments)
     total = f"about {clock(known)}" + (f" and {unknown} of unknown length" if unknown else "")

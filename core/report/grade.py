@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.compare.matrix import Cell
-from core.compare.names import NAMES
-from core.report.usual import usual_range
-from core.session.layout import CaptureInfo
+from logdrift.core.compare.matrix import Cell
+from logdrift.core.compare.names import NAMES
+from logdrift.core.report.usual import usual_range
+from logdrift.core.session.layout import CaptureInfo
 
 STEPS = 4
 _OF_FLOOR = (2.0, 4.0, 8.0, 16.0)

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from core import __version__
-from core.compare.pair import Pair, Scope, make_pair
-from core.report import charts, html_tables, svg
-from core.report.answers import sentence_of
-from core.report.html_style import CSS
-from core.report.html_tables import UNKNOWN, esc, number, verdict_tag
-from core.report.html_tokens import Shown, choose, sequence_text
-from core.report.meaning import (
+from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.report import charts, html_tables, svg
+from logdrift.core.report.answers import sentence_of
+from logdrift.core.report.html_style import CSS
+from logdrift.core.report.html_tables import UNKNOWN, esc, number, verdict_tag
+from logdrift.core.report.html_tokens import Shown, choose, sequence_text
+from logdrift.core.report.meaning import (
     MEANINGLESS,
     SCOPES,
     VERDICTS,
@@ -30,10 +29,11 @@ from core.report.meaning import (
     parts_of,
     sections,
 )  # fmt: skip
-from core.report.scale import STEPS, THRESHOLD
-from core.report.usual import in_words, usual_range
-from core.session.reader import Session
-from core.session.visible import visible
+from logdrift.core.report.scale import STEPS, THRESHOLD
+from logdrift.core.report.usual import in_words, usual_range
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.core.version import __version__
 
 Report = Mapping[str, Any]
 

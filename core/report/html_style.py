@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.report import scale, svg
+from logdrift.core.report import scale, svg
 
 _VARIABLES = """
 :root{color-scheme:light dark;--bg:#f6f6f4;--card:#ffffff;--text:#1b1d21;--muted:#5a606a;--line:#dcdde0;--soft:#f0f0ee;

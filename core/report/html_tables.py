@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from core.report.meaning import (
+from logdrift.core.report.meaning import (
     VERDICTS,
     Row,
     Unit,
@@ -23,7 +23,7 @@ from core.report.meaning import (
     parts_of,
     ranks_text,
 )  # fmt: skip
-from core.session.visible import visible
+from logdrift.core.session.visible import visible
 
 Report = Mapping[str, Any]
 

@@ -9,11 +9,11 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.pair import Pair
-from core.report.meaning import figure
-from core.report.scale import THRESHOLD, levels
-from core.session.reader import Pieces, Session
-from core.session.visible import visible, visible_bytes
+from logdrift.core.compare.pair import Pair
+from logdrift.core.report.meaning import figure
+from logdrift.core.report.scale import THRESHOLD, levels
+from logdrift.core.session.reader import Pieces, Session
+from logdrift.core.session.visible import visible, visible_bytes
 
 _LONGEST = 4
 """Bytes of a UTF-8 character: so many tokens at most are joined into one."""

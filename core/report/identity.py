@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.diagnose.differences import adapter_tensors, difference_of, kind_text
-from core.diagnose.identity import described
-from core.report.layout import Canvas
-from core.session.identity import LoadedTensor, LoadedWeights
-from core.session.reader import Session
+from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
+from logdrift.core.diagnose.identity import described
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.identity import LoadedTensor, LoadedWeights
+from logdrift.core.session.reader import Session
 
 _SHOWN = 8
 """Tensors that the text names for each backend."""
@@ -23,7 +23,7 @@ _FILES = (
 def identity_json(session: Session, saved: Mapping[str, LoadedWeights]) -> dict[str, Any]:
     """By backend: ``{engine, dtype, taken, outdated, tensors, as_on_disk, by_digest, by_probe, ranks, own_model, differ,
     difference, adapter, unread, tied, tokenizer, chat_template, config_json, config_differs}``; ``differ`` and ``unread`` name
-    their tensors, ``difference`` is what those that differ have in common (`core.diagnose.differences`) or None, ``adapter``
+    their tensors, ``difference`` is what those that differ have in common (`logdrift.core.diagnose.differences`) or None, ``adapter``
     names the parameters of an adapter that is not merged."""
     return {name: _backend(session, found) for name, found in saved.items()}
 

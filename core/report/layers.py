@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.diagnose.layers import Layers, Side, Stage
-from core.report.layout import Canvas, number, table
+from logdrift.core.diagnose.layers import Layers, Side, Stage
+from logdrift.core.report.layout import Canvas, number, table
 
 _AROUND = 2
 """Right stages that a short table shows on either side of a wrong one."""

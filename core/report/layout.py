@@ -11,7 +11,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-from core.session.visible import visible
+from logdrift.core.session.visible import visible
 
 _PLAIN = {
     "→": "->", "…": "...", "·": "-", "Δ": "delta", "»": ">>", "«": "<<", "↵": "\\n", "⇥": "\\t", "␍": "\\r",

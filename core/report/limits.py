@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from core.compare.names import resolve, unit_of
-from core.compare.part_names import split_of
-from core.compare.thresholds import PUBLISHED, Limit, evaluate
-from core.errors import InputError
-from core.report.layout import Canvas, number, pad
+from logdrift.core.compare.names import resolve, unit_of
+from logdrift.core.compare.part_names import split_of
+from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.errors import InputError
+from logdrift.core.report.layout import Canvas, number, pad
 
 SCHEMA = 1
 GIVEN = "given"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.report.answers import sentence_of
-from core.report.meaning import (
+from logdrift.core.report.answers import sentence_of
+from logdrift.core.report.meaning import (
     MEANINGLESS,
     SCOPES,
     VERDICTS,
@@ -29,8 +29,8 @@ from core.report.meaning import (
     ranks_text,
     sections,
 )  # fmt: skip
-from core.report.usual import in_words
-from core.session.visible import visible
+from logdrift.core.report.usual import in_words
+from logdrift.core.session.visible import visible
 
 Report = Mapping[str, Any]
 

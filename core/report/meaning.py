@@ -1,6 +1,6 @@
 """What each number of a pair is called, what it means, and how it is written: shared by Markdown and HTML.
 
-Meanings, units and good ranges are those of `core.compare.names`.
+Meanings, units and good ranges are those of `logdrift.core.compare.names`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
-from core.compare.names import NAMES
+from logdrift.core.compare.names import NAMES
 
 Unit = Literal["nats", "probability", "ratio", "correlation", "share", "tokens", ""]
 

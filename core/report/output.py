@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from core.errors import InputError, LogdriftError
+from logdrift.core.errors import InputError, LogdriftError
 
 
 def check_output(path: Path, session: Path) -> None:

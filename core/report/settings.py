@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.compare.loaded import Difference, all_differences, config_values, one_writer
-from core.errors import InputError
-from core.facts import Facts
-from core.json_values import shown
-from core.session.layout import CaptureInfo
-from core.session.loaded import Loaded
-from core.session.reader import Session
+from logdrift.core.compare.loaded import Difference, all_differences, config_values, one_writer
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Facts
+from logdrift.core.json_values import shown
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.loaded import Loaded
+from logdrift.core.session.reader import Session
 
 Kind = Literal["differs", "unknown", "same"]
 UNKNOWN = "unknown"

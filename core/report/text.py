@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from core.report.answers import sentence_of
-from core.report.layout import Canvas, number, pad, table
-from core.report.meaning import MEANINGLESS, left_out
-from core.report.text_pair import main_pair
-from core.report.usual import in_words
+from logdrift.core.report.answers import sentence_of
+from logdrift.core.report.layout import Canvas, number, pad, table
+from logdrift.core.report.meaning import MEANINGLESS, left_out
+from logdrift.core.report.text_pair import main_pair
+from logdrift.core.report.usual import in_words
 
 SHOWN_WORST = 10
 LOG_LINES = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.report.layout import Canvas, number, pad
-from core.report.meaning import (
+from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.report.meaning import (
     bound_text,
     exact,
     figure,
@@ -17,7 +17,7 @@ from core.report.meaning import (
     metric,
     multiple_text,
 )
-from core.report.meaning import floor_multiple as times_floor
+from logdrift.core.report.meaning import floor_multiple as times_floor
 
 Report = Mapping[str, Any]
 

@@ -1,11 +1,11 @@
-"""Is the number normal? The MAE of a pair in words, by the one table of `core.compare.usual`."""
+"""Is the number normal? The MAE of a pair in words, by the one table of `logdrift.core.compare.usual`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from core.compare.usual import USUAL, UsualRange, usual_of
+from logdrift.core.compare.usual import USUAL, UsualRange, usual_of
 
 
 def usual_range(a: Mapping[str, Any], b: Mapping[str, Any]) -> UsualRange | None:

@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.compare.pair import Pair, make_pair
-from core.diagnose import Diagnosis, Evidence, diagnose
-from core.diagnose.causes import CAUSES
-from core.diagnose.identity import identity_of
-from core.diagnose.layers import Layers, layers_evidence, layers_of, understood
-from core.diagnose.outcomes import experiment_evidence
-from core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
-from core.report.identity import identity_json
-from core.report.layers import layers_lines
-from core.report.layout import Canvas, number, pad
-from core.session.identity import LoadedWeights, saved_failures, saved_identities
-from core.session.layers import saved_layers
-from core.session.reader import Session
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import Diagnosis, Evidence, diagnose
+from logdrift.core.diagnose.causes import CAUSES
+from logdrift.core.diagnose.identity import identity_of
+from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
+from logdrift.core.diagnose.outcomes import experiment_evidence
+from logdrift.core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
+from logdrift.core.report.identity import identity_json
+from logdrift.core.report.layers import layers_lines
+from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.session.identity import LoadedWeights, saved_failures, saved_identities
+from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.reader import Session
 
 SCHEMA = 1
 _TOKENS = 3

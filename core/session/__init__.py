@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.session.reader import Capture, Pieces, Sequences, Session, open_session
+    from logdrift.core.session.reader import Capture, Pieces, Sequences, Session, open_session
 
 __all__ = ["Capture", "Pieces", "Sequences", "Session", "open_session"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from core.session import reader
+        from logdrift.core.session import reader
 
         return getattr(reader, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

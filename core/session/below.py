@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from core.errors import InputError
-from core.session.files import lies_within
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import lies_within
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.files import EVENTS_BYTES, parse_json, read_file, read_tail
-from core.session.schema import Unfit, anything, fields, maybe, number, table, text, whole
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import EVENTS_BYTES, parse_json, read_file, read_tail
+from logdrift.core.session.schema import Unfit, anything, fields, maybe, number, table, text, whole
 
 _count = whole(0)
 _event = fields(

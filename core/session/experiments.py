@@ -1,7 +1,7 @@
 """Experiments as they lie in a session: ``why/experiments/ID/``, each a whole session folder with ``experiment.json``.
 
-Reading only, and nothing of what an experiment means: `core.diagnose` knows that. ``experiment.json`` holds ``schema``,
-``pair`` (two labels), ``experiment`` (`core.diagnose.experiments.Experiment`), ``outcome`` (null until it was judged),
+Reading only, and nothing of what an experiment means: `logdrift.core.diagnose` knows that. ``experiment.json`` holds ``schema``,
+``pair`` (two labels), ``experiment`` (`logdrift.core.diagnose.experiments.Experiment`), ``outcome`` (null until it was judged),
 ``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an unchanged backend captured again, for the floor)
 has ``control`` in place of ``experiment``.
 """
@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.below import refuse_links
-from core.session.events import read_events
-from core.session.files import RECORD_BYTES, read_json
-from core.session.layout import EVENTS, MANIFEST
-from core.session.reader import Session, open_session
-from core.session.schema import Unfit, anything, fields, items, maybe, number, table, text, whole
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import refuse_links
+from logdrift.core.session.events import read_events
+from logdrift.core.session.files import RECORD_BYTES, read_json
+from logdrift.core.session.layout import EVENTS, MANIFEST
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.schema import Unfit, anything, fields, items, maybe, number, table, text, whole
 
 FOLDER = "why/experiments"
 RECORD = "experiment.json"
@@ -38,7 +38,7 @@ _record = fields(
         "ended": maybe(number),
     }
 )
-"""What is read of ``experiment.json``; `core.diagnose` knows what an experiment and its outcome hold."""
+"""What is read of ``experiment.json``; `logdrift.core.diagnose` knows what an experiment and its outcome hold."""
 
 
 @dataclass(frozen=True)

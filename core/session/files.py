@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 MANIFEST_BYTES = 256 << 20
 """Of session.json. A capture of a million sequences in parts of eight lists 125,000 files, 30 MB each capture."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.below import folder_at, refuse_links
-from core.session.files import RECORD_BYTES, parse_json, read_file
-from core.session.layout import CaptureInfo
-from core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
-from core.session.writer import replace_file
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import folder_at, refuse_links
+from logdrift.core.session.files import RECORD_BYTES, parse_json, read_file
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
+from logdrift.core.session.writer import replace_file
 
 IDENTITY = "why/identity"
 FAILED = "failed"
@@ -37,7 +37,7 @@ class LoadedTensor:
     ``units`` of the dtype's rounding, ``limit`` allowed). ``digest`` is of the tensor as loaded, in ``dtype``;
     ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative) and ``share`` (of entries that are another
     number) say by how much it differs; ``own`` whether it is the one of the backend's own model folder. ``kind`` is what kind
-    of difference the numbers allow, as `core.backends.weights_kind` found it: ``{"kind": ...}`` and its numbers.
+    of difference the numbers allow, as `logdrift.core.backends.weights_kind` found it: ``{"kind": ...}`` and its numbers.
     """
 
     name: str
@@ -114,7 +114,7 @@ class LoadedWeights:
     def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
         """Inverse of what `write_identity` writes; keys this version does not know are left out.
 
-        Raises `core.session.schema.Unfit` for a value of another type.
+        Raises `logdrift.core.session.schema.Unfit` for a value of another type.
         """
         return cls(**_loaded(data))
 

@@ -1,6 +1,6 @@
-"""``why/layers`` of a session: what `core.capture.layers` found, as ``NAME.json`` and ``NAME.safetensors``.
+"""``why/layers`` of a session: what `logdrift.core.capture.layers` found, as ``NAME.json`` and ``NAME.safetensors``.
 
-The JSON is `core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND`` and ``times/BACKEND``, f32[stages, positions].
+The JSON is `logdrift.core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND`` and ``times/BACKEND``, f32[stages, positions].
 The residual streams themselves are not kept: they are hundreds of megabytes for a large model.
 """
 
@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.below import refuse_links
-from core.session.files import RECORD_BYTES, read_json
-from core.session.tensors import read_tensors
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import refuse_links
+from logdrift.core.session.files import RECORD_BYTES, read_json
+from logdrift.core.session.tensors import read_tensors
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 FOLDER = "why/layers"
 STREAM_FILE = "layers.safetensors"
-"""What a worker writes while it is asked (`core.backends.layers`)."""
+"""What a worker writes while it is asked (`logdrift.core.backends.layers`)."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,200}")
 
 
@@ -51,7 +51,7 @@ def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapp
     """
     from safetensors.numpy import save
 
-    from core.session.writer import replace_file
+    from logdrift.core.session.writer import replace_file
 
     if not _NAME.fullmatch(name):
         raise InputError(f"why/layers: {name!r} is no name for a file")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from core.errors import InputError
-from core.facts import Batch, Facts
-from core.session.below import refuse_links
-from core.session.files import MANIFEST_BYTES, parse_json, read_file
-from core.session.schema import (
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Batch, Facts
+from logdrift.core.session.below import refuse_links
+from logdrift.core.session.files import MANIFEST_BYTES, parse_json, read_file
+from logdrift.core.session.schema import (
     Kind,
     Unfit,
     anything,
@@ -113,7 +113,7 @@ class ModelInfo:
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """How ``sequences`` of the completions that were given had been sampled, as their author told: ``facts`` by name
-    (`core.told.TELLABLE`). No engine was observed."""
+    (`logdrift.core.told.TELLABLE`). No engine was observed."""
 
     sequences: int
     facts: Mapping[str, Any]
@@ -134,7 +134,7 @@ class SequencesInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """The file that says by name what a backend loaded (`core.session.loaded`); ``digest`` is of its bytes."""
+    """The file that says by name what a backend loaded (`logdrift.core.session.loaded`); ``digest`` is of its bytes."""
 
     file: str
     digest: str
@@ -303,7 +303,7 @@ _plan_keys = fields(
 
 
 def _plan(value: Any) -> Mapping[str, Any]:
-    """As it is, for whoever resumes. What is read of it besides `core.plan.CapturePlan` has its type."""
+    """As it is, for whoever resumes. What is read of it besides `logdrift.core.plan.CapturePlan` has its type."""
     if value is None:
         return {}
     _plan_keys(anything(value))

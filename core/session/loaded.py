@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.below import refuse_links
-from core.session.files import parse_json, read_file
-from core.session.layout import MANIFEST, LoadedFile
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import refuse_links
+from logdrift.core.session.files import parse_json, read_file
+from logdrift.core.session.layout import MANIFEST, LoadedFile
 
 FOLDER = "facts"
 MAX_BYTES = 4 << 20
-"""A file that logdrift writes has a tenth of it at most (`core.json_values.bounded`)."""
+"""A file that logdrift writes has a tenth of it at most (`logdrift.core.json_values.bounded`)."""
 
 
 @dataclass(frozen=True, slots=True)

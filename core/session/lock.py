@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import InputError, LogdriftError
-from core.session.below import folder_at, temporary_name, write_new
-from core.session.files import SMALL_BYTES, read_json
-from core.session.layout import LOCK
-from core.session.schema import Unfit, fields, number, text, whole
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.below import folder_at, temporary_name, write_new
+from logdrift.core.session.files import SMALL_BYTES, read_json
+from logdrift.core.session.layout import LOCK
+from logdrift.core.session.schema import Unfit, fields, number, text, whole
 
 _LONGEST = 4096
 """Bytes of a lock file."""

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import InputError, LogdriftError
-from core.session.layout import MANIFEST
-from core.session.lock import acquire, read_lock, release
-from core.session.visible import visible
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.lock import acquire, read_lock, release
+from logdrift.core.session.visible import visible
 
 _LONGEST = 200
 """Bytes of a name: file systems take 255, and temporary names add a few."""

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.files import PIECES_BYTES, lies_within, read_json
-from core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
-from core.session.lock import LockHolder, read_lock
-from core.session.schema import Unfit, checked, shown
-from core.session.tensors import Column, StoredTensor, stored_tensors
-from core.session.verify import Trust
-from core.session.visible import visible_bytes
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import PIECES_BYTES, lies_within, read_json
+from logdrift.core.session.layout import MANIFEST, PIECES, CaptureInfo, Manifest, Part, read_manifest
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.schema import Unfit, checked, shown
+from logdrift.core.session.tensors import Column, StoredTensor, stored_tensors
+from logdrift.core.session.verify import Trust
+from logdrift.core.session.visible import visible_bytes
 
 if TYPE_CHECKING:
     # Not imported to open a session: together a tenth of what that costs.
     import numpy.typing as npt
 
-    from core.plan import CapturePlan
-    from core.session.loaded import Loaded
+    from logdrift.core.plan import CapturePlan
+    from logdrift.core.session.loaded import Loaded
 
     Array = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ class Sequences:
     """Token ids of all finished sequences.
 
     token_ids i32[N], offsets i64[S+1], prompt_lengths i32[S], mask u8[N] (1 = counts in metrics),
-    finish u8[S] (`core.session.writer.FINISH_CODES`).
+    finish u8[S] (`logdrift.core.session.writer.FINISH_CODES`).
     """
 
     token_ids: npt.NDArray[np.int32]
@@ -175,7 +175,7 @@ class Session:
     @cached_property
     def plan(self) -> CapturePlan | None:
         """The plan, or None where it was not made by a capture (imported sessions)."""
-        from core.plan import CapturePlan
+        from logdrift.core.plan import CapturePlan
 
         return CapturePlan.from_json(self.manifest.plan) if self.manifest.plan else None
 
@@ -213,7 +213,7 @@ class Session:
 
         Raises InputError for an unknown label and a file that is missing or damaged.
         """
-        from core.session.loaded import read_loaded
+        from logdrift.core.session.loaded import read_loaded
 
         entry = self.manifest.capture(label).loaded
         if entry is None:

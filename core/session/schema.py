@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 Kind = Callable[[Any], Any]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.reader import Pieces, Sequences
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Pieces, Sequences
 
 if TYPE_CHECKING:
     import numpy.typing as npt

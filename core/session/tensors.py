@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.files import open_regular, parse_json
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import open_regular, parse_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt

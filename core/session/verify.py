@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import InputError
-from core.session.tensors import FileStamp, OpenFile
+from logdrift.core.errors import InputError
+from logdrift.core.session.tensors import FileStamp, OpenFile
 
 _BLOCK = 1 << 20
 

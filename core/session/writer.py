@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
-from core.credentials import masked, masked_text, secret_values
-from core.errors import LogdriftError
-from core.session import below
-from core.session.below import folder_at, refuse_links
-from core.session.layout import EVENTS, MANIFEST, PIECES, LoadedFile, Manifest, Part
-from core.session.loaded import Loaded, entry_of
-from core.session.lock import Gone, check_held
+from logdrift.core.credentials import masked, masked_text, secret_values
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session import below
+from logdrift.core.session.below import folder_at, refuse_links
+from logdrift.core.session.layout import EVENTS, MANIFEST, PIECES, LoadedFile, Manifest, Part
+from logdrift.core.session.loaded import Loaded, entry_of
+from logdrift.core.session.lock import Gone, check_held
 
 FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
 """How a completion ended, as stored in ``finish`` u8[S] of a sequences part."""

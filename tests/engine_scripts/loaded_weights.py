@@ -8,9 +8,9 @@ from typing import Any
 def loaded_weights(backend: Any, model: str, other: str) -> dict[str, Any]:
     """The engine runs ``model`` and is held against the files of ``other``, which has one tensor of other numbers: how many
     tensors were read how, and what differs."""
-    from core.backends.weights import merged
+    from logdrift.core.backends.weights import merged
 
-    found = merged(backend.inspect("core.backends.weights_read:read", {"folder": other, "own": model}))
+    found = merged(backend.inspect("logdrift.core.backends.weights_read:read", {"folder": other, "own": model}))
     tensors = found["tensors"]
     return {
         "how": sorted({(t["how"], t["same"]) for t in tensors}, key=str),

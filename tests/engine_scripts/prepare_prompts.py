@@ -55,10 +55,10 @@ def make_model(request: dict[str, Any]) -> None:
 
 def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
     """What a worker answers for one batch of prompts."""
-    from core.backends.tokens import TokenText
-    from core.capture.prepare import prepare
-    from core.capture.protocol import WorkerJob
-    from core.errors import InputError
+    from logdrift.core.backends.tokens import TokenText
+    from logdrift.core.capture.prepare import prepare
+    from logdrift.core.capture.protocol import WorkerJob
+    from logdrift.core.errors import InputError
 
     job = WorkerJob(kind="prepare", model=str(FOLDER), sampling={"max_tokens": max_tokens}, prompts=tuple(prompts))
     try:

@@ -47,8 +47,8 @@ PROMPTS = (
 
 
 def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
-    from core.backends.base import Settings
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     options = {"context_length": 256, **wish.get("options", {})}
     return Settings(
@@ -78,7 +78,7 @@ def dump_generation(generation: Any) -> dict[str, Any]:
 
 
 def refusal(call: Any, *arguments: Any) -> str:
-    from core.errors import LogdriftError
+    from logdrift.core.errors import LogdriftError
 
     try:
         call(*arguments)
@@ -89,7 +89,7 @@ def refusal(call: Any, *arguments: Any) -> str:
 
 def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, Any]:
     """Start on a model whose weights file is cut: it is the scheduler that finds out, not this process."""
-    from core.backends.sglang import SglangBackend
+    from logdrift.core.backends.sglang import SglangBackend
 
     folder.mkdir()
     for file in Path(model).iterdir():
@@ -132,7 +132,7 @@ def main() -> None:
     import numpy as np
     from transformers import AutoTokenizer
 
-    from core.backends.sglang import SglangBackend
+    from logdrift.core.backends.sglang import SglangBackend
 
     model, out, wish = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(model)

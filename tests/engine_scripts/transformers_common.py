@@ -21,9 +21,9 @@ def quiet(sequences: int, tokens: int) -> None:
 def new_backend(model: Any, dtype: str = "float32", *, paths: tuple[str, ...] = ("prefill",), top_k: int = 20,
                 sampling: Any = None, **options: Any) -> Any:  # fmt: skip
     """A `TransformersBackend` that is not open yet."""
-    from core.backends.base import Settings
-    from core.backends.transformers import TransformersBackend
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     spec = BackendSpec("test", "transformers", dtype, options=options)
     return TransformersBackend(Settings(str(model), None, spec, sampling or SamplingSpec(), paths, top_k, 1024, 8))
@@ -31,7 +31,7 @@ def new_backend(model: Any, dtype: str = "float32", *, paths: tuple[str, ...] = 
 
 def message_of(run: Any) -> str:
     """Text of the LogdriftError that ``run`` raises, with its class in front; ``nothing raised`` if it does not."""
-    from core.errors import LogdriftError
+    from logdrift.core.errors import LogdriftError
 
     try:
         run()

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from transformers_common import build, message_of, new_backend, quiet, worst
 
-from core.plan import SamplingSpec
+from logdrift.core.plan import SamplingSpec
 
 
 def refusals(work: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers_common import build, new_backend, quiet, worst
 
-from core.plan import SamplingSpec
+from logdrift.core.plan import SamplingSpec
 
 PATHS = ("decode", "prefill")
 

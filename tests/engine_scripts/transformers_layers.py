@@ -2,7 +2,7 @@
 
     python transformers_layers.py OUT
 
-Writes for each family ``OUT/FAMILY/CASE`` (`core.backends.layers.FILE`) and ``OUT/FAMILY/reference`` (that of the unedited
+Writes for each family ``OUT/FAMILY/CASE`` (`logdrift.core.backends.layers.FILE`) and ``OUT/FAMILY/reference`` (that of the unedited
 float32 model, and ``CASE.safetensors`` of its replays), and ``OUT/models/FAMILY``. tests/test_layers.py judges them.
 """
 
@@ -20,7 +20,7 @@ runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 sys.path.insert(0, str(ROOT))
 
 FAMILIES = ("qwen3", "gemma2")
-"""Held out: the thresholds of `core.diagnose.layers` were fit on other families."""
+"""Held out: the thresholds of `logdrift.core.diagnose.layers` were fit on other families."""
 TOKENS = 60
 HEAD_IDS = list(range(0, 1031, 4))
 
@@ -109,9 +109,9 @@ def _edited(model: Path, folder: Path, edit: Callable[[dict[str, Any]], None]) -
 
 
 def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> Any:
-    from core.backends.base import Settings
-    from core.backends.transformers import TransformersBackend
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     spec = BackendSpec("t", "transformers", dtype=dtype, paths=("prefill",), options=options or {})
     backend = TransformersBackend(Settings(str(model), None, spec, SamplingSpec(), ("prefill",), 5, 200, 8, asked=True))
@@ -122,7 +122,7 @@ def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> A
 def _ask(backend: Any, out: Path, replays: dict[str, str]) -> None:
     import numpy as np
 
-    from core.backends import questions
+    from logdrift.core.backends import questions
 
     ids = np.random.default_rng(1).integers(3, 1031, TOKENS).tolist()
     arguments = {"token_ids": ids, "first": 0, "last": TOKENS - 1, "prefix": True, "head_ids": HEAD_IDS}

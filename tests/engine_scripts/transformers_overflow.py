@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from transformers_common import message_of, new_backend, quiet
 
-from core.plan import SamplingSpec
+from logdrift.core.plan import SamplingSpec
 
 ID = 7
 """The id whose stream float16 cannot hold."""
@@ -83,7 +83,7 @@ def generated(model: Path, temperature: float) -> dict[str, Any]:
 
 def streams(model: Path, out: Path) -> None:
     """Streams of all dtypes, and float32's replays of the others."""
-    from core.backends import questions
+    from logdrift.core.backends import questions
 
     arguments = {"token_ids": IDS, "first": 0, "last": len(IDS) - 1, "prefix": True, "head_ids": [0, 5, 9]}
     others = {dtype: str(out / dtype / "layers.safetensors") for dtype in DTYPES if dtype != "float32"}

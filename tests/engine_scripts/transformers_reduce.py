@@ -1,4 +1,4 @@
-"""`core.backends.reduce` against float64 and against an exact sort. Prints JSON."""
+"""`logdrift.core.backends.reduce` against float64 and against an exact sort. Prints JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers_common import worst
 
-from core.backends.base import Scores
-from core.backends.reduce import Reducer
+from logdrift.core.backends.base import Scores
+from logdrift.core.backends.reduce import Reducer
 
 
 def run(logits: Any, targets: Any, top_k: int = 20, block_rows: int | None = None) -> Scores:

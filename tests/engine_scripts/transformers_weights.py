@@ -1,4 +1,4 @@
-"""Run in an interpreter with torch: read tiny models through `core.backends.weights_read`, plain and as engines keep them.
+"""Run in an interpreter with torch: read tiny models through `logdrift.core.backends.weights_read`, plain and as engines keep them.
 
 python transformers_weights.py MODEL OUT.json FOLDER
 """
@@ -17,7 +17,7 @@ import torch  # isort: skip
 import transformers
 from safetensors.torch import load_file, save_file
 
-from core.backends.weights_read import digest, read
+from logdrift.core.backends.weights_read import digest, read
 
 FED: list[tuple[str, int, str]] = []
 """Class, width and dtype of all that was put into a kernel, which checks nothing itself."""
@@ -232,7 +232,7 @@ def main(out: Path, folder: Path) -> None:
                 for size in (0.0, 0.005):
                     found = read(fused(model, linear, lambda w, s=size: noisy(w, s)), {"folder": str(llama)})
                     result[f"{linear.__name__}-{dtype}-{size}"] = summary(found)
-        import core.backends.weights_probe as probes
+        import logdrift.core.backends.weights_probe as probes
 
         kept, probes.WORK = probes.WORK, {"cpu": 0.0, "cuda": 0.0}
         probes._COLUMNS = 4

@@ -53,9 +53,9 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     import numpy as np
     from transformers import AutoTokenizer
 
-    from core.backends.base import Settings
-    from core.backends.vllm import VllmBackend
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.backends.vllm import VllmBackend
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
@@ -201,7 +201,7 @@ def gap(one: Any, two: Any) -> dict[str, float]:
 
 def said(call: Any) -> str:
     """The one line with which ``call`` is refused."""
-    from core.errors import LogdriftError
+    from logdrift.core.errors import LogdriftError
 
     try:
         call()

@@ -40,10 +40,10 @@ def main(model: str, out: str, empty: str) -> None:
 
 
 def refused(model: str, options: dict[str, Any], **other: Any) -> str:
-    from core.backends.base import Settings
-    from core.backends.vllm import VllmBackend
-    from core.errors import LogdriftError
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.backends.vllm import VllmBackend
+    from logdrift.core.errors import LogdriftError
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     wish = {"paths": ("prefill",), "max_length": 64, **other}
     spec = BackendSpec("mu", "vllm", "bfloat16", options=options)
@@ -69,7 +69,7 @@ def imported_in(method: str) -> str:
 
 def _import_forced(queue: Any) -> None:
     try:
-        module = importlib.import_module("core.backends.vllm_forced")
+        module = importlib.import_module("logdrift.core.backends.vllm_forced")
         queue.put(f"{module.ForcedIds.__module__}:{module.ForcedIds.__name__}")
     except Exception as error:
         queue.put(f"{type(error).__name__}: {error}")

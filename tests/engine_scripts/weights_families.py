@@ -24,7 +24,7 @@ runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 KEPT = ("name", "how", "same", "l2", "share", "units", "limit", "columns", "of", "reason", "loaded", "kind")
-READ = "core.backends.weights_read:read"
+READ = "logdrift.core.backends.weights_read:read"
 OPTIONS = {"sglang": {"skip_tokenizer_init": True, "max_total_tokens": 2048}}
 
 
@@ -39,7 +39,7 @@ def main(out: Path, wish: dict[str, Any]) -> None:
 
 
 def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
-    from core.backends.weights import merged
+    from logdrift.core.backends.weights import merged
 
     model = str(Path(wish["folder"], family))
     backend = opened(wish["engine"], wish["dtype"], model)
@@ -52,9 +52,9 @@ def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(engine: str, dtype: str, model: str) -> Any:
-    from core.backends import ENGINES
-    from core.backends.base import Settings
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.backends import ENGINES
+    from logdrift.core.backends.base import Settings
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
     settings = Settings(
         model=model,

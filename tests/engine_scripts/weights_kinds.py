@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from core.backends.weights_kind import Kinds
+from logdrift.core.backends.weights_kind import Kinds
 
 SHAPES = ((96, 130), (256, 384), (1400, 300))
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)

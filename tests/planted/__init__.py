@@ -1,1 +1,1 @@
-"""Faults with a known cause, planted in plain Transformers, and what `core.diagnose` must say of them."""
+"""Faults with a known cause, planted in plain Transformers, and what `logdrift.core.diagnose` must say of them."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from core.facts import Facts
-from core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
-from core.session.reader import Session, open_session
-from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(logits f64[T, V] of one sequence, its ids i64[T]) -> logits of the same shape. Row t predicts token t."""

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
-from core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
-from core.session.layout import LOGS, read_manifest
-from core.session.visible import visible
-from tui.commands.trusting import add_flag, confirmed
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.session.layout import LOGS, read_manifest
+from logdrift.core.session.visible import visible
+from logdrift.tui.commands.trusting import add_flag, confirmed
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
 _OF_A_PLAN = (
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.trust_session:
         raise InputError("--trust-session confirms the plan of a session: add --resume")
     else:
-        from core.capture.create import create_session
+        from logdrift.core.capture.create import create_session
 
         create_session(plan_from(args), out, narrate)
     return start(out, detach=args.detach, parallel=args.parallel)
@@ -97,8 +97,8 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
     """Run what a session lacks, with progress, or in the background."""
     if detach:
         return _detach(folder, parallel)
-    from core.capture.supervisor import run_session
-    from tui.commands.progress import progress_view
+    from logdrift.core.capture.supervisor import run_session
+    from logdrift.tui.commands.progress import progress_view
 
     try:
         with progress_view() as view:
@@ -120,7 +120,7 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
 
 
 def _detach(folder: Path, parallel: bool) -> int:
-    from core.capture.background import start_background
+    from logdrift.core.capture.background import start_background
 
     pid = start_background(folder, parallel=parallel)
     print(visible(f"capturing in the background (process {pid}): watch it with logdrift open {folder}"))

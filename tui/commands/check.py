@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.compare.pair import SCOPES
-from core.report.limits import VERDICTS
+from logdrift.core.compare.pair import SCOPES
+from logdrift.core.report.limits import VERDICTS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,15 +50,15 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check and say so; 0 if all holds, else 1. Bad input raises InputError before anything is computed."""
-    from core.compare.pair import default_pair, parse_pair
-    from core.config import load_config, sessions_folder
-    from core.report.build import build_report
-    from core.report.layout import canvas_of
-    from core.report.limits import broken_line, check_report, parse_bounds, published_limits, render, to_json
-    from core.report.strict_json import dump
-    from core.session.reader import open_session
-    from core.session.visible import visible
-    from tui.commands.open import find_session
+    from logdrift.core.compare.pair import default_pair, parse_pair
+    from logdrift.core.config import load_config, sessions_folder
+    from logdrift.core.report.build import build_report
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.limits import broken_line, check_report, parse_bounds, published_limits, render, to_json
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.reader import open_session
+    from logdrift.core.session.visible import visible
+    from logdrift.tui.commands.open import find_session
 
     bounds = (*parse_bounds(args.highest, args.lowest), *published_limits(args.published, load_config().thresholds))
     session = open_session(find_session(args.session, sessions_folder(args.sessions)))

@@ -8,13 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.plan import BackendSpec, CapturePlan, SamplingSpec
-from core.session import open_session
-from core.session.layout import MANIFEST
-from core.session.lock import read_lock
-from tui.commands.capture import narrate, start
-from tui.commands.trusting import add_flag, confirmed
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.lock import read_lock
+from logdrift.tui.commands.capture import narrate, start
+from logdrift.tui.commands.trusting import add_flag, confirmed
 
 _ENGINES = ("vllm", "sglang")
 
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Set up, capture, show."""
-    from core.config import sessions_folder
+    from logdrift.core.config import sessions_folder
 
     engines = args.engines.replace(",", " ").split()
     unknown = [engine for engine in engines if engine not in _ENGINES]
@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
     code = _capture(args, engines, folder)
     if code != 0:
         return code
-    from tui.start import on_terminal
-    from tui.start import run as run_app
+    from logdrift.tui.start import on_terminal
+    from logdrift.tui.start import run as run_app
 
     if on_terminal():
         return run_app(folder, folder.parent, mouse=not args.no_mouse)
-    from tui.commands.report import print_report
+    from logdrift.tui.commands.report import print_report
 
     return print_report(folder)
 
@@ -83,7 +83,7 @@ def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
     return CapturePlan(
         model=model,
         title=f"demo: {', '.join(engines)} against Transformers",
-        prompts_file=str(files("core.capture") / "data" / "demo_prompts.jsonl"),
+        prompts_file=str(files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"),
         sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
         backends=(
             BackendSpec("reference", "transformers", "float32", "reference", ("prefill",)),
@@ -94,7 +94,7 @@ def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
 
 
 def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
-    from core.capture.create import add_backends, create_session
+    from logdrift.core.capture.create import add_backends, create_session
 
     plan = demo_plan(engines, args.model, args.max_tokens)
     if (folder / MANIFEST).exists():
@@ -121,8 +121,8 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
 
 def set_up(engines: list[str], model: str) -> None:
     """Make the environments and the small model that are still missing."""
-    from core.capture.models import SMALL_MODEL
-    from tui.commands.env import ensure_environments, ensure_small_model
+    from logdrift.core.capture.models import SMALL_MODEL
+    from logdrift.tui.commands.env import ensure_environments, ensure_small_model
 
     ensure_environments(["transformers", *engines])
     if model == SMALL_MODEL:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.compare.pair import SCOPES
+from logdrift.core.compare.pair import SCOPES
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,14 +34,14 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the diff."""
-    from core.config import sessions_folder
-    from core.report.change import both_pairs, build_change
-    from core.report.change_text import render_change
-    from core.report.layout import Canvas, canvas_of
-    from core.report.output import check_output, write_output
-    from core.report.strict_json import dump
-    from core.session.reader import open_session
-    from tui.commands.open import find_session
+    from logdrift.core.config import sessions_folder
+    from logdrift.core.report.change import both_pairs, build_change
+    from logdrift.core.report.change_text import render_change
+    from logdrift.core.report.layout import Canvas, canvas_of
+    from logdrift.core.report.output import check_output, write_output
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.reader import open_session
+    from logdrift.tui.commands.open import find_session
 
     old, new = (open_session(find_session(path, sessions_folder(args.sessions))) for path in (args.old, args.new))
     if args.output is not None:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from core.doctor import Check, broken, machine_checks
-from core.report.layout import Canvas, canvas_of
-from core.report.strict_json import dump
-from core.session.visible import visible
+from logdrift.core.doctor import Check, broken, machine_checks
+from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.strict_json import dump
+from logdrift.core.session.visible import visible
 
 _STYLE = {"ok": "good", "warning": "warn", "broken": "bad"}
 
@@ -47,9 +47,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, then test where asked: 0, or 1 where something is broken or a target missed, 130 after Ctrl-C."""
-    from core.errors import InputError
-    from core.planted.selftest import SelfTest, check_engines, run_self_test
-    from tui.commands.env import interruptible, shown
+    from logdrift.core.errors import InputError
+    from logdrift.core.planted.selftest import SelfTest, check_engines, run_self_test
+    from logdrift.tui.commands.env import interruptible, shown
 
     if args.false_alarms is not None:
         return _false_alarms(args)
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _false_alarms(args: argparse.Namespace) -> int:
     """The table of false alarms: 0, or 1 where more healthy pairs were given a likely cause than may be."""
-    from core.errors import InputError
-    from core.planted.healthy import MOST, Row, false_alarms
+    from logdrift.core.errors import InputError
+    from logdrift.core.planted.healthy import MOST, Row, false_alarms
 
     if args.false_alarms < 1:
         raise InputError(f"--false-alarms {args.false_alarms}: give at least 1 pair")
@@ -112,7 +112,7 @@ def _false_alarms(args: argparse.Namespace) -> int:
 
 
 def _checks(args: argparse.Namespace, cancel: threading.Event) -> list[Check]:
-    from tui.terminal import ask_tmux, terminal_checks
+    from logdrift.tui.terminal import ask_tmux, terminal_checks
 
     def told(name: str) -> None:
         print(f"importing {name} ...", file=sys.stderr, flush=True)
@@ -138,7 +138,7 @@ def _print_checks(checks: Sequence[Check], canvas: Canvas) -> None:
 
 
 def _announce(quick: bool, engines: Sequence[str]) -> None:
-    from core.planted.selftest import estimate
+    from logdrift.core.planted.selftest import estimate
 
     minutes = estimate(quick, engines) / 60
     print(
@@ -149,7 +149,7 @@ def _announce(quick: bool, engines: Sequence[str]) -> None:
 
 
 def _print_self_test(tested: Any, canvas: Canvas) -> None:
-    from core.planted.judge import totals
+    from logdrift.core.planted.judge import totals
 
     for title, rows in (("from the numbers alone", tested.blind), ("with what the engines show", tested.told)):
         print(f"\n{title}")
@@ -173,7 +173,7 @@ def _print_self_test(tested: Any, canvas: Canvas) -> None:
 
 def _print_forms(tested: Any, canvas: Canvas) -> None:
     """The planted sessions as users hold them: one line a form, and each wrong answer."""
-    from core.planted.forms import ANSWERS, IN_WORDS, form_totals
+    from logdrift.core.planted.forms import ANSWERS, IN_WORDS, form_totals
 
     print("\nas users hold them")
     print(f"{'':<30}" + "".join(f"{answer:>16}" for answer in ANSWERS))

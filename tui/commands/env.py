@@ -15,17 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from core.backends import ENGINES
-from core.capture import environments
-from core.capture.installer import Marker, read_marker
-from core.capture.jobs import Cancelled, Report, Step
-from core.capture.models import SMALL_MODEL, prepare_small_model, resolve_model, small_model_folder
-from core.capture.recipes import recipe_for
-from core.config import cache_folder
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
-from core.report.layout import canvas_of
-from core.session.visible import visible
+from logdrift.core.backends import ENGINES
+from logdrift.core.capture import environments
+from logdrift.core.capture.installer import Marker, read_marker
+from logdrift.core.capture.jobs import Cancelled, Report, Step
+from logdrift.core.capture.models import SMALL_MODEL, prepare_small_model, resolve_model, small_model_folder
+from logdrift.core.capture.recipes import recipe_for
+from logdrift.core.config import cache_folder
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.report.layout import canvas_of
+from logdrift.core.session.visible import visible
 
 _LINE_EVERY = 10.0  # seconds between plain lines of one piece of work, where there is no terminal
 
@@ -117,7 +117,7 @@ def _run_all(jobs: dict[str, Callable[[], Any]]) -> None:
         raise worst
 
 
-def _collect(jobs: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[str, Exception]]:
+def _collect(jobs: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[str, LogdriftError]]:
     """Run jobs side by side; results and failures by name. One failing does not stop the rest, Ctrl-C stops all."""
     with ThreadPoolExecutor(max_workers=max(len(jobs), 1)) as pool:
         futures: dict[str, Future[Any]] = {name: pool.submit(job) for name, job in jobs.items()}
@@ -218,12 +218,12 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
         for engine in engines:
             interpreter = environments.find_interpreter(engine, python) if python else found[engine]
             if isinstance(interpreter, str):
-                problem: str | None = interpreter
-            else:
-                health = environments.check(interpreter, cancel=cancel, seconds=seconds)
-                problem = health.problem
-            if problem is not None:
-                _say(problem)
+                _say(interpreter)
+                broken += 1
+                continue
+            health = environments.check(interpreter, cancel=cancel, seconds=seconds)
+            if health.problem is not None:
+                _say(health.problem)
                 broken += 1
             else:
                 facts = f"{_versions(health.versions)} · {health.device} · {health.seconds:.0f} s"

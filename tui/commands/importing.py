@@ -11,8 +11,8 @@ from typing import Any
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
-    from core.session.importers import FORMATS
-    from core.told import TELLABLE
+    from logdrift.core.session.importers import FORMATS
+    from logdrift.core.told import TELLABLE
 
     formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
     parser = subparsers.add_parser(
@@ -40,11 +40,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
-    from core.capture.processes import cancellable
-    from core.paths import user_path
-    from core.report.layout import canvas_of
-    from core.session.importers import import_session
-    from core.session.reader import open_session
+    from logdrift.core.capture.processes import cancellable
+    from logdrift.core.paths import user_path
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.session.importers import import_session
+    from logdrift.core.session.reader import open_session
 
     out = user_path(str(args.out))
     with cancellable():

@@ -19,10 +19,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the keys. InputError where the config file has keys that do not do."""
-    from core.config import config_path, load_config
-    from core.report.layout import canvas_of
-    from tui.actions import SCOPE_TITLES, commands
-    from tui.keymap import check_keymap, sample
+    from logdrift.core.config import config_path, load_config
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.tui.actions import SCOPE_TITLES, commands
+    from logdrift.tui.keymap import check_keymap, sample
 
     canvas = canvas_of(sys.stdout)  # ASCII where the stream takes no more
     if args.sample:

@@ -17,9 +17,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
-    from core.config import sessions_folder
-    from tui.start import need_terminal, prepare
-    from tui.start import run as run_app
+    from logdrift.core.config import sessions_folder
+    from logdrift.tui.start import need_terminal, prepare
+    from logdrift.tui.start import run as run_app
 
     prepare()  # before anything else imports NumPy
     folder = find_session(args.session, sessions_folder(args.sessions))
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_session(given: Path, sessions: Path) -> Path:
     """A session by its folder, or by its name in the folder of sessions. Raises InputError where it is none."""
-    from core.session.layout import read_manifest  # imports NumPy, which the screen wants to do its own way
+    from logdrift.core.session.layout import read_manifest  # imports NumPy, which the screen wants to do its own way
 
     # os.path.exists says no where a name is too long, or cannot be one.
     named = len(given.parts) == 1 and not os.path.exists(given) and os.path.exists(sessions / given)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from core.session.visible import visible
+from logdrift.core.session.visible import visible
 
 View = Callable[[Mapping[str, Any]], None]
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.compare.pair import SCOPES, Scope, default_pair, parse_pair
-from core.compare.thresholds import PUBLISHED
-from core.config import load_config, sessions_folder
-from core.errors import InputError
-from core.report.build import build_report
-from core.report.layout import Canvas, canvas_of
-from core.report.output import check_output, write_output
-from core.session.reader import open_session
-from tui.report_file import rendered
-from tui.streams import write_document
+from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
+from logdrift.core.compare.thresholds import PUBLISHED
+from logdrift.core.config import load_config, sessions_folder
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report
+from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.output import check_output, write_output
+from logdrift.core.session.reader import open_session
+from logdrift.tui.report_file import rendered
+from logdrift.tui.streams import write_document
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the report."""
-    from tui.commands.open import find_session
+    from logdrift.tui.commands.open import find_session
 
     folder = sessions_folder(args.sessions)
     if args.why and args.form != "json":

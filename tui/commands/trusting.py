@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.capture import trust
-from core.errors import InputError
-from core.session.layout import Manifest
-from core.session.visible import visible
+from logdrift.core.capture import trust
+from logdrift.core.errors import InputError
+from logdrift.core.session.layout import Manifest
+from logdrift.core.session.visible import visible
 
 
 def add_flag(parser: Any) -> None:

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.compare.pair import default_pair, parse_pair
-from core.config import sessions_folder
-from core.errors import InputError
-from core.session.reader import open_session
-from tui.commands import trusting, why_identity, why_layers, why_run
+from logdrift.core.compare.pair import default_pair, parse_pair
+from logdrift.core.config import sessions_folder
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import open_session
+from logdrift.tui.commands import trusting, why_identity, why_layers, why_run
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,10 +38,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the diagnosis."""
-    from core.report.layout import canvas_of
-    from core.report.strict_json import dump
-    from core.report.why import build_why, causes_json, render_causes, render_why
-    from tui.commands.open import find_session
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.report.why import build_why, causes_json, render_causes, render_why
+    from logdrift.tui.commands.open import find_session
 
     canvas = canvas_of(sys.stdout)
     if args.causes:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from core.errors import InputError, LogdriftError
-from core.session.reader import Session
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.reader import Session
 
 
 def add_arguments(parser: Any) -> None:
@@ -24,13 +24,13 @@ def add_arguments(parser: Any) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask the backends, with progress on stderr, and print what they loaded. LogdriftError where one could not be asked."""
-    from core.capture.identify import chosen_backends, identify
-    from core.report.identity import identity_json, render_identity
-    from core.report.layout import canvas_of
-    from core.report.strict_json import dump
-    from core.session.experiments import check_writable
-    from tui.commands.progress import progress_view
-    from tui.commands.trusting import confirmed
+    from logdrift.core.capture.identify import chosen_backends, identify
+    from logdrift.core.report.identity import identity_json, render_identity
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.experiments import check_writable
+    from logdrift.tui.commands.progress import progress_view
+    from logdrift.tui.commands.trusting import confirmed
 
     if args.pair or args.causes:
         raise InputError("--identity checks backends, not pairs: name them with --backend NAME")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from core.compare.pair import default_pair, parse_pair
-from core.diagnose.layers import Layers
-from core.errors import InputError
-from core.report.layout import Canvas
-from core.session.layers import saved_layers
-from core.session.reader import Session
+from logdrift.core.compare.pair import default_pair, parse_pair
+from logdrift.core.diagnose.layers import Layers
+from logdrift.core.errors import InputError
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.reader import Session
 
 _HEIGHT = 14
 
@@ -42,12 +42,12 @@ def parse_place(text: str) -> tuple[int, int | None]:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Ask both backends, with progress on stderr, save and print what was found."""
-    from core.capture.layers import find_layers
-    from core.report.layers import render_layers
-    from core.report.layout import canvas_of
-    from core.report.strict_json import dump
-    from tui.commands.progress import progress_view
-    from tui.commands.trusting import confirmed
+    from logdrift.core.capture.layers import find_layers
+    from logdrift.core.report.layers import render_layers
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.strict_json import dump
+    from logdrift.tui.commands.progress import progress_view
+    from logdrift.tui.commands.trusting import confirmed
 
     sequence, position = parse_place(args.layers)
     pair = _pair(args, session)
@@ -83,8 +83,8 @@ def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
 
 def chart(found: Layers, canvas: Canvas) -> str:
     """Relative error by stage on a logarithmic scale, a curve for each side; empty where nothing can be drawn."""
-    from tui.widgets.charts.plot import Axes, Curve
-    from tui.widgets.charts.plot import Canvas as Plot
+    from logdrift.tui.widgets.charts.plot import Axes, Curve
+    from logdrift.tui.widgets.charts.plot import Canvas as Plot
 
     curves, low, high = [], np.inf, -np.inf
     for side in found.sides:
@@ -113,9 +113,9 @@ def chart(found: Layers, canvas: Canvas) -> str:
 
 def debuggers(session: Session, pair: tuple[str, str], sequence: int, position: int | None) -> str:
     """Commands for the sequence up to the position; the layer that was found for it before is filtered for."""
-    from core.capture.models import SMALL_MODEL, small_model_folder
-    from core.diagnose.layers import understood
-    from core.report.debuggers import debugger_commands
+    from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
+    from logdrift.core.diagnose.layers import understood
+    from logdrift.core.report.debuggers import debugger_commands
 
     if not 0 <= sequence < len(session.sequences):
         raise InputError(f"session {session.name} has no sequence {sequence}: it has 0 to {len(session.sequences) - 1}")

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core.errors import InputError, LogdriftError
-from core.session.reader import Session
-from core.session.visible import visible
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
 
 if TYPE_CHECKING:
-    from core.compare.pair import Pair
-    from core.diagnose.experiments import Experiment, Proposal
-    from core.diagnose.outcomes import Outcome
+    from logdrift.core.compare.pair import Pair
+    from logdrift.core.diagnose.experiments import Experiment, Proposal
+    from logdrift.core.diagnose.outcomes import Outcome
 
 _BUDGET = "10m"
 _REPEATS = 2
@@ -67,10 +67,10 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
 
     LogdriftError where an experiment failed; the others are done then all the same.
     """
-    from core.capture.experiment_jobs import plan_experiments
-    from core.compare.pair import make_pair
-    from core.session.experiments import check_writable
-    from tui.commands.trusting import confirmed
+    from logdrift.core.capture.experiment_jobs import plan_experiments
+    from logdrift.core.compare.pair import make_pair
+    from logdrift.core.session.experiments import check_writable
+    from logdrift.tui.commands.trusting import confirmed
 
     if len(labels) > 1:
         raise InputError("experiments explain one pair at a time: give --pair once")
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
 
 def _choice(proposal: Proposal, only: Sequence[str]) -> tuple[list[Experiment], Proposal]:
     """What is to run, and the proposal with what was not asked for taken out of what it leaves out."""
-    from core.diagnose.experiments import ALL, chosen
+    from logdrift.core.diagnose.experiments import ALL, chosen
 
     if not only:
         return [each for each in proposal.experiments if each.id in proposal.deciding], proposal
@@ -136,7 +136,7 @@ def _show_plan(
     budget: float,
     repeats: int,
 ) -> int:
-    from core.report.strict_json import dump
+    from logdrift.core.report.strict_json import dump
 
     if args.json:
         plan = {"schema": 1, "session": session.name, "budget": budget, "repeats": repeats,
@@ -152,9 +152,9 @@ def _show_plan(
 def _print_plan(
     session: Session, experiments: list[Experiment], proposal: Proposal, budget: float, repeats: int, stream: Any
 ) -> None:
-    from core.diagnose.experiments import controls
-    from core.report.experiments import plan_lines
-    from core.report.layout import canvas_of
+    from logdrift.core.diagnose.experiments import controls
+    from logdrift.core.report.experiments import plan_lines
+    from logdrift.core.report.layout import canvas_of
 
     unchanged = controls(session, experiments)
     canvas = canvas_of(stream)
@@ -169,7 +169,7 @@ def _print_plan(
 
 
 def _detach(session: Session, pair: Pair, experiments: list[Experiment], budget: float, repeats: int) -> int:
-    from core.capture.experiment_jobs import start_experiments
+    from logdrift.core.capture.experiment_jobs import start_experiments
 
     pid = start_experiments(session, pair, [each.id for each in experiments], budget_s=budget, repeats=repeats)
     print(
@@ -181,8 +181,8 @@ def _detach(session: Session, pair: Pair, experiments: list[Experiment], budget:
 
 
 def _run(session: Session, pair: Pair, experiments: list[Experiment], budget: float, repeats: int) -> list[Outcome]:
-    from core.capture.experiments import run_experiments
-    from tui.commands.progress import progress_view
+    from logdrift.core.capture.experiments import run_experiments
+    from logdrift.tui.commands.progress import progress_view
 
     with progress_view() as view:
         return run_experiments(
@@ -206,9 +206,9 @@ def _with_headings(view: Callable[[Mapping[str, Any]], None]) -> Callable[[Mappi
 
 
 def _report(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]) -> None:
-    from core.report.layout import canvas_of
-    from core.report.strict_json import dump
-    from core.report.why import build_why, render_why
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.report.why import build_why, render_why
 
     report = build_why(session, labels)
     sys.stdout.write(dump(report) if args.json else render_why(report, canvas_of(sys.stdout)))

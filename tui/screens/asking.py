@@ -12,25 +12,26 @@ from textual import on
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from core.compare.pair import Pair, list_pairs, make_pair
-from core.errors import LogdriftError
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.faults import background
-from tui.glyphs import fit, number, percent
-from tui.screens.base import BaseScreen
-from tui.state import THRESHOLDS, ViewState
-from tui.views import PairRow, PairView, pair_row
-from tui.widgets.bars import VERDICTS
+from logdrift.core.compare.pair import Pair, list_pairs, make_pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import fit, number, percent
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.state import THRESHOLDS, ViewState
+from logdrift.tui.views import PairRow, PairView, pair_row
+from logdrift.tui.widgets.bars import VERDICTS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tui.modes import Mode
+    from logdrift.tui.modes import Mode
 
     Positions = npt.NDArray[np.int64]
     # The windows are imported when the first one opens.
-    from tui.screens.texts import Picker, Row
+    from logdrift.tui.screens.texts import Picker
+from logdrift.tui.widgets.reading import Row
 
 
 @dataclass(eq=False, repr=False)
@@ -96,7 +97,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         self.app.push_screen(picker, answered)
 
     def action_threshold(self) -> None:
-        from tui.screens.texts import Picker
+        from logdrift.tui.screens.texts import Picker
 
         pair = self.pair
         if pair is None:
@@ -127,8 +128,8 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         )  # fmt: skip
 
     def action_modes(self) -> None:
-        from tui.modes import MODES
-        from tui.screens.texts import Picker
+        from logdrift.tui.modes import MODES
+        from logdrift.tui.screens.texts import Picker
 
         p = self.palette
         before = [mode.name for mode in MODES].index(self.mode.name)
@@ -141,8 +142,8 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         self._ask(picker, lambda index: self.set_mode(MODES[before if index is None else index].name))
 
     def action_sorts(self) -> None:
-        from core.compare.per_sequence import REDUCTIONS
-        from tui.screens.texts import Picker
+        from logdrift.core.compare.per_sequence import REDUCTIONS
+        from logdrift.tui.screens.texts import Picker
 
         p = self.palette
         before = [entry.name for entry in REDUCTIONS].index(self.view_state.sort)
@@ -155,7 +156,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         self._ask(picker, lambda index: None if index is None else self.set_sort(REDUCTIONS[index].name))
 
     def action_pair(self) -> None:
-        from tui.screens.texts import Picker
+        from logdrift.tui.screens.texts import Picker
 
         pairs = list_pairs(self.session)
         if not pairs:
@@ -216,7 +217,7 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         self.take_pair(pair)
 
     def action_log(self) -> None:
-        from tui.screens.texts import Picker
+        from logdrift.tui.screens.texts import Picker
 
         backends = list(dict.fromkeys(info.backend for info in self.session.captures))
         if not backends:
@@ -242,6 +243,6 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
             )
 
     def _show_log(self, backends: list[str], index: int) -> None:
-        from tui.screens.log import LogScreen
+        from logdrift.tui.screens.log import LogScreen
 
         self.app.push_screen(LogScreen(self.session, backends, index))

@@ -12,14 +12,14 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tui.actions import Scope, hint_pairs
-from tui.faults import Safe
-from tui.palette import Palette
-from tui.widgets.bars import Hints
-from tui.widgets.lines import Text, strip_of
+from logdrift.tui.actions import Scope, hint_pairs
+from logdrift.tui.faults import Safe
+from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
     _Screen = Screen[Any]
 else:
@@ -69,7 +69,7 @@ class SafeScreen(Safe, _Screen):
             self.dismiss(self._answer)
 
     def _post_mount(self) -> None:
-        super()._post_mount()
+        super()._post_mount()  # type: ignore[no-untyped-call]
         self.app.call_later(cast("LogdriftApp", self.app).type_early)
 
 

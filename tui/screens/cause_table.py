@@ -6,11 +6,11 @@ import re
 
 from textual import events
 
-from core.diagnose.causes import CAUSES
-from core.report.layout import Canvas
-from core.report.why import render_causes
-from tui.screens.texts import TextScreen
-from tui.widgets.reading import Line
+from logdrift.core.diagnose.causes import CAUSES
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.why import render_causes
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.reading import Line
 
 _TITLE = re.compile(r"^[ \d]\d ")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from tui.actions import bindings
-from tui.screens.base import BaseScreen
-from tui.widgets.charts.keys import ChartKeys
-from tui.widgets.charts.pane import ChartPane
+from logdrift.tui.actions import bindings
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.widgets.charts.keys import ChartKeys
+from logdrift.tui.widgets.charts.pane import ChartPane
 
 
 class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):

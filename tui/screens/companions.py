@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.session.reader import Session
-from tui.screens.asking import AskingScreen
+from logdrift.core.session.reader import Session
+from logdrift.tui.screens.asking import AskingScreen
 
 if TYPE_CHECKING:
-    from tui.answer_line import AnswerLine
-    from tui.why_view import WhyView
+    from logdrift.tui.answer_line import AnswerLine
+    from logdrift.tui.why_view import WhyView
 
 _FOR_A_PAIR = frozenset({
     "limits", "why", "next_divergence", "previous_divergence", "threshold", "threshold_up", "threshold_down",
@@ -51,20 +51,20 @@ class Companions(AskingScreen, inherit_bindings=False):
         self.repaint_passage()
 
     def action_matrix(self) -> None:
-        from tui.screens.matrix import MatrixScreen
+        from logdrift.tui.screens.matrix import MatrixScreen
 
         self.say("")
         self.app.push_screen(MatrixScreen(self.session, self._labels, self._choose_pair))
 
     def action_facts(self) -> None:
-        from tui.screens.settings import FactsScreen
+        from logdrift.tui.screens.settings import FactsScreen
 
         self.say("")
         gate = self.view.gate if self.view is not None else None
         self.app.push_screen(FactsScreen(self.session, self._labels, gate))
 
     def action_limits(self) -> None:
-        from tui.screens.thresholds import LimitsScreen
+        from logdrift.tui.screens.thresholds import LimitsScreen
 
         if self.pair is None:
             self.say("there is no pair to compare yet", warn=True)
@@ -73,7 +73,7 @@ class Companions(AskingScreen, inherit_bindings=False):
         self.app.push_screen(LimitsScreen(self.pair, self.answer))
 
     def action_why(self) -> None:
-        from tui.screens.why import WhyScreen
+        from logdrift.tui.screens.why import WhyScreen
 
         if self.view is None:
             self.say("there is no pair to explain yet: it takes two captures with a finished sequence", warn=True)
@@ -92,7 +92,7 @@ class Companions(AskingScreen, inherit_bindings=False):
         self._whys[1][found.labels] = found
 
     def action_report(self) -> None:
-        from tui.screens.report import ReportScreen
+        from logdrift.tui.screens.report import ReportScreen
 
         self.say("")
         self.app.push_screen(ReportScreen(self.session, self._labels))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from tui.actions import bindings
-from tui.app import LogdriftApp
-from tui.screens.texts import Picker, Row
-from tui.widgets.bars import Hints
+from logdrift.tui.actions import bindings
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.reading import Row
 
 
 class Confirm(Picker):

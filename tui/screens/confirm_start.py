@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from core.capture import trust
-from tui.app import LogdriftApp
-from tui.screens.confirm import Confirm
-from tui.screens.texts import Row
-from tui.widgets.reading import wrap_at_most
+from logdrift.core.capture import trust
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.widgets.reading import Row, wrap_at_most
 
 _LINES = 3
 """Rows that one interpreter, with its options, may take."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.glyphs import ARROW
-from tui.screens.texts import TextScreen
-from tui.widgets.lines import Run
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.glyphs import ARROW
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.lines import Run
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 
 class DiffScreen(TextScreen, inherit_bindings=False):

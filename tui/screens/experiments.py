@@ -11,16 +11,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.errors import InputError
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import ARROW, fit
-from tui.screens.saving import Saving
-from tui.screens.starting import NotConfirmed, StartingScreen
-from tui.views import reason
-from tui.why_experiments import (
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
+from logdrift.tui.views import reason
+from logdrift.tui.why_experiments import (
     BUDGET,
     STATES,
     ExperimentRow,
@@ -31,14 +31,14 @@ from tui.why_experiments import (
     total,
     write_budget,
 )
-from tui.widgets.bars import Bar
-from tui.widgets.lines import Run
-from tui.widgets.reading import wrap_at_most
-from tui.widgets.rows import Rows
-from tui.widgets.table import Table
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from tui.why_view import WhyView
+    from logdrift.tui.why_view import WhyView
 
 POLL_SECONDS = 1.0
 
@@ -225,7 +225,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     @on(Rows.Chosen)
     def action_start(self) -> None:
         """Ask, then run what is chosen, or the experiment of the row where none is."""
-        from tui.screens.confirm import Confirm
+        from logdrift.tui.screens.confirm import Confirm
 
         if self.found is not None and self.found.running:
             self.say(f"experiments run already ({self._key('cancel_run')} cancels them)", warn=True)
@@ -248,8 +248,8 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
         """Start experiments in a process of their own."""
-        from core.capture.experiment_jobs import start_experiments
-        from core.capture.trust import Stranger
+        from logdrift.core.capture.experiment_jobs import start_experiments
+        from logdrift.core.capture.trust import Stranger
 
         def act() -> str:
             start_experiments(self.session, self.why.pair, [row.id for row in rows], budget_s=budget)
@@ -262,7 +262,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def action_cancel_run(self) -> None:
         """Ask, then cancel those that run."""
-        from tui.screens.confirm import Confirm
+        from logdrift.tui.screens.confirm import Confirm
 
         if self.found is None or not self.found.running:
             self.say("no experiment runs", warn=True)
@@ -277,7 +277,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def cancel_run(self) -> None:
         """End the process that runs experiments."""
-        from core.capture.experiment_jobs import cancel_experiments
+        from logdrift.core.capture.experiment_jobs import cancel_experiments
 
         def act() -> str:
             cancel_experiments(self.session.folder)
@@ -299,7 +299,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def action_budget(self) -> None:
         """Ask for the time that experiments may take together."""
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         def wrong(text: str) -> str:
             try:
@@ -335,7 +335,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         return self.table.copied()
 
     def _key(self, name: str) -> str:
-        from tui.actions import commands
+        from logdrift.tui.actions import commands
 
         keymap = self.logdrift.keymap
         return next((*c.shown_keys(keymap), "palette")[0] for c in commands("experiments") if c.name == name)

@@ -17,30 +17,30 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
 
-from core.compare.pair import Pair
-from core.compare.token_values import Stretch
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings, commands
-from tui.answer_line import AnswerLine
-from tui.flow import FragmentCache
-from tui.glyphs import number, signed
-from tui.modes import MODES
-from tui.screens.explorer_before import ExplorerBefore
-from tui.screens.explorer_jobs import SessionRead
-from tui.state import load_state, save_state
-from tui.views import PairView, open_pair
-from tui.widgets.bars import AnswerBar, Header, Heading, Tabs
-from tui.widgets.charts.keys import ChartKeys
-from tui.widgets.charts.pane import ChartPane
-from tui.widgets.charts.registry import index_of
-from tui.widgets.inspector import Inspector, Summary
-from tui.widgets.sequences import SequenceList
-from tui.widgets.tokens import Passage, Tokens
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.token_values import Stretch
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings, commands
+from logdrift.tui.answer_line import AnswerLine
+from logdrift.tui.flow import FragmentCache
+from logdrift.tui.glyphs import number, signed
+from logdrift.tui.modes import MODES
+from logdrift.tui.screens.explorer_before import ExplorerBefore
+from logdrift.tui.screens.explorer_jobs import SessionRead
+from logdrift.tui.state import load_state, save_state
+from logdrift.tui.views import PairView, open_pair
+from logdrift.tui.widgets.bars import AnswerBar, Header, Heading, Tabs
+from logdrift.tui.widgets.charts.keys import ChartKeys
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.charts.registry import index_of
+from logdrift.tui.widgets.inspector import Inspector, Summary
+from logdrift.tui.widgets.sequences import SequenceList
+from logdrift.tui.widgets.tokens import Passage, Tokens
 
 if TYPE_CHECKING:
-    from tui.inspection import Inspection
-    from tui.why_view import WhyView
+    from logdrift.tui.inspection import Inspection
+    from logdrift.tui.why_view import WhyView
 
 PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
@@ -150,7 +150,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def keep_explained(self, session: Session, found: WhyView) -> None:
         """Remember an explanation; what experiments have shown meanwhile is in its answer."""
-        from tui.answer_line import line_of
+        from logdrift.tui.answer_line import line_of
 
         super().keep_explained(session, found)
         if self.view is not None and self.view.labels == found.labels:
@@ -218,7 +218,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         """The share of the capture that is done, 0 to 1, and in words how long the rest of a running one takes."""
         if self._state == "complete":
             return 1.0, ""
-        from tui.session_rows import duration, progress
+        from logdrift.tui.session_rows import duration, progress
 
         if self.going is None:
             return progress(self.session), ""
@@ -248,7 +248,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
     def inspection(self) -> Inspection:
         """The token under the cursor."""
         # Not needed for the first screen.
-        from tui.inspection import inspect
+        from logdrift.tui.inspection import inspect
 
         mark = self.mark_at(self.position)
         floors = self.numbers.floors if self.numbers is not None else None

@@ -10,16 +10,16 @@ from textual import on
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from core.compare.pair import Pair
-from core.session.reader import Session, open_session
-from core.session.visible import visible
-from tui.faults import background
-from tui.screens.explorer_levels import ExplorerLevels
-from tui.state import ViewState
+from logdrift.core.compare.pair import Pair
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.screens.explorer_levels import ExplorerLevels
+from logdrift.tui.state import ViewState
 
 if TYPE_CHECKING:
-    from tui.screens.texts import Row
-    from tui.widgets.charts.base import ChangeData
+    from logdrift.tui.widgets.charts.base import ChangeData
+    from logdrift.tui.widgets.reading import Row
 
 
 @dataclass(eq=False, repr=False)
@@ -58,8 +58,8 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
 
     def action_before(self) -> None:
         """Ask for the earlier session."""
-        from tui.screens.texts import Picker
-        from tui.session_rows import session_folders
+        from logdrift.tui.screens.texts import Picker
+        from logdrift.tui.session_rows import session_folders
 
         if self.pair is None:
             self.say("there is no pair to compare yet", warn=True)
@@ -104,10 +104,10 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
 
     @background(group="change", exclusive=True, failed=lambda words: ChangeFailed(words))
     def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
-        from core.compare.pair import default_scope, make_pair
-        from core.compare.sessions import compare_sessions
-        from core.report.change import both_pairs
-        from tui.widgets.charts.change import change_data
+        from logdrift.core.compare.pair import default_scope, make_pair
+        from logdrift.core.compare.sessions import compare_sessions
+        from logdrift.core.report.change import both_pairs
+        from logdrift.tui.widgets.charts.change import change_data
 
         worker = get_current_worker()
         old = open_session(folder)

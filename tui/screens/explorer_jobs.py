@@ -16,26 +16,26 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from core.compare.pair import Pair
-from core.errors import LogdriftError, words_of
-from core.session.reader import Session
-from tui.faults import WorkFailed, background
-from tui.screens.companions import Companions
-from tui.state import ViewState, save_state
-from tui.views import PairView, judged, open_pair
-from tui.widgets.charts.pane import ChartPane
-from tui.widgets.sequences import SequenceList
-from tui.widgets.tokens import Tokens
+from logdrift.core.compare.pair import Pair
+from logdrift.core.errors import LogdriftError, words_of
+from logdrift.core.session.reader import Session
+from logdrift.tui.faults import WorkFailed, background
+from logdrift.tui.screens.companions import Companions
+from logdrift.tui.state import ViewState, save_state
+from logdrift.tui.views import PairView, judged, open_pair
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.sequences import SequenceList
+from logdrift.tui.widgets.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.compare.token_values import Stretch
-    from core.session.search import Matches, TextIndex
-    from tui.answer_line import AnswerLine
-    from tui.modes import Mode
-    from tui.numbers import PairNumbers
-    from tui.session_rows import Live
+    from logdrift.core.compare.token_values import Stretch
+    from logdrift.core.session.search import Matches, TextIndex
+    from logdrift.tui.answer_line import AnswerLine
+    from logdrift.tui.modes import Mode
+    from logdrift.tui.numbers import PairNumbers
+    from logdrift.tui.session_rows import Live
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
@@ -208,7 +208,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 holder = newer.lock
                 now = newer.state if holder is None else "running"
                 if holder is not None:
-                    from tui.session_rows import live
+                    from logdrift.tui.session_rows import live
 
                     self.post_message(Going(live(newer, holder)))
                 if newer is session and now == state and session.damaged == damaged:
@@ -254,7 +254,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     @background(group="judge", exclusive=True)
     def _judge(self, session: Session, view: PairView, *, measure: bool) -> None:
         """The verdict, and where they are to be measured the numbers, which walk all tokens once more for each capture."""
-        from tui.numbers import pair_numbers
+        from logdrift.tui.numbers import pair_numbers
 
         worker = get_current_worker()
         try:
@@ -276,7 +276,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     def _work_out_answer(self, session: Session, pair: Pair) -> None:
         """In the thread that judges, after what is cheaper."""
-        from tui.answer_line import answer_line
+        from logdrift.tui.answer_line import answer_line
 
         begun = time.monotonic()
         self.post_message(Answered(answer_line(session, pair), time.monotonic() - begun))
@@ -328,7 +328,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
     @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, known: Any) -> None:
         """Look for the pair's rank flips; ``known`` is the chart's data of the pair, which keeps them."""
-        from tui.widgets.charts.base import PairData
+        from logdrift.tui.widgets.charts.base import PairData
 
         data = known if isinstance(known, PairData) and known.pair is pair else PairData(pair.session, pair)
         self.post_message(FlipsFound(pair, np.flatnonzero(data.flips)))
@@ -343,7 +343,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     def _text_index(self, session: Session) -> TextIndex:
         """Made by the first search, in its thread."""
-        from core.session.search import text_index
+        from logdrift.core.session.search import text_index
 
         with self._index_lock:
             index = self._index
@@ -352,7 +352,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             return index
 
     def _find(self, session: Session, query: str) -> Matches:
-        from core.session.search import find_ids, parse_ids
+        from logdrift.core.session.search import find_ids, parse_ids
 
         ids = parse_ids(query)
         return find_ids(session.sequences, ids) if ids else self._text_index(session).find(query)

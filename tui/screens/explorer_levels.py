@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.compare.pair import Pair
-from core.compare.token_values import Stretch
-from core.session.reader import Session
-from tui.glyphs import percent
-from tui.modes import MODES, Legend, Mode, legend, mode_of
-from tui.screens.explorer_jobs import Counted
-from tui.screens.explorer_list import ExplorerList
-from tui.state import THRESHOLDS, ViewState
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.token_values import Stretch
+from logdrift.core.session.reader import Session
+from logdrift.tui.glyphs import percent
+from logdrift.tui.modes import MODES, Legend, Mode, legend, mode_of
+from logdrift.tui.screens.explorer_jobs import Counted
+from logdrift.tui.screens.explorer_list import ExplorerList
+from logdrift.tui.state import THRESHOLDS, ViewState
 
 if TYPE_CHECKING:
     import numpy.typing as npt

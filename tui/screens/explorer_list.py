@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare import per_sequence
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.screens.explorer_jobs import Filtered
-from tui.screens.explorer_moves import ExplorerMoves
-from tui.state import SORTS, ViewState
-from tui.widgets.sequences import Listing
+from logdrift.core.compare import per_sequence
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.screens.explorer_jobs import Filtered
+from logdrift.tui.screens.explorer_moves import ExplorerMoves
+from logdrift.tui.state import SORTS, ViewState
+from logdrift.tui.widgets.sequences import Listing
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from textual import on
 
-from core.errors import InputError
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.glyphs import NOTHING, fit, number, signed
-from tui.places import parse_place, sequence_of, write_place
-from tui.screens.explorer_jobs import ExplorerJobs, Searched
-from tui.state import MAX_NOTE, Mark, ViewState
-from tui.widgets.rows import Rows
-from tui.widgets.tokens import Tokens
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import NOTHING, fit, number, signed
+from logdrift.tui.places import parse_place, sequence_of, write_place
+from logdrift.tui.screens.explorer_jobs import ExplorerJobs, Searched
+from logdrift.tui.state import MAX_NOTE, Mark, ViewState
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.session.search import Matches
-    from tui.screens.prompt import Prompt
-    from tui.screens.texts import Row
+    from logdrift.core.session.search import Matches
+    from logdrift.tui.screens.prompt import Prompt
+    from logdrift.tui.widgets.reading import Row
 
     Positions = npt.NDArray[np.int64]
 
@@ -61,7 +61,7 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         limit: int = 1000,
     ) -> None:
         """Ask for a line at the foot of the screen; ``taken`` gets it, unless it was left."""
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         self.say("")
         self._prompt = Prompt(title, words, value, problem=problem, typed=typed, limit=limit)
@@ -263,7 +263,7 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         self.ask_line("Go to", words, "", taken, problem=problem)
 
     def _id_problem(self, text: str) -> str:
-        from core.session.search import parse_ids
+        from logdrift.core.session.search import parse_ids
 
         wrong = text.lstrip().startswith("#") and parse_ids(text) is None
         return f"{text.strip()!r} is no id: write #30010" if wrong else ""
@@ -353,7 +353,7 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         )
 
     def action_marks(self) -> None:
-        from tui.screens.texts import Picker
+        from logdrift.tui.screens.texts import Picker
 
         marks = self.view_state.marks
         if not marks:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
-from tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, fit, number
-from tui.modes import MODES
-from tui.palette import BROKEN, NAMES, STEPS, Palette
-from tui.screens.texts import TextScreen
-from tui.widgets.lines import Run
-from tui.widgets.reading import Hanging, Row
-from tui.widgets.token_paint import MARKS
+from logdrift.tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
+from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, fit, number
+from logdrift.tui.modes import MODES
+from logdrift.tui.palette import BROKEN, NAMES, STEPS, Palette
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import Hanging, Row
+from logdrift.tui.widgets.token_paint import MARKS
 
 ABOUT: dict[Scope, str] = {
     "sessions": "One session a row; the line below says what the selected one does or lacks.",

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from textual import events, on
 from textual.message import Message
 
-from core.session.reader import Session
-from tui.faults import background
-from tui.screens.texts import TextScreen
+from logdrift.core.session.reader import Session
+from logdrift.tui.faults import background
+from logdrift.tui.screens.texts import TextScreen
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 
 @dataclass(eq=False, repr=False)
@@ -61,8 +61,8 @@ class IdentityScreen(TextScreen):
     @background(group="identity", exclusive=True, failed=lambda words: IdentityRead({}, (), words))
     def read_saved(self) -> None:
         """Read the saved checks."""
-        from core.report.identity import identity_json
-        from core.session.identity import saved_failures, saved_identities
+        from logdrift.core.report.identity import identity_json
+        from logdrift.core.session.identity import saved_failures, saved_identities
 
         saved = saved_identities(self.session.folder)
         found = identity_json(self.session, saved)
@@ -77,8 +77,8 @@ class IdentityScreen(TextScreen):
 
     def _lay_out(self) -> None:
         """Laid out by the report in the width of the window."""
-        from core.report.identity import render_identity
-        from core.report.layout import Canvas
+        from logdrift.core.report.identity import render_identity
+        from logdrift.core.report.layout import Canvas
 
         read = self._read
         if read is None:

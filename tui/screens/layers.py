@@ -14,25 +14,25 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
 
-from core.diagnose.layers import Layers, Side, Stage, understood
-from core.session.layers import saved_layers
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import ARROW, fit, number
-from tui.places import sequence_of
-from tui.screens.base import BaseScreen
-from tui.screens.saving import Saving
-from tui.screens.texts import TextScreen
-from tui.widgets.bars import Bar
-from tui.widgets.lines import Run, strip_of
-from tui.widgets.reading import wrap_at_most
-from tui.widgets.rows import Rows
-from tui.widgets.topics import score_bar
+from logdrift.core.diagnose.layers import Layers, Side, Stage, understood
+from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.tui.places import sequence_of
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.topics import score_bar
 
 if TYPE_CHECKING:
-    from tui.screens.companions import Companions
+    from logdrift.tui.screens.companions import Companions
 
 _NAME = 12
 _WRONG = "▲"
@@ -260,7 +260,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @background(group="layers", failed=lambda words: DebuggersMade("", words))
     def make_debuggers(self) -> None:
         """Write the commands for deeper debuggers."""
-        from tui.commands.why_layers import debuggers
+        from logdrift.tui.commands.why_layers import debuggers
 
         self.post_message(DebuggersMade(debuggers(self.session, self.labels, self.sequence, self.index or None)))
 

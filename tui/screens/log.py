@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from textual import on
 from textual.message import Message
 
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.faults import background
-from tui.screens.texts import TextScreen
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.screens.texts import TextScreen
 
 
 @dataclass(eq=False, repr=False)
@@ -48,7 +48,7 @@ class LogScreen(TextScreen):
     @background(group="log", exclusive=True)
     def read_log(self, backend: str) -> None:
         """Read the end of a log."""
-        from tui.views import log_lines
+        from logdrift.tui.views import log_lines
 
         self.post_message(LogRead(backend, log_lines(self.session, backend)))
 

@@ -13,16 +13,16 @@ from rich.style import Style
 from textual import on
 from textual.message import Message
 
-from core.errors import LogdriftError
-from core.paths import user_path
-from core.session.visible import visible
-from tui.actions import Keymap, commands
-from tui.faults import background
-from tui.screens.base import MIN_WIDTH
-from tui.screens.starting import NotConfirmed, StartingScreen
-from tui.session_rows import SessionRow
-from tui.widgets.lines import Run
-from tui.widgets.session_list import SessionList
+from logdrift.core.errors import LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import Keymap, commands
+from logdrift.tui.faults import background
+from logdrift.tui.screens.base import MIN_WIDTH
+from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
+from logdrift.tui.session_rows import SessionRow
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.session_list import SessionList
 
 Result = TypeVar("Result")
 
@@ -105,10 +105,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="compare", exclusive=True, failed=lambda words: Refused(words, window=True))
     def _compare(self, old: Path, new: Path, width: int) -> None:
-        from core.report.change import both_pairs, build_change
-        from core.report.change_text import render_change
-        from core.report.layout import Canvas
-        from core.session.reader import open_session
+        from logdrift.core.report.change import both_pairs, build_change
+        from logdrift.core.report.change_text import render_change
+        from logdrift.core.report.layout import Canvas
+        from logdrift.core.session.reader import open_session
 
         sessions = open_session(old), open_session(new)
         change = build_change(*sessions, *both_pairs(*sessions, None, None))
@@ -119,7 +119,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @on(Compared)
     def _on_compared(self, message: Compared) -> None:
-        from tui.screens.diff import DiffScreen
+        from logdrift.tui.screens.diff import DiffScreen
 
         self.say("")
         self.app.push_screen(DiffScreen(message.old, message.new, message.lines))
@@ -127,8 +127,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     # ---- rename and delete
 
     def action_rename(self) -> None:
-        from core.session.manage import check_name
-        from tui.screens.prompt import Prompt
+        from logdrift.core.session.manage import check_name
+        from logdrift.tui.screens.prompt import Prompt
 
         row = self._idle("renamed")
         if row is None:
@@ -151,7 +151,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _rename(self, row: SessionRow, name: str) -> None:
-        from core.session.manage import rename_session
+        from logdrift.core.session.manage import rename_session
 
         self._manage(
             lambda: rename_session(row.folder, name), lambda folder: f"{row.name} is now {visible(folder.name)}"
@@ -164,7 +164,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _measure(self, row: SessionRow) -> None:
-        from core.session.manage import folder_size
+        from logdrift.core.session.manage import folder_size
 
         if row.folder.is_symlink():
             self.post_message(Sized(row, "it is a link: what it leads to stays"))
@@ -174,7 +174,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @on(Sized)
     def _on_sized(self, message: Sized) -> None:
-        from tui.screens.confirm import Confirm
+        from logdrift.tui.screens.confirm import Confirm
 
         row = message.row
 
@@ -188,7 +188,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _delete(self, row: SessionRow) -> None:
-        from core.session.manage import delete_session
+        from logdrift.core.session.manage import delete_session
 
         self._manage(lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted")
 
@@ -196,7 +196,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def action_import_session(self) -> None:
         """Ask for a folder or file; what it is is seen by what is in it."""
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         def problem(text: str) -> str:
             path = user_path(text.strip())
@@ -213,8 +213,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _import(self, path: Path) -> None:
-        from core.session.importers import guess_format, import_session
-        from core.session.manage import free_name
+        from logdrift.core.session.importers import guess_format, import_session
+        from logdrift.core.session.manage import free_name
 
         notes: list[str] = []
 
@@ -233,7 +233,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     # ---- captures
 
     def action_new_capture(self) -> None:
-        from tui.screens.new_capture import NewCaptureScreen
+        from logdrift.tui.screens.new_capture import NewCaptureScreen
 
         def answered(folder: Path | None) -> None:
             if folder is not None:
@@ -246,7 +246,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         self.app.push_screen(NewCaptureScreen(self._folder), answered)
 
     def action_cancel_capture(self) -> None:
-        from tui.screens.confirm import Confirm
+        from logdrift.tui.screens.confirm import Confirm
 
         row = self.list.here
         if row is None or row.state != "running":
@@ -266,7 +266,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _cancel(self, row: SessionRow) -> None:
-        from core.capture.background import cancel_capture
+        from logdrift.core.capture.background import cancel_capture
 
         self._manage(
             lambda: cancel_capture(row.folder),
@@ -285,8 +285,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _resume(self, row: SessionRow) -> None:
-        from core.capture.background import start_background
-        from core.capture.trust import Stranger
+        from logdrift.core.capture.background import start_background
+        from logdrift.core.capture.trust import Stranger
 
         try:
             self._manage(lambda: start_background(row.folder), lambda _: f"{row.name} goes on in the background")

@@ -12,22 +12,22 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
-from core.compare.gate import Gate, Reason
-from core.compare.matrix import Cell, matrix_cell, matrix_labels
-from core.compare.names import METRICS, NAMES
-from core.compare.pair import SCOPES, Scope, default_scope
-from core.report.grade import STEPS, grade, largest_distance
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import ARROW, NOTHING, fit, number
-from tui.screens.base import BaseScreen
-from tui.screens.saving import Saving
-from tui.screens.texts import Picker
-from tui.widgets.bars import VERDICTS, Bar
-from tui.widgets.lines import Lines, Run, strip_of
-from tui.widgets.reading import Row, wrap_at_most
+from logdrift.core.compare.gate import Gate, Reason
+from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels
+from logdrift.core.compare.names import METRICS, NAMES
+from logdrift.core.compare.pair import SCOPES, Scope, default_scope
+from logdrift.core.report.grade import STEPS, grade, largest_distance
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW, NOTHING, fit, number
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.lines import Lines, Run, strip_of
+from logdrift.tui.widgets.reading import Row, wrap_at_most
 
 SIZES = (" ", "▂", "▄", "▆", "█")
 """Marks of the grades: their height says what the colour says."""

@@ -18,21 +18,21 @@ from textual.containers import Container
 from textual.message import Message
 from textual.strip import Strip
 
-from core.backends import ENGINES
-from core.errors import LogdriftError, words_of
-from core.paths import user_path
-from core.plan import CapturePlan, load_plan
-from core.plan_toml import plan_toml
-from core.session.visible import visible
-from tui import capture_form as forms
-from tui.actions import bindings, hint_pairs
-from tui.capture_errors import place
-from tui.capture_rows import Found, form_rows
-from tui.faults import background
-from tui.screens.base import BaseScreen
-from tui.widgets.bars import Hints
-from tui.widgets.form import Form
-from tui.widgets.lines import Text, strip_of
+from logdrift.core.backends import ENGINES
+from logdrift.core.errors import LogdriftError, words_of
+from logdrift.core.paths import user_path
+from logdrift.core.plan import CapturePlan, load_plan
+from logdrift.core.plan_toml import plan_toml
+from logdrift.core.session.visible import visible
+from logdrift.tui import capture_form as forms
+from logdrift.tui.actions import bindings, hint_pairs
+from logdrift.tui.capture_errors import place
+from logdrift.tui.capture_rows import Found, form_rows
+from logdrift.tui.faults import background
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.form import Form
+from logdrift.tui.widgets.lines import Text, strip_of
 
 WIDE = 110
 """Columns from which the plan stands beside the form."""
@@ -85,7 +85,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#form"
 
     def __init__(self, sessions: Path) -> None:
-        from core.capture.environments import available
+        from logdrift.core.capture.environments import available
 
         super().__init__()
         self._sessions = sessions
@@ -168,7 +168,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     @background(group="probe", exclusive=True)
     def _look_for_engines(self) -> None:
         """Files first, which is quick; then each interpreter is started and asked, one after the other."""
-        from core.capture.environments import available, check
+        from logdrift.core.capture.environments import available, check
 
         interpreters = available()
         found = {
@@ -229,7 +229,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             }[key]()  # fmt: skip
 
     def action_add_backend(self) -> None:
-        from tui.screens.texts import Picker, Row
+        from logdrift.tui.screens.texts import Picker
+        from logdrift.tui.widgets.reading import Row
 
         engines, p = [*ENGINES], self.palette
 
@@ -276,7 +277,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     # ---- the plan as a file
 
     def action_show_plan(self) -> None:
-        from tui.screens.texts import TextScreen
+        from logdrift.tui.screens.texts import TextScreen
 
         self.app.push_screen(TextScreen("Plan", self.plan_lines()))
 
@@ -284,8 +285,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         if self.built.plan is None:
             self._point_at_problem()
             return
-        from tui.screens.confirm import Confirm
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.confirm import Confirm
+        from logdrift.tui.screens.prompt import Prompt
 
         def confirmed(path: Path, index: int | None) -> None:
             if index == 1:
@@ -324,7 +325,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.say(f"saved: {path}")
 
     def action_load_plan(self) -> None:
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         def answered(text: str | None) -> None:
             path = _path(text)
@@ -371,8 +372,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     @background(group="start", exclusive=True, writes=True, failed=lambda words: StartFailed(words))
     def _start(self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path) -> None:
-        from core.capture.background import start_background
-        from core.capture.create import create_session
+        from logdrift.core.capture.background import start_background
+        from logdrift.core.capture.create import create_session
 
         def narrate(text: str) -> None:
             self.post_message(Narrated(text))
@@ -393,7 +394,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     @on(Started)
     def _on_started(self, message: Started) -> None:
-        self.dismiss(message.folder)  # type: ignore[arg-type]
+        self.dismiss(message.folder)
 
     @on(StartFailed)
     def _on_start_failed(self, message: StartFailed) -> None:
@@ -408,7 +409,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.say(message.words, warn=True)
 
     def action_leave(self) -> None:
-        from tui.screens.confirm import Confirm
+        from logdrift.tui.screens.confirm import Confirm
 
         if self._started:
             self.say("it is being started: one moment")

@@ -11,12 +11,12 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from core.errors import words_of
-from tui.actions import bindings
-from tui.screens.base import SafeScreen
-from tui.widgets.bars import Hints
-from tui.widgets.line_edit import Line, line_runs, typed
-from tui.widgets.lines import Lines, Run, strip_of
+from logdrift.core.errors import words_of
+from logdrift.tui.actions import bindings
+from logdrift.tui.screens.base import SafeScreen
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.line_edit import Line, line_runs, typed
+from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
 class Prompt(SafeScreen, ModalScreen[str | None], inherit_bindings=False):

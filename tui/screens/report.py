@@ -12,15 +12,15 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import ARROW
-from tui.screens.base import MIN_WIDTH, BaseScreen
-from tui.screens.saving import Saved, Saving
-from tui.screens.searching import Searching
-from tui.widgets.reading import Reading
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW
+from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen
+from logdrift.tui.screens.saving import Saved, Saving
+from logdrift.tui.screens.searching import Searching
+from logdrift.tui.widgets.reading import Reading
 
 _FORMATS = {"text": "text", "md": "Markdown"}
 _WIDEST = 110
@@ -69,9 +69,9 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
 
     def _built(self, all_pairs: bool) -> Mapping[str, Any]:
         """The numbers, which take a second or two for each pair of a million tokens. Not for the event loop."""
-        from core.compare.thresholds import PUBLISHED
-        from core.config import load_config
-        from core.report.build import build_report
+        from logdrift.core.compare.thresholds import PUBLISHED
+        from logdrift.core.config import load_config
+        from logdrift.core.report.build import build_report
 
         chosen = None if all_pairs or self.pair is None else [self.pair]
         return build_report(self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds))
@@ -79,8 +79,8 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     @background(group="report", exclusive=True, failed=lambda words: Rendered(("", False), None, "", words))
     def render_report(self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int) -> None:
         """Make the report and write it in a format."""
-        from core.report.layout import Canvas
-        from tui.report_file import rendered
+        from logdrift.core.report.layout import Canvas
+        from logdrift.tui.report_file import rendered
 
         worker = get_current_worker()
         report = known or self._built(all_pairs)
@@ -125,8 +125,8 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
 
     def action_save(self) -> None:
         """Ask for a file name, whose ending decides what is written."""
-        from tui.report_file import default_name, problem
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.report_file import default_name, problem
+        from logdrift.tui.screens.prompt import Prompt
 
         folder = self.session.folder
         words = f"in {Path.cwd()}: .txt, .md, .html or .json"
@@ -146,8 +146,8 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write_file(self, name: str, all_pairs: bool, known: Mapping[str, Any] | None) -> None:
         """Write the report that is shown, in the form that the name says."""
-        from core.report.layout import Canvas
-        from tui.report_file import FORMS, rendered, write_report
+        from logdrift.core.report.layout import Canvas
+        from logdrift.tui.report_file import FORMS, rendered, write_report
 
         report = known or self._built(all_pairs)
         form = FORMS[Path(name).suffix.lower()]

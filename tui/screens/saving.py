@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.message import Message
 from textual.screen import Screen
 
-from core.session.visible import visible
-from tui.faults import background
-from tui.widgets.bars import Hints
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.widgets.bars import Hints
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
     _Base = Screen[Any]
 else:
@@ -41,8 +41,8 @@ class Saving(_Base):
 
     def action_save(self) -> None:
         """Ask for a file name."""
-        from tui.report_file import free_name, problem
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.report_file import free_name, problem
+        from logdrift.tui.screens.prompt import Prompt
 
         def wrong(name: str) -> str:
             return problem(name, getattr(getattr(self, "session", None), "folder", None), ())
@@ -57,7 +57,7 @@ class Saving(_Base):
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write_text(self, name: str, text: str) -> None:
         """Write the file."""
-        from tui.report_file import write_report
+        from logdrift.tui.report_file import write_report
 
         self.post_message(Saved(write_report(name, text if text.endswith("\n") else f"{text}\n")))
 

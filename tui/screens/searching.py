@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
-from tui.widgets.bars import Hints
-from tui.widgets.reading import Reading
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.reading import Reading
 
 if TYPE_CHECKING:
     _Base = Screen[Any]
@@ -30,7 +30,7 @@ class Searching(_Base):
 
     def action_search(self) -> None:
         """Ask what to search for."""
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         self.app.push_screen(Prompt("Search", "in any case, n and N go on", self._wanted), self._search)
 

@@ -11,17 +11,17 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import fit
-from tui.screens.managing import ManagingScreen, key_of
-from tui.session_rows import FolderWatch, SessionRow
-from tui.widgets.bars import Bar
-from tui.widgets.rows import Rows
-from tui.widgets.session_list import COLUMNS, SessionList
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import fit
+from logdrift.tui.screens.managing import ManagingScreen, key_of
+from logdrift.tui.session_rows import FolderWatch, SessionRow
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.session_list import COLUMNS, SessionList
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
@@ -202,7 +202,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self.say(f"sorted by {COLUMNS[column].title}, {way}")
 
     def action_filter(self) -> None:
-        from tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import Prompt
 
         before = self.list.filter
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from core.compare.gate import Gate
-from core.report.settings import UNKNOWN, Settings, settings_of
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen
-from tui.screens.saving import Saving
-from tui.screens.texts import TextScreen
-from tui.widgets.bars import VERDICTS, Bar
-from tui.widgets.lines import Run
-from tui.widgets.reading import wrap
-from tui.widgets.rows import Rows
-from tui.widgets.table import Table
+from logdrift.core.compare.gate import Gate
+from logdrift.core.report.settings import UNKNOWN, Settings, settings_of
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import wrap
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.table import Table
 
 MARKS = {"differs": "≠", "unknown": "?", "same": "="}
 _REASON_LINES = 5

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.message import Message
 
-from tui.screens.base import BaseScreen
+from logdrift.tui.screens.base import BaseScreen
 
 if TYPE_CHECKING:
-    from core.capture.trust import Stranger
+    from logdrift.core.capture.trust import Stranger
 
 
 @dataclass(eq=False, repr=False)
@@ -28,8 +28,8 @@ class StartingScreen(BaseScreen, inherit_bindings=False):
 
     @on(NotConfirmed)
     def _on_not_confirmed(self, message: NotConfirmed) -> None:
-        from core.capture import trust
-        from tui.screens.confirm_start import ConfirmStart
+        from logdrift.core.capture import trust
+        from logdrift.tui.screens.confirm_start import ConfirmStart
 
         def answered(index: int | None) -> None:
             if index == 1:

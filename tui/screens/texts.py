@@ -11,18 +11,18 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from tui.actions import bindings
-from tui.glyphs import fit
-from tui.screens.base import SafeScreen
-from tui.screens.saving import Saving
-from tui.screens.searching import Searching
-from tui.widgets.bars import Hints
-from tui.widgets.lines import strip_of
-from tui.widgets.reading import Reading, Row
-from tui.widgets.rows import Rows
+from logdrift.tui.actions import bindings
+from logdrift.tui.glyphs import fit
+from logdrift.tui.screens.base import SafeScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.searching import Searching
+from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.lines import strip_of
+from logdrift.tui.widgets.reading import Reading, Row
+from logdrift.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 
 class TextScreen(Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindings=False):

@@ -10,21 +10,21 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from core.compare.pair import Pair, default_scope
-from core.report.meaning import bound_text, exact
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.answer_line import AnswerLine, answer_line
-from tui.faults import background
-from tui.glyphs import ARROW, fit
-from tui.screens.base import BaseScreen
-from tui.screens.saving import Saving
-from tui.screens.texts import TextScreen
-from tui.widgets.bars import Bar
-from tui.widgets.lines import Run
-from tui.widgets.reading import wrap, wrap_at_most
-from tui.widgets.rows import Rows
-from tui.widgets.table import Table
+from logdrift.core.compare.pair import Pair, default_scope
+from logdrift.core.report.meaning import bound_text, exact
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.answer_line import AnswerLine, answer_line
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import wrap, wrap_at_most
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.table import Table
 
 STATES = {True: ("✓", "held"), False: ("✗", "exceeded"), None: ("?", "unknown")}
 LEVELS = {
@@ -88,9 +88,9 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     def judge_limits(self) -> None:
         """Measure the pair, which takes a second or two for a million tokens, and judge."""
         # Imported here: the report is not needed for anything that is drawn before.
-        from core.compare.thresholds import PUBLISHED
-        from core.config import load_config
-        from core.report.build import report_pair
+        from logdrift.core.compare.thresholds import PUBLISHED
+        from logdrift.core.config import load_config
+        from logdrift.core.report.build import report_pair
 
         limits = (*load_config().thresholds, *PUBLISHED)
         report = report_pair(self.pair, default_scope(self.pair.sequences), limits)

@@ -10,25 +10,25 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
-from core.compare.pair import Pair, make_pair
-from core.errors import LogdriftError
-from core.session.reader import Session
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import ARROW, fit, number
-from tui.screens.asking import AskingScreen
-from tui.screens.saving import Saving
-from tui.views import PairView, reason
-from tui.why_view import WhyView, evidence_stamp, explain
-from tui.widgets.bars import VERDICTS, Bar
-from tui.widgets.lines import Run
-from tui.widgets.reading import wrap_at_most
-from tui.widgets.rows import Rows
-from tui.widgets.topics import TopicDetail, TopicList
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.tui.screens.asking import AskingScreen
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.views import PairView, reason
+from logdrift.tui.why_view import WhyView, evidence_stamp, explain
+from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.topics import TopicDetail, TopicList
 
 if TYPE_CHECKING:
-    from tui.screens.companions import Companions
+    from logdrift.tui.screens.companions import Companions
 
 WIDE = 110
 _ANSWER_LINES = 5
@@ -243,7 +243,7 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         self._want()
 
     def action_experiments(self) -> None:
-        from tui.screens.experiments import ExperimentsScreen
+        from logdrift.tui.screens.experiments import ExperimentsScreen
 
         if self.found is None:
             self.say(self._problem or "the causes are still being worked out", warn=True)
@@ -251,18 +251,18 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         self.app.push_screen(ExperimentsScreen(self.session, self.found))
 
     def action_identity(self) -> None:
-        from tui.screens.identity import IdentityScreen
+        from logdrift.tui.screens.identity import IdentityScreen
 
         self.app.push_screen(IdentityScreen(self.session))
 
     def action_layers(self) -> None:
-        from tui.screens.layers import LayersScreen
+        from logdrift.tui.screens.layers import LayersScreen
 
         assert self.view is not None
         self.app.push_screen(LayersScreen(self.origin, self.view.labels))
 
     def action_cause_table(self) -> None:
-        from tui.screens.cause_table import CauseTable
+        from logdrift.tui.screens.cause_table import CauseTable
 
         topic = self.topics.here
         self.app.push_screen(CauseTable(topic.name if topic is not None else ""))

@@ -10,13 +10,13 @@ from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from core.session.visible import visible
-from tui.glyphs import ARROW, fit, number
-from tui.palette import Palette
-from tui.widgets.lines import Run, Text, strip_of
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from tui.answer_line import AnswerLine
+    from logdrift.tui.answer_line import AnswerLine
 
 VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
 

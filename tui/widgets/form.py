@@ -10,16 +10,16 @@ from rich.cells import cell_len
 from textual import events
 from textual.strip import Strip
 
-from core.session.visible import visible
-from tui.actions import commands
-from tui.capture_rows import FormRow
-from tui.flow import fragments_of
-from tui.glyphs import fit
-from tui.widgets.line_edit import Line, line_runs, typed
-from tui.widgets.lines import Lines, Run, strip_of
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import commands
+from logdrift.tui.capture_rows import FormRow
+from logdrift.tui.flow import fragments_of
+from logdrift.tui.glyphs import fit
+from logdrift.tui.widgets.line_edit import Line, line_runs, typed
+from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 _FIELDS = ("text", "choice", "button")
 
@@ -139,10 +139,9 @@ class Form(Lines, inherit_bindings=False):
 
     def _field_from(self, index: int, step: int) -> int:
         """The nearest field from a line on; where there is none in that direction, the last one in the other."""
-        for at in [
-            *range(index, len(self.rows) if step > 0 else -1, step),
-            *range(index, -1 if step > 0 else len(self.rows), -step),
-        ]:
+        end, other_end = (len(self.rows), -1) if step > 0 else (-1, len(self.rows))
+        candidates: list[int] = [*range(index, end, step), *range(index, other_end, -step)]
+        for at in candidates:
             if 0 <= at < len(self.rows) and self.rows[at].kind in _FIELDS:
                 return at
         return 0

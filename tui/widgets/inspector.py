@@ -11,15 +11,15 @@ from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.glyphs import DOWN, NOTHING, UP, fit, number, probability, signed
-from tui.palette import Palette
-from tui.widgets.lines import Run, Text, strip_of
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.glyphs import DOWN, NOTHING, UP, fit, number, probability, signed
+from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from core.compare.alternatives import Cell
-    from tui.inspection import CaptureRow, Inspection
+    from logdrift.core.compare.alternatives import Cell
+    from logdrift.tui.inspection import CaptureRow, Inspection
 
 _RANK = 4
 _COLUMN = 13
@@ -46,7 +46,7 @@ class Inspector(Text, inherit_bindings=False):
         return self.title_line("Token", width)
 
     def show(self, inspection: Inspection | None, level: int, greyed: bool) -> None:
-        """``level`` as `tui.palette.levels`; ``greyed`` where the pair cannot be compared."""
+        """``level`` as `logdrift.tui.palette.levels`; ``greyed`` where the pair cannot be compared."""
         self._shown = None if inspection is None else (inspection, level, greyed)
         self._draw()
 

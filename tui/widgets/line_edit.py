@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual import events
 
-from core.session.visible import visible
-from tui.glyphs import fit
-from tui.palette import Palette
-from tui.widgets.lines import Run
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import fit
+from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.lines import Run
 
 _WORD = re.compile(r"\S*\s*$")
 EDITING = ("left", "right", "home", "end", "ctrl+a", "ctrl+e", "backspace", "delete", "ctrl+w", "ctrl+u", "ctrl+k")

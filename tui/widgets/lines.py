@@ -13,15 +13,15 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from core.errors import words_of
-from core.session.visible import visible
-from tui.actions import bindings
-from tui.faults import Safe
-from tui.glyphs import fit
-from tui.palette import Palette
+from logdrift.core.errors import words_of
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import Safe
+from logdrift.tui.glyphs import fit
+from logdrift.tui.palette import Palette
 
 if TYPE_CHECKING:
-    from tui.app import LogdriftApp
+    from logdrift.tui.app import LogdriftApp
 
 Run = tuple[str, Style]
 """Text in one style."""

@@ -9,10 +9,10 @@ from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
-from core.session.visible import visible
-from tui.flow import fragments_of
-from tui.glyphs import fit
-from tui.widgets.lines import Run, Text, strip_of
+from logdrift.core.session.visible import visible
+from logdrift.tui.flow import fragments_of
+from logdrift.tui.glyphs import fit
+from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 Row = Sequence[Run]
 Line = str | Row

@@ -10,8 +10,8 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from tui.actions import bindings
-from tui.widgets.lines import Lines, Run, strip_of
+from logdrift.tui.actions import bindings
+from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
 class Rows(Lines, inherit_bindings=False):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from textual.strip import Strip
 
-from core.compare.pair import Pair
-from tui.glyphs import fit, number, sparkline
-from tui.widgets.lines import Run, strip_of
-from tui.widgets.rows import Rows
+from logdrift.core.compare.pair import Pair
+from logdrift.tui.glyphs import fit, number, sparkline
+from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt

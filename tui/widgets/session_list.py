@@ -13,12 +13,12 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from core.session.visible import visible
-from tui.glyphs import fit, number
-from tui.session_rows import SessionRow, duration
-from tui.widgets.bars import VERDICTS
-from tui.widgets.lines import Run, strip_of
-from tui.widgets.rows import Rows
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import fit, number
+from logdrift.tui.session_rows import SessionRow, duration
+from logdrift.tui.widgets.bars import VERDICTS
+from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.rows import Rows
 
 _WORST = {"comparable": 0, "caution": 1, "not_comparable": 2}
 

@@ -8,10 +8,10 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from core.session.visible import visible
-from tui.glyphs import fit, fit_end
-from tui.widgets.lines import Run, strip_of
-from tui.widgets.rows import Rows
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import fit, fit_end
+from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.rows import Rows
 
 _MOST = 32
 _LEAST = 12

@@ -8,10 +8,10 @@ import numpy as np
 from rich.cells import cell_len
 from rich.style import Style
 
-from tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, percent
-from tui.modes import Legend
-from tui.palette import BROKEN, STEPS, Palette
-from tui.widgets.lines import Run
+from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, percent
+from logdrift.tui.modes import Legend
+from logdrift.tui.palette import BROKEN, STEPS, Palette
+from logdrift.tui.widgets.lines import Run
 
 MARKS = {
     **dict.fromkeys(range(1, STEPS + 1), UP), **dict.fromkeys(range(-STEPS, 0), DOWN),

@@ -13,13 +13,13 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from tui.actions import bindings
-from tui.flow import Flow, FragmentCache, flow
-from tui.glyphs import COMPLETION_BAR, PROMPT_BAR
-from tui.modes import Legend
-from tui.palette import STEPS
-from tui.widgets.lines import Lines, strip_of
-from tui.widgets.token_paint import FOUND, HAS_MARK, MARKS, headed, legend_runs, token_styles
+from logdrift.tui.actions import bindings
+from logdrift.tui.flow import Flow, FragmentCache, flow
+from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
+from logdrift.tui.modes import Legend
+from logdrift.tui.palette import STEPS
+from logdrift.tui.widgets.lines import Lines, strip_of
+from logdrift.tui.widgets.token_paint import FOUND, HAS_MARK, MARKS, headed, legend_runs, token_styles
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,7 +30,7 @@ _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """One sequence as the view shows it. ``levels`` i8[n] as `tui.modes` gives them, ``found`` bool[n] the tokens of
+    """One sequence as the view shows it. ``levels`` i8[n] as `logdrift.tui.modes` gives them, ``found`` bool[n] the tokens of
     what was searched for, ``notes`` the tokens that the reader marked; ``greyed`` where levels mean nothing."""
 
     sequence: int

@@ -9,13 +9,13 @@ from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
-from core.diagnose.causes import NOISE
-from core.session.visible import visible
-from tui.glyphs import fit
-from tui.why_view import MARKS, Line, Topic
-from tui.widgets.lines import Run
-from tui.widgets.reading import wrap
-from tui.widgets.rows import Rows
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import fit
+from logdrift.tui.why_view import MARKS, Line, Topic
+from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import wrap
+from logdrift.tui.widgets.rows import Rows
 
 _BAR = 6
 _EIGHTHS = " ▏▎▍▌▋▊▉█"

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 HERE = Path(__file__).parent
 OLDEST, NEWEST = (3, 11), (3, 13)

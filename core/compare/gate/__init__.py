@@ -6,11 +6,11 @@ pass: it lowers the verdict to caution. docs/gate.md lists the codes.
 
 from __future__ import annotations
 
-from core.compare.gate import coverage, identity, loaded, numerics, semantics, setup, unknown, values
-from core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
-from core.compare.gate.semantics import meaning
-from core.compare.pair import Pair, Scope
-from core.session.reader import Session
+from logdrift.core.compare.gate import coverage, identity, loaded, numerics, semantics, setup, unknown, values
+from logdrift.core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
+from logdrift.core.compare.gate.semantics import meaning
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.session.reader import Session
 
 __all__ = ["CHECKS", "Case", "Check", "Gate", "Reason", "Severity", "Verdict", "judge", "meaning"]
 

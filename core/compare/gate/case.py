@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core.compare.coverage import BrokenSide, broken_sides
-from core.compare.loaded import Difference
-from core.compare.pair import Pair, Scope
-from core.facts import Facts
-from core.session.layout import CaptureInfo
-from core.session.reader import Session
+from logdrift.core.compare.coverage import BrokenSide, broken_sides
+from logdrift.core.compare.loaded import Difference
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.reader import Session
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.plan import BackendSpec, SamplingSpec
 
 Verdict = Literal["comparable", "caution", "not_comparable"]
 Severity = Literal["info", "caution", "not_comparable"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.compare.gate.case import Case, Reason, Side, caution, count, note, refuse
-from core.compare.gate.loaded import template_of
-from core.compare.loaded import sentence
-from core.session.layout import ids_digest
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution, count, note, refuse
+from logdrift.core.compare.gate.loaded import template_of
+from logdrift.core.compare.loaded import sentence
+from logdrift.core.session.layout import ids_digest
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,7 +57,7 @@ def check_tokens(case: Case) -> Iterator[Reason]:
         yield refuse("empty", f"no finished sequence in {empty}: there is nothing to compare yet.")
         return
     if any(side.whole_scope for side in case.broken):
-        pass  # `core.compare.gate.values.check_nan` says why there is nothing
+        pass  # `logdrift.core.compare.gate.values.check_nan` says why there is nothing
     elif not case.pair.scored.any():
         yield refuse(
             "empty", "no token has a score on both sides: compare captures that score the same part of the sequences."

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.compare.gate.case import Case, Reason, Side, caution, note, refuse
-from core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
-from core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note, refuse
+from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
+from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
 
 _SAME_MODEL = (
     ("vocab_size", "vocabulary", "the vocabularies have different sizes", "load the same model on both sides"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from core.compare.gate.case import Case, Reason, Side, caution, note
-from core.compare.loaded import (
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
+from logdrift.core.compare.loaded import (
     Difference,
     canonical,
     config_differences,
@@ -16,8 +16,8 @@ from core.compare.loaded import (
     template_differences,
     tokenizer_differences,
 )
-from core.errors import InputError
-from core.session.loaded import Loaded
+from logdrift.core.errors import InputError
+from logdrift.core.session.loaded import Loaded
 
 HOW = "capture again to see which keys differ"
 

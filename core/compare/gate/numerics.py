@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.compare.gate.case import Case, Reason, Side, caution, note
-from core.compare.usual import usual_of
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
+from logdrift.core.compare.usual import usual_of
 
 _SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 _CLOSE_ENOUGH = ("highest", "ieee", "none")

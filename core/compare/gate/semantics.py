@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.compare.gate.case import Case, Reason, caution, count, note, refuse
-from core.facts import Facts
-from core.session.layout import CaptureInfo
+from logdrift.core.compare.gate.case import Case, Reason, caution, count, note, refuse
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import CaptureInfo
 
 if TYPE_CHECKING:
-    from core.plan import SamplingSpec
+    from logdrift.core.plan import SamplingSpec
 
 
 _OF_SAMPLERS = {"temperature", "top_p", "top_k", "min_p"}

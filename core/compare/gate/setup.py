@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.compare.gate.case import Case, Reason, Side, caution, count, note
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution, count, note
 
 # Variables that change numbers, with the values that are the same as leaving them out.
 _VARIABLES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.compare.gate.case import Case, Reason, Side, caution
-from core.compare.gate.identity import overrides
+from logdrift.core.compare.gate.case import Case, Reason, Side, caution
+from logdrift.core.compare.gate.identity import overrides
 
 _SHOWN = 4
 # In order of what they can hide: another model, another precision, another way to run.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.compare.coverage import nan_fix, nan_reason
-from core.compare.gate.case import Case, Reason, caution, count, refuse
+from logdrift.core.compare.coverage import nan_fix, nan_reason
+from logdrift.core.compare.gate.case import Case, Reason, caution, count, refuse
 
 # A log-probability is at most 0; a float32 sum of exponentials overshoots by a few units in the last place.
 _ABOVE_ZERO = 1e-4

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.diagnose.case import Case, Judge
-from core.diagnose.evidence import Evidence, Unchecked
-from core.diagnose.needs import (
+from logdrift.core.diagnose.case import Case, Judge
+from logdrift.core.diagnose.evidence import Evidence, Unchecked
+from logdrift.core.diagnose.needs import (
     BATCHES,
     GAPS,
     PROMPTS_AND_COMPLETIONS,
@@ -25,8 +25,8 @@ from core.diagnose.needs import (
     shared_rows,
     tokens,
 )
-from core.diagnose.signatures import chosen, facts, place, precision, scale, semantic, size
-from core.diagnose.support import LIKELY_AT_MOST, PROOF, ROWS, SEQUENCES, TOKENS, Support
+from logdrift.core.diagnose.signatures import chosen, facts, place, precision, scale, semantic, size
+from logdrift.core.diagnose.support import LIKELY_AT_MOST, PROOF, ROWS, SEQUENCES, TOKENS, Support
 
 __all__ = ["SIGNATURES", "Case", "Signature", "judged"]
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.compare.coverage import BrokenSide, broken_sides, nan_fix, nan_reason
-from core.diagnose.case import SHOWN, Case
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import Evidence, Ranked, Unchecked
-from core.session.layout import CaptureInfo
+from logdrift.core.compare.coverage import BrokenSide, broken_sides, nan_fix, nan_reason
+from logdrift.core.diagnose.case import SHOWN, Case
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import Evidence, Ranked, Unchecked
+from logdrift.core.session.layout import CaptureInfo
 
 OVERFLOW = "overflow"
 """The cause that NaN is evidence of."""
@@ -22,7 +22,7 @@ _OBSERVED = 0.99
 """A NaN is seen, not inferred; above what the gate's facts weigh, so that it stands first."""
 _DRAWN = " The tokens that it drew there mean nothing either."
 _ENGINES = ("transformers", "vllm", "sglang")
-"""Engines whose layers can be looked at once more (`core.capture.layers`)."""
+"""Engines whose layers can be looked at once more (`logdrift.core.capture.layers`)."""
 
 
 def nan(case: Case) -> Iterator[Evidence]:

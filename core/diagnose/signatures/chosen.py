@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.diagnose.case import SHOWN, Case, clip, worst
-from core.diagnose.evidence import Evidence, Number
-from core.diagnose.support import LIKELY_AT_MOST, POSSIBLE_AT_MOST
+from logdrift.core.diagnose.case import SHOWN, Case, clip, worst
+from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.support import LIKELY_AT_MOST, POSSIBLE_AT_MOST
 
 Values = npt.NDArray[np.float64]
 _BINS = 8

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.compare.gate import Reason
-from core.diagnose.case import Case
-from core.diagnose.evidence import Evidence, Number
-from core.diagnose.fits import correlation
-from core.diagnose.noise import judge_size
-from core.diagnose.support import TOKENS
+from logdrift.core.compare.gate import Reason
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.fits import correlation
+from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.support import TOKENS
 
 CAUSE_OF = {
     "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.diagnose.case import SHOWN, Case, clip, place_of, worst
-from core.diagnose.evidence import Evidence
-from core.diagnose.exclusion import penalty_possible
-from core.diagnose.fits import standard_ranks
-from core.diagnose.needs import shared_rows
-from core.diagnose.noise import judge_size
-from core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.diagnose.case import SHOWN, Case, clip, place_of, worst
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.exclusion import penalty_possible
+from logdrift.core.diagnose.fits import standard_ranks
+from logdrift.core.diagnose.needs import shared_rows
+from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 
 Array = npt.NDArray[Any]
 

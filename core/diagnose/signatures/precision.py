@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from core.diagnose.case import Case, clip
-from core.diagnose.evidence import Evidence
-from core.diagnose.fits import ON_LATTICE, bfloat16_share, gaps_on_step, row_steps, values_on_step
-from core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.diagnose.case import Case, clip
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.fits import ON_LATTICE, bfloat16_share, gaps_on_step, row_steps, values_on_step
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 
 _FP16_STEPS = 8
 """float16 has three bits of mantissa more than bfloat16, so on the same logits its steps are 8 times finer."""

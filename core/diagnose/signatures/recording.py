@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.compare.usual import USUAL
-from core.diagnose.case import SHOWN, Case, clip, place_of
-from core.diagnose.evidence import LIKELY, Evidence
-from core.diagnose.fits import correlation
-from core.diagnose.support import PROOF
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.diagnose.case import SHOWN, Case, clip, place_of
+from logdrift.core.diagnose.evidence import LIKELY, Evidence
+from logdrift.core.diagnose.fits import correlation
+from logdrift.core.diagnose.support import PROOF
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]

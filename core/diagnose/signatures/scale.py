@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.diagnose.case import Case, clip, worst
-from core.diagnose.evidence import Evidence
-from core.diagnose.exclusion import temperature_possible
-from core.diagnose.support import LIKELY_AT_MOST
+from logdrift.core.diagnose.case import Case, clip, worst
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.exclusion import temperature_possible
+from logdrift.core.diagnose.support import LIKELY_AT_MOST
 
 _EXPLAINED = (0.05, 0.3)
 """Share of the squared gap that a slope must explain: noise of unequal sizes on both sides, with a signal-to-noise

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.diagnose.case import SHOWN, Case, clip, place_of
-from core.diagnose.evidence import Evidence, Number
-from core.diagnose.exclusion import penalty_possible, truncation_possible
-from core.diagnose.fits import correlation, middle
-from core.diagnose.support import POSSIBLE_AT_MOST, PROOF
-from core.session.reader import Capture
+from logdrift.core.diagnose.case import SHOWN, Case, clip, place_of
+from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.exclusion import penalty_possible, truncation_possible
+from logdrift.core.diagnose.fits import correlation, middle
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST, PROOF
+from logdrift.core.session.reader import Capture
 
 _OWN_LIST = 0.1
 """Nats by which a scored value must miss the value of its own list. Both come from one softmax; rounding the list and

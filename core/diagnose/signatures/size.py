@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.compare.usual import USUAL
-from core.diagnose.case import Case, clip, worst
-from core.diagnose.causes import NOISE
-from core.diagnose.evidence import Evidence
-from core.diagnose.exclusion import temperature_told, truncation_told
-from core.diagnose.fits import correlation, middle
-from core.diagnose.needs import long_sequences, shared_rows
-from core.diagnose.noise import Size, judge_size
-from core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.diagnose.case import Case, clip, worst
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.exclusion import temperature_told, truncation_told
+from logdrift.core.diagnose.fits import correlation, middle
+from logdrift.core.diagnose.needs import long_sequences, shared_rows
+from logdrift.core.diagnose.noise import Size, judge_size
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 
 _WIDTH = 3
 """Alternatives from which a list is wide enough to be compared as a set."""

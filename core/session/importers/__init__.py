@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.importers import folder, jsonl, prime_rl
-from core.session.importers.answers import kind_of, unwrapped, wraps
-from core.session.importers.documents import NotJson, documents
-from core.session.importers.fillers import drop_nan_fillers
-from core.session.importers.first import drop_fillers
-from core.session.importers.foreign import refuse_line
-from core.session.importers.join import side_by_side
-from core.session.importers.records import Notes, Reading, Record
-from core.session.importers.write import write_records
-from core.session.layout import MANIFEST
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers import folder, jsonl, prime_rl
+from logdrift.core.session.importers.answers import kind_of, unwrapped, wraps
+from logdrift.core.session.importers.documents import NotJson, documents
+from logdrift.core.session.importers.fillers import drop_nan_fillers
+from logdrift.core.session.importers.first import drop_fillers
+from logdrift.core.session.importers.foreign import refuse_line
+from logdrift.core.session.importers.join import side_by_side
+from logdrift.core.session.importers.records import Notes, Reading, Record
+from logdrift.core.session.importers.write import write_records
+from logdrift.core.session.layout import MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def import_session(
     """Make the session folder ``out`` of ``files``, and return what was left out or joined, a sentence each.
 
     ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the user knows of the numbers,
-    ``NAME.FACT=VALUE`` each (`core.told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
+    ``NAME.FACT=VALUE`` each (`logdrift.core.told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
     format, file, line or fact that does not do, and where ``out`` exists; LogdriftError where the disk refuses.
     """
     if format_name not in FORMATS:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.importers.documents import documents
-from core.session.importers.records import Notes
-from core.session.importers.streams import Streams
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.documents import documents
+from logdrift.core.session.importers.records import Notes
+from logdrift.core.session.importers.streams import Streams
 
 KINDS = {"choices": "openai", "meta_info": "sglang", "completion_probabilities": "llama.cpp"}
 """The key that tells a kind of answer."""

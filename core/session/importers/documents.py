@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.files import open_regular, parse_json
-from core.session.importers.foreign import refuse_binary
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import open_regular, parse_json
+from logdrift.core.session.importers.foreign import refuse_binary
 
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone in front is a comment."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.session.importers.records import Array, Notes, Record
+from logdrift.core.session.importers.records import Array, Notes, Record
 
 _PROMPTS = "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so {it is no score|they are no scores}"
 _FIRSTS = (

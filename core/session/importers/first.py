@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.session.importers.records import Notes, Record, Scores
+from logdrift.core.session.importers.records import Notes, Record, Scores
 
 _FILLED = "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence: filled in, and no score"
 

@@ -6,11 +6,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from core.errors import InputError
-from core.session.importers.write import new_folder
-from core.session.layout import EVENTS, LOGS, MANIFEST, PIECES, PROMPTS, LoadedFile, Part
-from core.session.loaded import read_entry
-from core.session.reader import Session, open_session
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.write import new_folder
+from logdrift.core.session.layout import EVENTS, LOGS, MANIFEST, PIECES, PROMPTS, LoadedFile, Part
+from logdrift.core.session.loaded import read_entry
+from logdrift.core.session.reader import Session, open_session
 
 _KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, "why")
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
-from core.session.files import open_regular
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import open_regular
 
 _MAGIC = (
     (b"PAR1", "a parquet file"),

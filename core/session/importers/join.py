@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.importers import llamacpp, openai, sglang
-from core.session.importers.answers import answers
-from core.session.importers.records import Notes, Reading, Record, Scores, Source
-from core.session.importers.scored import UNKNOWN_ID, Scored, record_of
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers import llamacpp, openai, sglang
+from logdrift.core.session.importers.answers import answers
+from logdrift.core.session.importers.records import Notes, Reading, Record, Scores, Source
+from logdrift.core.session.importers.scored import UNKNOWN_ID, Scored, record_of
 
 _ORDER = "%s has its answers in another order than %s: they are joined by their token ids"
 _BEHIND = "{n} {token|tokens} that a server sampled behind the ids it was given to score {is|are} left out"

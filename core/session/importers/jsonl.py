@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from core import told
-from core.errors import InputError
-from core.session.importers import foreign
-from core.session.importers.lists import most_likely
-from core.session.importers.records import (
+from logdrift.core import told
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers import foreign
+from logdrift.core.session.importers.lists import most_likely
+from logdrift.core.session.importers.records import (
     Array,
     Notes,
     Reading,

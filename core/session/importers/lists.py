@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 Entry = tuple[int, float]
 """(id, log-probability in nats)."""

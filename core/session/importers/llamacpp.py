@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.errors import InputError
-from core.session.importers.rows import llamacpp_rows
-from core.session.importers.scored import Scored
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.rows import llamacpp_rows
+from logdrift.core.session.importers.scored import Scored
 
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}

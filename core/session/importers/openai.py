@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.errors import InputError
-from core.session.importers.records import ids_of
-from core.session.importers.rows import Row, prompt_rows_of, rows_of
-from core.session.importers.scored import UNKNOWN_ID, Scored, filled
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.records import ids_of
+from logdrift.core.session.importers.rows import Row, prompt_rows_of, rows_of
+from logdrift.core.session.importers.scored import UNKNOWN_ID, Scored, filled
 
 _ASK = 'ask the server with "return_token_ids": true, so that tokens are told apart by id'
 _FINGERPRINT = re.compile(r"vllm-(\d[\w.]*)")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.importers.records import (
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.records import (
     Array,
     Reading,
     Record,

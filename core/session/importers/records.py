@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import InputError
-from core.session.files import open_regular, parse_json
-from core.session.importers import foreign
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import open_regular, parse_json
+from logdrift.core.session.importers import foreign
 
 Array = npt.NDArray[Any]
 
@@ -106,8 +106,8 @@ class Reading:
 class Source:
     """What a file says of the backend behind one of its captures; None: it does not say.
 
-    ``engine`` is what the format itself tells. ``told`` are facts that the file's author stated (`core.told.TELLABLE`),
-    ``observed`` those that an engine wrote into its own answers, by their names in `core.facts.Facts`.
+    ``engine`` is what the format itself tells. ``told`` are facts that the file's author stated (`logdrift.core.told.TELLABLE`),
+    ``observed`` those that an engine wrote into its own answers, by their names in `logdrift.core.facts.Facts`.
     """
 
     engine: str | None = None

@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError
-from core.session.importers.lists import each_once, most_likely
-from core.session.importers.records import Notes, Record, Scores, alternatives, logprobs_of, ranks_of, scores_of
-from core.session.importers.rows import Row
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.lists import each_once, most_likely
+from logdrift.core.session.importers.records import (
+    Notes,
+    Record,
+    Scores,
+    alternatives,
+    logprobs_of,
+    ranks_of,
+    scores_of,
+)
+from logdrift.core.session.importers.rows import Row
 
 UNKNOWN_ID = -1
 """Stands for an id that a file does not tell, until another file that is joined with it does."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import InputError
-from core.session.importers.records import ids_of
-from core.session.importers.rows import Row, sglang_rows
-from core.session.importers.scored import Scored, filled
+from logdrift.core.errors import InputError
+from logdrift.core.session.importers.records import ids_of
+from logdrift.core.session.importers.rows import Row, sglang_rows
+from logdrift.core.session.importers.scored import Scored, filled
 
 _UNREAD = (
     "input_token_ids_logprobs",

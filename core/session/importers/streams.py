@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.errors import InputError
+from logdrift.core.errors import InputError
 
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 _PROBABILITIES = "completion_probabilities"

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.errors import InputError
-from core.session.files import PIECES_BYTES, read_json
-from core.session.vocabulary import byte_alphabet, token_bytes
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import PIECES_BYTES, read_json
+from logdrift.core.session.vocabulary import byte_alphabet, token_bytes
 
 
 def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:

@@ -1,6 +1,6 @@
 """What users know of numbers from elsewhere, told by the command as ``--fact NAME.temperature=0.6``.
 
-`core.told` has the facts that can be told.
+`logdrift.core.told` has the facts that can be told.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.errors import InputError
-from core.session.layout import CaptureInfo
-from core.told import TELLABLE, value_of
+from logdrift.core.errors import InputError
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.told import TELLABLE, value_of
 
 
 def told_by_flags(texts: Sequence[str], captures: Iterable[CaptureInfo]) -> dict[str, dict[str, Any]]:

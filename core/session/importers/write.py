@@ -17,17 +17,25 @@ from typing import Any
 
 import numpy as np
 
-import core
-from core.backends import PATHS
-from core.errors import InputError, LogdriftError
-from core.plan import ROLES, check_backend_name, label_of
-from core.session.importers.records import Array, Reading, Record, Scores, Source
-from core.session.importers.text import pieces_of
-from core.session.importers.told import joined, told_by_flags
-from core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo, capture_part, sequence_part
-from core.session.lock import process_start
-from core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
-from core.told import facts_of
+from logdrift.core.backends import PATHS
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import ROLES, check_backend_name, label_of
+from logdrift.core.session.importers.records import Array, Reading, Record, Scores, Source
+from logdrift.core.session.importers.text import pieces_of
+from logdrift.core.session.importers.told import joined, told_by_flags
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+    capture_part,
+    sequence_part,
+)
+from logdrift.core.session.lock import process_start
+from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.told import facts_of
+from logdrift.core.version import __version__
 
 _PART_TOKENS = 1 << 17
 _PART_SEQUENCES = 4096
@@ -125,7 +133,7 @@ def _manifest(
         id=uuid.uuid4().hex,
         title=title,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        logdrift_version=core.__version__,
+        logdrift_version=__version__,
         model=ModelInfo(id=str(model) if model is not None else named[0] if named else UNKNOWN),
         sequences=SequencesInfo(len(records), None, tuple(parts)),
         captures=tuple(captures),

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.chart_data import Band, envelope, make_band, rank_change, running_sums, shares
-from core.report import svg
-from tui.glyphs import percent, signed
-from tui.widgets.charts.base import Chart, Drawing, NothingToDraw
-from tui.widgets.charts.places import Along
-from tui.widgets.charts.plot import Axes, Canvas, Curve, Tick, short
+from logdrift.core.compare.chart_data import Band, envelope, make_band, rank_change, running_sums, shares
+from logdrift.core.report import svg
+from logdrift.tui.glyphs import percent, signed
+from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
+from logdrift.tui.widgets.charts.places import Along
+from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve, Tick, short
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tui.widgets.charts.base import Table
+    from logdrift.tui.widgets.charts.base import Table
 
     Array = npt.NDArray[Any]
 

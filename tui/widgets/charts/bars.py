@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from core.compare.buckets import ENTROPY_EDGES, PROBABILITY_EDGES, Bucket, by_position, make_buckets
-from core.report import svg
-from core.report.meaning import bucket_text
-from tui.widgets.charts.base import Drawing, NothingToDraw
-from tui.widgets.charts.places import grid
-from tui.widgets.charts.plot import Axes, Canvas, short
-from tui.widgets.charts.values import TokenChart
+from logdrift.core.compare.buckets import ENTROPY_EDGES, PROBABILITY_EDGES, Bucket, by_position, make_buckets
+from logdrift.core.report import svg
+from logdrift.core.report.meaning import bucket_text
+from logdrift.tui.widgets.charts.base import Drawing, NothingToDraw
+from logdrift.tui.widgets.charts.places import grid
+from logdrift.tui.widgets.charts.plot import Axes, Canvas, short
+from logdrift.tui.widgets.charts.values import TokenChart
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tui.widgets.charts.base import Table
+    from logdrift.tui.widgets.charts.base import Table
 
     Array = npt.NDArray[Any]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from core.compare.pair import Pair, Scope, default_scope
-from core.session.reader import Session
-from tui.widgets.charts.registry import Reach
+from logdrift.core.compare.pair import Pair, Scope, default_scope
+from logdrift.core.session.reader import Session
+from logdrift.tui.widgets.charts.registry import Reach
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.compare.floor import Floor
+    from logdrift.core.compare.floor import Floor
 
     Array = npt.NDArray[Any]
     Table = Mapping[str, Array]
@@ -90,13 +90,13 @@ class PairData:
     @cached_property
     def floor(self) -> Floor | None:
         """The noise floor of the pair; None where nothing was repeated."""
-        from core.compare.floor import noise_floor
+        from logdrift.core.compare.floor import noise_floor
 
         return noise_floor(self.session, self.pair, self.scope)
 
     @cached_property
     def flips(self) -> Array:
-        """bool[N]: the rank of a scored token differs for certain (`core.compare.distribution.rank_flips`)."""
+        """bool[N]: the rank of a scored token differs for certain (`logdrift.core.compare.distribution.rank_flips`)."""
         return self._flips(0, self.pair.tokens)
 
     def flips_in(self, start: int, stop: int) -> Array:
@@ -104,7 +104,7 @@ class PairData:
         return self._flips(start, stop)[start:stop]
 
     def _flips(self, start: int, stop: int) -> Array:
-        from core.compare.distribution import rank_flips
+        from logdrift.core.compare.distribution import rank_flips
 
         pair, part = self.pair, slice(start, stop)
         a, b = (side.rank.rows(start, stop) for side in (pair.a, pair.b))
@@ -201,7 +201,7 @@ class Chart(ABC):
 
     @abstractmethod
     def svg(self) -> str:
-        """The picture as an SVG element of `core.report.svg`."""
+        """The picture as an SVG element of `logdrift.core.report.svg`."""
 
     @property
     def what(self) -> str:

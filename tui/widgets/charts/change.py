@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.chart_data import count_bins, log_bins, log_edges
-from core.report import svg
-from core.session.visible import visible
-from tui.glyphs import percent
-from tui.widgets.charts.base import ChangeData, Chart, Drawing, NothingToDraw
-from tui.widgets.charts.places import grid
-from tui.widgets.charts.plot import Axes, Canvas, Curve, short
-from tui.widgets.charts.values import log_share
+from logdrift.core.compare.chart_data import count_bins, log_bins, log_edges
+from logdrift.core.report import svg
+from logdrift.core.session.visible import visible
+from logdrift.tui.glyphs import percent
+from logdrift.tui.widgets.charts.base import ChangeData, Chart, Drawing, NothingToDraw
+from logdrift.tui.widgets.charts.places import grid
+from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve, short
+from logdrift.tui.widgets.charts.values import log_share
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from core.compare.sessions import Comparison
-    from tui.widgets.charts.base import Table
+    from logdrift.core.compare.sessions import Comparison
+    from logdrift.tui.widgets.charts.base import Table
 
     Array = npt.NDArray[Any]
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import InputError, LogdriftError
-from core.paths import user_path
-from core.report.output import check_output, write_output
-from core.report.svg import document
-from core.session.visible import visible
-from tui.widgets.charts.registry import CHARTS, Reach
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.report.output import check_output, write_output
+from logdrift.core.report.svg import document
+from logdrift.core.session.visible import visible
+from logdrift.tui.widgets.charts.registry import CHARTS, Reach
 
 if TYPE_CHECKING:
-    from tui.widgets.charts.base import Chart, Source, Table
+    from logdrift.tui.widgets.charts.base import Chart, Source, Table
 
 ENDINGS = (".svg", ".txt", ".csv")
 _TEXT_SIZE = (110, 30)

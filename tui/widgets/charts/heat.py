@@ -6,16 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.chart_data import count_bins, largest_bins, mean_bins, sequence_bins, shade_levels, shade_steps
-from core.report import svg
-from tui.widgets.charts.base import Chart, Drawing, NothingToDraw
-from tui.widgets.charts.places import Grid, middles
-from tui.widgets.charts.plot import SHADES, Axes, Canvas, short
+from logdrift.core.compare.chart_data import (
+    count_bins,
+    largest_bins,
+    mean_bins,
+    sequence_bins,
+    shade_levels,
+    shade_steps,
+)
+from logdrift.core.report import svg
+from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
+from logdrift.tui.widgets.charts.places import Grid, middles
+from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas, short
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tui.widgets.charts.base import Table
+    from logdrift.tui.widgets.charts.base import Table
 
     Array = npt.NDArray[Any]
 

@@ -10,16 +10,16 @@ from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 
-from core.session.visible import visible
-from tui.faults import background
-from tui.widgets.charts.pane import ChartPane
-from tui.widgets.charts.registry import CHARTS
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.charts.registry import CHARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tui.widgets.charts.base import Chart
-    from tui.widgets.lines import Run
+    from logdrift.tui.widgets.charts.base import Chart
+    from logdrift.tui.widgets.lines import Run
 
     _Screen = Screen[None]
 else:
@@ -41,7 +41,7 @@ class ChartKeys(_Screen):
     if TYPE_CHECKING:
 
         def say(self, text: str, *, warn: bool = False) -> None:
-            """As `tui.screens.base.BaseScreen` has it."""
+            """As `logdrift.tui.screens.base.BaseScreen` has it."""
 
     @property
     def chart(self) -> ChartPane:
@@ -78,7 +78,7 @@ class ChartKeys(_Screen):
 
     def action_charts(self) -> None:
         """A list to choose from."""
-        from tui.screens.texts import Picker
+        from logdrift.tui.screens.texts import Picker
 
         palette = self.chart.palette
 
@@ -93,15 +93,15 @@ class ChartKeys(_Screen):
 
     def action_zoom_chart(self) -> None:
         """The chart on the whole screen."""
-        from tui.screens.chart import ChartScreen
+        from logdrift.tui.screens.chart import ChartScreen
 
         if self.chart.source is not None:
             self.app.push_screen(ChartScreen(self.chart))
 
     def action_export_chart(self) -> None:
         """Ask for a file name, then write."""
-        from tui.screens.prompt import Prompt
-        from tui.widgets.charts.export import default_name, problem
+        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.widgets.charts.export import default_name, problem
 
         pane = self.chart
         source, made = pane.source, pane.made
@@ -126,7 +126,7 @@ class ChartKeys(_Screen):
 
     @background(group="export", exclusive=True, writes=True, failed=lambda words: ChartExported(words, failed=True))
     def _write_chart(self, chart: Chart, name: str, session: Path) -> None:
-        from tui.widgets.charts.export import write_chart
+        from logdrift.tui.widgets.charts.export import write_chart
 
         self.post_message(ChartExported(write_chart(chart, name, session)))
 

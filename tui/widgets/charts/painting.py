@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.strip import Strip
 
-from tui.palette import Palette
-from tui.widgets.lines import Run, strip_of
+from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.lines import Run, strip_of
 
 if TYPE_CHECKING:
-    from tui.widgets.charts.base import Drawing
+    from logdrift.tui.widgets.charts.base import Drawing
 
 _BRIGHT = frozenset("▁▂▃▄▅▆▇█●")
 _FREE = frozenset(" ·░╌┆")

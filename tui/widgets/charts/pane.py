@@ -16,19 +16,19 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from core.compare.pair import Pair
-from core.errors import words_of
-from core.session.reader import Session
-from tui.actions import bindings
-from tui.faults import background
-from tui.glyphs import fit
-from tui.widgets.charts.painting import Painter
-from tui.widgets.charts.registry import CHARTS
-from tui.widgets.lines import Run, Text, strip_of
+from logdrift.core.compare.pair import Pair
+from logdrift.core.errors import words_of
+from logdrift.core.session.reader import Session
+from logdrift.tui.actions import bindings
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import fit
+from logdrift.tui.widgets.charts.painting import Painter
+from logdrift.tui.widgets.charts.registry import CHARTS
+from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from tui.widgets.charts.base import ChangeData, Chart, Drawing, PairData, Source
-    from tui.widgets.charts.registry import Reach
+    from logdrift.tui.widgets.charts.base import ChangeData, Chart, Drawing, PairData, Source
+    from logdrift.tui.widgets.charts.registry import Reach
 
 MIN_WIDTH, MIN_HEIGHT = 24, 5
 _DELAY = 0.08
@@ -105,7 +105,7 @@ class ChartPane(Text, inherit_bindings=False):
         change: ChangeData | None = None,
     ) -> None:
         """Look at a sequence of a pair, the cursor on a flat position. A picture follows when there is time."""
-        from tui.widgets.charts.base import PairData, Source
+        from logdrift.tui.widgets.charts.base import PairData, Source
 
         data: PairData | None = self._source.data if self._source is not None else None
         if pair is None:
@@ -331,7 +331,7 @@ def build(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Built | None:
     """Reduce (unless ``made``) and draw one chart: not for the event loop. None where it was cancelled between."""
-    from tui.widgets.charts.base import NothingToDraw
+    from logdrift.tui.widgets.charts.base import NothingToDraw
 
     try:
         chart = made or CHARTS[kind].load()(source, reach)

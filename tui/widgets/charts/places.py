@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.chart_data import largest_bins
-from tui.widgets.charts.base import FAR
+from logdrift.core.compare.chart_data import largest_bins
+from logdrift.tui.widgets.charts.base import FAR
 
 if TYPE_CHECKING:
     import numpy.typing as npt

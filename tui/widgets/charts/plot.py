@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tui.widgets.charts.base import Drawing, Place
+from logdrift.tui.widgets.charts.base import Drawing, Place
 
 if TYPE_CHECKING:
     import numpy.typing as npt

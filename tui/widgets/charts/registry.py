@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from tui.widgets.charts.base import Chart
+    from logdrift.tui.widgets.charts.base import Chart
 
 Reach = Literal["one", "all"]
 """This sequence, or all of them."""
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     def load(self) -> type[Chart]:
         """The class."""
         module, _, name = self.place.partition(":")
-        found: type[Chart] = getattr(import_module(f"tui.widgets.charts.{module}"), name)
+        found: type[Chart] = getattr(import_module(f"logdrift.tui.widgets.charts.{module}"), name)
         return found
 
 

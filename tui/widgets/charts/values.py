@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.compare.chart_data import count_bins, count_steps, join_bins, linear_bins, log_bins, log_edges, shade_levels
-from core.report import svg
-from tui.glyphs import percent
-from tui.widgets.charts.base import Chart, Drawing, NothingToDraw
-from tui.widgets.charts.places import grid
-from tui.widgets.charts.plot import SHADES, Axes, Canvas, Tick, short
+from logdrift.core.compare.chart_data import (
+    count_bins,
+    count_steps,
+    join_bins,
+    linear_bins,
+    log_bins,
+    log_edges,
+    shade_levels,
+)
+from logdrift.core.report import svg
+from logdrift.tui.glyphs import percent
+from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
+from logdrift.tui.widgets.charts.places import grid
+from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas, Tick, short
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tui.widgets.charts.base import Table
+    from logdrift.tui.widgets.charts.base import Table
 
     Array = npt.NDArray[Any]
 
