@@ -1,13 +1,21 @@
-"""What scoring costs over a forward pass: wall time and peak memory, side by side. Run in an engine interpreter:
+"""What scoring costs over a forward pass: wall time and peak memory, side by side. Run
+in an engine interpreter:
 
-    PYTHON benchmarks/scorer.py --model FOLDER [--tokens 512 2048 8192] [--dtypes float32 bfloat16]
+    PYTHON benchmarks/scorer.py --model FOLDER [--tokens 512 2048 8192] [--dtypes
+    float32 bfloat16]
 
-time    `TransformersBackend.score` (top-20, rank, entropy) over a bare ``model(ids).logits``, in one process per
-        dtype and size, the two alternating; median of each and of the ratios of neighbouring runs. The last column
-        is the ratio of processor time: on a busy machine, and with ``--options '{"threads": 1}'``, the better one.
-head    for a busy machine: processor time of what the two ways do differently, on one hidden state: full logits
-        against chunks with their reduction, and what they are together with the backbone that both share.
-        Needs ``--options '{"threads": 1}'``: threads that wait for each other burn processor time too.
+time    `TransformersBackend.score` (top-20, rank, entropy) over a bare
+``model(ids).logits``, in one process per
+        dtype and size, the two alternating; median of each and of the ratios of
+        neighbouring runs. The last column
+        is the ratio of processor time: on a busy machine, and with ``--options
+        '{"threads": 1}'``, the better one.
+head    for a busy machine: processor time of what the two ways do differently, on one
+hidden state: full logits
+        against chunks with their reduction, and what they are together with the
+        backbone that both share.
+        Needs ``--options '{"threads": 1}'``: threads that wait for each other burn
+        processor time too.
 memory  peak over the loaded, warmed-up model, each way in a fresh process, against
         ``model(ids).logits.float().log_softmax(-1)``: VmHWM, reset before the run.
 """
@@ -31,8 +39,12 @@ LIMIT_TIME, LIMIT_MEMORY = 1.10, 0.10
 WAYS = ("bare", "naive", "backbone", "scorer")
 
 
-def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> dict[str, Callable[[], Any]]:
-    """What is compared, each a function without arguments over the same loaded model and ids."""
+def ways(
+    model_path: str, dtype: str, tokens: int, options: dict[str, Any]
+) -> dict[str, Callable[[], Any]]:
+    """What is compared, each a function without arguments over the same loaded model
+    and ids.
+    """
     import numpy as np
     import torch
     import transformers
@@ -42,7 +54,9 @@ def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> d
     from logdrift.core.plan import BackendSpec, SamplingSpec
 
     spec = BackendSpec("benchmark", "transformers", dtype, options=options)
-    backend = TransformersBackend(Settings(model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1))
+    backend = TransformersBackend(
+        Settings(model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1)
+    )
     backend.open()
     model = backend._model
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
@@ -62,16 +76,24 @@ def ways(model_path: str, dtype: str, tokens: int, options: dict[str, Any]) -> d
 
     return {
         "bare": in_inference_mode(lambda: model(batch, use_cache=False).logits),
-        "naive": in_inference_mode(lambda: model(batch, use_cache=False).logits.float().log_softmax(-1)),
-        "backbone": in_inference_mode(lambda: model.base_model(batch, use_cache=False)[0]),
+        "naive": in_inference_mode(
+            lambda: model(batch, use_cache=False).logits.float().log_softmax(-1)
+        ),
+        "backbone": in_inference_mode(
+            lambda: model.base_model(batch, use_cache=False)[0]
+        ),
         "scorer": lambda: backend.score([ids], lambda sequences, done: None),
         "batch": lambda: batch,
         "backend": lambda: backend,
-        "warm up": in_inference_mode(lambda: model(batch[:, :32], use_cache=False).logits),
+        "warm up": in_inference_mode(
+            lambda: model(batch[:, :32], use_cache=False).logits
+        ),
     }
 
 
-def measure_time(args: argparse.Namespace, dtype: str, tokens: int, repeats: int) -> dict[str, Any]:
+def measure_time(
+    args: argparse.Namespace, dtype: str, tokens: int, repeats: int
+) -> dict[str, Any]:
     """Seconds of ``bare`` and ``scorer``, alternating, after one run of each."""
     runs = ways(args.model, dtype, tokens, args.options)
     seconds: dict[str, list[float]] = {"bare": [], "scorer": []}
@@ -85,12 +107,24 @@ def measure_time(args: argparse.Namespace, dtype: str, tokens: int, repeats: int
                 seconds[way].append(time.perf_counter() - began)
                 processor[way].append(time.process_time() - began_cpu)
             del out
-    ratios, cpu = ([s / b for b, s in zip(t["bare"], t["scorer"], strict=True)] for t in (seconds, processor))
-    return {"seconds": seconds, "median": statistics.median(ratios), "ratios": ratios, "cpu": statistics.median(cpu)}
+    ratios, cpu = (
+        [s / b for b, s in zip(t["bare"], t["scorer"], strict=True)]
+        for t in (seconds, processor)
+    )
+    return {
+        "seconds": seconds,
+        "median": statistics.median(ratios),
+        "ratios": ratios,
+        "cpu": statistics.median(cpu),
+    }
 
 
-def measure_head(args: argparse.Namespace, dtype: str, tokens: int, repeats: int) -> dict[str, Any]:
-    """Processor seconds of the backbone, once, and of ``full`` logits and ``chunks`` on what it gave."""
+def measure_head(
+    args: argparse.Namespace, dtype: str, tokens: int, repeats: int
+) -> dict[str, Any]:
+    """Processor seconds of the backbone, once, and of ``full`` logits and ``chunks`` on
+    what it gave.
+    """
     import torch
 
     runs = ways(args.model, dtype, tokens, args.options)
@@ -114,7 +148,9 @@ def measure_head(args: argparse.Namespace, dtype: str, tokens: int, repeats: int
     return seconds
 
 
-def measure_memory(args: argparse.Namespace, dtype: str, tokens: int, way: str) -> dict[str, Any]:
+def measure_memory(
+    args: argparse.Namespace, dtype: str, tokens: int, way: str
+) -> dict[str, Any]:
     """MiB at the peak of one run of ``way`` over what the process had before."""
     import gc
 
@@ -136,21 +172,40 @@ def _status(key: str) -> float:
 
 def child(args: argparse.Namespace, *case: str) -> dict[str, Any]:
     """Run one case in a fresh interpreter; its last line is JSON."""
-    command = [sys.executable, __file__, "--model", args.model, "--options", json.dumps(args.options), "--case", *case]
+    command = [
+        sys.executable,
+        __file__,
+        "--model",
+        args.model,
+        "--options",
+        json.dumps(args.options),
+        "--case",
+        *case,
+    ]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True)
     parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048, 8192])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--repeats", type=int, help="default: 16384 tokens' worth, 5 to 25")
+    parser.add_argument(
+        "--repeats", type=int, help="default: 16384 tokens' worth, 5 to 25"
+    )
     parser.add_argument("--only", choices=("time", "memory", "head"))
-    parser.add_argument("--options", type=json.loads, default={}, help="backend options, as JSON")
+    parser.add_argument(
+        "--options", type=json.loads, default={}, help="backend options, as JSON"
+    )
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
@@ -158,7 +213,9 @@ def main() -> int:
         if kind == "memory":
             result = measure_memory(args, dtype, int(tokens), last)
         else:
-            result = (measure_time if kind == "time" else measure_head)(args, dtype, int(tokens), int(last))
+            result = (measure_time if kind == "time" else measure_head)(
+                args, dtype, int(tokens), int(last)
+            )
         print(json.dumps(result))
         return 0
     held = True
@@ -175,17 +232,21 @@ def print_times(args: argparse.Namespace) -> bool:
     """Table of times; whether every median ratio is within the limit."""
     held = True
     print(
-        f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8} {'ratio':>6} {'lowest':>7} {'highest':>7} {'CPU':>6}"
+        f"{'dtype':9} {'tokens':>6} {'runs':>4} {'bare s':>8} {'scorer s':>8}"
+        f" {'ratio':>6} {'lowest':>7} {'highest':>7} {'CPU':>6}"
     )
     for dtype in args.dtypes:
         for tokens in args.tokens:
             repeats = args.repeats or min(25, max(5, 16384 // tokens))
             out = child(args, "time", dtype, str(tokens), str(repeats))
-            bare, scorer = (statistics.median(out["seconds"][way]) for way in ("bare", "scorer"))
+            bare, scorer = (
+                statistics.median(out["seconds"][way]) for way in ("bare", "scorer")
+            )
             ratios = out["ratios"]
             print(
-                f"{dtype:9} {tokens:6} {repeats:4} {bare:8.3f} {scorer:8.3f} {out['median']:6.3f} "
-                f"{min(ratios):7.3f} {max(ratios):7.3f} {out['cpu']:6.3f}",
+                f"{dtype:9} {tokens:6} {repeats:4} {bare:8.3f} {scorer:8.3f}"
+                f" {out['median']:6.3f} {min(ratios):7.3f} {max(ratios):7.3f}"
+                f" {out['cpu']:6.3f}",
                 flush=True,
             )
             held &= out["median"] <= LIMIT_TIME
@@ -194,17 +255,26 @@ def print_times(args: argparse.Namespace) -> bool:
 
 
 def print_heads(args: argparse.Namespace) -> bool:
-    """Table of processor times; whether every ratio, the backbone included on both sides, is within the limit."""
+    """Table of processor times; whether every ratio, the backbone included on both
+    sides, is within the limit.
+    """
     held = True
-    print(f"{'dtype':9} {'tokens':>6} {'runs':>4} {'backbone s':>10} {'full s':>7} {'chunks s':>8} {'ratio':>6}")
+    print(
+        f"{'dtype':9} {'tokens':>6} {'runs':>4} {'backbone s':>10} {'full s':>7}"
+        f" {'chunks s':>8} {'ratio':>6}"
+    )
     for dtype in args.dtypes:
         for tokens in args.tokens:
             repeats = args.repeats or 3
             out = child(args, "head", dtype, str(tokens), str(repeats))
-            backbone, full, chunks = (statistics.median(out[name]) for name in ("backbone", "full", "chunks"))
+            backbone, full, chunks = (
+                statistics.median(out[name]) for name in ("backbone", "full", "chunks")
+            )
             ratio = (backbone + chunks) / (backbone + full)
             print(
-                f"{dtype:9} {tokens:6} {repeats:4} {backbone:10.2f} {full:7.2f} {chunks:8.2f} {ratio:6.3f}", flush=True
+                f"{dtype:9} {tokens:6} {repeats:4} {backbone:10.2f} {full:7.2f}"
+                f" {chunks:8.2f} {ratio:6.3f}",
+                flush=True,
             )
             held &= ratio <= LIMIT_TIME
     print(f"limit: ratio {LIMIT_TIME:.2f}")
@@ -212,15 +282,24 @@ def print_heads(args: argparse.Namespace) -> bool:
 
 
 def print_memory(args: argparse.Namespace) -> bool:
-    """Table of peaks; whether the scorer needs at most a tenth of the naive way at 8,192 tokens and above."""
+    """Table of peaks; whether the scorer needs at most a tenth of the naive way at
+    8,192 tokens and above.
+    """
     held = True
-    print(f"{'dtype':9} {'tokens':>6} {'backbone MiB':>12} {'naive MiB':>10} {'scorer MiB':>10} {'ratio':>6}")
+    print(
+        f"{'dtype':9} {'tokens':>6} {'backbone MiB':>12} {'naive MiB':>10}"
+        f" {'scorer MiB':>10} {'ratio':>6}"
+    )
     for dtype in args.dtypes:
         for tokens in args.tokens:
-            peak = {way: child(args, "memory", dtype, str(tokens), way)["peak"] for way in WAYS[1:]}
+            peak = {
+                way: child(args, "memory", dtype, str(tokens), way)["peak"]
+                for way in WAYS[1:]
+            }
             ratio = peak["scorer"] / peak["naive"]
             print(
-                f"{dtype:9} {tokens:6} {peak['backbone']:12.0f} {peak['naive']:10.0f} {peak['scorer']:10.0f} {ratio:6.3f}",
+                f"{dtype:9} {tokens:6} {peak['backbone']:12.0f} {peak['naive']:10.0f}"
+                f" {peak['scorer']:10.0f} {ratio:6.3f}",
                 flush=True,
             )
             held &= ratio <= LIMIT_MEMORY or tokens < 8192

@@ -1,11 +1,15 @@
-"""Time and bytes of the screen, on a real pty, each run in a fresh process, beside an empty Textual app.
+"""Time and bytes of the screen, on a real pty, each run in a fresh process, beside an
+empty Textual app.
 
-    python benchmarks/screen.py SESSION [SESSION ...] [--runs 5] [--size 200x60] [--json]
-    python benchmarks/screen.py --table        # sessions of its own, every limit of the screen; exit code 1 beyond one
+    python benchmarks/screen.py SESSION [SESSION ...] [--runs 5] [--size 200x60]
+    [--json]
+    python benchmarks/screen.py --table        # sessions of its own, every limit of the
+    screen; exit code 1 beyond one
 
-Start: from exec to the first screen with the text of the session (for the empty app: its one word). Keys: from the
-byte written to the pty to the first byte of the frame. Bytes: what one key sends; idle: what two seconds without a
-key send. The runs of the programs alternate, so that a busy machine disturbs all of them alike.
+Start: from exec to the first screen with the text of the session (for the empty app:
+its one word). Keys: from the byte written to the pty to the first byte of the frame.
+Bytes: what one key sends; idle: what two seconds without a key send. The runs of the
+programs alternate, so that a busy machine disturbs all of them alike.
 """
 
 from __future__ import annotations
@@ -28,13 +32,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-EMPTY = "from textual.app import App\nfrom textual.widgets import Static\n" + (
-    "class Empty(App):\n    def compose(self):\n        yield Static('Sequence')\nEmpty().run()\n"
+EMPTY = (
+    "from textual.app import App\nfrom textual.widgets import Static\n"
+    + "class Empty(App):\n    def compose(self):\n        yield"
+    " Static('Sequence')\nEmpty().run()\n"
 )
 KEYS = {
-    "cursor": b"\x1b[C", "line": b"\x1b[B", "page down": b"\x1b[6~", "next divergence": b"n", "next sequence": b"]",
-    "colour": b"o", "rank flip": b".", "undo": b"u", "threshold": b"+",
-}  # fmt: skip
+    "cursor": b"\x1b[C",
+    "line": b"\x1b[B",
+    "page down": b"\x1b[6~",
+    "next divergence": b"n",
+    "next sequence": b"]",
+    "colour": b"o",
+    "rank flip": b".",
+    "undo": b"u",
+    "threshold": b"+",
+}
 SEARCH = b"/the\r"
 """Makes the index of the whole text, which is part of the memory."""
 
@@ -42,14 +55,26 @@ SEARCH = b"/the\r"
 class Terminal:
     """A program on a pty of a given size."""
 
-    def __init__(self, argv: list[str], width: int, height: int, **environment: str) -> None:
+    def __init__(
+        self, argv: list[str], width: int, height: int, **environment: str
+    ) -> None:
         self.started = time.perf_counter()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            # Compiled modules are kept, as they are for a user: without that every start compiles logdrift anew.
-            dropped = ("NO_COLOR", "COLORTERM", "TMUX", "COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE")
-            clean = {name: value for name, value in os.environ.items() if name not in dropped}
+            # Compiled modules are kept, as they are for a user: without that every
+            # start compiles logdrift anew.
+            dropped = (
+                "NO_COLOR",
+                "COLORTERM",
+                "TMUX",
+                "COLUMNS",
+                "LINES",
+                "PYTHONDONTWRITEBYTECODE",
+            )
+            clean = {
+                name: value for name, value in os.environ.items() if name not in dropped
+            }
             # The size must be there before the program asks for it.
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
             os.execve(argv[0], argv, {**clean, "TERM": "xterm-256color", **environment})
@@ -69,8 +94,13 @@ class Terminal:
     def wait_for(self, text: bytes, seconds: float = 30) -> float:
         """Seconds since the start at which ``text`` was on the screen."""
         while text not in self.output:
-            if time.perf_counter() - self.started > seconds or (not self.read(1) and not self.alive()):
-                raise SystemExit(f"the program did not show {text!r}:\n{self.output[-2000:].decode(errors='replace')}")
+            if time.perf_counter() - self.started > seconds or (
+                not self.read(1) and not self.alive()
+            ):
+                raise SystemExit(
+                    "the program did not show"
+                    f" {text!r}:\n{self.output[-2000:].decode(errors='replace')}"
+                )
         return time.perf_counter() - self.started
 
     def alive(self) -> bool:
@@ -98,7 +128,9 @@ class Terminal:
         return 0.0
 
     def cpu(self) -> float:
-        """Seconds of processor time so far: what a busy machine does not stretch as it does the clock."""
+        """Seconds of processor time so far: what a busy machine does not stretch as it
+        does the clock.
+        """
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -118,11 +150,15 @@ def program(session: Path | None) -> list[str]:
 def start_times(
     sessions: list[Path | None], runs: int, width: int, height: int, state: str
 ) -> dict[str, tuple[float, float]]:
-    """Medians of (seconds, processor seconds) to the first screen; the first round is a warm-up."""
+    """Medians of (seconds, processor seconds) to the first screen; the first round is a
+    warm-up.
+    """
     times: dict[str, list[tuple[float, float]]] = {}
     for index in range(runs + 1):
         for session in sessions:
-            terminal = Terminal(program(session), width, height, XDG_STATE_HOME=f"{state}/{index}")
+            terminal = Terminal(
+                program(session), width, height, XDG_STATE_HOME=f"{state}/{index}"
+            )
             try:
                 seconds = terminal.wait_for(b"Sequence"), terminal.cpu()
             finally:
@@ -136,8 +172,12 @@ def _median(values: list[tuple[float, float]], index: int) -> float:
     return statistics.median(value[index] for value in values)
 
 
-def key_costs(session: Path, presses: int, width: int, height: int, state: str) -> dict[str, dict[str, float]]:
-    """Latency and bytes of keys, bytes of the first screen and of being idle, memory."""
+def key_costs(
+    session: Path, presses: int, width: int, height: int, state: str
+) -> dict[str, dict[str, float]]:
+    """Latency and bytes of keys, bytes of the first screen and of being idle,
+    memory.
+    """
     terminal = Terminal(program(session), width, height, XDG_STATE_HOME=f"{state}/keys")
     try:
         terminal.wait_for(b"Sequence")
@@ -145,8 +185,12 @@ def key_costs(session: Path, presses: int, width: int, height: int, state: str) 
         out: dict[str, dict[str, float]] = {}
         for name, key in KEYS.items():
             terminal.key(key)
-            terminal.quiet(2.0 if name == "rank flip" else 0.12)  # the first one looks for all of them
-            answers = [answer for _ in range(presses) if (answer := terminal.key(key))[1]]
+            terminal.quiet(
+                2.0 if name == "rank flip" else 0.12
+            )  # the first one looks for all of them
+            answers = [
+                answer for _ in range(presses) if (answer := terminal.key(key))[1]
+            ]
             seconds = sorted(a for a, _ in answers)
             if not answers:  # nothing to move: the sequence fits the screen
                 out[name] = {"answers": 0}
@@ -159,7 +203,11 @@ def key_costs(session: Path, presses: int, width: int, height: int, state: str) 
         os.write(terminal.fd, SEARCH)
         terminal.quiet(1.5)
         before = len(terminal.output)
-        fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width - 1, 0, 0))
+        fcntl.ioctl(
+            terminal.fd,
+            termios.TIOCSWINSZ,
+            struct.pack("HHHH", height, width - 1, 0, 0),
+        )
         terminal.quiet(0.5)
         out["resize"] = {"bytes": len(terminal.output) - before}
         terminal.quiet(2.0)
@@ -179,10 +227,14 @@ def name_of(session: Path | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sessions", nargs="*", type=Path)
     parser.add_argument(
-        "--table", action="store_true", help="1,000,000 tokens beside 10,000, the sample and plain apps"
+        "--table",
+        action="store_true",
+        help="1,000,000 tokens beside 10,000, the sample and plain apps",
     )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--presses", type=int, default=20)
@@ -198,10 +250,15 @@ def main() -> None:
         parser.error("give a session, or --table")
     with tempfile.TemporaryDirectory() as state:
         starts = start_times([None, *args.sessions], args.runs, width, height, state)
-        keys = {s.name: key_costs(s, args.presses, width, height, f"{state}/{s.name}") for s in args.sessions}
+        keys = {
+            s.name: key_costs(s, args.presses, width, height, f"{state}/{s.name}")
+            for s in args.sessions
+        }
     wall, cpu = starts["empty app"]
     if args.json:
-        print(json.dumps({"size": args.size, "start_s": starts, "keys": keys}, indent=1))
+        print(
+            json.dumps({"size": args.size, "start_s": starts, "keys": keys}, indent=1)
+        )
         return
     print(f"start to first screen, {args.size}, median of {args.runs} fresh processes")
     for name, (seconds, processor) in starts.items():
@@ -212,7 +269,10 @@ def main() -> None:
     for name, costs in keys.items():
         print(name)
         for key, cost in costs.items():
-            print(f"  {key:<24} " + "  ".join(f"{unit} {value:9.1f}" for unit, value in cost.items()))
+            print(
+                f"  {key:<24} "
+                + "  ".join(f"{unit} {value:9.1f}" for unit, value in cost.items())
+            )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The table of a session of a million tokens, and what a slow line makes of a held key: `screen.py --table`.
+"""The table of a session of a million tokens, and what a slow line makes of a held key:
+`screen.py --table`.
 
-Sessions of 1,000,000 and of 10,000 tokens, 2,500 a sequence, three captures, top-20, beside the shipped sample, an empty
-Textual app and a plain Textual Log with the text of the million tokens. Every limit is printed with what was measured.
+Sessions of 1,000,000 and of 10,000 tokens, 2,500 a sequence, three captures, top-20,
+beside the shipped sample, an empty Textual app and a plain Textual Log with the text of
+the million tokens. Every limit is printed with what was measured.
 """
 
 from __future__ import annotations
@@ -67,8 +69,12 @@ class Row:
         return found[min(len(found) - 1, int(part * len(found)))] if found else None
 
 
-def measure(rows: list[Row], runs: int, presses: int, size: tuple[int, int], state: str) -> None:
-    """Starts alternate, so that a busy machine disturbs all alike; then the keys of each."""
+def measure(
+    rows: list[Row], runs: int, presses: int, size: tuple[int, int], state: str
+) -> None:
+    """Starts alternate, so that a busy machine disturbs all alike; then the keys of
+    each.
+    """
     for run in range(runs + 1):
         for row in rows:
             terminal = Terminal(row.argv, *size, XDG_STATE_HOME=f"{state}/{run}")
@@ -91,7 +97,9 @@ def measure(rows: list[Row], runs: int, presses: int, size: tuple[int, int], sta
             terminal.close()
 
 
-def _press(terminal: Terminal, keys: tuple[bytes, ...], presses: int) -> Iterator[float]:
+def _press(
+    terminal: Terminal, keys: tuple[bytes, ...], presses: int
+) -> Iterator[float]:
     for key in keys:
         terminal.key(key)
     for at in range(presses):
@@ -100,9 +108,12 @@ def _press(terminal: Terminal, keys: tuple[bytes, ...], presses: int) -> Iterato
             yield seconds
 
 
-def held(argv: list[str], key: bytes, size: tuple[int, int], state: str) -> tuple[float, int]:
-    """(seconds after the release at which the last byte was through, bytes) of a key held for a second, 30 a second, on
-    a pty that is read at `RATE`."""
+def held(
+    argv: list[str], key: bytes, size: tuple[int, int], state: str
+) -> tuple[float, int]:
+    """(seconds after the release at which the last byte was through, bytes) of a key
+    held for a second, 30 a second, on a pty that is read at `RATE`.
+    """
     terminal = Terminal(argv, *size, XDG_STATE_HOME=state)
     try:
         terminal.wait_for(b"Sequence")
@@ -117,7 +128,11 @@ def held(argv: list[str], key: bytes, size: tuple[int, int], state: str) -> tupl
             budget, before = min(budget + (now - before) * RATE, 4096), now
             if budget >= 256 and _ready(terminal):
                 data = os.read(terminal.fd, int(budget))
-                total, last, budget = total + len(data), time.perf_counter(), budget - len(data)
+                total, last, budget = (
+                    total + len(data),
+                    time.perf_counter(),
+                    budget - len(data),
+                )
             time.sleep(0.001)
         return last - begin - 1, total
     finally:
@@ -149,7 +164,9 @@ def limits(rows: dict[str, Row], lag: float) -> Iterator[tuple[str, float, float
     yield "held page-down at 1 Mbit/s, s after release", lag, 2
 
 
-def table(runs: int, presses: int, size: tuple[int, int], say: Callable[[str], None] = print) -> bool:
+def table(
+    runs: int, presses: int, size: tuple[int, int], say: Callable[[str], None] = print
+) -> bool:
     """Measure, print, and tell whether every limit holds."""
     with tempfile.TemporaryDirectory() as folder:
         big = make_session(Path(folder) / "big", 1_000_000, 400, 20, captures=3)
@@ -163,14 +180,32 @@ def table(runs: int, presses: int, size: tuple[int, int], say: Callable[[str], N
         ]
         measure(rows, runs, presses, size, f"{folder}/state")
         lag, sent = held(program(big), PAGES[0], size, f"{folder}/state/held")
-    say(f"{size[0]}x{size[1]}, start: median of {runs} fresh processes; keys: to the first byte, {presses} presses")
-    say(f"{'':<22} {'start s':>8} {'page p50':>9} {'p99 ms':>7} {'next p50':>9} {'p99 ms':>7} {'MiB':>6}")
+    say(
+        f"{size[0]}x{size[1]}, start: median of {runs} fresh processes; keys: to the"
+        f" first byte, {presses} presses"
+    )
+    say(
+        f"{'':<22} {'start s':>8} {'page p50':>9} {'p99 ms':>7} {'next p50':>9}"
+        f" {'p99 ms':>7} {'MiB':>6}"
+    )
     for row in rows:
-        keys = " ".join(f"{_ms(row.share(key, 0.5)):>9} {_ms(row.share(key, 0.99)):>7}" for key in ("page", "next"))
-        say(f"{row.name:<22} {row.started:8.3f} {keys} {row.memory or float('nan'):6.0f}")
-    say(f"page-down held for 1 s through 1 Mbit/s: the last of {sent:,} bytes {lag:.2f} s after the release")
+        keys = " ".join(
+            f"{_ms(row.share(key, 0.5)):>9} {_ms(row.share(key, 0.99)):>7}"
+            for key in ("page", "next")
+        )
+        say(
+            f"{row.name:<22} {row.started:8.3f} {keys}"
+            f" {row.memory or float('nan'):6.0f}"
+        )
+    say(
+        f"page-down held for 1 s through 1 Mbit/s: the last of {sent:,} bytes {lag:.2f}"
+        " s after the release"
+    )
     ok = True
     for what, value, most in limits({row.name: row for row in rows}, lag):
         ok &= value <= most
-        say(f"  {'holds' if value <= most else 'FAILS':<6} {what:<46} {value:8.2f} (at most {most:.4g})")
+        say(
+            f"  {'holds' if value <= most else 'FAILS':<6} {what:<46} {value:8.2f} (at"
+            f" most {most:.4g})"
+        )
     return ok

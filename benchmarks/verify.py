@@ -1,10 +1,13 @@
-"""What it costs to compare digests before a number is made: against reading the same parts, opening, and the numbers.
+"""What it costs to compare digests before a number is made: against reading the same
+parts, opening, and the numbers.
 
-    python benchmarks/make_session.py MILLION --tokens 1000000 --sequences 2000 --top-k 20
+    python benchmarks/make_session.py MILLION --tokens 1000000 --sequences 2000 --top-k
+    20
     python benchmarks/verify.py MILLION [--runs 5] [--json]
 
-Each run does all of it, in turns, so that a busy machine disturbs all alike; the ratios are of medians. The digests of one pair
-and of the sequences may cost at most as much as the pair's numbers (exit code 1 beyond).
+Each run does all of it, in turns, so that a busy machine disturbs all alike; the ratios
+are of medians. The digests of one pair and of the sequences may cost at most as much as
+the pair's numbers (exit code 1 beyond).
 """
 
 from __future__ import annotations
@@ -62,8 +65,11 @@ def measure(folder: Path, runs: int) -> dict[str, float]:
         _ = _opened(folder)[1].scored
 
     steps: dict[str, Callable[[], object]] = {
-        "open": first_rows, "read": lambda: _read(files), "hash": hashing, "numbers": lambda: _opened(folder)[1].metrics(),
-    }  # fmt: skip
+        "open": first_rows,
+        "read": lambda: _read(files),
+        "hash": hashing,
+        "numbers": lambda: _opened(folder)[1].metrics(),
+    }
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(runs):
         for name, step in steps.items():
@@ -81,13 +87,19 @@ def measure(folder: Path, runs: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("session", type=Path, help=f"folder with {MANIFEST}")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     found = measure(args.session, args.runs)
-    print(json.dumps(found) if args.json else "\n".join(f"{name:<15} {value:10.3f}" for name, value in found.items()))
+    print(
+        json.dumps(found)
+        if args.json
+        else "\n".join(f"{name:<15} {value:10.3f}" for name, value in found.items())
+    )
     return 0 if found["hash / numbers"] <= LIMIT else 1
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/why.py [--tokens 100000] [--top-k 20] [--runs 3] [--json]
 
-A generated session (its numbers are drawn) with two captures and a reference. Every run opens it anew. Seconds are of
-the processor, so more threads would not make them fewer.
+A generated session (its numbers are drawn) with two captures and a reference. Every run
+opens it anew. Seconds are of the processor, so more threads would not make them fewer.
 """
 
 from __future__ import annotations
@@ -57,14 +57,18 @@ def by_signature(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tokens", type=int, default=100_000)
     parser.add_argument("--top-k", type=int, default=20)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        folder = make_session(Path(work) / "made", args.tokens, max(2, args.tokens // 500), args.top_k, 3)
+        folder = make_session(
+            Path(work) / "made", args.tokens, max(2, args.tokens // 500), args.top_k, 3
+        )
         why, report = [], []
         for _ in range(args.runs):
             why.append(timed(folder, lambda pair: diagnose(pair.session, pair)))
@@ -72,13 +76,21 @@ def main() -> None:
         parts = by_signature(folder)
     a, b = statistics.median(why), statistics.median(report)
     out = {
-        "tokens": args.tokens, "top_k": args.top_k, "why_s": a, "report_s": b, "ratio": a / b,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "signatures_s": parts,
-    }  # fmt: skip
+        "tokens": args.tokens,
+        "top_k": args.top_k,
+        "why_s": a,
+        "report_s": b,
+        "ratio": a / b,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "signatures_s": parts,
+    }
     if args.json:
         print(json.dumps(out, indent=1))
         return
-    print(f"{args.tokens:,} tokens, top-{args.top_k}: diagnosis {a:.2f} s, report {b:.2f} s, ratio {a / b:.2f}")
+    print(
+        f"{args.tokens:,} tokens, top-{args.top_k}: diagnosis {a:.2f} s, report {b:.2f}"
+        f" s, ratio {a / b:.2f}"
+    )
     for name, seconds in sorted(parts.items(), key=lambda item: -item[1]):
         print(f"  {name:<16} {seconds:6.3f} s")
 

@@ -1,4 +1,5 @@
-"""The user's config file and the folders that follow from it. Everything has a default; no file is needed.
+"""The user's config file and the folders that follow from it. Everything has a default;
+no file is needed.
 
     # ~/.config/logdrift/config.toml
     sessions = "~/runs/sessions"
@@ -17,7 +18,8 @@
     metric = "errors.mae"
     max = 0.02
 
-A new key is one field here and, if it is a table, one function beside `_engine` and `_threshold`.
+A new key is one field here and, if it is a table, one function beside `_engine` and
+`_threshold`.
 """
 
 from __future__ import annotations
@@ -49,19 +51,24 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the config file says; None and empty where it is silent. ``source`` is the file, None if there is none."""
+    """What the config file says; None and empty where it is silent. ``source`` is the
+    file, None if there is none.
+    """
 
     sessions: Path | None = None
     cache: Path | None = None
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
     thresholds: tuple[Limit, ...] = ()
-    """The user's own limits, `[[thresholds]]`, to be judged beside the published ones."""
+    """The user's own limits, `[[thresholds]]`, to be judged beside the published ones.
+    """
     theme: str | None = None
     """One of `THEMES`: the colours of the screens."""
     mouse: bool = True
     """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """``[keys]``: id of a command and the keys that it gets, as they are written; `logdrift.tui.keymap` checks them."""
+    """``[keys]``: id of a command and the keys that it gets, as they are written;
+    `logdrift.tui.keymap` checks them.
+    """
     source: Path | None = None
 
 
@@ -69,18 +76,28 @@ THEMES = ("auto", "dark", "light", "high-contrast")
 
 
 def config_path() -> Path:
-    """``$LOGDRIFT_CONFIG``, else ``logdrift/config.toml`` in ``$XDG_CONFIG_HOME`` or ``~/.config``."""
+    """``$LOGDRIFT_CONFIG``, else ``logdrift/config.toml`` in ``$XDG_CONFIG_HOME`` or
+    ``~/.config``.
+    """
     named = os.environ.get("LOGDRIFT_CONFIG")
-    return user_path(named) if named else _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
+    return (
+        user_path(named)
+        if named
+        else _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
+    )
 
 
 def load_config() -> Config:
-    """The user's config, read once per file. Raises InputError that names file and key."""
+    """The user's config, read once per file. Raises InputError that names file and
+    key.
+    """
     return _load(config_path(), "LOGDRIFT_CONFIG" in os.environ)
 
 
 def cache_folder() -> Path:
-    """Where environments and prepared models live: ``$LOGDRIFT_CACHE``, the config file's ``cache``, XDG."""
+    """Where environments and prepared models live: ``$LOGDRIFT_CACHE``, the config
+    file's ``cache``, XDG.
+    """
     named = os.environ.get("LOGDRIFT_CACHE")
     if named:
         return user_path(named).absolute()
@@ -88,7 +105,9 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path | None:
-    """What logdrift keeps of this user, ``$XDG_STATE_HOME/logdrift`` or ``~/.local/state/logdrift``; None without a home."""
+    """What logdrift keeps of this user, ``$XDG_STATE_HOME/logdrift`` or
+    ``~/.local/state/logdrift``; None without a home.
+    """
     try:
         return _xdg("XDG_STATE_HOME", ".local/state") / "logdrift"
     except RuntimeError:
@@ -96,7 +115,9 @@ def state_folder() -> Path | None:
 
 
 def sessions_folder(flag: str | None = None) -> Path:
-    """Where sessions are listed: the flag, ``$LOGDRIFT_SESSIONS``, the config file's ``sessions``, ``./sessions``."""
+    """Where sessions are listed: the flag, ``$LOGDRIFT_SESSIONS``, the config file's
+    ``sessions``, ``./sessions``.
+    """
     named = flag or os.environ.get("LOGDRIFT_SESSIONS")
     if named:
         return user_path(named)
@@ -118,11 +139,16 @@ def _load(path: Path, must_exist: bool) -> Config:
         data = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
-            raise InputError(f"config {path}: no such file (LOGDRIFT_CONFIG names it)") from None
+            raise InputError(
+                f"config {path}: no such file (LOGDRIFT_CONFIG names it)"
+            ) from None
         return Config()
     except InputError as error:
         raise InputError(f"config {error}") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested too deeply
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not UTF-8, not TOML, or nested too deeply
         raise InputError(f"config {path}: not valid TOML: {error}") from None
     try:
         return _parse(data, path)
@@ -136,13 +162,17 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
     if not isinstance(engines, Mapping):
         raise InputError("engines is not a table: write [engines.vllm]")
     if engines:
-        from logdrift.core.backends import ENGINES  # every start reads the config, and few name engines
+        from logdrift.core.backends import (
+            ENGINES,
+        )  # every start reads the config, and few name engines
 
         _check_keys("engines.", engines, ENGINES)
     return Config(
         sessions=_folder(data, "sessions", path.parent),
         cache=_folder(data, "cache", path.parent),
-        engines={name: _engine(name, table, path.parent) for name, table in engines.items()},
+        engines={
+            name: _engine(name, table, path.parent) for name, table in engines.items()
+        },
         thresholds=_thresholds(data.get("thresholds", [])),
         theme=_theme(data),
         mouse=_switch(data, "mouse", True),
@@ -169,11 +199,16 @@ _SCOPES = ("completion", "prompt", "all")
 def _thresholds(tables: Any) -> tuple[Limit, ...]:
     if not isinstance(tables, list):
         raise InputError("thresholds is not a list of tables: write [[thresholds]]")
-    limits = tuple(_threshold(f"thresholds[{at}]", table) for at, table in enumerate(tables))
+    limits = tuple(
+        _threshold(f"thresholds[{at}]", table) for at, table in enumerate(tables)
+    )
     seen: set[tuple[str, str]] = set()
     for at, limit in enumerate(limits):
         if (limit.name, limit.metric) in seen:
-            raise InputError(f"thresholds[{at}] limits {limit.metric} a second time: join min and max, or name it")
+            raise InputError(
+                f"thresholds[{at}] limits {limit.metric} a second time: join min and"
+                " max, or name it"
+            )
         seen.add((limit.name, limit.metric))
     return limits
 
@@ -196,7 +231,9 @@ def _threshold(where: str, table: Any) -> Limit:
     if low is None and high is None:
         raise InputError(f"{where} has neither min nor max: give at least one")
     if low is not None and high is not None and low > high:
-        raise InputError(f"{where}.min is {low:g}, above max {high:g}: no value would do")
+        raise InputError(
+            f"{where}.min is {low:g}, above max {high:g}: no value would do"
+        )
     scope = _text(table, "scope", f"{where}.")
     if scope is not None and scope not in _SCOPES:
         raise InputError(f"{where}.scope is {scope!r}: known are {', '.join(_SCOPES)}")
@@ -228,20 +265,31 @@ def _switch(data: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
-    """``explorer.sort = "s"`` is a table in a table for TOML, ``"explorer.sort" = "s"`` is not: both are taken."""
+    """``explorer.sort = "s"`` is a table in a table for TOML, ``"explorer.sort" = "s"``
+    is not: both are taken.
+    """
     if not isinstance(table, Mapping):
         raise InputError("keys is not a table: write [keys]")
     found: dict[str, tuple[str, ...]] = {}
     for name, value in table.items():
-        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, Mapping) else {name: value}
+        inner = (
+            {f"{name}.{key}": item for key, item in value.items()}
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
         for command, keys in inner.items():
             given = [keys] if isinstance(keys, str) else keys
-            if not isinstance(given, list) or not all(isinstance(key, str) and key.strip() for key in given):
+            if not isinstance(given, list) or not all(
+                isinstance(key, str) and key.strip() for key in given
+            ):
                 raise InputError(
-                    f'keys.{command} is {keys!r}: give a key, as "n", or a list of keys, as ["n", "ctrl+n"]'
+                    f'keys.{command} is {keys!r}: give a key, as "n", or a list of'
+                    ' keys, as ["n", "ctrl+n"]'
                 )
             if command in found:
-                raise InputError(f"keys.{command} is given twice: give one list of keys")
+                raise InputError(
+                    f"keys.{command} is given twice: give one list of keys"
+                )
             found[command] = tuple(given)
     return found
 
@@ -250,7 +298,11 @@ def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
     value = data.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+    ):
         raise InputError(f"{where}{key} is {value!r}: give a number")
     return float(value)
 
@@ -261,7 +313,9 @@ def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
 
 
 def _from(folder: Path, value: str) -> Path:
-    """Paths in the file are relative to the file, so they mean the same from every working folder."""
+    """Paths in the file are relative to the file, so they mean the same from every
+    working folder.
+    """
     return Path(os.path.normpath(folder.absolute() / user_path(value)))
 
 

@@ -1,7 +1,9 @@
-"""What works on this machine: one line for each thing that logdrift needs, and how to mend what does not work.
+"""What works on this machine: one line for each thing that logdrift needs, and how to
+mend what does not work.
 
-Nothing here imports an engine; interpreters are started to see whether theirs can be imported. No value of an environment
-variable is told but of those that name a folder of logdrift.
+Nothing here imports an engine; interpreters are started to see whether theirs can be
+imported. No value of an environment variable is told but of those that name a folder of
+logdrift.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ Status = Literal["ok", "warning", "broken"]
 
 _GB = 1e9
 _ENGINE_MEMORY = 4 * _GB
-"""The small model in SGLang takes 2.5 GB on a CPU, and there is a screen and a system beside it."""
+"""The small model in SGLang takes 2.5 GB on a CPU, and there is a screen and a system
+beside it.
+"""
 _LEAST_MEMORY = 2 * _GB
 _ENVIRONMENT_SPACE = 8 * _GB
 """An engine environment takes 2 to 7 GB; making one needs room for its wheels too."""
@@ -44,7 +48,9 @@ _LEAST_SHM = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. ``mend`` says in one line what to do; empty where nothing is to be done."""
+    """One finding. ``mend`` says in one line what to do; empty where nothing is to be
+    done.
+    """
 
     name: str
     status: Status
@@ -56,11 +62,15 @@ class Check:
 
 
 def machine_checks(
-    cancel: threading.Event, sessions: str | None = None, told: Callable[[str], None] = lambda _: None
+    cancel: threading.Event,
+    sessions: str | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> list[Check]:
-    """Every check that needs no terminal, in order. Takes as long as importing the slowest engine (10 to 90 s).
+    """Every check that needs no terminal, in order. Takes as long as importing the
+    slowest engine (10 to 90 s).
 
-    ``told`` hears the name of each engine that is being imported. Raises Cancelled after ``cancel``.
+    ``told`` hears the name of each engine that is being imported. Raises Cancelled
+    after ``cancel``.
     """
     configuration = _configuration()
     found = [_python(), configuration]
@@ -84,9 +94,17 @@ def broken(checks: Iterable[Check]) -> bool:
 
 
 def _python() -> Check:
-    text = f"logdrift {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    text = (
+        f"logdrift {__version__}, Python {platform.python_version()},"
+        f" {platform.system()} {platform.machine()}"
+    )
     if sys.platform != "linux":
-        return Check("logdrift", "warning", text, "engines are run on Linux alone: here, open what was captured there")
+        return Check(
+            "logdrift",
+            "warning",
+            text,
+            "engines are run on Linux alone: here, open what was captured there",
+        )
     return Check("logdrift", "ok", f"{text}, {os.cpu_count()} cores")
 
 
@@ -94,37 +112,69 @@ def _configuration() -> Check:
     try:
         config = load_config()
     except LogdriftError as error:
-        return Check("config", "broken", one_line(str(error)), "mend the file, or take it away: none is needed")
+        return Check(
+            "config",
+            "broken",
+            one_line(str(error)),
+            "mend the file, or take it away: none is needed",
+        )
     return Check(
-        "config", "ok", f"{config.source}" if config.source else f"none ({config_path()} is not there; none is needed)"
+        "config",
+        "ok",
+        (
+            f"{config.source}"
+            if config.source
+            else f"none ({config_path()} is not there; none is needed)"
+        ),
     )
 
 
 def _engines(cancel: threading.Event, told: Callable[[str], None]) -> list[Check]:
     found = environments.available()
-    with ThreadPoolExecutor(max_workers=len(found)) as pool:  # each starts one process, and waits for it
-        checks = list(pool.map(lambda name: _engine(name, found[name], cancel, told), ENGINES))
+    with ThreadPoolExecutor(
+        max_workers=len(found)
+    ) as pool:  # each starts one process, and waits for it
+        checks = list(
+            pool.map(lambda name: _engine(name, found[name], cancel, told), ENGINES)
+        )
     if not any(check.status == "ok" for check in checks):
         return [Check(c.name, "broken", c.text, c.mend) for c in checks]
     return checks
 
 
-def _engine(name: str, found: Interpreter | str, cancel: threading.Event, told: Callable[[str], None]) -> Check:
+def _engine(
+    name: str,
+    found: Interpreter | str,
+    cancel: threading.Event,
+    told: Callable[[str], None],
+) -> Check:
     if isinstance(found, str):
         missing = "no interpreter" in found
         return Check(
-            name, "warning" if missing else "broken", one_line(found.split(": ")[0]), f"logdrift env create {name}"
+            name,
+            "warning" if missing else "broken",
+            one_line(found.split(": ")[0]),
+            f"logdrift env create {name}",
         )
     told(name)
     health = environments.check(found, cancel=cancel)
     if health.problem is not None:
         text, _, mend = health.problem.rpartition(": ")
         return Check(name, "broken", text.removeprefix(f"{name}: "), mend)
-    versions = ", ".join(f"{key} {one_line(value)}" for key, value in health.versions.items())
+    versions = ", ".join(
+        f"{key} {one_line(value)}" for key, value in health.versions.items()
+    )
     text = f"{versions}; {health.device}; {found.origin}: {found.python}"
-    marker = read_marker(found.python.parent.parent) if found.origin == "managed" else None
+    marker = (
+        read_marker(found.python.parent.parent) if found.origin == "managed" else None
+    )
     if marker is not None and marker.recipe != recipe_for(name, marker.device).digest:
-        return Check(name, "warning", f"{text}; made by an older recipe", f"logdrift env create {name}")
+        return Check(
+            name,
+            "warning",
+            f"{text}; made by an older recipe",
+            f"logdrift env create {name}",
+        )
     return Check(name, "ok", text)
 
 
@@ -133,7 +183,10 @@ def _small_model() -> Check:
     if folder.exists():
         return Check("small model", "ok", f"{SMALL_MODEL}: {folder}")
     return Check(
-        "small model", "warning", f"{SMALL_MODEL} is not prepared", "logdrift demo fetches it (93 MB) when it is needed"
+        "small model",
+        "warning",
+        f"{SMALL_MODEL} is not prepared",
+        "logdrift demo fetches it (93 MB) when it is needed",
     )
 
 
@@ -142,11 +195,27 @@ def _gpu() -> Check:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         if environments.nvidia_gpus():
-            return Check("GPU", "warning", "a driver is loaded and nvidia-smi is missing", "put nvidia-smi on PATH")
+            return Check(
+                "GPU",
+                "warning",
+                "a driver is loaded and nvidia-smi is missing",
+                "put nvidia-smi on PATH",
+            )
         return Check("GPU", "ok", "no NVIDIA GPU: engines run on the CPU")
-    argv = [tool, "--query-gpu=name,driver_version,memory.total,memory.free", "--format=csv,noheader"]
+    argv = [
+        tool,
+        "--query-gpu=name,driver_version,memory.total,memory.free",
+        "--format=csv,noheader",
+    ]
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Check(
             "GPU",
@@ -156,9 +225,21 @@ def _gpu() -> Check:
         )
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0 or not lines:
-        said = one_line((done.stdout + done.stderr).strip()) or f"exit status {done.returncode}"
-        return Check("GPU", "warning", f"nvidia-smi fails: {said}", "mend the driver, or go on: engines run on the CPU")
-    hidden = "" if environments.nvidia_gpus() else "; hidden by CUDA_VISIBLE_DEVICES: engines run on the CPU"
+        said = (
+            one_line((done.stdout + done.stderr).strip())
+            or f"exit status {done.returncode}"
+        )
+        return Check(
+            "GPU",
+            "warning",
+            f"nvidia-smi fails: {said}",
+            "mend the driver, or go on: engines run on the CPU",
+        )
+    hidden = (
+        ""
+        if environments.nvidia_gpus()
+        else "; hidden by CUDA_VISIBLE_DEVICES: engines run on the CPU"
+    )
     gpus = "; ".join(_gpu_line(line) for line in lines)
     return Check("GPU", "ok", f"{gpus}{hidden}")
 
@@ -171,7 +252,9 @@ def _gpu_line(line: str) -> str:
 
 
 def _shared_memory() -> list[Check]:
-    """Containers get 64 MB unless told otherwise, and engines on several GPUs then die in their first all-reduce."""
+    """Containers get 64 MB unless told otherwise, and engines on several GPUs then die
+    in their first all-reduce.
+    """
     if not environments.has_nvidia_gpu():
         return []
     try:
@@ -200,20 +283,26 @@ def _memory() -> Check:
             "memory",
             "broken",
             text,
-            f"an engine needs {_ENGINE_MEMORY / _GB:.0f} GB even for the small model: end something",
+            f"an engine needs {_ENGINE_MEMORY / _GB:.0f} GB even for the small model:"
+            " end something",
         )
     if free < _ENGINE_MEMORY:
         return Check(
             "memory",
             "warning",
             text,
-            f"engines need {_ENGINE_MEMORY / _GB:.0f} GB for the small model, more for others",
+            f"engines need {_ENGINE_MEMORY / _GB:.0f} GB for the small model, more for"
+            " others",
         )
     return Check("memory", "ok", text)
 
 
-def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Bytes that a new process may take: what the system has left, and what the container may have; None if unknown."""
+def available_memory(
+    proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> float | None:
+    """Bytes that a new process may take: what the system has left, and what the
+    container may have; None if unknown.
+    """
     left = []
     try:
         for line in proc.read_text().splitlines():
@@ -224,7 +313,9 @@ def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/s
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         if limit != "max":
-            left.append(max(0.0, float(limit) - float((cgroup / "memory.current").read_text())))
+            left.append(
+                max(0.0, float(limit) - float((cgroup / "memory.current").read_text()))
+            )
     except (OSError, ValueError):
         pass
     return min(left, default=None)
@@ -242,16 +333,26 @@ def _cache() -> Check:
         )
     free = shutil.disk_usage(_existing(folder)).free
     text = f"{folder}, {free / _GB:.1f} GB free"
-    lacking = [name for name, found in environments.available().items() if isinstance(found, str)]
+    lacking = [
+        name
+        for name, found in environments.available().items()
+        if isinstance(found, str)
+    ]
     if lacking and free < _ENVIRONMENT_SPACE:
         return Check(
             "cache",
             "warning",
             text,
-            f"an engine environment takes up to {_ENVIRONMENT_SPACE / _GB:.0f} GB: use --dir or LOGDRIFT_CACHE",
+            f"an engine environment takes up to {_ENVIRONMENT_SPACE / _GB:.0f} GB: use"
+            " --dir or LOGDRIFT_CACHE",
         )
     if free < _SESSION_SPACE:
-        return Check("cache", "warning", text, "make room: prepared models and self-tests are kept here")
+        return Check(
+            "cache",
+            "warning",
+            text,
+            "make room: prepared models and self-tests are kept here",
+        )
     return Check("cache", "ok", text)
 
 
@@ -259,7 +360,12 @@ def _sessions(flag: str | None) -> Check:
     folder = sessions_folder(flag)
     where = folder.absolute()
     if folder.is_file():
-        return Check("sessions", "broken", f"{where} is a file", "name a folder with --sessions or LOGDRIFT_SESSIONS")
+        return Check(
+            "sessions",
+            "broken",
+            f"{where} is a file",
+            "name a folder with --sessions or LOGDRIFT_SESSIONS",
+        )
     problem = _unwritable(folder)
     if problem is not None:
         return Check(
@@ -277,7 +383,11 @@ def _sessions(flag: str | None) -> Check:
     )
     if free < _SESSION_SPACE:
         return Check(
-            "sessions", "warning", text, "make room: a million tokens with top-20 lists take 0.2 GB for each capture"
+            "sessions",
+            "warning",
+            text,
+            "make room: a million tokens with top-20 lists take 0.2 GB for each"
+            " capture",
         )
     return Check("sessions", "ok", text)
 
@@ -291,7 +401,9 @@ def _existing(folder: Path) -> Path:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written in the folder, or where it would be made; None where it can. Leaves nothing behind."""
+    """Why nothing can be written in the folder, or where it would be made; None where
+    it can. Leaves nothing behind.
+    """
     there = _existing(folder)
     if not there.is_dir():
         return f"{there} is a file"

@@ -1,28 +1,39 @@
-"""The two ways a command ends badly. Both are one line that names the cause and the mend."""
+"""The two ways a command ends badly. Both are one line that names the cause and the
+mend.
+"""
 
 from __future__ import annotations
 
 
 class LogdriftError(Exception):
-    """A run that failed for a reason outside the input: exit code 1, one line, no traceback."""
+    """A run that failed for a reason outside the input: exit code 1, one line, no
+    traceback.
+    """
 
     exit_code = 1
 
 
 class InputError(LogdriftError):
-    """Bad input (flags, plan, prompts, session folder): exit code 2, and nothing on disk was changed."""
+    """Bad input (flags, plan, prompts, session folder): exit code 2, and nothing on
+    disk was changed.
+    """
 
     exit_code = 2
 
 
 debugging = False
-"""Whether faults are looked for (``--debug``): what nobody foresaw then ends the program with its traceback."""
+"""Whether faults are looked for (``--debug``): what nobody foresaw then ends the
+program with its traceback.
+"""
 unforeseen: list[Exception] = []
-"""The exceptions that no code foresaw, oldest first: each is a fault of logdrift. The tests look at them."""
+"""The exceptions that no code foresaw, oldest first: each is a fault of logdrift. The
+tests look at them.
+"""
 _FILE_SHOWN = 60
 """Characters of a file's path in an error."""
 _KEPT = 20
-"""Of the unforeseen ones: a fault that comes with every key must not fill the memory."""
+"""Of the unforeseen ones: a fault that comes with every key must not fill the memory.
+"""
 
 
 def words_of(error: Exception) -> str:
@@ -41,7 +52,9 @@ def words_of(error: Exception) -> str:
 
 
 def _system_words(error: OSError) -> str:
-    """The file and what the system says of it: without a number, and the file cut where it is far too long."""
+    """The file and what the system says of it: without a number, and the file cut where
+    it is far too long.
+    """
     said = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         return said

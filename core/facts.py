@@ -1,7 +1,9 @@
-"""Facts: how a backend really ran, as observed after it started, not as it was asked to run.
+"""Facts: how a backend really ran, as observed after it started, not as it was asked to
+run.
 
-A field that could not be observed stays ``None`` ("unknown" on every screen and in every report):
-a missing observation is not a pass, and the gate lowers its verdict for it.
+A field that could not be observed stays ``None`` ("unknown" on every screen and in
+every report): a missing observation is not a pass, and the gate lowers its verdict for
+it.
 """
 
 from __future__ import annotations
@@ -16,27 +18,31 @@ from logdrift.core.session.schema import Unfit, kinds_of, maybe, table, text
 LogprobSemantics = Literal["raw", "processed", "temperature_scaled"]
 TieRule = Literal["strict", "inclusive"]
 Batch = Literal["together", "alone"]
-"""How the sequences of a part reach an engine: as one batch, or each in a batch of its own."""
+"""How the sequences of a part reach an engine: as one batch, or each in a batch of its
+own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Observed state of one backend.
 
-    ``decode_logprobs`` and ``prefill_logprobs`` say what the returned numbers mean on each path:
-    ``raw`` is log-softmax of the untouched logits, ``temperature_scaled`` of logits / T,
-    ``processed`` of logits after penalties, temperature and top-p/top-k truncation.
-    ``logits_dtype`` is the precision to which logits were rounded, whatever they were widened to afterwards.
-    ``rank_counts`` says how ties enter a rank: ``strict`` counts strictly more likely ids,
-    ``inclusive`` also counts ids tied with the target.
-    ``padding`` is how sequences are filled up to one length in a batch: ``none`` where an engine computes only real tokens
-    (what graphs add to a batch is part of ``execution_mode``).
-    Digests are of the files that this backend was started with. ``adds_bos`` and ``template_digest`` are those of the
-    tokenizer beside its weights, whoever made the ids. ``config_overrides`` are fields of the model's config that its
-    options changed, as the engine resolved them; empty where none was changed.
-    ``top_p``, ``top_k`` and ``min_p`` are what tokens were sampled with; 1, 0 and 0 cut nothing off.
-    ``weight_version`` names the weights, as a trainer counts its updates. ``told`` are the facts that a user stated of
-    numbers from elsewhere: no engine was there to observe them.
+    ``decode_logprobs`` and ``prefill_logprobs`` say what the returned numbers mean on
+    each path: ``raw`` is log-softmax of the untouched logits, ``temperature_scaled`` of
+    logits / T, ``processed`` of logits after penalties, temperature and top-p/top-k
+    truncation. ``logits_dtype`` is the precision to which logits were rounded, whatever
+    they were widened to afterwards. ``rank_counts`` says how ties enter a rank:
+    ``strict`` counts strictly more likely ids, ``inclusive`` also counts ids tied with
+    the target. ``padding`` is how sequences are filled up to one length in a batch:
+    ``none`` where an engine computes only real tokens (what graphs add to a batch is
+    part of ``execution_mode``). Digests are of the files that this backend was started
+    with. ``adds_bos`` and ``template_digest`` are those of the tokenizer beside its
+    weights, whoever made the ids. ``config_overrides`` are fields of the model's config
+    that its options changed, as the engine resolved them; empty where none was changed.
+    ``top_p``, ``top_k`` and ``min_p`` are what tokens were sampled with; 1, 0 and 0 cut
+    nothing off. ``weight_version`` names the weights, as a trainer counts its updates.
+    ``told`` are the facts that a user stated of numbers from elsewhere: no engine was
+    there to observe them.
     """
 
     engine: str | None = None
@@ -97,10 +103,11 @@ class Facts:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
-        """Inverse of `to_json`. Keys that a newer logdrift added are kept under ``extra``.
+        """Inverse of `to_json`. Keys that a newer logdrift added are kept under
+        ``extra``.
 
-        A value of another kind than its field (a mapping as dtype) is no observation of it: the field stays None, and
-        the value is kept under ``extra`` as well.
+        A value of another kind than its field (a mapping as dtype) is no observation of
+        it: the field stays None, and the value is kept under ``extra`` as well.
         """
         values: dict[str, Any] = {}
         others: dict[str, Any] = {}
@@ -125,7 +132,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-# What words a newer engine needs is not known: they are compared, and shown as they are.
+# What words a newer engine needs is not known: they are compared, and shown as they
+# are.
 _KINDS = kinds_of(
     Facts,
     decode_logprobs=maybe(text),

@@ -1,4 +1,6 @@
-"""JSON values, whatever they are: flat with dotted names, compared with each other, and as short text."""
+"""JSON values, whatever they are: flat with dotted names, compared with each other, and
+as short text.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 TEXT_LIMIT = 60
-"""Characters of a text that are shown: two of them and a name fit into two lines of 80 columns."""
+"""Characters of a text that are shown: two of them and a name fit into two lines of 80
+columns.
+"""
 LIST_LIMIT = 6
 """Entries of a list that are shown."""
 KEPT_TEXT = 2_000
 KEPT_ENTRIES = 2_000
 KEPT_DEPTH = 16
-"""What `bounded` keeps of a text, a list or mapping, and of nesting: far above any config of a released model."""
+"""What `bounded` keeps of a text, a list or mapping, and of nesting: far above any
+config of a released model.
+"""
 
 
 _EXACT = 2.0**53
-"""Integers below it are exact as float64, so that 1000000.0 may be written as 1000000."""
+"""Integers below it are exact as float64, so that 1000000.0 may be written as 1000000.
+"""
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``, at any depth and in the same order.
 
-    An empty mapping is a value of its own. A name with a dot in it is quoted, so that no two entries share a name.
+    An empty mapping is a value of its own. A name with a dot in it is quoted, so that
+    no two entries share a name.
     """
     return dict(_entries(table))
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    # A stack and not recursion: a file of a stranger may be nested deeper than Python calls.
+    # A stack and not recursion: a file of a stranger may be nested deeper than Python
+    # calls.
     waiting = [("", iter(table.items()))]
     while waiting:
         prefix, entries = waiting[-1]
@@ -50,7 +59,9 @@ def _quoted(key: str) -> str:
 
 
 def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
-    """``value`` as JSON of limited size; what is no JSON becomes its text, and what is left out is counted in its place."""
+    """``value`` as JSON of limited size; what is no JSON becomes its text, and what is
+    left out is counted in its place.
+    """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -63,13 +74,20 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
     if _is_list(value):
         return _bounded_list(value, depth)
     text = str(value)
-    return text if len(text) <= KEPT_TEXT else f"{text[:KEPT_TEXT]}… ({len(text):,} characters)"
+    return (
+        text
+        if len(text) <= KEPT_TEXT
+        else f"{text[:KEPT_TEXT]}… ({len(text):,} characters)"
+    )
 
 
 def _bounded_mapping(table: Mapping[Any, Any], depth: int) -> Any:
     if not depth:
         return f"… ({len(table):,} entries)"
-    kept = {str(key): bounded(value, depth - 1) for key, value in itertools.islice(table.items(), KEPT_ENTRIES)}
+    kept = {
+        str(key): bounded(value, depth - 1)
+        for key, value in itertools.islice(table.items(), KEPT_ENTRIES)
+    }
     if len(table) > KEPT_ENTRIES:
         kept["…"] = f"{len(table) - KEPT_ENTRIES:,} more entries"
     return kept
@@ -88,17 +106,26 @@ def alike(a: Any, b: Any) -> bool:
     """Whether two JSON values are the same: 1 is 1.0, true is not 1, and NaN is NaN."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+    if (
+        isinstance(a, float)
+        and isinstance(b, float)
+        and math.isnan(a)
+        and math.isnan(b)
+    ):
         return True
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(alike(value, b[key]) for key, value in a.items())
+        return a.keys() == b.keys() and all(
+            alike(value, b[key]) for key, value in a.items()
+        )
     if _is_list(a) and _is_list(b):
         return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)
 
 
 def shown(value: Any) -> str:
-    """``value`` on one short line, spelled as in JSON; text stands without quotes, and what is cut off is counted."""
+    """``value`` on one short line, spelled as in JSON; text stands without quotes, and
+    what is cut off is counted.
+    """
     if isinstance(value, str):
         return _cut(value)
     if _is_list(value):

@@ -10,28 +10,41 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.visible import visible
 
 _SHOWN = 60
-"""Characters of a path that an error names: one that is far too long says nothing by its end."""
+"""Characters of a path that an error names: one that is far too long says nothing by
+its end.
+"""
 
 
 def user_path(text: str) -> Path:
-    """The path that somebody typed, ``~`` and ``~name`` as a shell takes them; it need not exist.
+    """The path that somebody typed, ``~`` and ``~name`` as a shell takes them; it need
+    not exist.
 
-    Raises InputError where no file can have this path: an unknown user, a zero byte, a name or path that is too long.
+    Raises InputError where no file can have this path: an unknown user, a zero byte, a
+    name or path that is too long.
     """
     if "\0" in text:
-        raise InputError(f"{_named(text)} holds a zero byte, which no file name can: type it again")
+        raise InputError(
+            f"{_named(text)} holds a zero byte, which no file name can: type it again"
+        )
     try:
         path = Path(text).expanduser()
     except RuntimeError:
         user = text.partition("/")[0]
-        raise InputError(f"there is no user {_named(user[1:])}: write the path without {_named(user)}") from None
+        raise InputError(
+            f"there is no user {_named(user[1:])}: write the path without"
+            f" {_named(user)}"
+        ) from None
     try:
         os.lstat(path)
     except UnicodeEncodeError:
-        raise InputError(f"{_named(text)} has characters that no file name can have: type it again") from None
+        raise InputError(
+            f"{_named(text)} has characters that no file name can have: type it again"
+        ) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise InputError(f"{_named(text)} is longer than a path can be: shorten it") from None
+            raise InputError(
+                f"{_named(text)} is longer than a path can be: shorten it"
+            ) from None
     return path
 
 

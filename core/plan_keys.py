@@ -1,4 +1,6 @@
-"""What is said of a key that a plan file cannot have where it stands: where it belongs, or what was perhaps meant."""
+"""What is said of a key that a plan file cannot have where it stands: where it belongs,
+or what was perhaps meant.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.keys import NOT_HERE, nearest
 
 PLAN = ""
-"""The table of the plan itself, which in TOML ends where the first ``[table]`` begins."""
+"""The table of the plan itself, which in TOML ends where the first ``[table]`` begins.
+"""
 _HEADINGS = {
     PLAN: "the plan itself, above the first [table]",
     "prompts": "[prompts]",
@@ -17,10 +20,13 @@ _HEADINGS = {
 }
 
 
-def check_keys(table: str, where: str, data: Mapping[str, object], tables: Mapping[str, Set[str]]) -> None:
+def check_keys(
+    table: str, where: str, data: Mapping[str, object], tables: Mapping[str, Set[str]]
+) -> None:
     """Refuse the first key of ``data`` that ``table`` does not have.
 
-    ``tables`` holds the known keys by table; ``where`` stands before the key in the message. Raises InputError.
+    ``tables`` holds the known keys by table; ``where`` stands before the key in the
+    message. Raises InputError.
     """
     for key in data:
         if key not in tables[table]:
@@ -28,10 +34,15 @@ def check_keys(table: str, where: str, data: Mapping[str, object], tables: Mappi
 
 
 def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> None:
-    """Refuse a key of the backend itself among its engine's options, where a line below [backend.options] lands."""
+    """Refuse a key of the backend itself among its engine's options, where a line below
+    [backend.options] lands.
+    """
     for key in options:
         if key in own:
-            raise InputError(f"{where}options.{key} belongs to the backend itself: write it above [backend.options]")
+            raise InputError(
+                f"{where}options.{key} belongs to the backend itself: write it above"
+                " [backend.options]"
+            )
 
 
 def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
@@ -42,7 +53,11 @@ def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
         return f"stands in the wrong place: it belongs to {' or '.join(owners)}"
     for meant in _meant(key, table, tables):
         return f"is unknown: {meant}"
-    options = "; the engine's own options stand under [backend.options]" if table == "backend" else ""
+    options = (
+        "; the engine's own options stand under [backend.options]"
+        if table == "backend"
+        else ""
+    )
     return f"is unknown: {nearest(key, tables[table])}{options}"
 
 

@@ -1,4 +1,6 @@
-"""A plan written as TOML, as `logdrift.core.plan.load_plan` reads it: to be looked at, saved, edited by hand and loaded again."""
+"""A plan written as TOML, as `logdrift.core.plan.load_plan` reads it: to be looked at,
+saved, edited by hand and loaded again.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,24 @@ from logdrift.core.plan import BackendSpec, CapturePlan
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
-_SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_SHORT = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\b": "\\b",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\f": "\\f",
+    "\r": "\\r",
+}
 
 
 def plan_toml(plan: CapturePlan) -> str:
-    """The plan as TOML, ending in a newline. What is at its default and rarely wanted is left out.
+    """The plan as TOML, ending in a newline. What is at its default and rarely wanted
+    is left out.
 
-    The file of prompts is written with its whole path: a relative one would be read relative to wherever the plan is
-    saved. Raises InputError for a value that TOML cannot hold (null, half a surrogate pair).
+    The file of prompts is written with its whole path: a relative one would be read
+    relative to wherever the plan is saved. Raises InputError for a value that TOML
+    cannot hold (null, half a surrogate pair).
     """
     return "\n".join(_lines(plan)) + "\n"
 
@@ -40,18 +52,26 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
     yield from _prompts(plan)
     yield from ("", "[sampling]")
     for f in fields(plan.sampling):
-        yield f"{f.name} = {_value(getattr(plan.sampling, f.name), f'sampling.{f.name}')}"
+        yield (
+            f"{f.name} = {_value(getattr(plan.sampling, f.name), f'sampling.{f.name}')}"
+        )
     for spec in plan.backends:
         yield from ("", "[[backend]]", *_backend(spec))
 
 
 def _prompts(plan: CapturePlan) -> Iterator[str]:
-    final_turn = [name for name in ("continue_final_message", "add_generation_prompt") if getattr(plan, name)]
+    final_turn = [
+        name
+        for name in ("continue_final_message", "add_generation_prompt")
+        if getattr(plan, name)
+    ]
     if plan.prompts_file is None and not plan.texts and not final_turn:
         return
     yield from ("", "[prompts]")
     if plan.prompts_file is not None:
-        yield f"file = {_value(str(Path(plan.prompts_file).absolute()), 'prompts.file')}"
+        yield (
+            f"file = {_value(str(Path(plan.prompts_file).absolute()), 'prompts.file')}"
+        )
     if plan.texts:
         yield "texts = ["
         yield from (f"  {_value(text, 'prompts.texts')}," for text in plan.texts)
@@ -93,18 +113,26 @@ def _value(value: Any, where: str) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(str(key), where)} = {_value(item, where)}" for key, item in value.items())
+        inside = ", ".join(
+            f"{_key(str(key), where)} = {_value(item, where)}"
+            for key, item in value.items()
+        )
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item, where) for item in value)}]"
-    raise InputError(f"{where} is {json.dumps(value, default=repr)}, which TOML cannot hold: leave it out")
+    raise InputError(
+        f"{where} is {json.dumps(value, default=repr)}, which TOML cannot hold: leave"
+        " it out"
+    )
 
 
 def _text(text: str, where: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InputError(f"{where} holds half a surrogate pair, which TOML cannot hold: leave it out") from None
+        raise InputError(
+            f"{where} holds half a surrogate pair, which TOML cannot hold: leave it out"
+        ) from None
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 

@@ -1,8 +1,10 @@
-"""The table of facts that users can tell of numbers from elsewhere: no engine was there to observe them.
+"""The table of facts that users can tell of numbers from elsewhere: no engine was there
+to observe them.
 
-One spelling and one check wherever they are told: in lines of prompts (`logdrift.core.capture.prompt_lines`), in lines of the
-jsonl format and behind ``import --fact`` (`logdrift.core.session.importers`). They enter a capture's `logdrift.core.facts.Facts`, which lists
-them under ``told``.
+One spelling and one check wherever they are told: in lines of prompts
+(`logdrift.core.capture.prompt_lines`), in lines of the jsonl format and behind ``import
+--fact`` (`logdrift.core.session.importers`). They enter a capture's
+`logdrift.core.facts.Facts`, which lists them under ``told``.
 """
 
 from __future__ import annotations
@@ -16,27 +18,54 @@ from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 
 _MODES = {
-    "raw": "raw", "raw_logprobs": "raw", "processed": "processed", "processed_logprobs": "processed",
+    "raw": "raw",
+    "raw_logprobs": "raw",
+    "processed": "processed",
+    "processed_logprobs": "processed",
     "temperature_scaled": "temperature_scaled",
-}  # fmt: skip
+}
 """vLLM's names for its ``logprobs_mode`` mean the same."""
 _DTYPES = {
-    "bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32", "fp64": "float64",
-    **{name: name for name in ("bfloat16", "float16", "float32", "float64", "fp8", "mxfp8", "nvfp4", "int8", "int4")},
-}  # fmt: skip
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "float": "float32",
+    "fp64": "float64",
+    **{
+        name: name
+        for name in (
+            "bfloat16",
+            "float16",
+            "float32",
+            "float64",
+            "fp8",
+            "mxfp8",
+            "nvfp4",
+            "int8",
+            "int4",
+        )
+    },
+}
 _LONGEST = 100
 """Characters of a name or version: what a column of a report still shows."""
 _TYPO = 0.85
-"""Similarity from which a dtype that is not known is a known one misspelt (difflib's ratio)."""
+"""Similarity from which a dtype that is not known is a known one misspelt (difflib's
+ratio).
+"""
 
 
 def value_of(key: str, value: Any, where: str) -> Any:
-    """The value of a fact as `Facts` has it. ``where`` names the place for errors. Raises InputError."""
+    """The value of a fact as `Facts` has it. ``where`` names the place for errors.
+    Raises InputError.
+    """
     return _READERS[key](value, where)
 
 
 def _number(value: Any, low: float, high: float, words: str, where: str) -> float:
-    """A number from ``low`` to ``high``. Raises InputError with what is wanted, ``words``."""
+    """A number from ``low`` to ``high``. Raises InputError with what is wanted,
+    ``words``.
+    """
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -51,9 +80,13 @@ def _temperature(value: Any, where: str) -> float:
 
 
 def _top_p(value: Any, where: str) -> float:
-    found = _number(value, 0.0, 1.0, "a share above 0, up to 1 (1: nothing is cut off)", where)
+    found = _number(
+        value, 0.0, 1.0, "a share above 0, up to 1 (1: nothing is cut off)", where
+    )
     if found == 0.0:
-        raise InputError(f"{where} is 0: give a share above 0, up to 1 (1: nothing is cut off)")
+        raise InputError(
+            f"{where} is 0: give a share above 0, up to 1 (1: nothing is cut off)"
+        )
     return found
 
 
@@ -72,7 +105,11 @@ def _top_k(value: Any, where: str) -> int:
 def _mode(value: Any, where: str) -> str:
     if not isinstance(value, str) or value not in _MODES:
         near = difflib.get_close_matches(str(value), list(_MODES), n=1)
-        said = f"did you mean {near[0]!r}?" if near else "use raw, processed or temperature_scaled"
+        said = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else "use raw, processed or temperature_scaled"
+        )
         raise InputError(f"{where} is {value!r}: {said}")
     return _MODES[value]
 
@@ -90,7 +127,9 @@ def _dtype(value: Any, where: str) -> str:
 def _short_text(value: Any, where: str) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not text or not text.isprintable() or len(text) > _LONGEST:
-        raise InputError(f"{where} is {value!r}: give a short text, such as a name or a version")
+        raise InputError(
+            f"{where} is {value!r}: give a short text, such as a name or a version"
+        )
     return text
 
 
@@ -115,10 +154,14 @@ TELLABLE = tuple(_READERS)
 """The facts that a user can tell, as they are spelt in lines and behind ``--fact``."""
 
 
-def facts_of(path: str, told: Mapping[str, Any], observed: Mapping[str, Any]) -> Facts | None:
-    """The facts of a capture along ``path``: what a user told, and what an engine wrote itself; None: neither.
+def facts_of(
+    path: str, told: Mapping[str, Any], observed: Mapping[str, Any]
+) -> Facts | None:
+    """The facts of a capture along ``path``: what a user told, and what an engine wrote
+    itself; None: neither.
 
-    A told ``logprobs_mode`` is that of the path; numbers that were recorded may be of either.
+    A told ``logprobs_mode`` is that of the path; numbers that were recorded may be of
+    either.
     """
     values = dict(told)
     mode = values.pop("logprobs_mode", None)

@@ -1,4 +1,6 @@
-"""Draw the pictures of the documentation from the shipped sample session: `make screenshots`."""
+"""Draw the pictures of the documentation from the shipped sample session: `make
+screenshots`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TO_THE_TOKEN = ("right_square_bracket",) * 10 + ("n", "n")
 
 @dataclass(frozen=True)
 class Picture:
-    """A terminal of ``size``, the ``keys`` pressed in the explorer, and a text that is there when it is done."""
+    """A terminal of ``size``, the ``keys`` pressed in the explorer, and a text that is
+    there when it is done.
+    """
 
     size: tuple[int, int]
     keys: tuple[str, ...]
@@ -55,7 +59,9 @@ async def _draw(name: str, picture: Picture) -> None:
 
 def main() -> None:
     for name, picture in PICTURES.items():
-        with tempfile.TemporaryDirectory() as state:  # no cursor of an earlier look is restored
+        with (
+            tempfile.TemporaryDirectory() as state
+        ):  # no cursor of an earlier look is restored
             os.environ["XDG_STATE_HOME"] = state
             asyncio.run(_draw(name, picture))
         print(f"docs/{name}")

@@ -1,10 +1,13 @@
-"""logdrift: the gap between the log-probabilities of an inference engine and those of a trainer.
+"""logdrift: the gap between the log-probabilities of an inference engine and those of a
+trainer.
 
-The public Python API (docs/python.md). A name is imported when it is first asked for: the package itself loads neither
-NumPy nor a screen, because an engine's interpreter imports it too.
+The public Python API (docs/python.md). A name is imported when it is first asked for:
+the package itself loads neither NumPy nor a screen, because an engine's interpreter
+imports it too.
 
-The folders ``core`` and ``tui`` stand at the top level of the repository; here are links to them, so that a checkout, an
-editable install and a wheel all know them as ``logdrift.core`` and ``logdrift.tui``.
+The folders ``core`` and ``tui`` stand at the top level of the repository; here are
+links to them, so that a checkout, an editable install and a wheel all know them as
+``logdrift.core`` and ``logdrift.tui``.
 """
 
 from __future__ import annotations

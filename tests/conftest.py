@@ -1,4 +1,6 @@
-"""Fixtures shared by all tests. Engines are real: a missing one is a failure, never a skip."""
+"""Fixtures shared by all tests. Engines are real: a missing one is a failure, never a
+skip.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ import pytest
 from logdrift.core.errors import LogdriftError, unforeseen
 from tests.changed_model import NOISY_TENSOR, noisy_model
 
-# Four files are tested at a time on as few as two cores, and OpenMP's threads spin while they wait for each other: with
-# more of them than cores an engine is five to ten times slower. What a test starts inherits this.
+# Four files are tested at a time on as few as two cores, and OpenMP's threads spin
+# while they wait for each other: with more of them than cores an engine is five to ten
+# times slower. What a test starts inherits this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# An engine is started dozens of times: what it imports is to be compiled once, not each time.
+# An engine is started dozens of times: what it imports is to be compiled once, not each
+# time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes is the machine's affair.
@@ -26,10 +30,22 @@ hypothesis.settings.register_profile("logdrift", deadline=None)
 hypothesis.settings.load_profile("logdrift")
 
 _ENGINES_AT_WORK = (
-    "test_sglang_backend", "test_vllm_backend", "test_kill", "test_planted", "test_capture", "test_demo",
-    "test_transformers_backend", "test_gate_engines", "test_models", "test_environments", "test_experiment_runs",
-    "test_identity", "test_identity_families", "test_identity_kinds", "test_layers",
-)  # fmt: skip
+    "test_sglang_backend",
+    "test_vllm_backend",
+    "test_kill",
+    "test_planted",
+    "test_capture",
+    "test_demo",
+    "test_transformers_backend",
+    "test_gate_engines",
+    "test_models",
+    "test_environments",
+    "test_experiment_runs",
+    "test_identity",
+    "test_identity_families",
+    "test_identity_kinds",
+    "test_layers",
+)
 """Files whose tests keep a core busy, the longest first."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -37,7 +53,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What the tests capture is recorded as their own, not as the user's; commands that they start inherit it."""
+    """What the tests capture is recorded as their own, not as the user's; commands that
+    they start inherit it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
@@ -54,13 +72,16 @@ def _nothing_unforeseen() -> Iterator[None]:
 
 
 _NEEDS_ENGINE = {"transformers_python", "vllm_python", "sglang_python", "small_model"}
-"""Fixtures that only an engine's environment gives: a test that uses one is marked `engine` by itself; one that takes them by
-name (getfixturevalue) says so."""
+"""Fixtures that only an engine's environment gives: a test that uses one is marked
+`engine` by itself; one that takes them by name (getfixturevalue) says so.
+"""
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine; put the files in the order in which processes take them; the order within a file stays."""
+    """Mark what needs an engine; put the files in the order in which processes take
+    them; the order within a file stays.
+    """
     for item in items:
         if _NEEDS_ENGINE & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
@@ -69,12 +90,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _places(files: list[str]) -> dict[str, float]:
-    """File -> its place: engines from the start to the end, beside them what waits for its screen, then what is quick."""
+    """File -> its place: engines from the start to the end, beside them what waits for
+    its screen, then what is quick.
+    """
     engines = [name for name in _ENGINES_AT_WORK if name in files]
     screens = [name for name in files if name.startswith("test_tui_")]
     place: dict[str, float] = {name: max(0, i - 2) for i, name in enumerate(engines)}
     step = max(1, len(engines) - 2) / max(1, len(screens))
-    return dict.fromkeys(files, float(len(files))) | place | {name: (i + 0.5) * step for i, name in enumerate(screens)}
+    return (
+        dict.fromkeys(files, float(len(files)))
+        | place
+        | {name: (i + 0.5) * step for i, name in enumerate(screens)}
+    )
 
 
 def _interpreter(engine: str) -> Path:
@@ -113,40 +140,69 @@ def small_model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def noisy_small_model(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the small model with 0.5% noise on `NOISY_TENSOR`, as a trainer has it some steps later."""
-    return noisy_model(small_model, tmp_path_factory.mktemp("noisy") / "step-2", NOISY_TENSOR)
+def noisy_small_model(
+    small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A copy of the small model with 0.5% noise on `NOISY_TENSOR`, as a trainer has it
+    some steps later.
+    """
+    return noisy_model(
+        small_model, tmp_path_factory.mktemp("noisy") / "step-2", NOISY_TENSOR
+    )
 
 
 @pytest.fixture(scope="session")
 def run_logdrift() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command as a user does, without a terminal; stdout and stderr are kept apart."""
+    """Run the command as a user does, without a terminal; stdout and stderr are kept
+    apart.
+    """
 
-    def run(*arguments: Any, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: Any, timeout: float = 600, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(REPOSITORY / ".venv" / "bin" / "logdrift"), *map(str, arguments)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, env={**os.environ, **environment},
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
 
     return run
 
 
 @pytest.fixture(scope="session")
-def run_script(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Run one of `tests/engine_scripts` in an engine's interpreter on the small model; the JSON that it wrote.
+def run_script(
+    small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """Run one of `tests/engine_scripts` in an engine's interpreter on the small model;
+    the JSON that it wrote.
 
     What it prints goes to a file, as a worker's output does.
     """
     scripts = REPOSITORY / "tests" / "engine_scripts"
 
-    def run(python: Path, script: str, argument: str, environment: dict[str, str]) -> Any:
+    def run(
+        python: Path, script: str, argument: str, environment: dict[str, str]
+    ) -> Any:
         folder = tmp_path_factory.mktemp(script.partition("_")[0])
         log, out = folder / "log", folder / "out.json"
         with log.open("wb") as file:
             code = subprocess.run(
-                [str(python), str(scripts / script), str(small_model), str(out), argument],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=600,
-            ).returncode  # fmt: skip
+                [
+                    str(python),
+                    str(scripts / script),
+                    str(small_model),
+                    str(out),
+                    argument,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                timeout=600,
+            ).returncode
         assert code == 0, log.read_text(errors="replace")[-4000:]
         return json.loads(out.read_text())
 
@@ -155,7 +211,9 @@ def run_script(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user whose screen keeps its state and its settings in the test's own folder; where they stand."""
+    """A user whose screen keeps its state and its settings in the test's own folder;
+    where they stand.
+    """
     for name in ("state", "config"):
         monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
     for name in ("LOGDRIFT_CONFIG", "NO_COLOR", "TMUX"):
@@ -168,11 +226,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def prompts_file(tmp_path: Path) -> Callable[..., Path]:
-    """Write a JSONL prompt file from objects (written as JSON) and strings (written as they are)."""
+    """Write a JSONL prompt file from objects (written as JSON) and strings (written as
+    they are).
+    """
 
     def write(*lines: Any, name: str = "prompts.jsonl") -> Path:
         path = tmp_path / name
-        path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
+        path.write_text(
+            "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines),
+            encoding="utf-8",
+        )
         return path
 
     return write

@@ -1,11 +1,13 @@
-"""Damage a session in every way that a file can be damaged, and hold every command against what it may answer.
+"""Damage a session in every way that a file can be damaged, and hold every command
+against what it may answer.
 
     python -m tests.damage --count 3600 --seed 0
 
-Each mutation changes one file of a copy of a session. Then opening, the list and `report`, `why`, `check` and `diff` must
-answer as they do for whole sessions, or with one line on stderr and exit code 2: no traceback, no ``unexpected``, no warning
-of NumPy, no wait beyond two seconds, and no memory beyond twice the file. Each runs in a process of its own, forked from one
-that has everything imported.
+Each mutation changes one file of a copy of a session. Then opening, the list and
+`report`, `why`, `check` and `diff` must answer as they do for whole sessions, or with
+one line on stderr and exit code 2: no traceback, no ``unexpected``, no warning of
+NumPy, no wait beyond two seconds, and no memory beyond twice the file. Each runs in a
+process of its own, forked from one that has everything imported.
 """
 
 from __future__ import annotations
@@ -44,9 +46,13 @@ from tests.made_sessions import seal
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 SECONDS = 2.0
-"""Of a core: a command that takes more hangs; whole sessions of this size take a fraction of one."""
+"""Of a core: a command that takes more hangs; whole sessions of this size take a
+fraction of one.
+"""
 WAIT = 20.0
-"""Seconds on the clock: what waits that long without working waits for ever, on however busy a machine."""
+"""Seconds on the clock: what waits that long without working waits for ever, on however
+busy a machine.
+"""
 _SLACK = 96 << 20
 """Bytes that a command takes for itself, beside what it reads."""
 
@@ -67,29 +73,81 @@ class Fault:
 
 
 def made_session(folder: Path) -> Path:
-    """A small session with all that is found out later: an experiment, an identity check, layers, events, a log."""
+    """A small session with all that is found out later: an experiment, an identity
+    check, layers, events, a log.
+    """
     session, pair = simple(folder)
     experiment = next(iter(named(session, pair).values()))
-    record = record_of(pair, Outcome(experiment, "explains", 0.04, 0.01, 0.75, 0.6, 0.8, 0.001, tokens=900, repeats=1))
-    own = save_record(session, experiment.id, {**record, "repeats": 1, "began": 1.0, "ended": 2.0})
+    record = record_of(
+        pair,
+        Outcome(
+            experiment,
+            "explains",
+            0.04,
+            0.01,
+            0.75,
+            0.6,
+            0.8,
+            0.001,
+            tokens=900,
+            repeats=1,
+        ),
+    )
+    own = save_record(
+        session, experiment.id, {**record, "repeats": 1, "began": 1.0, "ended": 2.0}
+    )
     simple(own / "x")
     for entry in (own / "x").iterdir():
         entry.rename(own / entry.name)
-    tensors = (LoadedTensor("a", True, "digest", dtype="bfloat16", shape=(2, 3)), LoadedTensor("b", reason="packed"))
-    weights = LoadedWeights("vllm", "vllm", tensors, config_differs=(("rope_theta", 1.0, 2.0),), extra=("c",))
+    tensors = (
+        LoadedTensor("a", True, "digest", dtype="bfloat16", shape=(2, 3)),
+        LoadedTensor("b", reason="packed"),
+    )
+    weights = LoadedWeights(
+        "vllm",
+        "vllm",
+        tensors,
+        config_differs=(("rope_theta", 1.0, 2.0),),
+        extra=("c",),
+    )
     write_identity(folder, asdict(weights))
     layers = a_result()
-    save_layers(folder, layers.name, layers.to_json(), {"errors/vllm": np.ones((2, 3), np.float32)})
+    save_layers(
+        folder,
+        layers.name,
+        layers.to_json(),
+        {"errors/vllm": np.ones((2, 3), np.float32)},
+    )
     for event in (
-        {"t": 1.0, "type": "backend", "backend": "vllm", "engine": "vllm", "python": "python"},
+        {
+            "t": 1.0,
+            "type": "backend",
+            "backend": "vllm",
+            "engine": "vllm",
+            "python": "python",
+        },
         {"t": 2.0, "type": "facts", "backend": "vllm", "version": "1", "device": "cpu"},
-        {"t": 3.0, "type": "captured", "label": "vllm/prefill", "sequences": 24, "tokens": 960},
+        {
+            "t": 3.0,
+            "type": "captured",
+            "label": "vllm/prefill",
+            "sequences": 24,
+            "tokens": 960,
+        },
     ):
         append_event(folder, event)
-    append_event(own.parent, {"t": 1.0, "type": "plan", "pair": ["a", "b"], "budget": 1.0})
+    append_event(
+        own.parent, {"t": 1.0, "type": "plan", "pair": ["a", "b"], "budget": 1.0}
+    )
     (folder / "logs").mkdir()
     (folder / "logs" / "vllm.log").write_text("started\n")
-    holder = {"host": socket.gethostname(), "pid": 1 << 30, "started": 1, "token": "x", "since": 1.0}
+    holder = {
+        "host": socket.gethostname(),
+        "pid": 1 << 30,
+        "started": 1,
+        "token": "x",
+        "since": 1.0,
+    }
     (folder / "lock").write_text(json.dumps(holder))
     return folder
 
@@ -105,15 +163,55 @@ def _nested(depth: int) -> Any:
 
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 7, 2**31, 2**63, 10**30, -(10**30), 0.5, 1e308, -1e308, float("nan"), float("inf"),
-    "", "x", "y" * 5000, "../../etc/passwd", "/etc/passwd", "a\0b", "n" * 300, "\ud800", "\x1b]0;t\x07", "null",
-    [], [1], ["x"], [None], [[]], {}, {"x": 1}, {"": None}, _nested(40), _nested(400), {"a": _nested(60)},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    7,
+    2**31,
+    2**63,
+    10**30,
+    -(10**30),
+    0.5,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "y" * 5000,
+    "../../etc/passwd",
+    "/etc/passwd",
+    "a\0b",
+    "n" * 300,
+    "\ud800",
+    "\x1b]0;t\x07",
+    "null",
+    [],
+    [1],
+    ["x"],
+    [None],
+    [[]],
+    {},
+    {"x": 1},
+    {"": None},
+    _nested(40),
+    _nested(400),
+    {"a": _nested(60)},
+)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """(container, key) of everything within."""
-    keys: Any = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys: Any = (
+        value.keys()
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
     for key in list(keys):
         yield value, key
         yield from _places(value[key])
@@ -124,7 +222,9 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _json_of(path: Path, rng: random.Random) -> tuple[Any, Callable[[Any], None]]:
-    """What a file holds, a line of it where it has one object a line, and how to write that again."""
+    """What a file holds, a line of it where it has one object a line, and how to write
+    that again.
+    """
     if path.suffix != ".jsonl":
         return json.loads(path.read_bytes()), lambda value: _write_json(path, value)
     lines = path.read_bytes().splitlines()
@@ -176,7 +276,14 @@ def twice_given(path: Path, rng: random.Random) -> str:
     data = path.read_bytes()
     at = data.find(b'"', rng.randrange(max(1, len(data) - 1)))
     end = data.find(b'"', at + 1)
-    path.write_bytes(data[:1] + data[at : end + 1] + b": 1, " + data[at : end + 1] + b": 2, " + data[1:])
+    path.write_bytes(
+        data[:1]
+        + data[at : end + 1]
+        + b": 1, "
+        + data[at : end + 1]
+        + b": 2, "
+        + data[1:]
+    )
     return "a key given twice"
 
 
@@ -199,7 +306,14 @@ def deep_value(path: Path, rng: random.Random) -> str:
 
 def long_number(path: Path, rng: random.Random) -> str:
     data = path.read_bytes()
-    at = next((i for i in range(rng.randrange(len(data)), len(data)) if data[i : i + 1].isdigit()), len(data) - 1)
+    at = next(
+        (
+            i
+            for i in range(rng.randrange(len(data)), len(data))
+            if data[i : i + 1].isdigit()
+        ),
+        len(data) - 1,
+    )
     path.write_bytes(data[:at] + b"9" * rng.choice((30, 400, 6000)) + data[at:])
     return "a number of many digits"
 
@@ -226,7 +340,9 @@ def some_bytes(path: Path, rng: random.Random) -> str:
 def not_utf8(path: Path, rng: random.Random) -> str:
     data = path.read_bytes()
     at = rng.randrange(len(data))
-    path.write_bytes(data[:at] + rng.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\0")) + data[at:])
+    path.write_bytes(
+        data[:at] + rng.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\0")) + data[at:]
+    )
     return f"a byte at {at}"
 
 
@@ -250,7 +366,9 @@ def huge(path: Path, rng: random.Random) -> str:
 
 def other_file(path: Path, rng: random.Random) -> str:
     root = next(folder for folder in path.parents if (folder / "session.json").exists())
-    files = [file for file in sorted(root.rglob("*")) if file.is_file() and file != path]
+    files = [
+        file for file in sorted(root.rglob("*")) if file.is_file() and file != path
+    ]
     chosen = rng.choice(files)
     path.write_bytes(chosen.read_bytes())
     return f"is now {chosen.name}"
@@ -326,12 +444,16 @@ def _split(path: Path) -> tuple[dict[str, Any], bytes]:
 
 def _joined(path: Path, header: Any, data: bytes, length: int | None = None) -> None:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + data)
+    path.write_bytes(
+        (len(text) if length is None else length).to_bytes(8, "little") + text + data
+    )
     _seal(path)
 
 
 def _seal(path: Path) -> None:
-    """Make the digest that of the damaged file, where it is a part: what is behind the digest is tested too."""
+    """Make the digest that of the damaged file, where it is a part: what is behind the
+    digest is tested too.
+    """
     root = next(folder for folder in path.parents if (folder / "session.json").exists())
     with contextlib.suppress(Exception):
         seal(root)
@@ -341,7 +463,19 @@ def header_value(path: Path, rng: random.Random) -> str:
     header, data = _split(path)
     container, key = rng.choice(list(_places(header)))
     value = rng.choice(
-        (*VALUES, "F64", "F16", "BF16", "I8", "U8", [0, 4], [4, 0], [-4, 0], [2**40, 2**40], [2**62] * 9)
+        (
+            *VALUES,
+            "F64",
+            "F16",
+            "BF16",
+            "I8",
+            "U8",
+            [0, 4],
+            [4, 0],
+            [-4, 0],
+            [2**40, 2**40],
+            [2**62] * 9,
+        )
     )
     container[key] = value
     _joined(path, header, data)
@@ -356,9 +490,13 @@ def offsets(path: Path, rng: random.Random) -> str:
     if kind == "same":
         header[one] = dict(header[two])
     elif kind == "moved":
-        header[one]["data_offsets"] = [n + rng.choice((-4, 4, 1)) for n in header[one]["data_offsets"]]
+        header[one]["data_offsets"] = [
+            n + rng.choice((-4, 4, 1)) for n in header[one]["data_offsets"]
+        ]
     elif kind == "beyond":
-        header[one]["data_offsets"] = [n + len(data) for n in header[one]["data_offsets"]]
+        header[one]["data_offsets"] = [
+            n + len(data) for n in header[one]["data_offsets"]
+        ]
     elif kind == "wide":
         header[one]["shape"] = [2**20, 2**20]
         header[one]["data_offsets"] = [0, 2**42]
@@ -375,7 +513,12 @@ def header_bytes(path: Path, rng: random.Random) -> str:
     if kind == "deep":
         _joined(path, b'{"a":' * 20_000, data)
     elif kind == "length":
-        _joined(path, header, data, rng.choice((0, 1, 2**20, 2**31, 2**63, 2**64 - 1, len(text) - 1)))
+        _joined(
+            path,
+            header,
+            data,
+            rng.choice((0, 1, 2**20, 2**31, 2**63, 2**64 - 1, len(text) - 1)),
+        )
     elif kind == "enormous":
         _joined(path, text + b" " * (3 << 20), data)
     elif kind == "list":
@@ -390,15 +533,21 @@ def tensor_values(path: Path, rng: random.Random) -> str:
     header, data = _split(path)
     name = rng.choice([name for name in header if name != "__metadata__"])
     start, stop = header[name]["data_offsets"]
-    code = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}[
-        header[name]["dtype"]
-    ]
+    code = {
+        "F32": np.float32,
+        "F64": np.float64,
+        "I32": np.int32,
+        "I64": np.int64,
+        "U8": np.uint8,
+    }[header[name]["dtype"]]
     values = np.frombuffer(data[start:stop], code).copy()
     if not len(values):
         return "nothing"
     floats = (np.nan, np.inf, -np.inf, 1e30, -1e30, 3.4e38, -3.4e38, 1e-40, 5.0, -1e4)
     whole = (0, 1, -1, 2, 255, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
-    at = np.array([rng.randrange(len(values)) for _ in range(rng.choice((1, 1, 3, 40)))])
+    at = np.array(
+        [rng.randrange(len(values)) for _ in range(rng.choice((1, 1, 3, 40)))]
+    )
     if values.dtype.kind == "f":
         values[at] = rng.choice(floats)
     else:
@@ -409,19 +558,50 @@ def tensor_values(path: Path, rng: random.Random) -> str:
 
 
 _JSON: tuple[Mutate, ...] = (
-    other_value, other_value, other_value, other_value, other_document, missing_key, exchanged, twice_given, deep,
-    deep_value, long_number,
-)  # fmt: skip
-_TENSORS: tuple[Mutate, ...] = (header_value, offsets, header_bytes, tensor_values, tensor_values)
+    other_value,
+    other_value,
+    other_value,
+    other_value,
+    other_document,
+    missing_key,
+    exchanged,
+    twice_given,
+    deep,
+    deep_value,
+    long_number,
+)
+_TENSORS: tuple[Mutate, ...] = (
+    header_value,
+    offsets,
+    header_bytes,
+    tensor_values,
+    tensor_values,
+)
 _BYTES: tuple[Mutate, ...] = (bit, some_bytes, not_utf8, cut, longer, huge, other_file)
-_KINDS: tuple[Mutate, ...] = (pipe, folder_instead, socket_instead, link, gone, folder_above_is_a_file)
+_KINDS: tuple[Mutate, ...] = (
+    pipe,
+    folder_instead,
+    socket_instead,
+    link,
+    gone,
+    folder_above_is_a_file,
+)
 
 
 def mutate(session: Path, rng: random.Random) -> str:
     """Damage one file of a session; how."""
     files = [path for path in sorted(session.rglob("*")) if path.is_file()]
     # The manifest and what is found out later have the most to be wrong, and are few.
-    weights = [6 if path.name == "session.json" else 3 if path.suffix in (".json", ".jsonl") else 1 for path in files]
+    weights = [
+        (
+            6
+            if path.name == "session.json"
+            else 3
+            if path.suffix in (".json", ".jsonl")
+            else 1
+        )
+        for path in files
+    ]
     path = rng.choices(files, weights)[0]
     if path.suffix in (".json", ".jsonl") or path.name == "lock":
         kinds = rng.choices((_JSON, _BYTES, _KINDS), (6, 2, 1))[0]
@@ -437,7 +617,9 @@ def mutate(session: Path, rng: random.Random) -> str:
 
 
 def _open(session: Path) -> int:
-    """All that the explorer does with a session before and behind its first screen, but for the screen."""
+    """All that the explorer does with a session before and behind its first screen, but
+    for the screen.
+    """
     from logdrift.tui.app import readable
     from logdrift.tui.inspection import inspect
     from logdrift.tui.state import load_state
@@ -468,7 +650,9 @@ def _command(*arguments: str) -> Callable[[Path], int]:
     def run(session: Path) -> int:
         from logdrift.tui.cli import main
 
-        return main([argument.replace("SESSION", str(session)) for argument in arguments])
+        return main(
+            [argument.replace("SESSION", str(session)) for argument in arguments]
+        )
 
     return run
 
@@ -500,21 +684,29 @@ def _asked(name: str, session: Path) -> str | None:
             warnings.simplefilter("always")
             code = COMMANDS[name](session)
         if warned:
-            return f"Warning: {warned[0].filename}:{warned[0].lineno}: {warned[0].message}"
+            return (
+                f"Warning: {warned[0].filename}:{warned[0].lineno}: {warned[0].message}"
+            )
     except InputError as error:
         code = 2
         err.write(f"logdrift: {error}\n")
     except _Slow:
         return "hangs"
     except BaseException:
-        return traceback.format_exc().strip().splitlines()[-1] + " " + traceback.format_exc(limit=-1)[-300:]
+        return (
+            traceback.format_exc().strip().splitlines()[-1]
+            + " "
+            + traceback.format_exc(limit=-1)[-300:]
+        )
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
     said = err.getvalue()
     if "unexpected" in said or "Traceback" in said or "Warning" in said:
         return said.strip()
-    if code not in (0, 1, 2) or (code == 2 and (said.count("\n") != 1 or not said.startswith("logdrift: "))):
+    if code not in (0, 1, 2) or (
+        code == 2 and (said.count("\n") != 1 or not said.startswith("logdrift: "))
+    ):
         return f"exit code {code}: {said!r}"
     if code == 0 and said:
         return f"said on stderr: {said!r}"
@@ -539,7 +731,10 @@ def faults_of(session: Path, mutation: str, commands: Sequence[str]) -> list[Fau
             os.close(reading)
             signal.signal(signal.SIGALRM, _ring)
             signal.signal(signal.SIGPROF, _ring)
-            largest = max((file.stat().st_size for file in session.rglob("*") if file.is_file()), default=0)
+            largest = max(
+                (file.stat().st_size for file in session.rglob("*") if file.is_file()),
+                default=0,
+            )
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
             for name in commands:
                 wrong = _asked(name, session)
@@ -547,7 +742,9 @@ def faults_of(session: Path, mutation: str, commands: Sequence[str]) -> list[Fau
                     found.append([name, wrong])
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before
             if grown > 2 * largest + _SLACK:
-                found.append(["all", f"{grown >> 20} MiB for a file of {largest >> 20}"])
+                found.append(
+                    ["all", f"{grown >> 20} MiB for a file of {largest >> 20}"]
+                )
         except BaseException as error:
             found.append(["all", repr(error)])
         finally:
@@ -570,24 +767,36 @@ def run(
     report: Callable[[int, list[Fault]], None] | None = None,
     first: int = 0,
 ) -> list[Fault]:
-    """``count`` mutations from number ``first`` on, the same for the same seed; the faults that were found."""
-    sources = [made_session(folder / "source" / "made"), Path(shutil.copytree(SAMPLE, folder / "source" / "sample"))]
+    """``count`` mutations from number ``first`` on, the same for the same seed; the
+    faults that were found.
+    """
+    sources = [
+        made_session(folder / "source" / "made"),
+        Path(shutil.copytree(SAMPLE, folder / "source" / "sample")),
+    ]
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     for source in sources:
         # All that is ever imported is imported before the first fork.
         for name in COMMANDS:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 COMMANDS[name](source)
             wrong = faults_of(source, "whole", [name])
             assert not wrong, wrong
     faults: list[Fault] = []
     for number in range(first, first + count):
         rng = random.Random(f"{seed} {number}")
-        source = sources[rng.random() < 0.15]  # the sample is ten times as much to compute
+        source = sources[
+            rng.random() < 0.15
+        ]  # the sample is ten times as much to compute
         copy = folder / "sessions" / "damaged"
         shutil.copytree(source, copy)
         try:
-            faults += faults_of(copy, f"{number} {source.name} {mutate(copy, rng)}", list(COMMANDS))
+            faults += faults_of(
+                copy, f"{number} {source.name} {mutate(copy, rng)}", list(COMMANDS)
+            )
         finally:
             shutil.rmtree(folder / "sessions")
         if report is not None:
@@ -596,10 +805,17 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=3600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first mutation: to look at one again")
+    parser.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        help="number of the first mutation: to look at one again",
+    )
     args = parser.parse_args(argv)
     begun = time.monotonic()
     told = 0
@@ -611,13 +827,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = len(faults)
         if done % 200 == 0:
             print(
-                f"{done} mutations, {len(faults)} faults, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True
+                f"{done} mutations, {len(faults)} faults,"
+                f" {time.monotonic() - begun:.0f} s",
+                file=sys.stderr,
+                flush=True,
             )
 
     with tempfile.TemporaryDirectory() as folder:
         faults = run(args.count, args.seed, Path(folder), report, args.first)
     kinds = collections.Counter(fault.what.split(":")[0][:60] for fault in faults)
-    print(f"{args.count} mutations, {args.count * len(COMMANDS)} answers, {len(faults)} faults: {dict(kinds)}")
+    print(
+        f"{args.count} mutations, {args.count * len(COMMANDS)} answers, {len(faults)}"
+        f" faults: {dict(kinds)}"
+    )
     return 1 if faults else 0
 
 

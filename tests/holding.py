@@ -1,4 +1,6 @@
-"""A process that writes a session, as the supervisor does: it holds the lock and has a worker of its own."""
+"""A process that writes a session, as the supervisor does: it holds the lock and has a
+worker of its own.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,16 @@ class Holder:
 
 @contextmanager
 def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
-    """Hold a session in another process; ``stubborn``: one that does not listen to SIGTERM."""
-    argv = [sys.executable, "-c", _HOLDER, str(folder), "stubborn" if stubborn else "polite"]
+    """Hold a session in another process; ``stubborn``: one that does not listen to
+    SIGTERM.
+    """
+    argv = [
+        sys.executable,
+        "-c",
+        _HOLDER,
+        str(folder),
+        "stubborn" if stubborn else "polite",
+    ]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     worker = int(process.stdout.readline())
@@ -60,7 +70,9 @@ def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
 
 
 def _end(worker: int) -> None:
-    """End the worker where whoever ended the holder has left it; this process may have inherited it."""
+    """End the worker where whoever ended the holder has left it; this process may have
+    inherited it.
+    """
     with contextlib.suppress(OSError):
         if b"time.sleep(600)" not in Path(f"/proc/{worker}/cmdline").read_bytes():
             return

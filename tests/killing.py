@@ -1,10 +1,13 @@
-"""Kill -9 a part of a running capture at a random moment, and hold what is left against an undisturbed run.
+"""Kill -9 a part of a running capture at a random moment, and hold what is left against
+an undisturbed run.
 
-    python tests/killing.py --trials 10            all three targets, a table of every trial
+    python tests/killing.py --trials 10            all three targets, a table of every
+    trial
 
-The numbers of a resumed session must equal those of the undisturbed one bit for bit, every part listed at the moment of
-the kill must be intact, and nothing may be left running. This process adopts orphans, so whatever outlives a
-killed supervisor or worker becomes its child and is seen.
+The numbers of a resumed session must equal those of the undisturbed one bit for bit,
+every part listed at the moment of the kill must be intact, and nothing may be left
+running. This process adopts orphans, so whatever outlives a killed supervisor or worker
+becomes its child and is seen.
 """
 
 from __future__ import annotations
@@ -31,7 +34,14 @@ from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
-PROMPTS = ["The capital of France is", "def add(a, b):", "1 2 3 4", "Once upon a time", "To be or", "从前有"]
+PROMPTS = [
+    "The capital of France is",
+    "def add(a, b):",
+    "1 2 3 4",
+    "Once upon a time",
+    "To be or",
+    "从前有",
+]
 TARGETS = ("worker", "supervisor", "engine child")
 _SETTLE = 10.0
 _PATIENCE = 300.0
@@ -50,9 +60,13 @@ class Trial:
 
 
 class Killer:
-    """Captures in ``folder``; ``backends`` are the specs of the capture, the first of which generates."""
+    """Captures in ``folder``; ``backends`` are the specs of the capture, the first of
+    which generates.
+    """
 
-    def __init__(self, folder: Path, backends: list[str], model: str = "smollm2") -> None:
+    def __init__(
+        self, folder: Path, backends: list[str], model: str = "smollm2"
+    ) -> None:
         adopt_orphans()
         self.before = descendants(os.getpid())
         """What other tests of this process have not reaped yet."""
@@ -60,7 +74,9 @@ class Killer:
         self.backends = backends
         self.model = model
         self.prompts = folder / "prompts.jsonl"
-        self.prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS))
+        self.prompts.write_text(
+            "".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS)
+        )
         self.baseline = folder / "undisturbed"
         process = self._capture(self.baseline)
         while not (self.baseline / "events.jsonl").exists() and process.poll() is None:
@@ -72,13 +88,26 @@ class Killer:
 
     def _capture(self, out: Path) -> subprocess.Popen[bytes]:
         flags = [x for spec in self.backends for x in ("--backend", spec)]
-        new = ["--model", self.model, "--prompts", self.prompts, "--max-tokens", "16", "--part-sequences", "1", *flags]
+        new = [
+            "--model",
+            self.model,
+            "--prompts",
+            self.prompts,
+            "--max-tokens",
+            "16",
+            "--part-sequences",
+            "1",
+            *flags,
+        ]
         arguments = ["--resume"] if (out / MANIFEST).exists() else new
         with open(self.folder / "said.txt", "wb") as said:
             return subprocess.Popen(
                 [LOGDRIFT, "capture", "--out", out, *arguments],
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
@@ -91,14 +120,22 @@ class Killer:
         return (self.folder / "said.txt").read_text(errors="replace")
 
     def trial(self, target: str, moment: float) -> Trial:
-        """Kill ``target`` ``moment`` seconds after the first worker began to capture, resume, compare."""
-        out = self.folder / f"killed-{target.replace(' ', '-')}-{random.randrange(10**9)}"
+        """Kill ``target`` ``moment`` seconds after the first worker began to capture,
+        resume, compare.
+        """
+        out = (
+            self.folder / f"killed-{target.replace(' ', '-')}-{random.randrange(10**9)}"
+        )
         begun = time.monotonic()
         process = self._capture(out)
         struck = self._strike(process, out, target, moment)
         code = self._wait(process)
-        if struck and code == 0:  # right only where it had all been captured: a worker may die while it closes
-            assert open_session(out).state == "complete", f"{target} was killed, logdrift ended with 0: {self._said()}"
+        if (
+            struck and code == 0
+        ):  # right only where it had all been captured: a worker may die while it closes
+            assert open_session(out).state == "complete", (
+                f"{target} was killed, logdrift ended with 0: {self._said()}"
+            )
         self._nothing_left()
         listed = self._check_listed(out)
         code = self._wait(self._capture(out)) if struck else 0
@@ -107,7 +144,9 @@ class Killer:
         self._same_numbers(open_session(out))
         return Trial(target, moment, struck, listed, time.monotonic() - begun)
 
-    def _strike(self, process: subprocess.Popen[bytes], out: Path, target: str, moment: float) -> bool:
+    def _strike(
+        self, process: subprocess.Popen[bytes], out: Path, target: str, moment: float
+    ) -> bool:
         """Whether there was something to kill before the capture ended."""
         while not (out / "events.jsonl").exists():
             if process.poll() is not None:
@@ -138,33 +177,48 @@ class Killer:
 
     def _nothing_left(self) -> None:
         deadline = time.monotonic() + _SETTLE
-        while (left := descendants(os.getpid()) - self.before) and time.monotonic() < deadline:
+        while (
+            left := descendants(os.getpid()) - self.before
+        ) and time.monotonic() < deadline:
             _reap()
             time.sleep(0.05)
         _reap()
-        assert not left, f"still running {_SETTLE} s after the end: {[_command(pid) for pid in left]}"
+        assert not left, (
+            f"still running {_SETTLE} s after the end: {[_command(pid) for pid in left]}"
+        )
 
     def _check_listed(self, out: Path) -> int:
         if not (out / MANIFEST).exists():
             return 0
         session = open_session(out)
         assert session.state != "running"
-        parts = [*session.manifest.sequences.parts, *(p for c in session.captures for p in c.parts)]
+        parts = [
+            *session.manifest.sequences.parts,
+            *(p for c in session.captures for p in c.parts),
+        ]
         for part in parts:
             digest = hashlib.sha256((out / part.file).read_bytes()).hexdigest()
-            assert part.digest == f"sha256:{digest}", f"{part.file} is listed but damaged"
+            assert part.digest == f"sha256:{digest}", (
+                f"{part.file} is listed but damaged"
+            )
         return len(parts)
 
     def _same_numbers(self, session: Session) -> None:
         expected = open_session(self.baseline)
         assert session.state == "complete"
-        np.testing.assert_array_equal(session.sequences.token_ids, expected.sequences.token_ids)
-        assert [c.label for c in session.captures] == [c.label for c in expected.captures]
+        np.testing.assert_array_equal(
+            session.sequences.token_ids, expected.sequences.token_ids
+        )
+        assert [c.label for c in session.captures] == [
+            c.label for c in expected.captures
+        ]
         for info in expected.captures:
             a, b = session.capture(info.label), expected.capture(info.label)
             for name in ("logprob", "rank", "top_ids", "top_logprobs"):
                 np.testing.assert_array_equal(
-                    getattr(a, name).whole(), getattr(b, name).whole(), f"{info.label} {name}"
+                    getattr(a, name).whole(),
+                    getattr(b, name).whole(),
+                    f"{info.label} {name}",
                 )
 
 
@@ -177,15 +231,25 @@ def _session(pid: int) -> int:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+            .strip()
+        )
     except OSError:
         return ""
 
 
 def _is_engine(pid: int) -> bool:
-    """A process that an engine computes in, as opposed to helpers such as multiprocessing's resource tracker."""
+    """A process that an engine computes in, as opposed to helpers such as
+    multiprocessing's resource tracker.
+    """
     command = _command(pid)
-    return any(name in command for name in ("VLLM::", "EngineCore", "sglang::", "spawn_main"))
+    return any(
+        name in command for name in ("VLLM::", "EngineCore", "sglang::", "spawn_main")
+    )
 
 
 def _reap() -> None:
@@ -197,29 +261,54 @@ def _reap() -> None:
 
 
 def main() -> int:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the kills may come while something else computes
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # the kills may come while something else computes
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=10, help="kills of each target")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--target", choices=TARGETS, action="append", help="only this target (repeatable)")
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        action="append",
+        help="only this target (repeatable)",
+    )
     parser.add_argument("--model", default="smollm2")
     args = parser.parse_args()
     chance = random.Random(args.seed)
     for target in args.target or TARGETS:
         with tempfile.TemporaryDirectory(prefix="logdrift-kill-") as folder:
-            generating = "sglang:bfloat16" if target == "engine child" else "transformers:bfloat16,paths=decode+prefill"
+            generating = (
+                "sglang:bfloat16"
+                if target == "engine child"
+                else "transformers:bfloat16,paths=decode+prefill"
+            )
             scoring = "transformers:float32@reference"
-            killer = Killer(Path(folder), [f"{generating}@rollout", scoring], args.model)
-            print(f"{target}: undisturbed capture took {killer.duration:.0f} s", flush=True)
+            killer = Killer(
+                Path(folder), [f"{generating}@rollout", scoring], args.model
+            )
+            print(
+                f"{target}: undisturbed capture took {killer.duration:.0f} s",
+                flush=True,
+            )
             left = args.trials
             while left:
                 done = killer.trial(target, chance.uniform(0, killer.duration))
                 left -= done.struck
-                if not done.struck:  # it takes less time than it did, or its end is no longer there to be killed
+                # it takes less time than it did, or its end is no longer there to be
+                # killed
+                if not done.struck:
                     killer.duration = min(killer.duration, done.moment)
-                struck = f"struck with {done.listed:2d} parts listed" if done.struck else "ended before the kill"
+                struck = (
+                    f"struck with {done.listed:2d} parts listed"
+                    if done.struck
+                    else "ended before the kill"
+                )
                 print(
-                    f"  {target} at {done.moment:5.1f} s: {struck}; resumed, same numbers, nothing left ({done.seconds:.0f} s)",
+                    f"  {target} at {done.moment:5.1f} s: {struck}; resumed, same"
+                    f" numbers, nothing left ({done.seconds:.0f} s)",
                     flush=True,
                 )
     return 0

@@ -1,4 +1,6 @@
-"""Sessions with a plan, for which experiments are proposed, and what earlier experiments left in them."""
+"""Sessions with a plan, for which experiments are proposed, and what earlier
+experiments left in them.
+"""
 
 from __future__ import annotations
 
@@ -21,43 +23,71 @@ PROMPTS, LENGTH = 24, 40
 
 
 def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.ndarray]:
-    """One row of log-probabilities for each sequence: ``base``, or some, with noise of ``spread`` nats on it."""
+    """One row of log-probabilities for each sequence: ``base``, or some, with noise of
+    ``spread`` nats on it.
+    """
     random = np.random.default_rng(seed)
-    values = -np.abs(np.random.default_rng(0).normal(2.0, 1.0, (PROMPTS, LENGTH))) if base is None else base
+    values = (
+        -np.abs(np.random.default_rng(0).normal(2.0, 1.0, (PROMPTS, LENGTH)))
+        if base is None
+        else base
+    )
     out = values + random.normal(0.0, spread, (PROMPTS, LENGTH))
     out[:, 0] = np.nan
     return list(np.minimum(out, 0.0))
 
 
-def session_of(folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None) -> Session:
+def session_of(
+    folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None
+) -> Session:
     """A session with a plan whose backends are those of the captures."""
     specs = {}
     for info, _ in captures:
-        paths = (*specs[info.backend].paths, info.path) if info.backend in specs else (info.path,)
+        paths = (
+            (*specs[info.backend].paths, info.path)
+            if info.backend in specs
+            else (info.path,)
+        )
         specs[info.backend] = BackendSpec(
-            info.backend, info.engine, "bfloat16", paths=tuple(dict.fromkeys(paths)),
+            info.backend,
+            info.engine,
+            "bfloat16",
+            paths=tuple(dict.fromkeys(paths)),
             options=(options or {}).get(info.backend, {}),
-        )  # fmt: skip
-    plan = {**CapturePlan("made", tuple(specs.values())).to_json(), "max_length": LENGTH}
+        )
+    plan = {
+        **CapturePlan("made", tuple(specs.values())).to_json(),
+        "max_length": LENGTH,
+    }
     return write_session(folder, [4] * PROMPTS, captures, plan=plan, per_part=8)
 
 
-def simple(folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill") -> tuple[Session, Pair]:
+def simple(
+    folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill"
+) -> tuple[Session, Pair]:
     session = session_of(
         folder,
-        [capture("trainer/prefill", rows(1, 0.03)), capture(f"vllm/{path}", rows(2, 0.03), facts=facts or {})],
+        [
+            capture("trainer/prefill", rows(1, 0.03)),
+            capture(f"vllm/{path}", rows(2, 0.03), facts=facts or {}),
+        ],
     )
     return session, make_pair(session, "trainer/prefill", f"vllm/{path}")
 
 
 def processed(folder: Path) -> tuple[Session, Pair]:
-    """A trainer against vLLM's decode steps, whose log-probabilities are the sampler's: recorded so, and configured so."""
+    """A trainer against vLLM's decode steps, whose log-probabilities are the sampler's:
+    recorded so, and configured so.
+    """
     told = {"decode_logprobs": "processed", "temperature": 0.6}
     base = np.array(rows(1, 0.0))
     sampled = rows(2, 0.3, base)
     session = session_of(
         folder,
-        [capture("trainer/prefill", list(base)), capture("vllm/decode", sampled, facts=told)],
+        [
+            capture("trainer/prefill", list(base)),
+            capture("vllm/decode", sampled, facts=told),
+        ],
         {"vllm": {"logprobs_mode": "processed_logprobs"}},
     )
     return session, make_pair(session, "trainer/prefill", "vllm/decode")
@@ -71,11 +101,18 @@ def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
 def record_of(pair: Pair, outcome: Outcome) -> dict[str, Any]:
     """``experiment.json`` of an experiment with its outcome."""
     labels = [pair.a.info.label, pair.b.info.label]
-    return {"schema": 1, "pair": labels, "experiment": outcome.experiment.to_json(), "outcome": outcome.to_json()}
+    return {
+        "schema": 1,
+        "pair": labels,
+        "experiment": outcome.experiment.to_json(),
+        "outcome": outcome.to_json(),
+    }
 
 
 def save_record(session: Session, name: str, record: Any) -> Path:
-    """Write a record as the experiment ``name`` of a session; the experiment's folder."""
+    """Write a record as the experiment ``name`` of a session; the experiment's
+    folder.
+    """
     folder = session.folder / FOLDER / name
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(json.dumps(record))

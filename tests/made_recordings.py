@@ -1,4 +1,6 @@
-"""Answers of servers, drawn and written in each server's own form, to be read back number by number."""
+"""Answers of servers, drawn and written in each server's own form, to be read back
+number by number.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Entry = tuple[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sequence with the log-probability and the most likely ids of each token; those of token 0 are None."""
+    """A sequence with the log-probability and the most likely ids of each token; those
+    of token 0 are None.
+    """
 
     ids: list[int]
     prompt: int
@@ -29,9 +33,11 @@ class Drawn:
 
 
 def draw(seed: int, prompt: int = 5, new: int = 7, k: int = 3) -> Drawn:
-    """Numbers that hold together: a token of rank r < k stands at place r of its list, others are less likely.
+    """Numbers that hold together: a token of rank r < k stands at place r of its list,
+    others are less likely.
 
-    None is of rank k: vLLM's lists, which begin with the token itself, do not always tell it from one beyond.
+    None is of rank k: vLLM's lists, which begin with the token itself, do not always
+    tell it from one beyond.
     """
     rng = np.random.default_rng(seed)
     ids, logprobs, tops, ranks = [int(rng.integers(10, 900))], [None], [[]], [None]  # type: ignore[var-annotated]
@@ -42,7 +48,9 @@ def draw(seed: int, prompt: int = 5, new: int = 7, k: int = 3) -> Drawn:
         token = listed[rank - 1] if rank <= k else int(rng.integers(10, 900))
         ids.append(token)
         ranks.append(rank if rank <= k else rank + 40)
-        logprobs.append(values[rank - 1] if rank <= k else float(np.float32(-6.0 - rng.uniform())))
+        logprobs.append(
+            values[rank - 1] if rank <= k else float(np.float32(-6.0 - rng.uniform()))
+        )
         tops.append(list(zip(listed, values, strict=True)))
     return Drawn(ids, prompt, logprobs, tops, ranks)
 
@@ -67,34 +75,50 @@ def named(token_id: int, by_id: bool = True) -> str:
 
 
 def with_target(drawn: Drawn, at: int) -> list[Entry]:
-    """vLLM's order: the target, then the most likely ids, where the target is not one of them already."""
+    """vLLM's order: the target, then the most likely ids, where the target is not one
+    of them already.
+    """
     target = (drawn.ids[at], drawn.logprobs[at] or 0.0)
     return [target, *(entry for entry in drawn.tops[at] if entry[0] != target[0])]
 
 
 def in_chat(drawn: Drawn, at: int) -> list[Entry]:
-    """A chat has k entries, so a token that is not among the k most likely displaces the last one of them."""
+    """A chat has k entries, so a token that is not among the k most likely displaces
+    the last one of them.
+    """
     return with_target(drawn, at)[: len(drawn.tops[at])]
 
 
-def chat_content(drawn: Drawn, at: Iterable[int], by_id: bool = True) -> list[dict[str, Any]]:
+def chat_content(
+    drawn: Drawn, at: Iterable[int], by_id: bool = True
+) -> list[dict[str, Any]]:
     return [
         {
             "token": named(drawn.ids[i], by_id),
             "logprob": drawn.logprobs[i],
             "bytes": None if by_id else list(f" t{drawn.ids[i]}".encode()),
-            "top_logprobs": [{"token": named(t, by_id), "logprob": v, "bytes": None} for t, v in in_chat(drawn, i)],
+            "top_logprobs": [
+                {"token": named(t, by_id), "logprob": v, "bytes": None}
+                for t, v in in_chat(drawn, i)
+            ],
         }
         for i in at
     ]
 
 
-def completion_lists(drawn: Drawn, at: Sequence[int], by_id: bool = True) -> dict[str, Any]:
+def completion_lists(
+    drawn: Drawn, at: Sequence[int], by_id: bool = True
+) -> dict[str, Any]:
     return {
         "tokens": [named(drawn.ids[i], by_id) for i in at],
         "token_logprobs": [drawn.logprobs[i] for i in at],
         "top_logprobs": [
-            None if drawn.logprobs[i] is None else {named(t, by_id): v for t, v in with_target(drawn, i)} for i in at
+            (
+                None
+                if drawn.logprobs[i] is None
+                else {named(t, by_id): v for t, v in with_target(drawn, i)}
+            )
+            for i in at
         ],
         "text_offset": list(range(len(at))),
     }
@@ -106,15 +130,27 @@ def prompt_logprobs(drawn: Drawn, upto: int) -> list[Any]:
         ranks = {t: place for place, (t, _) in enumerate(drawn.tops[i], 1)}
         out.append(
             {
-                str(t): {"logprob": v, "rank": ranks.get(t, drawn.ranks[i]), "decoded_token": f" t{t}"}
+                str(t): {
+                    "logprob": v,
+                    "rank": ranks.get(t, drawn.ranks[i]),
+                    "decoded_token": f" t{t}",
+                }
                 for t, v in with_target(drawn, i)
             }
         )
     return out
 
 
-def answer(drawn: Drawn, choice: dict[str, Any], chat: bool = False, **more: Any) -> dict[str, Any]:
-    whole = {"index": 0, "finish_reason": "length", "stop_reason": None, "text": "...", **choice}
+def answer(
+    drawn: Drawn, choice: dict[str, Any], chat: bool = False, **more: Any
+) -> dict[str, Any]:
+    whole = {
+        "index": 0,
+        "finish_reason": "length",
+        "stop_reason": None,
+        "text": "...",
+        **choice,
+    }
     return {
         "id": f"cmpl-{drawn.ids[0]}-{drawn.ids[-1]}",
         "object": "chat.completion" if chat else "text_completion",
@@ -126,32 +162,50 @@ def answer(drawn: Drawn, choice: dict[str, Any], chat: bool = False, **more: Any
 
 
 def usage(drawn: Drawn, given: int, sampled: int) -> dict[str, int]:
-    return {"prompt_tokens": given, "completion_tokens": sampled, "total_tokens": given + sampled}
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": sampled,
+        "total_tokens": given + sampled,
+    }
 
 
 def chat(drawn: Drawn, by_id: bool = True, prompt_ids: bool = True) -> dict[str, Any]:
     """A chat that generated the completion."""
     choice = {
-        "logprobs": {"content": chat_content(drawn, range(drawn.prompt, len(drawn.ids)), by_id)},
+        "logprobs": {
+            "content": chat_content(drawn, range(drawn.prompt, len(drawn.ids)), by_id)
+        },
         "token_ids": drawn.new,
         "message": {"role": "assistant", "content": "..."},
     }
     more = {"prompt_token_ids": drawn.ids[: drawn.prompt]} if prompt_ids else {}
-    return answer(drawn, choice, chat=True, usage=usage(drawn, drawn.prompt, len(drawn.new)), **more)
+    return answer(
+        drawn,
+        choice,
+        chat=True,
+        usage=usage(drawn, drawn.prompt, len(drawn.new)),
+        **more,
+    )
 
 
 def echo(drawn: Drawn, max_tokens: int, ids: bool = True) -> dict[str, Any]:
-    """All ids given and echoed, with what ``max_tokens`` adds; asked for none, vLLM names one in token_ids anyway."""
+    """All ids given and echoed, with what ``max_tokens`` adds; asked for none, vLLM
+    names one in token_ids anyway.
+    """
     n = len(drawn.ids)
     extra = list(range(77, 77 + max(1, max_tokens)))
     longer = Drawn(
         ids=drawn.ids + extra[:max_tokens],
         prompt=n,
         logprobs=drawn.logprobs + [-0.25] * max_tokens,
-        tops=drawn.tops + [[(77 + i, -0.25), (5, -2.0), (6, -3.0)] for i in range(max_tokens)],
+        tops=drawn.tops
+        + [[(77 + i, -0.25), (5, -2.0), (6, -3.0)] for i in range(max_tokens)],
         ranks=drawn.ranks + [1] * max_tokens,
     )
-    choice: dict[str, Any] = {"logprobs": completion_lists(longer, range(n + max_tokens)), "text": "?" * max_tokens}
+    choice: dict[str, Any] = {
+        "logprobs": completion_lists(longer, range(n + max_tokens)),
+        "text": "?" * max_tokens,
+    }
     if ids:
         choice |= {"prompt_token_ids": drawn.ids, "token_ids": extra}
     return answer(drawn, choice, usage=usage(drawn, n, len(extra)))
@@ -159,17 +213,29 @@ def echo(drawn: Drawn, max_tokens: int, ids: bool = True) -> dict[str, Any]:
 
 def scored_prompt(drawn: Drawn, ids: bool = True) -> dict[str, Any]:
     """prompt_logprobs of all ids, behind which one token was sampled."""
-    choice: dict[str, Any] = {"logprobs": None, "prompt_logprobs": prompt_logprobs(drawn, len(drawn.ids))}
+    choice: dict[str, Any] = {
+        "logprobs": None,
+        "prompt_logprobs": prompt_logprobs(drawn, len(drawn.ids)),
+    }
     if ids:
         choice |= {"prompt_token_ids": drawn.ids, "token_ids": [34]}
     return answer(drawn, choice, usage=usage(drawn, len(drawn.ids), 1))
 
 
-def chat_chunks(drawn: Drawn, size: int = 1, index: int = 0, answer_id: str = "chatcmpl-1") -> list[dict[str, Any]]:
+def chat_chunks(
+    drawn: Drawn, size: int = 1, index: int = 0, answer_id: str = "chatcmpl-1"
+) -> list[dict[str, Any]]:
     """A streamed chat, ``size`` tokens a chunk: first the role, last the usage."""
     base = {"id": answer_id, "object": "chat.completion.chunk", "model": "org/model"}
-    role = {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
-    out: list[dict[str, Any]] = [{**base, "choices": [role], "prompt_token_ids": drawn.ids[: drawn.prompt]}]
+    role = {
+        "index": index,
+        "delta": {"role": "assistant", "content": ""},
+        "logprobs": None,
+        "finish_reason": None,
+    }
+    out: list[dict[str, Any]] = [
+        {**base, "choices": [role], "prompt_token_ids": drawn.ids[: drawn.prompt]}
+    ]
     for begin in range(drawn.prompt, len(drawn.ids), size):
         at = range(begin, min(begin + size, len(drawn.ids)))
         choice = {
@@ -180,7 +246,9 @@ def chat_chunks(drawn: Drawn, size: int = 1, index: int = 0, answer_id: str = "c
             "finish_reason": "stop" if at.stop == len(drawn.ids) else None,
         }
         out.append({**base, "choices": [choice]})
-    out.append({**base, "choices": [], "usage": usage(drawn, drawn.prompt, len(drawn.new))})
+    out.append(
+        {**base, "choices": [], "usage": usage(drawn, drawn.prompt, len(drawn.new))}
+    )
     return out
 
 
@@ -198,7 +266,13 @@ def completion_chunks(drawn: Drawn, size: int = 1) -> list[dict[str, Any]]:
         }
         if begin == drawn.prompt:
             choice["prompt_token_ids"] = drawn.ids[: drawn.prompt]
-        out.append({"id": f"cmpl-{drawn.ids[0]}", "object": "text_completion", "choices": [choice]})
+        out.append(
+            {
+                "id": f"cmpl-{drawn.ids[0]}",
+                "object": "text_completion",
+                "choices": [choice],
+            }
+        )
     return out
 
 
@@ -206,26 +280,47 @@ def llamacpp_chat(drawn: Drawn) -> dict[str, Any]:
     whole = chat(drawn, by_id=False, prompt_ids=False)
     choice = whole["choices"][0]
     del choice["token_ids"]
-    for i, entry in zip(range(drawn.prompt, len(drawn.ids)), choice["logprobs"]["content"], strict=True):
+    for i, entry in zip(
+        range(drawn.prompt, len(drawn.ids)), choice["logprobs"]["content"], strict=True
+    ):
         entry["id"] = drawn.ids[i]
-        entry["top_logprobs"] = [{"id": t, "token": f" t{t}", "bytes": [], "logprob": v} for t, v in drawn.tops[i]]
+        entry["top_logprobs"] = [
+            {"id": t, "token": f" t{t}", "bytes": [], "logprob": v}
+            for t, v in drawn.tops[i]
+        ]
     whole["system_fingerprint"] = "b6789-abc"
     return whole
 
 
 def llamacpp_native(drawn: Drawn, post_sampling: bool = False) -> dict[str, Any]:
-    """``/completion`` with n_probs; behind sampling probabilities stand in place of their logarithms."""
+    """``/completion`` with n_probs; behind sampling probabilities stand in place of
+    their logarithms.
+    """
 
     def entry(token: int, value: float) -> dict[str, Any]:
         number = {"prob": float(np.exp(value))} if post_sampling else {"logprob": value}
-        return {"id": token, "token": f" t{token}", "bytes": list(f" t{token}".encode()), **number}
+        return {
+            "id": token,
+            "token": f" t{token}",
+            "bytes": list(f" t{token}".encode()),
+            **number,
+        }
 
     key = "top_probs" if post_sampling else "top_logprobs"
     probabilities = [
-        {**entry(drawn.ids[i], drawn.logprobs[i] or 0.0), key: [entry(t, v) for t, v in drawn.tops[i]]}
+        {
+            **entry(drawn.ids[i], drawn.logprobs[i] or 0.0),
+            key: [entry(t, v) for t, v in drawn.tops[i]],
+        }
         for i in range(drawn.prompt, len(drawn.ids))
     ]
-    settings = {"temperature": 0.8, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "n_probs": 3}
+    settings = {
+        "temperature": 0.8,
+        "top_p": 0.95,
+        "top_k": 40,
+        "min_p": 0.05,
+        "n_probs": 3,
+    }
     return {
         "content": "...",
         "tokens": drawn.new,
@@ -238,8 +333,12 @@ def llamacpp_native(drawn: Drawn, post_sampling: bool = False) -> dict[str, Any]
 # ---- SGLang's own form
 
 
-def sglang(drawn: Drawn, start: int = 0, text: bool = False, **meta: Any) -> dict[str, Any]:
-    """``/generate`` with return_logprob: lists of [log-probability, id, text]; the first input entry has no score."""
+def sglang(
+    drawn: Drawn, start: int = 0, text: bool = False, **meta: Any
+) -> dict[str, Any]:
+    """``/generate`` with return_logprob: lists of [log-probability, id, text]; the
+    first input entry has no score.
+    """
 
     def entry(token: int, value: float | None) -> list[Any]:
         return [value, token, f" t{token}" if text else None]
@@ -257,9 +356,14 @@ def sglang(drawn: Drawn, start: int = 0, text: bool = False, **meta: Any) -> dic
             "prompt_tokens": drawn.prompt,
             "completion_tokens": len(drawn.new),
             "weight_version": "default",
-            "input_token_logprobs": [entry(drawn.ids[i], None if i == start else drawn.logprobs[i]) for i in before],
+            "input_token_logprobs": [
+                entry(drawn.ids[i], None if i == start else drawn.logprobs[i])
+                for i in before
+            ],
             "input_top_logprobs": [None if i == start else top(i) for i in before],
-            "output_token_logprobs": [entry(drawn.ids[i], drawn.logprobs[i]) for i in behind],
+            "output_token_logprobs": [
+                entry(drawn.ids[i], drawn.logprobs[i]) for i in behind
+            ],
             "output_top_logprobs": [top(i) for i in behind],
             **meta,
         },

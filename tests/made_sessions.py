@@ -1,4 +1,6 @@
-"""Small sessions with chosen numbers, written by the real writer and opened by the real reader."""
+"""Small sessions with chosen numbers, written by the real writer and opened by the real
+reader.
+"""
 
 from __future__ import annotations
 
@@ -26,38 +28,76 @@ from logdrift.core.session.layout import (
     sequence_part,
 )
 from logdrift.core.session.reader import Session, open_session
-from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.session.writer import (
+    merge_pieces,
+    sequence_tensors,
+    write_manifest,
+    write_part,
+)
 
 BROKEN = math.copysign(math.nan, -1)
-"""A score that was computed and is NaN; plain NaN is a missing score. The sign tells the two apart, in here alone."""
+"""A score that was computed and is NaN; plain NaN is a missing score. The sign tells
+the two apart, in here alone.
+"""
 
 FACTS: dict[str, Any] = {
-    "engine_version": "1.2.3", "dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "float32",
-    "device": "cpu", "attention_backend": "sdpa", "quantization": "none", "decode_logprobs": "raw",
-    "prefill_logprobs": "raw", "temperature": 1.0, "vocab_size": 100, "weights_digest": "sha256:" + "a" * 64,
+    "engine_version": "1.2.3",
+    "dtype": "bfloat16",
+    "head_dtype": "bfloat16",
+    "logits_dtype": "float32",
+    "device": "cpu",
+    "attention_backend": "sdpa",
+    "quantization": "none",
+    "decode_logprobs": "raw",
+    "prefill_logprobs": "raw",
+    "temperature": 1.0,
+    "vocab_size": 100,
+    "weights_digest": "sha256:" + "a" * 64,
     "model_class": "MadeForCausalLM",
     "tokenizer_digest": "sha256:" + "b" * 64,
-    "config_digest": "sha256:" + "c" * 64, "template_digest": "sha256:" + "d" * 64, "adds_bos": False,
-    "config_overrides": {}, "padding": "none", "torch_version": "2.13.0", "execution_mode": "eager",
-    "kv_cache_dtype": "auto", "prefix_cache": False, "chunked_prefill": False, "max_batch_sequences": 1,
-    "max_length": 1 << 20, "tensor_parallel": 1, "batch_invariant": False,
-}  # fmt: skip
+    "config_digest": "sha256:" + "c" * 64,
+    "template_digest": "sha256:" + "d" * 64,
+    "adds_bos": False,
+    "config_overrides": {},
+    "padding": "none",
+    "torch_version": "2.13.0",
+    "execution_mode": "eager",
+    "kv_cache_dtype": "auto",
+    "prefix_cache": False,
+    "chunked_prefill": False,
+    "max_batch_sequences": 1,
+    "max_length": 1 << 20,
+    "tensor_parallel": 1,
+    "batch_invariant": False,
+}
 """Facts with which nothing is left to say."""
 
 
-def capture(label: str, logprobs: Sequence[Sequence[float]], **changes: Any) -> tuple[CaptureInfo, list[np.ndarray]]:
-    """A capture with one row of logprobs per sequence; ``changes`` are those of CaptureInfo, ``facts`` of Facts."""
+def capture(
+    label: str, logprobs: Sequence[Sequence[float]], **changes: Any
+) -> tuple[CaptureInfo, list[np.ndarray]]:
+    """A capture with one row of logprobs per sequence; ``changes`` are those of
+    CaptureInfo, ``facts`` of Facts.
+    """
     backend, path = label.partition("#")[0].split("/")
     mark = label.partition("#")[2]
     facts = changes.pop("facts", {})
     role = backend if backend in ("reference", "trainer") else "rollout"
     values: dict[str, Any] = {
-        "backend": backend, "engine": "transformers" if role != "rollout" else "vllm", "dtype": "bfloat16",
-        "path": path, "repeat": int(mark) if mark.isdigit() else 1, "role": role, "status": "complete",
+        "backend": backend,
+        "engine": "transformers" if role != "rollout" else "vllm",
+        "dtype": "bfloat16",
+        "path": path,
+        "repeat": int(mark) if mark.isdigit() else 1,
+        "role": role,
+        "status": "complete",
         "batch": "alone" if mark == "alone" else "together",
-        "facts": None if facts is None else Facts(**{**FACTS, **facts}), **changes,
-    }  # fmt: skip
-    return CaptureInfo(label, **values), [np.asarray(row, np.float32) for row in logprobs]
+        "facts": None if facts is None else Facts(**{**FACTS, **facts}),
+        **changes,
+    }
+    return CaptureInfo(label, **values), [
+        np.asarray(row, np.float32) for row in logprobs
+    ]
 
 
 def write_session(
@@ -71,7 +111,9 @@ def write_session(
     per_part: int = 2,
     **manifest: Any,
 ) -> Session:
-    """A session of the sequences that the captures have (or ``lengths``), parts of ``per_part`` sequences."""
+    """A session of the sequences that the captures have (or ``lengths``), parts of
+    ``per_part`` sequences.
+    """
     longest = max(captures, key=lambda c: len(c[1]))[1] if captures else []
     sizes = list(lengths) if lengths is not None else [len(row) for row in longest]
     folder.mkdir(parents=True)
@@ -81,21 +123,42 @@ def write_session(
     parts: list[Part] = []
     for first in range(0, len(sizes), per_part):
         chosen = range(first, min(first + per_part, len(sizes)))
-        mask = None if masks is None else [np.asarray(masks[i], np.uint8) for i in chosen]
-        tensors = sequence_tensors([ids[i] for i in chosen], [prompts[i] for i in chosen], ["stop"] * len(chosen), mask)
+        mask = (
+            None if masks is None else [np.asarray(masks[i], np.uint8) for i in chosen]
+        )
+        tensors = sequence_tensors(
+            [ids[i] for i in chosen],
+            [prompts[i] for i in chosen],
+            ["stop"] * len(chosen),
+            mask,
+        )
         name = sequence_part(len(parts))
-        parts.append(write_part(folder, name, tensors, first, len(chosen), sum(sizes[i] for i in chosen)))
-    infos = [_write_capture(folder, info, rows, per_part, ids) for info, rows in captures]
+        parts.append(
+            write_part(
+                folder, name, tensors, first, len(chosen), sum(sizes[i] for i in chosen)
+            )
+        )
+    infos = [
+        _write_capture(folder, info, rows, per_part, ids) for info, rows in captures
+    ]
     values: dict[str, Any] = {
-        "id": "made", "created": "2026-01-01T00:00:00Z", "model": ModelInfo("made", vocab_size=100),
-        "sequences": SequencesInfo(len(sizes), None, tuple(parts)), "captures": tuple(infos), **manifest,
-    }  # fmt: skip
+        "id": "made",
+        "created": "2026-01-01T00:00:00Z",
+        "model": ModelInfo("made", vocab_size=100),
+        "sequences": SequencesInfo(len(sizes), None, tuple(parts)),
+        "captures": tuple(infos),
+        **manifest,
+    }
     write_manifest(folder, Manifest(**values))
     return open_session(folder)
 
 
 def _write_capture(
-    folder: Path, info: CaptureInfo, rows: list[np.ndarray], per_part: int, ids: list[np.ndarray]
+    folder: Path,
+    info: CaptureInfo,
+    rows: list[np.ndarray],
+    per_part: int,
+    ids: list[np.ndarray],
 ) -> CaptureInfo:
     parts = []
     for first in range(0, len(rows), per_part):
@@ -112,22 +175,36 @@ def _write_capture(
             tensors["nan"] = broken.astype(np.uint8)
         name = capture_part(info.label, len(parts))
         part = write_part(folder, name, tensors, first, len(chosen), len(logprob))
-        parts.append(replace(part, ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)]))))
+        parts.append(
+            replace(
+                part,
+                ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)])),
+            )
+        )
     return replace(info, parts=tuple(parts))
 
 
 def seal(folder: Path) -> Session:
-    """The session opened again after parts were rewritten, each listed with the digest of what it holds now."""
+    """The session opened again after parts were rewritten, each listed with the digest
+    of what it holds now.
+    """
     path = folder / "session.json"
     data = json.loads(path.read_text())
-    for part in [*data["sequences"]["parts"], *(part for info in data["captures"] for part in info["parts"])]:
-        part["digest"] = "sha256:" + hashlib.sha256((folder / part["file"]).read_bytes()).hexdigest()
+    for part in [
+        *data["sequences"]["parts"],
+        *(part for info in data["captures"] for part in info["parts"]),
+    ]:
+        part["digest"] = (
+            "sha256:" + hashlib.sha256((folder / part["file"]).read_bytes()).hexdigest()
+        )
     path.write_text(json.dumps(data))
     return open_session(folder)
 
 
 def edit_manifest(session: Session, change: Any) -> Session:
-    """The session again after ``change(manifest as dict)`` was applied to its session.json."""
+    """The session again after ``change(manifest as dict)`` was applied to its
+    session.json.
+    """
     path = session.folder / "session.json"
     data = json.loads(path.read_text())
     change(data)
@@ -136,6 +213,8 @@ def edit_manifest(session: Session, change: Any) -> Session:
 
 
 def captured_here(folder: Path) -> Path:
-    """Have the session count as this user's own, as one that was captured with logdrift does; its folder."""
+    """Have the session count as this user's own, as one that was captured with logdrift
+    does; its folder.
+    """
     trust.remember(read_manifest(folder))
     return folder

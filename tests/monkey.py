@@ -1,10 +1,12 @@
-"""A monkey at the keyboard: bursts of random keys, pastes and resizes, over all screens, and nothing may end the program.
+"""A monkey at the keyboard: bursts of random keys, pastes and resizes, over all
+screens, and nothing may end the program.
 
     python -m tests.monkey [--bursts 2000] [--seed 1] [--pty]
 
-A burst is sent back to back: several keys before the application gets to do any of them. Most runs are in process, with the
-real application on Textual's headless driver; with ``--pty`` the real program is on a real terminal. What must hold
-after each burst: the application runs, nothing unforeseen was raised, and Esc and q lead back.
+A burst is sent back to back: several keys before the application gets to do any of
+them. Most runs are in process, with the real application on Textual's headless driver;
+with ``--pty`` the real program is on a real terminal. What must hold after each burst:
+the application runs, nothing unforeseen was raised, and Esc and q lead back.
 """
 
 from __future__ import annotations
@@ -67,14 +69,37 @@ OPENING = (
     "semicolon",
 )
 TYPED = (
-    "~a", "~nosuch/x", "x" * 256, "y" * 5000, "a/" * 3000, "\udcff\udc80", "nul\0byte", "\x1b[31m", "é" * 200, "../..", "",
-    "3:1", "#30010", "#99999999999999999999", ">", "*", "9" * 40, "out.csv", "out.txt", "/proc/self/mem", "1e30", "-1", "nan",
-)  # fmt: skip
+    "~a",
+    "~nosuch/x",
+    "x" * 256,
+    "y" * 5000,
+    "a/" * 3000,
+    "\udcff\udc80",
+    "nul\0byte",
+    "\x1b[31m",
+    "é" * 200,
+    "../..",
+    "",
+    "3:1",
+    "#30010",
+    "#99999999999999999999",
+    ">",
+    "*",
+    "9" * 40,
+    "out.csv",
+    "out.txt",
+    "/proc/self/mem",
+    "1e30",
+    "-1",
+    "nan",
+)
 
 
 @dataclass
 class Found:
-    """What a run found: how many bursts it did, and the faults, each with what led to it."""
+    """What a run found: how many bursts it did, and the faults, each with what led to
+    it.
+    """
 
     bursts: int = 0
     starts: int = 0
@@ -84,14 +109,22 @@ class Found:
 
     def add(self, fault: str, error: BaseException | None = None) -> None:
         """A fault, once of its kind: the exception and the line that raised it."""
-        place = traceback.extract_tb(error.__traceback__)[-1] if error is not None and error.__traceback__ else None
-        kind = f"{fault} ({Path(place.filename).name}:{place.lineno})" if place else fault
+        place = (
+            traceback.extract_tb(error.__traceback__)[-1]
+            if error is not None and error.__traceback__
+            else None
+        )
+        kind = (
+            f"{fault} ({Path(place.filename).name}:{place.lineno})" if place else fault
+        )
         trace = "".join(traceback.format_exception(error)) if error is not None else ""
         self.faults.setdefault(kind, f"{trace}after: {' '.join(self.last)}")
 
 
 def make_world(folder: Path) -> Path:
-    """Sessions of several kinds in ``folder``: whole ones, extreme numbers, empty and damaged ones."""
+    """Sessions of several kinds in ``folder``: whole ones, extreme numbers, empty and
+    damaged ones.
+    """
     sessions = folder / "sessions"
     sessions.mkdir(parents=True)
     shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", sessions / "sample")
@@ -99,11 +132,21 @@ def make_world(folder: Path) -> Path:
     rows = [[np.nan, -1.0, -2.0], [np.nan, -0.5, -3.0]]
     huge = [[np.nan, -1e30, 1e30], [np.nan, -3e38, 0.0]]
     nothing = [[np.nan, -np.inf, -np.inf], [np.nan, -np.inf, -np.inf]]
-    for name, values in (("huge", huge), ("infinite", nothing), ("missing", [[np.nan] * 3] * 2)):
-        write_session(sessions / name, [1, 1], [capture("trainer/prefill", rows), capture("vllm/decode", values)])
+    for name, values in (
+        ("huge", huge),
+        ("infinite", nothing),
+        ("missing", [[np.nan] * 3] * 2),
+    ):
+        write_session(
+            sessions / name,
+            [1, 1],
+            [capture("trainer/prefill", rows), capture("vllm/decode", values)],
+        )
     write_session(sessions / "empty", [], [])
     failed = capture("vllm/decode", rows, status="failed", failure="  \n ")
-    write_session(sessions / "failed", [1, 1], [capture("trainer/prefill", rows), failed])
+    write_session(
+        sessions / "failed", [1, 1], [capture("trainer/prefill", rows), failed]
+    )
     write_session(sessions / "alone", [1, 1], [capture("trainer/prefill", rows)])
     (sessions / "damaged").mkdir()
     (sessions / "damaged" / "session.json").write_text("[" * 100_000)
@@ -120,7 +163,10 @@ def no_engines() -> Iterator[None]:
         patch("logdrift.core.capture.experiment_jobs.start_experiments"),
         patch("logdrift.core.capture.experiment_jobs.cancel_experiments"),
         patch("logdrift.core.capture.create.create_session"),
-        patch("logdrift.core.capture.environments.available", return_value={"vllm": "no environment"}),
+        patch(
+            "logdrift.core.capture.environments.available",
+            return_value={"vllm": "no environment"},
+        ),
     ):
         yield
 
@@ -138,10 +184,18 @@ class Monkey:
             return [self._paste(), self._key("enter")]
         if chance < 0.10:
             return [self._resize(), *(self._key(key) for key in self._keys(app, 2))]
-        return [self._key(key) for key in self._keys(app, self.random.randint(1, LONGEST_BURST))]
+        return [
+            self._key(key)
+            for key in self._keys(app, self.random.randint(1, LONGEST_BURST))
+        ]
 
     def _keys(self, app: LogdriftApp, count: int) -> list[str]:
-        here = [key for command, _, _ in active_commands(app.screen) for key in command.keys if key != "ctrl+q"]
+        here = [
+            key
+            for command, _, _ in active_commands(app.screen)
+            for key in command.keys
+            if key != "ctrl+q"
+        ]
         pools = [here or KEYS, here or KEYS, KEYS, LEAVING, OPENING, OPENING]
         return [self.random.choice(self.random.choice(pools)) for _ in range(count)]
 
@@ -157,7 +211,11 @@ class Monkey:
 
     def start(self) -> LogdriftApp:
         """The list, or the explorer of one session."""
-        names = [path.name for path in sorted(self.sessions.iterdir()) if path.name not in ("damaged",)]
+        names = [
+            path.name
+            for path in sorted(self.sessions.iterdir())
+            if path.name not in ("damaged",)
+        ]
         chosen = self.random.choice([None, None, *names])
         session = None
         if chosen is not None:
@@ -176,7 +234,9 @@ class Monkey:
             app = self.start()
             try:
                 async with app.run_test(size=size) as pilot:
-                    await self._sit_down(app, pilot, min(BURSTS_A_START, bursts - self.found.bursts))
+                    await self._sit_down(
+                        app, pilot, min(BURSTS_A_START, bursts - self.found.bursts)
+                    )
             except Exception as error:
                 self.found.add(f"{type(error).__name__}: {error}", error)
             unforeseen.clear()
@@ -195,7 +255,9 @@ class Monkey:
         await self._lead_back(app, pilot)
 
     async def _wait(self, pilot: Pilot[int]) -> None:
-        """Sometimes the next burst comes at once, sometimes all threads are done before."""
+        """Sometimes the next burst comes at once, sometimes all threads are done
+        before.
+        """
         chance = self.random.random()
         if chance < 0.3:
             await asyncio.sleep(0)
@@ -214,7 +276,9 @@ class Monkey:
         return bool(unforeseen) or app._exit or not app._running
 
     async def _lead_back(self, app: LogdriftApp, pilot: Pilot[int]) -> None:
-        """Out of every window by Esc and q; a form that asks whether it may be left is told that it may."""
+        """Out of every window by Esc and q; a form that asks whether it may be left is
+        told that it may.
+        """
         for press in range(_BACK):
             if len(app.screen_stack) == 1:
                 return
@@ -233,17 +297,26 @@ def _words(event: events.Event) -> str:
         return event.key
     if isinstance(event, events.Paste):
         return f"paste {event.text[:30]!a}"
-    return f"resize {event.size.width}x{event.size.height}" if isinstance(event, events.Resize) else repr(event)
+    return (
+        f"resize {event.size.width}x{event.size.height}"
+        if isinstance(event, events.Resize)
+        else repr(event)
+    )
 
 
 @contextmanager
 def own_world() -> Iterator[Path]:
-    """A folder with sessions, a home and a place to write files to, taken away afterwards."""
+    """A folder with sessions, a home and a place to write files to, taken away
+    afterwards.
+    """
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="logdrift-monkey-") as name:
         folder = Path(name)
         sessions = make_world(folder)
-        home = {variable: str(folder / "home") for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")}
+        home = {
+            variable: str(folder / "home")
+            for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
+        }
         with patch.dict(os.environ, home):
             os.chdir(folder / "home")
             try:
@@ -259,15 +332,37 @@ def run(bursts: int, seed: int) -> Found:
 
 
 _PROGRAM = (
-    "import sys; from pathlib import Path; from tests.monkey import no_engines; from logdrift.tui.start import run\n"
-    "with no_engines(): sys.exit(run(None, Path(sys.argv[1])))"
+    "import sys; from pathlib import Path; from tests.monkey import no_engines; from"
+    " logdrift.tui.start import run\nwith no_engines(): sys.exit(run(None,"
+    " Path(sys.argv[1])))"
 )
 _BYTES = (
-    b"\r", b"\x1b", b"q", b"\x10", b"?", b"\x1b[A", b"\x1b[B", b"\x1b[5~", b"\x1b[6~", b"\t", b" ", b"/", b":", b";", b"\xff",
-    b"\xc3\x28", b"\0", b"\x1b[200~~nosuch\xfe\x1b[201~", b"\x1b[<0;5;5M\x1b[<0;5;5m", b"\x0c", b"\x13",
+    b"\r",
+    b"\x1b",
+    b"q",
+    b"\x10",
+    b"?",
+    b"\x1b[A",
+    b"\x1b[B",
+    b"\x1b[5~",
+    b"\x1b[6~",
+    b"\t",
+    b" ",
+    b"/",
+    b":",
+    b";",
+    b"\xff",
+    b"\xc3\x28",
+    b"\0",
+    b"\x1b[200~~nosuch\xfe\x1b[201~",
+    b"\x1b[<0;5;5M\x1b[<0;5;5m",
+    b"\x0c",
+    b"\x13",
     *(bytes([code]) for code in range(ord("!"), ord("~") + 1)),
-)  # fmt: skip
-"""What a terminal sends: keys, a paste and a click, and bytes that are no UTF-8; no Ctrl+Q."""
+)
+"""What a terminal sends: keys, a paste and a click, and bytes that are no UTF-8; no
+Ctrl+Q.
+"""
 _ALONE = 0.15
 """Seconds after which an Esc is a key of its own."""
 
@@ -283,19 +378,27 @@ def run_on_terminal(bursts: int, seed: int) -> Found:
             found.starts, found.last = found.starts + 1, [f"start {width}x{height}"]
             try:
                 terminal.wait_for(b"session")
-                _burst_on(terminal, found, chance, min(bursts, found.bursts + BURSTS_A_START))
+                _burst_on(
+                    terminal, found, chance, min(bursts, found.bursts + BURSTS_A_START)
+                )
             finally:
                 terminal.close()
     return found
 
 
-def _burst_on(terminal: Terminal, found: Found, chance: random.Random, until: int) -> None:
+def _burst_on(
+    terminal: Terminal, found: Found, chance: random.Random, until: int
+) -> None:
     while found.bursts < until:
-        keys = [chance.choice(chance.choice((_BYTES, _BYTES[:12]))) for _ in range(chance.randint(1, LONGEST_BURST))]
+        keys = [
+            chance.choice(chance.choice((_BYTES, _BYTES[:12])))
+            for _ in range(chance.randint(1, LONGEST_BURST))
+        ]
         found.last += [*map(ascii, keys), "|"]
         found.bursts += 1
         for _ in range(chance.choice((0, 0, 1, 2))):
-            # Alone, or it is read as a part of what follows: out of the lines that would take all that is typed.
+            # Alone, or it is read as a part of what follows: out of the lines that
+            # would take all that is typed.
             os.write(terminal.fd, b"\x1b")
             terminal.quiet(_ALONE)
         os.write(terminal.fd, b"".join(keys))
@@ -313,16 +416,25 @@ def _burst_on(terminal: Terminal, found: Found, chance: random.Random, until: in
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bursts", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pty", action="store_true", help="the real program on a real terminal")
+    parser.add_argument(
+        "--pty", action="store_true", help="the real program on a real terminal"
+    )
     args = parser.parse_args()
     began = time.monotonic()
-    found = run_on_terminal(args.bursts, args.seed) if args.pty else run(args.bursts, args.seed)
+    found = (
+        run_on_terminal(args.bursts, args.seed)
+        if args.pty
+        else run(args.bursts, args.seed)
+    )
     seconds = time.monotonic() - began
     print(
-        f"{found.bursts} bursts in {found.starts} starts ({found.quits} quit by key), {seconds:.0f} s, seed {args.seed}"
+        f"{found.bursts} bursts in {found.starts} starts ({found.quits} quit by key),"
+        f" {seconds:.0f} s, seed {args.seed}"
     )
     for kind, led in found.faults.items():
         print(f"\n=== {kind}\n{led}")

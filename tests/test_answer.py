@@ -1,4 +1,6 @@
-"""The answer of a pair: one sentence, the same in report, Markdown, HTML, JSON and `why`."""
+"""The answer of a pair: one sentence, the same in report, Markdown, HTML, JSON and
+`why`.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,14 @@ def flat(text: str) -> str:
 
 def test_every_surface_prints_the_same_sentence(run_logdrift: Run) -> None:
     session = open_session(SAMPLE)
-    sentence = diagnose(session, make_pair(session, "trainer", "vllm/decode")).answer.sentence
-    assert sentence == "comparable; MAE 0.0433 is usual for bfloat16 (0.005 to 0.06); numerical noise, nothing to fix."
+    sentence = diagnose(
+        session, make_pair(session, "trainer", "vllm/decode")
+    ).answer.sentence
+    assert (
+        sentence
+        == "comparable; MAE 0.0433 is usual for bfloat16 (0.005 to 0.06); numerical"
+        " noise, nothing to fix."
+    )
     pair = ("--pair", "trainer:vllm/decode")
     for arguments in (("report",), ("report", "--md"), ("report", "--html"), ("why",)):
         done = run_logdrift(arguments[0], SAMPLE, *arguments[1:], *pair)
@@ -39,7 +47,11 @@ def test_every_surface_prints_the_same_sentence(run_logdrift: Run) -> None:
         assert sentence in flat(done.stdout), arguments
     why = json.loads(run_logdrift("why", SAMPLE, "--json", *pair).stdout)
     report = json.loads(run_logdrift("report", SAMPLE, "--json", "--why", *pair).stdout)
-    assert why["pairs"][0]["answer"]["sentence"] == report["pairs"][0]["answer"]["sentence"] == sentence
+    assert (
+        why["pairs"][0]["answer"]["sentence"]
+        == report["pairs"][0]["answer"]["sentence"]
+        == sentence
+    )
     plain = json.loads(run_logdrift("report", SAMPLE, "--json", *pair).stdout)
     assert plain["pairs"][0]["answer"] is None  # it costs more than the numbers
 
@@ -48,12 +60,22 @@ def test_every_surface_prints_the_same_sentence(run_logdrift: Run) -> None:
 def test_one_range_is_quoted_everywhere(dtype: str, tmp_path: Path) -> None:
     """Report, gate, `why` and the pages of the documentation."""
     usual = USUAL[dtype]
-    facts = {"facts": {**FACTS, "dtype": dtype}, "backend": "trainer", "path": "prefill"}
+    facts = {
+        "facts": {**FACTS, "dtype": dtype},
+        "backend": "trainer",
+        "path": "prefill",
+    }
     other = {**facts, "backend": "vllm"}
     assert usual_of((dtype, dtype)) is usual
     assert usual.words in in_words(usual.high / 2 or 1e-5, facts, other)
-    for page in ("report.md", "why.md", "metrics.md" if dtype != "float16" else "report.md"):
-        assert usual.words in (REPOSITORY / "docs" / page).read_text(encoding="utf-8"), (dtype, page)
+    for page in (
+        "report.md",
+        "why.md",
+        "metrics.md" if dtype != "float16" else "report.md",
+    ):
+        assert usual.words in (REPOSITORY / "docs" / page).read_text(
+            encoding="utf-8"
+        ), (dtype, page)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +88,14 @@ def test_one_range_is_quoted_everywhere(dtype: str, tmp_path: Path) -> None:
         (0.6, "broken", "broken"),
     ],
 )
-def test_where_the_number_stands(tmp_path: Path, size: float, standing: str, words: str) -> None:
+def test_where_the_number_stands(
+    tmp_path: Path, size: float, standing: str, words: str
+) -> None:
     facts = {"dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "bfloat16"}
     sides = {"trainer": noise(size, 1), "rollout": noise(size, 2)}
-    session = made(tmp_path / "s", draw(), sides, facts={"trainer": facts, "rollout": facts})
+    session = made(
+        tmp_path / "s", draw(), sides, facts={"trainer": facts, "rollout": facts}
+    )
     answer = diagnose(session, make_pair(session, "trainer", "rollout")).answer
     assert (answer.standing, answer.assumed) == (standing, False)
     assert words in answer.sentence
@@ -77,16 +103,35 @@ def test_where_the_number_stands(tmp_path: Path, size: float, standing: str, wor
 
 
 def test_what_cannot_be_compared_has_no_number(tmp_path: Path) -> None:
-    other = capture("vllm/prefill", [[np.nan, -1.1, -2.2]], facts={"weights_digest": "sha256:" + "f" * 64})
-    session = write_session(tmp_path / "s", [1], [capture("trainer/prefill", [[np.nan, -1.0, -2.0]]), other])
+    other = capture(
+        "vllm/prefill",
+        [[np.nan, -1.1, -2.2]],
+        facts={"weights_digest": "sha256:" + "f" * 64},
+    )
+    session = write_session(
+        tmp_path / "s", [1], [capture("trainer/prefill", [[np.nan, -1.0, -2.0]]), other]
+    )
     answer = diagnose(session, make_pair(session, "trainer", "vllm")).answer
-    assert answer.sentence.startswith("not comparable: ") and "MAE" not in answer.sentence
+    assert (
+        answer.sentence.startswith("not comparable: ") and "MAE" not in answer.sentence
+    )
 
 
 def test_few_tokens_and_equal_numbers(tmp_path: Path) -> None:
     few = write_session(
-        tmp_path / "few", [1], [capture("trainer/prefill", [[np.nan, -1.0]]), capture("vllm/prefill", [[np.nan, -9.0]])]
+        tmp_path / "few",
+        [1],
+        [
+            capture("trainer/prefill", [[np.nan, -1.0]]),
+            capture("vllm/prefill", [[np.nan, -9.0]]),
+        ],
     )
-    assert "too few tokens to tell why" in diagnose(few, make_pair(few, "trainer", "vllm")).answer.sentence
+    assert (
+        "too few tokens to tell why"
+        in diagnose(few, make_pair(few, "trainer", "vllm")).answer.sentence
+    )
     equal = made(tmp_path / "equal", draw(), {"trainer": same, "rollout": same})
-    assert "nothing to fix" in diagnose(equal, make_pair(equal, "trainer", "rollout")).answer.sentence
+    assert (
+        "nothing to fix"
+        in diagnose(equal, make_pair(equal, "trainer", "rollout")).answer.sentence
+    )

@@ -1,4 +1,6 @@
-"""Capturing through the command, with Transformers as the engine: what a user types, and what is on disk afterwards."""
+"""Capturing through the command, with Transformers as the engine: what a user types,
+and what is on disk afterwards.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
 
 BACKEND = "transformers:bfloat16,paths=decode+prefill@trainer"
-PROMPTS = [{"prompt": text} for text in ("The capital of France is", "def add(a, b):", "1 2 3 4", "从前有")]
+PROMPTS = [
+    {"prompt": text}
+    for text in ("The capital of France is", "def add(a, b):", "1 2 3 4", "从前有")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +52,31 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run) -> 
     out = folder / "undisturbed\x1b[31m"
     done = run_logdrift(*_new(prompts, out))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == f"session complete: {folder / 'undisturbed'}<0x1B>[31m"
+    assert (
+        done.stderr.splitlines()[-1]
+        == f"session complete: {folder / 'undisturbed'}<0x1B>[31m"
+    )
     return out
 
 
-def _new(prompts: Path, out: Path, backend: str = BACKEND, tokens: int = 12) -> list[object]:
+def _new(
+    prompts: Path, out: Path, backend: str = BACKEND, tokens: int = 12
+) -> list[object]:
     return [
-        "capture", "--model", "smollm2", "--prompts", prompts, "--backend", backend, "--max-tokens", tokens,
-        "--part-sequences", 1, "--out", out,
-    ]  # fmt: skip
+        "capture",
+        "--model",
+        "smollm2",
+        "--prompts",
+        prompts,
+        "--backend",
+        backend,
+        "--max-tokens",
+        tokens,
+        "--part-sequences",
+        1,
+        "--out",
+        out,
+    ]
 
 
 def _same_numbers(a: Path, b: Path) -> None:
@@ -73,7 +94,10 @@ def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
     assert [c.label for c in session.captures] == ["trainer/decode", "trainer/prefill"]
     sequences = session.sequences
     assert len(sequences) == len(PROMPTS)
-    decode, prefill = session.capture("trainer/decode"), session.capture("trainer/prefill")
+    decode, prefill = (
+        session.capture("trainer/decode"),
+        session.capture("trainer/prefill"),
+    )
     for index in range(len(sequences)):
         start, stop = sequences.bounds(index)
         boundary = start + int(sequences.prompt_lengths[index])
@@ -81,13 +105,21 @@ def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
         assert np.isfinite(decode.logprob.rows(boundary, stop)).all()
         assert np.isnan(prefill.logprob.rows(start, start + 1)).all()
         assert np.isfinite(prefill.logprob.rows(start + 1, stop)).all()
-    ids = set(sequences.token_ids.tolist()) | set(prefill.top_ids.whole()[prefill.top_ids.whole() >= 0].tolist())
+    ids = set(sequences.token_ids.tolist()) | set(
+        prefill.top_ids.whole()[prefill.top_ids.whole() >= 0].tolist()
+    )
     assert ids <= set(session.pieces)
-    text = b"".join(session.pieces[int(i)] for i in sequences.ids(3)[: sequences.prompt_lengths[3]])
+    text = b"".join(
+        session.pieces[int(i)] for i in sequences.ids(3)[: sequences.prompt_lengths[3]]
+    )
     assert text.decode() == "从前有"
     facts = session.captures[0].facts
     assert facts is not None
-    assert (facts.engine, facts.dtype, facts.decode_logprobs) == ("transformers", "bfloat16", "raw")
+    assert (facts.engine, facts.dtype, facts.decode_logprobs) == (
+        "transformers",
+        "bfloat16",
+        "raw",
+    )
     assert facts.weights_digest is not None
     assert session.manifest.model.id == "smollm2"
 
@@ -97,11 +129,21 @@ def test_no_secret_and_no_prompt_file_is_saved(undisturbed: Path) -> None:
     secret = "hf_doNotSaveMe123"
     out = undisturbed.parent / "secret"
     prompts = undisturbed.parent / "prompts.jsonl"
-    environment = {**os.environ, "HF_TOKEN": secret, "VLLM_API_KEY": secret, "MY_SECRET": secret}
+    environment = {
+        **os.environ,
+        "HF_TOKEN": secret,
+        "VLLM_API_KEY": secret,
+        "MY_SECRET": secret,
+    }
     subprocess.run(
-        list(map(str, [LOGDRIFT, *_new(prompts, out, tokens=2)])), env=environment, check=True, capture_output=True
+        list(map(str, [LOGDRIFT, *_new(prompts, out, tokens=2)])),
+        env=environment,
+        check=True,
+        capture_output=True,
     )
-    found = [p for p in out.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
+    found = [
+        p for p in out.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()
+    ]
     assert not found
 
 
@@ -124,11 +166,18 @@ def test_out_that_exists_is_left_alone(undisturbed: Path, run_logdrift: Run) -> 
         ),
         pytest.param(
             json.dumps({"token_ids": [5] * 8192}),
-            "line 5: 8192 tokens are too long for the model, which has 8192 positions: 8191 is the longest prompt",
+            "line 5: 8192 tokens are too long for the model, which has 8192 positions:"
+            " 8191 is the longest prompt",
             id="too long",
         ),
-        (json.dumps({"messages": [{"role": "user", "content": {"a": 1}}]}), "line 5, message 1: content is not text"),
-        (json.dumps({"messages": [{"role": "user", "name": "a"}]}), "line 5: the chat template refused the messages"),
+        (
+            json.dumps({"messages": [{"role": "user", "content": {"a": 1}}]}),
+            "line 5, message 1: content is not text",
+        ),
+        (
+            json.dumps({"messages": [{"role": "user", "name": "a"}]}),
+            "line 5: the chat template refused the messages",
+        ),
     ],
 )
 def test_a_bad_prompt_is_one_line_and_no_folder(
@@ -144,7 +193,10 @@ def test_a_bad_prompt_is_one_line_and_no_folder(
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("no/such/folder/at/all", "no/such/folder/at/all"), ("some-org/some-model", "some-org/some-model")],
+    [
+        ("no/such/folder/at/all", "no/such/folder/at/all"),
+        ("some-org/some-model", "some-org/some-model"),
+    ],
 )
 def test_a_model_that_is_not_there_is_one_line(
     prompts_file: Write, tmp_path: Path, run_logdrift: Run, model: str, said: str
@@ -158,15 +210,25 @@ def test_a_model_that_is_not_there_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def _with_file_limit(limit: int, arguments: list[object]) -> subprocess.CompletedProcess[str]:
+def _with_file_limit(
+    limit: int, arguments: list[object]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(LOGDRIFT), *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+        [str(LOGDRIFT), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    )
 
 
-def test_a_disk_that_is_full_at_once_leaves_no_folder(undisturbed: Path, tmp_path: Path) -> None:
-    done = _with_file_limit(512, _new(undisturbed.parent / "prompts.jsonl", tmp_path / "out"))
+def test_a_disk_that_is_full_at_once_leaves_no_folder(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    done = _with_file_limit(
+        512, _new(undisturbed.parent / "prompts.jsonl", tmp_path / "out")
+    )
     assert done.returncode == 1
     (line,) = [x for x in done.stderr.splitlines() if x.startswith("logdrift: ")]
     assert "File too large: nothing was begun" in line
@@ -174,22 +236,40 @@ def test_a_disk_that_is_full_at_once_leaves_no_folder(undisturbed: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_loses_one_part_and_resume_goes_on(undisturbed: Path, run_logdrift: Run) -> None:
-    """The manifest takes 6 KB, a part of 40 tokens with their top-20 a little more, the bytes of tokens soon 8."""
+def test_a_full_disk_loses_one_part_and_resume_goes_on(
+    undisturbed: Path, run_logdrift: Run
+) -> None:
+    """The manifest takes 6 KB, a part of 40 tokens with their top-20 a little more, the
+    bytes of tokens soon 8.
+    """
     out = undisturbed.parent / "full"
-    done = _with_file_limit(8192, _new(undisturbed.parent / "prompts.jsonl", out, tokens=40))
+    done = _with_file_limit(
+        8192, _new(undisturbed.parent / "prompts.jsonl", out, tokens=40)
+    )
     assert done.returncode == 1, done.stderr
     assert "File too large: what was finished before is kept" in done.stderr
     assert "--resume" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     manifest = open_session(out).manifest
-    finished = [p.file for p in (*manifest.sequences.parts, *(p for c in manifest.captures for p in c.parts))]
+    finished = [
+        p.file
+        for p in (
+            *manifest.sequences.parts,
+            *(p for c in manifest.captures for p in c.parts),
+        )
+    ]
     assert finished
-    before = {file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns) for file in finished}
+    before = {
+        file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns)
+        for file in finished
+    }
     done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     assert open_session(out).state == "complete"
-    assert {file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns) for file in finished} == before
+    assert {
+        file: ((out / file).read_bytes(), (out / file).stat().st_mtime_ns)
+        for file in finished
+    } == before
 
 
 def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
@@ -198,10 +278,19 @@ def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
     out = undisturbed.parent / "interrupted"
     process = subprocess.Popen(
         list(map(str, [LOGDRIFT, *_new(undisturbed.parent / "prompts.jsonl", out)])),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
-    )  # fmt: skip
-    _wait_for(lambda: (out / "session.json").exists() and len(open_session(out).sequences) >= 1)
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a background job ignores it
+    )
+    _wait_for(
+        lambda: (
+            (out / "session.json").exists() and len(open_session(out).sequences) >= 1
+        )
+    )
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
@@ -213,7 +302,9 @@ def test_interrupting_keeps_finished_parts_and_resume_gives_the_same_numbers(
     _same_numbers(undisturbed, out)
 
 
-def test_detached_capture_outlives_its_command_and_keeps_others_out(undisturbed: Path, run_logdrift: Run) -> None:
+def test_detached_capture_outlives_its_command_and_keeps_others_out(
+    undisturbed: Path, run_logdrift: Run
+) -> None:
     out = undisturbed.parent / "detached"
     done = run_logdrift(*_new(undisturbed.parent / "prompts.jsonl", out), "--detach")
     assert done.returncode == 0, done.stderr
@@ -225,7 +316,10 @@ def test_detached_capture_outlives_its_command_and_keeps_others_out(undisturbed:
     _wait_for(lambda: open_session(out).state != "running")
     assert open_session(out).state == "complete"
     _same_numbers(undisturbed, out)
-    events = [json.loads(line)["type"] for line in (out / "events.jsonl").read_text().splitlines()]
+    events = [
+        json.loads(line)["type"]
+        for line in (out / "events.jsonl").read_text().splitlines()
+    ]
     assert events[0] == "run"
     assert events[-1] == "finished"
 
@@ -236,13 +330,17 @@ def test_one_backend_failing_is_marked_and_the_rest_goes_on(
     """The failing one is a real interpreter without an engine in it."""
     out = tmp_path / "out"
     arguments = _new(undisturbed.parent / "prompts.jsonl", out)
-    done = run_logdrift(*arguments, "--backend", f"vllm:float32,python={sys.executable}@broken")
+    done = run_logdrift(
+        *arguments, "--backend", f"vllm:float32,python={sys.executable}@broken"
+    )
     assert done.returncode == 1
     assert "broken/prefill: vllm cannot be imported" in done.stderr
     session = open_session(out)
     assert [(c.label, c.status) for c in session.captures] == [
-        ("trainer/decode", "complete"), ("trainer/prefill", "complete"), ("broken/prefill", "failed"),
-    ]  # fmt: skip
+        ("trainer/decode", "complete"),
+        ("trainer/prefill", "complete"),
+        ("broken/prefill", "failed"),
+    ]
     assert session.state == "failed"
     report = run_logdrift("report", out)
     assert report.returncode == 0
@@ -252,31 +350,52 @@ def test_one_backend_failing_is_marked_and_the_rest_goes_on(
 def test_backends_on_other_devices_run_at_once_and_one_failing_stops_no_other(
     prompts_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three real workers; that each has a GPU of its own is the one thing pretended here."""
+    """Three real workers; that each has a GPU of its own is the one thing pretended
+    here.
+    """
     plan = CapturePlan(
         "smollm2",
-        tuple(map(parse_spec, ("transformers:float32@a", "transformers:float32@b", f"vllm,python={sys.executable}@c"))),
-        prompts_file=str(prompts_file({"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2})),
+        tuple(
+            map(
+                parse_spec,
+                (
+                    "transformers:float32@a",
+                    "transformers:float32@b",
+                    f"vllm,python={sys.executable}@c",
+                ),
+            )
+        ),
+        prompts_file=str(
+            prompts_file({"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2})
+        ),
     )
     create_session(plan, tmp_path / "out")
     monkeypatch.setattr(supervisor, "_devices", lambda spec: frozenset({spec.name}))
     events: list[tuple[str, str]] = []
     complete = supervisor.run_session(
         tmp_path / "out",
-        lambda event: events.append((event["type"], event.get("label") or event.get("backend", ""))),
+        lambda event: events.append(
+            (event["type"], event.get("label") or event.get("backend", ""))
+        ),
         parallel=True,
     )
     assert not complete
     started = [events.index(("backend", name)) for name in "abc"]
-    assert max(started) < min(events.index(("captured", f"{name}/prefill")) for name in "ab")
+    assert max(started) < min(
+        events.index(("captured", f"{name}/prefill")) for name in "ab"
+    )
     session = open_session(tmp_path / "out")
     assert [c.status for c in session.captures] == ["complete", "complete", "failed"]
     a, b = (session.capture(f"{name}/prefill").logprob.whole() for name in "ab")
     np.testing.assert_array_equal(a, b)
 
 
-def test_two_ways_of_computing_are_not_mixed_in_one_capture(undisturbed: Path, run_logdrift: Run) -> None:
-    """A session whose last part is missing and whose first ones came from another torch."""
+def test_two_ways_of_computing_are_not_mixed_in_one_capture(
+    undisturbed: Path, run_logdrift: Run
+) -> None:
+    """A session whose last part is missing and whose first ones came from another
+    torch.
+    """
     out = undisturbed.parent / "mixed"
     shutil.copytree(undisturbed, out)
     data = json.loads((out / "session.json").read_text())
@@ -287,17 +406,28 @@ def test_two_ways_of_computing_are_not_mixed_in_one_capture(undisturbed: Path, r
     (out / "session.json").write_text(json.dumps(data))
     done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 1
-    assert "half of trainer/prefill was captured another way (torch_version was 1.0" in done.stderr
+    assert (
+        "half of trainer/prefill was captured another way (torch_version was 1.0"
+        in done.stderr
+    )
     assert len(open_session(out).captures[1].parts) == len(half["parts"])
 
 
-def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: Path, run_logdrift: Run) -> None:
+def test_given_sequences_are_scored_as_they_are(
+    prompts_file: Write, tmp_path: Path, run_logdrift: Run
+) -> None:
     rows = [
-        {"token_ids": [504, 3575, 282, 4649, 314], "prompt_length": 2, "mask": [1, 1, 1, 0, 1]},
+        {
+            "token_ids": [504, 3575, 282, 4649, 314],
+            "prompt_length": 2,
+            "mask": [1, 1, 1, 0, 1],
+        },
         {"token_ids": [7], "prompt_length": 0},
     ]
     out = tmp_path / "out"
-    done = run_logdrift(*_new(prompts_file(*rows), out, "transformers:float32@reference"))
+    done = run_logdrift(
+        *_new(prompts_file(*rows), out, "transformers:float32@reference")
+    )
     assert done.returncode == 0, done.stderr
     session = open_session(out)
     assert session.sequences.token_ids.tolist() == [504, 3575, 282, 4649, 314, 7]
@@ -309,8 +439,13 @@ def test_given_sequences_are_scored_as_they_are(prompts_file: Write, tmp_path: P
 def test_text_completions_and_begun_turns_are_scored_as_given(
     prompts_file: Write, tmp_path: Path, run_logdrift: Run
 ) -> None:
-    """Without a word on the assistant's turn nothing is written; with it, the completion goes on from there."""
-    talk = [{"role": "user", "content": "Name a colour."}, {"role": "assistant", "content": "The colour is"}]
+    """Without a word on the assistant's turn nothing is written; with it, the
+    completion goes on from there.
+    """
+    talk = [
+        {"role": "user", "content": "Name a colour."},
+        {"role": "assistant", "content": "The colour is"},
+    ]
     rows = [
         {"messages": talk, "completion": " blue.<|im_end|>"},
         {"prompt": "The capital of France is", "completion": " Paris, of course."},
@@ -328,30 +463,48 @@ def test_text_completions_and_begun_turns_are_scored_as_given(
     for index, length in enumerate(session.sequences.prompt_lengths.tolist()):
         start, stop = session.sequences.bounds(index)
         ids = session.sequences.token_ids[start:stop].tolist()
-        texts.append([b"".join(session.pieces[i] for i in part).decode() for part in (ids[:length], ids[length:])])
+        texts.append(
+            [
+                b"".join(session.pieces[i] for i in part).decode()
+                for part in (ids[:length], ids[length:])
+            ]
+        )
     assert texts[0][0].endswith("<|im_start|>assistant\nThe colour is")
-    assert [completion for _, completion in texts] == [" blue.<|im_end|>", " Paris, of course."]
+    assert [completion for _, completion in texts] == [
+        " blue.<|im_end|>",
+        " Paris, of course.",
+    ]
     assert texts[1][0] == "The capital of France is"
     assert session.manifest.plan["continue_final_message"] is True
 
 
 def test_every_part_says_which_ids_it_scored(undisturbed: Path) -> None:
-    """Sampled and given ids alike: the digest is of what the engine was given, or gave, not of what is on disk."""
+    """Sampled and given ids alike: the digest is of what the engine was given, or gave,
+    not of what is on disk.
+    """
     session = open_session(undisturbed)
     offsets = session.sequences.offsets
     for info in session.captures:
         assert len(info.parts) == len(PROMPTS)
         for part in info.parts:
             stop = part.first_sequence + part.sequences
-            ids = session.sequences.token_ids[offsets[part.first_sequence] : offsets[stop]]
+            ids = session.sequences.token_ids[
+                offsets[part.first_sequence] : offsets[stop]
+            ]
             assert part.ids_digest == ids_digest(ids)
     assert all(part.ids_digest is None for part in session.manifest.sequences.parts)
 
 
-def test_facts_that_the_gate_compares_are_observed(undisturbed: Path, small_model: Path) -> None:
+def test_facts_that_the_gate_compares_are_observed(
+    undisturbed: Path, small_model: Path
+) -> None:
     facts = open_session(undisturbed).captures[0].facts
     assert facts is not None
-    assert (facts.padding, facts.adds_bos, facts.config_overrides) == ("none", False, {})
+    assert (facts.padding, facts.adds_bos, facts.config_overrides) == (
+        "none",
+        False,
+        {},
+    )
     assert facts.template_digest is not None
     assert facts.tokenizer_digest == tokenizer_digest(small_model)
     assert facts.weights_digest == weights_digest(small_model)
@@ -367,49 +520,90 @@ GIVEN = [
 def test_a_backend_may_have_a_model_of_its_own(
     prompts_file: Write, tmp_path: Path, run_logdrift: Run, small_model: Path
 ) -> None:
-    """A trainer's checkpoint without a tokenizer, a config changed by an option, and sequences scored one at a time."""
+    """A trainer's checkpoint without a tokenizer, a config changed by an option, and
+    sequences scored one at a time.
+    """
     checkpoint = changed_model(small_model, tmp_path / "step-1", tokenizer=False)
     out = tmp_path / "out"
     arguments = _new(prompts_file(*GIVEN), out, "transformers:bfloat16@rollout")
     arguments[-3] = 2  # sequences a part
-    arguments += ["--backend", f"transformers:bfloat16,model={checkpoint},rms_norm_eps=1e-4,alone=true@trainer"]
+    arguments += [
+        "--backend",
+        f"transformers:bfloat16,model={checkpoint},rms_norm_eps=1e-4,alone=true@trainer",
+    ]
     done = run_logdrift(*arguments)
     assert done.returncode == 0, done.stderr
     session = open_session(out)
     assert [(c.label, c.batch) for c in session.captures] == [
-        ("rollout/prefill", "together"), ("trainer/prefill", "together"), ("trainer/prefill#alone", "alone"),
-    ]  # fmt: skip
-    assert session.sequences.token_ids.tolist() == [i for row in GIVEN for i in row["token_ids"]]
+        ("rollout/prefill", "together"),
+        ("trainer/prefill", "together"),
+        ("trainer/prefill#alone", "alone"),
+    ]
+    assert session.sequences.token_ids.tolist() == [
+        i for row in GIVEN for i in row["token_ids"]
+    ]
     rollout, trainer = (session.captures[index].facts for index in (0, 1))
     assert rollout is not None and trainer is not None
-    assert rollout.weights_digest == session.manifest.model.weights_digest == weights_digest(small_model)
-    assert trainer.weights_digest == weights_digest(checkpoint) != rollout.weights_digest
+    assert (
+        rollout.weights_digest
+        == session.manifest.model.weights_digest
+        == weights_digest(small_model)
+    )
+    assert (
+        trainer.weights_digest == weights_digest(checkpoint) != rollout.weights_digest
+    )
     assert rollout.config_digest == trainer.config_digest
-    assert (trainer.tokenizer_digest, trainer.adds_bos, trainer.template_digest) == (None, None, None)
-    assert (rollout.config_overrides, trainer.config_overrides) == ({}, {"rms_norm_eps": 1e-4})
-    assert set(session.pieces) >= set(session.sequences.token_ids.tolist()), "the session's tokenizer gives the text"
-    rows = {label: session.capture(label).logprob.whole() for label in [c.label for c in session.captures]}
+    assert (trainer.tokenizer_digest, trainer.adds_bos, trainer.template_digest) == (
+        None,
+        None,
+        None,
+    )
+    assert (rollout.config_overrides, trainer.config_overrides) == (
+        {},
+        {"rms_norm_eps": 1e-4},
+    )
+    assert set(session.pieces) >= set(session.sequences.token_ids.tolist()), (
+        "the session's tokenizer gives the text"
+    )
+    rows = {
+        label: session.capture(label).logprob.whole()
+        for label in [c.label for c in session.captures]
+    }
     assert np.nanmean(np.abs(rows["rollout/prefill"] - rows["trainer/prefill"])) > 1e-3
-    np.testing.assert_array_equal(rows["trainer/prefill"], rows["trainer/prefill#alone"])  # always one at a time here
+    np.testing.assert_array_equal(
+        rows["trainer/prefill"], rows["trainer/prefill#alone"]
+    )  # always one at a time here
     assert session.plan is not None
     assert session.plan.backends[1].model == str(checkpoint)
 
-    add_backends(out, [parse_spec(f"transformers:bfloat16,model={checkpoint},paths=prefill@later")])
+    add_backends(
+        out,
+        [parse_spec(f"transformers:bfloat16,model={checkpoint},paths=prefill@later")],
+    )
     done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 0, done.stderr
     later = open_session(out).captures[-1].facts
     assert later is not None
     assert later.weights_digest == trainer.weights_digest
 
-    with pytest.raises(InputError, match=r"backend 'gone': model .*step-2: no such folder"):
+    with pytest.raises(
+        InputError, match=r"backend 'gone': model .*step-2: no such folder"
+    ):
         add_backends(out, [parse_spec(f"transformers,model={tmp_path}/step-2@gone")])
     shutil.rmtree(checkpoint)
     done = run_logdrift("capture", "--out", out, "--resume")
-    assert done.returncode == 0, f"what is complete needs its model no more: {done.stderr}"
+    assert done.returncode == 0, (
+        f"what is complete needs its model no more: {done.stderr}"
+    )
     (out / session.captures[1].parts[0].file).unlink()
     done = run_logdrift("capture", "--out", out, "--resume")
-    assert done.returncode == 1, "with the session's model in its place the numbers would be of other weights"
-    assert f"trainer/prefill: backend 'trainer': model {checkpoint}: no such folder" in done.stderr
+    assert done.returncode == 1, (
+        "with the session's model in its place the numbers would be of other weights"
+    )
+    assert (
+        f"trainer/prefill: backend 'trainer': model {checkpoint}: no such folder"
+        in done.stderr
+    )
     data = json.loads((out / "session.json").read_text())
     data["captures"][-1].update(status="pending", parts=[])
     (out / "session.json").write_text(json.dumps(data))
@@ -434,10 +628,18 @@ def test_a_backend_may_have_a_model_of_its_own(
     ],
 )
 def test_a_model_of_its_own_that_does_not_fit_is_one_line_and_no_folder(
-    prompts_file: Write, tmp_path: Path, run_logdrift: Run, make: Callable[[Path], object], said: str
+    prompts_file: Write,
+    tmp_path: Path,
+    run_logdrift: Run,
+    make: Callable[[Path], object],
+    said: str,
 ) -> None:
     make(tmp_path / "other")
-    arguments = _new(prompts_file(*GIVEN), tmp_path / "out", f"transformers,model={tmp_path}/other@trainer")
+    arguments = _new(
+        prompts_file(*GIVEN),
+        tmp_path / "out",
+        f"transformers,model={tmp_path}/other@trainer",
+    )
     done = run_logdrift(*arguments)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
@@ -452,7 +654,13 @@ def test_weights_that_changed_under_half_a_capture_are_noticed(
     """A checkpoint folder that was overwritten in place since the first part."""
     checkpoint = changed_model(small_model, tmp_path / "latest")
     out = tmp_path / "out"
-    done = run_logdrift(*_new(prompts_file(*GIVEN), out, f"transformers:bfloat16,model={checkpoint}@trainer"))
+    done = run_logdrift(
+        *_new(
+            prompts_file(*GIVEN),
+            out,
+            f"transformers:bfloat16,model={checkpoint}@trainer",
+        )
+    )
     assert done.returncode == 0, done.stderr
     data = json.loads((out / "session.json").read_text())
     data["captures"][0]["parts"].pop()
@@ -462,7 +670,10 @@ def test_weights_that_changed_under_half_a_capture_are_noticed(
     changed_model(small_model, checkpoint, factor=1.125)
     done = run_logdrift("capture", "--out", out, "--resume")
     assert done.returncode == 1
-    assert "half of trainer/prefill was captured another way (weights_digest was sha256:" in done.stderr
+    assert (
+        "half of trainer/prefill was captured another way (weights_digest was sha256:"
+        in done.stderr
+    )
 
 
 def _wait_for(holds: Callable[[], bool], seconds: float = 180.0) -> None:

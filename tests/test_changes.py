@@ -1,4 +1,6 @@
-"""The metrics of two sides over the same tokens: values, intervals and verdicts against straightforward computation."""
+"""The metrics of two sides over the same tokens: values, intervals and verdicts against
+straightforward computation.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logdrift.core.compare.changes import METRICS, STUDENTISED, TOPK, Change, Side, _draws, change_stats
+from logdrift.core.compare.changes import (
+    METRICS,
+    STUDENTISED,
+    TOPK,
+    Change,
+    Side,
+    _draws,
+    change_stats,
+)
 from logdrift.core.compare.errors import error_stats
 from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.names import NAMES
@@ -19,11 +29,14 @@ from logdrift.core.compare.sessions import growth
 from logdrift.core.compare.uncertainty import paired_changes, unit_sums
 
 NAN, INF = math.nan, math.inf
-# Sums of at most some thousand float64 terms in another order: 2^-53 for each term, with room for cancellation.
+# Sums of at most some thousand float64 terms in another order: 2^-53 for each term,
+# with room for cancellation.
 CLOSE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-12}
 
 
-def random_side(rng: np.random.Generator, n: int, infinite: bool, spread: float = 0.1) -> Side:
+def random_side(
+    rng: np.random.Generator, n: int, infinite: bool, spread: float = 0.1
+) -> Side:
     a = -rng.exponential(2, n).astype(np.float32)
     b = np.minimum(a + rng.normal(0, spread, n), -1e-4).astype(np.float32)
     if infinite:
@@ -37,18 +50,31 @@ def random_side(rng: np.random.Generator, n: int, infinite: bool, spread: float 
 
 
 def plain(side: Side, other: Side, lengths: np.ndarray) -> dict[str, float | None]:
-    """The metrics by the functions of the report, over the tokens that are finite in both sessions."""
+    """The metrics by the functions of the report, over the tokens that are finite in
+    both sessions.
+    """
     both = np.isfinite(side.delta) & np.isfinite(other.delta)
     a, b, d = side.logprob_a, side.logprob_b, side.delta
     e, whole = error_stats(d[both], a[both], b[both]), error_stats(d, a, b)
     kept = np.add.reduceat(both.astype(np.int64), np.cumsum(lengths) - lengths)
-    m, p = mismatch_stats(d[both], a[both], b[both], kept, None), probability_stats(a, b)
-    out = {f"errors.{k}": getattr(e, k) for k in ("mae", "rmse", "mean", "p99", "max_abs", "pearson")}
-    out |= {"errors.exact_fraction": whole.exact_fraction, "errors.infinite": whole.infinite}
+    m, p = (
+        mismatch_stats(d[both], a[both], b[both], kept, None),
+        probability_stats(a, b),
+    )
+    out = {
+        f"errors.{k}": getattr(e, k)
+        for k in ("mae", "rmse", "mean", "p99", "max_abs", "pearson")
+    }
+    out |= {
+        "errors.exact_fraction": whole.exact_fraction,
+        "errors.infinite": whole.infinite,
+    }
     out |= {f"mismatch.{k}": getattr(m, k) for k in ("k3", "chi2_token", "ess_token")}
     out["mismatch.clip_fraction.0.2"] = m.clip_fraction["0.2"]
     out["probability.mae"] = p.mae
-    out["probability.mult_prob_error"] = probability_stats(a[both], b[both]).mult_prob_error
+    out["probability.mult_prob_error"] = probability_stats(
+        a[both], b[both]
+    ).mult_prob_error
     for metric in TOPK:
         x, y = side.topk[metric], other.topk[metric]
         out[metric] = float(x[np.isfinite(x) & np.isfinite(y)].mean())
@@ -70,7 +96,9 @@ def test_values_are_those_of_the_report(size: int, infinite: bool) -> None:
 
 
 def test_intervals_against_repeating_the_tokens() -> None:
-    """Every draw written out token by token, and each metric computed by the functions of the report."""
+    """Every draw written out token by token, and each metric computed by the functions
+    of the report.
+    """
     rng = np.random.default_rng(3)
     lengths = rng.integers(1, 60, 12)
     unit = np.repeat(np.arange(12), lengths)
@@ -82,7 +110,13 @@ def test_intervals_against_repeating_the_tokens() -> None:
     for weights in np.concatenate(list(_draws(12, len(unit), 60, 4))):
         at = np.repeat(np.arange(len(unit)), weights[unit].astype(int))
         old, new = (
-            Side(s.delta[at], s.logprob_a[at], s.logprob_b[at], {m: v[at] for m, v in s.topk.items()}) for s in sides
+            Side(
+                s.delta[at],
+                s.logprob_a[at],
+                s.logprob_b[at],
+                {m: v[at] for m, v in s.topk.items()},
+            )
+            for s in sides
         )
         ones = np.ones(len(at), np.int64)
         values = plain(old, new, ones), plain(new, old, ones)
@@ -95,19 +129,27 @@ def test_intervals_against_repeating_the_tokens() -> None:
             continue
         old, new = np.asarray(drawn[row.metric]).T
         perfect = NAMES[row.metric].perfect
-        assert row.ci95 == pytest.approx(tuple(np.quantile(new - old, (0.025, 0.975))), **CLOSE), row.metric
+        assert row.ci95 == pytest.approx(
+            tuple(np.quantile(new - old, (0.025, 0.975))), **CLOSE
+        ), row.metric
         distance = np.abs(new - perfect) - np.abs(old - perfect)
-        assert row.closer == pytest.approx(tuple(np.quantile(distance, (0.025, 0.975))), **CLOSE), row.metric
+        assert row.closer == pytest.approx(
+            tuple(np.quantile(distance, (0.025, 0.975))), **CLOSE
+        ), row.metric
 
 
 def test_intervals_of_means_are_those_of_the_report() -> None:
-    """MAE, RMSE, mean and k3 have the intervals of logdrift.core.compare.uncertainty, over tokens finite in both sessions."""
+    """MAE, RMSE, mean and k3 have the intervals of logdrift.core.compare.uncertainty,
+    over tokens finite in both sessions.
+    """
     rng = np.random.default_rng(7)
     lengths = rng.integers(1, 60, 12)
     old, new = (random_side(rng, int(lengths.sum()), True, s) for s in (0.1, 0.08))
     both = np.isfinite(old.delta) & np.isfinite(new.delta)
     kept = np.add.reduceat(both.astype(np.int64), np.cumsum(lengths) - lengths)
-    wanted = paired_changes(unit_sums(old.delta[both], kept), unit_sums(new.delta[both], kept))
+    wanted = paired_changes(
+        unit_sums(old.delta[both], kept), unit_sums(new.delta[both], kept)
+    )
     rows = {row.metric: row for row in change_stats(old, new, lengths).rows}
     for metric in STUDENTISED:
         assert rows[metric].ci95 == getattr(wanted, metric.rpartition(".")[2])
@@ -121,11 +163,20 @@ def test_draws_do_not_depend_on_the_size_of_a_block() -> None:
 
 
 def test_the_tail_of_many_tokens_has_the_quantile() -> None:
-    """Above 20,000 tokens only the largest are kept: the draws must give the same as all tokens would."""
+    """Above 20,000 tokens only the largest are kept: the draws must give the same as
+    all tokens would.
+    """
     rng = np.random.default_rng(5)
     lengths = np.full(40, 1000)
-    sides = [Side(d, -np.ones(40_000, np.float32), d - 1) for d in rng.normal(0, 0.1, (2, 40_000)).astype(np.float32)]
-    row = next(r for r in change_stats(*sides, lengths, resamples=30).rows if r.metric == "errors.p99")
+    sides = [
+        Side(d, -np.ones(40_000, np.float32), d - 1)
+        for d in rng.normal(0, 0.1, (2, 40_000)).astype(np.float32)
+    ]
+    row = next(
+        r
+        for r in change_stats(*sides, lengths, resamples=30).rows
+        if r.metric == "errors.p99"
+    )
     sizes = [np.abs(side.delta).astype(np.float64) for side in sides]
     assert row.old == pytest.approx(np.quantile(sizes[0], 0.99), **CLOSE)
     drawn = []
@@ -136,14 +187,25 @@ def test_the_tail_of_many_tokens_has_the_quantile() -> None:
 
 
 def test_coverage_of_the_interval_of_a_change() -> None:
-    """Sequences have levels of their own, shared by both sessions; the true change of the MAE is known."""
+    """Sequences have levels of their own, shared by both sessions; the true change of
+    the MAE is known.
+    """
     rng = np.random.default_rng(11)
     runs, held, change = 500, 0, -0.01
     lengths = np.full(40, 8)
     for _ in range(runs):
         level = np.repeat(rng.gamma(4, 0.02, 40), 8)
-        old, new = ((level + shift) * rng.exponential(1, 320) for shift in (0.03, 0.03 + change))
-        sides = [Side(d.astype(np.float32), -np.ones(320, np.float32), -1 - d.astype(np.float32)) for d in (old, new)]
+        old, new = (
+            (level + shift) * rng.exponential(1, 320) for shift in (0.03, 0.03 + change)
+        )
+        sides = [
+            Side(
+                d.astype(np.float32),
+                -np.ones(320, np.float32),
+                -1 - d.astype(np.float32),
+            )
+            for d in (old, new)
+        ]
         row = change_stats(*sides, lengths, resamples=200, seed=1).rows[0]
         assert row.ci95 is not None
         held += row.ci95[0] <= change <= row.ci95[1]
@@ -153,7 +215,9 @@ def test_coverage_of_the_interval_of_a_change() -> None:
 @pytest.mark.parametrize("lengths", [[200], [100, 0, 100], [0, 0, 200]])
 def test_few_sequences_fall_back_to_blocks(lengths: list[int]) -> None:
     rng = np.random.default_rng(1)
-    found = change_stats(random_side(rng, 200, False), random_side(rng, 200, False), np.asarray(lengths))
+    found = change_stats(
+        random_side(rng, 200, False), random_side(rng, 200, False), np.asarray(lengths)
+    )
     assert (found.method, found.units) == ("blocks", 8)
     assert found.rows[0].ci95 is not None
 
@@ -161,9 +225,14 @@ def test_few_sequences_fall_back_to_blocks(lengths: list[int]) -> None:
 @pytest.mark.parametrize("n", [1, 5])
 def test_too_few_tokens_have_no_interval_and_no_verdict(n: int) -> None:
     rng = np.random.default_rng(n)
-    found = change_stats(random_side(rng, n, False), random_side(rng, n, False), np.asarray([n]))
+    found = change_stats(
+        random_side(rng, n, False), random_side(rng, n, False), np.asarray([n])
+    )
     assert (found.method, found.resamples) == (None, 0)
-    assert all(row.ci95 is None and row.verdict() == (None if row.change != 0 else "no_change") for row in found.rows)
+    assert all(
+        row.ci95 is None and row.verdict() == (None if row.change != 0 else "no_change")
+        for row in found.rows
+    )
     assert found.rows[0].change not in (0, None)
 
 
@@ -171,13 +240,35 @@ def test_what_cannot_be_computed_is_none() -> None:
     n = 30
     a = np.full(n, -1, np.float32)
     infinite = Side(np.full(n, INF, np.float32), a, np.full(n, -INF, np.float32))
-    rows = {row.metric: row for row in change_stats(infinite, Side(a * 0, a, a), np.full(n, 1)).rows}
+    rows = {
+        row.metric: row
+        for row in change_stats(infinite, Side(a * 0, a, a), np.full(n, 1)).rows
+    }
     assert set(rows) == set(METRICS) - set(TOPK)
-    for metric in ("errors.mae", "errors.pearson", "errors.p99", "mismatch.k3", "probability.mult_prob_error"):
-        assert (rows[metric].old, rows[metric].new, rows[metric].change) == (None, None, None), metric
+    for metric in (
+        "errors.mae",
+        "errors.pearson",
+        "errors.p99",
+        "mismatch.k3",
+        "probability.mult_prob_error",
+    ):
+        assert (rows[metric].old, rows[metric].new, rows[metric].change) == (
+            None,
+            None,
+            None,
+        ), metric
     assert (rows["errors.infinite"].old, rows["errors.infinite"].new) == (n, 0)
-    assert rows["errors.infinite"].verdict() == rows["errors.exact_fraction"].verdict() == "better"
-    constant = {row.metric: row for row in change_stats(Side(a * 0, a, a), Side(a * 0, a, a), np.full(n, 1)).rows}
+    assert (
+        rows["errors.infinite"].verdict()
+        == rows["errors.exact_fraction"].verdict()
+        == "better"
+    )
+    constant = {
+        row.metric: row
+        for row in change_stats(
+            Side(a * 0, a, a), Side(a * 0, a, a), np.full(n, 1)
+        ).rows
+    }
     assert constant["errors.pearson"].old is None
     assert constant["errors.mae"].verdict() == "no_change"
 
@@ -194,16 +285,26 @@ def test_exchanging_the_sessions_changes_every_sign(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, 6, 20)
     sides = [random_side(rng, int(lengths.sum()), True, s) for s in (0.2, 0.1)]
-    there, back = (change_stats(*order, lengths, resamples=50) for order in (sides, sides[::-1]))
-    opposite = {"better": "worse", "worse": "better", "no_change": "no_change", None: None}
+    there, back = (
+        change_stats(*order, lengths, resamples=50) for order in (sides, sides[::-1])
+    )
+    opposite = {
+        "better": "worse",
+        "worse": "better",
+        "no_change": "no_change",
+        None: None,
+    }
     for one, other in zip(there.rows, back.rows, strict=True):
         assert (one.old, one.new) == (other.new, other.old)
-        # The draws of logdrift.core.compare.uncertainty are ordered by the sums, so the other sign is another draw.
+        # The draws of logdrift.core.compare.uncertainty are ordered by the sums, so the
+        # other sign is another draw.
         if one.metric in STUDENTISED:
             continue
         assert one.verdict() == opposite[other.verdict()], one.metric
         if one.ci95 is not None:
-            assert one.ci95 == pytest.approx(tuple(-v for v in reversed(other.ci95 or ())), **CLOSE)
+            assert one.ci95 == pytest.approx(
+                tuple(-v for v in reversed(other.ci95 or ())), **CLOSE
+            )
 
 
 @pytest.mark.parametrize(
@@ -220,9 +321,14 @@ def test_exchanging_the_sessions_changes_every_sign(seed: int) -> None:
     ],
 )
 def test_verdict(
-    change: float | None, closer: tuple[float, float] | None, floor: float | None, verdict: str | None
+    change: float | None,
+    closer: tuple[float, float] | None,
+    floor: float | None,
+    verdict: str | None,
 ) -> None:
-    assert Change("errors.mae", 1.0, 0.9, change, closer, closer).verdict(floor) == verdict
+    assert (
+        Change("errors.mae", 1.0, 0.9, change, closer, closer).verdict(floor) == verdict
+    )
 
 
 def test_a_signed_mean_is_better_nearer_to_zero() -> None:
@@ -231,8 +337,14 @@ def test_a_signed_mean_is_better_nearer_to_zero() -> None:
         Side(d, np.full(400, -3, np.float32), -3 - d)
         for d in rng.normal([[-0.3], [0.1]], 0.05, (2, 400)).astype(np.float32)
     ]
-    row = next(r for r in change_stats(*sides, np.full(20, 20)).rows if r.metric == "errors.mean")
-    assert row.change == pytest.approx(0.4, abs=0.02)  # 8 standard errors of the difference of two means of 400
+    row = next(
+        r
+        for r in change_stats(*sides, np.full(20, 20)).rows
+        if r.metric == "errors.mean"
+    )
+    assert row.change == pytest.approx(
+        0.4, abs=0.02
+    )  # 8 standard errors of the difference of two means of 400
     assert row.verdict() == "better"
 
 

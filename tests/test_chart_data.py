@@ -24,7 +24,9 @@ def drawn(count: int, *, holes: bool = True) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 3000), st.integers(1, 200), st.integers(0, 2**31))
-def test_an_envelope_has_two_points_a_column_and_every_peak(count: int, columns: int, seed: int) -> None:
+def test_an_envelope_has_two_points_a_column_and_every_peak(
+    count: int, columns: int, seed: int
+) -> None:
     values = np.random.default_rng(seed).normal(0, 1, count).astype(np.float32)
     values[::7] = np.nan
     at, kept = cd.envelope(values, columns)
@@ -50,20 +52,31 @@ def test_a_band_has_mean_and_the_middle_of_each_stretch() -> None:
 def test_a_band_of_more_bins_than_positions_and_an_empty_bin() -> None:
     band = cd.make_band(np.array([1, 3], np.float32), np.array([0, 2]), 3, 100)
     assert band.count.tolist() == [1, 0, 1]
-    assert band.mean[0] == 1 and np.isnan(band.mean[1]) and band.low[2] == band.high[2] == 3
+    assert (
+        band.mean[0] == 1
+        and np.isnan(band.mean[1])
+        and band.low[2] == band.high[2] == 3
+    )
 
 
-def test_running_sums_start_anew_with_each_sequence_and_leave_out_what_does_not_count() -> None:
+def test_running_sums_start_anew_with_each_sequence_and_leave_out_what_does_not_count() -> (
+    None
+):
     delta = np.array([np.nan, 1, 2, 5, np.inf, -1, 4], np.float32)
     counted = np.array([0, 1, 1, 0, 1, 1, 1], bool)
     sums = cd.running_sums(delta, counted, np.array([0, 3, 3, 7]))
     assert sums.tolist() == [0, 1, 3, 0, 0, -1, 3]
-    assert len(cd.running_sums(np.empty(0, np.float32), np.empty(0, bool), np.array([0]))) == 0
+    assert (
+        len(cd.running_sums(np.empty(0, np.float32), np.empty(0, bool), np.array([0])))
+        == 0
+    )
 
 
 def test_running_sums_of_a_million_small_deltas_do_not_drift() -> None:
     delta = np.full(1_000_000, 1e-3, np.float32)
-    sums = cd.running_sums(delta, np.ones(len(delta), bool), np.array([0, 500_000, 1_000_000]))
+    sums = cd.running_sums(
+        delta, np.ones(len(delta), bool), np.array([0, 500_000, 1_000_000])
+    )
     assert sums[-1] == pytest.approx(500, rel=1e-6)
 
 
@@ -108,7 +121,9 @@ def test_bins_have_the_mean_and_the_place_of_the_largest() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(3, 4), (5, 40), (50, 7)])
-def test_a_map_of_sequences_has_each_token_in_its_row_and_column(rows: int, columns: int) -> None:
+def test_a_map_of_sequences_has_each_token_in_its_row_and_column(
+    rows: int, columns: int
+) -> None:
     lengths = np.array([4, 0, 9, 40, 1, 7])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     bins = cd.sequence_bins(offsets, rows, columns, 40)
@@ -124,7 +139,9 @@ def test_shades_are_at_most_doublings_and_end_near_the_largest() -> None:
     wide = cd.shade_steps(np.array([1e-5, 0.001, 0.02, 0.03, 0.04, np.nan]))
     assert wide.tolist() == pytest.approx([0.0048, 0.0095, 0.019, 0.038], rel=0.06)
     even = cd.shade_steps(RNG.uniform(0.06, 0.08, 5000))
-    assert 0.06 < even[0] < even[-1] < 0.08, "values close together are still told apart"
+    assert 0.06 < even[0] < even[-1] < 0.08, (
+        "values close together are still told apart"
+    )
     levels = cd.shade_levels(np.array([np.nan, 0, wide[0], wide[1] * 1.1, 1e9]), wide)
     assert levels.tolist() == [0, 0, 1, 2, cd.SHADES]
     nothing = cd.shade_steps(np.full(3, np.nan))
@@ -134,7 +151,11 @@ def test_shades_are_at_most_doublings_and_end_near_the_largest() -> None:
 def test_steps_of_counts_begin_with_one_token() -> None:
     steps = cd.count_steps(np.array([0, 1, 10_000]))
     assert steps[0] == 1 and (np.diff(steps) > 0).all() and steps[-1] < 10_000
-    assert cd.shade_levels(np.array([0.0, 1.0, 10_000.0]), steps).tolist() == [0, 1, cd.SHADES]
+    assert cd.shade_levels(np.array([0.0, 1.0, 10_000.0]), steps).tolist() == [
+        0,
+        1,
+        cd.SHADES,
+    ]
 
 
 def test_rank_change_is_up_where_a_is_nearer_to_the_top() -> None:

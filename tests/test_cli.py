@@ -19,16 +19,31 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def _imported(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter loads for ``code``."""
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
-    return {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {
+        line.rpartition("|")[2].strip().split(".")[0]
+        for line in done.stderr.splitlines()
+        if "|" in line
+    }
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import logdrift.tui.app",
-        "from logdrift.core.session import open_session; import logdrift.core.compare.gate, logdrift.core.report.build",
-        "import logdrift.core.capture.supervisor, logdrift.core.capture.create, logdrift.core.capture.environments",
+        (
+            "from logdrift.core.session import open_session; import"
+            " logdrift.core.compare.gate, logdrift.core.report.build"
+        ),
+        (
+            "import logdrift.core.capture.supervisor, logdrift.core.capture.create,"
+            " logdrift.core.capture.environments"
+        ),
         "from logdrift.tui.cli import build_parser; [build_parser(c) for c in COMMANDS]".replace(
             "COMMANDS", repr([*COMMANDS])
         ),
@@ -40,7 +55,8 @@ def test_no_engine_is_imported_outside_the_worker(code: str) -> None:
 
 def test_core_imports_no_screen() -> None:
     assert not _imported(
-        "import logdrift.core.session, logdrift.core.compare.gate, logdrift.core.report.build, logdrift.core.capture.supervisor"
+        "import logdrift.core.session, logdrift.core.compare.gate,"
+        " logdrift.core.report.build, logdrift.core.capture.supervisor"
     ) & {
         "textual",
         "tui",
@@ -48,13 +64,22 @@ def test_core_imports_no_screen() -> None:
 
 
 def test_help_imports_next_to_nothing() -> None:
-    assert not _imported("import logdrift.tui.cli") & {"textual", "numpy", "plotext", "rich", *HEAVY}
+    assert not _imported("import logdrift.tui.cli") & {
+        "textual",
+        "numpy",
+        "plotext",
+        "rich",
+        *HEAVY,
+    }
 
 
 def test_a_start_imports_numpy_without_a_thread_per_core() -> None:
-    """OpenBLAS makes its threads when NumPy is first imported, which is a tenth of a start: nothing may come before."""
+    """OpenBLAS makes its threads when NumPy is first imported, which is a tenth of a
+    start: nothing may come before.
+    """
     assert "numpy" not in _imported(
-        "import logdrift.tui.cli, logdrift.tui.start, logdrift.tui.commands.open, logdrift.core.config"
+        "import logdrift.tui.cli, logdrift.tui.start, logdrift.tui.commands.open,"
+        " logdrift.core.config"
     )
 
 
@@ -76,17 +101,33 @@ def test_every_command_has_help(run_logdrift: Run) -> None:
         (["capture"], "--out is missing"),
         (["capture", "--out", "x"], "model is missing"),
         (["capture", "--out", "x", "--model", "smollm2"], "no backend"),
-        (["capture", "--out", "x", "--model", "smollm2", "--backend", "vllm"], "no prompts"),
-        (["capture", "--out", "x", "--resume", "--model", "smollm2"], "leave out --model"),
+        (
+            ["capture", "--out", "x", "--model", "smollm2", "--backend", "vllm"],
+            "no prompts",
+        ),
+        (
+            ["capture", "--out", "x", "--resume", "--model", "smollm2"],
+            "leave out --model",
+        ),
         (["capture", "--out", "x", "--resume", "--seed", "0"], "leave out --seed"),
-        (["capture", "--out", "x", "--resume", "--part-sequences", "4"], "leave out --part-sequences"),
+        (
+            ["capture", "--out", "x", "--resume", "--part-sequences", "4"],
+            "leave out --part-sequences",
+        ),
         (["--sessions", "demo", "report", "none"], "session none: no such folder"),
-        (["capture", "--out", "x", "--plan", "none.toml"], "plan none.toml: no such file"),
+        (
+            ["capture", "--out", "x", "--plan", "none.toml"],
+            "plan none.toml: no such file",
+        ),
         (["demo", "--engines", "tensorrt"], "--engines tensorrt: use vllm or sglang"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_logdrift: Run, arguments: list[str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_logdrift: Run,
+    arguments: list[str],
+    said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = run_logdrift(*arguments)
@@ -101,20 +142,30 @@ def test_debug_shows_the_traceback(run_logdrift: Run) -> None:
     assert "Traceback" in run_logdrift("report", "no/such/session", "--debug").stderr
 
 
-def test_the_explorer_without_a_terminal_points_to_the_report(tmp_path: Path, run_logdrift: Run) -> None:
+def test_the_explorer_without_a_terminal_points_to_the_report(
+    tmp_path: Path, run_logdrift: Run
+) -> None:
     folder = make_session(tmp_path / "s", tokens=200, sequences=4, top_k=3)
     done = run_logdrift("open", folder)
     assert done.returncode == 2
     assert f"logdrift report {folder}" in done.stderr
-    done = run_logdrift("--sessions", tmp_path, timeout=60)  # it would wait for keys for ever
+    done = run_logdrift(
+        "--sessions", tmp_path, timeout=60
+    )  # it would wait for keys for ever
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "the list of sessions needs a terminal: without one use logdrift report SESSION" in done.stderr
+    assert (
+        "the list of sessions needs a terminal: without one use logdrift report SESSION"
+        in done.stderr
+    )
 
 
-def test_hostile_text_in_an_error_never_reaches_the_terminal_raw(tmp_path: Path, run_logdrift: Run) -> None:
+def test_hostile_text_in_an_error_never_reaches_the_terminal_raw(
+    tmp_path: Path, run_logdrift: Run
+) -> None:
     (tmp_path / "session.json").write_text(
-        '{"format": 1, "model": {"id": "m"}, "id": "x", "captures": [{"label": "../\\u001b[31m"}]}'
+        '{"format": 1, "model": {"id": "m"}, "id": "x", "captures": [{"label":'
+        ' "../\\u001b[31m"}]}'
     )
     done = run_logdrift("report", tmp_path)
     assert done.returncode == 2
@@ -125,7 +176,9 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "s", tokens=2000, sequences=4, top_k=3)
     logdrift = Path(sys.executable).parent / "logdrift"
     script = f"'{logdrift}' report --json '{folder}' | head -c 10"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
 
 
@@ -142,4 +195,7 @@ def test_the_shipped_sample_is_whole() -> None:
     assert sum(p.stat().st_size for p in files) < 5_000_000
     for file in files:
         data = file.read_bytes()
-        assert not any(f"/{root}/".encode() in data for root in ("root", "home", "work", "tmp", "Users")), file
+        assert not any(
+            f"/{root}/".encode() in data
+            for root in ("root", "home", "work", "tmp", "Users")
+        ), file

@@ -1,4 +1,6 @@
-"""Credentials are refused or hidden wherever they would be saved: plans, facts, events, failures and logs, nested ones too."""
+"""Credentials are refused or hidden wherever they would be saved: plans, facts, events,
+failures and logs, nested ones too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from logdrift.core.backends.observe import environment
 from logdrift.core.capture.protocol import WorkerJob
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.capture.workers import WorkerProcess
-from logdrift.core.credentials import HIDDEN, credentials_in, holds_secret, masked, masked_text, names_secret, secret_in
+from logdrift.core.credentials import (
+    HIDDEN,
+    credentials_in,
+    holds_secret,
+    masked,
+    masked_text,
+    names_secret,
+    secret_in,
+)
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
 from logdrift.core.report.debuggers import debugger_commands
@@ -29,35 +39,104 @@ from tests.made_sessions import captured_here, edit_manifest
 
 SECRET = "s3cr3tvalue99"
 NAMES = [
-    "passwd", "password", "PASSWORD", "db_password", "pwd", "auth", "basic_auth", "http_auth", "bearer", "private_key",
-    "privateKey", "headers", "extra_headers", "X-Api-Key", "api_key", "apikey", "OPENAI_API_KEY", "openai_apikey", "hf_token",
-    "token", "auth_token", "accessToken", "client_secret", "credentials", "aws_access_key", "ssh_key", "cookie",
-    "VLLM_HTTP_AUTH", "SGLANG_BEARER", "Authorization", "jwt", "passphrase", "api_key_2",
-]  # fmt: skip
+    "passwd",
+    "password",
+    "PASSWORD",
+    "db_password",
+    "pwd",
+    "auth",
+    "basic_auth",
+    "http_auth",
+    "bearer",
+    "private_key",
+    "privateKey",
+    "headers",
+    "extra_headers",
+    "X-Api-Key",
+    "api_key",
+    "apikey",
+    "OPENAI_API_KEY",
+    "openai_apikey",
+    "hf_token",
+    "token",
+    "auth_token",
+    "accessToken",
+    "client_secret",
+    "credentials",
+    "aws_access_key",
+    "ssh_key",
+    "cookie",
+    "VLLM_HTTP_AUTH",
+    "SGLANG_BEARER",
+    "Authorization",
+    "jwt",
+    "passphrase",
+    "api_key_2",
+]
 PLAIN = [
-    "max_num_batched_tokens", "num_key_value_heads", "kv_cache_dtype", "tokenizer", "skip_tokenizer_init", "bos_token",
-    "pad_token", "eos_token_id", "num_experts_per_token", "attention_backend", "max_tokens", "key_value", "author",
-    "enable_prefix_caching", "hf_overrides", "load_format", "worker_cls", "monkey", "tokens",
-]  # fmt: skip
+    "max_num_batched_tokens",
+    "num_key_value_heads",
+    "kv_cache_dtype",
+    "tokenizer",
+    "skip_tokenizer_init",
+    "bos_token",
+    "pad_token",
+    "eos_token_id",
+    "num_experts_per_token",
+    "attention_backend",
+    "max_tokens",
+    "key_value",
+    "author",
+    "enable_prefix_caching",
+    "hf_overrides",
+    "load_format",
+    "worker_cls",
+    "monkey",
+    "tokens",
+]
 TEXTS = [
-    f"https://user:{SECRET}@host/model", f"redis://:{SECRET}@host:6379/0", f"https://host/x?token={SECRET}&a=1",
-    f"https://host/x?a=1&api_key={SECRET}", f"Bearer {SECRET}{SECRET}", f"Authorization: {SECRET}", f"--api-key={SECRET}",
-    f"MY_PASSWORD={SECRET}", f"hf_{SECRET}{SECRET}", f"sk-{SECRET}{SECRET}", json.dumps({"a": {"auth": SECRET}}),
+    f"https://user:{SECRET}@host/model",
+    f"redis://:{SECRET}@host:6379/0",
+    f"https://host/x?token={SECRET}&a=1",
+    f"https://host/x?a=1&api_key={SECRET}",
+    f"Bearer {SECRET}{SECRET}",
+    f"Authorization: {SECRET}",
+    f"--api-key={SECRET}",
+    f"MY_PASSWORD={SECRET}",
+    f"hf_{SECRET}{SECRET}",
+    f"sk-{SECRET}{SECRET}",
+    json.dumps({"a": {"auth": SECRET}}),
     f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
-]  # fmt: skip
+]
 PLAIN_TEXTS = [
-    "https://host/model", "http://127.0.0.1:30000/generate", "a=b", "x@y.z", "user:pass", "HuggingFaceTB/SmolLM2-135M",
-    "/models/basic", "basic", '{"rope_theta": 10000.0}', "[1, 2]", "--attention-backend=triton", "sha256:abcdef",
-    "token=", "The password is a word", "https://host/x?tokenizer=slow", "basic comparison of engines",
-    "Bearer authentication is off", "keys=4",
-]  # fmt: skip
+    "https://host/model",
+    "http://127.0.0.1:30000/generate",
+    "a=b",
+    "x@y.z",
+    "user:pass",
+    "HuggingFaceTB/SmolLM2-135M",
+    "/models/basic",
+    "basic",
+    '{"rope_theta": 10000.0}',
+    "[1, 2]",
+    "--attention-backend=triton",
+    "sha256:abcdef",
+    "token=",
+    "The password is a word",
+    "https://host/x?tokenizer=slow",
+    "basic comparison of engines",
+    "Bearer authentication is off",
+    "keys=4",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_credentials(name: str) -> None:
     assert names_secret(name)
     assert secret_in({name: SECRET}) == name
-    assert secret_in({name: True}) is None and secret_in({name: None}) is None, "a switch is none"
+    assert secret_in({name: True}) is None and secret_in({name: None}) is None, (
+        "a switch is none"
+    )
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -105,23 +184,34 @@ def test_none_is_left_however_deep(value: Any) -> None:
 
 
 VALUES = [(name, SECRET) for name in NAMES if name.isidentifier()] + [
-    ("extra", {"nested": [{"auth": SECRET}]}), ("url", TEXTS[0]), ("json_model_override_args", json.dumps({"token": SECRET})),
+    ("extra", {"nested": [{"auth": SECRET}]}),
+    ("url", TEXTS[0]),
+    ("json_model_override_args", json.dumps({"token": SECRET})),
     ("args", [f"--api-key={SECRET}"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "value"), VALUES)
 def test_plans_refuse_them_by_name(tmp_path: Path, name: str, value: Any) -> None:
     spec = f"vllm,{name}={value if isinstance(value, str) else json.dumps(value)}"
     file = tmp_path / "plan.toml"
-    inner = json.dumps(value) if not isinstance(value, dict) else '{nested = [{auth = "' + SECRET + '"}]}'
-    file.write_text(f'model = "m"\n[[backend]]\nengine = "vllm"\n[backend.options]\n{name} = {inner}\n')
+    inner = (
+        json.dumps(value)
+        if not isinstance(value, dict)
+        else '{nested = [{auth = "' + SECRET + '"}]}'
+    )
+    file.write_text(
+        f'model = "m"\n[[backend]]\nengine = "vllm"\n[backend.options]\n{name} ='
+        f" {inner}\n"
+    )
     for make in (
         lambda: parse_spec(spec),
         lambda: load_plan(file),
         lambda: BackendSpec("a", "vllm", options={name: value}),
     ):
-        with pytest.raises(InputError, match="looks like a credential and would be saved") as caught:
+        with pytest.raises(
+            InputError, match="looks like a credential and would be saved"
+        ) as caught:
             make()
         assert SECRET not in str(caught.value) and name in str(caught.value)
 
@@ -142,10 +232,15 @@ def test_urls_with_passwords_are_refused_everywhere_in_a_plan(place: str) -> Non
     assert SECRET not in str(caught.value)
 
 
-def test_a_session_that_an_older_logdrift_saved_opens_and_is_not_run_with_what_was_hidden(tmp_path: Path) -> None:
+def test_a_session_that_an_older_logdrift_saved_opens_and_is_not_run_with_what_was_hidden(
+    tmp_path: Path,
+) -> None:
     session, _ = simple(tmp_path / "s")
     session = edit_manifest(
-        session, lambda data: data["plan"]["backends"][0].update(options={"headers": {"x": SECRET}, "seed": 1})
+        session,
+        lambda data: data["plan"]["backends"][0].update(
+            options={"headers": {"x": SECRET}, "seed": 1}
+        ),
     )
     plan = session.plan
     assert plan is not None
@@ -156,7 +251,14 @@ def test_a_session_that_an_older_logdrift_saved_opens_and_is_not_run_with_what_w
 
 
 @pytest.mark.parametrize(
-    "name", ["VLLM_HTTP_AUTH", "SGLANG_BEARER", "VLLM_API_KEY", "SGLANG_PASSWD", "TORCH_PRIVATE_KEY"]
+    "name",
+    [
+        "VLLM_HTTP_AUTH",
+        "SGLANG_BEARER",
+        "VLLM_API_KEY",
+        "SGLANG_PASSWD",
+        "TORCH_PRIVATE_KEY",
+    ],
 )
 def test_facts_leave_such_variables_out(name: str) -> None:
     assert environment({name: SECRET, "VLLM_SEED": "1"}) == {"VLLM_SEED": "1"}
@@ -167,11 +269,21 @@ def test_facts_leave_such_values_out(text: str) -> None:
     assert environment({"VLLM_ANY": text, "VLLM_SEED": "1"}) == {"VLLM_SEED": "1"}
 
 
-@pytest.mark.parametrize("text", [text for text in TEXTS if "{" not in text and not text.startswith(("--", "MY"))])
-def test_events_and_failures_hide_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [text for text in TEXTS if "{" not in text and not text.startswith(("--", "MY"))],
+)
+def test_events_and_failures_hide_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setenv("ANY_TOKEN", "from-the-environment")
     append_event(
-        tmp_path, {"type": "failed", "error": f"cannot reach {text} with from-the-environment", "headers": SECRET}
+        tmp_path,
+        {
+            "type": "failed",
+            "error": f"cannot reach {text} with from-the-environment",
+            "headers": SECRET,
+        },
     )
     said = (tmp_path / "events.jsonl").read_text()
     assert SECRET not in said and "from-the-environment" not in said
@@ -179,15 +291,22 @@ def test_events_and_failures_hide_them(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_an_engine_prints_of_them_is_starred_out(tmp_path: Path) -> None:
-    """A real process that prints its environment and its arguments, as engines do in their first lines."""
+    """A real process that prints its environment and its arguments, as engines do in
+    their first lines.
+    """
     python = tmp_path / "python"
     python.write_text(
-        f"#!/bin/sh\necho before; echo key=$MY_API_KEY; echo https://u:{SECRET}@host/x; echo plain=$PLAIN; echo after\n"
+        f"#!/bin/sh\necho before; echo key=$MY_API_KEY; echo https://u:{SECRET}@host/x;"
+        " echo plain=$PLAIN; echo after\n"
     )
     python.chmod(0o755)
     (tmp_path / "log").write_text(f"what another run wrote: {SECRET}\n")
     worker = WorkerProcess(
-        python, {"MY_API_KEY": f"{SECRET}-é", "PLAIN": "stays"}, tmp_path, "log", WorkerJob("question", "m")
+        python,
+        {"MY_API_KEY": f"{SECRET}-é", "PLAIN": "stays"},
+        tmp_path,
+        "log",
+        WorkerJob("question", "m"),
     )
     assert worker.wait(30)
     worker.end(0.0)
@@ -198,8 +317,12 @@ def test_what_an_engine_prints_of_them_is_starred_out(tmp_path: Path) -> None:
     assert lines[1].startswith("key=***")
 
 
-def test_a_failed_capture_saves_no_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that ends with a credential in its last words: in the manifest, the events and the log."""
+def test_a_failed_capture_saves_no_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that ends with a credential in its last words: in the manifest, the
+    events and the log.
+    """
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho cannot log in with $MY_API_KEY; exit 3\n")
     python.chmod(0o755)
@@ -218,35 +341,60 @@ def test_a_failed_capture_saves_no_credential(tmp_path: Path, monkeypatch: pytes
 
 
 def test_credentials_are_found_where_they_stand() -> None:
-    data = f"é x Bearer {SECRET} y\n".encode() + b"-" * 100 + f" {SECRET} https://u:p@h".encode()
+    data = (
+        f"é x Bearer {SECRET} y\n".encode()
+        + b"-" * 100
+        + f" {SECRET} https://u:p@h".encode()
+    )
     found = credentials_in(data, [SECRET], 60)
-    assert {data[start : start + length] for start, length in found} == {f"Bearer {SECRET}".encode(), SECRET.encode()}
+    assert {data[start : start + length] for start, length in found} == {
+        f"Bearer {SECRET}".encode(),
+        SECRET.encode(),
+    }
 
 
 HOSTILE = [
-    "a;touch owned", "$(touch owned)", "`touch owned`", "SGLANG_X;touch owned;Y", "SGLANG_$(touch owned)", "a b", "a\nb",
-    "a\x1b]0;owned\x07", "'; touch owned; '", "x --model /etc", "SGLANG_Y\ntouch owned\n", "\u202eabc",
-]  # fmt: skip
+    "a;touch owned",
+    "$(touch owned)",
+    "`touch owned`",
+    "SGLANG_X;touch owned;Y",
+    "SGLANG_$(touch owned)",
+    "a b",
+    "a\nb",
+    "a\x1b]0;owned\x07",
+    "'; touch owned; '",
+    "x --model /etc",
+    "SGLANG_Y\ntouch owned\n",
+    "\u202eabc",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_the_debuggers_script_runs_nothing_that_an_option_brings(tmp_path: Path, name: str) -> None:
+def test_the_debuggers_script_runs_nothing_that_an_option_brings(
+    tmp_path: Path, name: str
+) -> None:
     """Run by a real shell, with a python and a curl that write down their arguments."""
     for command in ("python", "curl", "msprobe"):
         program = tmp_path / "bin" / command
         program.parent.mkdir(exist_ok=True)
         program.write_text(
-            f'#!{sys.executable}\nimport json, sys\nopen("{tmp_path}/said", "a").write(json.dumps(sys.argv) + "\\n")\n'
+            f'#!{sys.executable}\nimport json, sys\nopen("{tmp_path}/said",'
+            ' "a").write(json.dumps(sys.argv) + "\\n")\n'
         )
         program.chmod(0o755)
     spec = BackendSpec("sglang", "sglang", options={name: name, "SGLANG_PLAIN": name})
     script = debugger_commands(name, spec, [1, 2], None)
     assert all(line.isprintable() for line in script.splitlines())
     subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, check=True
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+        check=True,
     )
     assert not (tmp_path / "owned").exists()
     said = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines()]
     servers = [words for words in said if "sglang.launch_server" in words]
     flag = f"--{name.replace('_', '-')}"
-    assert len(servers) == 3 and any(flag in words and words[words.index(flag) + 1] == name for words in servers)
+    assert len(servers) == 3 and any(
+        flag in words and words[words.index(flag) + 1] == name for words in servers
+    )

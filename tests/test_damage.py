@@ -1,4 +1,6 @@
-"""A few hundred of the mutations of `tests.damage`, which is a command for thousands."""
+"""A few hundred of the mutations of `tests.damage`, which is a command for
+thousands.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,16 @@ from tests.made_sessions import capture, write_session
 COUNT = 150
 
 
-def test_damaged_sessions_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_sessions_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert damage.run(COUNT, 7, tmp_path) == []
 
 
-def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_sees_what_it_looks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of each kind of fault one, in the place of a command."""
 
     def fails(session: Path) -> int:
@@ -45,7 +51,13 @@ def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(damage, "WAIT", 3.0)
     session = damage.made_session(tmp_path / "made")
-    for command, said in ((fails, "TypeError"), (waits, "hangs"), (works, "hangs"), (warns, "Warning"), (eats, "MiB")):
+    for command, said in (
+        (fails, "TypeError"),
+        (waits, "hangs"),
+        (works, "hangs"),
+        (warns, "Warning"),
+        (eats, "MiB"),
+    ):
         monkeypatch.setitem(damage.COMMANDS, "report", command)
         found = damage.faults_of(session, "none", ["report"])
         assert len(found) == 1 and said in found[0].what, command
@@ -54,9 +66,15 @@ def test_the_harness_sees_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_what_the_harness_found_in_numbers(tmp_path: Path, value: float) -> None:
-    """A score that one side lacks is told of, and an infinite difference is compared with itself."""
+    """A score that one side lacks is told of, and an infinite difference is compared
+    with itself.
+    """
     rows = [[math.nan, *([-1.0 - 0.01 * i] * 9)] for i in range(8)]
     odd = [list(row) for row in rows]
     odd[3][5] = value
-    write_session(tmp_path / "odd", [2] * 8, [capture("trainer/prefill", rows), capture("vllm/prefill", odd)])
+    write_session(
+        tmp_path / "odd",
+        [2] * 8,
+        [capture("trainer/prefill", rows), capture("vllm/prefill", odd)],
+    )
     assert damage.faults_of(tmp_path / "odd", "odd", list(damage.COMMANDS)) == []

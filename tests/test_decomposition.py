@@ -1,4 +1,6 @@
-"""The split of a gap against plain loops over the captures' rows, on made sessions and on the shipped sample."""
+"""The split of a gap against plain loops over the captures' rows, on made sessions and
+on the shipped sample.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
-# Sums of up to some thousand float64 in another order; means cancel to 1e-3 of their terms.
+# Sums of up to some thousand float64 in another order; means cancel to 1e-3 of their
+# terms.
 REL = 1e-10
 PROMPTS = (2, 1, 3)
 LABELS = ("reference/prefill", "trainer/prefill", "vllm/decode", "vllm/prefill")
@@ -34,21 +37,31 @@ def rows(seed: int, lengths: Sequence[int] = (6, 4, 3)) -> Rows:
     base, extra = np.random.default_rng(0), np.random.default_rng(seed)
     out = []
     for n in lengths:
-        values = (-1 - base.exponential(2.0, n) + 0.1 * extra.standard_normal(n)).astype(np.float32)
+        values = (
+            -1 - base.exponential(2.0, n) + 0.1 * extra.standard_normal(n)
+        ).astype(np.float32)
         out.append([NAN, *(float(v) for v in values[1:])])
     return out
 
 
 def made(folder: Path, captures: dict[str, Rows], **changes: Any) -> Session:
-    return write_session(folder / "made", PROMPTS, [capture(n, r, **changes.get(n, {})) for n, r in captures.items()])
+    return write_session(
+        folder / "made",
+        PROMPTS,
+        [capture(n, r, **changes.get(n, {})) for n, r in captures.items()],
+    )
 
 
 def four() -> dict[str, Rows]:
     return {label: rows(seed) for seed, label in enumerate(LABELS)}
 
 
-def columns_of(captures: Sequence[Rows], scope: str, prompts: Sequence[int] = PROMPTS) -> list[list[float]]:
-    """Token by token, what each capture says where all are finite and the scope has it."""
+def columns_of(
+    captures: Sequence[Rows], scope: str, prompts: Sequence[int] = PROMPTS
+) -> list[list[float]]:
+    """Token by token, what each capture says where all are finite and the scope has
+    it.
+    """
     out: list[list[float]] = [[] for _ in captures]
     for s in range(min(len(c) for c in captures)):
         for i in range(len(captures[0][s])):
@@ -60,36 +73,56 @@ def columns_of(captures: Sequence[Rows], scope: str, prompts: Sequence[int] = PR
     return out
 
 
-def check_term(term: Term | None, x: Sequence[float], y: Sequence[float]) -> list[float]:
+def check_term(
+    term: Term | None, x: Sequence[float], y: Sequence[float]
+) -> list[float]:
     assert term is not None
     d = [a - b for a, b in zip(x, y, strict=True)]
     n = len(d)
     assert term.mean == pytest.approx(math.fsum(d) / n, rel=REL, abs=1e-13)
     assert term.mae == pytest.approx(math.fsum(map(abs, d)) / n, rel=REL)
-    assert term.rmse == pytest.approx(math.sqrt(math.fsum(v * v for v in d) / n), rel=REL)
+    assert term.rmse == pytest.approx(
+        math.sqrt(math.fsum(v * v for v in d) / n), rel=REL
+    )
     return d
 
 
-def check_all(item: Decomposition, captures: Sequence[Rows], scope: str, prompts: Sequence[int] = PROMPTS) -> None:
+def check_all(
+    item: Decomposition,
+    captures: Sequence[Rows],
+    scope: str,
+    prompts: Sequence[int] = PROMPTS,
+) -> None:
     """``captures``: reference, trainer, decode, prefill."""
     t, d, p = columns_of(captures[1:], scope, prompts)
     assert item.tokens == len(t)
     total = check_term(item.total, t, d)
     first = check_term(item.decode_vs_prefill, p, d)
     second = check_term(item.prefill_vs_trainer, t, p)
-    assert item.correlation == pytest.approx(stats.pearsonr(first, second).statistic, rel=1e-9)
+    assert item.correlation == pytest.approx(
+        stats.pearsonr(first, second).statistic, rel=1e-9
+    )
     square = math.fsum(v * v for v in total)
-    for share, term in ((item.share_decode_vs_prefill, first), (item.share_prefill_vs_trainer, second)):
-        assert share == pytest.approx(math.fsum(a * b for a, b in zip(term, total, strict=True)) / square, rel=1e-9)
+    for share, term in (
+        (item.share_decode_vs_prefill, first),
+        (item.share_prefill_vs_trainer, second),
+    ):
+        assert share == pytest.approx(
+            math.fsum(a * b for a, b in zip(term, total, strict=True)) / square,
+            rel=1e-9,
+        )
     r, t, d, _ = columns_of(captures, scope, prompts)
     split = item.reference
     assert split is not None and split.tokens == len(r)
     a, b = check_term(split.trainer, t, r), check_term(split.rollout, d, r)
     n = len(r)
     assert split.rmse == pytest.approx(
-        math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(t, d, strict=True)) / n), rel=REL
+        math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(t, d, strict=True)) / n),
+        rel=REL,
     )
-    assert split.expected_rmse == pytest.approx(math.sqrt((math.fsum(v * v for v in a + b)) / n), rel=REL)
+    assert split.expected_rmse == pytest.approx(
+        math.sqrt((math.fsum(v * v for v in a + b)) / n), rel=REL
+    )
     assert split.correlation == pytest.approx(stats.pearsonr(a, b).statistic, rel=1e-9)
 
 
@@ -97,27 +130,47 @@ def check_all(item: Decomposition, captures: Sequence[Rows], scope: str, prompts
 def test_against_plain_loops(tmp_path: Path, scope: Any) -> None:
     names = four()
     (item,) = decompositions(made(tmp_path, names), scope)
-    assert (item.rollout, item.trainer, item.prefill) == ("vllm/decode", "trainer/prefill", "vllm/prefill")
-    assert (item.scope, item.reference and item.reference.label) == (scope, "reference/prefill")
+    assert (item.rollout, item.trainer, item.prefill) == (
+        "vllm/decode",
+        "trainer/prefill",
+        "vllm/prefill",
+    )
+    assert (item.scope, item.reference and item.reference.label) == (
+        scope,
+        "reference/prefill",
+    )
     check_all(item, list(names.values()), scope)
 
 
 @settings(deadline=None, max_examples=25)
 @given(seeds=st.lists(st.integers(0, 2**32 - 1), min_size=4, max_size=4))
-def test_the_terms_add_up(tmp_path_factory: pytest.TempPathFactory, seeds: list[int]) -> None:
+def test_the_terms_add_up(
+    tmp_path_factory: pytest.TempPathFactory, seeds: list[int]
+) -> None:
     names = {label: rows(seed) for label, seed in zip(LABELS, seeds, strict=True)}
     (item,) = decompositions(made(tmp_path_factory.mktemp("s"), names), "completion")
     assert item.total and item.decode_vs_prefill and item.prefill_vs_trainer
     # Three float64 means of six differences of at most 20 nats.
     added = item.decode_vs_prefill.mean + item.prefill_vs_trainer.mean
     assert item.total.mean == pytest.approx(added, abs=1e-14)
-    assert item.total.rmse <= item.decode_vs_prefill.rmse + item.prefill_vs_trainer.rmse + 1e-14
+    assert (
+        item.total.rmse
+        <= item.decode_vs_prefill.rmse + item.prefill_vs_trainer.rmse + 1e-14
+    )
     if item.total.rmse > 0:
-        assert item.share_decode_vs_prefill is not None and item.share_prefill_vs_trainer is not None
-        assert item.share_decode_vs_prefill + item.share_prefill_vs_trainer == pytest.approx(1.0, abs=1e-9)
+        assert (
+            item.share_decode_vs_prefill is not None
+            and item.share_prefill_vs_trainer is not None
+        )
+        assert (
+            item.share_decode_vs_prefill + item.share_prefill_vs_trainer
+            == pytest.approx(1.0, abs=1e-9)
+        )
 
 
-def test_impossible_unscored_and_unfinished_tokens_are_left_out_everywhere(tmp_path: Path) -> None:
+def test_impossible_unscored_and_unfinished_tokens_are_left_out_everywhere(
+    tmp_path: Path,
+) -> None:
     names = four()
     names["vllm/decode"][0][:2] = [NAN, NAN]
     names["vllm/decode"][0][3] = -INF
@@ -135,21 +188,36 @@ def test_what_is_missing_is_none(tmp_path: Path) -> None:
 
     def only(*labels: str) -> list[Decomposition]:
         folder = tmp_path / "-".join(labels).replace("/", "_")
-        return decompositions(made(folder, {label: names[label] for label in labels}), "completion")
+        return decompositions(
+            made(folder, {label: names[label] for label in labels}), "completion"
+        )
 
     (item,) = only("trainer/prefill", "vllm/decode")
     assert (item.rollout, item.prefill) == ("vllm/decode", None)
     assert item.total is not None and item.reference is None
-    assert (item.decode_vs_prefill, item.prefill_vs_trainer, item.correlation) == (None, None, None)
+    assert (item.decode_vs_prefill, item.prefill_vs_trainer, item.correlation) == (
+        None,
+        None,
+        None,
+    )
     assert (item.share_decode_vs_prefill, item.share_prefill_vs_trainer) == (None, None)
     (item,) = only("reference/prefill", "trainer/prefill", "vllm/prefill")
-    assert (item.rollout, item.prefill, item.total) == ("vllm/prefill", "vllm/prefill", None)
+    assert (item.rollout, item.prefill, item.total) == (
+        "vllm/prefill",
+        "vllm/prefill",
+        None,
+    )
     t, p = columns_of([names["trainer/prefill"], names["vllm/prefill"]], "completion")
     check_term(item.prefill_vs_trainer, t, p)
     r, p = columns_of([names["reference/prefill"], names["vllm/prefill"]], "completion")
     assert item.reference is not None
     check_term(item.reference.rollout, p, r)
-    assert only("trainer/prefill") == only("vllm/decode", "vllm/prefill") == only("reference/prefill") == []
+    assert (
+        only("trainer/prefill")
+        == only("vllm/decode", "vllm/prefill")
+        == only("reference/prefill")
+        == []
+    )
     assert json.loads(json.dumps(item.to_json(), allow_nan=False))["total"] is None
 
 
@@ -158,26 +226,45 @@ def test_every_trainer_against_every_rollout(tmp_path: Path) -> None:
     infos.append(capture("other/prefill", rows(8), role="trainer"))
     infos.append(capture("sglang/recorded", rows(9)))
     infos.append(capture("vllm/prefill#2", rows(10)))
-    found = decompositions(write_session(tmp_path / "made", PROMPTS, infos), "completion")
+    found = decompositions(
+        write_session(tmp_path / "made", PROMPTS, infos), "completion"
+    )
     assert [(item.rollout, item.trainer) for item in found] == [
-        ("vllm/decode", "trainer/prefill"), ("vllm/decode", "other/prefill"),
-        ("sglang/recorded", "trainer/prefill"), ("sglang/recorded", "other/prefill"),
-    ]  # fmt: skip
+        ("vllm/decode", "trainer/prefill"),
+        ("vllm/decode", "other/prefill"),
+        ("sglang/recorded", "trainer/prefill"),
+        ("sglang/recorded", "other/prefill"),
+    ]
     assert found[0].prefill == "vllm/prefill"
 
 
 def test_all_equal_and_one_token(tmp_path: Path) -> None:
     same = rows(1)
     (item,) = decompositions(made(tmp_path, dict.fromkeys(LABELS, same)), "completion")
-    assert item.total == item.decode_vs_prefill == item.prefill_vs_trainer == Term(0.0, 0.0, 0.0)
-    assert (item.correlation, item.share_decode_vs_prefill, item.share_prefill_vs_trainer) == (None, None, None)
+    assert (
+        item.total
+        == item.decode_vs_prefill
+        == item.prefill_vs_trainer
+        == Term(0.0, 0.0, 0.0)
+    )
+    assert (
+        item.correlation,
+        item.share_decode_vs_prefill,
+        item.share_prefill_vs_trainer,
+    ) == (None, None, None)
     assert item.reference is not None
-    assert (item.reference.rmse, item.reference.expected_rmse, item.reference.correlation) == (0.0, 0.0, None)
+    assert (
+        item.reference.rmse,
+        item.reference.expected_rmse,
+        item.reference.correlation,
+    ) == (0.0, 0.0, None)
     values = {label: [[NAN, -1.0 - 0.25 * i]] for i, label in enumerate(LABELS)}
     infos = [capture(label, row) for label, row in values.items()]
     (item,) = decompositions(write_session(tmp_path / "one", [1], infos), "completion")
     assert item.total == Term(0.25, 0.25, 0.25)
-    assert item.decode_vs_prefill == Term(-0.25, 0.25, 0.25) and item.prefill_vs_trainer == Term(0.5, 0.5, 0.5)
+    assert item.decode_vs_prefill == Term(
+        -0.25, 0.25, 0.25
+    ) and item.prefill_vs_trainer == Term(0.5, 0.5, 0.5)
     assert (item.share_decode_vs_prefill, item.share_prefill_vs_trainer) == (-1.0, 2.0)
     assert (item.tokens, item.correlation) == (1, None)
 
@@ -190,7 +277,9 @@ def test_an_empty_scope_has_no_decomposition(tmp_path: Path) -> None:
 
 
 def test_errors_that_both_sides_share(tmp_path: Path) -> None:
-    """A reference that is off by one common error: both sides correlate, and the gap is below what is expected."""
+    """A reference that is off by one common error: both sides correlate, and the gap is
+    below what is expected.
+    """
     random = np.random.default_rng(3)
     truth, shared = -2 - random.exponential(1, 400), 0.1 * random.standard_normal(400)
     own = 0.01 * random.standard_normal((2, 400))
@@ -209,7 +298,10 @@ def test_errors_that_both_sides_share(tmp_path: Path) -> None:
 def test_the_sample_recomputed_from_its_files() -> None:
     """Every number of the shipped sample, from the raw arrays of each part."""
     session = open_session(SAMPLE)
-    offsets, prompts = session.sequences.offsets.tolist(), session.sequences.prompt_lengths.tolist()
+    offsets, prompts = (
+        session.sequences.offsets.tolist(),
+        session.sequences.prompt_lengths.tolist(),
+    )
 
     def read(label: str) -> Rows:
         values = session.capture(label).logprob.whole().tolist()
@@ -218,6 +310,8 @@ def test_the_sample_recomputed_from_its_files() -> None:
     found = decompositions(session, "completion")
     assert [item.rollout for item in found] == ["vllm/decode", "sglang/prefill"]
     check_all(found[0], [read(label) for label in LABELS], "completion", prompts)
-    trainer, sglang = columns_of([read("trainer/prefill"), read("sglang/prefill")], "completion", prompts)
+    trainer, sglang = columns_of(
+        [read("trainer/prefill"), read("sglang/prefill")], "completion", prompts
+    )
     check_term(found[1].prefill_vs_trainer, trainer, sglang)
     assert found[1].total is None

@@ -1,4 +1,6 @@
-"""`logdrift demo` with all three real engines, as `make demo` runs it off a terminal, on shorter completions."""
+"""`logdrift demo` with all three real engines, as `make demo` runs it off a terminal,
+on shorter completions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 TOKENS = 24
-"""24 prompts times 24 tokens: at least 500 scored tokens, in a third of the demo's time."""
+"""24 prompts times 24 tokens: at least 500 scored tokens, in a third of the demo's
+time.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,9 @@ def demo(
     done = run_logdrift("demo", "--max-tokens", TOKENS, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert "trainer/prefill → vllm/decode" in done.stdout
-    done = run_logdrift("demo", "--max-tokens", TOKENS, "--out", folder, "--engines", "vllm sglang")
+    done = run_logdrift(
+        "demo", "--max-tokens", TOKENS, "--out", folder, "--engines", "vllm sglang"
+    )
     assert done.returncode == 0, done.stderr
     assert "sglang/prefill" in done.stdout
     assert "vllm/decode: " not in done.stderr, "what was complete was captured again"
@@ -42,17 +48,29 @@ def test_every_capture_is_complete(demo: Path) -> None:
     session = open_session(demo)
     assert session.state == "complete"
     assert [c.label for c in session.captures] == [
-        "reference/prefill", "trainer/prefill", "trainer/prefill#2", "vllm/decode", "vllm/prefill", "vllm/prefill#2",
-        "vllm/prefill#alone", "sglang/prefill", "sglang/prefill#2",
-    ]  # fmt: skip
+        "reference/prefill",
+        "trainer/prefill",
+        "trainer/prefill#2",
+        "vllm/decode",
+        "vllm/prefill",
+        "vllm/prefill#2",
+        "vllm/prefill#alone",
+        "sglang/prefill",
+        "sglang/prefill#2",
+    ]
     assert len(session.sequences) == 24
-    assert all(c.facts is not None and c.facts.engine_version and c.facts.device == "cpu" for c in session.captures)
+    assert all(
+        c.facts is not None and c.facts.engine_version and c.facts.device == "cpu"
+        for c in session.captures
+    )
 
 
 def test_the_numbers_are_those_of_real_engines(demo: Path, run_logdrift: Run) -> None:
-    """bfloat16 against the float32 reference: MAE 0.005 to 0.06, Pearson above 0.999. The band is the project's promise
-    (published GPU runs give 0.01 to 0.02, the small model on CPUs 0.02 to 0.04): below it an engine cannot really have
-    computed in bfloat16, above it something is wrong."""
+    """bfloat16 against the float32 reference: MAE 0.005 to 0.06, Pearson above 0.999.
+    The band is the project's promise (published GPU runs give 0.01 to 0.02, the small
+    model on CPUs 0.02 to 0.04): below it an engine cannot really have computed in
+    bfloat16, above it something is wrong.
+    """
     report = json.loads(run_logdrift("report", demo, "--json").stdout)
     errors = {(p["a"], p["b"]): p["errors"] for p in report["pairs"]}
     tokens = {(p["a"], p["b"]): p["tokens"] for p in report["pairs"]}
@@ -74,11 +92,16 @@ def test_a_finished_demo_is_reopened(demo: Path, run_logdrift: Run) -> None:
     assert {p: p.stat().st_mtime_ns for p in demo.rglob("*") if p.is_file()} == before
 
 
-def test_the_demo_of_another_model_is_not_passed_off_as_this_one(demo: Path, run_logdrift: Run) -> None:
+def test_the_demo_of_another_model_is_not_passed_off_as_this_one(
+    demo: Path, run_logdrift: Run
+) -> None:
     done = run_logdrift("demo", "--model", "./another", "--out", demo)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "is a demo of smollm2, not of ./another: give another --out, or start over with --fresh" in done.stderr
+    assert (
+        "is a demo of smollm2, not of ./another: give another --out, or start over with"
+        " --fresh" in done.stderr
+    )
 
 
 def test_fresh_deletes_sessions_only(tmp_path: Path, run_logdrift: Run) -> None:

@@ -19,17 +19,29 @@ def test_there_are_30_causes_in_the_order_of_checking() -> None:
     assert len(BY_CODE) == 30
     assert NOISE not in BY_CODE
     groups = [entry.group for entry in CAUSES]
-    # Semantics, then the model, then numerics; padding is found late, among the model's causes.
-    assert groups.index("numerics") > max(i for i, group in enumerate(groups) if group != "numerics")
+    # Semantics, then the model, then numerics; padding is found late, among the model's
+    # causes.
+    assert groups.index("numerics") > max(
+        i for i, group in enumerate(groups) if group != "numerics"
+    )
 
 
 def test_every_entry_says_what_it_is_how_it_shows_and_where_it_was_seen() -> None:
     for entry in CAUSES:
-        for text in (entry.title, entry.sentence, entry.signature, entry.size, entry.source, entry.otherwise):
+        for text in (
+            entry.title,
+            entry.sentence,
+            entry.signature,
+            entry.size,
+            entry.source,
+            entry.otherwise,
+        ):
             assert text.strip(), entry.code
         assert entry.sentence.endswith("."), entry.code
         assert set(entry.knobs) <= ENGINES, entry.code
-        assert entry.knobs or entry.group == "recording", entry.code  # no engine has a knob for what a file holds
+        assert entry.knobs or entry.group == "recording", (
+            entry.code
+        )  # no engine has a knob for what a file holds
         for knobs in entry.knobs.values():
             assert knobs
             assert all(knob.setting for knob in knobs), entry.code
@@ -44,51 +56,97 @@ def test_a_link_of_the_table_is_never_broken_over_lines() -> None:
 
 
 def side(which: Which, engine: str, **values: object) -> SideState:
-    info = CaptureInfo(f"{which}/prefill", which, engine, "bfloat16", "prefill", 1, "rollout")
+    info = CaptureInfo(
+        f"{which}/prefill", which, engine, "bfloat16", "prefill", 1, "rollout"
+    )
     return SideState(which, info, {}, values)
 
 
 def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:
     for code, engine, setting in (
-        ("compile", "vllm", "enforce_eager=true"), ("batch", "vllm", "VLLM_BATCH_INVARIANT=1"),
-        ("batch", "sglang", "enable_deterministic_inference=true"), ("norm_rope", "sglang", "rl_on_policy_target=fsdp"),
-    ):  # fmt: skip
+        ("compile", "vllm", "enforce_eager=true"),
+        ("batch", "vllm", "VLLM_BATCH_INVARIANT=1"),
+        ("batch", "sglang", "enable_deterministic_inference=true"),
+        ("norm_rope", "sglang", "rl_on_policy_target=fsdp"),
+    ):
         knob = next(k for k in cause(code).knobs[engine] if k.setting == setting)
         assert knob.combined
         assert knob.effect
 
 
 def test_the_line_to_try_prefers_a_knob_that_changes_one_thing() -> None:
-    trainer, vllm, sglang = side("a", "transformers"), side("b", "vllm"), side("b", "sglang")
-    assert experiment("compile", (trainer, vllm)) == 'vllm: compilation_config={"mode": 0}, everything else equal'
+    trainer, vllm, sglang = (
+        side("a", "transformers"),
+        side("b", "vllm"),
+        side("b", "sglang"),
+    )
+    assert (
+        experiment("compile", (trainer, vllm))
+        == 'vllm: compilation_config={"mode": 0}, everything else equal'
+    )
     assert "more than one" not in str(experiment("batch", (trainer, sglang)))
     assert experiment("padding", (vllm, sglang)) is None
     assert str(experiment("padding", (trainer, vllm))).startswith("transformers: ")
 
 
 def test_the_line_to_try_is_something_that_would_change_something_here() -> None:
-    on_cpu = side("a", "transformers", device="cpu", attention_backend="sdpa"), side("b", "vllm", device="cpu")
-    assert experiment("attention", on_cpu) == "transformers: attn_implementation=eager, everything else equal"
-    on_gpu = side("a", "transformers"), side("b", "vllm", device="cuda:0", attention_backend="FLASH_ATTN")
-    assert experiment("attention", on_gpu) == "vllm: attention_backend=TRITON_ATTN, everything else equal"
-    wide = side("a", "transformers", head_dtype="float32"), side("b", "sglang", head_dtype="float32")
+    on_cpu = (
+        side("a", "transformers", device="cpu", attention_backend="sdpa"),
+        side("b", "vllm", device="cpu"),
+    )
+    assert (
+        experiment("attention", on_cpu)
+        == "transformers: attn_implementation=eager, everything else equal"
+    )
+    on_gpu = (
+        side("a", "transformers"),
+        side("b", "vllm", device="cuda:0", attention_backend="FLASH_ATTN"),
+    )
+    assert (
+        experiment("attention", on_gpu)
+        == "vllm: attention_backend=TRITON_ATTN, everything else equal"
+    )
+    wide = (
+        side("a", "transformers", head_dtype="float32"),
+        side("b", "sglang", head_dtype="float32"),
+    )
     assert experiment("head_dtype", wide) is None, "both have it already"
 
 
 def test_reasons_of_the_gate_lead_to_causes_that_exist() -> None:
     assert set(CAUSE_OF.values()) <= set(BY_CODE)
-    assert CHECKS  # the gate's codes are strings in its checks: docs/gate.md lists them, the next test reads it
+    # the gate's codes are strings in its checks: docs/gate.md lists them, the next test
+    # reads it
+    assert CHECKS
 
 
 def test_every_code_of_the_gate_is_of_a_cause_or_of_none_on_purpose() -> None:
     import re
     from pathlib import Path
 
-    text = (Path(__file__).parent.parent / "docs" / "gate.md").read_text(encoding="utf-8")
-    codes = {code for row in re.findall(r"^\| (`.*?) \|", text, re.M) for code in re.findall(r"`(\w+)`", row)}
+    text = (Path(__file__).parent.parent / "docs" / "gate.md").read_text(
+        encoding="utf-8"
+    )
+    codes = {
+        code
+        for row in re.findall(r"^\| (`.*?) \|", text, re.M)
+        for code in re.findall(r"`(\w+)`", row)
+    }
     codes -= {"not_comparable", "caution", "info"}
     of_none = {
-        "empty", "no_completion", "template", "semantics_unknown", "sampling", "sampled", "unscored", "failed", "partial", "unknown",
-            "imported", "told", "config_files", "unread",
-    }  # fmt: skip
+        "empty",
+        "no_completion",
+        "template",
+        "semantics_unknown",
+        "sampling",
+        "sampled",
+        "unscored",
+        "failed",
+        "partial",
+        "unknown",
+        "imported",
+        "told",
+        "config_files",
+        "unread",
+    }
     assert codes - of_none <= set(CAUSE_OF), codes - of_none - set(CAUSE_OF)

@@ -1,4 +1,6 @@
-"""The fits behind the signatures, against plain loops and SciPy, and on their corners."""
+"""The fits behind the signatures, against plain loops and SciPy, and on their
+corners.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.diagnose.fits import bfloat16_share, correlation, fit_lattice, fit_line, row_steps, standard_ranks
+from logdrift.core.diagnose.fits import (
+    bfloat16_share,
+    correlation,
+    fit_lattice,
+    fit_line,
+    row_steps,
+    standard_ranks,
+)
 from logdrift.core.diagnose.view import MIN_SHARED, Shared, View
 from tests.planted.made import bfloat16, draw, log_softmax, made, noise, same
 
@@ -19,7 +28,9 @@ from tests.planted.made import bfloat16, draw, log_softmax, made, noise, same
 def shared_of(a: np.ndarray, b: np.ndarray) -> Shared:
     a, b = a.astype(np.float32), b.astype(np.float32)
     count = (~np.isnan(a)).sum(axis=1)
-    return Shared(np.arange(len(a)), np.tile(np.arange(a.shape[1]), (len(a), 1)), a, b, count)
+    return Shared(
+        np.arange(len(a)), np.tile(np.arange(a.shape[1]), (len(a), 1)), a, b, count
+    )
 
 
 @given(st.integers(0, 10_000), st.floats(0.3, 3.0))
@@ -50,11 +61,15 @@ def test_the_line_against_loops() -> None:
     xs, ys = np.concatenate(x).astype(float), np.concatenate(y).astype(float)
     assert line.slope == pytest.approx(np.sqrt((ys**2).sum() / (xs**2).sum()), rel=1e-5)
     assert line.r2 == pytest.approx(stats.pearsonr(xs, ys).statistic ** 2, rel=1e-5)
-    assert line.noise == pytest.approx(np.sqrt(((ys - xs) ** 2).sum() / (xs**2).sum()), rel=1e-5)
+    assert line.noise == pytest.approx(
+        np.sqrt(((ys - xs) ** 2).sum() / (xs**2).sum()), rel=1e-5
+    )
 
 
 def test_the_error_of_the_slope_covers_it() -> None:
-    """Of 200 draws with slope 1, the |z| beyond 1.96 are 5%: at most 11% with probability 0.9999 (binomial)."""
+    """Of 200 draws with slope 1, the |z| beyond 1.96 are 5%: at most 11% with
+    probability 0.9999 (binomial).
+    """
     beyond = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -69,7 +84,11 @@ def test_the_error_of_the_slope_covers_it() -> None:
 def test_equal_noise_on_both_sides_leaves_the_slope_at_one() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, (4000, 10))
-    line = fit_line(shared_of(truth + rng.normal(0, 1, truth.shape), truth + rng.normal(0, 1, truth.shape)))
+    line = fit_line(
+        shared_of(
+            truth + rng.normal(0, 1, truth.shape), truth + rng.normal(0, 1, truth.shape)
+        )
+    )
     assert line is not None
     assert abs(line.slope - 1) < 4 * line.error < 0.02
     assert line.explained < 0.01
@@ -78,7 +97,10 @@ def test_equal_noise_on_both_sides_leaves_the_slope_at_one() -> None:
 
 def test_a_cap_bends_and_a_factor_does_not() -> None:
     x = np.random.default_rng(0).normal(0, 6, (500, 15)) + 8
-    bent, straight = fit_line(shared_of(x, 12 * np.tanh(x / 12))), fit_line(shared_of(x, 0.7 * x))
+    bent, straight = (
+        fit_line(shared_of(x, 12 * np.tanh(x / 12))),
+        fit_line(shared_of(x, 0.7 * x)),
+    )
     assert bent is not None
     assert straight is not None
     assert bent.bend > 0.5
@@ -89,29 +111,46 @@ def test_a_cap_bends_and_a_factor_does_not() -> None:
 @pytest.mark.parametrize("q", [2, 4, 7, 9])
 def test_a_lattice_is_found_at_its_step_and_not_elsewhere(q: int) -> None:
     rng = np.random.default_rng(q)
-    values = -np.sort(-np.round(rng.normal(0, 3, (200, 20)) * 2**q) / 2**q, axis=1) - rng.uniform(5, 9, (200, 1))
+    values = -np.sort(
+        -np.round(rng.normal(0, 3, (200, 20)) * 2**q) / 2**q, axis=1
+    ) - rng.uniform(5, 9, (200, 1))
     found = fit_lattice(values.astype(np.float32))
     assert found.step == 2.0**-q
     assert found.share > 0.99
     steps = row_steps(values.astype(np.float32))
     assert np.nanmin(steps) >= 2.0**-q
-    smooth = fit_lattice((-np.sort(-rng.normal(0, 3, (200, 20)), axis=1)).astype(np.float32))
+    smooth = fit_lattice(
+        (-np.sort(-rng.normal(0, 3, (200, 20)), axis=1)).astype(np.float32)
+    )
     assert smooth.step is None
-    # Chance is 0.04; of about 1,000 gaps the largest of 12 shares is below 0.07 (4 standard deviations).
+    # Chance is 0.04; of about 1,000 gaps the largest of 12 shares is below 0.07 (4
+    # standard deviations).
     assert smooth.share < 0.07
 
 
 def test_lattices_of_rounded_logits() -> None:
     logits = np.random.default_rng(0).normal(0, 6, (300, 500)) + 10
     top = -np.sort(-log_softmax(bfloat16(logits)), axis=1)[:, :20].astype(np.float32)
-    # The first values lie between 16 and 32, where bfloat16 has steps of 1/8; rows that start above 32 have coarser ones.
+    # The first values lie between 16 and 32, where bfloat16 has steps of 1/8; rows that
+    # start above 32 have coarser ones.
     assert fit_lattice(top).step in (0.125, 0.0625)
-    assert fit_lattice(-np.sort(-log_softmax(logits), axis=1)[:, :20].astype(np.float32)).step is None
+    assert (
+        fit_lattice(
+            -np.sort(-log_softmax(logits), axis=1)[:, :20].astype(np.float32)
+        ).step
+        is None
+    )
 
 
 @pytest.mark.parametrize(
     "values",
-    [np.empty((0, 20)), np.full((50, 20), np.nan), np.zeros((50, 20)), np.zeros((50, 1)), np.full((50, 20), -np.inf)],
+    [
+        np.empty((0, 20)),
+        np.full((50, 20), np.nan),
+        np.zeros((50, 20)),
+        np.zeros((50, 1)),
+        np.full((50, 20), -np.inf),
+    ],
 )
 def test_nothing_to_see_is_no_lattice(values: np.ndarray) -> None:
     assert fit_lattice(values.astype(np.float32)).step is None
@@ -121,7 +160,10 @@ def test_shares_of_bfloat16_numbers() -> None:
     values = np.random.default_rng(0).normal(-5, 2, 4000).astype(np.float32)
     assert bfloat16_share(values)[0] < 0.01
     rounded = bfloat16(values.astype(np.float64)).astype(np.float32)
-    assert bfloat16_share(rounded) == (1.0, np.count_nonzero(rounded != np.round(rounded)))
+    assert bfloat16_share(rounded) == (
+        1.0,
+        np.count_nonzero(rounded != np.round(rounded)),
+    )
     assert bfloat16_share(np.array([0.0, -np.inf, np.nan], np.float32)) == (0.0, 0)
 
 
@@ -131,14 +173,18 @@ def test_ranks_and_correlation_against_scipy() -> None:
     ranks = standard_ranks(x)
     assert ranks.mean() == pytest.approx(0, abs=1e-12)
     assert ranks.var() == pytest.approx(1)
-    assert correlation(standard_ranks(x), standard_ranks(y)) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert correlation(standard_ranks(x), standard_ranks(y)) == pytest.approx(
+        stats.spearmanr(x, y).statistic
+    )
     assert correlation(x, y) == pytest.approx(stats.pearsonr(x, y).statistic)
     assert correlation(x, np.ones(300)) == 0.0
     assert correlation(x[:2], y[:2]) == 0.0
 
 
 def test_ids_are_joined_as_a_loop_joins_them(tmp_path: Path) -> None:
-    session = made(tmp_path / "s", draw(2, (30, 40)), {"trainer": same, "rollout": noise(0.8)})
+    session = made(
+        tmp_path / "s", draw(2, (30, 40)), {"trainer": same, "rollout": noise(0.8)}
+    )
     pair = make_pair(session, "trainer", "rollout")
     view = View(pair)
     shared = view.shared
@@ -168,11 +214,15 @@ def test_ids_are_joined_as_a_loop_joins_them(tmp_path: Path) -> None:
                 if not np.isnan(p)
             }
             assert found == {k: (a[k], b[k]) for k in common}
-            assert shared.shift[i] == pytest.approx(np.mean([a[k] - b[k] for k in common]), abs=1e-5)
+            assert shared.shift[i] == pytest.approx(
+                np.mean([a[k] - b[k] for k in common]), abs=1e-5
+            )
 
 
 def test_equal_values_share_a_rank_and_make_no_trend() -> None:
-    """Most tokens of two paths of one engine agree exactly; their order in the session is no order of their gaps."""
+    """Most tokens of two paths of one engine agree exactly; their order in the session
+    is no order of their gaps.
+    """
     values = np.zeros(1000)
     values[[40, 500, 900]] = [0.3, 0.1, 0.2]
     ranks = standard_ranks(values)

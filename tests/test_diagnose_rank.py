@@ -24,8 +24,24 @@ from tests.planted.made import draw, made, noise, same
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 SIDES = (
-    SideState("a", CaptureInfo("trainer/prefill", "trainer", "transformers", "bfloat16", "prefill", 1, "trainer")),
-    SideState("b", CaptureInfo("vllm/prefill", "vllm", "vllm", "bfloat16", "prefill", 1, "rollout")),
+    SideState(
+        "a",
+        CaptureInfo(
+            "trainer/prefill",
+            "trainer",
+            "transformers",
+            "bfloat16",
+            "prefill",
+            1,
+            "trainer",
+        ),
+    ),
+    SideState(
+        "b",
+        CaptureInfo(
+            "vllm/prefill", "vllm", "vllm", "bfloat16", "prefill", 1, "rollout"
+        ),
+    ),
 )
 NAN = float("nan")
 
@@ -39,24 +55,40 @@ def order(*evidence: Evidence) -> list[tuple[str, float]]:
 
 
 def test_independent_findings_strengthen_each_other() -> None:
-    assert order(piece("ids", 0.5, "own list"), piece("ids", 0.5, "facts")) == [("ids", 0.75)]
+    assert order(piece("ids", 0.5, "own list"), piece("ids", 0.5, "facts")) == [
+        ("ids", 0.75)
+    ]
 
 
 def test_what_is_explained_counts_less() -> None:
     found = order(
-        piece("temperature", 0.9, "slope"), piece("weights", 0.8, "size"), piece("head_dtype", 0.9, "lattice")
+        piece("temperature", 0.9, "slope"),
+        piece("weights", 0.8, "size"),
+        piece("head_dtype", 0.9, "lattice"),
     )
-    assert found == [("temperature", 0.9), ("head_dtype", 0.09), ("weights", 0.08)] or found[0] == ("temperature", 0.9)
+    assert found == [
+        ("temperature", 0.9),
+        ("head_dtype", 0.09),
+        ("weights", 0.08),
+    ] or found[0] == ("temperature", 0.9)
     assert dict(found)["head_dtype"] == pytest.approx(0.09)
     assert dict(found)["weights"] < 0.1
 
 
 def test_facts_that_name_a_cause_keep_what_its_size_says() -> None:
-    found = dict(order(piece("weights", 0.88, "facts"), piece("weights", 0.5, "size"), piece("config", 0.6, "growth")))
+    found = dict(
+        order(
+            piece("weights", 0.88, "facts"),
+            piece("weights", 0.5, "size"),
+            piece("config", 0.6, "growth"),
+        )
+    )
     assert found["weights"] == pytest.approx(1 - 0.12 * 0.5)
 
 
-def test_rounding_of_the_right_size_takes_weight_from_facts_but_not_from_other_quantities() -> None:
+def test_rounding_of_the_right_size_takes_weight_from_facts_but_not_from_other_quantities() -> (
+    None
+):
     found = dict(order(piece("noise", 0.9), piece("config", 0.88, "facts")))
     assert found["noise"] > found["config"]
     found = dict(order(piece("noise", 0.9), piece("temperature", 0.97, "facts")))
@@ -66,23 +98,42 @@ def test_rounding_of_the_right_size_takes_weight_from_facts_but_not_from_other_q
 
 
 def test_an_overridden_config_is_no_noise_however_little_it_moves() -> None:
-    """It was read from the resolved configuration, and shows on longer sequences; a digest of the file may be harmless."""
-    overridden = Evidence("config", 0.88, "facts", "vllm runs with rope_theta=150000.", {"reason": "overrides"})
+    """It was read from the resolved configuration, and shows on longer sequences; a
+    digest of the file may be harmless.
+    """
+    overridden = Evidence(
+        "config",
+        0.88,
+        "facts",
+        "vllm runs with rope_theta=150000.",
+        {"reason": "overrides"},
+    )
     assert order(piece("noise", 0.83), overridden)[0] == ("config", 0.88)
-    digest = Evidence("config", 0.88, "facts", "config.json differs.", {"reason": "config"})
+    digest = Evidence(
+        "config", 0.88, "facts", "config.json differs.", {"reason": "config"}
+    )
     assert order(piece("noise", 0.83), digest)[0] == ("noise", 0.83)
 
 
 def test_a_line_speaks_for_the_one_of_its_two_causes_that_was_observed() -> None:
     line = piece("temperature", 0.97, "slope"), piece("config", 0.6, "slope")
     assert order(*line) == [("temperature", 0.97), ("config", 0.6)]
-    assert order(*line, piece("temperature", 0.97, "facts")) == [("temperature", 0.9991)]
+    assert order(*line, piece("temperature", 0.97, "facts")) == [
+        ("temperature", 0.9991)
+    ]
     assert order(*line, piece("config", 0.88, "facts"))[0] == ("config", 0.952)
-    assert order(*line, piece("temperature", 0.86, "experiment"))[1] == ("config", 0.084)
+    assert order(*line, piece("temperature", 0.86, "experiment"))[1] == (
+        "config",
+        0.084,
+    )
 
 
 def test_ties_are_in_the_order_of_checking_and_faint_ones_are_left_out() -> None:
-    found = order(piece("attention", 0.5, "facts"), piece("weights", 0.5, "facts"), piece("kv_cache", 0.01, "facts"))
+    found = order(
+        piece("attention", 0.5, "facts"),
+        piece("weights", 0.5, "facts"),
+        piece("kv_cache", 0.01, "facts"),
+    )
     assert [cause for cause, _ in found] == ["weights", "attention"]
 
 
@@ -92,7 +143,10 @@ def test_what_explains_does_not_run_in_a_circle() -> None:
     for name, others in EXPLAINED_BY.items():
         assert name not in others
         for other in others & set(names):
-            assert not (name in EXPLAINED_BY[other] and other in EXPLAINED_BY[name]), (name, other)
+            assert not (name in EXPLAINED_BY[other] and other in EXPLAINED_BY[name]), (
+                name,
+                other,
+            )
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +155,17 @@ def sample() -> Any:
 
 
 def test_no_pair_of_real_engines_is_more_than_noise(sample: Any) -> None:
-    """The shipped sample: three engines in bfloat16, decode and prefill, and a float32 reference."""
+    """The shipped sample: three engines in bfloat16, decode and prefill, and a float32
+    reference.
+    """
     for a, b in list_pairs(sample):
         found = diagnose(sample, make_pair(sample, a, b))
-        assert found.noise, (a, b, found.verdict, [(r.cause, r.score) for r in found.causes])
+        assert found.noise, (
+            a,
+            b,
+            found.verdict,
+            [(r.cause, r.score) for r in found.causes],
+        )
         assert found.causes[0].score >= 0.5
 
 
@@ -117,7 +178,9 @@ def test_json_is_strict_and_keeps_schema_1(sample: Any) -> None:
         assert {"cause", "score", "evidence", "next_experiment", "pair"} == set(entry)
         assert 0 <= entry["score"] <= 1
         for evidence in entry["evidence"]:
-            assert {"signature", "score", "sentence", "numbers", "tokens"} == set(evidence)
+            assert {"signature", "score", "sentence", "numbers", "tokens"} == set(
+                evidence
+            )
     codes = {cause.code for cause in CAUSES} | {"noise"}
     assert {entry["cause"] for entry in report["diagnosis"]} <= codes
     assert {each["cause"] for each in report["pairs"][0]["not_checked"]} <= codes
@@ -125,15 +188,27 @@ def test_json_is_strict_and_keeps_schema_1(sample: Any) -> None:
 
 def test_text_fits_80_columns_and_shows_the_users_tokens(tmp_path: Path) -> None:
     text = draw(0, (60,) * 6)
-    session = made(tmp_path / "s", text, {"trainer": same, "rollout": lambda rows, ids: rows / 0.7})
-    shown = render_why(build_why(session, [("trainer/prefill", "rollout/prefill")]), Canvas())
+    session = made(
+        tmp_path / "s", text, {"trainer": same, "rollout": lambda rows, ids: rows / 0.7}
+    )
+    shown = render_why(
+        build_why(session, [("trainer/prefill", "rollout/prefill")]), Canvas()
+    )
     assert all(len(line) <= 80 for line in shown.splitlines())
-    assert "likely" in shown  # nothing tells the temperatures, and a logit scale draws the same line
-    assert "temperature in the log-probabilities; a logit scale looks the same" in " ".join(shown.split())
+    assert (
+        "likely" in shown
+    )  # nothing tells the temperatures, and a logit scale draws the same line
+    assert (
+        "temperature in the log-probabilities; a logit scale looks the same"
+        in " ".join(shown.split())
+    )
     assert "Not checked" in shown
     assert "Δ" in shown
     assert all(len(line) <= 80 for line in render_causes(Canvas()).splitlines())
-    assert render_why(build_why(session, [("trainer/prefill", "rollout/prefill")]), Canvas(encoding="ascii")).isascii()
+    assert render_why(
+        build_why(session, [("trainer/prefill", "rollout/prefill")]),
+        Canvas(encoding="ascii"),
+    ).isascii()
 
 
 def test_hostile_pieces_never_reach_the_terminal(tmp_path: Path) -> None:
@@ -141,14 +216,23 @@ def test_hostile_pieces_never_reach_the_terminal(tmp_path: Path) -> None:
     other = [[NAN, *np.linspace(-9, -1, 29)]]
     hostile = dict.fromkeys(range(30), b"\x1b[2J\x07")
     session = write_session(
-        tmp_path / "s", [1], [capture("trainer/prefill", rows), capture("vllm/prefill", other)], pieces=hostile
+        tmp_path / "s",
+        [1],
+        [capture("trainer/prefill", rows), capture("vllm/prefill", other)],
+        pieces=hostile,
     )
-    shown = render_why(build_why(session, [("trainer/prefill", "vllm/prefill")]), Canvas())
+    shown = render_why(
+        build_why(session, [("trainer/prefill", "vllm/prefill")]), Canvas()
+    )
     assert all(char.isprintable() for line in shown.splitlines() for char in line)
 
 
 def short(folder: Path, a: list[float], b: list[float], **changes: Any) -> Any:
-    session = write_session(folder, [1], [capture("trainer/prefill", [a]), capture("vllm/prefill", [b], **changes)])
+    session = write_session(
+        folder,
+        [1],
+        [capture("trainer/prefill", [a]), capture("vllm/prefill", [b], **changes)],
+    )
     return diagnose(session, make_pair(session, "trainer", "vllm"))
 
 
@@ -187,22 +271,40 @@ def test_facts_lead_where_the_numbers_have_no_shape(tmp_path: Path) -> None:
         ({"quantization": "fp8"}, "weights"),
         ({"kv_cache_dtype": "fp8_e4m3"}, "kv_cache"),
         ({"config_overrides": {"rope_theta": 5e5}}, "config"),
-        ({"dtype": "float16", "head_dtype": "float16", "logits_dtype": "float16"}, "compute_dtype"),
+        (
+            {"dtype": "float16", "head_dtype": "float16", "logits_dtype": "float16"},
+            "compute_dtype",
+        ),
         ({"head_dtype": "float32"}, "head_dtype"),
         ({"prefill_logprobs": "temperature_scaled", "temperature": 0.7}, "temperature"),
         ({"prefill_logprobs": "processed", "temperature": 0.7}, "processed"),
-    ):  # fmt: skip
+    ):
         found = short(tmp_path / f"{cause}{len(str(change))}", a, b, facts=change)
-        assert found.causes[0].cause == cause, (change, [(r.cause, r.score) for r in found.causes])
+        assert found.causes[0].cause == cause, (
+            change,
+            [(r.cause, r.score) for r in found.causes],
+        )
 
 
-def test_an_unknown_fact_is_not_checked_with_what_would_make_it_checkable(tmp_path: Path) -> None:
-    unknown = dict.fromkeys(("weights_digest", "kv_cache_dtype", "attention_backend", "dtype"))
+def test_an_unknown_fact_is_not_checked_with_what_would_make_it_checkable(
+    tmp_path: Path,
+) -> None:
+    unknown = dict.fromkeys(
+        ("weights_digest", "kv_cache_dtype", "attention_backend", "dtype")
+    )
     found = short(tmp_path / "s", [NAN, -1.0, -2.0], [NAN, -1.1, -2.2], facts=unknown)
-    said = {(each.cause, name) for each in found.unchecked for name in unknown if f" {name} of" in each.why}
+    said = {
+        (each.cause, name)
+        for each in found.unchecked
+        for name in unknown
+        if f" {name} of" in each.why
+    }
     assert said == {
-        ("weights", "weights_digest"), ("kv_cache", "kv_cache_dtype"), ("attention", "attention_backend"), ("compute_dtype", "dtype"),
-    }  # fmt: skip
+        ("weights", "weights_digest"),
+        ("kv_cache", "kv_cache_dtype"),
+        ("attention", "attention_backend"),
+        ("compute_dtype", "dtype"),
+    }
     assert all(each.mend for each in found.unchecked)
     whys = " ".join(each.why for each in found.unchecked)
     assert "float32 reference" in whys
@@ -212,22 +314,44 @@ def test_an_unknown_fact_is_not_checked_with_what_would_make_it_checkable(tmp_pa
 
 
 def test_what_a_path_does_not_need_is_not_missed(sample: Any) -> None:
-    """SGLang's prompt log-probabilities are raw, so the temperature that nobody observed changes nothing."""
+    """SGLang's prompt log-probabilities are raw, so the temperature that nobody
+    observed changes nothing.
+    """
     facts = sample.manifest.capture("sglang/prefill").facts
     assert facts.temperature is None
     found = diagnose(sample, make_pair(sample, "trainer/prefill", "sglang/prefill"))
     assert {each.cause for each in found.unchecked} == {"weights"}
 
 
-def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(tmp_path: Path) -> None:
+def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(
+    tmp_path: Path,
+) -> None:
     text, sides = draw(), {"trainer": same, "rollout": noise(0.02)}
-    found = diagnose(session := made(tmp_path / "s", text, sides), make_pair(session, "trainer", "rollout"))
+    found = diagnose(
+        session := made(tmp_path / "s", text, sides),
+        make_pair(session, "trainer", "rollout"),
+    )
     assert {each.cause for each in found.unchecked} >= {
-        "ids", "temperature", "processed", "weights", "config", "padding", "head_dtype", "compute_dtype", "attention",
-        "compile", "batch", "chunked_prefill", "tensor_parallel",
-    }  # fmt: skip
-    assert "prefix_cache" not in {each.cause for each in found.unchecked}, "prompts are not kept on the path prefill"
-    assert all(each.mend.startswith(("capture", "logdrift")) for each in found.unchecked)
+        "ids",
+        "temperature",
+        "processed",
+        "weights",
+        "config",
+        "padding",
+        "head_dtype",
+        "compute_dtype",
+        "attention",
+        "compile",
+        "batch",
+        "chunked_prefill",
+        "tensor_parallel",
+    }
+    assert "prefix_cache" not in {each.cause for each in found.unchecked}, (
+        "prompts are not kept on the path prefill"
+    )
+    assert all(
+        each.mend.startswith(("capture", "logdrift")) for each in found.unchecked
+    )
 
 
 def test_repeats_make_a_floor_that_noise_is_held_against(tmp_path: Path) -> None:
@@ -253,7 +377,9 @@ def test_two_paths_of_one_backend_are_called_so(tmp_path: Path) -> None:
     base = rng.uniform(-9, -3, 60)
     rows = [[NAN, *(base + rng.normal(0, 0.4, 60))]]
     session = write_session(
-        tmp_path / "s", [1], [capture("vllm/decode", [[NAN, *base]]), capture("vllm/prefill", rows)]
+        tmp_path / "s",
+        [1],
+        [capture("vllm/decode", [[NAN, *base]]), capture("vllm/prefill", rows)],
     )
     found = diagnose(session, make_pair(session, "vllm/decode", "vllm/prefill"))
     assert found.causes[0].cause == "decode_path"
@@ -262,17 +388,28 @@ def test_two_paths_of_one_backend_are_called_so(tmp_path: Path) -> None:
 def test_the_swapped_pair_tells_the_same(tmp_path: Path) -> None:
     sides = {"trainer": noise(0.02, 1), "rollout": lambda rows, ids: rows / 0.8}
     session = made(tmp_path / "s", draw(1, (70,) * 8), sides)
-    one, other = (diagnose(session, make_pair(session, *p)) for p in (("trainer", "rollout"), ("rollout", "trainer")))
-    assert [(r.cause, round(r.score, 6)) for r in one.causes] == [(r.cause, round(r.score, 6)) for r in other.causes]
+    one, other = (
+        diagnose(session, make_pair(session, *p))
+        for p in (("trainer", "rollout"), ("rollout", "trainer"))
+    )
+    assert [(r.cause, round(r.score, 6)) for r in one.causes] == [
+        (r.cause, round(r.score, 6)) for r in other.causes
+    ]
 
 
 def test_evidence_from_elsewhere_is_weighed_with_the_rest(tmp_path: Path) -> None:
-    """An identity check that names a tensor beats the noise that its size would pass for."""
+    """An identity check that names a tensor beats the noise that its size would pass
+    for.
+    """
     sides = {"trainer": noise(0.02, 1), "rollout": noise(0.02, 2)}
     session = made(tmp_path / "s", draw(1, (70,) * 8), sides)
     pair = make_pair(session, "trainer", "rollout")
     assert diagnose(session, pair).noise
-    found = diagnose(session, pair, [Evidence("weights", 0.97, "identity", "layer 3 down_proj differs.")])
+    found = diagnose(
+        session,
+        pair,
+        [Evidence("weights", 0.97, "identity", "layer 3 down_proj differs.")],
+    )
     assert found.causes[0].cause == "weights"
     assert found.causes[0].evidence[0].sentence == "layer 3 down_proj differs."
 

@@ -1,4 +1,6 @@
-"""Faults of recording, planted in drawn dumps of chosen tokens: named first, on either side, with where they are; never in a healthy one."""
+"""Faults of recording, planted in drawn dumps of chosen tokens: named first, on either
+side, with where they are; never in a healthy one.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,16 @@ def scores(rng: np.random.Generator, lengths: Sequence[int]) -> Rows:
 
 def noisy(rows: Rows, rng: np.random.Generator, size: float = 0.04) -> Rows:
     """The same from another engine: noise that is larger on surprising tokens."""
-    return [np.minimum(x + rng.normal(0, size, len(x)) * np.minimum(-x, 1.0), -1e-7) for x in rows]
+    return [
+        np.minimum(x + rng.normal(0, size, len(x)) * np.minimum(-x, 1.0), -1e-7)
+        for x in rows
+    ]
 
 
 def dump(folder: Path, trainer: Rows, rollout: Rows, swapped: bool = False) -> Session:
-    """A dump of chosen tokens, imported; ``swapped``: the trainer has what was meant for the rollout."""
+    """A dump of chosen tokens, imported; ``swapped``: the trainer has what was meant
+    for the rollout.
+    """
     folder.mkdir()
     file = folder / "dump.jsonl"
     if swapped:
@@ -45,7 +52,12 @@ def dump(folder: Path, trainer: Rows, rollout: Rows, swapped: bool = False) -> S
         for number, (x, y) in enumerate(zip(trainer, rollout, strict=True)):
             ids = [(number * 31 + i) % 97 for i in range(PROMPT + len(x))]
             captures = {"trainer": values(x), "rollout": values(y)}
-            out.write(json.dumps({"token_ids": ids, "prompt_length": PROMPT, "captures": captures}) + "\n")
+            out.write(
+                json.dumps(
+                    {"token_ids": ids, "prompt_length": PROMPT, "captures": captures}
+                )
+                + "\n"
+            )
     import_session("jsonl", [str(file)], folder / "s")
     return open_session(folder / "s")
 
@@ -90,7 +102,9 @@ def filled(value: float, where: str) -> Corrupt:
 
 
 def shifted(lag: int, rows_wanted: Sequence[int], start: int) -> Corrupt:
-    """From ``start`` on, values stand ``lag`` tokens late (negative: early) in some rows."""
+    """From ``start`` on, values stand ``lag`` tokens late (negative: early) in some
+    rows.
+    """
 
     def corrupt(rows: Rows, rng: np.random.Generator) -> Rows:
         out = [row.copy() for row in rows]
@@ -127,7 +141,9 @@ def cumulative_chunks(size: int) -> Corrupt:
     def corrupt(rows: Rows, rng: np.random.Generator) -> Rows:
         out = []
         for row in rows:
-            joined = np.concatenate([row[: start + size] for start in range(0, len(row), size)])
+            joined = np.concatenate(
+                [row[: start + size] for start in range(0, len(row), size)]
+            )
             out.append(joined[: len(row)])
         return out
 
@@ -147,7 +163,10 @@ FAULTS: dict[str, tuple[str, Corrupt]] = {
     "one late in one row": ("alignment", shifted(1, [1], 20)),
     "one late in two rows": ("alignment", shifted(1, [0, 1], 11)),
     "two early in a row": ("alignment", shifted(-2, [1], 9)),
-    "three late in all rows": ("alignment", lambda rows, rng: shifted(3, range(len(rows)), 0)(rows, rng)),
+    "three late in all rows": (
+        "alignment",
+        lambda rows, rng: shifted(3, range(len(rows)), 0)(rows, rng),
+    ),
     "shuffled rows": ("other_rows", shuffled),
     "two rows swapped": ("other_rows", two_swapped),
     "chunks of 8": ("chunks", cumulative_chunks(8)),
@@ -169,7 +188,10 @@ def test_each_fault_is_named_first_and_nothing_else_is_likely(
     rng = np.random.default_rng([len(fault), len(shape)])
     base = scores(rng, SHAPES[shape])
     found = why(dump(tmp_path / "d", base, corrupt(noisy(base, rng), rng), swapped))
-    assert found.causes[0].cause == cause, (found.verdict, [(c.cause, c.score) for c in found.causes])
+    assert found.causes[0].cause == cause, (
+        found.verdict,
+        [(c.cause, c.score) for c in found.causes],
+    )
     assert found.causes[0].score >= LIKELY
     assert not found.noise
     assert [code for code in likely(found) if code not in (cause, "noise")] == []
@@ -178,8 +200,12 @@ def test_each_fault_is_named_first_and_nothing_else_is_likely(
 @pytest.mark.parametrize("grid", ["float32", "bfloat16", "4 decimals", "2 decimals"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_healthy_dump_has_none_of_them(tmp_path: Path, shape: str, seed: int, grid: str) -> None:
-    """16-bit and rounded values repeat by themselves, and certain tokens are exactly 0: nothing was filled in."""
+def test_a_healthy_dump_has_none_of_them(
+    tmp_path: Path, shape: str, seed: int, grid: str
+) -> None:
+    """16-bit and rounded values repeat by themselves, and certain tokens are exactly 0:
+    nothing was filled in.
+    """
     rng = np.random.default_rng(seed)
     base = scores(rng, SHAPES[shape])
     keep: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -188,7 +214,9 @@ def test_a_healthy_dump_has_none_of_them(tmp_path: Path, shape: str, seed: int, 
         "4 decimals": lambda row: np.round(row, 4),
         "2 decimals": lambda row: np.round(row, 2),
     }
-    found = why(dump(tmp_path / "d", base, [keep[grid](row) for row in noisy(base, rng)]))
+    found = why(
+        dump(tmp_path / "d", base, [keep[grid](row) for row in noisy(base, rng)])
+    )
     recording = {"filled", "chunks", "other_rows", "units", "alignment"}
     assert recording & {cause.cause for cause in found.causes} == set(), found.verdict
 
@@ -196,11 +224,17 @@ def test_a_healthy_dump_has_none_of_them(tmp_path: Path, shape: str, seed: int, 
 def test_tokens_that_are_explained_are_left_out_of_what_follows(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     base = scores(rng, SHAPES["some"])
-    found = why(dump(tmp_path / "d", base, shifted(1, [2, 5], 30)(noisy(base, rng), rng)))
-    # Each stretch loses its last token: what was moved out at the end has no place to be compared in.
+    found = why(
+        dump(tmp_path / "d", base, shifted(1, [2, 5], 30)(noisy(base, rng), rng))
+    )
+    # Each stretch loses its last token: what was moved out at the end has no place to
+    # be compared in.
     assert abs(found.size["left_tokens"] - (sum(SHAPES["some"]) - 2 * 60)) <= 4
     assert found.size["left_mae"] < 0.06 < found.size["mae"]
-    assert "sequences 2 and 5" in named(found).sentence and "token 37 on" in named(found).sentence
+    assert (
+        "sequences 2 and 5" in named(found).sentence
+        and "token 37 on" in named(found).sentence
+    )
     assert "Without those" in found.verdict
 
 
@@ -213,10 +247,14 @@ def test_tokens_that_are_explained_are_left_out_of_what_follows(tmp_path: Path) 
         ("everywhere", "everywhere"),
     ],
 )
-def test_where_a_filled_value_stands_is_said(tmp_path: Path, where: str, said: str) -> None:
+def test_where_a_filled_value_stands_is_said(
+    tmp_path: Path, where: str, said: str
+) -> None:
     rng = np.random.default_rng(2)
     base = scores(rng, SHAPES["some"])
-    found = why(dump(tmp_path / "d", base, filled(-100.0, where)(noisy(base, rng), rng)))
+    found = why(
+        dump(tmp_path / "d", base, filled(-100.0, where)(noisy(base, rng), rng))
+    )
     assert said in named(found).sentence
     assert named(found).numbers["value"] == -100.0
     assert named(found).positions
@@ -224,7 +262,9 @@ def test_where_a_filled_value_stands_is_said(tmp_path: Path, where: str, said: s
 
 @pytest.mark.parametrize("step", [0.01, 0.001])
 @pytest.mark.parametrize("swapped", [False, True])
-def test_few_digits_are_the_cause_where_they_are_the_gap(tmp_path: Path, step: float, swapped: bool) -> None:
+def test_few_digits_are_the_cause_where_they_are_the_gap(
+    tmp_path: Path, step: float, swapped: bool
+) -> None:
     """Two float32 engines, one of them recorded with few decimals."""
     rng = np.random.default_rng(3)
     base = scores(rng, SHAPES["some"])
@@ -238,7 +278,9 @@ def test_few_digits_are_the_cause_where_they_are_the_gap(tmp_path: Path, step: f
 def test_few_digits_that_explain_nothing_are_only_mentioned(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     base = scores(rng, SHAPES["some"])
-    found = why(dump(tmp_path / "d", base, [np.round(row, 4) for row in noisy(base, rng)]))
+    found = why(
+        dump(tmp_path / "d", base, [np.round(row, 4) for row in noisy(base, rng)])
+    )
     assert found.noise
     cut = next(cause for cause in found.causes if cause.cause == "cut")
     assert cut.score < 0.1 and "does not explain" in cut.evidence[0].sentence
@@ -254,16 +296,24 @@ POSITIVE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("swapped", [False, True], ids=["rollout", "trainer"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("unit", POSITIVE)
-def test_positive_values_are_named_by_their_unit(tmp_path: Path, unit: str, shape: str, swapped: bool) -> None:
+def test_positive_values_are_named_by_their_unit(
+    tmp_path: Path, unit: str, shape: str, swapped: bool
+) -> None:
     """The importer refuses them; a session that was written elsewhere may hold them."""
     rng = np.random.default_rng(6)
     base = scores(rng, SHAPES[shape])
     sides = [base, [POSITIVE[unit](row) for row in noisy(base, rng)]]
     a, b = reversed(sides) if swapped else sides
     rows = [[[np.nan] * PROMPT + list(row) for row in side] for side in (a, b)]
-    captures = [capture("trainer/recorded", rows[0]), capture("rollout/recorded", rows[1])]
+    captures = [
+        capture("trainer/recorded", rows[0]),
+        capture("rollout/recorded", rows[1]),
+    ]
     found = why(write_session(tmp_path / "s", [PROMPT] * len(base), captures))
-    assert found.causes[0].cause == "units" and unit.split()[0][:7] in named(found).sentence
+    assert (
+        found.causes[0].cause == "units"
+        and unit.split()[0][:7] in named(found).sentence
+    )
     assert [code for code in likely(found) if code != "units"] == []
 
 
@@ -272,7 +322,11 @@ def test_few_tokens_make_no_fault_certain(tmp_path: Path, tokens: int) -> None:
     rng = np.random.default_rng(5)
     base = scores(rng, (tokens,))
     for number, change in enumerate(
-        (filled(0.0, "everywhere"), each(lambda row: row / np.log(10)), filled(-100.0, "ends"))
+        (
+            filled(0.0, "everywhere"),
+            each(lambda row: row / np.log(10)),
+            filled(-100.0, "ends"),
+        )
     ):
         found = why(dump(tmp_path / f"d{number}", base, change(noisy(base, rng), rng)))
         assert all(cause.sureness != "certain" for cause in found.causes)

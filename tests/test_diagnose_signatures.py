@@ -1,4 +1,6 @@
-"""Each signature on drawn logits with one fault in them, and nothing named where there is only noise."""
+"""Each signature on drawn logits with one fault in them, and nothing named where there
+is only noise.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Session
-from tests.planted.made import VOCABULARY, Text, bfloat16, draw, made, noise, same, top_p
+from tests.planted.made import (
+    VOCABULARY,
+    Text,
+    bfloat16,
+    draw,
+    made,
+    noise,
+    same,
+    top_p,
+)
 
 TEXT = draw()
 
@@ -36,7 +47,10 @@ def evidence(found: Diagnosis, cause: str, signature: str) -> Any:
 def both(change: Any, size: float) -> dict[str, Any]:
     """Noise of ``size`` on each side, and the change on the rollout's."""
     side = noise(size, 2)
-    return {"trainer": noise(size, 1), "rollout": lambda rows, ids: change(side(rows, ids), ids)}
+    return {
+        "trainer": noise(size, 1),
+        "rollout": lambda rows, ids: change(side(rows, ids), ids),
+    }
 
 
 def test_equal_numbers_are_noise_and_nothing_else(tmp_path: Path) -> None:
@@ -47,11 +61,17 @@ def test_equal_numbers_are_noise_and_nothing_else(tmp_path: Path) -> None:
     assert found.next_experiment is None
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 0.03), ("float16", 0.004), ("float32", 3e-6)])
-def test_noise_of_the_usual_size_is_nothing_to_fix(tmp_path: Path, dtype: str, size: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("bfloat16", 0.03), ("float16", 0.004), ("float32", 3e-6)]
+)
+def test_noise_of_the_usual_size_is_nothing_to_fix(
+    tmp_path: Path, dtype: str, size: float
+) -> None:
     facts = {"dtype": dtype, "head_dtype": dtype, "logits_dtype": dtype}
     sides = {"trainer": noise(size, 1), "rollout": noise(size, 2)}
-    found = why(made(tmp_path / "s", TEXT, sides, facts={"trainer": facts, "rollout": facts}))
+    found = why(
+        made(tmp_path / "s", TEXT, sides, facts={"trainer": facts, "rollout": facts})
+    )
     assert found.noise, found.verdict
     assert found.size["dtype"] == dtype
     assert found.verdict.startswith("numerical noise, nothing to fix")
@@ -60,7 +80,9 @@ def test_noise_of_the_usual_size_is_nothing_to_fix(tmp_path: Path, dtype: str, s
 def test_noise_of_that_size_in_float32_is_not(tmp_path: Path) -> None:
     facts = {"dtype": "float32", "head_dtype": "float32", "logits_dtype": "float32"}
     sides = {"trainer": noise(0.03, 1), "rollout": noise(0.03, 2)}
-    found = why(made(tmp_path / "s", TEXT, sides, facts={"trainer": facts, "rollout": facts}))
+    found = why(
+        made(tmp_path / "s", TEXT, sides, facts={"trainer": facts, "rollout": facts})
+    )
     assert not found.noise
     assert first(found) == "weights"
     assert not found.causes[0].separable
@@ -70,11 +92,17 @@ def test_noise_of_that_size_in_float32_is_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1e-6, 0.03])
 @pytest.mark.parametrize("temperature", [0.7, 0.95, 1.2])
 def test_temperature(tmp_path: Path, temperature: float, size: float) -> None:
-    found = why(made(tmp_path / "s", TEXT, both(lambda rows, ids: rows / temperature, size)))
+    found = why(
+        made(tmp_path / "s", TEXT, both(lambda rows, ids: rows / temperature, size))
+    )
     assert first(found) == "temperature"
     numbers = evidence(found, "temperature", "slope").numbers
-    # A slope of 1/T, within five of its standard errors and the tilt of unequal noise (noise^2 / 2).
-    assert abs(numbers["slope"] - 1 / temperature) < 5 * numbers["error"] + numbers["r2"] * size**2
+    # A slope of 1/T, within five of its standard errors and the tilt of unequal noise
+    # (noise^2 / 2).
+    assert (
+        abs(numbers["slope"] - 1 / temperature)
+        < 5 * numbers["error"] + numbers["r2"] * size**2
+    )
 
 
 @given(st.floats(0.5, 2.0).filter(lambda t: abs(t - 1) > 0.03), st.integers(0, 50))
@@ -83,25 +111,41 @@ def test_any_temperature_and_either_side(
     tmp_path_factory: pytest.TempPathFactory, temperature: float, seed: int
 ) -> None:
     text = draw(seed, (80,) * 6)
-    session = made(tmp_path_factory.mktemp("t") / "s", text, both(lambda rows, ids: rows / temperature, 0.01))
+    session = made(
+        tmp_path_factory.mktemp("t") / "s",
+        text,
+        both(lambda rows, ids: rows / temperature, 0.01),
+    )
     one, other = why(session), why(session, "rollout", "trainer")
     assert first(one) == first(other) == "temperature"
-    slopes = [evidence(found, "temperature", "slope").numbers["slope"] for found in (one, other)]
+    slopes = [
+        evidence(found, "temperature", "slope").numbers["slope"]
+        for found in (one, other)
+    ]
     assert slopes[0] * slopes[1] == pytest.approx(1.0, rel=1e-6)
 
 
 def test_a_scale_where_both_sides_say_raw_is_the_configuration(tmp_path: Path) -> None:
     raw = {"prefill_logprobs": "raw", "temperature": 1.0}
     session = made(
-        tmp_path / "s", TEXT, both(lambda rows, ids: rows * 0.9, 0.01), facts={"trainer": raw, "rollout": raw}
+        tmp_path / "s",
+        TEXT,
+        both(lambda rows, ids: rows * 0.9, 0.01),
+        facts={"trainer": raw, "rollout": raw},
     )
     found = why(session)
-    assert [r.cause for r in found.causes] == ["config"]  # observed: both sides are at one temperature
+    assert [r.cause for r in found.causes] == [
+        "config"
+    ]  # observed: both sides are at one temperature
 
 
 @pytest.mark.parametrize("size", [1e-6, 0.03])
 def test_soft_cap(tmp_path: Path, size: float) -> None:
-    found = why(made(tmp_path / "s", TEXT, both(lambda rows, ids: 10 * np.tanh(rows / 10), size)))
+    found = why(
+        made(
+            tmp_path / "s", TEXT, both(lambda rows, ids: 10 * np.tanh(rows / 10), size)
+        )
+    )
     assert first(found) == "config"
     assert evidence(found, "config", "bend").numbers["kind"] == "softcap"
 
@@ -113,7 +157,8 @@ def test_truncation(tmp_path: Path, size: float) -> None:
     truncated = evidence(found, "processed", "truncated support")
     assert truncated.numbers["side"] == "rollout/prefill"
     assert truncated.numbers["impossible"] > 0
-    # Renormalised over at least 0.8: nothing rises by more than -log 0.8, but for noise.
+    # Renormalised over at least 0.8: nothing rises by more than -log 0.8, but for
+    # noise.
     assert truncated.numbers["shift_max"] <= -np.log(0.8) + 8 * size
 
 
@@ -121,7 +166,9 @@ def penalty(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     out = rows.copy()
     for t in range(1, len(ids)):
         seen = np.unique(ids[:t])
-        out[t, seen] = np.where(out[t, seen] > 0, out[t, seen] / 1.2, out[t, seen] * 1.2)
+        out[t, seen] = np.where(
+            out[t, seen] > 0, out[t, seen] / 1.2, out[t, seen] * 1.2
+        )
     return out
 
 
@@ -129,18 +176,25 @@ def penalty(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
 def test_penalty(tmp_path: Path, size: float) -> None:
     found = why(made(tmp_path / "s", TEXT, both(penalty, size)))
     assert first(found) == "processed"
-    assert evidence(found, "processed", "seen before").numbers["side"] == "rollout/prefill"
+    assert (
+        evidence(found, "processed", "seen before").numbers["side"] == "rollout/prefill"
+    )
 
 
 def test_bias_of_the_normaliser_alone(tmp_path: Path) -> None:
     def wider(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
         out = rows.copy()
-        out[:, VOCABULARY // 2 :] = np.maximum(out[:, VOCABULARY // 2 :], out.max(axis=1, keepdims=True) - 3)
+        out[:, VOCABULARY // 2 :] = np.maximum(
+            out[:, VOCABULARY // 2 :], out.max(axis=1, keepdims=True) - 3
+        )
         return out
 
     text = Text(
         [ids % (VOCABULARY // 2) for ids in TEXT.ids],
-        [np.where(np.arange(VOCABULARY) < VOCABULARY // 2, x, x - 60) for x in TEXT.logits],
+        [
+            np.where(np.arange(VOCABULARY) < VOCABULARY // 2, x, x - 60)
+            for x in TEXT.logits
+        ],
     )
     found = why(
         made(
@@ -149,7 +203,9 @@ def test_bias_of_the_normaliser_alone(tmp_path: Path) -> None:
             {
                 "trainer": same,
                 "rollout": lambda rows, ids: np.where(
-                    np.arange(VOCABULARY) < VOCABULARY // 2, rows, rows.max(axis=1, keepdims=True) - 8
+                    np.arange(VOCABULARY) < VOCABULARY // 2,
+                    rows,
+                    rows.max(axis=1, keepdims=True) - 8,
                 ),
             },
         )
@@ -164,7 +220,14 @@ def test_off_by_one(tmp_path: Path, lag: int) -> None:
         return np.roll(rows, lag, axis=0)
 
     scored = [np.roll(ids, lag) for ids in TEXT.ids]
-    found = why(made(tmp_path / "s", TEXT, {"trainer": same, "rollout": moved}, scored={"rollout": scored}))
+    found = why(
+        made(
+            tmp_path / "s",
+            TEXT,
+            {"trainer": same, "rollout": moved},
+            scored={"rollout": scored},
+        )
+    )
     assert first(found) == "alignment"
     numbers = evidence(found, "alignment", "moved stretch").numbers
     assert numbers["lag"] == lag
@@ -173,7 +236,9 @@ def test_off_by_one(tmp_path: Path, lag: int) -> None:
 
 
 def listed(sequence: int, at: int) -> int:
-    """The next position from ``at`` on whose token is among the three most likely: so it stands in any list."""
+    """The next position from ``at`` on whose token is among the three most likely: so
+    it stands in any list.
+    """
     ids, rows = TEXT.ids[sequence], TEXT.logits[sequence]
     while (rows[at] > rows[at, ids[at]]).sum() > 2:
         at += 1
@@ -184,7 +249,9 @@ def listed(sequence: int, at: int) -> int:
 def test_an_edited_id(tmp_path: Path, top_k: int) -> None:
     """Its own list gives it away; without lists the jump does."""
     scored = [ids.copy() for ids in TEXT.ids]
-    edits = tuple((sequence, listed(sequence, at)) for sequence, at in ((1, 40), (11, 170)))
+    edits = tuple(
+        (sequence, listed(sequence, at)) for sequence, at in ((1, 40), (11, 170))
+    )
     for sequence, at in edits:
         scored[sequence][at] = (scored[sequence][at] + 7) % VOCABULARY
 
@@ -197,7 +264,11 @@ def test_an_edited_id(tmp_path: Path, top_k: int) -> None:
         return out
 
     session = made(
-        tmp_path / "s", TEXT, {"trainer": noise(1e-3), "rollout": disturbed}, scored={"rollout": scored}, top_k=top_k
+        tmp_path / "s",
+        TEXT,
+        {"trainer": noise(1e-3), "rollout": disturbed},
+        scored={"rollout": scored},
+        top_k=top_k,
     )
     found = why(session)
     assert first(found) == "ids"
@@ -212,7 +283,11 @@ def test_an_edited_id(tmp_path: Path, top_k: int) -> None:
 
 def fading(strength: float) -> Any:
     def change(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows + noise(1.0, 7)(np.zeros_like(rows), ids) * (strength / np.arange(1, len(ids) + 1))[:, None]
+        return (
+            rows
+            + noise(1.0, 7)(np.zeros_like(rows), ids)
+            * (strength / np.arange(1, len(ids) + 1))[:, None]
+        )
 
     return change
 
@@ -227,18 +302,31 @@ def test_another_beginning(tmp_path: Path, size: float) -> None:
 @pytest.mark.parametrize("window", [64, 200])
 def test_a_window(tmp_path: Path, window: int) -> None:
     def change(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows + noise(1.0, 7)(np.zeros_like(rows), ids) * (np.arange(len(ids)) >= window)[:, None]
+        return (
+            rows
+            + noise(1.0, 7)(np.zeros_like(rows), ids)
+            * (np.arange(len(ids)) >= window)[:, None]
+        )
 
     found = why(made(tmp_path / "s", TEXT, both(change, 0.02)))
     assert first(found) == "config"
-    assert evidence(found, "config", "step").numbers["position"] == pytest.approx(window, abs=2)
+    assert evidence(found, "config", "step").numbers["position"] == pytest.approx(
+        window, abs=2
+    )
 
 
 def test_a_step_at_a_chunk_is_chunked_prefill(tmp_path: Path) -> None:
     def change(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows + noise(1.0, 7)(np.zeros_like(rows), ids) * (np.arange(len(ids)) >= 128)[:, None]
+        return (
+            rows
+            + noise(1.0, 7)(np.zeros_like(rows), ids)
+            * (np.arange(len(ids)) >= 128)[:, None]
+        )
 
-    facts = {"rollout": {"chunked_prefill": True, "chunk_size": 128, "padding": "none"}, "trainer": {"padding": "none"}}
+    facts = {
+        "rollout": {"chunked_prefill": True, "chunk_size": 128, "padding": "none"},
+        "trainer": {"padding": "none"},
+    }
     found = why(made(tmp_path / "s", TEXT, both(change, 0.02), facts=facts))
     assert first(found) == "chunked_prefill"
 
@@ -255,18 +343,25 @@ def test_growth_with_the_position(tmp_path: Path) -> None:
 
 def test_padded_rows(tmp_path: Path) -> None:
     def change(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows if len(ids) == 300 else rows + noise(0.8, 7)(np.zeros_like(rows), ids)
+        return (
+            rows if len(ids) == 300 else rows + noise(0.8, 7)(np.zeros_like(rows), ids)
+        )
 
     session = made(tmp_path / "s", TEXT, both(change, 0.02))
     assert first(why(session)) == "padding"
     none = {name: {"padding": "none"} for name in ("trainer", "rollout")}
     # Where both sides were seen not to pad, it cannot be that.
-    assert "padding" not in [r.cause for r in why(made(tmp_path / "t", TEXT, both(change, 0.02), facts=none)).causes]
+    assert "padding" not in [
+        r.cause
+        for r in why(made(tmp_path / "t", TEXT, both(change, 0.02), facts=none)).causes
+    ]
 
 
 def test_sixteen_bit_log_probabilities(tmp_path: Path) -> None:
     final = {"rollout": lambda values, ids: bfloat16(values)}
-    found = why(made(tmp_path / "s", TEXT, {"trainer": same, "rollout": same}, final=final))
+    found = why(
+        made(tmp_path / "s", TEXT, {"trainer": same, "rollout": same}, final=final)
+    )
     assert first(found) == "log_softmax_dtype"
     assert evidence(found, "log_softmax_dtype", "value grid").numbers["share_b"] == 1.0
 
@@ -301,15 +396,22 @@ def rounded(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def test_sixteen_bit_logits_alone_are_the_head(tmp_path: Path) -> None:
     known = {name: {"dtype": "float32"} for name in ("trainer", "rollout")}
-    found = why(made(tmp_path / "s", TEXT, {"trainer": same, "rollout": rounded}, facts=known))
+    found = why(
+        made(tmp_path / "s", TEXT, {"trainer": same, "rollout": rounded}, facts=known)
+    )
     assert first(found) == "head_dtype"
     assert evidence(found, "head_dtype", "lattice").numbers["side"] == "rollout/prefill"
     unknown = why(made(tmp_path / "t", TEXT, {"trainer": same, "rollout": rounded}))
     assert {r.cause for r in unknown.causes[:2]} == {"head_dtype", "compute_dtype"}
-    assert any(u.cause == "compute_dtype" and "dtype of trainer/prefill" in u.why for u in unknown.unchecked)
+    assert any(
+        u.cause == "compute_dtype" and "dtype of trainer/prefill" in u.why
+        for u in unknown.unchecked
+    )
 
 
-def test_a_gap_within_one_step_is_nothing_but_the_rounding_of_logits(tmp_path: Path) -> None:
+def test_a_gap_within_one_step_is_nothing_but_the_rounding_of_logits(
+    tmp_path: Path,
+) -> None:
     """Logits that all lie between 16 and 32 have one step."""
     text = draw(3, (80,) * 6)
     inside = Text(text.ids, [np.clip(24 + x / 2, 16.5, 31.5) for x in text.logits])
@@ -319,22 +421,38 @@ def test_a_gap_within_one_step_is_nothing_but_the_rounding_of_logits(tmp_path: P
     assert evidence(found, "head_dtype", "lattice").numbers["step"] == 0.125
 
 
-def test_sixteen_bit_logits_with_more_noise_than_they_make_are_the_body(tmp_path: Path) -> None:
+def test_sixteen_bit_logits_with_more_noise_than_they_make_are_the_body(
+    tmp_path: Path,
+) -> None:
     body = noise(0.2, 3)
-    sides = {"reference": same, "trainer": noise(1e-5), "rollout": lambda rows, ids: rounded(body(rows, ids), ids)}
-    session = made(tmp_path / "s", TEXT, sides, facts={"reference": {"dtype": "float32"}})
+    sides = {
+        "reference": same,
+        "trainer": noise(1e-5),
+        "rollout": lambda rows, ids: rounded(body(rows, ids), ids),
+    }
+    session = made(
+        tmp_path / "s", TEXT, sides, facts={"reference": {"dtype": "float32"}}
+    )
     assert first(why(session)) == "compute_dtype"
 
 
 def test_noise_on_both_bodies_and_one_rounded_head(tmp_path: Path) -> None:
     one, other = noise(0.05, 3), noise(0.05, 4)
-    sides = {"reference": same, "trainer": one, "rollout": lambda rows, ids: rounded(other(rows, ids), ids)}
-    session = made(tmp_path / "s", TEXT, sides, facts={"reference": {"dtype": "float32"}})
+    sides = {
+        "reference": same,
+        "trainer": one,
+        "rollout": lambda rows, ids: rounded(other(rows, ids), ids),
+    }
+    session = made(
+        tmp_path / "s", TEXT, sides, facts={"reference": {"dtype": "float32"}}
+    )
     assert first(why(session)) == "head_dtype"
 
 
 def test_three_ways_name_the_side_that_is_off(tmp_path: Path) -> None:
-    facts = {name: {"dtype": "bfloat16"} for name in ("trainer", "rollout")} | {"reference": {"dtype": "float32"}}
+    facts = {name: {"dtype": "bfloat16"} for name in ("trainer", "rollout")} | {
+        "reference": {"dtype": "float32"}
+    }
     sides = {"reference": same, "trainer": noise(0.02, 1), "rollout": noise(0.08, 2)}
     session = made(tmp_path / "s", TEXT, sides, facts=facts)
     found = why(session)
@@ -342,7 +460,8 @@ def test_three_ways_name_the_side_that_is_off(tmp_path: Path) -> None:
     assert found.size["suspect"] == "rollout/prefill"
     assert "rollout/prefill is" in found.causes[0].evidence[0].sentence
     alike = {"reference": same, "trainer": noise(0.08, 1), "rollout": noise(0.08, 2)}
-    # Twice that noise, but alike on both sides: two correct runs of a model that is far from float32.
+    # Twice that noise, but alike on both sides: two correct runs of a model that is far
+    # from float32.
     assert why(made(tmp_path / "t", TEXT, alike, facts=facts)).noise
 
 
@@ -359,19 +478,31 @@ def test_rare_flips_in_a_mixture_of_experts(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
 
     def flips(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows + rng.normal(0, 4, rows.shape) * (rng.random(len(ids)) < 0.01)[:, None]
+        return (
+            rows + rng.normal(0, 4, rows.shape) * (rng.random(len(ids)) < 0.01)[:, None]
+        )
 
-    facts = {name: {"dtype": "bfloat16", "model_class": "MixtralForCausalLM"} for name in ("trainer", "rollout")}
+    facts = {
+        name: {"dtype": "bfloat16", "model_class": "MixtralForCausalLM"}
+        for name in ("trainer", "rollout")
+    }
     text = draw(4, (200,) * 10)
     found = why(made(tmp_path / "s", text, both(flips, 0.02), facts=facts))
     assert "routing" in [r.cause for r in found.causes[:2]]
-    dense = {name: {**f, "model_class": "LlamaForCausalLM"} for name, f in facts.items()}
-    assert "routing" not in [r.cause for r in why(made(tmp_path / "t", text, both(flips, 0.02), facts=dense)).causes]
+    dense = {
+        name: {**f, "model_class": "LlamaForCausalLM"} for name, f in facts.items()
+    }
+    assert "routing" not in [
+        r.cause
+        for r in why(made(tmp_path / "t", text, both(flips, 0.02), facts=dense)).causes
+    ]
 
 
 @given(st.integers(0, 1000), st.sampled_from([1e-6, 1e-3, 0.02, 0.04]))
 @settings(max_examples=15, deadline=None)
-def test_pure_noise_raises_no_shape(tmp_path_factory: pytest.TempPathFactory, seed: int, size: float) -> None:
+def test_pure_noise_raises_no_shape(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, size: float
+) -> None:
     text = draw(seed, (60,) * 8 + (150,) * 2)
     sides = {"trainer": noise(size, seed + 1), "rollout": noise(size, seed + 2)}
     found = why(made(tmp_path_factory.mktemp("n") / "s", text, sides))
@@ -380,7 +511,9 @@ def test_pure_noise_raises_no_shape(tmp_path_factory: pytest.TempPathFactory, se
 
 
 def test_numbers_overrule_a_fact_that_they_contradict(tmp_path: Path) -> None:
-    """One side says that its logits are float32, and they lie on the same 16-bit lattice as the other's."""
+    """One side says that its logits are float32, and they lie on the same 16-bit
+    lattice as the other's.
+    """
     facts = {
         "trainer": {"dtype": "bfloat16", "logits_dtype": "bfloat16"},
         "rollout": {"dtype": "bfloat16", "logits_dtype": "float32"},
@@ -391,29 +524,56 @@ def test_numbers_overrule_a_fact_that_they_contradict(tmp_path: Path) -> None:
         "rollout": lambda rows, ids: rounded(other(rows, ids), ids),
     }
     one, other = noise(0.03, 3), noise(0.03, 4)
-    session = made(tmp_path / "s", TEXT, sides, facts={**facts, "reference": {"dtype": "float32"}})
+    session = made(
+        tmp_path / "s", TEXT, sides, facts={**facts, "reference": {"dtype": "float32"}}
+    )
     assert why(session).noise
     bodies = {"reference": same, "trainer": sides["trainer"], "rollout": other}
     assert (
-        first(why(made(tmp_path / "t", TEXT, bodies, facts={**facts, "reference": {"dtype": "float32"}})))
+        first(
+            why(
+                made(
+                    tmp_path / "t",
+                    TEXT,
+                    bodies,
+                    facts={**facts, "reference": {"dtype": "float32"}},
+                )
+            )
+        )
         == "head_dtype"
     )
 
 
 def test_a_beginning_that_both_were_sent_alike_is_doubted(tmp_path: Path) -> None:
-    """A tensor that matters to the first tokens looks like another start token; digests of what was sent say which is likely."""
+    """A tensor that matters to the first tokens looks like another start token; digests
+    of what was sent say which is likely.
+    """
 
     def fading(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return rows + noise(1.0, 9)(np.zeros_like(rows), ids) * np.exp(-np.arange(len(rows)) / 3.0)[:, None]
+        return (
+            rows
+            + noise(1.0, 9)(np.zeros_like(rows), ids)
+            * np.exp(-np.arange(len(rows)) / 3.0)[:, None]
+        )
 
     session = made(tmp_path / "s", TEXT, both(fading, 0.01))
-    doubted = replace(session.manifest, captures=tuple(_sent(session, info) for info in session.captures))
+    doubted = replace(
+        session.manifest,
+        captures=tuple(_sent(session, info) for info in session.captures),
+    )
     before, after = why(session), why(Session(session.folder, doubted))
     assert first(before) == "ids" and before.causes[0].score > 0.9
-    assert evidence(after, "ids", "start").score == pytest.approx(evidence(before, "ids", "start").score / 2)
+    assert evidence(after, "ids", "start").score == pytest.approx(
+        evidence(before, "ids", "start").score / 2
+    )
 
 
 def _sent(session: Session, info: Any) -> Any:
     """The capture with digests of the session's own ids."""
     ids = session.sequences.token_ids
-    return replace(info, parts=tuple(replace(part, ids_digest=ids_digest(ids[:])) for part in info.parts))
+    return replace(
+        info,
+        parts=tuple(
+            replace(part, ids_digest=ids_digest(ids[:])) for part in info.parts
+        ),
+    )

@@ -1,4 +1,6 @@
-"""Top-k metrics against a loop over rows with dictionaries and sets, on lists cut from full distributions."""
+"""Top-k metrics against a loop over rows with dictionaries and sets, on lists cut from
+full distributions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from hypothesis import strategies as st
 
 import logdrift.core.compare.distribution as distribution
 from logdrift.core.compare.alternatives import alternatives, top_list
-from logdrift.core.compare.distribution import TokenTopK, kl_lower_bounds, rank_flips, token_topk, topk_stats
+from logdrift.core.compare.distribution import (
+    TokenTopK,
+    kl_lower_bounds,
+    rank_flips,
+    token_topk,
+    topk_stats,
+)
 from logdrift.core.compare.pair import list_pairs, make_pair
 from logdrift.core.session import open_session
 from logdrift.core.session.reader import Column
@@ -31,8 +39,18 @@ class Lists:
     logprob: Column
 
 
-def lists(ids: object, values: object, target: object, dtype: type = np.float32, parts: int = 1) -> Lists:
-    arrays = np.asarray(ids, np.int32), np.asarray(values, dtype), np.asarray(target, dtype)
+def lists(
+    ids: object,
+    values: object,
+    target: object,
+    dtype: type = np.float32,
+    parts: int = 1,
+) -> Lists:
+    arrays = (
+        np.asarray(ids, np.int32),
+        np.asarray(values, dtype),
+        np.asarray(target, dtype),
+    )
     if arrays[0].ndim == 1:
         arrays = arrays[0][None], arrays[1][None], arrays[2].reshape(1)
     return Lists(*(Column(np.array_split(array, parts)) for array in arrays))
@@ -43,20 +61,42 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
-def cut(full: np.ndarray, k: int, targets: np.ndarray, dtype: type = np.float64, parts: int = 1) -> Lists:
+def cut(
+    full: np.ndarray,
+    k: int,
+    targets: np.ndarray,
+    dtype: type = np.float64,
+    parts: int = 1,
+) -> Lists:
     """The k most likely of full distributions [N, V], as a backend writes them."""
     ids = np.argsort(-full, 1, kind="stable")[:, :k]
-    return lists(ids, np.take_along_axis(full, ids, 1), full[np.arange(len(full)), targets], dtype, parts)
+    return lists(
+        ids,
+        np.take_along_axis(full, ids, 1),
+        full[np.arange(len(full)), targets],
+        dtype,
+        parts,
+    )
 
 
 def to_bfloat16(values: np.ndarray) -> np.ndarray:
     bits = np.asarray(values, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return (
+        ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000)
+        .astype(np.uint32)
+        .view(np.float32)
+    )
 
 
 def entries(side: Lists, row: int) -> dict[int, float]:
-    """id -> logprob of the entries that are there, most likely first, ties in the order of the list."""
-    found = zip(side.top_ids.whole()[row].tolist(), side.top_logprobs.whole()[row].tolist(), strict=True)
+    """id -> logprob of the entries that are there, most likely first, ties in the order
+    of the list.
+    """
+    found = zip(
+        side.top_ids.whole()[row].tolist(),
+        side.top_logprobs.whole()[row].tolist(),
+        strict=True,
+    )
     kept = [(i, v) for i, v in found if i >= 0 and not math.isnan(v)]
     return dict(sorted(kept, key=lambda entry: -entry[1]))
 
@@ -68,7 +108,9 @@ def ranks(side: dict[int, float], target: float) -> tuple[int, float]:
 
 
 def precision(side: Lists, row: int) -> float:
-    """The relative rounding of the coarsest format that can hold all of a float32 list; 0 for one that needs float32."""
+    """The relative rounding of the coarsest format that can hold all of a float32 list;
+    0 for one that needs float32.
+    """
     values = [v for v in side.top_logprobs.whole()[row].tolist() if not math.isnan(v)]
     if side.top_logprobs.whole().dtype == np.float64:
         return 0.0
@@ -78,8 +120,12 @@ def precision(side: Lists, row: int) -> float:
         return 2.0**-11 if all(float(np.float16(v)) == v for v in values) else 0.0
 
 
-def smallest_rest(rest_a: float, rest_b: float, noise_a: float, noise_b: float) -> float:
-    """The least x log(x / r) over both intervals, found by trying: the minimum over x is at an end or at r / e."""
+def smallest_rest(
+    rest_a: float, rest_b: float, noise_a: float, noise_b: float
+) -> float:
+    """The least x log(x / r) over both intervals, found by trying: the minimum over x
+    is at an end or at r / e.
+    """
     r = max(rest_a, 0.0) + noise_a
     low, high = max(rest_b - noise_b, 0.0), max(rest_b, 0.0) + noise_b
     tried = [x for x in (low, high, r / math.e) if low <= x <= high]
@@ -87,7 +133,9 @@ def smallest_rest(rest_a: float, rest_b: float, noise_a: float, noise_b: float) 
 
 
 def expected_kl(a: Lists, b: Lists, row: int, target: int) -> tuple[float, float]:
-    """The bound and how far two orders of summation may leave it: 2e-15 in a rest, seen through x log(x / r)."""
+    """The bound and how far two orders of summation may leave it: 2e-15 in a rest, seen
+    through x log(x / r).
+    """
     in_a, in_b = entries(a, row), entries(b, row)
     ta, tb = float(a.logprob.whole()[row]), float(b.logprob.whole()[row])
     cells = {i: (in_a[i], in_b[i]) for i in in_a if i in in_b}
@@ -99,7 +147,10 @@ def expected_kl(a: Lists, b: Lists, row: int, target: int) -> tuple[float, float
         seen = [cell[side] for cell in cells.values() if cell[side] > -INF]
         rests.append(1 - math.fsum(map(math.exp, seen)))
         floor = NOISE[lists_of.top_logprobs.whole().dtype.type]
-        noises.append(floor + precision(lists_of, row) * math.fsum(math.exp(v) * abs(v) for v in seen))
+        noises.append(
+            floor
+            + precision(lists_of, row) * math.fsum(math.exp(v) * abs(v) for v in seen)
+        )
     tolerance = 1e-13 + 2e-15 * (max(rests[1], 0) / (max(rests[0], 0) + noises[0]) + 40)
     return max(0.0, total + smallest_rest(*rests, *noises)), tolerance
 
@@ -109,51 +160,88 @@ def check_rows(a: Lists, b: Lists, targets: np.ndarray, keep: np.ndarray) -> Tok
     for at, row in enumerate(np.flatnonzero(keep)):
         in_a, in_b = entries(a, row), entries(b, row)
         ta, tb = float(a.logprob.whole()[row]), float(b.logprob.whole()[row])
-        likely_a, likely_b = ([i for i, v in side.items() if v > -INF] for side in (in_a, in_b))
+        likely_a, likely_b = (
+            [i for i, v in side.items() if v > -INF] for side in (in_a, in_b)
+        )
         k = min(len(likely_a), len(likely_b))
         assert (found.usable[at], found.k[at]) == (k > 0, k)
         if k == 0:
             continue
         assert found.common[at] == len(set(likely_a[:k]) & set(likely_b[:k]))
         known = not math.isnan(ta) and not math.isnan(tb)
-        best = [{i for i, v in side.items() if v == max(side.values())} for side in (in_a, in_b)]
+        best = [
+            {i for i, v in side.items() if v == max(side.values())}
+            for side in (in_a, in_b)
+        ]
         for ids, side, value in zip(best, (in_a, in_b), (ta, tb), strict=True):
-            ids |= {int(targets[row])} if known and value >= max(side.values()) else set()
+            ids |= (
+                {int(targets[row])} if known and value >= max(side.values()) else set()
+            )
         assert found.same_top1[at] == bool(best[0] & best[1])
         range_a, range_b = ranks(in_a, ta), ranks(in_b, tb)
         ranked = known and min(range_a[0], range_b[0]) <= k
         assert found.ranked[at] == ranked
-        assert found.flipped[at] == (ranked and (range_a[1] < range_b[0] or range_b[1] < range_a[0]))
-        # Both sum some ten float64 of up to 1 (tails) or some nats (kl): relative rounding 1e-16 each.
-        for tail, likely, side in ((found.tail_a, likely_a, in_a), (found.tail_b, likely_b, in_b)):
-            assert tail[at] == pytest.approx(max(0.0, 1 - sum(math.exp(side[i]) for i in likely[:k])), abs=1e-14)
+        assert found.flipped[at] == (
+            ranked and (range_a[1] < range_b[0] or range_b[1] < range_a[0])
+        )
+        # Both sum some ten float64 of up to 1 (tails) or some nats (kl): relative
+        # rounding 1e-16 each.
+        for tail, likely, side in (
+            (found.tail_a, likely_a, in_a),
+            (found.tail_b, likely_b, in_b),
+        ):
+            assert tail[at] == pytest.approx(
+                max(0.0, 1 - sum(math.exp(side[i]) for i in likely[:k])), abs=1e-14
+            )
         bound, tolerance = expected_kl(a, b, row, int(targets[row]))
         assert found.kl[at] == pytest.approx(bound, abs=tolerance)
     return found
 
 
-def check_aggregate(a: Lists, b: Lists, targets: np.ndarray, keep: np.ndarray, found: TokenTopK) -> None:
+def check_aggregate(
+    a: Lists, b: Lists, targets: np.ndarray, keep: np.ndarray, found: TokenTopK
+) -> None:
     stats = topk_stats(a, b, targets, keep)
     rows = [i for i in range(len(found.usable)) if found.usable[i]]
     if not rows:
         assert stats is None
         return
-    assert stats is not None and (stats.k, stats.tokens) == (max(found.k[i] for i in rows), len(rows))
-    assert stats.overlap == pytest.approx(sum(int(found.common[i]) / int(found.k[i]) for i in rows) / len(rows))
+    assert stats is not None and (stats.k, stats.tokens) == (
+        max(found.k[i] for i in rows),
+        len(rows),
+    )
+    assert stats.overlap == pytest.approx(
+        sum(int(found.common[i]) / int(found.k[i]) for i in rows) / len(rows)
+    )
     assert stats.same_top1 == sum(bool(found.same_top1[i]) for i in rows) / len(rows)
     ranked = [i for i in rows if found.ranked[i]]
     assert stats.ranked == len(ranked)
-    assert stats.rank_flips == (sum(bool(found.flipped[i]) for i in ranked) / len(ranked) if ranked else None)
+    assert stats.rank_flips == (
+        sum(bool(found.flipped[i]) for i in ranked) / len(ranked) if ranked else None
+    )
     finite = [float(found.kl[i]) for i in rows if math.isfinite(found.kl[i])]
     assert stats.kl_infinite == len(rows) - len(finite)
     if finite:
-        assert stats.kl_lower_bound_mean == pytest.approx(sum(finite) / len(finite), rel=1e-12, abs=1e-300)
+        assert stats.kl_lower_bound_mean == pytest.approx(
+            sum(finite) / len(finite), rel=1e-12, abs=1e-300
+        )
         assert stats.kl_lower_bound_max == max(finite)
-        assert stats.kl_lower_bound_p99 == pytest.approx(float(np.percentile(finite, 99)), rel=1e-12, abs=1e-300)
+        assert stats.kl_lower_bound_p99 == pytest.approx(
+            float(np.percentile(finite, 99)), rel=1e-12, abs=1e-300
+        )
     else:
-        assert stats.kl_lower_bound_mean is stats.kl_lower_bound_p99 is stats.kl_lower_bound_max is None
-    assert stats.tail_mass_a == pytest.approx(sum(float(found.tail_a[i]) for i in rows) / len(rows), abs=1e-14)
-    assert stats.tail_mass_b == pytest.approx(sum(float(found.tail_b[i]) for i in rows) / len(rows), abs=1e-14)
+        assert (
+            stats.kl_lower_bound_mean
+            is stats.kl_lower_bound_p99
+            is stats.kl_lower_bound_max
+            is None
+        )
+    assert stats.tail_mass_a == pytest.approx(
+        sum(float(found.tail_a[i]) for i in rows) / len(rows), abs=1e-14
+    )
+    assert stats.tail_mass_b == pytest.approx(
+        sum(float(found.tail_b[i]) for i in rows) / len(rows), abs=1e-14
+    )
     json.dumps(stats.to_json(), allow_nan=False)
 
 
@@ -161,7 +249,15 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.integers(2, 12), st.integers(1, 12), st.integers(1, 12), st.booleans(), st.booleans(), st.booleans())
+@given(
+    seeds,
+    st.integers(2, 12),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 def test_every_row_against_sets_and_dictionaries(
     seed: int, vocab: int, ka: int, kb: int, single: bool, ties: bool, shuffled: bool
 ) -> None:
@@ -178,10 +274,16 @@ def test_every_row_against_sets_and_dictionaries(
         full[rng.random(full.shape) < 0.05] = -INF
         k = min(k, vocab)
         ids = np.argsort(-full, 1, kind="stable")[:, :k]
-        values, target = np.take_along_axis(full, ids, 1), full[np.arange(rows), targets]
+        values, target = (
+            np.take_along_axis(full, ids, 1),
+            full[np.arange(rows), targets],
+        )
         if shuffled:
             order = np.argsort(rng.random(ids.shape), 1)
-            ids, values = np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
+            ids, values = (
+                np.take_along_axis(ids, order, 1),
+                np.take_along_axis(values, order, 1),
+            )
         ids[rng.random(ids.shape) < 0.05] = -1
         values[rng.random(ids.shape) < 0.05] = NAN
         target[rng.random(rows) < 0.1] = NAN
@@ -192,46 +294,82 @@ def test_every_row_against_sets_and_dictionaries(
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.integers(2, 40), st.integers(1, 40), st.integers(1, 40), st.floats(0.1, 20), st.floats(0, 3))
+@given(
+    seeds,
+    st.integers(2, 40),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.floats(0.1, 20),
+    st.floats(0, 3),
+)
 @example(0, 30, 30, 30, 20.0, 0.0)
-def test_the_bound_is_below_the_divergence(seed: int, vocab: int, ka: int, kb: int, scale: float, apart: float) -> None:
+def test_the_bound_is_below_the_divergence(
+    seed: int, vocab: int, ka: int, kb: int, scale: float, apart: float
+) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, scale, (50, vocab))
     a, b = log_softmax(logits), log_softmax(logits + rng.normal(0, apart, (50, vocab)))
     targets = rng.integers(0, vocab, 50)
     keep = np.ones(50, bool)
     true = (np.exp(b) * (b - a)).sum(1)
-    bounds = kl_lower_bounds(cut(a, min(ka, vocab), targets), cut(b, min(kb, vocab), targets), targets, keep)
+    bounds = kl_lower_bounds(
+        cut(a, min(ka, vocab), targets), cut(b, min(kb, vocab), targets), targets, keep
+    )
     # The divergence itself is a float64 sum of products of up to 1 x 100 nats.
     assert np.all(bounds >= 0) and np.all(bounds <= true + 1e-12)
-    whole = kl_lower_bounds(cut(a, vocab, targets), cut(b, vocab, targets), targets, keep)
+    whole = kl_lower_bounds(
+        cut(a, vocab, targets), cut(b, vocab, targets), targets, keep
+    )
     np.testing.assert_allclose(whole, np.maximum(true, 0), rtol=0, atol=1e-12)
-    assert np.all(kl_lower_bounds(cut(a, min(ka, vocab), targets), cut(a, min(ka, vocab), targets), targets, keep) == 0)
+    assert np.all(
+        kl_lower_bounds(
+            cut(a, min(ka, vocab), targets),
+            cut(a, min(ka, vocab), targets),
+            targets,
+            keep,
+        )
+        == 0
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(seeds, st.floats(0.5, 10), st.sampled_from(["float16", "bfloat16", "float32"]), st.booleans())
-def test_rounded_lists_make_no_divergence_of_their_rest(seed: int, scale: float, rounded: str, side_a: bool) -> None:
+@given(
+    seeds,
+    st.floats(0.5, 10),
+    st.sampled_from(["float16", "bfloat16", "float32"]),
+    st.booleans(),
+)
+def test_rounded_lists_make_no_divergence_of_their_rest(
+    seed: int, scale: float, rounded: str, side_a: bool
+) -> None:
     rng = np.random.default_rng(seed)
     full = log_softmax(rng.normal(0, scale, (50, 200)))
     targets = np.argmax(full, 1)
     exact = cut(full, 20, targets, np.float32)
     raw = exact.top_logprobs.whole()
-    values = {"float32": raw, "bfloat16": to_bfloat16(raw), "float16": raw.astype(np.float16).astype(np.float32)}[
-        rounded
-    ]
+    values = {
+        "float32": raw,
+        "bfloat16": to_bfloat16(raw),
+        "float16": raw.astype(np.float16).astype(np.float32),
+    }[rounded]
     other = lists(exact.top_ids.whole(), values, values[:, 0])
     a, b = (other, exact) if side_a else (exact, other)
     found = kl_lower_bounds(a, b, targets, np.ones(50, bool))
-    # Same distribution: all that may be left is the rounding of the cells, p u |log p| of each, and its second order.
+    # Same distribution: all that may be left is the rounding of the cells, p u |log p|
+    # of each, and its second order.
     u = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}[rounded]
     p_b = np.exp(b.top_logprobs.whole().astype(float))
-    step = u * np.abs(full[np.arange(50)[:, None], exact.top_ids.whole()]) + 2.0**-24 * 20
-    assert np.all(np.isfinite(found)) and np.all(found <= (p_b * step * (1 + step)).sum(1))
+    step = (
+        u * np.abs(full[np.arange(50)[:, None], exact.top_ids.whole()]) + 2.0**-24 * 20
+    )
+    assert np.all(np.isfinite(found)) and np.all(
+        found <= (p_b * step * (1 + step)).sum(1)
+    )
 
 
 def test_a_rest_of_rounding_is_not_divided_by() -> None:
-    # B's list, in bfloat16, leaves what A's, in float32, does not have: 1e-3 log(1e-3 / 1e-9) would be 0.01 nats.
+    # B's list, in bfloat16, leaves what A's, in float32, does not have: 1e-3 log(1e-3 /
+    # 1e-9) would be 0.01 nats.
     a = lists([0, 1], np.log([0.87, 0.13]), math.log(0.87))
     values = to_bfloat16(np.log([0.87, 0.13]))
     assert 1 - np.exp(values.astype(float)).sum() > 1e-4
@@ -242,7 +380,9 @@ def test_a_rest_of_rounding_is_not_divided_by() -> None:
     # Where the rest is no rounding it counts: 0.1 of B against at most 2^-20 of A.
     b = lists([0, 1], np.log([0.77, 0.13]), math.log(0.77))
     found = kl_lower_bounds(a, b, np.array([0]), np.array([True]))[0]
-    assert found > 0.1 * math.log(0.1 / 2e-6) + 0.77 * math.log(0.77 / 0.87) - 1e-4 > 0.9
+    assert (
+        found > 0.1 * math.log(0.1 / 2e-6) + 0.77 * math.log(0.77 / 0.87) - 1e-4 > 0.9
+    )
 
 
 def test_a_target_outside_of_both_lists_is_a_cell() -> None:
@@ -255,8 +395,16 @@ def test_a_target_outside_of_both_lists_is_a_cell() -> None:
 
 def test_impossible_in_a_is_infinite_and_counted() -> None:
     rows = [[0, 1], [0, 1], [0, 1]]
-    a = lists(rows, [[math.log(0.5), -INF], [0.0, -INF], [math.log(0.5)] * 2], [math.log(0.5), 0.0, math.log(0.5)])
-    b = lists(rows, [[math.log(0.5), math.log(0.5)], [0.0, -INF], [0.0, -INF]], [math.log(0.5), 0.0, 0.0])
+    a = lists(
+        rows,
+        [[math.log(0.5), -INF], [0.0, -INF], [math.log(0.5)] * 2],
+        [math.log(0.5), 0.0, math.log(0.5)],
+    )
+    b = lists(
+        rows,
+        [[math.log(0.5), math.log(0.5)], [0.0, -INF], [0.0, -INF]],
+        [math.log(0.5), 0.0, 0.0],
+    )
     targets, keep = np.zeros(3, int), np.ones(3, bool)
     found = kl_lower_bounds(a, b, targets, keep)
     assert found[0] == INF and found[1] == 0
@@ -264,10 +412,14 @@ def test_impossible_in_a_is_infinite_and_counted() -> None:
     assert found[2] == pytest.approx(math.log(2), abs=2 * 2.0**-20)
     stats = topk_stats(a, b, targets, keep)
     assert stats is not None and stats.kl_infinite == 1
-    assert stats.kl_lower_bound_max == found[2] and stats.kl_lower_bound_mean == pytest.approx(found[1:].mean())
+    assert stats.kl_lower_bound_max == found[
+        2
+    ] and stats.kl_lower_bound_mean == pytest.approx(found[1:].mean())
     json.dumps(stats.to_json(), allow_nan=False)
     only = topk_stats(a, b, targets, np.array([True, False, False]))
-    assert only is not None and only.kl_lower_bound_mean is None and only.kl_infinite == 1
+    assert (
+        only is not None and only.kl_lower_bound_mean is None and only.kl_infinite == 1
+    )
 
 
 def test_a_target_that_one_side_calls_impossible() -> None:
@@ -287,7 +439,8 @@ def test_a_target_that_one_side_calls_impossible() -> None:
         # B has both at the same place: the target's ranks there are 1 and 2.
         ([-1, -2, -3], [-1, -1, -3], (-2, -1), True, False),
         ([-2, -2, -2], [-1, -2, -3], (-2, -3), True, False),
-        # Behind B's list: 4 or more. In A it is 3, but tied with the last entry, so maybe 4.
+        # Behind B's list: 4 or more. In A it is 3, but tied with the last entry, so
+        # maybe 4.
         ([-1, -2, -3], [-1, -2, -3], (-2, -4), True, True),
         ([-1, -2, -3], [-1, -2, -3], (-3, -4), True, False),
         ([-1, -2, -3], [-1, -2, -3], (-4, -5), False, False),
@@ -296,27 +449,46 @@ def test_a_target_that_one_side_calls_impossible() -> None:
         ([-1, -2, -3], [-1, -2, -3], (NAN, -1), False, False),
     ],
 )
-def test_rank_flips(a: list[float], b: list[float], target: tuple[float, float], ranked: bool, flipped: bool) -> None:
+def test_rank_flips(
+    a: list[float],
+    b: list[float],
+    target: tuple[float, float],
+    ranked: bool,
+    flipped: bool,
+) -> None:
     sides = lists([0, 1, 2], a, target[0]), lists([0, 1, 2], b, target[1])
     found = token_topk(*sides, np.array([1]), np.array([True]))
     assert (found.ranked[0], found.flipped[0]) == (ranked, flipped)
     assert rank_flips(*sides, np.array([1]), np.array([True])).tolist() == [flipped]
-    assert rank_flips(*reversed(sides), np.array([1]), np.array([True])).tolist() == [flipped]
+    assert rank_flips(*reversed(sides), np.array([1]), np.array([True])).tolist() == [
+        flipped
+    ]
     stats = topk_stats(*sides, np.array([1]), np.array([True]))
-    assert stats is not None and stats.rank_flips == (float(flipped) if ranked else None)
+    assert stats is not None and stats.rank_flips == (
+        float(flipped) if ranked else None
+    )
 
 
 def test_a_tie_at_the_top_is_agreement() -> None:
     keep, targets = np.array([True]), np.array([9])
     a = lists([0, 1, 2], [-1, -1, -3], -5)
     for ids, values, same in (
-        ([1, 0, 2], [-1, -2, -3], True), ([2, 1, 0], [-1, -1, -2], True), ([2, 1, 0], [-1, -2, -2], False)
-    ):  # fmt: skip
+        ([1, 0, 2], [-1, -2, -3], True),
+        ([2, 1, 0], [-1, -1, -2], True),
+        ([2, 1, 0], [-1, -2, -2], False),
+    ):
         stats = topk_stats(a, lists(ids, values, -5), targets, keep)
         assert stats is not None and stats.same_top1 == float(same)
-    # One entry each, of two that are tied: the target is as likely as the best on both sides.
-    stats = topk_stats(lists([0], [-0.7], -0.7), lists([1], [-0.7], -0.7), np.array([1]), keep)
-    assert stats is not None and (stats.same_top1, stats.overlap, stats.rank_flips) == (1.0, 0.0, 0.0)
+    # One entry each, of two that are tied: the target is as likely as the best on both
+    # sides.
+    stats = topk_stats(
+        lists([0], [-0.7], -0.7), lists([1], [-0.7], -0.7), np.array([1]), keep
+    )
+    assert stats is not None and (stats.same_top1, stats.overlap, stats.rank_flips) == (
+        1.0,
+        0.0,
+        0.0,
+    )
 
 
 def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
@@ -325,14 +497,21 @@ def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
     stats = topk_stats(a, b, np.array([0]), np.array([True]))
     # 3 is in both lists, but not among A's first two.
     assert stats is not None and (stats.k, stats.overlap, stats.tokens) == (2, 0.5, 1)
-    assert (stats.tail_mass_a, stats.tail_mass_b) == (pytest.approx(0.3, abs=1e-7), pytest.approx(0.3, abs=1e-7))
+    assert (stats.tail_mass_a, stats.tail_mass_b) == (
+        pytest.approx(0.3, abs=1e-7),
+        pytest.approx(0.3, abs=1e-7),
+    )
 
 
 def test_nothing_to_compare() -> None:
     side = lists([[0, 1], [0, 1]], [[-1, -2], [-1, -2]], [-1, -1])
     targets = np.zeros(2, int)
     assert topk_stats(side, side, targets, np.zeros(2, bool)) is None
-    for ids, values in (([-1, -1], [-1, -2]), ([0, 1], [NAN, NAN]), ([0, 1], [-INF, -INF])):
+    for ids, values in (
+        ([-1, -1], [-1, -2]),
+        ([0, 1], [NAN, NAN]),
+        ([0, 1], [-INF, -INF]),
+    ):
         empty = lists([ids, ids], [values, values], [-1, -1])
         assert topk_stats(side, empty, targets, np.ones(2, bool)) is None
         assert topk_stats(empty, empty, targets, np.ones(2, bool)) is None
@@ -355,22 +534,33 @@ def test_hostile_values_give_no_nan() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 20, 254, 255, 300])
-def test_blocks_and_parts_change_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_and_parts_change_nothing(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(width)
     logits = rng.normal(0, 2, (700, 400))
     a, b = log_softmax(logits), log_softmax(logits + rng.normal(0, 0.3, logits.shape))
     targets, keep = rng.integers(0, 400, 700), rng.random(700) < 0.7
     whole = token_topk(cut(a, width, targets), cut(b, width, targets), targets, keep)
     monkeypatch.setattr(distribution, "_BLOCK", 1)
-    split = token_topk(cut(a, width, targets, parts=5), cut(b, width, targets, parts=3), targets, keep)
+    split = token_topk(
+        cut(a, width, targets, parts=5), cut(b, width, targets, parts=3), targets, keep
+    )
     for field in fields(TokenTopK):
-        np.testing.assert_array_equal(getattr(whole, field.name), getattr(split, field.name), field.name)
+        np.testing.assert_array_equal(
+            getattr(whole, field.name), getattr(split, field.name), field.name
+        )
     deleted = token_topk(
-        cut(a[keep], width, targets[keep]), cut(b[keep], width, targets[keep]), targets[keep], np.ones(keep.sum(), bool)
+        cut(a[keep], width, targets[keep]),
+        cut(b[keep], width, targets[keep]),
+        targets[keep],
+        np.ones(keep.sum(), bool),
     )
     np.testing.assert_array_equal(whole.kl, deleted.kl)
     if width > 250:
-        check_rows(cut(a, width, targets), cut(b, width, targets), targets, np.arange(700) < 20)
+        check_rows(
+            cut(a, width, targets), cut(b, width, targets), targets, np.arange(700) < 20
+        )
 
 
 def test_the_sample_is_in_range_and_as_the_loop_says() -> None:
@@ -380,12 +570,24 @@ def test_the_sample_is_in_range_and_as_the_loop_says() -> None:
         pair = make_pair(session, *labels)
         keep = pair.scope_mask("completion")
         stats = topk_stats(pair.a, pair.b, targets, keep)
-        assert stats is not None and (stats.k, stats.tokens) == (20, np.count_nonzero(keep))
+        assert stats is not None and (stats.k, stats.tokens) == (
+            20,
+            np.count_nonzero(keep),
+        )
         assert stats.kl_infinite == 0 and stats.rank_flips is not None
-        for share in (stats.same_top1, stats.overlap, stats.rank_flips, stats.tail_mass_a, stats.tail_mass_b):
+        for share in (
+            stats.same_top1,
+            stats.overlap,
+            stats.rank_flips,
+            stats.tail_mass_a,
+            stats.tail_mass_b,
+        ):
             assert 0 <= share <= 1
         repeats = labels[0].partition("#")[0] == labels[1].partition("#")[0]
-        assert stats.kl_lower_bound_mean is not None and stats.kl_lower_bound_max is not None
+        assert (
+            stats.kl_lower_bound_mean is not None
+            and stats.kl_lower_bound_max is not None
+        )
         assert (stats.kl_lower_bound_max == 0) == repeats
         assert (stats.same_top1 == stats.overlap == 1.0) == repeats
         few = np.flatnonzero(keep)[::10]
@@ -393,12 +595,15 @@ def test_the_sample_is_in_range_and_as_the_loop_says() -> None:
 
 
 def test_flips_do_not_depend_on_who_gives_ranks_outside_of_its_list() -> None:
-    # vLLM gives a rank for every target, SGLang for those in its list only: the shares must still be alike.
+    # vLLM gives a rank for every target, SGLang for those in its list only: the shares
+    # must still be alike.
     session = open_session(SAMPLE)
     shares = []
     for label in ("vllm/prefill", "sglang/prefill"):
         pair = make_pair(session, "trainer/prefill", label)
-        stats = topk_stats(pair.a, pair.b, session.sequences.token_ids, pair.scope_mask("all"))
+        stats = topk_stats(
+            pair.a, pair.b, session.sequences.token_ids, pair.scope_mask("all")
+        )
         assert stats is not None and stats.rank_flips is not None
         shares.append(stats.rank_flips)
     # Measured 0.0166 and 0.0179 of 2,290 tokens, one standard error each 0.0027.
@@ -407,12 +612,21 @@ def test_flips_do_not_depend_on_who_gives_ranks_outside_of_its_list() -> None:
 
 def test_the_union_of_three_lists() -> None:
     sides = [
-        top_list(np.array([5, 3, -1]), np.array([-1.0, -0.5, NAN], np.float32), -4.0, 17),
-        top_list(np.array([3, 8, 9]), np.array([-0.25, -INF, NAN], np.float32), -0.25, 2),
+        top_list(
+            np.array([5, 3, -1]), np.array([-1.0, -0.5, NAN], np.float32), -4.0, 17
+        ),
+        top_list(
+            np.array([3, 8, 9]), np.array([-0.25, -INF, NAN], np.float32), -0.25, 2
+        ),
         top_list(np.array([-1]), np.array([NAN], np.float32), None, None),
     ]
     found = alternatives(sides, 7)
-    assert [(row.token_id, row.target) for row in found] == [(3, False), (5, False), (8, False), (7, True)]
+    assert [(row.token_id, row.target) for row in found] == [
+        (3, False),
+        (5, False),
+        (8, False),
+        (7, True),
+    ]
     cells = [[(c.logprob, c.rank, c.below) for c in row.cells] for row in found]
     nothing = (None, None, None)
     assert cells == [
@@ -422,8 +636,10 @@ def test_the_union_of_three_lists() -> None:
         [(-4.0, 17, None), (-0.25, 2, None), nothing],
     ]
     assert [side.rest for side in sides] == [
-        pytest.approx(1 - math.exp(-1) - math.exp(-0.5)), pytest.approx(1 - math.exp(-0.25)), None
-    ]  # fmt: skip
+        pytest.approx(1 - math.exp(-1) - math.exp(-0.5)),
+        pytest.approx(1 - math.exp(-0.25)),
+        None,
+    ]
     assert alternatives([], 7) == ()
 
 

@@ -1,4 +1,6 @@
-"""`logdrift doctor`: what is said of a machine, a terminal and a self-test. No engine is started."""
+"""`logdrift doctor`: what is said of a machine, a terminal and a self-test. No engine
+is started.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from logdrift.core.capture.environments import Health, Interpreter
 from logdrift.core.doctor import Check, available_memory, broken, machine_checks
 from logdrift.core.errors import InputError
 from logdrift.core.planted.engines import FAULTS as ENGINE_FAULTS
-from logdrift.core.planted.engines import GIVEN, SAMPLING, STATES, edits, session_of, sessions
+from logdrift.core.planted.engines import (
+    GIVEN,
+    SAMPLING,
+    STATES,
+    edits,
+    session_of,
+    sessions,
+)
 from logdrift.core.planted.judge import Judged, outcome
 from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
 from logdrift.core.planted.sizes import lengths_of, take
@@ -38,7 +47,9 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checked(**arguments: Any) -> dict[str, Check]:
-    return {check.name: check for check in machine_checks(threading.Event(), **arguments)}
+    return {
+        check.name: check for check in machine_checks(threading.Event(), **arguments)
+    }
 
 
 def test_a_bare_machine_has_no_engine_and_says_how_to_get_one(bare: Path) -> None:
@@ -46,9 +57,16 @@ def test_a_bare_machine_has_no_engine_and_says_how_to_get_one(bare: Path) -> Non
     for engine in ("transformers", "vllm", "sglang"):
         assert found[engine].status == "broken"
         assert found[engine].mend == f"logdrift env create {engine}"
-    assert found["config"].status == found["cache"].status == found["sessions"].status == "ok"
+    assert (
+        found["config"].status
+        == found["cache"].status
+        == found["sessions"].status
+        == "ok"
+    )
     assert "made when it is needed" in found["sessions"].text
-    assert not (bare / "cache").exists() and not (bare / "sessions").exists()  # a look leaves nothing behind
+    assert (
+        not (bare / "cache").exists() and not (bare / "sessions").exists()
+    )  # a look leaves nothing behind
 
 
 def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,16 +81,29 @@ def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def check(interpreter: Interpreter, **_: Any) -> Health:
         if interpreter.engine == "vllm":
             return Health(
-                interpreter, problem="vllm: ImportError: libcudart.so: mend it with logdrift env create vllm --fresh"
+                interpreter,
+                problem=(
+                    "vllm: ImportError: libcudart.so: mend it with logdrift env create"
+                    " vllm --fresh"
+                ),
             )
         return Health(interpreter, {"torch": "2.13.0\x1b[31m"}, "cpu (2 cores)")
 
     monkeypatch.setattr(environments, "check", check)
     found = checked()
-    assert found["transformers"].status == "ok" and "\x1b" not in found["transformers"].text
-    assert (found["vllm"].status, found["vllm"].text) == ("broken", "ImportError: libcudart.so")
+    assert (
+        found["transformers"].status == "ok"
+        and "\x1b" not in found["transformers"].text
+    )
+    assert (found["vllm"].status, found["vllm"].text) == (
+        "broken",
+        "ImportError: libcudart.so",
+    )
     assert found["vllm"].mend == "mend it with logdrift env create vllm --fresh"
-    assert (found["sglang"].status, found["sglang"].mend) == ("warning", "logdrift env create sglang")
+    assert (found["sglang"].status, found["sglang"].mend) == (
+        "warning",
+        "logdrift env create sglang",
+    )
 
 
 def test_a_broken_config_file_is_told_and_nothing_that_follows_from_it(
@@ -81,11 +112,16 @@ def test_a_broken_config_file_is_told_and_nothing_that_follows_from_it(
     (bare / "config.toml").write_text("sesions = 1\n")
     monkeypatch.setenv("LOGDRIFT_CONFIG", str(bare / "config.toml"))
     found = checked()
-    assert found["config"].status == "broken" and "sesions is unknown" in found["config"].text
+    assert (
+        found["config"].status == "broken"
+        and "sesions is unknown" in found["config"].text
+    )
     assert "cache" not in found and broken(found.values())
 
 
-def test_folders_that_cannot_be_written(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_cannot_be_written(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (bare / "cache").write_text("a file")
     found = checked(sessions=str(bare / "cache"))
     assert found["cache"].status == found["sessions"].status == "broken"
@@ -96,7 +132,9 @@ def test_folders_that_cannot_be_written(bare: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", full)
     (bare / "s").mkdir()
-    assert checked(sessions=str(bare / "s"))["sessions"].text.endswith("no space left on device")
+    assert checked(sessions=str(bare / "s"))["sessions"].text.endswith(
+        "no space left on device"
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +145,14 @@ def test_folders_that_cannot_be_written(bare: Path, monkeypatch: pytest.MonkeyPa
             "ok",
             "NVIDIA H100, driver 580.1, 80000 MiB of 81559 MiB free",
         ),
-        ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "warning", "version mismatch"),
+        (
+            (
+                "echo 'Failed to initialize NVML: Driver/library version mismatch';"
+                " exit 18"
+            ),
+            "warning",
+            "version mismatch",
+        ),
         ("exit 9", "warning", "exit status 9"),
     ],
 )
@@ -135,7 +180,11 @@ def test_memory_is_what_the_container_may_have(tmp_path: Path) -> None:
 
 
 def terminal(
-    environment: dict[str, str], *, size: tuple[int, int] = (140, 40), encoding: str = "utf-8", tmux: str | None = None
+    environment: dict[str, str],
+    *,
+    size: tuple[int, int] = (140, 40),
+    encoding: str = "utf-8",
+    tmux: str | None = None,
 ):
     found = terminal_checks(environment, True, encoding, size, lambda option: tmux)
     return {check.name: check for check in found}
@@ -144,7 +193,10 @@ def terminal(
 def test_a_good_terminal() -> None:
     found = terminal({"TERM": "xterm-256color", "COLORTERM": "truecolor"})
     assert [check.status for check in found.values()] == ["ok"] * 4
-    assert found["colours"].text.startswith("16 million") and found["size"].text == "140x40"
+    assert (
+        found["colours"].text.startswith("16 million")
+        and found["size"].text == "140x40"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,37 +209,90 @@ def test_a_good_terminal() -> None:
         ({"TERM": "xterm", "NO_COLOR": "1"}, {}, "colours", "ok", "NO_COLOR"),
         ({"TERM": "xterm"}, {"size": (59, 20)}, "size", "warning", "59x20"),
         ({"TERM": "xterm"}, {"size": (80, 24)}, "size", "ok", "tabs"),
-        ({"TERM": "xterm"}, {"encoding": "latin-1"}, "characters", "warning", "latin-1"),
-        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {"tmux": "on"}, "clipboard", "ok", "allow-passthrough on"),
-        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {"tmux": "off"}, "clipboard", "warning", "nothing can be copied"),
-        ({"TERM": "xterm", "TMUX": "socket,1,0"}, {}, "clipboard", "warning", "does not say"),
+        (
+            {"TERM": "xterm"},
+            {"encoding": "latin-1"},
+            "characters",
+            "warning",
+            "latin-1",
+        ),
+        (
+            {"TERM": "xterm", "TMUX": "socket,1,0"},
+            {"tmux": "on"},
+            "clipboard",
+            "ok",
+            "allow-passthrough on",
+        ),
+        (
+            {"TERM": "xterm", "TMUX": "socket,1,0"},
+            {"tmux": "off"},
+            "clipboard",
+            "warning",
+            "nothing can be copied",
+        ),
+        (
+            {"TERM": "xterm", "TMUX": "socket,1,0"},
+            {},
+            "clipboard",
+            "warning",
+            "does not say",
+        ),
         ({"TERM": "screen", "STY": "1"}, {}, "clipboard", "warning", "GNU screen"),
     ],
 )
 def test_what_a_terminal_lacks(
-    environment: dict[str, str], options: dict[str, Any], name: str, status: str, said: str
+    environment: dict[str, str],
+    options: dict[str, Any],
+    name: str,
+    status: str,
+    said: str,
 ) -> None:
     found = terminal(environment, **options)[name]
-    assert (found.status, said in found.text, "\x1b" in found.text) == (status, True, False), found
+    assert (found.status, said in found.text, "\x1b" in found.text) == (
+        status,
+        True,
+        False,
+    ), found
     assert bool(found.mend) == (status != "ok")
 
 
-def test_the_command_tells_no_secret_and_ends_with_one_where_nothing_works(run_logdrift: Run, tmp_path: Path) -> None:
-    secrets = {"HF_TOKEN": "hf_sEcReT", "OPENAI_API_KEY": "sk-sEcReT", "HTTPS_PROXY": "http://me:sEcReT@proxy:1"}
-    environment = {"LOGDRIFT_CACHE": str(tmp_path / "none"), "LOGDRIFT_SESSIONS": str(tmp_path / "s"), **secrets}
+def test_the_command_tells_no_secret_and_ends_with_one_where_nothing_works(
+    run_logdrift: Run, tmp_path: Path
+) -> None:
+    secrets = {
+        "HF_TOKEN": "hf_sEcReT",
+        "OPENAI_API_KEY": "sk-sEcReT",
+        "HTTPS_PROXY": "http://me:sEcReT@proxy:1",
+    }
+    environment = {
+        "LOGDRIFT_CACHE": str(tmp_path / "none"),
+        "LOGDRIFT_SESSIONS": str(tmp_path / "s"),
+        **secrets,
+    }
     done = run_logdrift("doctor", "--json", **environment)
     assert done.returncode == 1
     found = json.loads(done.stdout)
-    assert found["ok"] is False and {"name", "status", "text", "mend"} == set(found["checks"][0])
+    assert found["ok"] is False and {"name", "status", "text", "mend"} == set(
+        found["checks"][0]
+    )
     assert "sEcReT" not in done.stdout + done.stderr
     done = run_logdrift("doctor", **environment)
-    assert "broken   transformers" in done.stdout and "logdrift env create transformers" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("3 broken") and "sEcReT" not in done.stdout
+    assert (
+        "broken   transformers" in done.stdout
+        and "logdrift env create transformers" in done.stdout
+    )
+    assert (
+        done.stdout.splitlines()[-1].startswith("3 broken")
+        and "sEcReT" not in done.stdout
+    )
 
 
 def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:
     done = run_logdrift("doctor", "--quick")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "add --self-test" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (
+        2,
+        1,
+    ) and "add --self-test" in done.stderr
     with pytest.raises(InputError, match="planted in vllm and sglang"):
         check_engines(["transformers"])
 
@@ -195,24 +300,46 @@ def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:
 # ---- the self-test: what it counts
 
 
-def judged(fault: str, said: str, *, blind: bool = True, separable: bool = True, asked: bool = True) -> Judged:
-    return Judged(fault, "float32", blind, said, (("config", 0.9),), 0.1, separable, asked)  # type: ignore[arg-type]
+def judged(
+    fault: str,
+    said: str,
+    *,
+    blind: bool = True,
+    separable: bool = True,
+    asked: bool = True,
+) -> Judged:
+    return Judged(
+        fault, "float32", blind, said, (("config", 0.9),), 0.1, separable, asked
+    )  # type: ignore[arg-type]
 
 
 def test_targets() -> None:
-    good = [judged(f"f{i}", "first") for i in range(9)] + [judged("f9", "second"), judged("clean", "clean")]
+    good = [judged(f"f{i}", "first") for i in range(9)] + [
+        judged("f9", "second"),
+        judged("clean", "clean"),
+    ]
     assert SelfTest(tuple(good), tuple(good)).shortfalls == ()
     two = [*good[:8], judged("f8", "second"), *good[9:]]
     assert SelfTest(tuple(two), tuple(good)).shortfalls == (
         "from the numbers alone: 8 of 10 faults named first, 90% wanted",
     )
-    for said, counted in (("missed", "missed"), ("false alarm", "false alarms"), ("guessed", "guessed")):
+    for said, counted in (
+        ("missed", "missed"),
+        ("false alarm", "false alarms"),
+        ("guessed", "guessed"),
+    ):
         bad = SelfTest(tuple(good), (*good[:9], *good[:9], judged("x", said)))
         assert bad.shortfalls == (f"with the facts: 1 {counted}, none wanted",)
     alone = judged("weights", "missed", separable=False)
-    assert SelfTest((*good, alone), tuple(good)).shortfalls == ()  # numbers alone cannot tell it
-    assert SelfTest((*good, alone), (*good, judged("w", "missed", blind=False, separable=False))).shortfalls
-    assert SelfTest((), (), (("vllm: clean", "it died"),)).shortfalls == ("vllm: clean: not planted: it died",)
+    assert (
+        SelfTest((*good, alone), tuple(good)).shortfalls == ()
+    )  # numbers alone cannot tell it
+    assert SelfTest(
+        (*good, alone), (*good, judged("w", "missed", blind=False, separable=False))
+    ).shortfalls
+    assert SelfTest((), (), (("vllm: clean", "it died"),)).shortfalls == (
+        "vllm: clean: not planted: it died",
+    )
     assert SelfTest(tuple(good), tuple(good)).to_json()["blind"]["totals"]["first"] == 9
 
 
@@ -230,13 +357,28 @@ def test_targets() -> None:
     ],
 )
 def test_outcomes(codes: tuple[str, ...], clean: bool, asked: bool, said: str) -> None:
-    assert outcome(("config",), tuple((code, 0.9) for code in codes), clean=clean, asked=asked) == said
+    assert (
+        outcome(
+            ("config",), tuple((code, 0.9) for code in codes), clean=clean, asked=asked
+        )
+        == said
+    )
 
 
 def test_what_is_kept_belongs_to_its_interpreter(bare: Path) -> None:
-    one, other = (folder_of(Interpreter("transformers", bare / name / "bin" / "python", "managed")) for name in "ab")
+    one, other = (
+        folder_of(
+            Interpreter("transformers", bare / name / "bin" / "python", "managed")
+        )
+        for name in "ab"
+    )
     assert one != other and one.parent == bare / "cache" / "selftest"
-    assert estimate(True) < estimate(False) < estimate(False, ["vllm"]) < estimate(False, ["vllm", "sglang"])
+    assert (
+        estimate(True)
+        < estimate(False)
+        < estimate(False, ["vllm"])
+        < estimate(False, ["vllm", "sglang"])
+    )
 
 
 def test_sequences_are_taken_from_those_that_are_long_enough() -> None:
@@ -248,17 +390,34 @@ def test_sequences_are_taken_from_those_that_are_long_enough() -> None:
 
 
 def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
-    """Every fault's captures are in its session, every start but the clean ones differs from clean in one thing, and every
-    fault of the issue that an engine can show is there."""
-    planned = {each.name: each for each in sessions(["vllm", "sglang"], "m", [range(40)] * 3, 20, tmp_path)}
+    """Every fault's captures are in its session, every start but the clean ones differs
+    from clean in one thing, and every fault of the issue that an engine can show is
+    there.
+    """
+    planned = {
+        each.name: each
+        for each in sessions(["vllm", "sglang"], "m", [range(40)] * 3, 20, tmp_path)
+    }
     for fault in ENGINE_FAULTS:
         plan = planned[session_of(fault)].plan
         labels = {name.label for spec in plan.backends for name in spec.labels()}
         assert {fault.label, f"{fault.against}/prefill"} <= labels, fault
-        assert (plan.sampling == SAMPLING.get(fault.session, plan.sampling)) and plan.prompts_file
+        assert (
+            plan.sampling == SAMPLING.get(fault.session, plan.sampling)
+        ) and plan.prompts_file
         assert fault.telling == "none" or fault.facts, fault
     for engine, states in STATES.items():
-        wanted = {"clean", "float32", "float16", "head", "rope", "code", "stale", "initial", "scaled"}
+        wanted = {
+            "clean",
+            "float32",
+            "float16",
+            "head",
+            "rope",
+            "code",
+            "stale",
+            "initial",
+            "scaled",
+        }
         assert wanted <= set(states)
         for name, state in states.items():
             assert len(state.options) + (state.weights is not None) <= 1, (engine, name)
@@ -269,6 +428,13 @@ def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
         "initial": ("initial-layer", 0.0),
         "scaled": ("scaled-tensor", 1.02),
     }
-    rows = [json.loads(line) for line in (tmp_path / "given.jsonl").read_text().splitlines()]
-    assert [row["prompt_length"] for row in rows] == [20] * 3 and len(rows[0]["token_ids"]) == 40
-    assert {session for session in planned if session.startswith(GIVEN)} == {"given-vllm", "given-sglang"}
+    rows = [
+        json.loads(line) for line in (tmp_path / "given.jsonl").read_text().splitlines()
+    ]
+    assert [row["prompt_length"] for row in rows] == [20] * 3 and len(
+        rows[0]["token_ids"]
+    ) == 40
+    assert {session for session in planned if session.startswith(GIVEN)} == {
+        "given-vllm",
+        "given-sglang",
+    }

@@ -1,4 +1,6 @@
-"""Error statistics against their definitions written as plain loops, and in every corner."""
+"""Error statistics against their definitions written as plain loops, and in every
+corner.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from logdrift.core.compare.errors import ErrorStats, error_stats
 
 NAN, INF = math.nan, math.inf
-# Sums of n float64 in another order differ by up to n units in the last place; n is at most 200 here.
+# Sums of n float64 in another order differ by up to n units in the last place; n is at
+# most 200 here.
 REL = 200 * 2**-52
 
 logprobs = st.sampled_from([-INF, NAN]) | st.floats(-40, 0, width=32)
@@ -36,7 +39,11 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def by_hand(a: Sequence[float], b: Sequence[float]) -> dict[str, float | int | None]:
-    scored = [(x, y) for x, y in zip(a, b, strict=True) if not math.isnan(x) and not math.isnan(y)]
+    scored = [
+        (x, y)
+        for x, y in zip(a, b, strict=True)
+        if not math.isnan(x) and not math.isnan(y)
+    ]
     deltas = [0.0 if x == y else x - y for x, y in scored]
     finite = [d for d in deltas if math.isfinite(d)]
     out: dict[str, float | int | None] = dict.fromkeys(ErrorStats().to_json())
@@ -51,7 +58,9 @@ def by_hand(a: Sequence[float], b: Sequence[float]) -> dict[str, float | int | N
         out["rmse"] = math.sqrt(math.fsum(d * d for d in finite) / n)
         out["max_abs"], out["min_abs"] = max(sizes), min(sizes)
         if n > 1:
-            out["std_abs"] = math.sqrt(math.fsum((s - out["mae"]) ** 2 for s in sizes) / (n - 1))
+            out["std_abs"] = math.sqrt(
+                math.fsum((s - out["mae"]) ** 2 for s in sizes) / (n - 1)
+            )
         for key, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)):
             out[key] = quantile(sizes, q)
     points = [(x, y) for x, y in scored if math.isfinite(x) and math.isfinite(y)]
@@ -59,7 +68,9 @@ def by_hand(a: Sequence[float], b: Sequence[float]) -> dict[str, float | int | N
     if len(points) > 1 and len(set(xs)) > 1 and len(set(ys)) > 1:
         mx, my = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
         top = math.fsum((x - mx) * (y - my) for x, y in points)
-        out["pearson"] = top / math.sqrt(math.fsum((x - mx) ** 2 for x in xs) * math.fsum((y - my) ** 2 for y in ys))
+        out["pearson"] = top / math.sqrt(
+            math.fsum((x - mx) ** 2 for x in xs) * math.fsum((y - my) ** 2 for y in ys)
+        )
     return out
 
 
@@ -71,10 +82,13 @@ def test_against_plain_loops(table: list[tuple[float, float]]) -> None:
     scale = max((abs(v) for v in a + b if math.isfinite(v)), default=0.0)
     for key, value in wanted.items():
         if value is None or got[key] is None:
-            # Where the spread is below the rounding of the values, whether it is nothing depends on the summation.
+            # Where the spread is below the rounding of the values, whether it is
+            # nothing depends on the summation.
             assert got[key] is value or key == "pearson", key
         elif key == "pearson":
-            spread = min(np.std([v for v in side if math.isfinite(v)]) for side in (a, b))
+            spread = min(
+                np.std([v for v in side if math.isfinite(v)]) for side in (a, b)
+            )
             assert got[key] == pytest.approx(value, abs=1e-9) or spread < 1e-6 * scale
         else:
             # mean and the like cancel, so their error is relative to the largest value.
@@ -84,11 +98,23 @@ def test_against_plain_loops(table: list[tuple[float, float]]) -> None:
 def test_known_numbers() -> None:
     stats = stats_of([-1.0, -2.0, -3.0, -4.0], [-1.0, -2.5, -2.0, -4.0])
     assert stats == ErrorStats(
-        mean=-0.125, mae=0.375, rmse=math.sqrt(1.25 / 4), pearson=stats.pearson, max_abs=1.0,
-        min_abs=0.0, std_abs=pytest.approx(math.sqrt(0.6875 / 3)), p50=0.25,
-        p90=pytest.approx(0.85), p99=pytest.approx(0.985), p999=pytest.approx(0.9985), exact_fraction=0.5, infinite=0,
-    )  # fmt: skip
-    assert stats.pearson == pytest.approx(np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1], rel=1e-14)
+        mean=-0.125,
+        mae=0.375,
+        rmse=math.sqrt(1.25 / 4),
+        pearson=stats.pearson,
+        max_abs=1.0,
+        min_abs=0.0,
+        std_abs=pytest.approx(math.sqrt(0.6875 / 3)),
+        p50=0.25,
+        p90=pytest.approx(0.85),
+        p99=pytest.approx(0.985),
+        p999=pytest.approx(0.9985),
+        exact_fraction=0.5,
+        infinite=0,
+    )
+    assert stats.pearson == pytest.approx(
+        np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1], rel=1e-14
+    )
 
 
 def test_nothing_scored_gives_none_everywhere() -> None:
@@ -98,7 +124,13 @@ def test_nothing_scored_gives_none_everywhere() -> None:
 
 def test_one_token_has_no_correlation() -> None:
     stats = stats_of([-1.0], [-1.5])
-    assert (stats.mae, stats.rmse, stats.p50, stats.p999, stats.pearson) == (0.5, 0.5, 0.5, 0.5, None)
+    assert (stats.mae, stats.rmse, stats.p50, stats.p999, stats.pearson) == (
+        0.5,
+        0.5,
+        0.5,
+        0.5,
+        None,
+    )
 
 
 def test_all_equal() -> None:
@@ -117,27 +149,48 @@ def test_impossible_tokens_are_counted_and_leave_the_means_alone() -> None:
     clean = stats_of([-1.0, -2.0, -4.0], [-1.5, -2.0, -3.0])
     mixed = stats_of([-1.0, -2.0, -4.0, -INF, -1.0], [-1.5, -2.0, -3.0, -1.0, -INF])
     assert mixed.infinite == 2
-    assert (mixed.mae, mixed.max_abs, mixed.p99, mixed.pearson) == (clean.mae, clean.max_abs, clean.p99, clean.pearson)
+    assert (mixed.mae, mixed.max_abs, mixed.p99, mixed.pearson) == (
+        clean.mae,
+        clean.max_abs,
+        clean.p99,
+        clean.pearson,
+    )
     both = stats_of([-1.0, -INF], [-1.5, -INF])
     assert (both.infinite, both.exact_fraction, both.mae) == (0, 0.5, 0.25)
     only = stats_of([-INF], [-1.0])
-    assert (only.infinite, only.mae, only.max_abs, only.exact_fraction) == (1, None, None, 0.0)
+    assert (only.infinite, only.mae, only.max_abs, only.exact_fraction) == (
+        1,
+        None,
+        None,
+        0.0,
+    )
 
 
 @given(tables, st.randoms(use_true_random=False))
-def test_order_of_tokens_changes_nothing(table: list[tuple[float, float]], random: object) -> None:
+def test_order_of_tokens_changes_nothing(
+    table: list[tuple[float, float]], random: object
+) -> None:
     shuffled = list(table)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    one, other = (stats_of([x for x, _ in t], [y for _, y in t]).to_json() for t in (table, shuffled))
+    one, other = (
+        stats_of([x for x, _ in t], [y for _, y in t]).to_json()
+        for t in (table, shuffled)
+    )
     for key in ("max_abs", "p50", "p90", "p99", "p999", "exact_fraction", "infinite"):
         assert one[key] == other[key]
     for key in ("mean", "mae", "rmse"):
-        assert one[key] == (None if other[key] is None else pytest.approx(other[key], rel=REL, abs=40 * REL))
+        assert one[key] == (
+            None
+            if other[key] is None
+            else pytest.approx(other[key], rel=REL, abs=40 * REL)
+        )
 
 
 @given(tables, st.integers(0, 200))
 def test_two_halves_recombine(table: list[tuple[float, float]], cut: int) -> None:
-    """Prompt and completion partition all: sums over them, weighted by their tokens, are those of all."""
+    """Prompt and completion partition all: sums over them, weighted by their tokens,
+    are those of all.
+    """
 
     def sums(part: list[tuple[float, float]]) -> tuple[float, float, float, float]:
         stats = stats_of([x for x, _ in part], [y for _, y in part])

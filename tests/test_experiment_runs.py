@@ -1,4 +1,6 @@
-"""One-knob experiments on a real engine: what they explain, an interruption and its resumption, an engine that dies."""
+"""One-knob experiments on a real engine: what they explain, an interruption and its
+resumption, an engine that dies.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +26,41 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, small_model: Path) -> Path:
-    """A bfloat16 trainer against a float32 Transformers as rollout, on five sequences of 32 tokens."""
+def session(
+    tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, small_model: Path
+) -> Path:
+    """A bfloat16 trainer against a float32 Transformers as rollout, on five sequences
+    of 32 tokens.
+    """
     folder = tmp_path_factory.mktemp("runs")
     rows = json.loads(IDS.read_text())["ids"][:5]
-    lines = [json.dumps({"token_ids": row[:32], "prompt_length": 8}) + "\n" for row in rows]
+    lines = [
+        json.dumps({"token_ids": row[:32], "prompt_length": 8}) + "\n" for row in rows
+    ]
     (folder / "prompts.jsonl").write_text("".join(lines))
     done = run_logdrift(
-        "capture", "--model", "smollm2", "--prompts", folder / "prompts.jsonl", "--backend", "transformers:bfloat16@trainer",
-        "--backend", "transformers:float32,role=rollout@rollout", "--out", folder / "session",
-    )  # fmt: skip
+        "capture",
+        "--model",
+        "smollm2",
+        "--prompts",
+        folder / "prompts.jsonl",
+        "--backend",
+        "transformers:bfloat16@trainer",
+        "--backend",
+        "transformers:float32,role=rollout@rollout",
+        "--out",
+        folder / "session",
+    )
     assert done.returncode == 0, done.stderr
     return folder / "session"
 
 
 def found(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Experiments of the one pair by id."""
-    return {each["experiment"]["id"]: each for each in json.loads(done.stdout)["pairs"][0]["experiments"]}
+    return {
+        each["experiment"]["id"]: each
+        for each in json.loads(done.stdout)["pairs"][0]["experiments"]
+    }
 
 
 def of(experiments: dict[str, Any], beginning: str) -> Any:
@@ -52,12 +72,20 @@ def test_ctrl_c_leaves_no_worker_and_what_is_finished(session: Path) -> None:
     """Runs before the next test, which goes on from here."""
     process = subprocess.Popen(
         [str(LOGDRIFT), "why", str(session), "--run", "--only", "dtype"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a background job ignores it
+    )
     folder = session / "why" / "experiments"
     deadline = time.monotonic() + 300
-    while not list(folder.glob("dtype-*/logs/*.pid")) and not list(folder.glob("dtype-*/logs/*.log")):
+    while not list(folder.glob("dtype-*/logs/*.pid")) and not list(
+        folder.glob("dtype-*/logs/*.log")
+    ):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -69,7 +97,9 @@ def test_ctrl_c_leaves_no_worker_and_what_is_finished(session: Path) -> None:
     assert json.loads((begun / "experiment.json").read_text())["outcome"] is None
 
 
-def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(session: Path, run_logdrift: Run) -> None:
+def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(
+    session: Path, run_logdrift: Run
+) -> None:
     done = run_logdrift(
         "why",
         session,
@@ -85,34 +115,52 @@ def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(se
     assert done.returncode == 0, done.stderr
     experiments = found(done)
     dtype = of(experiments, "dtype-trainer")
-    assert dtype["status"] == "explains" and dtype["low"] > 0.9 and dtype["repeats"] == 2
-    assert dtype["mae_after"] == 0 and dtype["mae_before"] > 1e-2  # the same computation then
+    assert (
+        dtype["status"] == "explains" and dtype["low"] > 0.9 and dtype["repeats"] == 2
+    )
+    assert (
+        dtype["mae_after"] == 0 and dtype["mae_before"] > 1e-2
+    )  # the same computation then
     for name in ("batch_tokens-trainer", "oom_rows-trainer"):
         still = of(experiments, name)
-        assert still["moved"] == 0 and not still["finding"] and "as it must be" in still["sentence"]
+        assert (
+            still["moved"] == 0
+            and not still["finding"]
+            and "as it must be" in still["sentence"]
+        )
     first = json.loads(done.stdout)["pairs"][0]["causes"][0]
     assert first["cause"] == "compute_dtype"
     assert "experiment" in {each["signature"] for each in first["evidence"]}
 
 
-def test_it_reopens_with_the_session_and_is_not_run_again(session: Path, run_logdrift: Run) -> None:
+def test_it_reopens_with_the_session_and_is_not_run_again(
+    session: Path, run_logdrift: Run
+) -> None:
     shown = " ".join(run_logdrift("why", session).stdout.split())
     assert "trainer: dtype=float32 explains 100% of the MAE (100% to 100%)" in shown
     (folder,) = (session / "why" / "experiments").glob("dtype-trainer-*")
     assert open_session(folder).state == "complete"
     assert run_logdrift("report", folder).returncode == 0
     began = time.monotonic()
-    again = run_logdrift("why", session, "--run", "--only", "dtype", "--budget", "1s", "--json")
+    again = run_logdrift(
+        "why", session, "--run", "--only", "dtype", "--budget", "1s", "--json"
+    )
     assert again.returncode == 0 and time.monotonic() - began < 5
     assert of(found(again), "dtype-trainer")["status"] == "explains"
 
 
-def test_an_engine_that_dies_fails_its_own_experiment_alone(session: Path, run_logdrift: Run, tmp_path: Path) -> None:
-    """The rollout's interpreter is none any more: what changes the trainer alone still runs."""
+def test_an_engine_that_dies_fails_its_own_experiment_alone(
+    session: Path, run_logdrift: Run, tmp_path: Path
+) -> None:
+    """The rollout's interpreter is none any more: what changes the trainer alone still
+    runs.
+    """
     broken = tmp_path / "session"
     shutil.copytree(session, broken, ignore=shutil.ignore_patterns("why"))
     data = json.loads((broken / "session.json").read_text())
-    next(b for b in data["plan"]["backends"] if b["name"] == "rollout")["python"] = "/bin/false"
+    next(b for b in data["plan"]["backends"] if b["name"] == "rollout")["python"] = (
+        "/bin/false"
+    )
     (broken / "session.json").write_text(json.dumps(data))
     done = run_logdrift(
         "why", broken, "--run", "--only", "attention", "--json", "--trust-session"
@@ -120,7 +168,15 @@ def test_an_engine_that_dies_fails_its_own_experiment_alone(session: Path, run_l
     assert done.returncode == 1, done.stderr
     assert "1 of 2 experiments failed, the others stand" in done.stderr.splitlines()[-1]
     experiments = found(done)
-    died, ran = of(experiments, "attn_implementation-rollout"), of(experiments, "attn_implementation-trainer")
-    assert died["status"] == "failed" and died["reason"] == "transformers worker ended with exit code 1"
+    died, ran = (
+        of(experiments, "attn_implementation-rollout"),
+        of(experiments, "attn_implementation-trainer"),
+    )
+    assert (
+        died["status"] == "failed"
+        and died["reason"] == "transformers worker ended with exit code 1"
+    )
     assert ran["status"] in ("no effect", "below the floor", "explains", "worse")
-    assert "attn_implementation=eager failed:" in " ".join(run_logdrift("why", broken).stdout.split())
+    assert "attn_implementation=eager failed:" in " ".join(
+        run_logdrift("why", broken).stdout.split()
+    )

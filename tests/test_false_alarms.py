@@ -1,4 +1,6 @@
-"""Healthy pairs of every length get no likely cause, and short ones the answer that they are too short; `doctor` prints the table."""
+"""Healthy pairs of every length get no likely cause, and short ones the answer that
+they are too short; `doctor` prints the table.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,18 @@ import pytest
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose.support import PROOF, ROWS, SEQUENCES, TOKENS, Support
-from logdrift.core.planted.healthy import LENGTHS, Setting, draw_session, draw_setting, false_alarms
+from logdrift.core.planted.healthy import (
+    LENGTHS,
+    Setting,
+    draw_session,
+    draw_setting,
+    false_alarms,
+)
 
 PAIRS = {1: 200, 2: 200, 3: 200, 8: 200, 32: 150, 128: 100, 1024: 25}
-"""The short form: the full one, 1,000 of each, takes three minutes (`logdrift doctor --false-alarms`; docs/why.md has its table)."""
+"""The short form: the full one, 1,000 of each, takes three minutes (`logdrift doctor
+--false-alarms`; docs/why.md has its table).
+"""
 
 
 @pytest.mark.parametrize("tokens", LENGTHS)
@@ -56,8 +66,12 @@ def test_a_drawn_session_is_what_was_asked_for() -> None:
     assert not pair.scored[~pair.in_completion].any()
     assert 0.0005 < float(np.abs(pair.delta[pair.scored]).mean()) < 0.2
     assert {info.label for info in session.captures} == {
-        "trainer/prefill", "rollout/prefill", "reference/prefill", "trainer/prefill#2", "rollout/prefill#2",
-    }  # fmt: skip
+        "trainer/prefill",
+        "rollout/prefill",
+        "reference/prefill",
+        "trainer/prefill#2",
+        "rollout/prefill#2",
+    }
 
 
 @pytest.mark.parametrize("support", [TOKENS, ROWS, SEQUENCES, PROOF])
@@ -77,13 +91,23 @@ def test_doctor_prints_the_table(run_logdrift: Run) -> None:
     done = run_logdrift("doctor", "--false-alarms", "4")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [int(line.split()[0].replace(",", "")) for line in lines[1:-1]] == list(LENGTHS)
+    assert [int(line.split()[0].replace(",", "")) for line in lines[1:-1]] == list(
+        LENGTHS
+    )
     assert lines[-1].endswith("held")
     data = json.loads(run_logdrift("doctor", "--false-alarms", "2", "--json").stdout)
-    assert data["schema"] == 1 and data["ok"] and [row["tokens"] for row in data["rows"]] == list(LENGTHS)
+    assert (
+        data["schema"] == 1
+        and data["ok"]
+        and [row["tokens"] for row in data["rows"]] == list(LENGTHS)
+    )
 
 
-@pytest.mark.parametrize("arguments", [("--false-alarms", "0"), ("--false-alarms", "5", "--self-test")])
-def test_doctor_refuses_what_makes_no_sense(run_logdrift: Run, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [("--false-alarms", "0"), ("--false-alarms", "5", "--self-test")]
+)
+def test_doctor_refuses_what_makes_no_sense(
+    run_logdrift: Run, arguments: tuple[str, ...]
+) -> None:
     done = run_logdrift("doctor", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

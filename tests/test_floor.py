@@ -1,4 +1,6 @@
-"""The noise floor against plain loops over the captures' rows, and what stands in where nothing was repeated."""
+"""The noise floor against plain loops over the captures' rows, and what stands in where
+nothing was repeated.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Rows = list[list[float]]
 
 
 def rows(seed: int, noise: float = 0.0) -> Rows:
-    """Three sequences of 6, 4 and 3 tokens; the last has an empty completion. ``noise`` on top of one base."""
+    """Three sequences of 6, 4 and 3 tokens; the last has an empty completion. ``noise``
+    on top of one base.
+    """
     base, extra = np.random.default_rng(0), np.random.default_rng(seed)
     out = []
     for n in (6, 4, 3):
@@ -38,11 +42,16 @@ def rows(seed: int, noise: float = 0.0) -> Rows:
 
 
 def made(folder: Path, captures: dict[str, Rows], **changes: dict[str, Any]) -> Session:
-    infos = [capture(label, values, **changes.get(label, {})) for label, values in captures.items()]
+    infos = [
+        capture(label, values, **changes.get(label, {}))
+        for label, values in captures.items()
+    ]
     return write_session(folder / "made", PROMPTS, infos)
 
 
-def by_loops(repeats: Sequence[Rows], first: Rows, scope: str, count: int = 3) -> tuple[float, float, float, int, int]:
+def by_loops(
+    repeats: Sequence[Rows], first: Rows, scope: str, count: int = 3
+) -> tuple[float, float, float, int, int]:
     deltas, infinite = [], 0
     for repeat in repeats:
         for s in range(count):
@@ -55,10 +64,18 @@ def by_loops(repeats: Sequence[Rows], first: Rows, scope: str, count: int = 3) -
                 infinite += math.isinf(d)
                 deltas += [abs(d)] if math.isfinite(d) else []
     n = len(deltas)
-    return math.fsum(deltas) / n, math.sqrt(math.fsum(d * d for d in deltas) / n), max(deltas), n, infinite
+    return (
+        math.fsum(deltas) / n,
+        math.sqrt(math.fsum(d * d for d in deltas) / n),
+        max(deltas),
+        n,
+        infinite,
+    )
 
 
-def check(gap: SelfGap | None, repeats: Sequence[Rows], first: Rows, scope: str, **more: Any) -> None:
+def check(
+    gap: SelfGap | None, repeats: Sequence[Rows], first: Rows, scope: str, **more: Any
+) -> None:
     assert gap is not None
     mae, rmse, largest, tokens, infinite = by_loops(repeats, first, scope, **more)
     assert (gap.tokens, gap.infinite, gap.max_abs) == (tokens, infinite, largest)
@@ -68,8 +85,18 @@ def check(gap: SelfGap | None, repeats: Sequence[Rows], first: Rows, scope: str,
 @pytest.mark.parametrize("scope", ["completion", "prompt", "all"])
 def test_both_sides_and_the_larger_of_them(tmp_path: Path, scope: Any) -> None:
     t1, t2, v1, v2 = rows(1), rows(2, 0.01), rows(3), rows(4, 0.1)
-    session = made(tmp_path, {"trainer/prefill": t1, "trainer/prefill#2": t2, "vllm/prefill": v1, "vllm/prefill#2": v2})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), scope)
+    session = made(
+        tmp_path,
+        {
+            "trainer/prefill": t1,
+            "trainer/prefill#2": t2,
+            "vllm/prefill": v1,
+            "vllm/prefill#2": v2,
+        },
+    )
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), scope
+    )
     assert floor is not None and floor.a is not None and floor.b is not None
     check(floor.a, [t2], t1, scope)
     check(floor.b, [v2], v1, scope)
@@ -81,17 +108,33 @@ def test_both_sides_and_the_larger_of_them(tmp_path: Path, scope: Any) -> None:
 
 def test_several_repeats_are_pooled(tmp_path: Path) -> None:
     v1, v2, v3 = rows(3), rows(4, 0.1), rows(5, 0.3)
-    names = {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2, "vllm/prefill#3": v3}
+    names = {
+        "trainer/prefill": rows(1),
+        "vllm/prefill": v1,
+        "vllm/prefill#2": v2,
+        "vllm/prefill#3": v3,
+    }
     session = made(tmp_path, names)
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None and floor.b is not None
     check(floor.b, [v2, v3], v1, "all")
     assert floor.b.label == "vllm/prefill#2, vllm/prefill#3"
 
 
 def test_a_side_without_repeats_is_null_and_not_zero(tmp_path: Path) -> None:
-    session = made(tmp_path, {"trainer/prefill": rows(1), "vllm/prefill": rows(3), "vllm/prefill#2": rows(3)})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    session = made(
+        tmp_path,
+        {
+            "trainer/prefill": rows(1),
+            "vllm/prefill": rows(3),
+            "vllm/prefill#2": rows(3),
+        },
+    )
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None and floor.a is None and floor.b is not None
     assert (floor.mae, floor.b.mae, floor.reproducible) == (0.0, 0.0, False)
     data = json.loads(json.dumps(floor.to_json(), allow_nan=False))
@@ -100,48 +143,91 @@ def test_a_side_without_repeats_is_null_and_not_zero(tmp_path: Path) -> None:
 
 
 def test_no_repeat_at_all_is_no_floor(tmp_path: Path) -> None:
-    session = made(tmp_path, {"trainer/prefill": rows(1), "vllm/decode": rows(3), "vllm/prefill": rows(4)})
-    assert noise_floor(session, make_pair(session, "trainer/prefill", "vllm/decode"), "all") is None
+    session = made(
+        tmp_path,
+        {"trainer/prefill": rows(1), "vllm/decode": rows(3), "vllm/prefill": rows(4)},
+    )
+    assert (
+        noise_floor(
+            session, make_pair(session, "trainer/prefill", "vllm/decode"), "all"
+        )
+        is None
+    )
 
 
 def test_what_stands_in_for_decoding(tmp_path: Path) -> None:
-    """Decoding is not repeated: forced decoding speaks for it, else prefill, and the label says which."""
+    """Decoding is not repeated: forced decoding speaks for it, else prefill, and the
+    label says which.
+    """
     p1, p2, f1, f2 = rows(5), rows(6, 0.2), rows(7), rows(8, 0.4)
-    prefill = {"trainer/prefill": rows(1), "vllm/decode": rows(3), "vllm/prefill": p1, "vllm/prefill#2": p2}
+    prefill = {
+        "trainer/prefill": rows(1),
+        "vllm/decode": rows(3),
+        "vllm/prefill": p1,
+        "vllm/prefill#2": p2,
+    }
     session = made(tmp_path / "p", prefill)
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion")
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
+    )
     assert floor is not None and floor.b is not None
     assert (floor.b.label, floor.b.against) == ("vllm/prefill#2", "vllm/prefill")
     check(floor.b, [p2], p1, "completion")
-    session = made(tmp_path / "f", {**prefill, "vllm/forced_decode": f1, "vllm/forced_decode#2": f2})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion")
+    session = made(
+        tmp_path / "f",
+        {**prefill, "vllm/forced_decode": f1, "vllm/forced_decode#2": f2},
+    )
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
+    )
     assert floor is not None and floor.b is not None
     assert floor.b.label == "vllm/forced_decode#2"
     check(floor.b, [f2], f1, "completion")
     # A path that can be repeated is spoken for by nothing else.
     session = made(tmp_path / "n", {**prefill, "vllm/forced_decode": f1})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/forced_decode"), "completion")
+    floor = noise_floor(
+        session,
+        make_pair(session, "trainer/prefill", "vllm/forced_decode"),
+        "completion",
+    )
     assert floor is None
 
 
 def test_alone_against_together(tmp_path: Path) -> None:
     v1, alone = rows(3), rows(4, 0.05)
-    names = {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v1, "vllm/prefill#alone": alone}
+    names = {
+        "trainer/prefill": rows(1),
+        "vllm/prefill": v1,
+        "vllm/prefill#2": v1,
+        "vllm/prefill#alone": alone,
+    }
     infos = [
-        capture(label.replace("#alone", ""), values, **({"batch": "alone"} if label.endswith("#alone") else {}))
+        capture(
+            label.replace("#alone", ""),
+            values,
+            **({"batch": "alone"} if label.endswith("#alone") else {}),
+        )
         for label, values in names.items()
     ]
     infos[3] = replace(infos[3][0], label="vllm/prefill#alone"), infos[3][1]
     session = write_session(tmp_path / "made", PROMPTS, infos)
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None and floor.b is not None and floor.batch_a is None
     assert (floor.b.label, floor.b.mae, floor.mae) == ("vllm/prefill#2", 0.0, 0.0)
     check(floor.batch_b, [alone], v1, "all")
     assert floor.batch_b is not None
-    assert (floor.batch_b.label, floor.batch_b.against) == ("vllm/prefill#alone", "vllm/prefill")
-    # Without a repeat the batch's shape is still known, and the floor of repeats is not.
+    assert (floor.batch_b.label, floor.batch_b.against) == (
+        "vllm/prefill#alone",
+        "vllm/prefill",
+    )
+    # Without a repeat the batch's shape is still known, and the floor of repeats is
+    # not.
     fewer = write_session(tmp_path / "fewer", PROMPTS, [infos[0], infos[1], infos[3]])
-    only = noise_floor(fewer, make_pair(fewer, "trainer/prefill", "vllm/prefill"), "all")
+    only = noise_floor(
+        fewer, make_pair(fewer, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert only is not None and (only.mae, only.rmse, only.b) == (None, None, None)
     assert only.batch_b == floor.batch_b
     assert times_floor(1.0, only) is None
@@ -152,8 +238,12 @@ def test_impossible_and_unscored_tokens(tmp_path: Path) -> None:
     v1[0][2], v2[0][2] = -INF, -INF
     v2[0][3] = -INF
     v2[1][2] = NAN
-    session = made(tmp_path, {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    session = made(
+        tmp_path, {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2}
+    )
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None and floor.b is not None
     check(floor.b, [v2], v1, "all")
     assert floor.b.infinite == 1
@@ -161,21 +251,32 @@ def test_impossible_and_unscored_tokens(tmp_path: Path) -> None:
 
 def test_a_repeat_that_is_not_finished_counts_what_it_has(tmp_path: Path) -> None:
     v1, v2 = rows(3), rows(4, 0.1)
-    session = made(tmp_path, {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2[:2]})
+    session = made(
+        tmp_path,
+        {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2[:2]},
+    )
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     floor = noise_floor(session, pair, "all")
     assert floor is not None
     check(floor.b, [v2], v1, "all", count=2)
     # And a pair that is not finished counts only its own sequences.
-    session = made(tmp_path / "short", {"trainer/prefill": rows(1)[:1], "vllm/prefill": v1, "vllm/prefill#2": v2})
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    session = made(
+        tmp_path / "short",
+        {"trainer/prefill": rows(1)[:1], "vllm/prefill": v1, "vllm/prefill#2": v2},
+    )
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None
     check(floor.b, [v2], v1, "all", count=1)
 
 
 def test_a_scope_without_tokens_has_no_floor(tmp_path: Path) -> None:
     v1 = [[NAN, -1.0, -2.0]]
-    infos = [capture(label, v1) for label in ("trainer/prefill", "vllm/prefill", "vllm/prefill#2")]
+    infos = [
+        capture(label, v1)
+        for label in ("trainer/prefill", "vllm/prefill", "vllm/prefill#2")
+    ]
     session = write_session(tmp_path / "made", [3], infos)
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     assert noise_floor(session, pair, "completion") is None
@@ -186,12 +287,25 @@ def test_masked_tokens_do_not_count(tmp_path: Path) -> None:
     v1, v2 = rows(3), rows(3)
     v2[0][4] -= 1.0
     masks = [[1, 1, 1, 1, 0, 1], [1] * 4, [1] * 3]
-    infos = [capture(n, v) for n, v in (("trainer/prefill", rows(1)), ("vllm/prefill", v1), ("vllm/prefill#2", v2))]
+    infos = [
+        capture(n, v)
+        for n, v in (
+            ("trainer/prefill", rows(1)),
+            ("vllm/prefill", v1),
+            ("vllm/prefill#2", v2),
+        )
+    ]
     for name, mask, largest in (("masked", masks, 0.0), ("whole", None, 1.0)):
         session = write_session(tmp_path / name, PROMPTS, infos, masks=mask)
-        floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+        floor = noise_floor(
+            session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+        )
         # float32 log-probabilities of about 2 nats are 2.4e-7 apart.
-        assert floor is not None and floor.b is not None and floor.b.max_abs == pytest.approx(largest, abs=1e-6)
+        assert (
+            floor is not None
+            and floor.b is not None
+            and floor.b.max_abs == pytest.approx(largest, abs=1e-6)
+        )
 
 
 def test_reproducible_on_both_sides(tmp_path: Path) -> None:
@@ -202,7 +316,9 @@ def test_reproducible_on_both_sides(tmp_path: Path) -> None:
         "vllm/prefill#2": rows(3),
     }
     session = made(tmp_path, names)
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all")
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
+    )
     assert floor is not None and floor.reproducible and floor.mae == 0.0
     assert times_floor(0.5, floor) is None
 
@@ -217,16 +333,29 @@ def test_times_the_floor() -> None:
 
 
 def test_the_sample_repeats_exactly() -> None:
-    """The floor of the shipped sample against the raw log-probabilities of the two captures."""
+    """The floor of the shipped sample against the raw log-probabilities of the two
+    captures.
+    """
     session = open_session(SAMPLE)
-    floor = noise_floor(session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion")
+    floor = noise_floor(
+        session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
+    )
     assert floor is not None and floor.a is not None and floor.b is not None
     for backend, gap in (("trainer", floor.a), ("vllm", floor.b)):
-        first, repeat = (session.capture(f"{backend}/prefill{mark}").logprob.whole() for mark in ("", "#2"))
+        first, repeat = (
+            session.capture(f"{backend}/prefill{mark}").logprob.whole()
+            for mark in ("", "#2")
+        )
         assert np.array_equal(first, repeat, equal_nan=True) == (gap.max_abs == 0.0)
     assert floor.reproducible
     offsets, prompts = session.sequences.offsets, session.sequences.prompt_lengths
-    scored = sum(int(offsets[s + 1] - offsets[s] - prompts[s]) for s in range(len(prompts)))
+    scored = sum(
+        int(offsets[s + 1] - offsets[s] - prompts[s]) for s in range(len(prompts))
+    )
     assert (floor.b.label, floor.b.tokens) == ("vllm/prefill#2", scored)
-    one_sided = noise_floor(session, make_pair(session, "reference/prefill", "trainer/prefill"), "completion")
+    one_sided = noise_floor(
+        session,
+        make_pair(session, "reference/prefill", "trainer/prefill"),
+        "completion",
+    )
     assert one_sided is not None and one_sided.a is None and not one_sided.reproducible

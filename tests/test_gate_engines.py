@@ -1,7 +1,8 @@
-"""What may not be compared, made by real engines: other ids, tempered and processed numbers, other weights, cut contexts.
+"""What may not be compared, made by real engines: other ids, tempered and processed
+numbers, other weights, cut contexts.
 
-One start of SGLang, one of vLLM, four of Transformers. Every refusal has its control beside it: the same session, the
-same engines, and a pair that may be compared.
+One start of SGLang, one of vLLM, four of Transformers. Every refusal has its control
+beside it: the same session, the same engines, and a pair that may be compared.
 """
 
 from __future__ import annotations
@@ -27,15 +28,31 @@ from tests.changed_model import changed_model
 pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-TEXTS = ("The capital of France is", "def quicksort(items):", "Once upon a time there was a", "1, 1, 2, 3, 5, 8,")
+TEXTS = (
+    "The capital of France is",
+    "def quicksort(items):",
+    "Once upon a time there was a",
+    "1, 1, 2, 3, 5, 8,",
+)
 TEMPERATURE = 0.7
 TOKENS = 16
 TAIL = 12
-"""Tokens of each sequence that the cut capture was given: the cut lies within the completions."""
+"""Tokens of each sequence that the cut capture was given: the cut lies within the
+completions.
+"""
 
 
 def _capture(run_logdrift: Run, out: Path, *arguments: object) -> Path:
-    done = run_logdrift("capture", "--model", "smollm2", "--part-sequences", len(TEXTS), "--out", out, *arguments)
+    done = run_logdrift(
+        "capture",
+        "--model",
+        "smollm2",
+        "--part-sequences",
+        len(TEXTS),
+        "--out",
+        out,
+        *arguments,
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -43,16 +60,25 @@ def _capture(run_logdrift: Run, out: Path, *arguments: object) -> Path:
 def _sampled(*backends: str) -> list[str]:
     texts = [word for text in TEXTS for word in ("--text", text)]
     return [
-        *texts, "--temperature", str(TEMPERATURE), "--max-tokens", str(TOKENS),
+        *texts,
+        "--temperature",
+        str(TEMPERATURE),
+        "--max-tokens",
+        str(TOKENS),
         *(word for spec in backends for word in ("--backend", spec)),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture(scope="module")
 def tempered(
-    tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, sglang_python: Path, small_model: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    run_logdrift: Run,
+    sglang_python: Path,
+    small_model: Path,
 ) -> Path:
-    """SGLang samples at T = 0.7; a trainer scores with the same weights, another with those of one step later."""
+    """SGLang samples at T = 0.7; a trainer scores with the same weights, another with
+    those of one step later.
+    """
     folder = tmp_path_factory.mktemp("tempered")
     other = changed_model(small_model, folder / "step-1")
     _swap_two_ids(other / "tokenizer.json")
@@ -65,16 +91,23 @@ def tempered(
 
 
 @pytest.fixture(scope="module")
-def processed(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, vllm_python: Path) -> Path:
+def processed(
+    tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, vllm_python: Path
+) -> Path:
     """vLLM samples from the nucleus and gives what it sampled from."""
-    specs = ("vllm:bfloat16,logprobs_mode=processed_logprobs", "transformers:bfloat16@trainer")
+    specs = (
+        "vllm:bfloat16,logprobs_mode=processed_logprobs",
+        "transformers:bfloat16@trainer",
+    )
     out = tmp_path_factory.mktemp("processed") / "session"
     return _capture(run_logdrift, out, *_sampled(*specs), "--top-p", "0.9")
 
 
 @pytest.fixture(scope="module")
 def strangers(tempered: Path, run_logdrift: Run) -> Session:
-    """Part 0: sequences as long as those of ``tempered`` with other ids. Part 1: the tails of ``tempered``."""
+    """Part 0: sequences as long as those of ``tempered`` with other ids. Part 1: the
+    tails of ``tempered``.
+    """
     sequences = open_session(tempered).sequences
     rows = [sequences.ids(i).tolist() for i in range(len(sequences))]
     other = [{"token_ids": row[:1] + row[:0:-1], "prompt_length": 1} for row in rows]
@@ -82,13 +115,25 @@ def strangers(tempered: Path, run_logdrift: Run) -> Session:
     prompts = tempered.with_name("strangers.jsonl")
     prompts.write_text("".join(json.dumps(line) + "\n" for line in (*other, *tails)))
     out = tempered.with_name("strangers")
-    return open_session(_capture(run_logdrift, out, "--prompts", prompts, "--backend", "transformers:bfloat16@trainer"))
+    return open_session(
+        _capture(
+            run_logdrift,
+            out,
+            "--prompts",
+            prompts,
+            "--backend",
+            "transformers:bfloat16@trainer",
+        )
+    )
 
 
 def _swap_two_ids(tokenizer: Path) -> None:
     data = json.loads(tokenizer.read_text(encoding="utf-8"))
     vocabulary = data["model"]["vocab"]
-    vocabulary["Ġhouse"], vocabulary["Ġriver"] = vocabulary["Ġriver"], vocabulary["Ġhouse"]
+    vocabulary["Ġhouse"], vocabulary["Ġriver"] = (
+        vocabulary["Ġriver"],
+        vocabulary["Ġhouse"],
+    )
     tokenizer.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
@@ -97,30 +142,49 @@ def _judged(session: Session, a: str, b: str) -> Gate:
 
 
 def _refusals(gate: Gate) -> set[str]:
-    return {reason.code for reason in gate.reasons if reason.severity == "not_comparable"}
+    return {
+        reason.code for reason in gate.reasons if reason.severity == "not_comparable"
+    }
 
 
 def _mean_gap(session: Session, a: str, b: str) -> float:
     pair = make_pair(session, a, b)
-    return float(np.abs(pair.delta[pair.scope_mask("completion") & np.isfinite(pair.delta)]).mean())
+    return float(
+        np.abs(
+            pair.delta[pair.scope_mask("completion") & np.isfinite(pair.delta)]
+        ).mean()
+    )
 
 
 def _with_capture(session: Session, folder: Path, info: CaptureInfo) -> Session:
     shutil.copytree(session.folder, folder, dirs_exist_ok=True)
-    write_manifest(folder, replace(session.manifest, captures=(*session.captures, info)))
+    write_manifest(
+        folder, replace(session.manifest, captures=(*session.captures, info))
+    )
     return open_session(folder)
 
 
-def test_the_same_weights_ids_and_meaning_are_not_refused(tempered: Path, processed: Path) -> None:
-    assert _refusals(_judged(open_session(tempered), "trainer/prefill", "sglang/prefill")) == set()
-    assert _refusals(_judged(open_session(processed), "trainer/prefill", "vllm/prefill")) == set()
+def test_the_same_weights_ids_and_meaning_are_not_refused(
+    tempered: Path, processed: Path
+) -> None:
+    assert (
+        _refusals(_judged(open_session(tempered), "trainer/prefill", "sglang/prefill"))
+        == set()
+    )
+    assert (
+        _refusals(_judged(open_session(processed), "trainer/prefill", "vllm/prefill"))
+        == set()
+    )
 
 
-def test_sequences_one_at_a_time_are_a_floor_not_another_quantity(tempered: Path) -> None:
+def test_sequences_one_at_a_time_are_a_floor_not_another_quantity(
+    tempered: Path,
+) -> None:
     session = open_session(tempered)
     gate = _judged(session, "sglang/prefill#alone", "sglang/prefill")
     assert _refusals(gate) == set()
-    # Another batch rounds elsewhere and no more: bfloat16 itself is 0.02 to 0.04 away from float32.
+    # Another batch rounds elsewhere and no more: bfloat16 itself is 0.02 to 0.04 away
+    # from float32.
     assert _mean_gap(session, "sglang/prefill#alone", "sglang/prefill") < 0.06
 
 
@@ -129,8 +193,12 @@ def test_logprobs_at_another_temperature(tempered: Path) -> None:
     gate = _judged(session, "trainer/prefill", "sglang/decode")
     assert (gate.verdict, _refusals(gate)) == ("not_comparable", {"temperature"})
     assert "logits / 0.7" in gate.reasons[0].text
-    # The engine really gave other numbers: dividing logits by 0.7 moves them far beyond bfloat16's 0.02 to 0.06.
-    gaps = [_mean_gap(session, "trainer/prefill", f"sglang/{path}") for path in ("decode", "prefill")]
+    # The engine really gave other numbers: dividing logits by 0.7 moves them far beyond
+    # bfloat16's 0.02 to 0.06.
+    gaps = [
+        _mean_gap(session, "trainer/prefill", f"sglang/{path}")
+        for path in ("decode", "prefill")
+    ]
     assert gaps[0] > 0.1 > 0.06 > gaps[1]
 
 
@@ -148,43 +216,78 @@ def test_other_weights_and_another_tokenizer(tempered: Path) -> None:
     session = open_session(tempered)
     for other in ("sglang/prefill", "trainer/prefill"):
         gate = _judged(session, "later/prefill", other)
-        assert (gate.verdict, _refusals(gate)) == ("not_comparable", {"weights", "tokenizer"})
+        assert (gate.verdict, _refusals(gate)) == (
+            "not_comparable",
+            {"weights", "tokenizer"},
+        )
     assert _mean_gap(session, "later/prefill", "trainer/prefill") > 0
 
 
-def test_scores_of_other_ids(tempered: Path, strangers: Session, tmp_path: Path) -> None:
-    """A part of another session, as long as ours: nothing but the digest of its ids can tell."""
+def test_scores_of_other_ids(
+    tempered: Path, strangers: Session, tmp_path: Path
+) -> None:
+    """A part of another session, as long as ours: nothing but the digest of its ids can
+    tell.
+    """
     session = open_session(tempered)
     theirs = strangers.manifest.capture("trainer/prefill")
     ours = replace(theirs, label="stranger/prefill", backend="stranger")
     file = capture_part(ours.label, 0)
     (tmp_path / file).parent.mkdir(parents=True)
     shutil.copyfile(strangers.folder / theirs.parts[0].file, tmp_path / file)
-    whole = _with_capture(session, tmp_path, replace(ours, parts=(replace(theirs.parts[0], file=file),)))
+    whole = _with_capture(
+        session, tmp_path, replace(ours, parts=(replace(theirs.parts[0], file=file),))
+    )
     gate = _judged(whole, "stranger/prefill", "trainer/prefill")
     assert (gate.verdict, _refusals(gate)) == ("not_comparable", {"ids"})
     old = replace(ours, parts=(replace(theirs.parts[0], file=file, ids_digest=None),))
-    assert _refusals(_judged(_with_capture(session, tmp_path, old), "stranger/prefill", "trainer/prefill")) == set()
+    assert (
+        _refusals(
+            _judged(
+                _with_capture(session, tmp_path, old),
+                "stranger/prefill",
+                "trainer/prefill",
+            )
+        )
+        == set()
+    )
 
 
-def test_scores_of_a_cut_context(tempered: Path, strangers: Session, tmp_path: Path) -> None:
-    """The tails alone, scored by the engine without what stood before them, laid where they belong."""
+def test_scores_of_a_cut_context(
+    tempered: Path, strangers: Session, tmp_path: Path
+) -> None:
+    """The tails alone, scored by the engine without what stood before them, laid where
+    they belong.
+    """
     session = open_session(tempered)
     lengths = np.diff(session.sequences.offsets)
     tails = strangers.capture("trainer/prefill")
-    rows = [_tail(tails.logprob.whole(), strangers, len(TEXTS) + i, int(n)) for i, n in enumerate(lengths)]
+    rows = [
+        _tail(tails.logprob.whole(), strangers, len(TEXTS) + i, int(n))
+        for i, n in enumerate(lengths)
+    ]
     part = _written(tmp_path, "cut/prefill", rows)
-    cut = replace(strangers.manifest.capture("trainer/prefill"), label="cut/prefill", backend="cut", parts=(part,))
+    cut = replace(
+        strangers.manifest.capture("trainer/prefill"),
+        label="cut/prefill",
+        backend="cut",
+        parts=(part,),
+    )
     whole = _with_capture(session, tmp_path, cut)
     gate = _judged(whole, "cut/prefill", "trainer/prefill")
     assert (gate.verdict, _refusals(gate)) == ("not_comparable", {"truncated"})
-    # The engine really saw less: a context cut in the middle costs far more than bfloat16's 0.02 to 0.06.
+    # The engine really saw less: a context cut in the middle costs far more than
+    # bfloat16's 0.02 to 0.06.
     assert _mean_gap(whole, "cut/prefill", "trainer/prefill") > 0.1
 
 
-def _tail(logprobs: np.ndarray, session: Session, sequence: int, length: int) -> np.ndarray:
+def _tail(
+    logprobs: np.ndarray, session: Session, sequence: int, length: int
+) -> np.ndarray:
     start, stop = session.sequences.bounds(sequence)
-    return np.concatenate([np.full(length - (stop - start), np.nan, np.float32), logprobs[start:stop]])
+    return np.concatenate(
+        [np.full(length - (stop - start), np.nan, np.float32), logprobs[start:stop]]
+    )
 
 
 def _written(folder: Path, label: str, rows: Sequence[np.ndarray]) -> Part:
@@ -195,4 +298,6 @@ def _written(folder: Path, label: str, rows: Sequence[np.ndarray]) -> Part:
         "top_ids": np.full((len(logprob), 1), -1, np.int32),
         "top_logprobs": np.full((len(logprob), 1), np.nan, np.float32),
     }
-    return write_part(folder, capture_part(label, 0), tensors, 0, len(rows), len(logprob))
+    return write_part(
+        folder, capture_part(label, 0), tensors, 0, len(rows), len(logprob)
+    )

@@ -1,4 +1,6 @@
-"""Are the weights the same? What is read of loaded models, what is made of it, and the command as a user runs it."""
+"""Are the weights the same? What is read of loaded models, what is made of it, and the
+command as a user runs it.
+"""
 
 from __future__ import annotations
 
@@ -73,15 +75,20 @@ def test_prefixes_and_fused_projections_are_found_by_name() -> None:
     found = names.pieces("language_model.model.layers.0.self_attn.qkv_proj.weight")
     assert found is not None
     assert [(p.name.split(".")[-2], p.start, p.stop) for p in found] == [
-        ("q_proj", 0, 8), ("k_proj", 8, 10), ("v_proj", 10, 12),
-    ]  # fmt: skip
+        ("q_proj", 0, 8),
+        ("k_proj", 8, 10),
+        ("v_proj", 10, 12),
+    ]
     assert names.pieces("model.layers.0.self_attn.qkv_proj.bias") is None
     assert names.pieces("model.layers.0.mlp.gate_up_proj.weight") is None
     assert names.pieces("model.layers.1.own_fused.weight") is None
     head = names.pieces("lm_head.weight")
     assert head is not None and head[0].name == "model.embed_tokens.weight"
     stack = names.pieces("model.layers.0.mlp.experts.w13_weight")
-    assert stack is not None and [(p.expert, p.start, p.stop) for p in stack] == [(0, 0, 5), (0, 5, 10)]
+    assert stack is not None and [(p.expert, p.start, p.stop) for p in stack] == [
+        (0, 0, 5),
+        (0, 5, 10),
+    ]
     gate = names.pieces("model.layers.0.mlp.gate.weight")
     assert gate is not None and gate[0].name.endswith("block_sparse_moe.gate.weight")
     assert stem("model.language_model.layers.0.x") == "layers.0.x"
@@ -97,13 +104,21 @@ def test_a_name_that_two_stored_tensors_share_is_neither() -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(run_script: Callable[..., Any], transformers_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def seen(
+    run_script: Callable[..., Any],
+    transformers_python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
     folder = str(tmp_path_factory.mktemp("tiny"))
-    return run_script(transformers_python, "transformers_weights.py", folder, dict(os.environ))
+    return run_script(
+        transformers_python, "transformers_weights.py", folder, dict(os.environ)
+    )
 
 
 def _differ(found: dict[str, Any]) -> list[str]:
-    return [name for name, tensor in found["tensors"].items() if tensor["same"] is False]
+    return [
+        name for name, tensor in found["tensors"].items() if tensor["same"] is False
+    ]
 
 
 def _unread(found: dict[str, Any]) -> list[str]:
@@ -113,8 +128,12 @@ def _unread(found: dict[str, Any]) -> list[str]:
 @pytest.mark.engine
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3", "mixtral", "mamba"])
-def test_every_tensor_of_a_family_is_read_and_as_on_disk(seen: Any, family: str, dtype: str) -> None:
-    """Files are float32: in bfloat16 the comparison is with the file's tensor rounded, and exact all the same."""
+def test_every_tensor_of_a_family_is_read_and_as_on_disk(
+    seen: Any, family: str, dtype: str
+) -> None:
+    """Files are float32: in bfloat16 the comparison is with the file's tensor rounded,
+    and exact all the same.
+    """
     found = seen[f"{family}-{dtype}"]
     assert {tensor["how"] for tensor in found["tensors"].values()} == {"digest"}
     assert all(tensor["same"] for tensor in found["tensors"].values())
@@ -124,11 +143,14 @@ def test_every_tensor_of_a_family_is_read_and_as_on_disk(seen: Any, family: str,
 
 
 @pytest.mark.engine
-def test_half_a_percent_of_noise_on_one_tensor_is_named_with_its_size(seen: Any) -> None:
+def test_half_a_percent_of_noise_on_one_tensor_is_named_with_its_size(
+    seen: Any,
+) -> None:
     found = seen["stale"]
     assert _differ(found) == [DOWN] and not _unread(found)
     tensor = found["tensors"][DOWN]
-    # 0.005 of noise, and two roundings to bfloat16 of at most 2^-8 / sqrt(3) / 1.4 = 0.0016 each, in quadrature.
+    # 0.005 of noise, and two roundings to bfloat16 of at most 2^-8 / sqrt(3) / 1.4 =
+    # 0.0016 each, in quadrature.
     assert 0.0045 < tensor["l2"] < 0.0065
     assert tensor["own"] is True and seen["stranger"]["tensors"][DOWN]["own"] is False
     assert 0.4 < tensor["share"] < 1
@@ -137,13 +159,22 @@ def test_half_a_percent_of_noise_on_one_tensor_is_named_with_its_size(seen: Any)
 @pytest.mark.engine
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 @pytest.mark.parametrize("linear", ["Packed", "Crude"])
-def test_packed_layers_are_read_through_their_modules(seen: Any, linear: str, dtype: str) -> None:
-    """Kernels that round once, and kernels that round seven times: both pass, and 0.5% of noise passes in neither."""
+def test_packed_layers_are_read_through_their_modules(
+    seen: Any, linear: str, dtype: str
+) -> None:
+    """Kernels that round once, and kernels that round seven times: both pass, and 0.5%
+    of noise passes in neither.
+    """
     right, wrong = seen[f"{linear}-{dtype}-0.0"], seen[f"{linear}-{dtype}-0.005"]
     assert not _differ(right) and not _unread(right)
-    probed = [tensor for tensor in right["tensors"].values() if tensor["how"] == "probe"]
+    probed = [
+        tensor for tensor in right["tensors"].values() if tensor["how"] == "probe"
+    ]
     assert len(probed) == 12  # q, k, v, gate, up and down of two layers
-    assert all(t["columns"] == t["of"] and t["share"] == 0 and t["units"] < t["limit"] for t in probed)
+    assert all(
+        t["columns"] == t["of"] and t["share"] == 0 and t["units"] < t["limit"]
+        for t in probed
+    )
     assert _differ(wrong) == [DOWN]
     tensor = wrong["tensors"][DOWN]
     assert tensor["units"] > tensor["limit"] and 0.0045 < tensor["l2"] < 0.0065
@@ -154,10 +185,17 @@ def test_where_few_columns_can_be_read_the_random_input_decides(seen: Any) -> No
     right, wrong = seen["few-columns"]["0.0"], seen["few-columns"]["0.005"]
     assert not _differ(right) and _differ(wrong) == [DOWN]
     assert wrong["tensors"][DOWN]["columns"] == 4 < wrong["tensors"][DOWN]["of"]
-    assert wrong["tensors"][DOWN]["units"] > 1.2  # 1.34 in the argument of core/backends/weights_probe.py
-    # one rounding leaves 0.39 to 0.42 units on average; a thousand outputs scatter by a twentieth of that
+    assert (
+        wrong["tensors"][DOWN]["units"] > 1.2
+    )  # 1.34 in the argument of core/backends/weights_probe.py
+    # one rounding leaves 0.39 to 0.42 units on average; a thousand outputs scatter by a
+    # twentieth of that
     for found in (right, seen["Packed-bfloat16-0.0"]):
-        assert all(0.36 < t["units"] < 0.48 for t in found["tensors"].values() if t["how"] == "probe")
+        assert all(
+            0.36 < t["units"] < 0.48
+            for t in found["tensors"].values()
+            if t["how"] == "probe"
+        )
 
 
 @pytest.mark.engine
@@ -168,57 +206,97 @@ def test_where_few_columns_can_be_read_the_random_input_decides(seen: Any) -> No
         ("Activated", "does more than multiply by a matrix", True),
         ("Overflowing", "answers with numbers that are not finite", True),
         ("Silent", "does not say how many numbers it takes and gives", False),
-        ("Mistaken", "its module takes 24 numbers and gives 96, which is not what the files hold (48 x 48", False),
+        (
+            "Mistaken",
+            (
+                "its module takes 24 numbers and gives 96, which is not what the files"
+                " hold (48 x 48"
+            ),
+            False,
+        ),
         ("Sharded", "and this is a shard of 2 ranks", False),
-        ("Unknown", "its module (Unknown) is not known to multiply by one matrix", False),
+        (
+            "Unknown",
+            "its module (Unknown) is not known to multiply by one matrix",
+            False,
+        ),
     ],
 )
-def test_a_kernel_is_fed_what_its_module_says_or_nothing(seen: Any, linear: str, said: str, is_fed: bool) -> None:
-    """Kernels check nothing: sizes are the module's own and the files', or the tensor is unread, for this reason."""
+def test_a_kernel_is_fed_what_its_module_says_or_nothing(
+    seen: Any, linear: str, said: str, is_fed: bool
+) -> None:
+    """Kernels check nothing: sizes are the module's own and the files', or the tensor
+    is unread, for this reason.
+    """
     found = seen[linear]
     assert len(_unread(found)) == 12 and not _differ(found)
     reasons = [found["tensors"][name]["reason"] for name in _unread(found)]
-    assert all("the engine keeps it packed for its kernels, and " in reason for reason in reasons)
+    assert all(
+        "the engine keeps it packed for its kernels, and " in reason
+        for reason in reasons
+    )
     assert any(said in reason for reason in reasons)
     assert bool(found["fed"]) is is_fed
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("linear", ["Packed", "Plain"])
-def test_gpt2_whose_matrices_are_stored_the_other_way_round(seen: Any, linear: str) -> None:
-    """As vLLM (packed) and SGLang have it: wide, narrow and square ones, with a bias, are the file's turned around."""
+def test_gpt2_whose_matrices_are_stored_the_other_way_round(
+    seen: Any, linear: str
+) -> None:
+    """As vLLM (packed) and SGLang have it: wide, narrow and square ones, with a bias,
+    are the file's turned around.
+    """
     right, wrong = seen[f"gpt2-{linear}-0.0"], seen[f"gpt2-{linear}-0.02"]
     square = "transformer.h.1.attn.c_proj.weight"
     assert not _differ(right) and not _unread(right)
     assert _differ(wrong) == [square] and not _unread(wrong)
     assert 0.018 < wrong["tensors"][square]["l2"] < 0.022
-    how = {name.split(".", 3)[3]: tensor["how"] for name, tensor in right["tensors"].items() if ".h." in name}
-    assert {how[f"{part}.weight"] for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")} == {
-        "probe" if linear == "Packed" else "digest"
+    how = {
+        name.split(".", 3)[3]: tensor["how"]
+        for name, tensor in right["tensors"].items()
+        if ".h." in name
     }
-    assert right["fed"] == ([["Packed", width, "torch.bfloat16"] for width in (48, 192)] if linear == "Packed" else [])
-    # all of it was read, the way round that the files have: two engines may keep it differently and agree
-    assert wrong["tensors"][square]["digest"] == seen["gpt2-Packed-0.02"]["tensors"][square]["digest"]
+    assert {
+        how[f"{part}.weight"]
+        for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    } == {"probe" if linear == "Packed" else "digest"}
+    assert right["fed"] == (
+        [["Packed", width, "torch.bfloat16"] for width in (48, 192)]
+        if linear == "Packed"
+        else []
+    )
+    # all of it was read, the way round that the files have: two engines may keep it
+    # differently and agree
+    assert (
+        wrong["tensors"][square]["digest"]
+        == seen["gpt2-Packed-0.02"]["tensors"][square]["digest"]
+    )
 
 
 @pytest.mark.engine
 def test_what_cannot_be_read_is_unread_with_the_reason(seen: Any) -> None:
-    assert [seen["shard"]["tensors"][name]["reason"] for name in _unread(seen["shard"])] == [
-        "this is a shard of 2 ranks"
-    ]
-    assert [seen["meta"]["tensors"][name]["reason"] for name in _unread(seen["meta"])] == [
-        "it is not in memory (offloaded)"
-    ]
+    assert [
+        seen["shard"]["tensors"][name]["reason"] for name in _unread(seen["shard"])
+    ] == ["this is a shard of 2 ranks"]
+    assert [
+        seen["meta"]["tensors"][name]["reason"] for name in _unread(seen["meta"])
+    ] == ["it is not in memory (offloaded)"]
     assert "no safetensors" in seen["bare"]["error"]
     assert "cannot be read" in seen["cut"]["error"]
 
 
 @pytest.mark.engine
 def test_numbers_in_another_order_are_asked_of_the_module(seen: Any) -> None:
-    """A kernel's own layout of the right weights is no difference; rows that were really loaded in another order are."""
+    """A kernel's own layout of the right weights is no difference; rows that were
+    really loaded in another order are.
+    """
     right, wrong = seen["shuffled-True"], seen["shuffled-False"]
     assert not _differ(right) and not _unread(right)
-    assert right["tensors"][DOWN]["how"] == "probe" and "another order" in right["tensors"][DOWN]["reason"]
+    assert (
+        right["tensors"][DOWN]["how"] == "probe"
+        and "another order" in right["tensors"][DOWN]["reason"]
+    )
     assert _differ(wrong) == [DOWN] and wrong["tensors"][DOWN]["l2"] > 1
 
 
@@ -226,18 +304,26 @@ def test_numbers_in_another_order_are_asked_of_the_module(seen: Any) -> None:
 def test_a_tied_head_is_told_and_another_head_is_named(seen: Any) -> None:
     copied, other = seen["copied head"], seen["other head"]
     for found in (copied, other):
-        assert found["tied"] == {"loaded": False, "config": True, "file_has_head": False}
+        assert found["tied"] == {
+            "loaded": False,
+            "config": True,
+            "file_has_head": False,
+        }
     assert (
         not _differ(copied) and copied["tensors"]["lm_head.weight"]["same"] is True
     )  # a float32 copy: the same numbers
     assert copied["tensors"]["lm_head.weight"]["note"] == "rounded to bfloat16 first"
     assert _differ(other) == ["lm_head.weight"]
-    assert other["tensors"]["lm_head.weight"]["l2"] == pytest.approx(2.0)  # -W against W
+    assert other["tensors"]["lm_head.weight"]["l2"] == pytest.approx(
+        2.0
+    )  # -W against W
 
 
 @pytest.mark.engine
 def test_configuration_as_the_engine_has_it(seen: Any) -> None:
-    assert seen["rope"]["config_differs"] == [["rope_parameters.rope_theta", 10000.0, 7.0]]
+    assert seen["rope"]["config_differs"] == [
+        ["rope_parameters.rope_theta", 10000.0, 7.0]
+    ]
     assert not _differ(seen["rope"])
 
 
@@ -247,18 +333,38 @@ def test_the_canonical_form_is_dtype_shape_and_contiguous_bytes(seen: Any) -> No
 
     plain, strided, reshaped, wider = seen["digests"]
     values = np.array([[1.0, -2.0], [3.5, 0.0]], "<f4")
-    upper = (values.view("<u4") >> 16).astype("<u2")  # exact: these are bfloat16 numbers
-    assert plain == "sha256:" + hashlib.sha256(b'["bfloat16", [2, 2]]' + upper.tobytes()).hexdigest()
-    assert wider == "sha256:" + hashlib.sha256(b'["float32", [2, 2]]' + values.tobytes()).hexdigest()
+    upper = (values.view("<u4") >> 16).astype(
+        "<u2"
+    )  # exact: these are bfloat16 numbers
+    assert (
+        plain
+        == "sha256:"
+        + hashlib.sha256(b'["bfloat16", [2, 2]]' + upper.tobytes()).hexdigest()
+    )
+    assert (
+        wider
+        == "sha256:"
+        + hashlib.sha256(b'["float32", [2, 2]]' + values.tobytes()).hexdigest()
+    )
     assert plain == strided and len({plain, reshaped, wider}) == 3
 
 
 def test_ranks_are_merged_worst_first() -> None:
     def rank(**same: bool | None) -> dict[str, Any]:
-        return {"tensors": [{"name": name, "same": value} for name, value in same.items()], "tied": {}}
+        return {
+            "tensors": [{"name": name, "same": value} for name, value in same.items()],
+            "tied": {},
+        }
 
-    found = merged([rank(a=True, b=True, c=None), rank(a=True, b=False, c=None), rank(d=True)])
-    assert {t["name"]: t["same"] for t in found["tensors"]} == {"a": True, "b": False, "c": None, "d": True}
+    found = merged(
+        [rank(a=True, b=True, c=None), rank(a=True, b=False, c=None), rank(d=True)]
+    )
+    assert {t["name"]: t["same"] for t in found["tensors"]} == {
+        "a": True,
+        "b": False,
+        "c": None,
+        "d": True,
+    }
     assert found["ranks"] == 3
     with pytest.raises(LogdriftError, match="no safetensors"):
         merged([{"error": "no safetensors"}])
@@ -266,7 +372,10 @@ def test_ranks_are_merged_worst_first() -> None:
 
 def test_a_question_that_an_engine_does_not_answer_is_refused() -> None:
     assert set(QUESTIONS["weights"]) == {"transformers", "vllm", "sglang"}
-    with pytest.raises(LogdriftError, match="cannot be asked for 'nonsense': it can be asked for weights"):
+    with pytest.raises(
+        LogdriftError,
+        match="cannot be asked for 'nonsense': it can be asked for weights",
+    ):
         answer("vllm", "nonsense", None, {}, Path())
 
 
@@ -275,8 +384,15 @@ def test_a_question_that_an_engine_does_not_answer_is_refused() -> None:
 
 def test_equal_weights_rule_the_cause_out() -> None:
     (found,) = identity_evidence(loaded("trainer"), loaded("vllm"))
-    assert (found.cause, found.score, found.signature, found.numbers["equal"]) == ("weights", 0.0, "identity", True)
-    other_dtype = replace(loaded("trainer").tensors[0], digest="of float32", dtype="float32")
+    assert (found.cause, found.score, found.signature, found.numbers["equal"]) == (
+        "weights",
+        0.0,
+        "identity",
+        True,
+    )
+    other_dtype = replace(
+        loaded("trainer").tensors[0], digest="of float32", dtype="float32"
+    )
     (found,) = identity_evidence(loaded("trainer", a=other_dtype), loaded("vllm"))
     assert found.numbers["equal"] is True
 
@@ -288,15 +404,23 @@ def test_another_tensor_on_one_side_is_the_cause_by_name() -> None:
     ):
         (found,) = identity_evidence(*pair)
         assert found.cause == "weights" and found.score > 0.95
-        assert found.numbers["tensor"] == "b" and "b (relative L2 0.005, 60% of entries)" in found.sentence
+        assert (
+            found.numbers["tensor"] == "b"
+            and "b (relative L2 0.005, 60% of entries)" in found.sentence
+        )
     (found,) = identity_evidence(None, loaded("vllm", b=off("b")))
     assert found.score > 0.95
 
 
 def test_the_same_stale_weights_on_both_sides_do_not_make_them_differ() -> None:
-    (found,) = identity_evidence(loaded("trainer", b=off("b")), loaded("vllm", b=off("b")))
+    (found,) = identity_evidence(
+        loaded("trainer", b=off("b")), loaded("vllm", b=off("b"))
+    )
     assert found.score == 0 and found.numbers["equal"] is True
-    (found,) = identity_evidence(loaded("trainer", b=off("b", 0.004)), loaded("vllm", b=replace(off("b"), digest=None)))
+    (found,) = identity_evidence(
+        loaded("trainer", b=off("b", 0.004)),
+        loaded("vllm", b=replace(off("b"), digest=None)),
+    )
     assert found.numbers["equal"] is None  # both are off, nobody knows whether alike
 
 
@@ -306,24 +430,34 @@ def test_what_was_not_read_or_not_asked_rules_nothing_out() -> None:
     assert found.score == 0 and found.numbers["equal"] is None
     assert "not read: c (vllm: this is a shard of 2 ranks)" in found.sentence
     (found,) = identity_evidence(loaded("trainer"), None)
-    assert found.numbers["equal"] is None and "the other side was not asked" in found.sentence
+    assert (
+        found.numbers["equal"] is None
+        and "the other side was not asked" in found.sentence
+    )
     assert identity_evidence(None, None) == []
 
 
 def test_a_field_of_the_configuration_that_changes_the_function() -> None:
-    a = replace(loaded("trainer"), config={"rope_theta": 1e4, "name": "x"}, config_differs=())
+    a = replace(
+        loaded("trainer"), config={"rope_theta": 1e4, "name": "x"}, config_differs=()
+    )
     b = replace(
         loaded("vllm"),
         config={"rope_theta": 5e5, "name": "y"},
         config_differs=(("rope_theta", 1e4, 5e5), ("name", "x", "y")),
     )
     found = identity_evidence(a, b)
-    assert [e.cause for e in found] == ["weights", "config"] and "rope_theta is 10000.0 in trainer" in found[1].sentence
+    assert [e.cause for e in found] == [
+        "weights",
+        "config",
+    ] and "rope_theta is 10000.0 in trainer" in found[1].sentence
 
 
 @pytest.fixture
 def apart(tmp_path: Path) -> Session:
-    """Two captures far apart without any shape, in which other weights are the first guess."""
+    """Two captures far apart without any shape, in which other weights are the first
+    guess.
+    """
     sides = {"trainer": noise(0.3, 1), "rollout": noise(0.3, 2)}
     return made(tmp_path / "s", draw(1, (70,) * 8), sides)
 
@@ -338,7 +472,11 @@ def _score(session: Session, cause: str) -> float:
 
 
 def _save(session: Session, found: LoadedWeights) -> None:
-    data = {"backend": found.backend, "engine": found.engine, "facts": {"dtype": "bfloat16"}}
+    data = {
+        "backend": found.backend,
+        "engine": found.engine,
+        "facts": {"dtype": "bfloat16"},
+    }
     tensors = [
         {
             "name": t.name,
@@ -359,7 +497,10 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     pair = [("trainer", "rollout")]
     before = build_why(apart, pair)
     assert _score(apart, "weights") > 0.3
-    assert any("only the files that it was started with" in each["why"] for each in before["pairs"][0]["not_checked"])
+    assert any(
+        "only the files that it was started with" in each["why"]
+        for each in before["pairs"][0]["not_checked"]
+    )
 
     _save(apart, loaded("trainer"))
     _save(apart, loaded("rollout"))
@@ -369,24 +510,45 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     assert "weights" not in {each["cause"] for each in after["pairs"][0]["not_checked"]}
     assert after["identity"]["rollout"]["as_on_disk"] == 3
     text = render_why(after, Canvas())
-    assert "Checked" in text and "loaded the same weights: 3 tensors compared" in " ".join(text.split())
+    assert (
+        "Checked" in text
+        and "loaded the same weights: 3 tensors compared" in " ".join(text.split())
+    )
 
     _save(apart, loaded("rollout", b=off("b")))
     named = build_why(apart, pair)
     first = named["pairs"][0]["causes"][0]
-    assert first["cause"] == "weights" and first["score"] > 0.95 and first["separable"] is True
-    assert first["evidence"][0]["signature"] == "identity" and first["evidence"][0]["numbers"]["tensor"] == "b"
+    assert (
+        first["cause"] == "weights"
+        and first["score"] > 0.95
+        and first["separable"] is True
+    )
+    assert (
+        first["evidence"][0]["signature"] == "identity"
+        and first["evidence"][0]["numbers"]["tensor"] == "b"
+    )
     assert named["pairs"][0]["checked"] == []
     assert [each["name"] for each in named["identity"]["rollout"]["differ"]] == ["b"]
 
 
-def test_checks_of_other_files_than_the_captures_are_no_evidence(tmp_path: Path) -> None:
+def test_checks_of_other_files_than_the_captures_are_no_evidence(
+    tmp_path: Path,
+) -> None:
     rows = [[float("nan"), *np.linspace(-9, -3, 40)]]
-    session = write_session(tmp_path / "s", [1], [capture("trainer/prefill", rows), capture("vllm/prefill", rows)])
+    session = write_session(
+        tmp_path / "s",
+        [1],
+        [capture("trainer/prefill", rows), capture("vllm/prefill", rows)],
+    )
     info = session.captures[1]
-    found = replace(loaded("vllm"), facts={"weights_digest": FACTS["weights_digest"], "dtype": "bfloat16"})
+    found = replace(
+        loaded("vllm"),
+        facts={"weights_digest": FACTS["weights_digest"], "dtype": "bfloat16"},
+    )
     assert found.outdated(info, None) is None
-    assert found.outdated(info, "sha256:1") is None  # unknown then, so nothing contradicts
+    assert (
+        found.outdated(info, "sha256:1") is None
+    )  # unknown then, so nothing contradicts
     assert "files of the session's model have changed" in str(
         replace(found, files_digest="sha256:2").outdated(info, "sha256:1")
     )
@@ -395,12 +557,17 @@ def test_checks_of_other_files_than_the_captures_are_no_evidence(tmp_path: Path)
     pair = make_pair(session, "trainer", "vllm")
     assert identity_of(session, pair, {"vllm": later}) == []
     assert identity_of(session, pair, {"vllm": found}) != []
-    assert "no evidence any more" in render_identity(identity_json(session, {"vllm": later}), {}, Canvas())
+    assert "no evidence any more" in render_identity(
+        identity_json(session, {"vllm": later}), {}, Canvas()
+    )
 
 
 def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
     _save(apart, loaded("trainer"))
-    assert read_identity(apart.folder, "trainer") is not None and read_identity(apart.folder, "nobody") is None
+    assert (
+        read_identity(apart.folder, "trainer") is not None
+        and read_identity(apart.folder, "nobody") is None
+    )
     (apart.folder / "why" / "identity" / "trainer.json").write_text('{"tensors": [{}]}')
     with pytest.raises(InputError, match=r"trainer\.json: is damaged"):
         read_identity(apart.folder, "trainer")
@@ -412,9 +579,14 @@ def test_text_fits_and_hostile_names_are_made_visible(apart: Session) -> None:
     evil = LoadedTensor("\x1b[2Jmodel" + "x" * 90, False, "digest", l2=0.5, share=1.0)
     unread = LoadedTensor("c", None, None, reason="\x07packed")
     report = identity_json(apart, {"vllm": loaded("vllm", a=evil, c=unread)})
-    text = render_identity(report, {"sglang": "its worker was killed by SIGKILL"}, Canvas())
+    text = render_identity(
+        report, {"sglang": "its worker was killed by SIGKILL"}, Canvas()
+    )
     assert all(line.isprintable() and len(line) <= 80 for line in text.splitlines())
-    assert "1 of 3 tensors differs from disk, 1 not read, 1 as on disk (1 by digest)" in " ".join(text.split())
+    assert (
+        "1 of 3 tensors differs from disk, 1 not read, 1 as on disk (1 by digest)"
+        in " ".join(text.split())
+    )
     assert "not checked: its worker was killed" in " ".join(text.split())
 
 
@@ -423,7 +595,9 @@ def test_text_fits_and_hostile_names_are_made_visible(apart: Session) -> None:
 
 @pytest.fixture(scope="module")
 def stale(tmp_path_factory: pytest.TempPathFactory, noisy_small_model: Path) -> Path:
-    """The sample with two more trainers: one with 0.5% noise on one tensor, one whose interpreter is none."""
+    """The sample with two more trainers: one with 0.5% noise on one tensor, one whose
+    interpreter is none.
+    """
     folder = tmp_path_factory.mktemp("identity")
     session = folder / "session"
     shutil.copytree(SAMPLE, session)
@@ -451,13 +625,30 @@ def stale(tmp_path_factory: pytest.TempPathFactory, noisy_small_model: Path) -> 
 def test_ctrl_c_keeps_what_is_finished(stale: Path, transformers_python: Path) -> None:
     """Runs before the next test, which goes on from here."""
     process = subprocess.Popen(
-        [str(LOGDRIFT), "why", str(stale), "--identity", "--backend", "trainer", "--backend", "stale"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
-    )  # fmt: skip
+        [
+            str(LOGDRIFT),
+            "why",
+            str(stale),
+            "--identity",
+            "--backend",
+            "trainer",
+            "--backend",
+            "stale",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a background job ignores it
+    )
     finished = stale / "why" / "identity" / "trainer.json"
     deadline = time.monotonic() + 300
-    while not finished.exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not finished.exists() and process.poll() is None and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert finished.exists()
     os.killpg(process.pid, signal.SIGINT)
@@ -469,27 +660,52 @@ def test_ctrl_c_keeps_what_is_finished(stale: Path, transformers_python: Path) -
 
 
 @pytest.mark.engine
-def test_one_tensor_of_half_a_percent_noise_is_named(stale: Path, run_logdrift: Run) -> None:
+def test_one_tensor_of_half_a_percent_noise_is_named(
+    stale: Path, run_logdrift: Run
+) -> None:
     if not (stale / "why" / "identity" / "trainer.json").exists():
-        assert run_logdrift("why", stale, "--identity", "--backend", "trainer").returncode == 0
-    done = run_logdrift("why", stale, "--identity", "--backend", "broken", "--backend", "stale")
+        assert (
+            run_logdrift("why", stale, "--identity", "--backend", "trainer").returncode
+            == 0
+        )
+    done = run_logdrift(
+        "why", stale, "--identity", "--backend", "broken", "--backend", "stale"
+    )
     assert done.returncode == 1
     assert "broken: failed: backend 'broken'" in done.stderr
-    assert "1 of 2 backends could not be checked: broken" in done.stderr.splitlines()[-1]
+    assert (
+        "1 of 2 backends could not be checked: broken" in done.stderr.splitlines()[-1]
+    )
     assert "stale: asking for weights" in done.stderr
     text = " ".join(done.stdout.split())
-    assert "stale 1 of 272 tensors differs from disk, 271 as on disk (271 by digest)" in text
-    assert f"{TENSOR} (relative L2 0.0053, " in text and "it is that of the backend's own model" in text
+    assert (
+        "stale 1 of 272 tensors differs from disk, 271 as on disk (271 by digest)"
+        in text
+    )
+    assert (
+        f"{TENSOR} (relative L2 0.0053, " in text
+        and "it is that of the backend's own model" in text
+    )
     assert "head tied to the embedding, as the config says" in text
     why = run_logdrift("why", stale, "--pair", "trainer:stale", "--json")
     report = json.loads(why.stdout)
     assert report["identity"]["trainer"]["as_on_disk"] == 272
     (differs,) = report["identity"]["stale"]["differ"]
-    assert differs["name"] == TENSOR and 0.0045 < differs["l2"] < 0.0065 and differs["own"] is True
+    assert (
+        differs["name"] == TENSOR
+        and 0.0045 < differs["l2"] < 0.0065
+        and differs["own"] is True
+    )
     first = report["pairs"][0]["causes"][0]
     # The numbers of this made session are equal: what speaks is the check alone.
-    assert first["cause"] == "weights" and first["score"] > 0.95 and TENSOR in first["evidence"][0]["sentence"]
-    assert "weights" not in {each["cause"] for each in report["pairs"][0]["not_checked"]}
+    assert (
+        first["cause"] == "weights"
+        and first["score"] > 0.95
+        and TENSOR in first["evidence"][0]["sentence"]
+    )
+    assert "weights" not in {
+        each["cause"] for each in report["pairs"][0]["not_checked"]
+    }
 
 
 _DEADLY = """
@@ -526,74 +742,143 @@ def packed(model):
 
 sys.meta_path.insert(0, Deadly())
 """
-"""Put beside an engine's interpreter: one layer is packed as vLLM packs it, and its kernel ends the process that asks it."""
+"""Put beside an engine's interpreter: one layer is packed as vLLM packs it, and its
+kernel ends the process that asks it.
+"""
 
 
 @pytest.mark.engine
 def test_a_probe_that_kills_its_engine_is_one_failed_answer(
     transformers_python: Path, small_model: Path, run_logdrift: Run, tmp_path: Path
 ) -> None:
-    """The next backend is asked all the same, and text, JSON, `why` and the exit code say what happened, and where."""
+    """The next backend is asked all the same, and text, JSON, `why` and the exit code
+    say what happened, and where.
+    """
     session = tmp_path / "session"
     shutil.copytree(SAMPLE, session)
     trust.remember(read_manifest(session))
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(_DEADLY)
-    environment = {"PYTHONPATH": str(tmp_path / "site"), "LOGDRIFT_TEST_SIGNAL": "SIGSEGV"}
-    asked = ["why", session, "--identity", "--backend", "trainer", "--backend", "reference", "--json"]
+    environment = {
+        "PYTHONPATH": str(tmp_path / "site"),
+        "LOGDRIFT_TEST_SIGNAL": "SIGSEGV",
+    }
+    asked = [
+        "why",
+        session,
+        "--identity",
+        "--backend",
+        "trainer",
+        "--backend",
+        "reference",
+        "--json",
+    ]
     done = run_logdrift(*asked, **environment)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].endswith("1 of 2 backends could not be checked: trainer")
+    assert done.stderr.splitlines()[-1].endswith(
+        "1 of 2 backends could not be checked: trainer"
+    )
     said = "worker was killed by SIGSEGV"
-    where = "while the module of model.layers.0.mlp.down_proj.weight was asked for its weights"
+    where = (
+        "while the module of model.layers.0.mlp.down_proj.weight was asked for its"
+        " weights"
+    )
     report = json.loads(done.stdout)
     assert said in report["failed"]["trainer"] and where in report["failed"]["trainer"]
     assert report["identity"]["reference"]["as_on_disk"] == 272
     folder = session / "why" / "identity"
-    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["reference.json", "trainer.json"]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        "reference.json",
+        "trainer.json",
+    ]
     assert not (session / "lock").exists()
 
-    why = json.loads(run_logdrift("why", session, "--pair", "reference:trainer", "--json").stdout)
+    why = json.loads(
+        run_logdrift("why", session, "--pair", "reference:trainer", "--json").stdout
+    )
     assert said in why["identity_failed"]["trainer"]
-    (unchecked,) = [each for each in why["pairs"][0]["not_checked"] if "could not be asked" in each["why"]]
+    (unchecked,) = [
+        each
+        for each in why["pairs"][0]["not_checked"]
+        if "could not be asked" in each["why"]
+    ]
     assert unchecked["cause"] == "weights" and said in unchecked["why"]
 
     # Alone it is one failed answer too, and a later check that works is the last word.
     environment["LOGDRIFT_TEST_SIGNAL"] = "SIGABRT"
-    alone = run_logdrift("why", session, "--identity", "--backend", "trainer", **environment)
-    assert alone.returncode == 1 and "worker was killed by SIGABRT" in " ".join(alone.stdout.split())
-    assert run_logdrift("why", session, "--identity", "--backend", "trainer").returncode == 0
+    alone = run_logdrift(
+        "why", session, "--identity", "--backend", "trainer", **environment
+    )
+    assert alone.returncode == 1 and "worker was killed by SIGABRT" in " ".join(
+        alone.stdout.split()
+    )
+    assert (
+        run_logdrift("why", session, "--identity", "--backend", "trainer").returncode
+        == 0
+    )
     assert saved_failures(session) == {}
 
 
 @pytest.mark.engine
-def test_a_question_can_be_cancelled_from_outside(stale: Path, transformers_python: Path) -> None:
-    """As a screen does it, from a thread: the worker is gone, the lock too, and nothing is written."""
+def test_a_question_can_be_cancelled_from_outside(
+    stale: Path, transformers_python: Path
+) -> None:
+    """As a screen does it, from a thread: the worker is gone, the lock too, and nothing
+    is written.
+    """
     session = open_session(stale)
     (spec,) = chosen_backends(session, ["reference"])
     cancel, told = threading.Event(), []
-    before = descendants(os.getpid())  # what other tests of this process may not have reaped yet
+    before = descendants(
+        os.getpid()
+    )  # what other tests of this process may not have reaped yet
     cancel.set()
     with pytest.raises(KeyboardInterrupt):
-        ask(session, spec, "weights", {}, stale / "why" / "identity", report=told.append, cancel=cancel)
+        ask(
+            session,
+            spec,
+            "weights",
+            {},
+            stale / "why" / "identity",
+            report=told.append,
+            cancel=cancel,
+        )
     assert told == [] and not (stale / "lock").exists()
     assert not (stale / "why" / "identity" / "reference.json").exists()
     assert descendants(os.getpid()) <= before
 
 
-def test_bad_input_is_one_line(run_logdrift: Run, apart: Session, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(
+    run_logdrift: Run, apart: Session, tmp_path: Path
+) -> None:
     held = tmp_path / "held"
     captured_here(Path(shutil.copytree(SAMPLE, held)))
     lock = {"host": "elsewhere", "pid": 1, "started": 1, "token": "x", "since": 0}
     (held / "lock").write_text(json.dumps(lock))
     for arguments, said in (
         (["why", SAMPLE, "--identity", "--backend", "nobody"], "no backend 'nobody'"),
-        (["why", SAMPLE, "--identity", "--backend", "trainer"], "is shipped with logdrift"),
-        (["why", SAMPLE, "--identity", "--pair", "trainer:vllm"], "--identity checks backends, not pairs"),
-        (["why", SAMPLE, "--backend", "vllm"], "--backend names a backend for --identity"),
+        (
+            ["why", SAMPLE, "--identity", "--backend", "trainer"],
+            "is shipped with logdrift",
+        ),
+        (
+            ["why", SAMPLE, "--identity", "--pair", "trainer:vllm"],
+            "--identity checks backends, not pairs",
+        ),
+        (
+            ["why", SAMPLE, "--backend", "vllm"],
+            "--backend names a backend for --identity",
+        ),
         (["why", apart.folder, "--identity"], "no plan"),
-        (["why", held, "--identity", "--backend", "trainer"], "is being written by process 1 on elsewhere"),
+        (
+            ["why", held, "--identity", "--backend", "trainer"],
+            "is being written by process 1 on elsewhere",
+        ),
     ):
         done = run_logdrift(*arguments)
-        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), (arguments, done.stderr)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (
+            2,
+            "",
+            1,
+        ), (arguments, done.stderr)
         assert said in done.stderr

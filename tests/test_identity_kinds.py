@@ -1,4 +1,6 @@
-"""What kind of difference there is between loaded weights and the files: found by the worker, told in words."""
+"""What kind of difference there is between loaded weights and the files: found by the
+worker, told in words.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from logdrift.core.diagnose.differences import ALL, MATRICES, ONE, SOME, adapter_tensors, difference_of, kind_text
+from logdrift.core.diagnose.differences import (
+    ALL,
+    MATRICES,
+    ONE,
+    SOME,
+    adapter_tensors,
+    difference_of,
+    kind_text,
+)
 from logdrift.core.diagnose.identity import described, identity_evidence
 from logdrift.core.errors import InputError
 from logdrift.core.report.identity import identity_json, render_identity
@@ -42,13 +52,17 @@ def kinds(run_script: Callable[..., Any], transformers_python: Path) -> Any:
 
 @pytest.mark.engine
 def test_each_change_is_taken_for_what_it_is(kinds: Any) -> None:
-    """In three dtypes and three shapes, with its numbers: a scale within a rounding, a rank exactly."""
+    """In three dtypes and three shapes, with its numbers: a scale within a rounding, a
+    rank exactly.
+    """
     assert len(kinds["kinds"]) > 200
     for each in kinds["kinds"]:
         found = each["kind"]
         assert found is not None and found["kind"] == each["wanted"], each
         for name, value in each["numbers"].items():
-            assert found[name] == (pytest.approx(value, rel=2**-8) if isinstance(value, float) else value), each
+            assert found[name] == (
+                pytest.approx(value, rel=2**-8) if isinstance(value, float) else value
+            ), each
 
 
 @pytest.mark.engine
@@ -72,56 +86,121 @@ def test_nothing_is_said_of_what_was_not_looked_at(kinds: Any) -> None:
 
 
 def test_words_of_a_kind_and_none_for_an_unknown_or_damaged_one() -> None:
-    assert kind_text(LOW_RANK) == "a difference of rank 8, as a merged adapter (LoRA) leaves it"
+    assert (
+        kind_text(LOW_RANK)
+        == "a difference of rank 8, as a merged adapter (LoRA) leaves it"
+    )
     assert kind_text(FP8) == "rounded to 8 bits (float8_e4m3fn, scales: one a row)"
     assert kind_text({"kind": "scale", "scale": 1.0625}) == "scaled by 1.062"
-    assert kind_text({"kind": "rows", "rows": 2, "of": 9, "first": 3}) == "2 of 9 rows differ, the first is row 3"
-    for poor in (None, {}, {"kind": "of tomorrow"}, {"kind": "scale"}, {"kind": "low rank", "rank": "many"}):
+    assert (
+        kind_text({"kind": "rows", "rows": 2, "of": 9, "first": 3})
+        == "2 of 9 rows differ, the first is row 3"
+    )
+    for poor in (
+        None,
+        {},
+        {"kind": "of tomorrow"},
+        {"kind": "scale"},
+        {"kind": "low rank", "rank": "many"},
+    ):
         assert kind_text(poor) == ""
-    assert described(off("b", kind=LOW_RANK)) == f"b (relative L2 0.005, 60% of entries: {kind_text(LOW_RANK)})"
+    assert (
+        described(off("b", kind=LOW_RANK))
+        == f"b (relative L2 0.005, 60% of entries: {kind_text(LOW_RANK)})"
+    )
     assert described(off("b")) == "b (relative L2 0.005, 60% of entries)"
 
 
 def _model(**changes: dict[str, Any]) -> LoadedWeights:
-    """Two layers with q, v and a norm each, and an embedding; those named are not those on disk."""
+    """Two layers with q, v and a norm each, and an embedding; those named are not those
+    on disk.
+    """
     names = ["model.embed_tokens.weight"]
     for layer in (0, 1):
-        names += [f"model.layers.{layer}.{part}.weight" for part in ("attn.q_proj", "attn.v_proj", "norm")]
+        names += [
+            f"model.layers.{layer}.{part}.weight"
+            for part in ("attn.q_proj", "attn.v_proj", "norm")
+        ]
     tensors = []
     for name in names:
-        plain = LoadedTensor(name, True, "digest", shape=(8,) if "norm" in name else (8, 8))
+        plain = LoadedTensor(
+            name, True, "digest", shape=(8,) if "norm" in name else (8, 8)
+        )
         kind = next((kind for part, kind in changes.items() if part in name), None)
-        tensors.append(plain if kind is None else replace(plain, same=False, l2=0.01, share=0.5, kind=kind or None))
+        tensors.append(
+            plain
+            if kind is None
+            else replace(plain, same=False, l2=0.01, share=0.5, kind=kind or None)
+        )
     return LoadedWeights("vllm", "vllm", tuple(tensors))
 
 
 @pytest.mark.parametrize(
     ("changes", "scope", "text"),
     [
-        ({"embed": FP8}, ONE, "One tensor differs: rounded to 8 bits (float8_e4m3fn, scales: one a row)."),
+        (
+            {"embed": FP8},
+            ONE,
+            "One tensor differs: rounded to 8 bits (float8_e4m3fn, scales: one a row).",
+        ),
         (
             {"q_proj": LOW_RANK, "v_proj": {**LOW_RANK, "rank": 4}},
             SOME,
-            "4 of 7 tensors differ, q_proj, v_proj of every layer: a low rank (at most 8), as a merged adapter (LoRA) "
-            "leaves it.",
+            (
+                "4 of 7 tensors differ, q_proj, v_proj of every layer: a low rank (at"
+                " most 8), as a merged adapter (LoRA) leaves it."
+            ),
         ),
-        ({"model": {"kind": "unrelated"}}, ALL, "All 7 tensors that were read differ: nothing in common with the one on disk."),
-        ({"proj": FP8, "embed": FP8}, MATRICES, f"All 5 matrices differ and no vector: {kind_text(FP8)}."),
-        ({"layers.1.attn": {"kind": "zeros"}}, SOME, "2 of 7 tensors differ: nothing but zeros."),
         (
-            {"q_proj": {"kind": "scale", "scale": 2.0}, "layers.0.norm": {"kind": "scale", "scale": 3.0}},
+            {"model": {"kind": "unrelated"}},
+            ALL,
+            (
+                "All 7 tensors that were read differ: nothing in common with the one on"
+                " disk."
+            ),
+        ),
+        (
+            {"proj": FP8, "embed": FP8},
+            MATRICES,
+            f"All 5 matrices differ and no vector: {kind_text(FP8)}.",
+        ),
+        (
+            {"layers.1.attn": {"kind": "zeros"}},
+            SOME,
+            "2 of 7 tensors differ: nothing but zeros.",
+        ),
+        (
+            {
+                "q_proj": {"kind": "scale", "scale": 2.0},
+                "layers.0.norm": {"kind": "scale", "scale": 3.0},
+            },
             SOME,
             "3 of 7 tensors differ: a scale.",
         ),
         (
-            {"q_proj": LOW_RANK, "embed": {"kind": "rows", "rows": 1, "of": 8, "first": 0}},
+            {
+                "q_proj": LOW_RANK,
+                "embed": {"kind": "rows", "rows": 1, "of": 8, "first": 0},
+            },
             SOME,
-            "3 of 7 tensors differ: 2 by a low rank (at most 8), as a merged adapter (LoRA) leaves it, 1 by single rows.",
+            (
+                "3 of 7 tensors differ: 2 by a low rank (at most 8), as a merged"
+                " adapter (LoRA) leaves it, 1 by single rows."
+            ),
         ),
-        ({"embed": {}}, ONE, "One tensor differs: kind not known (only sums of their entries were seen)."),
+        (
+            {"embed": {}},
+            ONE,
+            (
+                "One tensor differs: kind not known (only sums of their entries were"
+                " seen)."
+            ),
+        ),
     ],
-)  # fmt: skip
-def test_which_tensors_differ_and_what_they_have_in_common(changes: Any, scope: str, text: str) -> None:
+)
+def test_which_tensors_differ_and_what_they_have_in_common(
+    changes: Any, scope: str, text: str
+) -> None:
     found = difference_of(_model(**changes))
     assert found is not None and (found.scope, found.text) == (scope, text)
     assert sum(found.kinds.values()) == found.differing
@@ -131,23 +210,45 @@ def test_evidence_and_report_say_the_kind(tmp_path: Path) -> None:
     assert difference_of(loaded("trainer")) is None
     side = _model(q_proj=LOW_RANK, v_proj=LOW_RANK)
     (found,) = identity_evidence(None, side)
-    assert "q_proj, v_proj of every layer: a difference of rank 8, as a merged adapter" in found.sentence
+    assert (
+        "q_proj, v_proj of every layer: a difference of rank 8, as a merged adapter"
+        in found.sentence
+    )
     assert (found.numbers["scope"], found.numbers["kind"]) == (SOME, "low rank")
     session = _session(tmp_path)
     report = identity_json(session, {"vllm": side, "trainer": loaded("trainer")})
-    assert report["vllm"]["difference"]["kinds"] == {"low rank": 4} and report["trainer"]["difference"] is None
-    assert report["vllm"]["differ"][0]["kind"] == {**LOW_RANK, "text": kind_text(LOW_RANK)}
+    assert (
+        report["vllm"]["difference"]["kinds"] == {"low rank": 4}
+        and report["trainer"]["difference"] is None
+    )
+    assert report["vllm"]["differ"][0]["kind"] == {
+        **LOW_RANK,
+        "text": kind_text(LOW_RANK),
+    }
     text = " ".join(render_identity(report, {}, Canvas()).split())
-    assert "4 of 7 tensors differ, q_proj, v_proj of every layer: a difference of rank 8" in text
+    assert (
+        "4 of 7 tensors differ, q_proj, v_proj of every layer: a difference of rank 8"
+        in text
+    )
 
 
 def test_an_adapter_that_is_not_merged_is_no_equality() -> None:
-    """Every tensor of the base is as on disk, and still the engine computes something else."""
-    names = tuple(f"base_model.model.layers.{i}.q_proj.lora_{ab}.default.weight" for i in (0, 1) for ab in "AB")
+    """Every tensor of the base is as on disk, and still the engine computes something
+    else.
+    """
+    names = tuple(
+        f"base_model.model.layers.{i}.q_proj.lora_{ab}.default.weight"
+        for i in (0, 1)
+        for ab in "AB"
+    )
     side = replace(loaded("vllm"), extra=(*names, "model.layers.0.self_attn.rotary"))
     assert adapter_tensors(side) == names
     (found,) = identity_evidence(loaded("trainer"), side)
-    assert found.score == 0 and found.numbers["equal"] is None and "leaves" not in found.numbers
+    assert (
+        found.score == 0
+        and found.numbers["equal"] is None
+        and "leaves" not in found.numbers
+    )
     assert "vllm holds an adapter that is not merged: 4 tensors" in found.sentence
 
 
@@ -157,32 +258,59 @@ def test_an_adapter_that_is_not_merged_is_no_equality() -> None:
 def _session(tmp_path: Path) -> Session:
     rows = [[float("nan"), *[-1.0] * 7]]
     labels = ("trainer/prefill", "vllm/prefill")
-    return write_session(tmp_path / "s", [2], [capture(label, rows) for label in labels])
+    return write_session(
+        tmp_path / "s", [2], [capture(label, rows) for label in labels]
+    )
 
 
 def test_kinds_and_failures_are_saved_and_read_again(tmp_path: Path) -> None:
     session = _session(tmp_path)
-    write_identity(session.folder, asdict(replace(loaded("vllm", b=off("b", kind=LOW_RANK)))))
+    write_identity(
+        session.folder, asdict(replace(loaded("vllm", b=off("b", kind=LOW_RANK))))
+    )
     again = read_identity(session.folder, "vllm")
     assert again is not None and again.differing[0].kind == LOW_RANK
-    write_failure(session.folder, "vllm", "vllm", "its worker was killed by SIGSEGV", "2026-01-01T00:00:00Z")
-    assert saved_failures(session.folder) == {"vllm": "its worker was killed by SIGSEGV"}
-    assert read_identity(session.folder, "vllm") == again  # what an earlier check found stays
-    text = render_identity(identity_json(session, {"vllm": again}), saved_failures(session.folder), Canvas())
+    write_failure(
+        session.folder,
+        "vllm",
+        "vllm",
+        "its worker was killed by SIGSEGV",
+        "2026-01-01T00:00:00Z",
+    )
+    assert saved_failures(session.folder) == {
+        "vllm": "its worker was killed by SIGSEGV"
+    }
+    assert (
+        read_identity(session.folder, "vllm") == again
+    )  # what an earlier check found stays
+    text = render_identity(
+        identity_json(session, {"vllm": again}),
+        saved_failures(session.folder),
+        Canvas(),
+    )
     assert "the last check failed: its worker was killed" in " ".join(text.split())
     write_identity(session.folder, asdict(loaded("vllm")))
     assert saved_failures(session.folder) == {}
     damaged = identity_file(session.folder, "vllm")
-    damaged.write_text('{"backend": "vllm", "engine": "vllm", "tensors": [{"name": "a", "kind": "low rank"}]}')
+    damaged.write_text(
+        '{"backend": "vllm", "engine": "vllm", "tensors": [{"name": "a", "kind": "low'
+        ' rank"}]}'
+    )
     with pytest.raises(InputError, match="is damaged"):
         read_identity(session.folder, "vllm")
 
 
-@pytest.mark.parametrize("held", ["", "[]", '{"error": 3}', "{", '{"error": "\\u001b[2J"}'])
-def test_a_damaged_record_of_a_failure_is_still_a_failure(tmp_path: Path, held: str) -> None:
+@pytest.mark.parametrize(
+    "held", ["", "[]", '{"error": 3}', "{", '{"error": "\\u001b[2J"}']
+)
+def test_a_damaged_record_of_a_failure_is_still_a_failure(
+    tmp_path: Path, held: str
+) -> None:
     session = _session(tmp_path)
     write_failure(session.folder, "vllm", "vllm", "x", "")
     (session.folder / "why" / "identity" / "failed" / "vllm.json").write_text(held)
     found = saved_failures(session.folder)
     assert list(found) == ["vllm"]
-    assert all(line.isprintable() for line in render_identity({}, found, Canvas()).splitlines())
+    assert all(
+        line.isprintable() for line in render_identity({}, found, Canvas()).splitlines()
+    )

@@ -1,4 +1,6 @@
-"""Dumps as tools write them: first scores, lists with an id twice, masks, keys of other tools, text alone, pickles."""
+"""Dumps as tools write them: first scores, lists with an id twice, masks, keys of other
+tools, text alone, pickles.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,17 @@ def dump(path: Path, *lines: dict[str, Any]) -> Path:
 
 
 def imported(folder: Path, *lines: dict[str, Any]) -> tuple[Session, tuple[str, ...]]:
-    notes = import_session("jsonl", [str(dump(folder / "dump.jsonl", *lines))], folder / "out")
+    notes = import_session(
+        "jsonl", [str(dump(folder / "dump.jsonl", *lines))], folder / "out"
+    )
     return open_session(folder / "out"), notes
 
 
 def logprobs(session: Session, label: str = "x/recorded") -> list[float | None]:
-    return [None if np.isnan(v) else round(float(v), 3) for v in session.capture(label).logprob.whole()]
+    return [
+        None if np.isnan(v) else round(float(v), 3)
+        for v in session.capture(label).logprob.whole()
+    ]
 
 
 # ---- the first token
@@ -51,17 +58,28 @@ def test_the_first_score_of_a_completion_without_its_prompt_is_kept(
     assert entropy is not None and (entropy.whole() == 0.25).all()
 
 
-def test_an_entry_for_the_first_token_of_a_prompt_is_no_score_and_that_is_said(tmp_path: Path) -> None:
-    line = {"token_ids": [1, 2, 3], "prompt_length": 1, "captures": {"x": [-11.0, -1.0, -2.0], "y": [None, -1.0, -2.0]}}
+def test_an_entry_for_the_first_token_of_a_prompt_is_no_score_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    line = {
+        "token_ids": [1, 2, 3],
+        "prompt_length": 1,
+        "captures": {"x": [-11.0, -1.0, -2.0], "y": [None, -1.0, -2.0]},
+    }
     session, notes = imported(tmp_path, line, line)
     assert logprobs(session) == [None, -1.0, -2.0] * 2
-    assert len(notes) == 1 and notes[0].startswith("2 entries of x for first tokens are left out")
+    assert len(notes) == 1 and notes[0].startswith(
+        "2 entries of x for first tokens are left out"
+    )
     assert session.manifest.notes == notes, "kept with the session"
 
 
 def test_zeros_in_front_of_every_sequence_are_filled_in(tmp_path: Path) -> None:
     def line(trainer: float, engine: float) -> dict[str, Any]:
-        return {"token_ids": [1, 2], "captures": {"trainer": [trainer, -1.0], "x": [engine, -1.0]}}
+        return {
+            "token_ids": [1, 2],
+            "captures": {"trainer": [trainer, -1.0], "x": [engine, -1.0]},
+        }
 
     session, notes = imported(tmp_path, line(0.0, 0.0), line(0.0, -0.5))
     assert logprobs(session, "trainer/recorded") == [None, -1.0] * 2
@@ -92,7 +110,9 @@ def random_rows(k: int, count: int, seed: int) -> list[list[tuple[int, float]]]:
 
 
 @pytest.mark.parametrize("k", [2, 5, 20])
-def test_the_flat_form_with_the_token_in_front_reads_as_the_lists_without_it(tmp_path: Path, k: int) -> None:
+def test_the_flat_form_with_the_token_in_front_reads_as_the_lists_without_it(
+    tmp_path: Path, k: int
+) -> None:
     plain = random_rows(k, 30, seed=k)
     targets, flat = [], []
     for index, row in enumerate(plain):
@@ -106,15 +126,25 @@ def test_the_flat_form_with_the_token_in_front_reads_as_the_lists_without_it(tmp
         capture = session.capture("x/recorded")
         found = [
             [(int(i), float(v)) for i, v in zip(ids, values, strict=True) if i >= 0]
-            for ids, values in zip(capture.top_ids.whole()[1:], capture.top_logprobs.whole()[1:], strict=True)
+            for ids, values in zip(
+                capture.top_ids.whole()[1:],
+                capture.top_logprobs.whole()[1:],
+                strict=True,
+            )
         ]
         assert found == plain
-        assert [note[:12] for note in notes] == ([] if name == "plain" else ["30 lists of "])
+        assert [note[:12] for note in notes] == (
+            [] if name == "plain" else ["30 lists of "]
+        )
 
 
 def test_an_id_with_two_values_is_refused_with_line_and_entry(tmp_path: Path) -> None:
-    line = with_lists([[(7, -0.5), (8, -1.0)], [(7, -0.5), (8, -1.0), (7, -2.0)]], [1, 2, 3])
-    with pytest.raises(InputError, match=r"line 1: captures\.x\.top_ids\[2\] lists id 7 twice"):
+    line = with_lists(
+        [[(7, -0.5), (8, -1.0)], [(7, -0.5), (8, -1.0), (7, -2.0)]], [1, 2, 3]
+    )
+    with pytest.raises(
+        InputError, match=r"line 1: captures\.x\.top_ids\[2\] lists id 7 twice"
+    ):
         imported(tmp_path, line)
 
 
@@ -123,7 +153,11 @@ def test_an_id_with_two_values_is_refused_with_line_and_entry(tmp_path: Path) ->
 
 def test_what_a_captures_own_mask_leaves_out_is_no_score(tmp_path: Path) -> None:
     body = {"logprobs": [-1.0, 0.0, -2.0], "mask": [1, 0, 1]}
-    line = {"token_ids": [9, 1, 2, 3], "prompt_length": 1, "captures": {"x": body, "y": [-1.0, -3.0, -2.0]}}
+    line = {
+        "token_ids": [9, 1, 2, 3],
+        "prompt_length": 1,
+        "captures": {"x": body, "y": [-1.0, -3.0, -2.0]},
+    }
     session, notes = imported(tmp_path, line)
     assert logprobs(session) == [None, -1.0, None, -2.0]
     assert logprobs(session, "y/recorded") == [None, -1.0, -3.0, -2.0]
@@ -142,14 +176,20 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
         (
             {"prompt_ids": IDS, "gen_ids": IDS, "gen_logprobs": NUMBERS, "text": "abc"},
             [
-                "write prompt_ids + gen_ids as token_ids and the length of prompt_ids as prompt_length",
+                (
+                    "write prompt_ids + gen_ids as token_ids and the length of"
+                    " prompt_ids as prompt_length"
+                ),
                 "write gen_logprobs as captures.NAME.logprobs",
                 "leave text out",
             ],
         ),
         (
             {"prompt_token_ids": IDS, "token_ids": IDS, "logprobs": NUMBERS},
-            ["write prompt_token_ids + token_ids as token_ids", "write logprobs as captures.NAME.logprobs"],
+            [
+                "write prompt_token_ids + token_ids as token_ids",
+                "write logprobs as captures.NAME.logprobs",
+            ],
         ),
         (
             {
@@ -168,16 +208,37 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
             ],
         ),
         (
-            {"input_ids": IDS, "prompt_len": 1, "old_log_probs": NUMBERS, "ref_logprobs": NUMBERS},
-            ["rename input_ids to token_ids", "rename prompt_len to prompt_length", "old_log_probs", "ref_logprobs"],
+            {
+                "input_ids": IDS,
+                "prompt_len": 1,
+                "old_log_probs": NUMBERS,
+                "ref_logprobs": NUMBERS,
+            },
+            [
+                "rename input_ids to token_ids",
+                "rename prompt_len to prompt_length",
+                "old_log_probs",
+                "ref_logprobs",
+            ],
         ),
         (
-            {"token_ids": IDS, "prompt_length": 1, "logprobs": NUMBERS, "finish_reason": "stop"},
-            ["write logprobs as captures.NAME.logprobs", "rename finish_reason to finish"],
+            {
+                "token_ids": IDS,
+                "prompt_length": 1,
+                "logprobs": NUMBERS,
+                "finish_reason": "stop",
+            },
+            [
+                "write logprobs as captures.NAME.logprobs",
+                "rename finish_reason to finish",
+            ],
         ),
         (
             {"prompt": "a", "response": "b", "logprobs": NUMBERS},
-            ["add token_ids, the ids of the prompt and the completion", "leave prompt, response out"],
+            [
+                "add token_ids, the ids of the prompt and the completion",
+                "leave prompt, response out",
+            ],
         ),
         (
             {
@@ -194,11 +255,18 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
                 "write top_logprobs as captures.NAME.top_logprobs",
             ],
         ),
-        ({"completion_ids": IDS, "completion": "abc"}, ["the prompt's ids + completion_ids as token_ids"]),
+        (
+            {"completion_ids": IDS, "completion": "abc"},
+            ["the prompt's ids + completion_ids as token_ids"],
+        ),
     ],
 )
-def test_lines_of_other_tools_say_which_keys_to_rename(tmp_path: Path, line: dict[str, Any], said: list[str]) -> None:
-    with pytest.raises(InputError, match=r"line 1: has the keys of another tool") as caught:
+def test_lines_of_other_tools_say_which_keys_to_rename(
+    tmp_path: Path, line: dict[str, Any], said: list[str]
+) -> None:
+    with pytest.raises(
+        InputError, match=r"line 1: has the keys of another tool"
+    ) as caught:
         imported(tmp_path, line)
     for part in said:
         assert part in str(caught.value)
@@ -211,13 +279,24 @@ def test_lines_of_other_tools_say_which_keys_to_rename(tmp_path: Path, line: dic
         {"input": "2+2?", "output": "4", "gts": "4", "score": 1.0, "step": 7},
         {"prompt": "a", "completion": "b", "reward": 0.5, "advantage": 0.1},
         {"messages": [{"role": "user", "content": "a"}], "response": "b"},
-        {"task_id": "t", "seqlen": 9, "prompt": "a", "completion": "b", "version_rle": [[3, 9]], "rewards": [1.0]},
+        {
+            "task_id": "t",
+            "seqlen": 9,
+            "prompt": "a",
+            "completion": "b",
+            "version_rle": [[3, 9]],
+            "rewards": [1.0],
+        },
     ],
 )
-def test_a_dump_of_text_alone_is_answered_with_what_to_switch_on(tmp_path: Path, line: dict[str, Any]) -> None:
+def test_a_dump_of_text_alone_is_answered_with_what_to_switch_on(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
     with pytest.raises(InputError, match="no token ids or log-probabilities") as caught:
         imported(tmp_path, line)
-    assert "calculate_log_probs=True" in str(caught.value) and "docs/import.md" in str(caught.value)
+    assert "calculate_log_probs=True" in str(caught.value) and "docs/import.md" in str(
+        caught.value
+    )
 
 
 class _Runs:
@@ -233,7 +312,9 @@ class _Runs:
 @pytest.mark.parametrize("name", ["jsonl", "openai", "prime-rl"])
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("archive", [False, True])
-def test_a_pickle_is_named_and_never_opened(tmp_path: Path, name: str, protocol: int, archive: bool) -> None:
+def test_a_pickle_is_named_and_never_opened(
+    tmp_path: Path, name: str, protocol: int, archive: bool
+) -> None:
     data = pickle.dumps({"samples": _Runs(tmp_path / "it-ran")}, protocol)
     path = tmp_path / "rollout_0.pt"
     if archive:
@@ -250,7 +331,12 @@ def test_a_pickle_is_named_and_never_opened(tmp_path: Path, name: str, protocol:
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"PAR1\0\0", "parquet"), (b"\x28\xb5\x2f\xfd\0", "zstd"), (b"\x1f\x8b\x08\0", "gzip"), (b"\x93NUMPY\1", "NumPy")],
+    [
+        (b"PAR1\0\0", "parquet"),
+        (b"\x28\xb5\x2f\xfd\0", "zstd"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"\x93NUMPY\1", "NumPy"),
+    ],
 )
 def test_other_binary_files_are_named(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "dump"
@@ -269,10 +355,14 @@ def test_the_folder_above_the_steps_names_them(tmp_path: Path) -> None:
         (folder / "rank_0.jsonl").write_text("{}\n")
     for given in (tmp_path / "run", tmp_path / "run" / "token_exports"):
         for call in (
-            lambda given=given: import_session("prime-rl", [str(given)], tmp_path / "out"),
+            lambda given=given: import_session(
+                "prime-rl", [str(given)], tmp_path / "out"
+            ),
             lambda given=given: guess_format(given),
         ):
-            with pytest.raises(InputError, match=r"give one of step_1, step_2, step_10") as caught:
+            with pytest.raises(
+                InputError, match=r"give one of step_1, step_2, step_10"
+            ) as caught:
                 call()
             assert str(tmp_path / "run" / "token_exports") in str(caught.value)
 
@@ -289,7 +379,11 @@ class _Tensor(list[Any]):
 
 def exporters() -> dict[str, Any]:
     text = (REPOSITORY / "docs" / "import.md").read_text(encoding="utf-8")
-    code = text.partition("## From a trainer")[2].partition("```python\n")[2].partition("```")[0]
+    code = (
+        text.partition("## From a trainer")[2]
+        .partition("```python\n")[2]
+        .partition("```")[0]
+    )
     found: dict[str, Any] = {}
     exec(code, found)
     return found
@@ -297,13 +391,31 @@ def exporters() -> dict[str, Any]:
 
 def test_the_exporter_for_slime_writes_what_is_imported(tmp_path: Path) -> None:
     samples = [
-        {"tokens": [1, 2, 3, 4], "response_length": 2, "loss_mask": [1, 0], "rollout_log_probs": [-0.5, 0.0]},
-        {"tokens": [5, 6, 7], "response_length": 1, "loss_mask": [1], "rollout_log_probs": [-1.5]},
+        {
+            "tokens": [1, 2, 3, 4],
+            "response_length": 2,
+            "loss_mask": [1, 0],
+            "rollout_log_probs": [-0.5, 0.0],
+        },
+        {
+            "tokens": [5, 6, 7],
+            "response_length": 1,
+            "loss_mask": [1],
+            "rollout_log_probs": [-1.5],
+        },
     ]
     exporters()["write_samples"](samples, tmp_path / "a.jsonl")
     import_session("jsonl", [str(tmp_path / "a.jsonl")], tmp_path / "out")
     session = open_session(tmp_path / "out")
-    assert logprobs(session, "rollout/recorded") == [None, None, -0.5, None, None, None, -1.5]
+    assert logprobs(session, "rollout/recorded") == [
+        None,
+        None,
+        -0.5,
+        None,
+        None,
+        None,
+        -1.5,
+    ]
     assert session.sequences.prompt_lengths.tolist() == [2, 2]
 
 
@@ -316,11 +428,37 @@ def test_the_exporter_for_verl_takes_the_padding_off(tmp_path: Path) -> None:
         "old_log_probs": [[-0.5, -1.0, 0.0], [-2.0, 0.0, -3.0]],
         "rollout_log_probs": [[-0.25, -1.5, 0.0], [-2.5, 0.0, -3.5]],
     }
-    data = type("DataProto", (), {"batch": {key: _Tensor(value) for key, value in batch.items()}})
+    data = type(
+        "DataProto",
+        (),
+        {"batch": {key: _Tensor(value) for key, value in batch.items()}},
+    )
     exporters()["write_batch"](data, tmp_path / "a.jsonl")
     import_session("jsonl", [str(tmp_path / "a.jsonl")], tmp_path / "out")
     session = open_session(tmp_path / "out")
     assert session.sequences.token_ids.tolist() == [1, 2, 6, 7, 3, 4, 5, 8, 9, 10]
     assert session.sequences.prompt_lengths.tolist() == [2, 3]
-    assert logprobs(session, "trainer/recorded") == [None, None, -0.5, -1.0, None, None, None, -2.0, None, -3.0]
-    assert logprobs(session, "rollout/recorded") == [None, None, -0.25, -1.5, None, None, None, -2.5, None, -3.5]
+    assert logprobs(session, "trainer/recorded") == [
+        None,
+        None,
+        -0.5,
+        -1.0,
+        None,
+        None,
+        None,
+        -2.0,
+        None,
+        -3.0,
+    ]
+    assert logprobs(session, "rollout/recorded") == [
+        None,
+        None,
+        -0.25,
+        -1.5,
+        None,
+        None,
+        None,
+        -2.5,
+        None,
+        -3.5,
+    ]

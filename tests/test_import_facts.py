@@ -1,4 +1,6 @@
-"""What users tell of numbers from elsewhere: in lines and by flags, to the facts, the gate and the settings."""
+"""What users tell of numbers from elsewhere: in lines and by flags, to the facts, the
+gate and the settings.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +39,31 @@ TOLD: dict[str, Any] = {
 }
 
 
-def dump(path: Path, told: Mapping[str, Mapping[str, Any]] | None = None, names: tuple[str, ...] = NAMES) -> Path:
+def dump(
+    path: Path,
+    told: Mapping[str, Mapping[str, Any]] | None = None,
+    names: tuple[str, ...] = NAMES,
+) -> Path:
     """Two sequences whose captures tell what ``told`` has by their name."""
     line = {
         "token_ids": [5, 6, 7, 8],
         "prompt_length": 1,
-        "captures": {name: {"logprobs": [-1.0, -2.0, -0.5], **(told or {}).get(name, {})} for name in names},
+        "captures": {
+            name: {"logprobs": [-1.0, -2.0, -0.5], **(told or {}).get(name, {})}
+            for name in names
+        },
     }
     path.write_text(f"{json.dumps(line)}\n{json.dumps(line)}\n")
     return path
 
 
-def imported(folder: Path, facts: tuple[str, ...] = (), **told: Mapping[str, Any]) -> Session:
-    file = dump(folder / "dump.jsonl", {name.replace("_", "/"): body for name, body in told.items()})
+def imported(
+    folder: Path, facts: tuple[str, ...] = (), **told: Mapping[str, Any]
+) -> Session:
+    file = dump(
+        folder / "dump.jsonl",
+        {name.replace("_", "/"): body for name, body in told.items()},
+    )
     import_session("jsonl", [str(file)], folder / "out", facts=facts)
     return open_session(folder / "out")
 
@@ -59,20 +73,29 @@ def facts_of(session: Session, label: str) -> Facts:
 
 
 def codes(session: Session, a: str, b: str) -> dict[str, str]:
-    return {reason.code: reason.text for reason in judge(session, make_pair(session, a, b)).reasons}
+    return {
+        reason.code: reason.text
+        for reason in judge(session, make_pair(session, a, b)).reasons
+    }
 
 
 @pytest.mark.parametrize("by_flag", [False, True])
-def test_every_fact_reaches_the_capture_that_it_was_told_of_and_no_other(tmp_path: Path, by_flag: bool) -> None:
+def test_every_fact_reaches_the_capture_that_it_was_told_of_and_no_other(
+    tmp_path: Path, by_flag: bool
+) -> None:
     assert set(TOLD) == set(TELLABLE)
     if by_flag:
-        session = imported(tmp_path, tuple(f"trainer.{key}={value}" for key, value in TOLD.items()))
+        session = imported(
+            tmp_path, tuple(f"trainer.{key}={value}" for key, value in TOLD.items())
+        )
     else:
         session = imported(tmp_path, trainer=TOLD)
     facts = facts_of(session, "trainer/recorded")
     fields = {key: value for key, value in TOLD.items() if key != "logprobs_mode"}
     assert {key: getattr(facts, key) for key in fields} == fields
-    assert facts.decode_logprobs == facts.prefill_logprobs == "processed", "recorded numbers may be of either path"
+    assert facts.decode_logprobs == facts.prefill_logprobs == "processed", (
+        "recorded numbers may be of either path"
+    )
     assert set(facts.told) == {*fields, "decode_logprobs", "prefill_logprobs"}
     info = session.manifest.capture("trainer/recorded")
     assert (info.engine, info.dtype) == ("megatron", "bfloat16")
@@ -80,8 +103,13 @@ def test_every_fact_reaches_the_capture_that_it_was_told_of_and_no_other(tmp_pat
 
 
 def test_the_mode_is_that_of_the_path(tmp_path: Path) -> None:
-    session = imported(tmp_path, ("vllm.logprobs_mode=raw", "trainer.logprobs_mode=raw"))
-    found = {label: facts_of(session, label) for label in ("vllm/decode", "vllm/prefill", "trainer/recorded")}
+    session = imported(
+        tmp_path, ("vllm.logprobs_mode=raw", "trainer.logprobs_mode=raw")
+    )
+    found = {
+        label: facts_of(session, label)
+        for label in ("vllm/decode", "vllm/prefill", "trainer/recorded")
+    }
     assert [(f.decode_logprobs, f.prefill_logprobs) for f in found.values()] == [
         ("raw", None),
         (None, "raw"),
@@ -108,7 +136,9 @@ def test_facts_survive_a_reader_and_are_a_tuple_again() -> None:
         (("logprobs_mode", "processed_logprobs"), "processed"),
     ],
 )
-def test_spellings_of_engines_are_understood(tmp_path: Path, spelt: tuple[str, Any], meant: Any) -> None:
+def test_spellings_of_engines_are_understood(
+    tmp_path: Path, spelt: tuple[str, Any], meant: Any
+) -> None:
     key, value = spelt
     session = imported(tmp_path, (f"trainer.{key}={value}",))
     field = "decode_logprobs" if key == "logprobs_mode" else key
@@ -118,13 +148,22 @@ def test_spellings_of_engines_are_understood(tmp_path: Path, spelt: tuple[str, A
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("trainer.temprature=1", "fact 'temprature' is unknown: did you mean 'temperature'"),
+        (
+            "trainer.temprature=1",
+            "fact 'temprature' is unknown: did you mean 'temperature'",
+        ),
         ("trainer.zzz=1", "fact 'zzz' is unknown: known are temperature, top_p"),
         ("trainr.dtype=float32", "capture 'trainr' is unknown: did you mean 'trainer'"),
-        ("sglang.dtype=float32", "capture 'sglang' is unknown: there are trainer, trainer/recorded, vllm"),
+        (
+            "sglang.dtype=float32",
+            "capture 'sglang' is unknown: there are trainer, trainer/recorded, vllm",
+        ),
         ("temperature", "write NAME.FACT=VALUE"),
         ("=1", "write NAME.FACT=VALUE"),
-        ("trainer.temperature=warm", "trainer.temperature is 'warm': give a temperature"),
+        (
+            "trainer.temperature=warm",
+            "trainer.temperature is 'warm': give a temperature",
+        ),
         ("trainer.temperature=-1", "give a temperature, 0 or more"),
         ("trainer.temperature=nan", "give a temperature, 0 or more"),
         ("trainer.top_p=0", "give a share above 0"),
@@ -137,7 +176,9 @@ def test_spellings_of_engines_are_understood(tmp_path: Path, spelt: tuple[str, A
         ("trainer.mask=1", "a mask is one value a token: give it in jsonl lines"),
     ],
 )
-def test_a_flag_that_does_not_do_is_one_line(tmp_path: Path, flag: str, said: str) -> None:
+def test_a_flag_that_does_not_do_is_one_line(
+    tmp_path: Path, flag: str, said: str
+) -> None:
     with pytest.raises(InputError, match="--fact") as caught:
         imported(tmp_path, (flag,))
     assert said in str(caught.value) and "\n" not in str(caught.value)
@@ -146,7 +187,9 @@ def test_a_flag_that_does_not_do_is_one_line(tmp_path: Path, flag: str, said: st
 
 @pytest.mark.parametrize("key", TELLABLE)
 @pytest.mark.parametrize("value", [True, [], {}, float("nan"), "\x1b[2J", ""], ids=repr)
-def test_a_value_in_a_line_is_checked_as_one_of_a_flag(tmp_path: Path, key: str, value: Any) -> None:
+def test_a_value_in_a_line_is_checked_as_one_of_a_flag(
+    tmp_path: Path, key: str, value: Any
+) -> None:
     with pytest.raises(InputError, match=rf"line 1: captures\.trainer\.{key} is"):
         imported(tmp_path, trainer={key: value})
 
@@ -154,36 +197,67 @@ def test_a_value_in_a_line_is_checked_as_one_of_a_flag(tmp_path: Path, key: str,
 def test_what_is_told_twice_must_agree(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="was told before as 'float32'"):
         imported(tmp_path, ("trainer.dtype=float32", "dtype=bfloat16"))
-    with pytest.raises(InputError, match="the file says 'float32': leave one of them out"):
+    with pytest.raises(
+        InputError, match="the file says 'float32': leave one of them out"
+    ):
         imported(tmp_path, ("trainer.dtype=bfloat16",), trainer={"dtype": "float32"})
     assert imported(tmp_path, ("trainer.dtype=float32",), trainer={"dtype": "fp32"})
 
 
-def test_lines_of_one_capture_tell_one_value_but_may_be_of_many_weights(tmp_path: Path) -> None:
+def test_lines_of_one_capture_tell_one_value_but_may_be_of_many_weights(
+    tmp_path: Path,
+) -> None:
     def line(**told: Any) -> str:
-        return json.dumps({"token_ids": [5, 6], "captures": {"x": {"logprobs": [None, -1.0], **told}}}) + "\n"
+        return (
+            json.dumps(
+                {
+                    "token_ids": [5, 6],
+                    "captures": {"x": {"logprobs": [None, -1.0], **told}},
+                }
+            )
+            + "\n"
+        )
 
     file = tmp_path / "a.jsonl"
     file.write_text(line(temperature=1.0) + line() + line(temperature=0.7))
-    with pytest.raises(InputError, match=r"line 3: captures\.x\.temperature is 0\.7 and 1\.0 in a line before"):
+    with pytest.raises(
+        InputError,
+        match=r"line 3: captures\.x\.temperature is 0\.7 and 1\.0 in a line before",
+    ):
         import_session("jsonl", [str(file)], tmp_path / "out")
-    file.write_text(line(weight_version=4) + line(weight_version=5) + line(weight_version=4))
+    file.write_text(
+        line(weight_version=4) + line(weight_version=5) + line(weight_version=4)
+    )
     import_session("jsonl", [str(file)], tmp_path / "out")
-    assert facts_of(open_session(tmp_path / "out"), "x/recorded").weight_version == "4,5"
+    assert (
+        facts_of(open_session(tmp_path / "out"), "x/recorded").weight_version == "4,5"
+    )
 
 
 def test_the_gate_uses_what_was_told_and_says_that_it_was(tmp_path: Path) -> None:
     raw = ("trainer.logprobs_mode=raw", "vllm.logprobs_mode=raw")
     said = codes(imported(tmp_path, raw), "trainer", "vllm/decode")
     assert "semantics_unknown" not in said
-    assert said["told"].endswith("(as told for trainer/recorded and vllm/decode, not observed).")
-    assert "nothing was observed" in said["unknown"] and "as told, not observed" in said["unknown"]
+    assert said["told"].endswith(
+        "(as told for trainer/recorded and vllm/decode, not observed)."
+    )
+    assert (
+        "nothing was observed" in said["unknown"]
+        and "as told, not observed" in said["unknown"]
+    )
 
 
 def test_another_temperature_that_was_told_is_another_quantity(tmp_path: Path) -> None:
-    flags = ("trainer.logprobs_mode=raw", "vllm.logprobs_mode=temperature_scaled", "vllm.temperature=0.6")
+    flags = (
+        "trainer.logprobs_mode=raw",
+        "vllm.logprobs_mode=temperature_scaled",
+        "vllm.temperature=0.6",
+    )
     said = codes(imported(tmp_path, flags), "trainer", "vllm/decode")
-    assert "log-probabilities of raw logits, vllm/decode of logits / 0.6 (as told" in said["temperature"]
+    assert (
+        "log-probabilities of raw logits, vllm/decode of logits / 0.6 (as told"
+        in said["temperature"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,28 +287,56 @@ def test_why_asks_for_what_can_be_told_and_no_more_once_it_is(tmp_path: Path) ->
         folder.mkdir()
         session = imported(folder, facts)
         pair = make_pair(session, "trainer", "vllm/decode")
-        return {each.cause for each in diagnose(session, pair).unchecked if "import --fact" in each.mend}
+        return {
+            each.cause
+            for each in diagnose(session, pair).unchecked
+            if "import --fact" in each.mend
+        }
 
     assert asked(tmp_path / "bare", ()) == {"temperature", "processed", "compute_dtype"}
     assert asked(tmp_path / "told", ("logprobs_mode=raw", "dtype=bfloat16")) == set()
 
 
 def test_sampling_that_was_told_is_no_plain_ratio(tmp_path: Path) -> None:
-    said = codes(imported(tmp_path, ("vllm.temperature=0.6", "vllm.top_p=0.95")), "trainer", "vllm/decode")
-    assert "T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said["sampling"]
+    said = codes(
+        imported(tmp_path, ("vllm.temperature=0.6", "vllm.top_p=0.95")),
+        "trainer",
+        "vllm/decode",
+    )
+    assert (
+        "T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said["sampling"]
+    )
     (tmp_path / "plain").mkdir()
-    assert "sampling" not in codes(imported(tmp_path / "plain", ("vllm.temperature=1",)), "trainer", "vllm/decode")
+    assert "sampling" not in codes(
+        imported(tmp_path / "plain", ("vllm.temperature=1",)), "trainer", "vllm/decode"
+    )
 
 
-def test_dtypes_and_versions_of_weights_that_were_told_are_compared(tmp_path: Path) -> None:
-    flags = ("trainer.dtype=float32", "vllm.dtype=bf16", "trainer.weight_version=8", "vllm.weight_version=7")
+def test_dtypes_and_versions_of_weights_that_were_told_are_compared(
+    tmp_path: Path,
+) -> None:
+    flags = (
+        "trainer.dtype=float32",
+        "vllm.dtype=bf16",
+        "trainer.weight_version=8",
+        "vllm.weight_version=7",
+    )
     said = codes(imported(tmp_path, flags), "trainer", "vllm/decode")
-    assert "trainer/recorded computes in float32, vllm/decode in bfloat16" in said["dtype"]
+    assert (
+        "trainer/recorded computes in float32, vllm/decode in bfloat16" in said["dtype"]
+    )
     assert "weight version 8, vllm/decode of 7 (as told" in said["weight_version"]
 
 
-def test_settings_show_what_was_told_and_have_no_rows_for_what_nobody_tells(tmp_path: Path) -> None:
-    rows = {row.name: row for row in settings_of(imported(tmp_path, ("top_p=0.9", "trainer.dtype=float32"))).rows}
+def test_settings_show_what_was_told_and_have_no_rows_for_what_nobody_tells(
+    tmp_path: Path,
+) -> None:
+    rows = {
+        row.name: row
+        for row in settings_of(
+            imported(tmp_path, ("top_p=0.9", "trainer.dtype=float32"))
+        ).rows
+    }
     assert set(rows["top_p"].values) == {"0.9 (told)"} and rows["top_p"].kind == "same"
     assert "float32 (told)" in rows["dtype"].values
     assert "min_p" not in rows and "told" not in rows
@@ -243,7 +345,12 @@ def test_settings_show_what_was_told_and_have_no_rows_for_what_nobody_tells(tmp_
 def test_a_session_has_its_facts_already(tmp_path: Path) -> None:
     imported(tmp_path)
     with pytest.raises(InputError, match="leave --fact out"):
-        import_session("session", [str(tmp_path / "out")], tmp_path / "again", facts=["dtype=float32"])
+        import_session(
+            "session",
+            [str(tmp_path / "out")],
+            tmp_path / "again",
+            facts=["dtype=float32"],
+        )
 
 
 def test_the_command_takes_facts(tmp_path: Path, run_logdrift: Run) -> None:
@@ -253,6 +360,14 @@ def test_the_command_takes_facts(tmp_path: Path, run_logdrift: Run) -> None:
     done = run_logdrift("import", "jsonl", str(file), "--out", out, *flags)
     assert done.returncode == 0, done.stderr
     assert facts_of(open_session(Path(out)), "vllm/prefill").temperature == 0.6
-    wrong = run_logdrift("import", "jsonl", str(file), "--out", f"{out}2", "--fact", "vllm.temprature=0.6")
+    wrong = run_logdrift(
+        "import",
+        "jsonl",
+        str(file),
+        "--out",
+        f"{out}2",
+        "--fact",
+        "vllm.temprature=0.6",
+    )
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1
     assert "did you mean 'temperature'" in wrong.stderr

@@ -1,4 +1,6 @@
-"""An import that is ended by a signal: nothing hidden stays, or the next import takes it away."""
+"""An import that is ended by a signal: nothing hidden stays, or the next import takes
+it away.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,16 @@ def struck(source: Path, out: Path, number: int) -> int:
     """Exit code of an import that got a signal while it copied."""
     process = subprocess.Popen(
         [LOGDRIFT, "import", "session", str(source), "--out", str(out)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
-    while not list(out.parent.glob(f".{out.name}.importing-*/why")) and time.monotonic() < deadline:
+    while (
+        not list(out.parent.glob(f".{out.name}.importing-*/why"))
+        and time.monotonic() < deadline
+    ):
         assert process.poll() is None, "it ended before it was struck"
         time.sleep(0.001)
     process.send_signal(number)
@@ -47,12 +55,16 @@ def struck(source: Path, out: Path, number: int) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_can_be_heard_leaves_nothing(source: Path, tmp_path: Path, number: int) -> None:
+def test_a_signal_that_can_be_heard_leaves_nothing(
+    source: Path, tmp_path: Path, number: int
+) -> None:
     assert struck(source, tmp_path / "out", number) == 130
     assert os.listdir(tmp_path) == []
 
 
-def test_what_a_killed_import_left_goes_with_the_next_one(source: Path, tmp_path: Path) -> None:
+def test_what_a_killed_import_left_goes_with_the_next_one(
+    source: Path, tmp_path: Path
+) -> None:
     assert struck(source, tmp_path / "out", signal.SIGKILL) == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".out.importing-")
@@ -61,9 +73,19 @@ def test_what_a_killed_import_left_goes_with_the_next_one(source: Path, tmp_path
     open_session(tmp_path / "another")
 
 
-def test_an_import_that_runs_and_what_only_looks_like_one_are_left_alone(source: Path, tmp_path: Path) -> None:
+def test_an_import_that_runs_and_what_only_looks_like_one_are_left_alone(
+    source: Path, tmp_path: Path
+) -> None:
     running = subprocess.Popen(
-        [LOGDRIFT, "import", "session", str(source), "--out", str(tmp_path / "running")], stdout=subprocess.DEVNULL
+        [
+            LOGDRIFT,
+            "import",
+            "session",
+            str(source),
+            "--out",
+            str(tmp_path / "running"),
+        ],
+        stdout=subprocess.DEVNULL,
     )
     while not list(tmp_path.glob(".running.importing-*/why")):
         assert running.poll() is None
@@ -71,9 +93,12 @@ def test_an_import_that_runs_and_what_only_looks_like_one_are_left_alone(source:
     running.send_signal(signal.SIGSTOP)
     ours = next(tmp_path.glob(".running.importing-*")).name
     others = [
-        ".x.importing-deadbeef", ".x.importing-00000000-1-1-deadbeef", "x.importing-notes", ".x.importing-",
+        ".x.importing-deadbeef",
+        ".x.importing-00000000-1-1-deadbeef",
+        "x.importing-notes",
+        ".x.importing-",
         ours.replace(".running", ".x").partition("-")[0] + "-mine",
-    ]  # fmt: skip
+    ]
     for name in others:
         (tmp_path / name).mkdir()
     import_session("session", [str(source)], tmp_path / "another")

@@ -1,4 +1,6 @@
-"""kill -9 in mid-capture. One random moment of each target here; `python tests/killing.py` makes ten of each."""
+"""kill -9 in mid-capture. One random moment of each target here; `python
+tests/killing.py` makes ten of each.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from tests.killing import Killer
 
 pytestmark = pytest.mark.engine
 _MISSES = 4
-"""Moments that may lie behind the end of a capture that took less time than the undisturbed one."""
+"""Moments that may lie behind the end of a capture that took less time than the
+undisturbed one.
+"""
 
 
 def _trials(killer: Killer, target: str, count: int) -> None:
@@ -24,8 +28,13 @@ def _trials(killer: Killer, target: str, count: int) -> None:
     raise AssertionError(f"{_MISSES} moments too many found no {target} to kill")
 
 
-def test_worker_and_supervisor(tmp_path: Path, transformers_python: Path, small_model: Path) -> None:
-    backends = ["transformers:bfloat16,paths=decode+prefill@rollout", "transformers:float32@reference"]
+def test_worker_and_supervisor(
+    tmp_path: Path, transformers_python: Path, small_model: Path
+) -> None:
+    backends = [
+        "transformers:bfloat16,paths=decode+prefill@rollout",
+        "transformers:float32@reference",
+    ]
     killer = Killer(tmp_path, backends)
     _trials(killer, "worker", 1)
     _trials(killer, "supervisor", 1)

@@ -1,6 +1,8 @@
-"""Links in a session from elsewhere: nothing is written through one, and none that leads out is read.
+"""Links in a session from elsewhere: nothing is written through one, and none that
+leads out is read.
 
-Every name that logdrift writes is planted as a link in turn; what is looked at is the file that it leads to.
+Every name that logdrift writes is planted as a link in turn; what is looked at is the
+file that it leads to.
 """
 
 from __future__ import annotations
@@ -22,7 +24,13 @@ from logdrift.core.capture.layers import find_layers
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session import Session, lock, open_session
-from logdrift.core.session.below import append, folder_at, open_below, refuse_links, replace_file
+from logdrift.core.session.below import (
+    append,
+    folder_at,
+    open_below,
+    refuse_links,
+    replace_file,
+)
 from logdrift.core.session.experiments import saved
 from logdrift.core.session.identity import read_identity, write_identity
 from logdrift.core.session.layers import save_layers, saved_layers
@@ -47,7 +55,9 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """One's own session, with a capture left to do by an interpreter that ends at once."""
+    """One's own session, with a capture left to do by an interpreter that ends at
+    once.
+    """
 
     def change(data: dict[str, Any]) -> None:
         for backend in data["plan"]["backends"]:
@@ -59,27 +69,58 @@ def session(tmp_path: Path) -> Session:
 
 
 def unfinished(session: Session) -> Session:
-    return edit_manifest(session, lambda data: data["captures"][0].update(status="pending", parts=[]))
+    return edit_manifest(
+        session, lambda data: data["captures"][0].update(status="pending", parts=[])
+    )
 
 
 FILES = [
-    "events.jsonl", "lock", "pieces.json", "logs/trainer.log", "logs/trainer.pid", "logs/supervisor.log", "logs/vllm.log",
-    "why/identity/trainer.json", "why/layers/trainer-vllm-0-all.json", "why/layers/trainer-vllm-0-all.safetensors",
-    "why/experiments/events.jsonl", "why/experiments/lock", "why/experiments/experiments.log",
-    *(f".{name}.PID.{end}" for name in ("session.json", "lock", "pieces.json") for end in ("tmp", "stale")),
-]  # fmt: skip
-"""PID stands for this process's: it may not be in the name of a test, which every process of pytest must call the same."""
-FOLDERS = ["logs", "why", "why/identity", "why/layers", "why/experiments", "captures", "sequences", "facts"]
+    "events.jsonl",
+    "lock",
+    "pieces.json",
+    "logs/trainer.log",
+    "logs/trainer.pid",
+    "logs/supervisor.log",
+    "logs/vllm.log",
+    "why/identity/trainer.json",
+    "why/layers/trainer-vllm-0-all.json",
+    "why/layers/trainer-vllm-0-all.safetensors",
+    "why/experiments/events.jsonl",
+    "why/experiments/lock",
+    "why/experiments/experiments.log",
+    *(
+        f".{name}.PID.{end}"
+        for name in ("session.json", "lock", "pieces.json")
+        for end in ("tmp", "stale")
+    ),
+]
+"""PID stands for this process's: it may not be in the name of a test, which every
+process of pytest must call the same.
+"""
+FOLDERS = [
+    "logs",
+    "why",
+    "why/identity",
+    "why/layers",
+    "why/experiments",
+    "captures",
+    "sequences",
+    "facts",
+]
 WRITERS: dict[str, Callable[[Session], object]] = {
     "resume": lambda s: run_session(unfinished(s).folder, lambda event: None),
     "in the background": lambda s: start_background(unfinished(s).folder),
     "identity": lambda s: identify(s, chosen_backends(s), lambda event: None),
     "layers": lambda s: find_layers(s, PAIR, 0),
-    "experiments": lambda s: run_experiments(s, the_pair(s), list(named(s, the_pair(s)).values())[:1]),
+    "experiments": lambda s: run_experiments(
+        s, the_pair(s), list(named(s, the_pair(s)).values())[:1]
+    ),
     "an event": lambda s: append_event(s.folder, {"type": "x"}),
     "pieces": lambda s: merge_pieces(s.folder, {99_999: b"x"}),
     "manifest": lambda s: write_manifest(s.folder, s.manifest),
-    "a found identity": lambda s: write_identity(s.folder, {"backend": "trainer", "engine": "transformers"}),
+    "a found identity": lambda s: write_identity(
+        s.folder, {"backend": "trainer", "engine": "transformers"}
+    ),
     "found layers": lambda s: save_layers(s.folder, "trainer-vllm-0-all", {}, {}),
     "a lock": lambda s: (lock.acquire(s.folder, "t"), lock.release(s.folder)),
     "another name": lambda s: rename_session(s.folder, "renamed"),
@@ -97,7 +138,9 @@ def plant(link: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("way", WRITERS)
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_is_written_through_a_link_to_a_file(session: Session, outside: Path, name: str, way: str) -> None:
+def test_nothing_is_written_through_a_link_to_a_file(
+    session: Session, outside: Path, name: str, way: str
+) -> None:
     for target in (outside / "file", outside / "new"):
         if session.folder.exists():
             plant(session.folder / name.replace("PID", str(os.getpid())), target)
@@ -109,7 +152,9 @@ def test_nothing_is_written_through_a_link_to_a_file(session: Session, outside: 
 
 @pytest.mark.parametrize("way", WRITERS)
 @pytest.mark.parametrize("name", FOLDERS)
-def test_nothing_is_written_into_a_folder_behind_a_link(session: Session, outside: Path, name: str, way: str) -> None:
+def test_nothing_is_written_into_a_folder_behind_a_link(
+    session: Session, outside: Path, name: str, way: str
+) -> None:
     (outside / ".part-00000.safetensors.1.tmp").write_bytes(PRECIOUS)
     (outside / "x.pid").write_bytes(PRECIOUS)
     before = {path.name: path.read_bytes() for path in outside.iterdir()}
@@ -120,7 +165,18 @@ def test_nothing_is_written_into_a_folder_behind_a_link(session: Session, outsid
 
 
 @pytest.mark.parametrize(
-    "name", ["session.json", "pieces.json", "events.jsonl", "lock", "logs", "why", "sequences", "captures", "facts"]
+    "name",
+    [
+        "session.json",
+        "pieces.json",
+        "events.jsonl",
+        "lock",
+        "logs",
+        "why",
+        "sequences",
+        "captures",
+        "facts",
+    ],
 )
 def test_a_link_that_leads_out_is_refused_by_name(
     session: Session, outside: Path, run_logdrift: Run, name: str
@@ -134,24 +190,39 @@ def test_a_link_that_leads_out_is_refused_by_name(
     else:
         target.mkdir()
     path.symlink_to(target)
-    for command in (["report", session.folder], ["why", session.folder], ["check", session.folder, "--max", "mae=1"]):
+    for command in (
+        ["report", session.folder],
+        ["why", session.folder],
+        ["check", session.folder, "--max", "mae=1"],
+    ):
         done = run_logdrift(*command)
-        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (
+            2,
+            "",
+            1,
+        ), done.stderr
         assert f"{path}: is a link" in done.stderr
 
 
-def test_links_that_stay_inside_and_the_session_behind_a_link_are_read(session: Session, tmp_path: Path) -> None:
+def test_links_that_stay_inside_and_the_session_behind_a_link_are_read(
+    session: Session, tmp_path: Path
+) -> None:
     (session.folder / "captures").rename(session.folder / "elsewhere")
     (session.folder / "captures").symlink_to("elsewhere")
     other = tmp_path / "other-name"
     other.symlink_to(session.folder)
     opened = open_session(other)
-    assert len(opened.capture(opened.captures[0].label).logprob.whole()) == opened.sequences.tokens
+    assert (
+        len(opened.capture(opened.captures[0].label).logprob.whole())
+        == opened.sequences.tokens
+    )
     append_event(other, {"type": "x"})
     assert json.loads((session.folder / "events.jsonl").read_text())["type"] == "x"
 
 
-@pytest.mark.parametrize("relative", ["../out", "/etc/out", "a/../../out", "link/out", "a/link/out"])
+@pytest.mark.parametrize(
+    "relative", ["../out", "/etc/out", "a/../../out", "link/out", "a/link/out"]
+)
 def test_no_name_leads_out_of_a_folder(tmp_path: Path, relative: str) -> None:
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
@@ -168,10 +239,15 @@ def test_no_name_leads_out_of_a_folder(tmp_path: Path, relative: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path, outside: Path) -> None:
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(
+    tmp_path: Path, outside: Path
+) -> None:
     (tmp_path / "name").symlink_to(outside / "file")
     replace_file(tmp_path, "name", b"new")
-    assert not (tmp_path / "name").is_symlink() and (tmp_path / "name").read_bytes() == b"new"
+    assert (
+        not (tmp_path / "name").is_symlink()
+        and (tmp_path / "name").read_bytes() == b"new"
+    )
     assert (outside / "file").read_bytes() == PRECIOUS
 
 
@@ -188,13 +264,19 @@ def test_a_folder_that_is_swapped_for_a_link_after_it_was_opened_is_still_the_on
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-def test_findings_behind_a_link_that_leads_out_are_not_read(session: Session, tmp_path: Path, place: str) -> None:
+def test_findings_behind_a_link_that_leads_out_are_not_read(
+    session: Session, tmp_path: Path, place: str
+) -> None:
     """Another session's findings, whole and readable, are not taken for this one's."""
     other, pair = simple(tmp_path / "other")
     write_identity(other.folder, {"backend": "trainer", "engine": "transformers"})
     save_layers(other.folder, "trainer-vllm-0-all", {"x": 1}, {})
     experiment = next(iter(named(other, pair).values()))
-    save_record(other, "x", {"schema": 1, "experiment": experiment.to_json(), "pair": list(PAIR)})
+    save_record(
+        other,
+        "x",
+        {"schema": 1, "experiment": experiment.to_json(), "pair": list(PAIR)},
+    )
     for name in (
         "why/identity/trainer.json",
         "why/layers/trainer-vllm-0-all.json",
@@ -212,7 +294,9 @@ def test_findings_behind_a_link_that_leads_out_are_not_read(session: Session, tm
 
 
 def test_every_test_that_the_page_on_security_names_is_there() -> None:
-    """The page promises a test for each line; `test_x` without a file is one of the file named before it."""
+    """The page promises a test for each line; `test_x` without a file is one of the
+    file named before it.
+    """
     page = (REPOSITORY / "docs" / "security.md").read_text()
     named_tests = re.findall(r"`(?:(test_\w+\.py)(?:::)?)?(test_\w+)?`", page)
     file = ""
@@ -220,6 +304,9 @@ def test_every_test_that_the_page_on_security_names_is_there() -> None:
     for given, test in named_tests:
         file = given or file
         if given or test:
-            assert f"def {test}" in (REPOSITORY / "tests" / file).read_text(), (file, test)
+            assert f"def {test}" in (REPOSITORY / "tests" / file).read_text(), (
+                file,
+                test,
+            )
             count += 1
     assert count > 20

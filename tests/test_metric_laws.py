@@ -1,7 +1,8 @@
-"""Laws that every number of a pair obeys, on drawn sessions with every corner: masking, deleting, swapping, recombining.
+"""Laws that every number of a pair obeys, on drawn sessions with every corner: masking,
+deleting, swapping, recombining.
 
-The sessions are those of `tests.test_recompute_sample`: -inf, holes, ties, empty prompts and completions, unknown ranks,
-one token, lists of other lengths.
+The sessions are those of `tests.test_recompute_sample`: -inf, holes, ties, empty
+prompts and completions, unknown ranks, one token, lists of other lengths.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
 
 def numbers(session: Session, labels: tuple[str, str], scope: Scope) -> dict[str, Any]:
-    """What `measure` finds, without the numbers of sequences: which one is which may change."""
+    """What `measure` finds, without the numbers of sequences: which one is which may
+    change.
+    """
     found = measure(make_pair(session, *labels), scope).to_json()
     for row in found["worst_sequences"]:
         del row["sequence"]
@@ -77,7 +80,10 @@ def remasked(source: Session, folder: Path, kept: np.ndarray) -> Session:
     """A copy whose mask is 0 where ``kept``, bool[N], is False."""
     shutil.copytree(source.folder, folder)
     for part in source.manifest.sequences.parts:
-        tensors = {name: np.array(values) for name, values in load_file(folder / part.file).items()}
+        tensors = {
+            name: np.array(values)
+            for name, values in load_file(folder / part.file).items()
+        }
         start = int(source.sequences.offsets[part.first_sequence])
         tensors["mask"][~kept[start : start + part.tokens]] = 0
         save_file(tensors, folder / part.file)
@@ -85,18 +91,26 @@ def remasked(source: Session, folder: Path, kept: np.ndarray) -> Session:
 
 
 def of_sequences(session: Session, chosen: Sequence[int], folder: Path) -> Session:
-    """A session of some of the sequences alone, by the writer's own functions. Captures that have not all are left out."""
+    """A session of some of the sequences alone, by the writer's own functions. Captures
+    that have not all are left out.
+    """
     sequences = session.sequences
     rows = np.concatenate([np.arange(*sequences.bounds(i)) for i in chosen])
     lengths = [int(np.diff(sequences.bounds(i))[0]) for i in chosen]
     first = load_file(session.folder / session.manifest.sequences.parts[0].file)
     tensors = {
-        "token_ids": np.ascontiguousarray(sequences.token_ids[rows]), "mask": np.ascontiguousarray(sequences.mask[rows]),
-        "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(first["offsets"].dtype),
+        "token_ids": np.ascontiguousarray(sequences.token_ids[rows]),
+        "mask": np.ascontiguousarray(sequences.mask[rows]),
+        "offsets": (
+            np.concatenate([[0], np.cumsum(lengths)]).astype(first["offsets"].dtype)
+        ),
         "prompt_lengths": sequences.prompt_lengths[np.asarray(chosen)],
-        **{name: np.zeros(len(chosen), values.dtype) for name, values in first.items()
-           if name not in ("token_ids", "mask", "offsets", "prompt_lengths")},
-    }  # fmt: skip
+        **{
+            name: np.zeros(len(chosen), values.dtype)
+            for name, values in first.items()
+            if name not in ("token_ids", "mask", "offsets", "prompt_lengths")
+        },
+    }
     folder.mkdir()
     shutil.copyfile(session.folder / "pieces.json", folder / "pieces.json")
     part = write_part(folder, sequence_part(0), tensors, 0, len(chosen), len(rows))
@@ -105,11 +119,17 @@ def of_sequences(session: Session, chosen: Sequence[int], folder: Path) -> Sessi
         if info.sequences < len(sequences):
             continue
         parts = [load_file(session.folder / p.file) for p in info.parts]
-        mine = {name: np.concatenate([p[name] for p in parts])[rows] for name in parts[0]}
-        written = write_part(folder, capture_part(info.label, 0), mine, 0, len(chosen), len(rows))
+        mine = {
+            name: np.concatenate([p[name] for p in parts])[rows] for name in parts[0]
+        }
+        written = write_part(
+            folder, capture_part(info.label, 0), mine, 0, len(chosen), len(rows)
+        )
         infos.append(replace(info, parts=(written,)))
     planned = replace(session.manifest.sequences, planned=len(chosen), parts=(part,))
-    write_manifest(folder, replace(session.manifest, sequences=planned, captures=tuple(infos)))
+    write_manifest(
+        folder, replace(session.manifest, sequences=planned, captures=tuple(infos))
+    )
     return open_session(folder)
 
 
@@ -122,10 +142,16 @@ def test_masking_a_sequence_equals_deleting_it(
     count = len(whole.sequences)
     kept = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
     lengths = np.diff(whole.sequences.offsets)
-    masked = remasked(whole, folders(), np.repeat(np.isin(np.arange(count), kept), lengths))
+    masked = remasked(
+        whole, folders(), np.repeat(np.isin(np.arange(count), kept), lengths)
+    )
     deleted = of_sequences(whole, kept, folders())
     for labels, scope in itertools.product(PAIRS, SCOPES):
-        alike(numbers(masked, labels, scope), numbers(deleted, labels, scope), f"{labels} {scope}")
+        alike(
+            numbers(masked, labels, scope),
+            numbers(deleted, labels, scope),
+            f"{labels} {scope}",
+        )
 
 
 @law
@@ -141,34 +167,81 @@ def test_masking_a_token_equals_having_no_score_of_it(
     shutil.copytree(whole.folder, folder)
     for info in whole.captures:
         for part in info.parts:
-            tensors = {name: np.array(values) for name, values in load_file(folder / part.file).items()}
+            tensors = {
+                name: np.array(values)
+                for name, values in load_file(folder / part.file).items()
+            }
             start = int(whole.sequences.offsets[part.first_sequence])
             tensors["logprob"][hit[start : start + part.tokens]] = np.nan
             save_file(tensors, folder / part.file)
     unscored = seal(folder)
     for labels, scope in itertools.product(PAIRS, SCOPES):
-        assert numbers(masked, labels, scope) == numbers(unscored, labels, scope), f"{labels} {scope}"
+        assert numbers(masked, labels, scope) == numbers(unscored, labels, scope), (
+            f"{labels} {scope}"
+        )
 
 
 NEGATED = (
-    "errors.mean", "probability.mean", "mismatch.k1", "mismatch.log_ppl_diff", "mismatch.log_ratio_sequence_mean",
-)  # fmt: skip
+    "errors.mean",
+    "probability.mean",
+    "mismatch.k1",
+    "mismatch.log_ppl_diff",
+    "mismatch.log_ratio_sequence_mean",
+)
 SAME = (
-    *(f"errors.{name}" for name in ("mae", "rmse", "pearson", "max_abs", "min_abs", "std_abs", "p50", "p90", "p99", "p999",
-                                    "exact_fraction", "infinite")),
-    *(f"probability.{name}" for name in ("mae", "max", "std", "rmse", "pearson", "mult_prob_error")),
-    *(f"mismatch.{name}" for name in (
-        "k2", "js", "sequence_mae", "log_ppl_abs_diff", "log_ratio_sequence_std", "log_ratio_sequence_max_abs",
-        "sequence_mult_prob_error_mean", "sequence_mult_prob_error_max", "sequence_mult_prob_error_min",
-    )),
-    *(f"topk.{name}" for name in ("k", "tokens", "same_top1", "overlap", "ranked", "rank_flips")),
-    "ci95.mae", "ci95.rmse", "ci95.units", "floor.mae", "floor.rmse",
-)  # fmt: skip
+    *(
+        f"errors.{name}"
+        for name in (
+            "mae",
+            "rmse",
+            "pearson",
+            "max_abs",
+            "min_abs",
+            "std_abs",
+            "p50",
+            "p90",
+            "p99",
+            "p999",
+            "exact_fraction",
+            "infinite",
+        )
+    ),
+    *(
+        f"probability.{name}"
+        for name in ("mae", "max", "std", "rmse", "pearson", "mult_prob_error")
+    ),
+    *(
+        f"mismatch.{name}"
+        for name in (
+            "k2",
+            "js",
+            "sequence_mae",
+            "log_ppl_abs_diff",
+            "log_ratio_sequence_std",
+            "log_ratio_sequence_max_abs",
+            "sequence_mult_prob_error_mean",
+            "sequence_mult_prob_error_max",
+            "sequence_mult_prob_error_min",
+        )
+    ),
+    *(
+        f"topk.{name}"
+        for name in ("k", "tokens", "same_top1", "overlap", "ranked", "rank_flips")
+    ),
+    "ci95.mae",
+    "ci95.rmse",
+    "ci95.units",
+    "floor.mae",
+    "floor.rmse",
+)
 EXCHANGED = (
-    ("mismatch.k3", "mismatch.k3_reverse"), ("mismatch.ppl_a", "mismatch.ppl_b"),
-    ("mismatch.log_ppl_a", "mismatch.log_ppl_b"), ("topk.tail_mass_a", "topk.tail_mass_b"),
-    ("floor.a.mae", "floor.b.mae"), ("floor.batch_a.mae", "floor.batch_b.mae"),
-)  # fmt: skip
+    ("mismatch.k3", "mismatch.k3_reverse"),
+    ("mismatch.ppl_a", "mismatch.ppl_b"),
+    ("mismatch.log_ppl_a", "mismatch.log_ppl_b"),
+    ("topk.tail_mass_a", "topk.tail_mass_b"),
+    ("floor.a.mae", "floor.b.mae"),
+    ("floor.batch_a.mae", "floor.batch_b.mae"),
+)
 
 
 def at(found: Any, path: str) -> Any:
@@ -183,7 +256,9 @@ def negative(value: Any) -> Any:
 
 @law
 @given(seeds, shapes)
-def test_exchanging_the_sides(folders: Callable[[], Path], seed: int, shape: tuple[int, int]) -> None:
+def test_exchanging_the_sides(
+    folders: Callable[[], Path], seed: int, shape: tuple[int, int]
+) -> None:
     session = open_session(made_session(folders(), seed, *shape))
     for (a, b), scope in itertools.product(PAIRS, SCOPES):
         there, back = numbers(session, (a, b), scope), numbers(session, (b, a), scope)
@@ -204,10 +279,15 @@ def test_exchanging_the_sides(folders: Callable[[], Path], seed: int, shape: tup
 
 
 MEANS = (
-    *(f"errors.{name}" for name in ("mean", "mae")), "probability.mult_prob_error",
-    *(f"mismatch.{name}" for name in ("k1", "k2", "k3", "k3_reverse", "chi2_token", "ratio_mean", "js")),
-    *(f"mismatch.clip_fraction/{c}" for c in ("0.1", "0.2", "0.3")), "mismatch.extreme_fraction/2",
-)  # fmt: skip
+    *(f"errors.{name}" for name in ("mean", "mae")),
+    "probability.mult_prob_error",
+    *(
+        f"mismatch.{name}"
+        for name in ("k1", "k2", "k3", "k3_reverse", "chi2_token", "ratio_mean", "js")
+    ),
+    *(f"mismatch.clip_fraction/{c}" for c in ("0.1", "0.2", "0.3")),
+    "mismatch.extreme_fraction/2",
+)
 PROBABILITIES = tuple(f"probability.{name}" for name in ("mean", "mae"))
 LISTS = ("topk.same_top1", "topk.overlap", "topk.tail_mass_a", "topk.tail_mass_b")
 
@@ -220,26 +300,58 @@ def leaf(found: Mapping[str, Any], path: str) -> float | None:
 
 @law
 @given(seeds, shapes)
-def test_prompt_and_completion_recombine_to_all(folders: Callable[[], Path], seed: int, shape: tuple[int, int]) -> None:
+def test_prompt_and_completion_recombine_to_all(
+    folders: Callable[[], Path], seed: int, shape: tuple[int, int]
+) -> None:
     session = open_session(made_session(folders(), seed, *shape))
     for labels in PAIRS:
         found = {scope: measure(make_pair(session, *labels), scope) for scope in SCOPES}
-        whole, parts = found["all"].to_json(), [found[s].to_json() for s in ("prompt", "completion")]
+        whole, parts = (
+            found["all"].to_json(),
+            [found[s].to_json() for s in ("prompt", "completion")],
+        )
         tokens = [found[s].tokens for s in ("prompt", "completion")]
         assert sum(tokens) == found["all"].tokens
-        finite = [n - (part["errors"]["infinite"] or 0) for n, part in zip(tokens, parts, strict=True)]
+        finite = [
+            n - (part["errors"]["infinite"] or 0)
+            for n, part in zip(tokens, parts, strict=True)
+        ]
         lists = [part["topk"]["tokens"] if part["topk"] else 0 for part in parts]
 
-        def joined(path: str, weights: Iterable[int], parts: list[dict[str, Any]] = parts) -> float | None:
-            some = [(leaf(part, path), n) for part, n in zip(parts, weights, strict=True) if n]
+        def joined(
+            path: str, weights: Iterable[int], parts: list[dict[str, Any]] = parts
+        ) -> float | None:
+            some = [
+                (leaf(part, path), n)
+                for part, n in zip(parts, weights, strict=True)
+                if n
+            ]
             total = sum(n for _, n in some)
-            return sum(value * n for value, n in some if value is not None) / total if total else None
+            return (
+                sum(value * n for value, n in some if value is not None) / total
+                if total
+                else None
+            )
 
-        for paths, weights in ((MEANS, finite), (PROBABILITIES, tokens), (LISTS, lists)):
+        for paths, weights in (
+            (MEANS, finite),
+            (PROBABILITIES, tokens),
+            (LISTS, lists),
+        ):
             for path in paths:
                 alike(leaf(whole, path), joined(path, weights), f"{labels} {path}")
-        for path, pick in (("errors.max_abs", max), ("errors.min_abs", min), ("mismatch.ratio_max", max),
-                           ("mismatch.ratio_min", min), ("mismatch.k3_max", max), ("probability.max", max)):  # fmt: skip
-            values = [value for part in parts if (value := leaf(part, path)) is not None]
+        for path, pick in (
+            ("errors.max_abs", max),
+            ("errors.min_abs", min),
+            ("mismatch.ratio_max", max),
+            ("mismatch.ratio_min", min),
+            ("mismatch.k3_max", max),
+            ("probability.max", max),
+        ):
+            values = [
+                value for part in parts if (value := leaf(part, path)) is not None
+            ]
             assert leaf(whole, path) == (pick(values) if values else None), path
-        assert (whole["errors"]["infinite"] or 0) == sum(part["errors"]["infinite"] or 0 for part in parts)
+        assert (whole["errors"]["infinite"] or 0) == sum(
+            part["errors"]["infinite"] or 0 for part in parts
+        )

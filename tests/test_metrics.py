@@ -1,4 +1,6 @@
-"""All metrics of a pair together, the Python interface to them, and what they are over which tokens."""
+"""All metrics of a pair together, the Python interface to them, and what they are over
+which tokens.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,20 @@ ROWS_A = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5], [NAN, -3.0, -0.25]]
 ROWS_B = [[NAN, -1.5, -2.0, -0.75], [NAN, -1.5], [NAN, -1.0, -INF]]
 
 
-def session_of(folder: Path, a: Any = ROWS_A, b: Any = ROWS_B, prompts: tuple[int, ...] = (2, 1, 1)) -> Session:
-    return write_session(folder / "s", list(prompts), [capture("trainer/prefill", a), capture("vllm/decode", b)])
+def session_of(
+    folder: Path, a: Any = ROWS_A, b: Any = ROWS_B, prompts: tuple[int, ...] = (2, 1, 1)
+) -> Session:
+    return write_session(
+        folder / "s",
+        list(prompts),
+        [capture("trainer/prefill", a), capture("vllm/decode", b)],
+    )
 
 
 def test_every_number_is_of_the_same_tokens(tmp_path: Path) -> None:
-    found = make_pair(session_of(tmp_path), "trainer/prefill", "vllm/decode").metrics("completion")
+    found = make_pair(session_of(tmp_path), "trainer/prefill", "vllm/decode").metrics(
+        "completion"
+    )
     deltas = [[0.0, 0.25], [0.0], [-2.0, INF]]
     flat = [d for row in deltas for d in row]
     finite = [d for d in flat if math.isfinite(d)]
@@ -41,7 +51,8 @@ def test_every_number_is_of_the_same_tokens(tmp_path: Path) -> None:
     assert found.mismatch.k1 == pytest.approx(-sum(finite) / 4, rel=1e-15)
     for buckets in (found.buckets.by_probability, found.buckets.by_position):
         assert sum(b.tokens for b in buckets) == 5
-    # Positions count from the completion's start: three sequences have a first one, two a second.
+    # Positions count from the completion's start: three sequences have a first one, two
+    # a second.
     assert [(b.low, b.tokens) for b in found.buckets.by_position] == [(0, 3), (1, 2)]
     assert found.buckets.by_entropy is None
 
@@ -49,35 +60,68 @@ def test_every_number_is_of_the_same_tokens(tmp_path: Path) -> None:
 def test_worst_sequences_are_those_with_the_largest_mean(tmp_path: Path) -> None:
     pair = make_pair(session_of(tmp_path), "trainer/prefill", "vllm/decode")
     found = pair.metrics("completion").worst_sequences
-    assert [(s.sequence, s.tokens, s.mae, s.mean, s.max_abs, s.log_ratio) for s in found] == [
-        (2, 1, 2.0, -2.0, 2.0, -2.0),  # its other token is impossible for B and in no mean
+    assert [
+        (s.sequence, s.tokens, s.mae, s.mean, s.max_abs, s.log_ratio) for s in found
+    ] == [
+        (
+            2,
+            1,
+            2.0,
+            -2.0,
+            2.0,
+            -2.0,
+        ),  # its other token is impossible for B and in no mean
         (0, 2, 0.125, 0.125, 0.25, 0.25),
     ]
     assert len(measure(pair, "all", worst=1).worst_sequences) == 1
 
 
 def test_scopes_recombine_to_all(tmp_path: Path) -> None:
-    found = make_pair(session_of(tmp_path), "trainer/prefill", "vllm/decode").metrics("all")
-    prompt, completion, everything = (next(s for s in found.scopes if s.scope == name)
-                                      for name in ("prompt", "completion", "all"))  # fmt: skip
+    found = make_pair(session_of(tmp_path), "trainer/prefill", "vllm/decode").metrics(
+        "all"
+    )
+    prompt, completion, everything = (
+        next(s for s in found.scopes if s.scope == name)
+        for name in ("prompt", "completion", "all")
+    )
     assert prompt.tokens + completion.tokens == everything.tokens == found.tokens
     assert everything.errors == found.errors and everything.k3 == found.mismatch.k3
-    kept = [s.tokens - (s.errors.infinite or 0) for s in (prompt, completion, everything)]
-    total = sum((s.errors.mae or 0) * n for s, n in zip((prompt, completion), kept, strict=False))
+    kept = [
+        s.tokens - (s.errors.infinite or 0) for s in (prompt, completion, everything)
+    ]
+    total = sum(
+        (s.errors.mae or 0) * n
+        for s, n in zip((prompt, completion), kept, strict=False)
+    )
     assert total == pytest.approx((everything.errors.mae or 0) * kept[2], rel=1e-15)
 
 
 @pytest.mark.parametrize("rows", [[[NAN, NAN]], [[NAN]]])
-def test_nothing_scored_is_none_everywhere(tmp_path: Path, rows: list[list[float]]) -> None:
-    found = make_pair(session_of(tmp_path, rows, rows, (1,)), "trainer/prefill", "vllm/decode").metrics("all")
-    assert (found.tokens, found.sequences, found.topk, found.worst_sequences) == (0, 0, None, ())
-    numbers = [v for group in (found.errors, found.probability, found.mismatch) for v in group.to_json().values()]
+def test_nothing_scored_is_none_everywhere(
+    tmp_path: Path, rows: list[list[float]]
+) -> None:
+    found = make_pair(
+        session_of(tmp_path, rows, rows, (1,)), "trainer/prefill", "vllm/decode"
+    ).metrics("all")
+    assert (found.tokens, found.sequences, found.topk, found.worst_sequences) == (
+        0,
+        0,
+        None,
+        (),
+    )
+    numbers = [
+        v
+        for group in (found.errors, found.probability, found.mismatch)
+        for v in group.to_json().values()
+    ]
     assert all(v is None for v in numbers if not isinstance(v, dict | bool))
     assert found.ci95.mae is None
 
 
 def test_a_completion_of_length_0_is_no_completion(tmp_path: Path) -> None:
-    pair = make_pair(session_of(tmp_path, prompts=(4, 1, 3)), "trainer/prefill", "vllm/decode")
+    pair = make_pair(
+        session_of(tmp_path, prompts=(4, 1, 3)), "trainer/prefill", "vllm/decode"
+    )
     found = pair.metrics("completion")
     assert (found.tokens, found.sequences) == (1, 1)
 
@@ -92,29 +136,52 @@ def test_a_completion_of_length_0_is_no_completion(tmp_path: Path) -> None:
         (None, "vllm/prefill", None),
     ],
 )
-def test_sampled_by_b(tmp_path: Path, generator: str | None, label: str, expected: bool | None) -> None:
-    captures = [capture("trainer/prefill", ROWS_A), capture("vllm/decode", ROWS_B), capture("vllm/prefill", ROWS_B)]
+def test_sampled_by_b(
+    tmp_path: Path, generator: str | None, label: str, expected: bool | None
+) -> None:
+    captures = [
+        capture("trainer/prefill", ROWS_A),
+        capture("vllm/decode", ROWS_B),
+        capture("vllm/prefill", ROWS_B),
+    ]
     session = write_session(tmp_path / "s", [2, 1, 1], captures)
-    session = edit_manifest(session, lambda data: data["sequences"].update(generated_by=generator))
+    session = edit_manifest(
+        session, lambda data: data["sequences"].update(generated_by=generator)
+    )
     assert isinstance(session.manifest.sequences, SequencesInfo)
     pair = make_pair(session, "trainer/prefill", label)
     assert sampled_by(pair) is expected
     # The first sequence has a prompt of two tokens, of which one is scored.
-    assert sampled_by(pair, "all") is sampled_by(pair, "prompt") is (False if expected else expected)
+    assert (
+        sampled_by(pair, "all")
+        is sampled_by(pair, "prompt")
+        is (False if expected else expected)
+    )
 
 
 def test_permuting_the_sequences_changes_no_number(tmp_path: Path) -> None:
-    """But for the order of sums, which float64 rounds in the last digits, and for which sequence is which."""
+    """But for the order of sums, which float64 rounds in the last digits, and for which
+    sequence is which.
+    """
     rng = np.random.default_rng(5)
     lengths = rng.integers(2, 60, 40)
     a = [[NAN, *rng.normal(-2, 1, n - 1).clip(max=0)] for n in lengths]
-    b = [[NAN, *(np.array(row[1:]) + rng.normal(0, 0.05, len(row) - 1)).clip(max=0)] for row in a]
+    b = [
+        [NAN, *(np.array(row[1:]) + rng.normal(0, 0.05, len(row) - 1)).clip(max=0)]
+        for row in a
+    ]
     order = rng.permutation(40)
     found = []
     for index, chosen in enumerate((range(40), order)):
-        session = session_of(tmp_path / str(index), [a[i] for i in chosen], [b[i] for i in chosen], (1,) * 40)
+        session = session_of(
+            tmp_path / str(index),
+            [a[i] for i in chosen],
+            [b[i] for i in chosen],
+            (1,) * 40,
+        )
         pair = make_pair(session, "trainer/prefill", "vllm/decode")
-        # The made top-k and its ids follow the position, not the sequence: as the tokens do.
+        # The made top-k and its ids follow the position, not the sequence: as the
+        # tokens do.
         found.append(replace(pair.metrics("all"), worst_sequences=()).to_json())
 
     def compare(x: Any, y: Any, where: str) -> None:
@@ -150,9 +217,13 @@ def test_to_pandas_holds_the_same_numbers() -> None:
     pair = make_pair(open_session(SAMPLE), "trainer", "vllm")
     frame = pair.to_pandas()
     kept = frame[frame.scored & frame.in_completion]
-    assert float(kept.delta.astype("float64").abs().mean()) == pytest.approx(pair.metrics().errors.mae, rel=1e-12)
+    assert float(kept.delta.astype("float64").abs().mean()) == pytest.approx(
+        pair.metrics().errors.mae, rel=1e-12
+    )
     session = pair.session
-    assert list(frame.piece[:50]) == [session.pieces.text(int(i)) for i in frame.token_id[:50]]
+    assert list(frame.piece[:50]) == [
+        session.pieces.text(int(i)) for i in frame.token_id[:50]
+    ]
 
 
 def test_without_pandas_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +234,9 @@ def test_without_pandas_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_names_and_scopes_are_one_line() -> None:
     session = open_session(SAMPLE)
-    with pytest.raises(InputError, match="no capture 'nobody': the session has reference/prefill"):
+    with pytest.raises(
+        InputError, match="no capture 'nobody': the session has reference/prefill"
+    ):
         make_pair(session, "nobody", "vllm")
     with pytest.raises(InputError, match="scope 'half' is unknown"):
         make_pair(session, "trainer", "vllm").metrics("half")  # type: ignore[arg-type]
@@ -171,9 +244,12 @@ def test_unknown_names_and_scopes_are_one_line() -> None:
 
 def test_the_interface_needs_neither_torch_nor_a_screen() -> None:
     code = (
-        "from logdrift.core.session import open_session\nfrom core.compare.pair import make_pair\nimport sys\n"
-        f"make_pair(open_session({str(SAMPLE)!r}), 'trainer', 'vllm').metrics()\n"
-        "print([m for m in ('torch', 'transformers', 'textual', 'plotext', 'scipy', 'pandas') if m in sys.modules])"
+        "from logdrift.core.session import open_session\nfrom core.compare.pair import"
+        f" make_pair\nimport sys\nmake_pair(open_session({str(SAMPLE)!r}), 'trainer',"
+        " 'vllm').metrics()\nprint([m for m in ('torch', 'transformers', 'textual',"
+        " 'plotext', 'scipy', 'pandas') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

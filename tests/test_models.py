@@ -1,4 +1,6 @@
-"""Digests of model folders, the small real model, and what a model's name resolves to."""
+"""Digests of model folders, the small real model, and what a model's name resolves
+to.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,46 @@ import pytest
 from safetensors.numpy import save_file
 
 from logdrift.core.capture import models
-from logdrift.core.capture.digests import config_digest, file_digest, tokenizer_digest, weights_digest
+from logdrift.core.capture.digests import (
+    config_digest,
+    file_digest,
+    tokenizer_digest,
+    weights_digest,
+)
 from logdrift.core.capture.jobs import Cancelled, Step
-from logdrift.core.capture.models import explain_hub_error, prepare_small_model, resolve_model
+from logdrift.core.capture.models import (
+    explain_hub_error,
+    prepare_small_model,
+    resolve_model,
+)
 from logdrift.core.errors import InputError
 
-SMALL_WEIGHTS = "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
+SMALL_WEIGHTS = (
+    "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
+)
 
 
 def tensors() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    return {"b": rng.random((3, 4), np.float32), "a": np.arange(7, dtype=np.int64), "c": np.zeros((0, 2), np.float16)}
+    return {
+        "b": rng.random((3, 4), np.float32),
+        "a": np.arange(7, dtype=np.int64),
+        "c": np.zeros((0, 2), np.float16),
+    }
 
 
-def run_in(python: Path, code: str, *arguments: object, timeout: float = 300, **environment: str) -> str:
+def run_in(
+    python: Path,
+    code: str,
+    *arguments: object,
+    timeout: float = 300,
+    **environment: str,
+) -> str:
     argv = [str(python), "-c", code, *map(str, arguments)]
     env = {**os.environ, **environment}
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, env=env, check=False)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=timeout, env=env, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -45,7 +70,13 @@ def test_weights_digest_does_not_depend_on_files_or_headers(tmp_path: Path) -> N
     save_file(whole, one / "model.safetensors", metadata={"format": "pt"})
     save_file({"b": whole["b"]}, many / "x-1.safetensors")
     save_file({"a": whole["a"], "c": whole["c"]}, many / "x-2.safetensors")
-    index = {"weight_map": {"b": "x-1.safetensors", "a": "x-2.safetensors", "c": "x-2.safetensors"}}
+    index = {
+        "weight_map": {
+            "b": "x-1.safetensors",
+            "a": "x-2.safetensors",
+            "c": "x-2.safetensors",
+        }
+    }
     (many / "model.safetensors.index.json").write_text(json.dumps(index))
     save_file(dict(reversed(whole.items())), named / "weights.safetensors")
     assert weights_digest(one) is not None
@@ -86,7 +117,11 @@ def test_what_cannot_be_read_whole_has_no_digest(tmp_path: Path) -> None:
 
 def test_a_config_digest_ignores_where_it_comes_from(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"a": 1, "b": 2, "_name_or_path": "/x", "transformers_version": "5.1"}))
+    config.write_text(
+        json.dumps(
+            {"a": 1, "b": 2, "_name_or_path": "/x", "transformers_version": "5.1"}
+        )
+    )
     before = config_digest(tmp_path)
     config.write_text(json.dumps({"b": 2, "a": 1, "_name_or_path": "/y"}))
     assert config_digest(tmp_path) == before
@@ -100,14 +135,25 @@ def test_a_tokenizer_digest_is_of_what_ids_mean(tmp_path: Path) -> None:
         return tokenizer_digest(tmp_path)
 
     model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
-    tokenizer = {"model": model, "added_tokens": [{"id": 3, "content": "<s>", "special": True}], "normalizer": None}
+    tokenizer = {
+        "model": model,
+        "added_tokens": [{"id": 3, "content": "<s>", "special": True}],
+        "normalizer": None,
+    }
     before = digest()
     assert before is not None
     (tmp_path / "chat_template.jinja").write_text("x")
     same: tuple[dict[str, object], ...] = (
-        {"truncation": {"max_length": 8}, "padding": {"strategy": {"Fixed": 8}}},  # what one padded call leaves behind
-        {"model": {**model, "merges": ["a b"]}},  # as older releases of tokenizers write them
-        {"post_processor": {"type": "TemplateProcessing"}},  # adding BOS is a fact of its own
+        {
+            "truncation": {"max_length": 8},
+            "padding": {"strategy": {"Fixed": 8}},
+        },  # what one padded call leaves behind
+        {
+            "model": {**model, "merges": ["a b"]}
+        },  # as older releases of tokenizers write them
+        {
+            "post_processor": {"type": "TemplateProcessing"}
+        },  # adding BOS is a fact of its own
     )
     for changes in same:
         assert digest(**changes) == before, changes
@@ -125,8 +171,15 @@ def test_the_small_model_is_an_ordinary_folder(small_model: Path) -> None:
     assert weights_digest(small_model) == SMALL_WEIGHTS
     config = json.loads((small_model / "config.json").read_text())
     assert "quantization_config" not in config
-    assert (config["architectures"], config["dtype"]) == (["LlamaForCausalLM"], "bfloat16")
-    assert (config["bos_token_id"], config["eos_token_id"], config["pad_token_id"]) == (1, 2, 2)
+    assert (config["architectures"], config["dtype"]) == (
+        ["LlamaForCausalLM"],
+        "bfloat16",
+    )
+    assert (config["bos_token_id"], config["eos_token_id"], config["pad_token_id"]) == (
+        1,
+        2,
+        2,
+    )
     assert (config["max_position_embeddings"], config["rms_norm_eps"]) == (8192, 1e-5)
     generation = json.loads((small_model / "generation_config.json").read_text())
     assert (generation["eos_token_id"], generation["pad_token_id"]) == (2, 2)
@@ -176,12 +229,16 @@ print(tokenizer.decode(out))
 def test_the_small_model_holds_the_values_of_its_source(
     transformers_python: Path, small_model: Path, tmp_path: Path
 ) -> None:
-    gguf = models._fetch(transformers_python, tmp_path, tmp_path / "log", threading.Event())
+    gguf = models._fetch(
+        transformers_python, tmp_path, tmp_path / "log", threading.Event()
+    )
     assert run_in(transformers_python, COMPARE, gguf, small_model) == "equal\n"
 
 
 @pytest.mark.engine
-def test_the_small_model_speaks_english(transformers_python: Path, small_model: Path) -> None:
+def test_the_small_model_speaks_english(
+    transformers_python: Path, small_model: Path
+) -> None:
     answer = run_in(transformers_python, CHAT, small_model, HF_HUB_OFFLINE="1")
     assert answer.strip() == "The capital of France is Paris.<|im_end|>"
 
@@ -210,7 +267,9 @@ def test_preparing_it_can_be_interrupted_and_is_mended(
     again: list[Step] = []
     assert prepare_small_model(transformers_python, again.append) == folder
     assert again == []
-    with (folder / "model.safetensors").open("r+b") as file:  # one bit of the last weight
+    with (folder / "model.safetensors").open(
+        "r+b"
+    ) as file:  # one bit of the last weight
         file.seek(-1, os.SEEK_END)
         last = file.read(1)[0]
         file.seek(-1, os.SEEK_END)
@@ -221,7 +280,9 @@ def test_preparing_it_can_be_interrupted_and_is_mended(
 # ---- names of models
 
 
-def test_local_folders_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_folders_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     with pytest.raises(InputError, match=r"no config\.json"):
@@ -245,7 +306,10 @@ def test_folders_that_are_not_there(name: str) -> None:
 
 def test_hub_ids_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert (
+        resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct")
+        == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    )
     assert resolve_model("gpt2") == "gpt2"
     for wrong in ("a b", "org/", "org/a b", "\x1b[31m", "-x/y"):
         with pytest.raises(InputError, match="neither a folder nor a hub id") as caught:
@@ -253,7 +317,9 @@ def test_hub_ids_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(caught.value).isprintable()
 
 
-def test_smollm2_without_transformers_says_what_to_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smollm2_without_transformers_says_what_to_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOGDRIFT_CACHE", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("LOGDRIFT_CONFIG", raising=False)
@@ -270,9 +336,15 @@ except Exception as error: print(f"{type(error).__name__}: {error}")
 
 @pytest.mark.engine
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_a_hub_that_cannot_be_reached_is_one_line(transformers_python: Path, tmp_path: Path, offline: str) -> None:
+def test_a_hub_that_cannot_be_reached_is_one_line(
+    transformers_python: Path, tmp_path: Path, offline: str
+) -> None:
     # Port 9 of this machine refuses connections, as a missing network does.
-    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": offline}
+    hub = {
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": offline,
+    }
     text = run_in(transformers_python, ASK_HUB, **hub)
     line = explain_hub_error(text, "no-such-org/no-such-model")
     assert line is not None
@@ -282,7 +354,9 @@ def test_a_hub_that_cannot_be_reached_is_one_line(transformers_python: Path, tmp
 
 def test_errors_of_other_origin_are_not_the_hubs(tmp_path: Path) -> None:
     assert explain_hub_error("RuntimeError: out of memory", "a/b") is None
-    assert explain_hub_error("OSError: We couldn't connect to 'x'", str(tmp_path)) is None
+    assert (
+        explain_hub_error("OSError: We couldn't connect to 'x'", str(tmp_path)) is None
+    )
 
 
 def test_file_digest(tmp_path: Path) -> None:

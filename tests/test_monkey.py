@@ -1,4 +1,6 @@
-"""The monkey for a short while: `python -m tests.monkey` runs it longer, and is told the seed."""
+"""The monkey for a short while: `python -m tests.monkey` runs it longer, and is told
+the seed.
+"""
 
 from __future__ import annotations
 

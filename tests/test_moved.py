@@ -1,4 +1,6 @@
-"""A session folder that is renamed, replaced or deleted while it is captured: real captures, real moves in the middle of them."""
+"""A session folder that is renamed, replaced or deleted while it is captured: real
+captures, real moves in the middle of them.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,27 @@ from logdrift.core.capture.processes import descendants
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session import lock, open_session
 from logdrift.core.session.layout import read_manifest
-from logdrift.core.session.writer import append_event, merge_pieces, write_manifest, write_part
+from logdrift.core.session.writer import (
+    append_event,
+    merge_pieces,
+    write_manifest,
+    write_part,
+)
 from tests.killing import Killer
 from tests.made_sessions import capture, write_session
 
-BACKENDS = ["transformers:bfloat16,paths=decode+prefill@rollout", "transformers:float32@reference"]
+BACKENDS = [
+    "transformers:bfloat16,paths=decode+prefill@rollout",
+    "transformers:float32@reference",
+]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def renamed(out: Path) -> Path:
@@ -52,12 +66,19 @@ def deleted(out: Path) -> Path:
 
 
 MOVES: dict[str, Callable[[Path], Path]] = {
-    "renamed": renamed, "replaced": replaced, "replaced and taken": replaced_while_taken, "deleted": deleted,
-}  # fmt: skip
+    "renamed": renamed,
+    "replaced": replaced,
+    "replaced and taken": replaced_while_taken,
+    "deleted": deleted,
+}
 
 
 @pytest.fixture(scope="module")
-def killer(tmp_path_factory: pytest.TempPathFactory, transformers_python: Path, small_model: Path) -> Killer:
+def killer(
+    tmp_path_factory: pytest.TempPathFactory,
+    transformers_python: Path,
+    small_model: Path,
+) -> Killer:
     return Killer(tmp_path_factory.mktemp("moved"), BACKENDS)
 
 
@@ -73,9 +94,14 @@ def test_a_running_capture_stops_and_writes_nothing_into_what_is_not_its_own(
     where = MOVES[move](out)
     before = contents(out)
     code = killer._wait(process)
-    said = [line for line in killer._said().splitlines() if line.startswith("logdrift:")]
+    said = [
+        line for line in killer._said().splitlines() if line.startswith("logdrift:")
+    ]
     assert code == 1 and len(said) == 1, killer._said()
-    assert "was renamed, replaced or deleted" in said[0] and "Traceback" not in killer._said()
+    assert (
+        "was renamed, replaced or deleted" in said[0]
+        and "Traceback" not in killer._said()
+    )
     assert contents(out) == before
     assert out.exists() is move.startswith("replaced")
     killer._nothing_left()
@@ -99,7 +125,9 @@ def wait_for_parts(process: subprocess.Popen[bytes], out: Path, count: int) -> N
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_whoever_writes_under_a_lock_looks_at_it_first(tmp_path: Path, move: str) -> None:
+def test_whoever_writes_under_a_lock_looks_at_it_first(
+    tmp_path: Path, move: str
+) -> None:
     out = tmp_path / "s"
     session = write_session(out, [2], [capture("a/prefill", [[-1.0] * 4])])
     lock.acquire(out, "mine")
@@ -109,12 +137,17 @@ def test_whoever_writes_under_a_lock_looks_at_it_first(tmp_path: Path, move: str
         lambda: write_manifest(out, session.manifest, "mine"),
         lambda: merge_pieces(out, {7: b"x"}, "mine"),
         lambda: append_event(out, {"type": "x"}, "mine"),
-        lambda: write_part(out, "captures/a/prefill/part-00009.safetensors", {}, 0, 0, 0, "mine"),
+        lambda: write_part(
+            out, "captures/a/prefill/part-00009.safetensors", {}, 0, 0, 0, "mine"
+        ),
         lambda: lock.check_folder_held(out, "mine"),
     ):
         with pytest.raises(lock.Gone) as caught:
             write()
-        assert "\n" not in str(caught.value) and caught.value.exit_code == LogdriftError.exit_code
+        assert (
+            "\n" not in str(caught.value)
+            and caught.value.exit_code == LogdriftError.exit_code
+        )
     lock.release(out)
     assert contents(out) == before
     assert descendants(os.getpid()) <= running

@@ -1,4 +1,6 @@
-"""Broken numbers: a score that is NaN, and a score that one side alone lacks, from their source to the session."""
+"""Broken numbers: a score that is NaN, and a score that one side alone lacks, from
+their source to the session.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,19 @@ DECODED = [NAN, NAN]
 
 
 def pair_of(
-    folder: Path, a: list[list[float]], b: list[list[float]], *, prompt: int = 2, labels: tuple[str, str] = (A, B),
-    masks: list[list[int]] | None = None, per_part: int = 2,
-) -> Pair:  # fmt: skip
+    folder: Path,
+    a: list[list[float]],
+    b: list[list[float]],
+    *,
+    prompt: int = 2,
+    labels: tuple[str, str] = (A, B),
+    masks: list[list[int]] | None = None,
+    per_part: int = 2,
+) -> Pair:
     captures = [capture(labels[0], a), capture(labels[1], b)]
-    session = write_session(folder, [prompt] * len(a), captures, masks=masks, per_part=per_part)
+    session = write_session(
+        folder, [prompt] * len(a), captures, masks=masks, per_part=per_part
+    )
     return make_pair(session, *labels)
 
 
@@ -60,7 +70,9 @@ def places(flags: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("side", ["a", "b"])
 @pytest.mark.parametrize("broken", [[2], [3, 4], [2, 3, 4, 5]])
-def test_nan_is_of_its_side_and_no_missing_score(tmp_path: Path, side: str, broken: list[int]) -> None:
+def test_nan_is_of_its_side_and_no_missing_score(
+    tmp_path: Path, side: str, broken: list[int]
+) -> None:
     good = [*PROMPT, -1.0, -2.0, -3.0, -INF]
     bad = [BROKEN if i in broken else value for i, value in enumerate(good)]
     a, b = (bad, good) if side == "a" else (good, bad)
@@ -73,7 +85,9 @@ def test_nan_is_of_its_side_and_no_missing_score(tmp_path: Path, side: str, brok
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
-def test_a_missing_score_is_no_nan_and_minus_infinity_is_a_score(tmp_path: Path, side: str) -> None:
+def test_a_missing_score_is_no_nan_and_minus_infinity_is_a_score(
+    tmp_path: Path, side: str
+) -> None:
     good, bad = [-1.0, -INF, -3.0], [-1.0, NAN, NAN]
     a, b = (bad, good) if side == "a" else (good, bad)
     pair = pair_of(tmp_path / "s", [[*PROMPT, *a]], [[*DECODED, *b]])
@@ -84,13 +98,22 @@ def test_a_missing_score_is_no_nan_and_minus_infinity_is_a_score(tmp_path: Path,
 
 
 def test_both_sides_broken_or_silent_at_one_token(tmp_path: Path) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, NAN, BROKEN]], [[*DECODED, BROKEN, NAN, NAN]])
+    pair = pair_of(
+        tmp_path / "s", [[*PROMPT, BROKEN, NAN, BROKEN]], [[*DECODED, BROKEN, NAN, NAN]]
+    )
     assert places(pair.nan_a) == [2, 4] and places(pair.nan_b) == [2]
-    assert not pair.missing_a.any() and not pair.missing_b.any()  # a broken number is no score to be missed
+    assert (
+        not pair.missing_a.any() and not pair.missing_b.any()
+    )  # a broken number is no score to be missed
 
 
 def test_a_masked_place_is_never_missing(tmp_path: Path) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, NAN, NAN]], [[*DECODED, -1.0, -1.0]], masks=[[1, 1, 0, 1]])
+    pair = pair_of(
+        tmp_path / "s",
+        [[*PROMPT, NAN, NAN]],
+        [[*DECODED, -1.0, -1.0]],
+        masks=[[1, 1, 0, 1]],
+    )
     assert places(pair.missing_a) == [3]
 
 
@@ -109,14 +132,26 @@ def test_prompts_are_missing_only_where_prompts_are_scored(
     tmp_path: Path, labels: tuple[str, str], given: bool, missing: bool
 ) -> None:
     full, bare = [NAN, -1.0, -1.0, -2.0], [NAN, NAN, NAN, -2.0]
-    pair = pair_of(tmp_path / "s", [full, full], [full if given else bare, bare], prompt=3, labels=labels)
+    pair = pair_of(
+        tmp_path / "s",
+        [full, full],
+        [full if given else bare, bare],
+        prompt=3,
+        labels=labels,
+    )
     assert places(pair.missing_b) == ([5, 6] if missing else [])
 
 
 @pytest.mark.parametrize("path", ["prefill", "recorded", "decode"])
 def test_a_first_token_is_never_missing(tmp_path: Path, path: str) -> None:
     """Only a side that knew a prompt from elsewhere has a score there."""
-    pair = pair_of(tmp_path / "s", [[NAN, -1.0, NAN]] * 2, [[-0.5, -1.0, -2.0]] * 2, prompt=0, labels=(A, f"v/{path}"))
+    pair = pair_of(
+        tmp_path / "s",
+        [[NAN, -1.0, NAN]] * 2,
+        [[-0.5, -1.0, -2.0]] * 2,
+        prompt=0,
+        labels=(A, f"v/{path}"),
+    )
     assert places(pair.missing_a) == [2, 5] and places(pair.missing_b) == []
 
 
@@ -145,18 +180,27 @@ def scores(logprobs: list[float], nan: list[int] | None) -> Scores:
 
 @pytest.mark.parametrize("nan", [None, [0, 0]])
 def test_a_part_without_nan_has_no_tensor_for_it(nan: list[int] | None) -> None:
-    assert "nan" not in _part_tensors("v/prefill", [np.arange(2)], [scores([NAN, -1.0], nan)])
+    assert "nan" not in _part_tensors(
+        "v/prefill", [np.arange(2)], [scores([NAN, -1.0], nan)]
+    )
 
 
 def test_a_part_keeps_the_flags_of_every_sequence() -> None:
     rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
     tensors = _part_tensors("v/prefill", [np.arange(2), np.arange(3)], rows)
-    assert tensors["nan"].tolist() == [0, 0, 0, 1, 0] and tensors["nan"].dtype == np.uint8
+    assert (
+        tensors["nan"].tolist() == [0, 0, 0, 1, 0] and tensors["nan"].dtype == np.uint8
+    )
 
 
 def test_the_end_of_a_capture_says_how_many_scores_are_nan(tmp_path: Path) -> None:
     rows = [[*PROMPT, BROKEN], [*PROMPT, -1.0], [NAN, BROKEN, BROKEN]]
-    session = write_session(tmp_path / "s", [2, 2, 1], [capture(A, rows), capture(B, rows[1:2] * 3)], per_part=1)
+    session = write_session(
+        tmp_path / "s",
+        [2, 2, 1],
+        [capture(A, rows), capture(B, rows[1:2] * 3)],
+        per_part=1,
+    )
     a, b = session.captures
     assert (nan_tokens(session.folder, a), nan_tokens(session.folder, b)) == (3, 0)
     event = {"type": "captured", "label": A, "tokens": 9}
@@ -173,13 +217,19 @@ def test_what_vllm_answers_as_nan_is_marked_and_has_no_alternatives(top_k: int) 
     width = top_k + 1
     values = [[NAN] * width, [-0.5] * width]
     flat = SimpleNamespace(
-        start_indices=[0, 0, width], end_indices=[0, width, 2 * width],
-        token_ids=[i for i in (7, 8) for _ in range(width)], logprobs=[*values[0], *values[1]], ranks=[1] * (2 * width),
-    )  # fmt: skip
+        start_indices=[0, 0, width],
+        end_indices=[0, width, 2 * width],
+        token_ids=[i for i in (7, 8) for _ in range(width)],
+        logprobs=[*values[0], *values[1]],
+        ranks=[1] * (2 * width),
+    )
     found = unpack(flat, np.asarray([5, 7, 8], np.int32), 1, 1, top_k, "s")
     assert found.nan is not None and found.nan.tolist() == [0, 1, 0]
     assert found.rank.tolist() == [0, 0, 1]
-    assert found.top_ids[1].tolist() == [-1] * top_k and found.top_ids[2].tolist() == [8] * top_k
+    assert (
+        found.top_ids[1].tolist() == [-1] * top_k
+        and found.top_ids[2].tolist() == [8] * top_k
+    )
 
 
 @pytest.mark.parametrize("value", [NAN, None])
@@ -188,7 +238,12 @@ def test_what_sglang_answers_as_nan_is_marked(value: float | None) -> None:
     tops: Any = [[(value, 3, None)], [(-0.5, 4, None)]]
     fill(made, 2, [(value, 7, None), (-0.5, 4, None)], tops, "s")
     assert made.nan is not None and made.nan.tolist() == [0, 0, 1, 0]
-    assert made.top_ids[:, 0].tolist() == [-1, -1, -1, 4] and made.rank.tolist() == [0, 0, 0, 1]
+    assert made.top_ids[:, 0].tolist() == [-1, -1, -1, 4] and made.rank.tolist() == [
+        0,
+        0,
+        0,
+        1,
+    ]
 
 
 # -- importers
@@ -202,12 +257,19 @@ def imported(folder: Path, line: str, form: str = "jsonl") -> Any:
 
 
 @pytest.mark.parametrize("written", ["NaN", '"NaN"', '"nan"', '" NaN "'])
-def test_a_file_says_nan_null_and_minus_infinity_apart(tmp_path: Path, written: str) -> None:
+def test_a_file_says_nan_null_and_minus_infinity_apart(
+    tmp_path: Path, written: str
+) -> None:
     values = f'[-1.0, {written}, null, -Infinity, "-Infinity", -9999.0]'
-    line = f'{{"token_ids": [1,2,3,4,5,6,7], "prompt_length": 1, "captures": {{"r": {values}}}}}'
+    line = (
+        '{"token_ids": [1,2,3,4,5,6,7], "prompt_length": 1, "captures": {"r":'
+        f" {values}}}}}"
+    )
     found = imported(tmp_path, line).capture("r/recorded")
     assert found.nan.whole().tolist() == [0, 0, 1, 0, 0, 0, 0]
-    np.testing.assert_array_equal(found.logprob.whole(), np.float32([NAN, -1, NAN, NAN, -INF, -INF, -INF]))
+    np.testing.assert_array_equal(
+        found.logprob.whole(), np.float32([NAN, -1, NAN, NAN, -INF, -INF, -INF])
+    )
 
 
 def test_the_first_token_of_a_sequence_is_never_broken(tmp_path: Path) -> None:
@@ -220,14 +282,25 @@ def test_the_first_token_of_a_sequence_is_never_broken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "broken"),
     [
-        ("[NaN, NaN, NaN, -1.0, -1.0]", []),  # an array without null: nothing of the prompt was scored
+        (
+            "[NaN, NaN, NaN, -1.0, -1.0]",
+            [],
+        ),  # an array without null: nothing of the prompt was scored
         ("[NaN, NaN, NaN, -1.0, NaN]", [1, 2, 4]),
-        ("[NaN, NaN, -1.0, -1.0, -1.0]", [1]),  # a number beside it: the prompt was scored
+        (
+            "[NaN, NaN, -1.0, -1.0, -1.0]",
+            [1],
+        ),  # a number beside it: the prompt was scored
         ("[null, NaN, null, -1.0, -1.0]", []),
     ],
 )
-def test_nan_that_fills_up_prompts_is_no_score(tmp_path: Path, values: str, broken: list[int]) -> None:
-    line = f'{{"token_ids": [1,2,3,4,5], "prompt_length": 3, "captures": {{"r": {values}}}}}'
+def test_nan_that_fills_up_prompts_is_no_score(
+    tmp_path: Path, values: str, broken: list[int]
+) -> None:
+    line = (
+        '{"token_ids": [1,2,3,4,5], "prompt_length": 3, "captures": {"r":'
+        f" {values}}}}}"
+    )
     (tmp_path / "dump.jsonl").write_text(line + "\n")
     said = import_session("jsonl", [str(tmp_path / "dump.jsonl")], tmp_path / "s")
     nan = open_session(tmp_path / "s").capture("r/recorded").nan
@@ -238,27 +311,48 @@ def test_nan_that_fills_up_prompts_is_no_score(tmp_path: Path, values: str, brok
 @pytest.mark.parametrize("written", ['"none"', "true", "Infinity", "[]"])
 def test_other_texts_are_refused(tmp_path: Path, written: str) -> None:
     with pytest.raises(InputError, match=r"captures\.r\.logprobs\[1\]"):
-        imported(tmp_path, f'{{"token_ids": [1,2], "captures": {{"r": [null, {written}]}}}}')
+        imported(
+            tmp_path, f'{{"token_ids": [1,2], "captures": {{"r": [null, {written}]}}}}'
+        )
 
 
 def test_alternatives_without_a_number_are_left_out(tmp_path: Path) -> None:
-    body = '{"logprobs": [NaN, -1.0], "top_ids": [[5, 6], [7, 8]], "top_logprobs": [[NaN, NaN], [null, -1.0]]}'
-    session = imported(tmp_path, f'{{"token_ids": [1,2,3], "prompt_length": 1, "captures": {{"r": {body}}}}}')
+    body = (
+        '{"logprobs": [NaN, -1.0], "top_ids": [[5, 6], [7, 8]], "top_logprobs": [[NaN,'
+        " NaN], [null, -1.0]]}"
+    )
+    session = imported(
+        tmp_path,
+        f'{{"token_ids": [1,2,3], "prompt_length": 1, "captures": {{"r": {body}}}}}',
+    )
     assert session.capture("r/recorded").top_ids.whole().tolist() == [[-1], [-1], [8]]
 
 
 def test_an_openai_answer_with_nan(tmp_path: Path) -> None:
-    logprobs = {"tokens": ["token_id:4", "token_id:5"], "token_logprobs": [NAN, -0.5], "top_logprobs": None}
-    answer = {"choices": [{"prompt_token_ids": [9], "logprobs": logprobs, "finish_reason": "stop"}]}
+    logprobs = {
+        "tokens": ["token_id:4", "token_id:5"],
+        "token_logprobs": [NAN, -0.5],
+        "top_logprobs": None,
+    }
+    answer = {
+        "choices": [
+            {"prompt_token_ids": [9], "logprobs": logprobs, "finish_reason": "stop"}
+        ]
+    }
     session = imported(tmp_path, json.dumps(answer), "openai")
     assert session.capture(session.captures[0].label).nan.whole().tolist() == [0, 1, 0]
 
 
-def test_prime_rl_null_stays_unknown_and_masked_places_say_nothing(tmp_path: Path) -> None:
+def test_prime_rl_null_stays_unknown_and_masked_places_say_nothing(
+    tmp_path: Path,
+) -> None:
     line = {
-        "schema_version": 1, "token_ids": [5, 6, 7, 8, 9], "loss_mask": [False, False, True, False, True],
-        "inference_logprobs": [0.0, 0.0, None, NAN, NAN], "trainer_logprobs": [-11.0, -1.0, -2.0, -3.0, None],
-    }  # fmt: skip
+        "schema_version": 1,
+        "token_ids": [5, 6, 7, 8, 9],
+        "loss_mask": [False, False, True, False, True],
+        "inference_logprobs": [0.0, 0.0, None, NAN, NAN],
+        "trainer_logprobs": [-11.0, -1.0, -2.0, -3.0, None],
+    }
     session = imported(tmp_path, json.dumps(line), "prime-rl")
     pair = make_pair(session, "trainer/prefill", "inference/recorded")
     assert places(pair.nan_a) == [] and places(pair.nan_b) == [4]
@@ -276,19 +370,32 @@ def test_a_copied_session_keeps_its_flags(tmp_path: Path) -> None:
 
 
 def reasons(pair: Pair, scope: Any = "completion") -> dict[str, tuple[str, str]]:
-    return {reason.code: (reason.severity, reason.text) for reason in judge(pair.session, pair, scope).reasons}
+    return {
+        reason.code: (reason.severity, reason.text)
+        for reason in judge(pair.session, pair, scope).reasons
+    }
 
 
 def counts(pair: Pair, scope: Any = "completion") -> dict[str, float | int | None]:
-    return {key: value for key, value in coverage(pair, scope).to_json().items() if value}
+    return {
+        key: value for key, value in coverage(pair, scope).to_json().items() if value
+    }
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
 @pytest.mark.parametrize(
     ("broken", "severity", "said"),
     [
-        ([4], "caution", "gave NaN on 1 completion token (which is token 4 of sequence 0): "),
-        ([3, 4], "caution", "gave NaN on 2 completion tokens (the first is token 3 of sequence 0): "),
+        (
+            [4],
+            "caution",
+            "gave NaN on 1 completion token (which is token 4 of sequence 0): ",
+        ),
+        (
+            [3, 4],
+            "caution",
+            "gave NaN on 2 completion tokens (the first is token 3 of sequence 0): ",
+        ),
         ([2, 3, 4], "not_comparable", " (the first is token 2 of sequence 0): "),
     ],
 )
@@ -298,43 +405,84 @@ def test_the_gate_says_which_side_gave_nan_and_where(
     good = [*PROMPT, -1.0, -2.0, -3.0]
     bad = [BROKEN if i in broken else value for i, value in enumerate(good)]
     pair = pair_of(
-        tmp_path / "s", [bad if side == "a" else good], [bad if side == "b" else good], labels=(A, "v/prefill")
+        tmp_path / "s",
+        [bad if side == "a" else good],
+        [bad if side == "b" else good],
+        labels=(A, "v/prefill"),
     )
     found = reasons(pair)
     assert set(found) == {"nan"}  # neither "empty" nor "unscored": nothing is missing
     assert found["nan"][0] == severity
-    assert found["nan"][1].startswith((A, "v/prefill")[side == "b"]) and said in found["nan"][1]
+    assert (
+        found["nan"][1].startswith((A, "v/prefill")[side == "b"])
+        and said in found["nan"][1]
+    )
     assert counts(pair) == {"nan": len(broken), f"nan_{side}": len(broken)}
 
 
 @pytest.mark.parametrize(
     ("dtype", "words"),
     [
-        ("float16", "float16 ends at 65,504 and its numbers overflowed: run it in bfloat16 or float32."),
-        ("bfloat16", "bfloat16 hardly overflows, so its weights or a kernel are broken: look for NaN or infinity in"),
-        (None, "its dtype is not known, and float16 overflows: run it in bfloat16 or float32"),
+        (
+            "float16",
+            (
+                "float16 ends at 65,504 and its numbers overflowed: run it in bfloat16"
+                " or float32."
+            ),
+        ),
+        (
+            "bfloat16",
+            (
+                "bfloat16 hardly overflows, so its weights or a kernel are broken: look"
+                " for NaN or infinity in"
+            ),
+        ),
+        (
+            None,
+            (
+                "its dtype is not known, and float16 overflows: run it in bfloat16 or"
+                " float32"
+            ),
+        ),
     ],
 )
-def test_the_dtype_makes_a_reason_likely(tmp_path: Path, dtype: str | None, words: str) -> None:
-    bad = capture(A, [[NAN, BROKEN, BROKEN]], dtype=dtype or "auto", facts={"dtype": dtype})
+def test_the_dtype_makes_a_reason_likely(
+    tmp_path: Path, dtype: str | None, words: str
+) -> None:
+    bad = capture(
+        A, [[NAN, BROKEN, BROKEN]], dtype=dtype or "auto", facts={"dtype": dtype}
+    )
     session = write_session(tmp_path / "s", [2], [bad, capture(B, [[NAN, NAN, -1.0]])])
     severity, text = reasons(make_pair(session, A, B))["nan"]
     assert severity == "not_comparable"
     assert text.startswith(f"{A} gave NaN on every token: {words}")
 
 
-def test_nan_in_prompts_alone_is_a_caution_and_fails_a_check_of_completions(tmp_path: Path) -> None:
+def test_nan_in_prompts_alone_is_a_caution_and_fails_a_check_of_completions(
+    tmp_path: Path,
+) -> None:
     rows = [[NAN, BROKEN, -1.0], [NAN, -1.0, -1.0]]
     pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, -1.0]] * 2)
     severity, text = reasons(pair)["nan"]
-    assert severity == "caution" and "1 prompt token (which is token 1 of sequence 0)" in text
+    assert (
+        severity == "caution"
+        and "1 prompt token (which is token 1 of sequence 0)" in text
+    )
     assert counts(pair) == {"nan": 1, "nan_a": 1}
     assert failing(pair) == ["coverage.nan"]
 
 
 def test_both_sides_with_nan_are_both_named_and_counted_once(tmp_path: Path) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, BROKEN, -1.0]], [[*DECODED, BROKEN, -1.0, -1.0]])
-    texts = [reason.text for reason in judge(pair.session, pair, "completion").reasons if reason.code == "nan"]
+    pair = pair_of(
+        tmp_path / "s",
+        [[*PROMPT, BROKEN, BROKEN, -1.0]],
+        [[*DECODED, BROKEN, -1.0, -1.0]],
+    )
+    texts = [
+        reason.text
+        for reason in judge(pair.session, pair, "completion").reasons
+        if reason.code == "nan"
+    ]
     assert [text.split(" ")[0] for text in texts] == [A, B]
     assert counts(pair) == {"nan": 2, "nan_a": 2, "nan_b": 1}
 
@@ -350,18 +498,40 @@ def test_masked_nan_and_masked_gaps_are_silent(tmp_path: Path) -> None:
 def test_the_gate_counts_missing_scores_by_side(tmp_path: Path, holes: int) -> None:
     full = [*DECODED, *[-1.0] * 4]
     bare = [*PROMPT, *[NAN] * holes, *[-1.0] * (4 - holes)]
-    pair = pair_of(tmp_path / "s", [full, bare], [[*DECODED, -1.0, NAN, -1.0, -1.0], full], labels=("t/decode", B))
-    texts = [reason.text for reason in judge(pair.session, pair, "completion").reasons if reason.code == "unscored"]
-    assert f"t/decode has no score for {holes} of the 7 completion tokens that {B} scored" in texts[0]
-    assert f"{B} has no score for 1 of the {8 - holes} completion tokens that t/decode scored" in texts[1]
+    pair = pair_of(
+        tmp_path / "s",
+        [full, bare],
+        [[*DECODED, -1.0, NAN, -1.0, -1.0], full],
+        labels=("t/decode", B),
+    )
+    texts = [
+        reason.text
+        for reason in judge(pair.session, pair, "completion").reasons
+        if reason.code == "unscored"
+    ]
+    assert (
+        f"t/decode has no score for {holes} of the 7 completion tokens that {B} scored"
+        in texts[0]
+    )
+    assert (
+        f"{B} has no score for 1 of the {8 - holes} completion tokens that t/decode"
+        " scored" in texts[1]
+    )
     share = (holes + 1) / 8
     assert counts(pair) == {
-        "unscored": holes + 1, "unscored_a": holes, "unscored_b": 1, "unscored_fraction": pytest.approx(share)
-    }  # fmt: skip
+        "unscored": holes + 1,
+        "unscored_a": holes,
+        "unscored_b": 1,
+        "unscored_fraction": pytest.approx(share),
+    }
 
 
 def failing(pair: Pair, *highest: str) -> list[str]:
-    report = {"session": "s", "state": "complete", "pairs": [report_pair(pair, default_scope(pair.sequences))]}
+    report = {
+        "session": "s",
+        "state": "complete",
+        "pairs": [report_pair(pair, default_scope(pair.sequences))],
+    }
     results = check_report(report, parse_bounds(highest, []), required="not_comparable")
     for result in results:
         assert result.ok or "\n" not in str(result.reason)
@@ -393,19 +563,38 @@ def test_check_fails_by_default_unless_allowed(
 
 
 def test_minus_infinity_has_its_own_limit(tmp_path: Path) -> None:
-    assert failing(pair_of(tmp_path / "s", [[*PROMPT, -1.0, -INF]], [[*DECODED, -1.0, -1.0]])) == []
+    assert (
+        failing(
+            pair_of(tmp_path / "s", [[*PROMPT, -1.0, -INF]], [[*DECODED, -1.0, -1.0]])
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize("engine", [[NAN, NAN, -1.0, NAN, -1.0], [NAN, NAN, NAN, NAN, -1.0]])
-def test_masked_tool_output_of_an_export_fails_no_check(tmp_path: Path, engine: list[float]) -> None:
+@pytest.mark.parametrize(
+    "engine", [[NAN, NAN, -1.0, NAN, -1.0], [NAN, NAN, NAN, NAN, -1.0]]
+)
+def test_masked_tool_output_of_an_export_fails_no_check(
+    tmp_path: Path, engine: list[float]
+) -> None:
     mask = [1, 1, 1 if engine[2] == -1.0 else 0, 0, 1]
-    pair = pair_of(tmp_path / "s", [[NAN, *[-1.0] * 4]], [engine], labels=(A, "r/recorded"), masks=[mask])
+    pair = pair_of(
+        tmp_path / "s",
+        [[NAN, *[-1.0] * 4]],
+        [engine],
+        labels=(A, "r/recorded"),
+        masks=[mask],
+    )
     assert failing(pair) == []
 
 
-@pytest.mark.parametrize("name", ["nan", "nan_a", "unscored", "unscored_b", "unscored_fraction"])
+@pytest.mark.parametrize(
+    "name", ["nan", "nan_a", "unscored", "unscored_b", "unscored_fraction"]
+)
 def test_the_matrix_and_limits_know_the_numbers(tmp_path: Path, name: str) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.0]], [[*DECODED, -1.0, NAN, -1.0]])
+    pair = pair_of(
+        tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.0]], [[*DECODED, -1.0, NAN, -1.0]]
+    )
     path = resolve(name)
     assert path == f"coverage.{name}"
     wanted = 0.5 if name == "unscored_fraction" else 1.0
@@ -416,16 +605,29 @@ def test_the_command_says_why_in_one_line(tmp_path: Path, run_logdrift: Any) -> 
     pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0]], [[*DECODED, -1.0, -1.5]])
     done = run_logdrift("check", tmp_path / "s", "--max", "mae=9", "--json")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"logdrift: {A}:{B} coverage.nan: {A} gave NaN on 1 completion token")
-    assert done.stderr.endswith("allow it with --max nan=1\n") and done.stderr.count("\n") == 1
-    assert run_logdrift("check", tmp_path / "s", "--max", "mae=9", "--max", "nan=1").returncode == 0
+    assert done.stderr.startswith(
+        f"logdrift: {A}:{B} coverage.nan: {A} gave NaN on 1 completion token"
+    )
+    assert (
+        done.stderr.endswith("allow it with --max nan=1\n")
+        and done.stderr.count("\n") == 1
+    )
+    assert (
+        run_logdrift(
+            "check", tmp_path / "s", "--max", "mae=9", "--max", "nan=1"
+        ).returncode
+        == 0
+    )
 
 
 # -- why
 
 
 def rough(*, seed: int, tokens: int = 60) -> list[float]:
-    return [NAN, *(-np.abs(np.random.default_rng(seed).normal(1.0, 0.02, tokens - 1))).tolist()]
+    return [
+        NAN,
+        *(-np.abs(np.random.default_rng(seed).normal(1.0, 0.02, tokens - 1))).tolist(),
+    ]
 
 
 def broken_at(row: list[float], flags: slice | int) -> list[float]:
@@ -436,7 +638,9 @@ def broken_at(row: list[float], flags: slice | int) -> list[float]:
 
 @pytest.mark.parametrize("side", ["a", "b", "both"])
 @pytest.mark.parametrize("flags", [41, slice(40, 60), slice(1, 60), slice(1, 40)])
-def test_nan_is_the_first_cause_and_never_noise(tmp_path: Path, side: str, flags: slice | int) -> None:
+def test_nan_is_the_first_cause_and_never_noise(
+    tmp_path: Path, side: str, flags: slice | int
+) -> None:
     a, b = rough(seed=1), rough(seed=2)
     a = broken_at(a, flags) if side != "b" else a
     b = broken_at(b, flags) if side != "a" else b
@@ -447,15 +651,25 @@ def test_nan_is_the_first_cause_and_never_noise(tmp_path: Path, side: str, flags
     assert [each.numbers["side"] for each in first.evidence] == [
         label for label, wanted in ((A, "b"), ("v/prefill", "a")) if side != wanted
     ]
-    assert not found.noise and not any(each.cause in ("noise", "compute_dtype") for each in found.causes)
+    assert not found.noise and not any(
+        each.cause in ("noise", "compute_dtype") for each in found.causes
+    )
     assert found.verdict.startswith("broken numbers: ") and "noise" not in found.verdict
-    assert all(np.isnan(pair.delta[at]) for each in first.evidence for at in each.positions)
+    assert all(
+        np.isnan(pair.delta[at]) for each in first.evidence for at in each.positions
+    )
     assert first.next_experiment
 
 
 def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> None:
-    half = capture(A, [[NAN, BROKEN, BROKEN]], dtype="float16", facts={"dtype": "float16"})
-    pair = make_pair(write_session(tmp_path / "s", [1], [half, capture(B, [[NAN, -1.0, -1.0]])]), A, B)
+    half = capture(
+        A, [[NAN, BROKEN, BROKEN]], dtype="float16", facts={"dtype": "float16"}
+    )
+    pair = make_pair(
+        write_session(tmp_path / "s", [1], [half, capture(B, [[NAN, -1.0, -1.0]])]),
+        A,
+        B,
+    )
     found = diagnose(pair.session, pair)
     assert [each.cause for each in found.causes] == ["overflow"]
     assert "every token: float16 ends at 65,504" in found.verdict
@@ -467,31 +681,51 @@ def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("holes", [1, 20])
-def test_scores_that_one_side_lacks_are_said_beside_noise(tmp_path: Path, holes: int) -> None:
+def test_scores_that_one_side_lacks_are_said_beside_noise(
+    tmp_path: Path, holes: int
+) -> None:
     a, b = rough(seed=1), rough(seed=2)
     b[60 - holes :] = [NAN] * holes
     pair = pair_of(tmp_path / "s", [a] * 4, [b] * 4, prompt=30)
     found = diagnose(pair.session, pair)
     assert found.unchecked[0].cause == "unscored"
-    assert f"{B} has no score for {4 * holes} of 120 completion tokens" in found.unchecked[0].why
-    assert "nothing to fix" not in found.verdict and found.unchecked[0].why in found.verdict
+    assert (
+        f"{B} has no score for {4 * holes} of 120 completion tokens"
+        in found.unchecked[0].why
+    )
+    assert (
+        "nothing to fix" not in found.verdict
+        and found.unchecked[0].why in found.verdict
+    )
 
 
 def test_masked_nan_explains_nothing(tmp_path: Path) -> None:
     mask = [1] * 40 + [0] + [1] * 19
-    pair = pair_of(tmp_path / "s", [broken_at(rough(seed=1), 40)], [rough(seed=2)], masks=[mask], prompt=20)
-    assert "overflow" not in [each.cause for each in diagnose(pair.session, pair).causes]
+    pair = pair_of(
+        tmp_path / "s",
+        [broken_at(rough(seed=1), 40)],
+        [rough(seed=2)],
+        masks=[mask],
+        prompt=20,
+    )
+    assert "overflow" not in [
+        each.cause for each in diagnose(pair.session, pair).causes
+    ]
 
 
 @pytest.mark.parametrize(
-    ("planned", "said"), [(True, f"--pair {A}:{B} --layers 1:2 names the first layer"), (False, "")]
+    ("planned", "said"),
+    [(True, f"--pair {A}:{B} --layers 1:2 names the first layer"), (False, "")],
 )
 def test_the_layers_are_offered_where_both_engines_can_be_started_again(
     tmp_path: Path, planned: bool, said: str
 ) -> None:
     rows = [[NAN, -1.0, -1.0], [NAN, -1.0, BROKEN]]
     captures = [capture(A, rows), capture(B, [[NAN, -1.0, -1.0]] * 2)]
-    backends = [{"name": "trainer", "engine": "transformers"}, {"name": "vllm", "engine": "vllm"}]
+    backends = [
+        {"name": "trainer", "engine": "transformers"},
+        {"name": "vllm", "engine": "vllm"},
+    ]
     plan = {"model": "m", "backends": backends, "prompts": []} if planned else {}
     session = write_session(tmp_path / "s", [1, 1], captures, plan=plan)
     step = str(diagnose(session, make_pair(session, A, B)).causes[0].next_experiment)
@@ -501,8 +735,12 @@ def test_the_layers_are_offered_where_both_engines_can_be_started_again(
 # -- report
 
 
-def test_the_report_says_nan_first_and_what_its_numbers_leave_out(tmp_path: Path) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, NAN, -1.0]], [[*DECODED, -1.0, -1.0, -1.5]])
+def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
+    tmp_path: Path,
+) -> None:
+    pair = pair_of(
+        tmp_path / "s", [[*PROMPT, BROKEN, NAN, -1.0]], [[*DECODED, -1.0, -1.0, -1.5]]
+    )
     report = build_report(pair.session)
     text = " ".join(render(report, Canvas(width=80)).split())
     assert text.startswith(f"BROKEN {A} gave NaN on 1 completion token")
@@ -525,10 +763,17 @@ def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) ->
     assert 'class="nan"' not in page
 
 
-def test_a_published_limit_that_holds_without_the_nan_is_not_judged(tmp_path: Path) -> None:
+def test_a_published_limit_that_holds_without_the_nan_is_not_judged(
+    tmp_path: Path,
+) -> None:
     """One that is broken is broken without them too."""
-    pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.1]], [[*DECODED, -1.0, -1.1, -1.0]])
-    judged = {(x["metric"], x["limit"]): x for x in report_pair(pair, "completion")["thresholds"]}
+    pair = pair_of(
+        tmp_path / "s", [[*PROMPT, BROKEN, -1.0, -1.1]], [[*DECODED, -1.0, -1.1, -1.0]]
+    )
+    judged = {
+        (x["metric"], x["limit"]): x
+        for x in report_pair(pair, "completion")["thresholds"]
+    }
     assert judged["mismatch.k1", 0.1]["ok"] is None
     assert judged["mismatch.k1", 0.1]["note"] == "leaves out 1 tokens that are NaN"
     assert judged["probability.mae", 0.005]["ok"] is False

@@ -9,7 +9,12 @@ import pytest
 
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import Pair, make_pair
-from logdrift.core.compare.per_sequence import REDUCTIONS, order, reduce_segments, reduction
+from logdrift.core.compare.per_sequence import (
+    REDUCTIONS,
+    order,
+    reduce_segments,
+    reduction,
+)
 from logdrift.core.session import open_session
 from logdrift.tui.state import SORTS
 from tests.made_sessions import capture, write_session
@@ -19,7 +24,9 @@ NAN, INF = float("nan"), float("inf")
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    folder = make_session(tmp_path_factory.mktemp("per") / "gen", 4000, 31, 4, captures=3)
+    folder = make_session(
+        tmp_path_factory.mktemp("per") / "gen", 4000, 31, 4, captures=3
+    )
     return make_pair(open_session(folder), "trainer/prefill", "vllm/decode")
 
 
@@ -42,7 +49,9 @@ def plain(pair: Pair, name: str, sequence: int, threshold: float) -> float:
 
 @pytest.mark.parametrize("name", SORTS)
 @pytest.mark.parametrize("threshold", [0.05, 0.5])
-def test_each_number_is_that_of_its_definition(pair: Pair, name: str, threshold: float) -> None:
+def test_each_number_is_that_of_its_definition(
+    pair: Pair, name: str, threshold: float
+) -> None:
     found = reduction(name).values(pair, threshold)
     wanted = [plain(pair, name, sequence, threshold) for sequence in range(pair.count)]
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=1e-12)
@@ -55,17 +64,38 @@ def test_every_sort_of_a_saved_view_is_known() -> None:
         reduction("colour")
 
 
-def test_nothing_scored_is_nan_and_infinite_deltas_are_counted_apart(tmp_path: Path) -> None:
+def test_nothing_scored_is_nan_and_infinite_deltas_are_counted_apart(
+    tmp_path: Path,
+) -> None:
     made = write_session(
-        tmp_path / "s", [1, 1, 1],
-        [capture("trainer/prefill", [[NAN, -1.0, -INF], [NAN, NAN, NAN], [NAN, -1.0, -2.0]]),
-         capture("vllm/decode", [[NAN, -1.5, -2.0], [NAN, -1.0, -1.0], [NAN, -1.0, -2.0]])],
-    )  # fmt: skip
+        tmp_path / "s",
+        [1, 1, 1],
+        [
+            capture(
+                "trainer/prefill",
+                [[NAN, -1.0, -INF], [NAN, NAN, NAN], [NAN, -1.0, -2.0]],
+            ),
+            capture(
+                "vllm/decode", [[NAN, -1.5, -2.0], [NAN, -1.0, -1.0], [NAN, -1.0, -2.0]]
+            ),
+        ],
+    )
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
     found = {entry.name: entry.values(pair, 0.1).tolist() for entry in REDUCTIONS}
-    assert found["bias"][0] == 0.5 and found["sum"][0] == 0.5 and found["infinite"] == [1, 0, 0]
-    assert found["worst"][0] == INF and found["beyond"][0] == 1.0 and found["beyond"][2] == 0.0
-    assert all(np.isnan(found[name][1]) for name in ("worst", "mean", "bias", "sum", "k3", "beyond"))
+    assert (
+        found["bias"][0] == 0.5
+        and found["sum"][0] == 0.5
+        and found["infinite"] == [1, 0, 0]
+    )
+    assert (
+        found["worst"][0] == INF
+        and found["beyond"][0] == 1.0
+        and found["beyond"][2] == 0.0
+    )
+    assert all(
+        np.isnan(found[name][1])
+        for name in ("worst", "mean", "bias", "sum", "k3", "beyond")
+    )
 
 
 def test_the_largest_comes_first_and_what_is_unknown_last() -> None:
@@ -76,5 +106,9 @@ def test_the_largest_comes_first_and_what_is_unknown_last() -> None:
 
 def test_an_empty_segment_is_nothing() -> None:
     offsets = np.array([0, 2, 2, 3])
-    assert reduce_segments(np.add, np.array([1.0, 2.0, 5.0]), offsets).tolist() == [3.0, 0.0, 5.0]
+    assert reduce_segments(np.add, np.array([1.0, 2.0, 5.0]), offsets).tolist() == [
+        3.0,
+        0.0,
+        5.0,
+    ]
     assert reduce_segments(np.add, np.empty(0), np.array([0, 0])).tolist() == [0.0]

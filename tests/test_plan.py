@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.errors import InputError
-from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.plan import (
+    BackendSpec,
+    CapturePlan,
+    SamplingSpec,
+    load_plan,
+    parse_spec,
+)
 
 
 def test_spec_with_everything() -> None:
@@ -48,15 +54,24 @@ def test_role_comes_from_name_then_engine(text: str, role: str) -> None:
         ("vllm,eager", "'eager' is not option=value"),
         ("vllm,repeats=two", "repeats=two is not a whole number"),
         ("sglang,paths=forced_decode", "sglang has no path 'forced_decode'"),
-        ("vllm,server=http://127.0.0.1:1", "attaching to a running server is not in this version"),
+        (
+            "vllm,server=http://127.0.0.1:1",
+            "attaching to a running server is not in this version",
+        ),
         ("vllm,api_key=abc", "looks like a credential"),
         ("vllm,hf_token=abc", "looks like a credential"),
         ("vllm,gpus=first", "gpus is 'first'"),
         ("vllm,alone=perhaps", "alone=perhaps: give true or false"),
-        ("vllm,alone=true,paths=decode", "alone scores given ids once more, and this backend scores none"),
+        (
+            "vllm,alone=true,paths=decode",
+            "alone scores given ids once more, and this backend scores none",
+        ),
         ("vllm,model=", "model is empty"),
         ("vllm,repeats=1,repeats=2", "repeats stands twice: give it once"),
-        ("vllm,enforce_eager=true,enforce_eager=false", "enforce_eager stands twice: give it once"),
+        (
+            "vllm,enforce_eager=true,enforce_eager=false",
+            "enforce_eager stands twice: give it once",
+        ),
         ("vllm,revision=main", "revision belongs to a model of its own"),
     ],
 )
@@ -68,7 +83,9 @@ def test_bad_spec_is_one_line(text: str, said: str) -> None:
 
 
 def test_max_num_batched_tokens_is_no_credential() -> None:
-    assert parse_spec("vllm,max_num_batched_tokens=64").options == {"max_num_batched_tokens": 64}
+    assert parse_spec("vllm,max_num_batched_tokens=64").options == {
+        "max_num_batched_tokens": 64
+    }
 
 
 def test_json_round_trip() -> None:
@@ -93,12 +110,20 @@ def test_a_plan_saved_before_models_of_their_own_reads_as_before() -> None:
 
 
 def test_generator_is_the_first_rollout_without_paths() -> None:
-    plan = CapturePlan("m", tuple(map(parse_spec, ("transformers@reference", "vllm", "sglang"))))
+    plan = CapturePlan(
+        "m", tuple(map(parse_spec, ("transformers@reference", "vllm", "sglang")))
+    )
     filled = plan.with_paths(generate=True)
-    assert [spec.paths for spec in filled.backends] == [("prefill",), ("decode", "prefill"), ("prefill",)]
+    assert [spec.paths for spec in filled.backends] == [
+        ("prefill",),
+        ("decode", "prefill"),
+        ("prefill",),
+    ]
     assert filled.generator is not None
     assert filled.generator.name == "vllm"
-    assert all(spec.paths == ("prefill",) for spec in plan.with_paths(generate=False).backends)
+    assert all(
+        spec.paths == ("prefill",) for spec in plan.with_paths(generate=False).backends
+    )
 
 
 def test_decode_is_refused_for_complete_sequences() -> None:
@@ -109,30 +134,52 @@ def test_decode_is_refused_for_complete_sequences() -> None:
 
 def test_two_generators_and_two_names_are_refused() -> None:
     with pytest.raises(InputError, match="both have path decode"):
-        CapturePlan("m", (parse_spec("vllm,paths=decode"), parse_spec("sglang,paths=decode")))
+        CapturePlan(
+            "m", (parse_spec("vllm,paths=decode"), parse_spec("sglang,paths=decode"))
+        )
     with pytest.raises(InputError, match="two backends are called 'vllm'"):
         CapturePlan("m", (parse_spec("vllm"), parse_spec("vllm:float32")))
 
 
 def test_labels_repeat_scoring_but_not_sampling() -> None:
     spec = BackendSpec("v", "vllm", paths=("decode", "prefill"), repeats=2)
-    assert [name.label for name in spec.labels()] == ["v/decode", "v/prefill", "v/prefill#2"]
+    assert [name.label for name in spec.labels()] == [
+        "v/decode",
+        "v/prefill",
+        "v/prefill#2",
+    ]
 
 
 def test_alone_captures_each_scoring_path_once_more() -> None:
-    spec = BackendSpec("v", "vllm", paths=("decode", "prefill", "forced_decode"), repeats=2, alone=True)
+    spec = BackendSpec(
+        "v", "vllm", paths=("decode", "prefill", "forced_decode"), repeats=2, alone=True
+    )
     names = spec.labels()
     assert [name.label for name in names] == [
-        "v/decode", "v/prefill", "v/forced_decode", "v/prefill#2", "v/forced_decode#2",
-        "v/prefill#alone", "v/forced_decode#alone",
-    ]  # fmt: skip
-    assert [name.label for name in names if name.batch == "alone"] == ["v/prefill#alone", "v/forced_decode#alone"]
+        "v/decode",
+        "v/prefill",
+        "v/forced_decode",
+        "v/prefill#2",
+        "v/forced_decode#2",
+        "v/prefill#alone",
+        "v/forced_decode#alone",
+    ]
+    assert [name.label for name in names if name.batch == "alone"] == [
+        "v/prefill#alone",
+        "v/forced_decode#alone",
+    ]
     assert {name.repeat for name in names if name.batch == "alone"} == {1}
 
 
 def test_a_model_of_its_own_and_alone_in_a_spec() -> None:
-    spec = parse_spec("transformers:bfloat16,model=org/checkpoint,revision=step-100,alone=true@trainer")
-    assert (spec.model, spec.revision, spec.alone) == ("org/checkpoint", "step-100", True)
+    spec = parse_spec(
+        "transformers:bfloat16,model=org/checkpoint,revision=step-100,alone=true@trainer"
+    )
+    assert (spec.model, spec.revision, spec.alone) == (
+        "org/checkpoint",
+        "step-100",
+        True,
+    )
     assert spec.options == {}
     assert parse_spec("vllm,alone=false").alone is False
     assert parse_spec("vllm").model is None
@@ -148,10 +195,11 @@ def test_toml_plan(tmp_path: Path) -> None:
     plan = load_plan(
         _toml(
             tmp_path,
-            'model = "smollm2"\ntop_k = 7\n[prompts]\nfile = "p.jsonl"\n[sampling]\ntemperature = 1\nmax_tokens = 9\n'
-            '[[backend]]\nengine = "transformers"\nname = "reference"\ndtype = "float32"\n'
-            '[[backend]]\nengine = "vllm"\nrepeats = 2\nmodel = "ckpt"\nalone = true\n'
-            "[backend.options]\nenforce_eager = true\n",
+            'model = "smollm2"\ntop_k = 7\n[prompts]\nfile ='
+            ' "p.jsonl"\n[sampling]\ntemperature = 1\nmax_tokens ='
+            ' 9\n[[backend]]\nengine = "transformers"\nname = "reference"\ndtype ='
+            ' "float32"\n[[backend]]\nengine = "vllm"\nrepeats = 2\nmodel ='
+            ' "ckpt"\nalone = true\n[backend.options]\nenforce_eager = true\n',
         )
     )
     assert plan.prompts_file == str(tmp_path / "p.jsonl")
@@ -161,7 +209,9 @@ def test_toml_plan(tmp_path: Path) -> None:
     assert (plan.top_k, plan.sampling.max_tokens) == (7, 9)
 
 
-def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(tmp_path: Path) -> None:
+def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(
+    tmp_path: Path,
+) -> None:
     begun = 'model = "m"\nbackend = ["vllm"]\n[prompts]\ntexts = ["a"]\n'
     for line, turn in (
         ("", None),
@@ -177,42 +227,96 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(tmp_path: Path
     ("text", "said"),
     [
         ("model =", "not valid TOML"),
-        ('model = "m"\n[prompts]\ntexts = "Hello"\n', "prompts.texts is no list of texts"),
+        (
+            'model = "m"\n[prompts]\ntexts = "Hello"\n',
+            "prompts.texts is no list of texts",
+        ),
         ('model = "m"\n[prompts]\nfile = 3\n', "prompts.file is no text"),
         ('model = "m"\nbackend = 3\n', "backend is no list: write [[backend]]"),
         ('model = "m"\nbackend = [3]\n', "backend[0] is neither a table nor text"),
-        ('model = "m"\n[backend]\nengine = "vllm"\n', "backend is no list: write [[backend]]"),
-        ('model = "m"\n[[backend]]\nengine = "vllm"\noptions = "x"\n', "backend[0].options is no table"),
+        (
+            'model = "m"\n[backend]\nengine = "vllm"\n',
+            "backend is no list: write [[backend]]",
+        ),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\noptions = "x"\n',
+            "backend[0].options is no table",
+        ),
         ('model = "m"\ntopk = 3\n', "topk is unknown: did you mean 'top_k'?"),
-        ('model = "m"\n[sampling]\ntemprature = 1\n', "sampling.temprature is unknown: did you mean 'temperature'?"),
+        (
+            'model = "m"\n[sampling]\ntemprature = 1\n',
+            "sampling.temprature is unknown: did you mean 'temperature'?",
+        ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\nrepeat = 2\n',
             "backend[0].repeat is unknown: did you mean 'repeats'?",
         ),
-        ('model = "m"\n[[backend]]\nengine = "llama"\n', "backend[0].engine is 'llama'"),
-        ('model = "m"\ntop_k = "many"\n[[backend]]\nengine = "vllm"\n', "top_k is 'many': give a int"),
+        (
+            'model = "m"\n[[backend]]\nengine = "llama"\n',
+            "backend[0].engine is 'llama'",
+        ),
+        (
+            'model = "m"\ntop_k = "many"\n[[backend]]\nengine = "vllm"\n',
+            "top_k is 'many': give a int",
+        ),
         (
             'model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n',
             "sampling.temperature is 9: give 0 to 2",
         ),
-        ('model = "m"\n[[backend]]\nengine = "vllm"\nalone = 1\n', "backend[0].alone is 1: give a bool"),
-        ('model = "m"\n[[backend]]\nengine = "vllm"\nmodel = 1\n', "backend[0].model is 1"),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\nalone = 1\n',
+            "backend[0].alone is 1: give a bool",
+        ),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\nmodel = 1\n',
+            "backend[0].model is 1",
+        ),
         ('model = "m"\n', "no backend"),
-        ('model = "m"\n[sampling]\nstop = ["x"]\n', "sampling.stop is not in this version: completions end at"),
-        ('model = "m"\n[sampling]\nn = 4\n', "sampling.n is not in this version: repeat the prompt instead"),
+        (
+            'model = "m"\n[sampling]\nstop = ["x"]\n',
+            "sampling.stop is not in this version: completions end at",
+        ),
+        (
+            'model = "m"\n[sampling]\nn = 4\n',
+            "sampling.n is not in this version: repeat the prompt instead",
+        ),
         ('model = "m"\nn = 4\n', "n is not in this version: repeat the prompt instead"),
         (
             'model = "m"\n[sampling]\nmax_tokens = 4\nbackend = ["vllm"]\n',
-            "sampling.backend stands in the wrong place: it belongs to the plan itself, above the first [table]",
+            (
+                "sampling.backend stands in the wrong place: it belongs to the plan"
+                " itself, above the first [table]"
+            ),
         ),
-        ('model = "m"\n[prompts]\n[[prompts.backend]]\n', "prompts.backend stands in the wrong place"),
-        ('[prompts]\nmodel = "m"\n', "prompts.model stands in the wrong place: it belongs to the plan itself, above"),
-        ('model = "m"\ntemperature = 1\n', "temperature stands in the wrong place: it belongs to [sampling]"),
-        ('model = "m"\ntexts = ["a"]\n', "texts stands in the wrong place: it belongs to [prompts]"),
-        ('model = "m"\ndtype = "float32"\n', "dtype stands in the wrong place: it belongs to a [[backend]]"),
+        (
+            'model = "m"\n[prompts]\n[[prompts.backend]]\n',
+            "prompts.backend stands in the wrong place",
+        ),
+        (
+            '[prompts]\nmodel = "m"\n',
+            (
+                "prompts.model stands in the wrong place: it belongs to the plan"
+                " itself, above"
+            ),
+        ),
+        (
+            'model = "m"\ntemperature = 1\n',
+            "temperature stands in the wrong place: it belongs to [sampling]",
+        ),
+        (
+            'model = "m"\ntexts = ["a"]\n',
+            "texts stands in the wrong place: it belongs to [prompts]",
+        ),
+        (
+            'model = "m"\ndtype = "float32"\n',
+            "dtype stands in the wrong place: it belongs to a [[backend]]",
+        ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\ntop_k = 5\n',
-            "backend[0].top_k stands in the wrong place: it belongs to the plan itself, above the first [table] or [sampl",
+            (
+                "backend[0].top_k stands in the wrong place: it belongs to the plan"
+                " itself, above the first [table] or [sampl"
+            ),
         ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\nenforce_eager = true\n',
@@ -223,21 +327,42 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(tmp_path: Path
             "the engine's own options stand under [backend.options]",
         ),
         (
-            'model = "m"\n[[backend]]\nengine = "vllm"\n[backend.options]\nrepeats = 2\n',
-            "backend[0].options.repeats belongs to the backend itself: write it above [backend.options]",
+            (
+                'model = "m"\n[[backend]]\nengine = "vllm"\n[backend.options]\nrepeats'
+                " = 2\n"
+            ),
+            (
+                "backend[0].options.repeats belongs to the backend itself: write it"
+                " above [backend.options]"
+            ),
         ),
-        ('model = "m"\n[[backends]]\nengine = "vllm"\n', "backends is unknown: did you mean 'backend'?"),
-        ('model = "m"\ntemprature = 1\n', "temprature is unknown: did you mean 'temperature' of [sampling]?"),
-        ('model = "m"\n[prompts]\nfile = ""\n', "prompts.file is empty: name a file, or leave it out"),
+        (
+            'model = "m"\n[[backends]]\nengine = "vllm"\n',
+            "backends is unknown: did you mean 'backend'?",
+        ),
+        (
+            'model = "m"\ntemprature = 1\n',
+            "temprature is unknown: did you mean 'temperature' of [sampling]?",
+        ),
+        (
+            'model = "m"\n[prompts]\nfile = ""\n',
+            "prompts.file is empty: name a file, or leave it out",
+        ),
         (
             'model = "m"\n[prompts]\nadd_generation_prompt = false\n',
             "prompts.add_generation_prompt is False: give true, or leave it out",
         ),
         (
-            'model = "m"\nbackend = ["vllm"]\n[prompts]\nadd_generation_prompt = true\ncontinue_final_message = true\n',
+            (
+                'model = "m"\nbackend = ["vllm"]\n[prompts]\nadd_generation_prompt ='
+                " true\ncontinue_final_message = true\n"
+            ),
             "continue_final_message and add_generation_prompt exclude each other",
         ),
-        ('model = "m"\n[[backend]]\nengine = "vllm"\npaths = "decode"\n', "backend[0].paths is no list"),
+        (
+            'model = "m"\n[[backend]]\nengine = "vllm"\npaths = "decode"\n',
+            "backend[0].paths is no list",
+        ),
         ('[[backend]]\nengine = "vllm"\n', "model is missing"),
     ],
 )

@@ -20,7 +20,12 @@ from logdrift.core.capture.background import cancel_capture
 from logdrift.core.capture.processes import descendants, kill_group, members
 from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
 from logdrift.core.capture.supervisor import _overlap
-from logdrift.core.capture.workers import LAUNCHER, WorkerProcess, end_leftovers, remember_worker
+from logdrift.core.capture.workers import (
+    LAUNCHER,
+    WorkerProcess,
+    end_leftovers,
+    remember_worker,
+)
 from logdrift.core.errors import InputError
 from logdrift.core.session import lock
 from logdrift.core.session.layout import LOGS
@@ -37,8 +42,12 @@ time.sleep(600)
 
 
 def _tree() -> subprocess.Popen[bytes]:
-    """A session leader with a child in its group and one in a session of its own; both ignore SIGTERM."""
-    leader = subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE, start_new_session=True)
+    """A session leader with a child in its group and one in a session of its own; both
+    ignore SIGTERM.
+    """
+    leader = subprocess.Popen(
+        [sys.executable, "-c", TREE], stdout=subprocess.PIPE, start_new_session=True
+    )
     assert leader.stdout is not None
     leader.stdout.readline()
     deadline = time.monotonic() + 30
@@ -60,18 +69,24 @@ def test_the_whole_tree_ends_also_what_left_the_group(grace: float) -> None:
 
 def _lives(pid: int) -> bool:
     try:
-        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+        return (
+            open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+        )
     except FileNotFoundError:
         return False
 
 
 def _worker(folder: Path, name: str) -> WorkerProcess:
-    """A tree as a worker of ours, with its pid file: the real launch, on an interpreter that becomes the tree."""
+    """A tree as a worker of ours, with its pid file: the real launch, on an interpreter
+    that becomes the tree.
+    """
     python = folder / f"{name}-python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{TREE}'\n")
     python.chmod(0o755)
     lock.acquire(folder, name)
-    worker = WorkerProcess(python, {}, folder, f"{LOGS}/{name}.log", WorkerJob("question", "m"))
+    worker = WorkerProcess(
+        python, {}, folder, f"{LOGS}/{name}.log", WorkerJob("question", "m")
+    )
     remember_worker(folder, name, worker, name)
     lock.release(folder)
     deadline = time.monotonic() + 30
@@ -131,8 +146,12 @@ def test_a_pid_file_from_elsewhere_kills_nobody(tmp_path: Path, note: str) -> No
         victim.wait(10)
 
 
-def test_a_session_whose_leader_is_gone_is_left_alone_where_it_is_not_ours(tmp_path: Path) -> None:
-    """The children of somebody's ended shell are members of a session that has no leader any more."""
+def test_a_session_whose_leader_is_gone_is_left_alone_where_it_is_not_ours(
+    tmp_path: Path,
+) -> None:
+    """The children of somebody's ended shell are members of a session that has no
+    leader any more.
+    """
     leader = _tree()
     leader.kill()
     leader.wait(10)
@@ -164,7 +183,11 @@ def test_pid_files_that_are_no_files_are_no_trouble(tmp_path: Path, kind: str) -
             (session / LOGS / "x.pid").symlink_to(outside / "x.pid")
         else:
             os.mkfifo(session / LOGS / "x.pid")
-    refused = pytest.raises(InputError, match="is a link") if kind == "linked folder" else contextlib.nullcontext()
+    refused = (
+        pytest.raises(InputError, match="is a link")
+        if kind == "linked folder"
+        else contextlib.nullcontext()
+    )
     with refused:
         end_leftovers(session)
     assert (outside / "x.pid").read_text() == "1 1"
@@ -183,7 +206,9 @@ def test_a_lock_from_elsewhere_ends_nobody(tmp_path: Path, hard: bool) -> None:
             "since": 0,
         }
         (tmp_path / "lock").write_text(json.dumps(said))
-        with pytest.raises(InputError, match=r"is not seen to write .* and is left alone"):
+        with pytest.raises(
+            InputError, match=r"is not seen to write .* and is left alone"
+        ):
             cancel_capture(tmp_path, grace=0.0 if hard else 5.0)
         assert victim.poll() is None and len(descendants(victim.pid)) == 2
     finally:
@@ -201,27 +226,44 @@ def test_channel_joins_what_the_socket_splits() -> None:
     a, b = socket.socketpair()
     channel = Channel(b)
     big = {"type": "part", "text": "é" * 300_000}
-    sender = threading.Thread(target=lambda: (Channel(a).send({"type": "one"}), Channel(a).send(big), a.close()))
+    sender = threading.Thread(
+        target=lambda: (
+            Channel(a).send({"type": "one"}),
+            Channel(a).send(big),
+            a.close(),
+        )
+    )
     sender.start()
     assert list(channel.messages()) == [{"type": "one"}, big]
     sender.join()
 
 
 def test_a_job_survives_the_channel() -> None:
-    job = WorkerJob("capture", "m", captures=(CaptureJob("a/prefill", "prefill", 1, 2),), sampling={"seed": 1}, parts=3)
+    job = WorkerJob(
+        "capture",
+        "m",
+        captures=(CaptureJob("a/prefill", "prefill", 1, 2),),
+        sampling={"seed": 1},
+        parts=3,
+    )
     assert WorkerJob.from_json(job.to_json()) == job
 
 
 def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
     """The real launcher, told nothing and left alone: end of file must end it."""
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen([sys.executable, str(LAUNCHER), str(theirs.fileno())], pass_fds=(theirs.fileno(),))
+    process = subprocess.Popen(
+        [sys.executable, str(LAUNCHER), str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+    )
     theirs.close()
     ours.close()
     assert process.wait(30) == 1
 
 
-def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(tmp_path: Path) -> None:
+def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(
+    tmp_path: Path,
+) -> None:
     """The job is larger than what a socket holds, so it can never be sent in full."""
     job = WorkerJob("prepare", "m", prompts=({"prompt": "x" * 8_000_000},))
     worker = WorkerProcess(Path("/bin/false"), {}, tmp_path, "log", job)
@@ -232,11 +274,18 @@ def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(tmp_pa
 @pytest.mark.parametrize(
     ("one", "other", "overlap"),
     [
-        ({"cpu"}, {"cpu"}, True), ({"cpu"}, {"*"}, False), ({"cpu"}, {"0"}, False), ({"0"}, {"1"}, False),
-        ({"0", "1"}, {"1"}, True), ({"*"}, {"1"}, True), ({"*"}, {"*"}, True),
+        ({"cpu"}, {"cpu"}, True),
+        ({"cpu"}, {"*"}, False),
+        ({"cpu"}, {"0"}, False),
+        ({"0"}, {"1"}, False),
+        ({"0", "1"}, {"1"}, True),
+        ({"*"}, {"1"}, True),
+        ({"*"}, {"*"}, True),
     ],
-)  # fmt: skip
-def test_which_devices_may_be_used_at_once(one: set[str], other: set[str], overlap: bool) -> None:
+)
+def test_which_devices_may_be_used_at_once(
+    one: set[str], other: set[str], overlap: bool
+) -> None:
     assert _overlap(frozenset(one), frozenset(other)) is overlap
     assert _overlap(frozenset(other), frozenset(one)) is overlap
 
@@ -273,26 +322,43 @@ for child in children:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ("starting", ["lost 1", "noticed"]),  # killed before the engine is up, and never asked about
-        ("survived", ["logdrift: watching 2 engine processes", "nothing"]),  # the engine went on working without it
+        (
+            "starting",
+            ["lost 1", "noticed"],
+        ),  # killed before the engine is up, and never asked about
+        (
+            "survived",
+            ["logdrift: watching 2 engine processes", "nothing"],
+        ),  # the engine went on working without it
         ("reaped", ["logdrift: watching 2 engine processes", "lost 1", "noticed"]),
         ("closing", ["logdrift: watching 2 engine processes", "nothing"]),
     ],
 )
-def test_a_dead_engine_process_is_noticed_from_the_start(when: str, said: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", WATCHER, when], capture_output=True, text=True, timeout=60)
+def test_a_dead_engine_process_is_noticed_from_the_start(
+    when: str, said: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHER, when],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     lines = [line.partition(": python")[0] for line in done.stdout.splitlines()]
     assert lines == ["quiet", *said]
 
 
-@pytest.mark.parametrize(("before", "said"), [("SIG_IGN", "kept"), ("SIG_DFL", "interrupted")])
+@pytest.mark.parametrize(
+    ("before", "said"), [("SIG_IGN", "kept"), ("SIG_DFL", "interrupted")]
+)
 def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
     program = (
-        "import os, signal\nfrom core.capture.processes import cancellable\n"
-        f"signal.signal(signal.SIGHUP, signal.{before})\n"
-        "try:\n    with cancellable():\n        os.kill(os.getpid(), signal.SIGHUP)\n        print('kept')\n"
-        "except KeyboardInterrupt:\n    print('interrupted')\n"
+        "import os, signal\nfrom core.capture.processes import"
+        f" cancellable\nsignal.signal(signal.SIGHUP, signal.{before})\ntry:\n    with"
+        " cancellable():\n        os.kill(os.getpid(), signal.SIGHUP)\n       "
+        " print('kept')\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout.split()) == (0, [said]), done.stderr

@@ -1,4 +1,6 @@
-"""Completions that prompt lines give: how they were sampled, and what was recorded then, from the line to the gate."""
+"""Completions that prompt lines give: how they were sampled, and what was recorded
+then, from the line to the gate.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ from logdrift.core.compare.metrics import sampled_by
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.case import Case
-from logdrift.core.diagnose.exclusion import penalty_possible, temperature_told, truncation_possible
+from logdrift.core.diagnose.exclusion import (
+    penalty_possible,
+    temperature_told,
+    truncation_possible,
+)
 from logdrift.core.errors import InputError
 from logdrift.core.session import open_session
 from logdrift.core.session.layout import Sampled
@@ -46,7 +52,10 @@ TOLD: dict[str, Any] = {
     "torch_version": "2.9.0",
     "weight_version": 17,
 }
-PLAN: dict[str, Any] = {"model": "made", "backends": [{"name": "trainer", "engine": "transformers", "role": "trainer"}]}
+PLAN: dict[str, Any] = {
+    "model": "made",
+    "backends": [{"name": "trainer", "engine": "transformers", "role": "trainer"}],
+}
 
 
 def line(ids: int = 5, prompt: int = 2, **more: Any) -> dict[str, Any]:
@@ -70,18 +79,27 @@ def recorded(path: Path) -> Recorded:
         {"token_ids": [1, 2, 3], "prompt_length": 1},
     ],
 )
-def test_every_form_with_a_completion_tells_how_it_was_sampled(prompts_file: Write, form: dict[str, Any]) -> None:
+def test_every_form_with_a_completion_tells_how_it_was_sampled(
+    prompts_file: Write, form: dict[str, Any]
+) -> None:
     assert set(TOLD) == set(TELLABLE)
     told = {key: value for key, value in TOLD.items() if key != "logprobs_mode"}
     prompts = read_prompts(str(prompts_file(*[{**form, **told}] * 3)))
     facts = {**told, "dtype": "bfloat16", "weight_version": "17"}
     assert ways_of(prompts) == (Sampled(3, facts),)
     assert recorded_of(prompts) is None
-    assert not {"told", "logprobs", *told} & set(prompts[0].to_json()), "no tokenizer needs them"
+    assert not {"told", "logprobs", *told} & set(prompts[0].to_json()), (
+        "no tokenizer needs them"
+    )
 
 
-def test_lines_that_tell_otherwise_are_told_apart_and_not_averaged(prompts_file: Write) -> None:
-    lines = [line(temperature=t) for t in (1.0, 0.6, 0.6)] + [line(), line(temperature=None)]
+def test_lines_that_tell_otherwise_are_told_apart_and_not_averaged(
+    prompts_file: Write,
+) -> None:
+    lines = [line(temperature=t) for t in (1.0, 0.6, 0.6)] + [
+        line(),
+        line(temperature=None),
+    ]
     ways = ways_of(read_prompts(str(prompts_file(*lines))))
     assert ways == (
         Sampled(2, {"temperature": 0.6}),
@@ -91,18 +109,31 @@ def test_lines_that_tell_otherwise_are_told_apart_and_not_averaged(prompts_file:
     assert ways_of(read_prompts(str(prompts_file(line(), line())))) == ()
 
 
-def test_facts_that_all_lines_share_are_those_of_the_capture(prompts_file: Write) -> None:
+def test_facts_that_all_lines_share_are_those_of_the_capture(
+    prompts_file: Write,
+) -> None:
     found = recorded(prompts_file(*[line(logprobs=[-1, -2, -3], **TOLD)] * 2))
     facts = found.info.facts
     assert facts is not None
-    assert (facts.temperature, facts.top_p, facts.top_k, facts.min_p) == (0.6, 0.95, 20, 0.05)
+    assert (facts.temperature, facts.top_p, facts.top_k, facts.min_p) == (
+        0.6,
+        0.95,
+        20,
+        0.05,
+    )
     assert facts.decode_logprobs == facts.prefill_logprobs == "processed"
-    assert (found.info.engine, found.info.dtype, found.info.role) == ("vllm", "bfloat16", "rollout")
+    assert (found.info.engine, found.info.dtype, found.info.role) == (
+        "vllm",
+        "bfloat16",
+        "rollout",
+    )
     assert {"temperature", "engine", "weight_version"} <= set(facts.told)
     assert found.notes == ()
 
 
-def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(prompts_file: Write) -> None:
+def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(
+    prompts_file: Write,
+) -> None:
     lines = [
         line(logprobs=[-1, -2, -3], temperature=0.6, top_p=1, weight_version=4),
         line(logprobs=[-1, -2, -3], temperature=1, top_p=1, weight_version=5),
@@ -113,8 +144,14 @@ def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(prompts_file: W
     assert facts is not None
     assert (facts.temperature, facts.top_p, facts.weight_version) == (None, None, "4,5")
     assert found.notes == (
-        f"temperature of {LABEL} is 0.6 in 2 lines and 1 in 1 line, so it stays unknown for the capture as a whole",
-        f"top_p of {LABEL} is 1 in 2 lines and not told in 1 line, so it stays unknown for the capture as a whole",
+        (
+            f"temperature of {LABEL} is 0.6 in 2 lines and 1 in 1 line, so it stays"
+            " unknown for the capture as a whole"
+        ),
+        (
+            f"top_p of {LABEL} is 1 in 2 lines and not told in 1 line, so it stays"
+            " unknown for the capture as a whole"
+        ),
     )
 
 
@@ -138,20 +175,37 @@ def test_a_list_is_of_all_ids_or_of_the_completion(prompts_file: Write) -> None:
     ]
     np.testing.assert_array_equal(rows, wanted)
     flags = found.records[3].captures[LABEL].nan
-    assert flags is not None and flags.tolist() == [0, 0, 0, 0, 1], "NaN that was computed is no missing score"
+    assert flags is not None and flags.tolist() == [
+        0,
+        0,
+        0,
+        0,
+        1,
+    ], "NaN that was computed is no missing score"
     assert "1 entry of rollout/recorded for first tokens is left out" in found.notes[0]
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([line(logprobs=[-1, -2])], "line 1: logprobs has 2 entries: the sequence has 5 tokens, its completion 3"),
-        ([line(logprobs=[-1, -2, -3]), line()], "line 2: it has no logprobs, prompts.jsonl line 1 has"),
+        (
+            [line(logprobs=[-1, -2])],
+            (
+                "line 1: logprobs has 2 entries: the sequence has 5 tokens, its"
+                " completion 3"
+            ),
+        ),
+        (
+            [line(logprobs=[-1, -2, -3]), line()],
+            "line 2: it has no logprobs, prompts.jsonl line 1 has",
+        ),
         ([line(logprobs=[-1, "x", -3])], "line 1: logprobs"),
         ([line(logprobs=[-1, 2.5, -3])], "line 1: logprobs"),
     ],
 )
-def test_numbers_that_do_not_fit_are_named(prompts_file: Write, lines: list[Any], said: str) -> None:
+def test_numbers_that_do_not_fit_are_named(
+    prompts_file: Write, lines: list[Any], said: str
+) -> None:
     with pytest.raises(InputError) as caught:
         recorded(prompts_file(*lines))
     assert said in str(caught.value) and "\n" not in str(caught.value)
@@ -161,67 +215,127 @@ def test_numbers_that_do_not_fit_are_named(prompts_file: Write, lines: list[Any]
 
 
 def made(
-    folder: Path, sampled: tuple[Sampled, ...] = (), facts: dict[str, Any] | None = None, sampling: Any = None
+    folder: Path,
+    sampled: tuple[Sampled, ...] = (),
+    facts: dict[str, Any] | None = None,
+    sampling: Any = None,
 ) -> Session:
-    """trainer/prefill, rollout/recorded with ``facts`` alone, and sglang/prefill, of completions that were given."""
+    """trainer/prefill, rollout/recorded with ``facts`` alone, and sglang/prefill, of
+    completions that were given.
+    """
     row = [[NAN, -1.0, -2.0], [NAN, -1.5, -0.5]]
     captures = [
         capture("trainer/prefill", row),
         capture(LABEL, row, facts={"temperature": None, **(facts or {})}),
         capture("sglang/prefill", row),
     ]
-    session = write_session(folder / "s", [1, 1], captures, plan={**PLAN, "sampling": sampling or {}})
+    session = write_session(
+        folder / "s", [1, 1], captures, plan={**PLAN, "sampling": sampling or {}}
+    )
     manifest = session.manifest
-    write_manifest(session.folder, replace(manifest, sequences=replace(manifest.sequences, sampled=sampled)))
+    write_manifest(
+        session.folder,
+        replace(manifest, sequences=replace(manifest.sequences, sampled=sampled)),
+    )
     return open_session(session.folder)
 
 
 def codes(session: Session, b: str = LABEL) -> dict[str, str]:
-    return {said.code: said.text for said in judge(session, make_pair(session, "trainer/prefill", b)).reasons}
+    return {
+        said.code: said.text
+        for said in judge(session, make_pair(session, "trainer/prefill", b)).reasons
+    }
 
 
 @pytest.mark.parametrize("b", [LABEL, "sglang/prefill"])
-def test_the_gate_uses_how_given_completions_were_sampled(tmp_path: Path, b: str) -> None:
+def test_the_gate_uses_how_given_completions_were_sampled(
+    tmp_path: Path, b: str
+) -> None:
     session = made(tmp_path, (Sampled(2, {"temperature": 0.6, "top_p": 0.95}),))
     said = codes(session, b)["sampling"]
-    assert "sampled with T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said
+    assert (
+        "sampled with T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said
+    )
 
 
 def test_lines_that_disagree_are_listed_by_the_gate(tmp_path: Path) -> None:
-    ways = (Sampled(2, {"temperature": 0.6}), Sampled(1, {"temperature": 1.0}), Sampled(1, {"engine": "vllm"}))
+    ways = (
+        Sampled(2, {"temperature": 0.6}),
+        Sampled(1, {"temperature": 1.0}),
+        Sampled(1, {"engine": "vllm"}),
+    )
     said = codes(made(tmp_path, ways), "sglang/prefill")["sampling"]
-    assert "T=0.6 in 2 sequences; T=1 in 1 sequence; unknown settings in 1 sequence (as told" in said
+    assert (
+        "T=0.6 in 2 sequences; T=1 in 1 sequence; unknown settings in 1 sequence (as"
+        " told" in said
+    )
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}]
+    "facts",
+    [
+        {},
+        {"temperature": 1.0},
+        {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0},
+    ],
 )
-def test_plain_sampling_and_what_was_not_told_say_nothing(tmp_path: Path, facts: dict[str, Any]) -> None:
+def test_plain_sampling_and_what_was_not_told_say_nothing(
+    tmp_path: Path, facts: dict[str, Any]
+) -> None:
     session = made(tmp_path, (Sampled(2, facts),) if facts else ())
     assert "sampling" not in codes(session) | codes(session, "sglang/prefill")
 
 
 def test_who_sampled_is_said_where_no_side_is_what_it_recorded(tmp_path: Path) -> None:
-    told = {"engine": "vllm", "engine_version": "0.11.0", "dtype": "bfloat16", "weight_version": "17"}
+    told = {
+        "engine": "vllm",
+        "engine_version": "0.11.0",
+        "dtype": "bfloat16",
+        "weight_version": "17",
+    }
     session = made(tmp_path, (Sampled(2, told),))
-    assert "sampled by vllm 0.11.0, bfloat16, weights 17 (as told" in codes(session, "sglang/prefill")["sampled"]
+    assert (
+        "sampled by vllm 0.11.0, bfloat16, weights 17 (as told"
+        in codes(session, "sglang/prefill")["sampled"]
+    )
     assert "sampled" not in codes(session)
 
 
 def test_the_plan_says_nothing_of_recorded_numbers(tmp_path: Path) -> None:
-    """A plan's sampling is that of engines which it starts; what another tool recorded is as its author told."""
-    facts = {"decode_logprobs": "processed", "temperature": 1.0, "told": ("decode_logprobs", "temperature")}
-    said = codes(made(tmp_path, facts=facts, sampling={"temperature": 0.5, "top_p": 1.0}))
+    """A plan's sampling is that of engines which it starts; what another tool recorded
+    is as its author told.
+    """
+    facts = {
+        "decode_logprobs": "processed",
+        "temperature": 1.0,
+        "told": ("decode_logprobs", "temperature"),
+    }
+    said = codes(
+        made(tmp_path, facts=facts, sampling={"temperature": 0.5, "top_p": 1.0})
+    )
     assert "sampling" not in said
-    assert "semantics" in said, "processed by a truncation that was not told, whatever the plan has"
+    assert "semantics" in said, (
+        "processed by a truncation that was not told, whatever the plan has"
+    )
 
 
 def test_notes_name_where_they_come_from(tmp_path: Path) -> None:
     session = made(tmp_path)
-    write_manifest(session.folder, replace(session.manifest, notes=("temperature stays unknown",)))
-    assert codes(open_session(session.folder))["imported"] == "lines of the prompts: temperature stays unknown."
-    write_manifest(session.folder, replace(session.manifest, notes=("2 tokens are left out",), plan={}))
-    assert codes(open_session(session.folder))["imported"] == "import: 2 tokens are left out."
+    write_manifest(
+        session.folder, replace(session.manifest, notes=("temperature stays unknown",))
+    )
+    assert (
+        codes(open_session(session.folder))["imported"]
+        == "lines of the prompts: temperature stays unknown."
+    )
+    write_manifest(
+        session.folder,
+        replace(session.manifest, notes=("2 tokens are left out",), plan={}),
+    )
+    assert (
+        codes(open_session(session.folder))["imported"]
+        == "import: 2 tokens are left out."
+    )
 
 
 def test_told_facts_exclude_causes(tmp_path: Path) -> None:
@@ -231,21 +345,47 @@ def test_told_facts_exclude_causes(tmp_path: Path) -> None:
         return Case(session, make_pair(session, "trainer/prefill", LABEL))
 
     bare, raw = case_of("bare"), case_of("raw", decode_logprobs="raw")
-    assert truncation_possible(bare, 1) and penalty_possible(bare, 1) and not temperature_told(bare)
-    assert not truncation_possible(raw, 1) and not penalty_possible(raw, 1) and temperature_told(raw)
-    whole = case_of("whole", decode_logprobs="processed", temperature=1.0, top_p=1.0, top_k=0, min_p=0.0)
+    assert (
+        truncation_possible(bare, 1)
+        and penalty_possible(bare, 1)
+        and not temperature_told(bare)
+    )
+    assert (
+        not truncation_possible(raw, 1)
+        and not penalty_possible(raw, 1)
+        and temperature_told(raw)
+    )
+    whole = case_of(
+        "whole",
+        decode_logprobs="processed",
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        min_p=0.0,
+    )
     assert not truncation_possible(whole, 1) and temperature_told(whole)
 
 
 def test_what_is_asked_for_is_asked_where_it_can_be_told(tmp_path: Path) -> None:
     session = made(tmp_path, facts={"decode_logprobs": None, "dtype": None})
     assert "in the lines of the prompts" in codes(session)["semantics_unknown"]
-    unchecked = diagnose(session, make_pair(session, "trainer/prefill", LABEL)).unchecked
-    asked = {each.cause: each.mend for each in unchecked if "in the lines of the prompts" in each.mend}
-    assert "temperature" in asked and not any("import --fact" in each.mend for each in unchecked)
+    unchecked = diagnose(
+        session, make_pair(session, "trainer/prefill", LABEL)
+    ).unchecked
+    asked = {
+        each.cause: each.mend
+        for each in unchecked
+        if "in the lines of the prompts" in each.mend
+    }
+    assert "temperature" in asked and not any(
+        "import --fact" in each.mend for each in unchecked
+    )
 
 
-@pytest.mark.parametrize("facts", [{"temperature": "warm"}, {"temperature": NAN}, {"engine": 3}, [], {"top_k": -5}])
+@pytest.mark.parametrize(
+    "facts",
+    [{"temperature": "warm"}, {"temperature": NAN}, {"engine": 3}, [], {"top_k": -5}],
+)
 def test_damaged_facts_of_sampling_are_one_line(tmp_path: Path, facts: Any) -> None:
     session = made(tmp_path)
 
@@ -261,15 +401,32 @@ def test_damaged_facts_of_sampling_are_one_line(tmp_path: Path, facts: Any) -> N
 
 @pytest.fixture(scope="module")
 def rollouts(
-    transformers_python: Path, small_model: Path, run_logdrift: Run, tmp_path_factory: pytest.TempPathFactory
+    transformers_python: Path,
+    small_model: Path,
+    run_logdrift: Run,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A file of lines as a training run has them: ids that an engine sampled, and what it recorded while it did."""
+    """A file of lines as a training run has them: ids that an engine sampled, and what
+    it recorded while it did.
+    """
     folder = tmp_path_factory.mktemp("rollouts")
-    texts = [word for text in ("The capital of France is", "1 2 3 4", "def add(a, b):") for word in ("--text", text)]
+    texts = [
+        word
+        for text in ("The capital of France is", "1 2 3 4", "def add(a, b):")
+        for word in ("--text", text)
+    ]
     done = run_logdrift(
-        "capture", "--model", "smollm2", *texts, "--backend", "transformers:bfloat16,paths=decode@engine",
-        "--max-tokens", 10, "--out", folder / "sampled",
-    )  # fmt: skip
+        "capture",
+        "--model",
+        "smollm2",
+        *texts,
+        "--backend",
+        "transformers:bfloat16,paths=decode@engine",
+        "--max-tokens",
+        10,
+        "--out",
+        folder / "sampled",
+    )
     assert done.returncode == 0, done.stderr
     session = open_session(folder / "sampled")
     scores = session.capture("engine/decode").logprob.whole()
@@ -277,7 +434,14 @@ def rollouts(
     for index in range(len(session.sequences)):
         start, stop = session.sequences.bounds(index)
         length = int(session.sequences.prompt_lengths[index])
-        told = {"temperature": 1.0, "top_p": 1, "top_k": -1, "min_p": 0, "logprobs_mode": "raw", "dtype": "bf16"}
+        told = {
+            "temperature": 1.0,
+            "top_p": 1,
+            "top_k": -1,
+            "min_p": 0,
+            "logprobs_mode": "raw",
+            "dtype": "bf16",
+        }
         lines.append(
             {
                 "token_ids": session.sequences.ids(index).tolist(),
@@ -297,20 +461,43 @@ def compared(rollouts: Path, run_logdrift: Run) -> Path:
     """One command: recorded rollouts against a reference and a trainer."""
     out = rollouts.with_name("compared")
     done = run_logdrift(
-        "capture", "--model", "smollm2", "--prompts", rollouts, "--backend", "transformers:float32@reference",
-        "--backend", "transformers:bfloat16@trainer", "--part-sequences", 2, "--temperature", 0.6, "--out", out,
-    )  # fmt: skip
+        "capture",
+        "--model",
+        "smollm2",
+        "--prompts",
+        rollouts,
+        "--backend",
+        "transformers:float32@reference",
+        "--backend",
+        "transformers:bfloat16@trainer",
+        "--part-sequences",
+        2,
+        "--temperature",
+        0.6,
+        "--out",
+        out,
+    )
     assert done.returncode == 0, done.stderr
     said = [text for text in done.stderr.splitlines() if text.startswith("note:")]
-    assert len(said) == 1 and "sampling.temperature changes nothing, since every prompt has its completion" in said[0]
+    assert (
+        len(said) == 1
+        and "sampling.temperature changes nothing, since every prompt has its completion"
+        in said[0]
+    )
     return out
 
 
 @pytest.mark.engine
-def test_recorded_rollouts_are_compared_with_trainers_in_one_command(compared: Path, rollouts: Path) -> None:
+def test_recorded_rollouts_are_compared_with_trainers_in_one_command(
+    compared: Path, rollouts: Path
+) -> None:
     session = open_session(compared)
     assert session.state == "complete"
-    assert [info.label for info in session.captures] == [LABEL, "reference/prefill", "trainer/prefill"]
+    assert [info.label for info in session.captures] == [
+        LABEL,
+        "reference/prefill",
+        "trainer/prefill",
+    ]
     assert default_pair(session) == ("trainer/prefill", LABEL)
     pair = make_pair(session, "trainer/prefill", LABEL)
     lines = [json.loads(text) for text in rollouts.read_text().splitlines()]
@@ -335,14 +522,22 @@ def test_damage_to_what_was_recorded_cannot_be_captured_again(
     part = next((out / "captures" / LABEL).iterdir())
     data = part.read_bytes()
     part.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(InputError, match="no engine can give again what the prompts recorded: start a new session"):
+    with pytest.raises(
+        InputError,
+        match="no engine can give again what the prompts recorded: start a new session",
+    ):
         supervisor.run_session(out, lambda event: None)
     report = run_logdrift("report", out)
-    assert report.returncode == 2 and "copy the session again from where it is whole" in report.stderr
+    assert (
+        report.returncode == 2
+        and "copy the session again from where it is whole" in report.stderr
+    )
 
 
 @pytest.mark.engine
-def test_a_backend_cannot_have_the_name_of_what_was_recorded(rollouts: Path, tmp_path: Path, run_logdrift: Run) -> None:
+def test_a_backend_cannot_have_the_name_of_what_was_recorded(
+    rollouts: Path, tmp_path: Path, run_logdrift: Run
+) -> None:
     done = run_logdrift(
         "capture",
         "--model",
@@ -355,4 +550,7 @@ def test_a_backend_cannot_have_the_name_of_what_was_recorded(rollouts: Path, tmp
         tmp_path / "o",
     )
     assert done.returncode == 2 and not (tmp_path / "o").exists()
-    assert "backend 'rollout': the logprobs of the prompts are rollout/recorded" in done.stderr
+    assert (
+        "backend 'rollout': the logprobs of the prompts are rollout/recorded"
+        in done.stderr
+    )

@@ -1,4 +1,6 @@
-"""Logits to logprob, rank, top-k and entropy, against float64 and an exact sort, in the engine's interpreter."""
+"""Logits to logprob, rank, top-k and entropy, against float64 and an exact sort, in the
+engine's interpreter.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,35 @@ import pytest
 
 SCRIPT = Path(__file__).parent / "engine_scripts" / "transformers_reduce.py"
 
-# Both sides hold exactly the same logits, so what is left is rounding of the result to float32 (half a last place:
-# 9.5e-7 up to 32 nats, 3.8e-6 up to 128) and of 2**y in float32 before it is summed (below 5e-7 of the sum).
+# Both sides hold exactly the same logits, so what is left is rounding of the result to
+# float32 (half a last place: 9.5e-7 up to 32 nats, 3.8e-6 up to 128) and of 2**y in
+# float32 before it is summed (below 5e-7 of the sum).
 TOLERANCE = 5e-6
 
 CASES = (
-    "real size", "real size, bfloat16", "float16", "uniform", "one id only", "far from zero",
-    "ties, and zeros of both signs", "ties, bfloat16", "minus infinity", "lowest float",
-    "fewer ids above minus infinity than top-k", "vocabulary below top-k", "vocabulary of one group", "no top-k",
+    "real size",
+    "real size, bfloat16",
+    "float16",
+    "uniform",
+    "one id only",
+    "far from zero",
+    "ties, and zeros of both signs",
+    "ties, bfloat16",
+    "minus infinity",
+    "lowest float",
+    "fewer ids above minus infinity than top-k",
+    "vocabulary below top-k",
+    "vocabulary of one group",
+    "no top-k",
     "top-k above the number of groups",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
 def result(transformers_python: Path) -> dict[str, Any]:
-    done = subprocess.run([transformers_python, SCRIPT], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [transformers_python, SCRIPT], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -46,7 +62,9 @@ def test_equals_float64(result: dict[str, Any], name: str) -> None:
     assert case["input_untouched"]
 
 
-def test_rows_without_a_distribution_have_no_score_and_are_marked(result: dict[str, Any]) -> None:
+def test_rows_without_a_distribution_have_no_score_and_are_marked(
+    result: dict[str, Any],
+) -> None:
     assert result["odd_rows"] == {"marked": True, "unscored": True, "neighbours": True}
 
 

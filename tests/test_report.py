@@ -1,4 +1,6 @@
-"""The report: strict JSON, text that fits 80 columns, honest about what is missing, safe with hostile text."""
+"""The report: strict JSON, text that fits 80 columns, honest about what is missing,
+safe with hostile text.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,16 @@ NAN, INF = math.nan, math.inf
 ROW = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5, -0.5, -3.0]]
 OTHER = [[NAN, -1.1, -2.0, -0.9], [NAN, -1.5, -0.7, -3.5]]
 HOSTILE = {
-    0: b"\x1b]52;c;ZXZpbA==\x07", 1: b"\x1b[2J\x1b[31m", 2: "\u202e\u200b\ufeff".encode(), 3: b"\xff\xfe\x9b31m",
-    4: "中文字幕".encode(), 5: "🙂👩‍👩‍👧".encode(), 6: b"\n\r\t\x00\x7f", 7: b"x" * 500, 8: "\u0301\u0085\u2028".encode(),
-}  # fmt: skip
+    0: b"\x1b]52;c;ZXZpbA==\x07",
+    1: b"\x1b[2J\x1b[31m",
+    2: "\u202e\u200b\ufeff".encode(),
+    3: b"\xff\xfe\x9b31m",
+    4: "中文字幕".encode(),
+    5: "🙂👩‍👩‍👧".encode(),
+    6: b"\n\r\t\x00\x7f",
+    7: b"x" * 500,
+    8: "\u0301\u0085\u2028".encode(),
+}
 
 
 def generated(folder: Path, tokens: int = 3000, captures: int = 4) -> Session:
@@ -48,7 +57,9 @@ def generated(folder: Path, tokens: int = 3000, captures: int = 4) -> Session:
 
 
 def text_of(session: Session, canvas: Canvas | None = None, **options: Any) -> str:
-    return render(build_report(session, **options), canvas or Canvas(), default_pair(session))
+    return render(
+        build_report(session, **options), canvas or Canvas(), default_pair(session)
+    )
 
 
 def check_text(text: str, width: int = 80) -> None:
@@ -58,12 +69,17 @@ def check_text(text: str, width: int = 80) -> None:
         assert all(char.isprintable() for char in line), ascii(line)
 
 
-def logdrift(*arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def logdrift(
+    *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "logdrift.tui.cli", *map(str, arguments)],
-        cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
         env={**os.environ, "LOGDRIFT_SESSIONS": "", **environment},
-    )  # fmt: skip
+    )
 
 
 def test_schema_1(tmp_path: Path) -> None:
@@ -72,37 +88,84 @@ def test_schema_1(tmp_path: Path) -> None:
     assert report["schema"] == 1
     assert report["session"] == "made"
     assert report["model"]["id"] == "generated"
-    assert {"label", "role", "engine", "dtype", "path", "repeat", "tokens", "status", "facts"} <= set(
-        report["captures"][0]
-    )
+    assert {
+        "label",
+        "role",
+        "engine",
+        "dtype",
+        "path",
+        "repeat",
+        "tokens",
+        "status",
+        "facts",
+    } <= set(report["captures"][0])
     assert [(p["a"], p["b"]) for p in report["pairs"]] == list_pairs(session)
     pair = report["pairs"][0]
-    assert {"a", "b", "scope", "tokens", "sequences", "gate", "errors", "worst"} <= set(pair)
-    assert list(pair["gate"]) == ["verdict", "reasons"]
-    assert list(pair["gate"]["reasons"][0]) == ["code", "severity", "text", "differences"]
-    assert list(pair["errors"]) == [
-        "mean", "mae", "rmse", "pearson", "max_abs", "min_abs", "std_abs", "p50", "p90", "p99", "p999",
-        "exact_fraction", "infinite",
-    ]  # fmt: skip
-    assert {"sequence", "position", "token_id", "piece", "delta", "logprob_a", "logprob_b", "rank_a", "rank_b"} <= set(
-        pair["worst"][0]
+    assert {"a", "b", "scope", "tokens", "sequences", "gate", "errors", "worst"} <= set(
+        pair
     )
+    assert list(pair["gate"]) == ["verdict", "reasons"]
+    assert list(pair["gate"]["reasons"][0]) == [
+        "code",
+        "severity",
+        "text",
+        "differences",
+    ]
+    assert list(pair["errors"]) == [
+        "mean",
+        "mae",
+        "rmse",
+        "pearson",
+        "max_abs",
+        "min_abs",
+        "std_abs",
+        "p50",
+        "p90",
+        "p99",
+        "p999",
+        "exact_fraction",
+        "infinite",
+    ]
+    assert {
+        "sequence",
+        "position",
+        "token_id",
+        "piece",
+        "delta",
+        "logprob_a",
+        "logprob_b",
+        "rank_a",
+        "rank_b",
+    } <= set(pair["worst"][0])
     assert len(pair["worst"]) == 20
 
 
 def test_numbers_are_those_of_the_tokens(tmp_path: Path) -> None:
     session = write_session(
-        tmp_path / "s", [1, 2], [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)]
-    )  # fmt: skip
+        tmp_path / "s",
+        [1, 2],
+        [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)],
+    )
     (pair,) = build_report(session)["pairs"]
     deltas = [0.1, 0.0, 0.4, 0.2, 0.5]
     assert (pair["scope"], pair["tokens"], pair["sequences"]) == ("completion", 5, 2)
     # The logprobs are float32: 2**-24 relative each, about 1e-7 in values near 1.
     assert pair["errors"]["mae"] == pytest.approx(sum(deltas) / 5, abs=1e-6)
-    assert pair["errors"]["mean"] == pytest.approx((0.1 + 0.4 + 0.2 + 0.5) / 5, abs=1e-6)
-    assert [(t["sequence"], t["position"]) for t in pair["worst"]] == [(1, 3), (0, 3), (1, 2), (0, 1)]
+    assert pair["errors"]["mean"] == pytest.approx(
+        (0.1 + 0.4 + 0.2 + 0.5) / 5, abs=1e-6
+    )
+    assert [(t["sequence"], t["position"]) for t in pair["worst"]] == [
+        (1, 3),
+        (0, 3),
+        (1, 2),
+        (0, 1),
+    ]
     assert pair["worst"][0]["delta"] == pytest.approx(0.5)
-    assert (pair["worst"][1]["before"], pair["worst"][1]["piece"], pair["worst"][1]["after"]) == (
+    assert (
+        pair["worst"][1]["before"],
+        pair["worst"][1]["piece"],
+        pair["worst"][1]["after"],
+    ) == (
         " w0 w1 w2",
         " w3",
         "",
@@ -112,37 +175,70 @@ def test_numbers_are_those_of_the_tokens(tmp_path: Path) -> None:
 def test_prompt_and_completion_add_up_to_all(tmp_path: Path) -> None:
     session = generated(tmp_path)
     chosen = [("reference/prefill", "trainer/prefill")]
-    parts = {s: build_report(session, chosen, s)["pairs"][0] for s in ("all", "prompt", "completion")}
+    parts = {
+        s: build_report(session, chosen, s)["pairs"][0]
+        for s in ("all", "prompt", "completion")
+    }
     tokens = {scope: pair["tokens"] for scope, pair in parts.items()}
     assert tokens["all"] == tokens["prompt"] + tokens["completion"] == 3000 - 24
     total = sum(parts[s]["errors"]["mae"] * tokens[s] for s in ("prompt", "completion"))
     # Float64 sums of 3,000 terms in another order.
-    assert parts["all"]["errors"]["mae"] * tokens["all"] == pytest.approx(total, rel=3000 * 2**-52)
+    assert parts["all"]["errors"]["mae"] * tokens["all"] == pytest.approx(
+        total, rel=3000 * 2**-52
+    )
 
 
 def test_scope_is_the_completion_where_there_is_one(tmp_path: Path) -> None:
     captures = [capture("trainer/prefill", ROW), capture("vllm/prefill", OTHER)]
-    assert build_report(write_session(tmp_path / "c", [2, 4], captures))["pairs"][0]["scope"] == "completion"
+    assert (
+        build_report(write_session(tmp_path / "c", [2, 4], captures))["pairs"][0][
+            "scope"
+        ]
+        == "completion"
+    )
     report = build_report(write_session(tmp_path / "p", [4, 4], captures))
     assert (report["pairs"][0]["scope"], report["pairs"][0]["tokens"]) == ("all", 6)
-    empty = build_report(write_session(tmp_path / "e", [4, 4], captures), scope="completion")["pairs"][0]
+    empty = build_report(
+        write_session(tmp_path / "e", [4, 4], captures), scope="completion"
+    )["pairs"][0]
     assert (empty["tokens"], empty["worst"]) == (0, [])
     assert set(empty["errors"].values()) == {None}
 
 
-def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(tmp_path: Path) -> None:
-    """A decode has no scores of prompts: that is no success of 0 tokens, and a page of dashes helps nobody."""
+def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(
+    tmp_path: Path,
+) -> None:
+    """A decode has no scores of prompts: that is no success of 0 tokens, and a page of
+    dashes helps nobody.
+    """
     decoded = [[NAN, NAN, -1.0, -0.5], [NAN, NAN, -0.5, -0.25]]
-    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", decoded), capture("vllm/prefill", OTHER)]
+    captures = [
+        capture("trainer/prefill", ROW),
+        capture("vllm/decode", decoded),
+        capture("vllm/prefill", OTHER),
+    ]
     session = write_session(tmp_path / "s", [2, 2], captures)
-    empty = build_report(session, [("trainer/prefill", "vllm/decode")], "prompt")["pairs"][0]
+    empty = build_report(session, [("trainer/prefill", "vllm/decode")], "prompt")[
+        "pairs"
+    ][0]
     assert (empty["tokens"], empty["gate"]["verdict"]) == (0, "not_comparable")
     assert empty["gate"]["reasons"][0]["code"] == "empty"
-    assert "no prompt token has a score on both sides" in empty["gate"]["reasons"][0]["text"]
-    shown = logdrift("report", session.folder, "--scope", "prompt", PYTHONIOENCODING="utf-8").stdout.decode()
+    assert (
+        "no prompt token has a score on both sides"
+        in empty["gate"]["reasons"][0]["text"]
+    )
+    shown = logdrift(
+        "report", session.folder, "--scope", "prompt", PYTHONIOENCODING="utf-8"
+    ).stdout.decode()
     assert "\ntrainer/prefill → vllm/prefill: COMPARABLE\n" in shown
     asked = logdrift(
-        "report", session.folder, "--scope", "prompt", "--pair", "trainer:vllm/decode", PYTHONIOENCODING="utf-8"
+        "report",
+        session.folder,
+        "--scope",
+        "prompt",
+        "--pair",
+        "trainer:vllm/decode",
+        PYTHONIOENCODING="utf-8",
     )
     assert "\ntrainer/prefill → vllm/decode: NOT COMPARABLE\n" in asked.stdout.decode()
 
@@ -156,28 +252,46 @@ def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(
         ((), "Noise floor: unknown."),
     ],
 )
-def test_half_of_a_floor_proves_half(tmp_path: Path, labels: tuple[str, ...], said: str) -> None:
-    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER), capture("vllm/prefill", OTHER)]
-    captures += [capture(label, ROW if "trainer" in label else OTHER) for label in labels]
+def test_half_of_a_floor_proves_half(
+    tmp_path: Path, labels: tuple[str, ...], said: str
+) -> None:
+    captures = [
+        capture("trainer/prefill", ROW),
+        capture("vllm/decode", OTHER),
+        capture("vllm/prefill", OTHER),
+    ]
+    captures += [
+        capture(label, ROW if "trainer" in label else OTHER) for label in labels
+    ]
     shown = " ".join(text_of(write_session(tmp_path / "s", [1, 1], captures)).split())
     assert said in shown
-    standing_in = "vllm/prefill#2 against vllm/prefill, in place of decode, which cannot be repeated"
+    standing_in = (
+        "vllm/prefill#2 against vllm/prefill, in place of decode, which cannot be"
+        " repeated"
+    )
     assert (standing_in in shown) == ("vllm/prefill#2" in labels)
 
 
-@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, NAN, INF]), max_size=60), st.integers(1, 70))
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, NAN, INF]), max_size=60),
+    st.integers(1, 70),
+)
 def test_worst_tokens_against_sorting(values: list[float], count: int) -> None:
     class Made:
         delta = np.asarray(values, np.float32)
 
     mask = ~np.isnan(Made.delta)
-    wanted = sorted((-d, i) for i, d in enumerate(values) if not math.isnan(d) and d != 0)[:count]
+    wanted = sorted(
+        (-d, i) for i, d in enumerate(values) if not math.isnan(d) and d != 0
+    )[:count]
     assert worst_positions(Made, mask, count).tolist() == [i for _, i in wanted]  # type: ignore[arg-type]
 
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -195,10 +309,18 @@ def test_json_is_strict(data: dict[str, Any]) -> None:
 def test_impossible_tokens_are_null_and_counted(tmp_path: Path) -> None:
     rows = [[NAN, -1.1, -INF, -0.9], [NAN, -1.5, -0.7, -INF]]
     mine = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5, -0.5, -INF]]
-    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", mine), capture("vllm/decode", rows)])
+    session = write_session(
+        tmp_path / "s",
+        [1, 1],
+        [capture("trainer/prefill", mine), capture("vllm/decode", rows)],
+    )
     pair = json.loads(dump(build_report(session)))["pairs"][0]
     assert pair["errors"]["infinite"] == 1
-    assert (pair["worst"][0]["delta"], pair["worst"][0]["logprob_a"], pair["worst"][0]["logprob_b"]) == (
+    assert (
+        pair["worst"][0]["delta"],
+        pair["worst"][0]["logprob_a"],
+        pair["worst"][0]["logprob_b"],
+    ) == (
         None,
         -2.0,
         None,
@@ -215,7 +337,11 @@ def test_text_fits_80_columns(tmp_path: Path, encoding: str) -> None:
     text = text_of(generated(tmp_path), Canvas(80, encoding))
     check_text(text)
     text.encode(encoding)
-    assert ("trainer/prefill → vllm/decode" if encoding == "utf-8" else "trainer/prefill -> vllm/decode") in text
+    assert (
+        "trainer/prefill → vllm/decode"
+        if encoding == "utf-8"
+        else "trainer/prefill -> vllm/decode"
+    ) in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
@@ -223,13 +349,30 @@ def test_hostile_text_never_reaches_the_output(tmp_path: Path, encoding: str) ->
     evil = "\x1b]0;evil\x07\u202e中" * 20
     rows = [[NAN, *(-float(i) for i in range(1, 18))]] * 2
     others = [[NAN, *(-float(i) * 1.5 for i in range(1, 18))]] * 2
-    facts = {"attention_backend": evil, "engine_version": evil, "device": evil, "dtype": evil, "weights_digest": evil}
+    facts = {
+        "attention_backend": evil,
+        "engine_version": evil,
+        "device": evil,
+        "dtype": evil,
+        "weights_digest": evil,
+    }
     session = write_session(
-        tmp_path / "s", [1, 1],
-        [capture("trainer/prefill", rows, facts=facts), capture("vllm/decode", others, engine=evil),
-         capture("sglang/prefill", rows, status="failed", failure=evil + "\n" + evil + "\n\n" + evil)],
-        pieces=HOSTILE, title=evil, model=ModelInfo(evil, revision=evil),
-    )  # fmt: skip
+        tmp_path / "s",
+        [1, 1],
+        [
+            capture("trainer/prefill", rows, facts=facts),
+            capture("vllm/decode", others, engine=evil),
+            capture(
+                "sglang/prefill",
+                rows,
+                status="failed",
+                failure=evil + "\n" + evil + "\n\n" + evil,
+            ),
+        ],
+        pieces=HOSTILE,
+        title=evil,
+        model=ModelInfo(evil, revision=evil),
+    )
     text = text_of(session, Canvas(80, encoding))
     check_text(text)
     text.encode(encoding)
@@ -243,7 +386,9 @@ def test_hostile_text_never_reaches_the_output(tmp_path: Path, encoding: str) ->
 
 def test_long_labels_are_cut_in_tables_and_whole_elsewhere(tmp_path: Path) -> None:
     label = "v" * 64 + "/decode"
-    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), capture(label, OTHER)])
+    session = write_session(
+        tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), capture(label, OTHER)]
+    )
     text = text_of(session)
     check_text(text)
     assert "…" in text
@@ -251,12 +396,18 @@ def test_long_labels_are_cut_in_tables_and_whole_elsewhere(tmp_path: Path) -> No
 
 
 def test_a_failed_capture_is_said_first(tmp_path: Path) -> None:
-    failure = "vllm ended with code 1: out of memory\nTraceback\nRuntimeError: no memory"
+    failure = (
+        "vllm ended with code 1: out of memory\nTraceback\nRuntimeError: no memory"
+    )
     session = write_session(
-        tmp_path / "s", [1, 1],
-        [capture("trainer/prefill", ROW), capture("reference/prefill", OTHER),
-         capture("vllm/decode", [], status="failed", failure=failure)],
-    )  # fmt: skip
+        tmp_path / "s",
+        [1, 1],
+        [
+            capture("trainer/prefill", ROW),
+            capture("reference/prefill", OTHER),
+            capture("vllm/decode", [], status="failed", failure=failure),
+        ],
+    )
     text = text_of(session)
     check_text(text)
     lines = text.splitlines()
@@ -266,16 +417,23 @@ def test_a_failed_capture_is_said_first(tmp_path: Path) -> None:
         "  RuntimeError: no memory",
         "  whole log: logs/vllm.log in the session folder",
     ]
-    assert any(line.startswith("vllm/decode") and line.endswith("failed") for line in lines)
+    assert any(
+        line.startswith("vllm/decode") and line.endswith("failed") for line in lines
+    )
     data = build_report(session)
     assert data["state"] == "failed"
     assert data["captures"][2]["failure"] == failure
 
 
-def test_a_running_session_is_said_to_be_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_session_is_said_to_be_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from logdrift.core.session.lock import acquire, release
 
-    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER[:1], status="running")]
+    captures = [
+        capture("trainer/prefill", ROW),
+        capture("vllm/decode", OTHER[:1], status="running"),
+    ]
     session = write_session(tmp_path / "s", [1, 1], captures, per_part=1)
     acquire(session.folder, "token")
     try:
@@ -298,7 +456,10 @@ def test_sessions_with_nothing_to_compare(tmp_path: Path) -> None:
 
 
 def test_asked_for_a_capture_without_numbers(tmp_path: Path) -> None:
-    captures = [capture("trainer/prefill", ROW), capture("vllm/decode", [], status="pending")]
+    captures = [
+        capture("trainer/prefill", ROW),
+        capture("vllm/decode", [], status="pending"),
+    ]
     session = write_session(tmp_path / "s", [1, 1], captures)
     report = build_report(session, [("trainer/prefill", "vllm/decode")])
     text = render(report, Canvas())
@@ -311,7 +472,11 @@ def test_asked_for_a_capture_without_numbers(tmp_path: Path) -> None:
 def test_unknown_facts_are_marked(tmp_path: Path) -> None:
     text = text_of(generated(tmp_path))
     assert "? = not observed" in text
-    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)])
+    session = write_session(
+        tmp_path / "s",
+        [1, 1],
+        [capture("trainer/prefill", ROW), capture("vllm/decode", OTHER)],
+    )
     assert "? = not observed" not in text_of(session)
 
 
@@ -347,13 +512,23 @@ def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
         (0.02, ("float32", "float32"), "look for a fault"),
         (0.0105, ("float16", "float32"), "Larger than usual for float16"),
         (0.03, ("float16", "float32"), "Larger than rounding explains for float16"),
-        (0.03, ("float32", None), "A dtype was not observed; for bfloat16 0.005 to 0.06 is usual"),
+        (
+            0.03,
+            ("float32", None),
+            "A dtype was not observed; for bfloat16 0.005 to 0.06 is usual",
+        ),
         (None, ("float32", "float32"), "No number"),
     ],
 )
-def test_the_number_in_words(mae: float | None, dtypes: tuple[str, str | None], said: str) -> None:
+def test_the_number_in_words(
+    mae: float | None, dtypes: tuple[str, str | None], said: str
+) -> None:
     a, b = (
-        {"backend": name, "path": "prefill", "facts": Facts(**{**FACTS, "dtype": dtype}).to_json()}
+        {
+            "backend": name,
+            "path": "prefill",
+            "facts": Facts(**{**FACTS, "dtype": dtype}).to_json(),
+        }
         for name, dtype in zip(("trainer", "vllm"), dtypes, strict=True)
     )
     assert said in in_words(mae, a, b)
@@ -369,13 +544,21 @@ def test_repeats_in_words() -> None:
     assert "repeat" in in_words(0.0, together, together)
 
 
-def test_not_comparable_says_the_reason_before_any_number_and_greys_them(tmp_path: Path) -> None:
-    other = capture("vllm/decode", OTHER, facts={"weights_digest": "sha256:" + "f" * 64})
-    session = write_session(tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), other])
+def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
+    tmp_path: Path,
+) -> None:
+    other = capture(
+        "vllm/decode", OTHER, facts={"weights_digest": "sha256:" + "f" * 64}
+    )
+    session = write_session(
+        tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), other]
+    )
     shown = text_of(session, Canvas(80, "utf-8", colour=True))
     grey, reset = "\x1b[2m", "\x1b[0m"
     overview, detail = shown.split("trainer/prefill → vllm/decode: NOT COMPARABLE")
-    assert next(line for line in overview.splitlines() if "33.3%" in line).startswith(grey)
+    assert next(line for line in overview.splitlines() if "33.3%" in line).startswith(
+        grey
+    )
     reason, _, numbers = detail.partition("The numbers of this pair mean nothing")
     assert "the weights differ" in reason and "MAE" not in reason and numbers
     rows = [line for line in numbers.splitlines() if re.search(r"\d\.\d", line)]
@@ -389,12 +572,21 @@ def test_command_prints_text_and_json(tmp_path: Path) -> None:
     assert (text.returncode, text.stderr) == (0, b"")
     check_text(text.stdout.decode())
     asked = logdrift(
-        "report", folder, "--pair", "trainer:vllm", "--pair", "vllm/prefill:vllm", "--scope", "all", "--json"
+        "report",
+        folder,
+        "--pair",
+        "trainer:vllm",
+        "--pair",
+        "vllm/prefill:vllm",
+        "--scope",
+        "all",
+        "--json",
     )
     pairs = json.loads(asked.stdout)["pairs"]
     assert [(p["a"], p["b"], p["scope"]) for p in pairs] == [
-        ("trainer/prefill", "vllm/decode", "all"), ("vllm/prefill", "vllm/decode", "all"),
-    ]  # fmt: skip
+        ("trainer/prefill", "vllm/decode", "all"),
+        ("vllm/prefill", "vllm/decode", "all"),
+    ]
     named = logdrift("--sessions", folder.parent, "report", folder.name, "--json")
     assert json.loads(named.stdout)["session"] == folder.name
     plain = logdrift("report", folder, PYTHONIOENCODING="ascii")
@@ -415,7 +607,9 @@ def test_command_prints_text_and_json(tmp_path: Path) -> None:
         (["{made}", "-o", "{made}/../nowhere/x"], "does not exist"),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_input_is_one_line_and_changes_nothing(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
     folder = generated(tmp_path, captures=2).folder
     before = sorted(path for path in tmp_path.rglob("*"))
     done = logdrift("report", *(a.replace("{made}", str(folder)) for a in arguments))
@@ -428,25 +622,43 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path: Path, arguments: li
 
 
 README = {
-    "MAE": ("errors.mae",), "RMSE": ("errors.rmse",), "mean Δ": ("errors.mean",), "p99": ("errors.p99", "errors.max_abs"),
-    "Pearson": ("errors.pearson",), "exact": ("errors.exact_fraction",), "mean abs(p - q)": ("probability.mae",),
-    "multiplicative error": ("probability.mult_prob_error",), "k1": ("mismatch.k1", "mismatch.k3"),
-    "ESS": ("mismatch.ess_token", "mismatch.ess_sequence"), "perplexity ratio": ("mismatch.ppl_ratio",),
-    "clipped at 0.2": ("mismatch.clip_fraction.0.2",), "same top-1": ("topk.same_top1", "topk.overlap"),
-    "rank flips": ("topk.rank_flips",), "KL at least": ("topk.kl_lower_bound_mean",),
-}  # fmt: skip
+    "MAE": ("errors.mae",),
+    "RMSE": ("errors.rmse",),
+    "mean Δ": ("errors.mean",),
+    "p99": ("errors.p99", "errors.max_abs"),
+    "Pearson": ("errors.pearson",),
+    "exact": ("errors.exact_fraction",),
+    "mean abs(p - q)": ("probability.mae",),
+    "multiplicative error": ("probability.mult_prob_error",),
+    "k1": ("mismatch.k1", "mismatch.k3"),
+    "ESS": ("mismatch.ess_token", "mismatch.ess_sequence"),
+    "perplexity ratio": ("mismatch.ppl_ratio",),
+    "clipped at 0.2": ("mismatch.clip_fraction.0.2",),
+    "same top-1": ("topk.same_top1", "topk.overlap"),
+    "rank flips": ("topk.rank_flips",),
+    "KL at least": ("topk.kl_lower_bound_mean",),
+}
 
 
 def test_the_readme_says_what_the_sample_says() -> None:
-    """Its table has every number of the text report, as the shipped sample gives it, with what is good and bad."""
+    """Its table has every number of the text report, as the shipped sample gives it,
+    with what is good and bad.
+    """
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = text[text.index("| number | on the sample") :].partition("\n\n")[0].splitlines()[2:]
+    table = (
+        text[text.index("| number | on the sample") :]
+        .partition("\n\n")[0]
+        .splitlines()[2:]
+    )
     report = build_report(
-        open_session(REPOSITORY / "sessions" / "sample-smollm2"), [("trainer/prefill", "vllm/decode")]
+        open_session(REPOSITORY / "sessions" / "sample-smollm2"),
+        [("trainer/prefill", "vllm/decode")],
     )
     pair, found = report["pairs"][0], set()
     for line in table:
-        name, values, sentence, good, bad = (cell.strip() for cell in line.strip("|").split(" | "))
+        name, values, sentence, good, bad = (
+            cell.strip() for cell in line.strip("|").split(" | ")
+        )
         paths = README[name.partition(",")[0]]
         found |= set(paths)
         assert sentence and good and bad, line
@@ -456,16 +668,25 @@ def test_the_readme_says_what_the_sample_says() -> None:
     assert found == set(SHOWN)
 
 
-def test_the_causes_are_part_of_the_schema_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_the_causes_are_part_of_the_schema_where_they_are_asked_for(
+    tmp_path: Path,
+) -> None:
     folder = generated(tmp_path).folder
     arguments = ("report", folder, "--pair", "trainer:vllm", "--json")
     assert json.loads(logdrift(*arguments).stdout)["diagnosis"] is None
     found = json.loads(logdrift(*arguments, "--why").stdout)
-    alone = json.loads(logdrift("why", folder, "--pair", "trainer:vllm", "--json").stdout)
+    alone = json.loads(
+        logdrift("why", folder, "--pair", "trainer:vllm", "--json").stdout
+    )
     assert found["diagnosis"] == alone["diagnosis"] != []
-    assert {"pair", "cause", "score", "evidence", "next_experiment"} == set(found["diagnosis"][0])
+    assert {"pair", "cause", "score", "evidence", "next_experiment"} == set(
+        found["diagnosis"][0]
+    )
     refused = logdrift("report", folder, "--why")
-    assert (refused.returncode, refused.stdout) == (2, b"") and b"goes with --json" in refused.stderr
+    assert (refused.returncode, refused.stdout) == (
+        2,
+        b"",
+    ) and b"goes with --json" in refused.stderr
 
 
 def test_output_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -486,8 +707,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     target = tmp_path / "report.json"
     target.write_text("old")
-    command = f'ulimit -f 1; exec "{sys.executable}" -m logdrift.tui.cli report "{folder}" --json -o "{target}"'
-    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
+    command = (
+        f'ulimit -f 1; exec "{sys.executable}" -m logdrift.tui.cli report "{folder}"'
+        f' --json -o "{target}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=120,
+        text=True,
+    )
     assert done.returncode == 1
     assert "cannot write" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -501,8 +731,16 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     others = [[NAN, *(-1.5 * i for i in range(1, 9))]]
     captures = [capture(f"b{i}/prefill", rows if i % 2 else others) for i in range(24)]
     folder = write_session(tmp_path / "s", [1], captures).folder
-    command = f'"{sys.executable}" -m logdrift.tui.cli report "{folder}" --json | head -n 1'
-    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, timeout=120, text=True)
+    command = (
+        f'"{sys.executable}" -m logdrift.tui.cli report "{folder}" --json | head -n 1'
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=120,
+        text=True,
+    )
     assert done.stdout == "{\n"
     assert done.stderr == ""
 
@@ -521,17 +759,25 @@ def test_a_damaged_session_is_bad_input(tmp_path: Path) -> None:
 def test_no_engine_is_loaded(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     code = (
-        "import sys; from logdrift.tui.cli import main; main(['report', sys.argv[1]]); "
-        "bad = {'torch', 'transformers', 'vllm', 'sglang', 'textual', 'plotext'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+        "import sys; from logdrift.tui.cli import main; main(['report', sys.argv[1]]);"
+        " bad = {'torch', 'transformers', 'vllm', 'sglang', 'textual', 'plotext'} &"
+        " set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], cwd=REPOSITORY, capture_output=True, timeout=120, text=True
-    )  # fmt: skip
+        [sys.executable, "-c", code, str(folder)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=120,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pairs_are_made_of_the_arrays_once(tmp_path: Path) -> None:
     """A million tokens must not be copied for every pair."""
     session = generated(tmp_path)
-    one, other = (make_pair(session, "trainer/prefill", b) for b in ("vllm/decode", "vllm/prefill"))
+    one, other = (
+        make_pair(session, "trainer/prefill", b)
+        for b in ("vllm/decode", "vllm/prefill")
+    )
     assert np.shares_memory(one.logprob_a, other.logprob_a)

@@ -1,4 +1,6 @@
-"""The HTML report and its charts: well-formed, self-contained, safe with hostile text, and complete."""
+"""The HTML report and its charts: well-formed, self-contained, safe with hostile text,
+and complete.
+"""
 
 from __future__ import annotations
 
@@ -80,16 +82,46 @@ class Page(HTMLParser):
 
 def made_dictionary(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
     captures = [
-        {"label": label, "backend": label.split("/")[0], "role": role, "engine": engine, "dtype": "bfloat16", "path": "prefill",
-         "repeat": 1, "sequences": 24, "tokens": 2708, "status": "complete", "failure": None,
-         "facts": {"engine_version": "1.2.3", "dtype": "bfloat16", "device": "cpu", "attention_backend": None}}
-        for label, role, engine in (("trainer/prefill", "trainer", "transformers"), ("vllm/decode", "rollout", "vllm"))
-    ]  # fmt: skip
+        {
+            "label": label,
+            "backend": label.split("/")[0],
+            "role": role,
+            "engine": engine,
+            "dtype": "bfloat16",
+            "path": "prefill",
+            "repeat": 1,
+            "sequences": 24,
+            "tokens": 2708,
+            "status": "complete",
+            "failure": None,
+            "facts": {
+                "engine_version": "1.2.3",
+                "dtype": "bfloat16",
+                "device": "cpu",
+                "attention_backend": None,
+            },
+        }
+        for label, role, engine in (
+            ("trainer/prefill", "trainer", "transformers"),
+            ("vllm/decode", "rollout", "vllm"),
+        )
+    ]
     return {
-        "schema": 1, "session": "sample", "title": "made", "created": "2026-01-01T00:00:00Z", "state": "complete",
-        "model": {"id": "made-model", "revision": None}, "sequences": 24, "sequences_planned": 24, "tokens": 2708,
-        "completion_tokens": 1490, "captures": captures, "pairs": list(pairs), "decomposition": [decomposition()], **changes,
-    }  # fmt: skip
+        "schema": 1,
+        "session": "sample",
+        "title": "made",
+        "created": "2026-01-01T00:00:00Z",
+        "state": "complete",
+        "model": {"id": "made-model", "revision": None},
+        "sequences": 24,
+        "sequences_planned": 24,
+        "tokens": 2708,
+        "completion_tokens": 1490,
+        "captures": captures,
+        "pairs": list(pairs),
+        "decomposition": [decomposition()],
+        **changes,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +131,20 @@ def sample() -> Session:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Session:
-    """One sequence of hostile pieces; tokens 7 and 8 are a character that spans both."""
-    pieces = {i: text.encode() for i, text in enumerate(HOSTILE)} | {7: b"\xe2\x82", 8: b"\xac", 9: b"\xff"}
+    """One sequence of hostile pieces; tokens 7 and 8 are a character that spans
+    both.
+    """
+    pieces = {i: text.encode() for i, text in enumerate(HOSTILE)} | {
+        7: b"\xe2\x82",
+        8: b"\xac",
+        9: b"\xff",
+    }
     a = [[NAN, -1.0, -1.5, -2.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]]
     b = [[NAN, -1.0, -1.0, -1.0, -1.9, -1.0, -1.0, -1.0, -1.3, -1.0]]
     captures = [capture("trainer/prefill", a), capture("vllm/decode", b)]
-    return write_session(tmp_path / "hostile", [2], captures, pieces=pieces, title=HOSTILE[0])
+    return write_session(
+        tmp_path / "hostile", [2], captures, pieces=pieces, title=HOSTILE[0]
+    )
 
 
 def check_page(source: str) -> Page:
@@ -124,11 +164,24 @@ def check_page(source: str) -> Page:
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     for tag, key, value in page.attributes:
-        assert not key.startswith("on") and key not in ("src", "srcset", "xlink:href", "action", "data")
+        assert not key.startswith("on") and key not in (
+            "src",
+            "srcset",
+            "xlink:href",
+            "action",
+            "data",
+        )
         if key == "href":
-            assert tag == "a" and (value[1:] in ids if value.startswith("#") else value.startswith("https://"))
+            assert tag == "a" and (
+                value[1:] in ids
+                if value.startswith("#")
+                else value.startswith("https://")
+            )
     assert "url(" not in source and "@import" not in source
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ud800-\udfff\ufeff]", source)
+    assert not re.search(
+        "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ud800-\udfff\ufeff]",
+        source,
+    )
     return page
 
 
@@ -144,7 +197,9 @@ def numbers(value: Any) -> Iterator[float]:
 
 
 def written(value: float) -> set[str]:
-    """The ways in which a number of the fixture may be written without losing what the fixture gives."""
+    """The ways in which a number of the fixture may be written without losing what the
+    fixture gives.
+    """
     return {
         f"{value:.3g}",
         f"{value:#.3g}",
@@ -159,7 +214,9 @@ def written(value: float) -> set[str]:
 
 
 def missing(report: dict[str, Any], text: str) -> list[float]:
-    """Numbers of the pair and the decomposition whose digits stand nowhere in ``text``."""
+    """Numbers of the pair and the decomposition whose digits stand nowhere in
+    ``text``.
+    """
     report = copy.deepcopy(report)
     for bucket in (report["pairs"][0]["buckets"] or {}).get("by_position") or []:
         bucket["high"] -= 1  # positions 64 to 127 are written as such
@@ -168,7 +225,8 @@ def missing(report: dict[str, Any], text: str) -> list[float]:
     return [
         value
         for value in found
-        if not {w.lstrip("-") for w in written(value)} & {s.strip(",").lstrip("-") for s in seen}
+        if not {w.lstrip("-") for w in written(value)}
+        & {s.strip(",").lstrip("-") for s in seen}
     ]
 
 
@@ -185,7 +243,9 @@ def test_the_sample_is_one_safe_page_of_a_modest_size(sample: Session) -> None:
 def test_the_policy_forbids_everything_but_style(sample: Session) -> None:
     source = render_html(made_dictionary(made_pair()), sample)
     policy = dict(Page(source).attributes[i][1:] for i in range(4))
-    assert policy["content"].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    assert policy["content"].startswith(
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    )
     assert source.index("Content-Security-Policy") < source.index("<style>")
 
 
@@ -213,7 +273,11 @@ def test_a_number_that_is_left_out_would_be_noticed() -> None:
 
 def test_what_is_null_is_unknown(sample: Session) -> None:
     empty = {
-        key: dict.fromkeys(value) if isinstance(value, dict) and key not in ("gate", "buckets", "floor") else None
+        key: (
+            dict.fromkeys(value)
+            if isinstance(value, dict) and key not in ("gate", "buckets", "floor")
+            else None
+        )
         for key, value in made_pair().items()
     }
     empty |= {
@@ -221,7 +285,12 @@ def test_what_is_null_is_unknown(sample: Session) -> None:
         "b": "vllm/decode",
         "mismatch": {**empty["mismatch"], "clip_fraction": {"0.2": None}},
     }
-    page = check_page(render_html(made_dictionary(empty, decomposition=[{"rollout": None, "trainer": None}]), sample))
+    page = check_page(
+        render_html(
+            made_dictionary(empty, decomposition=[{"rollout": None, "trainer": None}]),
+            sample,
+        )
+    )
     expected = sum(row.value is None for _, _, rows in sections(empty) for row in rows)
     assert expected > 50
     assert sum(word == "unknown" for word in page.words) >= expected
@@ -229,7 +298,9 @@ def test_what_is_null_is_unknown(sample: Session) -> None:
 
 
 def test_a_report_without_any_optional_key_is_drawn(sample: Session) -> None:
-    page = check_page(render_html({"pairs": [{"a": "trainer/prefill", "b": "vllm/decode"}]}, sample))
+    page = check_page(
+        render_html({"pairs": [{"a": "trainer/prefill", "b": "vllm/decode"}]}, sample)
+    )
     assert "UNKNOWN" in page.text
     check_page(render_html({"pairs": []}, sample))
     check_page(render_html({}, sample))
@@ -238,18 +309,57 @@ def test_a_report_without_any_optional_key_is_drawn(sample: Session) -> None:
 def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
     bad = HOSTILE[0] + HOSTILE[1] + HOSTILE[2]
     pair = made_pair(
-        gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]}, scope=bad, strange={bad: bad, "x": 1.5},
-        thresholds=[{"framework": bad, "name": bad, "value": 1.0, "limit": 2.0, "ok": True, "level": bad, "source": "javascript:alert(1)"}],
-        worst=[{**made_pair()["worst"][0], "piece": bad, "before": bad, "after": bad, "token_id": bad, "sequence": bad}],
-        worst_sequences=[{"sequence": bad, "tokens": 1, "mae": 0.1}], what_if=[{"rule": bad, "name": bad, "level": bad}],
+        gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]},
+        scope=bad,
+        strange={bad: bad, "x": 1.5},
+        thresholds=[
+            {
+                "framework": bad,
+                "name": bad,
+                "value": 1.0,
+                "limit": 2.0,
+                "ok": True,
+                "level": bad,
+                "source": "javascript:alert(1)",
+            }
+        ],
+        worst=[
+            {
+                **made_pair()["worst"][0],
+                "piece": bad,
+                "before": bad,
+                "after": bad,
+                "token_id": bad,
+                "sequence": bad,
+            }
+        ],
+        worst_sequences=[{"sequence": bad, "tokens": 1, "mae": 0.1}],
+        what_if=[{"rule": bad, "name": bad, "level": bad}],
         scopes=[{"scope": bad}],
-    )  # fmt: skip
-    failed = {"label": bad, "status": "failed", "failure": f"{bad}\n{bad}", "engine": bad, "role": bad}
-    report = made_dictionary(pair, title=bad, session=bad, created=bad, state=bad, model={"id": bad, "revision": bad})
+    )
+    failed = {
+        "label": bad,
+        "status": "failed",
+        "failure": f"{bad}\n{bad}",
+        "engine": bad,
+        "role": bad,
+    }
+    report = made_dictionary(
+        pair,
+        title=bad,
+        session=bad,
+        created=bad,
+        state=bad,
+        model={"id": bad, "revision": bad},
+    )
     report["captures"] = [failed]
-    report["decomposition"] = [{**decomposition(), "rollout": bad, "reference": {bad: {"mae": 0.1}}}]
+    report["decomposition"] = [
+        {**decomposition(), "rollout": bad, "reference": {bad: {"mae": 0.1}}}
+    ]
     page = check_page(render_html(report, hostile))
-    assert page.text.count("</td><script>alert(1)</script><0x1B>[31mred<U+202E>evil") >= 20
+    assert (
+        page.text.count("</td><script>alert(1)</script><0x1B>[31mred<U+202E>evil") >= 20
+    )
     assert not any("javascript" in link for link in page.values("href"))
 
 
@@ -268,27 +378,48 @@ def test_hostile_pieces_come_out_as_text(hostile: Session) -> None:
         assert shown in page.text
 
 
-def test_not_comparable_says_the_reason_before_any_number_and_greys_them(sample: Session) -> None:
+def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
+    sample: Session,
+) -> None:
     gate = {
         "verdict": "not_comparable",
-        "reasons": [{"code": "weights", "severity": "not_comparable", "text": "other weights"}],
+        "reasons": [
+            {"code": "weights", "severity": "not_comparable", "text": "other weights"}
+        ],
     }
     page = check_page(
-        render_html(made_dictionary(made_pair(gate=gate), made_pair("vllm/prefill", "sglang/prefill")), sample)
+        render_html(
+            made_dictionary(
+                made_pair(gate=gate), made_pair("vllm/prefill", "sglang/prefill")
+            ),
+            sample,
+        )
     )
     text = page.text
     assert text.index("other weights") < text.index("0.0433")
     assert "mean nothing" in text[: text.index("0.0433")]
     classes = page.values("class")
-    assert any(value.split()[-1:] == ["void"] for value in classes if value.startswith("pairs"))
+    assert any(
+        value.split()[-1:] == ["void"] for value in classes if value.startswith("pairs")
+    )
     assert "dim" in " ".join(classes)
 
 
-def test_the_chosen_pair_is_shown_in_full_and_its_text_is_drawn(sample: Session) -> None:
-    report = made_dictionary(made_pair(), made_pair("reference/prefill", "vllm/prefill", worst_sequences=[]))
+def test_the_chosen_pair_is_shown_in_full_and_its_text_is_drawn(
+    sample: Session,
+) -> None:
+    report = made_dictionary(
+        made_pair(), made_pair("reference/prefill", "vllm/prefill", worst_sequences=[])
+    )
     pair = make_pair(sample, "reference/prefill", "vllm/prefill")
-    page = check_page(render_html(report, sample, [pair], ("reference/prefill", "vllm/prefill"), sequences=3))
-    assert page.text.index("reference/prefill → vllm/prefill") < page.text.index("trainer/prefill → vllm/decode")
+    page = check_page(
+        render_html(
+            report, sample, [pair], ("reference/prefill", "vllm/prefill"), sequences=3
+        )
+    )
+    assert page.text.index("reference/prefill → vllm/prefill") < page.text.index(
+        "trainer/prefill → vllm/decode"
+    )
     drawn = [value for value in page.values("id") if re.fullmatch(r"s\d+", value)]
     assert drawn == [f"s{i}" for i in np.argsort(-pair.mean_abs, kind="stable")[:3]]
 
@@ -297,10 +428,14 @@ def test_tokens_are_coloured_by_their_delta(hostile: Session) -> None:
     pair = make_pair(hostile, "trainer/prefill", "vllm/decode")
     source = sequence_text(hostile, pair, Shown(0, 0, 10, 10))
     page = Page(source)
-    spans = [(dict(attrs).get("class", ""), dict(attrs).get("title", "")) for attrs in _spans(page)]
+    spans = [
+        (dict(attrs).get("class", ""), dict(attrs).get("title", ""))
+        for attrs in _spans(page)
+    ]
     assert ("un", "") in spans  # the first token has no score
     styles = [style for style, title in spans if title]
-    # Deltas 0, -0.5, -1.0, +0.9, 0, 0, and 0 with +0.3 for the two halves of one character.
+    # Deltas 0, -0.5, -1.0, +0.9, 0, 0, and 0 with +0.3 for the two halves of one
+    # character.
     assert styles == ["", "b3", "b4", "o4", "", "", "o2", ""]
     joint = next(title for style, title in spans if style == "o2")
     assert "7: Δ 0\n" in joint and "8: Δ +0.300\n" in joint and "rank 1" in joint
@@ -314,16 +449,36 @@ def _spans(page: Page) -> list[list[tuple[str, str]]]:
             groups.append([(key, value)])
         elif tag == "span" and key == "title":
             # A span without a class has its title alone.
-            last_has = bool(groups) and len(groups[-1]) == 1 and re.fullmatch("[ob][1-4]", groups[-1][0][1])
-            groups[-1].append((key, value)) if last_has else groups.append([(key, value)])
+            last_has = (
+                bool(groups)
+                and len(groups[-1]) == 1
+                and re.fullmatch("[ob][1-4]", groups[-1][0][1])
+            )
+            (
+                groups[-1].append((key, value))
+                if last_has
+                else groups.append([(key, value)])
+            )
     return groups
 
 
-def test_tokens_that_are_only_together_valid_are_joined_and_broken_ones_are_not(hostile: Session) -> None:
+def test_tokens_that_are_only_together_valid_are_joined_and_broken_ones_are_not(
+    hostile: Session,
+) -> None:
     assert [text for *_, text in joined(hostile, np.array([7, 8], np.int32))] == ["€"]
-    assert [text for *_, text in joined(hostile, np.array([7], np.int32))] == ["<0xE2><0x82>"]
-    assert [text for *_, text in joined(hostile, np.array([7, 3, 8], np.int32))] == ["<0xE2><0x82>", "a|b`c", "<0xAC>"]
-    assert [text for *_, text in joined(hostile, np.array([9, 8, 99], np.int32))] == ["<0xFF>", "<0xAC>", "<id 99>"]
+    assert [text for *_, text in joined(hostile, np.array([7], np.int32))] == [
+        "<0xE2><0x82>"
+    ]
+    assert [text for *_, text in joined(hostile, np.array([7, 3, 8], np.int32))] == [
+        "<0xE2><0x82>",
+        "a|b`c",
+        "<0xAC>",
+    ]
+    assert [text for *_, text in joined(hostile, np.array([9, 8, 99], np.int32))] == [
+        "<0xFF>",
+        "<0xAC>",
+        "<id 99>",
+    ]
 
 
 def test_what_is_drawn_stays_within_the_limit(sample: Session) -> None:
@@ -343,14 +498,22 @@ def test_the_scale_is_that_of_the_terminal() -> None:
     delta = np.random.default_rng(0).normal(0, 0.5, 1000).astype(np.float32)
     delta[:4] = [np.inf, -np.inf, 0.1, -0.2]
     scored = np.random.default_rng(1).random(1000) < 0.9
-    assert (scale.levels(delta, scored, 0.1) == palette.levels(delta, scored, 0.1)).all()
-    assert (scale.DARK, scale.LIGHT, scale.STEPS) == (palette._DARK, palette._LIGHT, palette.STEPS)
+    assert (
+        scale.levels(delta, scored, 0.1) == palette.levels(delta, scored, 0.1)
+    ).all()
+    assert (scale.DARK, scale.LIGHT, scale.STEPS) == (
+        palette._DARK,
+        palette._LIGHT,
+        palette.STEPS,
+    )
 
 
 def _luminance(colour: str) -> float:
     # WCAG 2.2, relative luminance.
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -359,9 +522,19 @@ def test_text_can_be_read_on_its_background(dark: bool) -> None:
     blocks = re.findall(r":root\{(.*?)\}", html_style.CSS)
     colours = dict(re.findall(r"--([\w-]+):(#[0-9a-f]{6})", blocks[dark]))
     assert len(blocks) == 2
-    for text, back in [("text", "bg"), ("text", "card"), ("muted", "bg"), ("muted", "card"), ("link", "card"), ("link", "bg"),
-                       *((name, f"{name}-bg") for name in ("good", "warn", "bad")), *((n, "card") for n in ("good", "warn", "bad"))]:  # fmt: skip
-        high, low = sorted((_luminance(colours[text]), _luminance(colours[back])), reverse=True)
+    for text, back in [
+        ("text", "bg"),
+        ("text", "card"),
+        ("muted", "bg"),
+        ("muted", "card"),
+        ("link", "card"),
+        ("link", "bg"),
+        *((name, f"{name}-bg") for name in ("good", "warn", "bad")),
+        *((n, "card") for n in ("good", "warn", "bad")),
+    ]:
+        high, low = sorted(
+            (_luminance(colours[text]), _luminance(colours[back])), reverse=True
+        )
         assert (high + 0.05) / (low + 0.05) >= 4.5, (text, back)  # WCAG AA
 
 
@@ -372,7 +545,9 @@ def drawn(chart: str) -> ET.Element:
     root = ET.fromstring(chart)
     assert root.tag == "svg" and root.attrib["role"] == "img"
     assert root.find("title") is not None and root.attrib["viewBox"]
-    assert "nan" not in chart and "inf" not in chart.replace("infinite", "").replace("finite", "")
+    assert "nan" not in chart and "inf" not in chart.replace("infinite", "").replace(
+        "finite", ""
+    )
     return root
 
 
@@ -392,24 +567,38 @@ def test_a_chart_as_a_file_is_xml_with_its_style() -> None:
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    rows = [("one", 0.5, ""), ("two", 0.25, ""), ("none", None, "unknown"), ("zero", 0.0, "")]
+    rows = [
+        ("one", 0.5, ""),
+        ("two", 0.25, ""),
+        ("none", None, "unknown"),
+        ("zero", 0.0, ""),
+    ]
     widths = [
-        float(rect.attrib["width"]) for rect in drawn(svg.bars(rows, title="t", description="", label="l")).iter("rect")
+        float(rect.attrib["width"])
+        for rect in drawn(svg.bars(rows, title="t", description="", label="l")).iter(
+            "rect"
+        )
     ]
     assert len(widths) == 3
-    assert widths[0] == pytest.approx(2 * widths[1], abs=0.2)  # pixels are written with one decimal
+    assert widths[0] == pytest.approx(
+        2 * widths[1], abs=0.2
+    )  # pixels are written with one decimal
     assert widths[2] < 1
 
 
 def test_the_histogram_counts_every_finite_delta_once(sample: Session) -> None:
     pair = make_pair(sample, "trainer/prefill", "vllm/decode")
-    delta = np.append(pair.delta[pair.scope_mask("completion")], [0, 0, np.inf, -np.inf]).astype(np.float32)
+    delta = np.append(
+        pair.delta[pair.scope_mask("completion")], [0, 0, np.inf, -np.inf]
+    ).astype(np.float32)
     root = drawn(charts.histogram_chart(delta, {}))
     heights = {"cx-up": 0.0, "cx-down": 0.0}
     for path in root.iter("path"):
         if path.attrib["class"] in heights:
             for bar in path.attrib["d"].strip("Z").split("Z"):
-                numbers = [float(n) for n in re.findall(r"[\d.]+", bar)]  # x y H x V y H x
+                numbers = [
+                    float(n) for n in re.findall(r"[\d.]+", bar)
+                ]  # x y H x V y H x
                 heights[path.attrib["class"]] += abs(numbers[1] - numbers[3])
     finite = delta[np.isfinite(delta)]
     # Pixels are rounded to 0.05: 64 bars of each side by as much.
@@ -421,8 +610,18 @@ def test_density_cells_cover_as_many_bins_as_have_tokens() -> None:
     counts = np.zeros((4, 5), np.int64)
     counts[0, :3] = 1
     counts[2, 1] = 50
-    root = drawn(svg.heat(counts, svg.Axis("x", -1, 0), svg.Axis("y", -1, 0), title="t", description=""))
-    cells = [path.attrib for path in root.iter("path") if path.attrib["class"] == "cx-heat"]
+    root = drawn(
+        svg.heat(
+            counts,
+            svg.Axis("x", -1, 0),
+            svg.Axis("y", -1, 0),
+            title="t",
+            description="",
+        )
+    )
+    cells = [
+        path.attrib for path in root.iter("path") if path.attrib["class"] == "cx-heat"
+    ]
     assert len(cells) == 2  # two shades
     assert float(cells[0]["fill-opacity"]) < float(cells[1]["fill-opacity"])
     assert cells[0]["d"].count("M") == 1  # neighbours of one shade are one stretch
@@ -431,12 +630,28 @@ def test_density_cells_cover_as_many_bins_as_have_tokens() -> None:
 def test_a_line_breaks_where_it_has_no_values() -> None:
     y = np.array([0.1, 0.2, NAN, 0.3, NAN, 0.1])
     x = np.arange(6.0)
-    root = drawn(svg.line(x, y, y - 0.1, y + 0.1, title="t", description="d", x_label="x", y_label="y", ends=(0, 6)))
-    (path,) = [p.attrib["d"] for p in root.iter("path") if p.attrib["class"] == "cx-line"]
+    root = drawn(
+        svg.line(
+            x,
+            y,
+            y - 0.1,
+            y + 0.1,
+            title="t",
+            description="d",
+            x_label="x",
+            y_label="y",
+            ends=(0, 6),
+        )
+    )
+    (path,) = [
+        p.attrib["d"] for p in root.iter("path") if p.attrib["class"] == "cx-line"
+    ]
     assert path.count("M") == 3
 
 
-@pytest.mark.parametrize("values", [[], [NAN], [0.0], [1.0, -1.0], [np.inf, -np.inf, 0.5]])
+@pytest.mark.parametrize(
+    "values", [[], [NAN], [0.0], [1.0, -1.0], [np.inf, -np.inf, 0.5]]
+)
 def test_charts_of_corners(values: list[float]) -> None:
     array = np.array(values, np.float32)
     drawn(charts.histogram_chart(array, {}))
@@ -448,7 +663,11 @@ def test_charts_of_corners(values: list[float]) -> None:
 
 def test_charts_of_a_pair_without_completions_or_differences(tmp_path: Path) -> None:
     a = [[NAN, -1.0], [NAN]]
-    session = write_session(tmp_path / "s", [2, 1], [capture("trainer/prefill", a), capture("vllm/decode", a)])
+    session = write_session(
+        tmp_path / "s",
+        [2, 1],
+        [capture("trainer/prefill", a), capture("vllm/decode", a)],
+    )
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
     for scope in ("all", "prompt", "completion"):
         mask = pair.scope_mask(scope)
@@ -462,10 +681,18 @@ def test_a_large_position_is_where_it_belongs(tmp_path: Path) -> None:
     a = np.full(n, -1.0, np.float32)
     a[0], a[3000:] = NAN, -1.5
     b = np.full(n, -1.0, np.float32)
-    session = write_session(tmp_path / "s", [0], [capture("trainer/prefill", [a]), capture("vllm/decode", [b])])
+    session = write_session(
+        tmp_path / "s",
+        [0],
+        [capture("trainer/prefill", [a]), capture("vllm/decode", [b])],
+    )
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
-    root = drawn(charts.position_chart(pair, "completion", pair.scope_mask("completion")))
-    (path,) = [p.attrib["d"] for p in root.iter("path") if p.attrib["class"] == "cx-line"]
+    root = drawn(
+        charts.position_chart(pair, "completion", pair.scope_mask("completion"))
+    )
+    (path,) = [
+        p.attrib["d"] for p in root.iter("path") if p.attrib["class"] == "cx-line"
+    ]
     points = [tuple(map(float, point.split())) for point in path.lstrip("M").split("L")]
     heights = sorted({y for _, y in points})
     # y grows downwards: -0.5 from three quarters of the axis on, one bin may mix.
@@ -475,18 +702,31 @@ def test_a_large_position_is_where_it_belongs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "log"), [(0, 1, False), (-0.3, 0.2, False), (1e-6, 3, True), (0.02, 0.09, True), (0, 123456, False)]
+    ("low", "high", "log"),
+    [
+        (0, 1, False),
+        (-0.3, 0.2, False),
+        (1e-6, 3, True),
+        (0.02, 0.09, True),
+        (0, 123456, False),
+    ],
 )
-def test_ticks_are_round_within_the_axis_and_readable(low: float, high: float, log: bool) -> None:
+def test_ticks_are_round_within_the_axis_and_readable(
+    low: float, high: float, log: bool
+) -> None:
     axis = svg.Axis("x", low, high, log)
     ticks = axis.ticks()
     assert 2 <= len(ticks) <= 9
     for value, text in ticks:
         assert low - 1e-9 <= value <= high * (1 + 1e-9)
         number = float(text.replace("k", "e3").replace("M", "e6"))
-        assert number == pytest.approx(value, rel=1e-9, abs=1e-12)  # the text loses nothing
+        assert number == pytest.approx(
+            value, rel=1e-9, abs=1e-12
+        )  # the text loses nothing
         assert len(text) <= 6
-    assert axis.place(low, 10, 20) == 10 and axis.place(high, 10, 20) == pytest.approx(20, rel=1e-12)
+    assert axis.place(low, 10, 20) == 10 and axis.place(high, 10, 20) == pytest.approx(
+        20, rel=1e-12
+    )
 
 
 def test_figures() -> None:
@@ -507,6 +747,19 @@ def test_figures() -> None:
         "0.00012",
     ]
     assert exact(1.0499) == "1.0499"
-    assert [bound_text(x) for x in ({"limit": 0.01}, {"low": 0.5, "limit": 2.0}, {"low": 0.3, "limit": None}, {}, {"low": 0.0, "limit": 0.0})] == [
-        "<= 0.01", "0.5 to 2", ">= 0.3", "-", "0",
-    ]  # fmt: skip
+    assert [
+        bound_text(x)
+        for x in (
+            {"limit": 0.01},
+            {"low": 0.5, "limit": 2.0},
+            {"low": 0.3, "limit": None},
+            {},
+            {"low": 0.0, "limit": 0.0},
+        )
+    ] == [
+        "<= 0.01",
+        "0.5 to 2",
+        ">= 0.3",
+        "-",
+        "0",
+    ]

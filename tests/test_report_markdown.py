@@ -1,4 +1,6 @@
-"""The Markdown report: tables that hold, hostile text that stays text, nothing left out in silence."""
+"""The Markdown report: tables that hold, hostile text that stays text, nothing left out
+in silence.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from tests.test_report_html import HOSTILE, SAMPLE, made_dictionary, missing, nu
 
 NOT_COMPARABLE = {
     "verdict": "not_comparable",
-    "reasons": [{"code": "weights", "severity": "not_comparable", "text": "other weights"}],
+    "reasons": [
+        {"code": "weights", "severity": "not_comparable", "text": "other weights"}
+    ],
 }
 
 
 def check_tables(source: str) -> int:
-    """Every table row has as many cells as its head, as GitHub demands; the number of tables."""
+    """Every table row has as many cells as its head, as GitHub demands; the number of
+    tables.
+    """
     tables, columns = 0, 0
     lines = source.splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
@@ -36,20 +42,32 @@ def check_tables(source: str) -> int:
 
 
 def rendered(source: str) -> str:
-    """What a reader sees, roughly: entities resolved, our own tags and marks removed."""
+    """What a reader sees, roughly: entities resolved, our own tags and marks
+    removed.
+    """
     import html
 
-    return html.unescape(re.sub(r"</?(?:code|b|details|summary)>|<!-- -->|~~|\*\*", "", source))
+    return html.unescape(
+        re.sub(r"</?(?:code|b|details|summary)>|<!-- -->|~~|\*\*", "", source)
+    )
 
 
 def test_every_number_is_there() -> None:
     report = made_dictionary(made_pair())
     source = render_markdown(report)
-    # Empty buckets are left out: their count 0 and their borders stand in others anyway.
+    # Empty buckets are left out: their count 0 and their borders stand in others
+    # anyway.
     assert missing(report, rendered(source)) == []
     assert len(list(numbers(report))) > 200
     assert check_tables(source) >= 15
-    for word in ("other compute dtype", "✕ beyond normal", "✓ ok", "? not judged", "21.1x", "[0.0401, 0.0467]"):
+    for word in (
+        "other compute dtype",
+        "✕ beyond normal",
+        "✓ ok",
+        "? not judged",
+        "21.1x",
+        "[0.0401, 0.0467]",
+    ):
         assert word in source
 
 
@@ -58,13 +76,22 @@ def test_the_verdict_and_its_reasons_come_first() -> None:
     first, *rest = source.split("\n\n")
     assert first.startswith("## ") and first.endswith("CAUTION")
     assert rest[0].startswith("**MAE 0.0433 nats**")
-    assert rest[1].startswith("- **caution:** other compute dtype") and "- **note:** sampled" in rest[1]
+    assert (
+        rest[1].startswith("- **caution:** other compute dtype")
+        and "- **note:** sampled" in rest[1]
+    )
 
 
 def test_not_comparable_says_the_reason_before_any_number_and_strikes_them() -> None:
-    report = made_dictionary(made_pair(gate=NOT_COMPARABLE), made_pair("a/prefill", "b/prefill"))
+    report = made_dictionary(
+        made_pair(gate=NOT_COMPARABLE), made_pair("a/prefill", "b/prefill")
+    )
     source = render_markdown(report)
-    assert source.index("other weights") < source.index("mean nothing") < source.index("0.0433")
+    assert (
+        source.index("other weights")
+        < source.index("mean nothing")
+        < source.index("0.0433")
+    )
     main = source[source.index("###") : source.index("<details>")]
     own = [
         cell
@@ -74,13 +101,25 @@ def test_not_comparable_says_the_reason_before_any_number_and_strikes_them() -> 
     ]
     assert own and all(cell.startswith("~~") for cell in own)
     # The other pair's numbers stand.
-    assert re.search(r"<code>a/prefill</code> → <code>b/prefill</code> \| CAUTION \| 1,490 \| 0\.0433 ", source)
+    assert re.search(
+        r"<code>a/prefill</code> → <code>b/prefill</code> \| CAUTION \| 1,490 \|"
+        r" 0\.0433 ",
+        source,
+    )
 
 
 def test_what_is_null_is_a_dash_or_unknown() -> None:
-    empty = {key: dict.fromkeys(value) if isinstance(value, dict) and key not in ("gate", "buckets", "floor") else None
-             for key, value in made_pair().items()}  # fmt: skip
-    source = render_markdown(made_dictionary({**empty, "a": "x/prefill", "b": "y/decode"}))
+    empty = {
+        key: (
+            dict.fromkeys(value)
+            if isinstance(value, dict) and key not in ("gate", "buckets", "floor")
+            else None
+        )
+        for key, value in made_pair().items()
+    }
+    source = render_markdown(
+        made_dictionary({**empty, "a": "x/prefill", "b": "y/decode"})
+    )
     check_tables(source)
     assert "| MAE | - |" in source and "MAE unknown" in source and "UNKNOWN" in source
     assert "None" not in source and "nan" not in source
@@ -90,16 +129,52 @@ def test_what_is_null_is_a_dash_or_unknown() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [*HOSTILE, "@octocat", "see #12", "https://evil.example", "**b** _i_ ~~s~~ [x](y) ![z](w)", "<!-- ", "a\n\n# b"],
+    [
+        *HOSTILE,
+        "@octocat",
+        "see #12",
+        "https://evil.example",
+        "**b** _i_ ~~s~~ [x](y) ![z](w)",
+        "<!-- ",
+        "a\n\n# b",
+    ],
 )
 def test_hostile_text_stays_text(bad: str) -> None:
-    token = {**made_pair()["worst"][0], "piece": bad, "before": bad, "after": bad, "sequence": bad, "rank_a": bad}
+    token = {
+        **made_pair()["worst"][0],
+        "piece": bad,
+        "before": bad,
+        "after": bad,
+        "sequence": bad,
+        "rank_a": bad,
+    }
     pair = made_pair(
-        a=bad, b=bad, scope=bad, gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]}, worst=[token],
-        strange={bad: bad}, thresholds=[{"framework": bad, "name": bad, "ok": None, "meaning": bad, "note": bad, "source": bad}],
-        what_if=[{"rule": bad, "name": bad, "level": bad}], scopes=[{"scope": bad}],
-    )  # fmt: skip
-    report = made_dictionary(pair, made_pair(bad, bad), session=bad, state=bad, model={"id": bad, "revision": bad})
+        a=bad,
+        b=bad,
+        scope=bad,
+        gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]},
+        worst=[token],
+        strange={bad: bad},
+        thresholds=[
+            {
+                "framework": bad,
+                "name": bad,
+                "ok": None,
+                "meaning": bad,
+                "note": bad,
+                "source": bad,
+            }
+        ],
+        what_if=[{"rule": bad, "name": bad, "level": bad}],
+        scopes=[{"scope": bad}],
+    )
+    report = made_dictionary(
+        pair,
+        made_pair(bad, bad),
+        session=bad,
+        state=bad,
+        model={"id": bad, "revision": bad},
+    )
     report["captures"] = [
         {
             "label": bad,
@@ -130,7 +205,9 @@ def test_hostile_text_stays_text(bad: str) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]", source)
     outside = re.sub(r"<code>.*?</code>", "", source)
     assert not re.search(r"[`@]|\]\(|://|#\d{2}", re.sub(r"&#\d+;", "", outside))
-    assert not re.search(r"&#(64|35);(?!<!-- -->)", outside)  # GitHub would see a mention or an issue
+    assert not re.search(
+        r"&#(64|35);(?!<!-- -->)", outside
+    )  # GitHub would see a mention or an issue
     heads = [line for line in source.splitlines() if line.startswith("#")]
     assert len(heads) == sum(line.startswith("#") for line in plain.splitlines())
     assert source.count("<details>") == source.count("</details>")
@@ -148,16 +225,23 @@ def test_the_sample_fits_a_comment() -> None:
     source = render_markdown(report, ("trainer/prefill", "vllm/decode"))
     assert len(source) <= LIMIT < 65_536  # GitHub's limit of a comment
     assert "left out" not in source
-    assert all(f"<code>{pair['a'].replace('#', '&#35;')}</code>" in source for pair in report["pairs"])
+    assert all(
+        f"<code>{pair['a'].replace('#', '&#35;')}</code>" in source
+        for pair in report["pairs"]
+    )
     check_tables(source)
 
 
 def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
-    report = made_dictionary(*(made_pair(f"a{i}/prefill", f"b{i}/decode") for i in range(40)))
+    report = made_dictionary(
+        *(made_pair(f"a{i}/prefill", f"b{i}/decode") for i in range(40))
+    )
     source = render_markdown(report)
     assert len(source) <= LIMIT + 200
     found = re.search(r"(\d+) folded parts were left out", source)
-    assert found and int(found[1]) + source.count("<details>") == 41  # 39 other pairs, the matrix, the captures
+    assert (
+        found and int(found[1]) + source.count("<details>") == 41
+    )  # 39 other pairs, the matrix, the captures
     assert source.count("| CAUTION |") == 40  # the main table has them all
     check_tables(source)
 
@@ -165,5 +249,9 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
 def test_the_chosen_pair_is_the_one_in_full() -> None:
     report = made_dictionary(made_pair(), made_pair("vllm/decode", "vllm/prefill"))
     source = render_markdown(report, ("vllm/decode", "vllm/prefill"))
-    assert source.startswith("## logdrift: <code>vllm/decode</code> → <code>vllm/prefill</code>")
-    assert render_markdown(report, ("no", "pair")).startswith("## logdrift: <code>trainer/prefill</code>")
+    assert source.startswith(
+        "## logdrift: <code>vllm/decode</code> → <code>vllm/prefill</code>"
+    )
+    assert render_markdown(report, ("no", "pair")).startswith(
+        "## logdrift: <code>trainer/prefill</code>"
+    )

@@ -13,19 +13,35 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.reader import Pieces, Sequences
 from logdrift.core.session.search import TextIndex, find_ids, parse_ids, text_index
 
-PIECES = [b"Par", b"is", b" is", b"", "中".encode()[:2], "中".encode()[2:], b"\n", b"p", b"PAR"]
+PIECES = [
+    b"Par",
+    b"is",
+    b" is",
+    b"",
+    "中".encode()[:2],
+    "中".encode()[2:],
+    b"\n",
+    b"p",
+    b"PAR",
+]
 
 
 def made(rows: list[list[int]]) -> Sequences:
     ids = np.array([i for row in rows for i in row], np.int32)
     offsets = np.cumsum([0, *(len(row) for row in rows)])
     return Sequences(
-        ids, offsets, np.zeros(len(rows), np.int32), np.ones(len(ids), np.uint8), np.zeros(len(rows), np.uint8)
+        ids,
+        offsets,
+        np.zeros(len(rows), np.int32),
+        np.ones(len(ids), np.uint8),
+        np.zeros(len(rows), np.uint8),
     )
 
 
 def indexed(rows: list[list[int]]) -> TextIndex:
-    pieces = Pieces({str(i): base64.b64encode(piece).decode() for i, piece in enumerate(PIECES)})
+    pieces = Pieces(
+        {str(i): base64.b64encode(piece).decode() for i, piece in enumerate(PIECES)}
+    )
     return text_index(made(rows), pieces)
 
 
@@ -58,15 +74,25 @@ def test_a_token_counts_once() -> None:
         indexed([[7]]).find("")
 
 
-@given(st.lists(st.lists(st.integers(0, len(PIECES) - 1), min_size=1, max_size=8), min_size=1, max_size=4),
-       st.text("PARaris 中\n", min_size=1, max_size=4))  # fmt: skip
-def test_found_is_what_a_search_of_each_sequence_finds(rows: list[list[int]], query: str) -> None:
+@given(
+    st.lists(
+        st.lists(st.integers(0, len(PIECES) - 1), min_size=1, max_size=8),
+        min_size=1,
+        max_size=4,
+    ),
+    st.text("PARaris 中\n", min_size=1, max_size=4),
+)
+def test_found_is_what_a_search_of_each_sequence_finds(
+    rows: list[list[int]], query: str
+) -> None:
     found = indexed(rows).find(query)
     wanted = query.encode()
     at = 0
     for row in rows:
         text = b"".join(PIECES[i] for i in row)
-        folded, key = (text.lower(), wanted.lower()) if query == query.lower() else (text, wanted)
+        folded, key = (
+            (text.lower(), wanted.lower()) if query == query.lower() else (text, wanted)
+        )
         here = [s - at for s in found.starts.tolist() if at <= s < at + len(row)]
         assert bool(here) == (key in folded)
         for start in here:
@@ -81,13 +107,28 @@ def test_ids_one_after_the_other() -> None:
     assert find_ids(sequences, [1]).starts.tolist() == [0, 3, 6]
     found = find_ids(sequences, [1, 2])
     assert found.starts.tolist() == [0, 3] and found.ends.tolist() == [2, 5]
-    assert len(find_ids(sequences, [2, 3])) == 1, "2 ends the second sequence, 3 starts the third"
-    assert len(find_ids(sequences, [9])) == len(find_ids(sequences, [1] * 20)) == len(find_ids(sequences, [])) == 0
+    assert len(find_ids(sequences, [2, 3])) == 1, (
+        "2 ends the second sequence, 3 starts the third"
+    )
+    assert (
+        len(find_ids(sequences, [9]))
+        == len(find_ids(sequences, [1] * 20))
+        == len(find_ids(sequences, []))
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("query", "ids"),
-    [("#30010", [30010]), (" #1  #2 ", [1, 2]), ("#", None), ("#x", None), ("12", None), ("", None), ("#1 a", None)],
+    [
+        ("#30010", [30010]),
+        (" #1  #2 ", [1, 2]),
+        ("#", None),
+        ("#x", None),
+        ("12", None),
+        ("", None),
+        ("#1 a", None),
+    ],
 )
 def test_what_is_an_id(query: str, ids: list[int] | None) -> None:
     assert parse_ids(query) == ids

@@ -19,7 +19,13 @@ from safetensors.numpy import load_file
 from benchmarks.make_session import make_session
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.session import lock, open_session
-from logdrift.core.session.layout import FORMAT, Manifest, ModelInfo, ids_digest, read_manifest
+from logdrift.core.session.layout import (
+    FORMAT,
+    Manifest,
+    ModelInfo,
+    ids_digest,
+    read_manifest,
+)
 from logdrift.core.session.tensors import Column, read_tensors
 from logdrift.core.session.writer import merge_pieces, replace_file, write_manifest
 
@@ -35,7 +41,9 @@ def test_arrays_equal_those_of_the_safetensors_library(folder: Path) -> None:
     for info in session.captures:
         capture = session.capture(info.label)
         for name in ("logprob", "rank", "top_ids", "top_logprobs"):
-            expected = np.concatenate([load_file(folder / part.file)[name] for part in info.parts])
+            expected = np.concatenate(
+                [load_file(folder / part.file)[name] for part in info.parts]
+            )
             np.testing.assert_array_equal(getattr(capture, name).whole(), expected)
     assert session.sequences.tokens == 2000
     assert session.state == "complete"
@@ -53,7 +61,10 @@ def test_what_was_read_cannot_be_changed(folder: Path) -> None:
     tensors = read_tensors(folder / read_manifest(folder).captures[0].parts[0].file)
     assert not any(tensor.flags.writeable for tensor in tensors.values())
     columns = open_session(folder).capture("reference/prefill")
-    assert not columns.logprob.whole().flags.writeable and not columns.top_ids.rows(3, 9).flags.writeable
+    assert (
+        not columns.logprob.whole().flags.writeable
+        and not columns.top_ids.rows(3, 9).flags.writeable
+    )
 
 
 def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
@@ -61,10 +72,13 @@ def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
     first = replace(
         whole,
         sequences=replace(whole.sequences, parts=whole.sequences.parts[:1]),
-        captures=(replace(whole.captures[0], parts=whole.captures[0].parts[:1], status="running"), *(
-            replace(c, parts=(), status="pending") for c in whole.captures[1:]
-        )),
-    )  # fmt: skip
+        captures=(
+            replace(
+                whole.captures[0], parts=whole.captures[0].parts[:1], status="running"
+            ),
+            *(replace(c, parts=(), status="pending") for c in whole.captures[1:]),
+        ),
+    )
     write_manifest(folder, first)
     session = open_session(folder)
     assert (len(session.sequences), session.state) == (256, "partial")
@@ -91,14 +105,18 @@ def _damage(folder: Path, change: dict[str, object]) -> None:
 
 def test_newer_and_foreign_formats_are_refused_by_name(folder: Path) -> None:
     _damage(folder, {"format": FORMAT + 1})
-    with pytest.raises(InputError, match=f"format {FORMAT + 1} is newer than this logdrift knows"):
+    with pytest.raises(
+        InputError, match=f"format {FORMAT + 1} is newer than this logdrift knows"
+    ):
         open_session(folder)
     _damage(folder, {"format": None})
     with pytest.raises(InputError, match="not a logdrift session"):
         open_session(folder)
 
 
-@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "captures/../../x", "a\\..\\b"])
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/etc/passwd", "captures/../../x", "a\\..\\b"]
+)
 def test_file_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> None:
     data = json.loads((folder / "session.json").read_text())
     data["captures"][0]["parts"][0]["file"] = name
@@ -116,7 +134,9 @@ def test_links_that_leave_the_folder_are_refused(folder: Path, tmp_path: Path) -
         session.capture(session.captures[0].label)
 
 
-def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(folder: Path) -> None:
+def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(
+    folder: Path,
+) -> None:
     data = json.loads((folder / "session.json").read_text())
     for key in ("title", "created", "plan"):
         data.pop(key)
@@ -145,7 +165,9 @@ def test_a_digest_of_ids_is_of_little_endian_int32() -> None:
     assert ids_digest(np.asarray(ids, np.int32)) == expected
     assert ids_digest(np.asarray(ids, ">i8")) == expected
     assert ids_digest(np.repeat(np.asarray(ids, np.int32), 2)[::2]) == expected
-    assert ids_digest(np.empty(0, np.int32)) == "sha256:" + hashlib.sha256(b"").hexdigest()
+    assert (
+        ids_digest(np.empty(0, np.int32)) == "sha256:" + hashlib.sha256(b"").hexdigest()
+    )
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
@@ -176,7 +198,10 @@ def test_a_part_of_another_length_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     first, second = manifest.captures[0].parts
     swapped = (replace(first, file=second.file), replace(second, file=first.file))
-    write_manifest(folder, replace(manifest, captures=(replace(manifest.captures[0], parts=swapped),)))
+    write_manifest(
+        folder,
+        replace(manifest, captures=(replace(manifest.captures[0], parts=swapped),)),
+    )
     session = open_session(folder)
     with pytest.raises(InputError, match="rows for"):
         session.capture(session.captures[0].label)
@@ -193,7 +218,9 @@ def test_no_session_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
-    """A real limit in a real process: the kernel refuses to let any file grow past 64 KiB."""
+    """A real limit in a real process: the kernel refuses to let any file grow past 64
+    KiB.
+    """
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
@@ -209,10 +236,15 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
         "print(path.read_bytes(), [p.name for p in path.parent.iterdir()])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "f")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(tmp_path / "f")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     first, second = done.stdout.splitlines()
-    assert first.startswith(f"LogdriftError cannot write {tmp_path / 'f'}: File too large")
+    assert first.startswith(
+        f"LogdriftError cannot write {tmp_path / 'f'}: File too large"
+    )
     assert second == "b'old' ['f']"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65536
 
@@ -236,7 +268,13 @@ def test_lock_is_exclusive_and_a_stale_one_is_recognised(tmp_path: Path) -> None
 
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
-    dead = {"host": os.uname().nodename, "pid": child.pid, "started": 1, "token": "old", "since": 0.0}
+    dead = {
+        "host": os.uname().nodename,
+        "pid": child.pid,
+        "started": 1,
+        "token": "old",
+        "since": 0.0,
+    }
     (tmp_path / "lock").write_text(json.dumps(dead))
     assert lock.read_lock(tmp_path) is None
     stale = lock.acquire(tmp_path, "t3")
@@ -259,12 +297,20 @@ def test_of_two_that_find_a_stale_lock_one_gets_it(tmp_path: Path) -> None:
 def test_a_lock_of_another_host_counts_as_held(tmp_path: Path) -> None:
     other = {"host": "another-host", "pid": 1, "started": 1, "token": "x", "since": 0.0}
     (tmp_path / "lock").write_text(json.dumps(other))
-    with pytest.raises(InputError, match=r"process 1 on another-host.*if it is gone, delete"):
+    with pytest.raises(
+        InputError, match=r"process 1 on another-host.*if it is gone, delete"
+    ):
         lock.acquire(tmp_path, "t")
 
 
 def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
-    mine = {"host": os.uname().nodename, "pid": os.getpid(), "started": 12345, "token": "x", "since": 0.0}
+    mine = {
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "started": 12345,
+        "token": "x",
+        "since": 0.0,
+    }
     (tmp_path / "lock").write_text(json.dumps(mine))
     assert lock.read_lock(tmp_path) is None
 
@@ -272,7 +318,9 @@ def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
 def test_replace_file_leaves_no_temporary(tmp_path: Path) -> None:
     replace_file(tmp_path, "a/b", b"1")
     replace_file(tmp_path, "a/b", b"2")
-    assert [(p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()] == [("b", b"2")]
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "a").iterdir()] == [
+        ("b", b"2")
+    ]
 
 
 def test_full_disk_error_is_not_bad_input() -> None:

@@ -1,4 +1,6 @@
-"""Renaming and deleting sessions: nothing outside of the folder changes, and a session that is written is left alone."""
+"""Renaming and deleting sessions: nothing outside of the folder changes, and a session
+that is written is left alone.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import CapturePlan, parse_spec
 from logdrift.core.session import lock, open_session
 from logdrift.core.session.layout import read_manifest
-from logdrift.core.session.manage import FolderSize, check_name, delete_session, folder_size, rename_session
+from logdrift.core.session.manage import (
+    FolderSize,
+    check_name,
+    delete_session,
+    folder_size,
+    rename_session,
+)
 from logdrift.core.session.writer import write_manifest
 from tests.holding import held
 from tests.made_sessions import captured_here
@@ -31,11 +39,19 @@ def session(tmp_path: Path) -> Path:
 
 
 def test_a_renamed_session_is_the_same_session(session: Path) -> None:
-    before = {p.relative_to(session): p.read_bytes() for p in session.rglob("*") if p.is_file()}
+    before = {
+        p.relative_to(session): p.read_bytes()
+        for p in session.rglob("*")
+        if p.is_file()
+    }
     renamed = rename_session(session, " after the fix ")
     assert renamed == session.with_name("after the fix")
     assert not session.exists()
-    assert {p.relative_to(renamed): p.read_bytes() for p in renamed.rglob("*") if p.is_file()} == before
+    assert {
+        p.relative_to(renamed): p.read_bytes()
+        for p in renamed.rglob("*")
+        if p.is_file()
+    } == before
     assert open_session(renamed).state == "complete"
     assert rename_session(renamed, "after the fix") == renamed
 
@@ -56,7 +72,9 @@ def test_a_renamed_session_is_the_same_session(session: Path) -> None:
         ("dangling", "dangling exists already"),
     ],
 )
-def test_names_that_would_lead_elsewhere_are_refused(session: Path, name: str, said: str) -> None:
+def test_names_that_would_lead_elsewhere_are_refused(
+    session: Path, name: str, said: str
+) -> None:
     (session.parent / "two").mkdir()
     (session.parent / "dangling").symlink_to(session.parent / "nowhere")
     with pytest.raises(InputError, match=said) as caught:
@@ -119,14 +137,22 @@ def test_a_session_being_written_is_refused(session: Path) -> None:
             lambda: delete_session(session),
             lambda: delete_session(link),
         ):
-            with pytest.raises(InputError, match="is being written by process") as caught:
+            with pytest.raises(
+                InputError, match="is being written by process"
+            ) as caught:
                 act()
             assert "\n" not in str(caught.value)
         assert session.is_dir() and open_session(session).state == "running"
 
 
 def test_a_stale_lock_keeps_nobody_out(session: Path) -> None:
-    stale = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": 1, "token": "x", "since": 0.0}
+    stale = {
+        "host": socket.gethostname(),
+        "pid": 2**22 + 1,
+        "started": 1,
+        "token": "x",
+        "since": 0.0,
+    }
     (session / "lock").write_text(json.dumps(stale))
     renamed = rename_session(session, "other")
     assert not (renamed / "lock").exists()
@@ -137,7 +163,15 @@ def test_a_stale_lock_keeps_nobody_out(session: Path) -> None:
 
 def test_a_session_on_another_machine_is_not_touched(session: Path) -> None:
     (session / "lock").write_text(
-        json.dumps({"host": "elsewhere", "pid": 1, "started": 1, "token": "x", "since": time.time()})
+        json.dumps(
+            {
+                "host": "elsewhere",
+                "pid": 1,
+                "started": 1,
+                "token": "x",
+                "since": time.time(),
+            }
+        )
     )
     with pytest.raises(InputError, match="process 1 on elsewhere"):
         delete_session(session)
@@ -155,19 +189,26 @@ def test_size_counts_files_and_no_targets_of_links(tmp_path: Path) -> None:
     assert folder_size(folder) == FolderSize(3, 1024)
 
 
-def test_a_disk_that_refuses_is_named(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_named(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "rename", refuse)
-    for act in (lambda: rename_session(session, "other"), lambda: delete_session(session)):
+    for act in (
+        lambda: rename_session(session, "other"),
+        lambda: delete_session(session),
+    ):
         with pytest.raises(LogdriftError, match="Read-only file system"):
             act()
     assert open_session(session).state == "complete" and not (session / "lock").exists()
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_cancel_ends_the_holder_and_what_it_started(session: Path, stubborn: bool) -> None:
+def test_cancel_ends_the_holder_and_what_it_started(
+    session: Path, stubborn: bool
+) -> None:
     with held(session, stubborn=stubborn) as holder:
         assert lock.process_start(holder.worker) is not None
         cancel_capture(session, grace=0.3 if stubborn else 15.0)
@@ -178,13 +219,20 @@ def test_cancel_ends_the_holder_and_what_it_started(session: Path, stubborn: boo
         cancel_capture(session)
 
 
-def test_a_background_capture_that_cannot_begin_says_why_in_one_line(session: Path) -> None:
+def test_a_background_capture_that_cannot_begin_says_why_in_one_line(
+    session: Path,
+) -> None:
     with pytest.raises(InputError, match="has no plan to go on by"):
         start_background(session)
-    plan = CapturePlan("generated", (parse_spec(f"transformers,python={sys.executable}"),))
+    plan = CapturePlan(
+        "generated", (parse_spec(f"transformers,python={sys.executable}"),)
+    )
     write_manifest(session, replace(read_manifest(session), plan=plan.to_json()))
     captured_here(session)
-    with held(session), pytest.raises(LogdriftError, match="is being written by process") as caught:
+    with (
+        held(session),
+        pytest.raises(LogdriftError, match="is being written by process") as caught,
+    ):
         start_background(session)
     assert "\n" not in str(caught.value)
     delete_session(session)
@@ -194,16 +242,23 @@ def test_a_background_capture_that_cannot_begin_says_why_in_one_line(session: Pa
 
 
 def test_what_was_sampled_and_is_damaged_cannot_be_made_again(session: Path) -> None:
-    """Another sampling has other ids, under which nothing that was scored would stand any more."""
+    """Another sampling has other ids, under which nothing that was scored would stand
+    any more.
+    """
     manifest = read_manifest(session)
     first, second = manifest.captures
     specs = (parse_spec(f"vllm,python={sys.executable}"),)
-    plan = CapturePlan("m", specs, texts=("x",)).with_paths(generate=True).to_json() | {"max_length": 64}
+    plan = CapturePlan("m", specs, texts=("x",)).with_paths(generate=True).to_json() | {
+        "max_length": 64
+    }
     decode = replace(first, label="vllm/decode", backend="vllm", path="decode")
     write_manifest(session, replace(manifest, plan=plan, captures=(decode, second)))
     captured_here(session)
     (session / decode.parts[0].file).write_bytes(b"x")
     before = (session / "session.json").read_bytes()
-    with pytest.raises(InputError, match="is missing or damaged, and sampling again would change the ids"):
+    with pytest.raises(
+        InputError,
+        match="is missing or damaged, and sampling again would change the ids",
+    ):
         run_session(session, lambda event: None)
     assert (session / "session.json").read_bytes() == before

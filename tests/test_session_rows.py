@@ -1,4 +1,6 @@
-"""The records of the list: state, progress and time left as a running capture writes them, and what is read again."""
+"""The records of the list: state, progress and time left as a running capture writes
+them, and what is read again.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ROWS = [[float("nan"), -1.0, -2.0]] * 4
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two captures of 8 planned sequences; the first has 4 of them."""
-    session = write_session(tmp_path / "s", [1] * 4, [capture("a/prefill", ROWS), capture("b/prefill", [])])
+    session = write_session(
+        tmp_path / "s", [1] * 4, [capture("a/prefill", ROWS), capture("b/prefill", [])]
+    )
 
     def change(data: dict[str, object]) -> None:
         data["sequences"]["planned"] = 8  # type: ignore[index]
@@ -34,13 +38,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def hold(folder: Path, since: float) -> None:
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), "token": "x"}
+    mine = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": process_start(os.getpid()),
+        "token": "x",
+    }
     (folder / "lock").write_text(json.dumps({**mine, "since": since}))
 
 
 def say(folder: Path, *events: object) -> None:
     with open(folder / "events.jsonl", "a") as file:
-        file.writelines((e if isinstance(e, str) else json.dumps(e)) + "\n" for e in events)
+        file.writelines(
+            (e if isinstance(e, str) else json.dumps(e)) + "\n" for e in events
+        )
 
 
 def test_progress_and_time_left_of_a_running_capture(folder: Path) -> None:
@@ -50,7 +61,14 @@ def test_progress_and_time_left_of_a_running_capture(folder: Path) -> None:
     assert row.left == pytest.approx(120, rel=0.05)  # 4 of 16 in 40 s
     say(
         folder,
-        {"type": "progress", "label": "b/prefill", "sequences": 4, "planned": 8, "rate": 12.4, "left": 1},
+        {
+            "type": "progress",
+            "label": "b/prefill",
+            "sequences": 4,
+            "planned": 8,
+            "rate": 12.4,
+            "left": 1,
+        },
         '{"ty',
     )
     row = session_row(folder, numbers=False)
@@ -66,11 +84,18 @@ def test_what_was_there_before_a_resume_does_not_count_as_pace(folder: Path) -> 
     say(folder, {"type": "stage", "backend": "b\x1b[31m", "stage": "loading the model"})
     row = session_row(folder, numbers=False)
     assert "loading the model" in row.doing and "\x1b" not in row.doing + row.title
-    say(folder, {"type": "progress", "label": "b/prefill", "sequences": 3, "planned": 8})
-    assert session_row(folder, numbers=False).left == pytest.approx(9 / 3 * 40, rel=0.05)
+    say(
+        folder, {"type": "progress", "label": "b/prefill", "sequences": 3, "planned": 8}
+    )
+    assert session_row(folder, numbers=False).left == pytest.approx(
+        9 / 3 * 40, rel=0.05
+    )
 
 
-@pytest.mark.parametrize("line", ["", "null", "[]", '{"type": 7}', '{"type": "progress", "label": "gone"}', "\0\0"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "null", "[]", '{"type": 7}', '{"type": "progress", "label": "gone"}', "\0\0"],
+)
 def test_odd_events_are_no_reason_to_fall_over(folder: Path, line: str) -> None:
     hold(folder, time.time() - 40)
     say(folder, line)
@@ -81,20 +106,37 @@ def test_failed_and_partial_say_why(folder: Path) -> None:
     assert session_row(folder, numbers=False).doing == "0 of 2 captures are complete"
 
     def fail(data: dict[str, object]) -> None:
-        data["captures"][1].update(status="failed", failure="no room\x07 left\nTraceback")  # type: ignore[index]
+        data["captures"][1].update(
+            status="failed", failure="no room\x07 left\nTraceback"
+        )  # type: ignore[index]
 
     edit_manifest(session_rows.open_session(folder), fail)
     row = session_row(folder, numbers=False)
-    assert row.state == "failed" and row.doing.startswith("b/prefill failed: no room") and "\x07" not in row.doing
+    assert (
+        row.state == "failed"
+        and row.doing.startswith("b/prefill failed: no room")
+        and "\x07" not in row.doing
+    )
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"title": 5}, {"created": None}, {"created": 7}, {"captures": [{"label": 3}]}, {"captures": 5}, {"sequences": {"planned": "x"}},
-     {"model": {"id": 9}}, {"model": []}, {"plan": 3}],
+    [
+        {"title": 5},
+        {"created": None},
+        {"created": 7},
+        {"captures": [{"label": 3}]},
+        {"captures": 5},
+        {"sequences": {"planned": "x"}},
+        {"model": {"id": 9}},
+        {"model": []},
+        {"plan": 3},
+    ],
     ids=str,
-)  # fmt: skip
-def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(folder: Path, change: dict[str, object]) -> None:
+)
+def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(
+    folder: Path, change: dict[str, object]
+) -> None:
     path = folder / "session.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     for numbers in (False, True):
@@ -103,13 +145,23 @@ def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(folder: Path, c
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(-3, "0:00"), (42, "0:42"), (3599, "59:59"), (3600, "1h00m"), (12_000, "3h20m"), (190_000, "52h")]
-)  # fmt: skip
+    ("seconds", "said"),
+    [
+        (-3, "0:00"),
+        (42, "0:42"),
+        (3599, "59:59"),
+        (3600, "1h00m"),
+        (12_000, "3h20m"),
+        (190_000, "52h"),
+    ],
+)
 def test_durations_are_short(seconds: float, said: str) -> None:
     assert duration(seconds) == said and len(said) <= 5
 
 
-def test_the_watch_reads_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_reads_only_what_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[tuple[str, bool]] = []
     real = session_rows.session_row
 
@@ -133,7 +185,17 @@ def test_the_watch_reads_only_what_changed(folder: Path, monkeypatch: pytest.Mon
     rows, _ = watch.look(numbers=False, stop=lambda: False)
     assert rows[0].state == "running"
     # Killed: the lock is still there, but nobody holds it.
-    (folder / "lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "started": 1, "token": "", "since": 0}))  # fmt: skip
+    (folder / "lock").write_text(
+        json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": 2**22 + 1,
+                "started": 1,
+                "token": "",
+                "since": 0,
+            }
+        )
+    )
     assert lock.read_lock(folder) is None
     look()
     rows, _ = watch.look(numbers=False, stop=lambda: False)

@@ -1,8 +1,10 @@
-"""SGLang on the small real model, against float64 log-softmax over Transformers' float32 logits.
+"""SGLang on the small real model, against float64 log-softmax over Transformers'
+float32 logits.
 
-Tolerances: float32 2e-5 is the promise of docs and README; measured are 1.3e-7 on prefill and 8.7e-6 on decode, where
-SGLang takes torch's float32 softmax over 49,152 logits and then its log. bfloat16 0.005 to 0.06 is the promise;
-measured is 0.03 to 0.04.
+Tolerances: float32 2e-5 is the promise of docs and README; measured are 1.3e-7 on
+prefill and 8.7e-6 on decode, where SGLang takes torch's float32 softmax over 49,152
+logits and then its log. bfloat16 0.005 to 0.06 is the promise; measured is 0.03 to
+0.04.
 """
 
 from __future__ import annotations
@@ -29,39 +31,68 @@ MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 PLAIN, COOL = 1.0, 0.7
 NEW = 80
-"""Of ten prompts: at least 500 scored tokens, though some end early (467 of 600 were scored with sixty)."""
+"""Of ten prompts: at least 500 scored tokens, though some end early (467 of 600 were
+scored with sixty).
+"""
 
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def run_sglang(sglang_python: Path, run_script: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Drive the backend in SGLang's interpreter, with a folder of its own for temporary files; what came out."""
+def run_sglang(
+    sglang_python: Path,
+    run_script: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """Drive the backend in SGLang's interpreter, with a folder of its own for temporary
+    files; what came out.
+    """
 
     def run(dtype: str, **wish: Any) -> dict[str, Any]:
         mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
-        environment = {key: value for key, value in os.environ.items() if key not in mine}
-        # Two threads that wait for each other spin: on a busy machine one is ten times as fast as two.
-        environment |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path_factory.mktemp("t"))}
-        return dict(run_script(sglang_python, "sglang_capture.py", json.dumps({"dtype": dtype, **wish}), environment))
+        environment = {
+            key: value for key, value in os.environ.items() if key not in mine
+        }
+        # Two threads that wait for each other spin: on a busy machine one is ten times
+        # as fast as two.
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(tmp_path_factory.mktemp("t")),
+        }
+        return dict(
+            run_script(
+                sglang_python,
+                "sglang_capture.py",
+                json.dumps({"dtype": dtype, **wish}),
+                environment,
+            )
+        )
 
     return run
 
 
 @pytest.fixture(scope="session")
 def float32(run_sglang: Run) -> dict[str, Any]:
-    return run_sglang("float32", temperature=PLAIN, max_tokens=NEW, top_k=5, again=False)
+    return run_sglang(
+        "float32", temperature=PLAIN, max_tokens=NEW, top_k=5, again=False
+    )
 
 
 @pytest.fixture(scope="session")
 def tempered(run_sglang: Run) -> dict[str, Any]:
-    """float32 at a temperature; also starts on a broken model before, and loses its scheduler at the end."""
-    return run_sglang("float32", temperature=COOL, max_tokens=24, top_k=3, failures=True)
+    """float32 at a temperature; also starts on a broken model before, and loses its
+    scheduler at the end.
+    """
+    return run_sglang(
+        "float32", temperature=COOL, max_tokens=24, top_k=3, failures=True
+    )
 
 
 @pytest.fixture(scope="session")
 def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
-    """bfloat16 at the same temperature, but with SGLang told to report logprobs before temperature; no top-k."""
+    """bfloat16 at the same temperature, but with SGLang told to report logprobs before
+    temperature; no top-k.
+    """
     options = {"SGLANG_RETURN_ORIGINAL_LOGPROB": True}
     return run_sglang(
         "bfloat16",
@@ -75,15 +106,25 @@ def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
 
 
 def flat(entries: list[dict[str, Any]]) -> np.ndarray:
-    return np.array(list(chain.from_iterable(entry["logprob"] for entry in entries)), np.float64)
+    return np.array(
+        list(chain.from_iterable(entry["logprob"] for entry in entries)), np.float64
+    )
 
 
-def errors(entries: list[dict[str, Any]], reference: list[list[float]]) -> tuple[int, float, float]:
+def errors(
+    entries: list[dict[str, Any]], reference: list[list[float]]
+) -> tuple[int, float, float]:
     """Scored tokens, mean absolute difference in nats, Pearson correlation."""
-    assert [len(entry["logprob"]) for entry in entries] == [len(row) for row in reference]
+    assert [len(entry["logprob"]) for entry in entries] == [
+        len(row) for row in reference
+    ]
     a, b = flat(entries), np.array(list(chain.from_iterable(reference)), np.float64)
     both = ~np.isnan(a) & ~np.isnan(b)
-    return int(both.sum()), float(np.abs(a - b)[both].mean()), float(np.corrcoef(a[both], b[both])[0, 1])
+    return (
+        int(both.sum()),
+        float(np.abs(a - b)[both].mean()),
+        float(np.corrcoef(a[both], b[both])[0, 1]),
+    )
 
 
 def texts(run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -106,7 +147,10 @@ def test_float32_decode_agrees_with_transformers(float32: dict[str, Any]) -> Non
 
 def test_bfloat16_differs_as_much_as_it_should(bfloat16: dict[str, Any]) -> None:
     reference = bfloat16["reference"]
-    prefill = errors(texts(bfloat16) + bfloat16["rescored"], reference["scored"] + reference["generated"])
+    prefill = errors(
+        texts(bfloat16) + bfloat16["rescored"],
+        reference["scored"] + reference["generated"],
+    )
     decode = errors(bfloat16["generated"], reference["generated"])
     for tokens, mae, pearson in (prefill, decode):
         assert tokens >= 500
@@ -114,10 +158,18 @@ def test_bfloat16_differs_as_much_as_it_should(bfloat16: dict[str, Any]) -> None
         assert pearson > 0.999
 
 
-def test_facts_are_those_of_the_running_engine(float32: dict[str, Any], bfloat16: dict[str, Any]) -> None:
+def test_facts_are_those_of_the_running_engine(
+    float32: dict[str, Any], bfloat16: dict[str, Any]
+) -> None:
     facts = float32["facts"]
     assert facts["engine"] == "sglang"
-    assert facts["dtype"] == facts["head_dtype"] == facts["logits_dtype"] == facts["kv_cache_dtype"] == "float32"
+    assert (
+        facts["dtype"]
+        == facts["head_dtype"]
+        == facts["logits_dtype"]
+        == facts["kv_cache_dtype"]
+        == "float32"
+    )
     assert facts["attention_backend"] == "torch_native"
     assert facts["model_class"] == "LlamaForCausalLM"
     assert facts["execution_mode"] == "eager"
@@ -133,7 +185,9 @@ def test_facts_are_those_of_the_running_engine(float32: dict[str, Any], bfloat16
 
 def test_first_token_and_prompts_are_unscored(float32: dict[str, Any]) -> None:
     for entry in float32["scored"]:
-        assert [math.isnan(x) for x in entry["logprob"]] == [True] + [False] * (len(entry["logprob"]) - 1)
+        assert [math.isnan(x) for x in entry["logprob"]] == [True] + [False] * (
+            len(entry["logprob"]) - 1
+        )
         assert entry["rank"][0] == 0
         assert entry["top_ids"][0] == [-1] * 5
     for entry in float32["generated"]:
@@ -148,21 +202,35 @@ def test_single_token_sequence(float32: dict[str, Any]) -> None:
 
 
 def test_last_id_of_the_vocabulary_is_scored_as_itself(float32: dict[str, Any]) -> None:
-    """SGLang echoes it as id 0; its number is its own, and differs from that of id 0 by nats."""
+    """SGLang echoes it as id 0; its number is its own, and differs from that of id 0 by
+    nats.
+    """
     trap = float32["scored"][-2]
     assert trap["token_ids"][1::2] == [49151] * 3
-    reference, zeros = float32["reference"]["trap"], float32["reference"]["trap_as_zero"]
+    reference, zeros = (
+        float32["reference"]["trap"],
+        float32["reference"]["trap_as_zero"],
+    )
     _, mae, _ = errors([trap], [reference])
     assert mae < MAE_FLOAT32
-    assert min(abs(reference[i] - zero) for i, zero in zip((1, 3, 5), zeros, strict=True)) > 0.1
+    assert (
+        min(abs(reference[i] - zero) for i, zero in zip((1, 3, 5), zeros, strict=True))
+        > 0.1
+    )
 
 
 def test_ranks_fit_the_alternatives(float32: dict[str, Any]) -> None:
-    """A float32 row has no ties here, so rank r > 0 says that the target is the r-th alternative, and 0 that it is none."""
+    """A float32 row has no ties here, so rank r > 0 says that the target is the r-th
+    alternative, and 0 that it is none.
+    """
     seen = set()
     for entry in texts(float32) + float32["generated"] + float32["rescored"]:
         for i in range(max(1, entry.get("prompt_length", 1)), len(entry["token_ids"])):
-            rank, tops, values = entry["rank"][i], entry["top_ids"][i], entry["top_logprobs"][i]
+            rank, tops, values = (
+                entry["rank"][i],
+                entry["top_ids"][i],
+                entry["top_logprobs"][i],
+            )
             assert values == sorted(values, reverse=True)
             assert (tops[rank - 1] if rank else None) == (
                 entry["token_ids"][i] if entry["token_ids"][i] in tops else None
@@ -173,11 +241,24 @@ def test_ranks_fit_the_alternatives(float32: dict[str, Any]) -> None:
 
 
 def test_answers_keep_the_order_of_the_batch(float32: dict[str, Any]) -> None:
-    """Sequences of one part finish at different steps; each fits its own reference and no other."""
-    lengths = [len(entry["token_ids"]) - entry["prompt_length"] for entry in float32["generated"]]
-    assert len(set(lengths)) > 1 or len({tuple(entry["token_ids"]) for entry in float32["generated"]}) == len(lengths)
-    for entry, reference in zip(float32["generated"], float32["reference"]["generated"], strict=True):
-        _, mae, _ = errors([entry], [reference]) if len(reference) > entry["prompt_length"] + 1 else (1, 0.0, 1.0)
+    """Sequences of one part finish at different steps; each fits its own reference and
+    no other.
+    """
+    lengths = [
+        len(entry["token_ids"]) - entry["prompt_length"]
+        for entry in float32["generated"]
+    ]
+    assert len(set(lengths)) > 1 or len(
+        {tuple(entry["token_ids"]) for entry in float32["generated"]}
+    ) == len(lengths)
+    for entry, reference in zip(
+        float32["generated"], float32["reference"]["generated"], strict=True
+    ):
+        _, mae, _ = (
+            errors([entry], [reference])
+            if len(reference) > entry["prompt_length"] + 1
+            else (1, 0.0, 1.0)
+        )
         assert mae < MAE_FLOAT32
 
 
@@ -189,37 +270,63 @@ def test_finish_is_told(float32: dict[str, Any]) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", ["tempered", "bfloat16"])
-def test_a_part_gives_the_same_numbers_whatever_came_before(name: str, request: pytest.FixtureRequest) -> None:
-    """Sampled and scored again after other parts, refusals and a full-length sequence: equal to the last bit."""
+def test_a_part_gives_the_same_numbers_whatever_came_before(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """Sampled and scored again after other parts, refusals and a full-length sequence:
+    equal to the last bit.
+    """
     run = request.getfixturevalue(name)
     assert json.dumps(run["scored_again"]) == json.dumps(run["scored"])
     if name == "bfloat16":  # sampled once: what sampling depends on is the same code
         return
     assert json.dumps(run["generated_again"]) == json.dumps(run["generated"])
-    same = [a["token_ids"] == b["token_ids"] for a, b in zip(run["other_seeds"], run["generated"][1:4], strict=True)]
+    same = [
+        a["token_ids"] == b["token_ids"]
+        for a, b in zip(run["other_seeds"], run["generated"][1:4], strict=True)
+    ]
     assert not all(same)
 
 
-def test_decode_logprobs_are_temperature_scaled_and_said_to_be(tempered: dict[str, Any]) -> None:
+def test_decode_logprobs_are_temperature_scaled_and_said_to_be(
+    tempered: dict[str, Any],
+) -> None:
     assert tempered["facts"]["decode_logprobs"] == "temperature_scaled"
     assert tempered["facts"]["prefill_logprobs"] == "raw"
     assert tempered["facts"]["temperature"] == COOL
-    assert errors(tempered["generated"], tempered["reference"]["tempered"])[1] < MAE_FLOAT32
+    assert (
+        errors(tempered["generated"], tempered["reference"]["tempered"])[1]
+        < MAE_FLOAT32
+    )
     # the same numbers are no raw logprobs: a thousand times the tolerance away
-    assert errors(tempered["generated"], tempered["reference"]["generated"])[1] > 1000 * MAE_FLOAT32
-    assert errors(tempered["rescored"], tempered["reference"]["generated"])[1] < MAE_FLOAT32
+    assert (
+        errors(tempered["generated"], tempered["reference"]["generated"])[1]
+        > 1000 * MAE_FLOAT32
+    )
+    assert (
+        errors(tempered["rescored"], tempered["reference"]["generated"])[1]
+        < MAE_FLOAT32
+    )
 
 
 def test_slope_of_tempered_against_raw(tempered: dict[str, Any]) -> None:
-    """The gap between the first and the last alternative grows by exactly 1 / T: the normaliser cancels."""
+    """The gap between the first and the last alternative grows by exactly 1 / T: the
+    normaliser cancels.
+    """
     gaps = []
     for hot, raw in zip(tempered["generated"], tempered["rescored"], strict=True):
         for i in range(hot["prompt_length"], len(hot["token_ids"])):
             if hot["top_ids"][i] == raw["top_ids"][i]:
-                gaps.append([x["top_logprobs"][i][0] - x["top_logprobs"][i][-1] for x in (hot, raw)])
+                gaps.append(
+                    [
+                        x["top_logprobs"][i][0] - x["top_logprobs"][i][-1]
+                        for x in (hot, raw)
+                    ]
+                )
     a, b = np.array(gaps).T
     assert len(gaps) > 100
-    # each logprob is within 2e-5, the gaps are about 1 nat, the slope averages over more than 100
+    # each logprob is within 2e-5, the gaps are about 1 nat, the slope averages over
+    # more than 100
     assert float(a @ b / (b @ b)) == pytest.approx(1 / COOL, abs=1e-4)
 
 
@@ -228,7 +335,9 @@ def test_temperature_one_is_raw(float32: dict[str, Any]) -> None:
 
 
 def test_raw_logprobs_on_request(bfloat16: dict[str, Any]) -> None:
-    """Environment variables of SGLang as options; the numbers then fit the untempered reference (see above)."""
+    """Environment variables of SGLang as options; the numbers then fit the untempered
+    reference (see above).
+    """
     assert bfloat16["facts"]["decode_logprobs"] == "raw"
     assert bfloat16["facts"]["environment"]["SGLANG_RETURN_ORIGINAL_LOGPROB"] == "1"
 
@@ -239,15 +348,25 @@ def test_no_alternatives(bfloat16: dict[str, Any]) -> None:
         assert set(entry["rank"]) == {0}
 
 
-def test_refusals_are_one_line_and_leave_the_engine_alive(float32: dict[str, Any]) -> None:
+def test_refusals_are_one_line_and_leave_the_engine_alive(
+    float32: dict[str, Any],
+) -> None:
     refused = float32["refused"]
     outside = "token id 49152 is outside the vocabulary of 49152 ids"
     limit = float32["facts"]["max_length"]
     assert refused["outside_score"] == f"MismatchError: sequence 1: {outside}"
     assert refused["outside_generate"] == f"MismatchError: prompt 0: {outside}"
-    assert refused["negative_score"] == "MismatchError: sequence 0: token id -1 is outside the vocabulary of 49152 ids"
-    assert refused["too_long"].endswith(f"{limit + 1} tokens are more than the {limit} this SGLang engine takes")
-    assert refused["too_long_generate"] == refused["too_long"].replace("sequence", "prompt")
+    assert (
+        refused["negative_score"]
+        == "MismatchError: sequence 0: token id -1 is outside the vocabulary of"
+        " 49152 ids"
+    )
+    assert refused["too_long"].endswith(
+        f"{limit + 1} tokens are more than the {limit} this SGLang engine takes"
+    )
+    assert refused["too_long_generate"] == refused["too_long"].replace(
+        "sequence", "prompt"
+    )
     assert "has no tokens" in refused["empty"]
     assert "cannot decode along given ids: use path prefill" in refused["forced_decode"]
     assert float32["longest_taken"] == limit
@@ -263,22 +382,33 @@ def test_the_worker_keeps_its_signals_and_no_child_and_no_socket_is_left(
 
 
 def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:
-    wanted = [[len(part), sum(len(e["token_ids"]) for e in part)] for part in (float32["scored"], float32["generated"])]
+    wanted = [
+        [len(part), sum(len(e["token_ids"]) for e in part)]
+        for part in (float32["scored"], float32["generated"])
+    ]
     assert float32["progress"][:2] == wanted
 
 
 def test_unknown_option_is_one_line(float32: dict[str, Any]) -> None:
     assert "no_such_option" in float32["bad_option"]
-    assert float32["bad_option"].startswith("LogdriftError: backend 'probe': SGLang did not start: ")
+    assert float32["bad_option"].startswith(
+        "LogdriftError: backend 'probe': SGLang did not start: "
+    )
 
 
-def test_a_failed_start_and_a_dead_scheduler_are_one_line(tempered: dict[str, Any]) -> None:
-    """SGLang's own way is to kill this process with SIGKILL; a request to a dead scheduler would wait forever."""
+def test_a_failed_start_and_a_dead_scheduler_are_one_line(
+    tempered: dict[str, Any],
+) -> None:
+    """SGLang's own way is to kill this process with SIGKILL; a request to a dead
+    scheduler would wait forever.
+    """
     start, death = tempered["broken_start"], tempered["death"]
     assert start["message"] == f"LogdriftError: backend 'probe': {sglang._DIED}"
     assert start["children"] == []
     assert "raise context_length or max_total_tokens" in tempered["too_short"]
-    assert "top_k 49153 is more than the 49152 ids" in tempered["too_many"], "asked for it, the scheduler dies"
+    assert "top_k 49153 is more than the 49152 ids" in tempered["too_many"], (
+        "asked for it, the scheduler dies"
+    )
     assert death["message"] == f"LogdriftError: backend 'probe': {sglang._DIED}"
     assert death["seconds"] < 30  # SGLang looks at its processes once a second
 
@@ -290,16 +420,26 @@ def test_a_failed_start_and_a_dead_scheduler_are_one_line(tempered: dict[str, An
         ({"temperature": COOL}, {}, "temperature_scaled"),
         ({"temperature": COOL}, {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}, "raw"),
         ({"temperature": 0.0}, {}, "raw"),  # greedy is rewritten to T = 1 and top_k = 1
-        ({"temperature": 2.0, "top_k": 1}, {}, "raw"),  # and greedy by top_k leaves the temperature out
+        (
+            {"temperature": 2.0, "top_k": 1},
+            {},
+            "raw",
+        ),  # and greedy by top_k leaves the temperature out
         (
             {"temperature": COOL, "top_p": 0.5, "min_p": 0.1, "top_k": 9},
             {},
             "temperature_scaled",
         ),  # truncation is not in them
-        ({"repetition_penalty": 1.1}, {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}, "processed"),
+        (
+            {"repetition_penalty": 1.1},
+            {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"},
+            "processed",
+        ),
     ],
 )
-def test_what_decode_logprobs_mean(changed: dict[str, Any], environment: dict[str, str], meaning: str) -> None:
+def test_what_decode_logprobs_mean(
+    changed: dict[str, Any], environment: dict[str, str], meaning: str
+) -> None:
     assert _decode_semantics(SamplingSpec(**changed), environment) == meaning
 
 
@@ -310,7 +450,11 @@ def rows(*pairs: tuple[float, int]) -> list[list[Any]]:
 def test_fill_counts_ranks_strictly_and_keeps_infinity() -> None:
     lowest = float(np.finfo(np.float32).min)
     scores = Scores.empty(4, 2)
-    alternatives = [rows((-1.0, 7), (-1.0, 8)), rows((-0.5, 7), (-2.0, 9)), rows((0.0, 7), (lowest, 9))]
+    alternatives = [
+        rows((-1.0, 7), (-1.0, 8)),
+        rows((-0.5, 7), (-2.0, 9)),
+        rows((0.0, 7), (lowest, 9)),
+    ]
     fill(scores, 1, rows((-1.0, 8), (-3.0, 5), (lowest, 5)), alternatives, "s")
     assert scores.rank.tolist() == [0, 1, 0, 2]
     assert scores.logprob[1:].tolist() == [-1.0, -3.0, -math.inf]
@@ -319,7 +463,11 @@ def test_fill_counts_ranks_strictly_and_keeps_infinity() -> None:
 
 def test_fill_refuses_other_lengths() -> None:
     full = [rows((-1.0, 7), (-2.0, 8))]
-    for targets, tops in ((rows((-1.0, 7)), []), (rows((-1.0, 7)), [rows((-1.0, 7))]), ([], [])):
+    for targets, tops in (
+        (rows((-1.0, 7)), []),
+        (rows((-1.0, 7)), [rows((-1.0, 7))]),
+        ([], []),
+    ):
         with pytest.raises(MismatchError):
             fill(Scores.empty(2, 2), 1, targets, tops, "s")
     fill(Scores.empty(2, 2), 1, rows((-1.0, 7)), full, "s")
@@ -338,7 +486,10 @@ def test_a_generation_that_does_not_fit_is_refused() -> None:
     prompt = np.array([1, 2], np.int32)
 
     def answer(output: list[int], scored: list[int]) -> dict[str, Any]:
-        meta = {"output_token_logprobs": rows(*((-1.0, i) for i in scored)), "finish_reason": {"type": "stop"}}
+        meta = {
+            "output_token_logprobs": rows(*((-1.0, i) for i in scored)),
+            "finish_reason": {"type": "stop"},
+        }
         return {"output_ids": output, "meta_info": meta}
 
     made = read_generation(prompt, answer([5, 6], [5, 6]), 0, 2, "p")
@@ -350,7 +501,9 @@ def test_a_generation_that_does_not_fit_is_refused() -> None:
 
 
 def test_every_weight_is_read_in_the_scheduler(bfloat16: dict[str, Any]) -> None:
-    """Against files in which one of 272 tensors has 0.5% of noise, that one differs; the engine answers on as before."""
+    """Against files in which one of 272 tensors has 0.5% of noise, that one differs;
+    the engine answers on as before.
+    """
     seen = bfloat16["weights"]
     (differs,) = seen["differ"]
     assert differs["name"] == NOISY_TENSOR

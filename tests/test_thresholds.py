@@ -1,4 +1,6 @@
-"""Names of metrics, published limits and the user's own, and that docs/metrics.md says what the code does."""
+"""Names of metrics, published limits and the user's own, and that docs/metrics.md says
+what the code does.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,16 @@ DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 
 
-def limit(metric: str, low: float | None = None, high: float | None = None, **changed: Any) -> Limit:
-    given: dict[str, Any] = {"level": "fault", "meaning": "m", "source": "s", "scope": "completion", **changed}
+def limit(
+    metric: str, low: float | None = None, high: float | None = None, **changed: Any
+) -> Limit:
+    given: dict[str, Any] = {
+        "level": "fault",
+        "meaning": "m",
+        "source": "s",
+        "scope": "completion",
+        **changed,
+    }
     return Limit("framework", "name", metric, low, high, **given)
 
 
@@ -37,7 +47,9 @@ def pair_with(path: str, value: Any, **top: Any) -> dict[str, Any]:
     pair: dict[str, Any] = {"scope": "completion", **top}
     section, _, rest = path.partition(".")
     inner = re.fullmatch(r"(clip_fraction|extreme_fraction)\.(.+)", rest)
-    pair.setdefault(section, {}).update({inner[1]: {inner[2]: value}} if inner else {rest: value})
+    pair.setdefault(section, {}).update(
+        {inner[1]: {inner[2]: value}} if inner else {rest: value}
+    )
     return pair
 
 
@@ -96,7 +108,9 @@ def test_a_metric_can_be_named_by_its_last_parts(text: str, path: str) -> None:
         ("low", "ambiguous"),
     ],
 )
-def test_an_unknown_or_ambiguous_name_is_refused_in_one_line(text: str, said: str) -> None:
+def test_an_unknown_or_ambiguous_name_is_refused_in_one_line(
+    text: str, said: str
+) -> None:
     with pytest.raises(InputError) as caught:
         resolve(text)
     assert said in str(caught.value)
@@ -132,20 +146,36 @@ def test_a_value_is_found_by_its_path() -> None:
     assert value_of(pair, "ci95.mae.high") == 0.2
     assert value_of(pair, "mismatch.clip_fraction.0.2") == 0.25
     absent = [
-        "errors.mean", "errors.rmse", "errors.max_abs", "errors.p50", "ci95.rmse.low", "ci95.k3.low", "ci95.mae", "ci95.mae.mid",
-        "mismatch.clip_fraction.0.3", "mismatch.clip_fraction", "mismatch.sampled_by_b", "floor.a.mae", "topk.k", "probability.mae",
-    ]  # fmt: skip
+        "errors.mean",
+        "errors.rmse",
+        "errors.max_abs",
+        "errors.p50",
+        "ci95.rmse.low",
+        "ci95.k3.low",
+        "ci95.mae",
+        "ci95.mae.mid",
+        "mismatch.clip_fraction.0.3",
+        "mismatch.clip_fraction",
+        "mismatch.sampled_by_b",
+        "floor.a.mae",
+        "topk.k",
+        "probability.mae",
+    ]
     for path in absent:
         assert value_of(pair, path) is None, path
 
 
-def test_every_number_of_the_shipped_samples_report_has_a_name_and_every_name_a_number() -> None:
+def test_every_number_of_the_shipped_samples_report_has_a_name_and_every_name_a_number() -> (
+    None
+):
     report = build_report(open_session(SAMPLE))
     assert report["pairs"]
     valued: set[str] = set()
     for pair in report["pairs"]:
         numbers = {
-            path for path, value in leaves(pair) if isinstance(value, int | float) and not isinstance(value, bool)
+            path
+            for path, value in leaves(pair)
+            if isinstance(value, int | float) and not isinstance(value, bool)
         }
         assert numbers <= set(METRICS)
         valued |= {path for path in METRICS if value_of(pair, path) is not None}
@@ -158,7 +188,9 @@ def test_the_names_of_mismatch_and_probability_are_the_keys_that_are_computed() 
     delta = np.linspace(-0.1, 0.2, 7, dtype=np.float32)
     b = np.full(7, -1.0, np.float32)
     computed = {
-        "mismatch": mismatch_stats(delta, b + delta, b, np.array([3, 0, 4]), True).to_json(),
+        "mismatch": (
+            mismatch_stats(delta, b + delta, b, np.array([3, 0, 4]), True).to_json()
+        ),
         "probability": probability_stats(b + delta, b).to_json(),
     }
     found = {path for path, _ in leaves(computed)} - {"mismatch.sampled_by_b"}
@@ -189,21 +221,29 @@ def test_perfect_is_what_two_equal_sides_give() -> None:
 # ---- published limits
 
 
-def test_every_published_limit_has_a_known_metric_a_bar_a_meaning_and_a_source() -> None:
+def test_every_published_limit_has_a_known_metric_a_bar_a_meaning_and_a_source() -> (
+    None
+):
     for entry in PUBLISHED:
         assert entry.metric in NAMES
         assert entry.low is not None or entry.high is not None
         assert entry.low is None or entry.high is None or entry.low <= entry.high
         assert entry.meaning.endswith(".") and "\n" not in entry.meaning
         # owner/name: path/in/the/repository.ext (commit)
-        assert re.fullmatch(r"[\w.-]+/[\w.-]+: .+\.(md|rst|py).* \([0-9a-f]{7}\)", entry.source), entry.source
+        assert re.fullmatch(
+            r"[\w.-]+/[\w.-]+: .+\.(md|rst|py).* \([0-9a-f]{7}\)", entry.source
+        ), entry.source
         assert entry.scope == "completion"
         assert entry.level in ("normal", "fault", "exact", "other")
     keys = [(e.framework, e.name, e.metric, e.level) for e in PUBLISHED]
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: f"{entry.framework}:{entry.name}:{entry.level}")
+@pytest.mark.parametrize(
+    "entry",
+    PUBLISHED,
+    ids=lambda entry: f"{entry.framework}:{entry.name}:{entry.level}",
+)
 def test_each_limit_at_below_above_and_without_a_value(entry: Limit) -> None:
     judged = entry.level != "other"
 
@@ -228,7 +268,11 @@ def test_each_limit_at_below_above_and_without_a_value(entry: Limit) -> None:
 
 
 def test_a_pair_without_numbers_passes_nothing() -> None:
-    empty: list[dict[str, Any]] = [{}, {"scope": "completion"}, {"scope": "completion", "errors": None, "mismatch": {}}]
+    empty: list[dict[str, Any]] = [
+        {},
+        {"scope": "completion"},
+        {"scope": "completion", "errors": None, "mismatch": {}},
+    ]
     for pair in empty:
         items = evaluate(pair)
         assert len(items) == len(PUBLISHED)
@@ -237,15 +281,23 @@ def test_a_pair_without_numbers_passes_nothing() -> None:
 
 
 def framework_numbers(a: list[list[float]], b: list[list[float]]) -> dict[str, float]:
-    """What each framework would print for trainer a and rollout b, token by token as its source has it."""
-    pairs = [(x, y) for row_a, row_b in zip(a, b, strict=True) for x, y in zip(row_a, row_b, strict=True)]
+    """What each framework would print for trainer a and rollout b, token by token as
+    its source has it.
+    """
+    pairs = [
+        (x, y)
+        for row_a, row_b in zip(a, b, strict=True)
+        for x, y in zip(row_a, row_b, strict=True)
+    ]
     rows = [list(zip(x, y, strict=True)) for x, y in zip(a, b, strict=True) if x]
 
     def tokens(of: Any) -> float:
         return math.fsum(of(x, y) for x, y in pairs) / len(pairs)
 
     def sequences(of: Any) -> float:
-        return math.fsum(math.fsum(of(x, y) for x, y in row) / len(row) for row in rows) / len(rows)
+        return math.fsum(
+            math.fsum(of(x, y) for x, y in row) / len(row) for row in rows
+        ) / len(rows)
 
     def k3(log_ratio: float) -> float:
         return math.exp(log_ratio) - log_ratio - 1
@@ -258,14 +310,20 @@ def framework_numbers(a: list[list[float]], b: list[list[float]]) -> dict[str, f
     mean = math.fsum(weights) / len(weights)
     normalized = [(w / mean) ** 2 for w in weights]
     return {
-        "training/rollout_probs_diff_mean": tokens(lambda x, y: abs(math.exp(x) - math.exp(y))),
+        "training/rollout_probs_diff_mean": tokens(
+            lambda x, y: abs(math.exp(x) - math.exp(y))
+        ),
         "rollout_corr/rollout_is_mean": tokens(lambda x, y: math.exp(x - y)),
         "rollout_corr/rollout_is_eff_sample_size": len(weights) / math.fsum(normalized),
-        "rollout_corr/rollout_is_std": math.sqrt(math.fsum(w * w for w in weights) / len(weights) - mean * mean),
+        "rollout_corr/rollout_is_std": math.sqrt(
+            math.fsum(w * w for w in weights) / len(weights) - mean * mean
+        ),
         "rollout_corr/kl": tokens(lambda x, y: y - x),
         "rollout_corr/chi2_token": tokens(lambda x, y: math.exp(x - y) ** 2) - 1,
         "train/train_rollout_logprob_abs_diff": sequences(lambda x, y: abs(x - y)),
-        "rollout/rollout_log_probs - rollout/log_probs": sequences(lambda x, y: y) - sequences(lambda x, y: x),
+        "rollout/rollout_log_probs - rollout/log_probs": (
+            sequences(lambda x, y: y) - sequences(lambda x, y: x)
+        ),
         "token_mult_prob_error": tokens(lambda x, y: math.exp(abs(x - y))),
         "gen_kl_error": tokens(lambda x, y: k3(x - y)),
         "policy_kl_error": tokens(lambda x, y: k3(y - x)),
@@ -293,20 +351,29 @@ def test_each_limit_is_evaluated_on_the_frameworks_own_definition(seed: int) -> 
         "probability": probability_stats(a, b).to_json(),
     }
     ends = np.cumsum(lengths)
-    split_a, split_b = ([part.tolist() for part in np.split(side, ends[:-1])] for side in (a, b))
+    split_a, split_b = (
+        [part.tolist() for part in np.split(side, ends[:-1])] for side in (a, b)
+    )
     wanted = framework_numbers(split_a, split_b)
     for item in evaluate(pair):
         if item["level"] == "other":
             continue
         assert item["value"] is not None
-        # Sums of under 100 float64 numbers near 1: 1e-12 is some thousand units of their last digit.
-        assert item["value"] == pytest.approx(wanted[item["name"]], rel=1e-12, abs=1e-12), item["name"]
+        # Sums of under 100 float64 numbers near 1: 1e-12 is some thousand units of
+        # their last digit.
+        assert item["value"] == pytest.approx(
+            wanted[item["name"]], rel=1e-12, abs=1e-12
+        ), item["name"]
 
 
 def test_two_bars_of_one_framework_are_two_limits() -> None:
     def verl(value: float) -> list[bool | None]:
         pair = pair_with("probability.mae", value)
-        return [i["ok"] for i in evaluate(pair) if i["name"] == "training/rollout_probs_diff_mean"]
+        return [
+            i["ok"]
+            for i in evaluate(pair)
+            if i["name"] == "training/rollout_probs_diff_mean"
+        ]
 
     assert verl(0.004) == [True, True]
     assert verl(0.007) == [False, True]
@@ -319,8 +386,14 @@ def test_limits_are_of_the_completion_and_say_so_elsewhere() -> None:
         (item,) = evaluate(pair_with("errors.mae", 0.05, scope=scope), [entry])
         assert item["value"] == 0.05
         assert item["ok"] is None
-        assert item["note"] == f"published for the completion; these are the tokens of scope {scope}"
-    (item,) = evaluate(pair_with("errors.mae", 0.05, scope="all"), [limit("errors.mae", high=0.1, scope=None)])
+        assert (
+            item["note"]
+            == f"published for the completion; these are the tokens of scope {scope}"
+        )
+    (item,) = evaluate(
+        pair_with("errors.mae", 0.05, scope="all"),
+        [limit("errors.mae", high=0.1, scope=None)],
+    )
     assert item["ok"] is True
 
 
@@ -335,36 +408,54 @@ def test_limits_are_of_the_completion_and_say_so_elsewhere() -> None:
         ("errors.exact_fraction", 0.1, True),
     ],
 )
-def test_a_mean_that_leaves_out_impossible_tokens_does_not_pass(metric: str, high: float, ok: bool | None) -> None:
+def test_a_mean_that_leaves_out_impossible_tokens_does_not_pass(
+    metric: str, high: float, ok: bool | None
+) -> None:
     pair = pair_with(metric, 0.05)
     pair.setdefault("errors", {})["infinite"] = 2
     (item,) = evaluate(pair, [limit(metric, high=high)])
     assert item["ok"] is ok
-    assert (item["note"] == "leaves out 2 tokens that one side calls impossible") == (ok is None)
+    assert (item["note"] == "leaves out 2 tokens that one side calls impossible") == (
+        ok is None
+    )
     pair["errors"]["infinite"] = 0
     (item,) = evaluate(pair, [limit(metric, high=high)])
     assert item["ok"] is (high >= 0.05)
 
 
 def test_limits_on_the_infinite_themselves_are_judged() -> None:
-    (item,) = evaluate(pair_with("errors.infinite", 2), [limit("errors.infinite", high=0)])
+    (item,) = evaluate(
+        pair_with("errors.infinite", 2), [limit("errors.infinite", high=0)]
+    )
     assert item["ok"] is False
-    (item,) = evaluate(pair_with("errors.infinite", 0), [limit("errors.infinite", high=0)])
+    (item,) = evaluate(
+        pair_with("errors.infinite", 0), [limit("errors.infinite", high=0)]
+    )
     assert item["ok"] is True
-    pair = {"scope": "completion", "topk": {"kl_lower_bound_mean": 0.001, "overlap": 0.99, "kl_infinite": 3}}
-    bound, overlap = evaluate(pair, [limit("topk.kl_lower_bound_mean", high=1), limit("topk.overlap", low=0.9)])
+    pair = {
+        "scope": "completion",
+        "topk": {"kl_lower_bound_mean": 0.001, "overlap": 0.99, "kl_infinite": 3},
+    }
+    bound, overlap = evaluate(
+        pair,
+        [limit("topk.kl_lower_bound_mean", high=1), limit("topk.overlap", low=0.9)],
+    )
     assert bound["ok"] is None
     assert overlap["ok"] is True
 
 
 def test_a_pair_that_is_not_comparable_is_not_judged() -> None:
     for value in (0.05, 0.5):
-        pair = pair_with("errors.mae", value, gate={"verdict": "not_comparable", "reasons": []})
+        pair = pair_with(
+            "errors.mae", value, gate={"verdict": "not_comparable", "reasons": []}
+        )
         (item,) = evaluate(pair, [limit("errors.mae", high=0.1)])
         assert (item["value"], item["ok"]) == (value, None)
         assert "not comparable" in item["note"]
         pair["gate"]["verdict"] = "caution"
-        assert evaluate(pair, [limit("errors.mae", high=0.1)])[0]["ok"] is (value <= 0.1)
+        assert evaluate(pair, [limit("errors.mae", high=0.1)])[0]["ok"] is (
+            value <= 0.1
+        )
 
 
 def test_items_have_the_promised_keys_and_are_strict_json() -> None:
@@ -386,16 +477,24 @@ def test_items_have_the_promised_keys_and_are_strict_json() -> None:
     assert all(set(item) == wanted for item in items)
     json.dumps(items, allow_nan=False)
     prime = next(item for item in items if item["framework"] == "prime-rl")
-    assert (prime["value"], prime["low"], prime["limit"], prime["ok"]) == (0.002, None, 0.015, True)
+    assert (prime["value"], prime["low"], prime["limit"], prime["ok"]) == (
+        0.002,
+        None,
+        0.015,
+        True,
+    )
 
 
 def test_what_the_docs_say_of_verls_clamp() -> None:
-    """Ratios within [0.5, 2] have an effective sample size of at least 0.64 and a deviation of at most 0.75."""
+    """Ratios within [0.5, 2] have an effective sample size of at least 0.64 and a
+    deviation of at most 0.75.
+    """
     share = np.linspace(0, 1, 100_001)
     # Both are worst for weights at the two ends only, a share of them at 2.
     mean, square = 0.5 + 1.5 * share, 0.25 + 3.75 * share
     assert (mean**2 / square).min() == pytest.approx(0.64, abs=1e-9)
-    # At the best share the square root is taken of a number near 0.5625: 1e-9 is far above its rounding.
+    # At the best share the square root is taken of a number near 0.5625: 1e-9 is far
+    # above its rounding.
     assert np.sqrt(square - mean**2).max() == pytest.approx(0.75, abs=1e-9)
 
 
@@ -409,7 +508,9 @@ def write_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> 
     return path
 
 
-def test_own_limits_are_read_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_limits_are_read_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = """
 [[thresholds]]
 name = "ours"
@@ -425,16 +526,31 @@ meaning = "The team's."
 """
     write_config(tmp_path, monkeypatch, text)
     first, second = load_config().thresholds
-    assert (first.name, first.metric, first.low, first.high, first.scope) == ("ours", "errors.mae", 0.0, 0.02, None)
-    assert (second.name, second.meaning, second.scope) == ("topk.same_top1", "The team's.", "completion")
+    assert (first.name, first.metric, first.low, first.high, first.scope) == (
+        "ours",
+        "errors.mae",
+        0.0,
+        0.02,
+        None,
+    )
+    assert (second.name, second.meaning, second.scope) == (
+        "topk.same_top1",
+        "The team's.",
+        "completion",
+    )
     pair = {"scope": "all", "errors": {"mae": 0.02}, "topk": {"same_top1": 0.5}}
     mine, top = evaluate(pair, load_config().thresholds)
     assert (mine["framework"], mine["level"], mine["ok"]) == ("own", "own", True)
     assert top["ok"] is None
-    assert evaluate({**pair, "scope": "completion"}, load_config().thresholds)[1]["ok"] is False
+    assert (
+        evaluate({**pair, "scope": "completion"}, load_config().thresholds)[1]["ok"]
+        is False
+    )
 
 
-def test_a_config_without_limits_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_without_limits_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_config(tmp_path, monkeypatch, "")
     assert load_config().thresholds == ()
 
@@ -442,11 +558,17 @@ def test_a_config_without_limits_has_none(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('metric = "errors.mea"\nmax = 1', "thresholds[0].metric 'errors.mea' is unknown: did you mean errors.mean"),
+        (
+            'metric = "errors.mea"\nmax = 1',
+            "thresholds[0].metric 'errors.mea' is unknown: did you mean errors.mean",
+        ),
         ('metric = "high"\nmax = 1', "thresholds[0].metric 'high' is ambiguous"),
         ("max = 1", 'thresholds[0] has no metric: write metric = "errors.mae"'),
         ('metric = "mae"', "thresholds[0] has neither min nor max"),
-        ('metric = "mae"\nmaxx = 1', "thresholds[0].maxx is unknown: did you mean 'max'?"),
+        (
+            'metric = "mae"\nmaxx = 1',
+            "thresholds[0].maxx is unknown: did you mean 'max'?",
+        ),
         ('metric = "mae"\nmax = "1"', "thresholds[0].max is '1': give a number"),
         ('metric = "mae"\nmax = true', "thresholds[0].max is True: give a number"),
         ('metric = "mae"\nmax = nan', "thresholds[0].max is nan: give a number"),
@@ -455,9 +577,12 @@ def test_a_config_without_limits_has_none(tmp_path: Path, monkeypatch: pytest.Mo
         ('metric = "mae"\nmax = 1\nscope = "promt"', "thresholds[0].scope is 'promt'"),
         ('metric = "mae"\nmax = 1\nname = 3', "thresholds[0].name is 3: give a text"),
         ('metric = ""\nmax = 1', "thresholds[0].metric is '': give a text"),
-        ('metric = "mae"\nmax = 1\n[[thresholds]]\nmetric = "errors.mae"\nmin = 0', "thresholds[1] limits errors.mae a second"),
+        (
+            'metric = "mae"\nmax = 1\n[[thresholds]]\nmetric = "errors.mae"\nmin = 0',
+            "thresholds[1] limits errors.mae a second",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_own_limits_name_file_and_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
@@ -469,8 +594,12 @@ def test_mistakes_in_own_limits_name_file_and_key(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["thresholds = 3", "[thresholds]\nmetric = 'mae'", "thresholds = [1]"])
-def test_limits_of_another_shape_say_what_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["thresholds = 3", "[thresholds]\nmetric = 'mae'", "thresholds = [1]"]
+)
+def test_limits_of_another_shape_say_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     write_config(tmp_path, monkeypatch, text)
     with pytest.raises(InputError, match=r"write \[\[thresholds\]\]"):
         load_config()
@@ -481,14 +610,22 @@ def test_limits_of_another_shape_say_what_to_write(tmp_path: Path, monkeypatch: 
 
 def rows(width: int) -> list[list[str]]:
     """Cells of the docs' table rows with ``width`` columns."""
-    lines = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    lines = [
+        line
+        for line in DOCS.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
+    ]
     return [row for row in cells if len(row) == width]
 
 
 def test_the_docs_have_every_name_with_its_unit_and_good_range() -> None:
     found = {row[0]: (row[2], row[3]) for row in rows(5) if row[0].startswith("`")}
-    assert found == {f"`{path}`": (name.unit, name.good) for path, name in NAMES.items()}
+    assert found == {
+        f"`{path}`": (name.unit, name.good) for path, name in NAMES.items()
+    }
 
 
 def test_the_docs_have_every_published_limit() -> None:
@@ -499,12 +636,19 @@ def test_the_docs_have_every_published_limit() -> None:
             return f"<= {entry.high:g}" if entry.low is None else f">= {entry.low:g}"
         return f"{entry.low:g} to {entry.high:g}"
 
-    wanted = [[e.framework, f"`{e.name}`", f"`{e.metric}`", bar(e), e.level, e.source] for e in PUBLISHED]
+    wanted = [
+        [e.framework, f"`{e.name}`", f"`{e.metric}`", bar(e), e.level, e.source]
+        for e in PUBLISHED
+    ]
     assert [row for row in rows(6) if row[1].startswith("`")] == wanted
 
 
 def test_every_path_that_the_docs_mention_exists() -> None:
     text = DOCS.read_text(encoding="utf-8")
     for path in re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z0-9_.]+)`", text):
-        known = path in NAMES or part_unit(path) is not None or any(name.startswith(f"{path}.") for name in NAMES)
+        known = (
+            path in NAMES
+            or part_unit(path) is not None
+            or any(name.startswith(f"{path}.") for name in NAMES)
+        )
         assert known or path == "mismatch.sampled_by_b", path

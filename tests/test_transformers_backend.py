@@ -1,4 +1,6 @@
-"""The Transformers backend on the small real model and on tiny random ones, in the engine's interpreter."""
+"""The Transformers backend on the small real model and on tiny random ones, in the
+engine's interpreter.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,18 @@ import pytest
 
 SCRIPTS = Path(__file__).parent / "engine_scripts"
 
-# Chunks go through the head with 32 rows or more, where MKL and oneDNN give each row the same bits whatever the
-# number of rows; the reference is one ordinary forward pass, reduced in float64. What is left is the reduction's own
-# rounding (test_reduce.py), or, on a CPU whose library picks kernels by the number of rows, the order of summation
-# over the hidden size in float32: up to 2e-5 at logits of 30, the bound that DESIGN.md 8 sets for float32.
+# Chunks go through the head with 32 rows or more, where MKL and oneDNN give each row
+# the same bits whatever the number of rows; the reference is one ordinary forward pass,
+# reduced in float64. What is left is the reduction's own rounding (test_reduce.py), or,
+# on a CPU whose library picks kernels by the number of rows, the order of summation
+# over the hidden size in float32: up to 2e-5 at logits of 30, the bound that DESIGN.md
+# 8 sets for float32.
 FLOAT32 = 2e-5
 
-# Prefill multiplies matrices, decode one row at a time: another kernel in every layer and in the head, whose rounding
-# alone moves a logit by up to 3e-5. The mean is held to the bound; the largest of hundreds of values is a few times
-# its standard deviation. That nothing but rounding separates them is shown by the same run in float64.
+# Prefill multiplies matrices, decode one row at a time: another kernel in every layer
+# and in the head, whose rounding alone moves a logit by up to 3e-5. The mean is held to
+# the bound; the largest of hundreds of values is a few times its standard deviation.
+# That nothing but rounding separates them is shown by the same run in float64.
 DECODE_MEAN, DECODE_LARGEST = 2e-5, 1e-4
 
 FAMILIES = (
@@ -39,37 +44,73 @@ FAMILIES = (
 RUNS = (*FAMILIES, "eager attention", "float32 head", "small model")
 
 
-def run(python: Path, script: str, *arguments: Path, **environment: str) -> dict[str, Any]:
+def run(
+    python: Path, script: str, *arguments: Path, **environment: str
+) -> dict[str, Any]:
     done = subprocess.run(
         [python, SCRIPTS / script, *arguments],
-        capture_output=True, text=True, timeout=900, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
-def scored(transformers_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = run(transformers_python, "transformers_score.py", small_model, tmp_path_factory.mktemp("tiny"))
+def scored(
+    transformers_python: Path,
+    small_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    out = run(
+        transformers_python,
+        "transformers_score.py",
+        small_model,
+        tmp_path_factory.mktemp("tiny"),
+    )
     return {**out, **out["families"]}
 
 
 @pytest.fixture(scope="module")
-def generated(transformers_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run(transformers_python, "transformers_generate.py", small_model, tmp_path_factory.mktemp("tiny"))
+def generated(
+    transformers_python: Path,
+    small_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    return run(
+        transformers_python,
+        "transformers_generate.py",
+        small_model,
+        tmp_path_factory.mktemp("tiny"),
+    )
 
 
 @pytest.fixture(scope="module")
-def failed(transformers_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    # freed memory goes back at once, so that the limits of the script bite where it says
+def failed(
+    transformers_python: Path,
+    small_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    # freed memory goes back at once, so that the limits of the script bite where it
+    # says
     environment = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"}
     work = tmp_path_factory.mktemp("tiny")
-    return run(transformers_python, "transformers_failures.py", small_model, work, **environment)
+    return run(
+        transformers_python,
+        "transformers_failures.py",
+        small_model,
+        work,
+        **environment,
+    )
 
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("rows", ["1", "7", "64", "100000"])
-def test_score_equals_float64_at_every_chunk_size(scored: dict[str, Any], name: str, rows: str) -> None:
+def test_score_equals_float64_at_every_chunk_size(
+    scored: dict[str, Any], name: str, rows: str
+) -> None:
     found = scored[name]["chunks"][rows]
     assert scored[name]["method"] == "chunks"
     assert found["logprob"] < FLOAT32
@@ -89,29 +130,54 @@ def test_company_changes_no_bit(scored: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi"])
-def test_softcap_scale_and_bias_matter_in_these_models(scored: dict[str, Any], name: str) -> None:
-    assert scored[name]["without_extras"] > 0.1, "else the tests above could not see one missing"
+def test_softcap_scale_and_bias_matter_in_these_models(
+    scored: dict[str, Any], name: str
+) -> None:
+    assert scored[name]["without_extras"] > 0.1, (
+        "else the tests above could not see one missing"
+    )
 
 
 def test_facts_are_those_of_the_loaded_model(scored: dict[str, Any]) -> None:
     facts = scored["small model"]["facts"]
     wanted = {
-        "engine": "transformers", "model_class": "LlamaForCausalLM", "dtype": "float32", "head_dtype": "float32",
-        "logits_dtype": "float32", "vocab_size": 49152, "logits_size": 49152, "max_length": 8192, "rank_counts": "strict",
-        "attention_backend": "sdpa", "prefill_logprobs": "raw", "quantization": "none", "kv_cache_dtype": None,
-    }  # fmt: skip
+        "engine": "transformers",
+        "model_class": "LlamaForCausalLM",
+        "dtype": "float32",
+        "head_dtype": "float32",
+        "logits_dtype": "float32",
+        "vocab_size": 49152,
+        "logits_size": 49152,
+        "max_length": 8192,
+        "rank_counts": "strict",
+        "attention_backend": "sdpa",
+        "prefill_logprobs": "raw",
+        "quantization": "none",
+        "kv_cache_dtype": None,
+    }
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["extra"]["parameter_dtypes"] == {"float32": 134515008}
     assert facts["torch_version"]
     assert scored["eager attention"]["facts"]["attention_backend"] == "eager"
     assert scored["gemma2"]["facts"]["model_class"] == "Gemma2ForCausalLM"
-    assert scored["small model, bfloat16"]["dtypes"] == ["bfloat16", "bfloat16", "bfloat16"]
-    assert scored["small model, bfloat16, float32 head"]["dtypes"] == ["bfloat16", "float32", "float32"]
+    assert scored["small model, bfloat16"]["dtypes"] == [
+        "bfloat16",
+        "bfloat16",
+        "bfloat16",
+    ]
+    assert scored["small model, bfloat16, float32 head"]["dtypes"] == [
+        "bfloat16",
+        "float32",
+        "float32",
+    ]
 
 
-@pytest.mark.parametrize("name", ["small model, bfloat16", "small model, bfloat16, float32 head"])
+@pytest.mark.parametrize(
+    "name", ["small model, bfloat16", "small model, bfloat16, float32 head"]
+)
 def test_bfloat16_logits_are_reduced_exactly(scored: dict[str, Any], name: str) -> None:
-    # logits of a chunk round as those of the whole pass do: one that fell to the next bfloat16 value would be 0.06 off
+    # logits of a chunk round as those of the whole pass do: one that fell to the next
+    # bfloat16 value would be 0.06 off
     assert max(scored[name]["chunks"].values()) < FLOAT32
 
 
@@ -140,20 +206,27 @@ def test_decode_equals_prefill(generated: dict[str, Any]) -> None:
 
 
 def test_decode_logprobs_are_raw(generated: dict[str, Any]) -> None:
-    """Temperature 0.7, top-k, top-p, min-p and a repetition penalty leave no trace in them."""
+    """Temperature 0.7, top-k, top-p, min-p and a repetition penalty leave no trace in
+    them.
+    """
     assert generated["small"]["T=0.7"]["tokens"] >= 50
     check_decode(generated["small"]["T=0.7"], DECODE_MEAN, DECODE_LARGEST)
 
 
-def test_decode_differs_from_prefill_by_float32_rounding_only(generated: dict[str, Any]) -> None:
-    # a float64 model; logits, and logprobs up to 16 nats, are rounded to float32 once: 9.5e-7 each
+def test_decode_differs_from_prefill_by_float32_rounding_only(
+    generated: dict[str, Any],
+) -> None:
+    # a float64 model; logits, and logprobs up to 16 nats, are rounded to float32 once:
+    # 9.5e-7 each
     assert generated["small"]["float64"]["tokens"] >= 50
     check_decode(generated["small"]["float64"], 2e-6, 4e-6)
     assert generated["small"]["float64"]["rank_differs"] == 0
 
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi", "mamba"])
-def test_decode_equals_prefill_in_every_family(generated: dict[str, Any], name: str) -> None:
+def test_decode_equals_prefill_in_every_family(
+    generated: dict[str, Any], name: str
+) -> None:
     check_decode(generated["families"][name], DECODE_MEAN, DECODE_LARGEST)
 
 
@@ -198,7 +271,10 @@ def test_ends(generated: dict[str, Any]) -> None:
         ("id negative", "sequence 1: token id -1 is outside the vocabulary"),
         ("too long", "sequence 1: 257 tokens are more than the model's 256 positions"),
         ("no ids", "sequence 1: no token ids"),
-        ("prompt too long", "room for a new one are more than the model's 256 positions"),
+        (
+            "prompt too long",
+            "room for a new one are more than the model's 256 positions",
+        ),
         ("seeds", "1 prompts but 2 seeds"),
         ("forced_decode", "no path forced_decode"),
         ("after close", "not open"),
@@ -219,7 +295,10 @@ def test_chunks_are_halved_when_memory_runs_out(failed: dict[str, Any]) -> None:
     assert failed["memory"]["afterwards"] < FLOAT32
 
 
-@pytest.mark.parametrize("case", ["no room for a chunk", "no room for the backbone", "no room for the weights"])
+@pytest.mark.parametrize(
+    "case",
+    ["no room for a chunk", "no room for the backbone", "no room for the weights"],
+)
 def test_out_of_memory_is_one_line(failed: dict[str, Any], case: str) -> None:
     message = failed["memory"][case]
     assert "out of memory" in message

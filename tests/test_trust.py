@@ -1,6 +1,8 @@
-"""A session from elsewhere starts nothing until its user has confirmed it, once; what is captured here is never asked about.
+"""A session from elsewhere starts nothing until its user has confirmed it, once; what
+is captured here is never asked about.
 
-The interpreter of every plan here writes down that it was started: that file, not what is said, is what tests look at.
+The interpreter of every plan here writes down that it was started: that file, not what
+is said, is what tests look at.
 """
 
 from __future__ import annotations
@@ -53,19 +55,25 @@ def witness(tmp_path: Path) -> Iterator[Path]:
     """What the planned interpreter leaves behind, beside it ``python`` itself."""
     python = tmp_path / "elsewhere" / "python"
     python.parent.mkdir()
-    python.write_text(f"#!/bin/sh\necho started >> {tmp_path}/elsewhere/witness\nexit 3\n")
+    python.write_text(
+        f"#!/bin/sh\necho started >> {tmp_path}/elsewhere/witness\nexit 3\n"
+    )
     python.chmod(0o755)
     return tmp_path / "elsewhere" / "witness"
 
 
 @pytest.fixture
 def stranger(tmp_path: Path, witness: Path) -> Session:
-    """A session with a plan that nobody here has captured; one of its captures is left to do."""
+    """A session with a plan that nobody here has captured; one of its captures is left
+    to do.
+    """
 
     def change(data: dict[str, Any]) -> None:
         data["plan"]["trust_remote_code"] = True
         for backend in data["plan"]["backends"]:
-            backend.update(python=str(witness.with_name("python")), options={"attention": "odd"})
+            backend.update(
+                python=str(witness.with_name("python")), options={"attention": "odd"}
+            )
 
     return edit_manifest(simple(tmp_path / "stranger")[0], change)
 
@@ -79,7 +87,11 @@ def unfinished(stranger: Session) -> Session:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def the_pair(session: Session) -> Any:
@@ -91,21 +103,33 @@ def the_pair(session: Session) -> Any:
 WAYS: dict[str, Callable[[Session], object]] = {
     "resume": lambda s: run_session(s.folder, lambda event: None),
     "in the background": lambda s: start_background(s.folder),
-    "another backend": lambda s: add_backends(s.folder, [parse_spec("transformers@more")]),
+    "another backend": lambda s: add_backends(
+        s.folder, [parse_spec("transformers@more")]
+    ),
     "identity": lambda s: identify(s, chosen_backends(s), lambda event: None),
     "layers": lambda s: find_layers(s, PAIR, 0),
-    "experiments": lambda s: run_experiments(s, the_pair(s), list(named(s, the_pair(s)).values())),
+    "experiments": lambda s: run_experiments(
+        s, the_pair(s), list(named(s, the_pair(s)).values())
+    ),
     "experiments in the background": lambda s: start_experiments(s, the_pair(s)),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_started_or_written_whoever_asks(stranger: Session, witness: Path, way: str) -> None:
+def test_nothing_is_started_or_written_whoever_asks(
+    stranger: Session, witness: Path, way: str
+) -> None:
     before = tree(stranger.folder)
-    with pytest.raises(trust.Stranger, match="not captured or confirmed here") as caught:
+    with pytest.raises(
+        trust.Stranger, match="not captured or confirmed here"
+    ) as caught:
         WAYS[way](stranger)
     said = str(caught.value)
-    assert "\n" not in said and str(witness.with_name("python")) in said and trust.FLAG in said
+    assert (
+        "\n" not in said
+        and str(witness.with_name("python")) in said
+        and trust.FLAG in said
+    )
     assert "trust_remote_code is on" in said and 'attention="odd"' in said
     assert tree(stranger.folder) == before
     assert not witness.exists()
@@ -130,14 +154,25 @@ def test_commands_refuse_off_a_terminal_and_the_flag_confirms(
 def test_resume_refuses_off_a_terminal_and_the_flag_confirms(
     unfinished: Session, witness: Path, run_logdrift: Run, more: list[str]
 ) -> None:
-    refuse_then_confirm(unfinished, witness, run_logdrift, ["capture", "--out", "SESSION", "--resume", *more])
+    refuse_then_confirm(
+        unfinished,
+        witness,
+        run_logdrift,
+        ["capture", "--out", "SESSION", "--resume", *more],
+    )
 
 
-def refuse_then_confirm(session: Session, witness: Path, run_logdrift: Run, command: list[str]) -> None:
+def refuse_then_confirm(
+    session: Session, witness: Path, run_logdrift: Run, command: list[str]
+) -> None:
     words = [str(session.folder) if word == "SESSION" else word for word in command]
     before = tree(session.folder)
     done = run_logdrift(*words)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (
+        2,
+        "",
+        1,
+    ), done.stderr
     assert trust.FLAG in done.stderr
     assert tree(session.folder) == before and not witness.exists()
     run_logdrift(*words, trust.FLAG)
@@ -154,22 +189,37 @@ def wait_for(path: Path) -> None:
     assert path.exists()
 
 
-def test_looking_starts_nothing(stranger: Session, witness: Path, run_logdrift: Run) -> None:
+def test_looking_starts_nothing(
+    stranger: Session, witness: Path, run_logdrift: Run
+) -> None:
     folder = stranger.folder
     for words in (
-        ["report", folder], ["report", folder, "--json"], ["report", folder, "--html"], ["why", folder], ["diff", folder, folder],
-        ["why", folder, "--run", "--dry-run"], ["why", folder, "--layers", "0", "--debuggers"],
+        ["report", folder],
+        ["report", folder, "--json"],
+        ["report", folder, "--html"],
+        ["why", folder],
+        ["diff", folder, folder],
+        ["why", folder, "--run", "--dry-run"],
+        ["why", folder, "--layers", "0", "--debuggers"],
         ["check", folder, "--max", "mae=1"],
-    ):  # fmt: skip
+    ):
         assert run_logdrift(*words).returncode == 0, words
     assert not witness.exists()
 
 
-@pytest.mark.parametrize(("answer", "started"), [("y\n", True), ("n\n", False), ("\n", False)])
-def test_a_terminal_is_asked_once(unfinished: Session, witness: Path, answer: str, started: bool) -> None:
+@pytest.mark.parametrize(
+    ("answer", "started"), [("y\n", True), ("n\n", False), ("\n", False)]
+)
+def test_a_terminal_is_asked_once(
+    unfinished: Session, witness: Path, answer: str, started: bool
+) -> None:
     command = [str(LOGDRIFT), "capture", "--out", str(unfinished.folder), "--resume"]
     said, code = on_terminal(command, answer)
-    assert "[y/N]" in said and "trust_remote_code is on" in said and str(witness.with_name("python")) in said
+    assert (
+        "[y/N]" in said
+        and "trust_remote_code is on" in said
+        and str(witness.with_name("python")) in said
+    )
     assert witness.exists() is started
     assert code == (1 if started else 2)
     if started:
@@ -178,9 +228,13 @@ def test_a_terminal_is_asked_once(unfinished: Session, witness: Path, answer: st
 
 
 def on_terminal(command: list[str], answer: str) -> tuple[str, int]:
-    """What a command says on a terminal of its own, answered once it asks, and its exit code."""
+    """What a command says on a terminal of its own, answered once it asks, and its exit
+    code.
+    """
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
     os.close(theirs)
     said = b""
     deadline = time.monotonic() + 60
@@ -197,7 +251,9 @@ def on_terminal(command: list[str], answer: str) -> tuple[str, int]:
     return said.decode(errors="replace"), process.wait(60)
 
 
-def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
+def edited(
+    change: Callable[[dict[str, Any]], object],
+) -> Callable[[dict[str, Any]], None]:
     return lambda data: (change(data), None)[1]
 
 
@@ -209,7 +265,11 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "model": lambda d: d["model"].update(id="/elsewhere/model"),
     "revision": lambda d: d["plan"].update(revision="odd"),
     "remote code": lambda d: d["plan"].update(trust_remote_code=False),
-    "another backend": lambda d: d["plan"]["backends"].append({**d["plan"]["backends"][0], "name": "more"}),
+    "another backend": (
+        lambda d: d["plan"]["backends"].append(
+            {**d["plan"]["backends"][0], "name": "more"}
+        )
+    ),
     "id": lambda d: d.update(id="another"),
 }
 
@@ -222,7 +282,9 @@ def test_a_session_that_was_edited_is_another_one(stranger: Session, edit: str) 
     assert not trust.is_ours(changed.manifest)
 
 
-def test_results_title_and_place_change_nothing_of_what_is_run(stranger: Session, tmp_path: Path) -> None:
+def test_results_title_and_place_change_nothing_of_what_is_run(
+    stranger: Session, tmp_path: Path
+) -> None:
     captured_here(stranger.folder)
 
     def captured(data: dict[str, Any]) -> None:
@@ -239,11 +301,15 @@ def test_results_title_and_place_change_nothing_of_what_is_run(stranger: Session
 
 def test_what_is_added_here_stays_ours(stranger: Session) -> None:
     captured_here(stranger.folder)
-    add_backends(stranger.folder, [parse_spec(f"transformers,python={sys.executable}@more")])
+    add_backends(
+        stranger.folder, [parse_spec(f"transformers,python={sys.executable}@more")]
+    )
     trust.require_folder(stranger.folder)
 
 
-def test_a_plan_that_changes_while_it_is_asked_about_is_not_confirmed(stranger: Session) -> None:
+def test_a_plan_that_changes_while_it_is_asked_about_is_not_confirmed(
+    stranger: Session,
+) -> None:
     with pytest.raises(trust.Stranger) as caught:
         trust.require_folder(stranger.folder)
     changed = edit_manifest(stranger, edited(EDITS["interpreter"]))
@@ -255,7 +321,9 @@ def test_a_plan_that_changes_while_it_is_asked_about_is_not_confirmed(stranger: 
 def test_an_experiment_that_came_along_is_captured_by_the_plan_that_was_confirmed(
     stranger: Session, witness: Path, tmp_path: Path
 ) -> None:
-    """``why/experiments`` of a session holds sessions with plans of their own, which nobody was shown."""
+    """``why/experiments`` of a session holds sessions with plans of their own, which
+    nobody was shown.
+    """
     captured_here(stranger.folder)
     experiment = next(e for e in named(stranger, the_pair(stranger)).values() if e.runs)
     run_experiments(stranger, the_pair(stranger), [experiment])
@@ -279,13 +347,17 @@ def test_without_a_state_folder_a_confirmation_holds_for_this_run(
     unfinished: Session, witness: Path, run_logdrift: Run, tmp_path: Path, home: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    state = {"not writable": str(tmp_path / "file"), "none": str(tmp_path / "nowhere")}[home]
+    state = {"not writable": str(tmp_path / "file"), "none": str(tmp_path / "nowhere")}[
+        home
+    ]
     words = ["capture", "--out", unfinished.folder, "--resume", "--detach", trust.FLAG]
     run_logdrift(*words, XDG_STATE_HOME=state)
     wait_for(witness)
 
 
-def test_import_leaves_nothing_that_can_be_started(stranger: Session, tmp_path: Path) -> None:
+def test_import_leaves_nothing_that_can_be_started(
+    stranger: Session, tmp_path: Path
+) -> None:
     why = stranger.folder / "why" / "experiments" / "x"
     why.mkdir(parents=True)
     for name in ("session.json", "pieces.json", "why/experiments/x/python"):
@@ -306,7 +378,9 @@ def test_import_leaves_nothing_that_can_be_started(stranger: Session, tmp_path: 
 
 
 @pytest.mark.parametrize("answer", ["y", "n", "escape", "enter"])
-async def test_the_list_asks_before_it_resumes(unfinished: Session, witness: Path, own_home: Path, answer: str) -> None:
+async def test_the_list_asks_before_it_resumes(
+    unfinished: Session, witness: Path, own_home: Path, answer: str
+) -> None:
     app = make_app(None, unfinished.folder.parent)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "stranger" in screen_text(app))
@@ -331,9 +405,18 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
     async with app.run_test(size=(120, 36)) as pilot:
         await judged(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None)
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None,
+        )
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(app.screen, ExperimentsScreen) and app.screen.found is not None)
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, ExperimentsScreen)
+                and app.screen.found is not None
+            ),
+        )
         await pilot.press("x")
         await until(pilot, lambda: type(app.screen) is Confirm)
         await pilot.press("y")
@@ -341,7 +424,9 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
         await pilot.press(answer)
         if answer == "y":
             await until(pilot, witness.exists)
-            await until(pilot, lambda: (stranger.folder / FOLDER / "events.jsonl").exists())
+            await until(
+                pilot, lambda: (stranger.folder / FOLDER / "events.jsonl").exists()
+            )
         else:
             await until(pilot, lambda: "nothing was started" in screen_text(app))
             assert not (stranger.folder / "why").exists()
@@ -349,18 +434,25 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
 
 def test_the_shown_plan_is_safe_on_a_terminal(stranger: Session) -> None:
     hostile = edit_manifest(
-        stranger, lambda d: d["plan"]["backends"][0].update(python="/x\x1b]0;owned\x07\u202e\n", model="m" * 5000)
+        stranger,
+        lambda d: d["plan"]["backends"][0].update(
+            python="/x\x1b]0;owned\x07\u202e\n", model="m" * 5000
+        ),
     )
     lines = trust.would_start(hostile.manifest)
     assert all(line.isprintable() and len(line) <= 200 for line in lines)
 
 
 def test_what_is_captured_here_is_recorded_before_it_is_written(tmp_path: Path) -> None:
-    """By the real function, on a plan whose interpreter cannot even start: nothing is recorded for what was not made."""
+    """By the real function, on a plan whose interpreter cannot even start: nothing is
+    recorded for what was not made.
+    """
     from logdrift.core.capture.create import create_session
     from logdrift.core.plan import CapturePlan
 
-    plan = CapturePlan("made", (parse_spec("transformers,python=/bin/false"),), texts=("x",))
+    plan = CapturePlan(
+        "made", (parse_spec("transformers,python=/bin/false"),), texts=("x",)
+    )
     with pytest.raises(LogdriftError):
         create_session(plan, tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -1,4 +1,6 @@
-"""The answer of a pair on the screens: explorer, why and limits print the sentence of report and `why`."""
+"""The answer of a pair on the screens: explorer, why and limits print the sentence of
+report and `why`.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,27 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.thresholds import LimitsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.bars import AnswerBar, answer_runs
-from tests.made_experiments import PROMPTS, named, processed, record_of, rows, save_record, simple
+from tests.made_experiments import (
+    PROMPTS,
+    named,
+    processed,
+    record_of,
+    rows,
+    save_record,
+    simple,
+)
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import explorer, head, joined, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    explorer,
+    head,
+    joined,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SIZES = [(60, 20), (80, 24), (100, 30), (120, 36), (200, 60)]
@@ -34,7 +54,9 @@ Made = Callable[[Path], tuple[Session, Any]]
 def sentence_of(session: Session) -> str:
     """What report and `why` print of the session's pair."""
     second = session.captures[1].label
-    return diagnose(session, make_pair(session, "trainer/prefill", second)).answer.sentence
+    return diagnose(
+        session, make_pair(session, "trainer/prefill", second)
+    ).answer.sentence
 
 
 async def answered(pilot: Any) -> ExplorerScreen:
@@ -62,12 +84,15 @@ async def test_the_explorer_has_the_answer_and_every_pane_its_last_line(
         screen = await answered(pilot)
         shown = joined(screen_text(app))
         low = size[1] < 30
-        # With few lines the gate's reason stands in the header, and not once more in the rule.
+        # With few lines the gate's reason stands in the header, and not once more in
+        # the rule.
         wanted = sentence.removeprefix("not comparable: ") if low else sentence
         assert wanted[: size[0] - 20] in shown
         assert bar_of(screen).id == ("answer_rule" if low else "answer")
         if low:
-            assert screen_text(app).splitlines()[-2].strip(), "the last of the four lines below the text"
+            assert screen_text(app).splitlines()[-2].strip(), (
+                "the last of the four lines below the text"
+            )
         for widget in screen.query("*"):
             if widget.display and widget.size.height:
                 assert widget.region.bottom <= size[1], widget
@@ -85,23 +110,35 @@ async def test_nothing_moves_when_it_comes(
     async with app.run_test(size=size) as pilot:
         screen = explorer(app)
         blank = answer_runs(None, "", size[0], app.palette, rule=size[1] < 30)
-        before = [(widget.id, widget.region) for widget in screen.query("*") if widget.display]
-        assert screen.answer is None and set("".join(run for run, _ in blank)) <= {" ", "─"}
+        before = [
+            (widget.id, widget.region) for widget in screen.query("*") if widget.display
+        ]
+        assert screen.answer is None and set("".join(run for run, _ in blank)) <= {
+            " ",
+            "─",
+        }
         await answered(pilot)
-        assert [(widget.id, widget.region) for widget in screen.query("*") if widget.display] == before
+        assert [
+            (widget.id, widget.region) for widget in screen.query("*") if widget.display
+        ] == before
 
 
-async def test_another_pair_has_another_answer_and_never_the_old_one(tmp_path: Path) -> None:
+async def test_another_pair_has_another_answer_and_never_the_old_one(
+    tmp_path: Path,
+) -> None:
     values = [np.array([np.nan, *(-1.0 - 0.1 * i for i in range(30))])]
     made = [
-        capture("trainer/prefill", values), capture("vllm/prefill", values),
+        capture("trainer/prefill", values),
+        capture("vllm/prefill", values),
         capture("vllm/decode", values, facts={"weights_digest": "sha256:" + "f" * 64}),
-    ]  # fmt: skip
+    ]
     session = write_session(tmp_path / "s", [1], made)
     app = make_app(session.folder, pair=("trainer/prefill", "vllm/prefill"))
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await answered(pilot)
-        assert screen.answer is not None and screen.answer.sentence.startswith("comparable")
+        assert screen.answer is not None and screen.answer.sentence.startswith(
+            "comparable"
+        )
         screen.take_pair(make_pair(session, "trainer/prefill", "vllm/decode"))
         assert screen.answer is None, "nothing is shown until it is known"
         await until(pilot, lambda: screen.answer is not None)
@@ -111,33 +148,54 @@ async def test_another_pair_has_another_answer_and_never_the_old_one(tmp_path: P
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("made", [simple, processed])
-async def test_why_and_limits_have_it_whole(tmp_path: Path, size: tuple[int, int], made: Made) -> None:
+async def test_why_and_limits_have_it_whole(
+    tmp_path: Path, size: tuple[int, int], made: Made
+) -> None:
     session, _ = made(tmp_path / "s")
     sentence = sentence_of(session)
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         await answered(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None)
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None,
+        )
         await until(pilot, lambda: head(app.screen).startswith(sentence))
         await pilot.press("q", "T")
-        await until(pilot, lambda: isinstance(app.screen, LimitsScreen) and bool(app.screen.limits))
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, LimitsScreen) and bool(app.screen.limits),
+        )
         shown = joined(text(app.screen.query_one("#answer")))
-        assert shown == sentence or (size[0] == 60 and shown.endswith("…") and sentence.startswith(shown[:-1].rstrip()))
+        assert shown == sentence or (
+            size[0] == 60
+            and shown.endswith("…")
+            and sentence.startswith(shown[:-1].rstrip())
+        )
 
 
-async def test_limits_work_it_out_where_the_explorer_had_no_time(tmp_path: Path) -> None:
+async def test_limits_work_it_out_where_the_explorer_had_no_time(
+    tmp_path: Path,
+) -> None:
     session, pair = simple(tmp_path / "s")
     app = make_app(session.folder)
     async with app.run_test(size=(120, 36)) as pilot:
         await judged(pilot)
         app.push_screen(LimitsScreen(pair))
-        await until(pilot, lambda: isinstance(app.screen, LimitsScreen) and app.screen.answer is not None)
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, LimitsScreen) and app.screen.answer is not None
+            ),
+        )
         assert joined(text(app.screen.query_one("#answer"))) == sentence_of(session)
 
 
 async def test_a_proof_reaches_why_and_the_explorer(tmp_path: Path) -> None:
-    """An experiment ran meanwhile: the why screen weighs it, and the explorer's line says it too."""
+    """An experiment ran meanwhile: the why screen weighs it, and the explorer's line
+    says it too.
+    """
     session, pair = processed(tmp_path / "s")
     raw = "vllm: logprobs_mode=raw_logprobs"
     app = make_app(session.folder)
@@ -145,19 +203,35 @@ async def test_a_proof_reaches_why_and_the_explorer(tmp_path: Path) -> None:
         screen = await answered(pilot)
         assert "proven" not in text(screen.query_one("#answer"))
         outcome = Outcome(
-            named(session, pair)[raw], "explains", mae_before=0.3, mae_after=0.036, explained=0.88, low=0.84, high=0.9,
-            floor=0.0, tokens=900, moved=0.3, repeats=2,
-        )  # fmt: skip
+            named(session, pair)[raw],
+            "explains",
+            mae_before=0.3,
+            mae_after=0.036,
+            explained=0.88,
+            low=0.84,
+            high=0.9,
+            floor=0.0,
+            tokens=900,
+            moved=0.3,
+            repeats=2,
+        )
         save_record(session, outcome.experiment.id, record_of(pair, outcome))
         await pilot.press("w")
         said = f"proven: {raw} explains 88% of the MAE"
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen) and said in head(app.screen))
-        assert lines(app.screen.topics)[1].split()[2] == "✓", "the first of the list is marked as proven"
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, WhyScreen) and said in head(app.screen),
+        )
+        assert lines(app.screen.topics)[1].split()[2] == "✓", (
+            "the first of the list is marked as proven"
+        )
         await pilot.press("q")
         await until(pilot, lambda: said in text(screen.query_one("#answer")))
 
 
-async def test_another_capture_that_cannot_be_read_is_said_in_the_line(tmp_path: Path) -> None:
+async def test_another_capture_that_cannot_be_read_is_said_in_the_line(
+    tmp_path: Path,
+) -> None:
     """The pair is whole; the reference, which a diagnosis looks at, is not."""
     labels = ("trainer/prefill", "vllm/prefill", "reference/prefill")
     made = [capture(label, rows(seed, 0.03)) for seed, label in enumerate(labels[:2])]
@@ -170,22 +244,34 @@ async def test_another_capture_that_cannot_be_read_is_said_in_the_line(tmp_path:
         screen = await answered(pilot)
         assert text(screen.query_one("#answer")).startswith(f" not explained: {part}: ")
         await pilot.press("T")
-        await until(pilot, lambda: isinstance(app.screen, LimitsScreen) and bool(app.screen.limits))
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, LimitsScreen) and bool(app.screen.limits),
+        )
 
 
 def test_what_an_answer_means() -> None:
     fine = Answer(
-        comparable="comparable", tokens=900, mae=0.03, standing="usual", usual=None, assumed=False, cause="noise",
-        title="numerical noise, nothing to fix", sureness="certain", next="",
-    )  # fmt: skip
+        comparable="comparable",
+        tokens=900,
+        mae=0.03,
+        standing="usual",
+        usual=None,
+        assumed=False,
+        cause="noise",
+        title="numerical noise, nothing to fix",
+        sureness="certain",
+        next="",
+    )
     assert fine.meaning == "good"
     assert replace(fine, comparable="caution").meaning == "warn"
     assert replace(fine, cause="attention", sureness="likely").meaning == "warn"
     assert replace(fine, cause=None, sureness=None).meaning == "warn"
     for bad in (
-        replace(fine, comparable="not_comparable"), replace(fine, standing="broken", cause=None, sureness=None),
+        replace(fine, comparable="not_comparable"),
+        replace(fine, standing="broken", cause=None, sureness=None),
         replace(fine, cause="temperature", sureness="certain"),
-    ):  # fmt: skip
+    ):
         assert bad.meaning == "bad"
 
 
@@ -194,7 +280,9 @@ def test_what_an_answer_means() -> None:
 def test_a_line_is_cut_visibly_and_says_the_key(width: int, rule: bool) -> None:
     palette = make_palette("256")
     for sentence in ("comparable.", "comparable; " * 20):
-        line = AnswerLine(labels=("a", "b"), sentence=sentence, meaning="warn", says_more=True)
+        line = AnswerLine(
+            labels=("a", "b"), sentence=sentence, meaning="warn", says_more=True
+        )
         runs = answer_runs(line, "w", width, palette, rule=rule)
         shown = "".join(run for run, _ in runs)
         assert cell_len(shown) <= width

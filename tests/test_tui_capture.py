@@ -1,4 +1,6 @@
-"""The form for a new capture: what is filled in, the plan that follows, what is wrong said at its field, and the start."""
+"""The form for a new capture: what is filled in, the plan that follows, what is wrong
+said at its field, and the start.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,26 @@ from textual.pilot import Pilot
 from logdrift.core.capture.environments import Health, Interpreter
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.errors import InputError, LogdriftError
-from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.plan import (
+    BackendSpec,
+    CapturePlan,
+    SamplingSpec,
+    load_plan,
+    parse_spec,
+)
 from logdrift.core.session import open_session
 from logdrift.tui import capture_form as forms
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.capture_errors import place
-from logdrift.tui.capture_form import BackendForm, CaptureForm, backend_form, build, form_of, ids_line, options_text
+from logdrift.tui.capture_form import (
+    BackendForm,
+    CaptureForm,
+    backend_form,
+    build,
+    form_of,
+    ids_line,
+    options_text,
+)
 from logdrift.tui.screens import new_capture
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
@@ -32,7 +48,11 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import Line, line_runs
 from tests.tui_screen import make_app, screen_text, text, until
 
-FILLED = CaptureForm("new", texts=("Hello", ""), backends=(backend_form(parse_spec("transformers@reference")),))
+FILLED = CaptureForm(
+    "new",
+    texts=("Hello", ""),
+    backends=(backend_form(parse_spec("transformers@reference")),),
+)
 
 
 def problems(form: CaptureForm, sessions: Path = Path("nowhere")) -> dict[str, str]:
@@ -50,11 +70,19 @@ def changed(key: str, value: Any, form: CaptureForm = FILLED) -> CaptureForm:
 
 def test_a_filled_form_is_the_plan_of_the_same_flags() -> None:
     form = changed("sampling.temperature", " 0.7", changed("sampling.max_tokens", "9"))
-    form = changed("backend[0].options", "attn_implementation=sdpa,gpus=0+1", changed("backend[0].repeats", "2", form))
+    form = changed(
+        "backend[0].options",
+        "attn_implementation=sdpa,gpus=0+1",
+        changed("backend[0].repeats", "2", form),
+    )
     built = build(form, Path("nowhere"))
     assert built.plan == CapturePlan(
         "smollm2",
-        (parse_spec("transformers,repeats=2,attn_implementation=sdpa,gpus=0+1@reference"),),
+        (
+            parse_spec(
+                "transformers,repeats=2,attn_implementation=sdpa,gpus=0+1@reference"
+            ),
+        ),
         texts=("Hello",),
         sampling=SamplingSpec(temperature=0.7, max_tokens=9),
     )
@@ -70,29 +98,51 @@ def test_a_filled_form_is_the_plan_of_the_same_flags() -> None:
         ("session", "a/b", "is a path"),
         ("session", "taken", "taken exists already"),
         ("sampling.temperature", "9", "sampling.temperature is 9.0: give 0 to 2"),
-        ("sampling.temperature", "warm", "sampling.temperature is 'warm': give a number"),
+        (
+            "sampling.temperature",
+            "warm",
+            "sampling.temperature is 'warm': give a number",
+        ),
         ("sampling.temperature", "nan", "sampling.temperature is nan"),
-        ("sampling.top_p", "0", "sampling.top_p is 0.0: give a number above 0, up to 1"),
+        (
+            "sampling.top_p",
+            "0",
+            "sampling.top_p is 0.0: give a number above 0, up to 1",
+        ),
         ("sampling.top_k", "-1", "sampling.top_k is -1"),
         ("sampling.max_tokens", "0", "sampling.max_tokens is 0: give 1 or more"),
-        ("sampling.max_tokens", "1.5", "sampling.max_tokens is '1.5': give a whole number"),
+        (
+            "sampling.max_tokens",
+            "1.5",
+            "sampling.max_tokens is '1.5': give a whole number",
+        ),
         ("sampling.seed", "", "sampling.seed is '': give a whole number"),
         ("top_k", "2000", "top_k is 2000: give 0 to 1024"),
         ("top_k", "many", "top_k is 'many': give a whole number"),
         ("backend[0].name", "a b", "backend 'a b': a name is letters"),
         ("backend[0].repeats", "0", "repeats is 0: give 1 or more"),
         ("backend[0].repeats", "x", "repeats is 'x': give a whole number"),
-        ("backend[0].options", "eager", "backend 'reference': 'eager' is not option=value"),
+        (
+            "backend[0].options",
+            "eager",
+            "backend 'reference': 'eager' is not option=value",
+        ),
         ("backend[0].options", "server=http://x", "attaching to a running server"),
         ("backend[0].options", "api_key=x", "looks like a credential"),
         ("backend[0].options", "gpus=first", "gpus is 'first'"),
         ("backend[0].options", "paths=decode", "paths has a field of its own"),
         ("backend[0].options", "repeats=2", "repeats has a field of its own"),
-        ("backend[0].options", "revision=main", "revision belongs to a model of its own"),
+        (
+            "backend[0].options",
+            "revision=main",
+            "revision belongs to a model of its own",
+        ),
         ("prompts.text[0]", "", "no prompts"),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field(tmp_path: Path, key: str, value: str, said: str) -> None:
+def test_what_is_wrong_is_said_at_its_field(
+    tmp_path: Path, key: str, value: str, said: str
+) -> None:
     (tmp_path / "taken").mkdir()
     found = problems(changed(key, value), tmp_path)
     assert list(found) == [key] and said in found[key]
@@ -100,9 +150,13 @@ def test_what_is_wrong_is_said_at_its_field(tmp_path: Path, key: str, value: str
 
 
 def test_what_fields_are_wrong_about_together() -> None:
-    two = replace(FILLED, backends=(*FILLED.backends, backend_form(parse_spec("vllm@reference"))))
+    two = replace(
+        FILLED, backends=(*FILLED.backends, backend_form(parse_spec("vllm@reference")))
+    )
     assert "two backends are called 'reference'" in problems(two)["backend[1].name"]
-    both = replace(FILLED, backends=tuple(BackendForm(n, "vllm", paths=("decode",)) for n in "ab"))
+    both = replace(
+        FILLED, backends=tuple(BackendForm(n, "vllm", paths=("decode",)) for n in "ab")
+    )
     assert "both have path decode" in problems(both)["backend[1].paths"]
     assert "no backend" in problems(replace(FILLED, backends=()))["backends"]
     none = changed("backend[0].paths", ("prefill",))
@@ -112,20 +166,32 @@ def test_what_fields_are_wrong_about_together() -> None:
 
 
 def test_a_file_of_prompts_that_is_not_there(tmp_path: Path) -> None:
-    form = changed("prompts.file", str(tmp_path / "p.jsonl"), changed("prompts.source", "file"))
+    form = changed(
+        "prompts.file", str(tmp_path / "p.jsonl"), changed("prompts.source", "file")
+    )
     assert "no such file" in problems(form)["prompts.file"]
     (tmp_path / "p.jsonl").write_text('{"prompt": "x"}\n')
     plan = build(form, Path("nowhere")).plan
-    assert plan is not None and (plan.prompts_file, plan.texts) == (str(tmp_path / "p.jsonl"), ())
+    assert plan is not None and (plan.prompts_file, plan.texts) == (
+        str(tmp_path / "p.jsonl"),
+        (),
+    )
     both = build(changed("prompts.source", "file and text", form), Path("nowhere")).plan
     assert both is not None and both.prompts_file and both.texts == ("Hello",)
 
 
 @pytest.mark.parametrize(
     ("typed", "ids", "length"),
-    [("1 2 3", [1, 2, 3], 3), ("1, 2,3", [1, 2, 3], 3), ("1 2 | 3", [1, 2, 3], 2), ("|4 5", [4, 5], 0)],
+    [
+        ("1 2 3", [1, 2, 3], 3),
+        ("1, 2,3", [1, 2, 3], 3),
+        ("1 2 | 3", [1, 2, 3], 2),
+        ("|4 5", [4, 5], 0),
+    ],
 )
-def test_typed_ids_are_a_line_of_a_prompt_file(tmp_path: Path, typed: str, ids: list[int], length: int) -> None:
+def test_typed_ids_are_a_line_of_a_prompt_file(
+    tmp_path: Path, typed: str, ids: list[int], length: int
+) -> None:
     assert json.loads(ids_line(typed)) == {"token_ids": ids, "prompt_length": length}
     path = tmp_path / "ids.jsonl"
     path.write_text(ids_line(typed))
@@ -134,9 +200,16 @@ def test_typed_ids_are_a_line_of_a_prompt_file(tmp_path: Path, typed: str, ids: 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [("1 x", "'x' is not a whole number"), ("-1", "'-1' is not a whole number"), ("1|2|3", "more than one |"),
-     ("|", "at least one id"), ("1|", "nothing follows"), ("4294967296", "outside any vocabulary"), ("²", "not a whole")],
-)  # fmt: skip
+    [
+        ("1 x", "'x' is not a whole number"),
+        ("-1", "'-1' is not a whole number"),
+        ("1|2|3", "more than one |"),
+        ("|", "at least one id"),
+        ("1|", "nothing follows"),
+        ("4294967296", "outside any vocabulary"),
+        ("²", "not a whole"),
+    ],
+)
 def test_odd_ids_are_one_line_at_their_row(typed: str, said: str) -> None:
     form = changed("prompts.source", "token ids")
     form = changed("prompts.ids[1]", typed, changed("prompts.ids[0]", "5 6", form))
@@ -145,19 +218,24 @@ def test_odd_ids_are_one_line_at_their_row(typed: str, said: str) -> None:
 
 
 def test_given_completions_ask_for_no_generator() -> None:
-    form = changed("backend[0].paths", ("prefill",), changed("prompts.source", "token ids"))
-    assert "no backend has path decode" in problems(changed("prompts.ids[0]", "5 6", form))["backends"]
+    form = changed(
+        "backend[0].paths", ("prefill",), changed("prompts.source", "token ids")
+    )
+    assert (
+        "no backend has path decode"
+        in problems(changed("prompts.ids[0]", "5 6", form))["backends"]
+    )
     assert not problems(changed("prompts.ids[0]", "5 6 | 7", form))
 
 
 @pytest.mark.parametrize(
     "spec",
     [
-        "vllm:bf16,enforce_eager=true,hf_overrides={\"a\":[1,2],\"b\":null},x=0.5,tag=a@b,python=~/v/bin/python@fast",
+        'vllm:bf16,enforce_eager=true,hf_overrides={"a":[1,2],"b":null},x=0.5,tag=a@b,python=~/v/bin/python@fast',
         "transformers:float32,model=org/name,revision=main,alone=true,repeats=3,paths=prefill@reference",
         'vllm,a="true",b="1",c="x,y",d="",e="Ünï \\" quote",gpus=0+1',
     ],
-)  # fmt: skip
+)
 def test_options_read_back_as_what_they_were(spec: str) -> None:
     wanted = parse_spec(spec)
     shown, other = backend_form(wanted), backend_form(parse_spec("vllm@other"))
@@ -170,9 +248,16 @@ def test_options_read_back_as_what_they_were(spec: str) -> None:
 def test_a_loaded_plan_keeps_what_no_field_shows(tmp_path: Path) -> None:
     odd = BackendSpec("odd", "vllm", options={"a": "x\\", "weird key": {"b": [None]}})
     plan = CapturePlan(
-        "smollm2", (odd, parse_spec("transformers")), texts=("a", "b\nc"), title="T", revision="r", top_k=3,
-        part_sequences=5, sampling=SamplingSpec(min_p=0.1, repetition_penalty=1.2), trust_remote_code=True,
-    )  # fmt: skip
+        "smollm2",
+        (odd, parse_spec("transformers")),
+        texts=("a", "b\nc"),
+        title="T",
+        revision="r",
+        top_k=3,
+        part_sequences=5,
+        sampling=SamplingSpec(min_p=0.1, repetition_penalty=1.2),
+        trust_remote_code=True,
+    )
     form = form_of(plan, "new")
     assert build(form, tmp_path).plan == plan
     warmer = build(changed("sampling.temperature", "0.5", form), tmp_path).plan
@@ -180,11 +265,20 @@ def test_a_loaded_plan_keeps_what_no_field_shows(tmp_path: Path) -> None:
 
 
 def test_engines_change_what_paths_there_are() -> None:
-    form = changed("backend[0].paths", ("decode", "forced_decode"), changed("backend[0].engine", "vllm"))
+    form = changed(
+        "backend[0].paths",
+        ("decode", "forced_decode"),
+        changed("backend[0].engine", "vllm"),
+    )
     assert len(forms.choices(form, "backend[0].paths")) == 8
     back = changed("backend[0].engine", "transformers", form)
     assert back.backends[0].paths == ("decode",)
-    assert set(forms.choices(back, "backend[0].paths")) == {(), ("decode",), ("prefill",), ("decode", "prefill")}
+    assert set(forms.choices(back, "backend[0].paths")) == {
+        (),
+        ("decode",),
+        ("prefill",),
+        ("decode", "prefill"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -195,9 +289,18 @@ def test_engines_change_what_paths_there_are() -> None:
         ("token-ids.jsonl line 1: token id 9 is outside", "prompts.file"),
         ("prompts p.jsonl: the file holds no prompt", "prompts.file"),
         ("/x/new exists already: go on with --resume", "session"),
-        ("backend 'reference': path decode samples new tokens, but", "backend[0].paths"),
+        (
+            "backend 'reference': path decode samples new tokens, but",
+            "backend[0].paths",
+        ),
         ("backend 'reference': model ckpt: no such folder", "backend[0].options"),
-        ("no interpreter for transformers: logdrift env create transformers makes one", "backend[0].engine"),
+        (
+            (
+                "no interpreter for transformers: logdrift env create transformers"
+                " makes one"
+            ),
+            "backend[0].engine",
+        ),
         ("sampling.min_p is 3: give 0 to 1", None),
         ("cannot write /x/new: disk full", None),
     ],
@@ -206,7 +309,10 @@ def test_errors_of_the_start_find_their_field(message: str, key: str | None) -> 
     form = replace(changed("prompts.source", "file and text"), texts=("a", "", "b", ""))
     assert place(message, form) == key
     if "line 1" in message:
-        assert place(message, replace(form, source="token ids", ids=("", "9", ""))) == "prompts.ids[1]"
+        assert (
+            place(message, replace(form, source="token ids", ids=("", "9", "")))
+            == "prompts.ids[1]"
+        )
 
 
 # ---- a line that is typed in
@@ -215,16 +321,26 @@ def test_errors_of_the_start_find_their_field(message: str, key: str | None) -> 
 def test_editing_keys() -> None:
     line = Line.of("one two")
     for key, wanted in (
-        ("ctrl+w", Line("one ", 4)), ("backspace", Line("one", 3)), ("home", Line("one", 0)),
-        ("delete", Line("ne", 0)), ("right", Line("ne", 1)), ("ctrl+k", Line("n", 1)), ("end", Line("n", 1)),
-        ("left", Line("n", 0)), ("left", Line("n", 0)), ("ctrl+u", Line("n", 0)),
-    ):  # fmt: skip
+        ("ctrl+w", Line("one ", 4)),
+        ("backspace", Line("one", 3)),
+        ("home", Line("one", 0)),
+        ("delete", Line("ne", 0)),
+        ("right", Line("ne", 1)),
+        ("ctrl+k", Line("n", 1)),
+        ("end", Line("n", 1)),
+        ("left", Line("n", 0)),
+        ("left", Line("n", 0)),
+        ("ctrl+u", Line("n", 0)),
+    ):
         line = line.key(key)
         assert line == wanted, key
     assert line.insert("中é") == Line("中én", 2)
 
 
-@pytest.mark.parametrize("content", ["", "short", "中" * 50, "a" * 300, "\x1b[31m\u202e" * 20, "e\u0301" * 30])
+@pytest.mark.parametrize(
+    "content",
+    ["", "short", "中" * 50, "a" * 300, "\x1b[31m\u202e" * 20, "e\u0301" * 30],
+)
 def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
     from logdrift.tui.palette import make_palette
 
@@ -247,26 +363,51 @@ def nothing_probed(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Environments as they are found on a machine that lacks one; nothing is started."""
+    """Environments as they are found on a machine that lacks one; nothing is
+    started.
+    """
     found = {
-        "transformers": Interpreter("transformers", Path("/envs/transformers/bin/python"), "managed"),
+        "transformers": Interpreter(
+            "transformers", Path("/envs/transformers/bin/python"), "managed"
+        ),
         "vllm": Interpreter("vllm", Path("/envs/vllm/bin/python"), "managed"),
-        "sglang": "no interpreter for sglang: logdrift env create sglang makes one, python= names yours",
+        "sglang": (
+            "no interpreter for sglang: logdrift env create sglang makes one, python="
+            " names yours"
+        ),
     }
 
     def check(interpreter: Interpreter, **_: Any) -> Health:
         if interpreter.engine == "vllm":
-            return Health(interpreter, problem="vllm: import vllm fails: mend it with logdrift env create vllm --fresh")
-        return Health(interpreter, {"transformers": "5.19.0", "torch": "2.13"}, "cpu (2 cores)", 1.0)
+            return Health(
+                interpreter,
+                problem=(
+                    "vllm: import vllm fails: mend it with logdrift env create vllm"
+                    " --fresh"
+                ),
+            )
+        return Health(
+            interpreter,
+            {"transformers": "5.19.0", "torch": "2.13"},
+            "cpu (2 cores)",
+            1.0,
+        )
 
     monkeypatch.setattr("logdrift.core.capture.environments.available", lambda: found)
     monkeypatch.setattr("logdrift.core.capture.environments.check", check)
 
 
-async def opened(pilot: Pilot[Any], app: LogdriftApp, key: str = "c") -> NewCaptureScreen:
-    await until(pilot, lambda: isinstance(app.screen, SessionsScreen) and app.screen.list.read)
+async def opened(
+    pilot: Pilot[Any], app: LogdriftApp, key: str = "c"
+) -> NewCaptureScreen:
+    await until(
+        pilot, lambda: isinstance(app.screen, SessionsScreen) and app.screen.list.read
+    )
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, NewCaptureScreen) and len(app.screen.found) == 3)
+    await until(
+        pilot,
+        lambda: isinstance(app.screen, NewCaptureScreen) and len(app.screen.found) == 3,
+    )
     screen = app.screen
     assert isinstance(screen, NewCaptureScreen)
     return screen
@@ -275,7 +416,13 @@ async def opened(pilot: Pilot[Any], app: LogdriftApp, key: str = "c") -> NewCapt
 def go(screen: NewCaptureScreen, key: str) -> None:
     """Put the cursor in a field."""
     form = screen.fields
-    form.move(next(i for i, row in enumerate(form.rows) if row.key == key and row.kind in ("text", "choice", "button")))
+    form.move(
+        next(
+            i
+            for i, row in enumerate(form.rows)
+            if row.key == key and row.kind in ("text", "choice", "button")
+        )
+    )
 
 
 def said(screen: NewCaptureScreen) -> str:
@@ -284,7 +431,9 @@ def said(screen: NewCaptureScreen) -> str:
 
 @pytest.mark.usefixtures("no_engines")
 async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
-    """Keys in one burst, as over a slow line: each lands where the one before has left the cursor."""
+    """Keys in one burst, as over a slow line: each lands where the one before has left
+    the cursor.
+    """
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, app, "N")
@@ -307,9 +456,20 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
         keys += ["tab", "shift+tab", "enter", "ctrl+u", *"0.5"]
         await pilot.press(*keys)
         await until(pilot, lambda: screen.form.sampling["temperature"] == "0.5")
-        assert (screen.form.session, screen.form.source, screen.form.texts) == ("mine", "text", ("Hello?", "quit", ""))
-        assert screen.built.plan is not None and screen.built.plan.texts == ("Hello?", "quit")
-        assert [spec.name for spec in screen.built.plan.backends] == ["reference", "trainer", "vllm"]
+        assert (screen.form.session, screen.form.source, screen.form.texts) == (
+            "mine",
+            "text",
+            ("Hello?", "quit", ""),
+        )
+        assert screen.built.plan is not None and screen.built.plan.texts == (
+            "Hello?",
+            "quit",
+        )
+        assert [spec.name for spec in screen.built.plan.backends] == [
+            "reference",
+            "trainer",
+            "vllm",
+        ]
         await pilot.press("pagedown", "pagedown", "pageup", "pageup")
         assert screen.fields.here is not None and screen.fields.here.key == "model"
 
@@ -319,19 +479,36 @@ async def test_engines_are_probed_and_what_is_missing_is_said(tmp_path: Path) ->
     app = make_app(None, tmp_path)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await opened(pilot, app)
-        await until(pilot, lambda: "5.19.0 · torch 2.13 · cpu (2 cores) · decode, prefill" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                "5.19.0 · torch 2.13 · cpu (2 cores) · decode, prefill"
+                in screen_text(app)
+            ),
+        )
         await until(pilot, lambda: "import vllm fails" in screen_text(app))
         assert "no interpreter for sglang" in screen_text(app)
         go(screen, "engine.sglang")
         await pilot.press("enter")
         await until(pilot, lambda: len(screen.form.backends) == 4)
-        assert screen.form.backends[-1].name == "sglang" and "no interpreter for sglang" in said(screen)
+        assert screen.form.backends[
+            -1
+        ].name == "sglang" and "no interpreter for sglang" in said(screen)
         go(screen, "engine.transformers")
         await pilot.press("space")
-        assert screen.form.backends[-1].name == "transformers" and screen.fields.here is not None
+        assert (
+            screen.form.backends[-1].name == "transformers"
+            and screen.fields.here is not None
+        )
         assert screen.fields.here.key == "backend[4].name"
         await pilot.press("f6")
-        await until(pilot, lambda: isinstance(app.screen, Picker) and "import vllm fails" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Picker)
+                and "import vllm fails" in screen_text(app)
+            ),
+        )
         await pilot.press("down", "enter")
         await until(pilot, lambda: len(screen.form.backends) == 6)
         assert screen.form.backends[-1].name == "vllm-2"
@@ -351,7 +528,10 @@ async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
         assert screen.form.backends[1].dtype == "auto"
         go(screen, "backend[1].paths")
         await pilot.press("left")
-        assert screen.form.backends[1].paths == ("decode", "prefill") and "‹ decode+prefill ›" in screen_text(app)
+        assert screen.form.backends[1].paths == (
+            "decode",
+            "prefill",
+        ) and "‹ decode+prefill ›" in screen_text(app)
         go(screen, "backend[1].alone")
         await pilot.press("space")
         assert screen.form.backends[1].alone
@@ -362,7 +542,10 @@ async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
         assert "foo=1" in screen_text(app) and "✗ backend" not in screen_text(app)
         go(screen, "backend[1].remove")
         await pilot.press("enter")
-        assert [b.name for b in screen.form.backends] == ["reference", "vllm"] and "trainer is removed" in said(screen)
+        assert [b.name for b in screen.form.backends] == [
+            "reference",
+            "vllm",
+        ] and "trainer is removed" in said(screen)
 
 
 @pytest.mark.usefixtures("no_engines")
@@ -373,7 +556,15 @@ async def test_mouse_does_what_keys_do(tmp_path: Path) -> None:
 
         async def click(key: str) -> None:
             rows = screen.fields.rows
-            y = next(i for i, row in enumerate(rows) if row.key == key and row.kind != "bad") - screen.fields.top + 1
+            y = (
+                next(
+                    i
+                    for i, row in enumerate(rows)
+                    if row.key == key and row.kind != "bad"
+                )
+                - screen.fields.top
+                + 1
+            )
             await pilot.click("#form", offset=(25, y))
 
         await click("prompts.text[0]")
@@ -408,10 +599,17 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(150, 50)) as pilot:
         screen = await opened(pilot, app)
-        assert "# not yet a plan:" in screen_text(app) and "✗ no prompts" not in screen_text(app)
+        assert "# not yet a plan:" in screen_text(
+            app
+        ) and "✗ no prompts" not in screen_text(app)
         go(screen, "prompts.text[0]")
         await pilot.press(*"Hi")
-        await until(pilot, lambda: '"Hi",' in screen_text(app) and 'model = "smollm2"' in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                '"Hi",' in screen_text(app) and 'model = "smollm2"' in screen_text(app)
+            ),
+        )
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("enter")
@@ -421,21 +619,44 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Confirm) and "exists already" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Confirm) and "exists already" in screen_text(app)
+            ),
+        )
         await pilot.press("n")
-        path.write_text(path.read_text().replace("max_tokens = 128", "max_tokens = 7").replace('"Hi"', '"Ho"'))
+        path.write_text(
+            path.read_text()
+            .replace("max_tokens = 128", "max_tokens = 7")
+            .replace('"Hi"', '"Ho"')
+        )
         for typed, wanted in (("missing.toml", "no such file"), ("capture-1.toml", "")):
             await until(pilot, lambda: app.screen is screen)
             await pilot.press("ctrl+o")
             await until(pilot, lambda: isinstance(app.screen, Prompt))
             await pilot.press(*typed, "enter")
             if wanted:
-                await until(pilot, lambda: isinstance(app.screen, TextScreen) and "no such file" in screen_text(app))
+                await until(
+                    pilot,
+                    lambda: (
+                        isinstance(app.screen, TextScreen)
+                        and "no such file" in screen_text(app)
+                    ),
+                )
                 await pilot.press("escape")
         await until(pilot, lambda: "loaded: capture-1.toml" in said(screen))
-        assert screen.form.sampling["max_tokens"] == "7" and screen.form.texts == ("Ho",)
+        assert screen.form.sampling["max_tokens"] == "7" and screen.form.texts == (
+            "Ho",
+        )
         await pilot.press("f2")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "max_tokens = 7" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "max_tokens = 7" in screen_text(app)
+            ),
+        )
         await pilot.press("escape")
 
 
@@ -444,7 +665,11 @@ async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, app)
-        screen.form = changed("prompts.ids[0]", "1 2 | 3", changed("prompts.source", "token ids", screen.form))
+        screen.form = changed(
+            "prompts.ids[0]",
+            "1 2 | 3",
+            changed("prompts.source", "token ids", screen.form),
+        )
         screen.typed("title", "ids")
         go(screen, "save_plan")
         await pilot.press("enter")
@@ -458,13 +683,18 @@ async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_engines")
 @pytest.mark.parametrize("shape", [(60, 20), (80, 24), (200, 60)])
-async def test_start_goes_to_what_is_wrong(tmp_path: Path, shape: tuple[int, int]) -> None:
+async def test_start_goes_to_what_is_wrong(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
     app = make_app(None, tmp_path)
     async with app.run_test(size=shape) as pilot:
         screen = await opened(pilot, app)
         go(screen, "title")
         await pilot.press("f5")
-        assert screen.fields.here is not None and screen.fields.here.key == "prompts.text[0]"
+        assert (
+            screen.fields.here is not None
+            and screen.fields.here.key == "prompts.text[0]"
+        )
         assert "✗ no prompts: type at least one character" in screen_text(app)
         await pilot.press("x")
         go(screen, "sampling.temperature")
@@ -481,10 +711,16 @@ Start = Callable[..., None]
 @pytest.mark.usefixtures("no_engines")
 @pytest.mark.parametrize(
     ("error", "key"),
-    [(InputError("model smollm2: no such thing"), "model"), (LogdriftError("cannot write: disk full"), None)],
+    [
+        (InputError("model smollm2: no such thing"), "model"),
+        (LogdriftError("cannot write: disk full"), None),
+    ],
 )
 async def test_what_the_start_refuses_is_said_at_its_field_or_in_a_window(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: LogdriftError, key: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: LogdriftError,
+    key: str | None,
 ) -> None:
     def refuse(*_: object) -> None:
         raise error
@@ -496,14 +732,27 @@ async def test_what_the_start_refuses_is_said_at_its_field_or_in_a_window(
         go(screen, "prompts.text[0]")
         await pilot.press("x", "f5")
         if key is None:
-            await until(pilot, lambda: isinstance(app.screen, TextScreen) and "disk full" in screen_text(app))
+            await until(
+                pilot,
+                lambda: (
+                    isinstance(app.screen, TextScreen)
+                    and "disk full" in screen_text(app)
+                ),
+            )
         else:
-            await until(pilot, lambda: screen.fields.here is not None and screen.fields.here.key == key)
+            await until(
+                pilot,
+                lambda: (
+                    screen.fields.here is not None and screen.fields.here.key == key
+                ),
+            )
             assert f"✗ {error}" in screen_text(app)
 
 
 @pytest.mark.usefixtures("no_engines")
-async def test_started_in_the_background_as_it_was_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_started_in_the_background_as_it_was_filled_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[Any] = []
 
     def create(plan: CapturePlan, folder: Path, say: Callable[[str], None]) -> None:
@@ -512,7 +761,9 @@ async def test_started_in_the_background_as_it_was_filled_in(tmp_path: Path, mon
         started.append((plan, folder, Path(plan.prompts_file).read_text()))
 
     monkeypatch.setattr("logdrift.core.capture.create.create_session", create)
-    monkeypatch.setattr("logdrift.core.capture.background.start_background", started.append)
+    monkeypatch.setattr(
+        "logdrift.core.capture.background.start_background", started.append
+    )
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, app)
@@ -523,7 +774,10 @@ async def test_started_in_the_background_as_it_was_filled_in(tmp_path: Path, mon
         await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
         (plan, folder, ids), running = started
         assert running == folder == tmp_path / "sessions" / "capture-1"
-        assert json.loads(ids)["token_ids"] == [1, 2, 3] and not Path(plan.prompts_file).exists()
+        assert (
+            json.loads(ids)["token_ids"] == [1, 2, 3]
+            and not Path(plan.prompts_file).exists()
+        )
         assert "capture-1 is being captured in the background" in screen_text(app)
 
 
@@ -536,7 +790,13 @@ async def test_leaving_asks_where_something_was_filled_in(tmp_path: Path) -> Non
         await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
         screen = await opened(pilot, app)
         await pilot.press("x", "escape")
-        await until(pilot, lambda: isinstance(app.screen, Confirm) and "Leave the form?" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Confirm)
+                and "Leave the form?" in screen_text(app)
+            ),
+        )
         await pilot.press("n")
         await until(pilot, lambda: app.screen is screen)
         await pilot.press("f1")
@@ -555,7 +815,13 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot, app)
         plan = CapturePlan(
-            "smollm2", (parse_spec(f"transformers:float32,python={transformers_python}@reference"),), texts=("Hi",)
+            "smollm2",
+            (
+                parse_spec(
+                    f"transformers:float32,python={transformers_python}@reference"
+                ),
+            ),
+            texts=("Hi",),
         )
         screen.take_plan(plan)
         go(screen, "prompts.text[0]")
@@ -563,15 +829,27 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
         await until(pilot, lambda: isinstance(app.screen, SessionsScreen), 60)
         listed = app.screen
         assert isinstance(listed, SessionsScreen)
-        await until(pilot, lambda: any(row.state == "running" for row in listed.list.sessions))
+        await until(
+            pilot, lambda: any(row.state == "running" for row in listed.list.sessions)
+        )
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and "capturing" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, ExplorerScreen)
+                and "capturing" in screen_text(app)
+            ),
+        )
         await pilot.press("q")
         await until(pilot, lambda: app.screen is listed)
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
-        await until(pilot, lambda: [row.state for row in listed.list.sessions] == ["partial"], 60)
+        await until(
+            pilot,
+            lambda: [row.state for row in listed.list.sessions] == ["partial"],
+            60,
+        )
     session = open_session(tmp_path / "sessions" / "capture-1")
     assert session.plan is not None and session.plan.backends[0].name == "reference"
     assert session.lock is None and not list((session.folder / "logs").glob("*.pid"))

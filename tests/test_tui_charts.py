@@ -1,4 +1,6 @@
-"""Charts: what is drawn where, what moves the cursor, and what is written to a file. Numbers come from the session."""
+"""Charts: what is drawn where, what moves the cursor, and what is written to a file.
+Numbers come from the session.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,37 @@ from logdrift.core.session import open_session
 from logdrift.tui.glyphs import percent
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.charts.along import CumulativeChart, DeltaChart, RankChart
-from logdrift.tui.widgets.charts.bars import EntropyChart, PositionChart, ProbabilityChart
-from logdrift.tui.widgets.charts.base import FAR, ChangeData, Chart, Drawing, NothingToDraw, PairData, Source
+from logdrift.tui.widgets.charts.bars import (
+    EntropyChart,
+    PositionChart,
+    ProbabilityChart,
+)
+from logdrift.tui.widgets.charts.base import (
+    FAR,
+    ChangeData,
+    Chart,
+    Drawing,
+    NothingToDraw,
+    PairData,
+    Source,
+)
 from logdrift.tui.widgets.charts.change import ChangeChart, change_data
-from logdrift.tui.widgets.charts.export import ENDINGS, default_name, problem, render, write_chart
+from logdrift.tui.widgets.charts.export import (
+    ENDINGS,
+    default_name,
+    problem,
+    render,
+    write_chart,
+)
 from logdrift.tui.widgets.charts.heat import HeatChart
 from logdrift.tui.widgets.charts.painting import Painter
 from logdrift.tui.widgets.charts.pane import build, legend_rows, seen_names
 from logdrift.tui.widgets.charts.registry import CHARTS, index_of
-from logdrift.tui.widgets.charts.values import DensityChart, HistogramChart, ScatterChart
+from logdrift.tui.widgets.charts.values import (
+    DensityChart,
+    HistogramChart,
+    ScatterChart,
+)
 from tests.made_sessions import capture, write_session
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -42,7 +66,9 @@ EACH = [(entry.name, reach) for entry in CHARTS for reach in entry.reaches]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures."""
-    return make_session(tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4)
+    return make_session(
+        tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +93,9 @@ def at_cell(drawing: Drawing, column: int, row: int) -> str:
 
 
 @pytest.mark.parametrize(("name", "reach"), EACH)
-def test_every_chart_fits_any_size_and_says_what_it_shows(source: Source, name: str, reach: Any) -> None:
+def test_every_chart_fits_any_size_and_says_what_it_shows(
+    source: Source, name: str, reach: Any
+) -> None:
     chart = make(source, name, reach)
     for width, height in ((24, 5), (58, 6), (78, 16), (198, 56)):
         drawing = chart.draw(width, height)
@@ -76,11 +104,15 @@ def test_every_chart_fits_any_size_and_says_what_it_shows(source: Source, name: 
         assert drawing.columns > 5 and drawing.lines >= 1
         assert drawing.rows[drawing.top - 1][drawing.left - 1] == "┌"
         assert drawing.legend and all(phrase.strip() for phrase in drawing.legend)
-        assert any(char not in " ╌┆│" for row in drawing.rows[drawing.top :] for char in row)
+        assert any(
+            char not in " ╌┆│" for row in drawing.rows[drawing.top :] for char in row
+        )
 
 
 @pytest.mark.parametrize(("name", "reach"), EACH)
-def test_every_chart_is_exported_three_ways(source: Source, name: str, reach: Any, tmp_path: Path) -> None:
+def test_every_chart_is_exported_three_ways(
+    source: Source, name: str, reach: Any, tmp_path: Path
+) -> None:
     chart = make(source, name, reach)
     root = ET.fromstring(render(chart, ".svg"))
     assert root.tag.endswith("svg") and "nothing to draw" not in render(chart, ".svg")
@@ -88,15 +120,25 @@ def test_every_chart_is_exported_three_ways(source: Source, name: str, reach: An
     assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
     assert not any(cell in ("nan", "NaN") for row in rows for cell in row)
     shown = render(chart, ".txt")
-    assert chart.title in shown and PAIR[0] in shown and chart.draw(110, 30).legend[0] in shown
+    assert (
+        chart.title in shown
+        and PAIR[0] in shown
+        and chart.draw(110, 30).legend[0] in shown
+    )
     for ending in ENDINGS:
-        said = write_chart(chart, str(tmp_path / f"chart{ending}"), source.data.session.folder)  # type: ignore[union-attr]
-        assert (tmp_path / f"chart{ending}").read_text(encoding="utf-8") == render(chart, ending)
+        said = write_chart(
+            chart, str(tmp_path / f"chart{ending}"), source.data.session.folder
+        )  # type: ignore[union-attr]
+        assert (tmp_path / f"chart{ending}").read_text(encoding="utf-8") == render(
+            chart, ending
+        )
         assert f"chart{ending}" in said
 
 
 @pytest.mark.parametrize(("name", "reach"), EACH)
-def test_in_every_chart_the_cursor_walks_from_end_to_end(source: Source, name: str, reach: Any) -> None:
+def test_in_every_chart_the_cursor_walks_from_end_to_end(
+    source: Source, name: str, reach: Any
+) -> None:
     drawing = make(source, name, reach).draw(78, 16)
     place = drawing.place
     assert place is not None and source.data is not None
@@ -113,8 +155,12 @@ def test_in_every_chart_the_cursor_walks_from_end_to_end(source: Source, name: s
         position = following
         seen.append(place.cell(position))
     columns = [cell[0] for cell in seen if cell is not None]
-    assert len(columns) == len(seen) > 3, "every step ends on a token that has its place"
-    assert all(a <= b for a, b in itertools.pairwise(columns)), "to the right, never back"
+    assert len(columns) == len(seen) > 3, (
+        "every step ends on a token that has its place"
+    )
+    assert all(a <= b for a, b in itertools.pairwise(columns)), (
+        "to the right, never back"
+    )
     if name not in ("delta", "cumulative", "ranks"):
         assert len(set(columns)) == len(columns), "one column each step"
     assert place.step(position, 1, 0) is None and place.step(position, FAR, 0) is None
@@ -126,15 +172,22 @@ def test_in_every_chart_the_cursor_walks_from_end_to_end(source: Source, name: s
 
 
 @pytest.mark.parametrize(("count", "index"), [(50, 0), (50, 49), (1000, 777), (3, 1)])
-def test_the_cursor_stands_where_plotext_puts_the_token(tmp_path: Path, count: int, index: int) -> None:
+def test_the_cursor_stands_where_plotext_puts_the_token(
+    tmp_path: Path, count: int, index: int
+) -> None:
     a, b = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
     a[index], b[index] = -1, -2
     session = write_session(
-        tmp_path / "one", [0], [capture("trainer/prefill", [a]), capture("vllm/decode", [b])], lengths=[count]
+        tmp_path / "one",
+        [0],
+        [capture("trainer/prefill", [a]), capture("vllm/decode", [b])],
+        lengths=[count],
     )
     data = PairData(session, make_pair(session, "trainer", "vllm"))
     drawing = DeltaChart(Source(data, 0, 0.1), "one").draw(90, 15)
-    dots = {x for row in drawing.rows for x, char in enumerate(row) if "⠀" < char <= "⣿"}
+    dots = {
+        x for row in drawing.rows for x, char in enumerate(row) if "⠀" < char <= "⣿"
+    }
     assert drawing.place is not None
     cell = drawing.place.cell(index)
     assert cell is not None and dots == {drawing.left + cell[0]}
@@ -143,17 +196,29 @@ def test_the_cursor_stands_where_plotext_puts_the_token(tmp_path: Path, count: i
 def test_the_cursor_line_goes_through_the_column_of_the_token(source: Source) -> None:
     drawing = DeltaChart(source, "one").draw(78, 16)
     start = source.part("one")[0]
-    shown = [strip.text for strip in Painter(drawing, 78, make_palette("256")).lines(start + 20)]
+    shown = [
+        strip.text
+        for strip in Painter(drawing, 78, make_palette("256")).lines(start + 20)
+    ]
     assert drawing.place is not None
     column = drawing.left + drawing.place.cell(start + 20)[0]  # type: ignore[index]
-    assert shown[drawing.top - 1][column] == "▼" and shown[drawing.top + drawing.lines][column] == "▲"
+    assert (
+        shown[drawing.top - 1][column] == "▼"
+        and shown[drawing.top + drawing.lines][column] == "▲"
+    )
     middle = [shown[drawing.top + y][column] for y in range(drawing.lines)]
     assert all(char == "┊" or "⠀" < char <= "⣿" for char in middle) and "┊" in middle
-    elsewhere = [strip.text for strip in Painter(drawing, 78, make_palette("256")).lines(0)]
-    assert not any("▼" in line or "┊" in line for line in elsewhere), "a token of another sequence has no place here"
+    elsewhere = [
+        strip.text for strip in Painter(drawing, 78, make_palette("256")).lines(0)
+    ]
+    assert not any("▼" in line or "┊" in line for line in elsewhere), (
+        "a token of another sequence has no place here"
+    )
 
 
-def test_delta_marks_threshold_and_prompt_and_counts_what_is_beyond(source: Source) -> None:
+def test_delta_marks_threshold_and_prompt_and_counts_what_is_beyond(
+    source: Source,
+) -> None:
     drawing = DeltaChart(source, "one").draw(100, 20)
     data, (start, stop) = source.data, source.part("one")
     assert data is not None
@@ -161,9 +226,18 @@ def test_delta_marks_threshold_and_prompt_and_counts_what_is_beyond(source: Sour
     at = round(prompt * (drawing.columns - 1) / (stop - start - 1))
     assert drawing.rows[drawing.top - 1][drawing.left + at] == "p"
     delta = data.pair.delta[start:stop][data.pair.scored[start:stop]]
-    assert f"{int((np.abs(delta) > 0.1).sum())} of {len(delta)} beyond ±0.1" in " ".join(drawing.legend)
+    assert (
+        f"{int((np.abs(delta) > 0.1).sum())} of {len(delta)} beyond ±0.1"
+        in " ".join(drawing.legend)
+    )
     assert sum("╌" in row for row in drawing.rows) == 2
-    assert sum("╌" in row for row in DeltaChart(Source(data, 3, 50.0), "one").draw(100, 20).rows) == 2
+    assert (
+        sum(
+            "╌" in row
+            for row in DeltaChart(Source(data, 3, 50.0), "one").draw(100, 20).rows
+        )
+        == 2
+    )
 
 
 def test_a_column_step_goes_to_the_worst_token_of_the_next_column(folder: Path) -> None:
@@ -178,7 +252,9 @@ def test_a_column_step_goes_to_the_worst_token_of_the_next_column(folder: Path) 
     for column in range(1, drawing.columns):
         found = place.step(position, 1, 0)
         inside = start + np.flatnonzero(columns == column)
-        assert found == inside[np.argmax(np.nan_to_num(data.size[inside], nan=-1))], column
+        assert found == inside[np.argmax(np.nan_to_num(data.size[inside], nan=-1))], (
+            column
+        )
         position = found
 
 
@@ -189,11 +265,18 @@ def test_the_sum_of_delta_is_that_of_the_completion(source: Source) -> None:
     kept = data.counted[start:stop]
     total = float(data.pair.delta[start:stop][kept].astype(np.float64).sum())
     table = chart.table()
-    assert table["sum"][-1] == pytest.approx(total) and table["ratio"][-1] == pytest.approx(math.exp(total))
-    assert (np.asarray(table["sum"])[: int(data.pair.sequences.prompt_lengths[3])] == 0).all()
+    assert table["sum"][-1] == pytest.approx(total) and table["ratio"][
+        -1
+    ] == pytest.approx(math.exp(total))
+    assert (
+        np.asarray(table["sum"])[: int(data.pair.sequences.prompt_lengths[3])] == 0
+    ).all()
     whole = CumulativeChart(source, "all")
     offsets, delta = data.offsets, np.where(data.counted, data.pair.delta, 0)
-    wanted = [delta[a:b].astype(np.float64).sum() for a, b in itertools.pairwise(offsets.tolist())]
+    wanted = [
+        delta[a:b].astype(np.float64).sum()
+        for a, b in itertools.pairwise(offsets.tolist())
+    ]
     assert whole.totals == pytest.approx(wanted)
     far = sum(abs(value) > math.log(2) for value in wanted)
     assert f"{far} of 24 off by more than ×2" in " ".join(whole.draw(100, 20).legend)
@@ -202,7 +285,11 @@ def test_the_sum_of_delta_is_that_of_the_completion(source: Source) -> None:
 def test_infinite_deltas_are_left_out_and_said(tmp_path: Path) -> None:
     a = np.array([np.nan, -1, -np.inf, -2, -3], np.float32)
     b = np.array([np.nan, -1.5, -1, -2.5, -3], np.float32)
-    session = write_session(tmp_path / "inf", [1], [capture("trainer/prefill", [a]), capture("vllm/decode", [b])])
+    session = write_session(
+        tmp_path / "inf",
+        [1],
+        [capture("trainer/prefill", [a]), capture("vllm/decode", [b])],
+    )
     source = Source(PairData(session, make_pair(session, "trainer", "vllm")), 0, 0.1)
     for chart in (DeltaChart, CumulativeChart, ScatterChart, HistogramChart):
         legend = " ".join(chart(source, "one").draw(90, 20).legend)
@@ -210,11 +297,15 @@ def test_infinite_deltas_are_left_out_and_said(tmp_path: Path) -> None:
     assert CumulativeChart(source, "one").table()["sum"][-1] == pytest.approx(1.0)
 
 
-def test_a_token_that_both_sides_call_impossible_breaks_no_chart(tmp_path: Path) -> None:
+def test_a_token_that_both_sides_call_impossible_breaks_no_chart(
+    tmp_path: Path,
+) -> None:
     values = np.array([np.nan, -np.inf, -1, -2, -np.inf], np.float32)
     other = np.array([np.nan, -np.inf, -1.5, -2, -1], np.float32)
     session = write_session(
-        tmp_path / "both", [1], [capture("trainer/prefill", [values]), capture("vllm/decode", [other])]
+        tmp_path / "both",
+        [1],
+        [capture("trainer/prefill", [values]), capture("vllm/decode", [other])],
     )
     source = Source(PairData(session, make_pair(session, "trainer", "vllm")), 0, 0.1)
     for name, reach in EACH:
@@ -222,11 +313,17 @@ def test_a_token_that_both_sides_call_impossible_breaks_no_chart(tmp_path: Path)
             chart = make(source, name, reach)
         except NothingToDraw:
             continue
-        assert chart.draw(60, 12).rows and all(render(chart, ending) for ending in ENDINGS)
-    assert "2 impossible on a side" in " ".join(ScatterChart(source, "all").draw(90, 20).legend)
+        assert chart.draw(60, 12).rows and all(
+            render(chart, ending) for ending in ENDINGS
+        )
+    assert "2 impossible on a side" in " ".join(
+        ScatterChart(source, "all").draw(90, 20).legend
+    )
 
 
-def test_every_token_of_the_scatter_lies_on_a_dot_and_on_its_side_of_the_diagonal(source: Source) -> None:
+def test_every_token_of_the_scatter_lies_on_a_dot_and_on_its_side_of_the_diagonal(
+    source: Source,
+) -> None:
     drawing = ScatterChart(source, "all").draw(90, 24)
     data = source.data
     assert data is not None and drawing.place is not None
@@ -255,10 +352,15 @@ def test_the_histogram_counts_every_delta_and_marks_the_floor(tmp_path: Path) ->
     second = (first + rng.normal(0, 0.01, 400)).astype(np.float32)
     other = (first + rng.normal(0, 0.1, 400)).astype(np.float32)
     session = write_session(
-        tmp_path / "floor", [0],
-        [capture("trainer/prefill", [other]), capture("vllm/prefill", [first]), capture("vllm/prefill#2", [second])],
+        tmp_path / "floor",
+        [0],
+        [
+            capture("trainer/prefill", [other]),
+            capture("vllm/prefill", [first]),
+            capture("vllm/prefill#2", [second]),
+        ],
         lengths=[400],
-    )  # fmt: skip
+    )
     data = PairData(session, make_pair(session, "trainer/prefill", "vllm/prefill"))
     chart = HistogramChart(Source(data, 0, 0.1), "all")
     table = chart.table()
@@ -271,27 +373,41 @@ def test_the_histogram_counts_every_delta_and_marks_the_floor(tmp_path: Path) ->
     found = drawing.rows[drawing.top - 1].index("f") - drawing.left
     assert abs(found - wanted) <= 1
     assert "f noise floor 0.0" in " ".join(drawing.legend)
-    heights = [sum(at_cell(drawing, x, y) not in " ┆" for y in range(drawing.lines)) for x in range(drawing.columns)]
+    heights = [
+        sum(at_cell(drawing, x, y) not in " ┆" for y in range(drawing.lines))
+        for x in range(drawing.columns)
+    ]
     assert drawing.place is not None
     counts = count_bins(drawing.place.bins, drawing.columns)  # type: ignore[attr-defined]
     assert [height > 0 for height in heights] == [count > 0 for count in counts]
     assert np.argmax(heights) in np.flatnonzero(counts >= counts.max() * 0.8)
 
 
-def test_a_pair_without_repeats_has_no_floor_and_one_of_equals_has_floor_0(source: Source, tmp_path: Path) -> None:
-    assert "no floor: nothing was repeated" in " ".join(HistogramChart(source, "all").draw(90, 20).legend)
+def test_a_pair_without_repeats_has_no_floor_and_one_of_equals_has_floor_0(
+    source: Source, tmp_path: Path
+) -> None:
+    assert "no floor: nothing was repeated" in " ".join(
+        HistogramChart(source, "all").draw(90, 20).legend
+    )
     values = [np.array([-1, -2, -3], np.float32)]
     session = write_session(
-        tmp_path / "same", [0],
-        [capture("trainer/prefill", [values[0] - 1]), capture("trainer/prefill#2", [values[0] - 1]),
-         capture("vllm/prefill", values), capture("vllm/prefill#2", values)],
-    )  # fmt: skip
+        tmp_path / "same",
+        [0],
+        [
+            capture("trainer/prefill", [values[0] - 1]),
+            capture("trainer/prefill#2", [values[0] - 1]),
+            capture("vllm/prefill", values),
+            capture("vllm/prefill#2", values),
+        ],
+    )
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     chart = HistogramChart(Source(PairData(session, pair), 0, 0.1), "all")
     assert "noise floor 0: repeats agree" in " ".join(chart.draw(90, 20).legend)
 
 
-def test_the_heat_map_shades_by_the_mean_and_up_and_down_change_the_sequence(source: Source) -> None:
+def test_the_heat_map_shades_by_the_mean_and_up_and_down_change_the_sequence(
+    source: Source,
+) -> None:
     data = source.data
     assert data is not None
     drawing = HeatChart(source, "all").draw(78, 40)
@@ -306,21 +422,33 @@ def test_the_heat_map_shades_by_the_mean_and_up_and_down_change_the_sequence(sou
         position = following
         seen.append(data.pair.sequence_of(position))
         cell = place.cell(position)
-        assert cell is not None and cell[1] is not None and at_cell(drawing, cell[0], cell[1]) in "·░▒▓█"
+        assert (
+            cell is not None
+            and cell[1] is not None
+            and at_cell(drawing, cell[0], cell[1]) in "·░▒▓█"
+        )
     assert seen == list(range(5, 24))
     assert place.step(position, 0, -1) is not None
     first = place.step(int(data.offsets[7]), 1, 0)
-    assert first is not None and data.pair.sequence_of(first) == 7, "to the side it stays in its sequence"
+    assert first is not None and data.pair.sequence_of(first) == 7, (
+        "to the side it stays in its sequence"
+    )
     quiet = [row for row in HeatChart(source, "all").draw(78, 8).rows if "▓" in row]
     assert quiet, "many sequences share a row of a small picture"
     table = HeatChart(source, "all").table()
     size = data.size[np.isfinite(data.size)].astype(np.float64)
-    mean = float((table["mean_abs_delta"] * table["tokens"]).sum() / table["tokens"].sum())
-    assert mean == pytest.approx(size.mean()) and int(table["tokens"].sum()) == len(size)
+    mean = float(
+        (table["mean_abs_delta"] * table["tokens"]).sum() / table["tokens"].sum()
+    )
+    assert mean == pytest.approx(size.mean()) and int(table["tokens"].sum()) == len(
+        size
+    )
 
 
 @pytest.mark.parametrize("chart", [ProbabilityChart, EntropyChart, PositionChart])
-def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(source: Source, chart: Any) -> None:
+def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(
+    source: Source, chart: Any
+) -> None:
     made = chart(source, "all")
     data = source.data
     drawing = made.draw(100, 20)
@@ -330,12 +458,19 @@ def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(source: Source,
     position = drawing.place.step(0, -FAR, 0) or 0
     buckets = np.flatnonzero(table["tokens"] > 0)
     for bucket in buckets.tolist():
-        assert abs(float(data.pair.delta[position])) == pytest.approx(float(table["max_abs"][bucket]))
+        assert abs(float(data.pair.delta[position])) == pytest.approx(
+            float(table["max_abs"][bucket])
+        )
         cell = drawing.place.cell(position)
         assert cell is not None and cell[1] is None
         heights = [
-            sum(at_cell(drawing, cell[0] - 1, y) in "▁▂▃▄▅▆▇█" for y in range(drawing.lines)),
-            float(table["mae"][bucket]) / float(np.nanmax(table["rmse"])) * drawing.lines,
+            sum(
+                at_cell(drawing, cell[0] - 1, y) in "▁▂▃▄▅▆▇█"
+                for y in range(drawing.lines)
+            ),
+            float(table["mae"][bucket])
+            / float(np.nanmax(table["rmse"]))
+            * drawing.lines,
         ]
         assert abs(heights[0] - heights[1]) <= 1.5
         position = drawing.place.step(position, 1, 0) or position
@@ -346,7 +481,9 @@ def test_rank_flips_are_those_of_the_report(source: Source) -> None:
     assert data is not None
     pair = data.pair
     wanted = np.zeros(pair.tokens, bool)
-    wanted[pair.scored] = rank_flips(pair.a, pair.b, pair.sequences.token_ids, pair.scored)
+    wanted[pair.scored] = rank_flips(
+        pair.a, pair.b, pair.sequences.token_ids, pair.scored
+    )
     assert (data.flips == wanted).all() and 0 < wanted.sum() < pair.scored.sum()
     start, stop = source.part("one")
     chart = RankChart(source, "one")
@@ -358,29 +495,44 @@ def test_rank_flips_are_those_of_the_report(source: Source) -> None:
     for index in np.flatnonzero(wanted[start:stop]).tolist():
         column = drawing.place.cell(start + index)[0]  # type: ignore[index]
         marks = [y for y in range(drawing.lines) if at_cell(drawing, column, y) == "●"]
-        assert any((y < zero) == (a[index] < b[index]) for y in marks), "up: A ranks it nearer to the top"
+        assert any((y < zero) == (a[index] < b[index]) for y in marks), (
+            "up: A ranks it nearer to the top"
+        )
     share = RankChart(source, "all").table()
-    assert float((share["flip_share"] * share["tokens"]).sum()) == pytest.approx((wanted & data.counted).sum())
+    assert float((share["flip_share"] * share["tokens"]).sum()) == pytest.approx(
+        (wanted & data.counted).sum()
+    )
 
 
 def test_before_and_after_says_what_became_smaller(source: Source) -> None:
     drawing = ChangeChart(source, "all").draw(100, 20)
     words = " ".join(drawing.legend)
     moved = percent(int((source.change.old != 0).sum()), len(source.change.old))  # type: ignore[union-attr]
-    assert f"smaller at {moved}, larger at 0.0%" in words and "before: before, after: after" in words
+    assert (
+        f"smaller at {moved}, larger at 0.0%" in words
+        and "before: before, after: after" in words
+    )
     table = ChangeChart(source, "all").table()
     some = int((source.change.new != 0).sum())  # type: ignore[union-attr]
     assert table["tokens_before"].sum() == table["tokens_after"].sum() == some
 
 
-def test_a_comparison_of_two_sessions_is_what_the_chart_takes(folder: Path, tmp_path: Path) -> None:
+def test_a_comparison_of_two_sessions_is_what_the_chart_takes(
+    folder: Path, tmp_path: Path
+) -> None:
     old = make_pair(open_session(folder), *PAIR)
     new = make_pair(open_session(folder), "reference/prefill", "trainer/prefill")
-    found = change_data("a\x1b[31m", "b", compare_sessions(old, new, "completion", resamples=0))
+    found = change_data(
+        "a\x1b[31m", "b", compare_sessions(old, new, "completion", resamples=0)
+    )
     source = Source(PairData(new.session, new), 0, 0.1, found)
     chart = ChangeChart(source, "all")
     kept = np.flatnonzero(new.scope_mask("completion"))
-    assert (found.at == kept).all() and (found.new == new.delta[kept]).all() and (found.old == old.delta[kept]).all()
+    assert (
+        (found.at == kept).all()
+        and (found.new == new.delta[kept]).all()
+        and (found.old == old.delta[kept]).all()
+    )
     legend = " ".join(chart.draw(90, 20).legend)
     assert "\x1b" not in legend
     better = int((np.abs(found.new) < np.abs(found.old)).sum())
@@ -394,15 +546,21 @@ def test_a_row_of_shades_is_a_few_runs_however_many_cells(source: Source) -> Non
         assert max(len(list(strip)) for strip in strips) <= 6
 
 
-def test_why_there_is_no_chart_is_said_in_a_line(source: Source, folder: Path, tmp_path: Path) -> None:
+def test_why_there_is_no_chart_is_said_in_a_line(
+    source: Source, folder: Path, tmp_path: Path
+) -> None:
     assert source.data is not None
     none = Source(None, 0, 0.1)
     unscored = np.full(4, np.nan, np.float32)
     same = np.array([np.nan, -1, -1, -1], np.float32)
     session = write_session(
-        tmp_path / "bare", [1, 1],
-        [capture("trainer/prefill", [unscored, same]), capture("vllm/decode", [same, same])],
-    )  # fmt: skip
+        tmp_path / "bare",
+        [1, 1],
+        [
+            capture("trainer/prefill", [unscored, same]),
+            capture("vllm/decode", [same, same]),
+        ],
+    )
     bare = PairData(session, make_pair(session, "trainer", "vllm"))
     for wanted, chart, given, reach in (
         ("no pair", DeltaChart, none, "one"),
@@ -417,7 +575,9 @@ def test_why_there_is_no_chart_is_said_in_a_line(source: Source, folder: Path, t
             chart(given, reach)
     built = build(none, 0, "one", (80, 20))
     assert built is not None and built.drawing is None and "no pair" in built.problem
-    assert build(source, 0, "one", (80, 20), None, lambda: True) is None, "cancelled between reducing and drawing"
+    assert build(source, 0, "one", (80, 20), None, lambda: True) is None, (
+        "cancelled between reducing and drawing"
+    )
 
 
 def test_as_much_of_the_legend_is_shown_as_fits() -> None:
@@ -434,13 +594,20 @@ def test_as_much_of_the_legend_is_shown_as_fits() -> None:
 # ---- files
 
 
-def test_a_name_that_would_not_do_is_refused(source: Source, folder: Path, own_home: Path) -> None:
+def test_a_name_that_would_not_do_is_refused(
+    source: Source, folder: Path, own_home: Path
+) -> None:
     (own_home / "old.svg").write_text("old")
     for name, wanted in (
-        ("", "type a file name"), ("chart", "end the name"), ("chart.png", "end the name"),
-        ("old.svg", "exists"), ("no/where.svg", "does not exist"), (str(folder / "x.svg"), "session folder"),
-        (str(folder / "captures" / "x.csv"), "session folder"), ("a\0.svg", "name"),
-    ):  # fmt: skip
+        ("", "type a file name"),
+        ("chart", "end the name"),
+        ("chart.png", "end the name"),
+        ("old.svg", "exists"),
+        ("no/where.svg", "does not exist"),
+        (str(folder / "x.svg"), "session folder"),
+        (str(folder / "captures" / "x.csv"), "session folder"),
+        ("a\0.svg", "name"),
+    ):
         assert wanted in problem(name, folder), name
         assert "-o" not in problem(name, folder).split()
         with pytest.raises(LogdriftError):

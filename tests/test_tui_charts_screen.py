@@ -27,16 +27,24 @@ pytestmark = pytest.mark.usefixtures("own_home")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures."""
-    return make_session(tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4)
+    return make_session(
+        tmp_path_factory.mktemp("charts") / "gen", 3000, 24, 20, captures=4
+    )
 
 
-async def drawn(pilot: Pilot[Any], pane: ChartPane, name: str, reach: str | None = None) -> Drawing:
+async def drawn(
+    pilot: Pilot[Any], pane: ChartPane, name: str, reach: str | None = None
+) -> Drawing:
     """The picture of that chart, once it is the one that is shown."""
     wanted = CHARTS[index_of(name)].load().title
 
     def there() -> bool:
         made = pane.made
-        right = made is not None and made.title == wanted and (reach is None or made.reach == reach)
+        right = (
+            made is not None
+            and made.title == wanted
+            and (reach is None or made.reach == reach)
+        )
         return pane.kind == index_of(name) and pane.chart is not None and right
 
     await until(pilot, there)
@@ -72,7 +80,9 @@ async def test_all_sequences_or_this_one(folder: Path) -> None:
         assert "this sequence" in text(screen.chart).splitlines()[0]
         await pilot.press("a")
         await drawn(pilot, screen.chart, "delta", "all")
-        assert "all sequences" in text(screen.chart).splitlines()[0] and "mean Δ" in text(screen.chart)
+        assert "all sequences" in text(screen.chart).splitlines()[
+            0
+        ] and "mean Δ" in text(screen.chart)
         await pilot.press("a")
         await drawn(pilot, screen.chart, "delta", "one")
         screen.chart.choose(index_of("heatmap"))
@@ -80,7 +90,9 @@ async def test_all_sequences_or_this_one(folder: Path) -> None:
         assert "always shows all sequences" in text(screen.query_one(Hints))
 
 
-async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(folder: Path) -> None:
+async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -88,7 +100,12 @@ async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(f
         drawing = await drawn(pilot, screen.chart, "delta")
         await until(pilot, lambda: screen.chart.has_focus)
         start, stop = screen.session.sequences.bounds(0)
-        for key, wanted in (("end", stop - 1), ("home", start), ("G", stop - 1), ("g", start)):
+        for key, wanted in (
+            ("end", stop - 1),
+            ("home", start),
+            ("G", stop - 1),
+            ("g", start),
+        ):
             await pilot.press(key)
             await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
         place = drawing.place
@@ -111,7 +128,9 @@ async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(f
         assert screen.tokens.cursor == position - start
         await until(pilot, lambda: "▼" in text(screen.chart))
         await pilot.press("up", "k", "down", "j")
-        assert screen.position == position, "a chart of one sequence has no rows to change"
+        assert screen.position == position, (
+            "a chart of one sequence has no rows to change"
+        )
         await pilot.press("enter")
         await until(pilot, lambda: screen.tokens.has_focus)
 
@@ -124,7 +143,10 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         await pilot.press("4")
         drawing = await drawn(pilot, screen.chart, "heatmap")
         before = screen.sequence
-        assert drawing.place.cell(screen.position) == (0, 0), "the first token has no score, but a place"  # type: ignore[union-attr]
+        assert drawing.place.cell(screen.position) == (
+            0,
+            0,
+        ), "the first token has no score, but a place"  # type: ignore[union-attr]
         wanted = drawing.place.step(screen.position, 0, 1)  # type: ignore[union-attr]
         await pilot.press("down")
         await until(pilot, lambda: screen.position == wanted)
@@ -136,14 +158,20 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         assert "▸" in text(screen.chart)
 
 
-async def test_a_click_goes_to_the_token_and_a_click_on_a_name_chooses(folder: Path) -> None:
+async def test_a_click_goes_to_the_token_and_a_click_on_a_name_chooses(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         drawing = await drawn(pilot, screen.chart, "delta")
         column = drawing.columns // 2
-        await pilot.click(screen.chart, offset=(drawing.left + column, screen.chart.fixed + 2))
-        await until(pilot, lambda: drawing.place.cell(screen.position) == (column, None))  # type: ignore[union-attr]
+        await pilot.click(
+            screen.chart, offset=(drawing.left + column, screen.chart.fixed + 2)
+        )
+        await until(
+            pilot, lambda: drawing.place.cell(screen.position) == (column, None)
+        )  # type: ignore[union-attr]
         at = text(screen.chart).splitlines()[0].index("2 cumulative")
         await pilot.click(screen.chart, offset=(at + 3, 0))
         await drawn(pilot, screen.chart, "cumulative")
@@ -199,22 +227,34 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
             await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
             last = screen.position
         screen.go_to(screen.session.sequences.bounds(5)[0])
-        await until(pilot, lambda: full.chart.made is not None and full.chart.made.source.sequence == 5)
+        await until(
+            pilot,
+            lambda: (
+                full.chart.made is not None and full.chart.made.source.sequence == 5
+            ),
+        )
         await pilot.press("N")
         await until(pilot, lambda: screen.sequence < 5)
 
 
-async def test_export_asks_for_a_name_and_says_what_was_written(folder: Path, own_home: Path) -> None:
+async def test_export_asks_for_a_name_and_says_what_was_written(
+    folder: Path, own_home: Path
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta")
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
-        assert isinstance(app.screen, Prompt) and app.screen.text == "gen-delta-seq0.svg"
+        assert (
+            isinstance(app.screen, Prompt) and app.screen.text == "gen-delta-seq0.svg"
+        )
         await pilot.press("enter")
         await until(pilot, lambda: (own_home / "gen-delta-seq0.svg").exists())
-        await until(pilot, lambda: "written: gen-delta-seq0.svg" in text(screen.query_one(Hints)))
+        await until(
+            pilot,
+            lambda: "written: gen-delta-seq0.svg" in text(screen.query_one(Hints)),
+        )
         ET.fromstring((own_home / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
@@ -235,22 +275,33 @@ async def test_a_chart_that_is_too_small_says_so_and_comes_back(folder: Path) ->
         assert drawing.lines >= 3, "the small pane below the text"
         await pilot.resize_terminal(60, 20)
         await pilot.press("4")
-        await until(pilot, lambda: screen.chart.chart is not None and screen.chart.chart is not drawing)
+        await until(
+            pilot,
+            lambda: (
+                screen.chart.chart is not None and screen.chart.chart is not drawing
+            ),
+        )
         assert max(len(line) for line in text(screen.chart).splitlines()) <= 60
 
 
-async def test_only_the_last_of_a_burst_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_last_of_a_burst_is_drawn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta")
         asked = []
-        monkeypatch.setattr(screen.chart, "_build", lambda key, *rest: asked.append(key))
+        monkeypatch.setattr(
+            screen.chart, "_build", lambda key, *rest: asked.append(key)
+        )
         for sequence in range(1, 8):
             screen.go_to(screen.session.sequences.bounds(sequence)[0])
         await until(pilot, lambda: bool(asked))
         assert len(asked) == 1 and 7 in asked[0]
-        assert screen.chart.chart is not None, "the old picture stays until the new one is there"
+        assert screen.chart.chart is not None, (
+            "the old picture stays until the new one is there"
+        )
 
 
 def test_moving_on_the_whole_screen_sends_little_although_the_explorer_moves_below(

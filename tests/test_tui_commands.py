@@ -1,4 +1,6 @@
-"""Every command of the registry is done by its key, where that key is listened to, and leaves the screen working."""
+"""Every command of the registry is done by its key, where that key is listened to, and
+leaves the screen working.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +25,43 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from tests.tui_screen import make_app, until
 
 FROM_LIST: dict[Scope, tuple[str, ...]] = {
-    "sessions": (), "form": ("c",), "confirm": ("d",), "diff": ("space", "down", "space"),
-}  # fmt: skip
+    "sessions": (),
+    "form": ("c",),
+    "confirm": ("d",),
+    "diff": ("space", "down", "space"),
+}
 FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
-    "app": ("1",), "explorer": ("1",), "move": ("1",), "list": ("2",), "pane": ("3",), "inspector": ("3",),
-    "charts": ("1",), "chart": ("4",), "zoom": ("z",), "picker": ("O",), "prompt": ("colon",), "reading": ("f1",),
-    "matrix": ("m",), "facts": ("d",), "limits": ("T",), "report": ("R",), "why": ("w",),
-}  # fmt: skip
+    "app": ("1",),
+    "explorer": ("1",),
+    "move": ("1",),
+    "list": ("2",),
+    "pane": ("3",),
+    "inspector": ("3",),
+    "charts": ("1",),
+    "chart": ("4",),
+    "zoom": ("z",),
+    "picker": ("O",),
+    "prompt": ("colon",),
+    "reading": ("f1",),
+    "matrix": ("m",),
+    "facts": ("d",),
+    "limits": ("T",),
+    "report": ("R",),
+    "why": ("w",),
+}
 ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "layers"})
-"""Two steps from the explorer, with more to see than that it was done: tests/test_tui_experiments.py and
-tests/test_tui_layers.py press each of their keys, and fail where one is not pressed."""
+"""Two steps from the explorer, with more to see than that it was done:
+tests/test_tui_experiments.py and tests/test_tui_layers.py press each of their keys, and
+fail where one is not pressed.
+"""
 BY_THE_LIST = {("sessions", "open"): ("choose", ())}
-"""The list under the cursor listens to the same key first, to the same end; the command itself is in the palette."""
+"""The list under the cursor listens to the same key first, to the same end; the command
+itself is in the palette.
+"""
 STEPS = {"next_field", "previous_field", "fields_down", "fields_up"}
-"""The form takes these keys before a binding would, so that the next key typed lands in the new field."""
+"""The form takes these keys before a binding would, so that the next key typed lands in
+the new field.
+"""
 
 
 def test_every_scope_is_reached() -> None:
@@ -54,7 +79,9 @@ class Doer:
     async def go(self, scope: Scope) -> None:
         """To where the keys of a scope are listened to."""
         app = self.app
-        while len(app.screen_stack) > 1 and not (scope in FROM_EXPLORER and isinstance(app.screen, ExplorerScreen)):
+        while len(app.screen_stack) > 1 and not (
+            scope in FROM_EXPLORER and isinstance(app.screen, ExplorerScreen)
+        ):
             app.pop_screen()
             await self.pilot.pause()
         if scope in FROM_EXPLORER and not isinstance(app.screen, ExplorerScreen):
@@ -66,24 +93,45 @@ class Doer:
         if scope in ("confirm", "diff"):
             wanted = Confirm if scope == "confirm" else DiffScreen
             await until(self.pilot, lambda: isinstance(app.screen, wanted))
-        elif scope not in ("sessions", "app", "explorer", "move", "list", "pane", "inspector", "charts", "chart"):
+        elif scope not in (
+            "sessions",
+            "app",
+            "explorer",
+            "move",
+            "list",
+            "pane",
+            "inspector",
+            "charts",
+            "chart",
+        ):
             await until(self.pilot, lambda: app.screen is not base)
 
     def _judged(self) -> bool:
         screen = self.app.screen
-        return isinstance(screen, ExplorerScreen) and screen.view is not None and screen.view.gate is not None
+        return (
+            isinstance(screen, ExplorerScreen)
+            and screen.view is not None
+            and screen.view.gate is not None
+        )
 
     async def do(self, command: Command) -> None:
         name, _, arguments = command.name.partition("(")
-        wanted = name, ast.literal_eval(f"({arguments.rstrip(')')},)") if arguments else ()
+        wanted = (
+            name,
+            ast.literal_eval(f"({arguments.rstrip(')')},)") if arguments else (),
+        )
         if name in STEPS:
             await self._stepped(command.keys)
         elif command.keys:
-            await self._pressed(command.keys[0], BY_THE_LIST.get((command.scope, name), wanted))
+            await self._pressed(
+                command.keys[0], BY_THE_LIST.get((command.scope, name), wanted)
+            )
         if not command.keys or name in STEPS or (command.scope, name) in BY_THE_LIST:
             await self.go(command.scope)
             self.done.clear()
-            await self.app.run_action(command.name, self.app if command.scope == "app" else self.app.screen)
+            await self.app.run_action(
+                command.name, self.app if command.scope == "app" else self.app.screen
+            )
             await until(self.pilot, lambda: wanted in self.done, 5)
 
     async def _stepped(self, keys: tuple[str, ...]) -> None:
@@ -101,7 +149,9 @@ class Doer:
         try:
             await until(self.pilot, lambda: wanted in self.done, 5)
         except AssertionError as error:
-            raise AssertionError(f"{key}: {wanted} was not done, but {self.done}") from error
+            raise AssertionError(
+                f"{key}: {wanted} was not done, but {self.done}"
+            ) from error
 
 
 @pytest.fixture
@@ -117,12 +167,16 @@ def recorded(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Doer]
 
         monkeypatch.setattr(App, "_dispatch_action", record)
         # The app ends at the end of the test, not at each command that ends it.
-        monkeypatch.setattr(doer.app, "exit", lambda *_: setattr(doer, "ended", doer.ended + 1))
+        monkeypatch.setattr(
+            doer.app, "exit", lambda *_: setattr(doer, "ended", doer.ended + 1)
+        )
 
     return watch
 
 
-async def test_every_command_is_done_by_its_key(tmp_path: Path, recorded: Callable[[Doer], None]) -> None:
+async def test_every_command_is_done_by_its_key(
+    tmp_path: Path, recorded: Callable[[Doer], None]
+) -> None:
     folder = tmp_path / "sessions"
     made = make_session(folder / "one", 400, 4, 5, captures=4)
     shutil.copytree(made, folder / "two")
@@ -130,17 +184,29 @@ async def test_every_command_is_done_by_its_key(tmp_path: Path, recorded: Callab
     async with app.run_test(size=(120, 36)) as pilot:
         doer = Doer(app, pilot)
         recorded(doer)
-        await until(pilot, lambda: len(app.screen_stack) == 1 and isinstance(app.screen, SessionsScreen))
+        await until(
+            pilot,
+            lambda: (
+                len(app.screen_stack) == 1 and isinstance(app.screen, SessionsScreen)
+            ),
+        )
         listing = app.screen
         assert isinstance(listing, SessionsScreen)
         await until(pilot, lambda: len(listing.list.sessions) == 2)
         done = 0
-        # What deletes a session comes last; what was begun in one scope does not stay for the next.
+        # What deletes a session comes last; what was begun in one scope does not stay
+        # for the next.
         for scope in (*FROM_EXPLORER, "sessions", "form", "diff", "confirm"):
             await doer.go(scope)  # type: ignore[arg-type]
             here = app.screen
             for command in [c for c in COMMANDS if c.scope == scope]:
-                if app.screen is not here or command.scope in ("picker", "prompt", "confirm", "move", "form"):
+                if app.screen is not here or command.scope in (
+                    "picker",
+                    "prompt",
+                    "confirm",
+                    "move",
+                    "form",
+                ):
                     await doer.go(scope)  # type: ignore[arg-type]
                     here = app.screen
                 await doer.do(command)

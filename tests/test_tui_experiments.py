@@ -1,4 +1,6 @@
-"""The experiments screen: every command by each of its keys, on real background runs of engines that end at once or wait."""
+"""The experiments screen: every command by each of its keys, on real background runs of
+engines that end at once or wait.
+"""
 
 from __future__ import annotations
 
@@ -28,23 +30,46 @@ from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.why_experiments import ExperimentRow, chosen_at_first
-from tests.made_experiments import PROMPTS, named, record_of, rows, save_record, session_of, simple
+from tests.made_experiments import (
+    PROMPTS,
+    named,
+    record_of,
+    rows,
+    save_record,
+    session_of,
+    simple,
+)
 from tests.made_sessions import capture, captured_here, edit_manifest, write_session
-from tests.tui_screen import detail, explorer, head, joined, judged, lines, make_app, screen_text, until
+from tests.tui_screen import (
+    detail,
+    explorer,
+    head,
+    joined,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 TIMES = [
-    {"t": 100.0, "type": "backend", "backend": "trainer"}, {"t": 105.0, "type": "facts", "backend": "trainer"},
-    {"t": 107.0, "type": "captured", "label": "trainer/prefill"}, {"t": 110.0, "type": "backend", "backend": "vllm"},
-    {"t": 140.0, "type": "facts", "backend": "vllm"}, {"t": 150.0, "type": "captured", "label": "vllm/prefill"},
-]  # fmt: skip
+    {"t": 100.0, "type": "backend", "backend": "trainer"},
+    {"t": 105.0, "type": "facts", "backend": "trainer"},
+    {"t": 107.0, "type": "captured", "label": "trainer/prefill"},
+    {"t": 110.0, "type": "backend", "backend": "vllm"},
+    {"t": 140.0, "type": "facts", "backend": "vllm"},
+    {"t": 150.0, "type": "captured", "label": "vllm/prefill"},
+]
 """Events by which two captures of the trainer take 9 seconds, and two of vLLM 50."""
 HOSTILE = "\x1b]0;owned\x07 \u202egnp\nnext"
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    """A session for which experiments are proposed; none of its engines starts: their interpreter ends at once."""
+    """A session for which experiments are proposed; none of its engines starts: their
+    interpreter ends at once.
+    """
     made = with_python(simple(tmp_path / "s")[0], "/bin/false")
     yield made
     if running(made.folder):
@@ -69,14 +94,22 @@ def pair_of(session: Session) -> Pair:
 
 def write_events(folder: Path, *events: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (folder / "events.jsonl").write_text(
+        "".join(json.dumps(event) + "\n" for event in events)
+    )
 
 
 async def opened(pilot: Any) -> ExperimentsScreen:
     """In: the explorer, why, experiments."""
     await judged(pilot)
     await pilot.press("w")
-    await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen) and pilot.app.screen.found is not None)
+    await until(
+        pilot,
+        lambda: (
+            isinstance(pilot.app.screen, WhyScreen)
+            and pilot.app.screen.found is not None
+        ),
+    )
     await pilot.press("x")
     await until(pilot, lambda: isinstance(pilot.app.screen, ExperimentsScreen))
     screen: ExperimentsScreen = pilot.app.screen
@@ -97,70 +130,112 @@ async def started(pilot: Any, screen: ExperimentsScreen, key: str = "x") -> None
 Press = Callable[[Any, ExperimentsScreen, str, pytest.MonkeyPatch], Awaitable[None]]
 
 
-async def choose_row(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def choose_row(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     await until(pilot, lambda: "1 chosen, 1 of unknown length" in head(screen))
     await pilot.press(key)
     await until(pilot, lambda: "0 chosen, nothing has to run" in head(screen))
     assert screen.table.selected == 1 and lines(screen.table)[2].startswith("○")
     await pilot.press(key)
     await until(pilot, lambda: "1 chosen" in head(screen))
-    assert screen.chosen == {screen.rows[1].id} and lines(screen.table)[3].startswith("●")
+    assert screen.chosen == {screen.rows[1].id} and lines(screen.table)[3].startswith(
+        "●"
+    )
 
 
-async def choose_all(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def choose_all(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     await pilot.press(key)
     await until(pilot, lambda: "0 chosen" in head(screen))
     await pilot.press(key)
     offered = [row for row in screen.rows if row.state == "proposed"]
     await until(pilot, lambda: f"{len(offered)} chosen" in head(screen))
-    assert all(line.startswith("●") for line in lines(screen.table)[2 : 2 + len(offered)])
+    assert all(
+        line.startswith("●") for line in lines(screen.table)[2 : 2 + len(offered)]
+    )
 
 
-async def budget(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def budget(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
     assert pilot.app.screen.text == "10m"
     await pilot.press("ctrl+u", *"soon", "enter")
-    await until(pilot, lambda: "soon: give a time such as 90s, 10m or 1h" in screen_text(pilot.app))
+    await until(
+        pilot,
+        lambda: "soon: give a time such as 90s, 10m or 1h" in screen_text(pilot.app),
+    )
     assert "--budget" not in screen_text(pilot.app)
     await pilot.press("ctrl+u", *"90s", "enter")
     await until(pilot, lambda: "budget 90s" in head(screen))
     await pilot.press(key, "escape")
-    await until(pilot, lambda: pilot.app.screen is screen and "budget 90s" in head(screen))
+    await until(
+        pilot, lambda: pilot.app.screen is screen and "budget 90s" in head(screen)
+    )
 
 
-async def start(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def start(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     app, folder = pilot.app, screen.session.folder / FOLDER
     for no in ("enter", "n", "escape"):
         await pilot.press(key)
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         asked = joined(screen_text(app))
         assert "Run 1 experiment in the background?" in asked
-        assert "Yes, start engines for 1 experiment now, 1 of unknown length, at most 10m" in asked
+        assert (
+            "Yes, start engines for 1 experiment now, 1 of unknown length, at most 10m"
+            in asked
+        )
         await pilot.press(no)
         await until(pilot, lambda: app.screen is screen)
     assert not folder.exists()
     await started(pilot, screen, key)
-    await until(pilot, lambda: screen.rows[0].state == "failed" and "the experiments have ended" in screen_text(app))
-    assert screen.rows[0].outcome == "failed: transformers worker ended with exit code 1" in detail(screen)
+    await until(
+        pilot,
+        lambda: (
+            screen.rows[0].state == "failed"
+            and "the experiments have ended" in screen_text(app)
+        ),
+    )
+    assert (
+        screen.rows[0].outcome
+        == "failed: transformers worker ended with exit code 1"
+        in detail(screen)
+    )
     assert lines(screen.table)[2].startswith("✗ ") and "0 chosen" in head(screen)
     assert [row.state for row in screen.rows[1:10]] == ["proposed"] * 9
     assert {row.state for row in screen.rows[10:]} == {"left out"}
-    assert running(screen.session.folder) is None and (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
+    assert (
+        running(screen.session.folder) is None
+        and (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
+    )
     assert (folder / LOG).read_text() == ""
 
 
-async def cancel_run(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def cancel_run(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     app, folder = pilot.app, screen.session.folder
     await pilot.press(key)
     await until(pilot, lambda: "no experiment runs" in screen_text(app))
     await started(pilot, screen)
     workers = folder.parent / "workers"
     await until(pilot, lambda: screen.rows[0].state == "running" and workers.exists())
-    await until(pilot, lambda: "runs in the background: 1 of 1, trainer: dtype=float32" in head(screen))
+    await until(
+        pilot,
+        lambda: (
+            "runs in the background: 1 of 1, trainer: dtype=float32" in head(screen)
+        ),
+    )
     assert "so far" in head(screen) and lines(screen.table)[2].startswith("▶")
     await pilot.press("x")
-    await until(pilot, lambda: "experiments run already (X cancels them)" in screen_text(app))
+    await until(
+        pilot, lambda: "experiments run already (X cancels them)" in screen_text(app)
+    )
     await pilot.press(key)
     await until(pilot, lambda: isinstance(app.screen, Confirm))
     assert "Yes, cancel: what is done stays" in screen_text(app)
@@ -175,65 +250,118 @@ async def cancel_run(pilot: Any, screen: ExperimentsScreen, key: str, patch: pyt
     assert "budget 10m · 0 chosen" in head(screen)
 
 
-async def open_experiment(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def open_experiment(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: "this experiment has not run yet: there is no session of it" in screen_text(app))
+    await until(
+        pilot,
+        lambda: (
+            "this experiment has not run yet: there is no session of it"
+            in screen_text(app)
+        ),
+    )
     await started(pilot, screen)
     await until(pilot, lambda: screen.rows[0].state == "failed")
     await pilot.press(key)
     await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
-    assert explorer(app).session.folder == screen.session.folder / FOLDER / screen.rows[0].id
+    assert (
+        explorer(app).session.folder
+        == screen.session.folder / FOLDER / screen.rows[0].id
+    )
     await pilot.press("q")
     await until(pilot, lambda: app.screen is screen)
 
 
-async def copy(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def copy(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     sent: list[str] = []
     patch.setattr(pilot.app._driver, "write", sent.append)
     await pilot.press(key)
     (data,) = (s for s in sent if "52;c;" in s)
-    copied = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
+    copied = [
+        line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")
+    ]
     assert copied[0] == ["", "change", "takes", "outcome", "backend", "cause"]
-    assert copied[1] == ["●", "dtype=float32", "unknown", "", "trainer+vllm", "compute_dtype"]
+    assert copied[1] == [
+        "●",
+        "dtype=float32",
+        "unknown",
+        "",
+        "trainer+vllm",
+        "compute_dtype",
+    ]
     assert [line[5] for line in copied[1:]] == [row.cause for row in screen.rows]
     await until(pilot, lambda: "copied" in screen_text(pilot.app))
 
 
-async def save(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def save(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
     assert pilot.app.screen.text == "experiments.tsv"
     await pilot.press("enter")
-    await until(pilot, lambda: pilot.app.screen is screen and "written: " in screen_text(pilot.app))
+    await until(
+        pilot,
+        lambda: pilot.app.screen is screen and "written: " in screen_text(pilot.app),
+    )
     written = Path("experiments.tsv").read_text(encoding="utf-8")
-    assert written == screen.table.copied() + "\n" and written.count("\n") == 1 + len(screen.rows)
+    assert written == screen.table.copied() + "\n" and written.count("\n") == 1 + len(
+        screen.rows
+    )
 
 
-async def shift(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def shift(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     """Either way, at 60 columns, where the last one is not seen at first."""
     there, back = ("right", "left") if key in ("right", "left") else ("l", "h")
-    assert lines(screen.table)[1].split()[:2] == ["change", "takes"] and lines(screen.table)[1].endswith("›")
+    assert lines(screen.table)[1].split()[:2] == ["change", "takes"] and lines(
+        screen.table
+    )[1].endswith("›")
     for seen in range(3):
         await pilot.press(there)
-        await until(pilot, lambda seen=seen: screen.table.first == seen + 2 or "cause" in lines(screen.table)[1])  # type: ignore[misc]
+        await until(
+            pilot,
+            lambda seen=seen: (
+                screen.table.first == seen + 2 or "cause" in lines(screen.table)[1]
+            ),
+        )  # type: ignore[misc]
     heads = lines(screen.table)[1]
     assert heads.split()[0] == "‹change" and "cause" in heads and "takes" not in heads
     await pilot.press(back, back, back)
-    await until(pilot, lambda: lines(screen.table)[1].split()[:2] == ["change", "takes"])
+    await until(
+        pilot, lambda: lines(screen.table)[1].split()[:2] == ["change", "takes"]
+    )
 
 
-async def back(pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch) -> None:
+async def back(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
     await until(pilot, lambda: screen._stop.is_set() and not screen.is_attached)
 
 
 PRESSED: dict[str, Press] = {
-    "choose_row": choose_row, "choose_all": choose_all, "budget": budget, "start": start, "cancel_run": cancel_run,
-    "open_experiment": open_experiment, "copy": copy, "save": save, "shift(1)": shift, "shift(-1)": shift, "back": back,
-}  # fmt: skip
-KEYS = [(command.name, key) for command in commands("experiments") for key in command.keys]
+    "choose_row": choose_row,
+    "choose_all": choose_all,
+    "budget": budget,
+    "start": start,
+    "cancel_run": cancel_run,
+    "open_experiment": open_experiment,
+    "copy": copy,
+    "save": save,
+    "shift(1)": shift,
+    "shift(-1)": shift,
+    "back": back,
+}
+KEYS = [
+    (command.name, key) for command in commands("experiments") for key in command.keys
+]
 
 
 def test_every_command_of_the_scope_is_pressed() -> None:
@@ -242,14 +370,20 @@ def test_every_command_of_the_scope_is_pressed() -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), KEYS)
-async def test_a_key_does_its_command(session: Session, name: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_does_its_command(
+    session: Session, name: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if name == "cancel_run":
         waits = session.folder.parent / "waits"
-        waits.write_text('#!/bin/sh\necho $$ >> "$(dirname "$0")/workers"\nexec sleep 600\n')
+        waits.write_text(
+            '#!/bin/sh\necho $$ >> "$(dirname "$0")/workers"\nexec sleep 600\n'
+        )
         waits.chmod(0o755)
         session = with_python(session, str(waits))
     app = make_app(session.folder)
-    async with app.run_test(size=(60, 20) if name.startswith("shift") else (80, 24)) as pilot:
+    async with app.run_test(
+        size=(60, 20) if name.startswith("shift") else (80, 24)
+    ) as pilot:
         screen = await opened(pilot)
         await PRESSED[name](pilot, screen, key, monkeypatch)
 
@@ -257,21 +391,28 @@ async def test_a_key_does_its_command(session: Session, name: str, key: str, mon
 # -- starting
 
 
-async def test_enter_starts_too_and_the_row_is_taken_where_none_is_chosen(session: Session) -> None:
+async def test_enter_starts_too_and_the_row_is_taken_where_none_is_chosen(
+    session: Session,
+) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         await pilot.press("space", "down")
-        await until(pilot, lambda: "0 chosen" in head(screen) and screen.table.selected == 2)
+        await until(
+            pilot, lambda: "0 chosen" in head(screen) and screen.table.selected == 2
+        )
         await started(pilot, screen, "enter")
         await until(pilot, lambda: screen.rows[2].state == "failed")
         assert [row.state for row in screen.rows].count("failed") == 1
-        # The why screen below weighs it: a failed experiment says nothing, but it is told.
+        # The why screen below weighs it: a failed experiment says nothing, but it is
+        # told.
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
 
 
-async def test_what_cannot_be_started_is_an_error_with_its_reason(tmp_path: Path) -> None:
+async def test_what_cannot_be_started_is_an_error_with_its_reason(
+    tmp_path: Path,
+) -> None:
     shipped, _ = simple(tmp_path / "sample-made")
     app = make_app(shipped.folder)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -285,12 +426,18 @@ async def test_what_cannot_be_started_is_an_error_with_its_reason(tmp_path: Path
 
 
 async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -> None:
-    """Rounding is what is likely here, and float32 on both sides, in 59 seconds, is what proves or refutes it."""
+    """Rounding is what is likely here, and float32 on both sides, in 59 seconds, is
+    what proves or refutes it.
+    """
     write_events(session.folder, *TIMES)
     app = make_app(session.folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot)
-        for typed, chosen in (("58s", set()), ("1m", {screen.rows[0].id}), ("2h", {screen.rows[0].id})):
+        for typed, chosen in (
+            ("58s", set()),
+            ("1m", {screen.rows[0].id}),
+            ("2h", {screen.rows[0].id}),
+        ):
             await pilot.press("b")
             await until(pilot, lambda: isinstance(app.screen, Prompt))
             await pilot.press("ctrl+u", *typed, "enter")
@@ -301,15 +448,28 @@ async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -
 def test_as_many_as_fit_are_chosen_and_one_of_unknown_length() -> None:
     def row(name: str, seconds: float | None, **more: Any) -> ExperimentRow:
         return ExperimentRow(
-            id=name, cause="attention", title=name, backend="vllm", path="prefill", change=name, combined=False,
-            seconds=seconds, **{"deciding": True, **more},
-        )  # fmt: skip
+            id=name,
+            cause="attention",
+            title=name,
+            backend="vllm",
+            path="prefill",
+            change=name,
+            combined=False,
+            seconds=seconds,
+            **{"deciding": True, **more},
+        )
 
     rows = [
-        row("first", 40.0), row("unknown", None), row("second", 30.0), row("another unknown", None),
-        row("last", 10.0), row("free", 90.0, runs=False), row("done", 1.0, state="done"),
-        row("of no use", 1.0, deciding=False), row("impossible", 1.0, state="left out"),
-    ]  # fmt: skip
+        row("first", 40.0),
+        row("unknown", None),
+        row("second", 30.0),
+        row("another unknown", None),
+        row("last", 10.0),
+        row("free", 90.0, runs=False),
+        row("done", 1.0, state="done"),
+        row("of no use", 1.0, deciding=False),
+        row("impossible", 1.0, state="left out"),
+    ]
     assert chosen_at_first(rows, 60.0) == {"first", "unknown", "last", "free"}
     assert chosen_at_first(rows, 5.0) == {"unknown", "free"}
 
@@ -319,7 +479,9 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         await pilot.press("end")
-        await until(pilot, lambda: screen.here is not None and screen.here.state == "left out")
+        await until(
+            pilot, lambda: screen.here is not None and screen.here.state == "left out"
+        )
         assert "left out: it needs" in detail(screen) or "left out: " in detail(screen)
         before = screen.chosen
         await pilot.press("space")
@@ -331,19 +493,60 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
 
 
 def with_outcomes(session: Session) -> dict[str, str]:
-    """An experiment that explains, one that failed and one of the scorer that moved: what their rows must say."""
+    """An experiment that explains, one that failed and one of the scorer that moved:
+    what their rows must say.
+    """
     found = named(session, pair_of(session))
-    first, failed, still = (found[name] for name in (
-        "trainer: dtype=float32 and vllm: dtype=float32", "vllm: model_impl=transformers", "trainer: batch_tokens=64"
-    ))  # fmt: skip
+    first, failed, still = (
+        found[name]
+        for name in (
+            "trainer: dtype=float32 and vllm: dtype=float32",
+            "vllm: model_impl=transformers",
+            "trainer: batch_tokens=64",
+        )
+    )
     changed = (replace(failed.sides[0], changes={"model_impl": HOSTILE}),)
     outcomes = [
-        Outcome(first, "explains", 0.05, 0.01, 0.8, 0.7, 0.9, 0.0, "said", 900, 0.04, repeats=2, method="sequences"),
-        Outcome(replace(failed, title=f"vllm: {HOSTILE}", sides=changed), "failed", reason=f"it died {HOSTILE}"),
-        Outcome(still, "no effect", 0.05, 0.05, 0.0, -0.1, 0.1, 0.0, "all moved", 900, 0.04, finding=True, repeats=2),
+        Outcome(
+            first,
+            "explains",
+            0.05,
+            0.01,
+            0.8,
+            0.7,
+            0.9,
+            0.0,
+            "said",
+            900,
+            0.04,
+            repeats=2,
+            method="sequences",
+        ),
+        Outcome(
+            replace(failed, title=f"vllm: {HOSTILE}", sides=changed),
+            "failed",
+            reason=f"it died {HOSTILE}",
+        ),
+        Outcome(
+            still,
+            "no effect",
+            0.05,
+            0.05,
+            0.0,
+            -0.1,
+            0.1,
+            0.0,
+            "all moved",
+            900,
+            0.04,
+            finding=True,
+            repeats=2,
+        ),
     ]
     for outcome in outcomes:
-        save_record(session, outcome.experiment.id, record_of(pair_of(session), outcome))
+        save_record(
+            session, outcome.experiment.id, record_of(pair_of(session), outcome)
+        )
     return {
         first.id: "explains 80% of the MAE (70% to 90%): MAE 0.05 → 0.01; said",
         failed.id: "failed: it died <0x1B>]0;owned<0x07>",
@@ -352,44 +555,72 @@ def with_outcomes(session: Session) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20), (200, 60)])
-async def test_rows_say_state_change_and_outcome_at_every_size(session: Session, size: tuple[int, int]) -> None:
+async def test_rows_say_state_change_and_outcome_at_every_size(
+    session: Session, size: tuple[int, int]
+) -> None:
     write_events(session.folder, *TIMES)
     said = with_outcomes(session)
     app = make_app(session.folder, depth="none" if size[0] == 60 else "256")
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "budget 10m · " in head(screen))
-        assert head(screen).startswith(f"trainer/prefill {ARROW} vllm/prefill budget 10m · ")
+        assert head(screen).startswith(
+            f"trainer/prefill {ARROW} vllm/prefill budget 10m · "
+        )
         states = {row.id: row.state for row in screen.rows}
         assert [states[id] for id in said] == ["done", "failed", "done"]
         width = screen.table.inner_width
         for place, row in enumerate(screen.rows):
             await until(pilot, lambda place=place: screen.table.selected == place)  # type: ignore[misc]
             (line,) = [
-                text for y, text in enumerate(lines(screen.table)) if y - 2 + screen.table.top == place and y >= 2
+                text
+                for y, text in enumerate(lines(screen.table))
+                if y - 2 + screen.table.top == place and y >= 2
             ]
-            mark = {"done": "✓", "failed": "✗", "proposed": "○", "left out": "–"}[row.state]
+            mark = {"done": "✓", "failed": "✗", "proposed": "○", "left out": "–"}[
+                row.state
+            ]
             assert line[0] == ("●" if row.id in (screen.chosen or ()) else mark)
             assert visible(row.change)[:12] in line and row.takes in line
-            assert size[0] < 200 or row.short in line, "where there is room for the column"
+            assert size[0] < 200 or row.short in line, (
+                "where there is room for the column"
+            )
             assert said.get(row.id, row.cause) in detail(screen)
-            assert row.state != "left out" or row.outcome[:50] in detail(screen), "the reason is said"
-            assert sum(cell_len(run) for run, _ in screen.table.runs(place, width)) <= width
+            assert row.state != "left out" or row.outcome[:50] in detail(screen), (
+                "the reason is said"
+            )
+            assert (
+                sum(cell_len(run) for run, _ in screen.table.runs(place, width))
+                <= width
+            )
             for runs in screen._detail(size[0] - 2):
                 assert sum(cell_len(run) for run, _ in runs) < size[0]
-            assert not [char for char in screen_text(app) if not (char.isprintable() or char == "\n")]
+            assert not [
+                char
+                for char in screen_text(app)
+                if not (char.isprintable() or char == "\n")
+            ]
             await pilot.press("down")
-        # Done and failed ones are not among "all that have not run", nor those that are left out.
+        # Done and failed ones are not among "all that have not run", nor those that are
+        # left out.
         await pilot.press(*"aa" if screen.chosen else "a")
         offered = [row for row in screen.rows if row.state == "proposed"]
         await until(pilot, lambda: f"{len(offered)} chosen" in head(screen))
-        assert "numbers moved" in screen.text_to_save() and "explains 80%" in screen.text_to_save()
-        assert "\x1b" not in screen.text_to_save() and "\u202e" not in screen.text_to_save()
+        assert (
+            "numbers moved" in screen.text_to_save()
+            and "explains 80%" in screen.text_to_save()
+        )
+        assert (
+            "\x1b" not in screen.text_to_save()
+            and "\u202e" not in screen.text_to_save()
+        )
         assert len(screen.text_to_save().split("\n")) == 1 + len(screen.rows)
 
 
 @pytest.mark.parametrize("wrong", [{"changes": "dtype"}, {"path": 3}])
-async def test_a_damaged_record_is_left_out_and_the_others_stand(session: Session, wrong: dict[str, Any]) -> None:
+async def test_a_damaged_record_is_left_out_and_the_others_stand(
+    session: Session, wrong: dict[str, Any]
+) -> None:
     said = with_outcomes(session)
     pair = pair_of(session)
     first = named(session, pair)["trainer: attn_implementation=eager"]
@@ -400,28 +631,55 @@ async def test_a_damaged_record_is_left_out_and_the_others_stand(session: Sessio
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         states = {row.id: row.state for row in screen.rows}
-        assert [states[id] for id in (*said, first.id)] == ["done", "failed", "done", "proposed"]
+        assert [states[id] for id in (*said, first.id)] == [
+            "done",
+            "failed",
+            "done",
+            "proposed",
+        ]
 
 
-async def test_a_long_reason_is_cut_with_an_ellipsis_and_hostile_text_is_visible(session: Session) -> None:
+async def test_a_long_reason_is_cut_with_an_ellipsis_and_hostile_text_is_visible(
+    session: Session,
+) -> None:
     asked = {"t": 1.0, "type": "plan", "experiments": []}
-    write_events(session.folder / FOLDER, asked, {"t": 2.0, "type": "failed", "error": f"{HOSTILE} " + "because " * 40})
+    write_events(
+        session.folder / FOLDER,
+        asked,
+        {"t": 2.0, "type": "failed", "error": f"{HOSTILE} " + "because " * 40},
+    )
     app = make_app(session.folder)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await opened(pilot)
-        assert head(screen).count("because") > 3 and "… budget 10m · 1 chosen" in head(screen)
+        assert head(screen).count("because") > 3 and "… budget 10m · 1 chosen" in head(
+            screen
+        )
         assert "the last run failed: <0x1B>]0;owned<0x07>" in head(screen)
 
 
-@pytest.mark.parametrize(("last", "said"), [
-    ({"type": "cancelled"}, "the last run was cancelled"),
-    ({"type": "experiment", "state": "begun", "title": HOSTILE}, "the last run ended in the middle of <0x1B>]0;owned"),
-    ({"type": "experiment", "state": "ended", "id": ["no id"]}, ""),
-    ({"type": "finished"}, ""),
-])  # fmt: skip
-async def test_how_the_last_run_ended(session: Session, last: dict[str, Any], said: str) -> None:
-    """One that was killed had no time to say so: its last word is that it began something."""
-    write_events(session.folder / FOLDER, {"t": 1.0, "type": "plan", "experiments": []}, {"t": 2.0, **last})
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ({"type": "cancelled"}, "the last run was cancelled"),
+        (
+            {"type": "experiment", "state": "begun", "title": HOSTILE},
+            "the last run ended in the middle of <0x1B>]0;owned",
+        ),
+        ({"type": "experiment", "state": "ended", "id": ["no id"]}, ""),
+        ({"type": "finished"}, ""),
+    ],
+)
+async def test_how_the_last_run_ended(
+    session: Session, last: dict[str, Any], said: str
+) -> None:
+    """One that was killed had no time to say so: its last word is that it began
+    something.
+    """
+    write_events(
+        session.folder / FOLDER,
+        {"t": 1.0, "type": "plan", "experiments": []},
+        {"t": 2.0, **last},
+    )
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
@@ -429,10 +687,24 @@ async def test_how_the_last_run_ended(session: Session, last: dict[str, Any], sa
         assert said in head(screen) and ("the last run" in head(screen)) == bool(said)
 
 
-@pytest.mark.parametrize(("other", "planned", "said"), [
-    ("vllm/prefill", False, "it was imported and cannot be captured again: score its token ids with logdrift capture"),
-    ("trainer/prefill#2", True, "both are one capture, repeated, so no option is between them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("other", "planned", "said"),
+    [
+        (
+            "vllm/prefill",
+            False,
+            (
+                "it was imported and cannot be captured again: score its token ids with"
+                " logdrift capture"
+            ),
+        ),
+        (
+            "trainer/prefill#2",
+            True,
+            "both are one capture, repeated, so no option is between them",
+        ),
+    ],
+)
 async def test_where_nothing_is_proposed_the_reason_is_the_true_one(
     tmp_path: Path, other: str, planned: bool, said: str
 ) -> None:

@@ -1,4 +1,6 @@
-"""The explorer, driven by keys. Every number that is asserted is worked out from the session, not from the screen."""
+"""The explorer, driven by keys. Every number that is asserted is worked out from the
+session, not from the screen.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ PAIR = ("trainer/prefill", "vllm/decode")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures, hostile pieces among them."""
-    return make_session(tmp_path_factory.mktemp("explorer") / "gen", 3000, 24, 20, captures=4)
+    return make_session(
+        tmp_path_factory.mktemp("explorer") / "gen", 3000, 24, 20, captures=4
+    )
 
 
 async def wait_for_picture(pilot: Any) -> None:
@@ -43,24 +47,46 @@ async def wait_for_picture(pilot: Any) -> None:
     await pilot.press("n", "n")
     screen = explorer(pilot.app)
     await until(pilot, lambda: screen.answer is not None and screen.numbers is not None)
-    await until(pilot, lambda: screen.chart.chart is None or f"[{screen.tokens.cursor}]" in screen_text(pilot.app))
+    await until(
+        pilot,
+        lambda: (
+            screen.chart.chart is None
+            or f"[{screen.tokens.cursor}]" in screen_text(pilot.app)
+        ),
+    )
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36), (200, 60)])
-def test_picture(snap_compare: Callable[..., bool], folder: Path, width: int, height: int) -> None:
-    assert snap_compare(make_app(folder), terminal_size=(width, height), run_before=wait_for_picture)
+def test_picture(
+    snap_compare: Callable[..., bool], folder: Path, width: int, height: int
+) -> None:
+    assert snap_compare(
+        make_app(folder), terminal_size=(width, height), run_before=wait_for_picture
+    )
 
 
 @pytest.mark.parametrize("depth", ["none", "16"])
-def test_picture_with_few_colours(snap_compare: Callable[..., bool], folder: Path, depth: Depth) -> None:
-    assert snap_compare(make_app(folder, depth=depth), terminal_size=(80, 24), run_before=wait_for_picture)
+def test_picture_with_few_colours(
+    snap_compare: Callable[..., bool], folder: Path, depth: Depth
+) -> None:
+    assert snap_compare(
+        make_app(folder, depth=depth),
+        terminal_size=(80, 24),
+        run_before=wait_for_picture,
+    )
 
 
-async def test_the_first_screen_shows_session_pair_verdict_and_text(folder: Path) -> None:
+async def test_the_first_screen_shows_session_pair_verdict_and_text(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        assert screen.view is not None and screen.view.stats is not None and screen.view.gate is not None
+        assert (
+            screen.view is not None
+            and screen.view.stats is not None
+            and screen.view.gate is not None
+        )
         head = text(screen.query_one(Header))
         for wanted in (
             "gen",
@@ -71,12 +97,16 @@ async def test_the_first_screen_shows_session_pair_verdict_and_text(folder: Path
             "CAUTION",
         ):
             assert wanted in head
-        assert "1 Tokens  2 Sequences  3 Inspector  4 Chart" in text(screen.query_one(Tabs))
+        assert "1 Tokens  2 Sequences  3 Inspector  4 Chart" in text(
+            screen.query_one(Tabs)
+        )
         assert "Sequence 0" in lines(screen.tokens)[0]
         assert lines(screen.query_one(Hints))[0].strip().endswith("? help")
 
 
-async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(folder: Path) -> None:
+async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(
+    folder: Path,
+) -> None:
     pair = make_pair(open_session(folder), *PAIR)
     wanted = np.flatnonzero(pair.scored & (np.abs(pair.delta) > 0.5)).tolist()
     assert len(wanted) > 5 and len({pair.sequence_of(p) for p in wanted}) > 3
@@ -89,7 +119,9 @@ async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(fo
             await pilot.press("n")
             seen.append(screen.position)
             passage = screen.tokens.passage
-            assert passage is not None and passage.sequence == pair.sequence_of(screen.position)
+            assert passage is not None and passage.sequence == pair.sequence_of(
+                screen.position
+            )
         assert seen == wanted
         await pilot.press("n")
         assert screen.position == wanted[-1]
@@ -120,7 +152,9 @@ async def test_a_divergent_token_is_marked_and_underlined(folder: Path) -> None:
             assert underlined >= len(divergent) - 1
 
 
-async def test_summary_and_inspector_show_the_numbers_of_the_token(folder: Path) -> None:
+async def test_summary_and_inspector_show_the_numbers_of_the_token(
+    folder: Path,
+) -> None:
     session = open_session(folder)
     pair = make_pair(session, *PAIR)
     app = make_app(folder)
@@ -128,7 +162,10 @@ async def test_summary_and_inspector_show_the_numbers_of_the_token(folder: Path)
         screen = await judged(pilot)
         await pilot.press("n")
         position = screen.position
-        await until(pilot, lambda: f"[{screen.tokens.cursor}]" in text(screen.query_one(Summary)))
+        await until(
+            pilot,
+            lambda: f"[{screen.tokens.cursor}]" in text(screen.query_one(Summary)),
+        )
         shown = text(screen.query_one(Summary))
         for value in (
             number(float(pair.logprob_a[position])),
@@ -154,16 +191,34 @@ async def test_moving(folder: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         steps = [
-            ("l", 1), ("right", 2), ("h", 1), ("left", 0), ("G", first - 1), ("right", first), ("left", first - 1), ("g", 0),
-            ("right_square_bracket", first), ("right_square_bracket", second), ("left_square_bracket", first),
-        ]  # fmt: skip
+            ("l", 1),
+            ("right", 2),
+            ("h", 1),
+            ("left", 0),
+            ("G", first - 1),
+            ("right", first),
+            ("left", first - 1),
+            ("g", 0),
+            ("right_square_bracket", first),
+            ("right_square_bracket", second),
+            ("left_square_bracket", first),
+        ]
         for key, position in steps:
             await pilot.press(key)
             assert screen.position == position, key
         await pilot.press("left_square_bracket", "left_square_bracket")
-        assert screen.position == 0 and "first sequence" in text(screen.query_one(Hints))
+        assert screen.position == 0 and "first sequence" in text(
+            screen.query_one(Hints)
+        )
         layout = screen.tokens.flow
-        for key, line in (("j", 1), ("down", 2), ("k", 1), ("up", 0), ("pagedown", layout.height - 1), ("pageup", 0)):
+        for key, line in (
+            ("j", 1),
+            ("down", 2),
+            ("k", 1),
+            ("up", 0),
+            ("pagedown", layout.height - 1),
+            ("pageup", 0),
+        ):
             await pilot.press(key)
             assert layout.line_of(screen.tokens.cursor) == line, key
         await pilot.press("j", "end")
@@ -198,7 +253,9 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         screen = await judged(pilot)
         await pilot.press("plus")
         assert screen.threshold == 0.2
-        assert f"{pair.count_beyond(0.2):,} of {int(pair.scored.sum()):,}" in text(screen.query_one(Hints))
+        assert f"{pair.count_beyond(0.2):,} of {int(pair.scored.sum()):,}" in text(
+            screen.query_one(Hints)
+        )
         await pilot.press("minus", "minus")
         assert screen.threshold == 0.05
         before = screen.tokens.passage
@@ -225,16 +282,28 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
         await pilot.press("n")
         position = screen.position
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, Picker) and len(app.screen.known) == len(pairs))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Picker) and len(app.screen.known) == len(pairs)
+            ),
+        )
         shown = screen_text(app)
         for a, b in pairs:
             row = next(line for line in shown.splitlines() if f"{a} → {b}" in line)
             delta = make_pair(session, a, b)
-            mae = np.abs(delta.delta[delta.scope_mask("completion")].astype(np.float64)).mean()
+            mae = np.abs(
+                delta.delta[delta.scope_mask("completion")].astype(np.float64)
+            ).mean()
             assert number(float(mae)) in row
         await pilot.press("down", "enter")
         await until(
-            pilot, lambda: screen.view is not None and screen.view.labels == pairs[1] and screen.view.gate is not None
+            pilot,
+            lambda: (
+                screen.view is not None
+                and screen.view.labels == pairs[1]
+                and screen.view.gate is not None
+            ),
         )
         assert screen.position == position
         assert " → ".join(pairs[1]) in text(screen.query_one(Header))
@@ -247,7 +316,10 @@ async def test_sort_and_jump_from_the_list(folder: Path) -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await pilot.press("s")
-        assert screen.sequences.order.tolist() == np.argsort(-pair.worst, kind="stable").tolist()
+        assert (
+            screen.sequences.order.tolist()
+            == np.argsort(-pair.worst, kind="stable").tolist()
+        )
         assert screen.sequences.selected == screen.sequences.place_of(0)
         await pilot.press("tab")
         assert screen.pane == "sequences"
@@ -257,10 +329,15 @@ async def test_sort_and_jump_from_the_list(folder: Path) -> None:
         assert screen.position == session.sequences.bounds(worst)[0]
         assert number(float(pair.worst[worst]), 3) in lines(screen.sequences)[2]
         await pilot.press("s")
-        assert screen.sequences.order.tolist() == np.argsort(-pair.mean_abs, kind="stable").tolist()
+        assert (
+            screen.sequences.order.tolist()
+            == np.argsort(-pair.mean_abs, kind="stable").tolist()
+        )
 
 
-async def test_a_small_screen_shows_one_pane_at_a_time_and_a_wide_one_all(folder: Path) -> None:
+async def test_a_small_screen_shows_one_pane_at_a_time_and_a_wide_one_all(
+    folder: Path,
+) -> None:
     names = ("tokens", "sequences", "inspector", "chart")
     app = make_app(folder)
     async with app.run_test(size=(60, 20)) as pilot:
@@ -271,10 +348,15 @@ async def test_a_small_screen_shows_one_pane_at_a_time_and_a_wide_one_all(folder
             assert [n for n in names if screen.query_one(f"#{n}").size.area] == [name]
         await until(pilot, lambda: "└" in text(screen.chart))
         await pilot.resize_terminal(130, 40)
-        await until(pilot, lambda: all(screen.query_one(f"#{n}").size.area for n in names))
+        await until(
+            pilot, lambda: all(screen.query_one(f"#{n}").size.area for n in names)
+        )
         await until(
             pilot,
-            lambda: "top 20" in text(screen.query_one(Inspector)) or "no score" in text(screen.query_one(Inspector)),
+            lambda: (
+                "top 20" in text(screen.query_one(Inspector))
+                or "no score" in text(screen.query_one(Inspector))
+            ),
         )
         await pilot.resize_terminal(59, 20)
         await until(pilot, lambda: "59x20 is too small" in screen_text(app))
@@ -290,7 +372,11 @@ async def test_help_names_every_command(folder: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
         window = app.screen
         assert isinstance(window, TextScreen)
-        shown = "\n".join("".join(run for run, _ in row) for row in window.source if not isinstance(row, str))
+        shown = "\n".join(
+            "".join(run for run, _ in row)
+            for row in window.source
+            if not isinstance(row, str)
+        )
         for command in COMMANDS:
             assert command.help in shown
         await pilot.press("q")
@@ -311,7 +397,9 @@ async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None
             assert command.help in words
 
 
-async def test_copy_goes_through_osc_52(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copy_goes_through_osc_52(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import base64
 
     for tmux in ("", "socket,1,0"):
@@ -323,8 +411,14 @@ async def test_copy_goes_through_osc_52(folder: Path, monkeypatch: pytest.Monkey
             monkeypatch.setattr(app._driver, "write", sent.append)
             await pilot.press("n", "c")
             (data,) = (s for s in sent if "52;c;" in s)
-            assert data.startswith("\x1bPtmux;\x1b\x1b]52") if tmux else data.startswith("\x1b]52;c;")
-            copied = base64.b64decode(data.partition("52;c;")[2].rstrip("\x1b\\").rstrip("\a")).decode()
+            assert (
+                data.startswith("\x1bPtmux;\x1b\x1b]52")
+                if tmux
+                else data.startswith("\x1b]52;c;")
+            )
+            copied = base64.b64decode(
+                data.partition("52;c;")[2].rstrip("\x1b\\").rstrip("\a")
+            ).decode()
             assert f"pos {screen.tokens.cursor}" in copied and "vllm/decode" in copied
             assert "copied" in text(screen.query_one(Hints))
 
@@ -348,44 +442,70 @@ async def test_reopening_restores_cursor_pair_sort_and_threshold(folder: Path) -
 
 
 async def test_a_pair_from_the_command_line_wins(folder: Path) -> None:
-    save_state("generated-3000", ViewState(pair=("reference/prefill", "trainer/prefill")))
+    save_state(
+        "generated-3000", ViewState(pair=("reference/prefill", "trainer/prefill"))
+    )
     app = make_app(folder, pair=("reference/prefill", "vllm/prefill"))
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        assert screen.view is not None and screen.view.labels == ("reference/prefill", "vllm/prefill")
+        assert screen.view is not None and screen.view.labels == (
+            "reference/prefill",
+            "vllm/prefill",
+        )
 
 
-async def test_a_failed_capture_is_said_and_its_log_can_be_read(folder: Path, tmp_path: Path) -> None:
+async def test_a_failed_capture_is_said_and_its_log_can_be_read(
+    folder: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(folder, tmp_path / "failed")
     (copy / "logs").mkdir()
-    (copy / "logs" / "vllm.log").write_bytes(b"\n" * 50 + b"\x1b[31mCUDA out of memory\x1b[0m\x07\n")
+    (copy / "logs" / "vllm.log").write_bytes(
+        b"\n" * 50 + b"\x1b[31mCUDA out of memory\x1b[0m\x07\n"
+    )
 
     def fail(data: dict[str, Any]) -> None:
-        data["captures"][3].update(status="failed", failure="Traceback\nout of memory\x1b]0;x\x07", parts=[])
+        data["captures"][3].update(
+            status="failed", failure="Traceback\nout of memory\x1b]0;x\x07", parts=[]
+        )
 
     edit_manifest(open_session(copy), fail)
     app = make_app(copy)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        assert "✗ vllm/prefill failed: out of memory<0x1B>]0;x<0x07>  (L: log)" in text(screen.query_one(Header))
+        assert "✗ vllm/prefill failed: out of memory<0x1B>]0;x<0x07>  (L: log)" in text(
+            screen.query_one(Header)
+        )
         await pilot.press("L")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         assert "vllm  failed" in screen_text(app)
         await pilot.press("enter")
         await until(
-            pilot, lambda: isinstance(app.screen, TextScreen) and "CUDA out of memory<0x07>" in screen_text(app)
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "CUDA out of memory<0x07>" in screen_text(app)
+            ),
         )
         await pilot.press("q", "p")
         await until(pilot, lambda: isinstance(app.screen, Picker))
 
 
-async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(tmp_path: Path) -> None:
+async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(
+    tmp_path: Path,
+) -> None:
     nan = float("nan")
     made = write_session(
-        tmp_path / "s", [1],
-        [capture("trainer/prefill", [[nan, -1.0, -2.0]]),
-         capture("vllm/decode", [[nan, -1.5, -2.0]], facts={"weights_digest": "sha256:" + "f" * 64})],
-    )  # fmt: skip
+        tmp_path / "s",
+        [1],
+        [
+            capture("trainer/prefill", [[nan, -1.0, -2.0]]),
+            capture(
+                "vllm/decode",
+                [[nan, -1.5, -2.0]],
+                facts={"weights_digest": "sha256:" + "f" * 64},
+            ),
+        ],
+    )
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
@@ -398,33 +518,56 @@ async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(tmp
         assert value is not None and value.color == app.palette.muted.color
 
 
-async def test_a_damaged_capture_leaves_the_rest_usable(folder: Path, tmp_path: Path) -> None:
+async def test_a_damaged_capture_leaves_the_rest_usable(
+    folder: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(folder, tmp_path / "damaged")
-    (copy / "captures" / "vllm" / "decode" / "part-00000.safetensors").write_bytes(b"x" * 100)
+    (copy / "captures" / "vllm" / "decode" / "part-00000.safetensors").write_bytes(
+        b"x" * 100
+    )
     app = make_app(copy)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         assert "part-00000.safetensors" in text(screen.query_one(Header))
-        assert screen.view is not None and screen.view.labels == ("trainer/prefill", "vllm/prefill")
+        assert screen.view is not None and screen.view.labels == (
+            "trainer/prefill",
+            "vllm/prefill",
+        )
         await pilot.press("p")
         await until(
-            pilot, lambda: isinstance(app.screen, Picker) and len(app.screen.known) == len(list_pairs(screen.session))
+            pilot,
+            lambda: (
+                isinstance(app.screen, Picker)
+                and len(app.screen.known) == len(list_pairs(screen.session))
+            ),
         )
         await pilot.press("g", "enter")
         await until(
-            pilot, lambda: isinstance(app.screen, TextScreen) and "not a whole safetensors file" in screen_text(app)
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "not a whole safetensors file" in screen_text(app)
+            ),
         )
         await pilot.press("q", "n")
         await until(pilot, lambda: app.screen is screen and screen.position > 0)
 
 
-async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays(folder: Path, tmp_path: Path) -> None:
+async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays(
+    folder: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(folder, tmp_path / "gone")
     app = make_app(copy)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         shutil.rmtree(copy)
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "no such folder" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "no such folder" in screen_text(app)
+            ),
+        )
         assert "What was read before stays on the screen." in [
             line.strip() for line in lines(app.screen.query_one(Reading))
         ]
@@ -437,14 +580,21 @@ async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays
             await pilot.press(key)
             await until(pilot, lambda: app.screen is not screen)
             while app.screen is not screen:
-                await pilot.press("escape" if isinstance(app.screen, TextScreen) else "q")
+                await pilot.press(
+                    "escape" if isinstance(app.screen, TextScreen) else "q"
+                )
                 await pilot.pause()
         assert app.is_running
 
 
-async def test_two_explorers_on_one_session_keep_what_the_last_one_left(folder: Path) -> None:
+async def test_two_explorers_on_one_session_keep_what_the_last_one_left(
+    folder: Path,
+) -> None:
     first, second = make_app(folder), make_app(folder)
-    async with first.run_test(size=(80, 24)) as one, second.run_test(size=(120, 36)) as two:
+    async with (
+        first.run_test(size=(80, 24)) as one,
+        second.run_test(size=(120, 36)) as two,
+    ):
         here, there = await judged(one), await judged(two)
         await one.press("n")
         await two.press("n", "n", "b", *"noted", "enter")
@@ -457,24 +607,45 @@ async def test_two_explorers_on_one_session_keep_what_the_last_one_left(folder: 
 
 
 def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> None:
-    """Write the manifest that a capture would have written at some moment: so many sequences of each."""
+    """Write the manifest that a capture would have written at some moment: so many
+    sequences of each.
+    """
     full = read_manifest(session.folder.with_name("full"))
     infos = []
     for info in full.captures:
         done = captures.get(info.label, 0)
-        kept = tuple(part for part in info.parts if part.first_sequence + part.sequences <= done)
-        infos.append(replace(info, parts=kept, status="complete" if kept == info.parts else "running"))
-    parts = tuple(p for p in full.sequences.parts if p.first_sequence + p.sequences <= sequences)
-    write_manifest(session.folder, replace(full, sequences=replace(full.sequences, parts=parts), captures=tuple(infos)))
+        kept = tuple(
+            part for part in info.parts if part.first_sequence + part.sequences <= done
+        )
+        infos.append(
+            replace(
+                info, parts=kept, status="complete" if kept == info.parts else "running"
+            )
+        )
+    parts = tuple(
+        p for p in full.sequences.parts if p.first_sequence + p.sequences <= sequences
+    )
+    write_manifest(
+        session.folder,
+        replace(
+            full, sequences=replace(full.sequences, parts=parts), captures=tuple(infos)
+        ),
+    )
 
 
-async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path: Path) -> None:
+async def test_a_session_being_written_is_followed_and_the_cursor_stays(
+    tmp_path: Path,
+) -> None:
     from logdrift.core.session.lock import acquire, release
 
     nan = float("nan")
     rows = [[nan, *[-1.0 - 0.3 * (i % 3) for i in range(9)]] for _ in range(6)]
     others = [[nan, *[-1.2] * 9] for _ in range(6)]
-    made = write_session(tmp_path / "full", [2] * 6, [capture("trainer/prefill", rows), capture("vllm/decode", others)])
+    made = write_session(
+        tmp_path / "full",
+        [2] * 6,
+        [capture("trainer/prefill", rows), capture("vllm/decode", others)],
+    )
     live = open_session(shutil.copytree(made.folder, tmp_path / "live"))
     shown_so_far(live, 2, {"vllm/decode": 2})
     acquire(live.folder, "test")
@@ -482,19 +653,29 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(tmp_path
     try:
         async with app.run_test(size=(140, 36)) as pilot:
             screen = explorer(app)
-            await until(pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header)))
+            await until(
+                pilot,
+                lambda: "no pair to compare yet" in text(screen.query_one(Header)),
+            )
             assert "capturing 17%" in text(screen.query_one(Header))
             assert screen.sequences.line_count == 2
             await pilot.press("right", "right")
             assert "no scores" in lines(screen.tokens)[0]
             shown_so_far(live, 4, {"vllm/decode": 4, "trainer/prefill": 2})
-            await until(pilot, lambda: screen.sequences.line_count == 4 and screen.pair is not None)
+            await until(
+                pilot,
+                lambda: screen.sequences.line_count == 4 and screen.pair is not None,
+            )
             assert screen.position == 2
             assert "capturing 50%" in text(screen.query_one(Header))
             shown_so_far(live, 6, {"vllm/decode": 6, "trainer/prefill": 6})
             release(live.folder)
-            await until(pilot, lambda: screen.pair is not None and screen.pair.count == 6)
-            await until(pilot, lambda: "capturing" not in text(screen.query_one(Header)))
+            await until(
+                pilot, lambda: screen.pair is not None and screen.pair.count == 6
+            )
+            await until(
+                pilot, lambda: "capturing" not in text(screen.query_one(Header))
+            )
             assert screen.position == 2 and screen.sequences.line_count == 6
             await pilot.press("n")
             assert screen.position > 2
@@ -508,8 +689,15 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
     from logdrift.core.session.lock import acquire, release
 
     monkeypatch.setattr("logdrift.tui.screens.explorer_jobs._REST", 1e9)
-    rows, others = [[float("nan"), *[-1.0] * 9] for _ in range(6)], [[float("nan"), *[-1.2] * 9] for _ in range(6)]
-    made = write_session(tmp_path / "full", [2] * 6, [capture("trainer/prefill", rows), capture("vllm/decode", others)])
+    rows, others = (
+        [[float("nan"), *[-1.0] * 9] for _ in range(6)],
+        [[float("nan"), *[-1.2] * 9] for _ in range(6)],
+    )
+    made = write_session(
+        tmp_path / "full",
+        [2] * 6,
+        [capture("trainer/prefill", rows), capture("vllm/decode", others)],
+    )
     live = open_session(shutil.copytree(made.folder, tmp_path / "live"))
     shown_so_far(live, 2, {"vllm/decode": 2, "trainer/prefill": 2})
     acquire(live.folder, "test")
@@ -519,14 +707,23 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
             screen = explorer(app)
             await until(pilot, lambda: screen.numbers is not None)
             shown_so_far(live, 4, {"vllm/decode": 4, "trainer/prefill": 4})
-            await until(pilot, lambda: screen.pair is not None and screen.pair.count == 4)
-            await until(pilot, lambda: screen.view is not None and screen.view.stats is not None)
+            await until(
+                pilot, lambda: screen.pair is not None and screen.pair.count == 4
+            )
+            await until(
+                pilot, lambda: screen.view is not None and screen.view.stats is not None
+            )
             await pilot.pause(1.0)
             assert screen.numbers is None
             shown_so_far(live, 6, {"vllm/decode": 6, "trainer/prefill": 6})
             release(live.folder)
             await until(
-                pilot, lambda: screen.numbers is not None and screen.pair is not None and screen.pair.count == 6
+                pilot,
+                lambda: (
+                    screen.numbers is not None
+                    and screen.pair is not None
+                    and screen.pair.count == 6
+                ),
             )
     finally:
         release(live.folder)
@@ -534,7 +731,9 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
 
 async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) -> None:
     save_state("generated-3000", ViewState(position=5))
-    next((tmp_path / "state" / "logdrift").iterdir()).write_text(json.dumps({"pair": 3}))
+    next((tmp_path / "state" / "logdrift").iterdir()).write_text(
+        json.dumps({"pair": 3})
+    )
     app = make_app(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = explorer(app)
@@ -547,7 +746,9 @@ async def test_an_empty_session_opens(tmp_path: Path) -> None:
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = explorer(app)
-        await until(pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header)))
+        await until(
+            pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header))
+        )
         for key in (
             "n",
             "N",
@@ -568,17 +769,30 @@ async def test_an_empty_session_opens(tmp_path: Path) -> None:
             await pilot.press(key)
         assert app.screen is screen
         await pilot.press("m", "enter")
-        await until(pilot, lambda: "two captures with a finished sequence are needed" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                "two captures with a finished sequence are needed" in screen_text(app)
+            ),
+        )
 
 
-async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(folder: Path) -> None:
+async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(
+    folder: Path,
+) -> None:
     session = open_session(folder)
-    save_state(session.manifest.id, ViewState(marks=(Mark(5, "here"), Mark(session.sequences.tokens + 7, "later"))))
+    save_state(
+        session.manifest.id,
+        ViewState(marks=(Mark(5, "here"), Mark(session.sequences.tokens + 7, "later"))),
+    )
     app = make_app(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await pilot.press("B", "down", "enter")
-        await until(pilot, lambda: "this token is not captured yet" in text(screen.query_one(Hints)))
+        await until(
+            pilot,
+            lambda: "this token is not captured yet" in text(screen.query_one(Hints)),
+        )
         assert screen.position == 0
         screen.set_filter("*")
         await until(pilot, lambda: screen.sequences.line_count == 1)

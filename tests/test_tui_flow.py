@@ -1,4 +1,6 @@
-"""The layout of token text: nothing lost, nothing too wide, positions that agree with each other."""
+"""The layout of token text: nothing lost, nothing too wide, positions that agree with
+each other.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,33 @@ from rich.cells import cell_len
 
 from logdrift.core.session.reader import Pieces
 from logdrift.core.session.visible import visible
-from logdrift.tui.flow import MAX_FRAGMENT, PART, Flow, FragmentCache, distinct, flow, fragments_of, shown_together
+from logdrift.tui.flow import (
+    MAX_FRAGMENT,
+    PART,
+    Flow,
+    FragmentCache,
+    distinct,
+    flow,
+    fragments_of,
+    shown_together,
+)
 
 PIECES = st.lists(
     st.one_of(
         st.sampled_from(
-            [b" the", b" of", b"ing", b"\n", b".\n    ", b"\n\n", "中文".encode(), b"\xf0\x9f", b"", b" ", b"\x1b[31m"]
+            [
+                b" the",
+                b" of",
+                b"ing",
+                b"\n",
+                b".\n    ",
+                b"\n\n",
+                "中文".encode(),
+                b"\xf0\x9f",
+                b"",
+                b" ",
+                b"\x1b[31m",
+            ]
         ),
         st.binary(max_size=40),
     ),
@@ -28,8 +51,14 @@ PIECES = st.lists(
 )
 
 
-def laid_out(pieces: list[bytes], marks: list[bool], prompt: int, width: int) -> tuple[Flow, FragmentCache]:
-    cache = FragmentCache(Pieces({str(i): base64.b64encode(piece).decode() for i, piece in enumerate(pieces)}))
+def laid_out(
+    pieces: list[bytes], marks: list[bool], prompt: int, width: int
+) -> tuple[Flow, FragmentCache]:
+    cache = FragmentCache(
+        Pieces(
+            {str(i): base64.b64encode(piece).decode() for i, piece in enumerate(pieces)}
+        )
+    )
     ids = np.arange(len(pieces), dtype=np.int32)
     return flow(ids, np.array(marks, bool), prompt, cache, width), cache
 
@@ -39,28 +68,40 @@ def laid_out(pieces: list[bytes], marks: list[bool], prompt: int, width: int) ->
 def test_every_token_stands_once_in_order_and_no_line_is_too_wide(
     data: st.DataObject, pieces: list[bytes], width: int
 ) -> None:
-    marks = data.draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces)))
+    marks = data.draw(
+        st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces))
+    )
     prompt = data.draw(st.integers(0, len(pieces)))
     found, cache = laid_out(pieces, marks, prompt, width)
     assert found.lines[0] == 0 and found.lines[-1] == len(found.kind)
     shown = cache.joined(np.arange(len(pieces), dtype=np.int32)).tolist()
-    assert found.token.tolist() == [i for i in range(len(pieces)) for _ in cache[shown[i]]]
-    assert [found.fragments[k] for k in found.kind] == [f for i in range(len(pieces)) for f in cache[shown[i]]]
+    assert found.token.tolist() == [
+        i for i in range(len(pieces)) for _ in cache[shown[i]]
+    ]
+    assert [found.fragments[k] for k in found.kind] == [
+        f for i in range(len(pieces)) for f in cache[shown[i]]
+    ]
     for line in range(found.height):
         start, stop = found.lines[line], found.lines[line + 1]
         assert start < stop
         first = [i for i in range(start, stop) if i == int(found.first[found.token[i]])]
         cells = sum(found.fragments[found.kind[i]].cells for i in range(start, stop))
         assert cells + sum(marks[int(found.token[i])] for i in first) <= width
-        assert not any(found.fragments[found.kind[i]].ends_line for i in range(start, stop - 1))
+        assert not any(
+            found.fragments[found.kind[i]].ends_line for i in range(start, stop - 1)
+        )
         tokens = {int(found.token[i]) < prompt for i in range(start, stop)}
         assert len(tokens) == 1, "prompt and completion share a line"
 
 
 @given(PIECES, st.integers(MAX_FRAGMENT + 1, 90))
 @settings(max_examples=200, deadline=None)
-def test_a_token_is_found_where_it_is_said_to_stand(pieces: list[bytes], width: int) -> None:
-    found, _ = laid_out(pieces, [i % 3 == 0 for i in range(len(pieces))], len(pieces) // 3, width)
+def test_a_token_is_found_where_it_is_said_to_stand(
+    pieces: list[bytes], width: int
+) -> None:
+    found, _ = laid_out(
+        pieces, [i % 3 == 0 for i in range(len(pieces))], len(pieces) // 3, width
+    )
     for token in range(len(pieces)):
         line = found.line_of(token)
         first, last = found.tokens_of(line)
@@ -103,15 +144,27 @@ def test_an_empty_piece_can_still_be_pointed_at() -> None:
 
 def shown(pieces: list[bytes]) -> list[str]:
     found, _ = laid_out(pieces, [False] * len(pieces), 0, 200)
-    return ["".join(found.fragments[k].text for k in found.kind[found.token == i]) for i in range(len(pieces))]
+    return [
+        "".join(found.fragments[k].text for k in found.kind[found.token == i])
+        for i in range(len(pieces))
+    ]
 
 
 def test_a_character_that_spans_tokens_stands_on_the_one_that_completes_it() -> None:
     smile, zhong = "😀".encode(), "中".encode()
     assert shown([b"a", smile[:2], smile[2:], b"b"]) == ["a", PART, "😀", "b"]
-    assert shown([smile[:1], smile[1:2], smile[2:3], smile[3:]]) == [PART, PART, PART, "😀"]
+    assert shown([smile[:1], smile[1:2], smile[2:3], smile[3:]]) == [
+        PART,
+        PART,
+        PART,
+        "😀",
+    ]
     assert shown([zhong[:1], zhong[1:] + zhong[:2], zhong[2:]]) == [PART, "中", "中"]
-    assert shown([zhong[:2], zhong[2:] + b" ok " + smile[:1], smile[1:]]) == [PART, "中 ok ", "😀"]
+    assert shown([zhong[:2], zhong[2:] + b" ok " + smile[:1], smile[1:]]) == [
+        PART,
+        "中 ok ",
+        "😀",
+    ]
 
 
 def test_bytes_that_make_no_character_stay_escaped() -> None:
@@ -148,9 +201,12 @@ def test_distinct_ids_are_those_of_numpy(count: int) -> None:
 def test_the_first_screen_imports_no_masked_arrays() -> None:
     """The first call of numpy.unique does: 8 ms of every start."""
     code = (
-        "import sys, numpy as np; from logdrift.tui.flow import FragmentCache, flow; from logdrift.core.session.reader import Pieces\n"
-        "flow(np.arange(9, dtype=np.int32), np.zeros(9, bool), 3, FragmentCache(Pieces({})), 40)\n"
-        "print('numpy.ma' in sys.modules)"
+        "import sys, numpy as np; from logdrift.tui.flow import FragmentCache, flow;"
+        " from logdrift.core.session.reader import Pieces\nflow(np.arange(9,"
+        " dtype=np.int32), np.zeros(9, bool), 3, FragmentCache(Pieces({})),"
+        " 40)\nprint('numpy.ma' in sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "False"

@@ -1,4 +1,6 @@
-"""Identity: into the window and out of it; what differs is named, who was not asked is said, damage is one line."""
+"""Identity: into the window and out of it; what differs is named, who was not asked is
+said, damage is one line.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from logdrift.core.session.identity import LoadedTensor, LoadedWeights, identity_file, write_identity
+from logdrift.core.session.identity import (
+    LoadedTensor,
+    LoadedWeights,
+    identity_file,
+    write_identity,
+)
 from logdrift.core.session.reader import Session
 from logdrift.tui.cli import build_parser
 from logdrift.tui.screens.identity import IdentityScreen
@@ -32,7 +39,9 @@ def session(tmp_path: Path) -> Session:
     """Three backends, in a folder that a shell would take apart."""
     rows = [[np.nan, *[-1.0] * 7]]
     labels = ("trainer/prefill", "vllm/prefill", "sglang/prefill")
-    return write_session(tmp_path / "it's a session", [2], [capture(label, rows) for label in labels])
+    return write_session(
+        tmp_path / "it's a session", [2], [capture(label, rows) for label in labels]
+    )
 
 
 def save(session: Session, *found: LoadedWeights) -> None:
@@ -48,7 +57,10 @@ async def opened(pilot: Any) -> IdentityScreen:
     why = app.screen
     await until(pilot, lambda: why.found is not None or bool(why._problem))
     await pilot.press("i")
-    await until(pilot, lambda: isinstance(app.screen, IdentityScreen) and app.screen._read is not None)
+    await until(
+        pilot,
+        lambda: isinstance(app.screen, IdentityScreen) and app.screen._read is not None,
+    )
     screen: IdentityScreen = app.screen
     await until(pilot, lambda: "being read" not in text(screen.reading))
     return screen
@@ -62,14 +74,19 @@ def told(screen: IdentityScreen) -> str:
 def within(screen: IdentityScreen) -> None:
     """Nothing is wider than its pane, and no pane leaves the screen."""
     reading = screen.reading
-    assert reading.region.right <= screen.size.width and reading.region.bottom <= screen.size.height
+    assert (
+        reading.region.right <= screen.size.width
+        and reading.region.bottom <= screen.size.height
+    )
     for y in range(reading.size.height):
         strip = reading.render_line(y)
         assert cell_len(strip.text) == strip.cell_length <= reading.size.width
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_what_differs_is_named_and_who_was_not_asked_is_said(session: Session, size: tuple[int, int]) -> None:
+async def test_what_differs_is_named_and_who_was_not_asked_is_said(
+    session: Session, size: tuple[int, int]
+) -> None:
     unread = LoadedTensor("c", reason="this is a shard of 2 ranks")
     save(session, loaded("trainer"), loaded("vllm", b=off("b"), c=unread))
     app = make_app(session.folder, depth="none" if size[0] == 60 else "256")
@@ -108,7 +125,11 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied_alone(
         (copied,) = await copies(pilot, monkeypatch)
         program, *words = shlex.split(copied)
         args = build_parser("why").parse_args(words)
-        assert (program, args.session, args.identity) == ("logdrift", session.folder, True)
+        assert (program, args.session, args.identity) == (
+            "logdrift",
+            session.folder,
+            True,
+        )
 
 
 async def copies(pilot: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -117,7 +138,9 @@ async def copies(pilot: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(pilot.app._driver, "write", sent.append)
     await pilot.press("c")
     await until(pilot, lambda: "copied " in screen_text(pilot.app))
-    return [base64.b64decode(s[7:-1]).decode() for s in sent if s.startswith("\x1b]52;c;")]
+    return [
+        base64.b64decode(s[7:-1]).decode() for s in sent if s.startswith("\x1b]52;c;")
+    ]
 
 
 async def test_an_answer_is_copied_and_saved_as_it_stands(
@@ -128,14 +151,21 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         (copied,) = await copies(pilot, monkeypatch)
-        assert "b (relative L2 0.005" in copied and "Not checked: sglang, trainer." in copied
+        assert (
+            "b (relative L2 0.005" in copied
+            and "Not checked: sglang, trainer." in copied
+        )
         assert copied.split("\n")[-1] == screen.command
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         assert app.screen.text == "identity.txt"
         await pilot.press("enter")
-        await until(pilot, lambda: app.screen is screen and "written: " in screen_text(app))
-    assert (tmp_path / "here" / "identity.txt").read_text(encoding="utf-8") == f"{copied}\n"
+        await until(
+            pilot, lambda: app.screen is screen and "written: " in screen_text(app)
+        )
+    assert (tmp_path / "here" / "identity.txt").read_text(
+        encoding="utf-8"
+    ) == f"{copied}\n"
 
 
 @pytest.mark.parametrize("key", ["q", "escape"])
@@ -145,7 +175,10 @@ async def test_out_again_to_the_causes(session: Session, key: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.resize_terminal(60, 20)
-        await until(pilot, lambda: app.screen.size.width == 60 and "as on disk" in screen_text(app))
+        await until(
+            pilot,
+            lambda: app.screen.size.width == 60 and "as on disk" in screen_text(app),
+        )
         await pilot.press(key)
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
 
@@ -157,14 +190,18 @@ HOSTILE = "\x1b]0;x\x07\u202eevil\u200b\n\udce9 宽宽"
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_hostile_text_is_made_visible(session: Session, size: tuple[int, int]) -> None:
+async def test_hostile_text_is_made_visible(
+    session: Session, size: tuple[int, int]
+) -> None:
     unread = LoadedTensor(HOSTILE * 3, reason=HOSTILE)
     found = replace(
         loaded("vllm", b=off(HOSTILE), c=unread),
         config_differs=((HOSTILE, HOSTILE, HOSTILE),),
         facts={"dtype": "bfloat16", "tokenizer_digest": [HOSTILE]},
     )
-    save(session, found, replace(loaded("trainer"), facts={"tokenizer_digest": HOSTILE}))
+    save(
+        session, found, replace(loaded("trainer"), facts={"tokenizer_digest": HOSTILE})
+    )
     # A name of a file is the name of a backend.
     identity_file(session.folder, HOSTILE.replace("\n", "")).write_bytes(
         identity_file(session.folder, "trainer").read_bytes()
@@ -187,17 +224,36 @@ def _set(data: Any, path: str, value: Any) -> None:
 
 
 DAMAGED: list[tuple[str, Any]] = [
-    ("tensors", 3), ("tensors", [None]), ("tensors/0/name", 5), ("tensors/0/same", "no"), ("tensors/0/l2", "x"),
-    ("tensors/0/reason", []), ("tensors/0/digest", {}), ("facts", []), ("tied", "yes"), ("config", 1),
-    ("engine", None), ("backend", 7), ("config_differs", [[1]]), ("schema", "x"),
-]  # fmt: skip
+    ("tensors", 3),
+    ("tensors", [None]),
+    ("tensors/0/name", 5),
+    ("tensors/0/same", "no"),
+    ("tensors/0/l2", "x"),
+    ("tensors/0/reason", []),
+    ("tensors/0/digest", {}),
+    ("facts", []),
+    ("tied", "yes"),
+    ("config", 1),
+    ("engine", None),
+    ("backend", 7),
+    ("config_differs", [[1]]),
+    ("schema", "x"),
+]
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [*DAMAGED, ("schema", 99), ("", "["), pytest.param("", "[" * 200_000, id="nested"), ("", "[1]")],
+    [
+        *DAMAGED,
+        ("schema", 99),
+        ("", "["),
+        pytest.param("", "[" * 200_000, id="nested"),
+        ("", "[1]"),
+    ],
 )
-async def test_a_damaged_check_is_named_with_what_to_do(session: Session, path: str, value: Any) -> None:
+async def test_a_damaged_check_is_named_with_what_to_do(
+    session: Session, path: str, value: Any
+) -> None:
     file = identity_file(session.folder, "vllm")
     save(session, loaded("trainer"), loaded("vllm", b=off("b")))
     data = json.loads(file.read_bytes())
@@ -207,7 +263,11 @@ async def test_a_damaged_check_is_named_with_what_to_do(session: Session, path: 
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
-        said = "is of a newer logdrift" if value == 99 else "is damaged: delete it, and check again"
+        said = (
+            "is of a newer logdrift"
+            if value == 99
+            else "is damaged: delete it, and check again"
+        )
         assert "vllm.json:" in told(screen) and said in told(screen)
         within(screen)
         await pilot.press("q")

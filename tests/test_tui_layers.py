@@ -1,4 +1,6 @@
-"""Layers: into the screen and out of it, each of its commands by its keys, and what is saved, damaged or hostile in it."""
+"""Layers: into the screen and out of it, each of its commands by its keys, and what is
+saved, damaged or hostile in it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,17 @@ from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import a_result
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import detail, explorer, head, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    detail,
+    explorer,
+    head,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 NOTHING: dict[str, np.ndarray] = {}
@@ -37,11 +49,15 @@ SIZES = [(60, 20), (80, 24), (200, 60)]
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """Two sequences of eight tokens from two backends, in a folder that a shell would take apart."""
+    """Two sequences of eight tokens from two backends, in a folder that a shell would
+    take apart.
+    """
     rows = [[np.nan, *[-1.0] * 7]] * 2
     near = [[np.nan, *[-1.25] * 7]] * 2
     return write_session(
-        tmp_path / "a session", [2, 2], [capture("trainer/prefill", rows), capture("vllm/prefill", near)]
+        tmp_path / "a session",
+        [2, 2],
+        [capture("trainer/prefill", rows), capture("vllm/prefill", near)],
     )
 
 
@@ -53,7 +69,9 @@ def answer(name: str = "one", **changes: Any) -> Layers:
             side,
             backend=backend,
             sentence=side.sentence.replace(side.backend, backend),
-            stages=tuple(replace(s, error=1e-3 * 2**i) for i, s in enumerate(side.stages)),
+            stages=tuple(
+                replace(s, error=1e-3 * 2**i) for i, s in enumerate(side.stages)
+            ),
         )
         for side, backend in zip(found.sides, ("trainer", "vllm"), strict=True)
     ]
@@ -65,20 +83,27 @@ def save(session: Session, found: Layers) -> Path:
 
 
 async def opened(pilot: Any, *moves: str) -> LayersScreen:
-    """In from the explorer, after ``moves`` from the first token of the first sequence."""
+    """In from the explorer, after ``moves`` from the first token of the first
+    sequence.
+    """
     app = pilot.app
     await judged(pilot)
     await pilot.press("1", "g", *moves)
     await until(pilot, lambda: explorer(app).position == moves.count("l"))
     await pilot.press("w")
-    await until(pilot, lambda: isinstance(app.screen, WhyScreen) and bool(app.screen.found))
+    await until(
+        pilot, lambda: isinstance(app.screen, WhyScreen) and bool(app.screen.found)
+    )
     await pilot.press("y")
     return await read(pilot)
 
 
 async def read(pilot: Any) -> LayersScreen:
     app = pilot.app
-    await until(pilot, lambda: isinstance(app.screen, LayersScreen) and app.screen.found is not None)
+    await until(
+        pilot,
+        lambda: isinstance(app.screen, LayersScreen) and app.screen.found is not None,
+    )
     screen: LayersScreen = app.screen
     await until(pilot, lambda: "being read" not in head(screen))
     return screen
@@ -114,15 +139,25 @@ def check_command(line: str, session: Session, place: str) -> None:
     """As a shell and the command line would read it."""
     program, *words = shlex.split(line)
     args = build_parser("why").parse_args(words)
-    assert (program, args.session, args.pair) == ("logdrift", session.folder, ["trainer/prefill:vllm/prefill"])
+    assert (program, args.session, args.pair) == (
+        "logdrift",
+        session.folder,
+        ["trainer/prefill:vllm/prefill"],
+    )
     assert args.layers == place and parse_place(args.layers)
 
 
-async def _debuggers(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
+async def _debuggers(
+    pilot: Any, screen: LayersScreen, sent: list[str], key: str
+) -> None:
     app = pilot.app
     await pilot.press(key)
     await until(
-        pilot, lambda: isinstance(app.screen, TextScreen) and "Deeper debuggers · token 0:1" in screen_text(app)
+        pilot,
+        lambda: (
+            isinstance(app.screen, TextScreen)
+            and "Deeper debuggers · token 0:1" in screen_text(app)
+        ),
     )
     shown = app.screen.text_to_save()
     # Up to the token, and of the layer that was found for this sequence before.
@@ -140,12 +175,24 @@ async def _copy(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
 def check_table(table: str) -> None:
     """All stages of both backends, in full."""
     names, *rows = [line.split("\t") for line in table.rstrip("\n").split("\n")]
-    assert names == ["place", "backend", "stage", "relative error", "times rounding", "limit", "wrong"]
+    assert names == [
+        "place",
+        "backend",
+        "stage",
+        "relative error",
+        "times rounding",
+        "limit",
+        "wrong",
+    ]
     stages = [(side.backend, stage) for side in answer().sides for stage in side.stages]
-    assert [row[:3] for row in rows] == [["0", backend, stage.name] for backend, stage in stages]
+    assert [row[:3] for row in rows] == [
+        ["0", backend, stage.name] for backend, stage in stages
+    ]
     for row, (_, stage) in zip(rows, stages, strict=True):
         numbers = [stage.error, stage.times, stage.limit]
-        assert [float(cell) for cell in row[3:6]] == pytest.approx(numbers, rel=1e-5)  # six digits are written
+        assert [float(cell) for cell in row[3:6]] == pytest.approx(
+            numbers, rel=1e-5
+        )  # six digits are written
         assert row[6] == ("yes" if stage.wrong else "no")
     assert [row[1:3] for row in rows if row[6] == "yes"] == [["vllm", "layer 2"]]
 
@@ -167,13 +214,20 @@ async def _back(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
 
 
 EFFECTS: dict[str, Callable[[Any, LayersScreen, list[str], str], Awaitable[None]]] = {
-    "next_side": _turned, "previous_side": _turned, "copy_command": _command, "debuggers": _debuggers,
-    "copy": _copy, "save": _save, "back": _back,
-}  # fmt: skip
+    "next_side": _turned,
+    "previous_side": _turned,
+    "copy_command": _command,
+    "debuggers": _debuggers,
+    "copy": _copy,
+    "save": _save,
+    "back": _back,
+}
 """By command: press a key of it and see what it does."""
 
 
-async def test_every_command_is_done_by_each_of_its_keys(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_command_is_done_by_each_of_its_keys(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(session, answer())
     app = make_app(session.folder)
     pressed: list[str] = []
@@ -190,7 +244,9 @@ async def test_every_command_is_done_by_each_of_its_keys(session: Session, monke
                 sent.clear()
                 await EFFECTS[command.name](pilot, screen, sent, key)
                 pressed.append(command.name)
-    assert set(pressed) == set(EFFECTS) == {command.name for command in commands("layers")}
+    assert (
+        set(pressed) == set(EFFECTS) == {command.name for command in commands("layers")}
+    )
 
 
 # -- in and out
@@ -216,7 +272,9 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied(
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot, "l", "l", "l")
-        assert head(screen).startswith("trainer/prefill → vllm/prefill · token 0:3 ·w3 nothing is saved")
+        assert head(screen).startswith(
+            "trainer/prefill → vllm/prefill · token 0:3 ·w3 nothing is saved"
+        )
         # Where it is broken over lines a blank may be lost, in the path too.
         assert detail(screen).replace(" ", "") == screen.command.replace(" ", "")
         assert not any(line.strip() for line in lines(screen.stages)[1:])
@@ -230,7 +288,9 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied(
         await until(pilot, lambda: "there is no other answer" in screen_text(app))
 
 
-async def test_the_first_token_has_no_score_and_the_whole_sequence_is_asked_about(session: Session) -> None:
+async def test_the_first_token_has_no_score_and_the_whole_sequence_is_asked_about(
+    session: Session,
+) -> None:
     save(session, answer())
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -253,27 +313,41 @@ async def test_the_wrong_layer_is_marked_selected_and_told_in_full(
     app = make_app(session.folder, depth=depth)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot, "l")
-        assert title(screen).startswith("trainer against reference · 0") and title(screen).endswith("1 of 2")
+        assert title(screen).startswith("trainer against reference · 0") and title(
+            screen
+        ).endswith("1 of 2")
         assert "▲" not in text(screen.stages)
         await pilot.press("tab")
         await until(pilot, lambda: title(screen).startswith("vllm"))
         rows = lines(screen.stages)[2:]
         shown = found.sides[1].stages
         for row, stage in zip(rows, shown, strict=False):
-            assert row[:3] == (" ▲ " if stage.wrong else "   ") and f" {stage.error:.2e} " in row
+            assert (
+                row[:3] == (" ▲ " if stage.wrong else "   ")
+                and f" {stage.error:.2e} " in row
+            )
             assert row[3:].startswith(stage.name) and row.rstrip()[-1] in "█▏▎▍▌▋▊▉"
         assert [row.split()[:3] for row in rows if "▲" in row] == [["▲", "layer", "2"]]
         bars = [row.count("█") for row in rows[: len(shown)]]
         assert bars == sorted(bars) and bars[0] < bars[-1]
         assert shown[screen.stages.selected].wrong
-        assert found.sides[1].sentence in detail(screen) and "hooks measure" in detail(screen)
+        assert found.sides[1].sentence in detail(screen) and "hooks measure" in detail(
+            screen
+        )
         within(screen)
 
 
 def within(screen: LayersScreen) -> None:
-    """All that is drawn fits: no line is wider than the screen, and the panes take no more lines than it has."""
+    """All that is drawn fits: no line is wider than the screen, and the panes take no
+    more lines than it has.
+    """
     width, height = screen.size
-    panes = [screen.query_one("#verdict"), screen.stages, screen.query_one("#detail"), screen.query_one("#hints")]
+    panes = [
+        screen.query_one("#verdict"),
+        screen.stages,
+        screen.query_one("#detail"),
+        screen.query_one("#hints"),
+    ]
     assert sum(pane.size.height for pane in panes) == height and screen.stages.page >= 5
     for pane in panes:
         assert pane.region.right <= width
@@ -282,11 +356,15 @@ def within(screen: LayersScreen) -> None:
             assert cell_len(strip.text) == strip.cell_length <= width
 
 
-async def test_a_wrong_layer_far_down_is_brought_into_sight_and_moving_away_stays(session: Session) -> None:
+async def test_a_wrong_layer_far_down_is_brought_into_sight_and_moving_away_stays(
+    session: Session,
+) -> None:
     found = answer()
     (right, wrong), many = found.sides, 90
     stage = next(s for s in wrong.stages if s.wrong)
-    stages = tuple(replace(stage, name=f"layer {i}", wrong=i == 70) for i in range(many))
+    stages = tuple(
+        replace(stage, name=f"layer {i}", wrong=i == 70) for i in range(many)
+    )
     save(session, replace(found, sides=(replace(wrong, stages=stages), right)))
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -295,42 +373,67 @@ async def test_a_wrong_layer_far_down_is_brought_into_sight_and_moving_away_stay
         await pilot.press("home")
         await until(pilot, lambda: "layer 0 " in text(screen.stages))
         await pilot.resize_terminal(100, 30)
-        await until(pilot, lambda: screen.size.width == 100 and screen.stages.selected == 0)
+        await until(
+            pilot, lambda: screen.size.width == 100 and screen.stages.selected == 0
+        )
         assert "layer 0 " in text(screen.stages)
 
 
-async def test_answers_of_other_tokens_are_said_to_be_that_and_the_nearest_comes_first(session: Session) -> None:
+async def test_answers_of_other_tokens_are_said_to_be_that_and_the_nearest_comes_first(
+    session: Session,
+) -> None:
     save(session, answer("far", sequence=1, position=3))
     save(session, answer("near", position=5))
     save(session, answer("other", a="sglang/prefill"))
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, "l", "l")
-        assert title(screen).endswith("1 of 4") and "· 0:5" in title(screen), "not that of another engine"
-        assert "nothing is saved for this token, this is about another token of this sequence" in head(screen)
+        assert title(screen).endswith("1 of 4") and "· 0:5" in title(screen), (
+            "not that of another engine"
+        )
+        assert (
+            "nothing is saved for this token, this is about another token of this"
+            " sequence" in head(screen)
+        )
         await pilot.press("tab", "tab")
         await until(pilot, lambda: "· 1:3" in title(screen))
-        assert "nothing is saved for this token, this is about another sequence" in head(screen)
+        assert (
+            "nothing is saved for this token, this is about another sequence"
+            in head(screen)
+        )
         await pilot.press("q")
         save(session, answer("exact", position=2))
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
         await pilot.press("y")
         screen = await read(pilot)
-        assert "what was saved for this token" in head(screen) and "· 0:2" in title(screen)
+        assert "what was saved for this token" in head(screen) and "· 0:2" in title(
+            screen
+        )
         await pilot.press("tab", "tab")
         await until(pilot, lambda: "· 0:5" in title(screen))
-        assert "not what was saved for this token, this is about another token" in head(screen)
+        assert "not what was saved for this token, this is about another token" in head(
+            screen
+        )
 
 
 HOSTILE = "\x1b]0;x\x07\u202eevil\u200b\n\udce9 宽宽"
-"""Sets a window's title, writes from right to left, has no width, two lines, a lone byte, and characters of two cells."""
+"""Sets a window's title, writes from right to left, has no width, two lines, a lone
+byte, and characters of two cells.
+"""
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_hostile_text_is_made_visible_wherever_it_stands(session: Session, size: tuple[int, int]) -> None:
+async def test_hostile_text_is_made_visible_wherever_it_stands(
+    session: Session, size: tuple[int, int]
+) -> None:
     found = answer(standard=HOSTILE, notes=(HOSTILE * 9,))
     sides = [
-        replace(s, backend=HOSTILE, sentence=HOSTILE * 9, stages=tuple(replace(t, name=HOSTILE) for t in s.stages))
+        replace(
+            s,
+            backend=HOSTILE,
+            sentence=HOSTILE * 9,
+            stages=tuple(replace(t, name=HOSTILE) for t in s.stages),
+        )
         for s in found.sides
     ]
     save(session, replace(found, sides=tuple(sides)))
@@ -343,7 +446,9 @@ async def test_hostile_text_is_made_visible_wherever_it_stands(session: Session,
         assert lines(screen.stages)[2][3:].startswith("<0x1B>]0;x<…")
         within(screen)
         table = screen.text_to_save()
-        assert all(line.isprintable() for line in table.replace("\t", " ").split("\n")), ascii(table)
+        assert all(
+            line.isprintable() for line in table.replace("\t", " ").split("\n")
+        ), ascii(table)
         assert {len(line.split("\t")) for line in table.split("\n")} == {7}
 
 
@@ -358,11 +463,26 @@ def _set(data: Any, path: str, value: Any) -> Any:
 
 
 DAMAGED: list[tuple[str, Any]] = [
-    ("sides", 3), ("sides", [None]), ("notes", 5), ("notes", [5]), ("a", None), ("standard", 7), ("sequence", "0"), ("position", "x"),
-    ("sides/0/backend", 4), ("sides/0/sentence", None), ("sides/0/layers", ["; rm"]), ("sides/0/stages", []), ("sides/0/stages", [{}]),
-    ("sides/0/stages/0/name", 5), ("sides/0/stages/0/error", "x"), ("sides/0/stages/0/error", [1]),
-    ("sides/0/stages/0/times", "30"), ("sides/0/stages/0/limit", None), ("sides/0/stages/0/limit", 10**400),
-]  # fmt: skip
+    ("sides", 3),
+    ("sides", [None]),
+    ("notes", 5),
+    ("notes", [5]),
+    ("a", None),
+    ("standard", 7),
+    ("sequence", "0"),
+    ("position", "x"),
+    ("sides/0/backend", 4),
+    ("sides/0/sentence", None),
+    ("sides/0/layers", ["; rm"]),
+    ("sides/0/stages", []),
+    ("sides/0/stages", [{}]),
+    ("sides/0/stages/0/name", 5),
+    ("sides/0/stages/0/error", "x"),
+    ("sides/0/stages/0/error", [1]),
+    ("sides/0/stages/0/times", "30"),
+    ("sides/0/stages/0/limit", None),
+    ("sides/0/stages/0/limit", 10**400),
+]
 
 
 async def test_damaged_answers_are_left_out(session: Session) -> None:
@@ -372,7 +492,9 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
         _set(data, path, value)
         save_layers(session.folder, f"bad-{i}", data, NOTHING)
     folder = session.folder / FOLDER
-    (folder / "cut.json").write_text(json.dumps(answer().to_json())[:300], encoding="utf-8")
+    (folder / "cut.json").write_text(
+        json.dumps(answer().to_json())[:300], encoding="utf-8"
+    )
     (folder / "deep.json").write_text("[" * 200_000, encoding="utf-8")
     (folder / "bytes.json").write_bytes(b"\xff\xfe\x00")
     (folder / "list.json").write_text("[1]", encoding="utf-8")
@@ -380,7 +502,9 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, "l")
-        assert screen.found == () and "nothing is saved for these backends" in head(screen)
+        assert screen.found == () and "nothing is saved for these backends" in head(
+            screen
+        )
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
         await pilot.press("q", "q")
@@ -391,11 +515,16 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
         assert title(screen).endswith("1 of 2")
 
 
-async def test_a_stage_without_a_number_has_a_dot_or_nan_and_no_bar(session: Session) -> None:
+async def test_a_stage_without_a_number_has_a_dot_or_nan_and_no_bar(
+    session: Session,
+) -> None:
     found = answer()
     right, wrong = found.sides
     none = replace(right.stages[0], error=float("nan"), times=None)
-    save(session, replace(found, sides=(replace(right, stages=(none, *right.stages[1:])), wrong)))
+    save(
+        session,
+        replace(found, sides=(replace(right, stages=(none, *right.stages[1:])), wrong)),
+    )
     app = make_app(session.folder)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await opened(pilot, "l")
@@ -405,13 +534,21 @@ async def test_a_stage_without_a_number_has_a_dot_or_nan_and_no_bar(session: Ses
         within(screen)
 
 
-async def test_what_cannot_be_made_into_commands_is_said_in_a_window(session: Session) -> None:
+async def test_what_cannot_be_made_into_commands_is_said_in_a_window(
+    session: Session,
+) -> None:
     """The screen stays."""
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, "l")
         screen.sequence = 9
         await pilot.press("d")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "has no sequence 9" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "has no sequence 9" in screen_text(app)
+            ),
+        )
         await pilot.press("q")
         await until(pilot, lambda: app.screen is screen)

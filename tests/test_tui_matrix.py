@@ -1,4 +1,6 @@
-"""The matrix: every number as the report has it, computed row by row, stopped when it is left."""
+"""The matrix: every number as the report has it, computed row by row, stopped when it
+is left.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,19 @@ def shifted(size: float) -> list[list[float]]:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """A trainer, a rollout with a repeat that is a little off, one far off, and one of other weights."""
+    """A trainer, a rollout with a repeat that is a little off, one far off, and one of
+    other weights.
+    """
     captures = [
         capture("trainer/prefill", ROWS),
         capture("vllm/prefill", shifted(0.02)),
         capture("vllm/prefill#2", shifted(0.04)),
         capture("sglang/prefill", shifted(1.0)),
-        capture("other/prefill", shifted(0.03), facts={"weights_digest": "sha256:" + "e" * 64}),
+        capture(
+            "other/prefill",
+            shifted(0.03),
+            facts={"weights_digest": "sha256:" + "e" * 64},
+        ),
     ]
     return write_session(tmp_path / "s", [2, 2], captures)
 
@@ -71,10 +79,22 @@ def test_a_cell_has_verdict_reason_and_floor(session: Session) -> None:
     scope = default_scope(session.sequences)
     cell = matrix_cell(session, "trainer/prefill", "vllm/prefill", "errors.mae", scope)
     assert cell.value == pytest.approx(0.01) and cell.floor == pytest.approx(0.01)
-    assert cell.verdict == judge(session, make_pair(session, "trainer/prefill", "vllm/prefill")).verdict
+    assert (
+        cell.verdict
+        == judge(session, make_pair(session, "trainer/prefill", "vllm/prefill")).verdict
+    )
     void = matrix_cell(session, "trainer/prefill", "other/prefill", "errors.mae", scope)
-    assert void.verdict == "not_comparable" and not void.comparable and "weights" in void.reason
-    assert matrix_cell(session, "trainer/prefill", "vllm/prefill", "errors.p99", scope).floor is None
+    assert (
+        void.verdict == "not_comparable"
+        and not void.comparable
+        and "weights" in void.reason
+    )
+    assert (
+        matrix_cell(
+            session, "trainer/prefill", "vllm/prefill", "errors.p99", scope
+        ).floor
+        is None
+    )
     with pytest.raises(InputError, match="unknown"):
         matrix_cell(session, "trainer/prefill", "vllm/prefill", "errors.mea", scope)
 
@@ -82,36 +102,80 @@ def test_a_cell_has_verdict_reason_and_floor(session: Session) -> None:
 def test_a_capture_that_cannot_be_read_is_a_cell_that_says_so(session: Session) -> None:
     part = session.manifest.capture("sglang/prefill").parts[0]
     (session.folder / part.file).write_bytes(b"\0" * 40)
-    cell = matrix_cell(open_session(session.folder), "trainer/prefill", "sglang/prefill", "errors.mae", "completion")
+    cell = matrix_cell(
+        open_session(session.folder),
+        "trainer/prefill",
+        "sglang/prefill",
+        "errors.mae",
+        "completion",
+    )
     assert cell.problem is not None and part.file in cell.problem and cell.value is None
 
 
 def test_only_captures_with_a_finished_sequence_stand_in_it(tmp_path: Path) -> None:
-    captures = [capture("trainer/prefill", ROWS), capture("vllm/decode", [], status="failed", failure="no memory")]
-    assert matrix_labels(write_session(tmp_path / "s", [2, 2], captures)) == ("trainer/prefill",)
+    captures = [
+        capture("trainer/prefill", ROWS),
+        capture("vllm/decode", [], status="failed", failure="no memory"),
+    ]
+    assert matrix_labels(write_session(tmp_path / "s", [2, 2], captures)) == (
+        "trainer/prefill",
+    )
 
 
-def test_grades_follow_the_floor_the_usual_range_and_the_largest(session: Session) -> None:
+def test_grades_follow_the_floor_the_usual_range_and_the_largest(
+    session: Session,
+) -> None:
     infos = session.captures
 
-    def of(value: float | None, path: str = "errors.mae", floor: float | None = None, largest: float = 1.0) -> Any:
+    def of(
+        value: float | None,
+        path: str = "errors.mae",
+        floor: float | None = None,
+        largest: float = 1.0,
+    ) -> Any:
         cell = Cell("trainer/prefill", "vllm/prefill", value, "comparable", floor=floor)
         return grade(cell, path, infos, largest)
 
     # bfloat16: 0.005 to 0.06 is usual, from 0.2 on it is a fault.
-    assert [of(v).level for v in (0.0, 0.01, 0.06, 0.07, 0.15, 0.25, 0.5)] == [0, 0, 0, 1, 2, 3, 4]
-    assert "above the usual range of bfloat16" in of(0.07).words and "far above" in of(0.3).words
+    assert [of(v).level for v in (0.0, 0.01, 0.06, 0.07, 0.15, 0.25, 0.5)] == [
+        0,
+        0,
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert (
+        "above the usual range of bfloat16" in of(0.07).words
+        and "far above" in of(0.3).words
+    )
     assert of(0.07, floor=0.08).noise and of(0.07, floor=0.08).level == 0
     assert "2 times the noise floor" in of(0.07, floor=0.035).words
     # A number without a usual range: against the floor, else against the largest here.
-    assert [of(v, "errors.rmse", 0.1).level for v in (0.1, 0.15, 0.3, 0.5, 1.0, 2.0)] == [0, 0, 1, 2, 3, 4]
-    assert [of(v, "mismatch.k3").level for v in (0.1, 0.2, 0.3, 0.6, 1.0)] == [0, 1, 2, 3, 4]
-    assert of(1.0, "errors.pearson").words == "perfect agreement" and of(0.0, "errors.pearson").level == 4
+    assert [
+        of(v, "errors.rmse", 0.1).level for v in (0.1, 0.15, 0.3, 0.5, 1.0, 2.0)
+    ] == [0, 0, 1, 2, 3, 4]
+    assert [of(v, "mismatch.k3").level for v in (0.1, 0.2, 0.3, 0.6, 1.0)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert (
+        of(1.0, "errors.pearson").words == "perfect agreement"
+        and of(0.0, "errors.pearson").level == 4
+    )
     assert of(None).words == "not known for this pair" and of(9.0, "tokens").level == 0
 
 
 def test_the_largest_leaves_out_what_cannot_be_compared() -> None:
-    cells = [Cell("a", "b", 0.5, "caution"), Cell("a", "c", 9.0, "not_comparable"), Cell("b", "c", None, "comparable")]
+    cells = [
+        Cell("a", "b", 0.5, "caution"),
+        Cell("a", "c", 9.0, "not_comparable"),
+        Cell("b", "c", None, "comparable"),
+    ]
     assert largest_distance(cells, "errors.mae") == 0.5
     assert largest_distance(cells, "tokens") == 0.0
 
@@ -134,7 +198,9 @@ async def opened(pilot: Any) -> MatrixScreen:
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
-async def test_every_pair_stands_in_it_with_a_mark_of_its_size(session: Session, size: tuple[int, int]) -> None:
+async def test_every_pair_stands_in_it_with_a_mark_of_its_size(
+    session: Session, size: tuple[int, int]
+) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
@@ -151,7 +217,9 @@ async def test_every_pair_stands_in_it_with_a_mark_of_its_size(session: Session,
         # Where not all columns fit, those around the cursor are seen.
         row += lines(screen.grid)[2]
         assert f"{VOID}  0.0150" in row and f"{SIZES[4]}   0.5000" in row
-        assert "0.0150, means nothing" in screen_text(app) and "NOT COMPARABLE" in screen_text(app)
+        assert "0.0150, means nothing" in screen_text(
+            app
+        ) and "NOT COMPARABLE" in screen_text(app)
 
 
 async def test_numbers_scopes_and_leaving(session: Session) -> None:
@@ -166,12 +234,25 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
         await until(pilot, lambda: isinstance(app.screen, Picker))
         assert NAMES["errors.mean"].meaning in screen_text(app)
         await pilot.press("down", "down", "down", "enter")
-        await until(pilot, lambda: screen.table.metric == "errors.pearson" and None not in screen.table.rows)
+        await until(
+            pilot,
+            lambda: (
+                screen.table.metric == "errors.pearson"
+                and None not in screen.table.rows
+            ),
+        )
         for scope in ("prompt", "all", "completion"):
             await pilot.press("s")
-            await until(pilot, lambda scope=scope: screen.table.scope == scope and None not in screen.table.rows)
+            await until(
+                pilot,
+                lambda scope=scope: (
+                    screen.table.scope == scope and None not in screen.table.rows
+                ),
+            )
         # The verdicts were asked for once: the next number takes them over.
-        assert len(screen._gates) == len(screen.table.labels) * (len(screen.table.labels) - 1)
+        assert len(screen._gates) == len(screen.table.labels) * (
+            len(screen.table.labels) - 1
+        )
         await pilot.press("up", "left", "left", "left", "down", "j", "k", "h", "l")
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
@@ -203,7 +284,9 @@ async def test_a_click_selects_and_a_second_one_opens(session: Session) -> None:
         assert labels_of(app) == ("vllm/prefill", "vllm/prefill#2")
 
 
-async def test_copying_gives_a_table_with_the_void_marked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copying_gives_a_table_with_the_void_marked(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
@@ -211,13 +294,25 @@ async def test_copying_gives_a_table_with_the_void_marked(session: Session, monk
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
         (data,) = (s for s in sent if "52;c;" in s)
-        rows = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
-        assert rows[0] == ["errors.mae (completion)", *(info.label for info in session.captures)]
-        assert rows[1][0] == "trainer/prefill" and rows[1][1] == "" and float(rows[1][2]) == pytest.approx(0.01)
+        rows = [
+            line.split("\t")
+            for line in base64.b64decode(data[7:-1]).decode().split("\n")
+        ]
+        assert rows[0] == [
+            "errors.mae (completion)",
+            *(info.label for info in session.captures),
+        ]
+        assert (
+            rows[1][0] == "trainer/prefill"
+            and rows[1][1] == ""
+            and float(rows[1][2]) == pytest.approx(0.01)
+        )
         assert rows[1][5].startswith(VOID)
 
 
-async def test_leaving_stops_the_work(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leaving_stops_the_work(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(session.folder)
     asked: list[tuple[str, str]] = []
     gone = threading.Event()
@@ -238,7 +333,9 @@ async def test_leaving_stops_the_work(session: Session, monkeypatch: pytest.Monk
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         assert job.is_cancelled
         gone.set()
-        await until(pilot, lambda: not [t for t in threading.enumerate() if _inside(t, "_fill")])
+        await until(
+            pilot, lambda: not [t for t in threading.enumerate() if _inside(t, "_fill")]
+        )
     assert len(asked) == 1
 
 

@@ -27,7 +27,9 @@ NAN, INF = float("nan"), float("inf")
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    folder = make_session(tmp_path_factory.mktemp("modes") / "gen", 3000, 12, 4, captures=3)
+    folder = make_session(
+        tmp_path_factory.mktemp("modes") / "gen", 3000, 12, 4, captures=3
+    )
     return make_pair(open_session(folder), "trainer/prefill", "vllm/decode")
 
 
@@ -50,22 +52,36 @@ def plain(pair: Pair, name: str, at: int, floor: float) -> float:
         side = pair.a if pair.a.entropy is not None else pair.b
         return float(side.entropy.whole()[at]) if side.entropy is not None else NAN
     return {
-        "delta": delta, "size": abs(delta), "floor": delta / floor,
+        "delta": delta,
+        "size": abs(delta),
+        "floor": delta / floor,
         "ratio": math.copysign(math.exp(abs(delta)) - 1, delta),
-    }[name]  # fmt: skip
+    }[name]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_levels_are_those_of_the_definition(pair: Pair, mode: Mode) -> None:
     floor = 0.03
-    threshold = 1.3 * (mode.default or 0.1)  # off the values that ranks and the like really have
+    threshold = 1.3 * (
+        mode.default or 0.1
+    )  # off the values that ranks and the like really have
     of = Stretch(pair, 0, pair.tokens, floor)
     found = mode.levels(of, threshold)
     assert found.dtype == np.int8 and len(found) == pair.tokens
     for at in range(0, pair.tokens, 3):
         value = plain(pair, mode.name, at, floor)
-        size = 0 if math.isnan(value) else sum(abs(value) > threshold * 2**step for step in range(STEPS))
-        wanted = size * (-1 if value < 0 else 1) if mode.diverging else size + STEPS if size and value > 0 else 0
+        size = (
+            0
+            if math.isnan(value)
+            else sum(abs(value) > threshold * 2**step for step in range(STEPS))
+        )
+        wanted = (
+            size * (-1 if value < 0 else 1)
+            if mode.diverging
+            else size + STEPS
+            if size and value > 0
+            else 0
+        )
         assert found[at] == wanted, (at, value)
     assert mode.beyond(of, threshold).tolist() == np.flatnonzero(found).tolist()
     assert mode.name == "entropy" or np.count_nonzero(found) > 10
@@ -80,11 +96,18 @@ def test_the_first_mode_is_the_scale_of_delta(pair: Pair) -> None:
 
 def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:
     made = write_session(
-        tmp_path / "s", [0],
-        [capture("trainer/prefill", [[NAN, -1.0, -INF, -1.0, -INF]]), capture("vllm/decode", [[NAN, -1.0, -2.0, -INF, -INF]])],
-    )  # fmt: skip
+        tmp_path / "s",
+        [0],
+        [
+            capture("trainer/prefill", [[NAN, -1.0, -INF, -1.0, -INF]]),
+            capture("vllm/decode", [[NAN, -1.0, -2.0, -INF, -INF]]),
+        ],
+    )
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
-    shown = {mode.name: mode.levels(Stretch(pair, 0, 5, 0.0), mode.default or 0.1).tolist() for mode in MODES}
+    shown = {
+        mode.name: mode.levels(Stretch(pair, 0, 5, 0.0), mode.default or 0.1).tolist()
+        for mode in MODES
+    }
     for name in ("delta", "ratio", "floor"):
         assert shown[name] == [0, 0, -STEPS, STEPS, 0], name
     assert shown["size"] == [0, 0, 2 * STEPS, 2 * STEPS, 0]
@@ -92,7 +115,9 @@ def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:
     assert mode_of("floor").levels(Stretch(pair, 0, 5, None), 3.0).tolist() == [0] * 5
     assert "floor" in (mode_of("floor").missing(pair, None) or "")
     assert mode_of("floor").missing(pair, 0.0) is None
-    assert not has_entropy(pair) and "entropies" in (mode_of("entropy").missing(pair, None) or "")
+    assert not has_entropy(pair) and "entropies" in (
+        mode_of("entropy").missing(pair, None) or ""
+    )
 
 
 def test_every_mode_of_a_saved_view_is_known() -> None:
@@ -111,14 +136,21 @@ def test_a_legend_writes_the_bounds_of_the_steps() -> None:
     found = legend(mode_of("ratio"), 0.2, 5, 100, None)
     assert [text for _, text in found.steps] == ["1.20×", "1.40×", "1.80×", "2.60×"]
     assert [level for level, _ in found.steps] == [1, 2, 3, 4]
-    assert [level for level, _ in legend(mode_of("size"), 0.1, 5, 100, None).steps] == [5, 6, 7, 8]
+    assert [level for level, _ in legend(mode_of("size"), 0.1, 5, 100, None).steps] == [
+        5,
+        6,
+        7,
+        8,
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_every_legend_counts_in_the_narrowest_pane(mode: Mode) -> None:
     """40 cells are what the tokens have between the other panes at 120x36."""
     found = legend(mode, mode.default, 1490, 1490, None)
-    shown = "".join(text for text, _ in legend_runs(found, False, 40, make_palette("256")))
+    shown = "".join(
+        text for text, _ in legend_runs(found, False, 40, make_palette("256"))
+    )
     assert cell_len(shown) <= 40 and "1,490" in shown, shown
     assert mode.step(mode.default) in shown, "and the scale begins with the threshold"
 
@@ -132,15 +164,28 @@ SEQUENCES = Sequences(
 )
 
 
-@pytest.mark.parametrize(("text", "place"), [("3", 3), ("1:0", 4), ("1:5", 9), (" 0 : 2 ", 2), ("1:", 4)])
+@pytest.mark.parametrize(
+    ("text", "place"), [("3", 3), ("1:0", 4), ("1:5", 9), (" 0 : 2 ", 2), ("1:", 4)]
+)
 def test_a_place_is_read(text: str, place: int) -> None:
     assert parse_place(text, SEQUENCES, 0) == place
     assert parse_place(write_place(SEQUENCES, place), SEQUENCES, 1) == place
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("4", "0 to 3"), ("2:0", "0 to 1"), ("1:6", "0 to 5"), ("x", "no place"), ("-1", "no place"), ("1:2:3", "no place"), ("٣", "no place")]
-)  # fmt: skip
-def test_a_wrong_place_is_an_error_that_says_what_there_is(text: str, says: str) -> None:
+    ("text", "says"),
+    [
+        ("4", "0 to 3"),
+        ("2:0", "0 to 1"),
+        ("1:6", "0 to 5"),
+        ("x", "no place"),
+        ("-1", "no place"),
+        ("1:2:3", "no place"),
+        ("٣", "no place"),
+    ],
+)
+def test_a_wrong_place_is_an_error_that_says_what_there_is(
+    text: str, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         parse_place(text, SEQUENCES, 0)

@@ -1,4 +1,6 @@
-"""Moving in the explorer: search, places, marks, labels, flips, filters, and back. Driven by keys."""
+"""Moving in the explorer: search, places, marks, labels, flips, filters, and back.
+Driven by keys.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ NAN = float("nan")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures."""
-    return make_session(tmp_path_factory.mktemp("moves") / "gen", 3000, 24, 20, captures=4)
+    return make_session(
+        tmp_path_factory.mktemp("moves") / "gen", 3000, 24, 20, captures=4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +57,14 @@ def rare(folder: Path) -> str:
     for at in range(100, 900):
         found = session.pieces.text(int(session.sequences.token_ids[at])) + " the"
         holders = {
-            int(np.searchsorted(session.sequences.offsets, p, "right")) for p in index.find(found.strip()).starts
+            int(np.searchsorted(session.sequences.offsets, p, "right"))
+            for p in index.find(found.strip()).starts
         }
-        if found.replace(" ", "").isalpha() and found.isascii() and 1 < len(holders) < 12:
+        if (
+            found.replace(" ", "").isalpha()
+            and found.isascii()
+            and 1 < len(holders) < 12
+        ):
             return found.strip()
     raise AssertionError("the made session has no such text")
 
@@ -75,7 +84,9 @@ def hint(pilot) -> str:  # type: ignore[no-untyped-def]
     return text(explorer(pilot.app).query_one("#hints", Hints))
 
 
-async def test_search_text_steps_through_every_match_and_escape_ends_it(folder: Path) -> None:
+async def test_search_text_steps_through_every_match_and_escape_ends_it(
+    folder: Path,
+) -> None:
     session = open_session(folder)
     wanted = text_index(session.sequences, session.pieces).find("the w").starts.tolist()
     assert 3 < len(wanted) < 100
@@ -148,19 +159,25 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         await pilot.press("colon")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("9", "9", "colon", "enter")
-        assert isinstance(app.screen, Prompt) and "there is no sequence 99: they are 0 to 23" in screen_text(app)
+        assert isinstance(
+            app.screen, Prompt
+        ) and "there is no sequence 99: they are 0 to 23" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert screen.position == start + 4
         token_id = int(session.sequences.token_ids[start + 40])
         await type_in(pilot, "colon", f"#{token_id}")
         wanted = find_ids(session.sequences, [token_id]).starts
-        await until(pilot, lambda: screen.position == int(wanted[wanted >= start + 4][0]))
+        await until(
+            pilot, lambda: screen.position == int(wanted[wanted >= start + 4][0])
+        )
 
 
 async def test_rank_flips_are_visited_in_order(folder: Path, pair: Pair) -> None:
     flips = np.zeros(pair.tokens, bool)
-    flips[pair.scored] = rank_flips(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], pair.scored)
+    flips[pair.scored] = rank_flips(
+        pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], pair.scored
+    )
     wanted = np.flatnonzero(flips).tolist()
     assert len(wanted) > 10
     app = make_app(folder)
@@ -177,7 +194,9 @@ async def test_rank_flips_are_visited_in_order(folder: Path, pair: Pair) -> None
         assert "no rank flip after" in hint(pilot)
 
 
-async def test_a_label_leads_to_its_token_and_any_other_key_leaves(folder: Path) -> None:
+async def test_a_label_leads_to_its_token_and_any_other_key_leaves(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
@@ -187,7 +206,10 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(folder: Path)
         assert labels and tokens.passage is not None
         assert all(tokens.passage.levels[token] for token in labels)
         token, label = list(labels.items())[-1]
-        cells_before = [strip.cell_length for strip in (tokens.render_line(y) for y in range(tokens.size.height))]
+        cells_before = [
+            strip.cell_length
+            for strip in (tokens.render_line(y) for y in range(tokens.size.height))
+        ]
         assert len(set(cells_before)) == 1
         line = tokens.flow.line_of(token) - tokens.top + tokens.fixed
         column = tokens._gutter + tokens.flow.column_of(token)
@@ -205,7 +227,9 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(folder: Path)
         assert not screen.tokens.labels and screen.pane == "tokens"
 
 
-async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_width(folder: Path) -> None:
+async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_width(
+    folder: Path,
+) -> None:
     save_state("generated-3000", ViewState(threshold=0.005))
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -215,7 +239,9 @@ async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_widt
         labels = dict(tokens.labels)
         assert len(labels) > 26 and {len(label) for label in labels.values()} == {2}
         assert len(set(labels.values())) == len(labels)
-        assert {tokens.render_line(y).cell_length for y in range(tokens.size.height)} == {tokens.size.width}
+        assert {
+            tokens.render_line(y).cell_length for y in range(tokens.size.height)
+        } == {tokens.size.width}
         token, label = list(labels.items())[30]
         await pilot.press(*label)
         assert tokens.cursor == token
@@ -242,7 +268,9 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         assert "odd one" in screen_text(app) and "\x1b" not in screen_text(app)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.position == second)
-        await until(pilot, lambda: len(load_state("generated-3000")[0].marks) == 2)  # saved while the screen runs
+        await until(
+            pilot, lambda: len(load_state("generated-3000")[0].marks) == 2
+        )  # saved while the screen runs
         await type_in(pilot, "b", "")
         assert [mark.position for mark in screen.view_state.marks] == [first]
         await pilot.press("q")
@@ -250,7 +278,9 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
     assert notice is None and [mark.position for mark in saved.marks] == [first]
 
 
-async def test_filters_count_while_typing_and_list_what_they_keep(folder: Path, pair: Pair, rare: str) -> None:
+async def test_filters_count_while_typing_and_list_what_they_keep(
+    folder: Path, pair: Pair, rare: str
+) -> None:
     session = open_session(folder)
     index = text_index(session.sequences, session.pieces)
     with_text = sorted({pair.sequence_of(int(p)) for p in index.find(rare).starts})
@@ -263,7 +293,9 @@ async def test_filters_count_while_typing_and_list_what_they_keep(folder: Path, 
         await pilot.press("f")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press(*(char if char != " " else "space" for char in rare))
-        await until(pilot, lambda: f"{len(with_text)} of 24 sequences" in screen_text(app))
+        await until(
+            pilot, lambda: f"{len(with_text)} of 24 sequences" in screen_text(app)
+        )
         assert screen.sequences.line_count == 24
         await pilot.press("enter")
         await until(pilot, lambda: screen.sequences.order.tolist() == with_text)
@@ -299,7 +331,9 @@ async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) ->
         assert screen.view_state.filter == "nowhere at all"
 
 
-async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its_own(folder: Path) -> None:
+async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its_own(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
@@ -311,7 +345,9 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
             assert passage is not None and passage.legend is not None
             legend_line = lines(screen.tokens)[1]
             assert mode.head in legend_line
-            missing = mode.missing(screen.pair, screen.numbers.floor if screen.numbers else None)  # type: ignore[arg-type]
+            missing = mode.missing(
+                screen.pair, screen.numbers.floor if screen.numbers else None
+            )  # type: ignore[arg-type]
             if missing:
                 assert missing in legend_line and not passage.levels.any()
             else:
@@ -324,32 +360,50 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
         await pilot.press("n")
         assert screen.position == screen.beyond()[0]
         await pilot.press("t")
-        await until(pilot, lambda: isinstance(app.screen, Picker) and "1.30×" in screen_text(app))
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, Picker) and "1.30×" in screen_text(app),
+        )
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.level_threshold == 0.5)
         await pilot.press("O")
-        await until(pilot, lambda: isinstance(app.screen, Picker) and "Colour tokens by" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Picker)
+                and "Colour tokens by" in screen_text(app)
+            ),
+        )
         await pilot.press("down")
         await until(pilot, lambda: screen.mode.name == "rank")
         await pilot.press("escape")
         await until(pilot, lambda: screen.mode.name == "ratio")
 
 
-async def test_the_share_is_of_the_tokens_that_could_have_a_level(folder: Path, pair: Pair) -> None:
+async def test_the_share_is_of_the_tokens_that_could_have_a_level(
+    folder: Path, pair: Pair
+) -> None:
     known, beyond = ~np.isnan(pair.logprob_a), pair.logprob_a < -1.0
     assert int(known.sum()) > int(pair.scored.sum())
     save_state("generated-3000", ViewState(mode="logprob_a"))
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
-        wanted = f"{int(beyond.sum()):,} beyond ({percent(int(beyond.sum()), int(known.sum()))})"
+        wanted = (
+            f"{int(beyond.sum()):,} beyond"
+            f" ({percent(int(beyond.sum()), int(known.sum()))})"
+        )
         await until(pilot, lambda: wanted in lines(screen.tokens)[1])
         await pilot.resize_terminal(120, 36)
-        await until(pilot, lambda: lines(screen.tokens)[1].endswith(f" {int(beyond.sum()):,}"))
+        await until(
+            pilot, lambda: lines(screen.tokens)[1].endswith(f" {int(beyond.sum()):,}")
+        )
         assert "◆8.0" in lines(screen.tokens)[1]
 
 
-async def test_a_long_count_is_made_in_a_thread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_count_is_made_in_a_thread(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("logdrift.tui.screens.explorer_levels.AT_ONCE", 100)
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -375,7 +429,9 @@ async def test_a_sequential_mode_is_told_without_colour(folder: Path) -> None:
             seen = passage.levels[first:last]
             assert set(np.unique(seen).tolist()) >= {0, 5, 6}
             shown = "\n".join(lines(tokens)[2:])
-            assert shown.count("◇") == int((seen == 7).sum()) and shown.count("◆") == int((seen == 8).sum())
+            assert shown.count("◇") == int((seen == 7).sum()) and shown.count(
+                "◆"
+            ) == int((seen == 8).sum())
             under = {
                 segment.text.strip()
                 for y in range(2, tokens.size.height)
@@ -385,32 +441,55 @@ async def test_a_sequential_mode_is_told_without_colour(folder: Path) -> None:
             assert under
 
 
-async def test_what_cannot_be_compared_is_greyed_in_the_text_too(tmp_path: Path) -> None:
+async def test_what_cannot_be_compared_is_greyed_in_the_text_too(
+    tmp_path: Path,
+) -> None:
     made = write_session(
-        tmp_path / "s", [1],
-        [capture("trainer/prefill", [[NAN, -1.0, -2.0]]),
-         capture("vllm/decode", [[NAN, -1.5, -2.0]], facts={"weights_digest": "sha256:" + "f" * 64})],
-    )  # fmt: skip
+        tmp_path / "s",
+        [1],
+        [
+            capture("trainer/prefill", [[NAN, -1.0, -2.0]]),
+            capture(
+                "vllm/decode",
+                [[NAN, -1.5, -2.0]],
+                facts={"weights_digest": "sha256:" + "f" * 64},
+            ),
+        ],
+    )
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await until(pilot, lambda: "NOT COMPARABLE" in text(screen.query_one(Header)))
-        styles = [s.style for y in range(2, 8) for s in screen.tokens.render_line(y) if "▲" in s.text]
+        styles = [
+            s.style
+            for y in range(2, 8)
+            for s in screen.tokens.render_line(y)
+            if "▲" in s.text
+        ]
         assert styles
         for style in styles:
             assert style is not None and style.color == app.palette.grey.color
             assert style.bgcolor == app.palette.back.bgcolor
 
 
-async def test_a_character_of_several_tokens_is_shown_whole_and_rows_add_up(tmp_path: Path) -> None:
+async def test_a_character_of_several_tokens_is_shown_whole_and_rows_add_up(
+    tmp_path: Path,
+) -> None:
     smile = "😀".encode()
     row = [NAN, -1.0, -2.0, -1.0]
     made = write_session(
-        tmp_path / "s", [1], [capture("trainer/prefill", [row]), capture("vllm/decode", [[NAN, -1.0, -1.0, -1.0]])]
+        tmp_path / "s",
+        [1],
+        [
+            capture("trainer/prefill", [row]),
+            capture("vllm/decode", [[NAN, -1.0, -1.0, -1.0]]),
+        ],
     )
     ids = made.sequences.token_ids.tolist()
     pieces = {str(i): base64.b64encode(b"x").decode() for i in ids}
-    for token_id, piece in zip(ids[1:], (smile[:2], smile[2:], " 中".encode()), strict=True):
+    for token_id, piece in zip(
+        ids[1:], (smile[:2], smile[2:], " 中".encode()), strict=True
+    ):
         pieces[str(token_id)] = base64.b64encode(piece).decode()
     assert len(set(ids)) == len(ids), "each token has a piece of its own"
     (made.folder / "pieces.json").write_text(json.dumps(pieces))
@@ -419,10 +498,14 @@ async def test_a_character_of_several_tokens_is_shown_whole_and_rows_add_up(tmp_
         screen = await judged(pilot)
         shown = text(screen.tokens)
         assert "‹▼😀 中" in shown
-        assert {screen.tokens.render_line(y).cell_length for y in range(10)} == {screen.tokens.size.width}
+        assert {screen.tokens.render_line(y).cell_length for y in range(10)} == {
+            screen.tokens.size.width
+        }
 
 
-async def test_sorts_are_chosen_from_a_list_and_their_number_is_shown(folder: Path, pair: Pair) -> None:
+async def test_sorts_are_chosen_from_a_list_and_their_number_is_shown(
+    folder: Path, pair: Pair
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -431,12 +514,19 @@ async def test_sorts_are_chosen_from_a_list_and_their_number_is_shown(folder: Pa
         await pilot.press("down", "down", "down", "down", "enter")
         await until(pilot, lambda: screen.view_state.sort == "sum")
         delta = np.where(pair.scored, pair.delta, 0).astype(np.float64)
-        sums = np.array([delta[slice(*pair.sequences.bounds(s))].sum() for s in range(24)])
-        assert screen.sequences.order.tolist() == np.argsort(-np.abs(sums), kind="stable").tolist()
+        sums = np.array(
+            [delta[slice(*pair.sequences.bounds(s))].sum() for s in range(24)]
+        )
+        assert (
+            screen.sequences.order.tolist()
+            == np.argsort(-np.abs(sums), kind="stable").tolist()
+        )
         assert "▾sum" in lines(screen.sequences)[1]
 
 
-async def test_the_inspector_orders_by_either_side_and_shows_more_captures(folder: Path) -> None:
+async def test_the_inspector_orders_by_either_side_and_shows_more_captures(
+    folder: Path,
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -446,23 +536,47 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(folde
         for by in (0, 1):
             found = screen.inspection()
             assert found.by == by
-            known = [row.cells[by].logprob for row in found.top if row.cells[by].logprob is not None and not row.target]
+            known = [
+                row.cells[by].logprob
+                for row in found.top
+                if row.cells[by].logprob is not None and not row.target
+            ]
             assert known == sorted(known, reverse=True)
             await pilot.press("i")
         assert screen.inspection().by == 0
         await pilot.resize_terminal(80, 24)
-        await until(pilot, lambda: "ratio" in text(inspector) and "Δ/floor" in text(inspector))
+        await until(
+            pilot, lambda: "ratio" in text(inspector) and "Δ/floor" in text(inspector)
+        )
         await pilot.press("G")
         await until(pilot, lambda: "1 more capture" in text(inspector))
         await pilot.press("g")
-        await until(pilot, lambda: "reference" in next(row for row in lines(inspector) if "top 20" in row))
+        await until(
+            pilot,
+            lambda: (
+                "reference" in next(row for row in lines(inspector) if "top 20" in row)
+            ),
+        )
         await pilot.press("right")
-        await until(pilot, lambda: "vllm/prefill" in next(row for row in lines(inspector) if "top 20" in row))
+        await until(
+            pilot,
+            lambda: (
+                "vllm/prefill"
+                in next(row for row in lines(inspector) if "top 20" in row)
+            ),
+        )
         await pilot.press("left")
-        await until(pilot, lambda: "reference" in next(row for row in lines(inspector) if "top 20" in row))
+        await until(
+            pilot,
+            lambda: (
+                "reference" in next(row for row in lines(inspector) if "top 20" in row)
+            ),
+        )
 
 
-@pytest.mark.parametrize(("floor", "said"), [(0.05, "× the floor"), (0.0, "the floor is 0"), (None, "")])
+@pytest.mark.parametrize(
+    ("floor", "said"), [(0.05, "× the floor"), (0.0, "the floor is 0"), (None, "")]
+)
 def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     folder: Path, pair: Pair, floor: float | None, said: str
 ) -> None:
@@ -470,8 +584,12 @@ def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     floors = {} if floor is None else {PAIR[1]: floor}
     found = inspect(pair.session, pair, position, floors=floors)
     palette = make_palette("256")
-    narrow = "\n".join(strip.text for strip in inspector_lines(found, 1, False, 48, palette))
-    four = "\n".join(strip.text for strip in summary_lines(found, 1, False, 80, palette))
+    narrow = "\n".join(
+        strip.text for strip in inspector_lines(found, 1, False, 48, palette)
+    )
+    four = "\n".join(
+        strip.text for strip in summary_lines(found, 1, False, 80, palette)
+    )
     assert "Δ/floor" not in narrow and "ratio" in narrow
     if floor:
         said = f"{number(abs(float(pair.delta[position])) / floor, 3)}{said}"
@@ -479,23 +597,34 @@ def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     assert said or "floor" not in narrow + four
 
 
-async def test_the_header_has_the_numbers_of_the_report(folder: Path, pair: Pair) -> None:
+async def test_the_header_has_the_numbers_of_the_report(
+    folder: Path, pair: Pair
+) -> None:
     from logdrift.core.compare.mismatch import mismatch_stats
 
     keep = pair.scope_mask("completion")
     wanted = mismatch_stats(
-        pair.delta[keep], pair.logprob_a[keep], pair.logprob_b[keep], pair.count_per_sequence(keep), True
+        pair.delta[keep],
+        pair.logprob_a[keep],
+        pair.logprob_b[keep],
+        pair.count_per_sequence(keep),
+        True,
     )
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
         await until(pilot, lambda: screen.numbers is not None)
         shown = text(screen.query_one(Header))
-        assert f"k3 {number(wanted.k3, 3)}" in shown and f"ESS {number(wanted.ess_token, 3)}" in shown
+        assert (
+            f"k3 {number(wanted.k3, 3)}" in shown
+            and f"ESS {number(wanted.ess_token, 3)}" in shown
+        )
         assert "floor none" in shown
 
 
-async def test_reopening_restores_mode_filter_thresholds_and_marks(folder: Path, rare: str) -> None:
+async def test_reopening_restores_mode_filter_thresholds_and_marks(
+    folder: Path, rare: str
+) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -505,11 +634,17 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(folder: Path,
         await until(pilot, lambda: 0 < screen.sequences.line_count < 24)
         kept, left = screen.sequences.order.tolist(), screen.view_state
         await pilot.press("q")
-    assert left == ViewState(None, 0, "number", 0.1, "ratio", (("ratio", 0.3),), rare, (Mark(0, "first"),))
+    assert left == ViewState(
+        None, 0, "number", 0.1, "ratio", (("ratio", 0.3),), rare, (Mark(0, "first"),)
+    )
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
-        assert screen.view_state == left and screen.mode.name == "ratio" and screen.level_threshold == 0.3
+        assert (
+            screen.view_state == left
+            and screen.mode.name == "ratio"
+            and screen.level_threshold == 0.3
+        )
         await until(pilot, lambda: screen.sequences.order.tolist() == kept)
         assert any("*" in line[:8] for line in lines(screen.tokens))
 
@@ -519,8 +654,22 @@ async def test_the_new_keys_do_no_harm_in_an_empty_session(tmp_path: Path) -> No
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = explorer(app)
-        await until(pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header)))
-        for key in ("colon", "semicolon", "full_stop", "comma", "u", "U", "b", "B", "o", "i", "escape"):
+        await until(
+            pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header))
+        )
+        for key in (
+            "colon",
+            "semicolon",
+            "full_stop",
+            "comma",
+            "u",
+            "U",
+            "b",
+            "B",
+            "o",
+            "i",
+            "escape",
+        ):
             await pilot.press(key)
         assert app.screen is screen
         for key in ("slash", "f"):
@@ -542,7 +691,9 @@ async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> No
         assert isinstance(prompt, Prompt)
         await pilot.press("a", "b", "c", "left", "backspace", "d")
         assert prompt.text == "adc"
-        prompt.query_one(LineBox).post_message(events.Paste("\x1b[31m\u202e\nnext line"))
+        prompt.query_one(LineBox).post_message(
+            events.Paste("\x1b[31m\u202e\nnext line")
+        )
         await until(pilot, lambda: "ad<0x1B>[31m<U+202E>c" in screen_text(app))
         assert prompt.text == "ad\x1b[31m\u202ec"
         await pilot.press("escape")

@@ -1,4 +1,6 @@
-"""The explorer shows NaN: a mark in the text, a count, the capture that gave it, and ``n`` goes there."""
+"""The explorer shows NaN: a mark in the text, a count, the capture that gave it, and
+``n`` goes there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ NAN = math.nan
 
 
 def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, -1.0, -3.0, BROKEN, -1.0]], [[*DECODED, -1.0, -1.0, -1.0, BROKEN]])
+    pair = pair_of(
+        tmp_path / "s",
+        [[*PROMPT, -1.0, -3.0, BROKEN, -1.0]],
+        [[*DECODED, -1.0, -1.0, -1.0, BROKEN]],
+    )
     assert pair.divergences(1.0).tolist() == [3, 4, 5]
     assert pair.divergences(9.0).tolist() == [4, 5] and pair.count_beyond(9.0) == 2
     assert pair.next_divergence(0, 9.0) == 4
@@ -30,7 +36,9 @@ def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [mode.name for mode in MODES])
 def test_every_mode_marks_nan_and_no_missing_score(tmp_path: Path, name: str) -> None:
-    pair = pair_of(tmp_path / "s", [[*PROMPT, -1.0, NAN, BROKEN]], [[*DECODED, -1.0, -1.0, -1.0]])
+    pair = pair_of(
+        tmp_path / "s", [[*PROMPT, -1.0, NAN, BROKEN]], [[*DECODED, -1.0, -1.0, -1.0]]
+    )
     mode = mode_of(name)
     levels = mode.levels(Stretch(pair, 0, pair.tokens, 0.5), 1e9)
     assert places(levels == BROKEN_LEVEL) == [4] and levels[3] == 0
@@ -39,12 +47,17 @@ def test_every_mode_marks_nan_and_no_missing_score(tmp_path: Path, name: str) ->
 
 def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
     pair = pair_of(tmp_path / "s", [[*PROMPT, BROKEN, NAN]], [[*DECODED, -1.0, -1.0]])
-    rows = {at: {row.label: row for row in inspect(pair.session, pair, at).captures} for at in (2, 3)}
+    rows = {
+        at: {row.label: row for row in inspect(pair.session, pair, at).captures}
+        for at in (2, 3)
+    }
     assert (rows[2][A].note, rows[2][A].broken, rows[2][B].note) == ("NaN", True, "")
     assert (rows[3][A].note, rows[3][A].broken) == ("no score here", False)
     palette = make_palette("256")
     for lines in (
-        inspector_lines(inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 60, palette),
+        inspector_lines(
+            inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 60, palette
+        ),
         summary_lines(inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 80, palette),
     ):
         text = "\n".join(strip.text for strip in lines)

@@ -1,4 +1,6 @@
-"""Colours: readable, in order, exact on terminals of few colours, and never the only sign."""
+"""Colours: readable, in order, exact on terminals of few colours, and never the only
+sign.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from rich.style import Style
 
 from logdrift.tui.palette import STEPS, Palette, depth_of, levels, make_palette
 
-# What the 16 colours that the palette names look like on xterm, whose yellow is far from Rich's brown.
+# What the 16 colours that the palette names look like on xterm, whose yellow is far
+# from Rich's brown.
 XTERM = {
     3: (205, 205, 0),
     4: (0, 0, 238),
@@ -26,7 +29,10 @@ XTERM = {
 
 def luminance(rgb: tuple[int, int, int]) -> float:
     """Relative luminance, WCAG 2."""
-    parts = [c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    parts = [
+        c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4
+        for c in rgb
+    ]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
@@ -35,7 +41,9 @@ def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def rgb(color: Color | None, table: dict[int, tuple[int, int, int]] | None = None) -> tuple[int, int, int]:
+def rgb(
+    color: Color | None, table: dict[int, tuple[int, int, int]] | None = None
+) -> tuple[int, int, int]:
     assert color is not None
     if table is not None:
         number = color.downgrade(ColorSystem.STANDARD).number
@@ -58,7 +66,9 @@ def test_text_on_every_step_has_contrast(dark: bool) -> None:
 
 def test_text_on_every_step_has_contrast_with_16_colours() -> None:
     for style in all_steps(make_palette("16", True)):
-        assert contrast(rgb(style.color, XTERM), rgb(style.bgcolor, XTERM)) >= 4.5, style
+        assert contrast(rgb(style.color, XTERM), rgb(style.bgcolor, XTERM)) >= 4.5, (
+            style
+        )
 
 
 @pytest.mark.parametrize("dark", [True, False])
@@ -68,7 +78,12 @@ def test_plain_text_has_contrast_on_the_background(dark: bool) -> None:
     for name in ("text", "muted", "strong", "accent", "good", "warn", "bad"):
         assert contrast(rgb(getattr(palette, name).color), back) >= 4.5, name
     assert contrast(rgb(palette.grey.color), back) >= 4.5
-    for style in (palette.cursor, palette.selected, palette.selected_idle, palette.found):
+    for style in (
+        palette.cursor,
+        palette.selected,
+        palette.selected_idle,
+        palette.found,
+    ):
         assert contrast(rgb(style.color), rgb(style.bgcolor)) >= 4.5
 
 
@@ -84,17 +99,31 @@ def test_steps_move_away_from_the_background_in_luminance(dark: bool) -> None:
 @pytest.mark.parametrize("dark", [True, False])
 def test_256_colours_show_what_was_chosen(dark: bool) -> None:
     palette = make_palette("256", dark)
-    styles = [*all_steps(palette), palette.back, palette.text, palette.muted, palette.cursor, palette.selected]
+    styles = [
+        *all_steps(palette),
+        palette.back,
+        palette.text,
+        palette.muted,
+        palette.cursor,
+        palette.selected,
+    ]
     for style in styles:
         for color in filter(None, (style.color, style.bgcolor)):
             wanted, shown = rgb(color), rgb(color.downgrade(ColorSystem.EIGHT_BIT))
-            # Rich rounds a light grey to a neighbour on the ramp, whose steps are 10; a colour must be exact.
-            assert shown == wanted or (len(set(wanted)) == 1 and abs(shown[0] - wanted[0]) <= 10), color
+            # Rich rounds a light grey to a neighbour on the ramp, whose steps are 10; a
+            # colour must be exact.
+            assert shown == wanted or (
+                len(set(wanted)) == 1 and abs(shown[0] - wanted[0]) <= 10
+            ), color
 
 
 def test_16_colours_keep_both_sides_and_little_from_much_apart() -> None:
     orange, blue = make_palette("16").steps
-    shown = [style.bgcolor.downgrade(ColorSystem.STANDARD).number for style in (*orange, *blue) if style.bgcolor]
+    shown = [
+        style.bgcolor.downgrade(ColorSystem.STANDARD).number
+        for style in (*orange, *blue)
+        if style.bgcolor
+    ]
     assert shown == [3, 3, 11, 11, 4, 4, 14, 14]
 
 
@@ -108,18 +137,41 @@ def test_a_step_is_underlined_at_every_depth(depth: str) -> None:
 def test_without_colour_no_style_has_any() -> None:
     palette = make_palette("none")
     for value in palette:
-        flat = [*value[0], *value[1]] if isinstance(value, tuple) and isinstance(value[0], tuple) else value
-        for style in flat if isinstance(flat, (list, tuple)) and not isinstance(flat, Style) else (flat,):
+        flat = (
+            [*value[0], *value[1]]
+            if isinstance(value, tuple) and isinstance(value[0], tuple)
+            else value
+        )
+        for style in (
+            flat
+            if isinstance(flat, (list, tuple)) and not isinstance(flat, Style)
+            else (flat,)
+        ):
             if isinstance(style, Style):
                 assert style.color is None and style.bgcolor is None
 
 
 def test_levels_follow_the_threshold_and_the_sign() -> None:
     # Powers of two: exact in float32 and float64 alike.
-    delta = np.array([0, 0.125, -0.125, 0.126, 0.26, -0.51, 1.01, -np.inf, np.inf, np.nan, 5], np.float32)
+    delta = np.array(
+        [0, 0.125, -0.125, 0.126, 0.26, -0.51, 1.01, -np.inf, np.inf, np.nan, 5],
+        np.float32,
+    )
     scored = ~np.isnan(delta)
     scored[-1] = False
-    assert levels(delta, scored, 0.125).tolist() == [0, 0, 0, 1, 2, -3, 4, -STEPS, STEPS, 0, 0]
+    assert levels(delta, scored, 0.125).tolist() == [
+        0,
+        0,
+        0,
+        1,
+        2,
+        -3,
+        4,
+        -STEPS,
+        STEPS,
+        0,
+        0,
+    ]
     assert levels(delta, scored, 0.0625).tolist()[:4] == [0, 1, -1, 2]
 
 

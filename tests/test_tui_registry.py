@@ -1,4 +1,6 @@
-"""One declaration per command: what is bound, shown, documented and done is the same. And nothing heavy is imported."""
+"""One declaration per command: what is bound, shown, documented and done is the same.
+And nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, bindings, hint_pairs, keys_table, short_keys_table
+from logdrift.tui.actions import (
+    COMMANDS,
+    SCOPE_TITLES,
+    Command,
+    bindings,
+    hint_pairs,
+    keys_table,
+    short_keys_table,
+)
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.chart import ChartScreen
 from logdrift.tui.screens.confirm import Confirm
@@ -36,15 +46,30 @@ from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs" / "explorer.md"
 DOERS = {
-    "app": (LogdriftApp,), "sessions": (SessionsScreen,), "explorer": (ExplorerScreen,), "move": (Tokens,),
-    "list": (Rows,), "pane": (Text,), "picker": (Picker, TextScreen),
-    "prompt": (Prompt,), "inspector": (Inspector,),
-    "charts": (ExplorerScreen, ChartScreen), "chart": (ChartPane,), "zoom": (ChartScreen,),
-    "confirm": (Confirm,), "form": (NewCaptureScreen,),
-    "reading": (TextScreen, ReportScreen), "matrix": (MatrixScreen,), "facts": (FactsScreen,), "limits": (LimitsScreen,),
-    "report": (ReportScreen,), "diff": (DiffScreen,), "why": (WhyScreen,),
-    "experiments": (ExperimentsScreen,), "layers": (LayersScreen,),
-}  # fmt: skip
+    "app": (LogdriftApp,),
+    "sessions": (SessionsScreen,),
+    "explorer": (ExplorerScreen,),
+    "move": (Tokens,),
+    "list": (Rows,),
+    "pane": (Text,),
+    "picker": (Picker, TextScreen),
+    "prompt": (Prompt,),
+    "inspector": (Inspector,),
+    "charts": (ExplorerScreen, ChartScreen),
+    "chart": (ChartPane,),
+    "zoom": (ChartScreen,),
+    "confirm": (Confirm,),
+    "form": (NewCaptureScreen,),
+    "reading": (TextScreen, ReportScreen),
+    "matrix": (MatrixScreen,),
+    "facts": (FactsScreen,),
+    "limits": (LimitsScreen,),
+    "report": (ReportScreen,),
+    "diff": (DiffScreen,),
+    "why": (WhyScreen,),
+    "experiments": (ExperimentsScreen,),
+    "layers": (LayersScreen,),
+}
 
 
 def test_the_documented_keys_are_those_of_the_registry() -> None:
@@ -71,14 +96,24 @@ def test_every_command_can_be_done(command: Command) -> None:
 
 def test_no_key_means_two_things_in_one_scope() -> None:
     for scope in SCOPE_TITLES:
-        keys = [key for command in COMMANDS if command.scope == scope for key in command.keys]
+        keys = [
+            key
+            for command in COMMANDS
+            if command.scope == scope
+            for key in command.keys
+        ]
         assert len(keys) == len(set(keys)), scope
 
 
 @pytest.mark.parametrize("pane", ["move", "list", "pane", "chart", "inspector"])
 def test_no_pane_hides_a_key_of_the_explorer(pane: str) -> None:
     def keys(scope: str) -> set[str]:
-        return {key for command in COMMANDS if command.scope == scope for key in command.keys}
+        return {
+            key
+            for command in COMMANDS
+            if command.scope == scope
+            for key in command.keys
+        }
 
     assert not keys(pane) & (keys("explorer") | keys("app"))
 
@@ -92,12 +127,32 @@ def test_help_is_the_last_hint() -> None:
     assert hint_pairs("explorer", "app")[-1] == ("?", "help")
 
 
-def test_the_screen_imports_no_engine_and_draws_its_first_screen_without_plotext() -> None:
-    code = "import sys, logdrift.tui.app, logdrift.tui.screens.explorer, logdrift.tui.screens.sessions; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+def test_the_screen_imports_no_engine_and_draws_its_first_screen_without_plotext() -> (
+    None
+):
+    code = (
+        "import sys, logdrift.tui.app, logdrift.tui.screens.explorer,"
+        " logdrift.tui.screens.sessions; print(*sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
     loaded = {name.partition(".")[0] for name in found.stdout.split()}
     assert "textual" in loaded
-    assert not loaded & {"torch", "transformers", "vllm", "sglang", "plotext", "scipy", "pandas", "hypothesis"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "vllm",
+        "sglang",
+        "plotext",
+        "scipy",
+        "pandas",
+        "hypothesis",
+    }
 
 
 def test_only_one_module_knows_plotext() -> None:
@@ -105,6 +160,8 @@ def test_only_one_module_knows_plotext() -> None:
         path.relative_to(REPOSITORY).as_posix()
         for folder in ("core", "tui")
         for path in Path(REPOSITORY / folder).rglob("*.py")
-        if re.search(r"^\s*(import|from) plotext", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.search(
+            r"^\s*(import|from) plotext", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
     ]
     assert users == ["tui/widgets/charts/plot.py"]

@@ -1,4 +1,6 @@
-"""Long texts: the report with its formats and files, the logs, and searching in both."""
+"""Long texts: the report with its formats and files, the logs, and searching in
+both.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,20 @@ PAIR = ("trainer/prefill", "vllm/decode")
 async def opened(pilot: Any) -> ReportScreen:
     await judged(pilot)
     await pilot.press("R")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ReportScreen) and bool(pilot.app.screen.text))
+    await until(
+        pilot,
+        lambda: (
+            isinstance(pilot.app.screen, ReportScreen) and bool(pilot.app.screen.text)
+        ),
+    )
     screen: ReportScreen = pilot.app.screen
     return screen
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
-async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(size: tuple[int, int]) -> None:
+async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
+    size: tuple[int, int],
+) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
@@ -59,7 +68,10 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(size
         width = min(110, size[0] - 2)
         assert screen.text == render(report, Canvas(width=width), PAIR)
         shown = lines(screen.reading)
-        assert "Report · text · trainer/prefill → vllm/decode" in shown[0] and "sample-smollm2" in shown[1]
+        assert (
+            "Report · text · trainer/prefill → vllm/decode" in shown[0]
+            and "sample-smollm2" in shown[1]
+        )
         await pilot.press("f")
         await until(pilot, lambda: screen.text == render_markdown(report, PAIR))
         assert "Markdown" in lines(screen.reading)[0]
@@ -70,7 +82,9 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(size
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
 
-async def test_copying_says_what_was_sent_and_offers_a_file_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await opened(pilot)
@@ -83,7 +97,10 @@ async def test_copying_says_what_was_sent_and_offers_a_file_for_more(monkeypatch
         screen.text = "x" * 100_000
         await pilot.press("c")
         await until(pilot, lambda: "not copied: 100,000 bytes" in screen_text(app))
-        assert "w saves it to a file" in screen_text(app) and len([s for s in sent if "52;c;" in s]) == 1
+        assert (
+            "w saves it to a file" in screen_text(app)
+            and len([s for s in sent if "52;c;" in s]) == 1
+        )
 
 
 @pytest.mark.parametrize("ending", ["txt", "md", "html", "json"])
@@ -95,17 +112,26 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         assert app.screen.text == "sample-smollm2-report.md"
         await pilot.press("ctrl+u", *f"out.{ending}", "enter")
-        await until(pilot, lambda: isinstance(app.screen, ReportScreen) and "written: " in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, ReportScreen) and "written: " in screen_text(app)
+            ),
+        )
         written = (tmp_path / "here" / f"out.{ending}").read_text(encoding="utf-8")
         session = open_session(SAMPLE)
         report = with_answer(build_report(session, [PAIR]), session, PAIR)
         if ending == "html":
-            assert written.startswith("<!DOCTYPE html>") and "trainer/prefill" in written
+            assert (
+                written.startswith("<!DOCTYPE html>") and "trainer/prefill" in written
+            )
         else:
             made = {
                 "txt": render(report, Canvas(width=110), PAIR),
                 "md": render_markdown(report, PAIR),
-                "json": dump(build_report(session, [PAIR])),  # the answer costs more than the numbers: --why
+                "json": dump(
+                    build_report(session, [PAIR])
+                ),  # the answer costs more than the numbers: --why
             }
             assert written == made[ending]
         if ending == "json":
@@ -130,7 +156,10 @@ async def test_a_name_that_does_not_do_is_not_taken(tmp_path: Path) -> None:
 def test_problems_of_names_are_said_without_a_flag_nobody_typed(tmp_path: Path) -> None:
     assert problem("", SAMPLE) == "type a file name"
     assert ".txt .md .html .json" in problem("report.pdf", SAMPLE)
-    assert problem("none/report.md", SAMPLE) == "none/report.md: folder none does not exist: make it first"
+    assert (
+        problem("none/report.md", SAMPLE)
+        == "none/report.md: folder none does not exist: make it first"
+    )
     assert "lies in the session folder" in problem(str(SAMPLE / "report.md"), SAMPLE)
     assert problem("a\0b.md", SAMPLE) and problem("good.md", SAMPLE) == ""
     session = open_session(SAMPLE)
@@ -139,9 +168,13 @@ def test_problems_of_names_are_said_without_a_flag_nobody_typed(tmp_path: Path) 
     assert default_name(session, tmp_path) == "sample-smollm2-report-2.md"
 
 
-async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails(*_: Any) -> None:
-        raise LogdriftError("cannot write out.md: No space left on device: give another file with -o")
+        raise LogdriftError(
+            "cannot write out.md: No space left on device: give another file with -o"
+        )
 
     monkeypatch.setattr("logdrift.tui.report_file.write_output", fails)
     app = make_app(SAMPLE)
@@ -150,11 +183,19 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(monk
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("ctrl+u", *"out.md", "enter")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "No space left" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "No space left" in screen_text(app)
+            ),
+        )
         assert "-o" not in screen_text(app)
 
 
-async def test_a_report_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_report_that_cannot_be_made_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise LogdriftError("part 3 is damaged: capture it again")
 
@@ -163,7 +204,13 @@ async def test_a_report_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyP
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)
         await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "part 3 is damaged" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "part 3 is damaged" in screen_text(app)
+            ),
+        )
         await pilot.press("escape", "c", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
@@ -177,20 +224,30 @@ async def test_a_report_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyP
         ("question_mark", TextScreen, "logdrift.txt", ""),
     ],
 )
-async def test_what_is_shown_can_be_saved(tmp_path: Path, key: str, screen: type[Any], file: str, head: str) -> None:
+async def test_what_is_shown_can_be_saved(
+    tmp_path: Path, key: str, screen: type[Any], file: str, head: str
+) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         await judged(pilot)
         await pilot.press(key)
         await until(pilot, lambda: isinstance(app.screen, screen))
-        await until(pilot, lambda: not isinstance(app.screen, LimitsScreen) or bool(app.screen.limits))
+        await until(
+            pilot,
+            lambda: not isinstance(app.screen, LimitsScreen) or bool(app.screen.limits),
+        )
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         assert app.screen.text == file
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, screen) and "written: " in screen_text(app))
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, screen) and "written: " in screen_text(app),
+        )
         written = (tmp_path / "here" / file).read_text(encoding="utf-8")
-        assert written == app.screen.text_to_save().rstrip("\n") + "\n" and written.startswith(head)
+        assert written == app.screen.text_to_save().rstrip(
+            "\n"
+        ) + "\n" and written.startswith(head)
         # The same name again is not offered.
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
@@ -222,17 +279,26 @@ async def test_searching_marks_and_steps_through_what_is_found() -> None:
         await pilot.press("n")
         await until(pilot, lambda: f"2 of {count} found" in lines(screen.reading)[0])
         await pilot.press("N", "N")
-        await until(pilot, lambda: f"{count} of {count} found" in lines(screen.reading)[0])
+        await until(
+            pilot, lambda: f"{count} of {count} found" in lines(screen.reading)[0]
+        )
         found = [
             segment.text
             for y in range(screen.reading.size.height)
             for segment in screen.reading.render_line(y)
-            if segment.style is not None and segment.style.bgcolor == app.palette.found.bgcolor
+            if segment.style is not None
+            and segment.style.bgcolor == app.palette.found.bgcolor
         ]
         assert found and all(part.lower() == "mae" for part in found)
         # Another format is another text: the search goes on in it.
         await pilot.press("f")
-        await until(pilot, lambda: "Markdown" in lines(screen.reading)[0] and " of " in lines(screen.reading)[0])
+        await until(
+            pilot,
+            lambda: (
+                "Markdown" in lines(screen.reading)[0]
+                and " of " in lines(screen.reading)[0]
+            ),
+        )
         await search(pilot, "no such text")
         await until(pilot, lambda: "no line has 'no such text'" in screen_text(app))
         await pilot.press("tab")
@@ -265,13 +331,23 @@ async def test_logs_are_chosen_searched_and_turned(session: Session) -> None:
         await until(pilot, lambda: isinstance(app.screen, Picker))
         # The one that failed is where one wants to look.
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LogScreen) and "CUDA out of memory" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, LogScreen)
+                and "CUDA out of memory" in screen_text(app)
+            ),
+        )
         screen = app.screen
-        assert "Log of vllm, last lines (2 of 2)" in screen_text(app) and "<0x1B>]0;title<0x07>" in screen_text(app)
+        assert "Log of vllm, last lines (2 of 2)" in screen_text(
+            app
+        ) and "<0x1B>]0;title<0x07>" in screen_text(app)
         await search(pilot, "cuda")
         await until(pilot, lambda: "1 line with 'cuda'" in screen_text(app))
         await pilot.press("tab")
-        await until(pilot, lambda: "Log of trainer, last lines (1 of 2)" in screen_text(app))
+        await until(
+            pilot, lambda: "Log of trainer, last lines (1 of 2)" in screen_text(app)
+        )
         assert "ready" in text(screen.query_one("#text"))
         await pilot.press("left_square_bracket", "right_square_bracket", "shift+tab")
         await until(pilot, lambda: "Log of vllm" in screen_text(app))
@@ -280,19 +356,28 @@ async def test_logs_are_chosen_searched_and_turned(session: Session) -> None:
 
 
 async def test_one_log_is_shown_without_asking(tmp_path: Path) -> None:
-    made = write_session(tmp_path / "s", [1], [capture("trainer/prefill", [[-1.0, -2.0, -0.5]])])
+    made = write_session(
+        tmp_path / "s", [1], [capture("trainer/prefill", [[-1.0, -2.0, -0.5]])]
+    )
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "no pair" in screen_text(app))
         await pilot.press("L")
-        await until(pilot, lambda: isinstance(app.screen, LogScreen) and "No such file" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, LogScreen) and "No such file" in screen_text(app)
+            ),
+        )
         await pilot.press("tab")
         await until(pilot, lambda: "there is only this log" in screen_text(app))
 
 
 @given(st.text(max_size=200), st.integers(MAX_FRAGMENT, 90))
 @settings(max_examples=200, deadline=None)
-def test_wrapping_loses_nothing_but_the_blanks_where_it_breaks(line: str, width: int) -> None:
+def test_wrapping_loses_nothing_but_the_blanks_where_it_breaks(
+    line: str, width: int
+) -> None:
     line = visible(line)
     rows = wrap(line, width)
     assert all(cell_len(row) <= width for row in rows)

@@ -25,7 +25,13 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.session_rows import SessionRow
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.session_list import COLUMNS, layout, matches, sorted_rows, state_words
+from logdrift.tui.widgets.session_list import (
+    COLUMNS,
+    layout,
+    matches,
+    sorted_rows,
+    state_words,
+)
 from tests.holding import held
 from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session
@@ -45,12 +51,24 @@ def sessions(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_sessions_are_listed_with_state_numbers_and_reasons(sessions: Path) -> None:
+async def test_sessions_are_listed_with_state_numbers_and_reasons(
+    sessions: Path,
+) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "CAUTION" in screen_text(app))
-        rows = {line.split()[0]: line for line in screen_text(app).splitlines() if line.strip()}
-        for wanted in ("600", "complete", "reference, trainer, vllm", "CAUTION", "2026-01-01 00:00"):
+        rows = {
+            line.split()[0]: line
+            for line in screen_text(app).splitlines()
+            if line.strip()
+        }
+        for wanted in (
+            "600",
+            "complete",
+            "reference, trainer, vllm",
+            "CAUTION",
+            "2026-01-01 00:00",
+        ):
             assert wanted in rows["good"]
         assert "format 99 is newer" in rows["broken"]
         assert "not-a-session" not in screen_text(app)
@@ -71,7 +89,11 @@ async def test_enter_opens_and_q_comes_back_and_leaves(sessions: Path) -> None:
         listed.list.select(names.index("broken"))
         await pilot.press("enter")
         await until(
-            pilot, lambda: isinstance(app.screen, TextScreen) and "newer than this logdrift" in screen_text(app)
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "newer than this logdrift" in screen_text(app)
+            ),
         )
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is listed)
@@ -79,7 +101,9 @@ async def test_enter_opens_and_q_comes_back_and_leaves(sessions: Path) -> None:
     assert app.return_value == 0
 
 
-async def test_changes_from_outside_are_picked_up_and_the_selection_stays(sessions: Path) -> None:
+async def test_changes_from_outside_are_picked_up_and_the_selection_stays(
+    sessions: Path,
+) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "CAUTION" in screen_text(app))
@@ -121,10 +145,17 @@ def names(app: LogdriftApp) -> list[str]:
     return [row.name for row in screen_of(app).list.sessions]
 
 
-async def at(pilot: Pilot[Any], app: LogdriftApp, name: str, holds: Callable[[SessionRow], bool] = bool) -> None:
+async def at(
+    pilot: Pilot[Any],
+    app: LogdriftApp,
+    name: str,
+    holds: Callable[[SessionRow], bool] = bool,
+) -> None:
     """Select a session once it is listed as it should be."""
     view = screen_of(app).list
-    await until(pilot, lambda: any(row.name == name and holds(row) for row in view.sessions))
+    await until(
+        pilot, lambda: any(row.name == name and holds(row) for row in view.sessions)
+    )
     view.select(names(app).index(name), tell=True)
     await pilot.pause()
 
@@ -147,7 +178,10 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
         await pilot.press("slash", *"caution good", "enter")
-        await until(pilot, lambda: names(app) == ["good"] and "1 of 3 sessions" in screen_text(app))
+        await until(
+            pilot,
+            lambda: names(app) == ["good"] and "1 of 3 sessions" in screen_text(app),
+        )
         await pilot.press("slash", *" nothing", "enter")
         await until(pilot, lambda: names(app) == [])
         await pilot.press("enter", "d", "R", "u", "x", "space")
@@ -165,33 +199,53 @@ async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
         for _ in COLUMNS:
             await pilot.press("s")
             seen.append(screen_of(app).list.sort)
-            before = [row.name for row in screen_of(app).list.sessions if not row.problem]
+            before = [
+                row.name for row in screen_of(app).list.sessions if not row.problem
+            ]
             await pilot.press("S")
-            after = [row.name for row in screen_of(app).list.sessions if not row.problem]
+            after = [
+                row.name for row in screen_of(app).list.sessions if not row.problem
+            ]
             if seen[-1] in ("name", "tokens", "mae"):
-                assert after == before[::-1] and f"by {COLUMNS[seen[-1]].title}," in said(app)
+                assert after == before[
+                    ::-1
+                ] and f"by {COLUMNS[seen[-1]].title}," in said(app)
             if seen[-1] == "tokens":
                 assert before == ["good", "other"] and names(app)[-1] == "broken"
         assert seen == [*COLUMNS]
         here = screen_of(app).list.here
         assert here is not None and here.name == "good"
         await pilot.click("#sessions-list", offset=(3, 1))
-        await until(pilot, lambda: screen_of(app).list.sort == "name" and names(app) == ["broken", "good", "other"])
+        await until(
+            pilot,
+            lambda: (
+                screen_of(app).list.sort == "name"
+                and names(app) == ["broken", "good", "other"]
+            ),
+        )
         await pilot.click("#sessions-list", offset=(3, 1))
         await until(pilot, lambda: names(app) == ["other", "good", "broken"])
         assert "session▾" in screen_text(app)
 
 
-async def test_a_click_selects_a_session_and_a_second_one_opens_it(sessions: Path) -> None:
+async def test_a_click_selects_a_session_and_a_second_one_opens_it(
+    sessions: Path,
+) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(120, 24)) as pilot:
         await until(pilot, lambda: len(names(app)) == 3)
         screen = screen_of(app)
-        at = next(i for i, name in enumerate(names(app)) if name in ("good", "other") and i != screen.list.selected)
+        at = next(
+            i
+            for i, name in enumerate(names(app))
+            if name in ("good", "other") and i != screen.list.selected
+        )
         await pilot.click("#sessions-list", offset=(3, screen.list.fixed + at))
         await until(pilot, lambda: screen.list.selected == at)
         await pilot.pause(0.1)
-        assert app.screen is screen, "to rename or delete it, it must be selected by itself"
+        assert app.screen is screen, (
+            "to rename or delete it, it must be selected by itself"
+        )
         await pilot.click("#sessions-list", offset=(3, screen.list.fixed + at))
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
@@ -201,10 +255,17 @@ def row(name: str, **values: Any) -> SessionRow:
 
 
 def test_rows_without_a_value_come_last_either_way() -> None:
-    rows = [row("a", mae=0.1, verdict="caution"), row("b"), row("c", mae=0.3, verdict="not_comparable")]
+    rows = [
+        row("a", mae=0.1, verdict="caution"),
+        row("b"),
+        row("c", mae=0.3, verdict="not_comparable"),
+    ]
     for down, wanted in ((True, "cab"), (False, "acb")):
         for column in ("mae", "verdict"):
-            assert "".join(found.name for found in sorted_rows(rows, column, down)) == wanted
+            assert (
+                "".join(found.name for found in sorted_rows(rows, column, down))
+                == wanted
+            )
     assert [found.name for found in rows if matches(found, "NOT comp")] == ["c"]
 
 
@@ -229,21 +290,33 @@ def test_a_running_state_fits_its_column() -> None:
 
 
 @pytest.mark.parametrize("shape", [(60, 20), (80, 24), (120, 36), (200, 60)])
-async def test_what_matters_is_seen_at_every_size(sessions: Path, shape: tuple[int, int]) -> None:
+async def test_what_matters_is_seen_at_every_size(
+    sessions: Path, shape: tuple[int, int]
+) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=shape) as pilot:
         await at(pilot, app, "good", lambda found: found.verdict is not None)
         shown = screen_text(app)
-        assert all(word in shown for word in ("good", "CAUTION", "complete", "MAE", "format 99"))
+        assert all(
+            word in shown
+            for word in ("good", "CAUTION", "complete", "MAE", "format 99")
+        )
         assert "generated" in shown  # the title, beside the name or below the list
 
 
-async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(sessions: Path) -> None:
+async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
+    sessions: Path,
+) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")
         await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, Prompt) and "Rename good" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, Prompt) and "Rename good" in screen_text(app)
+            ),
+        )
         await pilot.press("ctrl+u", *"other", "enter")
         await until(pilot, lambda: "other exists already" in screen_text(app))
         await pilot.press("ctrl+u", *"a/b", "enter")
@@ -251,14 +324,22 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(sessions: 
         await pilot.press("ctrl+u", *"better", "enter")
         await until(pilot, lambda: "better" in names(app) and "good" not in names(app))
         here = screen_of(app).list.here
-        assert here is not None and here.name == "better" and "good is now better" in said(app)
-        assert (sessions / "better" / "session.json").exists() and not (sessions / "good").exists()
+        assert (
+            here is not None
+            and here.name == "better"
+            and "good is now better" in said(app)
+        )
+        assert (sessions / "better" / "session.json").exists() and not (
+            sessions / "good"
+        ).exists()
         await pilot.press("R", "escape")
         await until(pilot, lambda: app.screen is screen_of(app))
         assert "better" in names(app)
 
 
-async def test_import_asks_for_a_path_and_lists_what_it_brought(sessions: Path, tmp_path: Path) -> None:
+async def test_import_asks_for_a_path_and_lists_what_it_brought(
+    sessions: Path, tmp_path: Path
+) -> None:
     make_session(tmp_path / "else" / "good", 200, 2, 5, captures=2)
     (tmp_path / "own.jsonl").write_text(
         '{"token_ids": [1, 2], "captures": {"trainer": [null, -1], "vllm": [null, -2]}}'
@@ -282,10 +363,18 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(sessions: Path, 
         )
         for path, name in imports:
             await pilot.press("I", *str(path), "enter")
-            await until(pilot, lambda name=name: name in names(app) and f"{name} is imported" in said(app))  # type: ignore[misc]
+            await until(
+                pilot,
+                lambda name=name: (
+                    name in names(app) and f"{name} is imported" in said(app)
+                ),
+            )  # type: ignore[misc]
             here = screen_of(app).list.here
             assert here is not None and here.name == name and here.problem is None
-        await until(pilot, lambda: (row := screen_of(app).list.here) is not None and row.mae == 1.0)
+        await until(
+            pilot,
+            lambda: (row := screen_of(app).list.here) is not None and row.mae == 1.0,
+        )
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         await until(pilot, lambda: "<id 2>" in screen_text(app))
@@ -299,14 +388,22 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
         asked = f"Delete good? {found.files} files, {size(found.size)}"
         for no in ("enter", "n", "escape", "q"):
             await pilot.press("d")
-            await until(pilot, lambda: isinstance(app.screen, Confirm) and asked in screen_text(app))
+            await until(
+                pilot,
+                lambda: isinstance(app.screen, Confirm) and asked in screen_text(app),
+            )
             await pilot.press(no)
             await until(pilot, lambda: app.screen is screen_of(app))
         assert (sessions / "good").exists()
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("down", "enter")
-        await until(pilot, lambda: names(app) == ["other", "broken"] and "good is deleted" in said(app))
+        await until(
+            pilot,
+            lambda: (
+                names(app) == ["other", "broken"] and "good is deleted" in said(app)
+            ),
+        )
         assert not (sessions / "good").exists()
         await at(pilot, app, "broken")
         await pilot.press("delete")
@@ -316,7 +413,9 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
         (sessions / "link").symlink_to(sessions / "other")
         await at(pilot, app, "link")
         await pilot.press("d")
-        await until(pilot, lambda: "it is a link: what it leads to stays" in screen_text(app))
+        await until(
+            pilot, lambda: "it is a link: what it leads to stays" in screen_text(app)
+        )
         await pilot.press("y")
         await until(pilot, lambda: names(app) == ["other"])
 
@@ -329,21 +428,34 @@ async def test_a_session_deleted_meanwhile_is_one_line(sessions: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         shutil.rmtree(sessions / "good")
         await pilot.press("y")
-        await until(pilot, lambda: "somebody else has renamed or deleted it" in screen_text(app))
+        await until(
+            pilot, lambda: "somebody else has renamed or deleted it" in screen_text(app)
+        )
 
 
-async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_after_asking(sessions: Path) -> None:
+async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_after_asking(
+    sessions: Path,
+) -> None:
     app = make_app(None, sessions)
     with held(sessions / "good") as holder:
         async with app.run_test(size=(80, 24)) as pilot:
             await at(pilot, app, "good", running)
             for key, word in (("R", "renamed"), ("d", "deleted"), ("u", "resumed")):
                 await pilot.press(key)
-                await until(pilot, lambda word=word: f"is being written and cannot be {word}" in said(app))
+                await until(
+                    pilot,
+                    lambda word=word: (
+                        f"is being written and cannot be {word}" in said(app)
+                    ),
+                )
                 assert app.screen is screen_of(app)
             await pilot.press("x")
             await until(
-                pilot, lambda: isinstance(app.screen, Confirm) and "End the capture of good?" in screen_text(app)
+                pilot,
+                lambda: (
+                    isinstance(app.screen, Confirm)
+                    and "End the capture of good?" in screen_text(app)
+                ),
             )
             await pilot.press("n")
             await until(pilot, lambda: app.screen is screen_of(app))
@@ -367,13 +479,21 @@ async def test_a_capture_that_was_killed_runs_no_more(sessions: Path) -> None:
             assert (sessions / "good" / "lock").exists()
 
 
-async def test_resume_is_offered_where_something_is_missing(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_resume_is_offered_where_something_is_missing(
+    sessions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = read_manifest(sessions / "other")
-    first = replace(manifest.captures[0], status="failed", failure="engine died\nTraceback")
-    write_manifest(sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:])))
+    first = replace(
+        manifest.captures[0], status="failed", failure="engine died\nTraceback"
+    )
+    write_manifest(
+        sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:]))
+    )
     captured_here(sessions / "other")
     started: list[Path] = []
-    monkeypatch.setattr("logdrift.core.capture.background.start_background", started.append)
+    monkeypatch.setattr(
+        "logdrift.core.capture.background.start_background", started.append
+    )
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")
@@ -398,10 +518,19 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
         await pilot.press("space")
         await at(pilot, app, "broken")
         await pilot.press("space")
-        assert "broken does not open" in said(app) and screen_of(app).list.marked is not None
+        assert (
+            "broken does not open" in said(app)
+            and screen_of(app).list.marked is not None
+        )
         await at(pilot, app, "after")
         await pilot.press("space")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "good → after" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "good → after" in screen_text(app)
+            ),
+        )
         assert "no change at all" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen_of(app))
@@ -415,7 +544,14 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (12_345, "12.3 kB"), (999_600, "1 MB"), (5 * 10**12, "5 TB")],
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (12_345, "12.3 kB"),
+        (999_600, "1 MB"),
+        (5 * 10**12, "5 TB"),
+    ],
 )
 def test_sizes_are_short(count: int, words: str) -> None:
     assert size(count) == words
@@ -425,12 +561,18 @@ async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> N
     """`hf_overrides` is the usual fix, and its effect the usual question."""
     rows = [[-1.0, -2.0, -0.5, -1.5]] * 2
     facts: dict[str, Any] = {
-        "config_overrides": {"rope_parameters": {"full_attention": {"rope_theta": 1e6}}, "sliding_window": None},
+        "config_overrides": {
+            "rope_parameters": {"full_attention": {"rope_theta": 1e6}},
+            "sliding_window": None,
+        },
         "extra": {"list": [1, {"x": None}]},
     }
     sessions = tmp_path / "sessions"
     for name, changed in (("before", {}), ("fixed", facts)):
-        captures = [capture("trainer/prefill", rows), capture("vllm/prefill", rows, facts=changed)]
+        captures = [
+            capture("trainer/prefill", rows),
+            capture("vllm/prefill", rows, facts=changed),
+        ]
         write_session(sessions / name, [1, 1], captures)
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -438,7 +580,13 @@ async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> N
         await pilot.press("space")
         await at(pilot, app, "fixed")
         await pilot.press("space")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "before → fixed" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "before → fixed" in screen_text(app)
+            ),
+        )
         assert isinstance(app.screen, TextScreen)
         words = " ".join(app.screen.text_to_save().split())
         assert "rope_parameters.full_attention.rope_theta: not set → 1000000" in words

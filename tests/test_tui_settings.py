@@ -1,4 +1,6 @@
-"""Settings and limits: facts side by side, differences first; every framework's limit on the pair."""
+"""Settings and limits: facts side by side, differences first; every framework's limit
+on the pair.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,16 @@ def session(tmp_path: Path) -> Session:
     facts = {"environment": {"VLLM_FLAG": "1\x1b[31m"}, "extra": {"note": "x" * 300}}
     captures = [
         capture("trainer/prefill", ROWS),
-        capture("vllm/decode", LOWER, facts={"attention_backend": "FLASH", "device": None, **facts}),
-        capture("vllm/prefill", LOWER, facts={"attention_backend": "FLASH", "device": None, **facts}),
+        capture(
+            "vllm/decode",
+            LOWER,
+            facts={"attention_backend": "FLASH", "device": None, **facts},
+        ),
+        capture(
+            "vllm/prefill",
+            LOWER,
+            facts={"attention_backend": "FLASH", "device": None, **facts},
+        ),
         capture("sglang/prefill", ROWS, facts=None),
     ]
     return write_session(tmp_path / "s", [1, 1], captures)
@@ -48,7 +58,11 @@ def session(tmp_path: Path) -> Session:
 
 def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
     found = settings_of(session)
-    assert found.columns == (("trainer/prefill",), ("vllm/decode", "vllm/prefill"), ("sglang/prefill",))
+    assert found.columns == (
+        ("trainer/prefill",),
+        ("vllm/decode", "vllm/prefill"),
+        ("sglang/prefill",),
+    )
     rows = {row.name: row for row in found.rows}
     assert len(rows) == len(found.rows)
     kinds = [row.kind for row in found.rows]
@@ -56,11 +70,19 @@ def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
     assert rows["attention_backend"].kind == "differs"
     assert rows["attention_backend"].values == ("sdpa", "FLASH", None)
     # One side did not observe it: not known to be alike.
-    assert rows["device"].values == ("cpu", None, None) and rows["device"].kind == "unknown"
-    # A variable that a side does not have is no unknown; of a capture without facts nothing is known.
+    assert (
+        rows["device"].values == ("cpu", None, None)
+        and rows["device"].kind == "unknown"
+    )
+    # A variable that a side does not have is no unknown; of a capture without facts
+    # nothing is known.
     assert rows["environment.VLLM_FLAG"].values == ("not set", "1\x1b[31m", None)
     assert rows["prefix_cache"].values == ("no", "no", None)
-    assert rows["dtype asked"].kind == "same" and rows["path"].values == ("prefill", "decode, prefill", "prefill")
+    assert rows["dtype asked"].kind == "same" and rows["path"].values == (
+        "prefill",
+        "decode, prefill",
+        "prefill",
+    )
 
 
 def test_equal_facts_of_two_backends_keep_two_columns(tmp_path: Path) -> None:
@@ -78,25 +100,47 @@ async def shown(pilot: Any, key: str, screen: type[Any]) -> Any:
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
-async def test_settings_show_reasons_and_facts(session: Session, size: tuple[int, int]) -> None:
+async def test_settings_show_reasons_and_facts(
+    session: Session, size: tuple[int, int]
+) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         screen = await shown(pilot, "d", FactsScreen)
         reasons = explorer(app).view.gate.reasons
         assert reasons
-        await until(pilot, lambda: reasons[0].text[:20] in text(screen.query_one("#reasons", Bar)))
+        await until(
+            pilot,
+            lambda: reasons[0].text[:20] in text(screen.query_one("#reasons", Bar)),
+        )
         table = lines(screen.table)
         assert table[2].startswith("≠") and "trainer/pr" in table[1]
         await pilot.press("end")
         assert [line for line in lines(screen.table) if line][-1].startswith("=")
-        screen.table.select([row.name for row in screen.settings.rows].index("environment.VLLM_FLAG"), tell=True)
-        await until(pilot, lambda: "environment.VLLM_FLAG, differs: not set | 1<0x1B>[31m" in screen_text(app)[:9999])
+        screen.table.select(
+            [row.name for row in screen.settings.rows].index("environment.VLLM_FLAG"),
+            tell=True,
+        )
+        await until(
+            pilot,
+            lambda: (
+                "environment.VLLM_FLAG, differs: not set | 1<0x1B>[31m"
+                in screen_text(app)[:9999]
+            ),
+        )
         assert "\x1b" not in screen_text(app)
         await pilot.press("space")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
-        assert "vllm/decode, vllm/prefill" in screen_text(app) and "unknown" in screen_text(app)
+        assert "vllm/decode, vllm/prefill" in screen_text(
+            app
+        ) and "unknown" in screen_text(app)
         await pilot.press("escape", "r")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and reasons[0].code in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and reasons[0].code in screen_text(app)
+            ),
+        )
         await pilot.press("q", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
@@ -105,16 +149,22 @@ async def test_columns_that_do_not_fit_are_reached_sideways() -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await shown(pilot, "d", FactsScreen)
-        assert lines(screen.table)[1].endswith("›") and "sglang" not in text(screen.table)
+        assert lines(screen.table)[1].endswith("›") and "sglang" not in text(
+            screen.table
+        )
         await pilot.press("right", "l")
         await until(pilot, lambda: "sglang" in lines(screen.table)[1])
-        assert "‹" in lines(screen.table)[1] and not lines(screen.table)[1].endswith("›")
+        assert "‹" in lines(screen.table)[1] and not lines(screen.table)[1].endswith(
+            "›"
+        )
         assert lines(screen.table)[2].startswith("≠  role")
         await pilot.press("left", "h", "left")
         await until(pilot, lambda: "reference" in lines(screen.table)[1])
 
 
-async def test_copying_the_settings_copies_all_columns(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copying_the_settings_copies_all_columns(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(60, 20)) as pilot:
         await shown(pilot, "d", FactsScreen)
@@ -122,8 +172,17 @@ async def test_copying_the_settings_copies_all_columns(session: Session, monkeyp
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
         (data,) = (s for s in sent if "52;c;" in s)
-        rows = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
-        assert rows[0] == ["", "", "trainer/prefill", "vllm/decode +1", "sglang/prefill"]
+        rows = [
+            line.split("\t")
+            for line in base64.b64decode(data[7:-1]).decode().split("\n")
+        ]
+        assert rows[0] == [
+            "",
+            "",
+            "trainer/prefill",
+            "vllm/decode +1",
+            "sglang/prefill",
+        ]
         assert ["?", "device", "cpu", "unknown", "unknown"] in rows
 
 
@@ -133,12 +192,17 @@ async def test_copying_the_settings_copies_all_columns(session: Session, monkeyp
 def _own(tmp_path: Path) -> None:
     file = tmp_path / "config" / "logdrift" / "config.toml"
     file.parent.mkdir(parents=True)
-    file.write_text('[[thresholds]]\nname = "ours"\nmetric = "errors.mae"\nmax = 0.01\nmeaning = "Ours alone."\n')
+    file.write_text(
+        '[[thresholds]]\nname = "ours"\nmetric = "errors.mae"\nmax = 0.01\nmeaning ='
+        ' "Ours alone."\n'
+    )
     _load.cache_clear()
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
-async def test_every_limit_is_held_against_the_pair(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_every_limit_is_held_against_the_pair(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     _own(tmp_path)
     app = make_app(SAMPLE)
     async with app.run_test(size=size) as pilot:
@@ -147,26 +211,47 @@ async def test_every_limit_is_held_against_the_pair(tmp_path: Path, size: tuple[
         assert len(screen.limits) == len(PUBLISHED) + 1
         pair = explorer(app).pair
         wanted = {
-            (x["framework"], x["name"], x["level"]): x["ok"] for x in report_pair(pair, "completion")["thresholds"]
+            (x["framework"], x["name"], x["level"]): x["ok"]
+            for x in report_pair(pair, "completion")["thresholds"]
         }
         for limit in screen.limits[1:]:
-            assert limit["ok"] == wanted[limit["framework"], limit["name"], limit["level"]]
+            assert (
+                limit["ok"] == wanted[limit["framework"], limit["name"], limit["level"]]
+            )
         # The user's own stands first, and its mark needs no colour.
-        assert screen.limits[0]["name"] == "ours" and lines(screen.table)[2].startswith("✗  own")
+        assert screen.limits[0]["name"] == "ours" and lines(screen.table)[2].startswith(
+            "✗  own"
+        )
         assert {line[0] for line in lines(screen.table)[2:] if line} >= {"✓", "✗"}
-        await until(pilot, lambda: "✗ exceeded" in screen_text(app) and "Ours alone." in screen_text(app))
-        # Limits for runs that are bitwise equal are no alarm here: they are counted apart.
+        await until(
+            pilot,
+            lambda: (
+                "✗ exceeded" in screen_text(app) and "Ours alone." in screen_text(app)
+            ),
+        )
+        # Limits for runs that are bitwise equal are no alarm here: they are counted
+        # apart.
         usual = [limit["ok"] for limit in screen.limits if limit["level"] != "exact"]
-        counts = f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)} unknown"
-        assert usual.count(False) and (counts in lines(screen.table)[0]) == (size[0] >= 80)
+        counts = (
+            f"{usual.count(True)} held, {usual.count(False)} exceeded,"
+            f" {usual.count(None)} unknown"
+        )
+        assert usual.count(False) and (counts in lines(screen.table)[0]) == (
+            size[0] >= 80
+        )
         assert ("bitwise: 0 of 4 held" in lines(screen.table)[0]) == (size[0] >= 120)
         last = screen.limits[-1]
         assert last["level"] == "other" and last["ok"] is None
         await pilot.press("end")
-        await until(pilot, lambda: "? unknown: published for another comparison" in screen_text(app))
+        await until(
+            pilot,
+            lambda: "? unknown: published for another comparison" in screen_text(app),
+        )
         await pilot.press("space")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
-        assert last["source"].split(":")[0] in screen_text(app) and "state    unknown" in screen_text(app)
+        assert last["source"].split(":")[0] in screen_text(
+            app
+        ) and "state    unknown" in screen_text(app)
         await pilot.press("escape", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
     _load.cache_clear()
@@ -181,8 +266,14 @@ async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
         (data,) = (s for s in sent if "52;c;" in s)
-        rows = [line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")]
-        assert rows[0][1:] == ["whose", "their name", "value", "limit", "number"] and len(rows) == len(PUBLISHED) + 1
+        rows = [
+            line.split("\t")
+            for line in base64.b64decode(data[7:-1]).decode().split("\n")
+        ]
+        assert (
+            rows[0][1:] == ["whose", "their name", "value", "limit", "number"]
+            and len(rows) == len(PUBLISHED) + 1
+        )
         assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
 
 
@@ -204,20 +295,41 @@ async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
 
 
 async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
-    session = write_session(tmp_path / "one", [1, 1], [capture("trainer/prefill", ROWS)])
+    session = write_session(
+        tmp_path / "one", [1, 1], [capture("trainer/prefill", ROWS)]
+    )
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "no pair to compare yet" in screen_text(app))
         await pilot.press("T")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and "there is no pair" in screen_text(app))
-        offered = {command.id for command, _, applies in active_commands(app.screen) if applies}
-        assert "explorer.facts" in offered and not {"explorer.limits", "explorer.next_divergence"} & offered
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, ExplorerScreen)
+                and "there is no pair" in screen_text(app)
+            ),
+        )
+        offered = {
+            command.id for command, _, applies in active_commands(app.screen) if applies
+        }
+        assert (
+            "explorer.facts" in offered
+            and not {"explorer.limits", "explorer.next_divergence"} & offered
+        )
         await pilot.press("d")
-        await until(pilot, lambda: isinstance(app.screen, FactsScreen) and "no pair to compare yet" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, FactsScreen)
+                and "no pair to compare yet" in screen_text(app)
+            ),
+        )
         await pilot.press("r", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         await pilot.press("m")
-        await until(pilot, lambda: "Two captures with a finished sequence" in screen_text(app))
+        await until(
+            pilot, lambda: "Two captures with a finished sequence" in screen_text(app)
+        )
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
@@ -227,17 +339,25 @@ def test_the_sample_opens() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
-async def test_what_configs_differ_in_is_named(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_what_configs_differ_in_is_named(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     name = "rope_parameters.full_attention.rope_theta"
     configs = {
-        backend: Loaded(config={"rope_parameters": {"full_attention": {"rope_theta": theta}}, "rms_norm_eps": 1e-6})
+        backend: Loaded(
+            config={
+                "rope_parameters": {"full_attention": {"rope_theta": theta}},
+                "rms_norm_eps": 1e-6,
+            }
+        )
         for backend, theta in (("trainer", 1e6), ("vllm", 1e4))
     }
     captures = [capture("trainer/prefill", ROWS), capture("vllm/prefill", LOWER)]
     folder = write_session(tmp_path / "s", [1, 1], captures).folder
     manifest = read_manifest(folder)
     loaded = [
-        replace(info, loaded=write_loaded(folder, info.backend, configs[info.backend])) for info in manifest.captures
+        replace(info, loaded=write_loaded(folder, info.backend, configs[info.backend]))
+        for info in manifest.captures
     ]
     write_manifest(folder, replace(manifest, captures=tuple(loaded)))
     app = make_app(folder)
@@ -246,5 +366,12 @@ async def test_what_configs_differ_in_is_named(tmp_path: Path, size: tuple[int, 
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, FactsScreen))
         assert f"{name} 1000000 against 10000" in " ".join(screen_text(app).split())
-        row = next(line for line in screen_text(app).splitlines() if line.startswith("≠") and "rope_theta" in line)
-        assert row.split()[-3:-1] == ["1000000", "10000"] or row.split()[-2:] == ["1000000", "10000"]
+        row = next(
+            line
+            for line in screen_text(app).splitlines()
+            if line.startswith("≠") and "rope_theta" in line
+        )
+        assert row.split()[-3:-1] == ["1000000", "10000"] or row.split()[-2:] == [
+            "1000000",
+            "10000",
+        ]

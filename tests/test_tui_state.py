@@ -7,12 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.tui.state import Mark, ViewState, load_state, merge_marks, save_state, state_folder
+from logdrift.tui.state import (
+    Mark,
+    ViewState,
+    load_state,
+    merge_marks,
+    save_state,
+    state_folder,
+)
 
 STATE = ViewState(
-    ("trainer/prefill", "vllm/decode"), 1234, "worst", 0.05, "ratio", (("ratio", 0.3), ("rank", 2.0)), "#30010",
+    ("trainer/prefill", "vllm/decode"),
+    1234,
+    "worst",
+    0.05,
+    "ratio",
+    (("ratio", 0.3), ("rank", 2.0)),
+    "#30010",
     (Mark(7, "odd"), Mark(1200)),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,17 +47,34 @@ def test_a_file_of_an_older_version_is_read(state_home: Path) -> None:
     assert load_state("s") == (ViewState(("a", "b"), 5, "mean", 0.2), None)
 
 
-def test_what_a_newer_version_knows_is_left_out_and_marks_are_put_in_order(state_home: Path) -> None:
+def test_what_a_newer_version_knows_is_left_out_and_marks_are_put_in_order(
+    state_home: Path,
+) -> None:
     save_state("s", STATE)
     newer = {
-        "pair": None, "position": 5, "sort": "mean", "threshold": 0.2, "mode": "of tomorrow", "more": 1,
+        "pair": None,
+        "position": 5,
+        "sort": "mean",
+        "threshold": 0.2,
+        "mode": "of tomorrow",
+        "more": 1,
         "thresholds": [["of tomorrow", 1.0], ["ratio", 0.5]],
-        "marks": [{"position": 9, "note": "b" * 1000, "colour": 1}, {"position": -3, "note": "a"}],
-    }  # fmt: skip
+        "marks": [
+            {"position": 9, "note": "b" * 1000, "colour": 1},
+            {"position": -3, "note": "a"},
+        ],
+    }
     next(state_home.iterdir()).write_text(json.dumps(newer))
     state, notice = load_state("s")
-    assert notice is None and state.mode == "delta" and state.thresholds == (("ratio", 0.5),)
-    assert [(mark.position, len(mark.note)) for mark in state.marks] == [(0, 1), (9, 200)]
+    assert (
+        notice is None
+        and state.mode == "delta"
+        and state.thresholds == (("ratio", 0.5),)
+    )
+    assert [(mark.position, len(mark.note)) for mark in state.marks] == [
+        (0, 1),
+        (9, 200),
+    ]
 
 
 def test_a_hostile_id_stays_in_the_folder(state_home: Path) -> None:
@@ -56,16 +86,31 @@ def test_a_hostile_id_stays_in_the_folder(state_home: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"pair": null, "position": 1, "sort": "number", "threshold": NaN}',
-     b'{"pair": ["a"], "position": 0, "sort": "number", "threshold": 1}',
-     b'{"pair": null, "position": "x", "sort": "number", "threshold": 1}',
-     b'{"pair": null, "position": 0, "sort": "colour", "threshold": 1}',
-     b'{"pair": null, "position": 0, "sort": "mean", "threshold": -1}',
-     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "marks": [3]}',
-     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "thresholds": [["ratio", -1]]}',
-     b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "thresholds": 7}'],
-)  # fmt: skip
-def test_a_damaged_file_is_ignored_with_a_notice(state_home: Path, content: bytes) -> None:
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"pair": null, "position": 1, "sort": "number", "threshold": NaN}',
+        b'{"pair": ["a"], "position": 0, "sort": "number", "threshold": 1}',
+        b'{"pair": null, "position": "x", "sort": "number", "threshold": 1}',
+        b'{"pair": null, "position": 0, "sort": "colour", "threshold": 1}',
+        b'{"pair": null, "position": 0, "sort": "mean", "threshold": -1}',
+        b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1, "marks": [3]}',
+        (
+            b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1,'
+            b' "thresholds": [["ratio", -1]]}'
+        ),
+        (
+            b'{"pair": null, "position": 0, "sort": "mean", "threshold": 1,'
+            b' "thresholds": 7}'
+        ),
+    ],
+)
+def test_a_damaged_file_is_ignored_with_a_notice(
+    state_home: Path, content: bytes
+) -> None:
     save_state("s", STATE)
     next(state_home.iterdir()).write_bytes(content)
     state, notice = load_state("s")
@@ -74,7 +119,9 @@ def test_a_damaged_file_is_ignored_with_a_notice(state_home: Path, content: byte
 
 
 def test_a_home_that_cannot_be_written_is_no_error(state_home: Path) -> None:
-    state_home.parent.parent.joinpath("state").write_text("a file where a folder should be")
+    state_home.parent.parent.joinpath("state").write_text(
+        "a file where a folder should be"
+    )
     assert not save_state("s", STATE)
     state, notice = load_state("s")
     assert state == ViewState()
@@ -88,7 +135,9 @@ def test_no_temporary_file_is_left(state_home: Path) -> None:
     assert json.loads(file.read_text())["position"] == 0
 
 
-def test_a_relative_state_home_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_relative_state_home_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     # The base directory specification says that a relative path must be ignored.
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))

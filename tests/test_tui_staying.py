@@ -1,4 +1,6 @@
-"""Nothing ends the program but quitting: keys faster than screens, odd input, exceptions in handlers and threads."""
+"""Nothing ends the program but quitting: keys faster than screens, odd input,
+exceptions in handlers and threads.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +37,32 @@ def session(own_home: Path, tmp_path: Path) -> Path:
 def type_at_once(app: LogdriftApp, *keys: str) -> None:
     """Several keys before the application gets to do any of them."""
     for key in keys:
-        app.post_message(events.Key(key, key if len(key) == 1 else key_to_character(key)))
+        app.post_message(
+            events.Key(key, key if len(key) == 1 else key_to_character(key))
+        )
 
 
 @pytest.mark.parametrize("second", ["enter", "q", "escape", "down", "space"])
 @pytest.mark.parametrize("opens", ["t", "p", "O", "C", "T", "ctrl+p"])
-async def test_a_list_that_asks_is_left_once(session: Path, opens: str, second: str) -> None:
+async def test_a_list_that_asks_is_left_once(
+    session: Path, opens: str, second: str
+) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
-        for keys in ((opens, "enter", second), (opens,), ("enter", second), (opens, second, "enter", "enter")):
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
+        for keys in (
+            (opens, "enter", second),
+            (opens,),
+            ("enter", second),
+            (opens, second, "enter", "enter"),
+        ):
             type_at_once(app, *keys)
             await pilot.pause(0.05)
-            assert app._exception is None and isinstance(app.screen_stack[0], ExplorerScreen)
+            assert app._exception is None and isinstance(
+                app.screen_stack[0], ExplorerScreen
+            )
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
         assert not unforeseen
@@ -57,7 +72,12 @@ async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
     app = make_app(None, session.parent)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "made" in screen_text(app))
-        for keys in (("enter", "enter"), ("enter", "q"), ("escape", "escape"), ("n", "enter")):
+        for keys in (
+            ("enter", "enter"),
+            ("enter", "q"),
+            ("escape", "escape"),
+            ("n", "enter"),
+        ):
             await pilot.press("d")
             await until(pilot, lambda: isinstance(app.screen, Picker))
             type_at_once(app, *keys)
@@ -65,21 +85,29 @@ async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
             assert session.exists() and app._exception is None
 
 
-async def test_what_is_typed_before_a_window_stands_is_meant_for_it(session: Path) -> None:
+async def test_what_is_typed_before_a_window_stands_is_meant_for_it(
+    session: Path,
+) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         type_at_once(app, "O", "down", "enter")
         await until(pilot, lambda: app.screen_stack[0].mode.name == "floor")
         type_at_once(app, "slash", *"the", "escape")
         await until(pilot, lambda: app.screen is app.screen_stack[0])
 
 
-async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(session: Path) -> None:
+async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(
+    session: Path,
+) -> None:
     app = make_app(session)
     answers: list[int | None] = []
     async with app.run_test(size=(80, 24)) as pilot:
-        picker = Picker("Which", "", 3, lambda index, width: [("row", app.palette.text)])
+        picker = Picker(
+            "Which", "", 3, lambda index, width: [("row", app.palette.text)]
+        )
         app.push_screen(picker, answers.append)
         await until(pilot, lambda: picker.stands)
         app.show_error("something else")
@@ -96,7 +124,9 @@ async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(session: P
 async def test_a_key_that_is_held_opens_one_window(session: Path) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         for _ in range(60):
             type_at_once(app, "f1", "ctrl+p", "f1")
             await pilot.pause(0.005)
@@ -108,7 +138,15 @@ async def test_a_key_that_is_held_opens_one_window(session: Path) -> None:
 async def test_the_palette_moves_only_in_what_was_found(session: Path) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        for key in ("pagedown", "pageup", "ctrl+end", "ctrl+home", "down", "up", "enter"):
+        for key in (
+            "pagedown",
+            "pageup",
+            "ctrl+end",
+            "ctrl+home",
+            "down",
+            "up",
+            "enter",
+        ):
             type_at_once(app, "ctrl+p", key, key)
             await pilot.pause(0.05)
             type_at_once(app, "ctrl+p", "ctrl+p", key, "escape", "ctrl+p")
@@ -119,18 +157,33 @@ async def test_the_palette_moves_only_in_what_was_found(session: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", [(), ("slash",), ("ctrl+p",), ("semicolon",), ("t",), ("m",), ("question_mark", "slash")]
+    "before",
+    [
+        (),
+        ("slash",),
+        ("ctrl+p",),
+        ("semicolon",),
+        ("t",),
+        ("m",),
+        ("question_mark", "slash"),
+    ],
 )
-async def test_ctrl_q_quits_from_everywhere(session: Path, before: tuple[str, ...]) -> None:
+async def test_ctrl_q_quits_from_everywhere(
+    session: Path, before: tuple[str, ...]
+) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         type_at_once(app, *before, "ctrl+q")
         await until(pilot, lambda: app._exit)
     assert app.return_value == 0
 
 
-async def test_a_key_of_ones_own_that_is_a_character_is_typed_in_lines(session: Path) -> None:
+async def test_a_key_of_ones_own_that_is_a_character_is_typed_in_lines(
+    session: Path,
+) -> None:
     app = make_app(session, keymap={"app.quit_now": ("Q",)})
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", *"aQb")
@@ -156,9 +209,14 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
     monkeypatch.setattr(ExplorerScreen, "action_matrix", _fail)
     app = make_app(session)
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         await pilot.press("m")
-        await until(pilot, lambda: "unexpected _BrokenError: no one thought of it" in screen_text(app))
+        await until(
+            pilot,
+            lambda: "unexpected _BrokenError: no one thought of it" in screen_text(app),
+        )
         await pilot.press("escape", "m", "n")
         assert app.screen is app.screen_stack[0] and len(unforeseen) == 2
         await pilot.press("question_mark")
@@ -181,7 +239,9 @@ async def test_work_that_fails_is_told_and_ends_nothing(
     monkeypatch.setattr(_WORK[key], _fail)
     app = make_app(session)
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         await pilot.press(key)
         await until(pilot, lambda: "no one thought of it" in screen_text(app))
         while len(app.screen_stack) > 1:
@@ -190,7 +250,9 @@ async def test_work_that_fails_is_told_and_ends_nothing(
     unforeseen.clear()
 
 
-async def test_a_line_that_cannot_be_drawn_says_so(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_cannot_be_drawn_says_so(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("logdrift.tui.widgets.sequences.SequenceList.runs", _fail)
     app = make_app(session)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -200,7 +262,9 @@ async def test_a_line_that_cannot_be_drawn_says_so(session: Path, monkeypatch: p
     unforeseen.clear()
 
 
-def test_a_thread_that_hangs_keeps_nobody_from_quitting(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_hangs_keeps_nobody_from_quitting(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hung = threading.Event()
 
     def hang(*_: Any, **__: Any) -> None:
@@ -223,7 +287,18 @@ def test_a_thread_that_hangs_keeps_nobody_from_quitting(session: Path, monkeypat
 
 # ---- what is typed, and what is read
 
-ODD = ("~a", "~nosuch/x", FAR, "a/" * 3000, "nul\0byte", "\udcff\udc80", "\x1b[31m", "/proc/1/mem", " ", "é" * 200)
+ODD = (
+    "~a",
+    "~nosuch/x",
+    FAR,
+    "a/" * 3000,
+    "nul\0byte",
+    "\udcff\udc80",
+    "\x1b[31m",
+    "/proc/1/mem",
+    " ",
+    "é" * 200,
+)
 
 
 @pytest.mark.parametrize("key", ["I", "slash", "R"])
@@ -246,14 +321,20 @@ async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> Non
 async def test_odd_input_in_the_explorer_is_one_line(session: Path, key: str) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands)
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
         for text in ODD:
             await pilot.press(key, *(["w"] if key in "wR" else []))
             app.post_message(events.Paste(text))
             await pilot.press("enter")
             await pilot.pause(0.02)
             while len(app.screen_stack) > 1:
-                await pilot.press("escape" if not isinstance(app.screen, type(app.screen_stack[0])) else "q")
+                await pilot.press(
+                    "escape"
+                    if not isinstance(app.screen, type(app.screen_stack[0]))
+                    else "q"
+                )
                 if len(app.screen_stack) > 1:
                     await pilot.press("q")
         assert app._exception is None and not unforeseen
@@ -286,13 +367,22 @@ def _damage(folder: Path) -> None:
         (folder / name / file).write_text(text)
 
     deep = "[" * 200_000
-    lock = {"host": "elsewhere", "pid": 1, "started": 1, "token": "t", "since": float("nan")}
+    lock = {
+        "host": "elsewhere",
+        "pid": 1,
+        "started": 1,
+        "token": "t",
+        "since": float("nan"),
+    }
     other("deep", deep)
     other("deep-lock", deep, "lock")
     other("nan-lock", json.dumps(lock), "lock")
     shutil.copytree(folder / "nan-lock", folder / "deep-events")
     (folder / "deep-events" / "events.jsonl").write_text(deep)
-    blank = [{**info, "status": "failed", "failure": " \n\t"} for info in manifest["captures"]]
+    blank = [
+        {**info, "status": "failed", "failure": " \n\t"}
+        for info in manifest["captures"]
+    ]
     other("blank", json.dumps({**manifest, "captures": blank}))
     for name, value in (("number-id", 3), ("list-id", ["a"]), ("no-id", None)):
         other(name, json.dumps({**manifest, "id": value}))
@@ -319,7 +409,11 @@ async def test_bad_sessions_end_neither_the_list_nor_another_one(
                     await pilot.press("q")
                 await pilot.press("down")
             rows = {row.name: row for row in app.screen.list.sessions}
-            assert rows["good"].problem is None and rows["deep"].problem and rows["list"].problem
+            assert (
+                rows["good"].problem is None
+                and rows["deep"].problem
+                and rows["list"].problem
+            )
             await pilot.press("home")
             while app.screen.list.here.name != "good":
                 await pilot.press("down")
@@ -330,9 +424,13 @@ async def test_bad_sessions_end_neither_the_list_nor_another_one(
         (folder / "closed").chmod(0o755)
 
 
-@pytest.mark.parametrize("name", ["huge", "infinite", "missing", "empty", "failed", "alone"])
+@pytest.mark.parametrize(
+    "name", ["huge", "infinite", "missing", "empty", "failed", "alone"]
+)
 @pytest.mark.parametrize("size", [(60, 20), *SIZES])
-async def test_every_key_on_extreme_numbers(own_home: Path, tmp_path: Path, name: str, size: tuple[int, int]) -> None:
+async def test_every_key_on_extreme_numbers(
+    own_home: Path, tmp_path: Path, name: str, size: tuple[int, int]
+) -> None:
     sessions = make_world(tmp_path / "world")
     with no_engines():
         app = make_app(sessions / name, sessions)
@@ -351,7 +449,14 @@ async def test_every_key_on_extreme_numbers(own_home: Path, tmp_path: Path, name
 async def test_a_screen_with_no_room_is_made(session: Path) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
-        for width, height in ((12, 24), (1, 1), (0, 0), (80, 0), (65535, 65535), (80, 24)):
+        for width, height in (
+            (12, 24),
+            (1, 1),
+            (0, 0),
+            (80, 0),
+            (65535, 65535),
+            (80, 24),
+        ):
             size = Size(width, height)
             app.post_message(events.Resize(size, size))
             await pilot.press("R")

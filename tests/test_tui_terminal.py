@@ -1,4 +1,6 @@
-"""Terminals as they may be: bytes that are no UTF-8, impossible sizes, signals, and one that is gone."""
+"""Terminals as they may be: bytes that are no UTF-8, impossible sizes, signals, and one
+that is gone.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def terminal(session: Path, tmp_path: Path) -> Iterator[Terminal]:
 
 
 def resize(terminal: Terminal, width: int, height: int) -> None:
-    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    fcntl.ioctl(
+        terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0)
+    )
 
 
 def ended(terminal: Terminal, seconds: float = 15) -> int:
@@ -70,8 +74,12 @@ def test_bytes_that_are_no_utf8_end_nothing(terminal: Terminal, before: bytes) -
     assert ended(terminal) == 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 0), (0, 0), (0, 24), (65535, 65535), (1, 1), (12, 24)])
-def test_a_terminal_of_an_impossible_size_is_quiet(terminal: Terminal, width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "height"), [(80, 0), (0, 0), (0, 24), (65535, 65535), (1, 1), (12, 24)]
+)
+def test_a_terminal_of_an_impossible_size_is_quiet(
+    terminal: Terminal, width: int, height: int
+) -> None:
     resize(terminal, width, height)
     terminal.quiet(1.0)
     assert terminal.quiet(0.5) == 0
@@ -85,7 +93,9 @@ def test_a_terminal_of_an_impossible_size_is_quiet(terminal: Terminal, width: in
     assert ended(terminal) == 0
 
 
-def test_a_terminal_without_a_size_counts_as_80x24(session: Path, tmp_path: Path) -> None:
+def test_a_terminal_without_a_size_counts_as_80x24(
+    session: Path, tmp_path: Path
+) -> None:
     with running(session, session, 0, 0, tmp_path / "state") as opened:
         opened.wait_for(b"Sequence")
         opened.quiet(1.0)
@@ -96,7 +106,9 @@ def test_a_terminal_without_a_size_counts_as_80x24(session: Path, tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize("before", [b"", b"/", b"R"])
-def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, number: signal.Signals, before: bytes) -> None:
+def test_a_signal_leaves_the_terminal_as_it_was(
+    terminal: Terminal, number: signal.Signals, before: bytes
+) -> None:
     os.write(terminal.fd, before)
     terminal.quiet(0.3)
     os.kill(terminal.pid, number)
@@ -107,7 +119,9 @@ def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, number: sign
     assert attributes[3] & termios.ECHO and attributes[3] & termios.ICANON
 
 
-def test_a_terminal_that_is_gone_ends_the_program(session: Path, tmp_path: Path) -> None:
+def test_a_terminal_that_is_gone_ends_the_program(
+    session: Path, tmp_path: Path
+) -> None:
     hup: Callable[[], object] = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     before = hup()
     try:

@@ -1,4 +1,6 @@
-"""Themes, keys of one's own, and the palette: what the config file says of the screens, and what can be changed on them."""
+"""Themes, keys of one's own, and the palette: what the config file says of the screens,
+and what can be changed on them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from textual.command import CommandPalette
 
 from logdrift.core.config import _load, load_config
 from logdrift.core.errors import InputError
-from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs, keys_table
+from logdrift.tui.actions import (
+    COMMANDS,
+    NO_KEYMAP,
+    SCOPE_TITLES,
+    commands,
+    hint_pairs,
+    keys_table,
+)
 from logdrift.tui.app import active_commands, run
 from logdrift.tui.keymap import SCREENS, check_keymap, key_of, sample
 from logdrift.tui.palette import Palette, exchange, make_palette
@@ -30,11 +39,27 @@ from tests.tui_screen import explorer, judged, make_app, screen_text, until
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 TERMINALS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    # xterm's own 16 colours, and those of the Linux console, which Rich and many others have.
-    "xterm": ((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0), (0, 0, 238), (205, 0, 205), (0, 205, 205),
-              (229, 229, 229), (127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0), (92, 92, 255), (255, 0, 255),
-              (0, 255, 255), (255, 255, 255)),
-}  # fmt: skip
+    # xterm's own 16 colours, and those of the Linux console, which Rich and many others
+    # have.
+    "xterm": (
+        (0, 0, 0),
+        (205, 0, 0),
+        (0, 205, 0),
+        (205, 205, 0),
+        (0, 0, 238),
+        (205, 0, 205),
+        (0, 205, 205),
+        (229, 229, 229),
+        (127, 127, 127),
+        (255, 0, 0),
+        (0, 255, 0),
+        (255, 255, 0),
+        (92, 92, 255),
+        (255, 0, 255),
+        (0, 255, 255),
+        (255, 255, 255),
+    ),
+}
 TEXTS = ("text", "muted", "strong", "accent", "good", "warn", "bad", "grey")
 BLOCKS = ("cursor", "selected", "selected_idle", "found")
 
@@ -55,7 +80,10 @@ def config(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def luminance(rgb: tuple[int, int, int]) -> float:
-    parts = [c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    parts = [
+        c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4
+        for c in rgb
+    ]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
@@ -79,7 +107,9 @@ def palette_of(theme: ThemeName, depth: str) -> Palette:
     return make_palette(depth, THEMES[theme].dark, theme == "high-contrast")  # type: ignore[arg-type]
 
 
-EVERY = pytest.mark.parametrize(("theme", "depth"), [*itertools.product(THEMES, ("16", "256"))])
+EVERY = pytest.mark.parametrize(
+    ("theme", "depth"), [*itertools.product(THEMES, ("16", "256"))]
+)
 
 
 @EVERY
@@ -89,7 +119,10 @@ def test_text_on_every_step_and_block_can_be_read(theme: ThemeName, depth: str) 
     least = 7.0 if (theme, depth) == ("high-contrast", "256") else 4.5
     blocks = [getattr(palette, name) for name in BLOCKS]
     for style in [*palette.steps[0], *palette.steps[1], *palette.single, *blocks]:
-        assert contrast(seen(style.color, depth), seen(style.bgcolor or back, depth)) >= least, (theme, depth, style)
+        assert (
+            contrast(seen(style.color, depth), seen(style.bgcolor or back, depth))
+            >= least
+        ), (theme, depth, style)
 
 
 @EVERY
@@ -97,16 +130,27 @@ def test_text_on_the_background_can_be_read(theme: ThemeName, depth: str) -> Non
     palette = palette_of(theme, depth)
     back = seen(palette.back.bgcolor, depth)
     for name in TEXTS:
-        assert contrast(seen(getattr(palette, name).color, depth), back) >= 4.5, (theme, depth, name)
+        assert contrast(seen(getattr(palette, name).color, depth), back) >= 4.5, (
+            theme,
+            depth,
+            name,
+        )
 
 
 @EVERY
-def test_no_step_looks_like_the_background_or_the_other_side(theme: ThemeName, depth: str) -> None:
+def test_no_step_looks_like_the_background_or_the_other_side(
+    theme: ThemeName, depth: str
+) -> None:
     palette = palette_of(theme, depth)
     back = seen(palette.back.bgcolor, depth)
-    sides = [{seen(style.bgcolor, depth) for style in side} for side in (*palette.steps, palette.single)]
+    sides = [
+        {seen(style.bgcolor, depth) for style in side}
+        for side in (*palette.steps, palette.single)
+    ]
     assert all(back not in side for side in sides)
-    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    assert (
+        not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+    )
 
 
 def test_high_contrast_steps_grow_lighter() -> None:
@@ -125,7 +169,10 @@ def test_textual_paints_the_same_background_as_the_palette(theme: ThemeName) -> 
 def test_an_exchange_knows_every_style_of_a_palette() -> None:
     dark, light = palette_of("dark", "256"), palette_of("light", "256")
     styles = exchange(dark, light)
-    assert styles[dark.muted] == light.muted and styles[dark.steps[1][3]] == light.steps[1][3]
+    assert (
+        styles[dark.muted] == light.muted
+        and styles[dark.steps[1][3]] == light.steps[1][3]
+    )
     assert all(isinstance(new, Style) for new in styles.values()) and len(styles) >= 20
 
 
@@ -135,12 +182,19 @@ def test_an_exchange_knows_every_style_of_a_palette() -> None:
 @pytest.mark.parametrize(
     ("wanted", "variable", "theme"),
     [
-        ("light", "15;0", "light"), ("high-contrast", "0;15", "high-contrast"), ("auto", "0;15", "light"),
-        (None, "0;default;7", "light"), (None, "15;0", "dark"), ("auto", "", "dark"), ("dark", "0;15", "dark"),
+        ("light", "15;0", "light"),
+        ("high-contrast", "0;15", "high-contrast"),
+        ("auto", "0;15", "light"),
+        (None, "0;default;7", "light"),
+        (None, "15;0", "dark"),
+        ("auto", "", "dark"),
+        ("dark", "0;15", "dark"),
         ("auto", "12;8", "dark"),
     ],
-)  # fmt: skip
-def test_the_theme_is_that_of_the_config_or_of_the_terminal(wanted: str | None, variable: str, theme: str) -> None:
+)
+def test_the_theme_is_that_of_the_config_or_of_the_terminal(
+    wanted: str | None, variable: str, theme: str
+) -> None:
     assert theme_of(wanted, {"COLORFGBG": variable}) == theme
 
 
@@ -153,7 +207,9 @@ async def palette_says(pilot: Any, query: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["light", "high-contrast"])
-async def test_another_theme_is_taken_at_once_by_everything_that_is_seen(name: ThemeName) -> None:
+async def test_another_theme_is_taken_at_once_by_everything_that_is_seen(
+    name: ThemeName,
+) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -171,7 +227,12 @@ async def test_another_theme_is_taken_at_once_by_everything_that_is_seen(name: T
 def _colours(app: Any) -> set[Color]:
     strips = app.screen._compositor.render_strips()
     styles = [segment.style for strip in strips for segment in strip if segment.style]
-    return {color for style in styles for color in (style.color, style.bgcolor) if color is not None}
+    return {
+        color
+        for style in styles
+        for color in (style.color, style.bgcolor)
+        if color is not None
+    }
 
 
 def _only(old: Palette, new: Palette) -> set[Color]:
@@ -179,7 +240,12 @@ def _only(old: Palette, new: Palette) -> set[Color]:
 
     def all_of(palette: Palette) -> set[Color]:
         styles = exchange(palette, palette)
-        return {color for style in styles for color in (style.color, style.bgcolor) if color is not None}
+        return {
+            color
+            for style in styles
+            for color in (style.color, style.bgcolor)
+            if color is not None
+        }
 
     return all_of(old) - all_of(new)
 
@@ -200,13 +266,22 @@ async def test_without_colours_there_is_one_theme() -> None:
     ("text", "said"),
     [
         ('theme = "drak"', "theme is 'drak': did you mean 'dark'?"),
-        ('theme = "solarized"', "theme is 'solarized': known are auto, dark, light, high-contrast"),
+        (
+            'theme = "solarized"',
+            "theme is 'solarized': known are auto, dark, light, high-contrast",
+        ),
         ("mouse = 0", "mouse is 0: give true or false"),
         ('mouse = "no"', "mouse is 'no': give true or false"),
         ("keys = 3", "keys is not a table: write [keys]"),
         ("[keys]\nexplorer.sort = 3", "keys.explorer.sort is 3: give a key"),
-        ('[keys]\n"explorer.sort" = ["s", 3]', "keys.explorer.sort is ['s', 3]: give a key"),
-        ('[keys]\nexplorer.sort = "s"\n"explorer.sort" = "x"', "keys.explorer.sort is given twice"),
+        (
+            '[keys]\n"explorer.sort" = ["s", 3]',
+            "keys.explorer.sort is ['s', 3]: give a key",
+        ),
+        (
+            '[keys]\nexplorer.sort = "s"\n"explorer.sort" = "x"',
+            "keys.explorer.sort is given twice",
+        ),
         ('them = "dark"', "them is unknown: did you mean 'theme'?"),
     ],
 )
@@ -216,11 +291,18 @@ def test_the_config_is_checked_and_the_error_names_file_and_key(
     path = config(text)
     with pytest.raises(InputError) as caught:
         load_config()
-    assert str(caught.value).startswith(f"config {path}: {said}") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"config {path}: {said}") and "\n" not in str(
+        caught.value
+    )
 
 
-def test_the_config_reaches_the_screen(config: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    config('theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence = ["x", "ctrl+n"]\n')
+def test_the_config_reaches_the_screen(
+    config: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config(
+        'theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence ='
+        ' ["x", "ctrl+n"]\n'
+    )
     started: dict[str, Any] = {}
 
     def fake(app: Any, mouse: bool = True) -> int:
@@ -228,14 +310,26 @@ def test_the_config_reaches_the_screen(config: Callable[[str], Path], monkeypatc
         return 0
 
     monkeypatch.setattr("logdrift.tui.app.LogdriftApp.run", fake)
-    with pytest.raises(InputError, match=r"keys\.explorer\.next_divergence: 'x' is the key of charts\.export_chart"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"keys\.explorer\.next_divergence: 'x' is the key of charts\.export_chart"
+        ),
+    ):
         run(SAMPLE, Path())
-    config('theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence = ["f8", "ctrl+n"]\n')
+    config(
+        'theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence ='
+        ' ["f8", "ctrl+n"]\n'
+    )
     assert run(SAMPLE, Path()) == 0
     assert started["app"].theme_name == "high-contrast" and started["mouse"] is False
     assert started["app"].keymap == {"explorer.next_divergence": ("f8", "ctrl+n")}
     config("")
-    assert run(SAMPLE, Path()) == 0 and started["mouse"] is True and started["app"].keymap == {}
+    assert (
+        run(SAMPLE, Path()) == 0
+        and started["mouse"] is True
+        and started["app"].keymap == {}
+    )
 
 
 # ---- keys of one's own
@@ -244,11 +338,25 @@ def test_the_config_reaches_the_screen(config: Callable[[str], Path], monkeypatc
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("n", "n"), ("N", "N"), ("?", "question_mark"), ("/", "slash"), ("[", "left_square_bracket"), (",", "comma"),
-        ("-", "minus"), ("+", "plus"), ("F5", "f5"), ("Enter", "enter"), ("ctrl+n", "ctrl+n"), ("Ctrl+Shift+Up", "ctrl+shift+up"),
-        ("alt+1", "alt+1"), (" space ", "space"), ("ctrl+/", "ctrl+slash"), ("slash", "slash"), ("ctrl++", "ctrl+plus"),
+        ("n", "n"),
+        ("N", "N"),
+        ("?", "question_mark"),
+        ("/", "slash"),
+        ("[", "left_square_bracket"),
+        (",", "comma"),
+        ("-", "minus"),
+        ("+", "plus"),
+        ("F5", "f5"),
+        ("Enter", "enter"),
+        ("ctrl+n", "ctrl+n"),
+        ("Ctrl+Shift+Up", "ctrl+shift+up"),
+        ("alt+1", "alt+1"),
+        (" space ", "space"),
+        ("ctrl+/", "ctrl+slash"),
+        ("slash", "slash"),
+        ("ctrl++", "ctrl+plus"),
     ],
-)  # fmt: skip
+)
 def test_keys_are_written_as_they_are_known(text: str, key: str) -> None:
     assert key_of(text) == key
 
@@ -270,34 +378,56 @@ def test_a_key_that_is_none_is_named_with_the_nearest(text: str, said: str) -> N
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"explorer.srot": ("s",)}, r"keys\.explorer\.srot is unknown: did you mean 'explorer\.sort'\?"),
+        (
+            {"explorer.srot": ("s",)},
+            r"keys\.explorer\.srot is unknown: did you mean 'explorer\.sort'\?",
+        ),
         ({"sort": ("s",)}, r"keys\.sort is unknown: did you mean '[a-z]+\.sort'\?"),
-        ({"explorer.sort": ("pgdown",)}, r"keys\.explorer\.sort: there is no key 'pgdown': did you mean 'pagedown'"),
-        ({"explorer.sort": ("n",)}, r"'n' is the key of explorer\.next_divergence \(Next divergent token\)"),
+        (
+            {"explorer.sort": ("pgdown",)},
+            r"keys\.explorer\.sort: there is no key 'pgdown': did you mean 'pagedown'",
+        ),
+        (
+            {"explorer.sort": ("n",)},
+            r"'n' is the key of explorer\.next_divergence \(Next divergent token\)",
+        ),
         ({"explorer.sort": ("?",)}, r"'\?' is the key of app\.help"),
         ({"explorer.sort": ("j",)}, r"'j' is the key of move\.line_down"),
         ({"move.line_down": ("n",)}, r"'n' is the key of "),
-        ({"explorer.sort": ("f8",), "explorer.pair": ("f8",)}, r"'F8' is the key of explorer\.pair"),
+        (
+            {"explorer.sort": ("f8",), "explorer.pair": ("f8",)},
+            r"'F8' is the key of explorer\.pair",
+        ),
     ],
 )
-def test_a_keymap_that_does_not_do_is_refused(given: dict[str, tuple[str, ...]], said: str) -> None:
+def test_a_keymap_that_does_not_do_is_refused(
+    given: dict[str, tuple[str, ...]], said: str
+) -> None:
     with pytest.raises(InputError, match=said) as caught:
         check_keymap(given, "config /x/config.toml")
     assert str(caught.value).startswith("config /x/config.toml: keys.")
 
 
 def test_two_commands_can_change_places_and_one_can_go_without() -> None:
-    given = {"explorer.next_divergence": ("N",), "explorer.previous_divergence": ("n",), "explorer.sort": ()}
+    given = {
+        "explorer.next_divergence": ("N",),
+        "explorer.previous_divergence": ("n",),
+        "explorer.sort": (),
+    }
     assert check_keymap(given) == given
     assert hint_pairs("explorer", keymap=given)[:2] == [("N", "next Δ"), ("n", "prev")]
     assert "sort" not in [word for _, word in hint_pairs("explorer", keymap=given)]
 
 
-def test_the_sample_is_a_config_that_changes_nothing(config: Callable[[str], Path]) -> None:
+def test_the_sample_is_a_config_that_changes_nothing(
+    config: Callable[[str], Path],
+) -> None:
     lines = list(sample())
     named = [line for line in lines if line.startswith("# ") and " = [" in line]
     assert len(named) == len(COMMANDS)
-    text = "\n".join(line.removeprefix("# ") if line in named else line for line in lines)
+    text = "\n".join(
+        line.removeprefix("# ") if line in named else line for line in lines
+    )
     assert set(tomllib.loads(text)["keys"]) == {command.scope for command in COMMANDS}
     config(text)
     keymap = check_keymap(load_config().keys)
@@ -305,10 +435,15 @@ def test_the_sample_is_a_config_that_changes_nothing(config: Callable[[str], Pat
 
 
 async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
-    keymap = check_keymap({
-        "explorer.next_divergence": ("f8",), "explorer.matrix": ("ctrl+t",), "app.theme_light": ("f9",),
-        "app.command_palette": ("f10",), "explorer.sort": (),
-    })  # fmt: skip
+    keymap = check_keymap(
+        {
+            "explorer.next_divergence": ("f8",),
+            "explorer.matrix": ("ctrl+t",),
+            "app.theme_light": ("f9",),
+            "app.command_palette": ("f10",),
+            "explorer.sort": (),
+        }
+    )
     app = make_app(SAMPLE, keymap=keymap)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
@@ -317,12 +452,21 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         await pilot.press("n", "s")
         assert (screen.position, screen.view_state.sort) == (start, sort)
         await pilot.press("f8")
-        await until(pilot, lambda: screen.position == screen.pair.next_divergence(start, screen.threshold))
+        await until(
+            pilot,
+            lambda: (
+                screen.position == screen.pair.next_divergence(start, screen.threshold)
+            ),
+        )
         await pilot.press("f9")
         await until(pilot, lambda: app.theme_name == "light")
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
-        shown = ["".join(run for run, _ in row) for row in app.screen.source if not isinstance(row, str)]
+        shown = [
+            "".join(run for run, _ in row)
+            for row in app.screen.source
+            if not isinstance(row, str)
+        ]
         assert any("Ctrl+T" in line and "Matrix" in line for line in shown)
         await pilot.press("escape", "ctrl+t")
         await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
@@ -332,37 +476,56 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         await until(pilot, lambda: CommandPalette.is_open(app))
 
 
-def test_the_command_lists_and_samples_keys(config: Callable[[str], Path], run_logdrift: Callable[..., Any]) -> None:
+def test_the_command_lists_and_samples_keys(
+    config: Callable[[str], Path], run_logdrift: Callable[..., Any]
+) -> None:
     path = config('[keys]\nexplorer.next_divergence = "f8"\n')
     listed = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent))
     assert listed.returncode == 0 and not listed.stderr
-    rows = {line.rpartition("(")[2].rstrip(")"): line.split()[0] for line in listed.stdout.splitlines() if line}
+    rows = {
+        line.rpartition("(")[2].rstrip(")"): line.split()[0]
+        for line in listed.stdout.splitlines()
+        if line
+    }
     assert rows["explorer.next_divergence"] == "F8"
     assert all(f"({command.id})" in listed.stdout for command in COMMANDS)
-    plain = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent), PYTHONIOENCODING="ascii")
-    assert plain.returncode == 0 and len(plain.stdout.splitlines()) == len(listed.stdout.splitlines())
+    plain = run_logdrift(
+        "keys", XDG_CONFIG_HOME=str(path.parent.parent), PYTHONIOENCODING="ascii"
+    )
+    assert plain.returncode == 0 and len(plain.stdout.splitlines()) == len(
+        listed.stdout.splitlines()
+    )
     sampled = run_logdrift("keys", "--sample", XDG_CONFIG_HOME=str(path.parent.parent))
     assert sampled.stdout.splitlines()[1:] == list(sample())
     config('[keys]\nexplorer.nxt = "f8"\n')
     refused = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent))
-    assert refused.returncode == 2 and f"config {path}: keys.explorer.nxt is unknown" in refused.stderr
+    assert (
+        refused.returncode == 2
+        and f"config {path}: keys.explorer.nxt is unknown" in refused.stderr
+    )
 
 
 def test_the_page_of_keys_is_made_from_the_registry() -> None:
     page = (REPOSITORY / "docs" / "keys.md").read_text(encoding="utf-8")
     shown = page.partition("<!-- keys -->")[2].partition("<!-- /keys -->")[0].strip()
-    assert shown == keys_table(ids=True), "run: python -m logdrift.tui.actions docs/keys.md"
+    assert shown == keys_table(ids=True), (
+        "run: python -m logdrift.tui.actions docs/keys.md"
+    )
     assert len({command.id for command in COMMANDS}) == len(COMMANDS)
 
 
 # ---- opening
 
 
-def test_a_session_whose_tokens_cannot_be_read_is_refused_before_the_screen_is_taken(tmp_path: Path) -> None:
+def test_a_session_whose_tokens_cannot_be_read_is_refused_before_the_screen_is_taken(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(SAMPLE, folder)
     (folder / "sequences" / "part-00000.safetensors").write_bytes(b"xx")
-    with pytest.raises(InputError, match=r"part-00000\.safetensors: not a whole safetensors file"):
+    with pytest.raises(
+        InputError, match=r"part-00000\.safetensors: not a whole safetensors file"
+    ):
         run(folder, Path())
 
 
@@ -374,10 +537,18 @@ async def test_from_the_list_it_is_an_error_that_can_be_copied(tmp_path: Path) -
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "damaged" in screen_text(app))
         app.open_folder(folder)
-        await until(pilot, lambda: isinstance(app.screen, TextScreen) and "pieces.json is damaged" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, TextScreen)
+                and "pieces.json is damaged" in screen_text(app)
+            ),
+        )
 
 
-async def test_a_key_that_is_pressed_twice_opens_its_screen_once(tmp_path: Path) -> None:
+async def test_a_key_that_is_pressed_twice_opens_its_screen_once(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "sessions").mkdir()
     shutil.copytree(SAMPLE, tmp_path / "sessions" / "one")
     app = make_app(None, tmp_path / "sessions")
@@ -397,7 +568,9 @@ async def test_a_key_that_is_pressed_twice_opens_its_screen_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("key", ["m", "d", "T", "R"])
-async def test_a_terminal_that_is_too_small_says_so_and_the_screen_comes_back(key: str) -> None:
+async def test_a_terminal_that_is_too_small_says_so_and_the_screen_comes_back(
+    key: str,
+) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)
@@ -405,9 +578,20 @@ async def test_a_terminal_that_is_too_small_says_so_and_the_screen_comes_back(ke
         await until(pilot, lambda: not isinstance(app.screen, ExplorerScreen))
         await until(pilot, lambda: "? help" in screen_text(app))
         await pilot.resize_terminal(59, 24)
-        await until(pilot, lambda: "59x24 is too small" in screen_text(app) and "? help" not in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                "59x24 is too small" in screen_text(app)
+                and "? help" not in screen_text(app)
+            ),
+        )
         await pilot.resize_terminal(60, 20)
-        await until(pilot, lambda: "? help" in screen_text(app) and "too small" not in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                "? help" in screen_text(app) and "too small" not in screen_text(app)
+            ),
+        )
 
 
 # ---- help and palette
@@ -422,11 +606,20 @@ async def test_help_starts_with_what_has_the_focus() -> None:
             # Whatever a pane has of its own comes before the general keys.
             await pilot.press("f1")
             await until(pilot, lambda: isinstance(app.screen, TextScreen))
-            shown = ["".join(run for run, _ in row).strip() for row in app.screen.source if not isinstance(row, str)]
+            shown = [
+                "".join(run for run, _ in row).strip()
+                for row in app.screen.source
+                if not isinstance(row, str)
+            ]
             titles = [line for line in shown if line in SCOPE_TITLES.values()]
             assert len(titles) == len(SCOPE_TITLES) == len(set(titles))
             here = titles.index(SCOPE_TITLES[first])  # type: ignore[index]
-            assert here < titles.index("Explorer") < titles.index("Everywhere") < titles.index("Sessions")
+            assert (
+                here
+                < titles.index("Explorer")
+                < titles.index("Everywhere")
+                < titles.index("Sessions")
+            )
             assert all(command.help in "\n".join(shown) for command in COMMANDS)
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
@@ -438,7 +631,11 @@ async def test_the_palette_lists_what_applies_here_and_does_it() -> None:
         screen = await judged(pilot)
         ids = {command.id for command, _, enabled in active_commands(screen) if enabled}
         assert {"explorer.matrix", "app.help", "move.line_down"} <= ids
-        assert not [name for name in ids if name.partition(".")[0] in ("sessions", "matrix", "report", "picker")]
+        assert not [
+            name
+            for name in ids
+            if name.partition(".")[0] in ("sessions", "matrix", "report", "picker")
+        ]
         assert ids >= {command.id for command in commands("explorer", "app")}
         await palette_says(pilot, "matrix", "Explorer: Matrix")
         await pilot.press("enter")

@@ -1,4 +1,6 @@
-"""The why screen: causes ranked with their evidence, out to a token and back, the table, and what cannot be explained."""
+"""The why screen: causes ranked with their evidence, out to a token and back, the
+table, and what cannot be explained.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 
 @pytest.fixture(scope="module")
 def hot(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """One side's log-probabilities are of logits / 0.7: the slope names ``temperature``."""
+    """One side's log-probabilities are of logits / 0.7: the slope names
+    ``temperature``.
+    """
     drawn = draw(3, lengths=(60,) * 6)
     small = noise(0.01)
     sides = {"trainer": small, "rollout": lambda rows, ids: small(rows / 0.7, ids)}
@@ -51,23 +55,39 @@ async def opened(pilot: Any) -> WhyScreen:
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36), (200, 60)])
-async def test_causes_stand_in_order_with_score_word_and_bar(hot: Session, size: tuple[int, int]) -> None:
+async def test_causes_stand_in_order_with_score_word_and_bar(
+    hot: Session, size: tuple[int, int]
+) -> None:
     app = make_app(hot.folder, depth="none" if size[0] == 60 else "256")
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
         found = diagnose(hot, make_pair(hot, "trainer/prefill", "rollout/prefill"))
-        assert found.causes[0].cause == "temperature" and found.causes[0].sureness == "likely"
+        assert (
+            found.causes[0].cause == "temperature"
+            and found.causes[0].sureness == "likely"
+        )
         shown = lines(screen.topics)
         for row, ranked in zip(shown[1:], found.causes, strict=False):
-            assert f"{ranked.sureness:<8} {ranked.score:.2f}" in row and ranked.title[:16] in row
+            assert (
+                f"{ranked.sureness:<8} {ranked.score:.2f}" in row
+                and ranked.title[:16] in row
+            )
             assert score_bar(ranked.score).rstrip() in row
-        assert any("gate: " in row for row in shown) and any("not checked: " in row for row in shown)
+        assert any("gate: " in row for row in shown) and any(
+            "not checked: " in row for row in shown
+        )
         head = text(screen.query_one("#verdict"))
-        assert "trainer" in head and "MAE" in head and f"likely {found.causes[0].score:.2f}: " in head
+        assert (
+            "trainer" in head
+            and "MAE" in head
+            and f"likely {found.causes[0].score:.2f}: " in head
+        )
         assert lines(screen.told)[0].strip() == "Evidence: temperature"
         assert all(len(line) <= size[0] for line in screen_text(app).split("\n"))
         # Everything that is told can be reached.
-        assert BY_CODE["temperature"].sentence[:30] in " ".join(text(screen.told).split())
+        assert BY_CODE["temperature"].sentence[:30] in " ".join(
+            text(screen.told).split()
+        )
         await pilot.press("tab", "G")
         await until(pilot, lambda: "Source: " in text(screen.told))
 
@@ -83,10 +103,14 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         assert screen.found is not None
-        positions = [at for e in screen.found.found.causes[0].evidence for at in e.positions]
+        positions = [
+            at for e in screen.found.found.causes[0].evidence for at in e.positions
+        ]
         before = explorer(app).position
         await pilot.press("enter")
-        await until(pilot, lambda: screen.told.has_focus and screen.told.position is not None)
+        await until(
+            pilot, lambda: screen.told.has_focus and screen.told.position is not None
+        )
         assert screen.told.position == positions[0] != before
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
@@ -94,7 +118,9 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
         await pilot.press("u")
         await until(pilot, lambda: explorer(app).position == before)
         # Worked out once: the second time it stands there at once.
-        known = explorer(app).explained(explorer(app).session, ("trainer/prefill", "rollout/prefill"))
+        known = explorer(app).explained(
+            explorer(app).session, ("trainer/prefill", "rollout/prefill")
+        )
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
         again: Any = app.screen
@@ -106,7 +132,9 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
             await until(pilot, lambda: isinstance(app.screen, WhyScreen))
 
 
-async def test_a_line_without_a_token_says_so_and_panes_are_changed(hot: Session) -> None:
+async def test_a_line_without_a_token_says_so_and_panes_are_changed(
+    hot: Session,
+) -> None:
     app = make_app(hot.folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot)
@@ -116,12 +144,15 @@ async def test_a_line_without_a_token_says_so_and_panes_are_changed(hot: Session
         await until(pilot, lambda: "this line is about no token" in screen_text(app))
         await pilot.press("shift+tab")
         await until(pilot, lambda: screen.topics.has_focus)
-        # Gate and what was not checked are topics of the list, with what would make it checkable.
+        # Gate and what was not checked are topics of the list, with what would make it
+        # checkable.
         await pilot.press("G")
         await until(pilot, lambda: "to check it: " in text(screen.told))
         await pilot.press("k")
         await until(pilot, lambda: "may the two be compared" in text(screen.told))
-        assert screen.found is not None and screen.found.gate.reasons[0].code in text(screen.told)
+        assert screen.found is not None and screen.found.gate.reasons[0].code in text(
+            screen.told
+        )
 
 
 async def test_the_options_of_the_engine_of_each_side_stand_there() -> None:
@@ -131,7 +162,11 @@ async def test_the_options_of_the_engine_of_each_side_stand_there() -> None:
     knobs = BY_CODE["attention"].knobs
     for label, engine in (("trainer/prefill", "transformers"), ("vllm/decode", "vllm")):
         for knob in knobs[engine]:
-            line = next(x for x in topic.lines if x.first == f"{label}: " and knob.setting in x.text)
+            line = next(
+                x
+                for x in topic.lines
+                if x.first == f"{label}: " and knob.setting in x.text
+            )
             assert ("[more than one change]" in line.text) == knob.combined
     assert view.found.noise and view.topics[0].name == "noise"
 
@@ -141,7 +176,13 @@ async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> Non
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("C")
-        await until(pilot, lambda: isinstance(app.screen, CauseTable) and " 8 temperature in the" in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, CauseTable)
+                and " 8 temperature in the" in screen_text(app)
+            ),
+        )
         table: Any = app.screen
         await until(pilot, lambda: lines(table.reading)[1].startswith(" 8 temperature"))
         whole = table.text_to_save()
@@ -166,13 +207,21 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
         await pilot.press("c")
         (data,) = (s for s in sent if "52;c;" in s)
         copied = base64.b64decode(data[7:-1]).decode()
-        assert copied.startswith("trainer/prefill → rollout/prefill · MAE ") and "1. temperature" in copied
+        assert (
+            copied.startswith("trainer/prefill → rollout/prefill · MAE ")
+            and "1. temperature" in copied
+        )
         assert "2. " not in copied
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         assert app.screen.text == "why.txt"
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen) and "written: " in screen_text(app))
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, WhyScreen) and "written: " in screen_text(app)
+            ),
+        )
     report = build_why(hot, [("trainer/prefill", "rollout/prefill")])
     written = (tmp_path / "here" / "why.txt").read_text(encoding="utf-8")
     assert written == render_why(report, Canvas(width=TEXT_WIDTH))
@@ -187,7 +236,11 @@ async def test_another_pair_is_explained_and_the_explorer_follows() -> None:
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.screen is screen and screen.found is not None)
         assert screen.view is not None and screen.found is not None
-        assert screen.found.labels == screen.view.labels != ("trainer/prefill", "vllm/decode")
+        assert (
+            screen.found.labels
+            == screen.view.labels
+            != ("trainer/prefill", "vllm/decode")
+        )
         shown = explorer(app).view
         assert shown is not None and shown.labels == screen.view.labels
 
@@ -206,25 +259,34 @@ async def test_it_says_that_it_is_being_worked_out_and_is_not_hurt_by_leaving(
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: "the causes are being worked out" in screen_text(app))
+        await until(
+            pilot, lambda: "the causes are being worked out" in screen_text(app)
+        )
         await pilot.press("c", "enter", "tab", "enter")
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         gate.set()
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None)
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None,
+        )
 
 
 ROWS = [[-1.0, -2.0, -0.5, -1.5], [-0.75, -1.25, -2.5, -0.5]]
 
 
-async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(tmp_path: Path) -> None:
+async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(
+    tmp_path: Path,
+) -> None:
     lone = write_session(tmp_path / "lone", [2, 2], [capture("trainer/prefill", ROWS)])
     app = make_app(lone.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "no pair" in screen_text(app))
         await pilot.press("w")
-        await until(pilot, lambda: "there is no pair to explain yet" in screen_text(app))
+        await until(
+            pilot, lambda: "there is no pair to explain yet" in screen_text(app)
+        )
         assert isinstance(app.screen, ExplorerScreen)
     off = [[v - 0.01 for v in row] for row in ROWS]
     captures = [capture("trainer/prefill", ROWS), capture("vllm/prefill", off)]
@@ -237,7 +299,9 @@ async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(tmp_path:
         await judged(pilot)
         await pilot.press("w")
         await until(pilot, lambda: "not explained: " in screen_text(app))
-        assert part.split("/")[0] in screen_text(app) and isinstance(app.screen, WhyScreen)
+        assert part.split("/")[0] in screen_text(app) and isinstance(
+            app.screen, WhyScreen
+        )
         await pilot.press("c", "tab", "enter", "C")
         await until(pilot, lambda: isinstance(app.screen, CauseTable))
 
@@ -246,9 +310,16 @@ async def test_text_of_a_token_is_made_visible(tmp_path: Path) -> None:
     hostile = {i: f"\x1b]0;w{i}\x07".encode() for i in range(4)}
     rows = [[-9.0 if i == 2 else v for i, v in enumerate(row)] for row in ROWS]
     session = write_session(
-        tmp_path / "s", [2, 2], [capture("trainer/prefill", ROWS), capture("vllm/prefill", rows)], pieces=hostile
+        tmp_path / "s",
+        [2, 2],
+        [capture("trainer/prefill", ROWS), capture("vllm/prefill", rows)],
+        pieces=hostile,
     )
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     (line,) = why_view.token_lines(session, pair, [2])
     assert line.position == 2 and "<0x1B>]0;w2" in line.text and "\x1b" not in line.text
-    assert "Δ +8.5000" in line.text and "A -0.5000" in line.text and "B -9.0000" in line.text
+    assert (
+        "Δ +8.5000" in line.text
+        and "A -0.5000" in line.text
+        and "B -9.0000" in line.text
+    )

@@ -1,4 +1,6 @@
-"""What is sent to the terminal: a terminal that is given only the differences shows the screen, whatever the text."""
+"""What is sent to the terminal: a terminal that is given only the differences shows the
+screen, whatever the text.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,13 @@ class Mirror:
         self.stream.feed(text)
 
     def cells(self) -> list[list[tuple[Any, ...]]]:
-        """Every cell with its style, as far as it shows: on a space neither ink nor weight does."""
+        """Every cell with its style, as far as it shows: on a space neither ink nor
+        weight does.
+        """
         columns, buffer = range(self.screen.columns), self.screen.buffer
-        return [[_shown(buffer[y][x]) for x in columns] for y in range(self.screen.lines)]
+        return [
+            [_shown(buffer[y][x]) for x in columns] for y in range(self.screen.lines)
+        ]
 
 
 def _shown(cell: Any) -> tuple[Any, ...]:
@@ -55,8 +61,12 @@ def _shown(cell: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def mirrored(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> Iterator[Mirror]:
-    """Every frame of an app of the test goes to the mirror; what a test terminal is would else not be drawn at all."""
+def mirrored(
+    monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> Iterator[Mirror]:
+    """Every frame of an app of the test goes to the mirror; what a test terminal is
+    would else not be drawn at all.
+    """
     mirror = Mirror(width, height)
 
     def display(app: App[Any], screen: Any, update: Any) -> None:
@@ -82,10 +92,39 @@ def assert_same(app: App[Any], mirror: Mirror) -> None:
 
 
 TOUR = (
-    "n", "pagedown", "pageup", "o", "right_square_bracket", "p", "escape", "question_mark", "pagedown", "escape",
-    "z", "5", "right", "4", "q", "t", "down", "escape", "m", "down", "q", "d", "q", "T", "q", "colon", "3", "escape",
-    "ctrl+p", "escape", "S", "escape",
-)  # fmt: skip
+    "n",
+    "pagedown",
+    "pageup",
+    "o",
+    "right_square_bracket",
+    "p",
+    "escape",
+    "question_mark",
+    "pagedown",
+    "escape",
+    "z",
+    "5",
+    "right",
+    "4",
+    "q",
+    "t",
+    "down",
+    "escape",
+    "m",
+    "down",
+    "q",
+    "d",
+    "q",
+    "T",
+    "q",
+    "colon",
+    "3",
+    "escape",
+    "ctrl+p",
+    "escape",
+    "S",
+    "escape",
+)
 
 
 async def test_the_terminal_shows_the_screen_and_a_window_costs_no_more_than_one_repaint(
@@ -96,23 +135,40 @@ async def test_the_terminal_shows_the_screen_and_a_window_costs_no_more_than_one
         async with app.run_test(size=(200, 60)) as pilot:
             await judged(pilot)
             await pilot.pause(0.3)
-            assert 12_000 < mirror.sent < 2 * FULL, "the first screen, and the numbers that come in"
+            assert 12_000 < mirror.sent < 2 * FULL, (
+                "the first screen, and the numbers that come in"
+            )
             for key in TOUR:
                 before = mirror.sent
                 await pilot.press(key)
                 await pilot.pause(0.15)
-                await until(pilot, lambda: not [w for w in app.workers if w.group == "chart" and w.is_running])
+                await until(
+                    pilot,
+                    lambda: (
+                        not [
+                            w
+                            for w in app.workers
+                            if w.group == "chart" and w.is_running
+                        ]
+                    ),
+                )
                 assert mirror.sent - before < FULL, key
                 assert_same(app, mirror)
             cells, before = mirror.cells(), mirror.sent
             await pilot.press("ctrl+l")
             await until(pilot, lambda: mirror.sent > before)
-            assert mirror.cells() == cells, "sent in full, styles too, it is what the differences made"
+            assert mirror.cells() == cells, (
+                "sent in full, styles too, it is what the differences made"
+            )
             assert 12_000 < mirror.sent - before < FULL
 
 
-async def test_a_held_page_key_keeps_up_with_a_slow_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 pages in a second must be through a line of 1 Mbit/s two seconds after the key is released: 375 KB."""
+async def test_a_held_page_key_keeps_up_with_a_slow_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 pages in a second must be through a line of 1 Mbit/s two seconds after the key
+    is released: 375 KB.
+    """
     app = make_app(make_session(tmp_path / "s", 60_000, 1, 5, captures=2))
     with mirrored(monkeypatch, 200, 60) as mirror:
         async with app.run_test(size=(200, 60)) as pilot:
@@ -131,19 +187,63 @@ FLAG = "🇩🇪".encode()
 
 
 def hostile_pieces() -> list[bytes]:
-    """Every control character of C0 and C1 in both forms, sequences, bidi marks, characters cut in two, random bytes."""
+    """Every control character of C0 and C1 in both forms, sequences, bidi marks,
+    characters cut in two, random bytes.
+    """
     rng = random.Random(4)
     return [
         *(bytes([code]) for code in (*range(0x20), *range(0x7F, 0x100))),
         *(chr(code).encode() for code in range(0x80, 0xA0)),
-        *(chr(code).encode() for code in (0x061C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A))),
-        b"\x1b[31m", b"\x1b]0;owned\x07", b"\x1b]52;c;b3duZWQ=\x07", b"\x1b[6n", b"\x1bc", b"\x1b[?1049l", b"\x1b[2J\x1b[H",
-        b"\x1bPq#0\x1b\\", b"\x1b_x\x1b\\", b"\x9b31m", b"\x1b[999C", b"\x1b[1;1Hhere",
-        b"a", *(FAMILY[i : i + 3] for i in range(0, len(FAMILY), 3)), b"b", FAMILY, b"c", FLAG[:4], FLAG[4:], b"d",
-        FLAG[:3], FLAG[3:6], FLAG[6:], "e\u0301".encode(), b"e", "\u0301".encode(), "👍".encode(), "🏽".encode(),
-        b"x" * 10_000, "字".encode() * 3334, FAMILY * 400, b"\x00" * 2000, "\u202e".encode() * 2500, b"", b"\n", b"\r\n", b"\t",
+        *(
+            chr(code).encode()
+            for code in (
+                0x061C,
+                0x200B,
+                0x200E,
+                0x200F,
+                *range(0x202A, 0x202F),
+                *range(0x2060, 0x206A),
+            )
+        ),
+        b"\x1b[31m",
+        b"\x1b]0;owned\x07",
+        b"\x1b]52;c;b3duZWQ=\x07",
+        b"\x1b[6n",
+        b"\x1bc",
+        b"\x1b[?1049l",
+        b"\x1b[2J\x1b[H",
+        b"\x1bPq#0\x1b\\",
+        b"\x1b_x\x1b\\",
+        b"\x9b31m",
+        b"\x1b[999C",
+        b"\x1b[1;1Hhere",
+        b"a",
+        *(FAMILY[i : i + 3] for i in range(0, len(FAMILY), 3)),
+        b"b",
+        FAMILY,
+        b"c",
+        FLAG[:4],
+        FLAG[4:],
+        b"d",
+        FLAG[:3],
+        FLAG[3:6],
+        FLAG[6:],
+        "e\u0301".encode(),
+        b"e",
+        "\u0301".encode(),
+        "👍".encode(),
+        "🏽".encode(),
+        b"x" * 10_000,
+        "字".encode() * 3334,
+        FAMILY * 400,
+        b"\x00" * 2000,
+        "\u202e".encode() * 2500,
+        b"",
+        b"\n",
+        b"\r\n",
+        b"\t",
         *(rng.randbytes(rng.randrange(1, 12)) for _ in range(60)),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)])
@@ -155,29 +255,57 @@ async def test_no_row_is_misaligned_by_hostile_text(
     nan = float("nan")
     a, b = ([nan, *[value] * (count - 1)] for value in (-1.0, -1.3))
     made = write_session(
-        tmp_path / "ho\x1b]0;st\x07ile\u202e", [count // 2, 3],
+        tmp_path / "ho\x1b]0;st\x07ile\u202e",
+        [count // 2, 3],
         [capture("trainer/prefill", [a, a]), capture("vllm/decode", [b, b])],
-        pieces=pieces, model=ModelInfo("mo\x1b[31mdel\u202e", vocab_size=4000), title="ti\x9b2Jtle\u200d",
-    )  # fmt: skip
+        pieces=pieces,
+        model=ModelInfo("mo\x1b[31mdel\u202e", vocab_size=4000),
+        title="ti\x9b2Jtle\u200d",
+    )
     manifest = read_manifest(made.folder)
-    failed = replace(manifest.captures[1], failure="no\x1b[2J memory\x07\u202e 👨\u200d👩")
-    write_manifest(made.folder, replace(manifest, captures=(manifest.captures[0], failed)))
+    failed = replace(
+        manifest.captures[1], failure="no\x1b[2J memory\x07\u202e 👨\u200d👩"
+    )
+    write_manifest(
+        made.folder, replace(manifest, captures=(manifest.captures[0], failed))
+    )
     (made.folder / "logs").mkdir()
     for info in manifest.captures:
-        (made.folder / "logs" / f"{info.backend}.log").write_bytes(b"\n".join(pieces.values()))
+        (made.folder / "logs" / f"{info.backend}.log").write_bytes(
+            b"\n".join(pieces.values())
+        )
     app = make_app(None, tmp_path)
     with mirrored(monkeypatch, *size) as mirror:
         async with app.run_test(size=size) as pilot:
             await until(
-                pilot, lambda: "ti<U+009B>" in "\n".join(rows_of(app)) or "<0x1B>[31mdel" in "\n".join(rows_of(app))
+                pilot,
+                lambda: (
+                    "ti<U+009B>" in "\n".join(rows_of(app))
+                    or "<0x1B>[31mdel" in "\n".join(rows_of(app))
+                ),
             )
             assert_same(app, mirror)
             await pilot.press("enter")
             await judged(pilot)
             keys = [
-                *["pagedown"] * (count // 8), "2", "down", "1", "3", "pagedown", "4", "1", "n", "o", "slash", "e", "enter", "n",
-                "escape", "L", "enter",
-            ]  # fmt: skip
+                *["pagedown"] * (count // 8),
+                "2",
+                "down",
+                "1",
+                "3",
+                "pagedown",
+                "4",
+                "1",
+                "n",
+                "o",
+                "slash",
+                "e",
+                "enter",
+                "n",
+                "escape",
+                "L",
+                "enter",
+            ]
             for at, key in enumerate(keys):
                 await pilot.press(key)
                 if at % 3 == 0 or key in ("3", "n", "enter"):
@@ -188,7 +316,18 @@ async def test_no_row_is_misaligned_by_hostile_text(
                 await pilot.press(key)
                 await pilot.pause()
                 assert_same(app, mirror)
-            for key in ("escape", "p", "escape", "m", "q", "d", "space", "escape", "q", "R"):
+            for key in (
+                "escape",
+                "p",
+                "escape",
+                "m",
+                "q",
+                "d",
+                "space",
+                "escape",
+                "q",
+                "R",
+            ):
                 await pilot.press(key)
                 await pilot.pause(0.05)
             await pilot.pause(0.3)
@@ -201,9 +340,12 @@ def line(*runs: tuple[str, Style]) -> Strip:
 
 def sent(wire: Wire, strips: list[Strip], width: int) -> list[tuple[int, int, str]]:
     update = wire.changes(
-        LayoutUpdate([[s] for s in strips], Region(0, 0, width, len(strips))), Size(width, len(strips))
+        LayoutUpdate([[s] for s in strips], Region(0, 0, width, len(strips))),
+        Size(width, len(strips)),
     )
-    return [] if update is None else [(x, y, strip.text) for x, y, strip in update.pieces]  # type: ignore[attr-defined]
+    return (
+        [] if update is None else [(x, y, strip.text) for x, y, strip in update.pieces]
+    )  # type: ignore[attr-defined]
 
 
 def test_only_what_differs_is_sent() -> None:
@@ -212,20 +354,35 @@ def test_only_what_differs_is_sent() -> None:
     first = [line(("a" * 40, red)), line(("中文" * 10, red))]
     assert sent(wire, first, 40) == [(0, 0, "a" * 40), (0, 1, "中文" * 10)]
     assert sent(wire, first, 40) == []
-    assert sent(wire, [line(("a" * 39, red), ("b", red)), first[1]], 40) == [(39, 0, "b")]
-    # Another colour is a difference; far apart are two pieces, near each other one.
-    assert sent(wire, [line(("a", blue), ("a" * 38, red), ("b", blue)), first[1]], 40) == [(0, 0, "a"), (39, 0, "b")]
-    assert sent(wire, [line(("c" * 3, blue), ("a" * 36, red), ("b", blue)), first[1]], 40) == [(0, 0, "ccc")]
-    # Of a wide character never half is sent.
-    assert sent(wire, [line(("c" * 3, blue), ("a" * 36, red), ("b", blue)), line(("中字" + "中文" * 9, red))], 40) == [
-        (2, 1, "字")
+    assert sent(wire, [line(("a" * 39, red), ("b", red)), first[1]], 40) == [
+        (39, 0, "b")
     ]
+    # Another colour is a difference; far apart are two pieces, near each other one.
+    assert sent(
+        wire, [line(("a", blue), ("a" * 38, red), ("b", blue)), first[1]], 40
+    ) == [(0, 0, "a"), (39, 0, "b")]
+    assert sent(
+        wire, [line(("c" * 3, blue), ("a" * 36, red), ("b", blue)), first[1]], 40
+    ) == [(0, 0, "ccc")]
+    # Of a wide character never half is sent.
+    assert sent(
+        wire,
+        [
+            line(("c" * 3, blue), ("a" * 36, red), ("b", blue)),
+            line(("中字" + "中文" * 9, red)),
+        ],
+        40,
+    ) == [(2, 1, "字")]
     # The ink of a space is not seen, its background and a line under it are.
     wire.forget()
     sent(wire, [line((" " * 20, red), ("a" * 20, red)), first[1]], 40)
     assert sent(wire, [line((" " * 20, blue), ("a" * 20, red)), first[1]], 40) == []
-    assert sent(wire, [line((" " * 20, Style(bgcolor="red")), ("a" * 20, red)), first[1]], 40) == [(0, 0, " " * 20)]
-    assert sent(wire, [line((" " * 20, Style(underline=True)), ("a" * 20, red)), first[1]], 40) == [(0, 0, " " * 20)]
+    assert sent(
+        wire, [line((" " * 20, Style(bgcolor="red")), ("a" * 20, red)), first[1]], 40
+    ) == [(0, 0, " " * 20)]
+    assert sent(
+        wire, [line((" " * 20, Style(underline=True)), ("a" * 20, red)), first[1]], 40
+    ) == [(0, 0, " " * 20)]
     wire.forget()
     assert len(sent(wire, first, 40)) == 2
     assert len(sent(wire, [line(("a" * 30, red))], 30)) == 1, "another size: all of it"

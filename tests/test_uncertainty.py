@@ -1,4 +1,6 @@
-"""Intervals: how often they hold a truth that is known, against plain loops and SciPy, and in every corner."""
+"""Intervals: how often they hold a truth that is known, against plain loops and SciPy,
+and in every corner.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from logdrift.core.compare.uncertainty import (
 NAMES = ("mean", "mae", "rmse", "k3")
 RUNS = 1000
 LEVEL_SD, LEVEL, FREEDOM = 0.5, 0.03, 3.0
-# Sums of some hundred float64 in another order, then a difference of two of them that is 1e-3 of their size.
+# Sums of some hundred float64 in another order, then a difference of two of them that
+# is 1e-3 of their size.
 REL = 1e-9
 
 
@@ -37,16 +40,27 @@ def mean_abs_student(freedom: float) -> float:
 
 
 def make_set(
-    random: np.random.Generator, sequences: int, level_sd: float = LEVEL_SD, freedom: float = FREEDOM
+    random: np.random.Generator,
+    sequences: int,
+    level_sd: float = LEVEL_SD,
+    freedom: float = FREEDOM,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of lognormal length with lognormal levels, heavy-tailed tokens. E|delta| = LEVEL E|t|, E delta = 0."""
-    lengths = np.clip(np.exp(4.2 + 0.7 * random.standard_normal(sequences)), 8, 600).astype(np.int64)
-    levels = LEVEL * np.exp(level_sd * random.standard_normal(sequences) - level_sd**2 / 2)
+    """Sequences of lognormal length with lognormal levels, heavy-tailed tokens.
+    E|delta| = LEVEL E|t|, E delta = 0.
+    """
+    lengths = np.clip(
+        np.exp(4.2 + 0.7 * random.standard_normal(sequences)), 8, 600
+    ).astype(np.int64)
+    levels = LEVEL * np.exp(
+        level_sd * random.standard_normal(sequences) - level_sd**2 / 2
+    )
     delta = np.repeat(levels, lengths) * random.standard_t(freedom, int(lengths.sum()))
     return delta.astype(np.float32), lengths
 
 
-def share_held(make: Callable[[np.random.Generator], Intervals], truth: dict[str, float]) -> dict[str, float]:
+def share_held(
+    make: Callable[[np.random.Generator], Intervals], truth: dict[str, float]
+) -> dict[str, float]:
     random = np.random.default_rng(20260101)
     held = dict.fromkeys(truth, 0)
     for _ in range(RUNS):
@@ -60,24 +74,33 @@ def share_held(make: Callable[[np.random.Generator], Intervals], truth: dict[str
 
 @pytest.mark.parametrize("sequences", [16, 24, 64])
 def test_the_interval_holds_the_truth(sequences: int) -> None:
-    """Of 1,000 sets with a known mean |delta| and mean delta, 92 to 98% of the intervals hold it."""
+    """Of 1,000 sets with a known mean |delta| and mean delta, 92 to 98% of the
+    intervals hold it.
+    """
     truth = {"mae": LEVEL * mean_abs_student(FREEDOM), "mean": 0.0}
     held = share_held(lambda random: intervals(*make_set(random, sequences)), truth)
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
 
 
 def test_the_interval_of_the_rmse_holds_the_truth() -> None:
-    """Where the square of a token has a variance: levels apart by 30%, as in the shipped sample, t with 5 degrees.
+    """Where the square of a token has a variance: levels apart by 30%, as in the
+    shipped sample, t with 5 degrees.
 
-    E delta^2 = LEVEL^2 exp(sd^2) 5/3. With heavier tails the module's docstring says how often it fails.
+    E delta^2 = LEVEL^2 exp(sd^2) 5/3. With heavier tails the module's docstring says
+    how often it fails.
     """
-    truth = {"rmse": LEVEL * math.exp(0.3**2 / 2) * math.sqrt(5 / 3), "mae": LEVEL * mean_abs_student(5)}
+    truth = {
+        "rmse": LEVEL * math.exp(0.3**2 / 2) * math.sqrt(5 / 3),
+        "mae": LEVEL * mean_abs_student(5),
+    }
     held = share_held(lambda random: intervals(*make_set(random, 24, 0.3, 5)), truth)
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
 
 
 def test_the_interval_of_k3_over_sequences_holds_the_truth() -> None:
-    """Normal tokens whose spread s is lognormal over sequences: E k3 = E exp(s^2 / 2) - 1, by quadrature over s."""
+    """Normal tokens whose spread s is lognormal over sequences: E k3 = E exp(s^2 / 2) -
+    1, by quadrature over s.
+    """
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     levels = LEVEL * np.exp(0.3 * nodes - 0.3**2 / 2)
     truth = {"k3": float(weights @ np.expm1(levels**2 / 2) / weights.sum())}
@@ -93,7 +116,9 @@ def test_the_interval_of_k3_over_sequences_holds_the_truth() -> None:
 
 
 def test_blocks_of_one_long_sequence_hold_the_truth() -> None:
-    """2,000 autocorrelated tokens, AR(1) with 0.6 and normal errors: E|delta| = sigma sqrt(2 / pi)."""
+    """2,000 autocorrelated tokens, AR(1) with 0.6 and normal errors: E|delta| = sigma
+    sqrt(2 / pi).
+    """
 
     def make(random: np.random.Generator) -> Intervals:
         noise = random.standard_normal(2000) * math.sqrt(1 - 0.6**2)
@@ -105,29 +130,46 @@ def test_blocks_of_one_long_sequence_hold_the_truth() -> None:
         assert found.method == "blocks"
         return found
 
-    truth = {"mae": 0.03 * math.sqrt(2 / math.pi), "rmse": 0.03, "mean": 0.0, "k3": math.exp(0.03**2 / 2) - 1}
+    truth = {
+        "mae": 0.03 * math.sqrt(2 / math.pi),
+        "rmse": 0.03,
+        "mean": 0.0,
+        "k3": math.exp(0.03**2 / 2) - 1,
+    }
     held = share_held(make, truth)
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
 
 
 def test_the_interval_of_a_change_holds_the_truth() -> None:
-    """The same tokens before and after a change that takes a third of the level and adds noise of its own."""
+    """The same tokens before and after a change that takes a third of the level and
+    adds noise of its own.
+    """
 
     def make(random: np.random.Generator) -> Intervals:
         old, lengths = make_set(random, 24)
-        size = np.repeat(np.add.reduceat(np.abs(old), np.cumsum(lengths) - lengths) / lengths, lengths)
+        size = np.repeat(
+            np.add.reduceat(np.abs(old), np.cumsum(lengths) - lengths) / lengths,
+            lengths,
+        )
         sign = random.choice([-1.0, 1.0], len(old))
         new = np.where(random.random(len(old)) < 0.5, old, 2 / 3 * size * sign)
-        return paired_changes(unit_sums(old, lengths), unit_sums(new.astype(np.float32), lengths))
+        return paired_changes(
+            unit_sums(old, lengths), unit_sums(new.astype(np.float32), lengths)
+        )
 
-    # Half of the tokens keep |delta|; the other half has two thirds of the sequence's own mean |delta|.
+    # Half of the tokens keep |delta|; the other half has two thirds of the sequence's
+    # own mean |delta|.
     mae = LEVEL * mean_abs_student(FREEDOM)
     held = share_held(make, {"mae": -mae / 6, "mean": 0.0})
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
 
 
-def by_loops(units: UnitSums, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """The definition: each draw's ratio and its linearised standard error, one unit after the other."""
+def by_loops(
+    units: UnitSums, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """The definition: each draw's ratio and its linearised standard error, one unit
+    after the other.
+    """
     tokens, sums = uncertainty._in_order(units.tokens, units.sums)
     count = len(tokens)
     draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
@@ -145,28 +187,43 @@ def by_loops(units: UnitSums, resamples: int, seed: int) -> dict[str, tuple[floa
         ts = []
         for chosen in draws.tolist():
             v, e = ratio(chosen, column)
-            ts.append(abs(v - value) / e if name == "mean" else abs(math.log(v) - math.log(value)) * v / e)
-        t = min(sorted(ts)[math.ceil(0.95 * (resamples + 1)) - 1], 1.5 * student * stats.norm.ppf(0.975))
+            ts.append(
+                abs(v - value) / e
+                if name == "mean"
+                else abs(math.log(v) - math.log(value)) * v / e
+            )
+        t = min(
+            sorted(ts)[math.ceil(0.95 * (resamples + 1)) - 1],
+            1.5 * student * stats.norm.ppf(0.975),
+        )
         if name == "mean":
             out[name] = (value - t * error, value + t * error)
         else:
             factor = math.exp(t * student * error / value)
             ends = value / factor, value * factor
-            out[name] = (math.sqrt(ends[0]), math.sqrt(ends[1])) if name == "rmse" else ends
+            out[name] = (
+                (math.sqrt(ends[0]), math.sqrt(ends[1])) if name == "rmse" else ends
+            )
     return out
 
 
 @pytest.mark.parametrize(("sequences", "seed"), [(8, 0), (9, 1), (30, 2)])
 def test_against_plain_loops(sequences: int, seed: int) -> None:
     units = unit_sums(*make_set(np.random.default_rng(seed + 10), sequences))
-    found, wanted = intervals_of(units, resamples=199, seed=seed), by_loops(units, 199, seed)
+    found, wanted = (
+        intervals_of(units, resamples=199, seed=seed),
+        by_loops(units, 199, seed),
+    )
     for name in NAMES:
-        # Student's t is an expansion there, good to 3e-5 at 7 degrees of freedom; |t| reaches the limit in some.
+        # Student's t is an expansion there, good to 3e-5 at 7 degrees of freedom; |t|
+        # reaches the limit in some.
         assert getattr(found, name) == pytest.approx(wanted[name], rel=2e-4), name
 
 
 def test_against_scipy_where_every_method_agrees() -> None:
-    """With 400 alike sequences of light tails, BCa of SciPy on its own draws gives the same interval."""
+    """With 400 alike sequences of light tails, BCa of SciPy on its own draws gives the
+    same interval.
+    """
     random = np.random.default_rng(3)
     lengths = random.integers(40, 60, 400)
     delta = (0.03 * random.standard_normal(int(lengths.sum()))).astype(np.float32)
@@ -178,11 +235,18 @@ def test_against_scipy_where_every_method_agrees() -> None:
 
     for column, name in ((0, "mean"), (1, "mae"), (3, "k3")):
         result = stats.bootstrap(
-            (units.tokens, units.sums[:, column]), statistic, paired=True, n_resamples=4000, random_state=1
+            (units.tokens, units.sums[:, column]),
+            statistic,
+            paired=True,
+            n_resamples=4000,
+            random_state=1,
         ).confidence_interval
         low, high = getattr(found, name)
-        # 2.5% quantiles of 4,000 draws have a standard error of 0.04 standard deviations, 1% of the width.
-        assert (low, high) == pytest.approx(tuple(result), abs=0.06 * (high - low)), name
+        # 2.5% quantiles of 4,000 draws have a standard error of 0.04 standard
+        # deviations, 1% of the width.
+        assert (low, high) == pytest.approx(tuple(result), abs=0.06 * (high - low)), (
+            name
+        )
 
 
 def test_sums_of_units_are_those_of_their_tokens() -> None:
@@ -192,13 +256,17 @@ def test_sums_of_units_are_those_of_their_tokens() -> None:
     for i, (n, end) in enumerate(zip(lengths, ends, strict=True)):
         values = [float(d) for d in delta[end - n : end]]
         wanted = [
-            math.fsum(values), math.fsum(map(abs, values)), math.fsum(d * d for d in values),
+            math.fsum(values),
+            math.fsum(map(abs, values)),
+            math.fsum(d * d for d in values),
             math.fsum(math.expm1(d) - d for d in values),
-        ]  # fmt: skip
+        ]
         assert units.tokens[i] == n
         assert units.sums[i] == pytest.approx(wanted, rel=REL, abs=1e-12)
     wide = delta.astype(np.float64)
-    passed = unit_sums(delta, lengths, size=np.abs(wide), square=wide * wide, k3=np.expm1(wide) - wide)
+    passed = unit_sums(
+        delta, lengths, size=np.abs(wide), square=wide * wide, k3=np.expm1(wide) - wide
+    )
     np.testing.assert_allclose(passed.sums, units.sums, rtol=REL)
 
 
@@ -211,12 +279,26 @@ def test_many_tokens_are_added_up_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2**32 - 1)), min_size=1, max_size=40), st.data())
-def test_order_of_sequences_changes_nothing(described: list[tuple[int, int]], data: st.DataObject) -> None:
-    rows = [np.random.default_rng(s).standard_normal(n).astype(np.float32) for n, s in described]
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 2**32 - 1)), min_size=1, max_size=40
+    ),
+    st.data(),
+)
+def test_order_of_sequences_changes_nothing(
+    described: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    rows = [
+        np.random.default_rng(s).standard_normal(n).astype(np.float32)
+        for n, s in described
+    ]
     shuffled = data.draw(st.permutations(rows))
-    one, other = (intervals(np.concatenate(r), np.array([len(x) for x in r]), resamples=100) for r in (rows, shuffled))
-    # Blocks of few sequences are cut within them: their sums are the same, whatever the order.
+    one, other = (
+        intervals(np.concatenate(r), np.array([len(x) for x in r]), resamples=100)
+        for r in (rows, shuffled)
+    )
+    # Blocks of few sequences are cut within them: their sums are the same, whatever the
+    # order.
     assert one == other
 
 
@@ -226,9 +308,13 @@ def test_impossible_and_deleted_tokens_are_the_same(seed: int, sequences: int) -
     random = np.random.default_rng(seed)
     delta, lengths = make_set(random, sequences)
     gone = random.random(len(delta)) < 0.3
-    kept = np.array([int((~part).sum()) for part in np.split(gone, np.cumsum(lengths)[:-1])])
+    kept = np.array(
+        [int((~part).sum()) for part in np.split(gone, np.cumsum(lengths)[:-1])]
+    )
     marked = np.where(gone, random.choice([-np.inf, np.inf], len(delta)), delta)
-    assert intervals(marked, lengths, resamples=100) == intervals(delta[~gone], kept, resamples=100)
+    assert intervals(marked, lengths, resamples=100) == intervals(
+        delta[~gone], kept, resamples=100
+    )
 
 
 def test_the_same_data_gives_the_same_interval() -> None:
@@ -237,7 +323,11 @@ def test_the_same_data_gives_the_same_interval() -> None:
     assert one == intervals(delta, lengths)
     assert one.mae != intervals(delta, lengths, seed=1).mae
     size = np.abs(delta.astype(np.float64))
-    for name, value in (("mae", size.mean()), ("rmse", math.sqrt((size**2).mean())), ("mean", delta.mean())):
+    for name, value in (
+        ("mae", size.mean()),
+        ("rmse", math.sqrt((size**2).mean())),
+        ("mean", delta.mean()),
+    ):
         low, high = getattr(one, name)
         assert low < value < high
 
@@ -248,7 +338,12 @@ def test_all_equal(value: float) -> None:
     for lengths in ([900], [100] * 9, [10, 0, 90] * 9):
         found = intervals(delta, np.array(lengths))
         d = float(np.float32(value))
-        for name, x in (("mean", d), ("mae", abs(d)), ("rmse", abs(d)), ("k3", math.expm1(d) - d)):
+        for name, x in (
+            ("mean", d),
+            ("mae", abs(d)),
+            ("rmse", abs(d)),
+            ("k3", math.expm1(d) - d),
+        ):
             low, high = getattr(found, name)
             assert low == high == pytest.approx(x, rel=REL), name
 
@@ -261,8 +356,14 @@ def test_nothing_and_too_little() -> None:
     assert intervals(np.full(300, np.inf, np.float32), np.array([100] * 3)) == nothing
     assert intervals(np.full(127, 0.5, np.float32), np.array([127])) == nothing
     assert nothing.to_json() == {
-        "mae": None, "rmse": None, "mean": None, "k3": None, "method": None, "units": 0, "resamples": 0,
-    }  # fmt: skip
+        "mae": None,
+        "rmse": None,
+        "mean": None,
+        "k3": None,
+        "method": None,
+        "units": 0,
+        "resamples": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -293,15 +394,24 @@ def test_blocks_are_contiguous_and_within_a_sequence(lengths: list[int]) -> None
     assert (tokens > 0).all() and np.array_equal(starts, np.cumsum(tokens) - tokens)
     assert set(np.cumsum(kept) - kept) <= set(starts)
     if method == "blocks":
-        assert uncertainty.MIN_UNITS <= len(starts) <= uncertainty.MAX_BLOCKS + len(kept)
+        assert (
+            uncertainty.MIN_UNITS <= len(starts) <= uncertainty.MAX_BLOCKS + len(kept)
+        )
 
 
 def test_a_gap_of_one_sequence_has_no_interval() -> None:
-    """With all of the gap in 1 of 24 sequences, a third of the draws have none of it: nothing can be said."""
+    """With all of the gap in 1 of 24 sequences, a third of the draws have none of it:
+    nothing can be said.
+    """
     delta, lengths = make_set(np.random.default_rng(9), 24)
     delta[int(lengths[0]) :] = 0
     found = intervals(delta, lengths)
-    assert (found.mae, found.rmse, found.k3, found.method) == (None, None, None, "sequences")
+    assert (found.mae, found.rmse, found.k3, found.method) == (
+        None,
+        None,
+        None,
+        "sequences",
+    )
 
 
 def test_a_ratio_that_overflows_takes_only_k3_away() -> None:
@@ -317,8 +427,12 @@ def test_lengths_that_do_not_fit_are_refused() -> None:
         intervals(np.zeros(5, np.float32), np.array([1, 3]))
 
 
-def test_more_sequences_than_are_drawn_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long sequences are worse here: groups of neighbours by length would be alike within and overstate the spread."""
+def test_more_sequences_than_are_drawn_are_grouped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Long sequences are worse here: groups of neighbours by length would be alike
+    within and overstate the spread.
+    """
     delta, lengths = make_set(np.random.default_rng(11), 3000)
     units = unit_sums(delta * np.repeat(lengths, lengths) / 80, lengths)
     grouped = intervals_of(units)
@@ -327,7 +441,8 @@ def test_more_sequences_than_are_drawn_are_grouped(monkeypatch: pytest.MonkeyPat
     single = intervals_of(units)
     for name in ("mean", "mae"):
         (low, high), (a, b) = getattr(grouped, name), getattr(single, name)
-        # The spread of 512 groups has a standard error of 1 / sqrt(2 x 512) = 3%; three of them.
+        # The spread of 512 groups has a standard error of 1 / sqrt(2 x 512) = 3%; three
+        # of them.
         assert high - low == pytest.approx(b - a, rel=0.1)
         assert (low + high) / 2 == pytest.approx((a + b) / 2, abs=0.1 * (b - a))
 
@@ -354,9 +469,15 @@ def test_no_change_and_a_change_of_scale() -> None:
     assert half.mae[0] < half.mae[1] < 0 and half.rmse[0] < half.rmse[1] < 0
 
 
-def change_by_loops(old: UnitSums, new: UnitSums, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Influence of each unit on new - old, from the definition; the root mean square by its derivative."""
-    joint = np.column_stack([new.sums - old.sums, new.sums[:, 2], old.sums[:, 2], new.sums, old.sums])
+def change_by_loops(
+    old: UnitSums, new: UnitSums, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Influence of each unit on new - old, from the definition; the root mean square by
+    its derivative.
+    """
+    joint = np.column_stack(
+        [new.sums - old.sums, new.sums[:, 2], old.sums[:, 2], new.sums, old.sums]
+    )
     key, _ = uncertainty._in_order(new.tokens, joint)
     order = [int(np.flatnonzero(new.tokens == n)[0]) for n in key]
     count = len(order)
@@ -364,10 +485,13 @@ def change_by_loops(old: UnitSums, new: UnitSums, resamples: int, seed: int) -> 
 
     def change(chosen: list[int], column: int) -> tuple[float, float]:
         n = math.fsum(new.tokens[i] for i in chosen)
-        a, b = (math.fsum(side.sums[i, column] for i in chosen) / n for side in (new, old))
+        a, b = (
+            math.fsum(side.sums[i, column] for i in chosen) / n for side in (new, old)
+        )
         p, q = (0.5 / math.sqrt(a), 0.5 / math.sqrt(b)) if column == 2 else (1.0, 1.0)
         influence = [
-            p * (new.sums[i, column] - a * new.tokens[i]) - q * (old.sums[i, column] - b * new.tokens[i])
+            p * (new.sums[i, column] - a * new.tokens[i])
+            - q * (old.sums[i, column] - b * new.tokens[i])
             for i in chosen
         ]
         error = math.sqrt(count / (count - 1) * math.fsum(x * x for x in influence)) / n
@@ -391,10 +515,15 @@ def test_changes_against_plain_loops() -> None:
     old = (random.standard_normal(int(lengths.sum())) * 0.05).astype(np.float32)
     new = (0.7 * old + 0.01 * random.standard_normal(len(old))).astype(np.float32)
     sides = unit_sums(old, lengths), unit_sums(new, lengths)
-    found, wanted = paired_changes(*sides, resamples=199, seed=4), change_by_loops(*sides, 199, 4)
+    found, wanted = (
+        paired_changes(*sides, resamples=199, seed=4),
+        change_by_loops(*sides, 199, 4),
+    )
     for name in NAMES:
         scale = wanted[name][1] - wanted[name][0]
-        assert getattr(found, name) == pytest.approx(wanted[name], abs=2e-4 * scale), name
+        assert getattr(found, name) == pytest.approx(wanted[name], abs=2e-4 * scale), (
+            name
+        )
 
 
 def test_pairs_cancel_what_sequences_share() -> None:
@@ -405,7 +534,8 @@ def test_pairs_cancel_what_sequences_share() -> None:
         (low, high), (a, b) = getattr(paired, name), getattr(unpaired, name)
         assert high < 0 < b and high - low < 0.5 * (b - a)
     assert unpaired.units == 128
-    # The variance of two independent sets is the sum of theirs; their intervals are not symmetric, hence a tenth.
+    # The variance of two independent sets is the sum of theirs; their intervals are not
+    # symmetric, hence a tenth.
     mae = [intervals_of(side).mae for side in (old, new)]
     assert unpaired.mae is not None
     width = math.hypot(*(high - low for high, low in mae if high is not None))

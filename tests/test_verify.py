@@ -1,4 +1,6 @@
-"""Digests: no number is made of a part that is not what was written, and every surface says so."""
+"""Digests: no number is made of a part that is not what was written, and every surface
+says so.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,21 @@ from logdrift.tui.session_rows import FolderWatch
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, screen_text, until
 
-ROWS = [[float("nan"), -1.0, -2.0], [float("nan"), -0.5, -0.25, -3.0], [float("nan"), -1.5]]
+ROWS = [
+    [float("nan"), -1.0, -2.0],
+    [float("nan"), -0.5, -0.25, -3.0],
+    [float("nan"), -1.5],
+]
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
     off = [[value - 0.01 for value in row] for row in ROWS]
-    captures = [capture("trainer/prefill", ROWS), capture("vllm/decode", off), capture("vllm/prefill", off)]
+    captures = [
+        capture("trainer/prefill", ROWS),
+        capture("vllm/decode", off),
+        capture("vllm/prefill", off),
+    ]
     return write_session(tmp_path / "sessions" / "made", [1, 1, 1], captures)
 
 
@@ -55,12 +65,21 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "report --json": lambda folder: ["report", str(folder), "--json"],
     "check": lambda folder: ["check", str(folder), "--max", "mae=1e9"],
     "why": lambda folder: ["why", str(folder)],
-    "diff": lambda folder: ["diff", str(folder), str(folder), "--new-pair", "trainer:vllm/prefill"],
+    "diff": lambda folder: [
+        "diff",
+        str(folder),
+        str(folder),
+        "--new-pair",
+        "trainer:vllm/prefill",
+    ],
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("part", ["captures/vllm/decode/part-00001.safetensors", "sequences/part-00000.safetensors"])
+@pytest.mark.parametrize(
+    "part",
+    ["captures/vllm/decode/part-00001.safetensors", "sequences/part-00000.safetensors"],
+)
 def test_a_turned_bit_is_one_line_and_exit_code_2(
     session: Session, command: str, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,7 +92,11 @@ def test_a_turned_bit_is_one_line_and_exit_code_2(
         assert main(COMMANDS[command](session.folder)) == 2
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.count("\n") == 1 and part in said.err and "copy the session again" in said.err
+        assert (
+            said.err.count("\n") == 1
+            and part in said.err
+            and "copy the session again" in said.err
+        )
         (session.folder / part).write_bytes(before)
     assert main(COMMANDS[command](session.folder)) in (0, 1)
 
@@ -88,17 +111,26 @@ def test_what_can_be_captured_again_is_said_so(session: Session) -> None:
 def test_other_pairs_are_compared_as_before(session: Session) -> None:
     spoil(session.folder / "captures/vllm/decode/part-00000.safetensors")
     opened = open_session(session.folder)
-    assert make_pair(opened, "trainer/prefill", "vllm/prefill").delta[1] == pytest.approx(0.01)
+    assert make_pair(opened, "trainer/prefill", "vllm/prefill").delta[
+        1
+    ] == pytest.approx(0.01)
 
 
 def test_a_part_without_a_digest_is_read_as_it_is(session: Session) -> None:
     """Sessions that others have written may have none."""
-    older = edit_manifest(session, lambda data: [part.pop("digest") for c in data["captures"] for part in c["parts"]])
+    older = edit_manifest(
+        session,
+        lambda data: [
+            part.pop("digest") for c in data["captures"] for part in c["parts"]
+        ],
+    )
     spoil(session.folder / "captures/vllm/decode/part-00000.safetensors")
     assert make_pair(older, "trainer/prefill", "vllm/decode").delta.shape == (9,)
 
 
-def test_a_file_is_hashed_once_in_a_process(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_hashed_once_in_a_process(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hashed: list[Path] = []
     digest = verify._digest
 
@@ -111,24 +143,33 @@ def test_a_file_is_hashed_once_in_a_process(session: Session, monkeypatch: pytes
         opened = open_session(session.folder)
         opened.verify("trainer/prefill", "vllm/decode")
         _ = make_pair(opened, "trainer/prefill", "vllm/decode").delta
-    assert len(hashed) == len(set(hashed)) == 6  # two parts of the sequences and of each capture
+    assert (
+        len(hashed) == len(set(hashed)) == 6
+    )  # two parts of the sequences and of each capture
     spoil(session.folder / "captures/vllm/decode/part-00000.safetensors")
     with pytest.raises(InputError, match="is damaged"):
         open_session(session.folder).verify("vllm/decode")
     assert len(hashed) == 7
 
 
-def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(session: Session) -> None:
+def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(
+    session: Session,
+) -> None:
     import subprocess
     import sys
 
     script = (
-        "import sys\nfrom core.session import open_session\nfrom core.compare.pair import make_pair\n"
-        "session = open_session(sys.argv[1], patient=False)\n"
-        "make_pair(session, 'trainer/prefill', 'vllm/decode')\n"
-        "print('hashlib' in sys.modules)\n"
+        "import sys\nfrom core.session import open_session\nfrom core.compare.pair"
+        " import make_pair\nsession = open_session(sys.argv[1],"
+        " patient=False)\nmake_pair(session, 'trainer/prefill',"
+        " 'vllm/decode')\nprint('hashlib' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, session.folder], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, session.folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     # The sequences are wanted at once, and looked at in the background.
     assert done.stdout in ("False\n", "True\n") and not done.stderr
 
@@ -137,10 +178,15 @@ def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(session: Se
 def test_a_part_that_becomes_another_one_is_one_line_and_no_signal(
     session: Session, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensors, "_MOST_OPEN", 1 << 20)  # other tests of this process may have some open
+    monkeypatch.setattr(
+        tensors, "_MOST_OPEN", 1 << 20
+    )  # other tests of this process may have some open
     opened = open_session(session.folder)
     column = opened.capture("vllm/decode").top_logprobs
-    part = session.folder / read_manifest(session.folder).capture("vllm/decode").parts[0].file
+    part = (
+        session.folder
+        / read_manifest(session.folder).capture("vllm/decode").parts[0].file
+    )
     assert len(column.rows(0, 2)) == 2
     data = part.read_bytes()
     if how == "replaced":
@@ -161,11 +207,14 @@ def test_more_parts_than_a_process_may_have_open(tmp_path: Path) -> None:
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", rows)]
     made = write_session(tmp_path / "many", [1] * 700, captures, per_part=1)
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
-    assert np.count_nonzero(pair.scored) == 700 and len(os.listdir("/proc/self/fd")) < 400
+    assert (
+        np.count_nonzero(pair.scored) == 700 and len(os.listdir("/proc/self/fd")) < 400
+    )
     assert made.capture("vllm/decode").rank.rows(1399, 1400).tolist() == [1]
 
 
-# -- parts that stand for others ---------------------------------------------------------------------------------------
+# -- parts that stand for others
+# ----------------------------------------------------------------------------------
 
 
 def parts_of(data: dict[str, Any], label: str) -> list[dict[str, Any]]:
@@ -173,7 +222,9 @@ def parts_of(data: dict[str, Any], label: str) -> list[dict[str, Any]]:
 
 
 def same_file_as_the_trainer(data: dict[str, Any]) -> None:
-    for mine, theirs in zip(parts_of(data, "vllm/decode"), parts_of(data, "trainer/prefill"), strict=True):
+    for mine, theirs in zip(
+        parts_of(data, "vllm/decode"), parts_of(data, "trainer/prefill"), strict=True
+    ):
         mine.update(theirs)
 
 
@@ -182,7 +233,9 @@ def a_sequences_part(data: dict[str, Any]) -> None:
 
 
 def the_same_under_another_spelling(data: dict[str, Any]) -> None:
-    parts_of(data, "vllm/decode")[0].update(file="captures//trainer/./prefill/part-00000.safetensors")
+    parts_of(data, "vllm/decode")[0].update(
+        file="captures//trainer/./prefill/part-00000.safetensors"
+    )
 
 
 def twice(data: dict[str, Any]) -> None:
@@ -221,7 +274,8 @@ def test_parts_that_stand_for_others_are_refused(
         edit_manifest(session, change)
 
 
-# -- on the screen -----------------------------------------------------------------------------------------------------
+# -- on the screen
+# ------------------------------------------------------------------------------------
 
 
 async def test_the_explorer_shows_another_pair_and_why(session: Session) -> None:
@@ -232,8 +286,13 @@ async def test_the_explorer_shows_another_pair_and_why(session: Session) -> None
         await until(pilot, lambda: f"{part}: is damaged" in screen_text(app))
         screen = app.screen
         assert isinstance(screen, ExplorerScreen)
-        await until(pilot, lambda: screen.view is not None and screen.view.stats is not None)
-        assert screen.view is not None and screen.view.labels == ("trainer/prefill", "vllm/prefill")
+        await until(
+            pilot, lambda: screen.view is not None and screen.view.stats is not None
+        )
+        assert screen.view is not None and screen.view.labels == (
+            "trainer/prefill",
+            "vllm/prefill",
+        )
 
 
 async def test_a_capture_beside_the_pair_is_named_in_its_row(session: Session) -> None:
@@ -243,9 +302,17 @@ async def test_a_capture_beside_the_pair_is_named_in_its_row(session: Session) -
     async with app.run_test(size=(200, 50)) as pilot:
         screen = app.screen
         assert isinstance(screen, ExplorerScreen)
-        await until(pilot, lambda: screen.view is not None and screen.view.stats is not None)
-        assert screen.view is not None and screen.view.labels == ("trainer/prefill", "vllm/decode")
-        await until(pilot, lambda: "vllm/prefill" in session.damaged or bool(screen.session.damaged))
+        await until(
+            pilot, lambda: screen.view is not None and screen.view.stats is not None
+        )
+        assert screen.view is not None and screen.view.labels == (
+            "trainer/prefill",
+            "vllm/decode",
+        )
+        await until(
+            pilot,
+            lambda: "vllm/prefill" in session.damaged or bool(screen.session.damaged),
+        )
         await pilot.press("right")
         await until(pilot, lambda: "part-00000" in screen_text(app))
 
@@ -258,7 +325,11 @@ def test_the_list_shows_it_where_the_number_would_stand(session: Session) -> Non
     found = {row.folder: row for row in rows}
     assert found[whole].mae == pytest.approx(0.01) and not found[whole].damage
     damaged = found[session.folder]
-    assert damaged.mae is None and damaged.verdict is None and f"{part}: is damaged" in damaged.damage
+    assert (
+        damaged.mae is None
+        and damaged.verdict is None
+        and f"{part}: is damaged" in damaged.damage
+    )
 
 
 def test_sealed_again_it_is_read(session: Session) -> None:
@@ -266,11 +337,16 @@ def test_sealed_again_it_is_read(session: Session) -> None:
     seal(session.folder).verify("vllm/decode")
 
 
-# -- numbers that none can be ------------------------------------------------------------------------------------------
+# -- numbers that none can be
+# ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [1e30, -1e30, 3.4e38, float("inf"), -70000.0, 70000.0])
-def test_a_number_that_no_log_probability_can_be_is_refused(session: Session, value: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value", [1e30, -1e30, 3.4e38, float("inf"), -70000.0, 70000.0]
+)
+def test_a_number_that_no_log_probability_can_be_is_refused(
+    session: Session, value: float, tmp_path: Path
+) -> None:
     """Its digest fits: the session was made so."""
     rows = [[float("nan"), *([-1.0] * 7)] for _ in range(3)]
     odd = [list(row) for row in rows]
@@ -278,7 +354,11 @@ def test_a_number_that_no_log_probability_can_be_is_refused(session: Session, va
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", odd)]
     made = write_session(tmp_path / "odd", [1, 1, 1], captures)
     with pytest.raises(
-        InputError, match=r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to 65504"
+        InputError,
+        match=(
+            r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to"
+            r" 65504"
+        ),
     ):
         _ = make_pair(made, "trainer/prefill", "vllm/decode").delta
     # -inf is one, and so is a value that 16 bits have rounded a little above 0.
@@ -289,10 +369,19 @@ def test_a_number_that_no_log_probability_can_be_is_refused(session: Session, va
     assert np.isinf(make_pair(made, "trainer/prefill", "vllm/decode").delta).sum() == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"1": 2}', b"{" * 100_000, b'{"1": "YQ==", "1": "Yg=="}'])
-def test_an_import_wants_pieces_that_can_be_read(session: Session, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"1": 2}', b"{" * 100_000, b'{"1": "YQ==", "1": "Yg=="}']
+)
+def test_an_import_wants_pieces_that_can_be_read(
+    session: Session, content: bytes, tmp_path: Path
+) -> None:
     (session.folder / "pieces.json").write_bytes(content)
-    assert main(["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]) == 2
+    assert (
+        main(
+            ["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]
+        )
+        == 2
+    )
     assert not (tmp_path / "copy").exists()
 
 
@@ -300,5 +389,12 @@ def test_an_import_leaves_out_what_is_no_file(session: Session, tmp_path: Path) 
     (session.folder / "why").mkdir()
     os.mkfifo(session.folder / "why" / "pipe")
     os.mkfifo(session.folder / "events.jsonl")
-    assert main(["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]) == 0
-    assert not (tmp_path / "copy" / "events.jsonl").exists() and not list((tmp_path / "copy" / "why").iterdir())
+    assert (
+        main(
+            ["import", "session", str(session.folder), "--out", str(tmp_path / "copy")]
+        )
+        == 0
+    )
+    assert not (tmp_path / "copy" / "events.jsonl").exists() and not list(
+        (tmp_path / "copy" / "why").iterdir()
+    )

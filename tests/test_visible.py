@@ -1,4 +1,6 @@
-"""Nothing of a token's bytes may reach a terminal as anything but printable cells that can be counted."""
+"""Nothing of a token's bytes may reach a terminal as anything but printable cells that
+can be counted.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,14 @@ def test_the_cells_of_every_code_point_do_not_depend_on_its_neighbours() -> None
 
 
 def test_the_cells_agree_with_the_width_that_old_and_new_terminals_use() -> None:
-    # East Asian Width of Python's own tables against Rich's newer ones: where they differ, so do terminals.
+    # East Asian Width of Python's own tables against Rich's newer ones: where they
+    # differ, so do terminals.
     wrong = []
     for code in range(0x110000):
         char = chr(code)
-        if visible(char) == char and cell_len(char) != (2 if unicodedata.east_asian_width(char) in "WF" else 1):
+        if visible(char) == char and cell_len(char) != (
+            2 if unicodedata.east_asian_width(char) in "WF" else 1
+        ):
             wrong.append(f"U+{code:04X}")
     assert wrong == []
 

@@ -1,7 +1,9 @@
-"""vLLM on the small real model, against float64 log-softmax over Transformers' float32 logits.
+"""vLLM on the small real model, against float64 log-softmax over Transformers' float32
+logits.
 
-Tolerances: 2e-5 (float32) and 0.005 to 0.06 (bfloat16) are the measured ranges of vLLM on this model, 6e-6 to 1e-5
-and 0.026 to 0.04. The float32 rest is torch's float32 log_softmax over 49,152 logits, in vLLM, not in the reference.
+Tolerances: 2e-5 (float32) and 0.005 to 0.06 (bfloat16) are the measured ranges of vLLM
+on this model, 6e-6 to 1e-5 and 0.026 to 0.04. The float32 rest is torch's float32
+log_softmax over 49,152 logits, in vLLM, not in the reference.
 """
 
 from __future__ import annotations
@@ -35,15 +37,30 @@ def run_vllm(vllm_python: Path, run_script: Callable[..., Any]) -> Run:
     """Run a script in vLLM's interpreter; what it found."""
 
     def run(script: str, argument: str, **variables: str) -> dict[str, Any]:
-        mine = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_KVCACHE_SPACE", "OMP_NUM_THREADS", "PYTHONPATH")
-        environment = {key: value for key, value in os.environ.items() if key not in mine} | variables
+        mine = (
+            "VLLM_ENABLE_V1_MULTIPROCESSING",
+            "VLLM_CPU_KVCACHE_SPACE",
+            "OMP_NUM_THREADS",
+            "PYTHONPATH",
+        )
+        environment = {
+            key: value for key, value in os.environ.items() if key not in mine
+        } | variables
         return dict(run_script(vllm_python, script, argument, environment))
 
     return run
 
 
-def wish(dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25) -> dict[str, Any]:
-    return {"dtype": dtype, "mode": mode, "paths": paths, "top_k": top_k, "temperature": 0.7}
+def wish(
+    dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25
+) -> dict[str, Any]:
+    return {
+        "dtype": dtype,
+        "mode": mode,
+        "paths": paths,
+        "top_k": top_k,
+        "temperature": 0.7,
+    }
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +69,9 @@ def in_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
     wishes = {
         "float32": wish("float32", ALL_PATHS),
         "bfloat16": wish("bfloat16", ALL_PATHS) | {"other": str(noisy_small_model)},
-        "processed": wish("float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5),
+        "processed": wish(
+            "float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5
+        ),
     }
     return run_vllm("vllm_capture.py", json.dumps(wishes))
 
@@ -75,8 +94,17 @@ def processed(in_process: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def own_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
     """vLLM's own default: engine core and worker spawned. No top-k."""
-    wishes = {"": wish("bfloat16", ["prefill", "forced_decode"], top_k=0) | {"other": str(noisy_small_model)}}
-    return dict(run_vllm("vllm_capture.py", json.dumps(wishes), VLLM_ENABLE_V1_MULTIPROCESSING="1")[""])
+    wishes = {
+        "": (
+            wish("bfloat16", ["prefill", "forced_decode"], top_k=0)
+            | {"other": str(noisy_small_model)}
+        )
+    }
+    return dict(
+        run_vllm(
+            "vllm_capture.py", json.dumps(wishes), VLLM_ENABLE_V1_MULTIPROCESSING="1"
+        )[""]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +126,14 @@ def mae(judged: list[dict[str, Any]], against: str = "expected") -> float:
 def test_float32_agrees_with_transformers(float32: dict[str, Any], path: str) -> None:
     assert len(column(float32[path], "got")) >= 500
     assert mae(float32[path]) < MAE_FLOAT32
-    # The same error on the k-th best, where -logprob is larger; a wrong column or row would be off by nats.
+    # The same error on the k-th best, where -logprob is larger; a wrong column or row
+    # would be off by nats.
     assert max(one["top_max"] for one in float32[path]) < 5e-4
-    # Without ties strict and inclusive rank are one, and float32 errors of 1e-5 hardly ever change an order.
-    assert (column(float32[path], "rank") == column(float32[path], "expected_rank")).mean() > 0.99
+    # Without ties strict and inclusive rank are one, and float32 errors of 1e-5 hardly
+    # ever change an order.
+    assert (
+        column(float32[path], "rank") == column(float32[path], "expected_rank")
+    ).mean() > 0.99
 
 
 @pytest.mark.parametrize("path", ["decode", "prefill", "forced"])
@@ -119,7 +151,9 @@ def test_decode_logprobs_are_raw_at_any_temperature(float32: dict[str, Any]) -> 
     assert mae(float32["decode"], "tempered") > 0.1
 
 
-def test_processed_logprobs_are_temperature_scaled_on_the_decode_path_only(processed: dict[str, Any]) -> None:
+def test_processed_logprobs_are_temperature_scaled_on_the_decode_path_only(
+    processed: dict[str, Any],
+) -> None:
     assert processed["facts"]["decode_logprobs"] == "temperature_scaled"
     assert processed["facts"]["prefill_logprobs"] == "raw"
     assert mae(processed["decode"], "tempered") < MAE_FLOAT32
@@ -129,13 +163,19 @@ def test_processed_logprobs_are_temperature_scaled_on_the_decode_path_only(proce
 
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_forced_decode_of_generated_ids_is_decode_bit_for_bit(kind: str, request: pytest.FixtureRequest) -> None:
-    """Same part, same ids, so the same batches in the same order: nothing is left that could differ."""
+def test_forced_decode_of_generated_ids_is_decode_bit_for_bit(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Same part, same ids, so the same batches in the same order: nothing is left that
+    could differ.
+    """
     found = request.getfixturevalue(kind)
     assert found["forced_is_decode"]
 
 
-def test_forced_decode_follows_ids_no_model_would_choose(float32: dict[str, Any], bfloat16: dict[str, Any]) -> None:
+def test_forced_decode_follows_ids_no_model_would_choose(
+    float32: dict[str, Any], bfloat16: dict[str, Any]
+) -> None:
     assert mae(float32["forced_texts"]) < MAE_FLOAT32
     assert MAE_BFLOAT16[0] < mae(bfloat16["forced_texts"]) < MAE_BFLOAT16[1]
     assert min(column(float32["forced_texts"], "expected")) < -10
@@ -143,28 +183,40 @@ def test_forced_decode_follows_ids_no_model_would_choose(float32: dict[str, Any]
 
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_same_part_gives_same_numbers(kind: str, request: pytest.FixtureRequest) -> None:
+def test_same_part_gives_same_numbers(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     found = request.getfixturevalue(kind)
     assert found["score_repeats"]
     assert found["other_seed_differs"]
-    if kind == "bfloat16":  # the coarser dtype is the one in which another batch would show
+    if (
+        kind == "bfloat16"
+    ):  # the coarser dtype is the one in which another batch would show
         assert found["decode_repeats"]
 
 
 def test_alone_against_together(
-    float32: dict[str, Any], bfloat16: dict[str, Any], record_property: Callable[[str, object], None]
+    float32: dict[str, Any],
+    bfloat16: dict[str, Any],
+    record_property: Callable[[str, object], None],
 ) -> None:
-    """Batch composition moves numbers by no more than the dtype's own error: twice the float32 bound, as each side
-    has it, and the bfloat16 range. That it moves decode at all is why a part is always run whole."""
+    """Batch composition moves numbers by no more than the dtype's own error: twice the
+    float32 bound, as each side has it, and the bfloat16 range. That it moves decode at
+    all is why a part is always run whole.
+    """
     for kind, found in (("float32", float32), ("bfloat16", bfloat16)):
         for path in ("score_alone", "forced_alone"):
             record_property(f"{kind} {path}", found[path])
-            assert found[path]["mean"] < (2 * MAE_FLOAT32 if kind == "float32" else MAE_BFLOAT16[1])
+            assert found[path]["mean"] < (
+                2 * MAE_FLOAT32 if kind == "float32" else MAE_BFLOAT16[1]
+            )
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-@pytest.mark.parametrize("path", ["texts", "decode", "prefill", "forced", "forced_texts"])
+@pytest.mark.parametrize(
+    "path", ["texts", "decode", "prefill", "forced", "forced_texts"]
+)
 def test_every_position_is_scored_once_and_top_k_is_complete(
     kind: str, path: str, request: pytest.FixtureRequest
 ) -> None:
@@ -178,19 +230,26 @@ def test_every_position_is_scored_once_and_top_k_is_complete(
         assert one["top_sorted"]
         assert one["twice_in_top"] == 0
         assert one["target_is_its_top_entry"]
-    # vLLM gives the target and then k: both cases of the target must have occurred for this to be a test.
+    # vLLM gives the target and then k: both cases of the target must have occurred for
+    # this to be a test.
     assert sum(one["in_top"] for one in found[path]) > 100
     assert sum(one["out_of_top"] for one in found[path]) > 0
 
 
-def test_last_id_and_end_of_sequence_inside_are_scored_where_they_stand(float32: dict[str, Any]) -> None:
-    """Text 5 holds V-1, the end-of-sequence id and V-1 at positions 6 to 8, and ends with end-of-sequence."""
+def test_last_id_and_end_of_sequence_inside_are_scored_where_they_stand(
+    float32: dict[str, Any],
+) -> None:
+    """Text 5 holds V-1, the end-of-sequence id and V-1 at positions 6 to 8, and ends
+    with end-of-sequence.
+    """
     assert float32["last"] == float32["facts"]["vocab_size"] - 1
     for path, first in (("texts", 1), ("forced_texts", 3)):
         one = float32[path][5]
         for position in (6, 7, 8, one["length"] - 1):
             # 1e-4: the largest single error of float32 vLLM on this model is 5e-5.
-            assert one["got"][position - first] == pytest.approx(one["expected"][position - first], abs=1e-4)
+            assert one["got"][position - first] == pytest.approx(
+                one["expected"][position - first], abs=1e-4
+            )
 
 
 def test_a_sequence_of_one_id_has_nothing_to_score(float32: dict[str, Any]) -> None:
@@ -207,11 +266,19 @@ def test_completions_end_by_end_of_sequence_or_length(float32: dict[str, Any]) -
 
 
 def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:
-    assert float32["score_progress"] == [len(float32["text_lengths"]), sum(float32["text_lengths"])]
-    assert float32["decode_progress"] == [len(float32["decode_lengths"]), sum(float32["decode_lengths"])]
+    assert float32["score_progress"] == [
+        len(float32["text_lengths"]),
+        sum(float32["text_lengths"]),
+    ]
+    assert float32["decode_progress"] == [
+        len(float32["decode_lengths"]),
+        sum(float32["decode_lengths"]),
+    ]
 
 
-def test_ids_and_lengths_are_refused_before_the_engine_sees_them(float32: dict[str, Any]) -> None:
+def test_ids_and_lengths_are_refused_before_the_engine_sees_them(
+    float32: dict[str, Any],
+) -> None:
     above, below, long, empty = float32["refused"]
     assert "token id 49152 is outside the vocabulary of 49152 ids" in above
     assert "token id -1 is outside" in below
@@ -220,14 +287,18 @@ def test_ids_and_lengths_are_refused_before_the_engine_sees_them(float32: dict[s
 
 
 def test_the_longest_sequence_fits(float32: dict[str, Any]) -> None:
-    """vLLM refuses to score as many tokens as max_model_len: that must be one more than the longest sequence."""
+    """vLLM refuses to score as many tokens as max_model_len: that must be one more than
+    the longest sequence.
+    """
     assert float32["longest_scored"] == float32["longest"]
     assert float32["facts"]["max_length"] == float32["longest"] + 1
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_facts_are_what_the_engine_shows(dtype: str, request: pytest.FixtureRequest) -> None:
+def test_facts_are_what_the_engine_shows(
+    dtype: str, request: pytest.FixtureRequest
+) -> None:
     facts = request.getfixturevalue(dtype)["facts"]
     for name in ("dtype", "head_dtype", "logits_dtype", "kv_cache_dtype"):
         assert facts[name] == dtype
@@ -247,21 +318,29 @@ def test_facts_are_what_the_engine_shows(dtype: str, request: pytest.FixtureRequ
         assert facts["threads"] >= 1
 
 
-def test_nothing_is_left_after_close(float32: dict[str, Any], own_process: dict[str, Any]) -> None:
+def test_nothing_is_left_after_close(
+    float32: dict[str, Any], own_process: dict[str, Any]
+) -> None:
     assert float32["children_after"] == []
     assert own_process["children_after"] == []
     assert "not running" in float32["after_close"]
 
 
-def test_engine_core_in_its_own_process(own_process: dict[str, Any], bfloat16: dict[str, Any]) -> None:
-    """Forced decode's processor is found in the spawned worker, and holding the part back makes it repeat."""
+def test_engine_core_in_its_own_process(
+    own_process: dict[str, Any], bfloat16: dict[str, Any]
+) -> None:
+    """Forced decode's processor is found in the spawned worker, and holding the part
+    back makes it repeat.
+    """
     assert own_process["facts"]["extra"]["engine_core"] == "own process"
     assert own_process["facts"]["dtype"] == "bfloat16"
     assert any("EngineCore" in name for name in own_process["children"])
     assert own_process["score_repeats"]
     assert own_process["forced_repeats"]
     assert MAE_BFLOAT16[0] < mae(own_process["forced_texts"]) < MAE_BFLOAT16[1]
-    if own_process["facts"]["threads"] == bfloat16["facts"]["threads"]:  # bfloat16 products depend on the split
+    if (
+        own_process["facts"]["threads"] == bfloat16["facts"]["threads"]
+    ):  # bfloat16 products depend on the split
         for one, other in zip(own_process["texts"], bfloat16["texts"], strict=True):
             assert one["got"] == other["got"]
 
@@ -277,18 +356,36 @@ def test_top_k_0_gives_the_target_alone(own_process: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("case", "code", "words"),
     [
-        ("unknown option", "2", ["no option 'enforce_eagre'", "did you mean 'enforce_eager'?"]),
+        (
+            "unknown option",
+            "2",
+            ["no option 'enforce_eagre'", "did you mean 'enforce_eager'?"],
+        ),
         ("plan's option", "2", ["option 'dtype'", "vllm:DTYPE"]),
         ("logits mode", "2", ["raw_logits gives no log-probabilities"]),
-        ("processed and forced", "2", ["forced_decode needs logprobs_mode=raw_logprobs"]),
-        ("too long to score", "1", ["at most 63 tokens", "has up to 64: raise max_model_len, or shorten"]),
+        (
+            "processed and forced",
+            "2",
+            ["forced_decode needs logprobs_mode=raw_logprobs"],
+        ),
+        (
+            "too long to score",
+            "1",
+            ["at most 63 tokens", "has up to 64: raise max_model_len, or shorten"],
+        ),
         ("longer than the model", "1", ["at most 8192 tokens", "has up to 8193"]),
         ("bad value", "1", ["did not start", "cache_dtype", "'int3'"]),
-        ("no model", "1", ["did not start", "Invalid repository ID or local directory"]),
+        (
+            "no model",
+            "1",
+            ["did not start", "Invalid repository ID or local directory"],
+        ),
         ("hub id", "1", ["did not start"]),
     ],
 )
-def test_refused_in_one_line(refusals: dict[str, Any], case: str, code: str, words: list[str]) -> None:
+def test_refused_in_one_line(
+    refusals: dict[str, Any], case: str, code: str, words: list[str]
+) -> None:
     said = refusals[case]
     assert said.startswith(code + " ")
     assert "\n" not in said
@@ -300,20 +397,41 @@ def test_more_alternatives_than_ids_are_refused() -> None:
     """No engine is asked: it would fail in the middle of a part."""
     spec = BackendSpec("mu", "vllm")
     backend = VllmBackend(
-        Settings("m", None, spec, SamplingSpec(), ("prefill",), top_k=17, max_length=9, max_prompts=1)
+        Settings(
+            "m",
+            None,
+            spec,
+            SamplingSpec(),
+            ("prefill",),
+            top_k=17,
+            max_length=9,
+            max_prompts=1,
+        )
     )
     backend._vocab_size, backend._max_length = 16, 10
-    with pytest.raises(LogdriftError, match="top_k 17 is more than the 16 ids of the vocabulary"):
+    with pytest.raises(
+        LogdriftError, match="top_k 17 is more than the 16 ids of the vocabulary"
+    ):
         backend._check_room()
 
 
 def test_forced_decode_is_importable_in_children(refusals: dict[str, Any]) -> None:
-    assert refusals["forked"] == refusals["spawned"] == "logdrift.core.backends.vllm_forced:ForcedIds"
+    assert (
+        refusals["forked"]
+        == refusals["spawned"]
+        == "logdrift.core.backends.vllm_forced:ForcedIds"
+    )
 
 
-def flat(rows: list[tuple[list[int], list[float], list[int]]], *, nothing_first: bool) -> SimpleNamespace:
-    """``FlatLogprobs`` by hand, to give what no engine can be made to give: wrong answers."""
-    found = SimpleNamespace(start_indices=[], end_indices=[], token_ids=[], logprobs=[], ranks=[])
+def flat(
+    rows: list[tuple[list[int], list[float], list[int]]], *, nothing_first: bool
+) -> SimpleNamespace:
+    """``FlatLogprobs`` by hand, to give what no engine can be made to give: wrong
+    answers.
+    """
+    found = SimpleNamespace(
+        start_indices=[], end_indices=[], token_ids=[], logprobs=[], ranks=[]
+    )
     for ids, logprobs, ranks in ([([], [], [])] if nothing_first else []) + rows:
         found.start_indices.append(len(found.token_ids))
         found.token_ids += ids
@@ -324,7 +442,10 @@ def flat(rows: list[tuple[list[int], list[float], list[int]]], *, nothing_first:
 
 
 IDS = np.asarray([5, 7, 9], np.int32)
-ROWS = [([7, 3, 7], [-1.0, -0.5, -1.0], [4, 1, 2]), ([9, 2, 1], [-8.0, -0.1, -3.0], [40, 1, 2])]
+ROWS = [
+    ([7, 3, 7], [-1.0, -0.5, -1.0], [4, 1, 2]),
+    ([9, 2, 1], [-8.0, -0.1, -3.0], [40, 1, 2]),
+]
 
 
 def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
@@ -336,7 +457,9 @@ def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
 
 def test_unpack_counts_ties_out_of_the_rank_even_where_the_target_is_cut_off() -> None:
     rows = [([7, 3, 4], [-0.5, -0.5, -0.5], [3, 1, 2]), ROWS[1]]
-    assert unpack(flat(rows, nothing_first=True), IDS, 1, 1, 2, "sequence 0").rank.tolist() == [0, 1, 40]
+    assert unpack(
+        flat(rows, nothing_first=True), IDS, 1, 1, 2, "sequence 0"
+    ).rank.tolist() == [0, 1, 40]
 
 
 def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
@@ -351,7 +474,10 @@ def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
     [
         (ROWS[:1], "1 entries for 2 positions"),
         ([*ROWS, ROWS[1]], "3 entries for 2 positions"),
-        ([ROWS[0], ([8, 2, 1], [-8.0, -0.1, -3.0], [40, 1, 2])], "other ids than it was given"),
+        (
+            [ROWS[0], ([8, 2, 1], [-8.0, -0.1, -3.0], [40, 1, 2])],
+            "other ids than it was given",
+        ),
         ([ROWS[0], ([9, 2], [-8.0, -0.1], [40, 1])], "rows of [2, 3] entries, not 3"),
     ],
 )
@@ -372,19 +498,37 @@ def test_unpack_refuses_what_does_not_match(rows: list[Any], words: str) -> None
         ("processed_logprobs", {"top_p": 0.9}, "processed"),
         ("processed_logprobs", {"top_k": 5}, "processed"),
         ("processed_logprobs", {"min_p": 0.1}, "processed"),
-        ("processed_logprobs", {"temperature": 0.0, "repetition_penalty": 1.1}, "processed"),
+        (
+            "processed_logprobs",
+            {"temperature": 0.0, "repetition_penalty": 1.1},
+            "processed",
+        ),
     ],
 )
-def test_what_decode_logprobs_mean(mode: str, changed: dict[str, float], meaning: str) -> None:
-    plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-    params = SimpleNamespace(**{**plain, "presence_penalty": 0.0, "frequency_penalty": 0.0, **changed})
+def test_what_decode_logprobs_mean(
+    mode: str, changed: dict[str, float], meaning: str
+) -> None:
+    plain = {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }
+    params = SimpleNamespace(
+        **{**plain, "presence_penalty": 0.0, "frequency_penalty": 0.0, **changed}
+    )
     assert semantics(mode, params) == meaning
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", ["bfloat16", "own_process"])
-def test_every_weight_is_read_where_the_model_is(kind: str, request: pytest.FixtureRequest) -> None:
-    """In this process and in a child: against files in which one of 272 tensors has 0.5% of noise, that one differs."""
+def test_every_weight_is_read_where_the_model_is(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """In this process and in a child: against files in which one of 272 tensors has
+    0.5% of noise, that one differs.
+    """
     found = request.getfixturevalue(kind)
     seen = found["weights"]
     (differs,) = seen["differ"]
@@ -393,7 +537,11 @@ def test_every_weight_is_read_where_the_model_is(kind: str, request: pytest.Fixt
     assert 0.0045 < differs["l2"] < 0.0065
     assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}
     assert seen["config_differs"] == []
-    if found["facts"]["device"] == "cpu":  # linear layers are packed there: q, k, v, o, gate, up and down of 30 layers
+    if (
+        found["facts"]["device"] == "cpu"
+    ):  # linear layers are packed there: q, k, v, o, gate, up and down of 30 layers
         assert seen["count"] == {"digest": 62, "probe": 210, "null": 0}
         assert seen["whole"]
-        assert seen["units"] < 0.5  # one rounding leaves 0.39 to 0.42 (core/backends/weights_probe.py)
+        assert (
+            seen["units"] < 0.5
+        )  # one rounding leaves 0.39 to 0.42 (core/backends/weights_probe.py)

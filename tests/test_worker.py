@@ -1,4 +1,6 @@
-"""What the worker does between supervisor and engine that needs no engine to be seen."""
+"""What the worker does between supervisor and engine that needs no engine to be
+seen.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,22 @@ class Recorder:
         return [Scores.empty(len(ids), 0) for ids in sequences]
 
     def forced_decode(
-        self, sequences: Sequence[np.ndarray], prompt_lengths: Sequence[int], progress: Any
+        self,
+        sequences: Sequence[np.ndarray],
+        prompt_lengths: Sequence[int],
+        progress: Any,
     ) -> list[Scores]:
         assert len(prompt_lengths) == len(sequences)
         return [
-            Scores(np.full(len(ids), length, np.float32), score.rank, score.top_ids, score.top_logprobs)
-            for ids, length, score in zip(sequences, prompt_lengths, self.score(sequences, progress), strict=True)
+            Scores(
+                np.full(len(ids), length, np.float32),
+                score.rank,
+                score.top_ids,
+                score.top_logprobs,
+            )
+            for ids, length, score in zip(
+                sequences, prompt_lengths, self.score(sequences, progress), strict=True
+            )
         ]
 
 
@@ -47,8 +59,12 @@ class Recorder:
 def captures() -> Iterator[_Captures]:
     ours, theirs = socket.socketpair()
     spec = BackendSpec("v", "vllm", paths=("prefill", "forced_decode"), alone=True)
-    job = WorkerJob("capture", "m", spec={**asdict(spec), "options": {}}, sampling={"seed": 0})
-    made = _Captures(WorkerJob.from_json(json.loads(json.dumps(job.to_json()))), Channel(theirs))
+    job = WorkerJob(
+        "capture", "m", spec={**asdict(spec), "options": {}}, sampling={"seed": 0}
+    )
+    made = _Captures(
+        WorkerJob.from_json(json.loads(json.dumps(job.to_json()))), Channel(theirs)
+    )
     yield made
     made.watch.stop()
     ours.close()
@@ -67,9 +83,13 @@ def test_alone_means_one_request_and_its_answer_at_a_time(captures: _Captures) -
     assert [len(score.logprob) for score in scores] == [3, 5, 2]
 
 
-def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(captures: _Captures) -> None:
+def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
+    captures: _Captures,
+) -> None:
     engine: Any = Recorder()
-    scores = captures._one_by_one(engine, CaptureJob("v/f", "forced_decode", 1, 0, "alone"), ROWS, [1, 2, 1], 8)
+    scores = captures._one_by_one(
+        engine, CaptureJob("v/f", "forced_decode", 1, 0, "alone"), ROWS, [1, 2, 1], 8
+    )
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [score.logprob[0] for score in scores] == [1, 2, 1]
 
@@ -77,15 +97,32 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(captures: _
 def test_a_failure_alone_names_the_session_s_sequence(captures: _Captures) -> None:
     engine: Any = Recorder()
     rows = [*ROWS, np.arange(9, dtype=np.int32)]
-    with pytest.raises(MismatchError, match=r"v/prefill#alone, sequence 11: .*too long"):
-        captures._one_by_one(engine, CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone"), rows, [1] * 4, 8)
+    with pytest.raises(
+        MismatchError, match=r"v/prefill#alone, sequence 11: .*too long"
+    ):
+        captures._one_by_one(
+            engine,
+            CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone"),
+            rows,
+            [1] * 4,
+            8,
+        )
 
 
-def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere() -> None:
+def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere() -> (
+    None
+):
     def settings(tokenizer: str | None) -> Settings:
-        return Settings("m", None, BackendSpec("v", "vllm"), None, (), 0, 1, 1, tokenizer=tokenizer)  # type: ignore[arg-type]
+        return Settings(
+            "m", None, BackendSpec("v", "vllm"), None, (), 0, 1, 1, tokenizer=tokenizer
+        )  # type: ignore[arg-type]
 
-    assert [settings(t).other_tokenizer for t in (None, "", "m", "session")] == [None, None, None, "session"]
+    assert [settings(t).other_tokenizer for t in (None, "", "m", "session")] == [
+        None,
+        None,
+        None,
+        "session",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +135,9 @@ def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere
         ({"variant": "fp16"}, False),
     ],
 )
-def test_weights_that_were_not_read_have_no_digest(tmp_path: Path, options: dict[str, Any], known: bool) -> None:
+def test_weights_that_were_not_read_have_no_digest(
+    tmp_path: Path, options: dict[str, Any], known: bool
+) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
@@ -106,20 +145,30 @@ def test_weights_that_were_not_read_have_no_digest(tmp_path: Path, options: dict
     found = identity.identity(str(tmp_path), None, options, None)
     assert (found["weights_digest"] is not None) is known
     assert found["config_digest"] is not None
-    assert (found["tokenizer_digest"], found["template_digest"], found["adds_bos"]) == (None, None, None)
+    assert (found["tokenizer_digest"], found["template_digest"], found["adds_bos"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_hub_id_that_is_not_in_the_cache_is_unknown() -> None:
-    assert set(identity.identity("no-such-organisation/no-such-model", None, {}, None).values()) == {None}
+    assert set(
+        identity.identity("no-such-organisation/no-such-model", None, {}, None).values()
+    ) == {None}
 
 
 class Tokenizer:
-    """As far as `TokenText` asks it: ids of words, with or without what it adds by itself."""
+    """As far as `TokenText` asks it: ids of words, with or without what it adds by
+    itself.
+    """
 
     def __init__(self, bos: int | None, added: list[int], plain: list[int]) -> None:
         self.bos_token_id, self._added, self._plain = bos, added, plain
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(
+        self, text: str, add_special_tokens: bool = True
+    ) -> dict[str, list[int]]:
         return {"input_ids": self._added if add_special_tokens else self._plain}
 
 

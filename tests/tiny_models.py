@@ -1,7 +1,8 @@
-"""Tiny random models of several families, as ordinary model folders. Imported inside an engine interpreter.
+"""Tiny random models of several families, as ordinary model folders. Imported inside an
+engine interpreter.
 
-Each family has something of its own between the last hidden state and the logits, and a vocabulary that is a
-multiple of nothing.
+Each family has something of its own between the last hidden state and the logits, and a
+vocabulary that is a multiple of nothing.
 """
 
 from __future__ import annotations
@@ -18,26 +19,87 @@ _SMALL = {
     "max_position_embeddings": 256,
 }
 
-# fmt: off
+
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {**_SMALL, "vocab_size": 1031}),
-    "gpt2": ("GPT2", {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 1031}),
-    "gemma2": ("Gemma2", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "final_logit_softcapping": 3.0}),
+    "gpt2": (
+        "GPT2",
+        {
+            "n_embd": 48,
+            "n_layer": 2,
+            "n_head": 4,
+            "n_positions": 256,
+            "vocab_size": 1031,
+        },
+    ),
+    "gemma2": (
+        "Gemma2",
+        {**_SMALL, "vocab_size": 1031, "head_dim": 12, "final_logit_softcapping": 3.0},
+    ),
     "cohere": ("Cohere", {**_SMALL, "vocab_size": 1031, "logit_scale": 0.0625}),
     "granite": ("Granite", {**_SMALL, "vocab_size": 1031, "logits_scaling": 8.0}),
-    "phi": ("Phi", {**_SMALL, "vocab_size": 1031, "num_key_value_heads": 4, "tie_word_embeddings": False}),
-    "mixtral": ("Mixtral", {**_SMALL, "vocab_size": 1031, "num_local_experts": 4, "num_experts_per_tok": 2}),
-    "qwen3": ("Qwen3", {**_SMALL, "vocab_size": 1031, "head_dim": 12, "tie_word_embeddings": True}),
-    "mamba": ("Mamba", {"hidden_size": 48, "num_hidden_layers": 2, "vocab_size": 1031, "state_size": 8}),
-    "opt": ("OPT", {"hidden_size": 48, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1031,
-                    "max_position_embeddings": 256, "word_embed_proj_dim": 48}),
-    "large-vocabulary": ("Llama", {**_SMALL, "max_position_embeddings": 2048, "vocab_size": 200_003}),
+    "phi": (
+        "Phi",
+        {
+            **_SMALL,
+            "vocab_size": 1031,
+            "num_key_value_heads": 4,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "mixtral": (
+        "Mixtral",
+        {
+            **_SMALL,
+            "vocab_size": 1031,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    "qwen3": (
+        "Qwen3",
+        {**_SMALL, "vocab_size": 1031, "head_dim": 12, "tie_word_embeddings": True},
+    ),
+    "mamba": (
+        "Mamba",
+        {
+            "hidden_size": 48,
+            "num_hidden_layers": 2,
+            "vocab_size": 1031,
+            "state_size": 8,
+        },
+    ),
+    "opt": (
+        "OPT",
+        {
+            "hidden_size": 48,
+            "ffn_dim": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "vocab_size": 1031,
+            "max_position_embeddings": 256,
+            "word_embed_proj_dim": 48,
+        },
+    ),
+    "large-vocabulary": (
+        "Llama",
+        {**_SMALL, "max_position_embeddings": 2048, "vocab_size": 200_003},
+    ),
     "tiny-vocabulary": ("Llama", {**_SMALL, "vocab_size": 16}),
 }
-# fmt: on
+
 
 SHORT: dict[str, tuple[str, dict[str, Any]]] = {
-    "gpt2-short": ("GPT2", {"n_embd": 128, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 1031}),
+    "gpt2-short": (
+        "GPT2",
+        {
+            "n_embd": 128,
+            "n_layer": 2,
+            "n_head": 4,
+            "n_positions": 64,
+            "vocab_size": 1031,
+        },
+    ),
 }
 """A model whose positions are soon used up: what scores every family cannot use it."""
 
@@ -58,10 +120,23 @@ SERVED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-untied": ("Llama", {**_SERVED, "tie_word_embeddings": False}),
     "qwen2-tied": ("Qwen2", {**_SERVED, "tie_word_embeddings": True}),
     "qwen3-untied": ("Qwen3", {**_SERVED, "tie_word_embeddings": False}),
-    # SGLang reads Gemma 2's activation by the name that published checkpoints have as well
-    "gemma2-tied": ("Gemma2", {**_SERVED, "query_pre_attn_scalar": 32, "hidden_act": "gelu_pytorch_tanh"}),
+    # SGLang reads Gemma 2's activation by the name that published checkpoints have as
+    # well
+    "gemma2-tied": (
+        "Gemma2",
+        {**_SERVED, "query_pre_attn_scalar": 32, "hidden_act": "gelu_pytorch_tanh"},
+    ),
     "gemma3-tied": ("Gemma3", {**_SERVED, "query_pre_attn_scalar": 32}),
-    "gpt2-tied": ("GPT2", {"n_embd": 128, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 1031}),
+    "gpt2-tied": (
+        "GPT2",
+        {
+            "n_embd": 128,
+            "n_layer": 2,
+            "n_head": 4,
+            "n_positions": 256,
+            "vocab_size": 1031,
+        },
+    ),
     "qwen3-moe-untied": (
         "Qwen3Moe",
         {
@@ -75,7 +150,12 @@ SERVED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mixtral-untied": (
         "Mixtral",
-        {**_SERVED, "num_local_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": False},
+        {
+            **_SERVED,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "tie_word_embeddings": False,
+        },
     ),
 }
 """Families that inference engines take as well."""
@@ -85,7 +165,9 @@ _CONFIGS = {"Gemma3": "Gemma3TextConfig"}
 
 
 def build(family: str, folder: Path, dtype: str = "float32") -> Path:
-    """Write a random model of ``family`` into ``folder``; weights are wide enough that logits spread over nats."""
+    """Write a random model of ``family`` into ``folder``; weights are wide enough that
+    logits spread over nats.
+    """
     import torch
     import transformers
 
@@ -99,7 +181,9 @@ def build(family: str, folder: Path, dtype: str = "float32") -> Path:
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 parameter.normal_(0.0, 0.2)
-            elif family in SERVED:  # experts, norms and biases, which would else be noughts and ones
+            elif (
+                family in SERVED
+            ):  # experts, norms and biases, which would else be noughts and ones
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:

@@ -1,4 +1,6 @@
-"""Helpers for tests of the screen: a session made once, an app on it, and what it shows as text."""
+"""Helpers for tests of the screen: a session made once, an app on it, and what it shows
+as text.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,22 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 SIZES = ((80, 24), (120, 36), (200, 60))
 
 
-def make_app(session: Path | None, folder: Path = Path(), depth: Depth = "256", **options: Any) -> LogdriftApp:
-    """An app on a session, or on the list of ``folder``; colours do not depend on the terminal of the test."""
+def make_app(
+    session: Path | None, folder: Path = Path(), depth: Depth = "256", **options: Any
+) -> LogdriftApp:
+    """An app on a session, or on the list of ``folder``; colours do not depend on the
+    terminal of the test.
+    """
     opened = open_session(session, patient=False) if session is not None else None
     return LogdriftApp(opened, folder, depth=depth, **options)
 
 
 def explorer(app: LogdriftApp) -> ExplorerScreen:
-    found = next(screen for screen in reversed(app.screen_stack) if isinstance(screen, ExplorerScreen))
+    found = next(
+        screen
+        for screen in reversed(app.screen_stack)
+        if isinstance(screen, ExplorerScreen)
+    )
     return found
 
 
@@ -63,20 +73,31 @@ def screen_text(app: LogdriftApp) -> str:
     return "\n".join(line[:width].rstrip() for line in shown)
 
 
-async def until(pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = 20) -> None:
+async def until(
+    pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = 20
+) -> None:
     """Let the app run until something holds; fails naming what did not come."""
     end = monotonic() + seconds
     while not holds():
-        assert monotonic() < end, f"did not come about within {seconds} s:\n{screen_text(pilot.app)}"  # type: ignore[arg-type]
+        assert monotonic() < end, (
+            f"did not come about within {seconds} s:\n{screen_text(pilot.app)}"
+        )  # type: ignore[arg-type]
         await pilot.pause(0.01)
     await pilot.pause()
 
 
 async def judged(pilot: Pilot[Any]) -> ExplorerScreen:
-    """The explorer once statistics and verdict of its pair, and the chart if it is seen, are there."""
+    """The explorer once statistics and verdict of its pair, and the chart if it is
+    seen, are there.
+    """
     screen = explorer(pilot.app)  # type: ignore[arg-type]
     await until(pilot, lambda: screen.view is not None and screen.view.gate is not None)
     await until(
-        pilot, lambda: not screen.chart.display or screen.chart.plot_size is None or screen.chart.chart is not None
+        pilot,
+        lambda: (
+            not screen.chart.display
+            or screen.chart.plot_size is None
+            or screen.chart.chart is not None
+        ),
     )
     return screen

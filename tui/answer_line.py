@@ -1,4 +1,6 @@
-"""The answer of a pair for one line of a screen: the sentence that report and `why` print, and what it means."""
+"""The answer of a pair for one line of a screen: the sentence that report and `why`
+print, and what it means.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLine:
-    """The sentence on the pair of ``labels``; ``says_more``: it has something beside the gate's first reason."""
+    """The sentence on the pair of ``labels``; ``says_more``: it has something beside
+    the gate's first reason.
+    """
 
     labels: tuple[str, str]
     sentence: str
@@ -26,9 +30,11 @@ class AnswerLine:
 
 
 def answer_line(session: Session, pair: Pair) -> AnswerLine:
-    """Diagnoses the pair: some tenths of a second for 100,000 tokens, so not for the event loop.
+    """Diagnoses the pair: some tenths of a second for 100,000 tokens, so not for the
+    event loop.
 
-    Where another capture that it would look at cannot be read, the line says so. LogdriftError where the pair itself cannot be.
+    Where another capture that it would look at cannot be read, the line says so.
+    LogdriftError where the pair itself cannot be.
     """
     # Imported here because the first screen is drawn without it.
     from logdrift.core.report.answers import answer_of_pair
@@ -49,5 +55,6 @@ def line_of(answer: Answer, pair: Pair) -> AnswerLine:
         labels=(pair.a.info.label, pair.b.info.label),
         sentence=visible(answer.sentence),
         meaning=answer.meaning,
-        says_more=answer.comparable != "not_comparable" or bool(answer.proof or answer.refuted),
+        says_more=answer.comparable != "not_comparable"
+        or bool(answer.proof or answer.refuted),
     )

@@ -46,11 +46,15 @@ _COPY_LIMIT = 74_000
 _SETTLE_SECONDS = 0.6
 _QUIT = next(command for command in COMMANDS if command.name == "quit_now")
 _DEEPEST = 20
-"""Screens over each other beyond which no more is opened: each is drawn within the drawing of those over it."""
+"""Screens over each other beyond which no more is opened: each is drawn within the
+drawing of those over it.
+"""
 
 
 class Commands(Provider):
-    """The palette lists the registry: what applies to the pane and the screen below it, grouped by what it belongs to."""
+    """The palette lists the registry: what applies to the pane and the screen below it,
+    grouped by what it belongs to.
+    """
 
     def _found(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
         for command, node, enabled in active_commands(self.screen):
@@ -66,7 +70,12 @@ class Commands(Provider):
         for command, run in self._found():
             score = matcher.match(f"{_entry(command)} {command.help}")
             if score > 0:
-                yield Hit(score, matcher.highlight(_entry(command)), run, help=self._help(command))
+                yield Hit(
+                    score,
+                    matcher.highlight(_entry(command)),
+                    run,
+                    help=self._help(command),
+                )
 
     def _help(self, command: Command) -> str:
         keys = command.shown_keys(cast("LogdriftApp", self.app).keymap)
@@ -79,7 +88,9 @@ def _entry(command: Command) -> str:
 
 
 def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, bool]]:
-    """The commands that have a key where the focus is, its own first, with what does them and whether they can be done."""
+    """The commands that have a key where the focus is, its own first, with what does
+    them and whether they can be done.
+    """
     known = {command.id: command for command in COMMANDS}
     seen: set[str] = set()
     for active in screen.active_bindings.values():
@@ -88,14 +99,19 @@ def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, boo
             seen.add(name)
             command, node = known[name], active.node
             applies = not isinstance(node, BaseScreen) or node.applies(command.name)
-            yield command, screen.app if command.scope == "app" else node, active.enabled and applies
+            yield (
+                command,
+                screen.app if command.scope == "app" else node,
+                active.enabled and applies,
+            )
 
 
 class CommandWindow(SafeScreen, CommandPalette):
     """Textual's palette, which is left as every other window is."""
 
     def _action_command_list(self, action: str) -> None:
-        # Commands that were found just now have no lines yet, in which Textual looks for a page down.
+        # Commands that were found just now have no lines yet, in which Textual looks
+        # for a page down.
         with contextlib.suppress(KeyError):
             super()._action_command_list(action)
 
@@ -120,7 +136,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         theme: ThemeName = "dark",
         keymap: Keymap = NO_KEYMAP,
     ) -> None:
-        # Without colours nothing may be mixed from them either: the terminal's own two are used as they are.
+        # Without colours nothing may be mixed from them either: the terminal's own two
+        # are used as they are.
         plain = depth == "none" or (depth is None and "NO_COLOR" in os.environ)
         super().__init__(ansi_color=plain or None)
         self.animation_level = "none"
@@ -137,10 +154,17 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         first = "ansi-dark" if self.depth == "none" else THEMES[theme].name
         self.set_reactive(App.theme, first)
         self.stylesheet.set_variables(self.get_css_variables())
-        self.palette: Palette = make_palette(self.depth, THEMES[theme].dark, theme == "high-contrast")
+        self.palette: Palette = make_palette(
+            self.depth, THEMES[theme].dark, theme == "high-contrast"
+        )
         if keymap:
             self.keymap = keymap
-            self.set_keymap({name: ",".join(keys) or f"unbound_{name}" for name, keys in keymap.items()})
+            self.set_keymap(
+                {
+                    name: ",".join(keys) or f"unbound_{name}"
+                    for name, keys in keymap.items()
+                }
+            )
 
     def get_driver_class(self) -> type[Driver]:
         found = super().get_driver_class()
@@ -151,11 +175,15 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     @property
     def size(self) -> Size:
         if self._size is None and isinstance(self._driver, TerminalDriver):
-            return usable(Size(*self._driver._get_terminal_size()))  # as its events say it: Rich guesses another one
+            return usable(
+                Size(*self._driver._get_terminal_size())
+            )  # as its events say it: Rich guesses another one
         return usable(super().size)
 
     def get_default_screen(self) -> Screen[Any]:
-        """The first screen is what was asked for: nothing stands below it that would be laid out for nothing."""
+        """The first screen is what was asked for: nothing stands below it that would be
+        laid out for nothing.
+        """
         if self.session is not None:
             from logdrift.tui.screens.explorer import ExplorerScreen
 
@@ -177,7 +205,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         super()._display(screen, renderable)
 
     def on_resize(self, event: events.Resize) -> None:
-        """A terminal that was resized may have moved its text: even where it has its old size again."""
+        """A terminal that was resized may have moved its text: even where it has its
+        old size again.
+        """
         self.wire.forget()
         if event.size == self._size:
             self.screen.refresh()
@@ -188,8 +218,10 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.screen.refresh()
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
-        """As Textual does, but a key that is pressed again before, or while, its screen stands opens it once, and so many
-        screens over each other that Textual could not draw them are none."""
+        """As Textual does, but a key that is pressed again before, or while, its screen
+        stands opens it once, and so many screens over each other that Textual could not
+        draw them are none.
+        """
         if _same(self.screen, screen) or len(self.screen_stack) >= _DEEPEST:
             return AwaitMount(self.screen, [])
         return super().push_screen(screen, *args, **options)
@@ -201,17 +233,23 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     # ---- keys that come faster than screens do
 
     async def on_event(self, event: events.Event) -> None:
-        """As Textual does, but what is typed reaches the screen that it is meant for, or none.
+        """As Textual does, but what is typed reaches the screen that it is meant for,
+        or none.
 
-        What comes before a screen stands waits for it. What was on its way to a screen while another one opened over it is
-        meant for that one. What was on its way to a screen that has left is dropped: it takes no more keys.
+        What comes before a screen stands waits for it. What was on its way to a screen
+        while another one opened over it is meant for that one. What was on its way to a
+        screen that has left is dropped: it takes no more keys.
         """
         if isinstance(event, events.Resize):
             event = _usable(event)
         if isinstance(event, (events.Key, events.Paste)):
             if not self.screen_stack:
                 return  # the last one has left
-            if isinstance(event, events.Key) and event.key in self._quit_keys and not event.is_printable:
+            if (
+                isinstance(event, events.Key)
+                and event.key in self._quit_keys
+                and not event.is_printable
+            ):
                 await self.run_action("quit_now", self)
                 return
             if not event.is_forwarded:
@@ -230,7 +268,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     @property
     def _quit_keys(self) -> tuple[str, ...]:
-        """Keys that end the program from everywhere: from lines that are typed in too, but for a character."""
+        """Keys that end the program from everywhere: from lines that are typed in too,
+        but for a character.
+        """
         return self.keymap.get(_QUIT.id, _QUIT.keys)
 
     def _screen_stands(self) -> bool:
@@ -246,14 +286,20 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             for event in early:
                 self.post_message(event)
 
-    async def _dispatch_action(self, namespace: DOMNode, action_name: str, params: Any) -> bool:
+    async def _dispatch_action(
+        self, namespace: DOMNode, action_name: str, params: Any
+    ) -> bool:
         # The palette, too, hands over actions of a screen that may have left since.
-        return _stands(namespace) and await super()._dispatch_action(namespace, action_name, params)
+        return _stands(namespace) and await super()._dispatch_action(
+            namespace, action_name, params
+        )
 
     # ---- what goes wrong
 
     def failed(self, error: Exception, where: MessagePump) -> None:
-        """Tell an exception that nothing foresaw: once, and the program goes on. Ends it where faults are looked for."""
+        """Tell an exception that nothing foresaw: once, and the program goes on. Ends
+        it where faults are looked for.
+        """
         if isinstance(error, NoMatches) and not _stands(where):
             return  # a screen that is opening or has left is asked for what it has not
         words = words_of(error)
@@ -261,17 +307,26 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             super()._handle_exception(error)
         elif words not in self._told:
             self._told.add(words)
-            advice = "This is a fault of logdrift; nothing was lost. Please report it with the lines below."
+            advice = (
+                "This is a fault of logdrift; nothing was lost. Please report it with"
+                " the lines below."
+            )
             self.show_error("\n".join([words, "", advice, "", *traceback_of(error)]))
 
     def _handle_exception(self, error: Exception) -> None:
-        """Called by Textual for what is raised outside of a message: timers, layouts, callbacks."""
+        """Called by Textual for what is raised outside of a message: timers, layouts,
+        callbacks.
+        """
         cause = error.error if isinstance(error, WorkerFailed) else error
-        self.failed(cause if isinstance(cause, Exception) else error, active_message_pump.get(self))
+        self.failed(
+            cause if isinstance(cause, Exception) else error,
+            active_message_pump.get(self),
+        )
 
     def open_folder(self, folder: Path, before: Path | None = None) -> None:
-        """Open the explorer over the list; a folder that does not open is an error that can be copied. ``before``: an
-        earlier session to compare with."""
+        """Open the explorer over the list; a folder that does not open is an error that
+        can be copied. ``before``: an earlier session to compare with.
+        """
         from logdrift.tui.screens.explorer import ExplorerScreen
 
         try:
@@ -284,37 +339,55 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """A window with an error's text, which its keys copy and save."""
         from logdrift.tui.screens.texts import TextScreen
 
-        self.push_screen(TextScreen("Error", [visible(line) for line in text.split("\n")], bad=True))
+        self.push_screen(
+            TextScreen("Error", [visible(line) for line in text.split("\n")], bad=True)
+        )
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
         data = text.encode("utf-8", "replace")
         if len(data) > _COPY_LIMIT:
-            return f"not copied: {len(data):,} bytes are more than terminals take ({_COPY_LIMIT:,})"
+            return (
+                f"not copied: {len(data):,} bytes are more than terminals take"
+                f" ({_COPY_LIMIT:,})"
+            )
         sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\a"
         if os.environ.get("TMUX"):
             sequence = "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
         if self._driver is not None:
             self._driver.write(sequence)
         first = text.partition("\n")[0]
-        return f"copied {len(data):,} bytes: {first[:60]}" + ("…" if len(text) > min(60, len(first)) else "")
+        return f"copied {len(data):,} bytes: {first[:60]}" + (
+            "…" if len(text) > min(60, len(first)) else ""
+        )
 
     def action_help(self) -> None:
-        """What is here first: the keys of the pane with the focus, of its screen, of everywhere, then all others."""
+        """What is here first: the keys of the pane with the focus, of its screen, of
+        everywhere, then all others.
+        """
         from logdrift.tui.screens.help import help_screen
         from logdrift.tui.state import DEFAULT_THRESHOLD
 
-        here = tuple(dict.fromkeys(command.scope for command, _, _ in active_commands(self.screen)))
+        here = tuple(
+            dict.fromkeys(
+                command.scope for command, _, _ in active_commands(self.screen)
+            )
+        )
         threshold = getattr(self.screen, "threshold", DEFAULT_THRESHOLD)
         self.push_screen(help_screen(self.palette, threshold, here, self.keymap))
 
     def action_theme(self, name: ThemeName) -> None:
         """Other colours, from now on and until the end."""
         if self.depth == "none":
-            self._say("NO_COLOR is set, or the terminal has no colours: there is but one theme")
+            self._say(
+                "NO_COLOR is set, or the terminal has no colours: there is but one"
+                " theme"
+            )
             return
         old, self.theme_name = self.palette, name
-        self.palette = make_palette(self.depth, THEMES[name].dark, name == "high-contrast")
+        self.palette = make_palette(
+            self.depth, THEMES[name].dark, name == "high-contrast"
+        )
         self.theme = THEMES[name].name
         styles = exchange(old, self.palette)
         for screen in self.screen_stack:
@@ -322,7 +395,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
                 pane.recolour(styles)
             if isinstance(screen, BaseScreen):
                 screen.recoloured()
-        self._say(f'theme {name}, until the end: theme = "{name}" in the config file keeps it')
+        self._say(
+            f'theme {name}, until the end: theme = "{name}" in the config file keeps it'
+        )
 
     def _say(self, text: str) -> None:
         hints = self.screen.query(Hints)
@@ -340,7 +415,9 @@ def _usable(event: events.Resize) -> events.Resize:
 
 
 def _same(here: Screen[Any], wanted: Screen[Any]) -> bool:
-    """Whether a screen is there already: of windows of a kind, the one with the same title."""
+    """Whether a screen is there already: of windows of a kind, the one with the same
+    title.
+    """
     title = getattr(wanted, "title_text", None)
     return type(here) is type(wanted) and getattr(here, "title_text", None) == title
 
@@ -357,14 +434,17 @@ def _stands(where: MessagePump) -> bool:
 
 
 def settle() -> None:
-    """Once loaded, what stands is left out of garbage collection: its pauses were the longest of all key presses."""
+    """Once loaded, what stands is left out of garbage collection: its pauses were the
+    longest of all key presses.
+    """
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
 def readable(folder: Path) -> Session:
-    """A session of which at least the tokens and their text can be read: without them there is nothing to explore.
+    """A session of which at least the tokens and their text can be read: without them
+    there is nothing to explore.
 
     Raises InputError that names the file.
     """
@@ -373,11 +453,16 @@ def readable(folder: Path) -> Session:
     return session
 
 
-def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str | None = None) -> int:
+def run(
+    session: Path | None,
+    sessions_dir: Path,
+    mouse: bool = True,
+    pair: str | None = None,
+) -> int:
     """Run on the terminal until the user leaves; the exit code.
 
-    Raises InputError before the screen is touched where the session does not open or has no such pair, and where the
-    config file says what cannot be done.
+    Raises InputError before the screen is touched where the session does not open or
+    has no such pair, and where the config file says what cannot be done.
     """
     from logdrift.core.config import load_config
 
@@ -389,7 +474,9 @@ def run(session: Path | None, sessions_dir: Path, mouse: bool = True, pair: str 
         keymap = check_keymap(config.keys, f"config {config.source}")
     opened = readable(session) if session is not None else None
     labels = parse_pair(opened, pair) if opened is not None and pair else None
-    app = LogdriftApp(opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap)
+    app = LogdriftApp(
+        opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap
+    )
     code = app.run(mouse=mouse and config.mouse)
     finish_writing()
     return code if code is not None else app.return_code or 0

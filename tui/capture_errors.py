@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def place(message: str, form: CaptureForm) -> str | None:
-    """The key of the field that an error of the capture code is about; None where it is about none of them."""
+    """The key of the field that an error of the capture code is about; None where it is
+    about none of them.
+    """
     names = [backend.name.strip() for backend in form.backends]
     if message.startswith("model"):
         return "model"
@@ -20,11 +22,19 @@ def place(message: str, form: CaptureForm) -> str | None:
     if found := re.match(r"two backends are called '(.*)'", message):
         return f"backend[{_last(names, found[1])}].name"
     if "both have path decode" in message:
-        decoding = [i for i, backend in enumerate(form.backends) if "decode" in backend.paths]
+        decoding = [
+            i for i, backend in enumerate(form.backends) if "decode" in backend.paths
+        ]
         return f"backend[{decoding[-1]}].paths" if decoding else "backends"
     if found := re.match(r"(?:the interpreter of )?backend '([^']*)'", message):
         if found[1] in names:
-            what = "paths" if " path " in message else "options" if "model" in message else "name"
+            what = (
+                "paths"
+                if " path " in message
+                else "options"
+                if "model" in message
+                else "name"
+            )
             return f"backend[{names.index(found[1])}].{what}"
         return "backends"
     if "no backend" in message:
@@ -38,21 +48,32 @@ def _prompt_place(message: str, form: CaptureForm) -> str | None:
     if found := re.match(r"text (\d+)\b", message):
         rows = [index for index, text in enumerate(form.texts) if text]
         number = int(found[1]) - 1
-        return f"prompts.text[{rows[number]}]" if number < len(rows) else "prompts.text[0]"
+        return (
+            f"prompts.text[{rows[number]}]" if number < len(rows) else "prompts.text[0]"
+        )
     if found := re.match(r".* line (\d+)\b", message):
         if form.source != "token ids":
             return "prompts.file"
         rows = [index for index, text in enumerate(form.ids) if text.strip()]
         number = int(found[1]) - 1
-        return f"prompts.ids[{rows[number]}]" if number < len(rows) else "prompts.ids[0]"
+        return (
+            f"prompts.ids[{rows[number]}]" if number < len(rows) else "prompts.ids[0]"
+        )
     if message.startswith(("prompts ", "no prompts")):
-        return {"text": "prompts.text[0]", "token ids": "prompts.ids[0]"}.get(form.source, "prompts.file")
+        return {"text": "prompts.text[0]", "token ids": "prompts.ids[0]"}.get(
+            form.source, "prompts.file"
+        )
     return "session" if "exists already" in message else None
 
 
 def _engine_place(message: str, form: CaptureForm) -> str | None:
     for index, backend in enumerate(form.backends):
-        if message.startswith((f"no interpreter for {backend.engine}", f"the environment of {backend.engine} ")):
+        if message.startswith(
+            (
+                f"no interpreter for {backend.engine}",
+                f"the environment of {backend.engine} ",
+            )
+        ):
             return f"backend[{index}].engine"
         if message.startswith("python="):
             return f"backend[{index}].options"

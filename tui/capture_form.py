@@ -1,7 +1,9 @@
-"""What is filled in for a new capture, and the plan that follows from it: pure, without a widget.
+"""What is filled in for a new capture, and the plan that follows from it: pure, without
+a widget.
 
-Every field is a text or a choice under a key (``model``, ``sampling.seed``, ``backend[0].options``); what is wrong is
-said under the key of the field where it can be mended, in the words of the command line.
+Every field is a text or a choice under a key (``model``, ``sampling.seed``,
+``backend[0].options``); what is wrong is said under the key of the field where it can
+be mended, in the words of the command line.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from logdrift.core.backends import ENGINES
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
 from logdrift.core.errors import InputError, words_of
 from logdrift.core.paths import user_path
-from logdrift.core.plan import DTYPES, ROLES, BackendSpec, CapturePlan, SamplingSpec, parse_spec
+from logdrift.core.plan import (
+    DTYPES,
+    ROLES,
+    BackendSpec,
+    CapturePlan,
+    SamplingSpec,
+    parse_spec,
+)
 from logdrift.core.session.manage import check_name
 from logdrift.tui.capture_errors import place
 
@@ -26,15 +35,21 @@ SOURCES = ("text", "file", "file and text", "token ids")
 IDS_FILE = "token-ids.jsonl"
 """Stands in the preview for the file that typed ids are written to."""
 _SAMPLING: dict[str, Callable[[str], Any]] = {
-    "temperature": float, "top_p": float, "top_k": int, "max_tokens": int, "seed": int,
-}  # fmt: skip
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "max_tokens": int,
+    "seed": int,
+}
 _OWN_FIELDS = ("python", "gpus", "model", "revision")
 """Of a spec: what is typed among the options, since it is rarely wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendForm:
-    """One backend as typed. ``given`` is the spec that a loaded plan had, and its options as they were shown."""
+    """One backend as typed. ``given`` is the spec that a loaded plan had, and its
+    options as they were shown.
+    """
 
     name: str
     engine: str
@@ -49,7 +64,9 @@ class BackendForm:
 
 @dataclass(frozen=True, slots=True)
 class CaptureForm:
-    """A whole form. ``base`` is a loaded plan: what it holds and no field shows is kept."""
+    """A whole form. ``base`` is a loaded plan: what it holds and no field shows is
+    kept.
+    """
 
     session: str
     model: str = SMALL_MODEL
@@ -58,7 +75,9 @@ class CaptureForm:
     file: str = ""
     texts: tuple[str, ...] = ("",)
     ids: tuple[str, ...] = ("",)
-    sampling: Mapping[str, str] = field(default_factory=lambda: _sampling_texts(SamplingSpec()))
+    sampling: Mapping[str, str] = field(
+        default_factory=lambda: _sampling_texts(SamplingSpec())
+    )
     top_k: str = "20"
     backends: tuple[BackendForm, ...] = ()
     base: CapturePlan | None = None
@@ -66,8 +85,10 @@ class CaptureForm:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The plan, None where something is wrong; ``problems`` by the key of their field; ``ids``: the lines of a JSONL file
-    of typed token ids, which the plan's prompts_file has yet to become."""
+    """The plan, None where something is wrong; ``problems`` by the key of their field;
+    ``ids``: the lines of a JSONL file of typed token ids, which the plan's prompts_file
+    has yet to become.
+    """
 
     plan: CapturePlan | None
     problems: Mapping[str, str]
@@ -75,10 +96,18 @@ class Built:
 
 
 def first_form(session: str, found: Mapping[str, object]) -> CaptureForm:
-    """A form to begin with: the float32 reference, the trainer, and the first rollout engine that was ``found``."""
+    """A form to begin with: the float32 reference, the trainer, and the first rollout
+    engine that was ``found``.
+    """
     texts = ["transformers:float32@reference", "transformers:bfloat16@trainer"]
-    texts += [f"{engine}:bfloat16" for engine in ENGINES if engine != "transformers" and engine in found][:1]
-    return CaptureForm(session, backends=tuple(backend_form(parse_spec(text)) for text in texts))
+    texts += [
+        f"{engine}:bfloat16"
+        for engine in ENGINES
+        if engine != "transformers" and engine in found
+    ][:1]
+    return CaptureForm(
+        session, backends=tuple(backend_form(parse_spec(text)) for text in texts)
+    )
 
 
 def form_of(plan: CapturePlan, session: str) -> CaptureForm:
@@ -105,7 +134,15 @@ def backend_form(spec: BackendSpec) -> BackendForm:
     """A backend as it would be typed."""
     shown = options_text(spec)
     return BackendForm(
-        spec.name, spec.engine, spec.dtype, spec.role, spec.paths, str(spec.repeats), spec.alone, shown, (spec, shown)
+        spec.name,
+        spec.engine,
+        spec.dtype,
+        spec.role,
+        spec.paths,
+        str(spec.repeats),
+        spec.alone,
+        shown,
+        (spec, shown),
     )
 
 
@@ -113,12 +150,18 @@ def new_backend(engine: str, taken: Mapping[str, object] | set[str]) -> BackendF
     """Another backend of an engine, under a name that is free."""
     names = (engine, *(f"{engine}-{number}" for number in range(2, 1000)))
     name = next(name for name in names if name not in taken)
-    return backend_form(BackendSpec(name, engine, "bfloat16", ENGINES[engine].default_role))  # type: ignore[arg-type]
+    return backend_form(
+        BackendSpec(name, engine, "bfloat16", ENGINES[engine].default_role)
+    )  # type: ignore[arg-type]
 
 
 def options_text(spec: BackendSpec) -> str:
     """Options as on the command line: ``enforce_eager=true,gpus=0+1``."""
-    own = {name: getattr(spec, name) for name in _OWN_FIELDS if getattr(spec, name) is not None}
+    own = {
+        name: getattr(spec, name)
+        for name in _OWN_FIELDS
+        if getattr(spec, name) is not None
+    }
     if "gpus" in own:
         own["gpus"] = own["gpus"].replace(",", "+")
     written = {key: _option(value) for key, value in spec.options.items()}
@@ -126,8 +169,14 @@ def options_text(spec: BackendSpec) -> str:
 
 
 def _option(value: Any) -> str:
-    """A value in the form that is read back as itself: text without quotes where it cannot be taken for JSON."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_/~.][\w/~.:@+-]*", value) and value not in _WORDS:
+    """A value in the form that is read back as itself: text without quotes where it
+    cannot be taken for JSON.
+    """
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z_/~.][\w/~.:@+-]*", value)
+        and value not in _WORDS
+    ):
         return value
     return json.dumps(value)
 
@@ -140,7 +189,9 @@ def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]
     known = [path for path in ENGINES[engine].paths if path != "recorded"]
     choices: list[tuple[str, ...]] = [()]
     for size in range(1, len(known) + 1):
-        choices += [tuple(known[i] for i in chosen) for chosen in _subsets(len(known), size)]
+        choices += [
+            tuple(known[i] for i in chosen) for chosen in _subsets(len(known), size)
+        ]
     return choices if current in choices else [*choices, current]
 
 
@@ -154,7 +205,9 @@ def _subsets(count: int, size: int) -> Iterator[tuple[int, ...]]:
 
 
 def build(form: CaptureForm, sessions: Path) -> Built:
-    """The plan that the form describes, or what is wrong with it. Looks at a few files; starts nothing."""
+    """The plan that the form describes, or what is wrong with it. Looks at a few files;
+    starts nothing.
+    """
     problems: dict[str, str] = {}
     attempt = _Attempt(problems)
     attempt("session", lambda: _check_session(form.session, sessions))
@@ -165,12 +218,27 @@ def build(form: CaptureForm, sessions: Path) -> Built:
     if top_k is not None:
         attempt("top_k", lambda: CapturePlan("some", some, top_k=top_k))
     file, texts, ids = _prompts(form, attempt)
-    specs = [_spec(backend, f"backend[{index}]", attempt) for index, backend in enumerate(form.backends)]
+    specs = [
+        _spec(backend, f"backend[{index}]", attempt)
+        for index, backend in enumerate(form.backends)
+    ]
     whole = [spec for spec in specs if spec is not None]
     if len(whole) != len(specs):
         return Built(None, problems)
-    plan = _plan(form, tuple(whole), problems, sampling=sampling, top_k=top_k, prompts_file=file, texts=texts)
-    if plan is not None and form.source != "file" and "|" not in "".join(form.ids if ids is not None else ()):
+    plan = _plan(
+        form,
+        tuple(whole),
+        problems,
+        sampling=sampling,
+        top_k=top_k,
+        prompts_file=file,
+        texts=texts,
+    )
+    if (
+        plan is not None
+        and form.source != "file"
+        and "|" not in "".join(form.ids if ids is not None else ())
+    ):
         try:
             plan.with_paths(generate=True)
         except InputError as error:
@@ -179,7 +247,9 @@ def build(form: CaptureForm, sessions: Path) -> Built:
 
 
 class _Attempt:
-    """Calls something that may refuse, and notes the refusal under the key of the field that it is about."""
+    """Calls something that may refuse, and notes the refusal under the key of the field
+    that it is about.
+    """
 
     def __init__(self, problems: dict[str, str]) -> None:
         self.problems = problems
@@ -206,7 +276,10 @@ def _number(text: str, kind: Callable[[str], Any], where: str) -> Any:
     try:
         return kind(text.strip())
     except ValueError:
-        raise InputError(f"{where} is {text.strip()!r}: give a {'whole ' if kind is int else ''}number") from None
+        raise InputError(
+            f"{where} is {text.strip()!r}: give a"
+            f" {'whole ' if kind is int else ''}number"
+        ) from None
 
 
 def _sampling(form: CaptureForm, attempt: _Attempt) -> SamplingSpec | None:
@@ -215,7 +288,10 @@ def _sampling(form: CaptureForm, attempt: _Attempt) -> SamplingSpec | None:
     for name, kind in _SAMPLING.items():
         key = f"sampling.{name}"
         value = attempt(key, partial(_number, form.sampling[name], kind, key))
-        if value is not None and attempt(key, partial(SamplingSpec, **{name: value})) is not None:
+        if (
+            value is not None
+            and attempt(key, partial(SamplingSpec, **{name: value})) is not None
+        ):
             values[name] = value
     return replace(base, **values) if len(values) == len(_SAMPLING) else None
 
@@ -224,7 +300,9 @@ def _sampling_texts(sampling: SamplingSpec) -> dict[str, str]:
     return {name: str(getattr(sampling, name)) for name in _SAMPLING}
 
 
-def _prompts(form: CaptureForm, attempt: _Attempt) -> tuple[str | None, tuple[str, ...], tuple[str, ...] | None]:
+def _prompts(
+    form: CaptureForm, attempt: _Attempt
+) -> tuple[str | None, tuple[str, ...], tuple[str, ...] | None]:
     """(prompts_file, texts, lines of a file of ids) of what the form has of prompts."""
     if form.source == "token ids":
         lines = [
@@ -233,29 +311,43 @@ def _prompts(form: CaptureForm, attempt: _Attempt) -> tuple[str | None, tuple[st
             if text.strip()
         ]
         if not lines:
-            attempt.problems["prompts.ids[0]"] = "no prompts: give ids, | ends the prompt where a completion follows"
+            attempt.problems["prompts.ids[0]"] = (
+                "no prompts: give ids, | ends the prompt where a completion follows"
+            )
         return str(Path(IDS_FILE).absolute()), (), tuple(line for line in lines if line)
     file: str | None = None
     texts: tuple[str, ...] = ()
     if form.source != "text":
         typed = form.file.strip()
-        file = attempt("prompts.file", lambda: str(user_path(typed).absolute())) if typed else None
+        file = (
+            attempt("prompts.file", lambda: str(user_path(typed).absolute()))
+            if typed
+            else None
+        )
         if not typed:
             attempt.problems["prompts.file"] = "no prompts: give a JSONL file"
         elif file is not None and not Path(file).is_file():
-            attempt.problems["prompts.file"] = f"prompts {form.file.strip()}: no such file"
+            attempt.problems["prompts.file"] = (
+                f"prompts {form.file.strip()}: no such file"
+            )
     if form.source != "file":
         texts = tuple(text for text in form.texts if text)
         if not texts:
-            attempt.problems["prompts.text[0]"] = "no prompts: type at least one character"
+            attempt.problems["prompts.text[0]"] = (
+                "no prompts: type at least one character"
+            )
     return file, texts, None
 
 
 def ids_line(text: str) -> str:
-    """Typed ids (``1 2 3 | 4 5``) as a line of a prompt file. Raises InputError naming what is no id."""
+    """Typed ids (``1 2 3 | 4 5``) as a line of a prompt file. Raises InputError naming
+    what is no id.
+    """
     prompt, bar, completion = text.partition("|")
     if "|" in completion:
-        raise InputError("more than one |: it stands once, between prompt and completion")
+        raise InputError(
+            "more than one |: it stands once, between prompt and completion"
+        )
     words = [part.replace(",", " ").split() for part in (prompt, completion)]
     ids: list[int] = []
     for word in (*words[0], *words[1]):
@@ -267,26 +359,45 @@ def ids_line(text: str) -> str:
     if not ids:
         raise InputError("token_ids is empty: give at least one id")
     if bar and not words[1]:
-        raise InputError("nothing follows the |: give the ids of the completion, or leave it out")
+        raise InputError(
+            "nothing follows the |: give the ids of the completion, or leave it out"
+        )
     return json.dumps({"token_ids": ids, "prompt_length": len(words[0])})
 
 
 def _spec(backend: BackendForm, key: str, attempt: _Attempt) -> BackendSpec | None:
-    """The spec of one backend: each field is tried alone, so that what is wrong is said where it is."""
+    """The spec of one backend: each field is tried alone, so that what is wrong is said
+    where it is.
+    """
     name, engine = backend.name.strip(), backend.engine
     good = attempt(f"{key}.name", lambda: BackendSpec(name, engine)) is not None
-    repeats = attempt(f"{key}.repeats", lambda: _number(backend.repeats, int, f"backend {name!r}: repeats"))
+    repeats = attempt(
+        f"{key}.repeats",
+        lambda: _number(backend.repeats, int, f"backend {name!r}: repeats"),
+    )
     good = good and repeats is not None
-    good = good and attempt(f"{key}.repeats", lambda: BackendSpec(name, engine, repeats=repeats)) is not None
+    good = (
+        good
+        and attempt(
+            f"{key}.repeats", lambda: BackendSpec(name, engine, repeats=repeats)
+        )
+        is not None
+    )
     extras = attempt(f"{key}.options", lambda: _extras(backend, name)) if good else None
     if extras is None:
         return None
-    wanted: dict[str, Any] = {"dtype": backend.dtype, "role": backend.role, "paths": backend.paths}
+    wanted: dict[str, Any] = {
+        "dtype": backend.dtype,
+        "role": backend.role,
+        "paths": backend.paths,
+    }
     if attempt(f"{key}.paths", lambda: BackendSpec(name, engine, **wanted)) is None:
         return None
     spec: BackendSpec | None = attempt(
         f"{key}.alone",
-        lambda: BackendSpec(name, engine, repeats=repeats, alone=backend.alone, **wanted, **extras),
+        lambda: BackendSpec(
+            name, engine, repeats=repeats, alone=backend.alone, **wanted, **extras
+        ),
     )
     return spec
 
@@ -304,21 +415,40 @@ def _extras(backend: BackendForm, name: str) -> dict[str, Any]:
             spec = parse_spec(text)
             for key, usual in (("paths", ()), ("repeats", 1), ("alone", False)):
                 if getattr(spec, key) != usual:
-                    raise InputError(f"backend {name!r}: {key} has a field of its own: set it there")
+                    raise InputError(
+                        f"backend {name!r}: {key} has a field of its own: set it there"
+                    )
             spec = replace(spec, name=name)
         except InputError as error:
-            said = str(error).removeprefix(f"backend {text!r}: ").removeprefix("backend 'x': ").replace("@x'", "'")
-            raise InputError(said if said.startswith("backend ") else f"backend {name!r}: {said}") from None
+            said = (
+                str(error)
+                .removeprefix(f"backend {text!r}: ")
+                .removeprefix("backend 'x': ")
+                .replace("@x'", "'")
+            )
+            raise InputError(
+                said if said.startswith("backend ") else f"backend {name!r}: {said}"
+            ) from None
     return {"options": spec.options, **{key: getattr(spec, key) for key in _OWN_FIELDS}}
 
 
 def _plan(
-    form: CaptureForm, specs: tuple[BackendSpec, ...], problems: dict[str, str], **values: Any
+    form: CaptureForm,
+    specs: tuple[BackendSpec, ...],
+    problems: dict[str, str],
+    **values: Any,
 ) -> CapturePlan | None:
-    """The plan where all its parts are there; what they are wrong about together is noted."""
+    """The plan where all its parts are there; what they are wrong about together is
+    noted.
+    """
     known = {key: value for key, value in values.items() if value is not None}
     known["prompts_file"] = values["prompts_file"]
-    common = {"model": form.model.strip(), "title": form.title, "backends": specs, **known}
+    common = {
+        "model": form.model.strip(),
+        "title": form.title,
+        "backends": specs,
+        **known,
+    }
     try:
         if form.base is not None:
             return replace(form.base, **common)
@@ -332,14 +462,21 @@ def _plan(
 
 
 def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
-    """The form with one field changed. Typing in the last prompt puts an empty one below it."""
+    """The form with one field changed. Typing in the last prompt puts an empty one
+    below it.
+    """
     if found := re.fullmatch(r"backend\[(\d+)\]\.(\w+)", key):
         index, name = int(found[1]), found[2]
         changed = replace(form.backends[index], **{name: value})
         if name == "engine":
             known = ENGINES[value].paths
-            changed = replace(changed, paths=tuple(path for path in changed.paths if path in known))
-        return replace(form, backends=(*form.backends[:index], changed, *form.backends[index + 1 :]))
+            changed = replace(
+                changed, paths=tuple(path for path in changed.paths if path in known)
+            )
+        return replace(
+            form,
+            backends=(*form.backends[:index], changed, *form.backends[index + 1 :]),
+        )
     if found := re.fullmatch(r"prompts\.(text|ids)\[(\d+)\]", key):
         name = "texts" if found[1] == "text" else "ids"
         rows = [*getattr(form, name)]
@@ -349,7 +486,9 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
         changes: dict[str, Any] = {name: tuple([*rows, ""] if rows[-1] else rows)}
         return replace(form, **changes)
     if key.startswith("sampling."):
-        return replace(form, sampling={**form.sampling, key.removeprefix("sampling."): value})
+        return replace(
+            form, sampling={**form.sampling, key.removeprefix("sampling."): value}
+        )
     return replace(form, **{key.removeprefix("prompts."): value})
 
 
@@ -360,8 +499,11 @@ def choices(form: CaptureForm, key: str) -> list[Any]:
         if found[2] == "paths":
             return list(path_choices(backend.engine, backend.paths))
         known: dict[str, list[Any]] = {
-            "engine": [*ENGINES], "dtype": [*DTYPES], "role": [*ROLES], "alone": [False, True],
-        }  # fmt: skip
+            "engine": [*ENGINES],
+            "dtype": [*DTYPES],
+            "role": [*ROLES],
+            "alone": [False, True],
+        }
         return known[found[2]]
     return list(SOURCES)
 

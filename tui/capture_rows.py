@@ -1,4 +1,6 @@
-"""The lines of the form for a new capture: made from what is filled in, drawn by `logdrift.tui.widgets.form`."""
+"""The lines of the form for a new capture: made from what is filled in, drawn by
+`logdrift.tui.widgets.form`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ Kind = Literal["head", "text", "choice", "button", "note", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class FormRow:
-    """One line. ``key`` is the field's; lines of kind head, note and bad cannot be gone to. ``note`` stands behind the
-    value where there is room; ``mark`` says how the value is meant."""
+    """One line. ``key`` is the field's; lines of kind head, note and bad cannot be gone
+    to. ``note`` stands behind the value where there is room; ``mark`` says how the
+    value is meant.
+    """
 
     kind: Kind
     key: str = ""
@@ -36,17 +40,31 @@ class Found:
     probed: bool = False
 
 
-def form_rows(form: CaptureForm, built: Built, found: Mapping[str, Found], expanded: frozenset[int]) -> list[FormRow]:
+def form_rows(
+    form: CaptureForm,
+    built: Built,
+    found: Mapping[str, Found],
+    expanded: frozenset[int],
+) -> list[FormRow]:
     """All lines, each field's problem right below it."""
     out: list[FormRow] = []
     for row in _rows(form, found, expanded, built):
         out.append(row)
         if row.kind != "head" and row.key in built.problems:
-            out.append(FormRow("bad", row.key, value=built.problems[row.key], indent=row.indent))
+            out.append(
+                FormRow(
+                    "bad", row.key, value=built.problems[row.key], indent=row.indent
+                )
+            )
     return out
 
 
-def _rows(form: CaptureForm, found: Mapping[str, Found], expanded: frozenset[int], built: Built) -> Iterator[FormRow]:
+def _rows(
+    form: CaptureForm,
+    found: Mapping[str, Found],
+    expanded: frozenset[int],
+    built: Built,
+) -> Iterator[FormRow]:
     def text(key: str, label: str, note: str = "", indent: int = 0) -> FormRow:
         return FormRow("text", key, label, str(value_of(form, key)), note, indent)
 
@@ -62,7 +80,11 @@ def _rows(form: CaptureForm, found: Mapping[str, Found], expanded: frozenset[int
             yield text(f"prompts.text[{index}]", f"Text {index + 1}")
     if form.source == "token ids":
         for index in range(len(form.ids)):
-            yield text(f"prompts.ids[{index}]", f"Ids {index + 1}", "1 2 3 | 4 5: | ends the prompt")
+            yield text(
+                f"prompts.ids[{index}]",
+                f"Ids {index + 1}",
+                "1 2 3 | 4 5: | ends the prompt",
+            )
     yield FormRow("head", label="Sampling")
     yield text("sampling.temperature", "Temperature", "0 to 2")
     yield text("sampling.top_p", "Top p", "1: off")
@@ -72,7 +94,9 @@ def _rows(form: CaptureForm, found: Mapping[str, Found], expanded: frozenset[int
     yield text("top_k", "Alternatives", "kept for each token")
     yield FormRow("head", label="Backends")
     for index, backend in enumerate(form.backends):
-        yield from _backend_rows(form, index, backend, index in expanded or _has_problem(built, index))
+        yield from _backend_rows(
+            form, index, backend, index in expanded or _has_problem(built, index)
+        )
     if "backends" in built.problems:
         yield FormRow("bad", "backends", value=built.problems["backends"])
     yield FormRow("head", label="Engines found: Enter adds a backend")
@@ -85,14 +109,25 @@ def _rows(form: CaptureForm, found: Mapping[str, Found], expanded: frozenset[int
     yield FormRow("button", "start", "Start the capture", note="F5, in the background")
 
 
-def _backend_rows(form: CaptureForm, index: int, backend: BackendForm, open_: bool) -> Iterator[FormRow]:
+def _backend_rows(
+    form: CaptureForm, index: int, backend: BackendForm, open_: bool
+) -> Iterator[FormRow]:
     key = f"backend[{index}]"
     paths = "+".join(backend.paths) or "paths as needed"
     more = "".join(
-        (f" x{backend.repeats}" if backend.repeats.strip() != "1" else "", " alone" if backend.alone else "")
+        (
+            f" x{backend.repeats}" if backend.repeats.strip() != "1" else "",
+            " alone" if backend.alone else "",
+        )
     )
     words = f"{backend.engine}:{backend.dtype}  {backend.role}  {paths}{more}"
-    yield FormRow("button", key, f"{'▾' if open_ else '▸'} {visible(backend.name)}", words, visible(backend.options))
+    yield FormRow(
+        "button",
+        key,
+        f"{'▾' if open_ else '▸'} {visible(backend.name)}",
+        words,
+        visible(backend.options),
+    )
     if not open_:
         return
     rows = (
@@ -115,7 +150,11 @@ def _backend_rows(form: CaptureForm, index: int, backend: BackendForm, open_: bo
     yield FormRow("button", f"{key}.remove", "Remove this backend", indent=2)
 
 
-_PATH_NOTES = {(): "one generates, the others prefill", ("decode",): "generates", ("prefill",): "scores given ids"}
+_PATH_NOTES = {
+    (): "one generates, the others prefill",
+    ("decode",): "generates",
+    ("prefill",): "scores given ids",
+}
 
 
 def _has_problem(built: Built, index: int) -> bool:
@@ -127,5 +166,11 @@ def _engine_rows(engine: str, found: Found) -> Iterator[FormRow]:
     if found.problem is None:
         yield FormRow("button", key, engine, visible(found.words))
         return
-    yield FormRow("button", key, engine, "does not work" if found.probed else "not found", mark="bad")
+    yield FormRow(
+        "button",
+        key,
+        engine,
+        "does not work" if found.probed else "not found",
+        mark="bad",
+    )
     yield FormRow("bad", key, value=found.problem, indent=2)

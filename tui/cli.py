@@ -1,6 +1,8 @@
-"""The command `logdrift`: reads the flags, hands over to one module per command, turns errors into one line.
+"""The command `logdrift`: reads the flags, hands over to one module per command, turns
+errors into one line.
 
-`--help` and opening a session must stay fast: a command's module is imported when it is run, not before.
+`--help` and opening a session must stay fast: a command's module is imported when it is
+run, not before.
 """
 
 from __future__ import annotations
@@ -33,14 +35,22 @@ COMMANDS = {
     "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }
-_BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_BAD_NAMES = (
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+)
 """What the system says of paths that were typed wrongly: bad input."""
 _MODULES = {"import": "importing"}
 """Commands whose name is none for a module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130 Ctrl-C."""
+    """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130
+    Ctrl-C.
+    """
     if argv is None:
         steady_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -66,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _written(arguments: list[str]) -> int:
-    """Run, and have all that was said written: what is still in a buffer would fail behind the exit code."""
+    """Run, and have all that was said written: what is still in a buffer would fail
+    behind the exit code.
+    """
     try:
         return _run(arguments)
     finally:
@@ -79,11 +91,17 @@ def _say(text: str, code: int) -> int:
 
 
 def _unforeseen(error: Exception) -> tuple[str, int]:
-    """One line for what no command has foreseen, and the exit code: what the system refuses is no fault of the program."""
+    """One line for what no command has foreseen, and the exit code: what the system
+    refuses is no fault of the program.
+    """
     if isinstance(error, MemoryError):
         return "not enough memory", 1
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        name = (
+            os.fsdecode(error.filename)
+            if isinstance(error.filename, str | bytes)
+            else str(error.filename)
+        )
         return f"{name}: {error.strerror}", 2 if error.errno in _BAD_NAMES else 1
     text = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {text}: run again with --debug", 1
@@ -97,7 +115,9 @@ def _run(arguments: list[str]) -> int:
         if not before.startswith("--s") or "=" in before
     ]
     given = next((a for a in words if a in COMMANDS), None)
-    helped = given is None or any(a in ("-h", "--help") for a in words[: words.index(given)])
+    helped = given is None or any(
+        a in ("-h", "--help") for a in words[: words.index(given)]
+    )
     parser = build_parser(given, every=helped)
     args = parser.parse_args(arguments)
     if args.command is None:
@@ -110,22 +130,39 @@ def _run(arguments: list[str]) -> int:
 
 
 def build_parser(command: str | None, *, every: bool = True) -> argparse.ArgumentParser:
-    """The parser, with the flags of ``command`` alone: the other commands' modules are not imported.
+    """The parser, with the flags of ``command`` alone: the other commands' modules are
+    not imported.
 
-    ``every``: the other commands by name too, for the help and for errors, which costs some milliseconds of a start.
+    ``every``: the other commands by name too, for the help and for errors, which costs
+    some milliseconds of a start.
     """
     parser = _Parser(
         prog="logdrift",
-        description="Explore the gap between the log-probabilities of an inference engine and those of Transformers.",
+        description=(
+            "Explore the gap between the log-probabilities of an inference engine and"
+            " those of Transformers."
+        ),
         epilog="Without a command, the list of sessions opens.",
     )
-    parser.add_argument("--version", action="version", version=f"logdrift {__version__}")
     parser.add_argument(
-        "--sessions", metavar="DIR", help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)"
+        "--version", action="version", version=f"logdrift {__version__}"
     )
-    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal, to select text")
-    parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    parser.add_argument(
+        "--sessions",
+        metavar="DIR",
+        help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)",
+    )
+    parser.add_argument(
+        "--no-mouse",
+        action="store_true",
+        help="leave the mouse to the terminal, to select text",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show a traceback where something fails"
+    )
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", parser_class=_Parser
+    )
     for name, text in COMMANDS.items() if every or command is None else [(command, "")]:
         if name == command:
             _module(name).add_parser(subparsers)
@@ -135,7 +172,9 @@ def build_parser(command: str | None, *, every: bool = True) -> argparse.Argumen
 
 
 def _module(command: str) -> Any:
-    return importlib.import_module(f"logdrift.tui.commands.{_MODULES.get(command, command)}")
+    return importlib.import_module(
+        f"logdrift.tui.commands.{_MODULES.get(command, command)}"
+    )
 
 
 class _Parser(argparse.ArgumentParser):

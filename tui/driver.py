@@ -1,4 +1,6 @@
-"""The terminal as it may be: with bytes that are no UTF-8, of any size, gone from one moment to the next, or about to be."""
+"""The terminal as it may be: with bytes that are no UTF-8, of any size, gone from one
+moment to the next, or about to be.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 USUAL = Size(80, 24)
 """What a terminal counts as that says it has no columns or no rows."""
 LARGEST = Size(1000, 500)
-"""Beyond it nothing is drawn: no screen has as many cells, and a terminal that claims 65535x65535 would cost gigabytes."""
+"""Beyond it nothing is drawn: no screen has as many cells, and a terminal that claims
+65535x65535 would cost gigabytes.
+"""
 _GONE = 128 + signal.SIGHUP
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _POLL = 0.1
@@ -34,14 +38,20 @@ _CHUNK = 4096
 def usable(size: Size) -> Size:
     """The size to draw for, whatever the terminal says: between 1x1 and `LARGEST`."""
     width, height = size
-    return Size(min(width, LARGEST.width) or USUAL.width, min(height, LARGEST.height) or USUAL.height)
+    return Size(
+        min(width, LARGEST.width) or USUAL.width,
+        min(height, LARGEST.height) or USUAL.height,
+    )
 
 
 class TerminalDriver(LinuxDriver):
-    """As Textual's, but a byte that is no UTF-8 is one odd character, and a terminal that is gone ends the program."""
+    """As Textual's, but a byte that is no UTF-8 is one odd character, and a terminal
+    that is gone ends the program.
+    """
 
     def write(self, data: str) -> None:
-        # Once the terminal is gone its thread has ended, and a full queue that nobody reads would block for ever.
+        # Once the terminal is gone its thread has ended, and a full queue that nobody
+        # reads would block for ever.
         if self._writer_thread is not None and self._writer_thread.is_alive():
             self._writer_thread.write(data)
 
@@ -87,7 +97,9 @@ class TerminalDriver(LinuxDriver):
 
 
 def end_by_signals(app: App[int]) -> None:
-    """Let SIGTERM, SIGHUP and SIGQUIT leave ``app`` in order, with the terminal as it was. The second one ends at once."""
+    """Let SIGTERM, SIGHUP and SIGQUIT leave ``app`` in order, with the terminal as it
+    was. The second one ends at once.
+    """
     loop = asyncio.get_running_loop()
 
     def leave(number: int) -> None:

@@ -1,8 +1,10 @@
-"""What keeps the program alive: an exception is shown where it belongs, and ends nothing.
+"""What keeps the program alive: an exception is shown where it belongs, and ends
+nothing.
 
-Three rules, each with its one home here. A handler of a pane or screen that raises is told in a window (`Safe`). Work in a
-thread that raises answers with a message of its screen (`background`). Whoever catches an exception for a line of its own
-takes the words from `logdrift.core.errors.words_of`.
+Three rules, each with its one home here. A handler of a pane or screen that raises is
+told in a window (`Safe`). Work in a thread that raises answers with a message of its
+screen (`background`). Whoever catches an exception for a line of its own takes the
+words from `logdrift.core.errors.words_of`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ else:
     _Pump = object
 
 _FOR_WRITERS = 30.0
-"""Seconds that quitting waits for files being written. What only reads is never waited for."""
+"""Seconds that quitting waits for files being written. What only reads is never waited
+for.
+"""
 
 
 def traceback_of(error: Exception) -> list[str]:
@@ -40,7 +44,9 @@ def traceback_of(error: Exception) -> list[str]:
 
 
 class Safe(_Pump):
-    """A part of the screen whose handlers may raise: the application tells it, and the part lives on."""
+    """A part of the screen whose handlers may raise: the application tells it, and the
+    part lives on.
+    """
 
     async def _dispatch_message(self, message: Message) -> None:
         try:
@@ -67,13 +73,19 @@ _writers: set[threading.Thread] = set()
 
 
 def background(
-    *, group: str, exclusive: bool = False, writes: bool = False, failed: Failed = WorkFailed
+    *,
+    group: str,
+    exclusive: bool = False,
+    writes: bool = False,
+    failed: Failed = WorkFailed,
 ) -> Callable[[Callable[..., None]], Callable[..., Worker[None]]]:
-    """A method that works in a thread of its own, as `textual.work` does it, but for two things.
+    """A method that works in a thread of its own, as `textual.work` does it, but for
+    two things.
 
-    An exception becomes the message that ``failed`` makes of its words, so that it is told where its result would stand.
-    And the thread is a daemon: one that hangs, on a dead network folder for example, keeps nobody from quitting. One that
-    ``writes`` is given time to end.
+    An exception becomes the message that ``failed`` makes of its words, so that it is
+    told where its result would stand. And the thread is a daemon: one that hangs, on a
+    dead network folder for example, keeps nobody from quitting. One that ``writes`` is
+    given time to end.
     """
 
     def decorate(method: Callable[..., None]) -> Callable[..., Worker[None]]:
@@ -87,7 +99,9 @@ def background(
 
             await _in_thread(guarded, method.__name__, writes=writes)
 
-        return cast("Callable[..., Worker[None]]", work(group=group, exclusive=exclusive)(run))
+        return cast(
+            "Callable[..., Worker[None]]", work(group=group, exclusive=exclusive)(run)
+        )
 
     return decorate
 

@@ -1,8 +1,8 @@
 """Token text laid out in lines: natural flow, wrapped by cell width, without a widget.
 
-A token is one or more fragments: a newline ends a fragment and its line, a very long piece is cut. Work is vectorised
-over tokens; Python runs once per distinct id, once per line and once per token that is no whole UTF-8, so a sequence
-of any length is cheap.
+A token is one or more fragments: a newline ends a fragment and its line, a very long
+piece is cut. Work is vectorised over tokens; Python runs once per distinct id, once per
+line and once per token that is no whole UTF-8, so a sequence of any length is cheap.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_FRAGMENT = 32
-"""Cells of the longest fragment: below the narrowest line there is, so a fragment always fits one line."""
+"""Cells of the longest fragment: below the narrowest line there is, so a fragment
+always fits one line.
+"""
 PART = "‹"
-"""Stands on a token that is nothing but a part of the character that the next tokens complete."""
+"""Stands on a token that is nothing but a part of the character that the next tokens
+complete.
+"""
 _WORD_ROOM = 24
 """A line may stay this many cells short to break between words."""
 _LINES = re.compile("[^↵]*↵|[^↵]+")
@@ -40,7 +44,9 @@ class Fragment(NamedTuple):
 
 
 def fragments_of(shown: str) -> tuple[Fragment, ...]:
-    """Fragments of a visible piece. An empty piece still has one cell, or it could not be pointed at."""
+    """Fragments of a visible piece. An empty piece still has one cell, or it could not
+    be pointed at.
+    """
     out: list[Fragment] = []
     for line in _LINES.findall(shown or "∅"):
         rest = line
@@ -63,7 +69,9 @@ def _head(text: str) -> str:
 
 
 class FragmentCache:
-    """Fragments by token id, made when first met. Ids below 0 stand for texts that `joined` made."""
+    """Fragments by token id, made when first met. Ids below 0 stand for texts that
+    `joined` made.
+    """
 
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
@@ -81,19 +89,25 @@ class FragmentCache:
         return found
 
     def joined(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """``ids`` with those replaced whose bytes are parts of characters that span tokens: the character stands on
-        the token that completes it, and `PART` on one that holds nothing else than a part."""
+        """``ids`` with those replaced whose bytes are parts of characters that span
+        tokens: the character stands on the token that completes it, and `PART` on one
+        that holds nothing else than a part.
+        """
         unique = distinct(ids)
         for token_id in unique.tolist():
             _ = self[token_id]
-        broken = np.fromiter((i in self._broken for i in unique.tolist()), bool, len(unique))
+        broken = np.fromiter(
+            (i in self._broken for i in unique.tolist()), bool, len(unique)
+        )
         if not broken.any():
             return ids
         at = np.flatnonzero(broken[np.searchsorted(unique, ids)])
         out = ids.copy()
         for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
             if len(run) > 1:
-                shown = shown_together([self._broken[token_id] for token_id in ids[run].tolist()])
+                shown = shown_together(
+                    [self._broken[token_id] for token_id in ids[run].tolist()]
+                )
                 out[run] = [self._made_id(text) for text in shown]
         return out
 
@@ -110,7 +124,9 @@ _MANY = 20_000
 
 
 def distinct(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The distinct ids in order, as `numpy.unique`, whose first call imports masked arrays: 8 ms of every start."""
+    """The distinct ids in order, as `numpy.unique`, whose first call imports masked
+    arrays: 8 ms of every start.
+    """
     ordered = np.sort(ids)
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
@@ -126,8 +142,9 @@ def _whole(piece: bytes) -> bool:
 
 
 def shown_together(pieces: list[bytes]) -> list[str]:
-    """Neighbouring pieces as visible text, each character in the piece that has its last byte; bytes that make no
-    character even together stay escaped where they are."""
+    """Neighbouring pieces as visible text, each character in the piece that has its
+    last byte; bytes that make no character even together stay escaped where they are.
+    """
     shown = ["" for _ in pieces]
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
     at = piece = 0
@@ -136,12 +153,16 @@ def shown_together(pieces: list[bytes]) -> list[str]:
         while ends[piece] < at:
             piece += 1
         shown[piece] += visible(char)
-    return [text or (PART if raw else "") for text, raw in zip(shown, pieces, strict=True)]
+    return [
+        text or (PART if raw else "") for text, raw in zip(shown, pieces, strict=True)
+    ]
 
 
 def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
-    """The character, as visible text, of which piece ``index`` has some but not all bytes: with the first and the last
-    piece that have the others. None where its bytes make no such character, even with those of its neighbours."""
+    """The character, as visible text, of which piece ``index`` has some but not all
+    bytes: with the first and the last piece that have the others. None where its bytes
+    make no such character, even with those of its neighbours.
+    """
     starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
     at = 0
     for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
@@ -157,9 +178,10 @@ def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
 class Flow:
     """Lines of one sequence of n tokens in F fragments.
 
-    ``kind`` i32[F] indexes ``fragments``; ``token`` i32[F] is the token of a fragment; ``first`` i32[n+1] the first
-    fragment of a token; ``ends`` i64[F] the cells used up to and including a fragment (marks included); ``lines``
-    holds the first fragment of each line, and F at its end.
+    ``kind`` i32[F] indexes ``fragments``; ``token`` i32[F] is the token of a fragment;
+    ``first`` i32[n+1] the first fragment of a token; ``ends`` i64[F] the cells used up
+    to and including a fragment (marks included); ``lines`` holds the first fragment of
+    each line, and F at its end.
     """
 
     fragments: list[Fragment]
@@ -188,10 +210,14 @@ class Flow:
 
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
-        return self._before(int(self.first[token + 1])) - self._before(int(self.first[token]))
+        return self._before(int(self.first[token + 1])) - self._before(
+            int(self.first[token])
+        )
 
     def token_at(self, line: int, column: int) -> int:
-        """The token that covers a cell of a line, the nearest one where the line is shorter."""
+        """The token that covers a cell of a line, the nearest one where the line is
+        shorter.
+        """
         start, stop = self.lines[line], self.lines[line + 1]
         wanted = self._before(start) + max(0, column)
         at = start + int(np.searchsorted(self.ends[start:stop], wanted, "right"))
@@ -199,17 +225,24 @@ class Flow:
 
     def tokens_of(self, line: int) -> tuple[int, int]:
         """First and last token with a fragment on a line."""
-        return int(self.token[self.lines[line]]), int(self.token[self.lines[line + 1] - 1])
+        return int(self.token[self.lines[line]]), int(
+            self.token[self.lines[line + 1] - 1]
+        )
 
     def _before(self, fragment: int) -> int:
         return int(self.ends[fragment - 1]) if fragment else 0
 
 
 def flow(
-    ids: npt.NDArray[np.int32], marked: npt.NDArray[np.bool_], prompt: int, cache: FragmentCache, width: int
+    ids: npt.NDArray[np.int32],
+    marked: npt.NDArray[np.bool_],
+    prompt: int,
+    cache: FragmentCache,
+    width: int,
 ) -> Flow:
-    """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their mark; the completion, which
-    starts at token ``prompt``, starts on a line of its own."""
+    """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their
+    mark; the completion, which starts at token ``prompt``, starts on a line of its own.
+    """
     joined = cache.joined(ids)
     if len(joined) > _MANY:
         unique, inverse = np.unique(joined, return_inverse=True)
@@ -224,7 +257,9 @@ def flow(
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     total = int(first[-1])
     token = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
-    kind = (np.arange(total) - first[token] + kind_start[inverse][token]).astype(np.int32)
+    kind = (np.arange(total) - first[token] + kind_start[inverse][token]).astype(
+        np.int32
+    )
     cells = np.fromiter((f.cells for f in fragments), np.int64, len(fragments))[kind]
     cells[first[:-1]] += marked
     breaks = np.fromiter((f.ends_line for f in fragments), bool, len(fragments))[kind]
@@ -232,18 +267,24 @@ def flow(
         breaks[first[prompt] - 1] = True
     words = np.fromiter((f.starts_word for f in fragments), bool, len(fragments))[kind]
     ends = np.cumsum(cells)
-    return Flow(fragments, kind, token, first, ends, _break_lines(ends, breaks, words, width))
+    return Flow(
+        fragments, kind, token, first, ends, _break_lines(ends, breaks, words, width)
+    )
 
 
 def _break_lines(
-    ends: npt.NDArray[np.int64], breaks: npt.NDArray[np.bool_], words: npt.NDArray[np.bool_], width: int
+    ends: npt.NDArray[np.int64],
+    breaks: npt.NDArray[np.bool_],
+    words: npt.NDArray[np.bool_],
+    width: int,
 ) -> list[int]:
     total = len(ends)
     if not total:
         return [0]
     cells = ends.tolist()
     forced = [*(np.flatnonzero(breaks) + 1).tolist(), total]
-    # The last fragment at or before each one that starts a word: where a full line may break instead.
+    # The last fragment at or before each one that starts a word: where a full line may
+    # break instead.
     word = np.maximum.accumulate(np.where(words, np.arange(total), -1)).tolist()
     lines, start, next_forced = [0], 0, 0
     while start < total:
@@ -255,7 +296,9 @@ def _break_lines(
             stop = forced[next_forced]
         else:
             back = word[stop]
-            if back > start and cells[stop - 1] - cells[back - 1] <= min(_WORD_ROOM, width // 3):
+            if back > start and cells[stop - 1] - cells[back - 1] <= min(
+                _WORD_ROOM, width // 3
+            ):
                 stop = back
         lines.append(stop)
         start = stop

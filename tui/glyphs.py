@@ -1,4 +1,6 @@
-"""Marks, numbers and small pictures made of text: one place, so that every pane writes them alike."""
+"""Marks, numbers and small pictures made of text: one place, so that every pane writes
+them alike.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A value in at most ``digits`` + 3 cells: ``-2.2310``, ``0.0312``, ``1.2e-6``, ``inf``; a dot for NaN and None."""
+    """A value in at most ``digits`` + 3 cells: ``-2.2310``, ``0.0312``, ``1.2e-6``,
+    ``inf``; a dot for NaN and None.
+    """
     if value is None or math.isnan(value):
         return NOTHING
     if math.isinf(value):
@@ -69,9 +73,11 @@ def percent(part: int, whole: int) -> str:
 
 
 def sparkline(values: npt.NDArray[np.float32], width: int, top: float) -> str:
-    """The largest of each of ``width`` equal stretches of ``values`` (>= 0, NaN = nothing) as bars up to ``top``.
+    """The largest of each of ``width`` equal stretches of ``values`` (>= 0, NaN =
+    nothing) as bars up to ``top``.
 
-    Bars grow with the logarithm over two decades below ``top``, or small gaps would all look like none.
+    Bars grow with the logarithm over two decades below ``top``, or small gaps would all
+    look like none.
     """
     if not len(values) or top <= 0 or not math.isfinite(top):
         return " " * width

@@ -1,4 +1,5 @@
-"""Everything about one token, as the inspector is given it: each capture's numbers, and the alternatives side by side.
+"""Everything about one token, as the inspector is given it: each capture's numbers, and
+the alternatives side by side.
 
 Reads a handful of rows, so it can be called on each key press.
 """
@@ -20,13 +21,16 @@ from logdrift.core.session.tensors import Column
 from logdrift.tui.flow import part_of
 from logdrift.tui.views import reason
 
-# Records without comparison and repr: making those of ten classes is a fiftieth of a start.
+# Records without comparison and repr: making those of ten classes is a fiftieth of a
+# start.
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CaptureRow:
-    """One capture's numbers at the cursor; ``delta`` is log p of the pair's A minus this one's, nats, and ``times`` its
-    size over the floor between A and this one (infinite where repeats differ by nothing), None where unknown."""
+    """One capture's numbers at the cursor; ``delta`` is log p of the pair's A minus
+    this one's, nats, and ``times`` its size over the floor between A and this one
+    (infinite where repeats differ by nothing), None where unknown.
+    """
 
     label: str
     side: str
@@ -49,7 +53,9 @@ class CaptureRow:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TopRow:
-    """One id of the union of the top-k lists. ``target`` is the token that really follows."""
+    """One id of the union of the top-k lists. ``target`` is the token that really
+    follows.
+    """
 
     token_id: int
     text: str
@@ -59,8 +65,9 @@ class TopRow:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Inspection:
-    """Everything about one token. ``columns`` are the captures of ``top``, A and B of the pair first; the rows of
-    ``top`` are in the order of column ``by``."""
+    """Everything about one token. ``columns`` are the captures of ``top``, A and B of
+    the pair first; the rows of ``top`` are in the order of column ``by``.
+    """
 
     position: int
     sequence: int
@@ -81,7 +88,9 @@ class Inspection:
     mark: str | None = None
     """The reader's note, None without a mark."""
     part: tuple[str, int, int] | None = None
-    """The character of which the token has a part, and the first and the last token (index) that have one."""
+    """The character of which the token has a part, and the first and the last token
+    (index) that have one.
+    """
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,8 +108,9 @@ def inspect(
     floors: Mapping[str, float] | None = None,
     mark: str | None = None,
 ) -> Inspection:
-    """Look at flat token ``position``. ``by``: the column whose order the alternatives have; ``floors``: mean |delta|
-    between repeats, of the pair of A and each label."""
+    """Look at flat token ``position``. ``by``: the column whose order the alternatives
+    have; ``floors``: mean |delta| between repeats, of the pair of A and each label.
+    """
     sequences = session.sequences
     sequence = int(np.searchsorted(sequences.offsets, position, "right")) - 1
     start, _ = sequences.bounds(sequence)
@@ -109,7 +119,11 @@ def inspect(
     shown = [side for side in sides if side.top.entries]
     shown = _most_telling(shown, {side.label: rows[side.label].side for side in shown})
     by = min(by, max(0, len(shown) - 1))
-    delta = float(pair.delta[position]) if pair is not None and position < pair.tokens else None
+    delta = (
+        float(pair.delta[position])
+        if pair is not None and position < pair.tokens
+        else None
+    )
     return Inspection(
         position,
         sequence,
@@ -135,12 +149,22 @@ def _part(session: Session, position: int, start: int) -> tuple[str, int, int] |
     raw = session.pieces.get(int(session.sequences.token_ids[position]))
     if raw is None or _is_text(raw):
         return None
-    # A character has at most four bytes, so its others are in the three tokens before or after.
-    _, end = session.sequences.bounds(int(np.searchsorted(session.sequences.offsets, position, "right")) - 1)
+    # A character has at most four bytes, so its others are in the three tokens before
+    # or after.
+    _, end = session.sequences.bounds(
+        int(np.searchsorted(session.sequences.offsets, position, "right")) - 1
+    )
     first, last = max(start, position - 3), min(end, position + 4)
-    pieces = [session.pieces.get(i) or b"" for i in session.sequences.token_ids[first:last].tolist()]
+    pieces = [
+        session.pieces.get(i) or b""
+        for i in session.sequences.token_ids[first:last].tolist()
+    ]
     found = part_of(pieces, position - first)
-    return None if found is None else (found[0], found[1] + first - start, found[2] + first - start)
+    return (
+        None
+        if found is None
+        else (found[0], found[1] + first - start, found[2] + first - start)
+    )
 
 
 def _is_text(raw: bytes) -> bool:
@@ -152,7 +176,9 @@ def _is_text(raw: bytes) -> bool:
 
 
 def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
-    """A and B first, then one capture of every other backend, then the rest: a narrow table shows the first few."""
+    """A and B first, then one capture of every other backend, then the rest: a narrow
+    table shows the first few.
+    """
     seen = {side.label.partition("/")[0] for side in sides if marks[side.label]}
     first: list[_Side] = []
     rest: list[_Side] = []
@@ -161,13 +187,21 @@ def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
         if not marks[side.label]:
             (rest if backend in seen else first).append(side)
             seen.add(backend)
-    return [*sorted((s for s in sides if marks[s.label]), key=lambda s: marks[s.label]), *first, *rest]
+    return [
+        *sorted((s for s in sides if marks[s.label]), key=lambda s: marks[s.label]),
+        *first,
+        *rest,
+    ]
 
 
 def _captures(
     session: Session, pair: Pair | None, position: int, floors: Mapping[str, float]
 ) -> tuple[list[_Side], dict[str, CaptureRow]]:
-    a = _scalar(pair.logprob_a[position]) if pair is not None and position < pair.tokens else None
+    a = (
+        _scalar(pair.logprob_a[position])
+        if pair is not None and position < pair.tokens
+        else None
+    )
     sides, rows = [], {}
     for info in session.captures:
         marks = "" if pair is None else "A" if info.label == pair.a.info.label else ""
@@ -189,7 +223,9 @@ def _captures(
             continue
         logprob, rank, entropy = scores.logprob, scores.rank, scores.entropy
         delta = _difference(a, logprob)
-        note = "" if logprob is not None else "NaN" if scores.broken else "no score here"
+        note = (
+            "" if logprob is not None else "NaN" if scores.broken else "no score here"
+        )
         rows[label] = CaptureRow(
             label,
             marks,
@@ -201,7 +237,9 @@ def _captures(
             times=_times(delta, floors.get(label)),
             broken=scores.broken,
         )
-        sides.append(_Side(label, top_list(scores.top_ids, scores.top_logprobs, logprob, rank)))
+        sides.append(
+            _Side(label, top_list(scores.top_ids, scores.top_logprobs, logprob, rank))
+        )
     return sides, rows
 
 
@@ -234,8 +272,11 @@ def _scores(capture: Capture, position: int) -> _Scores:
     )
 
 
-def _union(session: Session, sides: list[_Side], target: int, by: int) -> tuple[TopRow, ...]:
-    # The first list gives the order: the chosen one is moved there, and its cells back to their column.
+def _union(
+    session: Session, sides: list[_Side], target: int, by: int
+) -> tuple[TopRow, ...]:
+    # The first list gives the order: the chosen one is moved there, and its cells back
+    # to their column.
     lists = [side.top for side in sides]
     ordered = [*lists[by : by + 1], *lists[:by], *lists[by + 1 :]]
     return tuple(

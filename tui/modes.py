@@ -1,7 +1,9 @@
-"""What tokens are coloured by: one entry of `MODES` for each way, with its words, its numbers and its scale.
+"""What tokens are coloured by: one entry of `MODES` for each way, with its words, its
+numbers and its scale.
 
-A diverging mode has levels -4..-1 and 1..4 (B more, A more), a sequential one 5..8; 0 is a token within the threshold
-or without a number, `BROKEN` one that is NaN on a side, in every mode. The steps lie at one, two, four and eight times the threshold.
+A diverging mode has levels -4..-1 and 1..4 (B more, A more), a sequential one 5..8; 0
+is a token within the threshold or without a number, `BROKEN` one that is NaN on a side,
+in every mode. The steps lie at one, two, four and eight times the threshold.
 """
 
 from __future__ import annotations
@@ -45,7 +47,11 @@ def _scored_b(pair: Pair) -> int:
 
 
 def _needs_floor(pair: Pair, floor: float | None) -> str | None:
-    return "no capture of this pair was repeated, so there is no floor" if floor is None else None
+    return (
+        "no capture of this pair was repeated, so there is no floor"
+        if floor is None
+        else None
+    )
 
 
 def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
@@ -53,7 +59,8 @@ def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
 
 
 class Mode(NamedTuple):
-    """``head`` names it on the legend, ``step`` writes a bound there; ``missing`` says why a pair has no such numbers.
+    """``head`` names it on the legend, ``step`` writes a bound there; ``missing`` says
+    why a pair has no such numbers.
 
     ``thresholds`` is empty where the threshold in nats of delta is used.
     """
@@ -75,7 +82,11 @@ class Mode(NamedTuple):
         """The level of each token, i8[n]."""
         found = self.values(of)
         with np.errstate(invalid="ignore"):
-            step = np.searchsorted(bounds(threshold), np.nan_to_num(np.abs(found), nan=0.0, posinf=np.inf), "left")
+            step = np.searchsorted(
+                bounds(threshold),
+                np.nan_to_num(np.abs(found), nan=0.0, posinf=np.inf),
+                "left",
+            )
             step = step.astype(np.int8)
             if self.diverging:
                 level = np.where(found < 0, -step, step)
@@ -100,20 +111,79 @@ def bounds(threshold: float) -> npt.NDArray[np.float64]:
 
 MODES: tuple[Mode, ...] = (
     Mode("delta", "Δ", "log p A − log p B, nats", "Δ", values.delta),
-    Mode("floor", "Δ over floor", "Δ as a multiple of the mean |Δ| between repeats", "Δ/floor", values.over_floor,
-         thresholds=_TIMES, default=3.0, step=lambda b: f"{number(b, 2)}×", missing=_needs_floor),
-    Mode("size", "|Δ|", "how far apart, nats, whichever side gives more", "|Δ|", values.size, diverging=False),
-    Mode("ratio", "ratio", "p A / p B, or p B / p A where B gives more: what clips cut", "ratio", values.ratio_excess,
-         thresholds=_EXCESS, default=0.2, step=lambda b: f"{number(1 + b, 2)}×"),
-    Mode("rank", "rank change", "lower rank over higher rank: more than 1× is another rank", "rank", values.rank_change,
-         thresholds=_RANKS, default=1.0, step=lambda b: f"{b:.0f}×"),
-    Mode("entropy", "entropy", "how open the next token was, nats (A's, else B's)", "entropy", values.entropy,
-         diverging=False, thresholds=_NATS, default=1.0, missing=_needs_entropy),
-    Mode("logprob_a", "−log p A", "how little A expected the token, nats", "−log p A", values.surprise_a,
-         diverging=False, thresholds=_NATS, default=1.0, tokens=_scored_a),
-    Mode("logprob_b", "−log p B", "how little B expected the token, nats", "−log p B", values.surprise_b,
-         diverging=False, thresholds=_NATS, default=1.0, tokens=_scored_b),
-)  # fmt: skip
+    Mode(
+        "floor",
+        "Δ over floor",
+        "Δ as a multiple of the mean |Δ| between repeats",
+        "Δ/floor",
+        values.over_floor,
+        thresholds=_TIMES,
+        default=3.0,
+        step=lambda b: f"{number(b, 2)}×",
+        missing=_needs_floor,
+    ),
+    Mode(
+        "size",
+        "|Δ|",
+        "how far apart, nats, whichever side gives more",
+        "|Δ|",
+        values.size,
+        diverging=False,
+    ),
+    Mode(
+        "ratio",
+        "ratio",
+        "p A / p B, or p B / p A where B gives more: what clips cut",
+        "ratio",
+        values.ratio_excess,
+        thresholds=_EXCESS,
+        default=0.2,
+        step=lambda b: f"{number(1 + b, 2)}×",
+    ),
+    Mode(
+        "rank",
+        "rank change",
+        "lower rank over higher rank: more than 1× is another rank",
+        "rank",
+        values.rank_change,
+        thresholds=_RANKS,
+        default=1.0,
+        step=lambda b: f"{b:.0f}×",
+    ),
+    Mode(
+        "entropy",
+        "entropy",
+        "how open the next token was, nats (A's, else B's)",
+        "entropy",
+        values.entropy,
+        diverging=False,
+        thresholds=_NATS,
+        default=1.0,
+        missing=_needs_entropy,
+    ),
+    Mode(
+        "logprob_a",
+        "−log p A",
+        "how little A expected the token, nats",
+        "−log p A",
+        values.surprise_a,
+        diverging=False,
+        thresholds=_NATS,
+        default=1.0,
+        tokens=_scored_a,
+    ),
+    Mode(
+        "logprob_b",
+        "−log p B",
+        "how little B expected the token, nats",
+        "−log p B",
+        values.surprise_b,
+        diverging=False,
+        thresholds=_NATS,
+        default=1.0,
+        tokens=_scored_b,
+    ),
+)
 _BY_NAME = {mode.name: mode for mode in MODES}
 
 
@@ -123,8 +193,10 @@ def mode_of(name: str) -> Mode:
 
 
 class Legend(NamedTuple):
-    """One line of a token view: ``steps`` are (level, bound as text) from little to much; ``beyond`` of ``scored``
-    tokens of the pair have a level, None while not counted; ``missing`` stands where the mode has no numbers."""
+    """One line of a token view: ``steps`` are (level, bound as text) from little to
+    much; ``beyond`` of ``scored`` tokens of the pair have a level, None while not
+    counted; ``missing`` stands where the mode has no numbers.
+    """
 
     head: str
     diverging: bool
@@ -137,9 +209,17 @@ class Legend(NamedTuple):
 
 
 def legend(
-    mode: Mode, threshold: float, beyond: int | None, scored: int, missing: str | None, broken: int = 0
+    mode: Mode,
+    threshold: float,
+    beyond: int | None,
+    scored: int,
+    missing: str | None,
+    broken: int = 0,
 ) -> Legend:
     """The legend of a mode at a threshold."""
     first = 1 if mode.diverging else STEPS + 1
-    steps = tuple((first + i, mode.step(float(bound))) for i, bound in enumerate(bounds(threshold)))
+    steps = tuple(
+        (first + i, mode.step(float(bound)))
+        for i, bound in enumerate(bounds(threshold))
+    )
     return Legend(mode.head, mode.diverging, steps, beyond, scored, missing, broken)

@@ -1,4 +1,6 @@
-"""The numbers of a pair that are worked out behind the first screen: for the header, and the floors of the inspector."""
+"""The numbers of a pair that are worked out behind the first screen: for the header,
+and the floors of the inspector.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ from logdrift.core.session.reader import Session
 
 @dataclass(frozen=True)
 class PairNumbers:
-    """``k3`` in nats and ``ess`` (0 to 1, of single tokens), None where they overflow or there is nothing; ``floor``
-    is the mean |delta| of repeats in nats, ``floors`` the same for the pair of A and every other capture by label;
-    None and left out where nothing was repeated."""
+    """``k3`` in nats and ``ess`` (0 to 1, of single tokens), None where they overflow
+    or there is nothing; ``floor`` is the mean |delta| of repeats in nats, ``floors``
+    the same for the pair of A and every other capture by label; None and left out where
+    nothing was repeated.
+    """
 
     k3: float | None
     ess: float | None
@@ -41,7 +45,11 @@ def pair_numbers(session: Session, pair: Pair) -> PairNumbers:
         if info.label == pair.a.info.label:
             continue
         try:
-            other = pair if info.label == pair.b.info.label else make_pair(session, pair.a.info.label, info.label)
+            other = (
+                pair
+                if info.label == pair.b.info.label
+                else make_pair(session, pair.a.info.label, info.label)
+            )
             floor = noise_floor(session, other, scope)
         except LogdriftError:
             continue  # damaged: the inspector says so in its row

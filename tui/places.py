@@ -7,19 +7,25 @@ from logdrift.core.session.reader import Sequences
 
 
 def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
-    """The flat position of ``SEQUENCE:POSITION``, ``SEQUENCE:`` or ``POSITION`` in ``sequence``. InputError says what is
-    wrong."""
+    """The flat position of ``SEQUENCE:POSITION``, ``SEQUENCE:`` or ``POSITION`` in
+    ``sequence``. InputError says what is wrong.
+    """
     first, colon, second = (part.strip() for part in text.strip().partition(":"))
     wanted = sequence
     if colon:
         wanted = _number(first, text)
         if wanted >= len(sequences):
-            raise InputError(f"there is no sequence {wanted}: they are 0 to {len(sequences) - 1}")
+            raise InputError(
+                f"there is no sequence {wanted}: they are 0 to {len(sequences) - 1}"
+            )
         first = second or "0"
     start, stop = sequences.bounds(wanted)
     index = _number(first, text)
     if index >= stop - start:
-        raise InputError(f"sequence {wanted} has no position {index}: they are 0 to {stop - start - 1}")
+        raise InputError(
+            f"sequence {wanted} has no position {index}: they are 0 to"
+            f" {stop - start - 1}"
+        )
     return start + index
 
 
@@ -30,7 +36,9 @@ def write_place(sequences: Sequences, position: int) -> str:
 
 
 def sequence_of(sequences: Sequences, position: int) -> int:
-    """The sequence that holds a flat position, the last one for a position behind all."""
+    """The sequence that holds a flat position, the last one for a position behind
+    all.
+    """
     found = int(sequences.offsets.searchsorted(position, "right")) - 1
     return min(found, len(sequences) - 1)
 

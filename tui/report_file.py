@@ -18,10 +18,15 @@ _OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
 
 
 def rendered(
-    form: str, report: Mapping[str, Any], session: Session, main: tuple[str, str] | None, canvas: Canvas
+    form: str,
+    report: Mapping[str, Any],
+    session: Session,
+    main: tuple[str, str] | None,
+    canvas: Canvas,
 ) -> str:
-    """The report as text on ``canvas``, or as md, html or json: the module of that form alone is imported. Not for the
-    event loop."""
+    """The report as text on ``canvas``, or as md, html or json: the module of that form
+    alone is imported. Not for the event loop.
+    """
     if form == "json":
         from logdrift.core.report.strict_json import dump
 
@@ -44,19 +49,30 @@ def rendered(
 
 def default_name(session: Session, folder: Path) -> str:
     """A name for a Markdown file that is not in ``folder`` yet."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session.name).strip(".")
+    safe = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session.name
+    ).strip(".")
     return free_name(f"{safe[:60] or 'session'}-report.md", folder)
 
 
 def free_name(name: str, folder: Path) -> str:
     """The name, numbered where ``folder`` has it already."""
     stem, dot, ending = name.rpartition(".")
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    return next(f"{found}{dot}{ending}" for found in names if not (folder / f"{found}{dot}{ending}").exists())
+    names = itertools.chain(
+        [stem], (f"{stem}-{number}" for number in itertools.count(2))
+    )
+    return next(
+        f"{found}{dot}{ending}"
+        for found in names
+        if not (folder / f"{found}{dot}{ending}").exists()
+    )
 
 
-def problem(name: str, session: Path | None, endings: Collection[str] = tuple(FORMS)) -> str:
-    """What is wrong with a file name, in one line; "" for nothing. No ``endings``: any will do.
+def problem(
+    name: str, session: Path | None, endings: Collection[str] = tuple(FORMS)
+) -> str:
+    """What is wrong with a file name, in one line; "" for nothing. No ``endings``: any
+    will do.
 
     Nothing is written into the folder of ``session``.
     """
@@ -76,7 +92,9 @@ def problem(name: str, session: Path | None, endings: Collection[str] = tuple(FO
 
 
 def write_report(name: str, text: str) -> str:
-    """Write the file: what was done, in one line. Raises LogdriftError. Not for the event loop."""
+    """Write the file: what was done, in one line. Raises LogdriftError. Not for the
+    event loop.
+    """
     path = user_path(name)
     try:
         write_output(path, text)

@@ -1,4 +1,6 @@
-"""What the list of sessions is given: one frozen record a session, and how far a running capture is."""
+"""What the list of sessions is given: one frozen record a session, and how far a
+running capture is.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,10 @@ _TAIL_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class SessionRow:
-    """One line of the sessions screen. ``problem``: why the folder does not open; ``damage``: why it has no numbers;
-    ``doing``: what one wants to know of a session that is not complete."""
+    """One line of the sessions screen. ``problem``: why the folder does not open;
+    ``damage``: why it has no numbers; ``doing``: what one wants to know of a session
+    that is not complete.
+    """
 
     folder: Path
     name: str
@@ -45,8 +49,9 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class Live:
-    """A running capture: how much is done, what is in flight included, seconds ``left`` (None where it cannot be said
-    yet), and what it does just now."""
+    """A running capture: how much is done, what is in flight included, seconds ``left``
+    (None where it cannot be said yet), and what it does just now.
+    """
 
     share: float | None = None
     left: float | None = None
@@ -54,7 +59,9 @@ class Live:
 
 
 def progress(session: Session) -> float | None:
-    """Share of the planned sequences of all captures that is finished, 0 to 1; None where nothing is planned."""
+    """Share of the planned sequences of all captures that is finished, 0 to 1; None
+    where nothing is planned.
+    """
     planned = session.manifest.sequences.planned * len(session.captures)
     if not planned:
         return None
@@ -71,14 +78,21 @@ def duration(seconds: float) -> str:
 
 
 def live(session: Session, holder: LockHolder) -> Live:
-    """How long the capture that ``holder`` runs will take, and its last word. Reads the end of the events: fast."""
+    """How long the capture that ``holder`` runs will take, and its last word. Reads the
+    end of the events: fast.
+    """
     share = progress(session)
     last = last_event(session.folder / EVENTS, _TAIL_BYTES)
     partly = 0.0
     if last.get("type") == "progress" and share is not None and share < 1:
-        # What is in flight counts too: with one part a capture, nothing else moves for minutes.
+        # What is in flight counts too: with one part a capture, nothing else moves for
+        # minutes.
         partly = _in_flight(session, last)
-        share = min(1.0, share + partly / (session.manifest.sequences.planned * len(session.captures)))
+        share = min(
+            1.0,
+            share
+            + partly / (session.manifest.sequences.planned * len(session.captures)),
+        )
     return Live(share, _left(session, holder, partly), _words(last))
 
 
@@ -100,7 +114,11 @@ def _left(session: Session, holder: LockHolder, partly: float) -> float | None:
 
 def _in_flight(session: Session, event: Mapping[str, Any]) -> float:
     with contextlib.suppress(KeyError, LogdriftError):
-        return max(0.0, float(event["sequences"]) - session.manifest.capture(event["label"]).sequences)
+        return max(
+            0.0,
+            float(event["sequences"])
+            - session.manifest.capture(event["label"]).sequences,
+        )
     return 0.0
 
 
@@ -116,9 +134,14 @@ def _words(event: Mapping[str, Any]) -> str:
     if kind == "stage":
         return visible(f"{event.get('backend')}: {event.get('stage')}")
     if kind == "progress":
-        said = f"{event.get('label')} {event.get('sequences')}/{event.get('planned')} sequences"
+        said = (
+            f"{event.get('label')} {event.get('sequences')}/{event.get('planned')}"
+            " sequences"
+        )
         rate = event.get("rate")
-        return visible(said + (f", {rate:,.0f} tok/s" if isinstance(rate, int | float) else ""))
+        return visible(
+            said + (f", {rate:,.0f} tok/s" if isinstance(rate, int | float) else "")
+        )
     if kind in ("part", "captured"):
         return visible(f"{event.get('label')} {event.get('sequences')} sequences")
     if kind in ("backend", "facts"):
@@ -127,7 +150,9 @@ def _words(event: Mapping[str, Any]) -> str:
 
 
 def session_row(folder: Path, *, numbers: bool) -> SessionRow:
-    """Open one folder for the list; ``numbers`` also works out MAE and verdict of its default pair."""
+    """Open one folder for the list; ``numbers`` also works out MAE and verdict of its
+    default pair.
+    """
     name = visible(folder.name)
     try:
         session = open_session(folder)
@@ -143,14 +168,24 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
         judgement = pair_row(session, *pair)
     except Exception as error:
         return _damaged(folder, error)
-    return replace(row, mae=judgement.mae, verdict=judgement.verdict, damage=judgement.problem or "")
+    return replace(
+        row,
+        mae=judgement.mae,
+        verdict=judgement.verdict,
+        damage=judgement.problem or "",
+    )
 
 
 def _damaged(folder: Path, error: Exception) -> SessionRow:
     """The row of a session that does not open."""
     if isinstance(error, LogdriftError):
-        # The row names the folder already: what is wrong must not be cut off behind its path.
-        words = str(error).removeprefix(f"session {folder}: ").replace(f"{folder}{os.sep}", "")
+        # The row names the folder already: what is wrong must not be cut off behind its
+        # path.
+        words = (
+            str(error)
+            .removeprefix(f"session {folder}: ")
+            .replace(f"{folder}{os.sep}", "")
+        )
     else:
         # Files from anywhere, with anything in them: what no check of the reader found.
         words = f"damaged: {type(error).__name__}: {error}"
@@ -191,7 +226,9 @@ def _missing(session: Session, state: str) -> str:
 
 @dataclass
 class _Known:
-    """What was read of a folder: at which stamp, whether its numbers are of that stamp, and what they cost."""
+    """What was read of a folder: at which stamp, whether its numbers are of that stamp,
+    and what they cost.
+    """
 
     stamp: object
     row: SessionRow
@@ -201,7 +238,9 @@ class _Known:
 
 
 _SHARE = 20
-"""The numbers of a capture that runs are worked out again when this many times their cost has passed."""
+"""The numbers of a capture that runs are worked out again when this many times their
+cost has passed.
+"""
 
 
 class FolderWatch:
@@ -215,8 +254,12 @@ class FolderWatch:
         """Read everything again at the next look."""
         self._known.clear()
 
-    def look(self, *, numbers: bool, stop: Callable[[], bool]) -> tuple[tuple[SessionRow, ...], str | None]:
-        """All rows, the newest session first, and why the folder cannot be read. ``numbers``: with MAE and verdict."""
+    def look(
+        self, *, numbers: bool, stop: Callable[[], bool]
+    ) -> tuple[tuple[SessionRow, ...], str | None]:
+        """All rows, the newest session first, and why the folder cannot be read.
+        ``numbers``: with MAE and verdict.
+        """
         folders, problem = session_folders(self.folder)
         for gone in self._known.keys() - set(folders):
             del self._known[gone]
@@ -226,10 +269,14 @@ class FolderWatch:
             try:
                 self._look_at(folder, numbers)
             except Exception as error:
-                # Whatever is wrong with one session: its row says it, and the others are read.
+                # Whatever is wrong with one session: its row says it, and the others
+                # are read.
                 self._known[folder] = _Known(object(), _damaged(folder, error))
         rows = [self._known[folder].row for folder in folders if folder in self._known]
-        return tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True)), problem
+        return (
+            tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True)),
+            problem,
+        )
 
     def _look_at(self, folder: Path, numbers: bool) -> None:
         stamp = _stamp(folder)
@@ -242,7 +289,12 @@ class FolderWatch:
             # The old numbers stand until there are new ones.
             known.stamp, known.row = (
                 stamp,
-                replace(row, mae=known.row.mae, verdict=known.row.verdict, damage=known.row.damage),
+                replace(
+                    row,
+                    mae=known.row.mae,
+                    verdict=known.row.verdict,
+                    damage=known.row.damage,
+                ),
             )
         due = not running or time.monotonic() - known.at >= _SHARE * known.took
         if numbers and known.judged != stamp and due:
@@ -260,7 +312,9 @@ def session_folders(folder: Path) -> tuple[list[Path], str | None]:
         return [], "no such folder yet: logdrift demo makes it, and a session in it"
     except OSError as error:
         return [], f"cannot be read: {error.strerror}"
-    return [Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)], None
+    return [
+        Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)
+    ], None
 
 
 def _is_session(entry: os.DirEntry[str]) -> bool:
@@ -270,8 +324,14 @@ def _is_session(entry: os.DirEntry[str]) -> bool:
 
 
 def _stamp(folder: Path) -> tuple[int, int, bool]:
-    """Changes when the manifest is replaced, and when a writer comes or goes, killed ones included."""
+    """Changes when the manifest is replaced, and when a writer comes or goes, killed
+    ones included.
+    """
     with contextlib.suppress(OSError):
         status = os.stat(folder / MANIFEST)
-        return status.st_mtime_ns, status.st_ino, os.path.exists(folder / LOCK) and read_lock(folder) is not None
+        return (
+            status.st_mtime_ns,
+            status.st_ino,
+            os.path.exists(folder / LOCK) and read_lock(folder) is not None,
+        )
     return 0, 0, False

@@ -1,7 +1,7 @@
 """Where a reader was: kept outside the session folder, which the explorer never writes.
 
-``$XDG_STATE_HOME/logdrift`` (or ``~/.local/state/logdrift``) holds one small file for each session id. It is a
-convenience: whatever goes wrong with it is at most a notice.
+``$XDG_STATE_HOME/logdrift`` (or ``~/.local/state/logdrift``) holds one small file for
+each session id. It is a convenience: whatever goes wrong with it is at most a notice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from typing import Any
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import SMALL_BYTES, parse_json, read_file
-from logdrift.core.session.schema import Unfit, anything, fields, items, number, text, whole
+from logdrift.core.session.schema import (
+    Unfit,
+    anything,
+    fields,
+    items,
+    number,
+    text,
+    whole,
+)
 
 SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
 """Names in `logdrift.core.compare.per_sequence`; a test compares."""
@@ -41,10 +49,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class ViewState:
-    """``position`` is a flat token index; ``pair`` holds two capture labels or None for the default pair.
+    """``position`` is a flat token index; ``pair`` holds two capture labels or None for
+    the default pair.
 
-    ``threshold`` is in nats of delta; ``thresholds`` are those of modes with another scale, by name. ``marks`` are in
-    the order of their positions. ``filter`` is what was typed, "" for all sequences.
+    ``threshold`` is in nats of delta; ``thresholds`` are those of modes with another
+    scale, by name. ``marks`` are in the order of their positions. ``filter`` is what
+    was typed, "" for all sequences.
     """
 
     pair: tuple[str, str] | None = None
@@ -58,8 +68,9 @@ class ViewState:
 
 
 def _file(session_id: str) -> Path | None:
-    # The id comes from a file, where it may be a number: what could lead out of the folder is replaced, and the checksum keeps such ids apart.
-    # No hash of hashlib, whose import costs more than reading the state.
+    # The id comes from a file, where it may be a number: what could lead out of the
+    # folder is replaced, and the checksum keeps such ids apart. No hash of hashlib,
+    # whose import costs more than reading the state.
     folder, session_id = state_folder(), str(session_id)
     raw = session_id.encode("utf-8", "surrogatepass")
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
@@ -67,7 +78,9 @@ def _file(session_id: str) -> Path | None:
 
 
 def load_state(session_id: str) -> tuple[ViewState, str | None]:
-    """The saved view and, where a file was damaged or could not be read, a notice in one line."""
+    """The saved view and, where a file was damaged or could not be read, a notice in
+    one line.
+    """
     path = _file(session_id)
     if path is None:
         return ViewState(), None
@@ -76,16 +89,26 @@ def load_state(session_id: str) -> tuple[ViewState, str | None]:
     except FileNotFoundError:
         return ViewState(), None
     except (OSError, InputError) as error:
-        return ViewState(), f"the last view could not be read ({error}): starting at the top"
+        return (
+            ViewState(),
+            f"the last view could not be read ({error}): starting at the top",
+        )
     except ValueError:
-        return ViewState(), "the saved view of this session is damaged and was ignored: starting at the top"
+        return (
+            ViewState(),
+            (
+                "the saved view of this session is damaged and was ignored: starting at"
+                " the top"
+            ),
+        )
 
 
 def _parse(data: Any) -> ViewState:
     given = _saved(data)
     if given["sort"] not in SORTS:
         raise ValueError
-    # Files of older versions have fewer keys; a mode or a number that a newer one knows is no damage.
+    # Files of older versions have fewer keys; a mode or a number that a newer one knows
+    # is no damage.
     mode = given.get("mode", "delta")
     return ViewState(
         pair=given["pair"],
@@ -93,7 +116,9 @@ def _parse(data: Any) -> ViewState:
         sort=given["sort"],
         threshold=given["threshold"],
         mode=mode if mode in MODES else "delta",
-        thresholds=tuple(item for item in given.get("thresholds", ()) if item[0] in MODES),
+        thresholds=tuple(
+            item for item in given.get("thresholds", ()) if item[0] in MODES
+        ),
         filter=given.get("filter", ""),
         marks=_marks(given.get("marks", ())),
     )
@@ -131,7 +156,11 @@ _saved = fields(
         "mode": text,
         "thresholds": items(_named_threshold),
         "filter": text,
-        "marks": items(fields({"position": _position, "note": text}, frozenset({"position", "note"}))),
+        "marks": items(
+            fields(
+                {"position": _position, "note": text}, frozenset({"position", "note"})
+            )
+        ),
     },
     frozenset({"pair", "position", "sort", "threshold"}),
 )
@@ -142,26 +171,42 @@ def _marks(given: Iterable[Mapping[str, Any]]) -> tuple[Mark, ...]:
     return tuple(Mark(position, marks[position]) for position in sorted(marks))
 
 
-def merge_marks(mine: Iterable[Mark], seen: Iterable[Mark], theirs: Iterable[Mark]) -> tuple[Mark, ...]:
-    """``theirs``, with what ``mine`` has changed since ``seen``: added, another note, taken away."""
+def merge_marks(
+    mine: Iterable[Mark], seen: Iterable[Mark], theirs: Iterable[Mark]
+) -> tuple[Mark, ...]:
+    """``theirs``, with what ``mine`` has changed since ``seen``: added, another note,
+    taken away.
+    """
     known = {mark.position: mark for mark in seen}
     own = {mark.position: mark for mark in mine}
-    kept = {mark.position: mark for mark in theirs if mark.position in own or mark.position not in known}
-    changed = {position: mark for position, mark in own.items() if known.get(position) != mark}
+    kept = {
+        mark.position: mark
+        for mark in theirs
+        if mark.position in own or mark.position not in known
+    }
+    changed = {
+        position: mark for position, mark in own.items() if known.get(position) != mark
+    }
     merged = {**kept, **changed}
     return tuple(merged[position] for position in sorted(merged))
 
 
-def save_state(session_id: str, state: ViewState, seen: Iterable[Mark] | None = None) -> bool:
-    """Replace the file of this session. False where nothing could be written (a read-only home is no error).
+def save_state(
+    session_id: str, state: ViewState, seen: Iterable[Mark] | None = None
+) -> bool:
+    """Replace the file of this session. False where nothing could be written (a
+    read-only home is no error).
 
-    ``seen``: the marks when this reader came; those that another reader has made since then are kept.
+    ``seen``: the marks when this reader came; those that another reader has made since
+    then are kept.
     """
     path = _file(session_id)
     if path is None:
         return False
     if seen is not None:
-        state = replace(state, marks=merge_marks(state.marks, seen, load_state(session_id)[0].marks))
+        state = replace(
+            state, marks=merge_marks(state.marks, seen, load_state(session_id)[0].marks)
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""The standard streams of a command: what cannot be written is an error, and what was written is whole.
+"""The standard streams of a command: what cannot be written is an error, and what was
+written is whole.
 
-Python drops what a short write leaves over where output is unbuffered, and says of a full disk only at its very end. Streams
-that were closed make files, sockets and engines take their descriptors, and then get what was meant for them.
+Python drops what a short write leaves over where output is unbuffered, and says of a
+full disk only at its very end. Streams that were closed make files, sockets and engines
+take their descriptors, and then get what was meant for them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ class OutputError(LogdriftError):
 
 
 class _Output(io.FileIO):
-    """Writes all, waits for a reader that is slow, and raises OutputError in one line."""
+    """Writes all, waits for a reader that is slow, and raises OutputError in one
+    line.
+    """
 
     def write(self, data: Any) -> int:
         try:
@@ -30,7 +34,9 @@ class _Output(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"cannot write to standard output: {error.strerror}") from None
+            raise OutputError(
+                f"cannot write to standard output: {error.strerror}"
+            ) from None
         return count
 
 
@@ -45,18 +51,31 @@ class _Narration(io.FileIO):
 
 
 def steady_streams() -> None:
-    """Take the place of the interpreter's standard streams, for a program that was just started."""
+    """Take the place of the interpreter's standard streams, for a program that was just
+    started.
+    """
     _hold_descriptors()
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
     out, err = sys.stdout, sys.stderr
-    sys.stdout = _text(io.BufferedWriter(_Output(1, "w", closefd=False)), out, "backslashreplace", os.isatty(1))
-    sys.stderr = _text(io.BufferedWriter(_Narration(2, "w", closefd=False)), err, "backslashreplace", True)
+    sys.stdout = _text(
+        io.BufferedWriter(_Output(1, "w", closefd=False)),
+        out,
+        "backslashreplace",
+        os.isatty(1),
+    )
+    sys.stderr = _text(
+        io.BufferedWriter(_Narration(2, "w", closefd=False)),
+        err,
+        "backslashreplace",
+        True,
+    )
 
 
 def _hold_descriptors() -> None:
-    """Where one of 0, 1 and 2 is closed, the next file would become it. Nothing can be read from, or written to, what takes
-    its place; narration is lost."""
+    """Where one of 0, 1 and 2 is closed, the next file would become it. Nothing can be
+    read from, or written to, what takes its place; narration is lost.
+    """
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -64,15 +83,27 @@ def _hold_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)
 
 
-def _text(raw: io.BufferedWriter, like: TextIO | None, errors: str, by_line: bool) -> TextIO:
+def _text(
+    raw: io.BufferedWriter, like: TextIO | None, errors: str, by_line: bool
+) -> TextIO:
     encoding = like.encoding if like is not None else "utf-8"
-    lenient = like.errors if like is not None and like.errors not in (None, "strict") else errors
-    by_line = by_line or bool(getattr(like, "write_through", False) or getattr(like, "line_buffering", False))
-    return io.TextIOWrapper(raw, encoding=encoding, errors=lenient, line_buffering=by_line)
+    lenient = (
+        like.errors
+        if like is not None and like.errors not in (None, "strict")
+        else errors
+    )
+    by_line = by_line or bool(
+        getattr(like, "write_through", False) or getattr(like, "line_buffering", False)
+    )
+    return io.TextIOWrapper(
+        raw, encoding=encoding, errors=lenient, line_buffering=by_line
+    )
 
 
 def abandon_output() -> None:
-    """Whoever read it is gone, or it takes no more: what is left is dropped, without a word of the interpreter's own."""
+    """Whoever read it is gone, or it takes no more: what is left is dropped, without a
+    word of the interpreter's own.
+    """
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
@@ -80,7 +111,9 @@ def abandon_output() -> None:
 
 
 def write_document(text: str) -> None:
-    """Write a document that says itself that it is UTF-8, or is read as that, whatever the terminal's encoding is."""
+    """Write a document that says itself that it is UTF-8, or is read as that, whatever
+    the terminal's encoding is.
+    """
     sys.stdout.flush()
     bytes_out = cast(Any, getattr(sys.stdout, "buffer", None))
     if bytes_out is None:

@@ -17,19 +17,40 @@ Ask = Callable[[str], str | None]
 """An option of tmux -> its value; None where it cannot be asked."""
 
 
-def terminal_checks(environment: Mapping[str, str], is_terminal: bool, encoding: str, size: tuple[int, int],
-                    ask_tmux: Ask) -> list[Check]:  # fmt: skip
-    """Colours, size, characters and the way to the clipboard. ``size`` is columns and rows."""
+def terminal_checks(
+    environment: Mapping[str, str],
+    is_terminal: bool,
+    encoding: str,
+    size: tuple[int, int],
+    ask_tmux: Ask,
+) -> list[Check]:
+    """Colours, size, characters and the way to the clipboard. ``size`` is columns and
+    rows.
+    """
     if not is_terminal:
-        return [Check("terminal", "ok", "not a terminal: the screens cannot be judged from here")]
-    return [_colours(environment), _size(*size), _characters(encoding), *_clipboard(environment, ask_tmux)]
+        return [
+            Check(
+                "terminal",
+                "ok",
+                "not a terminal: the screens cannot be judged from here",
+            )
+        ]
+    return [
+        _colours(environment),
+        _size(*size),
+        _characters(encoding),
+        *_clipboard(environment, ask_tmux),
+    ]
 
 
 def _colours(environment: Mapping[str, str]) -> Check:
     term = environment.get("TERM", "")
     if term in ("", "dumb"):
         return Check(
-            "colours", "broken", f"TERM is {term or 'not set'}", "run in a real terminal, or set TERM=xterm-256color"
+            "colours",
+            "broken",
+            f"TERM is {term or 'not set'}",
+            "run in a real terminal, or set TERM=xterm-256color",
         )
     if environment.get("NO_COLOR"):
         return Check("colours", "ok", "NO_COLOR is set: marks and underlines only")
@@ -37,35 +58,83 @@ def _colours(environment: Mapping[str, str]) -> Check:
         return Check("colours", "ok", f"16 million ({visible(term)})")
     if "256" in term or "direct" in term:
         return Check("colours", "ok", f"256 ({visible(term)})")
-    mend = "set TERM=xterm-256color (tmux: set -g default-terminal tmux-256color), or COLORTERM=truecolor where it has them"
-    return Check("colours", "warning", f"16 ({visible(term)}): two steps of the scale share a colour", mend)
+    mend = (
+        "set TERM=xterm-256color (tmux: set -g default-terminal tmux-256color), or"
+        " COLORTERM=truecolor where it has them"
+    )
+    return Check(
+        "colours",
+        "warning",
+        f"16 ({visible(term)}): two steps of the scale share a colour",
+        mend,
+    )
 
 
 def _size(columns: int, rows: int) -> Check:
     text = f"{columns}x{rows}"
     if columns < SMALLEST[0] or rows < SMALLEST[1]:
-        return Check("size", "warning", text, f"the explorer needs {SMALLEST[0]}x{SMALLEST[1]}: make the window larger")
+        return Check(
+            "size",
+            "warning",
+            text,
+            f"the explorer needs {SMALLEST[0]}x{SMALLEST[1]}: make the window larger",
+        )
     return Check(
-        "size", "ok", text if columns >= _WIDE else f"{text}: panes as tabs; side by side from {_WIDE} columns"
+        "size",
+        "ok",
+        (
+            text
+            if columns >= _WIDE
+            else f"{text}: panes as tabs; side by side from {_WIDE} columns"
+        ),
     )
 
 
 def _characters(encoding: str) -> Check:
     if encoding.lower().replace("-", "") in ("utf8", "utf8sig"):
         return Check("characters", "ok", "UTF-8")
-    return Check("characters", "warning", f"{visible(encoding)}: bars and arrows become ASCII", "set LC_ALL=C.UTF-8")
+    return Check(
+        "characters",
+        "warning",
+        f"{visible(encoding)}: bars and arrows become ASCII",
+        "set LC_ALL=C.UTF-8",
+    )
 
 
 def _clipboard(environment: Mapping[str, str], ask: Ask) -> list[Check]:
-    """Copying goes through OSC 52, which terminals take by themselves and multiplexers must let through."""
+    """Copying goes through OSC 52, which terminals take by themselves and multiplexers
+    must let through.
+    """
     if environment.get("TMUX"):
         through = ask("allow-passthrough")
         if through in ("on", "all"):
-            return [Check("clipboard", "ok", f"OSC 52 through tmux (allow-passthrough {through})")]
+            return [
+                Check(
+                    "clipboard",
+                    "ok",
+                    f"OSC 52 through tmux (allow-passthrough {through})",
+                )
+            ]
         mend = "tmux set -g allow-passthrough on"
-        if through is None:  # before 3.3 there was no such option, and everything passed
-            return [Check("clipboard", "warning", "tmux does not say whether it lets OSC 52 through", mend)]
-        return [Check("clipboard", "warning", "tmux does not let OSC 52 through: nothing can be copied", mend)]
+        if (
+            through is None
+        ):  # before 3.3 there was no such option, and everything passed
+            return [
+                Check(
+                    "clipboard",
+                    "warning",
+                    "tmux does not say whether it lets OSC 52 through",
+                    mend,
+                )
+            ]
+        return [
+            Check(
+                "clipboard",
+                "warning",
+                "tmux does not let OSC 52 through: nothing can be copied",
+                mend,
+            )
+        ]
     if environment.get("STY"):
         return [
             Check(
@@ -94,4 +163,8 @@ def ask_tmux(option: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return visible(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
+    return (
+        visible(done.stdout.strip())
+        if done.returncode == 0 and done.stdout.strip()
+        else None
+    )

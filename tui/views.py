@@ -1,4 +1,5 @@
-"""What the panes are given: frozen records made from a session, with no widget in sight.
+"""What the panes are given: frozen records made from a session, with no widget in
+sight.
 
 Everything here reads a handful of rows and can be called on each key press.
 """
@@ -17,7 +18,8 @@ from logdrift.core.session.layout import LOGS
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible, visible_bytes
 
-# Records without comparison and repr: making those of ten classes is a fiftieth of a start.
+# Records without comparison and repr: making those of ten classes is a fiftieth of a
+# start.
 
 if TYPE_CHECKING:
     from logdrift.core.compare.errors import ErrorStats
@@ -40,7 +42,9 @@ class PairRow:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairView:
-    """A pair with its judgement. ``stats`` and ``gate`` are None until they have been worked out."""
+    """A pair with its judgement. ``stats`` and ``gate`` are None until they have been
+    worked out.
+    """
 
     pair: Pair
     stats: ErrorStats | None = None
@@ -56,7 +60,9 @@ class PairView:
 
 
 def judged(session: Session, pair: Pair) -> PairView:
-    """The pair with the report's statistics (of the completions, where there are any) and gate. Walks all tokens: not for the event loop."""
+    """The pair with the report's statistics (of the completions, where there are any)
+    and gate. Walks all tokens: not for the event loop.
+    """
     # Imported here because the first screen is drawn without them.
     from logdrift.core.compare.errors import error_stats
     from logdrift.core.compare.gate import judge
@@ -70,14 +76,24 @@ def judged(session: Session, pair: Pair) -> PairView:
     return PairView(pair, stats, judge(session, pair))
 
 
-def open_pair(session: Session, wanted: tuple[str, str] | None) -> tuple[Pair | None, str | None]:
-    """The wanted pair, or the first that opens, and a notice where it is not the wanted one."""
-    choices = [*([wanted] if wanted else []), *filter(None, [default_pair(session)]), *list_pairs(session)]
+def open_pair(
+    session: Session, wanted: tuple[str, str] | None
+) -> tuple[Pair | None, str | None]:
+    """The wanted pair, or the first that opens, and a notice where it is not the wanted
+    one.
+    """
+    choices = [
+        *([wanted] if wanted else []),
+        *filter(None, [default_pair(session)]),
+        *list_pairs(session),
+    ]
     problem: str | None = None
     for a, b in dict.fromkeys(choices):
         try:
             pair = make_pair(session, a, b)
-            _ = pair.scored  # read here, so that a part that cannot be read is said, and drawing reads nothing of it
+            # read here, so that a part that cannot be read is said, and drawing reads
+            # nothing of it
+            _ = pair.scored
             return pair, problem
         except LogdriftError as error:
             problem = problem or reason(session, error)
@@ -85,7 +101,9 @@ def open_pair(session: Session, wanted: tuple[str, str] | None) -> tuple[Pair | 
 
 
 def reason(session: Session, error: Exception) -> str:
-    """An error's text for one short line: files by their place in the session, so that the cause is not cut off."""
+    """An error's text for one short line: files by their place in the session, so that
+    the cause is not cut off.
+    """
     return visible(words_of(error).replace(f"{session.folder}{os.sep}", ""))
 
 
@@ -95,7 +113,12 @@ def pair_row(session: Session, a: str, b: str) -> PairRow:
         view = judged(session, make_pair(session, a, b))
     except Exception as error:
         return PairRow(a, b, problem=reason(session, error))
-    return PairRow(a, b, view.stats.mae if view.stats else None, view.gate.verdict if view.gate else None)
+    return PairRow(
+        a,
+        b,
+        view.stats.mae if view.stats else None,
+        view.gate.verdict if view.gate else None,
+    )
 
 
 def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
@@ -103,13 +126,20 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     folder = session.folder / LOGS
     path = folder / f"{backend}.log"
     if "/" in backend or not lies_within(path, folder):
-        return [f"the log of {visible(backend)} would lie outside of the session folder: not read"]
+        return [
+            f"the log of {visible(backend)} would lie outside of the session folder:"
+            " not read"
+        ]
     try:
         data = read_tail(path, _LOG_BYTES)
     except OSError as error:
         return [f"{visible(str(path))}: {error.strerror}"]
     except LogdriftError as error:
         return [visible(str(error))]
-    # Colours are dropped, and of a progress bar, which rewrites its line, the last state is kept.
-    lines = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in _SGR.sub(b"", data).rstrip(b"\n").split(b"\n")]
+    # Colours are dropped, and of a progress bar, which rewrites its line, the last
+    # state is kept.
+    lines = [
+        line.rstrip(b"\r").rpartition(b"\r")[2]
+        for line in _SGR.sub(b"", data).rstrip(b"\n").split(b"\n")
+    ]
     return [visible_bytes(line) for line in lines[-limit:]]

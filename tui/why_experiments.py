@@ -1,4 +1,6 @@
-"""What the experiments screen is given: a frozen row for each experiment that is proposed, runs, or has run."""
+"""What the experiments screen is given: a frozen row for each experiment that is
+proposed, runs, or has run.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,23 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.session_rows import duration, live
 
 State = Literal["proposed", "running", "done", "failed", "left out"]
-STATES: Mapping[State, str] = {"proposed": "○", "running": "▶", "done": "✓", "failed": "✗", "left out": "–"}
+STATES: Mapping[State, str] = {
+    "proposed": "○",
+    "running": "▶",
+    "done": "✓",
+    "failed": "✗",
+    "left out": "–",
+}
 BUDGET = 600.0
 """Seconds that experiments may take together, where the user says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRow:
-    """``change`` is the option as that engine takes it, ``short`` and ``outcome`` what the experiment showed, or why it is left
-    out; ``folder`` its session, where it has one. ``deciding``: it can prove or refute what is likely."""
+    """``change`` is the option as that engine takes it, ``short`` and ``outcome`` what
+    the experiment showed, or why it is left out; ``folder`` its session, where it has
+    one. ``deciding``: it can prove or refute what is likely.
+    """
 
     id: str
     cause: str
@@ -56,13 +66,21 @@ class ExperimentRow:
     def takes(self) -> str:
         if self.state == "left out":
             return ""
-        return "no run" if not self.runs else "unknown" if self.seconds is None else duration(self.seconds)
+        return (
+            "no run"
+            if not self.runs
+            else "unknown"
+            if self.seconds is None
+            else duration(self.seconds)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """All rows, the most telling first, those left out last; what runs now, in words, "" for nothing; how the last run ended,
-    if badly; when it began, in seconds since 1970, 0 where nothing ran yet; and why nothing is proposed, where nothing is."""
+    """All rows, the most telling first, those left out last; what runs now, in words,
+    "" for nothing; how the last run ended, if badly; when it began, in seconds since
+    1970, 0 where nothing ran yet; and why nothing is proposed, where nothing is.
+    """
 
     rows: tuple[ExperimentRow, ...]
     running: str = ""
@@ -88,12 +106,27 @@ class ExperimentWatch:
         folder = self.session.folder / FOLDER
         events = list(_events(folder))
         holder = read_lock(folder)
-        outcomes = {outcome.experiment.id: outcome for outcome in saved_outcomes(self.session, self.pair)}
-        outcomes |= {o.experiment.id: o for o in _not_run(events, self.proposed) if o.experiment.id not in outcomes}
+        outcomes = {
+            outcome.experiment.id: outcome
+            for outcome in saved_outcomes(self.session, self.pair)
+        }
+        outcomes |= {
+            o.experiment.id: o
+            for o in _not_run(events, self.proposed)
+            if o.experiment.id not in outcomes
+        }
         begun = _begun(events) if holder is not None else {}
-        known = {**self.proposed, **{id: outcome.experiment for id, outcome in outcomes.items()}}
+        known = {
+            **self.proposed,
+            **{id: outcome.experiment for id, outcome in outcomes.items()},
+        }
         rows = tuple(
-            _row(folder, experiment, outcomes.get(experiment.id), running=begun.get("id") == experiment.id)
+            _row(
+                folder,
+                experiment,
+                outcomes.get(experiment.id),
+                running=begun.get("id") == experiment.id,
+            )
             for experiment in known.values()
         )
         decided = self.proposal.deciding
@@ -121,29 +154,66 @@ class ExperimentWatch:
         return visible(" · ".join(filter(None, words)))
 
 
-def _row(folder: Path, experiment: Experiment, outcome: Outcome | None, *, running: bool) -> ExperimentRow:
-    same = len({json.dumps(dict(side.changes), sort_keys=True) for side in experiment.sides}) == 1
+def _row(
+    folder: Path, experiment: Experiment, outcome: Outcome | None, *, running: bool
+) -> ExperimentRow:
+    same = (
+        len(
+            {
+                json.dumps(dict(side.changes), sort_keys=True)
+                for side in experiment.sides
+            }
+        )
+        == 1
+    )
     change = write_changes(experiment.sides[0].changes) if same else experiment.title
     state: State = "proposed"
     if running:
         state = "running"
     elif outcome is not None:
-        state = "done" if outcome.judged else "failed" if outcome.status == "failed" else "proposed"
-    note = "; ".join(filter(None, ("no number may move" if experiment.still else "", experiment.note)))
+        state = (
+            "done"
+            if outcome.judged
+            else "failed"
+            if outcome.status == "failed"
+            else "proposed"
+        )
+    note = "; ".join(
+        filter(
+            None, ("no number may move" if experiment.still else "", experiment.note)
+        )
+    )
     own = folder / experiment.id
     row = ExperimentRow(
-        experiment.id, experiment.cause, experiment.title, experiment.backend, experiment.path, change,
-        experiment.combined, experiment.seconds, experiment.runs, note, state,
+        experiment.id,
+        experiment.cause,
+        experiment.title,
+        experiment.backend,
+        experiment.path,
+        change,
+        experiment.combined,
+        experiment.seconds,
+        experiment.runs,
+        note,
+        state,
         folder=own if (own / MANIFEST).exists() else None,
-    )  # fmt: skip
-    return row if outcome is None or running else replace(row, short=_short(outcome), outcome=outcome.sentence)
+    )
+    return (
+        row
+        if outcome is None or running
+        else replace(row, short=_short(outcome), outcome=outcome.sentence)
+    )
 
 
 def _left_out_rows(proposal: Proposal) -> Iterator[ExperimentRow]:
-    """One for each option that means nothing here; none where a backend's every option is left out for one reason."""
+    """One for each option that means nothing here; none where a backend's every option
+    is left out for one reason.
+    """
     causes: dict[tuple[str, str, str], list[str]] = {}
     for left in proposal.left_out if proposal.experiments else ():
-        causes.setdefault((left.backend, left.setting, left.reason), []).append(left.cause)
+        causes.setdefault((left.backend, left.setting, left.reason), []).append(
+            left.cause
+        )
     for (backend, setting, reason), codes in causes.items():
         yield ExperimentRow(
             id=f"{backend}: {setting}",
@@ -183,7 +253,9 @@ def _begun(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return last if last.get("state") == "begun" else {}
 
 
-def _not_run(events: Sequence[Mapping[str, Any]], known: Mapping[str, Experiment]) -> Iterator[Outcome]:
+def _not_run(
+    events: Sequence[Mapping[str, Any]], known: Mapping[str, Experiment]
+) -> Iterator[Outcome]:
     """What the last run left out, which no folder tells."""
     for event in events:
         if event.get("state") != "ended":
@@ -202,7 +274,11 @@ def _ended(events: Sequence[Mapping[str, Any]]) -> str:
         return "the last run was cancelled"
     begun = _begun(events)
     # Killed, or interrupted in a terminal: it had no time to say so.
-    return visible(f"the last run ended in the middle of {begun.get('title')}") if begun else ""
+    return (
+        visible(f"the last run ended in the middle of {begun.get('title')}")
+        if begun
+        else ""
+    )
 
 
 def _started(events: Sequence[Mapping[str, Any]]) -> float:
@@ -211,8 +287,10 @@ def _started(events: Sequence[Mapping[str, Any]]) -> float:
 
 
 def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
-    """Those that can prove or refute what is likely and have not run yet, the most telling first, as far as the budget goes.
-    Of those of unknown length, only the most telling one."""
+    """Those that can prove or refute what is likely and have not run yet, the most
+    telling first, as far as the budget goes. Of those of unknown length, only the most
+    telling one.
+    """
     chosen: set[str] = set()
     left, unknown = budget, False
     for row in rows:
@@ -236,7 +314,9 @@ def total(rows: Sequence[ExperimentRow]) -> str:
 
 
 def parse_budget(text: str) -> float:
-    """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for anything else."""
+    """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for
+    anything else.
+    """
     from logdrift.tui.commands import why_run
 
     try:
@@ -256,6 +336,10 @@ def write_budget(seconds: float) -> str:
 def write_changes(changes: Mapping[str, Any]) -> str:
     """``dtype=float32, enforce_eager=true``"""
     return ", ".join(
-        f"no {name}" if value is None else f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        (
+            f"no {name}"
+            if value is None
+            else f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        )
         for name, value in changes.items()
     )

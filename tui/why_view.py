@@ -1,4 +1,6 @@
-"""What the why screen is given: frozen records made from a diagnosis, with no widget in sight. Not for the event loop."""
+"""What the why screen is given: frozen records made from a diagnosis, with no widget in
+sight. Not for the event loop.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from logdrift.core.report.layout import Canvas
 from logdrift.core.report.why import explained, render_cause, render_why, saved_evidence
 from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
 from logdrift.core.session.experiments import RECORD
-from logdrift.core.session.identity import FAILED, IDENTITY, LoadedWeights, saved_identities
+from logdrift.core.session.identity import (
+    FAILED,
+    IDENTITY,
+    LoadedWeights,
+    saved_identities,
+)
 from logdrift.core.session.layers import FOLDER as LAYERS
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
@@ -39,7 +46,8 @@ MARKS = {"proven": "✓", "certain": "●", "likely": "◐", "possible": "○", 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of what is told of a topic: wrapped with ``indent`` blanks before it, the first row after ``first``.
+    """A line of what is told of a topic: wrapped with ``indent`` blanks before it, the
+    first row after ``first``.
 
     ``position``: the flat position of the token that it is about.
     """
@@ -53,7 +61,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A row of the list: a cause with its score, or something else that is to be known. ``text`` is what is copied."""
+    """A row of the list: a cause with its score, or something else that is to be known.
+    ``text`` is what is copied.
+    """
 
     name: str
     title: str
@@ -65,7 +75,9 @@ class Topic:
 
 @dataclass(frozen=True, eq=False)
 class WhyView:
-    """A pair explained: its causes first, most likely first, then the gate and what was not checked."""
+    """A pair explained: its causes first, most likely first, then the gate and what was
+    not checked.
+    """
 
     pair: Pair
     gate: Gate
@@ -82,7 +94,9 @@ class WhyView:
 
 
 def explain(session: Session, pair: Pair) -> WhyView:
-    """Diagnose a pair with all that is saved for it: some seconds for a million tokens. Raises LogdriftError."""
+    """Diagnose a pair with all that is saved for it: some seconds for a million tokens.
+    Raises LogdriftError.
+    """
     session.verify(pair.a.info.label, pair.b.info.label)
     stamp = evidence_stamp(session)
     identities = saved_identities(session.folder)
@@ -93,11 +107,15 @@ def explain(session: Session, pair: Pair) -> WhyView:
     canvas = Canvas(width=TEXT_WIDTH)
     causes = tuple(
         Topic(
-            ranked.cause, ranked.title, tuple(_cause_lines(session, pair, found, ranked)),
-            render_cause(entry, place, canvas), ranked.score, ranked.shown or ranked.sureness,
+            ranked.cause,
+            ranked.title,
+            tuple(_cause_lines(session, pair, found, ranked)),
+            render_cause(entry, place, canvas),
+            ranked.score,
+            ranked.shown or ranked.sureness,
         )
         for place, ranked in enumerate(found.causes, 1)
-    )  # fmt: skip
+    )
     return WhyView(
         pair,
         gate,
@@ -116,7 +134,9 @@ def explain(session: Session, pair: Pair) -> WhyView:
 
 
 def evidence_stamp(session: Session) -> Stamp:
-    """Changes when an experiment, an identity check or layers are saved. Looks at a handful of small files."""
+    """Changes when an experiment, an identity check or layers are saved. Looks at a
+    handful of small files.
+    """
     folder = session.folder
     files = [
         *folder.glob(f"{EXPERIMENTS}/*/{RECORD}"),
@@ -131,13 +151,24 @@ def evidence_stamp(session: Session) -> Stamp:
     return tuple(found)
 
 
-def _cause_lines(session: Session, pair: Pair, found: Diagnosis, ranked: Ranked) -> Iterator[Line]:
+def _cause_lines(
+    session: Session, pair: Pair, found: Diagnosis, ranked: Ranked
+) -> Iterator[Line]:
     entry = BY_CODE.get(ranked.cause)
     yield Line(ranked.title, "title")
-    yield Line("What rounding leaves between two correct engines." if entry is None else entry.sentence, "muted")
+    yield Line(
+        (
+            "What rounding leaves between two correct engines."
+            if entry is None
+            else entry.sentence
+        ),
+        "muted",
+    )
     for evidence in ranked.evidence:
         yield Line()
-        yield Line(evidence.sentence, first=f"{evidence.signature} {evidence.score:.2f}: ")
+        yield Line(
+            evidence.sentence, first=f"{evidence.signature} {evidence.score:.2f}: "
+        )
         # The sentence of an experiment has its numbers.
         if evidence.numbers and evidence.signature != "experiment":
             yield Line(", ".join(_numbers(evidence.numbers)), "muted", 2)
@@ -159,17 +190,22 @@ def _cause_lines(session: Session, pair: Pair, found: Diagnosis, ranked: Ranked)
         yield Line(f"Reported: {entry.link}", "muted")
 
 
-def token_lines(session: Session, pair: Pair, positions: Sequence[int]) -> Iterator[Line]:
+def token_lines(
+    session: Session, pair: Pair, positions: Sequence[int]
+) -> Iterator[Line]:
     """One line a token: where it is, its text, delta, and what both sides give it."""
     for at in positions:
         piece = session.pieces.text(int(pair.sequences.token_ids[at])).replace(" ", "·")
         a = "NaN" if pair.nan_a[at] else number(float(pair.logprob_a[at]))
         b = "NaN" if pair.nan_b[at] else number(float(pair.logprob_b[at]))
         yield Line(
-            f"{write_place(pair.sequences, at):<8} {fit(piece, 14)} Δ {signed(float(pair.delta[at])):<8} "
-            f"A {a:<8} B {b}",
-            "token", 2, "▸ ", at,
-        )  # fmt: skip
+            f"{write_place(pair.sequences, at):<8} {fit(piece, 14)} Δ"
+            f" {signed(float(pair.delta[at])):<8} A {a:<8} B {b}",
+            "token",
+            2,
+            "▸ ",
+            at,
+        )
 
 
 def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:
@@ -185,11 +221,15 @@ def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:
         yield f"{name.replace('_', ' ')} {shown}"
 
 
-def _experiment_lines(knobs: Mapping[str, tuple[Knob, ...]], pair: Pair) -> Iterator[Line]:
+def _experiment_lines(
+    knobs: Mapping[str, tuple[Knob, ...]], pair: Pair
+) -> Iterator[Line]:
     """The next experiment, by the exact option of the engine of each side."""
     said = False
     for info in dict.fromkeys((pair.b.info.label, pair.a.info.label)):
-        engine = next(side.info.engine for side in (pair.a, pair.b) if side.info.label == info)
+        engine = next(
+            side.info.engine for side in (pair.a, pair.b) if side.info.label == info
+        )
         for knob in knobs.get(engine, ()):
             if not said:
                 yield Line("Next experiment, everything else equal", "title")
@@ -210,7 +250,10 @@ def _gate_topic(gate: Gate) -> Topic:
     if not gate.reasons:
         lines += [Line(), Line("Nothing to object to.")]
     count = len(gate.reasons)
-    title = f"gate: {gate.verdict.replace('_', ' ')}, {count} reason{'' if count == 1 else 's'}"
+    title = (
+        f"gate: {gate.verdict.replace('_', ' ')}, {count}"
+        f" reason{'' if count == 1 else 's'}"
+    )
     return Topic("gate", title, tuple(lines), plain(lines))
 
 
@@ -220,14 +263,28 @@ def _experiments_topic(outcomes: Sequence[Outcome]) -> Iterator[Topic]:
     lines = [Line("Experiments: one knob changed, everything else equal", "title")]
     for outcome in outcomes:
         mark = " [more than one change]" if outcome.experiment.combined else ""
-        lines += [Line(), Line(visible(outcome.experiment.title) + mark, first=f"{outcome.experiment.cause}: ")]
+        lines += [
+            Line(),
+            Line(
+                visible(outcome.experiment.title) + mark,
+                first=f"{outcome.experiment.cause}: ",
+            ),
+        ]
         lines.append(Line(visible(outcome.sentence), "mend", 2))
     best = outcomes[0]
-    told = f", the best {best.sentence.partition(':')[0].partition(' (')[0]}" if best.status == "explains" else ""
-    yield Topic("experiments", f"experiments: {len(outcomes)}{told}", tuple(lines), plain(lines))
+    told = (
+        f", the best {best.sentence.partition(':')[0].partition(' (')[0]}"
+        if best.status == "explains"
+        else ""
+    )
+    yield Topic(
+        "experiments", f"experiments: {len(outcomes)}{told}", tuple(lines), plain(lines)
+    )
 
 
-def _checked_topic(session: Session, found: Diagnosis, saved: Mapping[str, LoadedWeights]) -> Iterator[Topic]:
+def _checked_topic(
+    session: Session, found: Diagnosis, saved: Mapping[str, LoadedWeights]
+) -> Iterator[Topic]:
     if not saved:
         return
     lines = [Line("Identity: is what each engine loaded what is on disk?", "title")]
@@ -235,30 +292,44 @@ def _checked_topic(session: Session, found: Diagnosis, saved: Mapping[str, Loade
         lines += [Line(), Line(visible(summary(each)), first=f"{visible(name)}: ")]
         lines += [Line(visible(tensor["text"]), "mend", 2) for tensor in each["differ"]]
         if each["outdated"]:
-            lines.append(Line(f"no evidence any more: {visible(each['outdated'])}", "muted", 2))
+            lines.append(
+                Line(f"no evidence any more: {visible(each['outdated'])}", "muted", 2)
+            )
     for evidence in found.checked:
         lines += [Line(), Line(visible(evidence.sentence))]
     yield Topic(
-        "identity", f"identity: {len(saved)} backend{'' if len(saved) == 1 else 's'} asked", tuple(lines), plain(lines)
+        "identity",
+        f"identity: {len(saved)} backend{'' if len(saved) == 1 else 's'} asked",
+        tuple(lines),
+        plain(lines),
     )
 
 
 def _unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
     if unchecked:
-        lines = (Line("Not checked: a missing observation is not a pass", "title"), *_unchecked_lines(unchecked))
+        lines = (
+            Line("Not checked: a missing observation is not a pass", "title"),
+            *_unchecked_lines(unchecked),
+        )
         yield Topic("unchecked", f"not checked: {len(unchecked)}", lines, plain(lines))
 
 
-def _unchecked_lines(unchecked: Sequence[Unchecked], *, named: bool = True) -> Iterator[Line]:
+def _unchecked_lines(
+    unchecked: Sequence[Unchecked], *, named: bool = True
+) -> Iterator[Line]:
     for each in unchecked:
         cause = BY_CODE.get(each.cause)
         title = each.cause if cause is None else cause.title
         if named:
             yield Line()
-        yield Line(visible(each.why), first=f"? {title}: " if named else "? Not checked: ")
+        yield Line(
+            visible(each.why), first=f"? {title}: " if named else "? Not checked: "
+        )
         yield Line(visible(each.mend), "mend", 2, "to check it: ")
 
 
 def plain(lines: Sequence[Line]) -> str:
     """The lines as text."""
-    return "".join(f"{' ' * line.indent}{line.first}{line.text}".rstrip() + "\n" for line in lines)
+    return "".join(
+        f"{' ' * line.indent}{line.first}{line.text}".rstrip() + "\n" for line in lines
+    )

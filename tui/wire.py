@@ -1,8 +1,9 @@
 """What goes to the terminal: only the cells that differ from what it shows.
 
-Textual draws a new screen three or four times until its layout has settled, and the one below it twice when it comes back,
-each time in full: 50 to 80 KB at 200x60, half a second of a slow line. The terminal's cells are known here, so what is
-drawn again as it was costs nothing.
+Textual draws a new screen three or four times until its layout has settled, and the one
+below it twice when it comes back, each time in full: 50 to 80 KB at 200x60, half a
+second of a slow line. The terminal's cells are known here, so what is drawn again as it
+was costs nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 _GAP = 16
-"""Equal cells between two that differ which are sent as well: another place and style cost about as many bytes."""
+"""Equal cells between two that differ which are sent as well: another place and style
+cost about as many bytes.
+"""
 Cell = tuple[str, Style | None]
-"""A character and its style, as far as it shows; of a wide one the second cell holds no character."""
+"""A character and its style, as far as it shows; of a wide one the second cell holds no
+character.
+"""
 
 
 class Changes(CompositorUpdate):
@@ -36,7 +41,10 @@ class Changes(CompositorUpdate):
 
     def render_segments(self, console: Console) -> str:
         """The bytes: a place, then text in its styles."""
-        return "".join(f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self.pieces)
+        return "".join(
+            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}"
+            for x, y, strip in self.pieces
+        )
 
 
 class Wire:
@@ -51,26 +59,44 @@ class Wire:
         self._size = Size()
 
     def changes(self, update: CompositorUpdate, size: Size) -> CompositorUpdate | None:
-        """What is to be sent of an update to a terminal of ``size``; None for nothing."""
+        """What is to be sent of an update to a terminal of ``size``; None for
+        nothing.
+        """
         if not isinstance(update, (LayoutUpdate, ChopsUpdate)):
             self.forget()
             return update
         if size != self._size:
             self._size = size
             self._lines = [None] * size.height
-        found = [piece for x, y, strip in _pieces(update) for piece in self._differing(x, y, strip)]
+        found = [
+            piece
+            for x, y, strip in _pieces(update)
+            for piece in self._differing(x, y, strip)
+        ]
         return Changes(found) if found else None
 
-    def _differing(self, x: int, y: int, strip: Strip) -> Iterator[tuple[int, int, Strip]]:
+    def _differing(
+        self, x: int, y: int, strip: Strip
+    ) -> Iterator[tuple[int, int, Strip]]:
         if not 0 <= y < len(self._lines):
             return
         new = _cells(strip)[: max(0, self._size.width - x)]
         line = self._lines[y]
         if line is None:
             line = self._lines[y] = [("", None)] * self._size.width
-            if len(new) == len(line):  # the first screen: nothing of it is known, so nothing is compared
+            if len(new) == len(
+                line
+            ):  # the first screen: nothing of it is known, so nothing is compared
                 line[:] = new
-                yield x, y, strip.crop(0, len(line)) if strip.cell_length > len(line) else strip
+                yield (
+                    x,
+                    y,
+                    (
+                        strip.crop(0, len(line))
+                        if strip.cell_length > len(line)
+                        else strip
+                    ),
+                )
                 return
         old = line[x : x + len(new)]
         if old == new:
@@ -87,9 +113,19 @@ def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Stri
             yield update.region.x, y, Strip.join(strips)
         return
     for y, x1, x2 in update.spans:
-        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+        for end, (x, strip) in zip(
+            update.chop_ends[y], update.chops[y].items(), strict=False
+        ):
             if strip is not None and x <= x2 and end > x1:
-                yield x, y, strip if x1 <= x < x2 and end <= x2 else strip.crop(0, min(end, x2) - x)
+                yield (
+                    x,
+                    y,
+                    (
+                        strip
+                        if x1 <= x < x2 and end <= x2
+                        else strip.crop(0, min(end, x2) - x)
+                    ),
+                )
 
 
 def _cells(strip: Strip) -> list[Cell]:
@@ -114,14 +150,25 @@ def _cells(strip: Strip) -> list[Cell]:
 
 @lru_cache(maxsize=1024)
 def _blank(style: Style | None) -> Style | None:
-    """What of a style shows on a space: its background, unless a line is drawn or colours are swapped."""
-    if style is None or style.underline or style.reverse or style.strike or style.overline or style.underline2:
+    """What of a style shows on a space: its background, unless a line is drawn or
+    colours are swapped.
+    """
+    if (
+        style is None
+        or style.underline
+        or style.reverse
+        or style.strike
+        or style.overline
+        or style.underline2
+    ):
         return style
     return Style(bgcolor=style.bgcolor) if style.bgcolor is not None else None
 
 
 def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
-    """Where they differ, from and to, whole characters; what lies close together is one."""
+    """Where they differ, from and to, whole characters; what lies close together is
+    one.
+    """
     start = stop = -1
     for at, (before, after) in enumerate(zip(old, new, strict=True)):
         if before == after:

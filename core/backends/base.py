@@ -1,7 +1,8 @@
 """What every engine backend gives to the worker, and the shapes in which it gives it.
 
-Position convention, everywhere: entry ``i`` scores ``token_ids[i]`` given the ids before it. The first
-token of a sequence has no score. Unscored entries are NaN (logprob, entropy), 0 (rank) and id -1.
+Position convention, everywhere: entry ``i`` scores ``token_ids[i]`` given the ids
+before it. The first token of a sequence has no score. Unscored entries are NaN
+(logprob, entropy), 0 (rank) and id -1.
 """
 
 from __future__ import annotations
@@ -26,19 +27,22 @@ Progress = Callable[[int, int], None]
 
 
 class MismatchError(LogdriftError):
-    """An engine answered with another length or other ids than it was given. Never truncated, never realigned."""
+    """An engine answered with another length or other ids than it was given. Never
+    truncated, never realigned.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """One sequence of T tokens along one path, all natural logarithms (nats).
 
-    logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids i32[T, K] and
-    top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy f32[T] or None where the
-    engine cannot give it.
+    logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids
+    i32[T, K] and top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy
+    f32[T] or None where the engine cannot give it.
 
-    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the engine computed the score and the number
-    was NaN, 0 elsewhere; None where none was. Such an entry has no rank, no alternatives and no entropy.
+    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the engine
+    computed the score and the number was NaN, 0 elsewhere; None where none was. Such an
+    entry has no rank, no alternatives and no entropy.
     """
 
     logprob: FloatArray
@@ -74,9 +78,11 @@ def first_rows(scores: Scores, length: int) -> Scores:
 
 
 def mark_nan(scores: Scores, first: int) -> None:
-    """Every entry from ``first`` on was asked of the engine, so a NaN there is its answer and no missing score.
+    """Every entry from ``first`` on was asked of the engine, so a NaN there is its
+    answer and no missing score.
 
-    What stands beside such a score (rank, alternatives) is as meaningless, and is taken away.
+    What stands beside such a score (rank, alternatives) is as meaningless, and is taken
+    away.
     """
     assert scores.nan is not None
     broken = np.isnan(scores.logprob)
@@ -89,8 +95,10 @@ def mark_nan(scores: Scores, first: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A sampled completion: ``token_ids`` i32[T] is prompt + completion, ``scores`` covers all T
-    (prompt entries unscored), ``finish`` is ``stop``, ``length`` or ``unknown``."""
+    """A sampled completion: ``token_ids`` i32[T] is prompt + completion, ``scores``
+    covers all T (prompt entries unscored), ``finish`` is ``stop``, ``length`` or
+    ``unknown``.
+    """
 
     token_ids: IdArray
     prompt_length: int
@@ -102,11 +110,13 @@ class Generation:
 class Settings:
     """What a backend is opened with.
 
-    ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt + completion) of the
-    session, which a completion must not pass; ``paths`` those that will be asked for; ``top_k`` the number of
-    alternatives kept per position; ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
-    where this backend's own is another one, whose folder may hold no tokenizer; ``asked`` a question will be put to the
-    loaded model (`logdrift.core.backends.questions`), so it must be reachable.
+    ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt +
+    completion) of the session, which a completion must not pass; ``paths`` those that
+    will be asked for; ``top_k`` the number of alternatives kept per position;
+    ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
+    where this backend's own is another one, whose folder may hold no tokenizer;
+    ``asked`` a question will be put to the loaded model
+    (`logdrift.core.backends.questions`), so it must be reachable.
     """
 
     model: str
@@ -122,32 +132,46 @@ class Settings:
     asked: bool = False
 
     def new_tokens(self, prompt_length: int, limit: int | None = None) -> int:
-        """How many tokens are sampled after a prompt: ``max_tokens``, or what the longest sequence (and the ``limit`` of
-        the engine, where it has one) leaves; at least 1."""
+        """How many tokens are sampled after a prompt: ``max_tokens``, or what the
+        longest sequence (and the ``limit`` of the engine, where it has one) leaves; at
+        least 1.
+        """
         longest = self.max_length if limit is None else min(self.max_length, limit)
         return max(1, min(self.sampling.max_tokens, longest - prompt_length))
 
     @property
     def other_tokenizer(self) -> str | None:
-        """What to name to an engine that would look for a tokenizer beside the weights; None: it is there."""
+        """What to name to an engine that would look for a tokenizer beside the weights;
+        None: it is there.
+        """
         return self.tokenizer if self.tokenizer not in (None, "", self.model) else None
 
 
 class Backend(Protocol):
-    """One engine in this process. The worker calls `open` once, then any of the paths it lists, then `close`."""
+    """One engine in this process. The worker calls `open` once, then any of the paths
+    it lists, then `close`.
+    """
 
     def __init__(self, settings: Settings) -> None: ...
 
     def open(self) -> Facts:
-        """Load the model and observe how it really runs. Raises LogdriftError with one line."""
+        """Load the model and observe how it really runs. Raises LogdriftError with one
+        line.
+        """
         ...
 
     def resolved_config(self) -> Mapping[str, Any] | None:
-        """The model's config as the engine resolved it, overrides included; None where it does not tell."""
+        """The model's config as the engine resolved it, overrides included; None where
+        it does not tell.
+        """
         ...
 
-    def generate(self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress) -> list[Generation]:
-        """Sample one completion per prompt (path ``decode``), each from its own seed."""
+    def generate(
+        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
+    ) -> list[Generation]:
+        """Sample one completion per prompt (path ``decode``), each from its own
+        seed.
+        """
         ...
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
@@ -155,9 +179,14 @@ class Backend(Protocol):
         ...
 
     def forced_decode(
-        self, sequences: Sequence[IdArray], prompt_lengths: Sequence[int], progress: Progress
+        self,
+        sequences: Sequence[IdArray],
+        prompt_lengths: Sequence[int],
+        progress: Progress,
     ) -> list[Scores]:
-        """Decode step by step along given ids (path ``forced_decode``); prompt entries stay unscored."""
+        """Decode step by step along given ids (path ``forced_decode``); prompt entries
+        stay unscored.
+        """
         ...
 
     def close(self) -> None:
@@ -166,20 +195,33 @@ class Backend(Protocol):
 
 
 def check_ids(token_ids: IdArray, vocab_size: int, what: str) -> None:
-    """Refuse ids outside ``[0, vocab_size)`` before an engine sees them: some engines die of them."""
-    if token_ids.size and (int(token_ids.min()) < 0 or int(token_ids.max()) >= vocab_size):
+    """Refuse ids outside ``[0, vocab_size)`` before an engine sees them: some engines
+    die of them.
+    """
+    if token_ids.size and (
+        int(token_ids.min()) < 0 or int(token_ids.max()) >= vocab_size
+    ):
         bad = token_ids[(token_ids < 0) | (token_ids >= vocab_size)]
-        raise MismatchError(f"{what}: token id {int(bad[0])} is outside the vocabulary of {vocab_size} ids")
+        raise MismatchError(
+            f"{what}: token id {int(bad[0])} is outside the vocabulary of"
+            f" {vocab_size} ids"
+        )
 
 
 def check_length(got: int, expected: int, what: str) -> None:
-    """Raise `MismatchError` unless an engine returned exactly one entry per position."""
+    """Raise `MismatchError` unless an engine returned exactly one entry per
+    position.
+    """
     if got != expected:
-        raise MismatchError(f"{what}: engine returned {got} entries for {expected} positions")
+        raise MismatchError(
+            f"{what}: engine returned {got} entries for {expected} positions"
+        )
 
 
 def normalise(value: Any) -> float:
-    """An engine's number as a logprob: None -> NaN, sentinels for minus infinity (-9999, about -3.4e38) -> -inf."""
+    """An engine's number as a logprob: None -> NaN, sentinels for minus infinity
+    (-9999, about -3.4e38) -> -inf.
+    """
     if value is None:
         return float("nan")
     number = float(value)

@@ -1,4 +1,6 @@
-"""Conversations through a tokenizer's chat template, where nothing that was given may get lost on the way."""
+"""Conversations through a tokenizer's chat template, where nothing that was given may
+get lost on the way.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.keys import nearest
 
 _SPOKEN = ("tool_calls", "reasoning_content", "reasoning", "thinking")
-"""Keys of a message, beside its content, that hold something the model said. Others (name, id, ...) are labels."""
+"""Keys of a message, beside its content, that hold something the model said. Others
+(name, id, ...) are labels.
+"""
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a chat template is given. ``ending`` is ``answer`` (the assistant's turn is opened), ``continue`` (the last
-    message stays open) or ``closed`` (neither)."""
+    """What a chat template is given. ``ending`` is ``answer`` (the assistant's turn is
+    opened), ``continue`` (the last message stays open) or ``closed`` (neither).
+    """
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] | None = None
@@ -27,9 +32,11 @@ class Conversation:
 
 
 def encode_conversation(tokenizer: Any, talk: Conversation) -> list[int]:
-    """Ids of a conversation; the template writes its special tokens, so the tokenizer adds none.
+    """Ids of a conversation; the template writes its special tokens, so the tokenizer
+    adds none.
 
-    Raises LogdriftError where the template has no use for what was given, and whatever the template itself raises.
+    Raises LogdriftError where the template has no use for what was given, and whatever
+    the template itself raises.
     """
     _check_used(tokenizer, talk)
     _check_written(tokenizer, talk)
@@ -50,44 +57,65 @@ def _apply(tokenizer: Any, talk: Conversation, *, tokenize: bool) -> Any:
 
 
 def _check_used(tokenizer: Any, talk: Conversation) -> None:
-    """Refuse what the template cannot use, since it never names it: it would leave that out without a word."""
+    """Refuse what the template cannot use, since it never names it: it would leave that
+    out without a word.
+    """
     template = _template_text(tokenizer, talk.tools)
     if template is None:
         return
     names = set(_NAME.findall(template))
     for key in talk.arguments or {}:
         if key not in names:
-            raise LogdriftError(f"chat_template_kwargs.{key} is not used by the chat template: {_near(key, names)}")
+            raise LogdriftError(
+                f"chat_template_kwargs.{key} is not used by the chat template:"
+                f" {_near(key, names)}"
+            )
     if talk.tools is not None and "tools" not in names:
-        raise LogdriftError("the chat template does not use tools, so the model would not see them: leave them out")
+        raise LogdriftError(
+            "the chat template does not use tools, so the model would not see them:"
+            " leave them out"
+        )
     if talk.ending == "closed" and "add_generation_prompt" not in names:
-        raise LogdriftError("the chat template does not use add_generation_prompt: leave it out")
+        raise LogdriftError(
+            "the chat template does not use add_generation_prompt: leave it out"
+        )
     for number, message in enumerate(talk.messages, 1):
         for key in _SPOKEN:
             if message.get(key) is not None and key not in names:
                 raise LogdriftError(
-                    f"message {number}: the chat template does not use {key}, so the model would not see it: "
-                    "write it into the content, or leave it out"
+                    f"message {number}: the chat template does not use {key}, so the"
+                    " model would not see it: write it into the content, or leave"
+                    " it out"
                 )
 
 
 def _check_written(tokenizer: Any, talk: Conversation) -> None:
-    """Refuse content that the template writes as Python would print it: None, or a list of parts."""
+    """Refuse content that the template writes as Python would print it: None, or a list
+    of parts.
+    """
     for number, message in enumerate(talk.messages, 1):
         content = message.get("content")
-        if isinstance(content, list) and str(content) in _apply(tokenizer, talk, tokenize=False):
+        if isinstance(content, list) and str(content) in _apply(
+            tokenizer, talk, tokenize=False
+        ):
             raise LogdriftError(
-                f"message {number}: the chat template takes its content as text, not as a list of parts"
+                f"message {number}: the chat template takes its content as text, not as"
+                " a list of parts"
             )
         if content is None and _writes_none(tokenizer, talk, number - 1):
-            raise LogdriftError(f'message {number}: the chat template writes None for its content: give it as ""')
+            raise LogdriftError(
+                f"message {number}: the chat template writes None for its content: give"
+                ' it as ""'
+            )
 
 
 def _writes_none(tokenizer: Any, talk: Conversation, index: int) -> bool:
     messages = list(talk.messages)
     messages[index] = {**messages[index], "content": ""}
     empty = _apply(tokenizer, replace(talk, messages=messages), tokenize=False)
-    return str(_apply(tokenizer, talk, tokenize=False)).count("None") > str(empty).count("None")
+    return str(_apply(tokenizer, talk, tokenize=False)).count("None") > str(
+        empty
+    ).count("None")
 
 
 def _near(key: str, names: set[str]) -> str:
@@ -95,10 +123,16 @@ def _near(key: str, names: set[str]) -> str:
     return near if near.startswith("did you mean") else "leave it out"
 
 
-def _template_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]] | None) -> str | None:
-    """The template that Transformers will take; None where the tokenizer has none of the usual kind."""
+def _template_text(
+    tokenizer: Any, tools: Sequence[Mapping[str, Any]] | None
+) -> str | None:
+    """The template that Transformers will take; None where the tokenizer has none of
+    the usual kind.
+    """
     try:
-        found = tokenizer.get_chat_template(tools=None if tools is None else list(tools))
+        found = tokenizer.get_chat_template(
+            tools=None if tools is None else list(tools)
+        )
     except Exception:  # none, or a tokenizer with its own way: applying it will tell
         return None
     return found if isinstance(found, str) else None

@@ -1,6 +1,8 @@
-"""What an engine loaded, by name, as JSON of bounded size: its resolved config, and what tells a tokenizer apart.
+"""What an engine loaded, by name, as JSON of bounded size: its resolved config, and
+what tells a tokenizer apart.
 
-Nothing of the machine and nothing secret is kept: paths, addresses and credentials become a word in their place.
+Nothing of the machine and nothing secret is kept: paths, addresses and credentials
+become a word in their place.
 """
 
 from __future__ import annotations
@@ -20,18 +22,24 @@ from logdrift.core.session.loaded import Loaded
 BLOCK_IDS = 1024
 """Ids that share one digest: 128 digests for a vocabulary of 128k."""
 _DIGITS = 8
-"""Hex digits of a block's digest: two blocks that differ look alike once in four billion."""
+"""Hex digits of a block's digest: two blocks that differ look alike once in four
+billion.
+"""
 _ADDED = 512
-"""Added tokens that are listed; reserved ones of some families are thousands, which one digest covers."""
+"""Added tokens that are listed; reserved ones of some families are thousands, which one
+digest covers.
+"""
 _TEMPLATE = 100_000
-"""Characters of a template that are kept: those of released models have up to 20,000."""
+"""Characters of a template that are kept: those of released models have up to 20,000.
+"""
 _MACHINE = re.compile(r"^(/|~|[A-Za-z]:\\|\\\\)|://")
 _LEFT_OUT = "left out"
 
 
 def loaded_of(backend: Backend, text: TokenText | None) -> Loaded:
-    """What ``backend`` loaded and ``text``, the tokenizer beside its weights. What cannot be seen stays None: a capture
-    is worth more than the names of its settings."""
+    """What ``backend`` loaded and ``text``, the tokenizer beside its weights. What
+    cannot be seen stays None: a capture is worth more than the names of its settings.
+    """
     return Loaded(
         config=_tried("its config", lambda: config_values(backend.resolved_config())),
         tokenizer=_tried("its tokenizer", lambda: tokenizer_values(text)),
@@ -51,23 +59,35 @@ def config_values(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A config as its ``to_dict`` gives it, without what names the machine."""
     if config is None:
         return None
-    kept = {name: value for name, value in config.items() if not str(name).startswith("_")}
+    kept = {
+        name: value for name, value in config.items() if not str(name).startswith("_")
+    }
     cleaned: dict[str, Any] = _cleaned(bounded(kept))
     return cleaned
 
 
 def _cleaned(value: Any, name: str = "") -> Any:
-    if name and names_secret(name) and not isinstance(value, (bool, int, float, type(None))):
+    if (
+        name
+        and names_secret(name)
+        and not isinstance(value, (bool, int, float, type(None)))
+    ):
         return _LEFT_OUT
     if isinstance(value, dict):
         return {key: _cleaned(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item, name) for item in value]
-    return _LEFT_OUT if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value)) else value
+    return (
+        _LEFT_OUT
+        if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value))
+        else value
+    )
 
 
 def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:
-    """Vocabulary, special and added tokens by name and id, and the kinds of the steps from text to ids and back."""
+    """Vocabulary, special and added tokens by name and id, and the kinds of the steps
+    from text to ids and back.
+    """
     if text is None:
         return None
     tokenizer = text.tokenizer
@@ -97,14 +117,19 @@ def _special_tokens(tokenizer: Any) -> dict[str, Any]:
 
 
 def _added_tokens(tokenizer: Any) -> dict[str, Any]:
-    added = sorted((int(i), str(token)) for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items())
+    added = sorted(
+        (int(i), str(token))
+        for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items()
+    )
     listed = {str(index): token for index, token in added[:_ADDED]}
     rest = added[_ADDED:]
     return {"added": listed, "added_digest": _digest(map(str, rest)) if rest else None}
 
 
 def _pipeline(tokenizer: Any) -> dict[str, Any]:
-    """The steps of a tokenizer of the `tokenizers` library; empty for those that are code alone."""
+    """The steps of a tokenizer of the `tokenizers` library; empty for those that are
+    code alone.
+    """
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
         return {}
@@ -112,12 +137,17 @@ def _pipeline(tokenizer: Any) -> dict[str, Any]:
     model = dict(data.get("model") or {})
     merges = model.pop("merges", None) or []
     model.pop("vocab", None)
-    steps = {name: data.get(name) for name in ("normalizer", "pre_tokenizer", "decoder", "post_processor")}
+    steps = {
+        name: data.get(name)
+        for name in ("normalizer", "pre_tokenizer", "decoder", "post_processor")
+    }
     return {
         "model": model,
         **steps,
         "merges": len(merges),
-        "merges_digest": _digest(each if isinstance(each, str) else " ".join(each) for each in merges),
+        "merges_digest": _digest(
+            each if isinstance(each, str) else " ".join(each) for each in merges
+        ),
     }
 
 
@@ -126,7 +156,9 @@ def _blocks(pieces: Mapping[int, str]) -> Iterable[str]:
     if not pieces:
         return
     for first in range(0, max(pieces) + 1, BLOCK_IDS):
-        block = (f"{i}\t{pieces[i]}" for i in range(first, first + BLOCK_IDS) if i in pieces)
+        block = (
+            f"{i}\t{pieces[i]}" for i in range(first, first + BLOCK_IDS) if i in pieces
+        )
         yield _digest(block)[:_DIGITS]
 
 
@@ -138,11 +170,15 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 def template_values(text: TokenText | None) -> dict[str, str] | None:
-    """Chat templates by name, ``default`` where there is one alone; empty where the tokenizer has none."""
+    """Chat templates by name, ``default`` where there is one alone; empty where the
+    tokenizer has none.
+    """
     if text is None:
         return None
     found = text.template
     if not found:
         return {}
     templates = found if isinstance(found, Mapping) else {"default": found}
-    return {str(name): str(template)[:_TEMPLATE] for name, template in templates.items()}
+    return {
+        str(name): str(template)[:_TEMPLATE] for name, template in templates.items()
+    }

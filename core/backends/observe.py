@@ -1,4 +1,6 @@
-"""What every engine's Facts have in common: versions, device and environment, as this process sees them."""
+"""What every engine's Facts have in common: versions, device and environment, as this
+process sees them.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,10 @@ _ADDRESSES = ("_IP", "_HOST", "_HOSTNAME", "_COMM_ID", "_ADDR", "_IFNAME")
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that can change an engine's numbers, sorted; never one that looks like a credential by name or value, and none
-    that is a path or an address: those name a machine and change no number."""
+    """The variables that can change an engine's numbers, sorted; never one that looks
+    like a credential by name or value, and none that is a path or an address: those
+    name a machine and change no number.
+    """
     found = os.environ if variables is None else variables
     return {
         name: found[name]
@@ -43,7 +47,9 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def version_of(distributions: Sequence[str]) -> str | None:
-    """Version of the first of ``distributions`` that is installed in this interpreter, None where none is."""
+    """Version of the first of ``distributions`` that is installed in this interpreter,
+    None where none is.
+    """
     for name in distributions:
         try:
             return metadata.version(name)
@@ -53,7 +59,9 @@ def version_of(distributions: Sequence[str]) -> str | None:
 
 
 def versions(engine: str, distributions: Sequence[str]) -> dict[str, Any]:
-    """Facts fields ``engine`` and ``*_version``. Torch tells of CUDA only where it was built with it."""
+    """Facts fields ``engine`` and ``*_version``. Torch tells of CUDA only where it was
+    built with it.
+    """
     import torch
 
     return {
@@ -68,19 +76,29 @@ def versions(engine: str, distributions: Sequence[str]) -> dict[str, Any]:
 
 
 def device(kind: str) -> dict[str, Any]:
-    """Facts fields ``device``, ``device_name``, ``device_count`` and ``threads`` for torch device type ``kind``.
+    """Facts fields ``device``, ``device_name``, ``device_count`` and ``threads`` for
+    torch device type ``kind``.
 
-    ``threads`` is torch's count in this process: an engine that computes in a child must overwrite it with
-    what the child says.
+    ``threads`` is torch's count in this process: an engine that computes in a child
+    must overwrite it with what the child says.
     """
     import torch
 
     if kind == "cuda":
         count = torch.cuda.device_count()
-        return {"device": kind, "device_name": torch.cuda.get_device_name(0) if count else None, "device_count": count}
+        return {
+            "device": kind,
+            "device_name": torch.cuda.get_device_name(0) if count else None,
+            "device_count": count,
+        }
     name = _cpu_name() if kind == "cpu" else None
     count_of_cpu = 1 if kind == "cpu" else None
-    return {"device": kind, "device_name": name, "device_count": count_of_cpu, "threads": torch.get_num_threads()}
+    return {
+        "device": kind,
+        "device_name": name,
+        "device_count": count_of_cpu,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def dtype_name(dtype: Any) -> str | None:
@@ -95,11 +113,15 @@ def plain(value: Any) -> Any:
 
 def _driver_version() -> str | None:
     try:
-        with open("/proc/driver/nvidia/version", encoding="ascii", errors="replace") as file:
+        with open(
+            "/proc/driver/nvidia/version", encoding="ascii", errors="replace"
+        ) as file:
             words = file.readline().split()
     except OSError:
         return None
-    return next((word for word in words if word[:1].isdigit() and word.count(".") >= 1), None)
+    return next(
+        (word for word in words if word[:1].isdigit() and word.count(".") >= 1), None
+    )
 
 
 def _cpu_name() -> str | None:
@@ -108,4 +130,6 @@ def _cpu_name() -> str | None:
             lines = [line for line in file if line.startswith("model name")]
     except OSError:
         lines = []
-    return lines[0].partition(":")[2].strip() if lines else (platform.processor() or None)
+    return (
+        lines[0].partition(":")[2].strip() if lines else (platform.processor() or None)
+    )

@@ -1,8 +1,10 @@
-"""Questions that are put to a loaded model, and who answers them: `logdrift.core.capture.ask` asks, the worker looks here.
+"""Questions that are put to a loaded model, and who answers them:
+`logdrift.core.capture.ask` asks, the worker looks here.
 
-An answer is a function ``(backend, arguments, out) -> mapping`` that runs in the worker after the backend has been opened.
-The mapping is JSON-ready; arrays are written below the folder ``out`` with safetensors. Most answers need the model
-itself, which lives elsewhere for some engines: ``backend.inspect("module:function", arguments)`` runs
+An answer is a function ``(backend, arguments, out) -> mapping`` that runs in the worker
+after the backend has been opened. The mapping is JSON-ready; arrays are written below
+the folder ``out`` with safetensors. Most answers need the model itself, which lives
+elsewhere for some engines: ``backend.inspect("module:function", arguments)`` runs
 ``function(model, arguments)`` there and gives what each rank answered.
 """
 
@@ -20,9 +22,15 @@ _WEIGHTS = "logdrift.core.backends.weights:weights"
 
 QUESTIONS: dict[str, dict[str, str]] = {
     "weights": {"transformers": _WEIGHTS, "vllm": _WEIGHTS, "sglang": _WEIGHTS},
-    "layers": {"transformers": "logdrift.core.backends.transformers_layers:layers", "vllm": _LAYERS, "sglang": _LAYERS},
+    "layers": {
+        "transformers": "logdrift.core.backends.transformers_layers:layers",
+        "vllm": _LAYERS,
+        "sglang": _LAYERS,
+    },
 }
-"""Question -> engine -> ``module:function``. The module is imported only where it is asked."""
+"""Question -> engine -> ``module:function``. The module is imported only where it is
+asked.
+"""
 
 
 def resolve(path: str) -> Any:
@@ -31,10 +39,19 @@ def resolve(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def answer(engine: str, question: str, backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Put ``question`` to an opened backend. Raises LogdriftError where its engine has no answer."""
+def answer(
+    engine: str, question: str, backend: Any, arguments: Mapping[str, Any], out: Path
+) -> dict[str, Any]:
+    """Put ``question`` to an opened backend. Raises LogdriftError where its engine has
+    no answer.
+    """
     path = QUESTIONS.get(question, {}).get(engine)
     if path is None:
-        known = ", ".join(name for name, engines in QUESTIONS.items() if engine in engines)
-        raise LogdriftError(f"{engine} cannot be asked for {question!r}: it can be asked for {known or 'nothing'}")
+        known = ", ".join(
+            name for name, engines in QUESTIONS.items() if engine in engines
+        )
+        raise LogdriftError(
+            f"{engine} cannot be asked for {question!r}: it can be asked for"
+            f" {known or 'nothing'}"
+        )
     return dict(resolve(path)(backend, arguments, out))

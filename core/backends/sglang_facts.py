@@ -1,4 +1,6 @@
-"""Facts of a running `sgl.Engine`: what its scheduler says of itself, and what this process resolved for it."""
+"""Facts of a running `sgl.Engine`: what its scheduler says of itself, and what this
+process resolved for it.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +13,56 @@ from logdrift.core.facts import Facts, LogprobSemantics
 from logdrift.core.plan import SamplingSpec
 
 _EXTRA = (
-    "sampling_backend", "disable_overlap_schedule", "max_total_num_tokens", "max_prefill_tokens", "random_seed",
-    "rl_on_policy_target", "enable_mixed_chunk", "enable_tf32_matmul", "model_impl", "speculative_algorithm",
-    "page_size", "dp_size", "pp_size", "enable_dp_attention", "load_format",
-)  # fmt: skip
+    "sampling_backend",
+    "disable_overlap_schedule",
+    "max_total_num_tokens",
+    "max_prefill_tokens",
+    "random_seed",
+    "rl_on_policy_target",
+    "enable_mixed_chunk",
+    "enable_tf32_matmul",
+    "model_impl",
+    "speculative_algorithm",
+    "page_size",
+    "dp_size",
+    "pp_size",
+    "enable_dp_attention",
+    "load_format",
+)
 
 
-def facts_of(state: Mapping[str, Any], config: Any, sampling: SamplingSpec, limit: int, *, decodes: bool) -> Facts:
-    """``state`` is `get_server_info` with the scheduler's internal state over it, ``config`` SGLang's resolved
-    ModelConfig, ``limit`` the longest sequence it scores, ``decodes`` whether the plan samples with this engine."""
+def facts_of(
+    state: Mapping[str, Any],
+    config: Any,
+    sampling: SamplingSpec,
+    limit: int,
+    *,
+    decodes: bool,
+) -> Facts:
+    """``state`` is `get_server_info` with the scheduler's internal state over it,
+    ``config`` SGLang's resolved ModelConfig, ``limit`` the longest sequence it scores,
+    ``decodes`` whether the plan samples with this engine.
+    """
     dtype = observe.dtype_name(config.dtype)
     quantization = config.quantization or "none"
-    plain = quantization == "none" and not state.get("rl_on_policy_target")  # that mode has rounding of its own
-    rounded = ("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None
+    plain = quantization == "none" and not state.get(
+        "rl_on_policy_target"
+    )  # that mode has rounding of its own
+    rounded = (
+        ("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None
+    )
     chunk = state.get("chunked_prefill_size")
     environment = observe.environment()
     environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
     return Facts(
-        **{**observe.versions("sglang", ENGINES["sglang"].distributions), **observe.device(state["device"])}
+        **{
+            **observe.versions("sglang", ENGINES["sglang"].distributions),
+            **observe.device(state["device"]),
+        }
         | {"threads": None},  # the scheduler's, which does not tell
         dtype=dtype,
-        # layers/logits_processor.py: the head's product is float32 only where asked; it is widened after rounding
+        # layers/logits_processor.py: the head's product is float32 only where asked; it
+        # is widened after rounding
         head_dtype=rounded,
         logits_dtype=rounded,
         quantization=quantization,
@@ -62,17 +93,26 @@ def facts_of(state: Mapping[str, Any], config: Any, sampling: SamplingSpec, limi
     )
 
 
-def _decode_semantics(sampling: SamplingSpec, environment: Mapping[str, str]) -> LogprobSemantics:
-    """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy or switched off."""
+def _decode_semantics(
+    sampling: SamplingSpec, environment: Mapping[str, str]
+) -> LogprobSemantics:
+    """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy
+    or switched off.
+    """
     if sampling.repetition_penalty != 1.0:
         return "processed"
     untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
-    original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in ("1", "true")
+    original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in (
+        "1",
+        "true",
+    )
     return "raw" if untempered or original else "temperature_scaled"
 
 
 def context_length(arguments: Mapping[str, Any]) -> int | None:
-    """How many positions the model has, as SGLang will read its config; None where that cannot be told beforehand."""
+    """How many positions the model has, as SGLang will read its config; None where that
+    cannot be told beforehand.
+    """
     try:
         from sglang.srt.utils.hf_transformers import (  # type: ignore[import-not-found,unused-ignore]
             get_config,
@@ -86,14 +126,21 @@ def context_length(arguments: Mapping[str, Any]) -> int | None:
             revision=arguments["revision"],
         )
         return int(get_context_length(get_hf_text_config(config)))
-    except Exception as error:  # SGLang itself will say what is wrong, or be of a version that has other functions
-        print(f"logdrift: the model's positions are not known before the start: {error!r}", flush=True)
+    # SGLang itself will say what is wrong, or be of a version that has other functions
+    except Exception as error:
+        print(
+            "logdrift: the model's positions are not known before the start:"
+            f" {error!r}",
+            flush=True,
+        )
         return None
 
 
 def seeds_itself(state: Mapping[str, Any]) -> bool:
     """Whether SGLang heeds `sampling_seed`, from its arguments or its state."""
-    return bool(state.get("enable_deterministic_inference") or state.get("rl_on_policy_target"))
+    return bool(
+        state.get("enable_deterministic_inference") or state.get("rl_on_policy_target")
+    )
 
 
 def seeding_of(state: Mapping[str, Any]) -> str | None:
@@ -104,7 +151,9 @@ def seeding_of(state: Mapping[str, Any]) -> str | None:
 
 
 def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
-    """``auto`` is the model's dtype, except where a quantised checkpoint names another."""
+    """``auto`` is the model's dtype, except where a quantised checkpoint names
+    another.
+    """
     if asked != "auto":
         return str(asked) if asked else None
     return dtype if quantization == "none" else None
@@ -122,7 +171,11 @@ def _execution(state: Mapping[str, Any]) -> str | None:
     graphs = state.get("cuda_graph_config")
     if not isinstance(graphs, Mapping):
         return None
-    modes = [f"{phase} graph {graphs[phase]['backend']}" for phase in graphs if graphs[phase]["backend"] != "disabled"]
+    modes = [
+        f"{phase} graph {graphs[phase]['backend']}"
+        for phase in graphs
+        if graphs[phase]["backend"] != "disabled"
+    ]
     modes += ["torch.compile"] if state.get("enable_torch_compile") else []
     return ", ".join(modes) or "eager"
 

@@ -1,4 +1,6 @@
-"""The model's tokenizer, for the two things the worker needs of it: prompts to ids, and ids to bytes."""
+"""The model's tokenizer, for the two things the worker needs of it: prompts to ids, and
+ids to bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class TokenText:
     Raises InputError in one line where it cannot be loaded.
     """
 
-    def __init__(self, model: str, revision: str | None, trust_remote_code: bool) -> None:
+    def __init__(
+        self, model: str, revision: str | None, trust_remote_code: bool
+    ) -> None:
         from transformers import AutoTokenizer
 
         try:
@@ -27,8 +31,12 @@ class TokenText:
         except LogdriftError:  # of an engine that dies meanwhile
             raise
         except Exception as error:
-            raise InputError(f"model {model}: its tokenizer cannot be loaded: {one_line(error)}") from None
-        self._added: Mapping[int, Any] = getattr(self.tokenizer, "added_tokens_decoder", {})
+            raise InputError(
+                f"model {model}: its tokenizer cannot be loaded: {one_line(error)}"
+            ) from None
+        self._added: Mapping[int, Any] = getattr(
+            self.tokenizer, "added_tokens_decoder", {}
+        )
         self._alphabet = byte_alphabet() if self._is_byte_level() else None
         self._sent: set[int] = set()
 
@@ -36,7 +44,9 @@ class TokenText:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return False
-        return '"ByteLevel"' in json.dumps(json.loads(backend.to_str()).get("decoder") or {})
+        return '"ByteLevel"' in json.dumps(
+            json.loads(backend.to_str()).get("decoder") or {}
+        )
 
     @property
     def template(self) -> Any:
@@ -44,13 +54,20 @@ class TokenText:
         return getattr(self.tokenizer, "chat_template", None) or None
 
     def adds_bos(self) -> bool | None:
-        """Whether the tokenizer puts its beginning-of-sequence id before a text by itself; None where it cannot say."""
+        """Whether the tokenizer puts its beginning-of-sequence id before a text by
+        itself; None where it cannot say.
+        """
         bos = getattr(self.tokenizer, "bos_token_id", None)
         try:
-            ids, plain = self.encode("a"), self.tokenizer("a", add_special_tokens=False)["input_ids"]
+            ids, plain = (
+                self.encode("a"),
+                self.tokenizer("a", add_special_tokens=False)["input_ids"],
+            )
         except Exception:  # tokenizers are anybody's code
             return None
-        return bos is not None and bool(ids) and ids[0] == bos and list(plain[:1]) != [bos]
+        return (
+            bos is not None and bool(ids) and ids[0] == bos and list(plain[:1]) != [bos]
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, special tokens added once as the tokenizer does by itself."""
@@ -64,23 +81,31 @@ class TokenText:
         arguments: Mapping[str, Any] | None = None,
         ending: str = "answer",
     ) -> list[int]:
-        """Ids of a conversation through the chat template: `logdrift.core.backends.chat.Conversation` says what is what.
+        """Ids of a conversation through the chat template:
+        `logdrift.core.backends.chat.Conversation` says what is what.
 
-        Raises LogdriftError where the tokenizer has no template, or the template refuses or would not use what is given.
+        Raises LogdriftError where the tokenizer has no template, or the template
+        refuses or would not use what is given.
         """
-        talk = Conversation(messages=messages, tools=tools, arguments=arguments, ending=ending)
+        talk = Conversation(
+            messages=messages, tools=tools, arguments=arguments, ending=ending
+        )
         try:
             return encode_conversation(self.tokenizer, talk)
         except LogdriftError:
             raise
         except Exception as error:  # templates raise what they like
-            raise LogdriftError(f"the chat template refused the messages: {one_line(error)}") from None
+            raise LogdriftError(
+                f"the chat template refused the messages: {one_line(error)}"
+            ) from None
 
     def encode_completion(self, text: str) -> list[int]:
-        """Ids of a text that goes on after a prompt: tokenised by itself, without special tokens added.
+        """Ids of a text that goes on after a prompt: tokenised by itself, without
+        special tokens added.
 
-        Tokenizers that put a space before every text are asked again behind a newline, whose ids are taken off.
-        Raises LogdriftError where the ids do not stand for exactly this text.
+        Tokenizers that put a space before every text are asked again behind a newline,
+        whose ids are taken off. Raises LogdriftError where the ids do not stand for
+        exactly this text.
         """
         ids = self._plain(text)
         if self._spells(ids, text):
@@ -90,17 +115,22 @@ class TokenText:
         if before and ids[: len(before)] == before and self._spells(rest, text):
             return rest
         raise LogdriftError(
-            "the tokenizer changes the text of the completion: give its ids instead (token_ids and prompt_length)"
+            "the tokenizer changes the text of the completion: give its ids instead"
+            " (token_ids and prompt_length)"
         )
 
     def _plain(self, text: str) -> list[int]:
-        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return [
+            int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ]
 
     def _spells(self, ids: Sequence[int], text: str) -> bool:
         return b"".join(self.piece(i) or b"" for i in ids) == text.encode()
 
     def piece(self, token_id: int) -> bytes | None:
-        """The bytes a token stands for, None for an id the tokenizer does not know (padding rows of the embedding)."""
+        """The bytes a token stands for, None for an id the tokenizer does not know
+        (padding rows of the embedding).
+        """
         if token_id in self._added:
             return str(self._added[token_id]).encode("utf-8", "surrogatepass")
         token = self.tokenizer.convert_ids_to_tokens(token_id)
@@ -117,10 +147,16 @@ class TokenText:
         """Pieces of those ids that were not asked for before."""
         fresh = set(token_ids) - self._sent
         self._sent |= fresh
-        return {i: piece for i in sorted(fresh) if i >= 0 and (piece := self.piece(i)) is not None}
+        return {
+            i: piece
+            for i in sorted(fresh)
+            if i >= 0 and (piece := self.piece(i)) is not None
+        }
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """An exception as one printable line: its type where the text is empty, the first lines joined otherwise."""
+    """An exception as one printable line: its type where the text is empty, the first
+    lines joined otherwise.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

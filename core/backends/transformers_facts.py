@@ -1,4 +1,6 @@
-"""How a loaded Transformers model really runs, as Facts. What cannot be seen stays None."""
+"""How a loaded Transformers model really runs, as Facts. What cannot be seen stays
+None.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,15 @@ def observe(
     max_length: int | None,
     head: Mapping[str, Any],
 ) -> Facts:
-    """``head``: dtype, logits_dtype, logits_size, method, rows, mode, hidden_states and oom_rows of `TransformersBackend`."""
+    """``head``: dtype, logits_dtype, logits_size, method, rows, mode, hidden_states and
+    oom_rows of `TransformersBackend`.
+    """
     dtypes = _parameter_dtypes(model)
-    seen = {**common.device(device.type), "device": str(device), "device_count": _device_count(model)}
+    seen = {
+        **common.device(device.type),
+        "device": str(device),
+        "device_count": _device_count(model),
+    }
     return Facts(
         **common.versions("transformers", ("transformers",)),
         **seen,
@@ -32,7 +40,9 @@ def observe(
         head_dtype=head["dtype"],
         logits_dtype=_name(head["logits_dtype"]),
         quantization=_quantization(model),
-        kv_cache_dtype=_cache_dtype(model, device) if "decode" in settings.paths else None,
+        kv_cache_dtype=(
+            _cache_dtype(model, device) if "decode" in settings.paths else None
+        ),
         decode_logprobs="raw",
         prefill_logprobs="raw",
         temperature=settings.sampling.temperature,
@@ -57,16 +67,22 @@ def observe(
             "hidden_states": head["hidden_states"],
             "oom_rows": head["oom_rows"],
             "parameter_dtypes": dtypes,
-            "experts_implementation": _text(getattr(model.config, "_experts_implementation", None)),
+            "experts_implementation": _text(
+                getattr(model.config, "_experts_implementation", None)
+            ),
             **_torch_flags(),
         },
     )
 
 
 def _overrides(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the loaded config that options named (``from_pretrained`` writes them there), as they now stand."""
+    """Fields of the loaded config that options named (``from_pretrained`` writes them
+    there), as they now stand.
+    """
     written = model.config.to_dict()
-    return {name: common.plain(written[name]) for name in sorted(options) if name in written}
+    return {
+        name: common.plain(written[name]) for name in sorted(options) if name in written
+    }
 
 
 def _parameter_dtypes(model: Any) -> dict[str, int]:
@@ -87,14 +103,24 @@ def _quantization(model: Any) -> str | None:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return "none"
-    method = config.get("quant_method") if isinstance(config, Mapping) else getattr(config, "quant_method", None)
+    method = (
+        config.get("quant_method")
+        if isinstance(config, Mapping)
+        else getattr(config, "quant_method", None)
+    )
     return _text(getattr(method, "value", method)) or type(config).__name__
 
 
 def _cache_dtype(model: Any, device: Any) -> str | None:
     """dtype of the keys after a forward pass of two ids with the cache on."""
-    cache = getattr(model(input_ids=torch.zeros((1, 2), dtype=torch.int64, device=device), use_cache=True),
-                    "past_key_values", None)  # fmt: skip
+    cache = getattr(
+        model(
+            input_ids=torch.zeros((1, 2), dtype=torch.int64, device=device),
+            use_cache=True,
+        ),
+        "past_key_values",
+        None,
+    )
     for layer in getattr(cache, "layers", ()):
         keys = getattr(layer, "keys", None)
         if keys is not None:
@@ -107,13 +133,19 @@ def _device_count(model: Any) -> int:
 
 
 def _torch_flags() -> dict[str, Any]:
-    """Switches of torch that change results, by the names under which torch has them."""
+    """Switches of torch that change results, by the names under which torch has
+    them.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cuda_allow_tf32": matmul.allow_tf32,
-        "cuda_bf16_reduced_precision_reduction": _text(matmul.allow_bf16_reduced_precision_reduction),
-        "cuda_fp16_reduced_precision_reduction": _text(matmul.allow_fp16_reduced_precision_reduction),
+        "cuda_bf16_reduced_precision_reduction": _text(
+            matmul.allow_bf16_reduced_precision_reduction
+        ),
+        "cuda_fp16_reduced_precision_reduction": _text(
+            matmul.allow_fp16_reduced_precision_reduction
+        ),
         "flash_sdp": torch.backends.cuda.flash_sdp_enabled(),
         "mem_efficient_sdp": torch.backends.cuda.mem_efficient_sdp_enabled(),
         "math_sdp": torch.backends.cuda.math_sdp_enabled(),
@@ -128,7 +160,11 @@ def _torch_flags() -> dict[str, Any]:
 
 
 def _blas_library() -> str | None:
-    return str(torch.backends.cuda.preferred_blas_library()) if torch.cuda.is_available() else None
+    return (
+        str(torch.backends.cuda.preferred_blas_library())
+        if torch.cuda.is_available()
+        else None
+    )
 
 
 def _name(dtype: Any) -> str:

@@ -1,4 +1,6 @@
-"""Starting vLLM and observing how it then runs. `logdrift.core.backends.vllm` says why it is started as it is."""
+"""Starting vLLM and observing how it then runs. `logdrift.core.backends.vllm` says why
+it is started as it is.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,17 @@ _REFUSED = {
 
 
 def check_mode(settings: Settings) -> str:
-    """``logprobs_mode`` of the spec. Raises InputError where it gives no logprobs or spoils forced decode."""
-    name, mode = settings.spec.name, str(settings.spec.options.get("logprobs_mode", "raw_logprobs"))
+    """``logprobs_mode`` of the spec. Raises InputError where it gives no logprobs or
+    spoils forced decode.
+    """
+    name, mode = (
+        settings.spec.name,
+        str(settings.spec.options.get("logprobs_mode", "raw_logprobs")),
+    )
     if mode not in _MODES:
         raise InputError(
-            f"backend {name!r}: logprobs_mode={mode} gives no log-probabilities: use {' or '.join(_MODES)}"
+            f"backend {name!r}: logprobs_mode={mode} gives no log-probabilities: use"
+            f" {' or '.join(_MODES)}"
         )
     for path in settings.paths:
         if refusal := ENGINES["vllm"].refusal(path, settings.spec.options):
@@ -47,20 +55,29 @@ def check_mode(settings: Settings) -> str:
 def start(settings: Settings) -> tuple[Any, dict[str, str]]:
     """The running ``LLM``, and the environment that it was started in.
 
-    The environment is taken before vLLM adds variables of its own, whose values are new in each run.
+    The environment is taken before vLLM adds variables of its own, whose values are new
+    in each run.
     """
     if not isinstance(settings.spec.options.get(WARM, False), bool):
-        raise InputError(f"backend {settings.spec.name!r}: option {WARM}: give true or false")
+        raise InputError(
+            f"backend {settings.spec.name!r}: option {WARM}: give true or false"
+        )
     for name, value in settings.spec.options.items():
         if name.startswith("VLLM_"):
-            os.environ[name] = str(int(value)) if isinstance(value, bool) else str(value)
+            os.environ[name] = (
+                str(int(value)) if isinstance(value, bool) else str(value)
+            )
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LENS_DISABLE", "1")  # where that plugin is installed, it makes every engine eager
+    os.environ.setdefault(
+        "VLLM_LENS_DISABLE", "1"
+    )  # where that plugin is installed, it makes every engine eager
     try:
         import vllm
     except ImportError as error:
-        raise LogdriftError(f"vllm cannot be imported by this interpreter: {cause(error)}") from error
+        raise LogdriftError(
+            f"vllm cannot be imported by this interpreter: {cause(error)}"
+        ) from error
     _check_option_names(settings, vllm)
     options = _options(settings)
     environment = observe.environment()
@@ -68,14 +85,19 @@ def start(settings: Settings) -> tuple[Any, dict[str, str]]:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of ``LLM``: defaults, then the user's options, then what the numbers depend on."""
+    """Keyword arguments of ``LLM``: defaults, then the user's options, then what the
+    numbers depend on.
+    """
     from vllm.platforms import current_platform
 
-    user = {key: value for key, value in settings.spec.options.items() if not _ours(key)}
+    user = {
+        key: value for key, value in settings.spec.options.items() if not _ours(key)
+    }
     options: dict[str, Any] = {
         "max_model_len": settings.max_length + 1,
         "seed": 0,
-        # Only a completion needs the tokenizer, for its end-of-sequence id; decoding text is never asked for.
+        # Only a completion needs the tokenizer, for its end-of-sequence id; decoding
+        # text is never asked for.
         "skip_tokenizer_init": "decode" not in settings.paths,
         "worker_extension_cls": f"{_HELPERS}.Observer",
     }
@@ -86,7 +108,9 @@ def _options(settings: Settings) -> dict[str, Any]:
         _prepare_cpu(user)
     options.update(user)
     if options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS) != -1:
-        options["max_logprobs"] = max(int(options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)), settings.top_k)
+        options["max_logprobs"] = max(
+            int(options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)), settings.top_k
+        )
     return {
         **options,
         "model": settings.model,
@@ -99,16 +123,21 @@ def _options(settings: Settings) -> dict[str, Any]:
 def _prepare_cpu(user: Mapping[str, Any]) -> None:
     """What is set by environment on a CPU, each unless the user has set it.
 
-    ``torch.compile`` goes off together with vLLM's compilation, in processes that vLLM spawns too, before vLLM
-    imports the functions that it decorates, since torch looks at decoration. One thread per core but one is what
-    vLLM's CPU executor sets for its workers (utils/ompmultiprocessing.py): with every core taken, any other busy
-    process stalls each of the engine's many short parallel regions, and decoding was seen to take 20 times as long.
+    ``torch.compile`` goes off together with vLLM's compilation, in processes that vLLM
+    spawns too, before vLLM imports the functions that it decorates, since torch looks
+    at decoration. One thread per core but one is what vLLM's CPU executor sets for its
+    workers (utils/ompmultiprocessing.py): with every core taken, any other busy process
+    stalls each of the engine's many short parallel regions, and decoding was seen to
+    take 20 times as long.
     """
     from vllm import envs
 
     if "kv_cache_memory_bytes" not in user:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    if user.get("enforce_eager", True) and os.environ.setdefault("TORCH_COMPILE_DISABLE", "1") == "1":
+    if (
+        user.get("enforce_eager", True)
+        and os.environ.setdefault("TORCH_COMPILE_DISABLE", "1") == "1"
+    ):
         import torch._dynamo.config
 
         torch._dynamo.config.disable = True
@@ -121,9 +150,14 @@ def _prepare_cpu(user: Mapping[str, Any]) -> None:
 
 
 def _build(settings: Settings, vllm: Any, options: Mapping[str, Any]) -> Any:
-    """Build the ``LLM``. Two refusals come early, before weights are read, and are answered by another try: trace
-    replay where the runner is V1, and one token of room more than the model's config allows."""
-    forced, own_length = "forced_decode" in settings.paths, "max_model_len" in settings.spec.options
+    """Build the ``LLM``. Two refusals come early, before weights are read, and are
+    answered by another try: trace replay where the runner is V1, and one token of room
+    more than the model's config allows.
+    """
+    forced, own_length = (
+        "forced_decode" in settings.paths,
+        "max_model_len" in settings.spec.options,
+    )
     processors = [*options.get("logits_processors", ()), f"{_HELPERS}:ForcedIds"]
     wish: dict[str, Any] = dict(options)
     if forced and _may_replay():
@@ -135,26 +169,34 @@ def _build(settings: Settings, vllm: Any, options: Mapping[str, Any]) -> Any:
             return vllm.LLM(**wish)
         except Exception as error:
             text = cause(error)
-            if "trace replay requires" in text and wish.pop("enable_trace_replay", False):
+            if "trace replay requires" in text and wish.pop(
+                "enable_trace_replay", False
+            ):
                 wish["logits_processors"] = processors
             elif (positions := _positions(text)) and not own_length:
                 wish["max_model_len"] = _length_beyond(positions, settings.max_length)
             else:
                 raise LogdriftError(f"vllm did not start: {text}") from error
-    raise LogdriftError("vllm did not start: its configuration was refused twice, see the log")
+    raise LogdriftError(
+        "vllm did not start: its configuration was refused twice, see the log"
+    )
 
 
 def _positions(text: str) -> int | None:
-    """The model's positions by vLLM's refusal of a longer max_model_len; None for another error."""
+    """The model's positions by vLLM's refusal of a longer max_model_len; None for
+    another error.
+    """
     found = re.search(r"greater than the derived max_model_len \(\w+=(\d+)", text)
     return int(found[1]) if found else None
 
 
 def _length_beyond(positions: int, longest: int) -> int | None:
-    """``max_model_len`` where one more than the longest sequence is more than the model has.
+    """``max_model_len`` where one more than the longest sequence is more than the model
+    has.
 
-    The token that vLLM samples after a sequence is dropped and never fed, so a sequence with all the model's positions
-    fits, if vLLM is made to allow the one more. For a longer sequence: None, vLLM's own limit, by which it is refused.
+    The token that vLLM samples after a sequence is dropped and never fed, so a sequence
+    with all the model's positions fits, if vLLM is made to allow the one more. For a
+    longer sequence: None, vLLM's own limit, by which it is refused.
     """
     if longest > positions:
         return None
@@ -162,8 +204,12 @@ def _length_beyond(positions: int, longest: int) -> int | None:
     return longest + 1
 
 
-def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Mapping[str, str]) -> Facts:
-    """Facts of the running engine. ``params`` are the ``SamplingParams`` of a completion, as vLLM adjusted them."""
+def facts(
+    settings: Settings, llm: Any, mode: str, params: Any, environment: Mapping[str, str]
+) -> Facts:
+    """Facts of the running engine. ``params`` are the ``SamplingParams`` of a
+    completion, as vLLM adjusted them.
+    """
     config, seen = llm.llm_engine.vllm_config, _observed(llm)
     device = observe.device(str(seen["device"])) if seen.get("device") else {}
     if seen.get("threads"):
@@ -183,7 +229,9 @@ def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Map
         temperature=float(params.temperature) if decoding else None,
         rank_counts="inclusive",
         attention_backend="+".join(seen.get("attention") or ()) or None,
-        execution_mode=_execution_mode(seen.get("compilation_mode"), seen.get("cudagraph_mode")),
+        execution_mode=_execution_mode(
+            seen.get("compilation_mode"), seen.get("cudagraph_mode")
+        ),
         model_class=seen.get("model_class"),
         prefix_cache=bool(config.cache_config.enable_prefix_caching),
         chunked_prefill=bool(config.scheduler_config.enable_chunked_prefill),
@@ -210,16 +258,24 @@ def facts(settings: Settings, llm: Any, mode: str, params: Any, environment: Map
 
 
 def semantics(mode: str, params: Any) -> LogprobSemantics:
-    """What decode logprobs mean under ``logprobs_mode`` and these ``SamplingParams`` as vLLM adjusted them.
+    """What decode logprobs mean under ``logprobs_mode`` and these ``SamplingParams`` as
+    vLLM adjusted them.
 
-    Processed logprobs are log-softmax after penalties, temperature, min-p, top-k and top-p (v1/sample/sampler.py);
-    with all but the temperature off they are log-softmax(logits / T), and for T = 1, or greedy, untouched.
+    Processed logprobs are log-softmax after penalties, temperature, min-p, top-k and
+    top-p (v1/sample/sampler.py); with all but the temperature off they are
+    log-softmax(logits / T), and for T = 1, or greedy, untouched.
     """
     if mode == "raw_logprobs":
         return "raw"
-    plain = params.repetition_penalty == 1.0 and params.presence_penalty == 0.0 and params.frequency_penalty == 0.0
+    plain = (
+        params.repetition_penalty == 1.0
+        and params.presence_penalty == 0.0
+        and params.frequency_penalty == 0.0
+    )
     greedy = params.temperature < 1e-5
-    truncated = not greedy and (params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0)
+    truncated = not greedy and (
+        params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
+    )
     if not plain or truncated:
         return "processed"
     return "raw" if greedy or params.temperature == 1.0 else "temperature_scaled"
@@ -231,7 +287,9 @@ def in_process(llm: Any) -> bool:
 
 
 def cause(error: BaseException) -> str:
-    """The root of an exception chain in one line. Pydantic's several lines become its first finding."""
+    """The root of an exception chain in one line. Pydantic's several lines become its
+    first finding.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error)
@@ -241,43 +299,60 @@ def cause(error: BaseException) -> str:
         where = ".".join(str(key) for key in finding.get("loc", ()))
         what = str(finding.get("msg", text)).removeprefix("Value error, ")
         text = f"{where}={finding.get('input')!r}: {what}" if where else what
-    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    line = next(
+        (line.strip() for line in text.splitlines() if line.strip()),
+        type(error).__name__,
+    )
     return line[:400]
 
 
 def _observed(llm: Any) -> Mapping[str, Any]:
-    """What `vllm_forced.Observer` says from where the model is; empty where the user's own extension took its
-    place or an engine of another version does not let it look."""
+    """What `vllm_forced.Observer` says from where the model is; empty where the user's
+    own extension took its place or an engine of another version does not let it look.
+    """
     try:
         answers = llm.collective_rpc("logdrift_observe")
     except Exception as error:
-        print(f"logdrift: the running engine could not be observed: {cause(error)}", flush=True)
+        print(
+            f"logdrift: the running engine could not be observed: {cause(error)}",
+            flush=True,
+        )
         return {}
     return answers[0] if answers else {}
 
 
 def _check_option_names(settings: Settings, vllm: Any) -> None:
     name = settings.spec.name
-    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(inspect.signature(vllm.LLM.__init__).parameters)
+    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(
+        inspect.signature(vllm.LLM.__init__).parameters
+    )
     known -= {"self", "kwargs"}
     for key in settings.spec.options:
         if _ours(key):
             continue
         if key in _REFUSED:
-            raise InputError(f"backend {name!r}: option {key!r} cannot be set here: {_REFUSED[key]}")
+            raise InputError(
+                f"backend {name!r}: option {key!r} cannot be set here: {_REFUSED[key]}"
+            )
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"backend {name!r}: vllm {vllm.__version__} has no option {key!r}{hint}")
+            raise InputError(
+                f"backend {name!r}: vllm {vllm.__version__} has no option {key!r}{hint}"
+            )
 
 
 def _ours(key: str) -> bool:
-    """Not an argument of ``LLM``: an environment variable of vLLM, or our own option."""
+    """Not an argument of ``LLM``: an environment variable of vLLM, or our own
+    option.
+    """
     return key.startswith("VLLM_") or key == WARM
 
 
 def _may_replay() -> bool:
-    """Whether model runner V2 (and with it trace replay) is worth asking for; vLLM itself decides at start."""
+    """Whether model runner V2 (and with it trace replay) is worth asking for; vLLM
+    itself decides at start.
+    """
     from vllm import envs
     from vllm.triton_utils import HAS_TRITON
 

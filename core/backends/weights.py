@@ -1,7 +1,9 @@
-"""The question ``weights``: is every tensor that an engine loaded the one on disk? Runs in the worker.
+"""The question ``weights``: is every tensor that an engine loaded the one on disk? Runs
+in the worker.
 
-The files compared with are those of the session's model; where a backend was given a model of its own, tensors that differ
-are compared with its own files too. The reading is done beside the model, by `logdrift.core.backends.weights_read`.
+The files compared with are those of the session's model; where a backend was given a
+model of its own, tensors that differ are compared with its own files too. The reading
+is done beside the model, by `logdrift.core.backends.weights_read`.
 """
 
 from __future__ import annotations
@@ -17,14 +19,21 @@ _READ = "logdrift.core.backends.weights_read:read"
 
 
 def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``{tensors, tied, config, config_differs, extra, ranks}`` as `logdrift.core.session.identity` documents them."""
+    """``{tensors, tied, config, config_differs, extra, ranks}`` as
+    `logdrift.core.session.identity` documents them.
+    """
     folder = snapshot_folder(str(arguments["model"]), arguments.get("revision"))
     if folder is None:
         raise LogdriftError(
-            f"the session's model {arguments['model']} is not in this machine's cache: its files are needed"
+            f"the session's model {arguments['model']} is not in this machine's cache:"
+            " its files are needed"
         )
     own = arguments.get("own_model")
-    own_folder = None if own is None else snapshot_folder(str(own), arguments.get("own_revision"))
+    own_folder = (
+        None
+        if own is None
+        else snapshot_folder(str(own), arguments.get("own_revision"))
+    )
     asked = {
         "folder": str(folder),
         "own": None if own_folder is None else str(own_folder),
@@ -35,9 +44,16 @@ def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, 
 
 
 def merged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One answer of those of all ranks: a tensor that differs on one of them differs, one that no rank read is unread."""
+    """One answer of those of all ranks: a tensor that differs on one of them differs,
+    one that no rank read is unread.
+    """
     if any("error" in answer for answer in answers) or not answers:
-        raise LogdriftError(next((a["error"] for a in answers if "error" in a), "no rank of the engine answered"))
+        raise LogdriftError(
+            next(
+                (a["error"] for a in answers if "error" in a),
+                "no rank of the engine answered",
+            )
+        )
     first = answers[0]
     tensors: dict[str, Mapping[str, Any]] = {}
     for answer in answers:

@@ -1,7 +1,9 @@
-"""The tensors of a model folder, and how a loaded tensor is compared with one: digest, equality, size of a difference.
+"""The tensors of a model folder, and how a loaded tensor is compared with one: digest,
+equality, size of a difference.
 
-The canonical form of a tensor is its dtype by torch's name, its shape, and its bytes, contiguous and little-endian; its
-digest is SHA-256 over the JSON list of the first two and then the bytes. Large tensors are gone through in blocks.
+The canonical form of a tensor is its dtype by torch's name, its shape, and its bytes,
+contiguous and little-endian; its digest is SHA-256 over the JSON list of the first two
+and then the bytes. Large tensors are gone through in blocks.
 """
 
 from __future__ import annotations
@@ -66,17 +68,23 @@ def dtype_name(dtype: Any) -> str:
 
 def equal_bits(a: Tensor, b: Tensor) -> bool:
     """Whether both have one shape and the same bytes."""
-    return a.shape == b.shape and all(torch.equal(x.view(torch.uint8), y.view(torch.uint8)) for x, y in _blocks(a, b))
+    return a.shape == b.shape and all(
+        torch.equal(x.view(torch.uint8), y.view(torch.uint8)) for x, y in _blocks(a, b)
+    )
 
 
 def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
-    """Relative L2 of ``loaded`` - ``wanted``, and the share of entries that are another number. Both of one shape."""
+    """Relative L2 of ``loaded`` - ``wanted``, and the share of entries that are another
+    number. Both of one shape.
+    """
     gap = size = other = 0.0
     for x, y in _blocks(loaded, wanted):
         gap += float((x.double() - y.double()).square().sum())
         size += float(y.double().square().sum())
         other += float(((x != y) & ~(x.isnan() & y.isnan())).sum())
-    return (gap / size) ** 0.5 if size else float(gap > 0), other / max(1, loaded.numel())
+    return (gap / size) ** 0.5 if size else float(gap > 0), other / max(
+        1, loaded.numel()
+    )
 
 
 def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,8 +1,10 @@
-"""What kind of difference there is between a loaded tensor and the stored one, as far as their numbers tell.
+"""What kind of difference there is between a loaded tensor and the stored one, as far
+as their numbers tell.
 
-Each kind is an explanation that is tried: it counts where the loaded numbers follow from the stored ones by it, up to the
-rounding of the loaded dtype. The simplest one that does is told, else what can be said of the entries. `logdrift.core.diagnose.identity`
-makes sentences of it.
+Each kind is an explanation that is tried: it counts where the loaded numbers follow
+from the stored ones by it, up to the rounding of the loaded dtype. The simplest one
+that does is told, else what can be said of the entries.
+`logdrift.core.diagnose.identity` makes sentences of it.
 """
 
 from __future__ import annotations
@@ -15,37 +17,59 @@ import torch
 Tensor = Any
 Kind = dict[str, Any]
 
-UNITS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24, torch.float64: 2.0**-53}
+UNITS = {
+    torch.bfloat16: 2.0**-8,
+    torch.float16: 2.0**-11,
+    torch.float32: 2.0**-24,
+    torch.float64: 2.0**-53,
+}
 _NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _EIGHT_BITS = {"float8_e4m3fn": 448.0, "float8_e5m2": 57344.0, "int8": 127.0}
 """Grids of 8 bits, and the largest number in each, which scales are made for."""
 _BLOCK = 128
-"""Rows and columns that share a scale in block formats (DeepSeek's; vLLM and SGLang quantise with it as well)."""
+"""Rows and columns that share a scale in block formats (DeepSeek's; vLLM and SGLang
+quantise with it as well).
+"""
 _BLOCKS = {
-    f"one for each {height} x {_BLOCK}{', a power of two' if power else ''}": (height, power)
+    f"one for each {height} x {_BLOCK}{', a power of two' if power else ''}": (
+        height,
+        power,
+    )
     for height in (1, _BLOCK)
     for power in (False, True)
 }
-"""Scales of blocks: how many rows share one, and whether it is rounded up to a power of two."""
+"""Scales of blocks: how many rows share one, and whether it is rounded up to a power of
+two.
+"""
 _SCALES = ("none", "one for the tensor", "one a row", "one a column", *_BLOCKS)
 _SAMPLE = 1 << 18
 """Entries of the first rows, about, that are looked at before a whole tensor is."""
 _EXACT = 0.999
-"""Share of entries that a grid must give within one rounding of the loaded dtype: the rest is for scales that were rounded."""
+"""Share of entries that a grid must give within one rounding of the loaded dtype: the
+rest is for scales that were rounded.
+"""
 _FAR = 1.2
-"""Relative L2 from which two tensors have nothing in common: unrelated ones of one size are at 1.41."""
+"""Relative L2 from which two tensors have nothing in common: unrelated ones of one size
+are at 1.41.
+"""
 _FEW = 0.25
 """Share of rows, or of the smaller side as a rank, that still counts as few."""
 _RANKS = 128
 """The largest rank that is looked for: adapters have 4 to 128."""
 _NOISE = 1.5
-"""How far above its expectation the rounding of a merged tensor may be that is left when the adapter is taken away."""
+"""How far above its expectation the rounding of a merged tensor may be that is left
+when the adapter is taken away.
+"""
 _SVD = 1e-5
-"""Share of the energy of a float32 matrix that its singular values, summed in float32, may miss."""
+"""Share of the energy of a float32 matrix that its singular values, summed in float32,
+may miss.
+"""
 _LARGEST = 1 << 27
 """Entries of a tensor that is looked at: four copies of it in float32 are 2 GiB."""
 _WORK = 3e11
-"""Multiplications that all ranks of one model may cost: half a minute of one core; what is left is not looked at."""
+"""Multiplications that all ranks of one model may cost: half a minute of one core; what
+is left is not looked at.
+"""
 
 
 class Kinds:
@@ -55,13 +79,19 @@ class Kinds:
         self._work = work
 
     def of(self, loaded: Tensor, wanted: Tensor, file: Tensor) -> Kind | None:
-        """``{"kind": ...}`` and its numbers, for ``loaded`` against ``wanted``, which is ``file`` in the loaded dtype.
+        """``{"kind": ...}`` and its numbers, for ``loaded`` against ``wanted``, which
+        is ``file`` in the loaded dtype.
 
-        All of one shape. None where there is nothing to say: a tensor that is too large, or not finite.
+        All of one shape. None where there is nothing to say: a tensor that is too
+        large, or not finite.
         """
         if not loaded.numel() or loaded.numel() > _LARGEST:
             return None
-        exact = torch.float32 if UNITS[loaded.dtype] >= UNITS[torch.float16] else torch.float64
+        exact = (
+            torch.float32
+            if UNITS[loaded.dtype] >= UNITS[torch.float16]
+            else torch.float64
+        )
         a, b, source = (x.detach().cpu().to(exact) for x in (loaded, wanted, file))
         if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
             return None
@@ -80,13 +110,16 @@ class Kinds:
         if rank is not None:
             return {"kind": "low rank", "rank": rank}
         if float((a - b).norm()) > _FAR * float(b.norm()):
-            moved = torch.equal(a.reshape(-1).sort().values, b.reshape(-1).sort().values)
+            moved = torch.equal(
+                a.reshape(-1).sort().values, b.reshape(-1).sort().values
+            )
             return {"kind": "order" if moved else "unrelated"}
         return {"kind": "entries", "rank_looked_at": looked}
 
     def _rank(self, a: Tensor, b: Tensor, unit: float) -> tuple[int | None, bool]:
-        """The number of directions that hold the whole difference but for rounding, as those of a merged adapter do, where
-        they are few; and whether it was looked for."""
+        """The number of directions that hold the whole difference but for rounding, as
+        those of a merged adapter do, where they are few; and whether it was looked for.
+        """
         if a.ndim != 2 or min(a.shape) < 2:
             return None, False
         most = min(_RANKS, int(min(a.shape) * _FEW))
@@ -109,7 +142,9 @@ class Kinds:
 
 
 def _rounding(a: Tensor, b: Tensor, unit: float) -> float:
-    """L2 of rounding both tensors once: half a unit in the last place, uniform, in a random binade: 0.41 units each."""
+    """L2 of rounding both tensors once: half a unit in the last place, uniform, in a
+    random binade: 0.41 units each.
+    """
     return 0.41 * unit * float((a.square().sum() + b.square().sum()).sqrt())
 
 
@@ -123,7 +158,11 @@ def _simple(a: Tensor, b: Tensor, unit: float) -> Iterator[Kind]:
     limit = _NOISE * _rounding(a, b, unit)
     scale = float((a * b).sum() / b.square().sum())
     told = abs(scale - 1) > 2 * unit
-    if scale and told and float((a - scale * b).norm()) <= _NOISE * _rounding(a, scale * b, unit):
+    if (
+        scale
+        and told
+        and float((a - scale * b).norm()) <= _NOISE * _rounding(a, scale * b, unit)
+    ):
         yield {"kind": "scale", "scale": scale}
     added = float((a - b).mean())
     told = abs(added) * a.numel() ** 0.5 > 2 * limit
@@ -132,7 +171,9 @@ def _simple(a: Tensor, b: Tensor, unit: float) -> Iterator[Kind]:
 
 
 def _narrowed(loaded: Tensor, file: Tensor) -> Kind | None:
-    """The stored numbers, rounded to a narrower float dtype than the loaded one on the way, or cut to it."""
+    """The stored numbers, rounded to a narrower float dtype than the loaded one on the
+    way, or cut to it.
+    """
     file, loaded = file.cpu(), loaded.cpu()
     for name, dtype in _NARROW.items():
         if torch.equal(file.to(dtype).to(loaded.dtype), loaded):
@@ -140,31 +181,49 @@ def _narrowed(loaded: Tensor, file: Tensor) -> Kind | None:
     if file.dtype == torch.float32:
         upper = (file.contiguous().view(torch.int32) & -(1 << 16)).view(torch.float32)
         if torch.equal(upper.to(loaded.dtype), loaded):
-            return {"kind": "rounding", "grid": "bfloat16", "scales": "none", "cut": True}
+            return {
+                "kind": "rounding",
+                "grid": "bfloat16",
+                "scales": "none",
+                "cut": True,
+            }
     return None
 
 
 def _last_place(a: Tensor, b: Tensor, dtype: Any) -> Kind | None:
-    """No entry is further off than the next number of ``dtype``: rounded otherwise, as by cutting."""
+    """No entry is further off than the next number of ``dtype``: rounded otherwise, as
+    by cutting.
+    """
     step = 2 * UNITS[dtype] * b.abs().clamp_min(torch.finfo(dtype).tiny)
     return {"kind": "last place"} if bool(((a - b).abs() <= step).all()) else None
 
 
 def _eight_bits(a: Tensor, file: Tensor, unit: float) -> Kind | None:
-    """The stored numbers, rounded to a grid of 8 bits with one of the usual scales. The first rows are looked at before all."""
+    """The stored numbers, rounded to a grid of 8 bits with one of the usual scales. The
+    first rows are looked at before all.
+    """
     rows = len(file) if file.ndim == 2 else 1
     some = min(rows, max(_BLOCK, _SAMPLE * rows // file.numel() // _BLOCK * _BLOCK))
-    for grid in (name for name in _EIGHT_BITS if name == "int8" or hasattr(torch, name)):
+    for grid in (
+        name for name in _EIGHT_BITS if name == "int8" or hasattr(torch, name)
+    ):
         for scales in _SCALES if file.ndim == 2 else _SCALES[:2]:
             if grid == "int8" and scales == "none":
                 continue
-            if all(_is_on(a, file, grid, scales, count, unit) for count in dict.fromkeys((some, rows))):
+            if all(
+                _is_on(a, file, grid, scales, count, unit)
+                for count in dict.fromkeys((some, rows))
+            ):
                 return {"kind": "rounding", "grid": grid, "scales": scales}
     return None
 
 
-def _is_on(a: Tensor, file: Tensor, grid: str, scales: str, rows: int, unit: float) -> bool:
-    """Whether the first ``rows`` rows of ``a`` are those of the file on a grid with such scales."""
+def _is_on(
+    a: Tensor, file: Tensor, grid: str, scales: str, rows: int, unit: float
+) -> bool:
+    """Whether the first ``rows`` rows of ``a`` are those of the file on a grid with
+    such scales.
+    """
     size = _scale(file, scales, rows, _EIGHT_BITS[grid])
     if file.ndim == 2:
         a, file = a[:rows], file[:rows]
@@ -172,7 +231,9 @@ def _is_on(a: Tensor, file: Tensor, grid: str, scales: str, rows: int, unit: flo
 
 
 def _is_rounded(a: Tensor, file: Tensor, grid: str, size: Tensor, unit: float) -> bool:
-    """Whether ``a`` lies on the grid, nowhere further from the file than the nearest point (in a tie there are two)."""
+    """Whether ``a`` lies on the grid, nowhere further from the file than the nearest
+    point (in a tie there are two).
+    """
     nearest = _on_grid(file / size, grid) * size
     slack = 1.01 * unit * nearest.abs() + 1e-30
     on_grid = (a - _on_grid(a / size, grid) * size).abs() <= slack
@@ -181,7 +242,9 @@ def _is_rounded(a: Tensor, file: Tensor, grid: str, size: Tensor, unit: float) -
 
 
 def _scale(file: Tensor, scales: str, rows: int, most: float) -> Tensor:
-    """What brings the largest number of each group to ``most``, for the first ``rows`` rows."""
+    """What brings the largest number of each group to ``most``, for the first ``rows``
+    rows.
+    """
     if scales == "none":
         return torch.ones((), dtype=file.dtype)
     if scales == "one for the tensor":
@@ -204,7 +267,9 @@ def _block_maxima(size: Tensor, height: int, width: int) -> Tensor:
     """[rows, columns]: the largest number of the block that each entry is in."""
     rows, columns = size.shape
     padded = torch.nn.functional.pad(size, (0, -columns % width, 0, -rows % height))
-    blocks = padded.reshape(padded.shape[0] // height, height, padded.shape[1] // width, width)
+    blocks = padded.reshape(
+        padded.shape[0] // height, height, padded.shape[1] // width, width
+    )
     spread = blocks.amax((1, 3), keepdim=True).expand_as(blocks).reshape(padded.shape)
     return spread[:rows, :columns]
 
@@ -224,4 +289,9 @@ def _few_rows(a: Tensor, b: Tensor) -> Kind | None:
     count = int(other.sum())
     if count > _FEW * len(other):
         return None
-    return {"kind": "rows", "rows": count, "of": len(other), "first": int(other.nonzero()[0])}
+    return {
+        "kind": "rows",
+        "rows": count,
+        "of": len(other),
+        "first": int(other.nonzero()[0]),
+    }

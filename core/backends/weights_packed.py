@@ -1,8 +1,10 @@
-"""Experts that vLLM keeps in the order of its CPU kernel, put back into the order in which they were loaded.
+"""Experts that vLLM keeps in the order of its CPU kernel, put back into the order in
+which they were loaded.
 
-The order is learned from vLLM itself: its own packing function is given tensors of the shape and dtype that it packed before,
-which hold the places of their entries, digit by digit. Nothing here knows the order, and an order that cannot be learned as
-one that moves every entry and loses none is no order.
+The order is learned from vLLM itself: its own packing function is given tensors of the
+shape and dtype that it packed before, which hold the places of their entries, digit by
+digit. Nothing here knows the order, and an order that cannot be learned as one that
+moves every entry and loses none is no order.
 """
 
 from __future__ import annotations
@@ -16,17 +18,23 @@ import torch
 Tensor = Any
 
 _BASE = 128
-"""The largest power of two whose digits every floating dtype holds exactly: bfloat16 has 8 bits of precision."""
+"""The largest power of two whose digits every floating dtype holds exactly: bfloat16
+has 8 bits of precision.
+"""
 
 
 def in_loading_order(module: Any, tensor: Tensor) -> Tensor | None:
-    """``tensor``, weights of the experts in ``module``, as vLLM's loader filled it; None where that cannot be told."""
+    """``tensor``, weights of the experts in ``module``, as vLLM's loader filled it;
+    None where that cannot be told.
+    """
     pack = _packing_of(module)
     if pack is None or tensor.device.type != "cpu" or tensor.ndim != 3:
         return None
     try:
         order = _order(pack, tensor)
-    except Exception:  # another release of vLLM: the tensor stays unread, with the reason that it has by then
+    # another release of vLLM: the tensor stays unread, with the reason that it has by
+    # then
+    except Exception:
         return None
     if order is None:
         return None
@@ -36,7 +44,9 @@ def in_loading_order(module: Any, tensor: Tensor) -> Tensor | None:
 
 
 def _packing_of(module: Any) -> Callable[[Tensor], Tensor] | None:
-    """The function that packed the weights of ``module``; None where none did, or another than the known one."""
+    """The function that packed the weights of ``module``; None where none did, or
+    another than the known one.
+    """
     kernel = getattr(getattr(module, "quant_method", None), "moe_kernel", None)
     experts = getattr(kernel, "fused_experts", None)
     isa = getattr(experts, "isa", None)
@@ -61,4 +71,8 @@ def _order(pack: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor | None:
         rest //= _BASE
         worth *= _BASE
     moved_all = int(order.min()) >= 0 and int(order.max()) < entries
-    return order if moved_all and int(torch.bincount(order, minlength=entries).max()) == 1 else None
+    return (
+        order
+        if moved_all and int(torch.bincount(order, minlength=entries).max()) == 1
+        else None
+    )

@@ -1,4 +1,5 @@
-"""Captures in the background: started so that they outlive the terminal, and ended from wherever one stands.
+"""Captures in the background: started so that they outlive the terminal, and ended from
+wherever one stands.
 
 The session folder is all that ties them to whoever looks: the lock says who writes it.
 """
@@ -25,70 +26,101 @@ from logdrift.core.session.lock import LockHolder, process_start, proved, read_l
 
 _POLL = 0.05
 _GRACE = 15.0
-"""Seconds for a supervisor to end its workers (3 s each) and to write down how far they came."""
+"""Seconds for a supervisor to end its workers (3 s each) and to write down how far they
+came.
+"""
 
 
 def start_background(folder: Path, *, parallel: bool = False) -> int:
-    """Run what a session lacks in a process of its own; returns its pid once it holds the session.
+    """Run what a session lacks in a process of its own; returns its pid once it holds
+    the session.
 
-    It has a process session of its own, so that neither a closed terminal nor Ctrl-C reaches it, and prints to
-    ``logs/supervisor.log``. Raises InputError where the folder is no session or not this user's own,
-    LogdriftError with its last words where it ends at once.
+    It has a process session of its own, so that neither a closed terminal nor Ctrl-C
+    reaches it, and prints to ``logs/supervisor.log``. Raises InputError where the
+    folder is no session or not this user's own, LogdriftError with its last words where
+    it ends at once.
     """
-    # Read here too: a session that was deleted meanwhile must not come back as a folder of logs.
+    # Read here too: a session that was deleted meanwhile must not come back as a folder
+    # of logs.
     manifest = read_manifest(folder)
     if not manifest.plan:
-        raise InputError(f"session {folder} was not made by a capture: it has no plan to go on by")
+        raise InputError(
+            f"session {folder} was not made by a capture: it has no plan to go on by"
+        )
     trust.require(folder, manifest)
     module = "logdrift.core.capture.supervisor"
     options = ["--parallel"] if parallel else []
-    return start_detached([module, str(folder), *options], folder, f"{LOGS}/supervisor.log")
+    return start_detached(
+        [module, str(folder), *options], folder, f"{LOGS}/supervisor.log"
+    )
 
 
 def start_detached(words: Sequence[str], folder: Path, log: str) -> int:
-    """``python -m WORDS`` in a process session of its own, printing to ``log`` below ``folder``; its pid once it holds the
-    folder.
+    """``python -m WORDS`` in a process session of its own, printing to ``log`` below
+    ``folder``; its pid once it holds the folder.
 
-    Raises LogdriftError where it cannot be started, or with its last words where it ends at once, InputError where the log
-    is a link.
+    Raises LogdriftError where it cannot be started, or with its last words where it
+    ends at once, InputError where the log is a link.
     """
     try:
         with open(append(folder, log), "ab") as output:
             start_of_log = output.tell()
-            # -P: a folder called core where the user stands must not be imported in place of ours.
+            # -P: a folder called core where the user stands must not be imported in
+            # place of ours.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *words],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     except OSError as error:
-        raise LogdriftError(f"{folder}: cannot be worked on in the background: {error.strerror}") from None
-    while process.poll() is None and ((holder := read_lock(folder)) is None or holder.pid != process.pid):
+        raise LogdriftError(
+            f"{folder}: cannot be worked on in the background: {error.strerror}"
+        ) from None
+    while process.poll() is None and (
+        (holder := read_lock(folder)) is None or holder.pid != process.pid
+    ):
         time.sleep(_POLL)
     if process.poll() not in (None, 0):
-        said = (folder / log).read_bytes()[start_of_log:].decode("utf-8", "replace").strip().splitlines()
-        raise LogdriftError(said[-1] if said else f"the background process ended with exit code {process.returncode}")
-    # Whoever stays (a screen) takes note of its end, or it would stand among the processes as a zombie.
+        said = (
+            (folder / log)
+            .read_bytes()[start_of_log:]
+            .decode("utf-8", "replace")
+            .strip()
+            .splitlines()
+        )
+        raise LogdriftError(
+            said[-1]
+            if said
+            else f"the background process ended with exit code {process.returncode}"
+        )
+    # Whoever stays (a screen) takes note of its end, or it would stand among the
+    # processes as a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     return process.pid
 
 
 def ask_to_end(holder: LockHolder, folder: Path) -> None:
-    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has ended.
+    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has
+    ended.
 
-    ``folder`` is the one that it holds. InputError where the process is not proved to hold it: a lock may have come from
-    elsewhere, and name any process.
+    ``folder`` is the one that it holds. InputError where the process is not proved to
+    hold it: a lock may have come from elsewhere, and name any process.
     """
     if holder.alive and not proved(holder, folder):
         raise InputError(
-            f"process {holder.pid} is not seen to write {folder}, though its lock says so, and is left alone: where nothing "
-            f"writes it, delete {folder / LOCK}"
+            f"process {holder.pid} is not seen to write {folder}, though its lock says"
+            f" so, and is left alone: where nothing writes it, delete {folder / LOCK}"
         )
     try:
         os.kill(holder.pid, signal.SIGTERM)
     except ProcessLookupError:
         return
     except PermissionError:
-        raise InputError(f"process {holder.pid} writes {folder} and belongs to somebody else") from None
+        raise InputError(
+            f"process {holder.pid} writes {folder} and belongs to somebody else"
+        ) from None
 
 
 def ends_within(holder: LockHolder, seconds: float) -> bool:
@@ -102,20 +134,26 @@ def ends_within(holder: LockHolder, seconds: float) -> bool:
 
 
 def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
-    """End the capture that writes a session, with all its workers; what is finished stays. Returns when it is over.
+    """End the capture that writes a session, with all its workers; what is finished
+    stays. Returns when it is over.
 
-    The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace`` seconds it and all below it are
-    killed. Raises InputError where nothing runs, or it runs on another machine.
+    The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace``
+    seconds it and all below it are killed. Raises InputError where nothing runs, or it
+    runs on another machine.
     """
     holder = read_lock(folder)
     if holder is None:
         raise InputError(f"session {folder}: no capture is running")
     if not holder.here:
-        raise InputError(f"session {folder} is being written by process {holder.pid} on {holder.host}: end it there")
+        raise InputError(
+            f"session {folder} is being written by process {holder.pid} on"
+            f" {holder.host}: end it there"
+        )
     ask_to_end(holder, folder)
     if not ends_within(holder, grace):
         _kill(holder)
-    # Workers end with their supervisor, which also takes their pid files away: what is left has a name there.
+    # Workers end with their supervisor, which also takes their pid files away: what is
+    # left has a name there.
     end_leftovers(folder)
     if not ends_within(holder, 5.0):
         raise LogdriftError(f"process {holder.pid} does not end: end it by hand")

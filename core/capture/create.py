@@ -1,4 +1,6 @@
-"""Making a new session folder: everything that can be refused is refused before the folder exists."""
+"""Making a new session folder: everything that can be refused is refused before the
+folder exists.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,31 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.digests import config_digest, limited_weights_digest, tokenizer_digest
-from logdrift.core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu
-from logdrift.core.capture.models import check_own_vocabulary, explain_hub_error, resolve_model, resolve_own_model
+from logdrift.core.capture.digests import (
+    config_digest,
+    limited_weights_digest,
+    tokenizer_digest,
+)
+from logdrift.core.capture.environments import (
+    engine_environment,
+    find_interpreter,
+    has_nvidia_gpu,
+)
+from logdrift.core.capture.models import (
+    check_own_vocabulary,
+    explain_hub_error,
+    resolve_model,
+    resolve_own_model,
+)
 from logdrift.core.capture.prompt_lines import Prompt
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.capture.protocol import WorkerJob
-from logdrift.core.capture.recorded import Recorded, recorded_of, ways_of, write_recorded
+from logdrift.core.capture.recorded import (
+    Recorded,
+    recorded_of,
+    ways_of,
+    write_recorded,
+)
 from logdrift.core.capture.workers import run_alone
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
@@ -49,26 +69,42 @@ class _Prepared:
     max_length: int
 
 
-def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] = lambda text: None) -> None:
-    """Write a session folder whose captures are all pending; `logdrift.core.capture.supervisor.run_session` fills it.
+def create_session(
+    plan: CapturePlan, folder: Path, say: Callable[[str], None] = lambda text: None
+) -> None:
+    """Write a session folder whose captures are all pending;
+    `logdrift.core.capture.supervisor.run_session` fills it.
 
-    ``say`` is told before the part that takes seconds. Raises InputError for anything wrong with folder, plan, prompts, model or interpreters (the disk is then untouched),
-    LogdriftError where the disk or the tokenising worker fails.
+    ``say`` is told before the part that takes seconds. Raises InputError for anything
+    wrong with folder, plan, prompts, model or interpreters (the disk is then
+    untouched), LogdriftError where the disk or the tokenising worker fails.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         known = (folder / MANIFEST).exists()
         raise InputError(
             f"{folder} exists already: "
-            + ("go on with --resume, or give another --out" if known else "give another --out")
+            + (
+                "go on with --resume, or give another --out"
+                if known
+                else "give another --out"
+            )
         )
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
     generate = not prompts[0].has_completion
-    plan = plan.with_paths(generate=generate) if generate else _scoring(plan.with_paths(generate=False), say)
+    plan = (
+        plan.with_paths(generate=generate)
+        if generate
+        else _scoring(plan.with_paths(generate=False), say)
+    )
     recorded = recorded_of(prompts)
     if recorded is not None:
         _check_name_of(recorded, plan)
     model = resolve_model(plan.model)
-    own = [(spec, resolve_own_model(spec)) for spec in plan.backends if spec.model is not None]
+    own = [
+        (spec, resolve_own_model(spec))
+        for spec in plan.backends
+        if spec.model is not None
+    ]
     say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
     largest = max(max(row) for row in prepared.token_ids)
@@ -90,18 +126,26 @@ def create_session(plan: CapturePlan, folder: Path, say: Callable[[str], None] =
         if not isinstance(disk, OSError):
             raise
         # There is nothing to resume, whatever the writer of a single file says.
-        raise LogdriftError(f"cannot write {folder}: {disk.strerror}: nothing was begun; mend the disk first") from disk
+        raise LogdriftError(
+            f"cannot write {folder}: {disk.strerror}: nothing was begun; mend the disk"
+            " first"
+        ) from disk
 
 
 def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
-    """The plan of completions that are given: how to sample them is said to change nothing, and is not saved."""
+    """The plan of completions that are given: how to sample them is said to change
+    nothing, and is not saved.
+    """
     given, default = asdict(plan.sampling), asdict(SamplingSpec())
-    unused = [f"sampling.{name}" for name, value in given.items() if value != default[name]]
+    unused = [
+        f"sampling.{name}" for name, value in given.items() if value != default[name]
+    ]
     if unused:
         verb = "changes" if len(unused) == 1 else "change"
         say(
-            f"note: {', '.join(unused)} {verb} nothing, since every prompt has its completion: tell in the lines of the "
-            "prompts how these were sampled (docs/plan.md)"
+            f"note: {', '.join(unused)} {verb} nothing, since every prompt has its"
+            " completion: tell in the lines of the prompts how these were sampled"
+            " (docs/plan.md)"
         )
     return replace(plan, sampling=SamplingSpec())
 
@@ -110,14 +154,18 @@ def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
     name = recorded.info.backend
     if any(spec.name == name for spec in plan.backends):
         raise InputError(
-            f"backend {name!r}: the logprobs of the prompts are {recorded.info.label}: give the backend another name "
-            "with @NAME"
+            f"backend {name!r}: the logprobs of the prompts are {recorded.info.label}:"
+            " give the backend another name with @NAME"
         )
 
 
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
-    """Tokenise and check the prompts in an interpreter that has Transformers: every engine's has."""
-    interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
+    """Tokenise and check the prompts in an interpreter that has Transformers: every
+    engine's has.
+    """
+    interpreters = {
+        spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends
+    }
     spec = min(plan.backends, key=lambda s: s.engine != "transformers")
     job = WorkerJob(
         kind="prepare",
@@ -134,21 +182,30 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
     with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
         log = Path(scratch) / "prepare.log"
         messages = run_alone(interpreters[spec.name].python, environment, log, job)
-        result = next((m for m in messages if m["type"] in ("prepared", "failed")), None)
+        result = next(
+            (m for m in messages if m["type"] in ("prepared", "failed")), None
+        )
         if result is None:
             tail = log.read_text(errors="replace").strip().splitlines()
             last = tail[-1][:300] if tail else "it printed nothing"
             raise LogdriftError(
-                f"the interpreter of backend {spec.name!r} ended while reading the prompts ({last}): "
-                f"see logdrift env check {spec.engine}"
+                f"the interpreter of backend {spec.name!r} ended while reading the"
+                f" prompts ({last}): see logdrift env check {spec.engine}"
             )
     if result["type"] == "failed":
         text = explain_hub_error(str(result["error"]), model) or str(result["error"])
         raise InputError(text) if result["input"] else LogdriftError(text)
-    return _Prepared(result["token_ids"], result["prompt_lengths"], result["vocab_size"], result["max_length"])
+    return _Prepared(
+        result["token_ids"],
+        result["prompt_lengths"],
+        result["vocab_size"],
+        result["max_length"],
+    )
 
 
-def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, prompts: Sequence[Prompt]) -> Manifest:
+def _manifest(
+    plan: CapturePlan, model: str, prepared: _Prepared, prompts: Sequence[Prompt]
+) -> Manifest:
     folder = Path(model)
     local = folder.is_dir()
     return Manifest(
@@ -176,14 +233,24 @@ def _manifest(plan: CapturePlan, model: str, prepared: _Prepared, prompts: Seque
 
 def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
     return tuple(
-        CaptureInfo(name.label, spec.name, spec.engine, spec.dtype, name.path, name.repeat, spec.role, batch=name.batch)
+        CaptureInfo(
+            name.label,
+            spec.name,
+            spec.engine,
+            spec.dtype,
+            name.path,
+            name.repeat,
+            spec.role,
+            batch=name.batch,
+        )
         for spec in specs
         for name in spec.labels()
     )
 
 
 def _saved_plan(plan: CapturePlan) -> Mapping[str, Any]:
-    # The ids are in the session; the file they came from may be gone, or hold what should not travel with it.
+    # The ids are in the session; the file they came from may be gone, or hold what
+    # should not travel with it.
     return replace(plan, prompts_file=None, texts=()).to_json()
 
 
@@ -208,21 +275,34 @@ def _write(
         last = min(len(ids), first + plan.part_sequences)
         chunk = slice(first, last)
         tensors = sequence_tensors(
-            ids[chunk], prepared.prompt_lengths[chunk], ["unknown"] * (last - first), masks[chunk]
+            ids[chunk],
+            prepared.prompt_lengths[chunk],
+            ["unknown"] * (last - first),
+            masks[chunk],
         )
         tokens = sum(map(len, ids[chunk]))
-        parts.append(write_part(folder, sequence_part(len(parts)), tensors, first, last - first, tokens))
-    manifest = replace(manifest, sequences=replace(manifest.sequences, parts=tuple(parts)))
+        parts.append(
+            write_part(
+                folder, sequence_part(len(parts)), tensors, first, last - first, tokens
+            )
+        )
+    manifest = replace(
+        manifest, sequences=replace(manifest.sequences, parts=tuple(parts))
+    )
     if recorded is not None:
         info = write_recorded(folder, recorded, plan.part_sequences)
-        manifest = replace(manifest, captures=(info, *manifest.captures), notes=recorded.notes)
+        manifest = replace(
+            manifest, captures=(info, *manifest.captures), notes=recorded.notes
+        )
     write_manifest(folder, manifest)
 
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
-    """Add backends that score the sequences a session already has. The others' path decode is left
-    out, since it would sample other ids. Raises InputError where a name is taken, an interpreter or a backend's own
-    model is missing, or that model does not know the session's ids."""
+    """Add backends that score the sequences a session already has. The others' path
+    decode is left out, since it would sample other ids. Raises InputError where a name
+    is taken, an interpreter or a backend's own model is missing, or that model does not
+    know the session's ids.
+    """
     token = uuid.uuid4().hex
     acquire(folder, token)
     try:
@@ -231,15 +311,23 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         plan = CapturePlan.from_json(manifest.plan)
         _check_free(specs, manifest)
         added = tuple(
-            replace(spec, paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",)) for spec in specs
+            replace(
+                spec,
+                paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",),
+            )
+            for spec in specs
         )
         extended = replace(plan, backends=(*plan.backends, *added))
         for spec in added:
             find_interpreter(spec.engine, spec.python)
             if spec.model is not None:
-                check_own_vocabulary(spec, resolve_own_model(spec), _largest_id(folder, manifest))
+                check_own_vocabulary(
+                    spec, resolve_own_model(spec), _largest_id(folder, manifest)
+                )
         data = {**manifest.plan, "backends": extended.to_json()["backends"]}
-        manifest = replace(manifest, plan=data, captures=(*manifest.captures, *_captures(added)))
+        manifest = replace(
+            manifest, plan=data, captures=(*manifest.captures, *_captures(added))
+        )
         trust.remember(manifest)
         write_manifest(folder, manifest)
     finally:
@@ -247,15 +335,26 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
 
 
 def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
-    """A backend of the session may be in no plan: the one that recorded what the prompts told."""
+    """A backend of the session may be in no plan: the one that recorded what the
+    prompts told.
+    """
     taken = {info.backend for info in manifest.captures}
     for spec in specs:
         if spec.name in taken:
-            raise InputError(f"the session has a backend {spec.name!r}: give the new one another name with @NAME")
+            raise InputError(
+                f"the session has a backend {spec.name!r}: give the new one another"
+                " name with @NAME"
+            )
 
 
 def _largest_id(folder: Path, manifest: Manifest) -> int:
     files = [part.file for part in manifest.sequences.parts]
     if manifest.sequences.generated_by is not None and (folder / PROMPTS).exists():
         files.append(PROMPTS)
-    return max((int(read_tensors(folder / file)["token_ids"].max(initial=0)) for file in files), default=0)
+    return max(
+        (
+            int(read_tensors(folder / file)["token_ids"].max(initial=0))
+            for file in files
+        ),
+        default=0,
+    )

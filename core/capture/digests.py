@@ -1,7 +1,9 @@
-"""Digests of a model folder: which weights, tokenizer and configuration the numbers of a session belong to.
+"""Digests of a model folder: which weights, tokenizer and configuration the numbers of
+a session belong to.
 
-Standard library only and streaming, so the tool needs no torch and a 100 GB folder needs no memory.
-All digests are ``sha256:`` and 64 hex digits; None means it could not be observed.
+Standard library only and streaming, so the tool needs no torch and a 100 GB folder
+needs no memory. All digests are ``sha256:`` and 64 hex digits; None means it could not
+be observed.
 """
 
 from __future__ import annotations
@@ -28,14 +30,20 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(folder: Path) -> str | None:
-    """Digest of all safetensors weights: name, dtype, shape and bytes of each tensor, in order of names.
+    """Digest of all safetensors weights: name, dtype, shape and bytes of each tensor,
+    in order of names.
 
-    How the tensors are spread over files and what a writer puts into file headers does not change it.
-    None if the folder has no safetensors weights or they cannot be read whole.
+    How the tensors are spread over files and what a writer puts into file headers does
+    not change it. None if the folder has no safetensors weights or they cannot be read
+    whole.
     """
     try:
         files = _weight_files(folder)
-        tensors = {name: (file, *entry) for file in files for name, entry in _tensors(file).items()}
+        tensors = {
+            name: (file, *entry)
+            for file in files
+            for name, entry in _tensors(file).items()
+        }
         if not tensors:
             return None
         hasher = hashlib.sha256()
@@ -55,13 +63,17 @@ def weights_digest(folder: Path) -> str | None:
 
 
 def limited_weights_digest(folder: Path) -> str | None:
-    """`weights_digest` of up to 8 GiB, which is a minute of reading at most, not the many of a 100 GB model; else None."""
+    """`weights_digest` of up to 8 GiB, which is a minute of reading at most, not the
+    many of a 100 GB model; else None.
+    """
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return weights_digest(folder) if 0 < size <= _LIMIT else None
 
 
 def config_digest(folder: Path) -> str | None:
-    """Digest of ``config.json`` as canonical JSON, without where it was loaded from and which library wrote it."""
+    """Digest of ``config.json`` as canonical JSON, without where it was loaded from and
+    which library wrote it.
+    """
     try:
         data = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
@@ -72,18 +84,34 @@ def config_digest(folder: Path) -> str | None:
 
 
 def tokenizer_digest(folder: Path) -> str | None:
-    """Digest of what decides which text an id is, and of how text is cut. Neither the chat template nor the BOS is.
+    """Digest of what decides which text an id is, and of how text is cut. Neither the
+    chat template nor the BOS is.
 
-    ``tokenizer.json`` counts by content: saving a tokenizer that has once padded or truncated writes that into the
-    file, and releases of `tokenizers` write merges as pairs or as text. Without it, the other files count by bytes.
+    ``tokenizer.json`` counts by content: saving a tokenizer that has once padded or
+    truncated writes that into the file, and releases of `tokenizers` write merges as
+    pairs or as text. Without it, the other files count by bytes.
     """
     try:
         if (folder / "tokenizer.json").is_file():
-            found: Any = _tokenizer_content(json.loads((folder / "tokenizer.json").read_bytes()))
+            found: Any = _tokenizer_content(
+                json.loads((folder / "tokenizer.json").read_bytes())
+            )
         else:
-            names = ["added_tokens.json", "merges.txt", "special_tokens_map.json", "tekken.json", "tokenizer.model",
-                     "tokenizer_config.json", "vocab.json", "vocab.txt"]  # fmt: skip
-            found = [(name, file_digest(folder / name)) for name in names if (folder / name).is_file()]
+            names = [
+                "added_tokens.json",
+                "merges.txt",
+                "special_tokens_map.json",
+                "tekken.json",
+                "tokenizer.model",
+                "tokenizer_config.json",
+                "vocab.json",
+                "vocab.txt",
+            ]
+            found = [
+                (name, file_digest(folder / name))
+                for name in names
+                if (folder / name).is_file()
+            ]
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
     text = json.dumps(found, sort_keys=True)
@@ -93,8 +121,13 @@ def tokenizer_digest(folder: Path) -> str | None:
 def _tokenizer_content(data: dict[str, Any]) -> dict[str, Any]:
     model = dict(data["model"])
     if "merges" in model:
-        model["merges"] = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    added = sorted((token["id"], token["content"]) for token in data.get("added_tokens") or ())
+        model["merges"] = [
+            merge if isinstance(merge, str) else " ".join(merge)
+            for merge in model["merges"]
+        ]
+    added = sorted(
+        (token["id"], token["content"]) for token in data.get("added_tokens") or ()
+    )
     cut = {name: data.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")}
     return {"model": model, "added_tokens": added, **cut}
 
@@ -109,7 +142,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
-    """{name: (dtype, shape, first byte, end byte)} from the header: u64 length, JSON, then the data."""
+    """{name: (dtype, shape, first byte, end byte)} from the header: u64 length, JSON,
+    then the data.
+    """
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > _MAX_HEADER:
@@ -118,7 +153,12 @@ def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
     header.pop("__metadata__", None)
     base = 8 + length
     return {
-        name: (entry["dtype"], entry["shape"], base + entry["data_offsets"][0], base + entry["data_offsets"][1])
+        name: (
+            entry["dtype"],
+            entry["shape"],
+            base + entry["data_offsets"][0],
+            base + entry["data_offsets"][1],
+        )
         for name, entry in header.items()
     }
 

@@ -1,6 +1,8 @@
-"""Which interpreter runs an engine, what environment variables it needs, and whether it works.
+"""Which interpreter runs an engine, what environment variables it needs, and whether it
+works.
 
-Nothing here imports an engine: interpreters are found by their files and tested by starting them.
+Nothing here imports an engine: interpreters are found by their files and tested by
+starting them.
 """
 
 from __future__ import annotations
@@ -22,19 +24,30 @@ from typing import Any, Literal
 
 from logdrift.core.backends import ENGINES
 from logdrift.core.capture.installer import Marker, install, read_marker
-from logdrift.core.capture.jobs import Cancelled, Report, clean_environment, end_group, one_line, write_json
+from logdrift.core.capture.jobs import (
+    Cancelled,
+    Report,
+    clean_environment,
+    end_group,
+    one_line,
+    write_json,
+)
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 
 Origin = Literal["spec", "config", "managed", "current"]
-CHECK_SECONDS = 300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s
+CHECK_SECONDS = (
+    300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """An interpreter for an engine. ``env`` is what to set so that the tools beside it (ninja, ...) are found."""
+    """An interpreter for an engine. ``env`` is what to set so that the tools beside it
+    (ninja, ...) are found.
+    """
 
     engine: str
     python: Path
@@ -44,7 +57,9 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `check` found. ``problem`` is one line that says what is wrong and how to mend it, None if it works."""
+    """What `check` found. ``problem`` is one line that says what is wrong and how to
+    mend it, None if it works.
+    """
 
     interpreter: Interpreter
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -55,35 +70,55 @@ class Health:
 
 @cache
 def nvidia_gpus() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs, asked of the driver (no torch). Empty where there is none or all are hidden."""
+    """Names of the NVIDIA GPUs, asked of the driver (no torch). Empty where there is
+    none or all are hidden.
+    """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ()
     tool = shutil.which("nvidia-smi")
     if tool is not None:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             argv = [tool, "--query-gpu=name", "--format=csv,noheader"]
-            out = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
-            names = tuple(line.strip() for line in out.stdout.splitlines() if line.strip())
+            out = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+            names = tuple(
+                line.strip() for line in out.stdout.splitlines() if line.strip()
+            )
             return names[: len(_own_devices()) or None]
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return tuple("NVIDIA GPU" for _ in found)[: len(_own_devices()) or None]
 
 
 def visible_devices(gpus: str) -> str:
-    """CUDA_VISIBLE_DEVICES for a backend's ``gpus``: numbers of the GPUs that logdrift itself may see, which a scheduler or a
-    user may have narrowed down. InputError for a number beyond them."""
+    """CUDA_VISIBLE_DEVICES for a backend's ``gpus``: numbers of the GPUs that logdrift
+    itself may see, which a scheduler or a user may have narrowed down. InputError for a
+    number beyond them.
+    """
     own = _own_devices()
     if not own:
         return gpus
     numbers = [int(number) for number in gpus.split(",")]
     if max(numbers) >= len(own):
-        raise InputError(f"gpus={gpus}: CUDA_VISIBLE_DEVICES shows {len(own)} GPUs here: give 0 to {len(own) - 1}")
+        raise InputError(
+            f"gpus={gpus}: CUDA_VISIBLE_DEVICES shows {len(own)} GPUs here: give 0 to"
+            f" {len(own) - 1}"
+        )
     return ",".join(own[number] for number in numbers)
 
 
 def _own_devices() -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names; empty where it is not set."""
-    return [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return [
+        name.strip()
+        for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if name.strip()
+    ]
 
 
 def has_nvidia_gpu() -> bool:
@@ -97,7 +132,9 @@ def default_device() -> str:
 
 
 def environment_folder(engine: str) -> Path:
-    """Folder of the managed environment: where `env create --dir` last put it, or in the cache."""
+    """Folder of the managed environment: where `env create --dir` last put it, or in
+    the cache.
+    """
     default = cache_folder() / "envs" / engine
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         elsewhere = Path(json.loads(_pointer(engine).read_bytes())["folder"])
@@ -115,9 +152,15 @@ def create_environment(
     python: str | None = None,
     fresh: bool = False,
 ) -> Marker:
-    """Make the managed environment of an engine, in ``parent/engine`` if given. Raises LogdriftError, Cancelled."""
+    """Make the managed environment of an engine, in ``parent/engine`` if given. Raises
+    LogdriftError, Cancelled.
+    """
     recipe = recipe_for(engine, default_device())
-    folder = (parent.absolute() / engine) if parent is not None else environment_folder(engine)
+    folder = (
+        (parent.absolute() / engine)
+        if parent is not None
+        else environment_folder(engine)
+    )
 
     def probe(interpreter: Path) -> Mapping[str, str]:
         health = check(_interpreter(engine, interpreter, "managed"), cancel=cancel)
@@ -125,7 +168,15 @@ def create_environment(
             raise LogdriftError(health.problem)
         return health.versions
 
-    marker = install(recipe, folder, probe=probe, report=report, cancel=cancel, python=python, fresh=fresh)
+    marker = install(
+        recipe,
+        folder,
+        probe=probe,
+        report=report,
+        cancel=cancel,
+        python=python,
+        fresh=fresh,
+    )
     if parent is not None:
         _pointer(engine).parent.mkdir(parents=True, exist_ok=True)
         write_json(_pointer(engine), {"folder": str(folder)})
@@ -137,9 +188,11 @@ def _pointer(engine: str) -> Path:
 
 
 def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
-    """The interpreter for an engine: ``python=`` of its spec, the config file, the managed environment, our own.
+    """The interpreter for an engine: ``python=`` of its spec, the config file, the
+    managed environment, our own.
 
-    Only files are looked at; `check` tells whether it works. Raises InputError where there is none.
+    Only files are looked at; `check` tells whether it works. Raises InputError where
+    there is none.
     """
     if python:
         return _interpreter(engine, _executable(python, f"python={python}"), "spec")
@@ -153,12 +206,20 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
     if importlib.util.find_spec(ENGINES[engine].package) is not None:
         return _interpreter(engine, Path(sys.executable), "current")
     if (folder / "pyvenv.cfg").exists():
-        raise InputError(f"the environment of {engine} is not finished: mend it with logdrift env create {engine}")
-    raise InputError(f"no interpreter for {engine}: logdrift env create {engine} makes one, python= names yours")
+        raise InputError(
+            f"the environment of {engine} is not finished: mend it with logdrift env"
+            f" create {engine}"
+        )
+    raise InputError(
+        f"no interpreter for {engine}: logdrift env create {engine} makes one, python="
+        " names yours"
+    )
 
 
 def available() -> dict[str, Interpreter | str]:
-    """Every engine's interpreter, or the line that says why there is none. Fast: nothing is started."""
+    """Every engine's interpreter, or the line that says why there is none. Fast:
+    nothing is started.
+    """
     out: dict[str, Interpreter | str] = {}
     for engine in ENGINES:
         try:
@@ -170,12 +231,18 @@ def available() -> dict[str, Interpreter | str]:
 
 def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
     folder = str(python.parent)
-    return Interpreter(engine, python, origin, {"PATH": os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))})
+    return Interpreter(
+        engine,
+        python,
+        origin,
+        {"PATH": os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))},
+    )
 
 
 def _executable(python: str, where: str) -> Path:
-    """A path (``~`` and relative allowed), an environment's folder, or a name on PATH. Symbolic links stay: a venv
-    is known by the link's own place."""
+    """A path (``~`` and relative allowed), an environment's folder, or a name on PATH.
+    Symbolic links stay: a venv is known by the link's own place.
+    """
     path = user_path(python)
     if path.is_dir():
         path = path / "bin" / "python"
@@ -188,14 +255,19 @@ def _executable(python: str, where: str) -> Path:
 
 
 def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]:
-    """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the user has set is left alone.
+    """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the
+    user has set is left alone.
 
     ``models`` are folders, which then are all that may be read, or hub ids.
     """
     wanted = {
-        "DO_NOT_TRACK": "1",  # read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py)
+        "DO_NOT_TRACK": (
+            "1"
+        ),  # read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py)
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",  # engines fork after tokenising, which would warn and can hang
+        "TOKENIZERS_PARALLELISM": (
+            "false"
+        ),  # engines fork after tokenising, which would warn and can hang
         "PYTHONNOUSERSITE": "1",
     }
     if all(Path(model).is_dir() for model in models):
@@ -203,7 +275,9 @@ def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]
     if engine == "vllm":
         wanted["VLLM_NO_USAGE_STATS"] = "1"
         if device == "cpu":
-            wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB; the default 0 lets it take half of the memory
+            wanted["VLLM_CPU_KVCACHE_SPACE"] = (
+                "1"  # GiB; the default 0 lets it take half of the memory
+            )
     if engine == "sglang" and device == "cpu":
         wanted["SGLANG_USE_CPU_ENGINE"] = "1"
     return {key: value for key, value in wanted.items() if key not in os.environ}
@@ -219,15 +293,24 @@ _IMPORTS = {
 _PROBE = Path(__file__).with_name("probe.py")
 
 
-def check(interpreter: Interpreter, *, cancel: threading.Event | None = None, seconds: float = CHECK_SECONDS) -> Health:
-    """Start the interpreter, import the engine as a worker does, and ask for versions and devices."""
+def check(
+    interpreter: Interpreter,
+    *,
+    cancel: threading.Event | None = None,
+    seconds: float = CHECK_SECONDS,
+) -> Health:
+    """Start the interpreter, import the engine as a worker does, and ask for versions
+    and devices.
+    """
     began = time.monotonic()
     status, output = _start_probe(interpreter, cancel or threading.Event(), seconds)
     took = time.monotonic() - began
     engine, mend = interpreter.engine, _mend(interpreter)
 
     def broken(text: str) -> Health:
-        return Health(interpreter, seconds=took, problem=f"{engine}: {one_line(text)}: {mend}")
+        return Health(
+            interpreter, seconds=took, problem=f"{engine}: {one_line(text)}: {mend}"
+        )
 
     if status == "timeout":
         return broken(f"importing it took more than {seconds:.0f} s")
@@ -241,23 +324,48 @@ def check(interpreter: Interpreter, *, cancel: threading.Event | None = None, se
     names = ("python", "torch", "transformers", *ENGINES[engine].distributions)
     versions = {name: str(found[name]) for name in names if name in found}
     gpus = found["gpus"]
-    device = ", ".join(one_line(name) for name in gpus) if gpus else f"cpu ({os.cpu_count()} cores)"
+    device = (
+        ", ".join(one_line(name) for name in gpus)
+        if gpus
+        else f"cpu ({os.cpu_count()} cores)"
+    )
     if has_nvidia_gpu() and not gpus and interpreter.origin == "managed":
         return broken("there is an NVIDIA GPU but this environment cannot use it")
     return Health(interpreter, versions, device, took)
 
 
-def _start_probe(interpreter: Interpreter, cancel: threading.Event, seconds: float) -> tuple[str, str]:
+def _start_probe(
+    interpreter: Interpreter, cancel: threading.Event, seconds: float
+) -> tuple[str, str]:
     """(how it ended, what it printed). Raises Cancelled."""
     engine = ENGINES[interpreter.engine]
-    imports = json.dumps(["numpy", "safetensors", "torch", *_IMPORTS.get(engine.name, (engine.package,))])
-    argv = [str(interpreter.python), "-I", str(_PROBE), imports, json.dumps(["transformers", *engine.distributions])]
-    env = {**clean_environment(), **engine_environment(engine.name, default_device(), "/"), **interpreter.env}
+    imports = json.dumps(
+        ["numpy", "safetensors", "torch", *_IMPORTS.get(engine.name, (engine.package,))]
+    )
+    argv = [
+        str(interpreter.python),
+        "-I",
+        str(_PROBE),
+        imports,
+        json.dumps(["transformers", *engine.distributions]),
+    ]
+    env = {
+        **clean_environment(),
+        **engine_environment(engine.name, default_device(), "/"),
+        **interpreter.env,
+    }
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, env=env, cwd="/", text=True, errors="replace",
-        )  # fmt: skip
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=env,
+            cwd="/",
+            text=True,
+            errors="replace",
+        )
     except OSError as error:
         return f"{interpreter.python} cannot be started: {error.strerror}", ""
     deadline = time.monotonic() + seconds
@@ -266,7 +374,9 @@ def _start_probe(interpreter: Interpreter, cancel: threading.Event, seconds: flo
             try:
                 output, _ = process.communicate(timeout=0.2)
                 code = process.returncode
-                return (f"ended by signal {-code}" if code < 0 else f"exit status {code}"), output
+                return (
+                    f"ended by signal {-code}" if code < 0 else f"exit status {code}"
+                ), output
             except subprocess.TimeoutExpired:
                 if cancel.is_set():
                     raise Cancelled("cancelled") from None
@@ -280,4 +390,7 @@ def _mend(interpreter: Interpreter) -> str:
     again = f"logdrift env create {interpreter.engine} --fresh"
     if interpreter.origin == "managed":
         return f"mend it with {again}"
-    return f"install it in {interpreter.python}, or use an environment of its own: {again.removesuffix(' --fresh')}"
+    return (
+        f"install it in {interpreter.python}, or use an environment of its own:"
+        f" {again.removesuffix(' --fresh')}"
+    )

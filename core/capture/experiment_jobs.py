@@ -1,7 +1,9 @@
-"""Experiments in the background: started so that they outlive the terminal, and ended from wherever one stands.
+"""Experiments in the background: started so that they outlive the terminal, and ended
+from wherever one stands.
 
-``why/experiments`` of the session is all that ties them to whoever looks: its lock says who runs them, ``events.jsonl``
-what is being done, and each experiment's folder how far it came.
+``why/experiments`` of the session is all that ties them to whoever looks: its lock says
+who runs them, ``events.jsonl`` what is being done, and each experiment's folder how far
+it came.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ from typing import Any
 
 from logdrift.core.capture import trust
 from logdrift.core.capture.background import ask_to_end, ends_within, start_detached
-from logdrift.core.capture.experiments import DEFAULT_BUDGET, DEFAULT_REPEATS, gpu_count, run_experiments
+from logdrift.core.capture.experiments import (
+    DEFAULT_BUDGET,
+    DEFAULT_REPEATS,
+    gpu_count,
+    run_experiments,
+)
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import Proposal, chosen, propose
@@ -31,10 +38,14 @@ LOG = "experiments.log"
 _GRACE = 20.0
 
 
-def plan_experiments(session: Session, pair: Pair, *, repeats: int = DEFAULT_REPEATS) -> Proposal:
+def plan_experiments(
+    session: Session, pair: Pair, *, repeats: int = DEFAULT_REPEATS
+) -> Proposal:
     """What would tell on this machine, with times from the session's own events."""
     found = diagnose(session, pair)
-    return propose(session, pair, found, timings(session.folder), gpus=gpu_count(), repeats=repeats)
+    return propose(
+        session, pair, found, timings(session.folder), gpus=gpu_count(), repeats=repeats
+    )
 
 
 def start_experiments(
@@ -45,18 +56,29 @@ def start_experiments(
     budget_s: float = DEFAULT_BUDGET,
     repeats: int = DEFAULT_REPEATS,
 ) -> int:
-    """Run experiments (all that are proposed, or those of ``ids``) in a process of its own; returns its pid once it has
-    begun. InputError where there is nothing to run or the session cannot be written, LogdriftError with its last words
-    where it ends at once."""
+    """Run experiments (all that are proposed, or those of ``ids``) in a process of its
+    own; returns its pid once it has begun. InputError where there is nothing to run or
+    the session cannot be written, LogdriftError with its last words where it ends at
+    once.
+    """
     check_writable(session)
     trust.require(session.folder, session.manifest)
     if not chosen(plan_experiments(session, pair, repeats=repeats).experiments, ids):
-        raise InputError(f"{pair.a.info.label} -> {pair.b.info.label}: there is no experiment to run")
+        raise InputError(
+            f"{pair.a.info.label} -> {pair.b.info.label}: there is no experiment to run"
+        )
     folder = session.folder / FOLDER
-    job = {"folder": str(session.folder.resolve()), "pair": [pair.a.info.label, pair.b.info.label], "ids": list(ids),
-           "budget": budget_s, "repeats": repeats}  # fmt: skip
+    job = {
+        "folder": str(session.folder.resolve()),
+        "pair": [pair.a.info.label, pair.b.info.label],
+        "ids": list(ids),
+        "budget": budget_s,
+        "repeats": repeats,
+    }
     with folder_at(session.folder, FOLDER, create=True):
-        return start_detached(["logdrift.core.capture.experiment_jobs", json.dumps(job)], folder, LOG)
+        return start_detached(
+            ["logdrift.core.capture.experiment_jobs", json.dumps(job)], folder, LOG
+        )
 
 
 def running(session_folder: Path) -> LockHolder | None:
@@ -65,13 +87,17 @@ def running(session_folder: Path) -> LockHolder | None:
 
 
 def cancel_experiments(session_folder: Path) -> None:
-    """End the experiments that run here, with all their workers; what is captured stays. InputError where none run here,
-    LogdriftError where they do not end."""
+    """End the experiments that run here, with all their workers; what is captured
+    stays. InputError where none run here, LogdriftError where they do not end.
+    """
     holder = running(session_folder)
     if holder is None:
         raise InputError(f"session {session_folder}: no experiment is running")
     if not holder.here:
-        raise InputError(f"the experiments of {session_folder} run on {holder.host}: end process {holder.pid} there")
+        raise InputError(
+            f"the experiments of {session_folder} run on {holder.host}: end process"
+            f" {holder.pid} there"
+        )
     ask_to_end(holder, session_folder / FOLDER)
     if not ends_within(holder, _GRACE):
         raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
@@ -86,12 +112,18 @@ def run_chosen(
     report: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Propose, choose and run in this process."""
-    experiments = chosen(plan_experiments(session, pair, repeats=repeats).experiments, ids)
-    run_experiments(session, pair, experiments, budget_s=budget_s, repeats=repeats, report=report)
+    experiments = chosen(
+        plan_experiments(session, pair, repeats=repeats).experiments, ids
+    )
+    run_experiments(
+        session, pair, experiments, budget_s=budget_s, repeats=repeats, report=report
+    )
 
 
 def main(argv: list[str]) -> int:
-    """``python -m logdrift.core.capture.experiment_jobs JSON``: the detached form. Everything it has to say is in the folder."""
+    """``python -m logdrift.core.capture.experiment_jobs JSON``: the detached form.
+    Everything it has to say is in the folder.
+    """
     job = json.loads(argv[0])
 
     def interrupt(number: int, frame: object) -> None:
@@ -102,10 +134,15 @@ def main(argv: list[str]) -> int:
     try:
         session = open_session(folder)
         pair = make_pair(session, *job["pair"])
-        run_chosen(session, pair, job["ids"], job["budget"], job["repeats"], lambda event: None)
+        run_chosen(
+            session, pair, job["ids"], job["budget"], job["repeats"], lambda event: None
+        )
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
-        append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "failed", "error": str(error)})
+        append_event(
+            folder / FOLDER,
+            {"t": round(time.time(), 3), "type": "failed", "error": str(error)},
+        )
         return error.exit_code
     except KeyboardInterrupt:
         append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "cancelled"})

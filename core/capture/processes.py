@@ -1,8 +1,10 @@
-"""Finding and ending the processes of an engine, which may have children and grandchildren of their own.
+"""Finding and ending the processes of an engine, which may have children and
+grandchildren of their own.
 
-A worker is the leader of its own session and process group, so a group kill reaches all that it started, except
-processes that started a session of their own: those are found by walking parents, for which the supervisor adopts
-orphans (a "subreaper") where the system allows it.
+A worker is the leader of its own session and process group, so a group kill reaches all
+that it started, except processes that started a session of their own: those are found
+by walking parents, for which the supervisor adopts orphans (a "subreaper") where the
+system allows it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def _prctl(option: int, value: int) -> None:
 
 @contextlib.contextmanager
 def cancellable() -> Iterator[None]:
-    """SIGTERM and SIGHUP as the KeyboardInterrupt that Ctrl-C raises, so that every way out is the same one.
+    """SIGTERM and SIGHUP as the KeyboardInterrupt that Ctrl-C raises, so that every way
+    out is the same one.
 
     Only the main thread may set handlers: elsewhere this does nothing.
     """
@@ -40,8 +43,13 @@ def cancellable() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    # What is ignored stays so: nohup means that the end of the terminal is not to end this.
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    # What is ignored stays so: nohup means that the end of the terminal is not to end
+    # this.
+    heard = [
+        n
+        for n in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(n) is not signal.SIG_IGN
+    ]
     old = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
@@ -52,11 +60,17 @@ def cancellable() -> Iterator[None]:
 
 def ending(code: int) -> str:
     """How a process with this exit code of `subprocess` came to its end, in words."""
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return (
+        f"was killed by {signal.Signals(-code).name}"
+        if code < 0
+        else f"ended with exit code {code}"
+    )
 
 
 def adopt_orphans() -> None:
-    """Make orphaned descendants ours instead of init's, so that they can be found and ended."""
+    """Make orphaned descendants ours instead of init's, so that they can be found and
+    ended.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -66,7 +80,9 @@ def die_with_parent() -> None:
 
 
 def _stat() -> dict[int, tuple[int, int, str]]:
-    """pid -> (parent, session, state) of every process; empty where there is no /proc."""
+    """pid -> (parent, session, state) of every process; empty where there is no
+    /proc.
+    """
     out = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -92,10 +108,13 @@ def descendants(pid: int) -> set[int]:
 
 
 def failed_zombies(pid: int) -> set[int]:
-    """Processes below ``pid`` that ended by a signal or with an error and that nobody has asked about yet."""
+    """Processes below ``pid`` that ended by a signal or with an error and that nobody
+    has asked about yet.
+    """
     failed = set()
     for child, (parent, _, state) in (table := _stat()).items():
-        # A zombie has no children, so its line of parents is all that is needed to place it.
+        # A zombie has no children, so its line of parents is all that is needed to
+        # place it.
         while state == "Z" and parent not in (0, pid):
             parent = table.get(parent, (0, 0, ""))[0]
         if state == "Z" and parent == pid and _exit_status(child):
@@ -106,13 +125,22 @@ def failed_zombies(pid: int) -> set[int]:
 def _exit_status(pid: int) -> int:
     """Wait status of a zombie; 0 where it cannot be seen."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[49])
+        return int(
+            Path(f"/proc/{pid}/stat")
+            .read_text(errors="replace")
+            .rpartition(")")[2]
+            .split()[49]
+        )
     return 0
 
 
 def members(session: int) -> set[int]:
     """All live processes of a process session."""
-    return {pid for pid, (_, sid, state) in _stat().items() if sid == session and state not in "ZX"}
+    return {
+        pid
+        for pid, (_, sid, state) in _stat().items()
+        if sid == session and state not in "ZX"
+    }
 
 
 def name_of(pid: int) -> str:
@@ -123,16 +151,25 @@ def name_of(pid: int) -> str:
 
 
 def command_of(pid: int) -> str:
-    """Command line of a process, its words apart by spaces; empty where there is none to see."""
+    """Command line of a process, its words apart by spaces; empty where there is none
+    to see.
+    """
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+        )
     return ""
 
 
 def carries(pid: int, variable: str, value: str) -> bool:
-    """Whether a process was started with ``variable=value`` in its environment; False where that cannot be seen.
+    """Whether a process was started with ``variable=value`` in its environment; False
+    where that cannot be seen.
 
-    An engine that overwrites the memory of its environment (setproctitle) is not seen to carry it any more.
+    An engine that overwrites the memory of its environment (setproctitle) is not seen
+    to carry it any more.
     """
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -142,9 +179,11 @@ def carries(pid: int, variable: str, value: str) -> bool:
 
 
 def kill_group(leader: int, grace: float = 3.0) -> None:
-    """End a worker's whole process group and everything below it: SIGTERM, ``grace`` seconds, then SIGKILL.
+    """End a worker's whole process group and everything below it: SIGTERM, ``grace``
+    seconds, then SIGKILL.
 
-    ``leader`` must be a session leader that we started; its own descendants are ended also where they left the group.
+    ``leader`` must be a session leader that we started; its own descendants are ended
+    also where they left the group.
     """
     strays = descendants(leader)
     _signal_all(leader, strays, signal.SIGTERM)

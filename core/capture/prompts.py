@@ -1,7 +1,9 @@
-"""Prompt files: JSONL with one prompt a line, checked before any tokenizer, engine or disk is touched.
+"""Prompt files: JSONL with one prompt a line, checked before any tokenizer, engine or
+disk is touched.
 
-`logdrift.core.capture.prompt_lines` says what a line may hold. Prompts with a completion (ids with a prompt length, or a text
-after the prompt) are scored as they are; everything else gets a completion from the generating backend.
+`logdrift.core.capture.prompt_lines` says what a line may hold. Prompts with a
+completion (ids with a prompt length, or a text after the prompt) are scored as they
+are; everything else gets a completion from the generating backend.
 """
 
 from __future__ import annotations
@@ -10,18 +12,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from logdrift.core.capture.prompt_lines import FORMS, Ending, Prompt, check_text, parse_line
+from logdrift.core.capture.prompt_lines import (
+    FORMS,
+    Ending,
+    Prompt,
+    check_text,
+    parse_line,
+)
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import DOCUMENT_BYTES, read_file
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_prompts(file: str | None, texts: Sequence[str] = (), final_turn: Ending | None = None) -> list[Prompt]:
+def read_prompts(
+    file: str | None, texts: Sequence[str] = (), final_turn: Ending | None = None
+) -> list[Prompt]:
     """All prompts of a JSONL file followed by ``texts``.
 
-    ``final_turn`` says what becomes of an assistant turn at the end of a conversation whose line does not say it.
-    Raises InputError naming the line and what it should be.
+    ``final_turn`` says what becomes of an assistant turn at the end of a conversation
+    whose line does not say it. Raises InputError naming the line and what it should be.
     """
     prompts = _read_file(Path(file)) if file is not None else []
     for index, text in enumerate(texts, 1):
@@ -40,21 +50,25 @@ def _check_completions(prompts: Sequence[Prompt]) -> None:
     if any(complete) and not all(complete):
         odd = prompts[complete.index(not complete[0])]
         raise InputError(
-            f"{odd.where}: prompts with and without a completion are mixed: use one file for each, in two sessions"
+            f"{odd.where}: prompts with and without a completion are mixed: use one"
+            " file for each, in two sessions"
         )
 
 
 def _with_ending(prompt: Prompt, final_turn: Ending | None) -> Prompt:
-    """The prompt with its ending settled: an assistant turn at the end is continued or answered as somebody says."""
+    """The prompt with its ending settled: an assistant turn at the end is continued or
+    answered as somebody says.
+    """
     if prompt.messages is None or prompt.ending is not None:
         return prompt
     if prompt.messages[-1]["role"] != "assistant":
         return replace(prompt, ending="answer")
     if final_turn is None:
         raise InputError(
-            f"{prompt.where}: the last message is the assistant's: say whether it is continued "
-            '("continue_final_message": true in the line, or --continue-final-message) or closed and another turn '
-            'opened ("add_generation_prompt": true, or --add-generation-prompt)'
+            f"{prompt.where}: the last message is the assistant's: say whether it is"
+            ' continued ("continue_final_message": true in the line, or'
+            " --continue-final-message) or closed and another turn opened"
+            ' ("add_generation_prompt": true, or --add-generation-prompt)'
         )
     return replace(prompt, ending=final_turn)
 

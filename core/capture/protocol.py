@@ -1,10 +1,12 @@
-"""What supervisor and worker say to each other: one JSON object a line, over a socket of their own.
+"""What supervisor and worker say to each other: one JSON object a line, over a socket
+of their own.
 
-The socket is a private file descriptor, because engines print to stdout and stderr; those go to the backend's log.
-When either side is gone the other reads end of file: the worker then ends its whole process group.
+The socket is a private file descriptor, because engines print to stdout and stderr;
+those go to the backend's log. When either side is gone the other reads end of file: the
+worker then ends its whole process group.
 
-Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``begun``, ``progress``, ``part``,
-``captured``, ``prepared``, ``answer``, ``done``, ``failed``.
+Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``begun``,
+``progress``, ``part``, ``captured``, ``prepared``, ``answer``, ``done``, ``failed``.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Channel:
             self._socket.sendall(data)
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """Block for the next data and return the whole messages in it (maybe none); None at end of file."""
+        """Block for the next data and return the whole messages in it (maybe none);
+        None at end of file.
+        """
         try:
             data = self._socket.recv(1 << 16)
         except ConnectionError:
@@ -56,7 +60,9 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class CaptureJob:
-    """One capture to make: parts from ``first_part`` on, each as one batch or (``alone``) one sequence at a time."""
+    """One capture to make: parts from ``first_part`` on, each as one batch or
+    (``alone``) one sequence at a time.
+    """
 
     label: str
     path: str
@@ -67,12 +73,15 @@ class CaptureJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """Everything one worker is asked to do. ``kind`` is ``capture``, ``prepare`` (tokenise prompts) or ``question``.
+    """Everything one worker is asked to do. ``kind`` is ``capture``, ``prepare``
+    (tokenise prompts) or ``question``.
 
-    ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose tokenizer ids are text.
-    ``parts`` is the number of parts to score; ``max_length`` the longest sequence that can occur. ``question`` is a name in
-    `logdrift.core.backends.questions.QUESTIONS`, with its ``arguments`` and the folder ``out`` for arrays.
-    ``token`` is that of the lock under which parts are written into ``folder``.
+    ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose
+    tokenizer ids are text. ``parts`` is the number of parts to score; ``max_length``
+    the longest sequence that can occur. ``question`` is a name in
+    `logdrift.core.backends.questions.QUESTIONS`, with its ``arguments`` and the folder
+    ``out`` for arrays. ``token`` is that of the lock under which parts are written into
+    ``folder``.
     """
 
     kind: str
@@ -102,6 +111,8 @@ class WorkerJob:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WorkerJob:
         values = {key: value for key, value in data.items() if key != "type"}
-        values["captures"] = tuple(CaptureJob(**capture) for capture in values.get("captures", ()))
+        values["captures"] = tuple(
+            CaptureJob(**capture) for capture in values.get("captures", ())
+        )
         values["prompts"] = tuple(values.get("prompts", ()))
         return cls(**values)

@@ -1,6 +1,8 @@
-"""What prompt lines tell of the completions that they give: how these were sampled, and the log-probabilities of then.
+"""What prompt lines tell of the completions that they give: how these were sampled, and
+the log-probabilities of then.
 
-The numbers become a capture of the session beside those that engines score, read and checked as an import's are.
+The numbers become a capture of the session beside those that engines score, read and
+checked as an import's are.
 """
 
 from __future__ import annotations
@@ -18,9 +20,21 @@ from logdrift.core.plan import label_of
 from logdrift.core.session.importers.fillers import drop_nan_fillers
 from logdrift.core.session.importers.first import drop_fillers
 from logdrift.core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
-from logdrift.core.session.importers.records import Notes, Record, Scores, scores_of, spread
+from logdrift.core.session.importers.records import (
+    Notes,
+    Record,
+    Scores,
+    scores_of,
+    spread,
+)
 from logdrift.core.session.importers.write import UNKNOWN, tensors_of
-from logdrift.core.session.layout import CaptureInfo, Part, Sampled, capture_part, ids_digest
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Part,
+    Sampled,
+    capture_part,
+    ids_digest,
+)
 from logdrift.core.session.writer import write_part
 from logdrift.core.told import facts_of
 
@@ -31,7 +45,9 @@ LABEL = label_of(BACKEND, "recorded")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The capture that prompt lines hold: its ``records``, one a prompt, and ``notes`` of what was left out."""
+    """The capture that prompt lines hold: its ``records``, one a prompt, and ``notes``
+    of what was left out.
+    """
 
     info: CaptureInfo
     records: tuple[Record, ...]
@@ -39,13 +55,21 @@ class Recorded:
 
 
 def ways_of(prompts: Sequence[Prompt]) -> tuple[Sampled, ...]:
-    """How the completions were sampled, as the lines tell: an entry for each way, the most frequent first.
+    """How the completions were sampled, as the lines tell: an entry for each way, the
+    most frequent first.
 
-    What a line says of its log-probabilities is of the capture alone. Empty where no line tells anything.
+    What a line says of its log-probabilities is of the capture alone. Empty where no
+    line tells anything.
     """
     counts: dict[tuple[tuple[str, Any], ...], int] = {}
     for prompt in prompts:
-        way = tuple(sorted((key, value) for key, value in prompt.told.items() if key != "logprobs_mode"))
+        way = tuple(
+            sorted(
+                (key, value)
+                for key, value in prompt.told.items()
+                if key != "logprobs_mode"
+            )
+        )
         counts[way] = counts.get(way, 0) + 1
     if set(counts) <= {()}:
         return ()
@@ -56,7 +80,8 @@ def ways_of(prompts: Sequence[Prompt]) -> tuple[Sampled, ...]:
 def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     """The capture of the lines' log-probabilities; None where they have none.
 
-    Raises InputError naming the line: for a number that is none, a list of another length, and a line without one.
+    Raises InputError naming the line: for a number that is none, a list of another
+    length, and a line without one.
     """
     lines = [prompt for prompt in prompts if prompt.logprobs is not None]
     if not lines:
@@ -64,7 +89,8 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     without = next((prompt for prompt in prompts if prompt.logprobs is None), None)
     if without is not None:
         raise InputError(
-            f"{without.where}: it has no logprobs, {lines[0].where} has: give them in every line, null for what is not known"
+            f"{without.where}: it has no logprobs, {lines[0].where} has: give them in"
+            " every line, null for what is not known"
         )
     notes = Notes()
     records = [_record(prompt, notes) for prompt in prompts]
@@ -85,9 +111,15 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
 
 
 def _record(prompt: Prompt, notes: Notes) -> Record:
-    assert prompt.token_ids is not None and prompt.prompt_length is not None and prompt.logprobs is not None
+    assert (
+        prompt.token_ids is not None
+        and prompt.prompt_length is not None
+        and prompt.logprobs is not None
+    )
     ids = np.asarray(prompt.token_ids, np.int32)
-    values = spread(list(prompt.logprobs), len(ids), prompt.prompt_length, prompt.where, "logprobs")
+    values = spread(
+        list(prompt.logprobs), len(ids), prompt.prompt_length, prompt.where, "logprobs"
+    )
     first = prompt.prompt_length == 0
     if not first and values[0] not in (None, 0):
         notes.count(NO_FIRST % LABEL)
@@ -96,7 +128,9 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
 
 
 def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What all lines tell alike, and a sentence for each fact that they tell otherwise: it stays unknown."""
+    """What all lines tell alike, and a sentence for each fact that they tell otherwise:
+    it stays unknown.
+    """
     facts: dict[str, Any] = {}
     sentences = []
     for key in dict.fromkeys(key for prompt in prompts for key in prompt.told):
@@ -109,7 +143,10 @@ def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str,
         elif key == "weight_version" and None not in counts:
             facts[key] = ",".join(list(counts)[:SHOWN_VERSIONS])
         else:
-            sentences.append(f"{key} of {LABEL} is {_listed(counts)}, so it stays unknown for the capture as a whole")
+            sentences.append(
+                f"{key} of {LABEL} is {_listed(counts)}, so it stays unknown for the"
+                " capture as a whole"
+            )
     return facts, tuple(sentences)
 
 
@@ -121,7 +158,8 @@ def _listed(counts: dict[Any, int]) -> str:
     """``0.6 in 3 lines and 1 in 1 line``."""
     ordered = sorted(counts.items(), key=lambda each: -each[1])
     named = [
-        f"{_worded(value)} in {number:,} {'line' if number == 1 else 'lines'}" for value, number in ordered[:_SHOWN]
+        f"{_worded(value)} in {number:,} {'line' if number == 1 else 'lines'}"
+        for value, number in ordered[:_SHOWN]
     ]
     if len(ordered) > _SHOWN:
         named.append(f"{len(ordered) - _SHOWN:,} other values")
@@ -135,15 +173,21 @@ def _worded(value: Any) -> str:
 
 
 def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureInfo:
-    """Write the parts of the capture, ``per_part`` sequences each, and return it with them listed.
+    """Write the parts of the capture, ``per_part`` sequences each, and return it with
+    them listed.
 
     Errors are those of `logdrift.core.session.writer.write_part`.
     """
-    parts = [_write(folder, index, first, chunk) for index, (first, chunk) in enumerate(_chunks(recorded, per_part))]
+    parts = [
+        _write(folder, index, first, chunk)
+        for index, (first, chunk) in enumerate(_chunks(recorded, per_part))
+    ]
     return replace(recorded.info, parts=tuple(parts))
 
 
-def _chunks(recorded: Recorded, per_part: int) -> Iterator[tuple[int, Sequence[Record]]]:
+def _chunks(
+    recorded: Recorded, per_part: int
+) -> Iterator[tuple[int, Sequence[Record]]]:
     for first in range(0, len(recorded.records), per_part):
         yield first, recorded.records[first : first + per_part]
 

@@ -1,7 +1,8 @@
-"""The supervisor: runs the captures that a session still lacks, backend after backend, and is the manifest's one writer.
+"""The supervisor: runs the captures that a session still lacks, backend after backend,
+and is the manifest's one writer.
 
-It imports no engine. `run_session` is the same whether it starts a session, resumes one, or runs detached:
-what is missing is read from the folder.
+It imports no engine. `run_session` is the same whether it starts a session, resumes
+one, or runs detached: what is missing is read from the folder.
 """
 
 from __future__ import annotations
@@ -20,18 +21,37 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.environments import engine_environment, find_interpreter, has_nvidia_gpu, visible_devices
+from logdrift.core.capture.environments import (
+    engine_environment,
+    find_interpreter,
+    has_nvidia_gpu,
+    visible_devices,
+)
 from logdrift.core.capture.models import resolve_model, resolve_own_model
 from logdrift.core.capture.processes import adopt_orphans, cancellable, ending
 from logdrift.core.capture.protocol import CaptureJob, WorkerJob
-from logdrift.core.capture.workers import WorkerProcess, end_leftovers, forget_worker, remember_worker
+from logdrift.core.capture.workers import (
+    WorkerProcess,
+    end_leftovers,
+    forget_worker,
+    remember_worker,
+)
 from logdrift.core.credentials import masked_text, secret_values
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at
-from logdrift.core.session.layout import EVENTS, LOGS, CaptureInfo, LoadedFile, Manifest, Part, Status, read_manifest
+from logdrift.core.session.layout import (
+    EVENTS,
+    LOGS,
+    CaptureInfo,
+    LoadedFile,
+    Manifest,
+    Part,
+    Status,
+    read_manifest,
+)
 from logdrift.core.session.tensors import stored_tensors
 from logdrift.core.session.writer import append_event, merge_pieces, write_manifest
 
@@ -39,9 +59,21 @@ Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 
 _SAME_FACTS = (
-    "engine_version", "torch_version", "transformers_version", "device", "device_name", "threads", "dtype",
-    "head_dtype", "attention_backend", "execution_mode", "quantization", "kv_cache_dtype", "tensor_parallel", "weights_digest",
-)  # fmt: skip
+    "engine_version",
+    "torch_version",
+    "transformers_version",
+    "device",
+    "device_name",
+    "threads",
+    "dtype",
+    "head_dtype",
+    "attention_backend",
+    "execution_mode",
+    "quantization",
+    "kv_cache_dtype",
+    "tensor_parallel",
+    "weights_digest",
+)
 _ONCE = {
     "decode": "sampling again would change the ids under every capture",
     "recorded": "no engine can give again what the prompts recorded",
@@ -54,7 +86,9 @@ _LOOK_SECONDS = 5.0
 
 @dataclass
 class _Pace:
-    """How fast a capture goes: finished sequences and tokens since the worker began it."""
+    """How fast a capture goes: finished sequences and tokens since the worker began
+    it.
+    """
 
     begun: float
     sequences: int = 0
@@ -76,15 +110,19 @@ class _Running:
 def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> bool:
     """Capture what the session lacks. Returns whether every capture is complete.
 
-    Raises InputError where the folder is no session, is not this user's own (`trust.Stranger`), is being written by another
-    process, or needs an interpreter that is not there; LogdriftError where the disk fails; KeyboardInterrupt after cancelling cleanly.
+    Raises InputError where the folder is no session, is not this user's own
+    (`trust.Stranger`), is being written by another process, or needs an interpreter
+    that is not there; LogdriftError where the disk fails; KeyboardInterrupt after
+    cancelling cleanly.
     """
     manifest = read_manifest(folder)
     trust.require(folder, manifest)
     plan = CapturePlan.from_json(manifest.plan)
     for spec in plan.backends:
         refuse_hidden(spec)
-    interpreters = {spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends}
+    interpreters = {
+        spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends
+    }
     model = resolve_model(manifest.model.id)
     models = _own_models(plan, manifest)
     token = uuid.uuid4().hex
@@ -94,15 +132,21 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
             adopt_orphans()
             if stale is not None:
                 end_leftovers(folder)
-            supervisor = _Supervisor(folder, token, plan, model, models, interpreters, on_event)
+            supervisor = _Supervisor(
+                folder, token, plan, model, models, interpreters, on_event
+            )
             return supervisor.run(parallel)
     finally:
         lock.release(folder)
 
 
 def _own_models(plan: CapturePlan, manifest: Manifest) -> dict[str, str]:
-    """Backend -> its own model, of those that have one and still have something to capture."""
-    open_backends = {capture.backend for capture in manifest.captures if capture.status != "complete"}
+    """Backend -> its own model, of those that have one and still have something to
+    capture.
+    """
+    open_backends = {
+        capture.backend for capture in manifest.captures if capture.status != "complete"
+    }
     return {
         spec.name: resolve_own_model(spec)
         for spec in plan.backends
@@ -111,7 +155,9 @@ def _own_models(plan: CapturePlan, manifest: Manifest) -> dict[str, str]:
 
 
 class _Supervisor:
-    """The state of one run. The manifest in memory is the truth; it is written after every change."""
+    """The state of one run. The manifest in memory is the truth; it is written after
+    every change.
+    """
 
     def __init__(
         self,
@@ -134,20 +180,28 @@ class _Supervisor:
         self._last_event: dict[str, float] = {}
 
     def run(self, parallel: bool) -> bool:
-        self._event({"type": "run", "backends": [spec.name for spec in self.plan.backends]})
+        self._event(
+            {"type": "run", "backends": [spec.name for spec in self.plan.backends]}
+        )
         self._reset_unfinished()
         self._save()
         _remove_unwritten(self.folder)
         generator = self.plan.generator
         if generator is not None:
             self._run_all([generator], parallel=False)
-        self._run_all([spec for spec in self.plan.backends if spec is not generator], parallel)
-        complete = all(capture.status == "complete" for capture in self.manifest.captures)
+        self._run_all(
+            [spec for spec in self.plan.backends if spec is not generator], parallel
+        )
+        complete = all(
+            capture.status == "complete" for capture in self.manifest.captures
+        )
         self._event({"type": "finished", "complete": complete})
         return complete
 
     def _run_all(self, specs: list[BackendSpec], parallel: bool) -> None:
-        """Run backends one after another, or at once where asked and their devices differ."""
+        """Run backends one after another, or at once where asked and their devices
+        differ.
+        """
         waiting = [spec for spec in specs if self._jobs(spec)]
         running: list[_Running] = []
         try:
@@ -171,7 +225,9 @@ class _Supervisor:
                 self._cancelled([r.spec for r in running])
 
     def _cancelled(self, specs: list[BackendSpec]) -> None:
-        """Note what was not finished, as far as the disk takes it and the folder is still there."""
+        """Note what was not finished, as far as the disk takes it and the folder is
+        still there.
+        """
         self._reset_unfinished()
         with contextlib.suppress(LogdriftError):
             self._save()
@@ -182,11 +238,20 @@ class _Supervisor:
 
     def _start(self, spec: BackendSpec, devices: frozenset[str]) -> _Running | None:
         if not self.manifest.sequences.parts and spec is not self.plan.generator:
-            self._fail(spec, f"there is nothing to score: {self.manifest.sequences.generated_by} gave no sequence", "")
+            self._fail(
+                spec,
+                f"there is nothing to score: {self.manifest.sequences.generated_by}"
+                " gave no sequence",
+                "",
+            )
             return None
         try:
             model = self._model_of(spec)
-            gpus = {} if spec.gpus is None else {"CUDA_VISIBLE_DEVICES": visible_devices(spec.gpus)}
+            gpus = (
+                {}
+                if spec.gpus is None
+                else {"CUDA_VISIBLE_DEVICES": visible_devices(spec.gpus)}
+            )
         except LogdriftError as error:
             self._fail(spec, str(error), "")
             return None
@@ -197,14 +262,25 @@ class _Supervisor:
             **interpreter.env,
             **gpus,
         }
-        self._event({"type": "backend", "backend": spec.name, "engine": spec.engine, "python": str(interpreter.python)})
+        self._event(
+            {
+                "type": "backend",
+                "backend": spec.name,
+                "engine": spec.engine,
+                "python": str(interpreter.python),
+            }
+        )
         for capture in self._captures_of(spec):
             if capture.status != "complete":
                 self._update(capture.label, status="running", failure=None)
         self._save()
         try:
             worker = WorkerProcess(
-                interpreter.python, environment, self.folder, f"{LOGS}/{spec.name}.log", self._job(spec, model)
+                interpreter.python,
+                environment,
+                self.folder,
+                f"{LOGS}/{spec.name}.log",
+                self._job(spec, model),
             )
         except (LogdriftError, OSError) as error:
             self._fail(spec, str(error), "")
@@ -218,7 +294,9 @@ class _Supervisor:
 
     def _job(self, spec: BackendSpec, model: str) -> WorkerJob:
         available = len(self.manifest.sequences.parts)
-        generates = self.plan.generator is not None and spec.name == self.plan.generator.name
+        generates = (
+            self.plan.generator is not None and spec.name == self.plan.generator.name
+        )
         total = -(-self.manifest.sequences.planned // self.plan.part_sequences)
         return WorkerJob(
             kind="capture",
@@ -247,16 +325,23 @@ class _Supervisor:
         ]
 
     def _model_of(self, spec: BackendSpec) -> str:
-        """What this backend loads. Raises LogdriftError where a model of its own is gone: damage may have reopened a capture
-        that was complete, whose model nobody asked for at the start."""
+        """What this backend loads. Raises LogdriftError where a model of its own is
+        gone: damage may have reopened a capture that was complete, whose model nobody
+        asked for at the start.
+        """
         if spec.model is None:
             return self.model
         return self.models.get(spec.name) or resolve_own_model(spec)
 
     def _captures_of(self, spec: BackendSpec) -> list[CaptureInfo]:
-        return [capture for capture in self.manifest.captures if capture.backend == spec.name]
+        return [
+            capture
+            for capture in self.manifest.captures
+            if capture.backend == spec.name
+        ]
 
-    # -- listening ---------------------------------------------------------------------------------
+    # -- listening
+    # ---------------------------------------------------------------------------------
 
     def _listen(self, running: list[_Running]) -> None:
         """Handle messages of all workers until one of them ends."""
@@ -269,7 +354,8 @@ class _Supervisor:
                 ready = selector.select(_LOOK_SECONDS)
                 for key, _ in ready:
                     self._receive(key.data)
-                # A process that the worker forked may keep its side of the channel open when the worker is gone.
+                # A process that the worker forked may keep its side of the channel open
+                # when the worker is gone.
                 gone = [] if ready else [r for r in running if r.worker.wait(0.0)]
                 if gone and not selector.select(0.0):
                     for r in gone:
@@ -281,7 +367,11 @@ class _Supervisor:
             self._handle(r, message)
             if r.error is not None:
                 break
-        if messages is None or r.error is not None or any(m["type"] == "done" for m in messages):
+        if (
+            messages is None
+            or r.error is not None
+            or any(m["type"] == "done" for m in messages)
+        ):
             self._ended(r)
 
     def _handle(self, r: _Running, message: dict[str, Any]) -> None:
@@ -289,7 +379,9 @@ class _Supervisor:
         if kind == "stage":
             self._event(message)
         elif kind == "facts":
-            self._facts(r, Facts.from_json(message["facts"]), LoadedFile(**message["loaded"]))
+            self._facts(
+                r, Facts.from_json(message["facts"]), LoadedFile(**message["loaded"])
+            )
         elif kind == "begun":
             r.paces[message["label"]] = _Pace(time.monotonic())
         elif kind == "progress":
@@ -305,15 +397,32 @@ class _Supervisor:
         for capture in self._captures_of(r.spec):
             old = capture.facts
             if capture.parts and old is not None and capture.status != "complete":
-                changed = [name for name in _SAME_FACTS if _differs(name, getattr(old, name), getattr(facts, name))]
+                changed = [
+                    name
+                    for name in _SAME_FACTS
+                    if _differs(name, getattr(old, name), getattr(facts, name))
+                ]
                 if changed:
-                    what = ", ".join(f"{n} was {getattr(old, n)}, is {getattr(facts, n)}" for n in changed)
-                    r.error = f"half of {capture.label} was captured another way ({what}): start a new session"
+                    what = ", ".join(
+                        f"{n} was {getattr(old, n)}, is {getattr(facts, n)}"
+                        for n in changed
+                    )
+                    r.error = (
+                        f"half of {capture.label} was captured another way ({what}):"
+                        " start a new session"
+                    )
                     return
             if capture.status != "complete":
                 self._update(capture.label, facts=facts, loaded=loaded)
         self._save()
-        self._event({"type": "facts", "backend": r.spec.name, "version": facts.engine_version, "device": facts.device})
+        self._event(
+            {
+                "type": "facts",
+                "backend": r.spec.name,
+                "version": facts.engine_version,
+                "device": facts.device,
+            }
+        )
 
     def _progress(self, r: _Running, message: dict[str, Any]) -> None:
         label = message["label"]
@@ -328,30 +437,52 @@ class _Supervisor:
 
     def _progress_event(self, r: _Running, label: str, pace: _Pace) -> None:
         planned = self.manifest.sequences.planned
-        start = next((job.first_part for job in r.worker.job.captures if job.label == label), 0)
+        start = next(
+            (job.first_part for job in r.worker.job.captures if job.label == label), 0
+        )
         done = min(planned, start * self.plan.part_sequences + pace.sequences)
         elapsed = max(1e-9, time.monotonic() - pace.begun)
         left = (planned - done) * elapsed / pace.sequences if pace.sequences else None
         self._event(
             {
-                "type": "progress", "label": label, "sequences": done, "planned": planned, "tokens": pace.tokens,
-                "rate": round(pace.tokens / elapsed, 1), "left": None if left is None else round(left, 1),
+                "type": "progress",
+                "label": label,
+                "sequences": done,
+                "planned": planned,
+                "tokens": pace.tokens,
+                "rate": round(pace.tokens / elapsed, 1),
+                "left": None if left is None else round(left, 1),
             }
-        )  # fmt: skip
+        )
 
     def _part(self, message: dict[str, Any]) -> None:
-        """List a finished part. Order matters: the pieces first, then the manifest names everything at once."""
-        merge_pieces(self.folder, {int(i): base64.b64decode(b) for i, b in message["pieces"].items()}, self.token)
+        """List a finished part. Order matters: the pieces first, then the manifest
+        names everything at once.
+        """
+        merge_pieces(
+            self.folder,
+            {int(i): base64.b64decode(b) for i, b in message["pieces"].items()},
+            self.token,
+        )
         if message["sequences_part"] is not None:
             sequences = self.manifest.sequences
             parts = (*sequences.parts, Part(**message["sequences_part"]))
-            self.manifest = replace(self.manifest, sequences=replace(sequences, parts=parts))
+            self.manifest = replace(
+                self.manifest, sequences=replace(sequences, parts=parts)
+            )
         label = message["label"]
         capture = self.manifest.capture(label)
         self._update(label, parts=(*capture.parts, Part(**message["part"])))
         self._save()
         done = self.manifest.capture(label)
-        self._event({"type": "part", "label": label, "sequences": done.sequences, "tokens": done.tokens})
+        self._event(
+            {
+                "type": "part",
+                "label": label,
+                "sequences": done.sequences,
+                "tokens": done.tokens,
+            }
+        )
 
     def _captured(self, label: str) -> None:
         capture = self.manifest.capture(label)
@@ -370,30 +501,44 @@ class _Supervisor:
             )
 
     def _ended(self, r: _Running) -> None:
-        """A worker is done, has failed or is gone: see that nothing of it is left and say what became of its captures."""
+        """A worker is done, has failed or is gone: see that nothing of it is left and
+        say what became of its captures.
+        """
         r.finished = True
         if r.error is None:
             r.worker.wait(30.0)
         code = r.worker.end(grace=0.0 if r.error else 3.0)
         forget_worker(self.folder, r.spec.name, self.token)
-        open_labels = [c.label for c in self._captures_of(r.spec) if c.status == "running"]
+        open_labels = [
+            c.label for c in self._captures_of(r.spec) if c.status == "running"
+        ]
         if r.error is None and open_labels:
             r.error = f"{r.spec.engine} worker {ending(code)}"
         if r.error is not None:
             self._fail(r.spec, r.error, r.worker.log_tail())
 
     def _fail(self, spec: BackendSpec, error: str, tail: str) -> None:
-        error, tail = (masked_text(text, secret_values(os.environ)) for text in (error, tail))
+        error, tail = (
+            masked_text(text, secret_values(os.environ)) for text in (error, tail)
+        )
         for capture in self._captures_of(spec):
             if capture.status != "complete":
-                self._update(capture.label, status="failed", failure=error + (f"\n{tail}" if tail else ""))
+                self._update(
+                    capture.label,
+                    status="failed",
+                    failure=error + (f"\n{tail}" if tail else ""),
+                )
         self._save()
         self._event({"type": "failed", "backend": spec.name, "error": error})
 
-    # -- manifest ----------------------------------------------------------------------------------
+    # -- manifest
+    # ----------------------------------------------------------------------------------
 
     def _update(self, label: str, **changes: Any) -> None:
-        captures = tuple(replace(c, **changes) if c.label == label else c for c in self.manifest.captures)
+        captures = tuple(
+            replace(c, **changes) if c.label == label else c
+            for c in self.manifest.captures
+        )
         self.manifest = replace(self.manifest, captures=captures)
 
     def _reset_unfinished(self) -> None:
@@ -412,8 +557,14 @@ class _Supervisor:
 
 
 def _remove_unwritten(folder: Path) -> None:
-    """Files that a killed writer had begun. Whoever holds the lock, with no worker started yet, is the only writer."""
-    for name, below_captures in ((".", False), ("sequences", False), ("captures", True)):
+    """Files that a killed writer had begun. Whoever holds the lock, with no worker
+    started yet, is the only writer.
+    """
+    for name, below_captures in (
+        (".", False),
+        ("sequences", False),
+        ("captures", True),
+    ):
         with contextlib.suppress(OSError, InputError), folder_at(folder, name) as top:
             for _, folders, files, at in os.fwalk(".", dir_fd=top):
                 if not below_captures:
@@ -424,15 +575,23 @@ def _remove_unwritten(folder: Path) -> None:
 
 
 def _differs(name: str, old: object, new: object) -> bool:
-    """A digest that was not taken before is no change, nor are threads: an older logdrift took fewer."""
-    return old != new and not (old is None and (name.endswith("_digest") or name == "threads"))
+    """A digest that was not taken before is no change, nor are threads: an older
+    logdrift took fewer.
+    """
+    return old != new and not (
+        old is None and (name.endswith("_digest") or name == "threads")
+    )
 
 
 def _devices(spec: BackendSpec) -> frozenset[str]:
-    """What a backend occupies: ``cpu``, numbered GPUs, or ``*`` for whatever GPUs it takes."""
+    """What a backend occupies: ``cpu``, numbered GPUs, or ``*`` for whatever GPUs it
+    takes.
+    """
     if spec.options.get("device") == "cpu" or not has_nvidia_gpu():
         return frozenset({"cpu"})
-    return frozenset(spec.gpus.split(",")) if spec.gpus is not None else frozenset({"*"})
+    return (
+        frozenset(spec.gpus.split(",")) if spec.gpus is not None else frozenset({"*"})
+    )
 
 
 def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:
@@ -443,14 +602,18 @@ def _overlap(a: frozenset[str], b: frozenset[str]) -> bool:
 
 
 def _checked(folder: Path, manifest: Manifest) -> Manifest:
-    """The manifest with every capture cut at its first part that is missing or damaged, to be captured again.
+    """The manifest with every capture cut at its first part that is missing or damaged,
+    to be captured again.
 
-    A damaged part of the sequences, or of the capture that sampled them, cannot be made again without changing the ids
-    under every capture: InputError.
+    A damaged part of the sequences, or of the capture that sampled them, cannot be made
+    again without changing the ids under every capture: InputError.
     """
     for part in manifest.sequences.parts:
         if not _intact(folder, part):
-            raise InputError(f"session {folder}: {part.file} is missing or damaged: start a new session")
+            raise InputError(
+                f"session {folder}: {part.file} is missing or damaged: start a new"
+                " session"
+            )
     captures = []
     for capture in manifest.captures:
         good = 0
@@ -459,8 +622,8 @@ def _checked(folder: Path, manifest: Manifest) -> Manifest:
         if good < len(capture.parts):
             if capture.path in _ONCE:
                 raise InputError(
-                    f"session {folder}: {capture.parts[good].file} is missing or damaged, and {_ONCE[capture.path]}: "
-                    "start a new session"
+                    f"session {folder}: {capture.parts[good].file} is missing or"
+                    f" damaged, and {_ONCE[capture.path]}: start a new session"
                 )
             capture = replace(capture, parts=capture.parts[:good], status="pending")
         captures.append(capture)
@@ -470,27 +633,43 @@ def _checked(folder: Path, manifest: Manifest) -> Manifest:
 def _intact(folder: Path, part: Part) -> bool:
     try:
         with open(folder / part.file, "rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() == part.digest
+            return (
+                "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+                == part.digest
+            )
     except OSError:
         return False
 
 
 def main(argv: list[str]) -> int:
-    """``python -m logdrift.core.capture.supervisor FOLDER``: the detached form. Everything it has to say is in the folder."""
+    """``python -m logdrift.core.capture.supervisor FOLDER``: the detached form.
+    Everything it has to say is in the folder.
+    """
     try:
-        return 0 if run_session(Path(argv[0]), lambda event: None, parallel="--parallel" in argv) else 1
+        return (
+            0
+            if run_session(
+                Path(argv[0]), lambda event: None, parallel="--parallel" in argv
+            )
+            else 1
+        )
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
             if (Path(argv[0]) / EVENTS).exists() and not isinstance(error, lock.Gone):
-                append_event(Path(argv[0]), {"t": round(time.time(), 3), "type": "failed", "error": str(error)})
+                append_event(
+                    Path(argv[0]),
+                    {"t": round(time.time(), 3), "type": "failed", "error": str(error)},
+                )
         return error.exit_code
     except KeyboardInterrupt:
         return 130
 
 
 def nan_tokens(folder: Path, capture: CaptureInfo) -> int:
-    """How many scores of a capture are NaN: worth a word while its engine can still be set right."""
+    """How many scores of a capture are NaN: worth a word while its engine can still be
+    set right.
+    """
     tensors = (stored_tensors(folder / part.file) for part in capture.parts)
     return sum(int(part["nan"][:].sum()) for part in tensors if "nan" in part)
 

@@ -1,9 +1,12 @@
-"""Which sessions may start programs: those that this user has captured or confirmed with logdrift.
+"""Which sessions may start programs: those that this user has captured or confirmed
+with logdrift.
 
-A plan names interpreters, options and models, and resuming obeys them, so the plan of a session from elsewhere is somebody
-else's program. What is one's own cannot be told by the folder, which came from elsewhere too: it is recorded in the user's
-state folder, one small file for each session. Its name is a digest over the session's id and all that would be run, so an
-edited session, or a copy under another id, is another one; its folder may be renamed and moved.
+A plan names interpreters, options and models, and resuming obeys them, so the plan of a
+session from elsewhere is somebody else's program. What is one's own cannot be told by
+the folder, which came from elsewhere too: it is recorded in the user's state folder,
+one small file for each session. Its name is a digest over the session's id and all that
+would be run, so an edited session, or a copy under another id, is another one; its
+folder may be renamed and moved.
 """
 
 from __future__ import annotations
@@ -28,32 +31,40 @@ OLDER = "a session that you captured with an older logdrift is asked about once,
 
 _FOLDER = "trusted"
 _PASSED_ON = "LOGDRIFT_TRUSTED"
-"""Variable with the records that no state folder could take: for this process and those that it starts."""
+"""Variable with the records that no state folder could take: for this process and those
+that it starts.
+"""
 _LONGEST = 200
 
 
 class Stranger(InputError):
-    """A session that was neither captured nor confirmed here. ``manifest`` is the one that was looked at: to confirm it is
-    to confirm what ``starts`` says, whatever the folder holds meanwhile."""
+    """A session that was neither captured nor confirmed here. ``manifest`` is the one
+    that was looked at: to confirm it is to confirm what ``starts`` says, whatever the
+    folder holds meanwhile.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
         self.starts = would_start(manifest)
         super().__init__(
-            f"session {folder} was not captured or confirmed here, and this would start "
-            f"{'; '.join(self.starts)}: add {FLAG} to confirm it once ({OLDER})"
+            f"session {folder} was not captured or confirmed here, and this would start"
+            f" {'; '.join(self.starts)}: add {FLAG} to confirm it once ({OLDER})"
         )
 
 
 def require(folder: Path, manifest: Manifest) -> None:
-    """Raises `Stranger` where the session was neither captured nor confirmed by this user."""
+    """Raises `Stranger` where the session was neither captured nor confirmed by this
+    user.
+    """
     if not is_ours(manifest):
         raise Stranger(folder, manifest)
 
 
 def require_folder(folder: Path) -> None:
-    """`require` of what the folder holds now. Raises InputError where it is no session."""
+    """`require` of what the folder holds now. Raises InputError where it is no
+    session.
+    """
     require(folder, read_manifest(folder))
 
 
@@ -67,38 +78,59 @@ def is_ours(manifest: Manifest) -> bool:
 
 
 def remember(manifest: Manifest) -> None:
-    """Record that this user captured or confirmed the session. Without a state folder it holds for this process and those
-    that it starts."""
+    """Record that this user captured or confirmed the session. Without a state folder
+    it holds for this process and those that it starts.
+    """
     record = _record(manifest)
     folder = state_folder()
     if folder is not None:
-        said = {"session": manifest.id, "model": manifest.model.id, "since": round(time.time())}
+        said = {
+            "session": manifest.id,
+            "model": manifest.model.id,
+            "since": round(time.time()),
+        }
         with contextlib.suppress(OSError):
             (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
-            replace_file(folder / _FOLDER, record, json.dumps(said).encode("utf-8", "backslashreplace"))
+            replace_file(
+                folder / _FOLDER,
+                record,
+                json.dumps(said).encode("utf-8", "backslashreplace"),
+            )
             return
     passed_on = os.environ.get(_PASSED_ON, "").split()
     os.environ[_PASSED_ON] = " ".join(dict.fromkeys([*passed_on, record]))
 
 
 def would_start(manifest: Manifest) -> list[str]:
-    """What a capture of the session starts, in words that are safe on a terminal: a line for the model, one for its code
-    where that would be run, and one for each backend. Raises InputError for a plan that cannot be read."""
+    """What a capture of the session starts, in words that are safe on a terminal: a
+    line for the model, one for its code where that would be run, and one for each
+    backend. Raises InputError for a plan that cannot be read.
+    """
     plan = CapturePlan.from_json(manifest.plan)
     revision = f", revision {plan.revision}" if plan.revision else ""
     lines = [f"model {manifest.model.id}{revision}"]
     if plan.trust_remote_code:
-        lines.append("Python code that comes with the model, with all your rights (trust_remote_code is on)")
+        lines.append(
+            "Python code that comes with the model, with all your rights"
+            " (trust_remote_code is on)"
+        )
     lines += [_backend(spec) for spec in plan.backends]
     return [_short(visible(line)) for line in lines]
 
 
 def _backend(spec: BackendSpec) -> str:
-    interpreter = spec.python if spec.python is not None else f"your own environment of {spec.engine}"
+    interpreter = (
+        spec.python
+        if spec.python is not None
+        else f"your own environment of {spec.engine}"
+    )
     said = f"{spec.name}: {spec.engine} by {interpreter}"
     if spec.model is not None:
         said += f", model {spec.model}"
-    options = [f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in spec.options.items()]
+    options = [
+        f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+        for name, value in spec.options.items()
+    ]
     if options:
         said += f", {', '.join(options)}"
     return said

@@ -1,6 +1,8 @@
-"""The worker: one backend in its own process and interpreter, asked by the supervisor, writing parts to disk.
+"""The worker: one backend in its own process and interpreter, asked by the supervisor,
+writing parts to disk.
 
-Uses the standard library, NumPy, safetensors and the engine, nothing else of logdrift's environment.
+Uses the standard library, NumPy, safetensors and the engine, nothing else of logdrift's
+environment.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.backends import ENGINES, questions
-from logdrift.core.backends.base import Backend, FlagArray, IdArray, MismatchError, Scores, Settings, check_ids
+from logdrift.core.backends.base import (
+    Backend,
+    FlagArray,
+    IdArray,
+    MismatchError,
+    Scores,
+    Settings,
+    check_ids,
+)
 from logdrift.core.backends.loaded import loaded_of
 from logdrift.core.backends.tokens import TokenText, one_line
 from logdrift.core.capture.engine_watch import EngineWatch
@@ -34,13 +44,21 @@ from logdrift.core.credentials import masked
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.plan import BackendSpec, SamplingSpec
-from logdrift.core.session.layout import PROMPTS, Part, capture_part, ids_digest, sequence_part
+from logdrift.core.session.layout import (
+    PROMPTS,
+    Part,
+    capture_part,
+    ids_digest,
+    sequence_part,
+)
 from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
 
 
 def main(descriptor: int) -> int:
-    """Run one job. The supervisor reads the outcome from the channel; the exit code only backs it up."""
+    """Run one job. The supervisor reads the outcome from the channel; the exit code
+    only backs it up.
+    """
     die_with_parent()
     channel = Channel(socket.socket(fileno=descriptor))
     os.set_inheritable(descriptor, False)
@@ -60,20 +78,34 @@ def main(descriptor: int) -> int:
             _Captures(job, channel).run()
         channel.send({"type": "done"})
     except LogdriftError as error:
-        channel.send({"type": "failed", "error": str(error), "input": isinstance(error, InputError)})
+        channel.send(
+            {
+                "type": "failed",
+                "error": str(error),
+                "input": isinstance(error, InputError),
+            }
+        )
         return error.exit_code
     except MemoryError:
         channel.send({"type": "failed", "error": "out of memory", "input": False})
         return 1
     except Exception as error:
         traceback.print_exc()
-        channel.send({"type": "failed", "error": f"{type(error).__name__}: {one_line(error)}", "input": False})
+        channel.send(
+            {
+                "type": "failed",
+                "error": f"{type(error).__name__}: {one_line(error)}",
+                "input": False,
+            }
+        )
         return 1
     return 0
 
 
 def _end_with_supervisor(channel: Channel) -> None:
-    """The supervisor sends nothing after the job: end of file means that it is gone, and so must we be, with all we started."""
+    """The supervisor sends nothing after the job: end of file means that it is gone,
+    and so must we be, with all we started.
+    """
     while channel.receive() is not None:
         pass
     end_everything()
@@ -124,7 +156,11 @@ class _Captures:
         try:
             self._stage(f"asking for {self.job.question}")
             found = questions.answer(
-                self.spec.engine, self.job.question, backend, self.job.arguments, Path(self.job.out)
+                self.spec.engine,
+                self.job.question,
+                backend,
+                self.job.arguments,
+                Path(self.job.out),
             )
             self._stage("closing")
             return found
@@ -143,7 +179,8 @@ class _Captures:
             module = importlib.import_module(engine.module)
         except ImportError as error:
             raise LogdriftError(
-                f"{engine.name} cannot be imported by {sys.executable}: {one_line(error)}: try logdrift env check {engine.name}"
+                f"{engine.name} cannot be imported by {sys.executable}:"
+                f" {one_line(error)}: try logdrift env check {engine.name}"
             ) from None
         backend: Backend = getattr(module, engine.attribute)(
             Settings(
@@ -151,7 +188,8 @@ class _Captures:
                 revision=self.job.revision,
                 spec=self.spec,
                 sampling=self.sampling,
-                paths=self.spec.paths,  # all of the plan's, so that a resumed capture starts the same engine
+                # all of the plan's, so that a resumed capture starts the same engine
+                paths=self.spec.paths,
                 top_k=self.job.top_k,
                 max_length=self.job.max_length,
                 max_prompts=self.job.part_sequences,
@@ -164,16 +202,24 @@ class _Captures:
         facts = backend.open()
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
-        self.pieces = TokenText(self.job.tokenizer, self.job.tokenizer_revision, self.job.trust_remote_code)
+        self.pieces = TokenText(
+            self.job.tokenizer, self.job.tokenizer_revision, self.job.trust_remote_code
+        )
         text = self._own_tokenizer()
-        message = {"type": "facts", "backend": self.spec.name, "facts": self._identified(facts, text).to_json()}
+        message = {
+            "type": "facts",
+            "backend": self.spec.name,
+            "facts": self._identified(facts, text).to_json(),
+        }
         if self.job.kind == "capture":
             message["loaded"] = self._keep_loaded(backend, text)
         self.channel.send(message)
         return backend
 
     def _own_tokenizer(self) -> TokenText | None:
-        """The tokenizer beside the weights that were loaded. A checkpoint may come without one."""
+        """The tokenizer beside the weights that were loaded. A checkpoint may come
+        without one.
+        """
         job = self.job
         if job.model == job.tokenizer and job.revision == job.tokenizer_revision:
             return self.pieces
@@ -185,7 +231,14 @@ class _Captures:
     def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
         """The engine's facts, and which files it was started with."""
         found = identity(self.job.model, self.job.revision, self.spec.options, text)
-        facts = replace(facts, **{name: value for name, value in found.items() if getattr(facts, name) is None})
+        facts = replace(
+            facts,
+            **{
+                name: value
+                for name, value in found.items()
+                if getattr(facts, name) is None
+            },
+        )
         return replace(
             facts,
             environment=masked(facts.environment),
@@ -194,8 +247,14 @@ class _Captures:
         )
 
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
-        """Write what was loaded, by name, into the session; its entry in the manifest."""
-        return asdict(write_loaded(self.folder, self.spec.name, loaded_of(backend, text), self.token))
+        """Write what was loaded, by name, into the session; its entry in the
+        manifest.
+        """
+        return asdict(
+            write_loaded(
+                self.folder, self.spec.name, loaded_of(backend, text), self.token
+            )
+        )
 
     def _lost(self, processes: int) -> None:
         error = f"{self.spec.engine}: {processes} of its processes died"
@@ -205,7 +264,14 @@ class _Captures:
     def _progress(self, label: str) -> Any:
         def progress(sequences: int, tokens: int) -> None:
             self.watch.sign()
-            self.channel.send({"type": "progress", "label": label, "sequences": sequences, "tokens": tokens})
+            self.channel.send(
+                {
+                    "type": "progress",
+                    "label": label,
+                    "sequences": sequences,
+                    "tokens": tokens,
+                }
+            )
 
         return progress
 
@@ -217,7 +283,9 @@ class _Captures:
         sequences, prompt_lengths = self._sequences(index)
         progress = self._progress(capture.label)
         if capture.batch == "alone":
-            scores = self._one_by_one(backend, capture, sequences, prompt_lengths, first)
+            scores = self._one_by_one(
+                backend, capture, sequences, prompt_lengths, first
+            )
         elif capture.path == "prefill":
             scores = backend.score(sequences, progress)
         else:
@@ -225,40 +293,66 @@ class _Captures:
         self._write(capture, index, first, sequences, scores, None)
 
     def _one_by_one(
-        self, backend: Backend, capture: CaptureJob, sequences: list[IdArray], prompt_lengths: list[int], first: int
+        self,
+        backend: Backend,
+        capture: CaptureJob,
+        sequences: list[IdArray],
+        prompt_lengths: list[int],
+        first: int,
     ) -> list[Scores]:
-        """Each sequence asked for when the one before is answered, so that no engine can batch them."""
+        """Each sequence asked for when the one before is answered, so that no engine
+        can batch them.
+        """
         progress, scores = self._progress(capture.label), []
-        for index, (ids, length) in enumerate(zip(sequences, prompt_lengths, strict=True)):
+        for index, (ids, length) in enumerate(
+            zip(sequences, prompt_lengths, strict=True)
+        ):
             try:
                 if capture.path == "prefill":
                     scores += backend.score([ids], progress)
                 else:
                     scores += backend.forced_decode([ids], [length], progress)
             except LogdriftError as error:
-                raise type(error)(f"{capture.label}, sequence {first + index}: {error}") from error
+                raise type(error)(
+                    f"{capture.label}, sequence {first + index}: {error}"
+                ) from error
         return scores
 
-    def _generate(self, backend: Backend, capture: CaptureJob, index: int, first: int) -> None:
-        prompts = self._prompts(first, min(self.job.planned, first + self.job.part_sequences))
+    def _generate(
+        self, backend: Backend, capture: CaptureJob, index: int, first: int
+    ) -> None:
+        prompts = self._prompts(
+            first, min(self.job.planned, first + self.job.part_sequences)
+        )
         seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
         generations = backend.generate(prompts, seeds, self._progress(capture.label))
         if len(generations) != len(prompts):
-            raise MismatchError(f"{capture.label}: {len(generations)} completions for {len(prompts)} prompts")
+            raise MismatchError(
+                f"{capture.label}: {len(generations)} completions for {len(prompts)}"
+                " prompts"
+            )
         for prompt, made in zip(prompts, generations, strict=True):
-            if made.prompt_length != len(prompt) or not np.array_equal(made.token_ids[: len(prompt)], prompt):
-                raise MismatchError(f"{capture.label}: the engine changed the ids of a prompt")
+            if made.prompt_length != len(prompt) or not np.array_equal(
+                made.token_ids[: len(prompt)], prompt
+            ):
+                raise MismatchError(
+                    f"{capture.label}: the engine changed the ids of a prompt"
+                )
         ids = [made.token_ids for made in generations]
         part = write_part(
             self.folder,
             sequence_part(index),
-            sequence_tensors(ids, [len(p) for p in prompts], [made.finish for made in generations]),
+            sequence_tensors(
+                ids, [len(p) for p in prompts], [made.finish for made in generations]
+            ),
             first,
             len(ids),
             sum(map(len, ids)),
             self.token,
         )
-        self._write(capture, index, first, ids, [made.scores for made in generations], part)
+        self._write(
+            capture, index, first, ids, [made.scores for made in generations], part
+        )
 
     def _write(
         self,
@@ -272,7 +366,9 @@ class _Captures:
         tensors = _part_tensors(capture.label, sequences, scores)
         tokens = sum(map(len, sequences))
         file = capture_part(capture.label, index)
-        part = write_part(self.folder, file, tensors, first, len(sequences), tokens, self.token)
+        part = write_part(
+            self.folder, file, tensors, first, len(sequences), tokens, self.token
+        )
         part = replace(part, ids_digest=ids_digest(np.concatenate(sequences)))
         assert self.pieces is not None
         ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
@@ -284,14 +380,20 @@ class _Captures:
                 "label": capture.label,
                 "part": asdict(part),
                 "sequences_part": asdict(sequences_part) if sequences_part else None,
-                "pieces": {str(i): base64.b64encode(piece).decode() for i, piece in pieces.items()},
+                "pieces": {
+                    str(i): base64.b64encode(piece).decode()
+                    for i, piece in pieces.items()
+                },
             }
         )
 
     def _prompts(self, first: int, last: int) -> list[IdArray]:
         tensors = read_tensors(self.folder / PROMPTS)
         offsets = tensors["offsets"]
-        prompts = [tensors["token_ids"][offsets[i] : offsets[i + 1]] for i in range(first, last)]
+        prompts = [
+            tensors["token_ids"][offsets[i] : offsets[i + 1]]
+            for i in range(first, last)
+        ]
         self._check(prompts, first)
         return prompts
 
@@ -309,20 +411,31 @@ class _Captures:
                 check_ids(ids, self.vocab_size, f"sequence {first + offset}")
 
 
-def _part_tensors(label: str, sequences: Sequence[IdArray], scores: Sequence[Scores]) -> dict[str, Any]:
-    """Join by position; anything that does not have one entry per token is an error, never cut to fit."""
+def _part_tensors(
+    label: str, sequences: Sequence[IdArray], scores: Sequence[Scores]
+) -> dict[str, Any]:
+    """Join by position; anything that does not have one entry per token is an error,
+    never cut to fit.
+    """
     if len(scores) != len(sequences):
-        raise MismatchError(f"{label}: scores of {len(scores)} sequences for {len(sequences)}")
+        raise MismatchError(
+            f"{label}: scores of {len(scores)} sequences for {len(sequences)}"
+        )
     for ids, score in zip(sequences, scores, strict=True):
         for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan"):
             values = getattr(score, name)
             if values is not None and len(values) != len(ids):
-                raise MismatchError(f"{label}: {len(values)} entries of {name} for a sequence of {len(ids)} tokens")
+                raise MismatchError(
+                    f"{label}: {len(values)} entries of {name} for a sequence of"
+                    f" {len(ids)} tokens"
+                )
     tensors = {
         "logprob": np.concatenate([s.logprob for s in scores]).astype(np.float32),
         "rank": np.concatenate([s.rank for s in scores]).astype(np.int32),
         "top_ids": np.concatenate([s.top_ids for s in scores]).astype(np.int32),
-        "top_logprobs": np.concatenate([s.top_logprobs for s in scores]).astype(np.float32),
+        "top_logprobs": (
+            np.concatenate([s.top_logprobs for s in scores]).astype(np.float32)
+        ),
     }
     entropy = [s.entropy for s in scores if s.entropy is not None]
     if len(entropy) == len(scores):
@@ -330,8 +443,12 @@ def _part_tensors(label: str, sequences: Sequence[IdArray], scores: Sequence[Sco
     if any(s.nan is not None and s.nan.any() for s in scores):
         tensors["nan"] = np.concatenate([_flags(s) for s in scores])
     if (tensors["logprob"] > 1e-3).any():
-        # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that and far below any real fault.
-        raise MismatchError(f"{label}: the engine returned a logprob above 0: these are no log-probabilities")
+        # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that
+        # and far below any real fault.
+        raise MismatchError(
+            f"{label}: the engine returned a logprob above 0: these are no"
+            " log-probabilities"
+        )
     return tensors
 
 

@@ -1,4 +1,6 @@
-"""One worker process as the supervisor sees it: started, told its job, listened to, and ended with all it started."""
+"""One worker process as the supervisor sees it: started, told its job, listened to, and
+ended with all it started.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,15 @@ from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import check_held, process_start
 from logdrift.core.session.visible import visible
 
-# A path and no import: the worker's modules, and the engines behind them, stay out of the supervisor's process.
+# A path and no import: the worker's modules, and the engines behind them, stay out of
+# the supervisor's process.
 LAUNCHER = Path(__file__).with_name("launch.py")
 _LOG_TAIL = 12
 _TOKEN = "LOGDRIFT_WORKER"
-"""Variable with a random number that each worker is started with, and all that it starts: a process that carries the number
-of a pid file is the one that was started, whatever else the file says."""
+"""Variable with a random number that each worker is started with, and all that it
+starts: a process that carries the number of a pid file is the one that was started,
+whatever else the file says.
+"""
 _LONGEST_NOTE = 100
 _FIRST_LINES = 1 << 20
 """Bytes of a log in which credentials of unknown value are looked for."""
@@ -35,12 +40,20 @@ _PID_FILE = re.compile(r"(\d{1,10}) (\d{1,20}) ([0-9a-f]{32})")
 
 
 class WorkerProcess:
-    """A worker in a process session of its own. stdout and stderr go to the file ``log`` below ``folder``, stdin is empty.
+    """A worker in a process session of its own. stdout and stderr go to the file
+    ``log`` below ``folder``, stdin is empty.
 
     Raises InputError where the interpreter cannot be started, or the log is a link.
     """
 
-    def __init__(self, python: Path, environment: Mapping[str, str], folder: Path, log: str, job: WorkerJob) -> None:
+    def __init__(
+        self,
+        python: Path,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: str,
+        job: WorkerJob,
+    ) -> None:
         self.job = job
         self.log = folder / log
         self._where = folder, log
@@ -55,7 +68,12 @@ class WorkerProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, _TOKEN: self.token},
+                    env={
+                        **os.environ,
+                        "PYTHONUNBUFFERED": "1",
+                        **environment,
+                        _TOKEN: self.token,
+                    },
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
@@ -65,7 +83,9 @@ class WorkerProcess:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        with contextlib.suppress(ConnectionError):  # it died at once: the end of file that `receive` reads says so
+        with contextlib.suppress(
+            ConnectionError
+        ):  # it died at once: the end of file that `receive` reads says so
             self.channel.send(job.to_json())
 
     @property
@@ -77,7 +97,9 @@ class WorkerProcess:
         return self.channel.receive()
 
     def end(self, grace: float = 3.0) -> int:
-        """End the worker and everything it started, and return its exit code. Safe to call twice."""
+        """End the worker and everything it started, and return its exit code. Safe to
+        call twice.
+        """
         kill_group(self.pid, grace)
         code = self._process.wait()
         self.channel.close()
@@ -85,13 +107,17 @@ class WorkerProcess:
         return code
 
     def _hide_credentials(self) -> None:
-        """Stars over what the worker printed of credentials: values of the environment anywhere, URLs with passwords and
-        the like in the first lines, where engines print what they were given. Nobody writes the log any more."""
+        """Stars over what the worker printed of credentials: values of the environment
+        anywhere, URLs with passwords and the like in the first lines, where engines
+        print what they were given. Nobody writes the log any more.
+        """
         with contextlib.suppress(OSError, InputError):
             log = below.open_below(*self._where, os.O_RDWR)
             with open(log, "r+b") as file:
                 file.seek(self.log_start)
-                for start, length in credentials_in(file.read(), self._secrets, _FIRST_LINES):
+                for start, length in credentials_in(
+                    file.read(), self._secrets, _FIRST_LINES
+                ):
                     os.pwrite(log, b"*" * length, self.log_start + start)
 
     def wait(self, timeout: float) -> bool:
@@ -110,11 +136,17 @@ class WorkerProcess:
                 lines = deque(file, maxlen=_LOG_TAIL)
         except (OSError, InputError):
             return ""
-        return "\n".join(visible(line.decode("utf-8", "replace").rstrip())[:300] for line in lines)
+        return "\n".join(
+            visible(line.decode("utf-8", "replace").rstrip())[:300] for line in lines
+        )
 
 
-def run_alone(python: Path, environment: Mapping[str, str], log: Path, job: WorkerJob) -> list[dict[str, Any]]:
-    """Run a worker to its end and return its messages. Whatever happens, nothing of it is left running."""
+def run_alone(
+    python: Path, environment: Mapping[str, str], log: Path, job: WorkerJob
+) -> list[dict[str, Any]]:
+    """Run a worker to its end and return its messages. Whatever happens, nothing of it
+    is left running.
+    """
     worker = WorkerProcess(python, environment, log.parent, log.name, job)
     try:
         return list(worker.channel.messages())
@@ -124,9 +156,11 @@ def run_alone(python: Path, environment: Mapping[str, str], log: Path, job: Work
 
 
 def remember_worker(folder: Path, name: str, worker: WorkerProcess, token: str) -> None:
-    """Write down which process captures for a backend, so that what a killed supervisor leaves can be found and ended.
+    """Write down which process captures for a backend, so that what a killed supervisor
+    leaves can be found and ended.
 
-    ``token`` is that of the session's lock; `Gone` where the folder does not hold it any more.
+    ``token`` is that of the session's lock; `Gone` where the folder does not hold it
+    any more.
     """
     said = f"{worker.pid} {process_start(worker.pid)} {worker.token}"
     with contextlib.suppress(OSError), below.folder_at(folder) as at:
@@ -142,9 +176,11 @@ def forget_worker(folder: Path, name: str, token: str) -> None:
 
 
 def end_leftovers(folder: Path) -> None:
-    """End workers of a supervisor that was killed. They end by themselves when it is gone; this does not rely on it.
+    """End workers of a supervisor that was killed. They end by themselves when it is
+    gone; this does not rely on it.
 
-    Only processes that carry the number that our launcher gave them: a pid file may have come from elsewhere, or be stale.
+    Only processes that carry the number that our launcher gave them: a pid file may
+    have come from elsewhere, or be stale.
     """
     with contextlib.suppress(OSError), below.folder_at(folder, LOGS) as logs:
         for name in os.listdir(logs):
@@ -159,7 +195,8 @@ def _end_leftover(logs: int, name: str) -> None:
         return
     pid, started, token = int(found[1]), int(found[2]), found[3]
     now = process_start(pid)
-    # A worker that is gone may leave members of its session; another process with its pid is not ours.
+    # A worker that is gone may leave members of its session; another process with its
+    # pid is not ours.
     suspects = {pid} if now == started else members(pid) if now is None else set()
     if any(carries(suspect, _TOKEN, token) for suspect in suspects):
         kill_group(pid, grace=0.0)
@@ -178,7 +215,10 @@ def _small_text(folder: int, name: str) -> str:
 
 
 def _unlink(at: int, file: str) -> None:
-    with contextlib.suppress(OSError, InputError), below.folder_at(at, str(Path(file).parent)) as parent:
+    with (
+        contextlib.suppress(OSError, InputError),
+        below.folder_at(at, str(Path(file).parent)) as parent,
+    ):
         os.unlink(Path(file).name, dir_fd=parent)
 
 

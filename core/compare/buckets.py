@@ -1,6 +1,8 @@
-"""Where the gap sits: errors by probability of the token, by position and by entropy of the distribution.
+"""Where the gap sits: errors by probability of the token, by position and by entropy of
+the distribution.
 
-A gap that grows with position, or that only rare tokens have, has another cause than one that all tokens share.
+A gap that grows with position, or that only rare tokens have, has another cause than
+one that all tokens share.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ Array = npt.NDArray[Any]
 
 PROBABILITY_EDGES = (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 ENTROPY_EDGES = (0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, float("inf"))
-"""Nats. Half of the tokens of a trained model lie below 0.5; a uniform choice among 50 ids is 3.9."""
+"""Nats. Half of the tokens of a trained model lie below 0.5; a uniform choice among 50
+ids is 3.9.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Tokens with ``low`` <= value < ``high`` (``high`` None: no end) and their finite deltas' statistics in nats.
+    """Tokens with ``low`` <= value < ``high`` (``high`` None: no end) and their finite
+    deltas' statistics in nats.
 
-    ``tokens`` counts all of them, impossible ones (delta +-inf) included; an empty bucket has statistics None.
+    ``tokens`` counts all of them, impossible ones (delta +-inf) included; an empty
+    bucket has statistics None.
     """
 
     low: float
@@ -39,7 +45,9 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The three divisions; ``by_entropy`` is None where neither capture has an entropy."""
+    """The three divisions; ``by_entropy`` is None where neither capture has an
+    entropy.
+    """
 
     by_probability: tuple[Bucket, ...]
     by_position: tuple[Bucket, ...]
@@ -49,25 +57,37 @@ class Buckets:
         return asdict(self)
 
 
-def make_buckets(delta: Array, logprob: Array, position: Array, entropy: Array | None) -> Buckets:
+def make_buckets(
+    delta: Array, logprob: Array, position: Array, entropy: Array | None
+) -> Buckets:
     """Divide n tokens of a scope.
 
-    delta f32[n] (nats, +-inf allowed); ``logprob`` f32[n] of the side whose probability is asked for (B: the sampler's);
-    ``position`` int[n], from 0 at the scope's start in each sequence; ``entropy`` f32[n] in nats or None.
-    A token whose entropy is NaN is in no entropy bucket. The last probability bucket includes 1 and what rounding lifts above it.
+    delta f32[n] (nats, +-inf allowed); ``logprob`` f32[n] of the side whose probability
+    is asked for (B: the sampler's); ``position`` int[n], from 0 at the scope's start in
+    each sequence; ``entropy`` f32[n] in nats or None. A token whose entropy is NaN is
+    in no entropy bucket. The last probability bucket includes 1 and what rounding lifts
+    above it.
     """
-    # In float64: a border rounded to float32 would let in values that are just below it.
+    # In float64: a border rounded to float32 would let in values that are just below
+    # it.
     borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1]))
     return Buckets(
-        _divide(delta, np.searchsorted(borders, logprob.astype(np.float64), "right"), PROBABILITY_EDGES),
+        _divide(
+            delta,
+            np.searchsorted(borders, logprob.astype(np.float64), "right"),
+            PROBABILITY_EDGES,
+        ),
         by_position(delta, position),
         None if entropy is None else _by_entropy(delta, entropy),
     )
 
 
 def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
-    """Buckets 0, 1, 2-3, 4-7, ...: each twice as long as all before it, up to the last position that occurs."""
-    # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 -> 2.
+    """Buckets 0, 1, 2-3, 4-7, ...: each twice as long as all before it, up to the last
+    position that occurs.
+    """
+    # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 ->
+    # 2.
     index = np.frexp(position.astype(np.float64))[1]
     last = int(index.max()) if len(index) else 0
     edges = (0.0, *(float(1 << i) for i in range(last + 1)))
@@ -75,7 +95,9 @@ def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
 
 
 def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
-    index = np.searchsorted(np.asarray(ENTROPY_EDGES[1:-1]), entropy.astype(np.float64), "right")
+    index = np.searchsorted(
+        np.asarray(ENTROPY_EDGES[1:-1]), entropy.astype(np.float64), "right"
+    )
     known = ~np.isnan(entropy)
     if not known.all():
         delta, index = delta[known], index[known]
@@ -83,7 +105,9 @@ def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
 
 
 def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucket, ...]:
-    """Statistics of the deltas of each bucket; ``index`` int[n] says which, bucket i is edges[i] to edges[i+1]."""
+    """Statistics of the deltas of each bucket; ``index`` int[n] says which, bucket i is
+    edges[i] to edges[i+1].
+    """
     count = len(edges) - 1
     tokens = np.bincount(index, minlength=count)
     finite = np.isfinite(delta)
@@ -92,8 +116,12 @@ def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucke
     size = np.abs(delta)
     kept = np.bincount(index, minlength=count)
     # bincount adds in float64 whatever the weights are.
-    total, total_abs = (np.bincount(index, values, minlength=count) for values in (delta, size))
-    total_square = np.bincount(index, np.square(delta, dtype=np.float64), minlength=count)
+    total, total_abs = (
+        np.bincount(index, values, minlength=count) for values in (delta, size)
+    )
+    total_square = np.bincount(
+        index, np.square(delta, dtype=np.float64), minlength=count
+    )
     largest = np.zeros(count, np.float64)
     for bucket in range(count):
         if kept[bucket]:
@@ -106,7 +134,14 @@ def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucke
             continue
         n = int(kept[i])
         out.append(
-            Bucket(edges[i], high, int(tokens[i]), float(total[i] / n), float(total_abs[i] / n),
-                   float(np.sqrt(total_square[i] / n)), float(largest[i]))
-        )  # fmt: skip
+            Bucket(
+                edges[i],
+                high,
+                int(tokens[i]),
+                float(total[i] / n),
+                float(total_abs[i] / n),
+                float(np.sqrt(total_square[i] / n)),
+                float(largest[i]),
+            )
+        )
     return tuple(out)

@@ -1,7 +1,9 @@
-"""What charts are drawn from: arrays of any length reduced to what a small picture can show.
+"""What charts are drawn from: arrays of any length reduced to what a small picture can
+show.
 
-Every function is one or two passes over its arrays (a million tokens: tens of milliseconds), so that a chart's cost is
-that of its picture. Bins are numbered from 0; -1 stands for "in none".
+Every function is one or two passes over its arrays (a million tokens: tens of
+milliseconds), so that a chart's cost is that of its picture. Bins are numbered from 0;
+-1 stands for "in none".
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _QUANTILES = (0.1, 0.9)
 
 
 def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
-    """Index and value of the lowest and the highest of each of ``columns`` stretches, in order, not finite ones left out.
+    """Index and value of the lowest and the highest of each of ``columns`` stretches,
+    in order, not finite ones left out.
 
     At most 2 * ``columns`` points whatever the length, and no peak is lost.
     """
@@ -39,14 +42,18 @@ def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
     edges = (np.arange(columns + 1) * len(at) // columns).tolist()
     chosen: set[int] = set()
     for low, high in itertools.pairwise(edges):
-        chosen |= {low + int(np.argmin(kept[low:high])), low + int(np.argmax(kept[low:high]))}
+        chosen |= {
+            low + int(np.argmin(kept[low:high])),
+            low + int(np.argmax(kept[low:high])),
+        }
     order = np.array(sorted(chosen))
     return at[order], kept[order]
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Mean and the range of the middle 80% of the values in each of n bins of positions; NaN for an empty bin.
+    """Mean and the range of the middle 80% of the values in each of n bins of
+    positions; NaN for an empty bin.
 
     ``at`` f64[n] is the middle of a bin, ``count`` i64[n] the values in it.
     """
@@ -59,7 +66,9 @@ class Band:
 
 
 def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
-    """Divide finite ``values`` f[n] by ``position`` int[n] (0 <= position < ``end``) into ``bins`` equal stretches."""
+    """Divide finite ``values`` f[n] by ``position`` int[n] (0 <= position < ``end``)
+    into ``bins`` equal stretches.
+    """
     bins = max(1, min(bins, end))
     # int16 sorts by radix: a million values take 10 ms.
     index = _stretch(position, end, bins)
@@ -72,7 +81,8 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     for i in range(bins):
         part = ordered[borders[i] : borders[i + 1]]
         if len(part):
-            # The nearest value is enough for a picture; one after the other is three times faster than both at once.
+            # The nearest value is enough for a picture; one after the other is three
+            # times faster than both at once.
             lower, upper = (round(q * (len(part) - 1)) for q in _QUANTILES)
             part.partition(upper)
             high[i] = part[upper]
@@ -85,31 +95,42 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
 
 
 def _stretch(position: Array, end: int, bins: int) -> npt.NDArray[np.int16]:
-    # Several times faster than dividing integers; a position at a border may fall on either side of it.
+    # Several times faster than dividing integers; a position at a border may fall on
+    # either side of it.
     return np.minimum(position * (bins / max(1, end)), bins - 1).astype(np.int16)
 
 
 def shares(hits: Bools, position: Array, end: int, bins: int) -> tuple[Floats, Ints]:
-    """Share of True among the tokens of each of ``bins`` equal stretches, f64[bins] (NaN: empty), and their number."""
+    """Share of True among the tokens of each of ``bins`` equal stretches, f64[bins]
+    (NaN: empty), and their number.
+    """
     bins = max(1, min(bins, end))
     index = _stretch(position, end, bins)
     count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        return np.bincount(index[hits], minlength=bins) / np.where(count, count, np.nan), count
+        return (
+            np.bincount(index[hits], minlength=bins) / np.where(count, count, np.nan),
+            count,
+        )
 
 
 def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
-    """Sum of the counted, finite deltas from the start of a token's sequence up to it, f64[N].
+    """Sum of the counted, finite deltas from the start of a token's sequence up to it,
+    f64[N].
 
-    ``offsets`` i64[S+1] are those of N tokens. exp of the sum is the importance ratio of the sequence so far.
+    ``offsets`` i64[S+1] are those of N tokens. exp of the sum is the importance ratio
+    of the sequence so far.
     """
-    total = np.cumsum(np.where(counted & np.isfinite(delta), delta, np.float32(0)), dtype=np.float64)
+    total = np.cumsum(
+        np.where(counted & np.isfinite(delta), delta, np.float32(0)), dtype=np.float64
+    )
     before = np.concatenate([[0.0], total])[offsets[:-1]]
     return np.asarray(total - np.repeat(before, np.diff(offsets)), np.float64)
 
 
 def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
-    """Borders f64[bins+1], equal in the logarithm, that hold ``size`` f[n] (>= 0) and the ``marks``.
+    """Borders f64[bins+1], equal in the logarithm, that hold ``size`` f[n] (>= 0) and
+    the ``marks``.
 
     All but the smallest 0.2% lie in them; nothing below `LOWEST` is told apart.
     """
@@ -124,7 +145,8 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
 
 
 def log_bins(size: Array, edges: Floats) -> Bins:
-    """The bin of each ``size`` f[n] >= 0 between edges of `log_edges`, i32[n]: what lies outside goes to the ends.
+    """The bin of each ``size`` f[n] >= 0 between edges of `log_edges`, i32[n]: what
+    lies outside goes to the ends.
 
     -1 for 0, NaN and infinity.
     """
@@ -133,22 +155,32 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     with np.errstate(divide="ignore", invalid="ignore"):
         place = (np.log(size) - low) / width
     known = np.isfinite(place)
-    out: Bins = np.where(known, np.clip(np.where(known, place, 0), 0, bins - 1), -1).astype(np.int32)
+    out: Bins = np.where(
+        known, np.clip(np.where(known, place, 0), 0, bins - 1), -1
+    ).astype(np.int32)
     return out
 
 
 def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
-    """The bin of each value f[n] in ``bins`` equal ones from ``low`` to ``high``, i32[n]; -1 where it is in none."""
+    """The bin of each value f[n] in ``bins`` equal ones from ``low`` to ``high``,
+    i32[n]; -1 where it is in none.
+    """
     with np.errstate(invalid="ignore"):
         place = (values - np.float32(low)) * np.float32(bins / (high - low))
         inside = (values >= low) & (values <= high)
-    out: Bins = np.where(inside, np.minimum(np.where(inside, place, 0), bins - 1), -1).astype(np.int32)
+    out: Bins = np.where(
+        inside, np.minimum(np.where(inside, place, 0), bins - 1), -1
+    ).astype(np.int32)
     return out
 
 
 def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
-    """Cells of a grid ``width`` columns wide, i32[n]: row * width + column, -1 where either is in none."""
-    return np.where((rows >= 0) & (columns >= 0), rows * np.int32(width) + columns, np.int32(-1))
+    """Cells of a grid ``width`` columns wide, i32[n]: row * width + column, -1 where
+    either is in none.
+    """
+    return np.where(
+        (rows >= 0) & (columns >= 0), rows * np.int32(width) + columns, np.int32(-1)
+    )
 
 
 def count_bins(bins: Bins, size: int) -> Ints:
@@ -158,7 +190,9 @@ def count_bins(bins: Bins, size: int) -> Ints:
 
 
 def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
-    """Mean of the finite ``values`` f[n] of each of ``size`` bins, f64[size]; NaN for an empty one."""
+    """Mean of the finite ``values`` f[n] of each of ``size`` bins, f64[size]; NaN for
+    an empty one.
+    """
     finite = np.isfinite(values)
     chosen = np.where(finite, bins, np.int32(-1)) + 1
     total = np.bincount(chosen, np.where(finite, values, 0), minlength=size + 1)[1:]
@@ -168,10 +202,14 @@ def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
 
 
 def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
-    """Index of the token with the largest ``size`` f[n] (the first of equals) in each of ``count`` bins; -1: empty."""
+    """Index of the token with the largest ``size`` f[n] (the first of equals) in each
+    of ``count`` bins; -1: empty.
+    """
     peak = np.full(count + 1, -np.inf, np.float32)
     shifted = bins + 1
-    known = np.where(np.isnan(size), np.float32(-1), size).astype(np.float32, copy=False)
+    known = np.where(np.isnan(size), np.float32(-1), size).astype(
+        np.float32, copy=False
+    )
     np.maximum.at(peak, shifted, known)
     hits = np.flatnonzero(known == peak[shifted])[::-1]
     out = np.full(count + 1, -1, np.int64)
@@ -180,7 +218,8 @@ def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
 
 
 def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
-    """The cell of each of N tokens on a map of sequences (rows) over positions 0 to ``end`` - 1 (columns), i32[N].
+    """The cell of each of N tokens on a map of sequences (rows) over positions 0 to
+    ``end`` - 1 (columns), i32[N].
 
     Neighbouring sequences share a row where there are more of them than ``rows``.
     """
@@ -192,40 +231,57 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
         else np.arange(count, dtype=np.int32)
     )
     starts = np.repeat(offsets[:-1].astype(np.int32), lengths)
-    column = ((np.arange(tokens, dtype=np.int32) - starts) * (columns / max(1, end))).astype(np.int32)
+    column = (
+        (np.arange(tokens, dtype=np.int32) - starts) * (columns / max(1, end))
+    ).astype(np.int32)
     cells: Bins = np.repeat(row * np.int32(columns), lengths) + column
     return cells
 
 
 def shade_steps(values: Array) -> Floats:
-    """Lower bounds of `SHADES` steps, f64[SHADES], each the same factor above the one before: at most 2, less where the
-    values lie closer together, so that an even map still shows what is more and what is less.
+    """Lower bounds of `SHADES` steps, f64[SHADES], each the same factor above the one
+    before: at most 2, less where the values lie closer together, so that an even map
+    still shows what is more and what is less.
 
-    ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at about the 95th percentile.
+    ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at
+    about the 95th percentile.
     """
     some = values[np.isfinite(values) & (values > 0)]
-    low, top = (float(q) for q in np.quantile(some, (0.1, 0.95))) if len(some) else (1.0, 1.0)
+    low, top = (
+        (float(q) for q in np.quantile(some, (0.1, 0.95))) if len(some) else (1.0, 1.0)
+    )
     factor = min(2.0, max(1.05, (top / low) ** (1 / SHADES)))
     # Two digits, so that the legend is the truth.
     last = float(f"{top:.1e}")
-    return np.asarray([float(f"{last / factor**i:.2g}") for i in range(SHADES - 1, -1, -1)], np.float64)
+    return np.asarray(
+        [float(f"{last / factor**i:.2g}") for i in range(SHADES - 1, -1, -1)],
+        np.float64,
+    )
 
 
 def shade_levels(values: Array, steps: Floats) -> npt.NDArray[np.int8]:
-    """0 (below the first step or empty) to `SHADES` for each of ``values``, i8 of the same shape."""
+    """0 (below the first step or empty) to `SHADES` for each of ``values``, i8 of the
+    same shape.
+    """
     known = np.where(np.isnan(values), -np.inf, values)
-    levels: npt.NDArray[np.int8] = np.searchsorted(steps, known, "right").astype(np.int8)
+    levels: npt.NDArray[np.int8] = np.searchsorted(steps, known, "right").astype(
+        np.int8
+    )
     return levels
 
 
 def count_steps(counts: Ints) -> Floats:
-    """Lower bounds of `SHADES` steps of token counts, equal in the logarithm up to the largest, f64[SHADES]."""
+    """Lower bounds of `SHADES` steps of token counts, equal in the logarithm up to the
+    largest, f64[SHADES].
+    """
     largest = max(2, int(counts.max(initial=1)))
     return np.maximum(1.0, largest ** (np.arange(SHADES) / SHADES))
 
 
 def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
-    """log10(rank_b / rank_a), f32[n]: above 0 where A puts the token nearer to the top; NaN where a rank is unknown (0)."""
+    """log10(rank_b / rank_a), f32[n]: above 0 where A puts the token nearer to the top;
+    NaN where a rank is unknown (0).
+    """
     known = (rank_a > 0) & (rank_b > 0)
     a, b = (np.where(known, rank, 1).astype(np.float32) for rank in (rank_a, rank_b))
     return np.where(known, np.log10(b / a), np.float32(np.nan)).astype(np.float32)

@@ -1,6 +1,8 @@
-"""What a pair has no number for, by side: scores that are NaN, and scores that one side alone lacks.
+"""What a pair has no number for, by side: scores that are NaN, and scores that one side
+alone lacks.
 
-No other number of a pair knows these tokens: they enter no mean, so a mean that looks well can hide them.
+No other number of a pair knows these tokens: they enter no mean, so a mean that looks
+well can hide them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 FLOAT16_LARGEST = 65_504
-"""The largest float16 number: what grows beyond it is infinity, and infinity less infinity is NaN."""
+"""The largest float16 number: what grows beyond it is infinity, and infinity less
+infinity is NaN.
+"""
 _FLOAT16 = ("float16", "fp16", "half")
 
 
@@ -33,10 +37,12 @@ def is_float16(dtype: str) -> bool:
 class Coverage:
     """`coverage` of the JSON schema, in tokens that the mask counts.
 
-    ``nan_a`` and ``nan_b``: the side computed a score and it is NaN; ``nan``: on either side. A NaN means a fault of
-    its side wherever it stands, so these count whatever the scope is. ``unscored_a`` and ``unscored_b``: the
-    side has no score in the scope where the other one has; ``unscored`` is their sum and ``unscored_fraction`` its
-    share (0 to 1) of the tokens that one side at least scored, None where there is none.
+    ``nan_a`` and ``nan_b``: the side computed a score and it is NaN; ``nan``: on either
+    side. A NaN means a fault of its side wherever it stands, so these count whatever
+    the scope is. ``unscored_a`` and ``unscored_b``: the side has no score in the scope
+    where the other one has; ``unscored`` is their sum and ``unscored_fraction`` its
+    share (0 to 1) of the tokens that one side at least scored, None where there is
+    none.
     """
 
     nan_a: int
@@ -55,7 +61,10 @@ def coverage(pair: Pair, scope: Scope) -> Coverage:
     """Count over a pair. InputError for an unknown scope."""
     place = pair.place_mask(scope)
     nan_a, nan_b = pair.nan_a & pair.counted, pair.nan_b & pair.counted
-    unscored_a, unscored_b = _count(pair.missing_a & place), _count(pair.missing_b & place)
+    unscored_a, unscored_b = (
+        _count(pair.missing_a & place),
+        _count(pair.missing_b & place),
+    )
     unscored = unscored_a + unscored_b
     tokens = _count(pair.scope_mask(scope)) + unscored
     return Coverage(
@@ -75,9 +84,11 @@ def _count(flags: Bools) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BrokenSide:
-    """The NaN of one capture: how many counted tokens, in how many sequences, and the first one.
+    """The NaN of one capture: how many counted tokens, in how many sequences, and the
+    first one.
 
-    ``everything``: the side has no other number, in prompts and completions. ``whole_scope``: it has none in the scope.
+    ``everything``: the side has no other number, in prompts and completions.
+    ``whole_scope``: it has none in the scope.
     """
 
     label: str
@@ -92,11 +103,20 @@ class BrokenSide:
 
     @property
     def where(self) -> str:
-        """Which tokens: ``every token``, ``40 completion tokens``, ``2 prompt tokens and 40 completion tokens``."""
+        """Which tokens: ``every token``, ``40 completion tokens``, ``2 prompt tokens
+        and 40 completion tokens``.
+        """
         if self.everything:
             return "every token"
-        kinds = (("prompt", self.prompt_tokens), ("completion", self.tokens - self.prompt_tokens))
-        return " and ".join(f"{number:,} {kind} token{'' if number == 1 else 's'}" for kind, number in kinds if number)
+        kinds = (
+            ("prompt", self.prompt_tokens),
+            ("completion", self.tokens - self.prompt_tokens),
+        )
+        return " and ".join(
+            f"{number:,} {kind} token{'' if number == 1 else 's'}"
+            for kind, number in kinds
+            if number
+        )
 
     @property
     def first(self) -> str:
@@ -104,18 +124,30 @@ class BrokenSide:
 
     @property
     def overflows(self) -> bool | None:
-        """Whether its dtype is one that overflows; None where the dtype is not known."""
+        """Whether its dtype is one that overflows; None where the dtype is not
+        known.
+        """
         return None if self.dtype is None else is_float16(self.dtype)
 
 
 def broken_sides(pair: Pair, scope: Scope) -> tuple[BrokenSide, ...]:
-    """The sides that have NaN among the counted tokens, A first; empty for a healthy pair."""
-    sides = ((pair.a.info, pair.nan_a, pair.logprob_a), (pair.b.info, pair.nan_b, pair.logprob_b))
-    found = (_broken_side(pair, scope, info, nan & pair.counted, logprob) for info, nan, logprob in sides)
+    """The sides that have NaN among the counted tokens, A first; empty for a healthy
+    pair.
+    """
+    sides = (
+        (pair.a.info, pair.nan_a, pair.logprob_a),
+        (pair.b.info, pair.nan_b, pair.logprob_b),
+    )
+    found = (
+        _broken_side(pair, scope, info, nan & pair.counted, logprob)
+        for info, nan, logprob in sides
+    )
     return tuple(side for side in found if side is not None)
 
 
-def _broken_side(pair: Pair, scope: Scope, info: CaptureInfo, nan: Bools, logprob: Any) -> BrokenSide | None:
+def _broken_side(
+    pair: Pair, scope: Scope, info: CaptureInfo, nan: Bools, logprob: Any
+) -> BrokenSide | None:
     at = np.flatnonzero(nan)
     if not len(at):
         return None
@@ -137,14 +169,18 @@ def _broken_side(pair: Pair, scope: Scope, info: CaptureInfo, nan: Bools, logpro
 
 
 def dtype_of(info: CaptureInfo) -> str | None:
-    """The dtype that a capture ran in: as observed, else as asked for or told; None where only the word is there."""
+    """The dtype that a capture ran in: as observed, else as asked for or told; None
+    where only the word is there.
+    """
     facts = info.facts or Facts()
     dtype = facts.dtype or info.dtype
     return dtype if dtype not in ("", "auto", "unknown") else None
 
 
 def nan_reason(side: BrokenSide) -> str:
-    """Why the numbers of this side are NaN, most likely: half a sentence, without the fix."""
+    """Why the numbers of this side are NaN, most likely: half a sentence, without the
+    fix.
+    """
     if side.overflows:
         return f"float16 ends at {FLOAT16_LARGEST:,} and its numbers overflowed"
     if side.dtype is None:
@@ -157,5 +193,11 @@ def nan_fix(side: BrokenSide) -> str:
     if side.overflows:
         return "run it in bfloat16 or float32"
     if side.dtype is None:
-        return "run it in bfloat16 or float32, and look for NaN in its weights if that is what it ran in"
-    return "look for NaN or infinity in its weights, and run another attention backend or eager mode"
+        return (
+            "run it in bfloat16 or float32, and look for NaN in its weights if that is"
+            " what it ran in"
+        )
+    return (
+        "look for NaN or infinity in its weights, and run another attention backend or"
+        " eager mode"
+    )

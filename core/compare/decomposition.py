@@ -1,8 +1,10 @@
 """Where the gap between a trainer and what a rollout engine recorded comes from.
 
-For each token, trainer - rollout decode = (trainer - rollout prefill) + (rollout prefill - rollout decode): the gap
-between the two implementations when both see all ids at once, and the gap between one engine's decode steps and its own
-prefill. Against a reference, trainer - rollout = (trainer - reference) - (rollout - reference): each side's own error.
+For each token, trainer - rollout decode = (trainer - rollout prefill) + (rollout
+prefill - rollout decode): the gap between the two implementations when both see all ids
+at once, and the gap between one engine's decode steps and its own prefill. Against a
+reference, trainer - rollout = (trainer - reference) - (rollout - reference): each
+side's own error.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.errors import pearson
-from logdrift.core.compare.pair import Pair, Scope, backend_paths, first_of_each_path, make_pair
+from logdrift.core.compare.pair import (
+    Pair,
+    Scope,
+    backend_paths,
+    first_of_each_path,
+    make_pair,
+)
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
@@ -25,7 +33,9 @@ _DECODED = ("decode", "recorded")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One difference of log-probabilities over the tokens of a `Decomposition`, in nats. ``mean`` is signed."""
+    """One difference of log-probabilities over the tokens of a `Decomposition`, in
+    nats. ``mean`` is signed.
+    """
 
     mean: float
     mae: float
@@ -34,11 +44,13 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Each side's error against the reference ``label``, over the ``tokens`` that it scored too.
+    """Each side's error against the reference ``label``, over the ``tokens`` that it
+    scored too.
 
-    ``trainer`` and ``rollout`` are side - reference, ``rmse`` is of their difference, ``expected_rmse`` the
-    sqrt(rms_trainer^2 + rms_rollout^2) that independent errors without a mean would give, ``correlation`` that of both
-    errors: well above 0, they share an error that the gap does not show; below, they err to opposite sides.
+    ``trainer`` and ``rollout`` are side - reference, ``rmse`` is of their difference,
+    ``expected_rmse`` the sqrt(rms_trainer^2 + rms_rollout^2) that independent errors
+    without a mean would give, ``correlation`` that of both errors: well above 0, they
+    share an error that the gap does not show; below, they err to opposite sides.
     """
 
     label: str
@@ -52,12 +64,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """``decomposition`` of the JSON schema: labels of the trainer and of the rollout's capture, and the terms.
+    """``decomposition`` of the JSON schema: labels of the trainer and of the rollout's
+    capture, and the terms.
 
-    All terms are over the same ``tokens``, whose log-probability is finite in every capture used, so their means add up
-    to that of ``total``. ``correlation`` is that of the two terms; ``share_*`` is mean(term x total) / mean(total^2):
-    the two add up to 1, and one is negative where that term makes the gap smaller. A term is None where the rollout has
-    no such capture.
+    All terms are over the same ``tokens``, whose log-probability is finite in every
+    capture used, so their means add up to that of ``total``. ``correlation`` is that of
+    the two terms; ``share_*`` is mean(term x total) / mean(total^2): the two add up to
+    1, and one is negative where that term makes the gap smaller. A term is None where
+    the rollout has no such capture.
     """
 
     rollout: str
@@ -78,19 +92,32 @@ class Decomposition:
 
 
 def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
-    """Every trainer against every rollout backend, over ``scope``; one without a common token is left out.
+    """Every trainer against every rollout backend, over ``scope``; one without a common
+    token is left out.
 
-    Of each path the first capture counts. ``rollout`` is what was recorded while decoding; of a backend that only has a
-    prefill it is that, and only ``prefill_vs_trainer`` is known. The reference is the first one of the session.
+    Of each path the first capture counts. ``rollout`` is what was recorded while
+    decoding; of a backend that only has a prefill it is that, and only
+    ``prefill_vs_trainer`` is known. The reference is the first one of the session.
     """
     firsts = _first_captures(session)
-    trainers = [info for info in firsts if info.role == "trainer" and info.path == "prefill"]
+    trainers = [
+        info for info in firsts if info.role == "trainer" and info.path == "prefill"
+    ]
     backends = dict.fromkeys(info.backend for info in firsts if info.role == "rollout")
-    reference = next((info for info in firsts if info.role == "reference" and info.path == "prefill"), None)
+    reference = next(
+        (
+            info
+            for info in firsts
+            if info.role == "reference" and info.path == "prefill"
+        ),
+        None,
+    )
     found = []
     for name in backends:
         own = [info for info in firsts if info.backend == name]
-        decode = next((info for path in _DECODED for info in own if info.path == path), None)
+        decode = next(
+            (info for path in _DECODED for info in own if info.path == path), None
+        )
         prefill = next((info for info in own if info.path == "prefill"), None)
         for trainer in trainers if decode or prefill else ():
             item = _decompose(session, scope, trainer, decode, prefill, reference)
@@ -100,9 +127,15 @@ def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
 
 
 def _first_captures(session: Session) -> list[CaptureInfo]:
-    """Of each backend and path the capture that stands for it, among those with finished sequences."""
+    """Of each backend and path the capture that stands for it, among those with
+    finished sequences.
+    """
     finished = tuple(info for info in session.captures if info.sequences > 0)
-    return [info for backend in backend_paths(finished) for info in first_of_each_path(backend)]
+    return [
+        info
+        for backend in backend_paths(finished)
+        for info in first_of_each_path(backend)
+    ]
 
 
 def _decompose(
@@ -132,21 +165,29 @@ def _decompose(
         total=_term(total),
         decode_vs_prefill=_term(first),
         prefill_vs_trainer=_term(second),
-        correlation=pearson(first, second) if first is not None and second is not None else None,
+        correlation=(
+            pearson(first, second) if first is not None and second is not None else None
+        ),
         share_decode_vs_prefill=_share(first, total, second),
         share_prefill_vs_trainer=_share(second, total, first),
         reference=_split(session, scope, wanted, reference),
     )
 
 
-def _columns(session: Session, scope: Scope, labels: Sequence[str]) -> list[Floats] | None:
-    """The log-probabilities of each label, f64[n], over the scope's n tokens that are finite in all; None for n = 0."""
+def _columns(
+    session: Session, scope: Scope, labels: Sequence[str]
+) -> list[Floats] | None:
+    """The log-probabilities of each label, f64[n], over the scope's n tokens that are
+    finite in all; None for n = 0.
+    """
     pairs = [make_pair(session, labels[0], label) for label in labels[1:]]
     count = min(pair.tokens for pair in pairs)
     keep = np.ones(count, np.bool_)
     for pair in pairs:
         keep &= (
-            pair.scope_mask(scope)[:count] & np.isfinite(pair.logprob_a[:count]) & np.isfinite(pair.logprob_b[:count])
+            pair.scope_mask(scope)[:count]
+            & np.isfinite(pair.logprob_a[:count])
+            & np.isfinite(pair.logprob_b[:count])
         )
     if not keep.any():
         return None
@@ -167,22 +208,44 @@ def _term(values: Floats | None) -> Term | None:
 
 
 def _of(values: Floats) -> Term:
-    return Term(float(values.mean()), float(np.abs(values).mean()), float(np.sqrt(np.mean(values * values))))
+    return Term(
+        float(values.mean()),
+        float(np.abs(values).mean()),
+        float(np.sqrt(np.mean(values * values))),
+    )
 
 
-def _share(term: Floats | None, total: Floats | None, other: Floats | None) -> float | None:
+def _share(
+    term: Floats | None, total: Floats | None, other: Floats | None
+) -> float | None:
     if term is None or total is None or other is None:
         return None
     square = float(total @ total)
     return float(term @ total) / square if square > 0 else None
 
 
-def _split(session: Session, scope: Scope, labels: Sequence[str], reference: CaptureInfo | None) -> Split | None:
-    """Over the tokens of the decomposition that the reference scored; the rollout is the second label."""
-    columns = _columns(session, scope, [*labels, reference.label]) if reference is not None else None
+def _split(
+    session: Session, scope: Scope, labels: Sequence[str], reference: CaptureInfo | None
+) -> Split | None:
+    """Over the tokens of the decomposition that the reference scored; the rollout is
+    the second label.
+    """
+    columns = (
+        _columns(session, scope, [*labels, reference.label])
+        if reference is not None
+        else None
+    )
     if columns is None or reference is None:
         return None
     trainer, rollout = columns[0] - columns[-1], columns[1] - columns[-1]
     a, b = _of(trainer), _of(rollout)
     gap = float(np.sqrt(np.mean((columns[0] - columns[1]) ** 2)))
-    return Split(reference.label, len(trainer), a, b, gap, float(np.hypot(a.rmse, b.rmse)), pearson(trainer, rollout))
+    return Split(
+        reference.label,
+        len(trainer),
+        a,
+        b,
+        gap,
+        float(np.hypot(a.rmse, b.rmse)),
+        pearson(trainer, rollout),
+    )

@@ -1,7 +1,9 @@
-"""How far the two distributions behind a token are apart, from the top-k lists that both captures kept of them.
+"""How far the two distributions behind a token are apart, from the top-k lists that
+both captures kept of them.
 
-A list shows a part of a distribution only. What is said here holds for any rest: shares of common ids, ranks with their
-ties, and a lower bound of KL(B || A). One walk over blocks of rows makes all of it; no [N, K] array is ever copied.
+A list shows a part of a distribution only. What is said here holds for any rest: shares
+of common ids, ranks with their ties, and a lower bound of KL(B || A). One walk over
+blocks of rows makes all of it; no [N, K] array is ever copied.
 """
 
 from __future__ import annotations
@@ -19,22 +21,30 @@ Floats = npt.NDArray[np.float64]
 _BLOCK = 1 << 17
 """Entries of one [K, rows] work array: some of them fit a core's cache."""
 _SUM_NOISE = 2.0**-20
-"""How far a float32 log-softmax leaves the sum of all probabilities from 1: nine times the most seen (1.1e-7)."""
+"""How far a float32 log-softmax leaves the sum of all probabilities from 1: nine times
+the most seen (1.1e-7).
+"""
 _NO_END = np.int32(np.iinfo(np.int32).max)
 _EMPTY, _NONE = -1, -2
-"""Ids that no token has: of an empty entry, and of a target that is not known on both sides. Empty entries of both
-sides match each other, with the value NaN and the probability 0, so they never count."""
+"""Ids that no token has: of an empty entry, and of a target that is not known on both
+sides. Empty entries of both sides match each other, with the value NaN and the
+probability 0, so they never count.
+"""
 
 
 class Rows(Protocol):
-    """What `logdrift.core.session.reader.Column` gives: some rows of an array that may lie in several files."""
+    """What `logdrift.core.session.reader.Column` gives: some rows of an array that may
+    lie in several files.
+    """
 
     def rows(self, start: int, stop: int) -> Array: ...
 
 
 class Scores(Protocol):
-    """What `logdrift.core.session.reader.Capture` has: logprob f32[N] of the target, top_ids i32[N, K] and top_logprobs
-    f32[N, K], in nats. An entry with id -1 or NaN is empty; the others of a row have different ids, in any order."""
+    """What `logdrift.core.session.reader.Capture` has: logprob f32[N] of the target,
+    top_ids i32[N, K] and top_logprobs f32[N, K], in nats. An entry with id -1 or NaN is
+    empty; the others of a row have different ids, in any order.
+    """
 
     @property
     def logprob(self) -> Rows: ...
@@ -46,12 +56,14 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """`topk` of the JSON schema. Shares and masses are 0 to 1, divergences nats; None where there is nothing to
-    compute from. The fields are means over ``tokens`` (`TokenTopK` says of what), but for these:
+    """`topk` of the JSON schema. Shares and masses are 0 to 1, divergences nats; None
+    where there is nothing to compute from. The fields are means over ``tokens``
+    (`TokenTopK` says of what), but for these:
 
-    ``k`` is the largest number of entries that were compared at a token, ``tokens`` how many have a list on both
-    sides, ``ranked`` how many of them have a target in a list: ``rank_flips`` is a share of those. ``kl_infinite``
-    counts bounds of +inf (A calls impossible what B does not); the other ``kl_`` are over the finite bounds.
+    ``k`` is the largest number of entries that were compared at a token, ``tokens`` how
+    many have a list on both sides, ``ranked`` how many of them have a target in a list:
+    ``rank_flips`` is a share of those. ``kl_infinite`` counts bounds of +inf (A calls
+    impossible what B does not); the other ``kl_`` are over the finite bounds.
     """
 
     k: int
@@ -73,14 +85,16 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class TokenTopK:
-    """The same per token, for the n tokens that were asked for, in their order. Where ``usable`` is False nothing holds.
+    """The same per token, for the n tokens that were asked for, in their order. Where
+    ``usable`` is False nothing holds.
 
-    usable bool[n]: both lists have an entry of a probability above 0; only such entries count below, but in ``kl``.
-    k u16[n]: entries compared, those of the shorter list. common u16[n]: ids among the first k of both.
-    same_top1 bool[n]: some id is as likely as any on both sides, so a tie at the top does not hide agreement.
-    ranked, flipped bool[n]: the target is among the first k of a side, and its ranks differ (`rank_flips`).
-    kl f64[n]: lower bound of KL(B || A) in nats, `kl_lower_bounds`. tail_a, tail_b f64[n]: probability outside of the
-    first k, at least 0.
+    usable bool[n]: both lists have an entry of a probability above 0; only such entries
+    count below, but in ``kl``. k u16[n]: entries compared, those of the shorter list.
+    common u16[n]: ids among the first k of both. same_top1 bool[n]: some id is as
+    likely as any on both sides, so a tie at the top does not hide agreement. ranked,
+    flipped bool[n]: the target is among the first k of a side, and its ranks differ
+    (`rank_flips`). kl f64[n]: lower bound of KL(B || A) in nats, `kl_lower_bounds`.
+    tail_a, tail_b f64[n]: probability outside of the first k, at least 0.
     """
 
     usable: Bools
@@ -95,9 +109,11 @@ class TokenTopK:
 
 
 def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | None:
-    """What the lists of both sides say over the tokens in ``keep`` (bool[N]); ``target_ids`` is i32[N].
+    """What the lists of both sides say over the tokens in ``keep`` (bool[N]);
+    ``target_ids`` is i32[N].
 
-    The lists may have different lengths. None where no token of ``keep`` has a list on both sides.
+    The lists may have different lengths. None where no token of ``keep`` has a list on
+    both sides.
     """
     found = token_topk(a, b, target_ids, keep)
     usable = found.usable
@@ -110,9 +126,16 @@ def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | N
         k=int(found.k.max()),
         tokens=tokens,
         same_top1=float(np.count_nonzero(found.same_top1 & usable) / tokens),
-        overlap=float(np.divide(found.common, found.k, out=np.zeros(len(usable)), where=usable).sum() / tokens),
+        overlap=float(
+            np.divide(
+                found.common, found.k, out=np.zeros(len(usable)), where=usable
+            ).sum()
+            / tokens
+        ),
         ranked=ranked,
-        rank_flips=float(np.count_nonzero(found.flipped & usable) / ranked) if ranked else None,
+        rank_flips=(
+            float(np.count_nonzero(found.flipped & usable) / ranked) if ranked else None
+        ),
         kl_lower_bound_mean=float(bounds.mean()) if len(bounds) else None,
         kl_lower_bound_p99=float(np.quantile(bounds, 0.99)) if len(bounds) else None,
         kl_lower_bound_max=float(bounds.max()) if len(bounds) else None,
@@ -123,42 +146,51 @@ def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | N
 
 
 def kl_lower_bounds(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> Floats:
-    """Lower bounds of KL(B || A) in nats, f64[n] for the n tokens in ``keep``: >= 0, maybe +inf, NaN without two lists.
+    """Lower bounds of KL(B || A) in nats, f64[n] for the n tokens in ``keep``: >= 0,
+    maybe +inf, NaN without two lists.
 
     Direction B || A, because k1 and k3 of tokens sampled by B estimate that one.
 
-    Theorem: both distributions are seen through the same cells, each id whose log-probability is known on both sides
-    (it is in both lists, or it is the target) and one cell for all others. Merging outcomes never raises a KL
-    divergence (data-processing inequality), so that of the cells is at most that of the vocabulary, whatever the rest
-    looks like.
+    Theorem: both distributions are seen through the same cells, each id whose
+    log-probability is known on both sides (it is in both lists, or it is the target)
+    and one cell for all others. Merging outcomes never raises a KL divergence
+    (data-processing inequality), so that of the cells is at most that of the
+    vocabulary, whatever the rest looks like.
 
-    Rounding: the mass of the last cell is 1 - sum of the others, which rounding leaves anywhere within +-noise, and
-    dividing two such masses would make a divergence of it. Of the two rests within their noise the pair
-    with the least divergence is taken: rest_a + noise_a, and for rest_b the value nearest to (rest_a + noise_a) / e,
-    where x log(x / r) is smallest. noise = 2^-20 for the sum of a float32 softmax, plus u * sum p |log p| over the
-    cells of a list whose values all are bfloat16 (u = 2^-8) or float16 (2^-11) numbers. For float64 lists it is 2^-46.
-    The log-probabilities of the other cells are taken as they are: their rounding enters as in every other number.
-    A sum below 0, which only rounding can give, is 0.
+    Rounding: the mass of the last cell is 1 - sum of the others, which rounding leaves
+    anywhere within +-noise, and dividing two such masses would make a divergence of it.
+    Of the two rests within their noise the pair with the least divergence is taken:
+    rest_a + noise_a, and for rest_b the value nearest to (rest_a + noise_a) / e, where
+    x log(x / r) is smallest. noise = 2^-20 for the sum of a float32 softmax, plus u *
+    sum p |log p| over the cells of a list whose values all are bfloat16 (u = 2^-8) or
+    float16 (2^-11) numbers. For float64 lists it is 2^-46. The log-probabilities of the
+    other cells are taken as they are: their rounding enters as in every other number. A
+    sum below 0, which only rounding can give, is 0.
     """
     found = token_topk(a, b, target_ids, keep)
     return np.where(found.usable, found.kl, np.nan)
 
 
 def rank_flips(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> Bools:
-    """Whether the target's rank differs, bool[n] for the n tokens in ``keep``; False where it cannot be seen.
+    """Whether the target's rank differs, bool[n] for the n tokens in ``keep``; False
+    where it cannot be seen.
 
-    A rank is taken from the list, not as an engine gave it: engines count ties in different ways and some give none
-    outside of their list. Ids that are equally likely share the ranks from 1 + #{more likely} to #{at least as
-    likely}; a tie that reaches the end of the list, and a target behind that end, may have any rank from there
-    on. A flip is two ranges without a common rank: the target is in one list and behind the other, or at another place.
-    Tokens whose target is among the first k of neither side are not ``ranked``: nothing is seen of their rank.
+    A rank is taken from the list, not as an engine gave it: engines count ties in
+    different ways and some give none outside of their list. Ids that are equally likely
+    share the ranks from 1 + #{more likely} to #{at least as likely}; a tie that reaches
+    the end of the list, and a target behind that end, may have any rank from there on.
+    A flip is two ranges without a common rank: the target is in one list and behind the
+    other, or at another place. Tokens whose target is among the first k of neither side
+    are not ``ranked``: nothing is seen of their rank.
     """
     found = token_topk(a, b, target_ids, keep)
     return found.flipped & found.usable
 
 
 def token_topk(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TokenTopK:
-    """One walk over the tokens in ``keep`` (bool[N]) for everything above. ``target_ids`` is i32[N]."""
+    """One walk over the tokens in ``keep`` (bool[N]) for everything above.
+    ``target_ids`` is i32[N].
+    """
     count = int(np.count_nonzero(keep))
     out = _nothing(count)
     width = max(_width(a, keep), _width(b, keep))
@@ -173,16 +205,37 @@ def token_topk(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TokenTop
             continue
         chosen = None if len(rows) == stop - start else rows
         with np.errstate(invalid="ignore", over="ignore"):
-            side_a, side_b = _block(a, start, stop, chosen), _block(b, start, stop, chosen)
-            targets = target_ids[start:stop] if chosen is None else target_ids[start:stop][chosen]
+            side_a, side_b = (
+                _block(a, start, stop, chosen),
+                _block(b, start, stop, chosen),
+            )
+            targets = (
+                target_ids[start:stop]
+                if chosen is None
+                else target_ids[start:stop][chosen]
+            )
             _compare(side_a, side_b, targets, out, slice(done, done + len(rows)))
         done += len(rows)
     return out
 
 
 def _nothing(count: int) -> TokenTopK:
-    no, none, zero = np.zeros(count, np.bool_), np.zeros(count, np.uint16), np.zeros(count)
-    return TokenTopK(no, none, none.copy(), no.copy(), no.copy(), no.copy(), zero, zero.copy(), zero.copy())
+    no, none, zero = (
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.uint16),
+        np.zeros(count),
+    )
+    return TokenTopK(
+        no,
+        none,
+        none.copy(),
+        no.copy(),
+        no.copy(),
+        no.copy(),
+        zero,
+        zero.copy(),
+        zero.copy(),
+    )
 
 
 def _width(scores: Scores, keep: Bools) -> int:
@@ -191,7 +244,8 @@ def _width(scores: Scores, keep: Bools) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One side's B rows, column by column: ids i32[K, B], values [K, B] falling, p f64[K, B], entries i64[B].
+    """One side's B rows, column by column: ids i32[K, B], values [K, B] falling, p
+    f64[K, B], entries i64[B].
 
     Empty entries stand last: id -1, NaN, p = 0. ``holes``: there are some.
     """
@@ -214,17 +268,25 @@ def _block(scores: Scores, start: int, stop: int, chosen: Array | None) -> _Bloc
     gaps |= ids < 0
     holes = bool(gaps.any())
     if holes:
-        ids, values = np.where(gaps, _EMPTY, ids), np.where(gaps, np.asarray(np.nan, values.dtype), values)
+        ids, values = (
+            np.where(gaps, _EMPTY, ids),
+            np.where(gaps, np.asarray(np.nan, values.dtype), values),
+        )
     if (~(values[:, :-1] >= values[:, 1:]) & ~np.isnan(values[:, 1:])).any():
         order = np.argsort(-values, axis=1, kind="stable")
-        ids, values = np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
+        ids, values = (
+            np.take_along_axis(ids, order, 1),
+            np.take_along_axis(values, order, 1),
+        )
     values = np.ascontiguousarray(values.T)
     p = values.astype(np.float64)
     np.exp(p, out=p)
     if holes:
         p[np.isnan(p)] = 0.0
     entries = _count(values > -np.inf)
-    return _Block(np.ascontiguousarray(ids.T), values, p, entries, read(scores.logprob), holes)
+    return _Block(
+        np.ascontiguousarray(ids.T), values, p, entries, read(scores.logprob), holes
+    )
 
 
 def _compare(a: _Block, b: _Block, targets: Array, out: TokenTopK, at: slice) -> None:
@@ -245,14 +307,20 @@ def _compare(a: _Block, b: _Block, targets: Array, out: TokenTopK, at: slice) ->
 
 
 def _match(a: Array, b: Array) -> tuple[Array, Bools]:
-    """For each entry of b [Kb, B] 1 + the slot of its id in a, or 0; and for each of a [Ka, B] whether b has its id.
+    """For each entry of b [Kb, B] 1 + the slot of its id in a, or 0; and for each of a
+    [Ka, B] whether b has its id.
 
-    K x K comparisons of whole columns: no sorting, no gathering, and the narrow slots keep it in cache.
+    K x K comparisons of whole columns: no sorting, no gathering, and the narrow slots
+    keep it in cache.
     """
     kind = np.uint8 if max(len(a), len(b)) < 255 else np.uint16
     number = np.arange(1, len(a) + 1, dtype=kind)[:, None]
     slot = np.empty(b.shape, kind)
-    found, equal, numbered = np.zeros(a.shape, np.bool_), np.empty(a.shape, np.bool_), np.empty(a.shape, kind)
+    found, equal, numbered = (
+        np.zeros(a.shape, np.bool_),
+        np.empty(a.shape, np.bool_),
+        np.empty(a.shape, kind),
+    )
     for column, ids in enumerate(b):
         np.equal(a, ids, out=equal)
         found |= equal
@@ -262,7 +330,9 @@ def _match(a: Array, b: Array) -> tuple[Array, Bools]:
 
 
 def _gathered(values: Array, slot: Array) -> Array:
-    """values [Ka, B] at the 1-based slots [Kb, B] of each column; anything where the slot is 0."""
+    """values [Ka, B] at the 1-based slots [Kb, B] of each column; anything where the
+    slot is 0.
+    """
     size = values.shape[1]
     index = np.multiply(slot, size, dtype=np.intp)
     index += np.arange(-size, 0)
@@ -271,7 +341,9 @@ def _gathered(values: Array, slot: Array) -> Array:
 
 def _count(mask: Bools) -> Array:
     # As bytes: counting into the default 8-byte integers takes five times as long.
-    counts: Array = np.add.reduce(mask.view(np.uint8), axis=0, dtype=np.uint8 if len(mask) < 255 else np.uint16)
+    counts: Array = np.add.reduce(
+        mask.view(np.uint8), axis=0, dtype=np.uint8 if len(mask) < 255 else np.uint16
+    )
     return counts
 
 
@@ -299,14 +371,21 @@ def _rank_range(side: _Block) -> tuple[Array, Array]:
     return low, np.where(least == listed, _NO_END, np.maximum(low, least))
 
 
-def _bounds(a: _Block, b: _Block, targets: Array, in_a: Bools, in_b: Bools, value_a: Array) -> Floats:
-    """`kl_lower_bounds`. in_a bool[Kb, B] for the ids of b, value_a [Kb, B] what a gives them, in_b bool[Ka, B]."""
-    # The target is a cell of its own with the log-probability that both sides always know.
+def _bounds(
+    a: _Block, b: _Block, targets: Array, in_a: Bools, in_b: Bools, value_a: Array
+) -> Floats:
+    """`kl_lower_bounds`. in_a bool[Kb, B] for the ids of b, value_a [Kb, B] what a
+    gives them, in_b bool[Ka, B].
+    """
+    # The target is a cell of its own with the log-probability that both sides always
+    # know.
     known = ~(np.isnan(a.target) | np.isnan(b.target))
     target = np.where(known, targets, _NONE)
     in_a &= b.ids != target
     in_b &= a.ids != target
-    target_a, target_b = (np.where(known, side.target, -np.inf).astype(np.float64) for side in (a, b))
+    target_a, target_b = (
+        np.where(known, side.target, -np.inf).astype(np.float64) for side in (a, b)
+    )
     p_a, p_b = np.exp(target_a), np.exp(target_b)
     cell = np.subtract(b.values, value_a, dtype=np.float64)
     # 0 log 0 = 0, and what is no cell adds nothing.
@@ -321,18 +400,28 @@ def _bounds(a: _Block, b: _Block, targets: Array, in_a: Bools, in_b: Bools, valu
     rest_a = 1.0 - (cell.sum(axis=0) + p_a)
     noise_a = _noise(a.values, cell, target_a, p_a)
     most_a = np.maximum(rest_a, 0.0) + noise_a
-    rest_b = np.clip(most_a / np.e, np.maximum(rest_b - noise_b, 0.0), np.maximum(rest_b, 0.0) + noise_b)
+    rest_b = np.clip(
+        most_a / np.e,
+        np.maximum(rest_b - noise_b, 0.0),
+        np.maximum(rest_b, 0.0) + noise_b,
+    )
     total += rest_b * np.log(rest_b / most_a)
     bounds: Floats = np.maximum(total, 0.0)
     return bounds
 
 
-def _noise(values: Array, p: Floats, target: Floats, p_target: Floats) -> float | Floats:
-    """How far rounding leaves the sum of the cells p [K, B] and p_target [B] from the truth, float or f64[B]."""
+def _noise(
+    values: Array, p: Floats, target: Floats, p_target: Floats
+) -> float | Floats:
+    """How far rounding leaves the sum of the cells p [K, B] and p_target [B] from the
+    truth, float or f64[B].
+    """
     if values.dtype == np.float64:
         return 2.0**-46
     bits = np.bitwise_or.reduce(values.view(np.uint32), axis=0)
-    coarse = np.where(bits & 0xFFFF == 0, 2.0**-8, np.where(bits & 0x1FFF == 0, 2.0**-11, 0.0))
+    coarse = np.where(
+        bits & 0xFFFF == 0, 2.0**-8, np.where(bits & 0x1FFF == 0, 2.0**-11, 0.0)
+    )
     if not coarse.any():
         return _SUM_NOISE
     with_log = np.where(p > 0, p * np.abs(values), 0.0).sum(axis=0)
@@ -342,5 +431,9 @@ def _noise(values: Array, p: Floats, target: Floats, p_target: Floats) -> float 
 
 
 def _tail(side: _Block, k: Array) -> Floats:
-    inside = side.p if k.min() >= len(side.p) else side.p * (np.arange(len(side.p))[:, None] < k)
+    inside = (
+        side.p
+        if k.min() >= len(side.p)
+        else side.p * (np.arange(len(side.p))[:, None] < k)
+    )
     return np.where(k > 0, np.maximum(0.0, 1.0 - inside.sum(axis=0)), 0.0)

@@ -1,4 +1,5 @@
-"""How far two captures are apart: error statistics of delta = log p_A - log p_B over the tokens of a scope.
+"""How far two captures are apart: error statistics of delta = log p_A - log p_B over
+the tokens of a scope.
 
 Definitions are those of `docs/report.md`; all of it is float64.
 """
@@ -16,11 +17,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class ErrorStats:
-    """`errors` of the JSON schema. Nats, but for ``pearson``, ``exact_fraction`` (0 to 1) and ``infinite`` (a count).
+    """`errors` of the JSON schema. Nats, but for ``pearson``, ``exact_fraction`` (0 to
+    1) and ``infinite`` (a count).
 
-    Everything but ``exact_fraction`` and ``infinite`` is over tokens whose delta is finite: one token that only one
-    side calls impossible (-inf) would turn every mean into infinity and hide the other tokens, so such tokens
-    are counted in ``infinite``, which a reader has to look at as well. None where there is nothing to compute from.
+    Everything but ``exact_fraction`` and ``infinite`` is over tokens whose delta is
+    finite: one token that only one side calls impossible (-inf) would turn every mean
+    into infinity and hide the other tokens, so such tokens are counted in ``infinite``,
+    which a reader has to look at as well. None where there is nothing to compute from.
     """
 
     mean: float | None = None
@@ -42,14 +45,21 @@ class ErrorStats:
 
 
 def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
-    """Statistics over n tokens; all three arrays are float[n] in nats. NaN deltas (unscored tokens) are left out.
+    """Statistics over n tokens; all three arrays are float[n] in nats. NaN deltas
+    (unscored tokens) are left out.
 
-    ``mean`` is signed, ``mae``, ``rmse``, ``max_abs``, ``min_abs`` and ``std_abs`` (n - 1, None for one token) are of
-    |delta|, ``p50`` to ``p999`` are quantiles of |delta| (linear between neighbours), ``pearson`` is the correlation of the two log-probabilities (None for fewer than two
-    tokens or no variance), ``exact_fraction`` the share of deltas that are exactly 0. n = 0 gives None everywhere.
+    ``mean`` is signed, ``mae``, ``rmse``, ``max_abs``, ``min_abs`` and ``std_abs`` (n -
+    1, None for one token) are of |delta|, ``p50`` to ``p999`` are quantiles of |delta|
+    (linear between neighbours), ``pearson`` is the correlation of the two
+    log-probabilities (None for fewer than two tokens or no variance),
+    ``exact_fraction`` the share of deltas that are exactly 0. n = 0 gives None
+    everywhere.
     """
     if not len(delta) == len(logprob_a) == len(logprob_b):
-        raise ValueError(f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)} log-probabilities")
+        raise ValueError(
+            f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)}"
+            " log-probabilities"
+        )
     scored = ~np.isnan(delta)
     count = int(scored.sum())
     if count == 0:
@@ -80,17 +90,22 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
 
 
 def _std(size: Array) -> float | None:
-    """Standard deviation with n - 1 of f64[n], exactly 0 where all are equal; None for fewer than two."""
+    """Standard deviation with n - 1 of f64[n], exactly 0 where all are equal; None for
+    fewer than two.
+    """
     if len(size) < 2:
         return None
     return 0.0 if size.min() == size.max() else float(size.std(ddof=1))
 
 
 def pearson(x: Array, y: Array) -> float | None:
-    """Correlation of two float[n] over the entries where both are finite; None for n < 2 or where one is constant."""
+    """Correlation of two float[n] over the entries where both are finite; None for n <
+    2 or where one is constant.
+    """
     both = np.isfinite(x) & np.isfinite(y)
     a, b = x[both].astype(np.float64), y[both].astype(np.float64)
-    # A constant array's residuals are rounding, not variance: compare the values, not their spread.
+    # A constant array's residuals are rounding, not variance: compare the values, not
+    # their spread.
     if len(a) < 2 or a.min() == a.max() or b.min() == b.max():
         return None
     a -= a.mean()

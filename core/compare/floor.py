@@ -1,9 +1,11 @@
 """The noise floor of a pair: how far each side is from itself when nothing was changed.
 
-A side's floor is the delta between repeats of its capture and the first of them. Two sides with independent noise of
-that size are apart by the root of the sum of squares, which lies between the larger of the two floors and sqrt(2) times
-it: the larger one is the floor of the pair, so at most 1.41 too small, and no assumption of independence is needed
-where a repeat shares its noise with the first. A side without repeats is None, never 0.
+A side's floor is the delta between repeats of its capture and the first of them. Two
+sides with independent noise of that size are apart by the root of the sum of squares,
+which lies between the larger of the two floors and sqrt(2) times it: the larger one is
+the floor of the pair, so at most 1.41 too small, and no assumption of independence is
+needed where a repeat shares its noise with the first. A side without repeats is None,
+never 0.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
 STAND_IN = ("forced_decode", "prefill")
-"""Paths whose repeats speak for a path that cannot be repeated, best first: sampling again gives other ids."""
+"""Paths whose repeats speak for a path that cannot be repeated, best first: sampling
+again gives other ids.
+"""
 _UNREPEATABLE = ("decode", "recorded")
 
 
 @dataclass(frozen=True, slots=True)
 class SelfGap:
-    """Delta between captures of one backend: ``label`` names the repeats (pooled), ``against`` what they repeat.
+    """Delta between captures of one backend: ``label`` names the repeats (pooled),
+    ``against`` what they repeat.
 
-    ``mae``, ``rmse`` and ``max_abs`` in nats over ``tokens`` finite deltas (pooled: repeats times tokens);
-    ``infinite`` more tokens were impossible in one of the two alone.
+    ``mae``, ``rmse`` and ``max_abs`` in nats over ``tokens`` finite deltas (pooled:
+    repeats times tokens); ``infinite`` more tokens were impossible in one of the two
+    alone.
     """
 
     label: str
@@ -43,9 +49,11 @@ class SelfGap:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """``floor`` of the JSON schema. ``mae`` and ``rmse`` are the larger of both sides, of the one side where only it
-    has repeats (then the other's noise is unknown), None where neither has. ``batch_a`` and ``batch_b`` are of the
-    batch's shape: each sequence alone in its batch against together with others."""
+    """``floor`` of the JSON schema. ``mae`` and ``rmse`` are the larger of both sides,
+    of the one side where only it has repeats (then the other's noise is unknown), None
+    where neither has. ``batch_a`` and ``batch_b`` are of the batch's shape: each
+    sequence alone in its batch against together with others.
+    """
 
     mae: float | None
     rmse: float | None
@@ -57,21 +65,28 @@ class Floor:
     @property
     def reproducible(self) -> bool:
         """Both sides were repeated and gave the same numbers: any delta is real."""
-        return all(side is not None and side.max_abs == 0 and side.infinite == 0 for side in (self.a, self.b))
+        return all(
+            side is not None and side.max_abs == 0 and side.infinite == 0
+            for side in (self.a, self.b)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def noise_floor(session: Session, pair: Pair, scope: Scope) -> Floor | None:
-    """The floor over the pair's scored tokens of ``scope`` that the repeats scored too; None without any repeat.
+    """The floor over the pair's scored tokens of ``scope`` that the repeats scored too;
+    None without any repeat.
 
-    Repeats are of the side's own path; a decode or recorded path takes those of `STAND_IN`, as the labels say.
+    Repeats are of the side's own path; a decode or recorded path takes those of
+    `STAND_IN`, as the labels say.
     """
     mask = pair.scope_mask(scope)
     infos = [info for info in session.captures if info.sequences > 0]
     a, b = (_repeats(session, mask, infos, side.info) for side in (pair.a, pair.b))
-    batch_a, batch_b = (_batch(session, mask, infos, side.info) for side in (pair.a, pair.b))
+    batch_a, batch_b = (
+        _batch(session, mask, infos, side.info) for side in (pair.a, pair.b)
+    )
     if all(gap is None for gap in (a, b, batch_a, batch_b)):
         return None
     known = [gap for gap in (a, b) if gap is not None]
@@ -81,7 +96,9 @@ def noise_floor(session: Session, pair: Pair, scope: Scope) -> Floor | None:
 
 
 def times_floor(delta: float, floor: Floor | None) -> float | None:
-    """How many times the floor's MAE |delta| is. None without a floor, and where it is 0: then any delta is real."""
+    """How many times the floor's MAE |delta| is. None without a floor, and where it is
+    0: then any delta is real.
+    """
     if floor is None or not floor.mae or not np.isfinite(delta):
         return None
     return abs(delta) / floor.mae
@@ -92,38 +109,63 @@ def _paths(path: str) -> tuple[str, ...]:
 
 
 def _repeats(
-    session: Session, mask: npt.NDArray[np.bool_], infos: Sequence[CaptureInfo], side: CaptureInfo
+    session: Session,
+    mask: npt.NDArray[np.bool_],
+    infos: Sequence[CaptureInfo],
+    side: CaptureInfo,
 ) -> SelfGap | None:
     """Repeats of the side in its own kind of batch, else together."""
     for path in _paths(side.path):
         for batch in dict.fromkeys((side.batch, "together")):
             group = _group(infos, side.backend, path, batch)
-            gap = _self_gap(session, mask, group[1:], group[0]) if len(group) > 1 else None
+            gap = (
+                _self_gap(session, mask, group[1:], group[0])
+                if len(group) > 1
+                else None
+            )
             if gap is not None:
                 return gap
     return None
 
 
 def _batch(
-    session: Session, mask: npt.NDArray[np.bool_], infos: Sequence[CaptureInfo], side: CaptureInfo
+    session: Session,
+    mask: npt.NDArray[np.bool_],
+    infos: Sequence[CaptureInfo],
+    side: CaptureInfo,
 ) -> SelfGap | None:
     for path in _paths(side.path):
-        alone, together = (_group(infos, side.backend, path, batch) for batch in ("alone", "together"))
-        gap = _self_gap(session, mask, alone, together[0]) if alone and together else None
+        alone, together = (
+            _group(infos, side.backend, path, batch) for batch in ("alone", "together")
+        )
+        gap = (
+            _self_gap(session, mask, alone, together[0]) if alone and together else None
+        )
         if gap is not None:
             return gap
     return None
 
 
-def _group(infos: Sequence[CaptureInfo], backend: str, path: str, batch: str) -> list[CaptureInfo]:
-    found = [info for info in infos if (info.backend, info.path, info.batch) == (backend, path, batch)]
+def _group(
+    infos: Sequence[CaptureInfo], backend: str, path: str, batch: str
+) -> list[CaptureInfo]:
+    found = [
+        info
+        for info in infos
+        if (info.backend, info.path, info.batch) == (backend, path, batch)
+    ]
     return sorted(found, key=lambda info: info.repeat)
 
 
 def _self_gap(
-    session: Session, mask: npt.NDArray[np.bool_], repeats: Sequence[CaptureInfo], first: CaptureInfo
+    session: Session,
+    mask: npt.NDArray[np.bool_],
+    repeats: Sequence[CaptureInfo],
+    first: CaptureInfo,
 ) -> SelfGap | None:
-    """Delta of ``repeats`` to ``first``, pooled, over the tokens of ``mask`` bool[N] that both scored; None without."""
+    """Delta of ``repeats`` to ``first``, pooled, over the tokens of ``mask`` bool[N]
+    that both scored; None without.
+    """
     size = square = largest = 0.0
     tokens = infinite = 0
     used: list[str] = []
@@ -142,5 +184,11 @@ def _self_gap(
     if tokens == 0:
         return None
     return SelfGap(
-        ", ".join(used), first.label, size / tokens, float(np.sqrt(square / tokens)), largest, tokens, infinite
+        ", ".join(used),
+        first.label,
+        size / tokens,
+        float(np.sqrt(square / tokens)),
+        largest,
+        tokens,
+        infinite,
     )

@@ -1,7 +1,8 @@
-"""Every capture against every capture by one number: only what that number needs is computed.
+"""Every capture against every capture by one number: only what that number needs is
+computed.
 
-A cell costs tens of milliseconds for a million tokens, more than a second where its number is of the top-k lists: a
-screen asks for one at a time and can stop in between.
+A cell costs tens of milliseconds for a million tokens, more than a second where its
+number is of the top-k lists: a screen asks for one at a time and can stop in between.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ FLOORED = ("errors.mae", "errors.rmse")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of one pair. ``value`` and ``floor`` are None where they are not known, ``problem`` says why a pair
-    cannot be read; ``reason`` is the first one of the gate, "" where it has none."""
+    """One number of one pair. ``value`` and ``floor`` are None where they are not
+    known, ``problem`` says why a pair cannot be read; ``reason`` is the first one of
+    the gate, "" where it has none.
+    """
 
     a: str
     b: str
@@ -49,11 +52,14 @@ def matrix_labels(session: Session) -> tuple[str, ...]:
     return tuple(info.label for info in session.captures if info.sequences > 0)
 
 
-def matrix_cell(session: Session, a: str, b: str, path: str, scope: Scope, gate: Gate | None = None) -> Cell:
-    """The number at ``path`` (of `logdrift.core.compare.names`) for A -> B over ``scope``.
+def matrix_cell(
+    session: Session, a: str, b: str, path: str, scope: Scope, gate: Gate | None = None
+) -> Cell:
+    """The number at ``path`` (of `logdrift.core.compare.names`) for A -> B over
+    ``scope``.
 
-    ``gate`` is the pair's, if it is known already. What cannot be read is a cell with a ``problem``. InputError for an
-    unknown path or scope.
+    ``gate`` is the pair's, if it is known already. What cannot be read is a cell with a
+    ``problem``. InputError for an unknown path or scope.
     """
     if path not in NAMES:
         raise InputError(f"metric {path!r} is unknown")
@@ -70,7 +76,9 @@ def matrix_cell(session: Session, a: str, b: str, path: str, scope: Scope, gate:
 
 
 def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
-    """One number of a pair as the report has it; None where it cannot be computed. InputError for an unknown scope."""
+    """One number of a pair as the report has it; None where it cannot be computed.
+    InputError for an unknown scope.
+    """
     mask = pair.scope_mask(scope)
     section = path.partition(".")[0]
     if section == "floor":
@@ -87,11 +95,15 @@ def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
         return value_of({"coverage": coverage(pair, scope).to_json()}, path)
     delta = pair.delta[mask]
     if section == "ci95":
-        return value_of({"ci95": intervals(delta, pair.count_per_sequence(mask)).to_json()}, path)
+        return value_of(
+            {"ci95": intervals(delta, pair.count_per_sequence(mask)).to_json()}, path
+        )
     a, b = pair.logprob_a[mask], pair.logprob_b[mask]
     if section == "errors":
         return value_of({"errors": error_stats(delta, a, b).to_json()}, path)
     if section == "probability":
         return value_of({"probability": probability_stats(a, b).to_json()}, path)
-    stats = mismatch_stats(delta, a, b, pair.count_per_sequence(mask), sampled_by(pair, scope))
+    stats = mismatch_stats(
+        delta, a, b, pair.count_per_sequence(mask), sampled_by(pair, scope)
+    )
     return value_of({"mismatch": stats.to_json()}, path)

@@ -1,4 +1,6 @@
-"""All numbers of a pair over one scope, measured together: what the report prints and `Pair.metrics` returns."""
+"""All numbers of a pair over one scope, measured together: what the report prints and
+`Pair.metrics` returns.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from logdrift.core.compare.coverage import Coverage, coverage
 from logdrift.core.compare.distribution import TopK, topk_stats
 from logdrift.core.compare.errors import ErrorStats, error_stats
 from logdrift.core.compare.floor import Floor, noise_floor
-from logdrift.core.compare.mismatch import RULES, Mismatch, Rule, WhatIf, mismatch_stats, what_if
+from logdrift.core.compare.mismatch import (
+    RULES,
+    Mismatch,
+    Rule,
+    WhatIf,
+    mismatch_stats,
+    what_if,
+)
 from logdrift.core.compare.pair import SCOPES, Pair, Scope
 from logdrift.core.compare.probability import Probability, probability_stats
 from logdrift.core.compare.uncertainty import Intervals, intervals
@@ -23,7 +32,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class ScopeErrors:
-    """The errors of one scope, and k3 in nats: what a table of prompt, completion and all shows."""
+    """The errors of one scope, and k3 in nats: what a table of prompt, completion and
+    all shows.
+    """
 
     scope: Scope
     tokens: int
@@ -31,12 +42,19 @@ class ScopeErrors:
     k3: float | None
 
     def to_json(self) -> dict[str, Any]:
-        return {"scope": self.scope, "tokens": self.tokens, **self.errors.to_json(), "k3": self.k3}
+        return {
+            "scope": self.scope,
+            "tokens": self.tokens,
+            **self.errors.to_json(),
+            "k3": self.k3,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceErrors:
-    """One sequence: its tokens of the scope and their finite deltas in nats; ``log_ratio`` is the sum of delta."""
+    """One sequence: its tokens of the scope and their finite deltas in nats;
+    ``log_ratio`` is the sum of delta.
+    """
 
     sequence: int
     tokens: int
@@ -51,7 +69,9 @@ class SequenceErrors:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Every number of a pair over ``scope``; ``sequences`` counts those with a token in it."""
+    """Every number of a pair over ``scope``; ``sequences`` counts those with a token in
+    it.
+    """
 
     scope: Scope
     tokens: int
@@ -80,15 +100,20 @@ class Metrics:
             "topk": self.topk.to_json() if self.topk is not None else None,
             "buckets": self.buckets.to_json(),
             "scopes": [scope.to_json() for scope in self.scopes],
-            "worst_sequences": [sequence.to_json() for sequence in self.worst_sequences],
+            "worst_sequences": [
+                sequence.to_json() for sequence in self.worst_sequences
+            ],
             "coverage": self.coverage.to_json(),
         }
 
 
-def measure(pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20) -> Metrics:
+def measure(
+    pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20
+) -> Metrics:
     """Measure a pair over ``scope``. InputError for an unknown scope.
 
-    ``rules`` are the corrections whose effect is worked out; ``worst`` the number of sequences that are listed.
+    ``rules`` are the corrections whose effect is worked out; ``worst`` the number of
+    sequences that are listed.
     """
     mask = pair.scope_mask(scope)
     lengths = pair.count_per_sequence(mask)
@@ -106,20 +131,25 @@ def measure(pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst:
         mismatch=mismatch,
         what_if=what_if(delta, lengths, rules),
         topk=topk_stats(pair.a, pair.b, pair.sequences.token_ids, mask),
-        buckets=make_buckets(delta, b, _positions(pair, scope)[mask], _entropy(pair, mask)),
-        scopes=tuple(_scope_errors(pair, s, scope, errors, mismatch.k3) for s in SCOPES),
+        buckets=make_buckets(
+            delta, b, _positions(pair, scope)[mask], _entropy(pair, mask)
+        ),
+        scopes=tuple(
+            _scope_errors(pair, s, scope, errors, mismatch.k3) for s in SCOPES
+        ),
         worst_sequences=_worst_sequences(delta, lengths, worst),
         coverage=coverage(pair, scope),
     )
 
 
 def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
-    """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of KL(B || A).
+    """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of
+    KL(B || A).
 
-    True only for the very capture that recorded the sampling: a prefill of the same engine is another distribution, and
-    nobody samples a prompt.
-    A path that samples did so by definition, unless the session names another backend; for the others None where it
-    names none.
+    True only for the very capture that recorded the sampling: a prefill of the same
+    engine is another distribution, and nobody samples a prompt. A path that samples did
+    so by definition, unless the session names another backend; for the others None
+    where it names none.
     """
     generator = pair.session.manifest.sequences.generated_by
     info = pair.b.info
@@ -130,22 +160,30 @@ def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
 
 
 def _positions(pair: Pair, scope: Scope) -> Array:
-    """Position of each token, int64[N], from 0 at the start of its completion, or of its sequence for another scope."""
+    """Position of each token, int64[N], from 0 at the start of its completion, or of
+    its sequence for another scope.
+    """
     offsets = pair.sequences.offsets[: pair.count + 1]
     starts = offsets[:-1]
     if scope == "completion":
         starts = starts + pair.sequences.prompt_lengths[: pair.count]
-    positions: Array = np.arange(pair.tokens, dtype=np.int64) - np.repeat(starts, np.diff(offsets))
+    positions: Array = np.arange(pair.tokens, dtype=np.int64) - np.repeat(
+        starts, np.diff(offsets)
+    )
     return positions
 
 
 def _entropy(pair: Pair, mask: Array) -> Array | None:
-    """The entropy of A where it has one, else of B: engines rarely give it, the trainer and the reference do."""
+    """The entropy of A where it has one, else of B: engines rarely give it, the trainer
+    and the reference do.
+    """
     column = next((c.entropy for c in (pair.a, pair.b) if c.entropy is not None), None)
     return None if column is None else column.whole()[: pair.tokens][mask]
 
 
-def _scope_errors(pair: Pair, scope: Scope, known: Scope, errors: ErrorStats, k3: float | None) -> ScopeErrors:
+def _scope_errors(
+    pair: Pair, scope: Scope, known: Scope, errors: ErrorStats, k3: float | None
+) -> ScopeErrors:
     mask = pair.scope_mask(scope)
     tokens = int(np.count_nonzero(mask))
     if scope == known:
@@ -157,8 +195,12 @@ def _scope_errors(pair: Pair, scope: Scope, known: Scope, errors: ErrorStats, k3
     return ScopeErrors(scope, tokens, error_stats(delta, a, b), mean)
 
 
-def _worst_sequences(delta: Array, lengths: Array, count: int) -> tuple[SequenceErrors, ...]:
-    """The sequences with the largest mean |delta| over finite deltas, ties by number; none without a difference."""
+def _worst_sequences(
+    delta: Array, lengths: Array, count: int
+) -> tuple[SequenceErrors, ...]:
+    """The sequences with the largest mean |delta| over finite deltas, ties by number;
+    none without a difference.
+    """
     finite = np.isfinite(delta)
     if not finite.all():
         before = np.concatenate([[0], np.cumsum(finite)])
@@ -176,7 +218,14 @@ def _worst_sequences(delta: Array, lengths: Array, count: int) -> tuple[Sequence
     largest = np.maximum.reduceat(size, starts)
     order = np.lexsort((filled, -mae))[:count]
     return tuple(
-        SequenceErrors(int(filled[i]), int(counts[i]), float(total[i] / counts[i]), float(mae[i]), float(largest[i]),
-                       float(total[i]))
-        for i in order if mae[i] > 0
-    )  # fmt: skip
+        SequenceErrors(
+            int(filled[i]),
+            int(counts[i]),
+            float(total[i] / counts[i]),
+            float(mae[i]),
+            float(largest[i]),
+            float(total[i]),
+        )
+        for i in order
+        if mae[i] > 0
+    )

@@ -1,7 +1,7 @@
 """Pairs of captures: two scores for the same tokens, and the difference between them.
 
-Positions are flat indices into the session's tokens, so a pair joins by position on ids that the session holds
-itself. Everything is computed when first asked for and kept.
+Positions are flat indices into the session's tokens, so a pair joins by position on ids
+that the session holds itself. Everything is computed when first asked for and kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ Scope = Literal["all", "prompt", "completion"]
 SCOPES: tuple[Scope, ...] = ("all", "prompt", "completion")
 
 if TYPE_CHECKING:
-    import numpy.typing as npt  # for annotations alone: importing it costs a tenth of opening a session
+    # for annotations alone: importing it costs a tenth of opening a session
+    import numpy.typing as npt
 
     from logdrift.core.compare.metrics import Metrics
 
@@ -32,9 +33,11 @@ _KEPT_THRESHOLDS = 8
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Captures ``a`` and ``b`` over the ``count`` sequences, ``tokens`` tokens, that both have finished.
+    """Captures ``a`` and ``b`` over the ``count`` sequences, ``tokens`` tokens, that
+    both have finished.
 
-    Arrays have N = ``tokens`` entries, entry ``i`` for ``sequences.token_ids[i]``; S = ``count``.
+    Arrays have N = ``tokens`` entries, entry ``i`` for ``sequences.token_ids[i]``; S =
+    ``count``.
     """
 
     session: Session = field(repr=False)
@@ -43,7 +46,9 @@ class Pair:
     sequences: Sequences
     count: int
     tokens: int
-    _beyond: dict[float, npt.NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
+    _beyond: dict[float, npt.NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @cached_property
     def logprob_a(self) -> Floats:
@@ -57,9 +62,11 @@ class Pair:
 
     @cached_property
     def delta(self) -> Floats:
-        """log p_A - log p_B, f32[N] in nats: NaN where either has no score, 0 where both are -inf, else +-inf.
+        """log p_A - log p_B, f32[N] in nats: NaN where either has no score, 0 where
+        both are -inf, else +-inf.
 
-        One float32 subtraction rounds exactly as subtracting in float64 and storing float32 does.
+        One float32 subtraction rounds exactly as subtracting in float64 and storing
+        float32 does.
         """
         a, b = self.logprob_a, self.logprob_b
         with np.errstate(invalid="ignore"):
@@ -80,12 +87,16 @@ class Pair:
 
     @cached_property
     def nan_a(self) -> Bools:
-        """bool[N]: ``a`` computed the score and it is NaN, whether or not the mask counts the token."""
+        """bool[N]: ``a`` computed the score and it is NaN, whether or not the mask
+        counts the token.
+        """
         return _broken(self.a, self.tokens)
 
     @cached_property
     def nan_b(self) -> Bools:
-        """bool[N]: ``b`` computed the score and it is NaN, whether or not the mask counts the token."""
+        """bool[N]: ``b`` computed the score and it is NaN, whether or not the mask
+        counts the token.
+        """
         return _broken(self.b, self.tokens)
 
     @cached_property
@@ -95,28 +106,37 @@ class Pair:
 
     @cached_property
     def missing_a(self) -> Bools:
-        """bool[N]: counted tokens that ``b`` scored (-inf is a score) and ``a`` should have scored and did not.
+        """bool[N]: counted tokens that ``b`` scored (-inf is a score) and ``a`` should
+        have scored and did not.
 
-        A token that is NaN is broken and not missing. Prompts are missing only in a capture that scores prompts.
+        A token that is NaN is broken and not missing. Prompts are missing only in a
+        capture that scores prompts.
         """
         return self._missing(self.a, self.logprob_a, self.nan_a, self.logprob_b)
 
     @cached_property
     def missing_b(self) -> Bools:
-        """bool[N]: counted tokens that ``a`` scored and ``b`` should have scored and did not, as `missing_a`."""
+        """bool[N]: counted tokens that ``a`` scored and ``b`` should have scored and
+        did not, as `missing_a`.
+        """
         return self._missing(self.b, self.logprob_b, self.nan_b, self.logprob_a)
 
-    def _missing(self, side: Capture, own: Floats, broken: Bools, other: Floats) -> Bools:
+    def _missing(
+        self, side: Capture, own: Floats, broken: Bools, other: Floats
+    ) -> Bools:
         missing = self.counted & np.isnan(own) & ~broken & ~np.isnan(other)
         offsets = self.sequences.offsets[: self.count + 1]
-        # Nothing stands before a first token: a side that scored it knew a prompt that the session does not have.
+        # Nothing stands before a first token: a side that scored it knew a prompt that
+        # the session does not have.
         missing[offsets[:-1][np.diff(offsets) > 0]] = False
         if not self._scores_prompts(side, own, broken):
             missing &= self.in_completion
         return missing
 
     def _scores_prompts(self, side: Capture, own: Floats, broken: Bools) -> bool:
-        """Decode steps score no prompt, and of others (recorded, imported) many were given completions alone."""
+        """Decode steps score no prompt, and of others (recorded, imported) many were
+        given completions alone.
+        """
         if side.info.path in ("decode", "forced_decode"):
             return False
         return bool((~self.in_completion & (~np.isnan(own) | broken)).any())
@@ -131,7 +151,9 @@ class Pair:
         return self.scored if scope == "all" else self.scored & self.place_mask(scope)
 
     def place_mask(self, scope: Scope) -> Bools:
-        """bool[N]: all tokens of the scope, whoever scored them. InputError for an unknown scope."""
+        """bool[N]: all tokens of the scope, whoever scored them. InputError for an
+        unknown scope.
+        """
         if scope == "all":
             return np.ones(self.tokens, np.bool_)
         if scope == "prompt":
@@ -155,18 +177,26 @@ class Pair:
 
     @cached_property
     def worst(self) -> Floats:
-        """The largest |delta| of each sequence, f32[S] in nats; NaN for a sequence with nothing scored."""
+        """The largest |delta| of each sequence, f32[S] in nats; NaN for a sequence with
+        nothing scored.
+        """
         largest = self._per_sequence(np.maximum, self._magnitude)
         return np.where(self._scored_counts > 0, largest, np.nan).astype(np.float32)
 
     @cached_property
     def mean_abs(self) -> Floats:
-        """The mean |delta| of each sequence, f32[S] in nats; NaN for a sequence with nothing scored."""
+        """The mean |delta| of each sequence, f32[S] in nats; NaN for a sequence with
+        nothing scored.
+        """
         total = self._per_sequence(np.add, self._magnitude.astype(np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self._scored_counts > 0, total / self._scored_counts, np.nan).astype(np.float32)
+            return np.where(
+                self._scored_counts > 0, total / self._scored_counts, np.nan
+            ).astype(np.float32)
 
-    def _per_sequence(self, reduce: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _per_sequence(
+        self, reduce: np.ufunc, values: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
         # reduceat has no empty segments: they are left out and stay 0.
         offsets = self.sequences.offsets[: self.count + 1]
         filled = np.diff(offsets) > 0
@@ -176,13 +206,19 @@ class Pair:
         return out
 
     def metrics(self, scope: Scope | None = None) -> Metrics:
-        """All numbers over ``scope`` (None: `default_scope`), as the report has them. InputError for an unknown scope."""
-        from logdrift.core.compare.metrics import measure  # it measures pairs, and the first screen is drawn without it
+        """All numbers over ``scope`` (None: `default_scope`), as the report has them.
+        InputError for an unknown scope.
+        """
+        from logdrift.core.compare.metrics import (
+            measure,
+        )  # it measures pairs, and the first screen is drawn without it
 
         return measure(self, default_scope(self.sequences) if scope is None else scope)
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """One entry per token, N each: the arrays behind every number, by name; an entropy that is not there is left out."""
+        """One entry per token, N each: the arrays behind every number, by name; an
+        entropy that is not there is left out.
+        """
         offsets = self.sequences.offsets[: self.count + 1]
         lengths = np.diff(offsets)
         columns: dict[str, npt.NDArray[Any]] = {
@@ -205,11 +241,15 @@ class Pair:
         return columns
 
     def to_pandas(self) -> Any:
-        """`columns` and the tokens' text as a pandas DataFrame, one row per token. InputError where pandas is missing."""
+        """`columns` and the tokens' text as a pandas DataFrame, one row per token.
+        InputError where pandas is missing.
+        """
         try:
             import pandas
         except ImportError:
-            raise InputError("pandas is not installed: pip install pandas, or use columns()") from None
+            raise InputError(
+                "pandas is not installed: pip install pandas, or use columns()"
+            ) from None
         columns = self.columns()
         text = self.session.pieces.text
         known, where = np.unique(columns["token_id"], return_inverse=True)
@@ -217,14 +257,21 @@ class Pair:
         return pandas.DataFrame(columns)
 
     def sequence_of(self, position: int) -> int:
-        """The sequence that holds a flat position. IndexError outside of the pair's tokens."""
+        """The sequence that holds a flat position. IndexError outside of the pair's
+        tokens.
+        """
         if not 0 <= position < self.tokens:
-            raise IndexError(f"position {position} is outside of the {self.tokens} tokens of the pair")
+            raise IndexError(
+                f"position {position} is outside of the {self.tokens} tokens of the"
+                " pair"
+            )
         return int(np.searchsorted(self.sequences.offsets, position, "right")) - 1
 
     def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Flat positions of scored tokens with |delta| > ``threshold``, ascending, and of those that are `broken`, which no
-        threshold excuses. The last few thresholds are kept."""
+        """Flat positions of scored tokens with |delta| > ``threshold``, ascending, and
+        of those that are `broken`, which no threshold excuses. The last few thresholds
+        are kept.
+        """
         found = self._beyond.get(threshold)
         if found is None:
             if len(self._beyond) >= _KEPT_THRESHOLDS:
@@ -240,20 +287,32 @@ class Pair:
         """How many tokens `divergences` has."""
         return len(self.divergences(threshold))
 
-    def next_divergence(self, position: int, threshold: float, step: int = 1) -> int | None:
-        """The nearest of `divergences` strictly behind (``step`` -1: before) ``position``.
+    def next_divergence(
+        self, position: int, threshold: float, step: int = 1
+    ) -> int | None:
+        """The nearest of `divergences` strictly behind (``step`` -1: before)
+        ``position``.
 
-        It crosses sequences; None where there is no further one. -1 and ``tokens`` are allowed as start.
+        It crosses sequences; None where there is no further one. -1 and ``tokens`` are
+        allowed as start.
         """
         found = self.divergences(threshold)
-        at = int(np.searchsorted(found, position, "right" if step > 0 else "left")) - (0 if step > 0 else 1)
+        at = int(np.searchsorted(found, position, "right" if step > 0 else "left")) - (
+            0 if step > 0 else 1
+        )
         return int(found[at]) if 0 <= at < len(found) else None
 
 
 def default_scope(sequences: Sequences) -> Scope:
-    """``completion``, which is what reinforcement learning trains on, or ``all`` where no completion token counts."""
+    """``completion``, which is what reinforcement learning trains on, or ``all`` where
+    no completion token counts.
+    """
     counted = sequences.mask == 1
-    return "completion" if (counted & completion_mask(sequences, len(sequences))).any() else "all"
+    return (
+        "completion"
+        if (counted & completion_mask(sequences, len(sequences))).any()
+        else "all"
+    )
 
 
 def completion_mask(sequences: Sequences, count: int) -> Bools:
@@ -273,16 +332,22 @@ def _broken(capture: Capture, tokens: int) -> Bools:
     if tokens == 0 or capture.nan is None:
         return np.zeros(tokens, np.bool_)
     # A flag beside a number that is none the less there says nothing.
-    broken: Bools = (capture.nan.whole()[:tokens] == 1) & np.isnan(capture.logprob.whole()[:tokens])
+    broken: Bools = (capture.nan.whole()[:tokens] == 1) & np.isnan(
+        capture.logprob.whole()[:tokens]
+    )
     return broken
 
 
 def make_pair(session: Session, a: str, b: str) -> Pair:
-    """The pair A -> B of two labels, backends or roles (`parse_pair`); it may have no common sequences yet.
+    """The pair A -> B of two labels, backends or roles (`parse_pair`); it may have no
+    common sequences yet.
 
     InputError names the known labels.
     """
-    first, second = session.capture(_resolve(session, a)), session.capture(_resolve(session, b))
+    first, second = (
+        session.capture(_resolve(session, a)),
+        session.capture(_resolve(session, b)),
+    )
     sequences = session.sequences
     count = min(first.sequences, second.sequences)
     tokens = min(int(sequences.offsets[count]), first.tokens, second.tokens)
@@ -298,35 +363,60 @@ def backend_paths(captures: tuple[CaptureInfo, ...]) -> list[list[CaptureInfo]]:
 
 
 def main_path(backend: list[CaptureInfo]) -> CaptureInfo:
-    """The capture that stands for a backend: what a rollout recorded while decoding, what a scorer scored."""
+    """The capture that stands for a backend: what a rollout recorded while decoding,
+    what a scorer scored.
+    """
     wanted = ("decode", "recorded") if backend[0].role == "rollout" else ("prefill",)
     firsts = first_of_each_path(backend)
     return next((capture for capture in firsts if capture.path in wanted), firsts[0])
 
 
 def list_pairs(session: Session) -> list[tuple[str, str]]:
-    """The pairs worth looking at, (A, B), most wanted first; captures without a finished sequence are left out.
+    """The pairs worth looking at, (A, B), most wanted first; captures without a
+    finished sequence are left out.
 
-    Trainer -> each rollout path; reference -> trainer; reference -> each rollout path; paths of one backend
-    (decode -> prefill), its repeats (#2 -> the first) and its sequences one at a time (#alone -> the first); backends
-    of one role against each other.
+    Trainer -> each rollout path; reference -> trainer; reference -> each rollout path;
+    paths of one backend (decode -> prefill), its repeats (#2 -> the first) and its
+    sequences one at a time (#alone -> the first); backends of one role against each
+    other.
     """
-    backends = backend_paths(tuple(capture for capture in session.captures if capture.sequences > 0))
-    role = {r: [b for b in backends if b[0].role == r] for r in ("reference", "trainer", "rollout")}
+    backends = backend_paths(
+        tuple(capture for capture in session.captures if capture.sequences > 0)
+    )
+    role = {
+        r: [b for b in backends if b[0].role == r]
+        for r in ("reference", "trainer", "rollout")
+    }
     scorers = [main_path(backend) for backend in (*role["trainer"], *role["reference"])]
-    trainers, references = scorers[: len(role["trainer"])], scorers[len(role["trainer"]) :]
-    rollouts = [capture for backend in role["rollout"] for capture in first_of_each_path(backend)]
+    trainers, references = (
+        scorers[: len(role["trainer"])],
+        scorers[len(role["trainer"]) :],
+    )
+    rollouts = [
+        capture
+        for backend in role["rollout"]
+        for capture in first_of_each_path(backend)
+    ]
     pairs = [(t, r) for t in trainers for r in rollouts]
-    pairs += [(r, t) for r in references for t in trainers] + [(r, o) for r in references for o in rollouts]
+    pairs += [(r, t) for r in references for t in trainers] + [
+        (r, o) for r in references for o in rollouts
+    ]
     for backend in backends:
         pairs += _within(backend)
     for peers in role.values():
-        pairs += [p for i, x in enumerate(peers) for y in peers[i + 1 :] for p in _between(x, y)]
+        pairs += [
+            p
+            for i, x in enumerate(peers)
+            for y in peers[i + 1 :]
+            for p in _between(x, y)
+        ]
     return list(dict.fromkeys((a.label, b.label) for a, b in pairs))
 
 
 def first_of_each_path(backend: list[CaptureInfo]) -> list[CaptureInfo]:
-    """Of each path the capture that stands for it: no repeat, and scored together with others where that was done."""
+    """Of each path the capture that stands for it: no repeat, and scored together with
+    others where that was done.
+    """
 
     def order(capture: CaptureInfo) -> tuple[bool, int]:
         return capture.batch != "together", capture.repeat
@@ -345,22 +435,37 @@ def _within(backend: list[CaptureInfo]) -> list[tuple[CaptureInfo, CaptureInfo]]
     return paths + [(c, by_path[c.path]) for c in backend if c is not by_path[c.path]]
 
 
-def _between(x: list[CaptureInfo], y: list[CaptureInfo]) -> list[tuple[CaptureInfo, CaptureInfo]]:
-    """Like against like (decode steps, prefill); where nothing is alike, what stands for each backend."""
+def _between(
+    x: list[CaptureInfo], y: list[CaptureInfo]
+) -> list[tuple[CaptureInfo, CaptureInfo]]:
+    """Like against like (decode steps, prefill); where nothing is alike, what stands
+    for each backend.
+    """
 
     def kind(capture: CaptureInfo) -> str:
         return "prefill" if capture.path == "prefill" else "decode"
 
-    alike = [(a, b) for a in first_of_each_path(x) for b in first_of_each_path(y) if kind(a) == kind(b)]
+    alike = [
+        (a, b)
+        for a in first_of_each_path(x)
+        for b in first_of_each_path(y)
+        if kind(a) == kind(b)
+    ]
     return alike or [(main_path(x), main_path(y))]
 
 
 def default_pair(session: Session) -> tuple[str, str] | None:
-    """Trainer -> the rollout's decode, else the first of `list_pairs`; None where there is nothing to compare yet."""
+    """Trainer -> the rollout's decode, else the first of `list_pairs`; None where there
+    is nothing to compare yet.
+    """
     pairs = list_pairs(session)
     info = {capture.label: capture for capture in session.captures}
     for a, b in pairs:
-        if info[a].role == "trainer" and info[b].role == "rollout" and info[b].path in ("decode", "recorded"):
+        if (
+            info[a].role == "trainer"
+            and info[b].role == "rollout"
+            and info[b].path in ("decode", "recorded")
+        ):
             return a, b
     return pairs[0] if pairs else None
 
@@ -368,15 +473,21 @@ def default_pair(session: Session) -> tuple[str, str] | None:
 def parse_pair(session: Session, text: str) -> tuple[str, str]:
     """``A:B`` as two labels of the session.
 
-    Each side is a label (``vllm/prefill#2``), a backend (``vllm``: the path that stands for it) or a role that
-    only one backend has. InputError says what is wrong and which labels there are.
+    Each side is a label (``vllm/prefill#2``), a backend (``vllm``: the path that stands
+    for it) or a role that only one backend has. InputError says what is wrong and which
+    labels there are.
     """
     a, colon, b = text.partition(":")
     if not colon or not a.strip() or not b.strip() or ":" in b:
-        raise InputError(f"pair {text!r}: write it as A:B, for example {_example(session)}")
+        raise InputError(
+            f"pair {text!r}: write it as A:B, for example {_example(session)}"
+        )
     first, second = _resolve(session, a.strip()), _resolve(session, b.strip())
     if first == second:
-        raise InputError(f"pair {text!r}: both sides are {first}: name two captures, for example {_example(session)}")
+        raise InputError(
+            f"pair {text!r}: both sides are {first}: name two captures, for example"
+            f" {_example(session)}"
+        )
     return first, second
 
 
@@ -393,7 +504,10 @@ def _resolve(session: Session, name: str) -> str:
         return main_path(with_role[0]).label
     if with_role:
         names = ", ".join(backend[0].backend for backend in with_role)
-        raise InputError(f"{name!r} is ambiguous: the backends {names} have this role: use one of their names")
+        raise InputError(
+            f"{name!r} is ambiguous: the backends {names} have this role: use one of"
+            " their names"
+        )
     known = ", ".join(capture.label for capture in captures) or "none"
     raise InputError(f"no capture {name!r}: the session has {known}")
 

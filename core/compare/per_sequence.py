@@ -1,7 +1,8 @@
 """One number for each sequence of a pair: what a list of sequences is sorted by.
 
-Every function takes the pair and the threshold in nats and gives f64[S], NaN for a sequence of which it says nothing.
-All scored tokens count, those of the prompt too; sums and means leave out infinite deltas.
+Every function takes the pair and the threshold in nats and gives f64[S], NaN for a
+sequence of which it says nothing. All scored tokens count, those of the prompt too;
+sums and means leave out infinite deltas.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def reduce_segments(reduce: np.ufunc, values: Array, offsets: Array) -> Array:
-    """``reduce`` over each segment of ``values`` that ``offsets`` bound; 0 for an empty one."""
+    """``reduce`` over each segment of ``values`` that ``offsets`` bound; 0 for an empty
+    one.
+    """
     filled = np.diff(offsets) > 0
     out = np.zeros(len(offsets) - 1, values.dtype)
     if filled.any():
@@ -56,7 +59,9 @@ def log_ratio(pair: Pair, threshold: float) -> Array:
 
 
 def k3(pair: Pair, threshold: float) -> Array:
-    """The mean of exp(delta) - 1 - delta, nats: Schulman's estimate of KL(B || A) where B sampled the tokens."""
+    """The mean of exp(delta) - 1 - delta, nats: Schulman's estimate of KL(B || A) where
+    B sampled the tokens.
+    """
     return _mean(pair, lambda delta: np.expm1(delta) - delta)
 
 
@@ -80,7 +85,9 @@ def length(pair: Pair, threshold: float) -> Array:
 
 
 class Reduction(NamedTuple):
-    """``title`` heads a column, ``words`` say what it is; ``signed`` values are sorted by their size."""
+    """``title`` heads a column, ``words`` say what it is; ``signed`` values are sorted
+    by their size.
+    """
 
     name: str
     title: str
@@ -93,11 +100,30 @@ REDUCTIONS: tuple[Reduction, ...] = (
     Reduction("number", "#", "number of the sequence", number),
     Reduction("worst", "worst", "largest |Δ|, nats", worst),
     Reduction("mean", "mean", "mean |Δ|, nats", mean_size),
-    Reduction("bias", "bias", "mean Δ with its sign, nats: which side gives more", signed_mean, signed=True),
-    Reduction("sum", "sum", "sum of Δ, nats: logarithm of the sequence's ratio", log_ratio, signed=True),
+    Reduction(
+        "bias",
+        "bias",
+        "mean Δ with its sign, nats: which side gives more",
+        signed_mean,
+        signed=True,
+    ),
+    Reduction(
+        "sum",
+        "sum",
+        "sum of Δ, nats: logarithm of the sequence's ratio",
+        log_ratio,
+        signed=True,
+    ),
     Reduction("k3", "k3", "mean of exp(Δ) − 1 − Δ, nats", k3),
-    Reduction("beyond", "beyond", "share of tokens with |Δ| beyond the threshold", share_beyond),
-    Reduction("infinite", "inf", "tokens that one side alone calls impossible", infinite),
+    Reduction(
+        "beyond",
+        "beyond",
+        "share of tokens with |Δ| beyond the threshold",
+        share_beyond,
+    ),
+    Reduction(
+        "infinite", "inf", "tokens that one side alone calls impossible", infinite
+    ),
     Reduction("length", "tokens", "tokens of the sequence", length),
 )
 
@@ -111,7 +137,9 @@ _BY_NAME = {entry.name: entry for entry in REDUCTIONS}
 
 
 def order(values: Array, count: int, signed: bool) -> Array:
-    """The ``count`` sequences with the largest value (``signed``: by size) first, int64; unknown ones last, by number."""
+    """The ``count`` sequences with the largest value (``signed``: by size) first,
+    int64; unknown ones last, by number.
+    """
     keys = np.full(count, -np.inf)
     known = np.abs(values) if signed else values
     keys[: len(values)] = np.where(np.isnan(known), -np.inf, known)
@@ -123,7 +151,9 @@ def _finite(pair: Pair) -> Array:
 
 
 def _sum(pair: Pair, values: Array) -> Array:
-    return reduce_segments(np.add, values.astype(np.float64), pair.sequences.offsets[: pair.count + 1])
+    return reduce_segments(
+        np.add, values.astype(np.float64), pair.sequences.offsets[: pair.count + 1]
+    )
 
 
 def _mean(pair: Pair, each: Callable[[Array], Array]) -> Array:

@@ -1,4 +1,6 @@
-"""How far two captures are apart in probability: p = exp(log p), where a gap at an unlikely token weighs little."""
+"""How far two captures are apart in probability: p = exp(log p), where a gap at an
+unlikely token weighs little.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Probability:
-    """`probability` of the JSON schema, of p = exp(log p_A) and q = exp(log p_B) per token; probabilities, 0 to 1.
+    """`probability` of the JSON schema, of p = exp(log p_A) and q = exp(log p_B) per
+    token; probabilities, 0 to 1.
 
-    ``mean`` is of p - q, signed; ``mae``, ``max`` and ``std`` (n - 1) are of \\|p - q\\|: verl ``rollout_probs_diff_mean``,
-    ``_max``, ``_std``; ``rmse`` is sqrt(E[(p - q)^2]): llama.cpp ``RMS Δp`` / 100; ``pearson`` is the correlation of p and q: verl ``rollout_actor_probs_pearson_corr``. A token with
-    log p = -inf has p = 0 and counts. ``mult_prob_error`` is the mean of exp \\|log p_A - log p_B\\|, at least 1, without
-    the tokens that one side alone calls impossible: NeMo-RL ``token_mult_prob_error``. None where there is nothing to
-    compute from, or where float64 has no number for it.
+    ``mean`` is of p - q, signed; ``mae``, ``max`` and ``std`` (n - 1) are of \\|p -
+    q\\|: verl ``rollout_probs_diff_mean``, ``_max``, ``_std``; ``rmse`` is sqrt(E[(p -
+    q)^2]): llama.cpp ``RMS Δp`` / 100; ``pearson`` is the correlation of p and q: verl
+    ``rollout_actor_probs_pearson_corr``. A token with log p = -inf has p = 0 and
+    counts. ``mult_prob_error`` is the mean of exp \\|log p_A - log p_B\\|, at least 1,
+    without the tokens that one side alone calls impossible: NeMo-RL
+    ``token_mult_prob_error``. None where there is nothing to compute from, or where
+    float64 has no number for it.
     """
 
     mean: float | None = None
@@ -38,7 +44,8 @@ class Probability:
 
 
 def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
-    """The numbers of `Probability` for float[n] log-probabilities in nats; tokens with NaN on a side are left out.
+    """The numbers of `Probability` for float[n] log-probabilities in nats; tokens with
+    NaN on a side are left out.
 
     ValueError for arrays of different length.
     """
@@ -48,7 +55,11 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         delta = logprob_a - logprob_b
         if not math.isfinite(float(delta.sum(dtype=np.float64))):
             known = ~(np.isnan(logprob_a) | np.isnan(logprob_b))
-            logprob_a, logprob_b, delta = logprob_a[known], logprob_b[known], delta[known]
+            logprob_a, logprob_b, delta = (
+                logprob_a[known],
+                logprob_b[known],
+                delta[known],
+            )
             delta[logprob_a == logprob_b] = 0.0  # both -inf
             delta = delta[np.isfinite(delta)]
         if len(logprob_a) == 0:
@@ -57,7 +68,9 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
 
 
 def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
-    """Sums of blocks, pooled: squares are taken around each block's own mean, which loses no digits."""
+    """Sums of blocks, pooled: squares are taken around each block's own mean, which
+    loses no digits.
+    """
     n = len(logprob_a)
     blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
     parts = np.array([_block(logprob_a[block], logprob_b[block]) for block in blocks])
@@ -71,23 +84,41 @@ def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probabilit
 
     pp, qq, pq, gap = pooled(4, 0, 0), pooled(5, 1, 1), pooled(6, 0, 1), pooled(7, 3, 3)
     low, high = parts[:, 8:11].min(axis=0), parts[:, 11:].max(axis=0)
-    # A constant's squares are rounding, not variance: compare the values, not their spread.
+    # A constant's squares are rounding, not variance: compare the values, not their
+    # spread.
     varies = low < high
-    spread = math.sqrt(pp) * math.sqrt(qq) if varies[0] and varies[1] and math.isfinite(pp * qq) else 0.0
-    errors = [np.expm1(np.abs(delta[s : s + BLOCK]), dtype=np.float64).sum() for s in range(0, len(delta), BLOCK)]
+    spread = (
+        math.sqrt(pp) * math.sqrt(qq)
+        if varies[0] and varies[1] and math.isfinite(pp * qq)
+        else 0.0
+    )
+    errors = [
+        np.expm1(np.abs(delta[s : s + BLOCK]), dtype=np.float64).sum()
+        for s in range(0, len(delta), BLOCK)
+    ]
     return Probability(
         mean=finite_or_none(mean[2]),
         mae=finite_or_none(mean[3]),
         max=finite_or_none(high[2]),
-        std=None if n < 2 else finite_or_none(math.sqrt(gap / (n - 1)) if varies[2] else 0.0),
+        std=(
+            None
+            if n < 2
+            else finite_or_none(math.sqrt(gap / (n - 1)) if varies[2] else 0.0)
+        ),
         rmse=finite_or_none(math.sqrt(gap / n + mean[3] * mean[3])),
         pearson=min(1.0, max(-1.0, pq / spread)) if spread > 0 else None,
-        mult_prob_error=finite_or_none(1 + exact_sum(np.array(errors)) / len(delta)) if len(delta) else None,
+        mult_prob_error=(
+            finite_or_none(1 + exact_sum(np.array(errors)) / len(delta))
+            if len(delta)
+            else None
+        ),
     )
 
 
 def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
-    """Sums of p, q, p - q, |p - q|; squares around means of p, q, p * q and |p - q|; least and largest p, q, |p - q|."""
+    """Sums of p, q, p - q, |p - q|; squares around means of p, q, p * q and |p - q|;
+    least and largest p, q, |p - q|.
+    """
     p, q = np.exp(logprob_a, dtype=np.float64), np.exp(logprob_b, dtype=np.float64)
     signed = p - q
     gap = np.abs(signed)

@@ -1,7 +1,9 @@
-"""Two sessions against each other: the same tokens after the same tokens, scored before and after a change.
+"""Two sessions against each other: the same tokens after the same tokens, scored before
+and after a change.
 
-Sequences are matched by their ids, not by their place. Where an engine has sampled another completion to the same
-prompt, the tokens up to the first that differs still have the same context in both sessions, so these are compared.
+Sequences are matched by their ids, not by their place. Where an engine has sampled
+another completion to the same prompt, the tokens up to the first that differs still
+have the same context in both sessions, so these are compared.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ Positions = npt.NDArray[np.int64]
 class Match:
     """M pairs of sequences that begin alike, in the order of the new session.
 
-    ``old`` and ``new`` i64[M] are sequence numbers, ``lengths`` i64[M] the tokens (from the first on) that are the same
-    in both; ``whole`` of the M are the same to their end in both.
+    ``old`` and ``new`` i64[M] are sequence numbers, ``lengths`` i64[M] the tokens (from
+    the first on) that are the same in both; ``whole`` of the M are the same to their
+    end in both.
     """
 
     old: Positions
@@ -38,18 +41,24 @@ class Match:
     whole: int
 
     def positions(self, sequences: Sequences, which: Positions) -> Positions:
-        """Flat positions, in one session, of all common tokens, i64[sum of lengths]; ``which`` is `old` or `new`."""
+        """Flat positions, in one session, of all common tokens, i64[sum of lengths];
+        ``which`` is `old` or `new`.
+        """
         starts = np.cumsum(self.lengths) - self.lengths
         shifts = np.repeat(sequences.offsets[which] - starts, self.lengths)
         flat: Positions = np.arange(len(shifts), dtype=np.int64) + shifts
         return flat
 
 
-def match_sequences(old: Sequences, new: Sequences, old_count: int, new_count: int) -> Match:
-    """Match the first ``old_count`` sequences of one session with the first ``new_count`` of another.
+def match_sequences(
+    old: Sequences, new: Sequences, old_count: int, new_count: int
+) -> Match:
+    """Match the first ``old_count`` sequences of one session with the first
+    ``new_count`` of another.
 
-    Sequences with the same ids and prompt length come first; of what is left, those with the same prompt ids, up to the
-    first id that differs. Several alike (duplicates, samples of one prompt) are taken in order, each once.
+    Sequences with the same ids and prompt length come first; of what is left, those
+    with the same prompt ids, up to the first id that differs. Several alike
+    (duplicates, samples of one prompt) are taken in order, each once.
     """
     partner: dict[int, tuple[int, int]] = {}
     rest_old, rest_new = list(range(old_count)), list(range(new_count))
@@ -86,10 +95,11 @@ def _common(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> int:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pair of captures in two sessions, over the n tokens of the scope that all four captures scored.
+    """A pair of captures in two sessions, over the n tokens of the scope that all four
+    captures scored.
 
-    ``old_at`` and ``new_at`` i64[n] are flat positions in the two sessions, in order; ``common`` is the number of
-    matched tokens, scored or not, of all scopes.
+    ``old_at`` and ``new_at`` i64[n] are flat positions in the two sessions, in order;
+    ``common`` is the number of matched tokens, scored or not, of all scopes.
     """
 
     match: Match
@@ -101,9 +111,11 @@ class Comparison:
     changes: Changes
 
     def moved(self, count: int, worse: bool) -> Positions:
-        """Indices into the n tokens: the ``count`` whose |delta| grew (``worse``) or shrank most, the most first.
+        """Indices into the n tokens: the ``count`` whose |delta| grew (``worse``) or
+        shrank most, the most first.
 
-        Ties by position. A token whose |delta| did not move in that direction is never among them.
+        Ties by position. A token whose |delta| did not move in that direction is never
+        among them.
         """
         by = growth(self.old.delta, self.new.delta)
         by = by if worse else -by
@@ -115,23 +127,29 @@ class Comparison:
         return order
 
 
-def growth(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def growth(
+    old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """|new| - |old| of two deltas f32[n]; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
         by = np.abs(new) - np.abs(old)
     return np.where(np.isnan(by), np.float32(0), by).astype(np.float32, copy=False)
 
 
-def compare_sessions(old: Pair, new: Pair, scope: Scope, *, resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Compare one pair of captures before (``old``) and after (``new``) a change, over ``scope``.
+def compare_sessions(
+    old: Pair, new: Pair, scope: Scope, *, resamples: int = 2000, seed: int = 0
+) -> Comparison:
+    """Compare one pair of captures before (``old``) and after (``new``) a change, over
+    ``scope``.
 
-    Raises InputError where the two have no sequence, or no scored token of the scope, in common.
+    Raises InputError where the two have no sequence, or no scored token of the scope,
+    in common.
     """
     match = match_sequences(old.sequences, new.sequences, old.count, new.count)
     if not len(match.new):
         raise InputError(
-            "nothing in common: no prompt of one session has the ids of a prompt of the other: capture both from the "
-            "same prompts"
+            "nothing in common: no prompt of one session has the ids of a prompt of the"
+            " other: capture both from the same prompts"
         )
     old_at = match.positions(old.sequences, match.old)
     new_at = match.positions(new.sequences, match.new)
@@ -139,8 +157,9 @@ def compare_sessions(old: Pair, new: Pair, scope: Scope, *, resamples: int = 200
     if not scored.any():
         what = "" if scope == "all" else f"{scope} "
         raise InputError(
-            f"nothing in common: {len(match.new):,} sequences begin alike, but no {what}token of theirs is the same and "
-            f"scored by all four captures: {'give another --pair' if scope == 'all' else 'try --scope all'}"
+            f"nothing in common: {len(match.new):,} sequences begin alike, but no"
+            f" {what}token of theirs is the same and scored by all four captures:"
+            f" {'give another --pair' if scope == 'all' else 'try --scope all'}"
         )
     sequence = np.repeat(np.arange(len(match.new)), match.lengths)[scored]
     lengths = np.bincount(sequence, minlength=len(match.new))
@@ -151,12 +170,16 @@ def compare_sessions(old: Pair, new: Pair, scope: Scope, *, resamples: int = 200
     return Comparison(match, common, old_at, new_at, *sides, changes)
 
 
-def judge_sessions(old: ModelInfo, new: ModelInfo, tokenizer: tuple[Difference, ...] = ()) -> tuple[Reason, ...]:
-    """Whether the models of two sessions let the same ids be compared, worst first; empty where nothing is wrong.
+def judge_sessions(
+    old: ModelInfo, new: ModelInfo, tokenizer: tuple[Difference, ...] = ()
+) -> tuple[Reason, ...]:
+    """Whether the models of two sessions let the same ids be compared, worst first;
+    empty where nothing is wrong.
 
     ``tokenizer``: what their tokenizers differ in by name, where that is known.
 
-    Digests that were not observed say nothing here: the gate of each pair has already said so.
+    Digests that were not observed say nothing here: the gate of each pair has already
+    said so.
     """
     found = []
     for name, code, severity, text in _MODELS:
@@ -169,22 +192,52 @@ def judge_sessions(old: ModelInfo, new: ModelInfo, tokenizer: tuple[Difference, 
 
 
 _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
-    ("vocab_size", "vocabulary", "not_comparable", "the two sessions are of models with other vocabularies, so the "
-     "same ids are other texts: compare sessions of one model."),
-    ("tokenizer_digest", "tokenizer", "not_comparable", "the two sessions have other tokenizers, so the same ids are "
-     "other texts: compare sessions of one model."),
-    ("weights_digest", "weights", "caution", "the two sessions have other weights: what changed may be the model and "
-     "not the way it is computed."),
-)  # fmt: skip
+    (
+        "vocab_size",
+        "vocabulary",
+        "not_comparable",
+        (
+            "the two sessions are of models with other vocabularies, so the "
+            "same ids are other texts: compare sessions of one model."
+        ),
+    ),
+    (
+        "tokenizer_digest",
+        "tokenizer",
+        "not_comparable",
+        (
+            "the two sessions have other tokenizers, so the same ids are "
+            "other texts: compare sessions of one model."
+        ),
+    ),
+    (
+        "weights_digest",
+        "weights",
+        "caution",
+        (
+            "the two sessions have other weights: what changed may be the model and "
+            "not the way it is computed."
+        ),
+    ),
+)
 
 
 def _side(pair: Pair, at: Positions) -> Side:
     keep = np.zeros(pair.tokens, np.bool_)
     keep[at] = True
-    # One value per kept token in the order of the flat positions, which in one of the sessions is not that of ``at``.
+    # One value per kept token in the order of the flat positions, which in one of the
+    # sessions is not that of ``at``.
     place = np.cumsum(keep)[at] - 1
     found = token_topk(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], keep)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = (found.same_top1.astype(np.float64), found.common / found.k, found.kl)
-    topk = {name: np.where(found.usable, v, np.nan)[place] for name, v in zip(TOPK, values, strict=True)}
-    return Side(pair.delta[at], pair.logprob_a[at], pair.logprob_b[at], topk if found.usable.any() else {})
+    topk = {
+        name: np.where(found.usable, v, np.nan)[place]
+        for name, v in zip(TOPK, values, strict=True)
+    }
+    return Side(
+        pair.delta[at],
+        pair.logprob_a[at],
+        pair.logprob_b[at],
+        topk if found.usable.any() else {},
+    )

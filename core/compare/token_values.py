@@ -1,4 +1,6 @@
-"""One number for each token of a stretch: what a token view is coloured by. f32[n] or f64[n], NaN where there is none."""
+"""One number for each token of a stretch: what a token view is coloured by. f32[n] or
+f64[n], NaN where there is none.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """The tokens ``start:stop`` of a pair. ``floor`` is the mean |delta| of repeats in nats, None where unknown."""
+    """The tokens ``start:stop`` of a pair. ``floor`` is the mean |delta| of repeats in
+    nats, None where unknown.
+    """
 
     pair: Pair
     start: int
@@ -49,7 +53,9 @@ def size(of: Stretch) -> Array:
 
 
 def over_floor(of: Stretch) -> Array:
-    """Delta as a multiple of the floor: infinite for any delta but 0 where repeats differ by nothing."""
+    """Delta as a multiple of the floor: infinite for any delta but 0 where repeats
+    differ by nothing.
+    """
     values = delta(of).astype(np.float64)
     if of.floor is None:
         return np.full(len(values), np.nan)
@@ -58,16 +64,21 @@ def over_floor(of: Stretch) -> Array:
 
 
 def ratio_excess(of: Stretch) -> Array:
-    """How far the ratio of the probabilities is above 1, 0.2 for 1.2 times, with delta's sign: below 0 where B gives
-    more."""
+    """How far the ratio of the probabilities is above 1, 0.2 for 1.2 times, with
+    delta's sign: below 0 where B gives more.
+    """
     values = delta(of).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.copysign(np.expm1(np.abs(values)), values)
 
 
 def rank_change(of: Stretch) -> Array:
-    """How many times the lower rank is the higher one, above 0 where A ranks the token higher; 0 for the same rank."""
-    a, b = (of.cut(side.rank.whole()).astype(np.float64) for side in (of.pair.a, of.pair.b))
+    """How many times the lower rank is the higher one, above 0 where A ranks the token
+    higher; 0 for the same rank.
+    """
+    a, b = (
+        of.cut(side.rank.whole()).astype(np.float64) for side in (of.pair.a, of.pair.b)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(a < b, b / a, np.where(a > b, -a / b, 0.0))
     return np.where(of.scored & (a > 0) & (b > 0), values, np.nan)

@@ -1,6 +1,8 @@
-"""What mean absolute delta (MAE, nats) two correct runs of one model leave, by compute dtype: the one table of it.
+"""What mean absolute delta (MAE, nats) two correct runs of one model leave, by compute
+dtype: the one table of it.
 
-Report, limits, matrix, gate, `why` and the documentation quote this table and no other number.
+Report, limits, matrix, gate, `why` and the documentation quote this table and no other
+number.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ Standing = Literal["below", "usual", "unusual", "beyond", "broken"]
 class UsualRange:
     """MAE in nats between two correct runs whose coarser compute dtype is ``dtype``.
 
-    ``low`` to ``high`` is usual. Between ``high`` and ``beyond`` it is unusual, but a healthy model may still do it.
-    Above ``beyond`` rounding alone does not explain it; from ``broken`` on something is certainly wrong.
-    ``source`` says who measured or published the range.
+    ``low`` to ``high`` is usual. Between ``high`` and ``beyond`` it is unusual, but a
+    healthy model may still do it. Above ``beyond`` rounding alone does not explain it;
+    from ``broken`` on something is certainly wrong. ``source`` says who measured or
+    published the range.
     """
 
     dtype: str
@@ -50,10 +53,14 @@ _RANGES = (
         dtype="bfloat16",
         low=0.005,
         high=0.06,
-        # Twice the largest MAE of a healthy dense model: 0.044, SGLang against Transformers on a CPU.
+        # Twice the largest MAE of a healthy dense model: 0.044, SGLang against
+        # Transformers on a CPU.
         beyond=0.088,
         broken=0.2,
-        source="0.01 to 0.02 is published for GPUs, 0.02 to 0.044 measured on SmolLM2-135M with three CPU engines",
+        source=(
+            "0.01 to 0.02 is published for GPUs, 0.02 to 0.044 measured on SmolLM2-135M"
+            " with three CPU engines"
+        ),
     ),
     UsualRange(
         dtype="float16",
@@ -62,13 +69,17 @@ _RANGES = (
         # float16 has three more bits of mantissa than bfloat16, hence an eighth.
         beyond=0.011,
         broken=0.05,
-        source="an eighth of bfloat16: three more bits of mantissa; 0.002 to 0.005 is published",
+        source=(
+            "an eighth of bfloat16: three more bits of mantissa; 0.002 to 0.005 is"
+            " published"
+        ),
     ),
     UsualRange(
         dtype="float32",
         low=0.0,
         high=2e-5,
-        # Common log-softmax implementations in float32 are off by up to 2e-5 themselves; ten times that.
+        # Common log-softmax implementations in float32 are off by up to 2e-5
+        # themselves; ten times that.
         beyond=2e-4,
         broken=1e-3,
         source="below 2e-5 is measured on SmolLM2-135M with three engines",
@@ -85,7 +96,9 @@ def coarser(dtypes: Iterable[str | None]) -> str | None:
 
 
 def usual_of(dtypes: Iterable[str | None]) -> UsualRange | None:
-    """The range of a pair whose sides compute in ``dtypes``; None where one of them is unknown."""
+    """The range of a pair whose sides compute in ``dtypes``; None where one of them is
+    unknown.
+    """
     found = list(dtypes)
     if any(dtype not in USUAL for dtype in found):
         return None

@@ -1,6 +1,8 @@
-"""Why two captures differ: causes ranked by evidence from the captured tokens and facts, without another run.
+"""Why two captures differ: causes ranked by evidence from the captured tokens and
+facts, without another run.
 
-Pure functions over NumPy arrays, like `logdrift.core.compare`: no I/O, no engine. docs/why.md explains every signature.
+Pure functions over NumPy arrays, like `logdrift.core.compare`: no I/O, no engine.
+docs/why.md explains every signature.
 """
 
 from __future__ import annotations
@@ -30,22 +32,37 @@ __all__ = ["Answer", "Diagnosis", "Evidence", "Ranked", "Unchecked", "diagnose"]
 
 
 def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Diagnosis:
-    """Rank the causes of the gap between the two captures of ``pair``, over all tokens that both scored.
+    """Rank the causes of the gap between the two captures of ``pair``, over all tokens
+    that both scored.
 
-    ``more`` is evidence from elsewhere, of the signatures ``identity`` (weights as loaded) or ``experiment``; it is
-    weighed with the rest. Nothing is read but the session's arrays and facts.
+    ``more`` is evidence from elsewhere, of the signatures ``identity`` (weights as
+    loaded) or ``experiment``; it is weighed with the rest. Nothing is read but the
+    session's arrays and facts.
     """
     whole = Case(session, pair)
     known = tuple(more)
     nan = tuple(broken.nan(whole))
     recorded = recording_faults(whole)
-    case = _what_is_left(whole, [each.at for each in recorded if each.evidence.score >= LIKELY])
+    case = _what_is_left(
+        whole, [each.at for each in recorded if each.evidence.score >= LIKELY]
+    )
     measured, lacking = _measured(case)
-    # Where every number is NaN the facts differ as they may, and there is no gap that they could explain.
+    # Where every number is NaN the facts differ as they may, and there is no gap that
+    # they could explain.
     observed = [] if nan and not len(whole.view.at) else list(FACTS(case))
-    evidence = [*nan, *known, *(each.evidence for each in recorded), *observed, *measured]
+    evidence = [
+        *nan,
+        *known,
+        *(each.evidence for each in recorded),
+        *observed,
+        *measured,
+    ]
     sides = state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1])
-    causes = ranked(discounted(without_doubts(known, evidence)), sides, TOKENS.ceiling(len(whole.view.at)))
+    causes = ranked(
+        discounted(without_doubts(known, evidence)),
+        sides,
+        TOKENS.ceiling(len(whole.view.at)),
+    )
     if nan:
         causes = broken.put_first(whole, causes)
     size = judge_size(case)
@@ -79,7 +96,9 @@ def _what_is_left(whole: Case, explained: list[np.ndarray]) -> Case:
 
 
 def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
-    """What the numbers say, and what could not be asked of them. Equal numbers have no shape, and missing ones none either."""
+    """What the numbers say, and what could not be asked of them. Equal numbers have no
+    shape, and missing ones none either.
+    """
     if not len(case.view.at):
         return [], []
     if case.view.mae > 0 or case.view.impossible:

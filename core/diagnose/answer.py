@@ -1,4 +1,5 @@
-"""The answer of a pair in one sentence: comparable or not, usual or not for its dtype, the cause, what to do next.
+"""The answer of a pair in one sentence: comparable or not, usual or not for its dtype,
+the cause, what to do next.
 
 Report, limits, explorer and `why` print this sentence and no other.
 """
@@ -36,10 +37,12 @@ _STANDING: dict[Standing, str] = {
 class Answer:
     """The parts of the sentence.
 
-    ``mae`` is over all ``tokens`` that both sides scored, in nats. ``standing`` is its place in ``usual``, the range of the coarser
-    compute dtype; ``assumed``: no dtype was observed, and the range is bfloat16's. ``cause`` is a code of the cause table or ``noise``,
-    None where nothing is likely; ``next`` is the one thing to do, empty where there is nothing. ``proof`` says what proved the
-    cause, in a clause; ``refuted`` are causes that experiments excluded, each with what did.
+    ``mae`` is over all ``tokens`` that both sides scored, in nats. ``standing`` is its
+    place in ``usual``, the range of the coarser compute dtype; ``assumed``: no dtype
+    was observed, and the range is bfloat16's. ``cause`` is a code of the cause table or
+    ``noise``, None where nothing is likely; ``next`` is the one thing to do, empty
+    where there is nothing. ``proof`` says what proved the cause, in a clause;
+    ``refuted`` are causes that experiments excluded, each with what did.
     """
 
     comparable: Verdict
@@ -59,21 +62,36 @@ class Answer:
     def sentence(self) -> str:
         """The sentence, with a full stop."""
         if self.comparable == "not_comparable":
-            # What was shown comes before the gate's reason, which may be long: lines are cut at their end.
+            # What was shown comes before the gate's reason, which may be long: lines
+            # are cut at their end.
             parts = [_COMPARABLE[self.comparable], self._proven, *self._refuted]
             return f"{'; '.join(part for part in parts if part)}{self._last}."
-        cause = f"{self.sureness} {self.title}" if self.sureness and self.cause != NOISE else self.title
+        cause = (
+            f"{self.sureness} {self.title}"
+            if self.sureness and self.cause != NOISE
+            else self.title
+        )
         cause = ", ".join(part for part in (cause, self._proven) if part)
         parts = [_COMPARABLE[self.comparable], self._size, cause, *self._refuted]
         return f"{'; '.join(part for part in parts if part)}{self._last}."
 
     @property
     def meaning(self) -> Meaning:
-        """``good``: nothing to fix. ``bad``: what is compared is not the same, or something is certainly wrong. ``warn``: between."""
+        """``good``: nothing to fix. ``bad``: what is compared is not the same, or
+        something is certainly wrong. ``warn``: between.
+        """
         fault = self.cause is not None and self.cause != NOISE
-        if self.comparable == "not_comparable" or self.standing == "broken" or (fault and self.sureness == "certain"):
+        if (
+            self.comparable == "not_comparable"
+            or self.standing == "broken"
+            or (fault and self.sureness == "certain")
+        ):
             return "bad"
-        return "good" if self.comparable == "comparable" and self.cause == NOISE else "warn"
+        return (
+            "good"
+            if self.comparable == "comparable" and self.cause == NOISE
+            else "warn"
+        )
 
     @property
     def _size(self) -> str:
@@ -81,7 +99,10 @@ class Answer:
         if self.mae is None or self.usual is None or self.standing is None:
             return "no token has a finite score on both sides"
         where = f"for {'bfloat16, if that is what they computed in' if self.assumed else self.usual.dtype}"
-        return f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where} ({self.usual.words})"
+        return (
+            f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where}"
+            f" ({self.usual.words})"
+        )
 
     @property
     def _proven(self) -> str:
@@ -104,15 +125,17 @@ class Answer:
             "tokens": self.tokens,
             "mae": self.mae,
             "standing": self.standing,
-            "usual": None
-            if usual is None
-            else {
-                "dtype": usual.dtype,
-                "low": usual.low,
-                "high": usual.high,
-                "source": usual.source,
-                "assumed": self.assumed,
-            },
+            "usual": (
+                None
+                if usual is None
+                else {
+                    "dtype": usual.dtype,
+                    "low": usual.low,
+                    "high": usual.high,
+                    "source": usual.source,
+                    "assumed": self.assumed,
+                }
+            ),
             "cause": self.cause,
             "sureness": self.sureness,
             "next": self.next or None,
@@ -121,7 +144,9 @@ class Answer:
         }
 
 
-def answer_of(case: Case, gate: Gate, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> Answer:
+def answer_of(
+    case: Case, gate: Gate, causes: Sequence[Ranked], missing: Sequence[Unchecked]
+) -> Answer:
     """The answer of a diagnosed ``case``, with all its tokens."""
     tokens = len(case.view.at)
     dtypes = precisions(case)
@@ -146,8 +171,12 @@ def answer_of(case: Case, gate: Gate, causes: Sequence[Ranked], missing: Sequenc
 
 
 def refuted_of(causes: Sequence[Ranked]) -> tuple[str, ...]:
-    """The causes that experiments excluded, each with what did: ``attention kernel (vllm: x=1 has no effect)``."""
-    return tuple(f"{_name(each)} ({each.proof})" for each in causes if each.shown == "refuted")
+    """The causes that experiments excluded, each with what did: ``attention kernel
+    (vllm: x=1 has no effect)``.
+    """
+    return tuple(
+        f"{_name(each)} ({each.proof})" for each in causes if each.shown == "refuted"
+    )
 
 
 def _name(ranked: Ranked) -> str:
@@ -159,11 +188,22 @@ def _title(first: Ranked | None, tokens: int) -> str:
         return first.title
     if not tokens:
         return ""
-    return "too few tokens to tell why" if tokens < TOKENS.likely else "the cause cannot be told from this"
+    return (
+        "too few tokens to tell why"
+        if tokens < TOKENS.likely
+        else "the cause cannot be told from this"
+    )
 
 
-def _next(gate: Gate, first: Ranked | None, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
-    """What the gate refuses for, else the next step of the cause, else what the causes that remain lack."""
+def _next(
+    gate: Gate,
+    first: Ranked | None,
+    causes: Sequence[Ranked],
+    missing: Sequence[Unchecked],
+) -> str:
+    """What the gate refuses for, else the next step of the cause, else what the causes
+    that remain lack.
+    """
     if gate.verdict == "not_comparable":
         return gate.reasons[0].text
     if first is not None and first.cause == NOISE:
@@ -176,7 +216,12 @@ def _next(gate: Gate, first: Ranked | None, causes: Sequence[Ranked], missing: S
 
 
 def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
-    """The one thing to give next: what the causes that remain lack, else the first thing that is missing; empty for nothing."""
+    """The one thing to give next: what the causes that remain lack, else the first
+    thing that is missing; empty for nothing.
+    """
     codes = [ranked.cause for ranked in causes]
-    wanted = sorted(missing, key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes))
+    wanted = sorted(
+        missing,
+        key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes),
+    )
     return wanted[0].mend if wanted else ""

@@ -1,4 +1,6 @@
-"""What every signature sees: the pair, the gate's findings, the reference, and fits that several of them use."""
+"""What every signature sees: the pair, the gate's findings, the reference, and fits
+that several of them use.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,20 @@ from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.usual import USUAL
 from logdrift.core.diagnose.evidence import Evidence
-from logdrift.core.diagnose.fits import Lattice, Line, bfloat16_share, fit_lattice, fit_line
-from logdrift.core.diagnose.view import Positions, View, against, dtype_told, reference_of
+from logdrift.core.diagnose.fits import (
+    Lattice,
+    Line,
+    bfloat16_share,
+    fit_lattice,
+    fit_line,
+)
+from logdrift.core.diagnose.view import (
+    Positions,
+    View,
+    against,
+    dtype_told,
+    reference_of,
+)
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture, Session
@@ -29,7 +43,9 @@ SHOWN = 12
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One pair under diagnosis. Everything is computed when first asked for and kept."""
+    """One pair under diagnosis. Everything is computed when first asked for and
+    kept.
+    """
 
     session: Session
     pair: Pair
@@ -43,7 +59,9 @@ class Case:
         return View(self.pair, self.left_out)
 
     def without(self, at: Positions) -> Case:
-        """The case that is left once the tokens at the flat positions ``at`` are explained."""
+        """The case that is left once the tokens at the flat positions ``at`` are
+        explained.
+        """
         return Case(self.session, self.pair, left_out=np.unique(at))
 
     @cached_property
@@ -80,16 +98,26 @@ class Case:
     def reference_words(self) -> str:
         """``the float32 reference``, or with the assumption that its dtype is that."""
         if self.reference is not None and not dtype_told(self.reference.info):
-            return f"the reference {self.reference.info.label} (its dtype was not told: float32 is assumed)"
+            return (
+                f"the reference {self.reference.info.label} (its dtype was not told:"
+                " float32 is assumed)"
+            )
         return "the float32 reference"
 
     @cached_property
     def _distances(self) -> tuple[Array, Array] | None:
-        """|delta| of each side to the reference, f64[m] nats each, over the tokens that all three scored."""
+        """|delta| of each side to the reference, f64[m] nats each, over the tokens that
+        all three scored.
+        """
         if self.reference is None:
             return None
-        views = [against(self.session, self.reference, side) for side in (self.pair.a, self.pair.b)]
-        common = np.intersect1d(np.intersect1d(views[0].at, views[1].at, True), self.view.at, True)
+        views = [
+            against(self.session, self.reference, side)
+            for side in (self.pair.a, self.pair.b)
+        ]
+        common = np.intersect1d(
+            np.intersect1d(views[0].at, views[1].at, True), self.view.at, True
+        )
         if not len(common):
             return None
         a, b = (np.abs(view.pair.delta[common].astype(np.float64)) for view in views)
@@ -97,7 +125,9 @@ class Case:
 
     @cached_property
     def errors(self) -> tuple[float, float] | None:
-        """MAE of each side against the reference over the tokens that all three scored; None without one."""
+        """MAE of each side against the reference over the tokens that all three scored;
+        None without one.
+        """
         if self._distances is None:
             return None
         a, b = (float(distances.mean()) for distances in self._distances)
@@ -105,9 +135,14 @@ class Case:
 
     @cached_property
     def errors_spread(self) -> float:
-        """Standard error of the logarithm of the ratio of `errors`, a side at float32's own rounding counting as exact; inf where
-        there are none."""
-        if self._distances is None or self.errors is None or len(self._distances[0]) < 2:
+        """Standard error of the logarithm of the ratio of `errors`, a side at float32's
+        own rounding counting as exact; inf where there are none.
+        """
+        if (
+            self._distances is None
+            or self.errors is None
+            or len(self._distances[0]) < 2
+        ):
             return float("inf")
         relative = [
             float(distances.std(ddof=1)) / mean / np.sqrt(len(distances))
@@ -118,8 +153,9 @@ class Case:
 
     @cached_property
     def sent_alike(self) -> bool:
-        """Both sides are known to have been given the session's own ids: every part has a digest of them, and the gate, which
-        compares those, has nothing against it."""
+        """Both sides are known to have been given the session's own ids: every part has
+        a digest of them, and the gate, which compares those, has nothing against it.
+        """
         parts = [part for info in self.infos for part in info.parts]
         known = bool(parts) and all(part.ids_digest is not None for part in parts)
         return known and not any(reason.code == "ids" for reason in self.gate.reasons)
@@ -127,7 +163,9 @@ class Case:
     @cached_property
     def line(self) -> Line | None:
         offsets = self.pair.sequences.offsets[: self.pair.count + 1]
-        return fit_line(self.view.shared, np.searchsorted(offsets, self.view.shared.at, "right") - 1)
+        return fit_line(
+            self.view.shared, np.searchsorted(offsets, self.view.shared.at, "right") - 1
+        )
 
     @cached_property
     def lattices(self) -> tuple[Lattice, Lattice]:
@@ -135,7 +173,9 @@ class Case:
 
     @cached_property
     def grids(self) -> tuple[tuple[float, int], tuple[float, int]]:
-        """For each side the share of bfloat16 numbers among its values, and how many values there are."""
+        """For each side the share of bfloat16 numbers among its values, and how many
+        values there are.
+        """
         a, b = (
             bfloat16_share(np.concatenate([column.ravel(), values.ravel()]))
             for column, values in (
@@ -156,11 +196,17 @@ def clip(value: float, low: float, high: float) -> float:
 
 
 def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
-    """Flat positions of the largest |delta| (of ``mask`` bool[n] over the view's tokens), largest first."""
+    """Flat positions of the largest |delta| (of ``mask`` bool[n] over the view's
+    tokens), largest first.
+    """
     size = case.view.size if mask is None else np.where(mask, case.view.size, -1.0)
     count = min(SHOWN, int(np.count_nonzero(size > 0)))
-    found = np.argpartition(-size, count - 1)[:count] if count else np.empty(0, np.int64)
-    return tuple(int(case.view.at[i]) for i in found[np.argsort(-size[found], kind="stable")])
+    found = (
+        np.argpartition(-size, count - 1)[:count] if count else np.empty(0, np.int64)
+    )
+    return tuple(
+        int(case.view.at[i]) for i in found[np.argsort(-size[found], kind="stable")]
+    )
 
 
 def place_of(case: Case, at: int) -> str:

@@ -1,8 +1,11 @@
-"""The cause table: why two engines give another log-probability to the same token. Data, in the order of checking.
+"""The cause table: why two engines give another log-probability to the same token.
+Data, in the order of checking.
 
-Faults of recording come first, because they decide which numbers stand for which tokens; then semantics, which make the
-numbers different quantities; then weights and configuration; then numerics, which no setting removes altogether. Every entry says what would show it without another run, what single
-knob proves it on each engine, by that engine's own option, and what to ask where numbers alone cannot tell.
+Faults of recording come first, because they decide which numbers stand for which
+tokens; then semantics, which make the numbers different quantities; then weights and
+configuration; then numerics, which no setting removes altogether. Every entry says what
+would show it without another run, what single knob proves it on each engine, by that
+engine's own option, and what to ask where numbers alone cannot tell.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from typing import Any, Literal
 
 Group = Literal["broken", "recording", "semantics", "model", "numerics"]
 NOISE = "noise"
-"""Not a cause to mend: what rounding leaves between two correct engines. It ranks among the causes."""
+"""Not a cause to mend: what rounding leaves between two correct engines. It ranks among
+the causes.
+"""
 
 
 Needs = Literal["", "any", "gpu", "gpus"]
@@ -24,16 +29,20 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One change to one engine: ``setting`` is the option (or variable, or request field) exactly as that engine takes it.
+    """One change to one engine: ``setting`` is the option (or variable, or request
+    field) exactly as that engine takes it.
 
-    ``combined``: it changes more than the cause that it stands for, so what it removes is not that cause's share alone.
-    The rest is for `logdrift.core.diagnose.experiments`, which turns a knob into a run: ``run`` says where that makes sense
-    (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand alone); ``both`` that it is turned on both sides at
-    once, where they lack it; ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
-    ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or has something to change; a
-    tuple means any of its values. ``refused``: states in which the engine is known not to start with it.
-    ``confounded``: states in which it would change another cause as well, which it would then be proof for. ``still``: no number
-    may move, so a run that shows one moving is a finding.
+    ``combined``: it changes more than the cause that it stands for, so what it removes
+    is not that cause's share alone. The rest is for
+    `logdrift.core.diagnose.experiments`, which turns a knob into a run: ``run`` says
+    where that makes sense (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand
+    alone); ``both`` that it is turned on both sides at once, where they lack it;
+    ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
+    ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or
+    has something to change; a tuple means any of its values. ``refused``: states in
+    which the engine is known not to start with it. ``confounded``: states in which it
+    would change another cause as well, which it would then be proof for. ``still``: no
+    number may move, so a run that shows one moving is a finding.
     """
 
     setting: str
@@ -49,7 +58,9 @@ class Knob:
 
     @property
     def change(self) -> dict[str, Any]:
-        """``setting`` as one key and its value, read as JSON where it is JSON; None where it has no value: leave it out."""
+        """``setting`` as one key and its value, read as JSON where it is JSON; None
+        where it has no value: leave it out.
+        """
         name, equals, text = self.setting.partition("=")
         if not equals:
             return {name: None}
@@ -63,10 +74,11 @@ class Knob:
 class Cause:
     """One line of the table.
 
-    ``number`` is its place in the order of checking. ``separable``: numbers alone can name it; otherwise ``otherwise``
-    says what tells it. ``size`` is what was measured or published, MAE in nats unless it says something else; ``source``
-    says by whom, ``link`` is where the cause itself was reported.
-    ``knobs`` are by engine (vllm, sglang, transformers); an engine without one cannot show it.
+    ``number`` is its place in the order of checking. ``separable``: numbers alone can
+    name it; otherwise ``otherwise`` says what tells it. ``size`` is what was measured
+    or published, MAE in nats unless it says something else; ``source`` says by whom,
+    ``link`` is where the cause itself was reported. ``knobs`` are by engine (vllm,
+    sglang, transformers); an engine without one cannot show it.
     """
 
     number: int
@@ -87,7 +99,11 @@ class Cause:
     @property
     def combined(self) -> bool:
         """Some engine's only knob for it changes more than one thing."""
-        return any(all(knob.combined for knob in knobs) for knobs in self.knobs.values() if knobs)
+        return any(
+            all(knob.combined for knob in knobs)
+            for knobs in self.knobs.values()
+            if knobs
+        )
 
 
 def cause(code: str) -> Cause:
@@ -95,21 +111,35 @@ def cause(code: str) -> Cause:
     return BY_CODE[code]
 
 
-_DIGESTS = "logdrift why SESSION --identity compares what each engine loaded, tensor by tensor, with the files on disk"
+_DIGESTS = (
+    "logdrift why SESSION --identity compares what each engine loaded, tensor by"
+    " tensor, with the files on disk"
+)
 _MEASURED = "measured: the small model, CPU engines, docs/why.md"
 
 _FIXES = {
     "ids": "send the same token ids to both sides",
     "alignment": "record one value for each token, from the first on",
-    "temperature": "record raw log-probabilities, or scale the logits by one temperature on both sides",
-    "processed": "record raw log-probabilities, or sample without truncation and penalties",
-    "log_softmax_dtype": "widen the logits to float32 before the log-softmax, and record float32",
+    "temperature": (
+        "record raw log-probabilities, or scale the logits by one temperature on both"
+        " sides"
+    ),
+    "processed": (
+        "record raw log-probabilities, or sample without truncation and penalties"
+    ),
+    "log_softmax_dtype": (
+        "widen the logits to float32 before the log-softmax, and record float32"
+    ),
 }
-"""What to do about a cause of numbers that were recorded, where nothing can be run again; others say it in `Cause.fix`."""
+"""What to do about a cause of numbers that were recorded, where nothing can be run
+again; others say it in `Cause.fix`.
+"""
 
 
 def fix_of(code: str) -> str:
-    """What to do about a cause, as an imperative; empty where an experiment or a check must tell first."""
+    """What to do about a cause, as an imperative; empty where an experiment or a check
+    must tell first.
+    """
     return BY_CODE[code].fix or _FIXES.get(code, "")
 
 
@@ -117,7 +147,14 @@ _RECORDED = "compare the recorded values with the engine's own answer for one re
 
 
 def _recording(
-    number: int, code: str, title: str, sentence: str, signature: str, size: str, link: str, fix: str
+    number: int,
+    code: str,
+    title: str,
+    sentence: str,
+    signature: str,
+    size: str,
+    link: str,
+    fix: str,
 ) -> Cause:
     """A cause that lies between an engine and the file: no engine has a knob for it."""
     return Cause(
@@ -136,61 +173,132 @@ def _recording(
     )
 
 
-# fmt: off
 _DECODING = ("decode", "forced_decode")
 _NOT_RAW = {"decode_logprobs": ("temperature_scaled", "processed")}
 _PREFILL_IS_RAW = Knob(
-    "path=prefill", "prefill is raw, whatever was sampled with", combined=True, run="any", only={**_NOT_RAW, "path": "decode"}
+    "path=prefill",
+    "prefill is raw, whatever was sampled with",
+    combined=True,
+    run="any",
+    only={**_NOT_RAW, "path": "decode"},
 )
 _EAGER = {"execution_mode": "eager"}
 _WIDE_HEAD = {"head_dtype": "float32"}
 _HF_CODE = {"model_class": ("TransformersForCausalLM", "TransformersMoEForCausalLM")}
 _INVARIANT = {"batch_invariant": True}
 _FLOAT32 = {"dtype": "float32"}
-# Flash attention and 8-bit or 4-bit weights take 16-bit activations alone; where the engine chose its kernel itself, it chooses again.
+# Flash attention and 8-bit or 4-bit weights take 16-bit activations alone; where the
+# engine chose its kernel itself, it chooses again.
 _SIXTEEN_BITS_ONLY = {
-    "option.attn_implementation": "flash_attention_2", "option.attention_backend": ("FLASH_ATTN", "fa3"),
-    "quantization": ("fp8", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"),
+    "option.attn_implementation": "flash_attention_2",
+    "option.attention_backend": ("FLASH_ATTN", "fa3"),
+    "quantization": (
+        "fp8",
+        "awq",
+        "awq_marlin",
+        "gptq",
+        "gptq_marlin",
+        "compressed-tensors",
+    ),
 }
 _PRECISIONS = (
-    Knob("dtype=float32", run="any", both=True, unless=_FLOAT32, refused=_SIXTEEN_BITS_ONLY),
+    Knob(
+        "dtype=float32",
+        run="any",
+        both=True,
+        unless=_FLOAT32,
+        refused=_SIXTEEN_BITS_ONLY,
+    ),
     Knob("dtype=float16", run="gpu", both=True, unless={"dtype": "float16"}),
 )
 _COMPANY = (
-    Knob("alone=true", "each sequence in a batch of its own", run="any", unless={"batch": "alone", "max_batch_sequences": 1}),
-    Knob("alone=false", "the sequences of a part in one batch", run="any", only={"batch": "alone"}, unless={"max_batch_sequences": 1}),
+    Knob(
+        "alone=true",
+        "each sequence in a batch of its own",
+        run="any",
+        unless={"batch": "alone", "max_batch_sequences": 1},
+    ),
+    Knob(
+        "alone=false",
+        "the sequences of a part in one batch",
+        run="any",
+        only={"batch": "alone"},
+        unless={"max_batch_sequences": 1},
+    ),
 )
 _SCORER = (
-    Knob("batch_tokens=64", "rows per chunk of the head", run="any", still=True, unless={"option.batch_tokens": 64}),
-    Knob("oom_rows=48", "chunks of more rows run out of memory on purpose", run="any", still=True),
-    Knob("hidden_states=host", "copied to the host, then back chunk by chunk", run="gpu", still=True),
-    Knob("hidden_states=host_nonblocking", "the same without waiting for each copy", run="gpu", still=True),
+    Knob(
+        "batch_tokens=64",
+        "rows per chunk of the head",
+        run="any",
+        still=True,
+        unless={"option.batch_tokens": 64},
+    ),
+    Knob(
+        "oom_rows=48",
+        "chunks of more rows run out of memory on purpose",
+        run="any",
+        still=True,
+    ),
+    Knob(
+        "hidden_states=host",
+        "copied to the host, then back chunk by chunk",
+        run="gpu",
+        still=True,
+    ),
+    Knob(
+        "hidden_states=host_nonblocking",
+        "the same without waiting for each copy",
+        run="gpu",
+        still=True,
+    ),
     Knob("device_map=balanced", "layers on several devices", run="gpus", still=True),
 )
 _CACHE_DTYPE = (Knob("kv_cache_dtype=auto", run="any", only={"kv_differs": True}),)
 
 CAUSES: tuple[Cause, ...] = (
     Cause(
-        0, "overflow", "broken", "NaN: the numbers overflowed, or are broken",
-        "One side computed scores that are not a number: activations beyond float16's 65,504, or NaN in weights or a kernel.",
-        "A score that is NaN, told apart from one that is missing; in float16 from the first token on, or from the one whose "
-        "activations are large enough.",
-        "no number at all", "docs/why.md, a tiny Llama that overflows in float16",
-        "https://github.com/huggingface/trl/issues/6693", True,
+        0,
+        "overflow",
+        "broken",
+        "NaN: the numbers overflowed, or are broken",
+        "One side computed scores that are not a number: activations beyond float16's"
+        " 65,504, or NaN in weights or a kernel.",
+        "A score that is NaN, told apart from one that is missing; in float16 from the"
+        " first token on, or from the one whose activations are large enough.",
+        "no number at all",
+        "docs/why.md, a tiny Llama that overflows in float16",
+        "https://github.com/huggingface/trl/issues/6693",
+        True,
         "run the same ids in bfloat16 or float32",
         {
-            "vllm": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
-            "sglang": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
-            "transformers": (Knob("dtype=bfloat16", "the range of float32"), Knob("dtype=float32")),
+            "vllm": (
+                Knob("dtype=bfloat16", "the range of float32"),
+                Knob("dtype=float32"),
+            ),
+            "sglang": (
+                Knob("dtype=bfloat16", "the range of float32"),
+                Knob("dtype=float32"),
+            ),
+            "transformers": (
+                Knob("dtype=bfloat16", "the range of float32"),
+                Knob("dtype=float32"),
+            ),
         },
     ),
     _recording(
         number=1,
         code="filled",
         title="values filled in",
-        sentence="One number (0.0, -100, a floor) stands where a log-probability should be: padding, tool output, tokens that were never "
-        "scored, accepted speculative drafts.",
-        signature="One side repeats a number exactly where the other side has many different ones.",
+        sentence=(
+            "One number (0.0, -100, a floor) stands where a log-probability should be:"
+            " padding, tool output, tokens that were never scored, accepted speculative"
+            " drafts."
+        ),
+        signature=(
+            "One side repeats a number exactly where the other side has many different"
+            " ones."
+        ),
         size="as large as the values themselves",
         link="https://github.com/PrimeIntellect-ai/verifiers/pull/2078",
         fix="leave such tokens out of the mask, or record null",
@@ -199,7 +307,9 @@ CAUSES: tuple[Cause, ...] = (
         number=2,
         code="chunks",
         title="chunks joined twice",
-        sentence="Chunks of a stream were joined though each holds what came before it.",
+        sentence=(
+            "Chunks of a stream were joined though each holds what came before it."
+        ),
         signature="A run of values stands twice in a sequence of one side.",
         size="as large as the values themselves",
         link="https://github.com/sgl-project/sglang/pull/21583",
@@ -209,8 +319,14 @@ CAUSES: tuple[Cause, ...] = (
         number=3,
         code="other_rows",
         title="scores of other sequences",
-        sentence="Rows were shuffled between the sides: a sequence has the scores of another one.",
-        signature="A sequence's values fit another sequence of the other side, and not their own.",
+        sentence=(
+            "Rows were shuffled between the sides: a sequence has the scores of another"
+            " one."
+        ),
+        signature=(
+            "A sequence's values fit another sequence of the other side, and not their"
+            " own."
+        ),
         size="as large as the values themselves",
         link="https://github.com/allenai/open-instruct/pull/1483",
         fix="join rows by an id, not by their order",
@@ -230,125 +346,296 @@ CAUSES: tuple[Cause, ...] = (
         code="cut",
         title="values cut or rounded",
         sentence="The recorder cut values at a bound or kept a few digits of them.",
-        signature="Every value is a multiple of a power of ten or a float16 number; or the lowest value stands where the other side goes on.",
-        size="2.5e-5 for four decimals, 0.0005 for float16; as large as the values for a bound",
+        signature=(
+            "Every value is a multiple of a power of ten or a float16 number; or the"
+            " lowest value stands where the other side goes on."
+        ),
+        size=(
+            "2.5e-5 for four decimals, 0.0005 for float16; as large as the values for a"
+            " bound"
+        ),
         link="https://github.com/THUDM/slime/pull/245",
         fix="record them as float32",
     ),
     Cause(
-        6, "ids", "semantics", "other token ids",
-        "One side scored other ids than the other: a start token, a chat template applied twice, an edited or cut text.",
-        "Huge differences (5-11 nats) from the first other id on, which fade as the contexts agree again; a scored value "
-        "that is not the one its own top-k list has for that token.",
-        "MAE 0.03-0.1 with single tokens at 5-11", _MEASURED,
-        "https://github.com/vllm-project/vllm/issues/15420", True,
+        6,
+        "ids",
+        "semantics",
+        "other token ids",
+        "One side scored other ids than the other: a start token, a chat template"
+        " applied twice, an edited or cut text.",
+        "Huge differences (5-11 nats) from the first other id on, which fade as the"
+        " contexts agree again; a scored value that is not the one its own top-k list"
+        " has for that token.",
+        "MAE 0.03-0.1 with single tokens at 5-11",
+        _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/15420",
+        True,
         "compare the ids that each engine was given",
         {
-            "vllm": (Knob('prompt={"prompt_token_ids": [...]}', "ids instead of text"), Knob("add_special_tokens=false", "on a server")),
+            "vllm": (
+                Knob('prompt={"prompt_token_ids": [...]}', "ids instead of text"),
+                Knob("add_special_tokens=false", "on a server"),
+            ),
             "sglang": (Knob("input_ids=[...]", "ids instead of text"),),
-            "transformers": (Knob("tokenizer(text, add_special_tokens=False)", "after a chat template"),),
+            "transformers": (
+                Knob(
+                    "tokenizer(text, add_special_tokens=False)", "after a chat template"
+                ),
+            ),
         },
     ),
     Cause(
-        7, "alignment", "semantics", "off by one",
+        7,
+        "alignment",
+        "semantics",
+        "off by one",
         "One side's values stand one token too early or too late.",
-        "The one side correlates with the other's neighbours better than with the same token.",
-        "as large as the values themselves", "https://github.com/modelscope/ms-swift/issues/8196",
-        "https://github.com/modelscope/ms-swift/issues/8196", True,
-        "look at where the first value without a score is: it belongs to the first token",
+        "The one side correlates with the other's neighbours better than with the same"
+        " token.",
+        "as large as the values themselves",
+        "https://github.com/modelscope/ms-swift/issues/8196",
+        "https://github.com/modelscope/ms-swift/issues/8196",
+        True,
+        "look at where the first value without a score is: it belongs to the first"
+        " token",
         {
             "vllm": (Knob("prompt_logprobs[0] is None", "entry i scores token i"),),
-            "sglang": (Knob("logprob_start_len=s-1", "the first entry of a request is None; entry i scores token i"),),
-            "transformers": (Knob("logits[:, :-1] against ids[:, 1:]", "labels are shifted once, not twice"),),
+            "sglang": (
+                Knob(
+                    "logprob_start_len=s-1",
+                    "the first entry of a request is None; entry i scores token i",
+                ),
+            ),
+            "transformers": (
+                Knob(
+                    "logits[:, :-1] against ids[:, 1:]",
+                    "labels are shifted once, not twice",
+                ),
+            ),
         },
     ),
     Cause(
-        8, "temperature", "semantics", "temperature in the log-probabilities",
-        "One side's log-probabilities are of logits / T: the sampler's, not the model's.",
-        "Differences between alternatives are stretched by one factor, T_A / T_B, exactly straight; often in the "
-        "generated part alone.",
-        "0.9 at T=0.7, 0.02 at T=0.99", _MEASURED,
-        "https://github.com/huggingface/trl/issues/4159", True,
-        "a logit scale looks the same: what the engine says of its log-probabilities tells them apart",
+        8,
+        "temperature",
+        "semantics",
+        "temperature in the log-probabilities",
+        "One side's log-probabilities are of logits / T: the sampler's, not the"
+        " model's.",
+        "Differences between alternatives are stretched by one factor, T_A / T_B,"
+        " exactly straight; often in the generated part alone.",
+        "0.9 at T=0.7, 0.02 at T=0.99",
+        _MEASURED,
+        "https://github.com/huggingface/trl/issues/4159",
+        True,
+        "a logit scale looks the same: what the engine says of its log-probabilities"
+        " tells them apart",
         {
-            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": ("temperature_scaled", "processed"), "path": _DECODING}), Knob("temperature=1"), Knob("generation_config=vllm", "ignore the model's sampling defaults", True)),
-            "sglang": (_PREFILL_IS_RAW, Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"), Knob("temperature=1")),
-            "transformers": (Knob("logits / T", "leave it out of the trainer's log-probabilities, or have it on both sides"),),
+            "vllm": (
+                Knob(
+                    "logprobs_mode=raw_logprobs",
+                    run="any",
+                    only={
+                        "decode_logprobs": ("temperature_scaled", "processed"),
+                        "path": _DECODING,
+                    },
+                ),
+                Knob("temperature=1"),
+                Knob(
+                    "generation_config=vllm",
+                    "ignore the model's sampling defaults",
+                    True,
+                ),
+            ),
+            "sglang": (
+                _PREFILL_IS_RAW,
+                Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"),
+                Knob("temperature=1"),
+            ),
+            "transformers": (
+                Knob(
+                    "logits / T",
+                    "leave it out of the trainer's log-probabilities, or have it on"
+                    " both sides",
+                ),
+            ),
         },
     ),
     Cause(
-        9, "processed", "semantics", "truncated or penalised logits",
-        "One side's log-probabilities are taken after top-p, top-k, min-p, penalties or a bias.",
-        "All alternatives shifted by one amount while others are impossible (-inf), or those that occurred before "
-        "shifted against those that did not.",
-        "-log p of the cut: 0.22 for top-p 0.8", _MEASURED,
-        "https://github.com/huggingface/trl/pull/7269", True,
+        9,
+        "processed",
+        "semantics",
+        "truncated or penalised logits",
+        "One side's log-probabilities are taken after top-p, top-k, min-p, penalties or"
+        " a bias.",
+        "All alternatives shifted by one amount while others are impossible (-inf), or"
+        " those that occurred before shifted against those that did not.",
+        "-log p of the cut: 0.22 for top-p 0.8",
+        _MEASURED,
+        "https://github.com/huggingface/trl/pull/7269",
+        True,
         "ask the engine for raw log-probabilities",
         {
-            "vllm": (Knob("logprobs_mode=raw_logprobs", run="any", only={"decode_logprobs": "processed", "path": _DECODING}), Knob("top_p=1"), Knob("repetition_penalty=1")),
-            "sglang": (_PREFILL_IS_RAW, Knob("repetition_penalty=1", "penalties and biases enter its output values; top-p does not"),),
-            "transformers": (Knob("scores of generate(output_logits=True)", "output_scores are processed"),),
+            "vllm": (
+                Knob(
+                    "logprobs_mode=raw_logprobs",
+                    run="any",
+                    only={"decode_logprobs": "processed", "path": _DECODING},
+                ),
+                Knob("top_p=1"),
+                Knob("repetition_penalty=1"),
+            ),
+            "sglang": (
+                _PREFILL_IS_RAW,
+                Knob(
+                    "repetition_penalty=1",
+                    "penalties and biases enter its output values; top-p does not",
+                ),
+            ),
+            "transformers": (
+                Knob(
+                    "scores of generate(output_logits=True)",
+                    "output_scores are processed",
+                ),
+            ),
         },
     ),
     Cause(
-        10, "weights", "model", "other weights",
-        "One side runs other weights: stale, edited, quantised, badly loaded, or another checkpoint.",
-        "Noise at every position that no setting removes, larger than the precision explains; for a wrong tensor no "
-        "likeness is left at all.",
-        "0.007 for one tensor 2% off, 0.15 for fp8; 0.011 to 0.036 over 30 steps without a sync",
+        10,
+        "weights",
+        "model",
+        "other weights",
+        "One side runs other weights: stale, edited, quantised, badly loaded, or"
+        " another checkpoint.",
+        "Noise at every position that no setting removes, larger than the precision"
+        " explains; for a wrong tensor no likeness is left at all.",
+        "0.007 for one tensor 2% off, 0.15 for fp8; 0.011 to 0.036 over 30 steps"
+        " without a sync",
         "vime issue 64",
-        "https://github.com/vllm-project/vime/issues/64", False, _DIGESTS,
+        "https://github.com/vllm-project/vime/issues/64",
+        False,
+        _DIGESTS,
         {
-            "vllm": (Knob('POST /weight_checker {"action": "checksum"}', "VLLM_SERVER_DEV_MODE=1"), Knob("load_format=auto", "not dummy")),
-            "sglang": (Knob('POST /weights_checker {"action": "checksum"}'), Knob("get_weights_by_name")),
+            "vllm": (
+                Knob(
+                    'POST /weight_checker {"action": "checksum"}',
+                    "VLLM_SERVER_DEV_MODE=1",
+                ),
+                Knob("load_format=auto", "not dummy"),
+            ),
+            "sglang": (
+                Knob('POST /weights_checker {"action": "checksum"}'),
+                Knob("get_weights_by_name"),
+            ),
             "transformers": (Knob("dtype=auto", "and the digest of the files"),),
         },
     ),
     Cause(
-        11, "config", "model", "other configuration",
-        "One side computes another function: RoPE base, sliding window, soft cap, logit scale, tied head, lengths.",
-        "Grows with the position (RoPE), begins exactly at a window, bends the line of alternatives (soft cap) or "
-        "stretches it (scale).",
-        "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256", _MEASURED,
-        "https://github.com/vllm-project/vllm/pull/43419", True,
+        11,
+        "config",
+        "model",
+        "other configuration",
+        "One side computes another function: RoPE base, sliding window, soft cap, logit"
+        " scale, tied head, lengths.",
+        "Grows with the position (RoPE), begins exactly at a window, bends the line of"
+        " alternatives (soft cap) or stretches it (scale).",
+        "0.11 for RoPE theta x1.5, 1.0 for soft cap 30, 0.9 for a window of 256",
+        _MEASURED,
+        "https://github.com/vllm-project/vllm/pull/43419",
+        True,
         "compare the configuration that each engine resolved",
         {
-            "vllm": (Knob("hf_overrides={}", run="any", only={"overrides": True}), Knob("disable_sliding_window=true"),
-                     Knob("model_impl=transformers", "Transformers' model code", True, run="any", unless=_HF_CODE)),
-            "sglang": (Knob("json_model_override_args={}", run="any", only={"overrides": True}), Knob("model_impl=transformers", "Transformers' model code", True, run="any", unless=_HF_CODE)),
+            "vllm": (
+                Knob("hf_overrides={}", run="any", only={"overrides": True}),
+                Knob("disable_sliding_window=true"),
+                Knob(
+                    "model_impl=transformers",
+                    "Transformers' model code",
+                    True,
+                    run="any",
+                    unless=_HF_CODE,
+                ),
+            ),
+            "sglang": (
+                Knob(
+                    "json_model_override_args={}", run="any", only={"overrides": True}
+                ),
+                Knob(
+                    "model_impl=transformers",
+                    "Transformers' model code",
+                    True,
+                    run="any",
+                    unless=_HF_CODE,
+                ),
+            ),
             "transformers": (Knob("config.json", "as the engine has it"),),
         },
     ),
     Cause(
-        12, "padding", "semantics", "padding or position ids",
+        12,
+        "padding",
+        "semantics",
+        "padding or position ids",
         "Padded rows see the padding, or count it in their positions.",
-        "Only sequences shorter than their batch differ, most at their start; the longest does not.",
-        "as a wrong context: up to nats at the first tokens", _MEASURED,
-        "https://github.com/huggingface/transformers/issues/33095", True,
+        "Only sequences shorter than their batch differ, most at their start; the"
+        " longest does not.",
+        "as a wrong context: up to nats at the first tokens",
+        _MEASURED,
+        "https://github.com/huggingface/transformers/issues/33095",
+        True,
         "score each sequence in a batch of its own",
-        {"transformers": (Knob("alone=true"), Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"))},
-    ),
-    Cause(
-        13, "head_dtype", "numerics", "precision of the head or the logits",
-        "One side rounds its logits to 16 bits and the other does not.",
-        "Differences between alternatives are multiples of a power of two on one side alone; the gap is never larger "
-        "than one such step.",
-        "0.026 for bfloat16 logits up to 43", "https://github.com/NVIDIA-NeMo/RL/issues/3936",
-        "https://github.com/NVIDIA-NeMo/RL/issues/3936", True,
-        "note that float32 on one side alone makes it worse",
         {
-            "vllm": (Knob('hf_overrides={"head_dtype": "float32"}', run="any", both=True, unless=_WIDE_HEAD),),
-            "sglang": (Knob("enable_fp32_lm_head=true", run="any", both=True, unless=_WIDE_HEAD),),
-            "transformers": (Knob("head_dtype=float32", run="any", both=True, unless=_WIDE_HEAD),),
+            "transformers": (
+                Knob("alone=true"),
+                Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"),
+            )
         },
     ),
     Cause(
-        14, "compute_dtype", "numerics", "compute precision",
-        "The sides compute in different floating-point formats, or one keeps a float32 residual under autocast.",
-        "Zero-mean noise of the coarser format: 8 times smaller from bfloat16 to float16, 10,000 times to float32; "
-        "16-bit logits on one side alone.",
-        "0.04 bfloat16, 0.005 float16, 1e-5 float32", "https://arxiv.org/abs/2510.26788",
-        "https://arxiv.org/abs/2510.26788", True,
+        13,
+        "head_dtype",
+        "numerics",
+        "precision of the head or the logits",
+        "One side rounds its logits to 16 bits and the other does not.",
+        "Differences between alternatives are multiples of a power of two on one side"
+        " alone; the gap is never larger than one such step.",
+        "0.026 for bfloat16 logits up to 43",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        True,
+        "note that float32 on one side alone makes it worse",
+        {
+            "vllm": (
+                Knob(
+                    'hf_overrides={"head_dtype": "float32"}',
+                    run="any",
+                    both=True,
+                    unless=_WIDE_HEAD,
+                ),
+            ),
+            "sglang": (
+                Knob(
+                    "enable_fp32_lm_head=true", run="any", both=True, unless=_WIDE_HEAD
+                ),
+            ),
+            "transformers": (
+                Knob("head_dtype=float32", run="any", both=True, unless=_WIDE_HEAD),
+            ),
+        },
+    ),
+    Cause(
+        14,
+        "compute_dtype",
+        "numerics",
+        "compute precision",
+        "The sides compute in different floating-point formats, or one keeps a float32"
+        " residual under autocast.",
+        "Zero-mean noise of the coarser format: 8 times smaller from bfloat16 to"
+        " float16, 10,000 times to float32; 16-bit logits on one side alone.",
+        "0.04 bfloat16, 0.005 float16, 1e-5 float32",
+        "https://arxiv.org/abs/2510.26788",
+        "https://arxiv.org/abs/2510.26788",
+        True,
         "compare the dtypes as the engines resolved them",
         {
             "vllm": _PRECISIONS,
@@ -357,186 +644,472 @@ CAUSES: tuple[Cause, ...] = (
         },
     ),
     Cause(
-        15, "log_softmax_dtype", "numerics", "log-softmax in 16 bits",
-        "The log-softmax itself is computed in bfloat16, so the log-probabilities are 16-bit numbers.",
+        15,
+        "log_softmax_dtype",
+        "numerics",
+        "log-softmax in 16 bits",
+        "The log-softmax itself is computed in bfloat16, so the log-probabilities are"
+        " 16-bit numbers.",
         "Every value of one side is a bfloat16 number; |delta| grows with -log p.",
-        "0.006", "verl, utils/torch_functional.py: log_softmax of bfloat16 logits",
-        "https://github.com/volcengine/verl/blob/main/verl/utils/torch_functional.py", True,
+        "0.006",
+        "verl, utils/torch_functional.py: log_softmax of bfloat16 logits",
+        "https://github.com/volcengine/verl/blob/main/verl/utils/torch_functional.py",
+        True,
         "widen the logits first",
         {"transformers": (Knob("logits.float()", "before log_softmax"),)},
     ),
     Cause(
-        16, "attention", "numerics", "attention kernel",
-        "Another attention kernel sums in another order and keeps other intermediate precisions.",
+        16,
+        "attention",
+        "numerics",
+        "attention kernel",
+        "Another attention kernel sums in another order and keeps other intermediate"
+        " precisions.",
         "Zero-mean noise, perhaps growing with length.",
-        "0.011 on a small random model", _MEASURED,
-        "https://github.com/vllm-project/vllm/issues/22103", False, "run both with one kernel",
+        "0.011 on a small random model",
+        _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/22103",
+        False,
+        "run both with one kernel",
         {
-            "vllm": (Knob("attention_backend=FLASH_ATTN", run="gpu", unless={"attention_backend": "FLASH_ATTN"}, refused=_FLOAT32),
-                     Knob("attention_backend=TRITON_ATTN", run="gpu", unless={"attention_backend": "TRITON_ATTN"}),
-                     Knob("attention_backend=FLEX_ATTENTION", run="gpu", unless={"attention_backend": "FLEX_ATTENTION"})),
-            "sglang": (Knob("attention_backend=triton", run="gpu", unless={"attention_backend": "triton"}),
-                       Knob("attention_backend=torch_native", run="any", unless={"attention_backend": "torch_native"}),
-                       Knob("attention_backend=fa3", run="gpu", unless={"attention_backend": "fa3"}, refused=_FLOAT32)),
-            "transformers": (Knob("attn_implementation=eager", run="any", unless={"attention_backend": "eager"}),
-                             Knob("attn_implementation=sdpa", run="any", unless={"attention_backend": "sdpa"}),
-                             Knob("attn_implementation=flash_attention_2", run="gpu", unless={"attention_backend": "flash_attention_2"}, refused=_FLOAT32)),
+            "vllm": (
+                Knob(
+                    "attention_backend=FLASH_ATTN",
+                    run="gpu",
+                    unless={"attention_backend": "FLASH_ATTN"},
+                    refused=_FLOAT32,
+                ),
+                Knob(
+                    "attention_backend=TRITON_ATTN",
+                    run="gpu",
+                    unless={"attention_backend": "TRITON_ATTN"},
+                ),
+                Knob(
+                    "attention_backend=FLEX_ATTENTION",
+                    run="gpu",
+                    unless={"attention_backend": "FLEX_ATTENTION"},
+                ),
+            ),
+            "sglang": (
+                Knob(
+                    "attention_backend=triton",
+                    run="gpu",
+                    unless={"attention_backend": "triton"},
+                ),
+                Knob(
+                    "attention_backend=torch_native",
+                    run="any",
+                    unless={"attention_backend": "torch_native"},
+                ),
+                Knob(
+                    "attention_backend=fa3",
+                    run="gpu",
+                    unless={"attention_backend": "fa3"},
+                    refused=_FLOAT32,
+                ),
+            ),
+            "transformers": (
+                Knob(
+                    "attn_implementation=eager",
+                    run="any",
+                    unless={"attention_backend": "eager"},
+                ),
+                Knob(
+                    "attn_implementation=sdpa",
+                    run="any",
+                    unless={"attention_backend": "sdpa"},
+                ),
+                Knob(
+                    "attn_implementation=flash_attention_2",
+                    run="gpu",
+                    unless={"attention_backend": "flash_attention_2"},
+                    refused=_FLOAT32,
+                ),
+            ),
         },
     ),
     Cause(
-        17, "compile", "numerics", "compilation and fused operations",
+        17,
+        "compile",
+        "numerics",
+        "compilation and fused operations",
         "A compiler fuses operations, and so rounds at other places.",
         "Zero-mean noise that vanishes when both run eager.",
-        "0.007 on a small random model", _MEASURED,
-        "https://github.com/pytorch/torchtitan/pull/2373", False, "run both eager",
+        "0.007 on a small random model",
+        _MEASURED,
+        "https://github.com/pytorch/torchtitan/pull/2373",
+        False,
+        "run both eager",
         {
-            "vllm": (Knob('compilation_config={"mode": 0}', run="gpu", unless=_EAGER),
-                     Knob("enforce_eager=true", "also swaps the RMSNorm kernel", True, run="any", unless=_EAGER),
-                     Knob("enforce_eager=false", "inductor, which also swaps the RMSNorm kernel", True, run="any", only=_EAGER)),
-            "sglang": (Knob("enable_torch_compile=false", run="any", only={"option.enable_torch_compile": True}),
-                       Knob("SGLANG_FORCE_FUSED_OP_BACKEND=torch", "every fused operation at once", True, run="gpu")),
-            "transformers": (Knob("compile=false", run="any", unless=_EAGER), Knob("compile=true", "inductor", run="any", only=_EAGER),
-                             Knob("use_kernels=false", run="gpu", only={"option.use_kernels": True})),
+            "vllm": (
+                Knob('compilation_config={"mode": 0}', run="gpu", unless=_EAGER),
+                Knob(
+                    "enforce_eager=true",
+                    "also swaps the RMSNorm kernel",
+                    True,
+                    run="any",
+                    unless=_EAGER,
+                ),
+                Knob(
+                    "enforce_eager=false",
+                    "inductor, which also swaps the RMSNorm kernel",
+                    True,
+                    run="any",
+                    only=_EAGER,
+                ),
+            ),
+            "sglang": (
+                Knob(
+                    "enable_torch_compile=false",
+                    run="any",
+                    only={"option.enable_torch_compile": True},
+                ),
+                Knob(
+                    "SGLANG_FORCE_FUSED_OP_BACKEND=torch",
+                    "every fused operation at once",
+                    True,
+                    run="gpu",
+                ),
+            ),
+            "transformers": (
+                Knob("compile=false", run="any", unless=_EAGER),
+                Knob("compile=true", "inductor", run="any", only=_EAGER),
+                Knob("use_kernels=false", run="gpu", only={"option.use_kernels": True}),
+            ),
         },
     ),
     Cause(
-        18, "graphs", "numerics", "CUDA graphs",
+        18,
+        "graphs",
+        "numerics",
+        "CUDA graphs",
         "A captured graph runs a padded batch; normally that changes nothing.",
-        "Normally 0; differences at the sizes of captured batches are a bug of the padding.",
-        "0", "no published size",
-        "https://github.com/NVIDIA-NeMo/RL/issues/998", False, "run without graphs, with all else kept",
+        "Normally 0; differences at the sizes of captured batches are a bug of the"
+        " padding.",
+        "0",
+        "no published size",
+        "https://github.com/NVIDIA-NeMo/RL/issues/998",
+        False,
+        "run without graphs, with all else kept",
         {
-            "vllm": (Knob('compilation_config={"cudagraph_mode": "NONE"}', run="gpu", unless=_EAGER),),
-            "sglang": (Knob("disable_cuda_graph=true", run="gpu", unless=_EAGER), Knob("disable_decode_cuda_graph=true"), Knob("disable_prefill_cuda_graph=true")),
+            "vllm": (
+                Knob(
+                    'compilation_config={"cudagraph_mode": "NONE"}',
+                    run="gpu",
+                    unless=_EAGER,
+                ),
+            ),
+            "sglang": (
+                Knob("disable_cuda_graph=true", run="gpu", unless=_EAGER),
+                Knob("disable_decode_cuda_graph=true"),
+                Knob("disable_prefill_cuda_graph=true"),
+            ),
         },
     ),
     Cause(
-        19, "decode_path", "numerics", "decode against prefill",
-        "Decode steps read the cache and use other kernels than one pass over all tokens.",
+        19,
+        "decode_path",
+        "numerics",
+        "decode against prefill",
+        "Decode steps read the cache and use other kernels than one pass over all"
+        " tokens.",
         "Only generated tokens differ, many by exactly 0.",
-        "0.001 on a small random model", "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill",
-        "https://github.com/huggingface/transformers/issues/31267", False,
+        "0.001 on a small random model",
+        "NeMo RL, tools/model_diagnostics: long_generation_decode_vs_prefill",
+        "https://github.com/huggingface/transformers/issues/31267",
+        False,
         "score one engine's own generation again by prefill",
         {
-            "vllm": (Knob("path=forced_decode", "enable_trace_replay, or a logits processor", run="any", only={"path": "prefill"}),
-                     Knob("path=prefill", "prompt_logprobs: the same ids in one pass", run="any", only={"path": _DECODING}, confounded=_NOT_RAW)),
-            "sglang": (Knob("path=prefill", "max_new_tokens=0, logprob_start_len=0: its own generation, scored again", run="any", only={"path": "decode"}, confounded=_NOT_RAW),),
-            "transformers": (Knob("path=prefill", "in one pass instead of token by token", run="any", only={"path": "decode"}, confounded=_NOT_RAW),),
+            "vllm": (
+                Knob(
+                    "path=forced_decode",
+                    "enable_trace_replay, or a logits processor",
+                    run="any",
+                    only={"path": "prefill"},
+                ),
+                Knob(
+                    "path=prefill",
+                    "prompt_logprobs: the same ids in one pass",
+                    run="any",
+                    only={"path": _DECODING},
+                    confounded=_NOT_RAW,
+                ),
+            ),
+            "sglang": (
+                Knob(
+                    "path=prefill",
+                    "max_new_tokens=0, logprob_start_len=0: its own generation, scored"
+                    " again",
+                    run="any",
+                    only={"path": "decode"},
+                    confounded=_NOT_RAW,
+                ),
+            ),
+            "transformers": (
+                Knob(
+                    "path=prefill",
+                    "in one pass instead of token by token",
+                    run="any",
+                    only={"path": "decode"},
+                    confounded=_NOT_RAW,
+                ),
+            ),
         },
     ),
     Cause(
-        20, "batch", "numerics", "composition of the batch",
-        "The shape of a batch chooses the matrix kernel, so a sequence's numbers depend on its neighbours.",
+        20,
+        "batch",
+        "numerics",
+        "composition of the batch",
+        "The shape of a batch chooses the matrix kernel, so a sequence's numbers depend"
+        " on its neighbours.",
         "Changes with the neighbours, and from run to run.",
-        "up to 0.17 at single tokens in bfloat16", "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
-        "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/", False,
+        "up to 0.17 at single tokens in bfloat16",
+        "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
+        "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
+        False,
         "capture once more with every sequence alone",
         {
-            "vllm": (*_COMPANY, Knob("max_num_seqs=1"),
-                     Knob("VLLM_BATCH_INVARIANT=1", "matrix, norm, softmax and attention kernels at once", True, run="gpu", unless=_INVARIANT)),
-            "sglang": (*_COMPANY, Knob("max_running_requests=1"),
-                       Knob("enable_deterministic_inference=true", "attention, sampler and reductions at once", True, run="gpu", unless=_INVARIANT)),
+            "vllm": (
+                *_COMPANY,
+                Knob("max_num_seqs=1"),
+                Knob(
+                    "VLLM_BATCH_INVARIANT=1",
+                    "matrix, norm, softmax and attention kernels at once",
+                    True,
+                    run="gpu",
+                    unless=_INVARIANT,
+                ),
+            ),
+            "sglang": (
+                *_COMPANY,
+                Knob("max_running_requests=1"),
+                Knob(
+                    "enable_deterministic_inference=true",
+                    "attention, sampler and reductions at once",
+                    True,
+                    run="gpu",
+                    unless=_INVARIANT,
+                ),
+            ),
             "transformers": (*_COMPANY, *_SCORER),
         },
     ),
     Cause(
-        21, "chunked_prefill", "numerics", "chunked prefill",
+        21,
+        "chunked_prefill",
+        "numerics",
+        "chunked prefill",
         "A long prompt is computed in pieces.",
         "A step at multiples of the chunk (2,048, 8,192, 16,384).",
-        "0 on CPU", "NeMo RL, tools/model_diagnostics: a chunked state bug",
-        "https://github.com/vllm-project/vllm/pull/4139", True, "compute the prompt whole",
+        "0 on CPU",
+        "NeMo RL, tools/model_diagnostics: a chunked state bug",
+        "https://github.com/vllm-project/vllm/pull/4139",
+        True,
+        "compute the prompt whole",
         {
-            "vllm": (Knob("enable_chunked_prefill=false", run="any", only={"chunked_prefill": True}), Knob("max_num_batched_tokens=N", "at least the longest prompt")),
-            "sglang": (Knob("chunked_prefill_size=-1", run="any", only={"chunked_prefill": True}),),
+            "vllm": (
+                Knob(
+                    "enable_chunked_prefill=false",
+                    run="any",
+                    only={"chunked_prefill": True},
+                ),
+                Knob("max_num_batched_tokens=N", "at least the longest prompt"),
+            ),
+            "sglang": (
+                Knob(
+                    "chunked_prefill_size=-1", run="any", only={"chunked_prefill": True}
+                ),
+            ),
         },
     ),
     Cause(
-        22, "prefix_cache", "numerics", "prefix cache",
+        22,
+        "prefix_cache",
+        "numerics",
+        "prefix cache",
         "The start of a prompt comes from the cache of an earlier request.",
         "Only warm requests, beginning at a multiple of the cache's block.",
-        "0 when right; garbage when not", "https://github.com/volcengine/verl/issues/2387",
-        "https://github.com/volcengine/verl/issues/2387", False, "compare cold with warm",
+        "0 when right; garbage when not",
+        "https://github.com/volcengine/verl/issues/2387",
+        "https://github.com/volcengine/verl/issues/2387",
+        False,
+        "compare cold with warm",
         {
-            "vllm": (Knob("warm_prefix_cache=true", "each prompt is in the cache already; logdrift's own option", run="any", only={"prefix_cache": True, "path": _DECODING}),
-                     Knob("enable_prefix_caching=false"), Knob("reset_prefix_cache()")),
+            "vllm": (
+                Knob(
+                    "warm_prefix_cache=true",
+                    "each prompt is in the cache already; logdrift's own option",
+                    run="any",
+                    only={"prefix_cache": True, "path": _DECODING},
+                ),
+                Knob("enable_prefix_caching=false"),
+                Knob("reset_prefix_cache()"),
+            ),
             "sglang": (Knob("disable_radix_cache=true"), Knob("POST /flush_cache")),
         },
     ),
     Cause(
-        23, "kv_cache", "numerics", "precision of the cache",
+        23,
+        "kv_cache",
+        "numerics",
+        "precision of the cache",
         "Keys and values are kept in fewer bits than the model computes in.",
         "Noise that running eager does not remove.",
-        "0.09 for fp8", _MEASURED,
-        "https://github.com/vllm-project/vllm/issues/54035", False, "read the cache's dtype from the engine's configuration",
+        "0.09 for fp8",
+        _MEASURED,
+        "https://github.com/vllm-project/vllm/issues/54035",
+        False,
+        "read the cache's dtype from the engine's configuration",
         {"vllm": _CACHE_DTYPE, "sglang": _CACHE_DTYPE},
     ),
     Cause(
-        24, "tensor_parallel", "numerics", "tensor parallelism",
+        24,
+        "tensor_parallel",
+        "numerics",
+        "tensor parallelism",
         "Sums over several devices are taken in another order.",
         "Zero-mean noise.",
-        "of the order of the other kernels'", "NeMo RL, docs: DTensor tensor parallelism",
-        "https://github.com/vllm-project/vllm/issues/2679", False, "run on one device",
+        "of the order of the other kernels'",
+        "NeMo RL, docs: DTensor tensor parallelism",
+        "https://github.com/vllm-project/vllm/issues/2679",
+        False,
+        "run on one device",
         {
-            "vllm": (Knob("tensor_parallel_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
-            "sglang": (Knob("tp_size=1", run="gpus", unless={"tensor_parallel": 1}), Knob("disable_custom_all_reduce=true")),
+            "vllm": (
+                Knob(
+                    "tensor_parallel_size=1", run="gpus", unless={"tensor_parallel": 1}
+                ),
+                Knob("disable_custom_all_reduce=true"),
+            ),
+            "sglang": (
+                Knob("tp_size=1", run="gpus", unless={"tensor_parallel": 1}),
+                Knob("disable_custom_all_reduce=true"),
+            ),
             "transformers": (Knob("tp_plan", "leave it out"),),
         },
     ),
     Cause(
-        25, "routing", "numerics", "expert routing",
+        25,
+        "routing",
+        "numerics",
+        "expert routing",
         "In a mixture of experts rounding sends a token to other experts.",
-        "Heavy tail: rare tokens above 1 nat, the rest as in a dense model, in bursts that persist.",
-        "KL 1.5e-3 against 7.5e-4 with replayed routes", "https://arxiv.org/abs/2510.11370",
-        "https://arxiv.org/abs/2510.11370", True,
+        "Heavy tail: rare tokens above 1 nat, the rest as in a dense model, in bursts"
+        " that persist.",
+        "KL 1.5e-3 against 7.5e-4 with replayed routes",
+        "https://arxiv.org/abs/2510.11370",
+        "https://arxiv.org/abs/2510.11370",
+        True,
         "compare the experts that each side chose",
         {
-            "vllm": (Knob("enable_return_routed_experts=true"), Knob("moe_backend=triton")),
-            "sglang": (Knob("enable_return_routed_experts=true"), Knob("moe_runner_backend=triton")),
+            "vllm": (
+                Knob("enable_return_routed_experts=true"),
+                Knob("moe_backend=triton"),
+            ),
+            "sglang": (
+                Knob("enable_return_routed_experts=true"),
+                Knob("moe_runner_backend=triton"),
+            ),
             "transformers": (Knob("experts_implementation=eager"),),
         },
     ),
     Cause(
-        26, "norm_rope", "numerics", "precision inside norms and RoPE",
-        "Engines keep the residual, the norm's product or RoPE's tables in other precisions.",
+        26,
+        "norm_rope",
+        "numerics",
+        "precision inside norms and RoPE",
+        "Engines keep the residual, the norm's product or RoPE's tables in other"
+        " precisions.",
         "Tiny systematic noise.",
-        "part of the usual bfloat16 gap", "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py",
-        "https://github.com/huggingface/transformers/pull/38131", False,
+        "part of the usual bfloat16 gap",
+        "vLLM ir/ops/layernorm.py, SGLang layers/layernorm.py",
+        "https://github.com/huggingface/transformers/pull/38131",
+        False,
         "run Transformers' model code inside the engine",
         {
-            "vllm": (Knob('compilation_config={"custom_ops": ["none"]}', run="gpu"), Knob("model_impl=transformers", "the whole model code", True, run="any", unless=_HF_CODE)),
-            "sglang": (Knob("SGLANG_ROPE_CACHE_FP32=1"), Knob("rl_on_policy_target=fsdp", "deterministic mode, head, norms and RoPE at once", True, run="gpu")),
+            "vllm": (
+                Knob('compilation_config={"custom_ops": ["none"]}', run="gpu"),
+                Knob(
+                    "model_impl=transformers",
+                    "the whole model code",
+                    True,
+                    run="any",
+                    unless=_HF_CODE,
+                ),
+            ),
+            "sglang": (
+                Knob("SGLANG_ROPE_CACHE_FP32=1"),
+                Knob(
+                    "rl_on_policy_target=fsdp",
+                    "deterministic mode, head, norms and RoPE at once",
+                    True,
+                    run="gpu",
+                ),
+            ),
         },
     ),
     Cause(
-        27, "tf32", "numerics", "TF32 and reduced-precision sums",
+        27,
+        "tf32",
+        "numerics",
+        "TF32 and reduced-precision sums",
         "float32 products are computed with 10 bits of mantissa.",
         "Noise of a thousandth where float32 should have a hundred-thousandth.",
-        "1,000 times float32's", "https://github.com/NVIDIA-NeMo/RL/issues/3936",
-        "https://github.com/NVIDIA-NeMo/RL/issues/3936", False, "read the matmul precision",
+        "1,000 times float32's",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        "https://github.com/NVIDIA-NeMo/RL/issues/3936",
+        False,
+        "read the matmul precision",
         {
-            "vllm": (Knob("VLLM_FLOAT32_MATMUL_PRECISION=highest", run="gpu", only={"dtype": "float32"}),),
-            "sglang": (Knob("enable_tf32_matmul=false", run="gpu", only={"dtype": "float32"}),),
+            "vllm": (
+                Knob(
+                    "VLLM_FLOAT32_MATMUL_PRECISION=highest",
+                    run="gpu",
+                    only={"dtype": "float32"},
+                ),
+            ),
+            "sglang": (
+                Knob("enable_tf32_matmul=false", run="gpu", only={"dtype": "float32"}),
+            ),
             "transformers": (Knob("torch.backends.cuda.matmul.allow_tf32=False"),),
         },
     ),
     Cause(
-        28, "speculative", "numerics", "speculative decoding",
+        28,
+        "speculative",
+        "numerics",
+        "speculative decoding",
         "Several drafted tokens are verified at once, by another kernel than one step.",
         "Only the generated part.",
-        "no published size", "vLLM v1/sample/rejection_sampler.py",
-        "https://github.com/vllm-project/vllm/issues/34497", False, "decode without a draft",
-        {"vllm": (Knob("speculative_config", "leave it out", run="any"),), "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),)},
+        "no published size",
+        "vLLM v1/sample/rejection_sampler.py",
+        "https://github.com/vllm-project/vllm/issues/34497",
+        False,
+        "decode without a draft",
+        {
+            "vllm": (Knob("speculative_config", "leave it out", run="any"),),
+            "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),),
+        },
     ),
     Cause(
-        29, "sampler", "numerics", "sampling kernel",
+        29,
+        "sampler",
+        "numerics",
+        "sampling kernel",
         "Another sampling kernel draws another token from the same probabilities.",
         "Other tokens, never another raw log-probability.",
-        "0", "vLLM: VLLM_USE_FLASHINFER_SAMPLER",
-        "https://github.com/vllm-project/vllm/pull/11394", False, "nothing to ask: raw log-probabilities do not pass through it",
-        {"vllm": (Knob("VLLM_USE_FLASHINFER_SAMPLER=0"),), "sglang": (Knob("sampling_backend=pytorch"),)},
+        "0",
+        "vLLM: VLLM_USE_FLASHINFER_SAMPLER",
+        "https://github.com/vllm-project/vllm/pull/11394",
+        False,
+        "nothing to ask: raw log-probabilities do not pass through it",
+        {
+            "vllm": (Knob("VLLM_USE_FLASHINFER_SAMPLER=0"),),
+            "sglang": (Knob("sampling_backend=pytorch"),),
+        },
     ),
 )
 
-# fmt: on
 
 BY_CODE: Mapping[str, Cause] = {entry.code: entry for entry in CAUSES}

@@ -1,4 +1,6 @@
-"""What kind of difference there is between loaded weights and the files, in words: of one tensor, and of all together. Pure."""
+"""What kind of difference there is between loaded weights and the files, in words: of
+one tensor, and of all together. Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
 ONE, ALL, MATRICES, SOME = "one tensor", "all tensors", "all matrices", "some tensors"
 _ADAPTER = re.compile(r"(^|[._])lora_", re.IGNORECASE)
-_PART = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:.*\.)?([^.]+)\.(?:weight|bias)$")
+_PART = re.compile(
+    r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:.*\.)?([^.]+)\.(?:weight|bias)$"
+)
 _NAMED = 3
 """Names of projections that a sentence lists."""
 
@@ -21,8 +25,9 @@ _NAMED = 3
 class Difference:
     """All tensors of a backend that are not those on disk, together.
 
-    ``scope`` is one of `ONE`, `ALL` (of those that could be read), `MATRICES` (all of two dimensions and more, nothing else)
-    and `SOME`; ``parts`` are the projections that differ in every layer, where no other does. ``kinds`` counts the kinds of
+    ``scope`` is one of `ONE`, `ALL` (of those that could be read), `MATRICES` (all of
+    two dimensions and more, nothing else) and `SOME`; ``parts`` are the projections
+    that differ in every layer, where no other does. ``kinds`` counts the kinds of
     difference; "unknown" are tensors of which too little was seen.
     """
 
@@ -54,17 +59,24 @@ def difference_of(found: LoadedWeights) -> Difference | None:
     scope = _scope(differing, read)
     parts = _parts(differing, read) if scope == SOME else ()
     kinds = dict(Counter(_kind(tensor) for tensor in differing).most_common())
-    text = f"{_who(scope, len(differing), len(read), parts)}: {_together(differing, kinds)}."
+    text = (
+        f"{_who(scope, len(differing), len(read), parts)}:"
+        f" {_together(differing, kinds)}."
+    )
     return Difference(scope, len(differing), len(read), parts, kinds, text)
 
 
 def adapter_tensors(found: LoadedWeights) -> tuple[str, ...]:
-    """Parameters of an adapter that the engine holds beside the weights: one that is not merged into them."""
+    """Parameters of an adapter that the engine holds beside the weights: one that is
+    not merged into them.
+    """
     return tuple(name for name in found.extra if _ADAPTER.search(name))
 
 
 def kind_text(kind: Mapping[str, Any] | None) -> str:
-    """``rounded to 8 bits (float8_e4m3fn, one scale a row)``; empty where nothing is known of the kind."""
+    """``rounded to 8 bits (float8_e4m3fn, one scale a row)``; empty where nothing is
+    known of the kind.
+    """
     if kind is None:
         return ""
     says = _SAYS.get(str(kind.get("kind")))
@@ -93,8 +105,14 @@ _SAYS = {
     "offset": lambda kind: f"{float(kind['offset']):.4g} added to every entry",
     "rounding": _rounding,
     "last place": lambda kind: "off by the last place: rounded otherwise",
-    "rows": lambda kind: f"{int(kind['rows'])} of {int(kind['of'])} rows differ, the first is row {int(kind['first'])}",
-    "low rank": lambda kind: f"a difference of rank {int(kind['rank'])}, as a merged adapter (LoRA) leaves it",
+    "rows": lambda kind: (
+        f"{int(kind['rows'])} of {int(kind['of'])} rows differ, the first is row"
+        f" {int(kind['first'])}"
+    ),
+    "low rank": lambda kind: (
+        f"a difference of rank {int(kind['rank'])}, as a merged adapter (LoRA)"
+        " leaves it"
+    ),
     "order": lambda kind: "the same numbers in another order",
     "unrelated": lambda kind: "nothing in common with the one on disk",
     "entries": _entries,
@@ -114,7 +132,11 @@ _TOGETHER = {
 
 
 def _kind(tensor: LoadedTensor) -> str:
-    return str(tensor.kind.get("kind", "unknown")) if tensor.kind is not None else "unknown"
+    return (
+        str(tensor.kind.get("kind", "unknown"))
+        if tensor.kind is not None
+        else "unknown"
+    )
 
 
 def _scope(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> str:
@@ -127,11 +149,15 @@ def _scope(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> s
     return MATRICES if names == matrices else SOME
 
 
-def _parts(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> tuple[str, ...]:
+def _parts(
+    differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]
+) -> tuple[str, ...]:
     """The projections that differ wherever they are, where nothing else does."""
     other = Counter(_part(tensor) for tensor in differing)
     everywhere = Counter(_part(tensor) for tensor in read)
-    named = all(name is not None and everywhere[name] == count for name, count in other.items())
+    named = all(
+        name is not None and everywhere[name] == count for name, count in other.items()
+    )
     return tuple(str(name) for name in other) if named else ()
 
 
@@ -149,7 +175,10 @@ def _who(scope: str, differing: int, read: int, parts: Sequence[str]) -> str:
         return f"All {differing} matrices differ and no vector"
     if parts:
         more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-        return f"{differing} of {read} tensors differ, {', '.join(parts[:_NAMED])}{more} of every layer"
+        return (
+            f"{differing} of {read} tensors differ, {', '.join(parts[:_NAMED])}{more}"
+            " of every layer"
+        )
     return f"{differing} of {read} tensors differ"
 
 
@@ -165,9 +194,16 @@ def _together(differing: Sequence[LoadedTensor], kinds: Mapping[str, int]) -> st
 
 def _of_kind(kind: str, differing: Sequence[LoadedTensor]) -> str:
     """One kind of several tensors, whose numbers are not the same."""
-    them = [tensor.kind for tensor in differing if tensor.kind is not None and tensor.kind.get("kind") == kind]
+    them = [
+        tensor.kind
+        for tensor in differing
+        if tensor.kind is not None and tensor.kind.get("kind") == kind
+    ]
     if kind == "low rank":
-        return f"a low rank (at most {max(int(each['rank']) for each in them)}), as a merged adapter (LoRA) leaves it"
+        return (
+            f"a low rank (at most {max(int(each['rank']) for each in them)}), as a"
+            " merged adapter (LoRA) leaves it"
+        )
     if kind == "rounding":
         grids = sorted({kind_text(each) for each in them})
         return " or ".join(grids)

@@ -1,4 +1,6 @@
-"""What a diagnosis is made of: evidence from one signature, causes ranked by it, and what could not be checked."""
+"""What a diagnosis is made of: evidence from one signature, causes ranked by it, and
+what could not be checked.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,15 @@ CERTAIN, LIKELY = 0.9, 0.5
 class Evidence:
     """What one signature says for one cause.
 
-    ``score``, 0 to 1, is how much more the numbers look like this cause than like rounding: 0 says nothing, 1 cannot
-    be rounding. ``numbers`` are the measured values behind it, JSON-ready. ``positions`` are flat token positions that
-    show it, the clearest first. ``sentence`` is for people. ``signature`` names the test; ``facts`` for what the gate
-    knows. ``explains``, where it is not the score: how much of other signatures' findings it accounts for (a sign that several
-    causes share is weak evidence for each of them, and still explains what it shows). ``shows``: the cause was changed,
-    or looked at, and that proved or refuted it; ``proof`` says it in a clause.
+    ``score``, 0 to 1, is how much more the numbers look like this cause than like
+    rounding: 0 says nothing, 1 cannot be rounding. ``numbers`` are the measured values
+    behind it, JSON-ready. ``positions`` are flat token positions that show it, the
+    clearest first. ``sentence`` is for people. ``signature`` names the test; ``facts``
+    for what the gate knows. ``explains``, where it is not the score: how much of other
+    signatures' findings it accounts for (a sign that several causes share is weak
+    evidence for each of them, and still explains what it shows). ``shows``: the cause
+    was changed, or looked at, and that proved or refuted it; ``proof`` says it in a
+    clause.
     """
 
     cause: str
@@ -51,10 +56,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One cause with its evidence, most telling first. ``next_experiment`` is one line, None where nothing is left to do.
+    """One cause with its evidence, most telling first. ``next_experiment`` is one line,
+    None where nothing is left to do.
 
-    ``separable`` False: numbers alone do not tell this cause from others of its kind, ``otherwise`` does. ``shown``: it was
-    proven or refuted, and ``proof`` says by what.
+    ``separable`` False: numbers alone do not tell this cause from others of its kind,
+    ``otherwise`` does. ``shown``: it was proven or refuted, and ``proof`` says by what.
     """
 
     cause: str
@@ -69,7 +75,13 @@ class Ranked:
 
     @property
     def sureness(self) -> Sureness:
-        return "certain" if self.score >= CERTAIN else "likely" if self.score >= LIKELY else "possible"
+        return (
+            "certain"
+            if self.score >= CERTAIN
+            else "likely"
+            if self.score >= LIKELY
+            else "possible"
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -90,8 +102,8 @@ class Ranked:
 class Unchecked:
     """A cause that could not be judged, why, and what would make it checkable.
 
-    ``tell`` are the facts that settle it where the author of numbers from elsewhere knows them, ``tell_by`` is how to
-    tell them.
+    ``tell`` are the facts that settle it where the author of numbers from elsewhere
+    knows them, ``tell_by`` is how to tell them.
     """
 
     cause: str

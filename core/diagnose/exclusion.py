@@ -1,4 +1,6 @@
-"""What observed or told facts exclude: numbers that look like a temperature of 1 or a top-p of 1 do not come from it."""
+"""What observed or told facts exclude: numbers that look like a temperature of 1 or a
+top-p of 1 do not come from it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from logdrift.core.plan import SamplingSpec
 
 
 def truncation_possible(case: Case, side: int) -> bool:
-    """Whether side 0 or 1 may give log-probabilities after top-p, top-k or min-p, as far as its facts and the plan tell."""
+    """Whether side 0 or 1 may give log-probabilities after top-p, top-k or min-p, as
+    far as its facts and the plan tell.
+    """
     if _meaning(case, side) == "raw":
         return False
     top_p, top_k, min_p = _truncation(case, side)
@@ -58,13 +62,21 @@ def _temperature(case: Case, side: int) -> float | None:
 
 
 def _sampling(case: Case, side: int) -> SamplingSpec | None:
-    """How the session's completions were sampled, where this side sampled or scored with those settings."""
+    """How the session's completions were sampled, where this side sampled or scored
+    with those settings.
+    """
     plan = case.session.plan
-    return plan.sampling if plan is not None and case.infos[side].path != "recorded" else None
+    return (
+        plan.sampling
+        if plan is not None and case.infos[side].path != "recorded"
+        else None
+    )
 
 
 def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float | None]:
-    """top_p, top_k and min_p as told for this side, else as the session's plan has them; None where nothing tells."""
+    """top_p, top_k and min_p as told for this side, else as the session's plan has
+    them; None where nothing tells.
+    """
     facts, sampling = case.facts[side], _sampling(case, side)
     if sampling is None:
         return facts.top_p, facts.top_k, facts.min_p

@@ -1,4 +1,6 @@
-"""What the identity checks of both sides say of the causes ``weights`` and ``config``. Pure, like all of this package."""
+"""What the identity checks of both sides say of the causes ``weights`` and ``config``.
+Pure, like all of this package.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,17 @@ from logdrift.core.session.reader import Session
 
 SIGNATURE = "identity"
 _DIFFERS, _CONFIG = 0.97, 0.88
-"""Another tensor is observed, not inferred; the second is what the gate's cautions weigh (`signatures.facts`)."""
+"""Another tensor is observed, not inferred; the second is what the gate's cautions
+weigh (`signatures.facts`).
+"""
 _RULED_OUT = 0.02
-"""What is left of other evidence for other weights where they were shown to be equal: a share below what is listed."""
+"""What is left of other evidence for other weights where they were shown to be equal: a
+share below what is listed.
+"""
 _ALIKE = 1e-6
-"""Two differences from one file that agree to this relative are one difference: they are float64 sums of the same numbers."""
+"""Two differences from one file that agree to this relative are one difference: they
+are float64 sums of the same numbers.
+"""
 
 
 def identity_of(
@@ -27,7 +35,8 @@ def identity_of(
     saved: Mapping[str, LoadedWeights],
     failures: Mapping[str, str] | None = None,
 ) -> list[Evidence]:
-    """`identity_evidence` of the backends of ``pair``, where a check of them exists and is of what they captured with.
+    """`identity_evidence` of the backends of ``pair``, where a check of them exists and
+    is of what they captured with.
 
     ``failures`` are backends whose last check failed, and why.
     """
@@ -41,12 +50,16 @@ def identity_of(
         found = saved.get(info.backend)
         sides.append(None if found is None or found.outdated(info, digest) else found)
         if sides[-1] is None and (reason := (failures or {}).get(info.backend)):
-            failed.append(f"{info.backend} could not be asked what it loaded: {reason}.")
+            failed.append(
+                f"{info.backend} could not be asked what it loaded: {reason}."
+            )
     return _with_failures(identity_evidence(*sides), failed)
 
 
 def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evidence]:
-    """A check that failed is said where the weights are spoken of, and is no observation."""
+    """A check that failed is said where the weights are spoken of, and is no
+    observation.
+    """
     if not failed:
         return evidence
     told = " ".join(failed)
@@ -56,12 +69,16 @@ def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evid
     return [replace(first, sentence=f"{first.sentence} {told}"), *others]
 
 
-def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[Evidence]:
+def identity_evidence(
+    a: LoadedWeights | None, b: LoadedWeights | None
+) -> list[Evidence]:
     """Evidence of two backends' checks; None: not checked.
 
-    Weights that are other on one side, or not those on disk: ``weights`` with a score above 0.95 and the tensor named. The
-    same on both sides, all read: ``weights`` with score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see `logdrift.core.diagnose.rank`). Some unread:
-    score 0 and ``equal`` None. Nothing where neither side was checked.
+    Weights that are other on one side, or not those on disk: ``weights`` with a score
+    above 0.95 and the tensor named. The same on both sides, all read: ``weights`` with
+    score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see
+    `logdrift.core.diagnose.rank`). Some unread: score 0 and ``equal`` None. Nothing
+    where neither side was checked.
     """
     known = [side for side in (a, b) if side is not None]
     if not known:
@@ -73,81 +90,143 @@ def identity_evidence(a: LoadedWeights | None, b: LoadedWeights | None) -> list[
 
 
 def was_checked(evidence: Evidence) -> bool:
-    """Whether this is a check of the weights that found nothing to explain a gap; one that failed has read nothing."""
-    return evidence.signature == SIGNATURE and evidence.score == 0 and evidence.numbers.get("read") != 0
+    """Whether this is a check of the weights that found nothing to explain a gap; one
+    that failed has read nothing.
+    """
+    return (
+        evidence.signature == SIGNATURE
+        and evidence.score == 0
+        and evidence.numbers.get("read") != 0
+    )
 
 
 def _with_adapters(found: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
-    """Weights that are equal rule nothing out where an engine holds an adapter beside them."""
+    """Weights that are equal rule nothing out where an engine holds an adapter beside
+    them.
+    """
     held = [(side, adapter_tensors(side)) for side in sides]
     told = [
-        f"{side.backend} holds an adapter that is not merged: {len(names)} tensors" for side, names in held if names
+        f"{side.backend} holds an adapter that is not merged: {len(names)} tensors"
+        for side, names in held
+        if names
     ]
     if not told:
         return found
     numbers = {key: value for key, value in found.numbers.items() if key != "leaves"}
     if numbers.get("equal") is True:
         numbers["equal"] = None
-    return replace(found, sentence=f"{found.sentence} {'; '.join(told)}.", numbers=numbers)
-
-
-def without_doubts(known: Sequence[Evidence], evidence: Sequence[Evidence]) -> list[Evidence]:
-    """``evidence`` less the gate's caution that the weights of two named models were not compared, once they were."""
-    compared = any(
-        e.cause == "weights" and e.numbers.get("equal") is not None for e in known if e.signature == SIGNATURE
+    return replace(
+        found, sentence=f"{found.sentence} {'; '.join(told)}.", numbers=numbers
     )
-    return [e for e in evidence if not (compared and e.signature == "facts" and e.numbers.get("reason") == "model")]
+
+
+def without_doubts(
+    known: Sequence[Evidence], evidence: Sequence[Evidence]
+) -> list[Evidence]:
+    """``evidence`` less the gate's caution that the weights of two named models were
+    not compared, once they were.
+    """
+    compared = any(
+        e.cause == "weights" and e.numbers.get("equal") is not None
+        for e in known
+        if e.signature == SIGNATURE
+    )
+    return [
+        e
+        for e in evidence
+        if not (
+            compared and e.signature == "facts" and e.numbers.get("reason") == "model"
+        )
+    ]
 
 
 def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
-    """What the weights that both sides loaded say; one of them may not have been asked."""
+    """What the weights that both sides loaded say; one of them may not have been
+    asked.
+    """
     if a is None or b is None:
         asked = a if a is not None else b
         assert asked is not None
-        return _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
+        return (
+            _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
+        )
     equal = _compared(a, b)
     if any(same is False for same in equal.values()):
-        return _other_weights(a, b, {name for name, same in equal.items() if same is False})
+        return _other_weights(
+            a, b, {name for name, same in equal.items() if same is False}
+        )
     names = {tensor.name for side in (a, b) for tensor in side.tensors}
-    unread = sorted(name for name in names if equal.get(name) is None and not _head_alone(name, a, b))
+    unread = sorted(
+        name
+        for name in names
+        if equal.get(name) is None and not _head_alone(name, a, b)
+    )
     if unread:
         return _partly_read(a, b, equal, len(names), unread)
     return Evidence(
         cause="weights",
         score=0.0,
         signature=SIGNATURE,
-        sentence=f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors compared, {_how(a)} and {_how(b)}.",
-        numbers={"equal": True, "tensors": len(names), "read": len(equal), "leaves": _RULED_OUT},
+        sentence=(
+            f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors"
+            f" compared, {_how(a)} and {_how(b)}."
+        ),
+        numbers={
+            "equal": True,
+            "tensors": len(names),
+            "read": len(equal),
+            "leaves": _RULED_OUT,
+        },
     )
 
 
 def _compared(a: LoadedWeights, b: LoadedWeights) -> dict[str, bool | None]:
-    """Tensor that both have -> whether they loaded the same numbers, None where that is unknown."""
+    """Tensor that both have -> whether they loaded the same numbers, None where that is
+    unknown.
+    """
     theirs = {tensor.name: tensor for tensor in b.tensors}
-    return {tensor.name: _equal(tensor, theirs[tensor.name]) for tensor in a.tensors if tensor.name in theirs}
+    return {
+        tensor.name: _equal(tensor, theirs[tensor.name])
+        for tensor in a.tensors
+        if tensor.name in theirs
+    }
 
 
 def _other_weights(a: LoadedWeights, b: LoadedWeights, other: set[str]) -> Evidence:
     """Evidence of tensors ``other`` that the sides hold differently."""
-    differing = [(side, tuple(tensor for tensor in side.differing if tensor.name in other)) for side in (a, b)]
+    differing = [
+        (side, tuple(tensor for tensor in side.differing if tensor.name in other))
+        for side in (a, b)
+    ]
     if any(tensors for _, tensors in differing):
         return _differ(differing)
-    # Each side equals the files that it found, so the files have changed between the two checks.
+    # Each side equals the files that it found, so the files have changed between the
+    # two checks.
     return Evidence(
         cause="weights",
         score=_DIFFERS,
         signature=SIGNATURE,
-        sentence=f"{a.backend} and {b.backend} loaded other files of the model: {_names(sorted(other))} differ.",
+        sentence=(
+            f"{a.backend} and {b.backend} loaded other files of the model:"
+            f" {_names(sorted(other))} differ."
+        ),
         numbers={"equal": False, "tensor": min(other)},
     )
 
 
 def _partly_read(
-    a: LoadedWeights, b: LoadedWeights, equal: Mapping[str, bool | None], tensors: int, unread: Sequence[str]
+    a: LoadedWeights,
+    b: LoadedWeights,
+    equal: Mapping[str, bool | None],
+    tensors: int,
+    unread: Sequence[str],
 ) -> Evidence:
     """Nothing differs among the tensors that were read, and some were not."""
     read = sum(same is True for same in equal.values())
-    sentence = f"{read} of {tensors} tensors are equal in {a.backend} and {b.backend}; not read: {_names(unread)}"
+    sentence = (
+        f"{read} of {tensors} tensors are equal in {a.backend} and {b.backend}; not"
+        f" read: {_names(unread)}"
+    )
     reason = _reason_unread(a, b, unread[0])
     return Evidence(
         cause="weights",
@@ -159,7 +238,9 @@ def _partly_read(
 
 
 def _reason_unread(a: LoadedWeights, b: LoadedWeights, name: str) -> str:
-    """``vllm: why``, of the first side that says why it did not read the tensor; empty where neither does."""
+    """``vllm: why``, of the first side that says why it did not read the tensor; empty
+    where neither does.
+    """
     for side in (a, b):
         for tensor in side.unread:
             if tensor.name == name and tensor.reason:
@@ -168,7 +249,9 @@ def _reason_unread(a: LoadedWeights, b: LoadedWeights, name: str) -> str:
 
 
 def _equal(a: LoadedTensor, b: LoadedTensor) -> bool | None:
-    """Whether both loaded the same numbers, each in its own dtype; None where that cannot be said."""
+    """Whether both loaded the same numbers, each in its own dtype; None where that
+    cannot be said.
+    """
     if a.same is None or b.same is None:
         return None
     if a.same and b.same:
@@ -183,19 +266,33 @@ def _equal(a: LoadedTensor, b: LoadedTensor) -> bool | None:
 
 
 def _alike(a: LoadedTensor, b: LoadedTensor) -> bool:
-    return a.l2 is not None and b.l2 is not None and abs(a.l2 - b.l2) <= _ALIKE * max(a.l2, b.l2)
+    return (
+        a.l2 is not None
+        and b.l2 is not None
+        and abs(a.l2 - b.l2) <= _ALIKE * max(a.l2, b.l2)
+    )
 
 
 def _head_alone(name: str, a: LoadedWeights, b: LoadedWeights) -> bool:
-    """A copy of a tied head that one engine keeps has no partner in the other, and was compared with the embedding."""
+    """A copy of a tied head that one engine keeps has no partner in the other, and was
+    compared with the embedding.
+    """
     found = [t for side in (a, b) for t in side.tensors if t.name == name]
-    return len(found) == 1 and found[0].same is True and found[0].name == found[0].loaded and name.endswith(".weight")
+    return (
+        len(found) == 1
+        and found[0].same is True
+        and found[0].name == found[0].loaded
+        and name.endswith(".weight")
+    )
 
 
-def _differ(sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]]) -> Evidence:
+def _differ(
+    sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]],
+) -> Evidence:
     told = [(side, tensors) for side, tensors in sides if tensors]
     sentence = "; ".join(
-        f"{side.backend} runs with {len(tensors)} of {len(side.tensors)} tensors other than on disk: "
+        f"{side.backend} runs with {len(tensors)} of {len(side.tensors)} tensors other"
+        " than on disk: "
         + ", ".join(described(t) for t in tensors[:3])
         + ("" if len(tensors) <= 3 else f" and {len(tensors) - 3} more")
         for side, tensors in told
@@ -214,11 +311,15 @@ def _differ(sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]]) -> 
         "kind": None if together is None else next(iter(together.kinds)),
     }
     kinds = [f" {_told_alone(side, len(told))}" for side, _ in told]
-    return Evidence("weights", _DIFFERS, SIGNATURE, sentence + "." + "".join(kinds), numbers)
+    return Evidence(
+        "weights", _DIFFERS, SIGNATURE, sentence + "." + "".join(kinds), numbers
+    )
 
 
 def _told_alone(side: LoadedWeights, sides: int) -> str:
-    """What all that differs on one side has in common, with its name where there are two."""
+    """What all that differs on one side has in common, with its name where there are
+    two.
+    """
     together = difference_of(side)
     if together is None:
         return ""
@@ -228,10 +329,13 @@ def _told_alone(side: LoadedWeights, sides: int) -> str:
 def _one_side(only: LoadedWeights) -> Evidence:
     count = sum(tensor.same is True for tensor in only.tensors)
     return Evidence(
-        "weights", 0.0, SIGNATURE,
-        f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the other side was not asked.",
+        "weights",
+        0.0,
+        SIGNATURE,
+        f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the"
+        " other side was not asked.",
         {"equal": None, "tensors": len(only.tensors), "read": count},
-    )  # fmt: skip
+    )
 
 
 def described(tensor: LoadedTensor) -> str:
@@ -241,26 +345,43 @@ def described(tensor: LoadedTensor) -> str:
     if parts and (kind := kind_text(tensor.kind)):
         return f"{tensor.name} ({', '.join(parts)}: {kind})"
     if not parts and tensor.units is not None:
-        parts = [f"{tensor.units:.2g} units of rounding where {tensor.limit or 1:.2g} may be"]
+        parts = [
+            f"{tensor.units:.2g} units of rounding where {tensor.limit or 1:.2g} may be"
+        ]
     return f"{tensor.name} ({', '.join(parts)})" if parts else tensor.name
 
 
 def _how(side: LoadedWeights) -> str:
     probed = sum(tensor.how == "probe" for tensor in side.tensors)
-    return f"{probed} of {side.backend}'s by probe" if probed else f"{side.backend}'s by digest"
+    return (
+        f"{probed} of {side.backend}'s by probe"
+        if probed
+        else f"{side.backend}'s by digest"
+    )
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (
+        f" and {len(names) - 3} more" if len(names) > 3 else ""
+    )
 
 
 def _config(a: LoadedWeights, b: LoadedWeights) -> Iterator[Evidence]:
-    """Fields that change the function computed, other on both sides, one of them not as in the file."""
+    """Fields that change the function computed, other on both sides, one of them not as
+    in the file.
+    """
     changed = {name for side in (a, b) for name, _, _ in side.config_differs}
     for name in sorted(changed):
-        if not CHANGES_THE_MODEL.search(name) or name not in a.config or name not in b.config:
+        if (
+            not CHANGES_THE_MODEL.search(name)
+            or name not in a.config
+            or name not in b.config
+        ):
             continue
         x, y = a.config[name], b.config[name]
         if x != y:
-            said = f"the loaded model's {name} is {x} in {a.backend} and {y} in {b.backend}."
+            said = (
+                f"the loaded model's {name} is {x} in {a.backend} and {y} in"
+                f" {b.backend}."
+            )
             yield Evidence("config", _CONFIG, SIGNATURE, said, {"field": name})

@@ -1,4 +1,6 @@
-"""Which knobs of the cause table mean something on one side of a pair, and why others do not."""
+"""Which knobs of the cause table mean something on one side of a pair, and why others
+do not.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ Which = Literal["a", "b"]
 
 @dataclass(frozen=True)
 class SideState:
-    """One side of a pair as conditions of knobs see it: ``options`` are those of its backend's spec, ``values`` its facts
-    and what follows from them, by the names that `Knob.unless`, `Knob.only` and `Knob.refused` use. ``imported``: its numbers
-    come from elsewhere, so nothing can be captured again."""
+    """One side of a pair as conditions of knobs see it: ``options`` are those of its
+    backend's spec, ``values`` its facts and what follows from them, by the names that
+    `Knob.unless`, `Knob.only` and `Knob.refused` use. ``imported``: its numbers come
+    from elsewhere, so nothing can be captured again.
+    """
 
     which: Which
     info: CaptureInfo
@@ -27,8 +31,14 @@ class SideState:
 
 
 def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
-    """The state of one capture; without options where the session's plan does not have its backend (imported)."""
-    specs = {spec.name: spec for spec in session.plan.backends} if session.plan is not None else {}
+    """The state of one capture; without options where the session's plan does not have
+    its backend (imported).
+    """
+    specs = (
+        {spec.name: spec for spec in session.plan.backends}
+        if session.plan is not None
+        else {}
+    )
     options = specs[info.backend].options if info.backend in specs else {}
     imported = info.backend not in specs or info.path == "recorded"
     return SideState(which, info, options, _values(info, options), imported)
@@ -49,13 +59,17 @@ def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pointless(state: SideState, knob: Knob, gpus: int | None) -> str | None:
-    """Why this knob is not worth a run on this side: it cannot be turned, or changes nothing. None where it is."""
+    """Why this knob is not worth a run on this side: it cannot be turned, or changes
+    nothing. None where it is.
+    """
     return impossible(state, knob, gpus) or needless(state, knob)
 
 
 def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
-    """Why this knob cannot be turned on this side; None where it can. An unknown fact is no reason, nor are ``gpus`` that
-    nobody counted (None). Knobs that are turned by hand alone have no conditions."""
+    """Why this knob cannot be turned on this side; None where it can. An unknown fact
+    is no reason, nor are ``gpus`` that nobody counted (None). Knobs that are turned by
+    hand alone have no conditions.
+    """
     if not knob.run:
         return None
     device = state.values.get("device")
@@ -75,7 +89,9 @@ def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
 
 
 def needless(state: SideState, knob: Knob) -> str | None:
-    """Why this knob changes nothing on this side; None where it does, or where nothing tells."""
+    """Why this knob changes nothing on this side; None where it does, or where nothing
+    tells.
+    """
     if not knob.run:
         return None
     for name, value in knob.change.items():

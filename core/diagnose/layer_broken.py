@@ -1,4 +1,6 @@
-"""Where a residual stream stops being finite: an overflow has a first layer, and no relative error (pure NumPy)."""
+"""Where a residual stream stops being finite: an overflow has a first layer, and no
+relative error (pure NumPy).
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ from logdrift.core.diagnose.layer_errors import Array, Measured, stage_names
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """``stage`` is the first one with NaN or infinity, at ``count`` of ``positions`` positions, ``first`` the first of them
-    (counted from the first one that was looked at). ``largest`` is the largest finite size in the stages before, None
-    where the first stage is broken already."""
+    """``stage`` is the first one with NaN or infinity, at ``count`` of ``positions``
+    positions, ``first`` the first of them (counted from the first one that was looked
+    at). ``largest`` is the largest finite size in the stages before, None where the
+    first stage is broken already.
+    """
 
     stage: str
     count: int
@@ -25,7 +29,9 @@ class Break:
 
 
 def first_break(arrays: Mapping[str, Array]) -> Break | None:
-    """The first stage of ``arrays`` (`logdrift.core.backends.layers.FILE`) that is not finite; None where all are."""
+    """The first stage of ``arrays`` (`logdrift.core.backends.layers.FILE`) that is not
+    finite; None where all are.
+    """
     before: float | None = None
     for name, rows in zip(stage_names(arrays), _stages(arrays), strict=True):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=-1))
@@ -37,7 +43,10 @@ def first_break(arrays: Mapping[str, Array]) -> Break | None:
 
 def _stages(arrays: Mapping[str, Array]) -> Sequence[Array]:
     """One [P, H] for each name of `stage_names`."""
-    return [*arrays["stream"], *(arrays[name] for name in ("final", "logits") if name in arrays)]
+    return [
+        *arrays["stream"],
+        *(arrays[name] for name in ("final", "logits") if name in arrays),
+    ]
 
 
 def largest(rows: Array) -> float:
@@ -47,19 +56,32 @@ def largest(rows: Array) -> float:
 
 
 def sentence(side: Measured, found: Break, standard: Measured, start: int) -> str:
-    """What is said of a side that breaks. ``start`` is the position of the sequence that was looked at first."""
-    where = "at every position" if found.count == found.positions else _some(found, start)
-    return f"{side.backend}: {found.stage} is the first whose numbers are not finite, {where}{_why(side, found, standard)}."
+    """What is said of a side that breaks. ``start`` is the position of the sequence
+    that was looked at first.
+    """
+    where = (
+        "at every position" if found.count == found.positions else _some(found, start)
+    )
+    return (
+        f"{side.backend}: {found.stage} is the first whose numbers are not finite,"
+        f" {where}{_why(side, found, standard)}."
+    )
 
 
 def _some(found: Break, start: int) -> str:
-    return f"at {found.count:,} of {found.positions:,} positions, the first is {start + found.first}"
+    return (
+        f"at {found.count:,} of {found.positions:,} positions, the first is"
+        f" {start + found.first}"
+    )
 
 
 def _why(side: Measured, found: Break, standard: Measured) -> str:
     """The overflow, where the standard shows the size that the numbers have there."""
     if not is_float16(side.dtype):
-        return f": {side.dtype} hardly overflows, look for NaN or infinity in the weights of this stage"
+        return (
+            f": {side.dtype} hardly overflows, look for NaN or infinity in the weights"
+            " of this stage"
+        )
     bound = f"float16 ends at {FLOAT16_LARGEST:,}"
     names = stage_names(standard.arrays)
     reached = 0.0
@@ -67,5 +89,9 @@ def _why(side: Measured, found: Break, standard: Measured) -> str:
         reached = largest(_stages(standard.arrays)[names.index(found.stage)])
     if reached > FLOAT16_LARGEST:
         return f": {bound} and {standard.backend} reaches {reached:,.0f} there"
-    inside = "" if found.largest is None else f" (the stages before reach {found.largest:,.4g})"
+    inside = (
+        ""
+        if found.largest is None
+        else f" (the stages before reach {found.largest:,.4g})"
+    )
     return f": {bound}, and something inside this stage grows beyond it{inside}"

@@ -1,19 +1,25 @@
-"""How far two residual streams are apart, stage by stage: what `logdrift.core.diagnose.layers` judges (pure NumPy).
+"""How far two residual streams are apart, stage by stage: what
+`logdrift.core.diagnose.layers` judges (pure NumPy).
 
-Two measures, both against a standard (a float32 Transformers run of the session's model, where there is one):
+Two measures, both against a standard (a float32 Transformers run of the session's
+model, where there is one):
 
-- The *relative error* of a stage at a position, ||a - b|| / ||b|| (the relative forward error of Higham, Accuracy and
-  Stability of Numerical Algorithms, 2nd ed., section 1.2, of the whole vector), median over positions. It holds the
-  errors of all stages before, so it grows: from it alone only a jump can be told.
-- The *own error* of a layer, from the replay (`logdrift.core.backends.transformers_layers`): the standard runs this one layer on
-  the stream that the engine's layer was given. It is counted in units of rounding, so it needs no comparison:
+- The *relative error* of a stage at a position, ||a - b|| / ||b|| (the relative forward
+  error of Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 1.2,
+  of the whole vector), median over positions. It holds the errors of all stages before,
+  so it grows: from it alone only a jump can be told.
+- The *own error* of a layer, from the replay
+  (`logdrift.core.backends.transformers_layers`): the standard runs this one layer on
+  the stream that the engine's layer was given. It is counted in units of rounding, so
+  it needs no comparison:
 
       ||difference|| / (q * sqrt(size^2 + 8 * step^2))
 
-  q is the root mean square relative error of rounding a number to the dtype once: eps / sqrt(12) * sqrt(E[m^-2]),
-  0.2124 eps for mantissas m in [1, 2) with the logarithmic distribution (0.0017 in bfloat16, where 1.6e-3 was measured
-  on vLLM). The stream (norm ``size``) is rounded once, what the layer adds to it (norm ``step``) in about eight places:
-  two norms, qkv, attention, output, gate and up, activation, down.
+  q is the root mean square relative error of rounding a number to the dtype once: eps /
+  sqrt(12) * sqrt(E[m^-2]), 0.2124 eps for mantissas m in [1, 2) with the logarithmic
+  distribution (0.0017 in bfloat16, where 1.6e-3 was measured on vLLM). The stream (norm
+  ``size``) is rounded once, what the layer adds to it (norm ``step``) in about eight
+  places: two norms, qkv, attention, output, gate and up, activation, down.
 """
 
 from __future__ import annotations
@@ -30,15 +36,19 @@ Array = npt.NDArray[Any]
 _EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 _ROUND = 0.2124
 _SUMMED = {"float32": 3.0}
-"""In float32 sums are rounded as often as products are added, in another order for each kernel: correct kernels were 1 to
-5.6 of the plain units apart. Engines add bfloat16 and float16 products up in float32, so there this is nothing."""
+"""In float32 sums are rounded as often as products are added, in another order for each
+kernel: correct kernels were 1 to 5.6 of the plain units apart. Engines add bfloat16 and
+float16 products up in float32, so there this is nothing.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote them (`logdrift.core.backends.layers.FILE`,
-    `logdrift.core.backends.transformers_layers.replay`), ``replay`` None where there was none. ``head_dtype`` is the coarser of
-    the head's and the logits'."""
+    """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote
+    them (`logdrift.core.backends.layers.FILE`,
+    `logdrift.core.backends.transformers_layers.replay`), ``replay`` None where there
+    was none. ``head_dtype`` is the coarser of the head's and the logits'.
+    """
 
     backend: str
     dtype: str
@@ -48,24 +58,35 @@ class Measured:
 
 
 def unit(dtype: str) -> float:
-    """Root mean square relative error of one rounding; for an unknown dtype that of bfloat16."""
+    """Root mean square relative error of one rounding; for an unknown dtype that of
+    bfloat16.
+    """
     return _ROUND * _EPS.get(dtype, _EPS["bfloat16"]) * _SUMMED.get(dtype, 1.0)
 
 
 def stage_names(arrays: Mapping[str, Array]) -> list[str]:
     """Names of the stages in ``arrays``, in order."""
     names = ["embedding", *(f"layer {k}" for k in range(len(arrays["stream"]) - 1))]
-    return [*names, *(["final norm"] if "final" in arrays else []), *(["head"] if "logits" in arrays else [])]
+    return [
+        *names,
+        *(["final norm"] if "final" in arrays else []),
+        *(["head"] if "logits" in arrays else []),
+    ]
 
 
-def relative_errors(a: Mapping[str, Array], b: Mapping[str, Array]) -> tuple[list[str], Array]:
-    """Stages that both have, and ||a - b|| / ||b|| of each at each position, f32[stages, P].
+def relative_errors(
+    a: Mapping[str, Array], b: Mapping[str, Array]
+) -> tuple[list[str], Array]:
+    """Stages that both have, and ||a - b|| / ||b|| of each at each position,
+    f32[stages, P].
 
-    Logits are centred per position first: a shift of all logits changes no probability. Raises ValueError where the
-    two are not of one shape.
+    Logits are centred per position first: a shift of all logits changes no probability.
+    Raises ValueError where the two are not of one shape.
     """
     if a["stream"].shape != b["stream"].shape:
-        raise ValueError(f"streams of {a['stream'].shape} and {b['stream'].shape} cannot be compared")
+        raise ValueError(
+            f"streams of {a['stream'].shape} and {b['stream'].shape} cannot be compared"
+        )
     names = [name for name in stage_names(b) if name in stage_names(a)]
     rows = [_apart(x, y) for x, y in zip(a["stream"], b["stream"], strict=True)]
     if "final norm" in names:
@@ -83,30 +104,45 @@ def _centred(logits: Array) -> Array:
 def _apart(a: Array, b: Array) -> Array:
     """NaN where both are zero vectors; infinite where only ``b`` is."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(_length(np.asarray(a, np.float64) - b) / _length(np.asarray(b, np.float64)))
+        return np.asarray(
+            _length(np.asarray(a, np.float64) - b) / _length(np.asarray(b, np.float64))
+        )
 
 
 def _length(rows: Array) -> Array:
     return np.asarray(np.sqrt(np.square(rows).sum(axis=-1)))
 
 
-def own_errors(side: Measured, standard: str, errors: Array, names: Sequence[str]) -> Array | None:
-    """Own error of each stage at each position in units of rounding, f32[stages, P]; None without a replay.
+def own_errors(
+    side: Measured, standard: str, errors: Array, names: Sequence[str]
+) -> Array | None:
+    """Own error of each stage at each position in units of rounding, f32[stages, P];
+    None without a replay.
 
-    The embedding has no stage before it: its own error is its relative error. ``standard`` is the dtype of the standard,
-    whose own rounding counts as well.
+    The embedding has no stage before it: its own error is its relative error.
+    ``standard`` is the dtype of the standard, whose own rounding counts as well.
     """
     replay = side.replay
     if replay is None:
         return None
     q = float(np.hypot(unit(side.dtype), unit(standard)))
     head = (
-        q if side.head_dtype is None else float(np.hypot(max(unit(side.dtype), unit(side.head_dtype)), unit(standard)))
+        q
+        if side.head_dtype is None
+        else float(
+            np.hypot(max(unit(side.dtype), unit(side.head_dtype)), unit(standard))
+        )
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.sqrt(np.square(replay["size"], dtype=np.float64) + 8 * np.square(replay["step"], dtype=np.float64))
+        scale = np.sqrt(
+            np.square(replay["size"], dtype=np.float64)
+            + 8 * np.square(replay["step"], dtype=np.float64)
+        )
         rows = {"embedding": errors[0] / q}
-        rows |= {f"layer {k}": row for k, row in enumerate(replay["difference"] / (q * scale))}
+        rows |= {
+            f"layer {k}": row
+            for k, row in enumerate(replay["difference"] / (q * scale))
+        }
         if "final_size" in replay:
             rows["final norm"] = replay["final_difference"] / (q * replay["final_size"])
         if "logits_size" in replay:

@@ -1,4 +1,6 @@
-"""What a signature needs before it may speak: without it, its causes appear under *Not checked*, never as passed or failed."""
+"""What a signature needs before it may speak: without it, its causes appear under *Not
+checked*, never as passed or failed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Lack(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One condition. ``lacking`` returns what is missing in a case, None where the condition holds."""
+    """One condition. ``lacking`` returns what is missing in a case, None where the
+    condition holds.
+    """
 
     lacking: Callable[[Case], Lack | None]
 
@@ -38,7 +42,10 @@ def tokens(count: int) -> Need:
         found = len(case.view.at)
         if found >= count:
             return None
-        return Lack(f"{found:,} tokens are scored on both sides, {count} are needed", "capture more tokens")
+        return Lack(
+            f"{found:,} tokens are scored on both sides, {count} are needed",
+            "capture more tokens",
+        )
 
     return Need(lacking)
 
@@ -61,7 +68,9 @@ def long_sequences(count: int, length: int) -> Need:
 
 
 def listed_rows(count: int, width: int) -> Need:
-    """At least ``count`` tokens for which both sides list ``width`` alternatives or more."""
+    """At least ``count`` tokens for which both sides list ``width`` alternatives or
+    more.
+    """
 
     def lacking(case: Case) -> Lack | None:
         narrow = min(case.pair.a.top_k, case.pair.b.top_k)
@@ -71,9 +80,15 @@ def listed_rows(count: int, width: int) -> Need:
         if found >= count:
             return None
         if narrow < width:
-            why = f"too few alternatives: the top-k lists hold {narrow}, {width} are needed"
+            why = (
+                f"too few alternatives: the top-k lists hold {narrow}, {width} are"
+                " needed"
+            )
             return Lack(why, WIDER_LISTS)
-        why = f"{found:,} tokens have lists of {width} alternatives on both sides, {count} are needed"
+        why = (
+            f"{found:,} tokens have lists of {width} alternatives on both sides,"
+            f" {count} are needed"
+        )
         return Lack(why, "capture more tokens with their lists")
 
     return Need(lacking)
@@ -90,7 +105,10 @@ def shared_rows(count: int) -> Need:
         found = len(case.view.shared.at)
         if found >= count:
             return None
-        why = f"the lists of {found:,} tokens share {MIN_SHARED} alternatives, {count} are needed"
+        why = (
+            f"the lists of {found:,} tokens share {MIN_SHARED} alternatives, {count}"
+            " are needed"
+        )
         return Lack(why, "capture more tokens, or wider lists")
 
     return Need(lacking)

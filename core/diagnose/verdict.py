@@ -1,4 +1,6 @@
-"""The one sentence that answers *why*: a cause and how sure, rounding, or that it cannot be told and what to give next."""
+"""The one sentence that answers *why*: a cause and how sure, rounding, or that it
+cannot be told and what to give next.
+"""
 
 from __future__ import annotations
 
@@ -17,38 +19,54 @@ _NAMED = 3
 """Causes that remain possible and are named."""
 
 
-def verdict_of(whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
-    """The verdict on a pair: ``whole`` with all its tokens, ``case`` without those that a fault of recording explains; with what
-    experiments refuted at its end."""
+def verdict_of(
+    whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]
+) -> str:
+    """The verdict on a pair: ``whole`` with all its tokens, ``case`` without those that
+    a fault of recording explains; with what experiments refuted at its end.
+    """
     refuted = refuted_of(causes)
     more = f" Refuted: {'; '.join(refuted)}." if refuted else ""
     return _told(whole, case, causes, missing) + more
 
 
-def _told(whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+def _told(
+    whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]
+) -> str:
     if causes and causes[0].cause == broken.OVERFLOW:
         return broken.verdict_of(whole)
     if not len(whole.view.at):
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        return _rounding(first, whole, case) if first.cause == NOISE else _cause(first, whole, case)
+        return (
+            _rounding(first, whole, case)
+            if first.cause == NOISE
+            else _cause(first, whole, case)
+        )
     if len(whole.view.at) < TOKENS.likely:
         return (
-            f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and {TOKENS.likely} are needed to call a "
-            "cause likely: capture more tokens."
+            f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and"
+            f" {TOKENS.likely} are needed to call a cause likely: capture more tokens."
         )
     return _cannot_be_told(case, causes, missing)
 
 
 def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     sentence = judge_size(case).sentence
-    limit = f" What moves less than about {case.view.mae:.2g} nats would not show." if case.view.mae > 0 else ""
+    limit = (
+        f" What moves less than about {case.view.mae:.2g} nats would not show."
+        if case.view.mae > 0
+        else ""
+    )
     gaps = broken.gaps(whole)
     if not gaps:
         return f"numerical noise, nothing to fix{_proven(first)}: {sentence}{limit}"
     holes = " ".join(f"{gap.why}: {gap.mend}." for gap in gaps)
-    return f"numerical noise in the tokens that both sides scored: {sentence}{limit} {holes}"
+    return (
+        f"numerical noise in the tokens that both sides scored: {sentence}{limit}"
+        f" {holes}"
+    )
 
 
 def _cause(first: Ranked, whole: Case, case: Case) -> str:
@@ -65,7 +83,9 @@ def _cause(first: Ranked, whole: Case, case: Case) -> str:
 
 
 def _proven(first: Ranked) -> str:
-    """What an experiment or an identity check has shown of the cause, as a clause; empty where neither was made."""
+    """What an experiment or an identity check has shown of the cause, as a clause;
+    empty where neither was made.
+    """
     if first.shown == "proven":
         return f", proven: {first.proof}"
     for each in first.evidence:
@@ -74,7 +94,9 @@ def _proven(first: Ranked) -> str:
     return ""
 
 
-def _cannot_be_told(case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
+def _cannot_be_told(
+    case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]
+) -> str:
     size = judge_size(case)
     possible = [ranked.title for ranked in causes if ranked.cause != NOISE][:_NAMED]
     remains = f" Possible: {_either(possible)}." if possible else " No cause fits."

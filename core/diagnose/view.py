@@ -1,4 +1,6 @@
-"""What the signatures look at: the scored tokens of a pair in their places, and both sides' values for the same ids."""
+"""What the signatures look at: the scored tokens of a pair in their places, and both
+sides' values for the same ids.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
 ROWS = 1 << 15
-"""Tokens whose top-k lists are joined: more only make certain things more certain. They are spread evenly."""
+"""Tokens whose top-k lists are joined: more only make certain things more certain. They
+are spread evenly.
+"""
 _WIDTH = 20
 _BLOCK = 1 << 12
 _NOT_TOLD = ("unknown", "auto", "")
@@ -32,8 +36,8 @@ MIN_SHARED = 5
 class Shared:
     """Rows of top-k ids that both sides have a finite value for.
 
-    at i64[n] flat positions; ids i32[n, K] are A's; a, b f32[n, K] nats, NaN in both where an id is not shared;
-    count i64[n] shared ids of a row, at least `MIN_SHARED`.
+    at i64[n] flat positions; ids i32[n, K] are A's; a, b f32[n, K] nats, NaN in both
+    where an id is not shared; count i64[n] shared ids of a row, at least `MIN_SHARED`.
     """
 
     at: Positions
@@ -59,17 +63,25 @@ class Shared:
 
     @cached_property
     def shift(self) -> npt.NDArray[np.float64]:
-        """Mean of a - b over the shared ids of each row, f64[n]: the part that all alternatives have in common."""
-        gap: npt.NDArray[np.float64] = np.nansum(self.a - self.b, axis=1, dtype=np.float64) / self.count
+        """Mean of a - b over the shared ids of each row, f64[n]: the part that all
+        alternatives have in common.
+        """
+        gap: npt.NDArray[np.float64] = (
+            np.nansum(self.a - self.b, axis=1, dtype=np.float64) / self.count
+        )
         return gap
 
     def _centred(self, values: Floats) -> Floats:
         mean = np.nansum(values, axis=1, dtype=np.float64) / self.count
-        return np.where(self.present, values - mean[:, None].astype(np.float32), np.float32(0))
+        return np.where(
+            self.present, values - mean[:, None].astype(np.float32), np.float32(0)
+        )
 
 
 class View:
-    """A pair with the arrays that more than one signature needs. All are made when first asked for."""
+    """A pair with the arrays that more than one signature needs. All are made when
+    first asked for.
+    """
 
     def __init__(self, pair: Pair, left_out: Positions | None = None) -> None:
         self.pair = pair
@@ -95,7 +107,9 @@ class View:
 
     @cached_property
     def impossible(self) -> int:
-        """Scored tokens that one side alone calls impossible (-inf): no rounding does that."""
+        """Scored tokens that one side alone calls impossible (-inf): no rounding does
+        that.
+        """
         return int(np.count_nonzero(self.scored & np.isinf(self.pair.delta)))
 
     @cached_property
@@ -121,14 +135,18 @@ class View:
 
     @cached_property
     def position(self) -> Positions:
-        """Place within its sequence of each of `at`, i64[n]; the first token is 0 and never scored."""
+        """Place within its sequence of each of `at`, i64[n]; the first token is 0 and
+        never scored.
+        """
         placed: Positions = self.at - self.pair.sequences.offsets[self.sequence]
         return placed
 
     @cached_property
     def context(self) -> npt.NDArray[np.uint64]:
-        """A number for all ids of the sequence up to each of `at` and with it, u64[n]: tokens with one number are one measurement,
-        made several times (a prompt that several sequences share, samples of one prompt)."""
+        """A number for all ids of the sequence up to each of `at` and with it, u64[n]:
+        tokens with one number are one measurement, made several times (a prompt that
+        several sequences share, samples of one prompt).
+        """
         sequences, tokens = self.pair.sequences, self.pair.tokens
         offsets = sequences.offsets[: self.pair.count + 1]
         place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
@@ -165,14 +183,21 @@ class View:
 
     @cached_property
     def list_width(self) -> Positions:
-        """How many finite alternatives the narrower of both lists has in each row of `sample`, i64[n]."""
-        widths = [((ids >= 0) & np.isfinite(values)).sum(axis=1) for ids, values in (self.lists_a, self.lists_b)]
+        """How many finite alternatives the narrower of both lists has in each row of
+        `sample`, i64[n].
+        """
+        widths = [
+            ((ids >= 0) & np.isfinite(values)).sum(axis=1)
+            for ids, values in (self.lists_a, self.lists_b)
+        ]
         narrower: Positions = np.minimum(widths[0], widths[1])
         return narrower
 
     @cached_property
     def overlap(self) -> npt.NDArray[np.float64]:
-        """Share of the narrower list that stands in the other one too, f64[n] over rows of `sample`; NaN without a list."""
+        """Share of the narrower list that stands in the other one too, f64[n] over rows
+        of `sample`; NaN without a list.
+        """
         ids, values = self.lists_a
         other_ids, other_values = self.lists_b
         common = np.zeros(len(self.sample), np.int64)
@@ -192,7 +217,9 @@ class View:
         joined = np.full(values.shape, np.nan, np.float32)
         for start in range(0, len(ids), _BLOCK):
             block = slice(start, start + _BLOCK)
-            joined[block] = _values_of(ids[block], other_ids[block], other_values[block])
+            joined[block] = _values_of(
+                ids[block], other_ids[block], other_values[block]
+            )
         good = np.isfinite(values) & np.isfinite(joined) & (ids >= 0)
         count = good.sum(axis=1)
         rows = count >= MIN_SHARED
@@ -207,7 +234,9 @@ class View:
 
 
 def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:
-    """A well-mixed number for each id in its place, u64[n]: the finalizer of splitmix64. Sums of them are compared modulo 2^64."""
+    """A well-mixed number for each id in its place, u64[n]: the finalizer of
+    splitmix64. Sums of them are compared modulo 2^64.
+    """
     mixed = place.astype(np.uint64) << np.uint64(32) | ids.astype(np.uint64)
     mixed = mixed * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -230,20 +259,30 @@ def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
     equal = ids[:, :, None] == other_ids[:, None, :]
     where = equal.argmax(axis=2)
     found = np.take_along_axis(equal, where[:, :, None], axis=2)[:, :, 0]
-    return np.where(found, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan))
+    return np.where(
+        found, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan)
+    )
 
 
 def reference_of(session: Session, pair: Pair) -> Capture | None:
-    """The arbiter: a capture of role reference that is neither side of the pair and has all of its tokens, if there is one.
+    """The arbiter: a capture of role reference that is neither side of the pair and has
+    all of its tokens, if there is one.
 
-    It computes in float32, or in a dtype that was not told (`dtype_told`); one that is known to be coarser decides nothing.
+    It computes in float32, or in a dtype that was not told (`dtype_told`); one that is
+    known to be coarser decides nothing.
     """
     for info in session.captures:
-        if info.role != "reference" or info.label in (pair.a.info.label, pair.b.info.label):
+        if info.role != "reference" or info.label in (
+            pair.a.info.label,
+            pair.b.info.label,
+        ):
             continue
         if info.tokens < pair.tokens or not pair.tokens:
             continue
-        if not dtype_told(info) or "float32" in (info.dtype, info.facts.dtype if info.facts else None):
+        if not dtype_told(info) or "float32" in (
+            info.dtype,
+            info.facts.dtype if info.facts else None,
+        ):
             return session.capture(info.label)
     return None
 

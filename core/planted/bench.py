@@ -1,8 +1,10 @@
-"""One model with its sequences, and what every fault shares: the clean captures and the hidden states behind them.
+"""One model with its sequences, and what every fault shares: the clean captures and the
+hidden states behind them.
 
-Forward passes are nearly all that planting costs, so none is done twice: what changes logits or alignment alone starts from
-the clean hidden states, another precision of one background is the clean side of the other, and sequences that a fault leaves
-alone keep their rows.
+Forward passes are nearly all that planting costs, so none is done twice: what changes
+logits or alignment alone starts from the clean hidden states, another precision of one
+background is the clean side of the other, and sequences that a fault leaves alone keep
+their rows.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def eager(model: Model) -> Iterator[None]:
 
 @dataclass
 class Bench:
-    """``ids`` are all sequences, of which the first ``short`` are those that most faults are planted in."""
+    """``ids`` are all sequences, of which the first ``short`` are those that most
+    faults are planted in.
+    """
 
     folder: Path
     out: Path
@@ -57,11 +61,18 @@ class Bench:
         return self.models[dtype]
 
     def trainer(self, dtype: str) -> list[Rows]:
-        """The clean side with sdpa attention; in float32 it is the reference too. Kept on disk."""
-        return _kept(self.out / f"trainer-{dtype}.npz", lambda: score(self.model(dtype), self.ids, TOP_K))
+        """The clean side with sdpa attention; in float32 it is the reference too. Kept
+        on disk.
+        """
+        return _kept(
+            self.out / f"trainer-{dtype}.npz",
+            lambda: score(self.model(dtype), self.ids, TOP_K),
+        )
 
     def states(self, dtype: str, count: int) -> list[Tensor]:
-        """Hidden states of the first ``count`` sequences from the clean model with eager attention."""
+        """Hidden states of the first ``count`` sequences from the clean model with
+        eager attention.
+        """
         known = self._states.setdefault(dtype, [])
         if len(known) < count:
             with eager(self.model(dtype)):
@@ -72,14 +83,18 @@ class Bench:
         """The clean side with eager attention, of the first ``count`` sequences."""
         known = self._rows.setdefault(dtype, [])
         states = self.states(dtype, count)
-        for ids, hidden in zip(self.ids[len(known) : count], states[len(known) :], strict=True):
+        for ids, hidden in zip(
+            self.ids[len(known) : count], states[len(known) :], strict=True
+        ):
             known.append(reduce_rows(self.model(dtype), ids, hidden, TOP_K))
         return known[:count]
 
 
 @dataclass
 class Stand:
-    """What a fault is planted in: the first ``count`` sequences of a bench, in the dtype of both clean sides."""
+    """What a fault is planted in: the first ``count`` sequences of a bench, in the
+    dtype of both clean sides.
+    """
 
     bench: Bench
     background: str
@@ -118,9 +133,19 @@ def _kept(path: Path, compute: Callable[[], list[Rows]]) -> list[Rows]:
     """Rows of a clean capture: every session of one background shares them."""
     if path.exists():
         with np.load(path) as kept:
-            return [Scores(*(kept[f"{name}{i}"] for name in _COLUMNS)) for i in range(len(kept.files) // len(_COLUMNS))]
+            return [
+                Scores(*(kept[f"{name}{i}"] for name in _COLUMNS))
+                for i in range(len(kept.files) // len(_COLUMNS))
+            ]
     rows = compute()
-    _replace(path, {f"{name}{i}": getattr(row, name) for i, row in enumerate(rows) for name in _COLUMNS})
+    _replace(
+        path,
+        {
+            f"{name}{i}": getattr(row, name)
+            for i, row in enumerate(rows)
+            for name in _COLUMNS
+        },
+    )
     return rows
 
 
@@ -133,11 +158,16 @@ def _replace(path: Path, arrays: dict[str, Any]) -> None:
 
 def read_ids(path: Path) -> list[np.ndarray]:
     """Sequences of a JSON file ``{"ids": [[...], ...]}``."""
-    return [np.asarray(row, np.int32) for row in json.loads(path.read_text(encoding="utf-8"))["ids"]]
+    return [
+        np.asarray(row, np.int32)
+        for row in json.loads(path.read_text(encoding="utf-8"))["ids"]
+    ]
 
 
 def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[np.ndarray]:
-    """Token ids sampled by the model itself, from prompts of `PROMPT` random ids; kept in ``path``."""
+    """Token ids sampled by the model itself, from prompts of `PROMPT` random ids; kept
+    in ``path``.
+    """
     if path.exists():
         return read_ids(path)
     torch.manual_seed(7)
@@ -148,11 +178,24 @@ def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[np.ndar
         batch = torch.from_numpy(drawn[rows])
         with torch.inference_mode():
             out = model.net.generate(
-                batch, attention_mask=torch.ones_like(batch), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                max_new_tokens=length - PROMPT, min_new_tokens=length - PROMPT, repetition_penalty=1.0, pad_token_id=0,
-            )  # fmt: skip
-        ids.update({i: row.numpy().astype(np.int32) for i, row in zip(rows, out, strict=True)})
+                batch,
+                attention_mask=torch.ones_like(batch),
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=length - PROMPT,
+                min_new_tokens=length - PROMPT,
+                repetition_penalty=1.0,
+                pad_token_id=0,
+            )
+        ids.update(
+            {i: row.numpy().astype(np.int32) for i, row in zip(rows, out, strict=True)}
+        )
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps({"ids": [ids[i].tolist() for i in range(len(lengths))]}), encoding="utf-8")
+    temporary.write_text(
+        json.dumps({"ids": [ids[i].tolist() for i in range(len(lengths))]}),
+        encoding="utf-8",
+    )
     temporary.replace(path)
     return [ids[i] for i in range(len(lengths))]

@@ -23,7 +23,9 @@ def _empty_like(rows: Rows, length: int) -> Rows:
 
 
 def _moved(rows: Rows, length: int, target: slice, source: slice) -> Rows:
-    """``length`` entries, unscored but for ``target``, which are the entries ``source`` of ``rows``."""
+    """``length`` entries, unscored but for ``target``, which are the entries ``source``
+    of ``rows``.
+    """
     out = _empty_like(rows, length)
     for name in _COLUMNS:
         getattr(out, name)[target] = getattr(rows, name)[source]
@@ -31,11 +33,19 @@ def _moved(rows: Rows, length: int, target: slice, source: slice) -> Rows:
 
 
 def _prefixed(stand: Stand, prefix: Callable[[np.ndarray], np.ndarray]) -> Sent:
-    """Every sequence behind a prefix; its first token, which then has a score, stays unscored as everywhere."""
+    """Every sequence behind a prefix; its first token, which then has a score, stays
+    unscored as everywhere.
+    """
     sent = [np.concatenate([prefix(ids), ids]).astype(np.int32) for ids in stand.ids]
     out = []
-    for rows, full, ids in zip(score(stand.model, sent, TOP_K), sent, stand.ids, strict=True):
-        out.append(_moved(rows, len(ids), slice(1, None), slice(len(full) - len(ids) + 1, None)))
+    for rows, full, ids in zip(
+        score(stand.model, sent, TOP_K), sent, stand.ids, strict=True
+    ):
+        out.append(
+            _moved(
+                rows, len(ids), slice(1, None), slice(len(full) - len(ids) + 1, None)
+            )
+        )
     return out, sent
 
 
@@ -49,7 +59,9 @@ def _template_twice(stand: Stand, size: float) -> Sent:
 
 
 def _changed(stand: Stand, change: Callable[[np.ndarray], None]) -> Sent:
-    """The first and the last sequence with other ids; the others are those of the clean side."""
+    """The first and the last sequence with other ids; the others are those of the clean
+    side.
+    """
     rows, sent = list(stand.clean), [ids.copy() for ids in stand.ids]
     for i in {0, len(sent) - 1}:
         change(sent[i])
@@ -78,35 +90,57 @@ def _swapped(stand: Stand, size: float) -> Sent:
 
 
 def _off_by_one(stand: Stand, size: float) -> Sent:
-    """Every entry one place further on (or back): what was computed is right, and said of the wrong token."""
+    """Every entry one place further on (or back): what was computed is right, and said
+    of the wrong token.
+    """
     later, earlier = slice(2, None), slice(1, -1)
     target, source = (later, earlier) if size > 0 else (earlier, later)
-    return [_moved(rows, len(rows.logprob), target, source) for rows in stand.clean], None
+    return [
+        _moved(rows, len(rows.logprob), target, source) for rows in stand.clean
+    ], None
 
 
 def _truncated(stand: Stand, size: float) -> Sent:
-    """The first part of each prompt was cut, so its tokens have no score and the others have less context."""
+    """The first part of each prompt was cut, so its tokens have no score and the others
+    have less context.
+    """
     cut = int(PROMPT * size)
     sent = [ids[cut:] for ids in stand.ids]
     scored = zip(score(stand.model, sent, TOP_K), stand.ids, strict=True)
-    return [_moved(rows, len(ids), slice(cut + 1, None), slice(1, None)) for rows, ids in scored], sent
+    return [
+        _moved(rows, len(ids), slice(cut + 1, None), slice(1, None))
+        for rows, ids in scored
+    ], sent
 
 
 def _padded(stand: Stand, *, left: bool, masked: bool) -> Sent:
-    """One batch of all sequences, filled up to the longest; without position ids, so padding counts."""
+    """One batch of all sequences, filled up to the longest; without position ids, so
+    padding counts.
+    """
     longest = max(len(ids) for ids in stand.ids)
     pad = getattr(stand.model.net.config, "pad_token_id", None) or 0
     out = []
-    for length in dict.fromkeys(len(ids) for ids in stand.ids):  # rows of one length: the numbers of the one batch
+    for length in dict.fromkeys(
+        len(ids) for ids in stand.ids
+    ):  # rows of one length: the numbers of the one batch
         fill = longest - length
         around = (fill, 0) if left else (0, fill)
         rows = [ids for ids in stand.ids if len(ids) == length]
         whole = [np.pad(ids, around, constant_values=pad) for ids in rows]
-        mask = torch.from_numpy(np.pad(np.ones((1, length), np.int64), ((0, 0), around)))
+        mask = torch.from_numpy(
+            np.pad(np.ones((1, length), np.int64), ((0, 0), around))
+        )
         arguments = {"attention_mask": mask.expand(len(rows), -1)} if masked else {}
-        states = hidden_states(stand.model, whole, position_ids=torch.arange(longest)[None], **arguments)
+        states = hidden_states(
+            stand.model, whole, position_ids=torch.arange(longest)[None], **arguments
+        )
         for ids, hidden in zip(rows, states, strict=True):
-            out.append((id(ids), reduce_rows(stand.model, ids, hidden[fill if left else 0 :], TOP_K)))
+            out.append(
+                (
+                    id(ids),
+                    reduce_rows(stand.model, ids, hidden[fill if left else 0 :], TOP_K),
+                )
+            )
     found = dict(out)
     return [found[id(ids)] for ids in stand.ids], None
 

@@ -1,4 +1,5 @@
-"""Save a model with a fault in its weights as a folder that every engine loads. Runs in the engine's interpreter.
+"""Save a model with a fault in its weights as a folder that every engine loads. Runs in
+the engine's interpreter.
 
 python core/planted/edited.py MODEL OUT FAULT SIZE
 """
@@ -19,14 +20,20 @@ from logdrift.core.planted.weights import MODEL  # noqa: E402
 
 
 def main(model: Path, out: Path, fault: str, size: float) -> None:
-    """Weights are bfloat16, as those of the small model are. The folder appears whole or not at all."""
+    """Weights are bfloat16, as those of the small model are. The folder appears whole
+    or not at all.
+    """
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     loaded = Model.load(model, "bfloat16")
     with MODEL[fault](loaded, size):
         loaded.net.save_pretrained(temporary)
     for file in model.iterdir():
-        if file.is_file() and not (temporary / file.name).exists() and file.suffix != ".safetensors":
+        if (
+            file.is_file()
+            and not (temporary / file.name).exists()
+            and file.suffix != ".safetensors"
+        ):
             shutil.copyfile(file, temporary / file.name)
     temporary.rename(out)
 

@@ -1,4 +1,6 @@
-"""What each fault does: to the logits, to the ids, to the context or to the model. Everything is undone afterwards."""
+"""What each fault does: to the logits, to the ids, to the context or to the model.
+Everything is undone afterwards.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Tensor = Any
 
 @dataclass
 class Planted:
-    """Rows of every sequence, the ids that were really scored (None: those of the session) and the attention used."""
+    """Rows of every sequence, the ids that were really scored (None: those of the
+    session) and the attention used.
+    """
 
     rows: list[Rows]
     sent: list[np.ndarray] | None = None
@@ -29,7 +33,9 @@ class Planted:
 
 
 def plant(stand: Stand, name: str, size: float) -> Planted:
-    """The rollout side of a fault: eager attention in the background's dtype, with the fault."""
+    """The rollout side of a fault: eager attention in the background's dtype, with the
+    fault.
+    """
     if name == "same-twice":
         return Planted(stand.trainer, attention="sdpa")
     if name in ("attention", "clean"):
@@ -59,10 +65,17 @@ def _windowed(stand: Stand, size: float) -> list[Rows]:
     ]
 
 
-def _reduced(stand: Stand, transform: Callable[..., Tensor] | None = None, normalised: bool = False) -> list[Rows]:
+def _reduced(
+    stand: Stand,
+    transform: Callable[..., Tensor] | None = None,
+    normalised: bool = False,
+) -> list[Rows]:
     """The clean hidden states through the head, and through ``transform``."""
     pairs = zip(stand.ids, stand.states, strict=True)
-    return [reduce_rows(stand.model, ids, hidden, TOP_K, transform, normalised) for ids, hidden in pairs]
+    return [
+        reduce_rows(stand.model, ids, hidden, TOP_K, transform, normalised)
+        for ids, hidden in pairs
+    ]
 
 
 def _by_logits(stand: Stand, name: str, size: float) -> list[Rows]:
@@ -73,7 +86,9 @@ def _by_logits(stand: Stand, name: str, size: float) -> list[Rows]:
 
 
 def _other_precision(stand: Stand) -> list[Rows]:
-    """A float32 head over a bfloat16 body, or logits rounded to bfloat16 over a float32 body."""
+    """A float32 head over a bfloat16 body, or logits rounded to bfloat16 over a float32
+    body.
+    """
     if stand.background == "float32":
         return _reduced(stand, lambda x, i, at: x.bfloat16().float())
     weight = stand.model.net.lm_head.weight
@@ -98,7 +113,9 @@ def _softcap(x: Tensor, ids: np.ndarray, at: int, size: float) -> Tensor:
 
 
 def _top_p(x: Tensor, ids: np.ndarray, at: int, size: float) -> Tensor:
-    """Only the most likely ids that together hold ``size``. All are sorted only where the first 2,048 do not."""
+    """Only the most likely ids that together hold ``size``. All are sorted only where
+    the first 2,048 do not.
+    """
     many = min(2048, x.shape[1])
     probability = x.softmax(-1)
     values, order = probability.topk(many, -1)

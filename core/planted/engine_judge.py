@@ -1,4 +1,6 @@
-"""Faults planted in real engines through the diagnosis, with the facts that the engines show and without them."""
+"""Faults planted in real engines through the diagnosis, with the facts that the engines
+show and without them.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,18 @@ from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session, open_session
 
 _VISIBLE = 1.8
-"""A fault is asked for, blind, where the pair differs by this many times what the clean pair of that precision does: effect
-and noise are independent, and sqrt(1.5**2 + 1) is 1.8 (`logdrift.core.planted.judge`)."""
+"""A fault is asked for, blind, where the pair differs by this many times what the clean
+pair of that precision does: effect and noise are independent, and sqrt(1.5**2 + 1) is
+1.8 (`logdrift.core.planted.judge`).
+"""
 _PRECISION = ("compute_dtype", "head_dtype")
 """Causes that show in the values themselves, however little they move."""
 
 
 def judge_engines(folder: Path, engines: Sequence[str], *, blind: bool) -> list[Judged]:
-    """Every fault of ``engines`` whose captures are complete, in the order of `FAULTS`."""
+    """Every fault of ``engines`` whose captures are complete, in the order of
+    `FAULTS`.
+    """
     found = []
     opened: dict[str, Session] = {}
     for fault in FAULTS:
@@ -82,15 +88,30 @@ def _judged(session: Session, fault: EngineFault, blind: bool) -> Judged:
     named = named_in(found)
     told = outcome(fault.causes, named, clean=fault.clean, asked=asked)
     background = STATES[fault.engine][fault.state].dtype
-    return Judged(f"{fault.engine}: {fault.name}", background, blind, told, named, mae, fault.telling == "data", asked)
+    return Judged(
+        f"{fault.engine}: {fault.name}",
+        background,
+        blind,
+        told,
+        named,
+        mae,
+        fault.telling == "data",
+        asked,
+    )
 
 
 def _clean(session: Session, fault: EngineFault) -> float:
-    """MAE of the engine without a fault in that precision; 0 where the session has none."""
+    """MAE of the engine without a fault in that precision; 0 where the session has
+    none.
+    """
     dtype = STATES[fault.engine][fault.state].dtype
-    state, trainer = ("float32", "trainer32") if dtype == "float32" else ("clean", "trainer")
+    state, trainer = (
+        ("float32", "trainer32") if dtype == "float32" else ("clean", "trainer")
+    )
     labels = f"{trainer}/prefill", f"{fault.engine}-{state}/prefill"
-    if not all(any(info.label == label for info in session.captures) for label in labels):
+    if not all(
+        any(info.label == label for info in session.captures) for label in labels
+    ):
         return 0.0
     pair = make_pair(session, *labels)
     delta = pair.delta[pair.scored]
@@ -99,13 +120,19 @@ def _clean(session: Session, fault: EngineFault) -> float:
 
 
 def _without(session: Session, fault: EngineFault) -> Session:
-    """The session without the facts that tell the fault, unknown on both sides of the pair, and without its plan, which names
-    every option and every folder of edited weights."""
+    """The session without the facts that tell the fault, unknown on both sides of the
+    pair, and without its plan, which names every option and every folder of edited
+    weights.
+    """
     unknown: dict[str, Any] = dict.fromkeys(fault.facts)
     captures = tuple(
-        replace(info, facts=replace(info.facts, **unknown))
-        if info.label in _labels(fault) and info.facts is not None
-        else info
+        (
+            replace(info, facts=replace(info.facts, **unknown))
+            if info.label in _labels(fault) and info.facts is not None
+            else info
+        )
         for info in session.captures
     )
-    return Session(session.folder, replace(session.manifest, captures=captures, plan={}))
+    return Session(
+        session.folder, replace(session.manifest, captures=captures, plan={})
+    )

@@ -1,7 +1,9 @@
-"""Faults that a real engine can be made to show, planted in vLLM and SGLang themselves, as ordinary sessions.
+"""Faults that a real engine can be made to show, planted in vLLM and SGLang themselves,
+as ordinary sessions.
 
-One session for each engine, ``given-ENGINE``, holds the same ids scored by Transformers (float32 and bfloat16) and by the
-engine as often as there are faults, each time started with one thing changed. What only sampling shows (temperature, top-p, penalties in the
+One session for each engine, ``given-ENGINE``, holds the same ids scored by Transformers
+(float32 and bfloat16) and by the engine as often as there are faults, each time started
+with one thing changed. What only sampling shows (temperature, top-p, penalties in the
 log-probabilities) has a session of its own, whose sequences the engine samples.
 """
 
@@ -24,9 +26,10 @@ _REFERENCE, _TRAINER, _TRAINER32 = "reference", "trainer", "trainer32"
 class EngineFault:
     """One fault of one engine.
 
-    ``state`` names how the engine is started (`STATES`); several faults may share a start. ``against`` is the backend that
-    it is compared with. The first of ``causes`` must be named. ``facts`` are what the engine shows of it; without them
-    the diagnosis is blind. ``session`` other than `GIVEN`: the engine samples, as `SAMPLING` has it.
+    ``state`` names how the engine is started (`STATES`); several faults may share a
+    start. ``against`` is the backend that it is compared with. The first of ``causes``
+    must be named. ``facts`` are what the engine shows of it; without them the diagnosis
+    is blind. ``session`` other than `GIVEN`: the engine samples, as `SAMPLING` has it.
     """
 
     engine: str
@@ -50,8 +53,10 @@ class EngineFault:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How an engine is started: ``dtype``, ``options`` by its own names, and ``weights`` (fault of
-    `logdrift.core.planted.weights`, size) saved as a folder of its own. ``seconds`` on two cores."""
+    """How an engine is started: ``dtype``, ``options`` by its own names, and
+    ``weights`` (fault of `logdrift.core.planted.weights`, size) saved as a folder of
+    its own. ``seconds`` on two cores.
+    """
 
     dtype: str = "bfloat16"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -105,28 +110,93 @@ _MEANING = ("decode_logprobs", "temperature")
 def _shared(engine: str) -> Iterator[EngineFault]:
     """What both engines can be made to show."""
     yield EngineFault(engine, "clean", "clean", _TRAINER, ("noise",), "none")
-    yield EngineFault(engine, "clean, float32", "float32", _TRAINER32, ("noise",), "none")
-    yield EngineFault(engine, "dtype float32", "float32", _TRAINER, ("compute_dtype",), "data", _DTYPE)
-    yield EngineFault(engine, "dtype float16", "float16", _TRAINER, ("compute_dtype",), "data", _DTYPE)
-    yield EngineFault(engine, "float32 head", "head", _TRAINER, ("head_dtype",), "data", _HEAD)
-    yield EngineFault(engine, "RoPE theta x1.5", "rope", _TRAINER32, ("config",), "data", _CONFIG)
-    yield EngineFault(engine, "Transformers' model code", "code", _TRAINER, ("noise",), "none")
-    yield EngineFault(engine, "stale weights", "stale", _TRAINER, ("weights",), "facts", _WEIGHTS)
-    yield EngineFault(engine, "one layer initial", "initial", _TRAINER, ("weights",), "data", _WEIGHTS)
-    yield EngineFault(engine, "down_proj x1.02", "scaled", _TRAINER32, ("weights",), "facts", _WEIGHTS)
+    yield EngineFault(
+        engine, "clean, float32", "float32", _TRAINER32, ("noise",), "none"
+    )
+    yield EngineFault(
+        engine, "dtype float32", "float32", _TRAINER, ("compute_dtype",), "data", _DTYPE
+    )
+    yield EngineFault(
+        engine, "dtype float16", "float16", _TRAINER, ("compute_dtype",), "data", _DTYPE
+    )
+    yield EngineFault(
+        engine, "float32 head", "head", _TRAINER, ("head_dtype",), "data", _HEAD
+    )
+    yield EngineFault(
+        engine, "RoPE theta x1.5", "rope", _TRAINER32, ("config",), "data", _CONFIG
+    )
+    yield EngineFault(
+        engine, "Transformers' model code", "code", _TRAINER, ("noise",), "none"
+    )
+    yield EngineFault(
+        engine, "stale weights", "stale", _TRAINER, ("weights",), "facts", _WEIGHTS
+    )
+    yield EngineFault(
+        engine, "one layer initial", "initial", _TRAINER, ("weights",), "data", _WEIGHTS
+    )
+    yield EngineFault(
+        engine, "down_proj x1.02", "scaled", _TRAINER32, ("weights",), "facts", _WEIGHTS
+    )
 
 
 FAULTS: tuple[EngineFault, ...] = (
     *_shared("vllm"),
-    # SGLang takes a logit scale in the config of a Llama, and computes as before (MAE 0.050, as without).
-    EngineFault("vllm", "logit scale 0.9", "scale", _TRAINER, ("config", "temperature"), "data", _CONFIG),
-    EngineFault("vllm", "sliding window 256", "window", _TRAINER, ("config",), "data", _CONFIG),
+    # SGLang takes a logit scale in the config of a Llama, and computes as before (MAE
+    # 0.050, as without).
+    EngineFault(
+        "vllm",
+        "logit scale 0.9",
+        "scale",
+        _TRAINER,
+        ("config", "temperature"),
+        "data",
+        _CONFIG,
+    ),
+    EngineFault(
+        "vllm", "sliding window 256", "window", _TRAINER, ("config",), "data", _CONFIG
+    ),
     EngineFault("vllm", "inductor", "compiled", _TRAINER, ("noise",), "none"),
-    EngineFault("vllm", "temperature 0.7", "processed", _TRAINER, ("temperature",), "data", _MEANING, "temperature"),
-    EngineFault("vllm", "top-p 0.8, processed", "processed", _TRAINER, ("processed",), "data", _MEANING, "top-p"),
+    EngineFault(
+        "vllm",
+        "temperature 0.7",
+        "processed",
+        _TRAINER,
+        ("temperature",),
+        "data",
+        _MEANING,
+        "temperature",
+    ),
+    EngineFault(
+        "vllm",
+        "top-p 0.8, processed",
+        "processed",
+        _TRAINER,
+        ("processed",),
+        "data",
+        _MEANING,
+        "top-p",
+    ),
     *_shared("sglang"),
-    EngineFault("sglang", "temperature 0.7", "clean", _TRAINER, ("temperature",), "data", _MEANING, "temperature"),
-    EngineFault("sglang", "penalty 1.1", "clean", _TRAINER, ("processed",), "data", _MEANING, "penalty"),
+    EngineFault(
+        "sglang",
+        "temperature 0.7",
+        "clean",
+        _TRAINER,
+        ("temperature",),
+        "data",
+        _MEANING,
+        "temperature",
+    ),
+    EngineFault(
+        "sglang",
+        "penalty 1.1",
+        "clean",
+        _TRAINER,
+        ("processed",),
+        "data",
+        _MEANING,
+        "penalty",
+    ),
 )
 
 
@@ -140,23 +210,51 @@ class Planned:
 
 
 def edits(engines: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """Folder name -> (fault, size) of the edited weights that the faults of ``engines`` need."""
+    """Folder name -> (fault, size) of the edited weights that the faults of ``engines``
+    need.
+    """
     return {
-        name: state.weights for engine in engines for name, state in STATES[engine].items() if state.weights is not None
+        name: state.weights
+        for engine in engines
+        for name, state in STATES[engine].items()
+        if state.weights is not None
     }
 
 
 def sessions(
-    engines: Sequence[str], model: str, ids: Sequence[Sequence[int]], prompt: int, folder: Path
+    engines: Sequence[str],
+    model: str,
+    ids: Sequence[Sequence[int]],
+    prompt: int,
+    folder: Path,
 ) -> list[Planned]:
-    """The sessions of all faults of ``engines`` on ``ids``. Prompt files and edited weights lie in ``folder``."""
-    given = _write(folder / "given.jsonl", [{"token_ids": list(map(int, row)), "prompt_length": prompt} for row in ids])
-    prompts = _write(folder / "prompts.jsonl", [{"token_ids": list(map(int, row[:prompt]))} for row in ids])
+    """The sessions of all faults of ``engines`` on ``ids``. Prompt files and edited
+    weights lie in ``folder``.
+    """
+    given = _write(
+        folder / "given.jsonl",
+        [{"token_ids": list(map(int, row)), "prompt_length": prompt} for row in ids],
+    )
+    prompts = _write(
+        folder / "prompts.jsonl",
+        [{"token_ids": list(map(int, row[:prompt]))} for row in ids],
+    )
     out = []
-    for name in dict.fromkeys(session_of(fault) for fault in FAULTS if fault.engine in engines):
+    for name in dict.fromkeys(
+        session_of(fault) for fault in FAULTS if fault.engine in engines
+    ):
         wanted = [fault for fault in FAULTS if session_of(fault) == name]
         sampling = SAMPLING.get(wanted[0].session)
-        out.append(_planned(name, wanted, model, given if sampling is None else prompts, folder, sampling))
+        out.append(
+            _planned(
+                name,
+                wanted,
+                model,
+                given if sampling is None else prompts,
+                folder,
+                sampling,
+            )
+        )
     return out
 
 
@@ -165,20 +263,37 @@ def session_of(fault: EngineFault) -> str:
     return f"{fault.session}-{fault.engine}"
 
 
-def _planned(name: str, faults: Sequence[EngineFault], model: str, prompts: Path, folder: Path, sampling: SamplingSpec | None) -> Planned:  # fmt: skip
+def _planned(
+    name: str,
+    faults: Sequence[EngineFault],
+    model: str,
+    prompts: Path,
+    folder: Path,
+    sampling: SamplingSpec | None,
+) -> Planned:
     path = "prefill" if sampling is None else "decode"
     specs: list[BackendSpec] = [
         BackendSpec(_REFERENCE, "transformers", "float32", "reference", ("prefill",)),
         BackendSpec(_TRAINER, "transformers", "bfloat16", "trainer", ("prefill",)),
     ]
     if any(fault.against == _TRAINER32 for fault in faults):
-        specs.append(BackendSpec(_TRAINER32, "transformers", "float32", "trainer", ("prefill",)))
+        specs.append(
+            BackendSpec(_TRAINER32, "transformers", "float32", "trainer", ("prefill",))
+        )
     seconds = 15.0 * len(specs)
     for engine, key in dict.fromkeys((fault.engine, fault.state) for fault in faults):
         state = STATES[engine][key]
         own = None if state.weights is None else str(folder / "weights" / key)
         specs.append(
-            BackendSpec(f"{engine}-{key}", engine, state.dtype, "rollout", (path,), model=own, options=state.options)
+            BackendSpec(
+                f"{engine}-{key}",
+                engine,
+                state.dtype,
+                "rollout",
+                (path,),
+                model=own,
+                options=state.options,
+            )
         )
         seconds += state.seconds
     plan = CapturePlan(

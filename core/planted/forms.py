@@ -1,7 +1,8 @@
-"""A planted session as users hold it: as captured, as a dump with lists and no facts, as a dump of chosen tokens alone.
+"""A planted session as users hold it: as captured, as a dump with lists and no facts,
+as a dump of chosen tokens alone.
 
-The dumps are real files in the jsonl format and go through the real importer, so nothing reaches the diagnosis that a user's own
-dump would not hold.
+The dumps are real files in the jsonl format and go through the real importer, so
+nothing reaches the diagnosis that a user's own dump would not hold.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ SIDES = ("trainer", "rollout")
 
 
 def in_form(session: Session, form: Form, folder: Path) -> Session:
-    """``session`` in another form: its trainer and its rollout as a dump, imported into ``folder`` (made anew)."""
+    """``session`` in another form: its trainer and its rollout as a dump, imported into
+    ``folder`` (made anew).
+    """
     if form == "captured":
         return session
     shutil.rmtree(folder, ignore_errors=True)
@@ -48,7 +51,9 @@ def in_form(session: Session, form: Form, folder: Path) -> Session:
 
 
 def write_dump(session: Session, file: Path, *, lists: bool) -> None:
-    """One line a sequence with the log-probabilities of both sides and, where asked, their alternatives."""
+    """One line a sequence with the log-probabilities of both sides and, where asked,
+    their alternatives.
+    """
     captures = {name: session.capture(f"{name}/prefill") for name in SIDES}
     with open(file, "w", encoding="utf-8") as out:
         for sequence in range(len(session.sequences)):
@@ -56,18 +61,30 @@ def write_dump(session: Session, file: Path, *, lists: bool) -> None:
             line = {
                 "token_ids": session.sequences.ids(sequence).tolist(),
                 "prompt_length": int(session.sequences.prompt_lengths[sequence]),
-                "captures": {name: _scores(capture, start, stop, lists) for name, capture in captures.items()},
+                "captures": {
+                    name: _scores(capture, start, stop, lists)
+                    for name, capture in captures.items()
+                },
             }
             out.write(json.dumps(line) + "\n")
 
 
 def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {"logprobs": [_number(value) for value in capture.logprob.rows(start, stop)]}
+    out: dict[str, Any] = {
+        "logprobs": [_number(value) for value in capture.logprob.rows(start, stop)]
+    }
     if not lists:
         return out
-    ids, values = capture.top_ids.rows(start, stop), capture.top_logprobs.rows(start, stop)
+    ids, values = (
+        capture.top_ids.rows(start, stop),
+        capture.top_logprobs.rows(start, stop),
+    )
     rows = [
-        [(int(i), float(value)) for i, value in zip(row_ids, row, strict=True) if i >= 0 and np.isfinite(value)]
+        [
+            (int(i), float(value))
+            for i, value in zip(row_ids, row, strict=True)
+            if i >= 0 and np.isfinite(value)
+        ]
         for row_ids, row in zip(ids, values, strict=True)
     ]
     out["top_ids"] = [[i for i, _ in row] or None for row in rows]
@@ -85,7 +102,9 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 @dataclass(frozen=True, slots=True)
 class FormJudged:
-    """What the diagnosis made of one planted session in one form. ``named`` are its first causes with their scores."""
+    """What the diagnosis made of one planted session in one form. ``named`` are its
+    first causes with their scores.
+    """
 
     fault: str
     background: str
@@ -104,8 +123,12 @@ class FormJudged:
         }
 
 
-def judge_forms(folder: Path, work: Path, forms: Sequence[Form] = FORMS) -> list[FormJudged]:
-    """Every planted session of ``folder`` in each of ``forms``; ``work`` is a folder for the dumps, made and taken away."""
+def judge_forms(
+    folder: Path, work: Path, forms: Sequence[Form] = FORMS
+) -> list[FormJudged]:
+    """Every planted session of ``folder`` in each of ``forms``; ``work`` is a folder
+    for the dumps, made and taken away.
+    """
     out = []
     try:
         for path in sorted(folder.glob("*-*")):
@@ -113,7 +136,10 @@ def judge_forms(folder: Path, work: Path, forms: Sequence[Form] = FORMS) -> list
             if name not in BY_NAME or not (path / MANIFEST).exists():
                 continue
             session = open_session(path)
-            out += [_judged(in_form(session, form, work), BY_NAME[name], background, form) for form in forms]
+            out += [
+                _judged(in_form(session, form, work), BY_NAME[name], background, form)
+                for form in forms
+            ]
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out
@@ -128,8 +154,9 @@ def _judged(session: Session, fault: Fault, background: str, form: Form) -> Form
 def answer_of(fault: Fault, found: Diagnosis) -> Answer:
     """Where the right cause stands.
 
-    *Wrong* is any other cause that is called likely, and noise called likely of a gap that is larger than noise. A gap within the
-    usual range of the precision that had to be assumed cannot be told from rounding.
+    *Wrong* is any other cause that is called likely, and noise called likely of a gap
+    that is larger than noise. A gap within the usual range of the precision that had to
+    be assumed cannot be told from rounding.
     """
     likely = [cause.cause for cause in found.causes if cause.score >= LIKELY]
     if any(code != NOISE and code not in fault.causes for code in likely):
@@ -139,9 +166,15 @@ def answer_of(fault: Fault, found: Diagnosis) -> Answer:
         return "clean"
     if first == fault.causes[0]:
         return "first"
-    if first in fault.causes or fault.causes[0] in [cause.cause for cause in found.causes[:2]]:
+    if first in fault.causes or fault.causes[0] in [
+        cause.cause for cause in found.causes[:2]
+    ]:
         return "second"
-    if likely == [NOISE] and float(found.size["mae"] or 0.0) > USUAL[str(found.size["dtype"] or "bfloat16")].high:
+    if (
+        likely == [NOISE]
+        and float(found.size["mae"] or 0.0)
+        > USUAL[str(found.size["dtype"] or "bfloat16")].high
+    ):
         return "wrong"
     return "cannot be told"
 
@@ -150,6 +183,9 @@ def form_totals(rows: Iterable[FormJudged]) -> dict[Form, dict[Answer, int]]:
     """How many answers of each kind in each form."""
     found = list(rows)
     return {
-        form: {answer: sum(r.form == form and r.answer == answer for r in found) for answer in ANSWERS}
+        form: {
+            answer: sum(r.form == form and r.answer == answer for r in found)
+            for answer in ANSWERS
+        }
         for form in dict.fromkeys(row.form for row in found)
     }

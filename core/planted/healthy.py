@@ -1,10 +1,14 @@
 """Healthy pairs, drawn: how often is a cause called likely where there is none?
 
-A pair is two noisy readings of the same drawn logits, as two correct engines give them: noise of a usual size for one dtype, heavy
-tails, a part that all alternatives of a token share, larger on some tokens and in later positions, logits on the lattice of 16
-bits; certain and loud tokens in stretches, greedy text, prompts that all sequences share, values stored in few digits, as the
-sample and its engines show them (|delta| of neighbours correlates at 0.0 to 0.5, with surprise at 0.2 to 0.75). Around it all that a session may have or lack: lists of 0 to 20 alternatives, of unequal widths, scores of the prompts, facts,
-a reference, repeats. Everything is in memory: nothing is read and no engine runs.
+A pair is two noisy readings of the same drawn logits, as two correct engines give them:
+noise of a usual size for one dtype, heavy tails, a part that all alternatives of a
+token share, larger on some tokens and in later positions, logits on the lattice of 16
+bits; certain and loud tokens in stretches, greedy text, prompts that all sequences
+share, values stored in few digits, as the sample and its engines show them (|delta| of
+neighbours correlates at 0.0 to 0.5, with surprise at 0.2 to 0.75). Around it all that a
+session may have or lack: lists of 0 to 20 alternatives, of unequal widths, scores of
+the prompts, facts, a reference, repeats. Everything is in memory: nothing is read and
+no engine runs.
 """
 
 from __future__ import annotations
@@ -24,7 +28,13 @@ from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY
 from logdrift.core.facts import Facts
-from logdrift.core.session.layout import CaptureInfo, Manifest, ModelInfo, Part, SequencesInfo
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+)
 from logdrift.core.session.reader import Capture, Pieces, Sequences, Session
 from logdrift.core.session.tensors import Column
 
@@ -43,7 +53,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one drawn pair has. ``width_a`` and ``width_b`` are the alternatives that each side keeps."""
+    """What one drawn pair has. ``width_a`` and ``width_b`` are the alternatives that
+    each side keeps.
+    """
 
     tokens: int
     width_a: int
@@ -56,13 +68,19 @@ class Setting:
     sequences: int
     greedy: bool = False
     shared: int = 0
-    """Tokens at the start that all sequences have in common, with the same numbers on one side."""
+    """Tokens at the start that all sequences have in common, with the same numbers on
+    one side.
+    """
     stored: str = "float32"
-    """What a recorder keeps of every number: ``float32``, ``float16`` or ``4 decimals``."""
+    """What a recorder keeps of every number: ``float32``, ``float16`` or ``4
+    decimals``.
+    """
 
     @property
     def true_causes(self) -> tuple[str, ...]:
-        """What may be said of such a pair and is true: rounding is the whole gap of engines that agree better than that."""
+        """What may be said of such a pair and is true: rounding is the whole gap of
+        engines that agree better than that.
+        """
         return () if self.told or self.stored == "float32" else ("cut",)
 
 
@@ -70,9 +88,10 @@ class Setting:
 class Row:
     """False alarms among ``pairs`` healthy pairs of one length.
 
-    ``alarms`` were given a likely cause other than noise, ``noise`` were called likely noise, or the rounding that they were
-    stored with where that is the gap, ``too_few`` were answered with too few
-    tokens to tell, ``worst`` is the largest score of a cause other than noise.
+    ``alarms`` were given a likely cause other than noise, ``noise`` were called likely
+    noise, or the rounding that they were stored with where that is the gap, ``too_few``
+    were answered with too few tokens to tell, ``worst`` is the largest score of a cause
+    other than noise.
     """
 
     tokens: int
@@ -104,11 +123,17 @@ class _Drawn(Session):
         return next(each for each in self.drawn_captures if each.info.label == label)
 
 
-def false_alarms(lengths: Sequence[int] = LENGTHS, pairs: int = 1000, seed: int = 0) -> Iterator[Row]:
-    """One row for each of ``lengths``, from ``pairs`` drawn pairs each; the same ``seed`` draws the same pairs."""
+def false_alarms(
+    lengths: Sequence[int] = LENGTHS, pairs: int = 1000, seed: int = 0
+) -> Iterator[Row]:
+    """One row for each of ``lengths``, from ``pairs`` drawn pairs each; the same
+    ``seed`` draws the same pairs.
+    """
     for tokens in lengths:
         rng = np.random.default_rng([seed, tokens])
-        yield _row(tokens, [_judged(draw_setting(rng, tokens), rng) for _ in range(pairs)])
+        yield _row(
+            tokens, [_judged(draw_setting(rng, tokens), rng) for _ in range(pairs)]
+        )
 
 
 def _judged(setting: Setting, rng: np.random.Generator) -> tuple[Setting, Diagnosis]:
@@ -120,7 +145,11 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
     alarmed = []
     worst = 0.0
     for setting, diagnosis in found:
-        causes = [cause for cause in diagnosis.causes if cause.cause not in (NOISE, *setting.true_causes)]
+        causes = [
+            cause
+            for cause in diagnosis.causes
+            if cause.cause not in (NOISE, *setting.true_causes)
+        ]
         worst = max([worst, *(cause.score for cause in causes)])
         likely = [
             f"{cause.cause} {cause.score:.2f} by {cause.evidence[0].signature}"
@@ -133,8 +162,13 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
         tokens=tokens,
         pairs=len(found),
         alarms=len(alarmed),
-        noise=sum(diagnosis.noise or _is_rounding(setting, diagnosis) for setting, diagnosis in found),
-        too_few=sum(diagnosis.verdict.startswith("too few tokens") for _, diagnosis in found),
+        noise=sum(
+            diagnosis.noise or _is_rounding(setting, diagnosis)
+            for setting, diagnosis in found
+        ),
+        too_few=sum(
+            diagnosis.verdict.startswith("too few tokens") for _, diagnosis in found
+        ),
         worst=worst,
         alarmed=tuple(alarmed),
     )
@@ -166,7 +200,9 @@ def draw_setting(rng: np.random.Generator, tokens: int) -> Setting:
 
 
 def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
-    """A healthy session of that kind: trainer and rollout, and where asked a reference and a repeat of each side."""
+    """A healthy session of that kind: trainer and rollout, and where asked a reference
+    and a repeat of each side.
+    """
     lengths, prompts = _lengths(setting, rng)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     source = _source(offsets, prompts, setting.shared)
@@ -182,11 +218,26 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
     )
     unscored = _unscored(sequences, setting.prompts)
     size = _size(setting.dtype, rng)
-    plans = [("trainer", "trainer", 1, setting.width_a), ("rollout", "rollout", 1, setting.width_b)]
+    plans = [
+        ("trainer", "trainer", 1, setting.width_a),
+        ("rollout", "rollout", 1, setting.width_b),
+    ]
     if setting.reference:
         plans.append(("reference", "reference", 1, setting.width_a))
     captures = [
-        _capture(setting, name, role, repeat, width, logits, source, unscored, sequences, size, rng)
+        _capture(
+            setting,
+            name,
+            role,
+            repeat,
+            width,
+            logits,
+            source,
+            unscored,
+            sequences,
+            size,
+            rng,
+        )
         for name, role, repeat, width in plans
     ]
     if setting.repeats:
@@ -198,24 +249,37 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
         sequences=SequencesInfo(len(lengths), None, (part,)),
         captures=tuple(capture.info for capture in captures),
     )
-    return _Drawn(Path("drawn"), manifest, drawn_sequences=sequences, drawn_captures=tuple(captures))
+    return _Drawn(
+        Path("drawn"),
+        manifest,
+        drawn_sequences=sequences,
+        drawn_captures=tuple(captures),
+    )
 
 
 def _lengths(setting: Setting, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Tokens of each sequence and of its prompt, so that ``setting.tokens`` tokens have a score."""
+    """Tokens of each sequence and of its prompt, so that ``setting.tokens`` tokens have
+    a score.
+    """
     count = min(setting.sequences, setting.tokens)
     cuts = (
-        np.sort(rng.choice(np.arange(1, setting.tokens), count - 1, replace=False)) if count > 1 else np.array([], int)
+        np.sort(rng.choice(np.arange(1, setting.tokens), count - 1, replace=False))
+        if count > 1
+        else np.array([], int)
     )
     scored = np.diff(np.concatenate([[0], cuts, [setting.tokens]])).astype(int)
     if setting.prompts:
-        return [int(n) + 1 for n in scored], [int(rng.integers(1, n + 1)) for n in scored]
+        return [int(n) + 1 for n in scored], [
+            int(rng.integers(1, n + 1)) for n in scored
+        ]
     prompts = [int(rng.integers(1, 12)) for _ in scored]
     return [int(n) + prompt for n, prompt in zip(scored, prompts, strict=True)], prompts
 
 
 def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
-    """For each token the one that it is the same as, i64[N]: up to ``shared`` tokens of a prompt are those of the first sequence."""
+    """For each token the one that it is the same as, i64[N]: up to ``shared`` tokens of
+    a prompt are those of the first sequence.
+    """
     source = np.arange(int(offsets[-1]))
     for start, length in zip(offsets[1:-1], prompts[1:], strict=True):
         common = min(shared, length, prompts[0])
@@ -235,22 +299,31 @@ def _in_stretches(count: int, rng: np.random.Generator) -> Array:
 
 
 def _logits(count: int, rng: np.random.Generator) -> Array:
-    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a language model's."""
+    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
+    language model's.
+    """
     spread = np.clip(2.6 * np.exp(0.6 * _in_stretches(count, rng)), 0.8, 12.0)[:, None]
-    return rng.normal(0, 1, (count, _VOCABULARY)) * spread + rng.normal(0, 2, (count, 1))
+    return rng.normal(0, 1, (count, _VOCABULARY)) * spread + rng.normal(
+        0, 2, (count, 1)
+    )
 
 
 def _size(dtype: str, rng: np.random.Generator) -> float:
-    """Noise on each side's logits in nats, such that the MAE of the pair lies in the usual range of ``dtype``."""
+    """Noise on each side's logits in nats, such that the MAE of the pair lies in the
+    usual range of ``dtype``.
+    """
     usual = USUAL[dtype]
     low = max(usual.low, usual.high / 20)
     mae = float(np.exp(rng.uniform(np.log(low), np.log(0.8 * usual.high))))
-    # Two independent sides, and a normal error's mean absolute value is 0.8 of its deviation.
+    # Two independent sides, and a normal error's mean absolute value is 0.8 of its
+    # deviation.
     return float(mae / (np.sqrt(2) * 0.8))
 
 
 def _unscored(sequences: Sequences, prompts: bool) -> Array:
-    """bool[N]: the first token of each sequence, and without ``prompts`` all prompt tokens."""
+    """bool[N]: the first token of each sequence, and without ``prompts`` all prompt
+    tokens.
+    """
     starts = sequences.offsets[:-1]
     unscored = np.zeros(sequences.tokens, bool)
     unscored[starts] = True
@@ -260,14 +333,19 @@ def _unscored(sequences: Sequences, prompts: bool) -> Array:
     return unscored
 
 
-def _noise(logits: Array, sequences: Sequences, size: float, rng: np.random.Generator) -> Array:
-    """f64[N, V] with a typical size of ``size``: shared directions and independent rounding, loud and quiet tokens, slowly growing
-    with the position."""
+def _noise(
+    logits: Array, sequences: Sequences, size: float, rng: np.random.Generator
+) -> Array:
+    """f64[N, V] with a typical size of ``size``: shared directions and independent
+    rounding, loud and quiet tokens, slowly growing with the position.
+    """
     count = len(logits)
     directions = rng.normal(0, 1 / np.sqrt(_HIDDEN), (_HIDDEN, logits.shape[1]))
     together = rng.normal(0, 1, (count, _HIDDEN)) @ directions
     alone = rng.normal(0, 1, logits.shape)
-    position = np.arange(count) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
+    position = np.arange(count) - np.repeat(
+        sequences.offsets[:-1], np.diff(sequences.offsets)
+    )
     loud = np.exp(0.8 * _in_stretches(count, rng)) * (1 + 0.1 * np.log1p(position))
     loud /= loud.mean()
     mixed: Array = size * loud[:, None] * (0.8 * together + 0.6 * alone)
@@ -275,7 +353,9 @@ def _noise(logits: Array, sequences: Sequences, size: float, rng: np.random.Gene
 
 
 def _rounded(logits: Array, dtype: str) -> Array:
-    """Logits on the lattice of a 16-bit dtype (8 bits of mantissa, or 11), as a 16-bit head leaves them."""
+    """Logits on the lattice of a 16-bit dtype (8 bits of mantissa, or 11), as a 16-bit
+    head leaves them.
+    """
     bits = {"bfloat16": 8, "float16": 11}.get(dtype)
     if bits is None:
         return logits
@@ -330,10 +410,23 @@ def _stored(values: Array, kind: str) -> Array:
     return values.astype(np.float16).astype(np.float64) if kind == "float16" else values
 
 
-def _info(setting: Setting, name: str, role: str, repeat: int, dtype: str, sequences: Sequences) -> CaptureInfo:
+def _info(
+    setting: Setting,
+    name: str,
+    role: str,
+    repeat: int,
+    dtype: str,
+    sequences: Sequences,
+) -> CaptureInfo:
     path = "prefill" if setting.told else "recorded"
     mark = f"#{repeat}" if repeat > 1 else ""
-    part = Part(f"captures/{name}/{path}{mark}/part-00000.safetensors", 0, len(sequences), sequences.tokens, "")
+    part = Part(
+        f"captures/{name}/{path}{mark}/part-00000.safetensors",
+        0,
+        len(sequences),
+        sequences.tokens,
+        "",
+    )
     return CaptureInfo(
         label=f"{name}/{path}{mark}",
         backend=name,
@@ -367,8 +460,12 @@ def _facts(dtype: str) -> Facts:
 
 
 def _repeat(capture: Capture, rng: np.random.Generator) -> Capture:
-    """The same capture again: the same numbers, or a little beside them, as an engine that is not deterministic gives."""
-    moved = rng.normal(0, float(rng.choice([0.0, 1e-4, 0.01])), len(capture.logprob)).astype(np.float32)
+    """The same capture again: the same numbers, or a little beside them, as an engine
+    that is not deterministic gives.
+    """
+    moved = rng.normal(
+        0, float(rng.choice([0.0, 1e-4, 0.01])), len(capture.logprob)
+    ).astype(np.float32)
     info = capture.info
     part = info.parts[0]
     label = f"{info.label}#2"
@@ -382,12 +479,22 @@ def _repeat(capture: Capture, rng: np.random.Generator) -> Capture:
         role=info.role,
         status="complete",
         facts=info.facts,
-        parts=(Part(f"captures/{label}/part-00000.safetensors", 0, part.sequences, part.tokens, ""),),
+        parts=(
+            Part(
+                f"captures/{label}/part-00000.safetensors",
+                0,
+                part.sequences,
+                part.tokens,
+                "",
+            ),
+        ),
     )
     return Capture(
         info=again,
         sequences=capture.sequences,
-        logprob=Column([np.minimum(capture.logprob.whole() + moved, 0.0).astype(np.float32)]),
+        logprob=Column(
+            [np.minimum(capture.logprob.whole() + moved, 0.0).astype(np.float32)]
+        ),
         rank=capture.rank,
         top_ids=capture.top_ids,
         top_logprobs=capture.top_logprobs,

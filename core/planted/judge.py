@@ -1,4 +1,6 @@
-"""Planted sessions through the diagnosis: what was named first, second, missed, or named where nothing was."""
+"""Planted sessions through the diagnosis: what was named first, second, missed, or
+named where nothing was.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,24 @@ from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.planted.faults import BY_NAME, CLEAN, Fault
 from logdrift.core.session.reader import Session, open_session
 
-Outcome = Literal["first", "second", "missed", "clean", "false alarm", "not detectable", "guessed"]
+Outcome = Literal[
+    "first", "second", "missed", "clean", "false alarm", "not detectable", "guessed"
+]
 NOISE = "noise"
 _CLAIMED = 0.5
 _ABOVE = 1.5
-"""A fault must move more than this many times what two correct runs differ by to be asked for: it then makes its side
-1.6 times as far from the reference as the other (`logdrift.core.diagnose.noise`)."""
+"""A fault must move more than this many times what two correct runs differ by to be
+asked for: it then makes its side 1.6 times as far from the reference as the other
+(`logdrift.core.diagnose.noise`).
+"""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One planted session. ``blind``: the facts that would give the fault away were taken out first. ``asked``: the fault
-    moves enough to be asked for, whatever was named; only such faults are counted."""
+    """One planted session. ``blind``: the facts that would give the fault away were
+    taken out first. ``asked``: the fault moves enough to be asked for, whatever was
+    named; only such faults are counted.
+    """
 
     fault: str
     background: str
@@ -36,7 +44,9 @@ class Judged:
 
 
 def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
-    """The session without the facts that tell this fault, unknown on both sides; without the reference where asked."""
+    """The session without the facts that tell this fault, unknown on both sides;
+    without the reference where asked.
+    """
     names = {name for name in fault.facts if name != "ids_digest"}
     captures = []
     for info in session.captures:
@@ -54,7 +64,11 @@ def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
 
 def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:
     """Trainer -> rollout, or the other way round."""
-    labels = ("rollout/prefill", "trainer/prefill") if swapped else ("trainer/prefill", "rollout/prefill")
+    labels = (
+        ("rollout/prefill", "trainer/prefill")
+        if swapped
+        else ("trainer/prefill", "rollout/prefill")
+    )
     return diagnose(session, make_pair(session, *labels))
 
 
@@ -63,8 +77,16 @@ def named_in(found: Diagnosis) -> tuple[tuple[str, float], ...]:
     return tuple((each.cause, round(each.score, 3)) for each in found.causes[:3])
 
 
-def outcome(causes: tuple[str, ...], named: tuple[tuple[str, float], ...], *, clean: bool, asked: bool) -> Outcome:
-    """Where the right cause stands. Of a fault that cannot be seen, a wrong cause is a guess where it is called likely."""
+def outcome(
+    causes: tuple[str, ...],
+    named: tuple[tuple[str, float], ...],
+    *,
+    clean: bool,
+    asked: bool,
+) -> Outcome:
+    """Where the right cause stands. Of a fault that cannot be seen, a wrong cause is a
+    guess where it is called likely.
+    """
     codes = [code for code, _ in named]
     if clean or not asked:
         quiet = not codes or codes[0] == NOISE
@@ -75,13 +97,23 @@ def outcome(causes: tuple[str, ...], named: tuple[tuple[str, float], ...], *, cl
         return "not detectable" if quiet or named[0][1] < _CLAIMED else "guessed"
     if codes and codes[0] == causes[0]:
         return "first"
-    return "second" if causes[0] in codes[:2] or (codes and codes[0] in causes) else "missed"
+    return (
+        "second"
+        if causes[0] in codes[:2] or (codes and codes[0] in causes)
+        else "missed"
+    )
 
 
-def judge_folder(folder: Path, *, blind: bool, reference: bool = True, swapped: bool = False) -> list[Judged]:
-    """Every planted session of one model. A fault that moves less than clean noise does counts as not detectable."""
+def judge_folder(
+    folder: Path, *, blind: bool, reference: bool = True, swapped: bool = False
+) -> list[Judged]:
+    """Every planted session of one model. A fault that moves less than clean noise does
+    counts as not detectable.
+    """
     out = []
-    effects = {p.name.partition("-")[2]: _mae(p) for p in sorted(folder.glob("float32-*"))}
+    effects = {
+        p.name.partition("-")[2]: _mae(p) for p in sorted(folder.glob("float32-*"))
+    }
     for path in sorted(folder.glob("*-*")):
         background, _, name = path.name.partition("-")
         if name not in BY_NAME or not (path / "session.json").exists():
@@ -124,10 +156,19 @@ def totals(judged: Iterable[Judged]) -> dict[str, Any]:
     """Counts over separable faults that can be seen, and over controls."""
     rows = list(judged)
     controls = [r for r in rows if r.outcome in ("clean", "false alarm")]
-    seen = [r for r in rows if r not in controls and r.asked and (r.separable or not r.blind)]
-    count = {name: sum(r.outcome == name for r in seen) for name in ("first", "second", "missed")}
+    seen = [
+        r
+        for r in rows
+        if r not in controls and r.asked and (r.separable or not r.blind)
+    ]
+    count = {
+        name: sum(r.outcome == name for r in seen)
+        for name in ("first", "second", "missed")
+    }
     return {
-        "faults": len(seen), **count, "controls": len(controls),
+        "faults": len(seen),
+        **count,
+        "controls": len(controls),
         "false alarms": sum(r.outcome == "false alarm" for r in controls),
         "guessed": sum(r.outcome == "guessed" for r in rows),
-    }  # fmt: skip
+    }

@@ -1,7 +1,8 @@
-"""The self-test of ``logdrift doctor``: plant every fault, diagnose, and say whether the targets are met.
+"""The self-test of ``logdrift doctor``: plant every fault, diagnose, and say whether
+the targets are met.
 
-What is finished is kept in the cache folder under a digest of what made it, so an interrupted self-test goes on where it
-was and a changed logdrift starts over.
+What is finished is kept in the cache folder under a digest of what made it, so an
+interrupted self-test goes on where it was and a changed logdrift starts over.
 """
 
 from __future__ import annotations
@@ -17,8 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture.create import create_session
-from logdrift.core.capture.environments import Interpreter, default_device, engine_environment, find_interpreter
-from logdrift.core.capture.jobs import Report, Step, last_output, locked, one_line, run_logged
+from logdrift.core.capture.environments import (
+    Interpreter,
+    default_device,
+    engine_environment,
+    find_interpreter,
+)
+from logdrift.core.capture.jobs import (
+    Report,
+    Step,
+    last_output,
+    locked,
+    one_line,
+    run_logged,
+)
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.config import cache_folder
@@ -35,14 +48,18 @@ HERE = Path(__file__).parent
 WHAT = "self-test"
 BACKGROUNDS = ("float32", "bfloat16")
 _SECONDS = {1: 45.0, 2: 80.0}
-"""Measured on one thread of the machine that docs/why.md describes, engine start included."""
+"""Measured on one thread of the machine that docs/why.md describes, engine start
+included.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What was judged. ``blind``: from the numbers alone; ``told``: with what engines show of themselves.
+    """What was judged. ``blind``: from the numbers alone; ``told``: with what engines
+    show of themselves.
 
-    ``lacking`` are faults that could not be planted, each with the reason."""
+    ``lacking`` are faults that could not be planted, each with the reason.
+    """
 
     blind: tuple[Judged, ...]
     told: tuple[Judged, ...]
@@ -54,33 +71,56 @@ class SelfTest:
     def shortfalls(self) -> tuple[str, ...]:
         """Targets that are missed, each in one line; empty where all are met."""
         out = [f"{name}: not planted: {why}" for name, why in self.lacking]
-        for how, rows in (("from the numbers alone", self.blind), ("with the facts", self.told)):
+        for how, rows in (
+            ("from the numbers alone", self.blind),
+            ("with the facts", self.told),
+        ):
             found = totals(rows)
             if found["first"] < 0.9 * found["faults"]:
-                out.append(f"{how}: {found['first']} of {found['faults']} faults named first, 90% wanted")
+                out.append(
+                    f"{how}: {found['first']} of {found['faults']} faults named first,"
+                    " 90% wanted"
+                )
             for name in ("missed", "false alarms", "guessed"):
                 if found[name]:
                     out.append(f"{how}: {found[name]} {name}, none wanted")
         for form, answers in form_totals(self.forms).items():
             if answers["wrong"]:
-                out.append(f"{IN_WORDS[form]}: {answers['wrong']} wrong and likely, none wanted")
+                out.append(
+                    f"{IN_WORDS[form]}: {answers['wrong']} wrong and likely, none"
+                    " wanted"
+                )
         return tuple(out)
 
     def to_json(self) -> dict[str, Any]:
-        """``targets_met``, ``shortfalls``, and for each way its ``totals`` and ``rows``."""
+        """``targets_met``, ``shortfalls``, and for each way its ``totals`` and
+        ``rows``.
+        """
         ways = {
             way: {"totals": totals(rows), "rows": [_row(each) for each in rows]}
             for way, rows in (("blind", self.blind), ("told", self.told))
         }
-        forms = {"totals": form_totals(self.forms), "rows": [each.to_json() for each in self.forms]}
-        return {"targets_met": not self.shortfalls, "shortfalls": list(self.shortfalls), **ways, "forms": forms}
+        forms = {
+            "totals": form_totals(self.forms),
+            "rows": [each.to_json() for each in self.forms],
+        }
+        return {
+            "targets_met": not self.shortfalls,
+            "shortfalls": list(self.shortfalls),
+            **ways,
+            "forms": forms,
+        }
 
 
 def _row(each: Judged) -> dict[str, Any]:
     return {
-        "planted": each.fault, "background": each.background, "outcome": each.outcome, "mae": each.mae,
-        "named": [{"cause": code, "score": score} for code, score in each.named], "counted": each.asked,
-    }  # fmt: skip
+        "planted": each.fault,
+        "background": each.background,
+        "outcome": each.outcome,
+        "mae": each.mae,
+        "named": [{"cause": code, "score": score} for code, score in each.named],
+        "counted": each.asked,
+    }
 
 
 def backgrounds(quick: bool) -> tuple[str, ...]:
@@ -90,13 +130,25 @@ def backgrounds(quick: bool) -> tuple[str, ...]:
 
 def estimate(quick: bool, engines: Sequence[str] = ()) -> float:
     """Seconds on two cores, when nothing is kept."""
-    starts = [state.seconds for engine in engines for state in planted_engines.STATES[engine].values()]
-    sampled = {planted_engines.session_of(f) for f in planted_engines.FAULTS if f.engine in engines}
-    return _SECONDS[len(backgrounds(quick))] + (sum(starts) + 60 * len(sampled) if engines else 0.0)
+    starts = [
+        state.seconds
+        for engine in engines
+        for state in planted_engines.STATES[engine].values()
+    ]
+    sampled = {
+        planted_engines.session_of(f)
+        for f in planted_engines.FAULTS
+        if f.engine in engines
+    }
+    return _SECONDS[len(backgrounds(quick))] + (
+        sum(starts) + 60 * len(sampled) if engines else 0.0
+    )
 
 
 def folder_of(engine: Interpreter) -> Path:
-    """Where the self-test's sessions are kept, by a digest of what plants them and of the interpreter."""
+    """Where the self-test's sessions are kept, by a digest of what plants them and of
+    the interpreter.
+    """
     state = hashlib.sha256(str(engine.python).encode())
     for file in sorted([*HERE.glob("*.py"), *HERE.glob("*.json")]):
         state.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -106,12 +158,16 @@ def folder_of(engine: Interpreter) -> Path:
 
 
 def run_self_test(
-    report: Report, cancel: threading.Event, *, quick: bool = False, engines: Sequence[str] = ()
+    report: Report,
+    cancel: threading.Event,
+    *,
+    quick: bool = False,
+    engines: Sequence[str] = (),
 ) -> SelfTest:
     """Plant what is not planted yet, then judge everything.
 
-    Raises LogdriftError where Transformers cannot be run, Cancelled after ``cancel`` (what is finished stays),
-    InputError for an engine that has no planted faults.
+    Raises LogdriftError where Transformers cannot be run, Cancelled after ``cancel``
+    (what is finished stays), InputError for an engine that has no planted faults.
     """
     check_engines(engines)
     interpreter = find_interpreter("transformers")
@@ -126,11 +182,18 @@ def run_self_test(
         blind, told = (tuple(r for r in way if r.background in wanted) for way in rows)
         lacking: tuple[tuple[str, str], ...] = ()
         if engines:
-            _plant_engines(interpreter, model, folder / "engines", engines, report, cancel)
+            _plant_engines(
+                interpreter, model, folder / "engines", engines, report, cancel
+            )
             blind += tuple(judge_engines(folder / "engines", engines, blind=True))
             told += tuple(judge_engines(folder / "engines", engines, blind=False))
-            lacking = tuple((f"{f.engine}: {f.name}", why) for f, why in unfinished(folder / "engines", engines))
-        forms = tuple(r for r in judge_forms(small, folder / "forms") if r.background in wanted)
+            lacking = tuple(
+                (f"{f.engine}: {f.name}", why)
+                for f, why in unfinished(folder / "engines", engines)
+            )
+        forms = tuple(
+            r for r in judge_forms(small, folder / "forms") if r.background in wanted
+        )
     return SelfTest(blind, told, lacking, forms)
 
 
@@ -138,7 +201,10 @@ def check_engines(engines: Sequence[str]) -> None:
     """Raises InputError for one without planted faults or without an interpreter."""
     for engine in engines:
         if engine not in planted_engines.STATES:
-            raise InputError(f"--engines {engine}: faults are planted in {' and '.join(planted_engines.STATES)}")
+            raise InputError(
+                f"--engines {engine}: faults are planted in"
+                f" {' and '.join(planted_engines.STATES)}"
+            )
         find_interpreter(engine)
 
 
@@ -153,15 +219,24 @@ def _forget_others(folder: Path) -> None:
 def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
     threads = str(min(os.cpu_count() or 1, 8))
     return {
-        "OMP_NUM_THREADS": threads, **engine_environment("transformers", default_device(), str(model)), **interpreter.env,
+        "OMP_NUM_THREADS": threads,
+        **engine_environment("transformers", default_device(), str(model)),
+        **interpreter.env,
         **{k: os.environ[k] for k in ("OMP_NUM_THREADS",) if k in os.environ},
-    }  # fmt: skip
+    }
 
 
-def plant_small(interpreter: Interpreter, model: Path, out: Path, wanted: Sequence[str], report: Report,
-           cancel: threading.Event) -> None:  # fmt: skip
-    """Plant every fault in ``model``, one session each in ``out``; those that are there stay. Raises LogdriftError,
-    Cancelled."""
+def plant_small(
+    interpreter: Interpreter,
+    model: Path,
+    out: Path,
+    wanted: Sequence[str],
+    report: Report,
+    cancel: threading.Event,
+) -> None:
+    """Plant every fault in ``model``, one session each in ``out``; those that are there
+    stay. Raises LogdriftError, Cancelled.
+    """
     names = [f"{background}-{fault.name}" for background in wanted for fault in FAULTS]
 
     def done() -> int:
@@ -171,13 +246,21 @@ def plant_small(interpreter: Interpreter, model: Path, out: Path, wanted: Sequen
         return
     tick = _ticker(report, done, len(names), "planting faults in the small model")
     argv = [
-        str(interpreter.python), str(HERE / "worker.py"), str(model), str(out), "--ids", str(HERE / "smollm2_ids.json"),
-        "--backgrounds", ",".join(wanted),
-    ]  # fmt: skip
+        str(interpreter.python),
+        str(HERE / "worker.py"),
+        str(model),
+        str(out),
+        "--ids",
+        str(HERE / "smollm2_ids.json"),
+        "--backgrounds",
+        ",".join(wanted),
+    ]
     _run(argv, out, cancel, tick, _environment(interpreter, model))
 
 
-def _ticker(report: Report, done: Callable[[], int], total: int, doing: str) -> Callable[[], None]:
+def _ticker(
+    report: Report, done: Callable[[], int], total: int, doing: str
+) -> Callable[[], None]:
     def tick() -> None:
         report(Step(WHAT, doing, done(), total))
 
@@ -185,22 +268,50 @@ def _ticker(report: Report, done: Callable[[], int], total: int, doing: str) -> 
     return tick
 
 
-def _run(argv: Sequence[str], out: Path, cancel: threading.Event, tick: Callable[[], None], env: Mapping[str, str]) -> None:  # fmt: skip
+def _run(
+    argv: Sequence[str],
+    out: Path,
+    cancel: threading.Event,
+    tick: Callable[[], None],
+    env: Mapping[str, str],
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     log = out.parent / f"{out.name}.log"
     if run_logged(argv, log, cancel, tick, env=env) != 0:
         lines = [line for line in last_output(log).splitlines() if line.strip()]
-        raise LogdriftError(f"{WHAT}: {one_line(lines[-1]) if lines else 'the worker ended'} (log: {log})")
+        raise LogdriftError(
+            f"{WHAT}: {one_line(lines[-1]) if lines else 'the worker ended'} (log:"
+            f" {log})"
+        )
 
 
-def _plant_engines(interpreter: Interpreter, model: Path, folder: Path, engines: Sequence[str], report: Report,
-                   cancel: threading.Event) -> None:  # fmt: skip
+def _plant_engines(
+    interpreter: Interpreter,
+    model: Path,
+    folder: Path,
+    engines: Sequence[str],
+    report: Report,
+    cancel: threading.Event,
+) -> None:
     for name, (fault, size) in planted_engines.edits(engines).items():
         out = folder / "weights" / name
         if not out.exists():
-            argv = [str(interpreter.python), str(HERE / "edited.py"), str(model), str(out), fault, str(size)]
+            argv = [
+                str(interpreter.python),
+                str(HERE / "edited.py"),
+                str(model),
+                str(out),
+                fault,
+                str(size),
+            ]
             tick = _ticker(report, lambda: 0, 0, f"editing weights: {fault}")
-            _run(argv, folder / "weights" / "log", cancel, tick, _environment(interpreter, model))
+            _run(
+                argv,
+                folder / "weights" / "log",
+                cancel,
+                tick,
+                _environment(interpreter, model),
+            )
     known = json.loads((HERE / "smollm2_ids.json").read_text(encoding="utf-8"))["ids"]
     ids = take(known, lengths_of(LENGTHS) + lengths_of(LONG))
     for planned in planted_engines.sessions(engines, str(model), ids, PROMPT, folder):
@@ -208,14 +319,20 @@ def _plant_engines(interpreter: Interpreter, model: Path, folder: Path, engines:
 
 
 def _capture(planned: planted_engines.Planned, folder: Path, report: Report) -> None:
-    """Create the session, or go on with it; an engine that fails fails its own faults."""
+    """Create the session, or go on with it; an engine that fails fails its own
+    faults.
+    """
     if not (folder / MANIFEST).exists():
         create_session(planned.plan, folder)
     total = len(planned.plan.backends)
 
     def on_event(event: Mapping[str, Any]) -> None:
         if event["type"] == "backend":
-            at = next(i for i, spec in enumerate(planned.plan.backends) if spec.name == event["backend"])
+            at = next(
+                i
+                for i, spec in enumerate(planned.plan.backends)
+                if spec.name == event["backend"]
+            )
             report(Step(WHAT, f"{planned.name}: {event['backend']}", at, total))
 
     run_session(folder, on_event)

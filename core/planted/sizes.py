@@ -1,9 +1,11 @@
-"""How many sequences of how many tokens: standard library only, read in every interpreter.
+"""How many sequences of how many tokens: standard library only, read in every
+interpreter.
 
-Forward passes are nearly all that planting costs, so sequences are as few and as short as the signatures allow: a start
-that fades needs four of them and padded rows three of each of two lengths; with three of each, growth with the position
-(whose error is over sequences) is said of a layer at its initial values. A window of 256 needs one longer sequence, and
-RoPE the same one to grow in.
+Forward passes are nearly all that planting costs, so sequences are as few and as short
+as the signatures allow: a start that fades needs four of them and padded rows three of
+each of two lengths; with three of each, growth with the position (whose error is over
+sequences) is said of a layer at its initial values. A window of 256 needs one longer
+sequence, and RoPE the same one to grow in.
 """
 
 from __future__ import annotations
@@ -18,13 +20,20 @@ _Row = TypeVar("_Row", bound=Sequence[int])
 
 def lengths_of(text: str) -> list[int]:
     """``40x4,68x4``: four sequences of 40 tokens, four of 68."""
-    return [int(n) for each in text.split(",") if each for n in [each.split("x")[0]] * int(each.split("x")[1])]
+    return [
+        int(n)
+        for each in text.split(",")
+        if each
+        for n in [each.split("x")[0]] * int(each.split("x")[1])
+    ]
 
 
 def take(known: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Sequence[int]]:
-    """For each length the first ids of the shortest sequence that has as many and is not taken yet.
+    """For each length the first ids of the shortest sequence that has as many and is
+    not taken yet.
 
-    Raises ValueError where there is none."""
+    Raises ValueError where there is none.
+    """
     free, out = sorted(known, key=len), []
     for length in lengths:
         at = next((i for i, ids in enumerate(free) if len(ids) >= length), None)

@@ -1,4 +1,6 @@
-"""Faults of the model itself: weights, positions, window, cache. Each is a context that undoes it."""
+"""Faults of the model itself: weights, positions, window, cache. Each is a context that
+undoes it.
+"""
 
 from __future__ import annotations
 
@@ -61,18 +63,26 @@ def _stale(model: Model, size: float) -> Iterator[None]:
     with _restored(*weights):
         generator = torch.Generator().manual_seed(3)
         for weight in weights:
-            weight.mul_((1 + size * torch.randn(weight.shape, generator=generator)).to(weight.dtype))
+            weight.mul_(
+                (1 + size * torch.randn(weight.shape, generator=generator)).to(
+                    weight.dtype
+                )
+            )
         yield
 
 
 @contextmanager
 def other_head(model: Model, size: float) -> Iterator[None]:
-    """Another tensor of the same size in place of the head, which is untied from the embedding for it."""
+    """Another tensor of the same size in place of the head, which is untied from the
+    embedding for it.
+    """
     head = model.net.lm_head
     original = head.weight
     generator = torch.Generator().manual_seed(3)
     spread = float(original.detach().float().std())
-    drawn = (torch.randn(original.shape, generator=generator) * spread).to(original.dtype)
+    drawn = (torch.randn(original.shape, generator=generator) * spread).to(
+        original.dtype
+    )
     head.weight = torch.nn.Parameter(drawn, requires_grad=False)
     try:
         yield
@@ -87,7 +97,9 @@ def _int8(weight: Tensor) -> Tensor:
 
 def _fp8(weight: Tensor) -> Tensor:
     scale = weight.float().abs().amax() / 448
-    return ((weight.float() / scale).to(torch.float8_e4m3fn).float() * scale).to(weight.dtype)
+    return ((weight.float() / scale).to(torch.float8_e4m3fn).float() * scale).to(
+        weight.dtype
+    )
 
 
 def _quantised(round_to: Callable[[Tensor], Tensor]) -> Callable[[Model, float], Any]:
@@ -123,7 +135,9 @@ def _kv_rounding(model: Model, size: float) -> Iterator[None]:
 
 @contextmanager
 def _rope(model: Model, size: float) -> Iterator[None]:
-    """theta times ``size``: inverse frequencies theta ** (-2 i / d) become (theta size) ** (-2 i / d)."""
+    """theta times ``size``: inverse frequencies theta ** (-2 i / d) become (theta size)
+    ** (-2 i / d).
+    """
     rotary = model.net.model.rotary_emb
     frequencies = rotary.inv_freq
     half = len(frequencies)
@@ -142,7 +156,9 @@ def _window(model: Model, size: float) -> Iterator[None]:
         length = input_ids.shape[1]
         ahead = torch.arange(length)[:, None] - torch.arange(length)
         dtype = next(base.parameters()).dtype
-        mask = torch.where((ahead >= 0) & (ahead < int(size)), 0.0, torch.finfo(dtype).min).to(dtype)[None, None]
+        mask = torch.where(
+            (ahead >= 0) & (ahead < int(size)), 0.0, torch.finfo(dtype).min
+        ).to(dtype)[None, None]
         given: Any = mask
         if len(set(getattr(model.net.config, "layer_types", None) or ())) > 1:
             given = {"full_attention": mask, "sliding_attention": mask}

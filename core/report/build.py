@@ -1,6 +1,8 @@
-"""The report as one dictionary: JSON schema 1. The text report is drawn from it, so both say the same.
+"""The report as one dictionary: JSON schema 1. The text report is drawn from it, so
+both say the same.
 
-The schema is a promise (docs/report.md): keys are added, never renamed or removed. What a session cannot tell is None.
+The schema is a promise (docs/report.md): keys are added, never renamed or removed. What
+a session cannot tell is None.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.floor import times_floor
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.metrics import Metrics, measure
-from logdrift.core.compare.pair import Pair, Scope, completion_mask, default_scope, list_pairs, make_pair
+from logdrift.core.compare.pair import (
+    Pair,
+    Scope,
+    completion_mask,
+    default_scope,
+    list_pairs,
+    make_pair,
+)
 from logdrift.core.compare.part_names import split_of
 from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
 from logdrift.core.session.layout import CaptureInfo
@@ -36,11 +45,13 @@ def build_report(
     *,
     why: bool = False,
 ) -> dict[str, Any]:
-    """Everything of schema 1, for ``pairs`` (default: all of `list_pairs`), held against ``limits``.
+    """Everything of schema 1, for ``pairs`` (default: all of `list_pairs`), held
+    against ``limits``.
 
-    ``scope`` None means the completion, which is what reinforcement learning trains on, or all tokens where the
-    session has no completions. ``why`` asks for the causes as well (``diagnosis``, else None): several times the work
-    of the numbers. Raises InputError for unknown labels and scopes. Numbers may be non-finite here:
+    ``scope`` None means the completion, which is what reinforcement learning trains on,
+    or all tokens where the session has no completions. ``why`` asks for the causes as
+    well (``diagnosis``, else None): several times the work of the numbers. Raises
+    InputError for unknown labels and scopes. Numbers may be non-finite here:
     `logdrift.core.report.strict_json` turns those into null.
     """
     chosen = default_scope(session.sequences) if scope is None else scope
@@ -61,7 +72,10 @@ def build_report(
         "tokens": sequences.tokens,
         "completion_tokens": completion,
         "captures": [_capture(info) for info in session.captures],
-        "pairs": [_answered(session, make_pair(session, a, b), chosen, limits, splits, why) for a, b in wanted],
+        "pairs": [
+            _answered(session, make_pair(session, a, b), chosen, limits, splits, why)
+            for a, b in wanted
+        ],
         "decomposition": splits,
         "diagnosis": _diagnosis(session, wanted) if why else None,
     }
@@ -84,8 +98,12 @@ def _answered(
     return {**report, "answer": answer_json(session, report["a"], report["b"])}
 
 
-def _diagnosis(session: Session, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    from logdrift.core.report.why import build_why  # the numbers are reported without a single cause
+def _diagnosis(
+    session: Session, pairs: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    from logdrift.core.report.why import (
+        build_why,
+    )  # the numbers are reported without a single cause
 
     found: list[dict[str, Any]] = build_why(session, pairs)["diagnosis"]
     return found
@@ -110,11 +128,15 @@ def _capture(info: CaptureInfo) -> dict[str, Any]:
 
 
 def report_pair(
-    pair: Pair, scope: Scope, limits: Sequence[Limit] = PUBLISHED, splits: Sequence[Mapping[str, Any]] | None = None
+    pair: Pair,
+    scope: Scope,
+    limits: Sequence[Limit] = PUBLISHED,
+    splits: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """One entry of ``pairs``. InputError for an unknown scope.
 
-    ``splits`` are the decompositions of the report; None: they are made where a limit asks for one.
+    ``splits`` are the decompositions of the report; None: they are made where a limit
+    asks for one.
     """
     metrics = measure(pair, scope)
     report: dict[str, Any] = {
@@ -129,20 +151,33 @@ def report_pair(
     }
     if splits is None:
         asked = any(limit.metric.startswith("decomposition.") for limit in limits)
-        splits = [split.to_json() for split in decompositions(pair.session, scope)] if asked else []
-    report["thresholds"] = evaluate({**report, "decomposition": split_of(report, splits)}, limits)
+        splits = (
+            [split.to_json() for split in decompositions(pair.session, scope)]
+            if asked
+            else []
+        )
+    report["thresholds"] = evaluate(
+        {**report, "decomposition": split_of(report, splits)}, limits
+    )
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
     report["worst"] = [_token(pair, metrics, int(position)) for position in worst]
     return report
 
 
-def worst_positions(pair: Pair, mask: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
-    """Flat positions of the ``count`` largest |delta| under ``mask``, ties by position; never one of 0."""
+def worst_positions(
+    pair: Pair, mask: npt.NDArray[np.bool_], count: int
+) -> npt.NDArray[np.int64]:
+    """Flat positions of the ``count`` largest |delta| under ``mask``, ties by position;
+    never one of 0.
+    """
     size = np.where(mask, np.abs(pair.delta), np.float32(0))
     if count < len(size):
-        # At least the count-th largest: ties at the border are settled by position below.
+        # At least the count-th largest: ties at the border are settled by position
+        # below.
         border = np.partition(size, len(size) - count)[len(size) - count]
-        found = np.flatnonzero(size >= border) if border > 0 else np.flatnonzero(size > 0)
+        found = (
+            np.flatnonzero(size >= border) if border > 0 else np.flatnonzero(size > 0)
+        )
     else:
         found = np.flatnonzero(size > 0)
     order: npt.NDArray[np.int64] = found[np.lexsort((found, -size[found]))][:count]
@@ -156,7 +191,9 @@ def _token(pair: Pair, metrics: Metrics, at: int) -> dict[str, Any]:
     text = pair.session.pieces.text
 
     def joined(low: int, high: int) -> str:
-        return "".join(text(int(ids[i])) for i in range(max(start, low), min(stop, high)))
+        return "".join(
+            text(int(ids[i])) for i in range(max(start, low), min(stop, high))
+        )
 
     return {
         "sequence": sequence,

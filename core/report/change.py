@@ -1,6 +1,8 @@
-"""What a change made of a pair: two sessions side by side as one dictionary, schema 1 of `logdrift diff`.
+"""What a change made of a pair: two sessions side by side as one dictionary, schema 1
+of `logdrift diff`.
 
-The text is drawn from it (`logdrift.core.report.change_text`), so both say the same. docs/diff-and-check.md is the promise.
+The text is drawn from it (`logdrift.core.report.change_text`), so both say the same.
+docs/diff-and-check.md is the promise.
 """
 
 from __future__ import annotations
@@ -12,9 +14,19 @@ from typing import Any
 from logdrift.core.compare.changes import Change, Changes
 from logdrift.core.compare.floor import noise_floor
 from logdrift.core.compare.gate import Gate, Reason, judge
-from logdrift.core.compare.loaded import NOT_THERE, Difference, all_differences, one_writer
+from logdrift.core.compare.loaded import (
+    NOT_THERE,
+    Difference,
+    all_differences,
+    one_writer,
+)
 from logdrift.core.compare.pair import Pair, Scope, default_scope, make_pair
-from logdrift.core.compare.sessions import Comparison, compare_sessions, growth, judge_sessions
+from logdrift.core.compare.sessions import (
+    Comparison,
+    compare_sessions,
+    growth,
+    judge_sessions,
+)
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.json_values import alike, flatten, shown
@@ -28,8 +40,14 @@ SHOWN = 10
 
 _FLOORS = {"errors.mae": "mae", "errors.rmse": "rmse"}
 _NOT_OBSERVED = "not observed"
-_ABSENT = {"option": "not given", "environment": "not set", "config_overrides": "not set"}
-"""What it means that a table lacks an entry; of the other tables it means that the entry was not observed."""
+_ABSENT = {
+    "option": "not given",
+    "environment": "not set",
+    "config_overrides": "not set",
+}
+"""What it means that a table lacks an entry; of the other tables it means that the
+entry was not observed.
+"""
 _DIGEST_SHOWN = 19
 """Characters: ``sha256:`` and twelve digits tell two files apart."""
 
@@ -43,10 +61,12 @@ def build_change(
     *,
     resamples: int = 2000,
 ) -> dict[str, Any]:
-    """Everything `logdrift diff` says of ``old_pair`` in ``old`` against ``new_pair`` in ``new``.
+    """Everything `logdrift diff` says of ``old_pair`` in ``old`` against ``new_pair``
+    in ``new``.
 
-    ``scope`` None is the completion where both sessions have one, else all tokens. Raises InputError where the two
-    have no scored token in common. Numbers may be non-finite here: `logdrift.core.report.strict_json` makes them null.
+    ``scope`` None is the completion where both sessions have one, else all tokens.
+    Raises InputError where the two have no scored token in common. Numbers may be
+    non-finite here: `logdrift.core.report.strict_json` makes them null.
     """
     if scope is None:
         scopes = {default_scope(session.sequences) for session in (old, new)}
@@ -56,7 +76,9 @@ def build_change(
     gates = judge(old, pairs[0]), judge(new, pairs[1])
     floors = [_floor(pair, scope) for pair in pairs]
     named = loaded_differences((old, pairs[0].a.info), (new, pairs[1].a.info))
-    between = judge_sessions(old.manifest.model, new.manifest.model, named.get("tokenizer", ()))
+    between = judge_sessions(
+        old.manifest.model, new.manifest.model, named.get("tokenizer", ())
+    )
     metrics = [_metric(row, floors) for row in found.changes.rows]
     return {
         "schema": SCHEMA,
@@ -70,16 +92,30 @@ def build_change(
         "floor": {"old": floors[0], "new": floors[1]},
         "metrics": metrics,
         "changed": list(_changed(old, new, *pairs)),
-        "improved": [_token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=False)],
-        "worsened": [_token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=True)],
+        "improved": [
+            _token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=False)
+        ],
+        "worsened": [
+            _token(old, pairs, found, int(i)) for i in found.moved(SHOWN, worse=True)
+        ],
     }
 
 
-def overall(metrics: Sequence[Mapping[str, Any]], gates: Sequence[Gate], between: Sequence[Reason]) -> str | None:
-    """The verdict on the MAE; ``not_comparable`` where a gate or the two models say so, None where it has no interval."""
-    if "not_comparable" in [gate.verdict for gate in gates] + [reason.severity for reason in between]:
+def overall(
+    metrics: Sequence[Mapping[str, Any]],
+    gates: Sequence[Gate],
+    between: Sequence[Reason],
+) -> str | None:
+    """The verdict on the MAE; ``not_comparable`` where a gate or the two models say so,
+    None where it has no interval.
+    """
+    if "not_comparable" in [gate.verdict for gate in gates] + [
+        reason.severity for reason in between
+    ]:
         return "not_comparable"
-    return next((row["verdict"] for row in metrics if row["metric"] == "errors.mae"), None)
+    return next(
+        (row["verdict"] for row in metrics if row["metric"] == "errors.mae"), None
+    )
 
 
 def _session(session: Session, pair: Pair, gate: Gate) -> dict[str, Any]:
@@ -106,7 +142,11 @@ def _matched(found: Comparison) -> dict[str, int]:
 
 
 def _interval(changes: Changes) -> dict[str, Any]:
-    return {"method": changes.method, "units": changes.units, "resamples": changes.resamples}
+    return {
+        "method": changes.method,
+        "units": changes.units,
+        "resamples": changes.resamples,
+    }
 
 
 def _floor(pair: Pair, scope: Scope) -> dict[str, Any] | None:
@@ -115,8 +155,14 @@ def _floor(pair: Pair, scope: Scope) -> dict[str, Any] | None:
 
 
 def _metric(row: Change, floors: list[dict[str, Any] | None]) -> dict[str, Any]:
-    """One metric; a change below the larger noise floor of the two sessions is no change, whatever its interval."""
-    known = [floor[_FLOORS[row.metric]] for floor in floors if floor is not None and row.metric in _FLOORS]
+    """One metric; a change below the larger noise floor of the two sessions is no
+    change, whatever its interval.
+    """
+    known = [
+        floor[_FLOORS[row.metric]]
+        for floor in floors
+        if floor is not None and row.metric in _FLOORS
+    ]
     floor = max((value for value in known if value is not None), default=None)
     return {
         "metric": row.metric,
@@ -131,7 +177,9 @@ def _metric(row: Change, floors: list[dict[str, Any] | None]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """Settings of one side, flat by dotted names. ``unknown`` are facts that were not observed, tables among them."""
+    """Settings of one side, flat by dotted names. ``unknown`` are facts that were not
+    observed, tables among them.
+    """
 
     values: Mapping[str, Any]
     unknown: Collection[str]
@@ -152,8 +200,12 @@ def _text(value: Any) -> str:
     return "none" if value == {} else shown(value)
 
 
-def _changed(old: Session, new: Session, old_pair: Pair, new_pair: Pair) -> Iterator[dict[str, Any]]:
-    """Settings that are not the same in both: of the session, then of capture A and B."""
+def _changed(
+    old: Session, new: Session, old_pair: Pair, new_pair: Pair
+) -> Iterator[dict[str, Any]]:
+    """Settings that are not the same in both: of the session, then of capture A and
+    B.
+    """
     where = [
         ("session", _settings(old), _settings(new)),
         ("a", _facts(old, old_pair.a.info), _facts(new, new_pair.a.info)),
@@ -169,19 +221,26 @@ def _changed(old: Session, new: Session, old_pair: Pair, new_pair: Pair) -> Iter
                 "old_text": before.text(name),
                 "new_text": after.text(name),
             }
-    for place, earlier, later in (("a", old_pair.a, new_pair.a), ("b", old_pair.b, new_pair.b)):
+    for place, earlier, later in (
+        ("a", old_pair.a, new_pair.a),
+        ("b", old_pair.b, new_pair.b),
+    ):
         yield from _loaded_changes(place, (old, earlier.info), (new, later.info))
 
 
 def _loaded_changes(
     place: str, before: tuple[Session, CaptureInfo], after: tuple[Session, CaptureInfo]
 ) -> Iterator[dict[str, Any]]:
-    """What config, tokenizer and chat template differ in, by name, where both sessions keep more than digests."""
+    """What config, tokenizer and chat template differ in, by name, where both sessions
+    keep more than digests.
+    """
     for table, differences in loaded_differences(before, after).items():
         for each in differences:
             yield {
                 "where": place,
-                "setting": each.name if each.name.startswith(table) else f"{table}.{each.name}",
+                "setting": (
+                    each.name if each.name.startswith(table) else f"{table}.{each.name}"
+                ),
                 "old": None if each.a == NOT_THERE else each.a,
                 "new": None if each.b == NOT_THERE else each.b,
                 "old_text": each.a,
@@ -192,7 +251,9 @@ def _loaded_changes(
 def loaded_differences(
     before: tuple[Session, CaptureInfo], after: tuple[Session, CaptureInfo]
 ) -> dict[str, tuple[Difference, ...]]:
-    """`all_differences` of two captures, each with its session; empty where one has digests alone or is damaged."""
+    """`all_differences` of two captures, each with its session; empty where one has
+    digests alone or is damaged.
+    """
     (old, earlier), (new, later) = before, after
     try:
         first, second = old.loaded(earlier.label), new.loaded(later.label)
@@ -204,13 +265,17 @@ def loaded_differences(
 
 
 def _names(before: _Observed, after: _Observed) -> Iterator[str]:
-    """What differs, in the order of the old side; a table that one side has empty is told by the other's rows."""
+    """What differs, in the order of the old side; a table that one side has empty is
+    told by the other's rows.
+    """
     everything = dict.fromkeys([*before.values, *after.values])
     for name in everything:
         if name in before.values and name in after.values:
             if not alike(before.values[name], after.values[name]):
                 yield name
-        elif before.values.get(name, after.values.get(name)) != {} or not _has_rows(everything, name):
+        elif before.values.get(name, after.values.get(name)) != {} or not _has_rows(
+            everything, name
+        ):
             yield name
 
 
@@ -246,7 +311,14 @@ def _given(table: Any) -> Any:
 def _facts(session: Session, info: CaptureInfo) -> _Observed:
     """What was asked (the capture itself and its plan), then what was observed."""
     backends = session.manifest.plan.get("backends") or []
-    spec = next((b for b in backends if isinstance(b, Mapping) and b.get("name") == info.backend), {})
+    spec = next(
+        (
+            b
+            for b in backends
+            if isinstance(b, Mapping) and b.get("name") == info.backend
+        ),
+        {},
+    )
     values: dict[str, Any] = {
         "label": info.label,
         "asked": {"engine": info.engine, "dtype": info.dtype},
@@ -261,7 +333,9 @@ def _facts(session: Session, info: CaptureInfo) -> _Observed:
     return _observed(values)
 
 
-def _token(session: Session, pairs: tuple[Pair, Pair], found: Comparison, index: int) -> dict[str, Any]:
+def _token(
+    session: Session, pairs: tuple[Pair, Pair], found: Comparison, index: int
+) -> dict[str, Any]:
     """One token with its text, as far as both sessions have the same."""
     at = int(found.old_at[index])
     sequence = pairs[0].sequence_of(at)
@@ -279,18 +353,26 @@ def _token(session: Session, pairs: tuple[Pair, Pair], found: Comparison, index:
         "piece": text(int(ids[at])),
         "delta_old": float(deltas[0]),
         "delta_new": float(deltas[1]),
-        "change": float(growth(found.old.delta[index : index + 1], found.new.delta[index : index + 1])[0]),
+        "change": float(
+            growth(
+                found.old.delta[index : index + 1], found.new.delta[index : index + 1]
+            )[0]
+        ),
         "before": "".join(text(int(i)) for i in ids[max(start, at - CONTEXT) : at]),
-        "after": "".join(text(int(i)) for i in ids[at + 1 : min(stop, at + 1 + CONTEXT)]),
+        "after": "".join(
+            text(int(i)) for i in ids[at + 1 : min(stop, at + 1 + CONTEXT)]
+        ),
     }
 
 
 def both_pairs(
     old: Session, new: Session, pair: str | None, new_pair: str | None
 ) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The pair to look at in each session, from A:B texts; None is the default pair of the session.
+    """The pair to look at in each session, from A:B texts; None is the default pair of
+    the session.
 
-    ``new_pair`` None is the same text as ``pair``. Raises InputError that says which session lacks what.
+    ``new_pair`` None is the same text as ``pair``. Raises InputError that says which
+    session lacks what.
     """
     from logdrift.core.compare.pair import default_pair, parse_pair
 
@@ -301,6 +383,9 @@ def both_pairs(
         except InputError as error:
             raise InputError(f"{which} session {session.name}: {error}") from None
         if chosen is None:
-            raise InputError(f"{which} session {session.name}: fewer than two captures have a finished sequence")
+            raise InputError(
+                f"{which} session {session.name}: fewer than two captures have a"
+                " finished sequence"
+            )
         found.append(chosen)
     return found[0], found[1]

@@ -1,4 +1,6 @@
-"""A diff of two sessions for a person at a terminal of 80 columns: the answer first, then what it rests on."""
+"""A diff of two sessions for a person at a terminal of 80 columns: the answer first,
+then what it rests on.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,26 @@ from logdrift.core.errors import InputError
 from logdrift.core.report.layout import Canvas, number, pad
 from logdrift.core.report.text import _context, _reasons
 
-_VERDICTS = {"better": "good", "worse": "bad", "no_change": "dim", "not_comparable": "bad"}
-_WORDS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
+_VERDICTS = {
+    "better": "good",
+    "worse": "bad",
+    "no_change": "dim",
+    "not_comparable": "bad",
+}
+_WORDS = {
+    "comparable": "COMPARABLE",
+    "caution": "CAUTION",
+    "not_comparable": "NOT COMPARABLE",
+}
 _STYLES = {"comparable": "good", "caution": "warn", "not_comparable": "bad"}
 SHOWN_SETTINGS = 16
 _LAST = ("model", "sampling", "asked", "option", "environment", "extra")
 """Tables of settings, in the order in which they follow the facts."""
-_BY_NAME = {"config": "config_digest", "tokenizer": "tokenizer_digest", "chat_template": "template_digest"}
+_BY_NAME = {
+    "config": "config_digest",
+    "tokenizer": "tokenizer_digest",
+    "chat_template": "template_digest",
+}
 """Tables that are told by name, and the digest that says nothing more then."""
 _PLACES = {"session": "session", "a": "A", "b": "B"}
 
@@ -26,8 +41,16 @@ Report = Mapping[str, Any]
 
 
 def render_change(change: Report, canvas: Canvas) -> str:
-    """The text of `logdrift.core.report.change.build_change`, ending in a newline; no line is wider than the canvas."""
-    lines = [*_refusals(change, canvas), *_header(change, canvas), "", *_answer(change, canvas), ""]
+    """The text of `logdrift.core.report.change.build_change`, ending in a newline; no
+    line is wider than the canvas.
+    """
+    lines = [
+        *_refusals(change, canvas),
+        *_header(change, canvas),
+        "",
+        *_answer(change, canvas),
+        "",
+    ]
     lines += [*_metrics(change, canvas), "", *_settings(change, canvas)]
     for key, title in (("improved", "improved"), ("worsened", "worsened")):
         lines += ["", *_tokens(change[key], title, canvas)]
@@ -41,12 +64,18 @@ def _sides(change: Report) -> tuple[tuple[str, Report], tuple[str, Report]]:
 
 def _refusals(change: Report, canvas: Canvas) -> Iterator[str]:
     """What makes the numbers meaningless comes before them."""
-    refused = [(name, side) for name, side in _sides(change) if side["gate"]["verdict"] == "not_comparable"]
+    refused = [
+        (name, side)
+        for name, side in _sides(change)
+        if side["gate"]["verdict"] == "not_comparable"
+    ]
     for name, side in refused:
         for line in canvas.wrap(f"NOT COMPARABLE in {name}: {side['a']} → {side['b']}"):
             yield canvas.paint(line, "bad")
         yield from _reasons(side, canvas)
-    between = [reason for reason in change["between"] if reason["severity"] == "not_comparable"]
+    between = [
+        reason for reason in change["between"] if reason["severity"] == "not_comparable"
+    ]
     if between:
         yield canvas.paint("NOT COMPARABLE: two models", "bad")
         yield from _reasons({"gate": {"reasons": between}}, canvas)
@@ -61,43 +90,68 @@ def _header(change: Report, canvas: Canvas) -> Iterator[str]:
         first, *rest = canvas.wrap(f"{side['session']}{state}", 8, name)
         yield canvas.paint(first[:8], "bold") + first[8:]
         yield from rest
-        pair = canvas.cut(canvas.text(f"{side['a']} → {side['b']}"), canvas.width - 9 - len(verdict))
+        pair = canvas.cut(
+            canvas.text(f"{side['a']} → {side['b']}"), canvas.width - 9 - len(verdict)
+        )
         yield pad("        " + pair, canvas.width - len(verdict)) + canvas.paint(
             verdict, _STYLES[side["gate"]["verdict"]]
         )
     matched, scope = change["matched"], change["scope"]
     parted = matched["sequences"] - matched["whole"]
-    counts = f"{matched['sequences']:,} of {change['old']['sequences']:,} and {change['new']['sequences']:,} sequences"
+    counts = (
+        f"{matched['sequences']:,} of {change['old']['sequences']:,} and"
+        f" {change['new']['sequences']:,} sequences"
+    )
     if parted:
         counts += f", {parted:,} of them up to where the completions part"
-    tokens = f"{matched['scored']:,} {'' if scope == 'all' else scope + ' '}tokens scored in both"
+    tokens = (
+        f"{matched['scored']:,} {'' if scope == 'all' else scope + ' '}tokens scored in"
+        " both"
+    )
     first, *rest = canvas.wrap(f"{counts}; {tokens}", 8, "common")
     yield canvas.paint(first[:8], "bold") + first[8:]
     yield from rest
 
 
 def _answer(change: Report, canvas: Canvas) -> Iterator[str]:
-    mae = next((row for row in change["metrics"] if row["metric"] == "errors.mae"), None)
+    mae = next(
+        (row for row in change["metrics"] if row["metric"] == "errors.mae"), None
+    )
     verdict = change["verdict"]
     if mae is None or mae["change"] is None:
-        yield from canvas.wrap("No MAE: no common token has a finite difference in both sessions.")
+        yield from canvas.wrap(
+            "No MAE: no common token has a finite difference in both sessions."
+        )
         return
     share = f" ({100 * mae['change'] / mae['old']:+.1f}%)" if mae["old"] else ""
-    said = f"MAE {number(mae['old'])} → {number(mae['new'])} nats{share}: {_sentence(mae, verdict)}"
-    yield from (canvas.paint(line, _VERDICTS.get(verdict or "", "warn")) for line in canvas.wrap(said))
+    said = (
+        f"MAE {number(mae['old'])} → {number(mae['new'])} nats{share}:"
+        f" {_sentence(mae, verdict)}"
+    )
+    yield from (
+        canvas.paint(line, _VERDICTS.get(verdict or "", "warn"))
+        for line in canvas.wrap(said)
+    )
     drawn = change["interval"]
     if drawn["method"] is None:
-        yield from canvas.wrap("No interval: the common tokens are too few to draw from.")
+        yield from canvas.wrap(
+            "No interval: the common tokens are too few to draw from."
+        )
     elif drawn["method"] == "blocks":
         yield from canvas.wrap(
-            f"Too few common sequences: the intervals are over {drawn['units']:,} blocks of tokens and say nothing of "
-            "other prompts."
+            f"Too few common sequences: the intervals are over {drawn['units']:,}"
+            " blocks of tokens and say nothing of other prompts."
         )
-    cautions = [reason for reason in change["between"] if reason["severity"] == "caution"]
+    cautions = [
+        reason for reason in change["between"] if reason["severity"] == "caution"
+    ]
     yield from _reasons({"gate": {"reasons": cautions}}, canvas)
     floors = {name: change["floor"][name] for name in ("old", "new")}
     if any(floors.values()):
-        said = ", ".join(f"{n} {number(f['mae']) if f else 'not measured'}" for n, f in floors.items())
+        said = ", ".join(
+            f"{n} {number(f['mae']) if f else 'not measured'}"
+            for n, f in floors.items()
+        )
         yield from canvas.wrap(f"Noise floor (MAE between repeats): {said}.")
     else:
         yield from canvas.wrap("Noise floor not measured: capture with repeats = 2.")
@@ -113,22 +167,35 @@ def _sentence(mae: Report, verdict: str | None) -> str:
         return "no change at all."
     if verdict == "no_change":
         low, high = mae["ci95"]
-        why = interval if low <= 0 <= high else f"below the noise floor {number(mae['floor'])}"
+        why = (
+            interval
+            if low <= 0 <= high
+            else f"below the noise floor {number(mae['floor'])}"
+        )
         return f"no change beyond noise ({why})."
     return f"{verdict.upper()}, beyond noise ({interval})."
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return "-" if ends is None else f"{number(ends[0], True)} to {number(ends[1], True)}"
+    return (
+        "-" if ends is None else f"{number(ends[0], True)} to {number(ends[1], True)}"
+    )
 
 
 def _metrics(change: Report, canvas: Canvas) -> Iterator[str]:
-    head = f"{'metric':<19}{'old':>9}{'new':>9}{'change':>9}  {'95% of the change':<20}  verdict"
+    head = (
+        f"{'metric':<19}{'old':>9}{'new':>9}{'change':>9}  {'95% of the change':<20} "
+        " verdict"
+    )
     yield canvas.paint(head, "dim")
     meaningless = change["verdict"] == "not_comparable"
     for row in change["metrics"]:
         cells = f"{number(row['old']):>9}{number(row['new']):>9}{number(row['change'], True):>9}"
-        verdict = "-" if meaningless or row["verdict"] is None else row["verdict"].replace("_", " ")
+        verdict = (
+            "-"
+            if meaningless or row["verdict"] is None
+            else row["verdict"].replace("_", " ")
+        )
         line = f"{_short(row['metric']):<19}{cells}  {_range(row['ci95']):<20}  "
         if meaningless:
             yield canvas.paint(line + verdict, "dim")
@@ -152,15 +219,19 @@ def _short(metric: str) -> str:
 def _settings(change: Report, canvas: Canvas) -> Iterator[str]:
     rows = change["changed"]
     said = {(row["where"], row["setting"]) for row in rows}
-    named = {row["setting"].partition(".")[0].partition(" ")[0] for row in rows} & _BY_NAME.keys()
+    named = {
+        row["setting"].partition(".")[0].partition(" ")[0] for row in rows
+    } & _BY_NAME.keys()
     digests = {_BY_NAME[table] for table in named}
-    # The labels stand in the header, and what was asked says nothing where what was observed differs too.
+    # The labels stand in the header, and what was asked says nothing where what was
+    # observed differs too.
     shown = [
         row
         for row in rows
         if row["setting"] != "label"
         and row["setting"].removeprefix("model.") not in digests
-        and (row["where"], row["setting"].removeprefix("asked.")) not in said - {_key(row)}
+        and (row["where"], row["setting"].removeprefix("asked."))
+        not in said - {_key(row)}
     ]
     if not shown:
         yield from canvas.wrap("No setting that was observed changed.")
@@ -170,7 +241,10 @@ def _settings(change: Report, canvas: Canvas) -> Iterator[str]:
     shown.sort(key=_rank)
     for row in shown[:SHOWN_SETTINGS]:
         text = f"{row['setting']}: {row['old_text']} → {row['new_text']}"
-        if row["setting"].removeprefix("model.") in _BY_NAME.values() and None not in (row["old"], row["new"]):
+        if row["setting"].removeprefix("model.") in _BY_NAME.values() and None not in (
+            row["old"],
+            row["new"],
+        ):
             text += " (capture both again to see which keys)"
         yield from canvas.wrap(text, 10, f"  {_PLACES[row['where']]}")
     if len(shown) > SHOWN_SETTINGS:
@@ -182,7 +256,9 @@ def _key(row: Report) -> tuple[str, str]:
 
 
 def _rank(row: Report) -> int:
-    """Facts come first, whatever their name: a table that is not among `_LAST` is a fact too."""
+    """Facts come first, whatever their name: a table that is not among `_LAST` is a
+    fact too.
+    """
     table, dot, _ = row["setting"].partition(".")
     return _LAST.index(table) if dot and table in _LAST else -1
 
@@ -194,22 +270,34 @@ def _tokens(tokens: Sequence[Report], title: str, canvas: Canvas) -> Iterator[st
     many = f"{len(tokens)} tokens that" if len(tokens) > 1 else "token that"
     yield canvas.paint(f"The {many} {title} most", "bold")
     deltas = [canvas.text(f"Δ {name}") for name in ("old", "new")]
-    yield canvas.paint(f"{'seq':>6} {'pos':>6} {deltas[0]:>9} {deltas[1]:>9}  in context", "dim")
+    yield canvas.paint(
+        f"{'seq':>6} {'pos':>6} {deltas[0]:>9} {deltas[1]:>9}  in context", "dim"
+    )
     for token in tokens:
-        cells = " ".join(f"{number(token[key], True):>9}" for key in ("delta_old", "delta_new"))
+        cells = " ".join(
+            f"{number(token[key], True):>9}" for key in ("delta_old", "delta_new")
+        )
         start = f"{token['sequence_new']:>6} {token['position']:>6} {cells}  "
         yield start + _context(token, canvas, canvas.width - cell_len(start))
 
 
 def _cautions(change: Report, canvas: Canvas) -> Iterator[str]:
-    """Reasons of a caution, each said once, with the session that it belongs to; refused pairs have said theirs."""
+    """Reasons of a caution, each said once, with the session that it belongs to;
+    refused pairs have said theirs.
+    """
     said: set[str] = set()
     for name, side in _sides(change):
         if side["gate"]["verdict"] == "not_comparable":
             continue
-        fresh = [r for r in side["gate"]["reasons"] if r["severity"] == "caution" and r["text"] not in said]
+        fresh = [
+            r
+            for r in side["gate"]["reasons"]
+            if r["severity"] == "caution" and r["text"] not in said
+        ]
         said |= {reason["text"] for reason in fresh}
         if fresh:
             yield ""
-            yield from canvas.wrap(f"{name}, {side['a']} → {side['b']}: {_WORDS[side['gate']['verdict']]}")
+            yield from canvas.wrap(
+                f"{name}, {side['a']} → {side['b']}: {_WORDS[side['gate']['verdict']]}"
+            )
             yield from _reasons({"gate": {"reasons": fresh}}, canvas)

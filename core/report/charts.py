@@ -26,14 +26,18 @@ _SPARK_BINS = 60
 
 
 def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
-    """Mean of delta with the middle 80% of the tokens over their position in the scope, all sequences together."""
+    """Mean of delta with the middle 80% of the tokens over their position in the scope,
+    all sequences together.
+    """
     at = np.flatnonzero(mask & np.isfinite(pair.delta))
     title = "Δ over the position"
     if not len(at):
         return svg.nothing(title)
     position = scope_positions(pair, scope)[at]
     last = int(position.max()) + 1
-    bins = int(np.clip(len(at) // _PER_BIN, 4, min(_POSITION_BINS, last) if last > 4 else 4))
+    bins = int(
+        np.clip(len(at) // _PER_BIN, 4, min(_POSITION_BINS, last) if last > 4 else 4)
+    )
     # int16 sorts by radix: a million tokens take 10 ms.
     index = (position * bins // last).astype(np.int16)
     order = np.argsort(index, kind="stable")
@@ -48,78 +52,140 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     x = (np.arange(bins) + 0.5) * last / bins
     where = "completion" if scope == "completion" else "sequence"
     return svg.line(
-        x, centre, low, high,
-        title=title, x_label=f"position in the {where}", y_label="Δ, nats", ends=(0.0, float(last)),
-        description=f"Line: mean of delta; band: the middle 80% of the tokens, {pair.count} sequences together.",
-    )  # fmt: skip
+        x,
+        centre,
+        low,
+        high,
+        title=title,
+        x_label=f"position in the {where}",
+        y_label="Δ, nats",
+        ends=(0.0, float(last)),
+        description=(
+            f"Line: mean of delta; band: the middle 80% of the tokens, {pair.count}"
+            " sequences together."
+        ),
+    )
 
 
 def scope_positions(pair: Pair, scope: Scope) -> npt.NDArray[np.int64]:
-    """Position of every token, i64[N], from 0 at the start of the completion, or of the sequence."""
+    """Position of every token, i64[N], from 0 at the start of the completion, or of the
+    sequence.
+    """
     offsets = pair.sequences.offsets[: pair.count + 1]
-    starts = offsets[:-1] + (pair.sequences.prompt_lengths[: pair.count] if scope == "completion" else 0)
-    result: npt.NDArray[np.int64] = np.arange(pair.tokens) - np.repeat(starts, np.diff(offsets))[: pair.tokens]
+    starts = offsets[:-1] + (
+        pair.sequences.prompt_lengths[: pair.count] if scope == "completion" else 0
+    )
+    result: npt.NDArray[np.int64] = (
+        np.arange(pair.tokens) - np.repeat(starts, np.diff(offsets))[: pair.tokens]
+    )
     return result
 
 
 def histogram_chart(delta: Floats, report: Mapping[str, Any]) -> str:
-    """How large delta is, on a log axis, tokens that A gives more above those that B gives more; floor, MAE, p99."""
+    """How large delta is, on a log axis, tokens that A gives more above those that B
+    gives more; floor, MAE, p99.
+    """
     size = np.abs(delta[np.isfinite(delta) & (delta != 0)])
     title = "How large Δ is"
     if not len(size):
         return svg.nothing(title)
-    marks = [(v, name) for name, v in (
-        ("noise floor", get(report, "floor.mae")), ("MAE", get(report, "errors.mae")), ("p99", get(report, "errors.p99")),
-    ) if is_number(v) and v > 0]  # fmt: skip
-    low = max(_LOWEST, min(float(np.quantile(size, 0.002)), *(v for v, _ in marks), 1.0) / 1.5)
+    marks = [
+        (v, name)
+        for name, v in (
+            ("noise floor", get(report, "floor.mae")),
+            ("MAE", get(report, "errors.mae")),
+            ("p99", get(report, "errors.p99")),
+        )
+        if is_number(v) and v > 0
+    ]
+    low = max(
+        _LOWEST, min(float(np.quantile(size, 0.002)), *(v for v, _ in marks), 1.0) / 1.5
+    )
     high = max(float(size.max()), low * 10) * 1.3
     edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
 
     def counts(side: Bools) -> Floats:
-        return np.histogram(np.clip(np.abs(delta[side]), low, high), edges)[0].astype(np.float64)
+        return np.histogram(np.clip(np.abs(delta[side]), low, high), edges)[0].astype(
+            np.float64
+        )
 
     finite = np.isfinite(delta)
     exact = int(np.count_nonzero(delta == 0))
     rest = f" {exact:,} tokens with delta exactly 0 are not drawn." if exact else ""
     return svg.histogram(
-        edges, counts(finite & (delta > 0)), counts(finite & (delta < 0)),
-        title=title, x_label="|Δ|, nats (log)", y_label="tokens", names=("A gives more", "B gives more"), marks=marks,
-        description=f"Tokens by the size of delta on a logarithmic axis, A more upwards, B more downwards.{rest}",
-    )  # fmt: skip
+        edges,
+        counts(finite & (delta > 0)),
+        counts(finite & (delta < 0)),
+        title=title,
+        x_label="|Δ|, nats (log)",
+        y_label="tokens",
+        names=("A gives more", "B gives more"),
+        marks=marks,
+        description=(
+            "Tokens by the size of delta on a logarithmic axis, A more upwards, B more"
+            f" downwards.{rest}"
+        ),
+    )
 
 
 def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
-    """log p_B over log p_A as a map of token counts: what lies off the diagonal differs."""
+    """log p_B over log p_A as a map of token counts: what lies off the diagonal
+    differs.
+    """
     both = np.isfinite(logprob_a) & np.isfinite(logprob_b)
     title = "log p_A against log p_B"
     if not both.any():
         return svg.nothing(title)
     a, b = logprob_a[both], logprob_b[both]
     low = float(min(a.min(), b.min(), -1.0))
-    counts, _, _ = np.histogram2d(b, a, bins=_DENSITY_BINS, range=((low, 0.0), (low, 0.0)))
+    counts, _, _ = np.histogram2d(
+        b, a, bins=_DENSITY_BINS, range=((low, 0.0), (low, 0.0))
+    )
     return svg.heat(
-        counts.astype(np.int64), svg.Axis("log p_A, nats", low, 0.0), svg.Axis("log p_B, nats", low, 0.0),
-        title=title, description="Stronger colour: more tokens (log scale). On the dashed diagonal both sides agree.",
-    )  # fmt: skip
+        counts.astype(np.int64),
+        svg.Axis("log p_A, nats", low, 0.0),
+        svg.Axis("log p_B, nats", low, 0.0),
+        title=title,
+        description=(
+            "Stronger colour: more tokens (log scale). On the dashed diagonal both"
+            " sides agree."
+        ),
+    )
 
 
-def bucket_chart(buckets: Sequence[Mapping[str, Any]], title: str, label: str, *, whole: bool = False) -> str:
+def bucket_chart(
+    buckets: Sequence[Mapping[str, Any]], title: str, label: str, *, whole: bool = False
+) -> str:
     """MAE (bars) and RMSE (dots) of buckets that have tokens."""
     filled = [bucket for bucket in buckets if bucket.get("tokens")]
     rows = [
-        (bucket_text(bucket, whole=whole), bucket.get("mae"), f"{figure(bucket.get('mae'))} · {bucket['tokens']:,} tok")
+        (
+            bucket_text(bucket, whole=whole),
+            bucket.get("mae"),
+            f"{figure(bucket.get('mae'))} · {bucket['tokens']:,} tok",
+        )
         for bucket in filled
     ]
     return svg.bars(
-        rows, title=title, label="MAE (bar) and RMSE (dot), nats", dots=[bucket.get("rmse") for bucket in filled],
-        description=f"Mean absolute error by {label}; behind each bar its value and the number of tokens.",
-    )  # fmt: skip
+        rows,
+        title=title,
+        label="MAE (bar) and RMSE (dot), nats",
+        dots=[bucket.get("rmse") for bucket in filled],
+        description=(
+            f"Mean absolute error by {label}; behind each bar its value and the number"
+            " of tokens."
+        ),
+    )
 
 
 def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
-    """The largest delta of each stretch of a sequence, signed; tokens outside of ``mask`` count as 0."""
+    """The largest delta of each stretch of a sequence, signed; tokens outside of
+    ``mask`` count as 0.
+    """
     start, stop = pair.sequences.bounds(sequence)
     delta = np.where(mask[start:stop], pair.delta[start:stop], 0)
     pieces = np.array_split(delta, min(_SPARK_BINS, max(1, len(delta))))
-    values = np.array([p[np.argmax(np.abs(p))] if len(p) else 0 for p in pieces], np.float64)
+    values = np.array(
+        [p[np.argmax(np.abs(p))] if len(p) else 0 for p in pieces], np.float64
+    )
     return svg.sparkline(values, scale, title=f"Δ along sequence {sequence}")

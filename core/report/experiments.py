@@ -1,4 +1,6 @@
-"""Experiments of a pair as text and for JSON: what was found out, and a plan before it runs."""
+"""Experiments of a pair as text and for JSON: what was found out, and a plan before it
+runs.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,24 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 
 def outcome_lines(outcomes: Sequence[dict[str, Any]], canvas: Canvas) -> Iterator[str]:
-    """The section of `why` that shows what experiments found; from `outcomes_json`. Nothing without any."""
+    """The section of `why` that shows what experiments found; from `outcomes_json`.
+    Nothing without any.
+    """
     if not outcomes:
         return
     yield canvas.paint("Experiments", "bold")
     for outcome in outcomes:
         mark = _MARK if outcome["experiment"]["combined"] else ""
-        style = {"explains": "good", "worse": "warn", "failed": "warn"}.get(outcome["status"], "")
+        style = {"explains": "good", "worse": "warn", "failed": "warn"}.get(
+            outcome["status"], ""
+        )
         yield from canvas.wrap(f"{outcome['experiment']['title']}{mark}", 3)
         for line in canvas.wrap(outcome["sentence"], 5):
-            yield canvas.paint(line, "warn" if outcome["finding"] else style) if style else line
+            yield (
+                canvas.paint(line, "warn" if outcome["finding"] else style)
+                if style
+                else line
+            )
 
 
 def plan_lines(
@@ -48,29 +58,49 @@ def plan_lines(
     repeats: int,
     others: Sequence[Experiment] = (),
 ) -> Iterator[str]:
-    """The plan as it will run, most telling first, ``others`` that could, and what is left out with its reason. ``unchanged``
-    are the controls (`logdrift.core.diagnose.experiments.controls`)."""
+    """The plan as it will run, most telling first, ``others`` that could, and what is
+    left out with its reason. ``unchanged`` are the controls
+    (`logdrift.core.diagnose.experiments.controls`).
+    """
     known = sum(each.seconds for each in experiments if each.seconds is not None)
     unknown = sum(each.seconds is None for each in experiments)
-    total = f"about {clock(known)}" + (f" and {unknown} of unknown length" if unknown else "")
+    total = f"about {clock(known)}" + (
+        f" and {unknown} of unknown length" if unknown else ""
+    )
     if experiments and unknown == len(experiments):
         total = "of unknown length"
-    count = "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
+    count = (
+        "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
+    )
     yield canvas.paint(f"{count}, {total}; budget {clock(budget)}", "bold")
     again = ", ".join(f"{side.backend} ({side.path})" for side in unchanged)
-    more = f"; captured again unchanged as well, for the floor: {again}" if again else ""
+    more = (
+        f"; captured again unchanged as well, for the floor: {again}" if again else ""
+    )
     yield from canvas.wrap(f"each change is captured {repeats} times{more}", 3)
     for place, each in enumerate(experiments, 1):
-        length = "captured already" if not each.runs else clock(each.seconds) if each.seconds is not None else "unknown"
+        length = (
+            "captured already"
+            if not each.runs
+            else clock(each.seconds)
+            if each.seconds is not None
+            else "unknown"
+        )
         mark = _MARK if each.combined else ""
         still = " (no number may move)" if each.still else ""
-        yield from canvas.wrap(f"{each.title}{mark}{still} · {each.cause} · {length} · {each.id}", 4, f"{place:2d} ")
+        yield from canvas.wrap(
+            f"{each.title}{mark}{still} · {each.cause} · {length} · {each.id}",
+            4,
+            f"{place:2d} ",
+        )
         if each.note:
             yield from canvas.wrap(each.note, 5)
     if others:
         yield canvas.paint("Not chosen (--only CODE or --only all runs them)", "bold")
         for each in others:
-            yield from canvas.wrap(f"{each.title}{_MARK if each.combined else ''} · {each.cause}", 6, "   ")
+            yield from canvas.wrap(
+                f"{each.title}{_MARK if each.combined else ''} · {each.cause}", 6, "   "
+            )
     if left_out:
         yield canvas.paint("Left out", "bold")
         reasons: dict[str, dict[str, None]] = {}  # a knob may stand for several causes

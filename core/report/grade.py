@@ -1,4 +1,6 @@
-"""How large the numbers of a matrix are: against the noise floor, the usual range, or the largest of them."""
+"""How large the numbers of a matrix are: against the noise floor, the usual range, or
+the largest of them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _OF_LARGEST = (1 / 8, 1 / 4, 1 / 2)
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """``level`` 0 (nothing to see) to `STEPS`; ``noise`` where the number is not above the noise floor."""
+    """``level`` 0 (nothing to see) to `STEPS`; ``noise`` where the number is not above
+    the noise floor.
+    """
 
     level: int
     words: str
@@ -26,11 +30,16 @@ class Grade:
 
 
 def largest_distance(cells: Iterable[Cell], path: str) -> float:
-    """How far the worst of the comparable numbers is from perfect agreement; 0 where that means nothing."""
+    """How far the worst of the comparable numbers is from perfect agreement; 0 where
+    that means nothing.
+    """
     perfect = NAMES[path].perfect
     if perfect is None:
         return 0.0
-    return max((abs(c.value - perfect) for c in cells if c.comparable and c.value is not None), default=0.0)
+    return max(
+        (abs(c.value - perfect) for c in cells if c.comparable and c.value is not None),
+        default=0.0,
+    )
 
 
 def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -> Grade:
@@ -50,10 +59,19 @@ def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -
             return found
     if cell.floor:
         times = abs(cell.value) / cell.floor
-        return Grade(bisect_left(_OF_FLOOR, times), f"{times:.3g} times the noise floor")
+        return Grade(
+            bisect_left(_OF_FLOOR, times), f"{times:.3g} times the noise floor"
+        )
     share = abs(cell.value - perfect) / largest if largest else 0.0
     level = STEPS if share >= 1 else bisect_left(_OF_LARGEST, share)
-    return Grade(level, "the farthest from agreement here" if level == STEPS else f"{share:.0%} of the farthest here")
+    return Grade(
+        level,
+        (
+            "the farthest from agreement here"
+            if level == STEPS
+            else f"{share:.0%} of the farthest here"
+        ),
+    )
 
 
 def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
@@ -67,10 +85,20 @@ def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
     words = "within" if cell.value >= usual.low else "below"
     if level:
         words = "above" if cell.value < usual.broken else "far above"
-    floor = f", {cell.value / cell.floor:.3g} times the noise floor" if cell.floor else ""
-    return Grade(level, f"{words} the usual range of {usual.dtype}, {usual.words}{floor}")
+    floor = (
+        f", {cell.value / cell.floor:.3g} times the noise floor" if cell.floor else ""
+    )
+    return Grade(
+        level, f"{words} the usual range of {usual.dtype}, {usual.words}{floor}"
+    )
 
 
 def _facts(infos: Sequence[CaptureInfo], label: str) -> dict[str, object]:
     info = next((info for info in infos if info.label == label), None)
-    return {"facts": info.facts.to_json() if info is not None and info.facts is not None else None}
+    return {
+        "facts": (
+            info.facts.to_json()
+            if info is not None and info.facts is not None
+            else None
+        )
+    }

@@ -1,4 +1,6 @@
-"""The style of the HTML report: light and dark screens, narrow ones, and paper. Nothing is fetched."""
+"""The style of the HTML report: light and dark screens, narrow ones, and paper. Nothing
+is fetched.
+"""
 
 from __future__ import annotations
 
@@ -96,8 +98,12 @@ _MEDIA = """
 details::details-content{content-visibility:visible;block-size:auto}}
 """
 
-_STEPS = ",".join(f".{side}{step}" for side in "ob" for step in range(1, scale.STEPS + 1))
-_UNDERLINED = f"{_STEPS}{{border-radius:2px;text-decoration:underline;text-underline-offset:2px}}"
+_STEPS = ",".join(
+    f".{side}{step}" for side in "ob" for step in range(1, scale.STEPS + 1)
+)
+_UNDERLINED = (
+    f"{_STEPS}{{border-radius:2px;text-decoration:underline;text-underline-offset:2px}}"
+)
 
 CSS = (
     _UNDERLINED

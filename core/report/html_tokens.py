@@ -24,7 +24,9 @@ _WORTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What of a sequence is drawn: positions ``start:stop`` of its ``length`` tokens."""
+    """What of a sequence is drawn: positions ``start:stop`` of its ``length``
+    tokens.
+    """
 
     sequence: int
     start: int
@@ -32,8 +34,12 @@ class Shown:
     length: int
 
 
-def choose(pair: Pair, order: Sequence[int], sequences: int, tokens: int) -> list[Shown]:
-    """The first ``sequences`` of ``order`` in at most ``tokens`` tokens; the last one cut to fit, around its worst token."""
+def choose(
+    pair: Pair, order: Sequence[int], sequences: int, tokens: int
+) -> list[Shown]:
+    """The first ``sequences`` of ``order`` in at most ``tokens`` tokens; the last one
+    cut to fit, around its worst token.
+    """
     shown, room = [], tokens
     for sequence in order[:sequences]:
         start, stop = pair.sequences.bounds(sequence)
@@ -51,20 +57,35 @@ def choose(pair: Pair, order: Sequence[int], sequences: int, tokens: int) -> lis
 
 
 def sequence_text(session: Session, pair: Pair, shown: Shown) -> str:
-    """The prompt's and the completion's tokens as two blocks of spans; unscored neighbours are merged."""
+    """The prompt's and the completion's tokens as two blocks of spans; unscored
+    neighbours are merged.
+    """
     offset = pair.sequences.bounds(shown.sequence)[0]
-    border = int(np.clip(pair.sequences.prompt_lengths[shown.sequence], shown.start, shown.stop))
+    border = int(
+        np.clip(pair.sequences.prompt_lengths[shown.sequence], shown.start, shown.stop)
+    )
     blocks = []
-    for name, start, stop in (("prompt", shown.start, border), ("completion", border, shown.stop)):
+    for name, start, stop in (
+        ("prompt", shown.start, border),
+        ("completion", border, shown.stop),
+    ):
         if stop > start:
             body = "".join(_spans(session, pair, offset, start, stop))
-            blocks.append(f'<div class="text {name}"><span class="part">{name}</span>{body}</div>')
+            blocks.append(
+                f'<div class="text {name}"><span class="part">{name}</span>{body}</div>'
+            )
     return "".join(blocks)
 
 
-def _spans(session: Session, pair: Pair, offset: int, start: int, stop: int) -> Iterator[str]:
+def _spans(
+    session: Session, pair: Pair, offset: int, start: int, stop: int
+) -> Iterator[str]:
     low, high = offset + start, offset + stop
-    delta, scored, broken = pair.delta[low:high], pair.scored[low:high], pair.broken[low:high]
+    delta, scored, broken = (
+        pair.delta[low:high],
+        pair.scored[low:high],
+        pair.broken[low:high],
+    )
     step = levels(delta, scored, THRESHOLD)
     ranks = pair.a.rank.rows(low, high), pair.b.rank.rows(low, high)
     plain = ""
@@ -76,9 +97,10 @@ def _spans(session: Session, pair: Pair, offset: int, start: int, stop: int) -> 
             yield f'<span class="un">{plain}</span>'
             plain = ""
         tips = [
-            f"{start + i}: Δ {figure(float(delta[i]), sign=True)}\n"
-            f"A {_score(pair.logprob_a, pair.nan_a, low + i)}, rank {ranks[0][i] or '?'}\n"
-            f"B {_score(pair.logprob_b, pair.nan_b, low + i)}, rank {ranks[1][i] or '?'}"
+            f"{start + i}: Δ {figure(float(delta[i]), sign=True)}\nA"
+            f" {_score(pair.logprob_a, pair.nan_a, low + i)}, rank"
+            f" {ranks[0][i] or '?'}\nB {_score(pair.logprob_b, pair.nan_b, low + i)},"
+            f" rank {ranks[1][i] or '?'}"
             for i in range(first, last)
         ]
         level = int(step[first:last][np.argmax(np.abs(step[first:last]))])
@@ -90,12 +112,18 @@ def _spans(session: Session, pair: Pair, offset: int, start: int, stop: int) -> 
         yield f'<span class="un">{plain}</span>'
 
 
-def _score(logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int) -> str:
+def _score(
+    logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int
+) -> str:
     return "NaN" if broken[at] else figure(float(logprob[at]))
 
 
-def joined(session: Session, ids: npt.NDArray[np.int32]) -> Iterator[tuple[int, int, str]]:
-    """(first, last + 1, visible text) of each token; tokens that only together are valid UTF-8 come as one."""
+def joined(
+    session: Session, ids: npt.NDArray[np.int32]
+) -> Iterator[tuple[int, int, str]]:
+    """(first, last + 1, visible text) of each token; tokens that only together are
+    valid UTF-8 come as one.
+    """
     pieces = session.pieces
     at = 0
     while at < len(ids):
@@ -110,13 +138,16 @@ def joined(session: Session, ids: npt.NDArray[np.int32]) -> Iterator[tuple[int, 
 
 
 def _whole(pieces: Pieces, ids: npt.NDArray[np.int32], at: int, raw: bytes) -> int:
-    """How many tokens from ``at`` make valid UTF-8 where the first alone does not; 1 where none do."""
+    """How many tokens from ``at`` make valid UTF-8 where the first alone does not; 1
+    where none do.
+    """
     for step in range(1, _LONGEST + 1):
         try:
             raw.decode("utf-8")
             return step
         except UnicodeDecodeError as error:
-            # A wrong byte stays wrong whatever follows; only an end that was cut off can be completed.
+            # A wrong byte stays wrong whatever follows; only an end that was cut off
+            # can be completed.
             if error.reason != "unexpected end of data" or at + step >= len(ids):
                 return 1
         following = pieces.get(int(ids[at + step]))

@@ -1,4 +1,6 @@
-"""Which layer differs first, as text: the verdict, what to know, and a table of all stages."""
+"""Which layer differs first, as text: the verdict, what to know, and a table of all
+stages.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,27 @@ _AROUND = 2
 
 
 def render_layers(found: Layers, canvas: Canvas, *, whole: bool = True) -> str:
-    """As text of at most ``canvas.width`` cells; not ``whole`` leaves out stages that are far from any that is wrong."""
+    """As text of at most ``canvas.width`` cells; not ``whole`` leaves out stages that
+    are far from any that is wrong.
+    """
     lines = [canvas.paint(line, "bold") for line in canvas.wrap(title(found))]
     for side in found.sides:
-        style = "good" if side.kind == "rounding" else "warn" if side.kind == "unknown" else "bad"
+        style = (
+            "good"
+            if side.kind == "rounding"
+            else "warn"
+            if side.kind == "unknown"
+            else "bad"
+        )
         lines += [canvas.paint(line, style) for line in canvas.wrap(side.sentence)]
-    lines += [canvas.paint(line, "dim") for note in found.notes for line in canvas.wrap(note, 2, "- ")]
-    return "".join(line + "\n" for line in [*lines, "", *_table(found.sides, canvas, whole)])
+    lines += [
+        canvas.paint(line, "dim")
+        for note in found.notes
+        for line in canvas.wrap(note, 2, "- ")
+    ]
+    return "".join(
+        line + "\n" for line in [*lines, "", *_table(found.sides, canvas, whole)]
+    )
 
 
 def layers_lines(found: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
@@ -28,26 +44,40 @@ def layers_lines(found: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     yield canvas.paint("Layers", "bold")
     for side in found["sides"]:
         yield from canvas.wrap(side["sentence"], 2, "  ")
-    again = f"sequence {found['sequence']}, positions {found['first']} to {found['last']}, against {found['standard']}"
-    yield from canvas.wrap(f"{again}; --layers {found['sequence']} shows every layer", 2, "  ")
+    again = (
+        f"sequence {found['sequence']}, positions {found['first']} to {found['last']},"
+        f" against {found['standard']}"
+    )
+    yield from canvas.wrap(
+        f"{again}; --layers {found['sequence']} shows every layer", 2, "  "
+    )
 
 
 def title(found: Layers) -> str:
-    """``trainer/prefill → vllm/decode · sequence 3, positions 0 to 106 · against reference``."""
+    """``trainer/prefill → vllm/decode · sequence 3, positions 0 to 106 · against
+    reference``.
+    """
     where = f"sequence {found.sequence}, positions {found.first} to {found.last}"
     return f"{found.a} → {found.b} · {where} · against {found.standard}"
 
 
 def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
-    """Relative error, own error and what that may be, for each side; a wrong stage is marked."""
+    """Relative error, own error and what that may be, for each side; a wrong stage is
+    marked.
+    """
     if not sides:
         return
     head = ["stage"]
     for side in sides:
         head += [f"{side.backend} error", "own", "limit", ""]
-    names = [stage.name for stage in max(sides, key=lambda side: len(side.stages)).stages]
+    names = [
+        stage.name for stage in max(sides, key=lambda side: len(side.stages)).stages
+    ]
     by_name = [{stage.name: stage for stage in side.stages} for side in sides]
-    marked = [any(name in stages and stages[name].wrong for stages in by_name) for name in names]
+    marked = [
+        any(name in stages and stages[name].wrong for stages in by_name)
+        for name in names
+    ]
     rows, left_out = [head], 0
     for i, name in enumerate(names):
         near = any(marked[max(0, i - _AROUND) : i + _AROUND + 1])
@@ -70,8 +100,9 @@ def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
     if left_out:
         yield f"{left_out} more layers"
     yield from canvas.wrap(
-        "error: relative error of the residual stream, median over positions. own: what this stage itself adds, in units of "
-        "rounding (docs/why.md); - without a replay."
+        "error: relative error of the residual stream, median over positions. own: what"
+        " this stage itself adds, in units of rounding (docs/why.md); - without a"
+        " replay."
     )
 
 

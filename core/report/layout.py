@@ -1,4 +1,6 @@
-"""Plain-text layout in terminal cells: what the stream can show, tables that fit, and colour where it is wanted."""
+"""Plain-text layout in terminal cells: what the stream can show, tables that fit, and
+colour where it is wanted.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,16 @@ from rich.cells import cell_len, set_cell_size
 from logdrift.core.session.visible import visible
 
 _PLAIN = {
-    "→": "->", "…": "...", "·": "-", "Δ": "delta", "»": ">>", "«": "<<", "↵": "\\n", "⇥": "\\t", "␍": "\\r",
-}  # fmt: skip
+    "→": "->",
+    "…": "...",
+    "·": "-",
+    "Δ": "delta",
+    "»": ">>",
+    "«": "<<",
+    "↵": "\\n",
+    "⇥": "\\t",
+    "␍": "\\r",
+}
 _CODES = {"bold": "1", "dim": "2", "good": "32", "warn": "33", "bad": "31;1"}
 
 
@@ -25,18 +35,24 @@ _LEAST_ROOM = 8
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What the output can show: ``width`` cells, the characters of ``encoding``, ANSI colours or none."""
+    """What the output can show: ``width`` cells, the characters of ``encoding``, ANSI
+    colours or none.
+    """
 
     width: int = 80
     encoding: str = "utf-8"
     colour: bool = False
 
     def text(self, text: str) -> str:
-        """``text`` without controls, and with what the encoding lacks as ASCII (``->``) or as ``<U+4E2D>``."""
+        """``text`` without controls, and with what the encoding lacks as ASCII (``->``)
+        or as ``<U+4E2D>``.
+        """
         safe = visible(text)
         if safe.isascii() or self._shows(safe):
             return safe
-        return "".join(c if self._shows(c) else _PLAIN.get(c, f"<U+{ord(c):04X}>") for c in safe)
+        return "".join(
+            c if self._shows(c) else _PLAIN.get(c, f"<U+{ord(c):04X}>") for c in safe
+        )
 
     def _shows(self, text: str) -> bool:
         try:
@@ -46,11 +62,15 @@ class Canvas:
         return True
 
     def paint(self, text: str, style: str) -> str:
-        """``text`` (already laid out) in a style of `_CODES`; unchanged without colour."""
+        """``text`` (already laid out) in a style of `_CODES`; unchanged without
+        colour.
+        """
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.colour and style else text
 
     def cut(self, text: str, width: int) -> str:
-        """``text`` in at most ``width`` cells, an ellipsis at the end where it was longer."""
+        """``text`` in at most ``width`` cells, an ellipsis at the end where it was
+        longer.
+        """
         if cell_len(text) <= width:
             return text
         mark = self.text("…")[:width]
@@ -66,22 +86,33 @@ class Canvas:
         return mark + text
 
     def wrap(self, text: str, indent: int = 0, first: str = "") -> list[str]:
-        """``text`` broken into lines of at most ``width`` cells, or as narrow as a word can be; ``first`` starts the first one, inside the indent."""
+        """``text`` broken into lines of at most ``width`` cells, or as narrow as a word
+        can be; ``first`` starts the first one, inside the indent.
+        """
         lines: list[str] = []
         room = max(_LEAST_ROOM, self.width - indent)
-        # textwrap counts characters: breaking at half the room is right for the widest text.
+        # textwrap counts characters: breaking at half the room is right for the widest
+        # text.
         safe = self.text(text)
         wide = cell_len(safe) != len(safe)
-        pieces = textwrap.wrap(safe, room // 2 if wide else room, break_on_hyphens=False) or [""]
+        pieces = textwrap.wrap(
+            safe, room // 2 if wide else room, break_on_hyphens=False
+        ) or [""]
         for index, piece in enumerate(pieces):
             lines.append((first.ljust(indent) if index == 0 else " " * indent) + piece)
         return lines
 
 
 def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> Canvas:
-    """The canvas of an open stream: colour only on a terminal that is not dumb and without ``NO_COLOR``."""
+    """The canvas of an open stream: colour only on a terminal that is not dumb and
+    without ``NO_COLOR``.
+    """
     variables = os.environ if environment is None else environment
-    colour = stream.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
+    colour = (
+        stream.isatty()
+        and not variables.get("NO_COLOR")
+        and variables.get("TERM") != "dumb"
+    )
     return Canvas(80, stream.encoding or "ascii", colour)
 
 
@@ -92,9 +123,15 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 def table(
-    canvas: Canvas, head: Sequence[str], rows: Sequence[Sequence[str]], shrink: Sequence[int], right: Sequence[int] = ()
+    canvas: Canvas,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    shrink: Sequence[int],
+    right: Sequence[int] = (),
 ) -> list[str]:
-    """Lines of a table, head first. Columns in ``shrink`` are cut in this order, down to 8 cells, until it fits."""
+    """Lines of a table, head first. Columns in ``shrink`` are cut in this order, down
+    to 8 cells, until it fits.
+    """
     cells = [[canvas.text(cell) for cell in row] for row in (head, *rows)]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
     for column in shrink:
@@ -112,7 +149,9 @@ def table(
 
 
 def number(value: float | None, sign: bool = False) -> str:
-    """A number in at most 8 cells (9 below -1000): ``0.0312``, ``1.2e-06``, ``inf``; ``-`` for None."""
+    """A number in at most 8 cells (9 below -1000): ``0.0312``, ``1.2e-06``, ``inf``;
+    ``-`` for None.
+    """
     if value is None or math.isnan(value):
         return "-"
     plus = "+" if sign and value > 0 else ""

@@ -1,4 +1,5 @@
-"""What each number of a pair is called, what it means, and how it is written: shared by Markdown and HTML.
+"""What each number of a pair is called, what it means, and how it is written: shared by
+Markdown and HTML.
 
 Meanings, units and good ranges are those of `logdrift.core.compare.names`.
 """
@@ -14,14 +15,24 @@ from logdrift.core.compare.names import NAMES
 
 Unit = Literal["nats", "probability", "ratio", "correlation", "share", "tokens", ""]
 
-VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
-SCOPES = {"all": "all tokens", "prompt": "prompt tokens", "completion": "completion tokens"}
+VERDICTS = {
+    "comparable": "COMPARABLE",
+    "caution": "CAUTION",
+    "not_comparable": "NOT COMPARABLE",
+}
+SCOPES = {
+    "all": "all tokens",
+    "prompt": "prompt tokens",
+    "completion": "completion tokens",
+}
 MEANINGLESS = "The numbers of this pair mean nothing until the reasons are mended."
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table of numbers: those of ``group`` of the report with these ``keys``, and each key's short name."""
+    """A table of numbers: those of ``group`` of the report with these ``keys``, and
+    each key's short name.
+    """
 
     group: str
     title: str
@@ -29,56 +40,147 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
-    Section("errors", "Error of the log-probabilities", {
-        "mae": "MAE", "rmse": "RMSE", "mean": "mean Δ", "p50": "median |Δ|", "p90": "p90 |Δ|", "p99": "p99 |Δ|",
-        "p999": "p99.9 |Δ|", "max_abs": "max |Δ|", "min_abs": "min |Δ|", "std_abs": "std |Δ|", "pearson": "Pearson", "exact_fraction": "exact", "infinite": "impossible",
-    }),
-    Section("probability", "Error of the probabilities", {
-        "mae": "mean |p - q|", "max": "max |p - q|", "std": "std |p - q|", "rmse": "RMS p - q", "mean": "mean p - q",
-        "pearson": "Pearson of p, q", "mult_prob_error": "multiplicative error",
-    }),
-    Section("mismatch", "KL estimates and effective sample size", {
-        "sampled_by_b": "sampled by B", "k1": "k1", "k2": "k2", "k3": "k3", "k3_reverse": "k3, A and B exchanged",
-        "k3_std": "k3, std over tokens", "k3_max": "k3, largest",
-        "js": "Jensen-Shannon", "chi2_token": "chi² per token", "chi2_sequence": "chi² per sequence",
-        "ess_token": "ESS per token", "ess_token_clamped": "ESS per token, clamped", "ess_sequence": "ESS per sequence",
-    }),
-    Section("mismatch", "Perplexity", {
-        "ppl_a": "perplexity A", "ppl_b": "perplexity B", "ppl_ratio": "perplexity ratio",
-        "log_ppl_a": "log perplexity A", "log_ppl_b": "log perplexity B",
-        "log_ppl_diff": "log perplexity, difference", "log_ppl_abs_diff": "log perplexity, |difference|",
-        "log_ppl_diff_max": "log perplexity, largest difference", "log_ppl_diff_min": "log perplexity, smallest difference",
-    }),
-    Section("mismatch", "Importance ratio r = exp(Δ)", {
-        "ratio_mean": "mean ratio", "ratio_min": "smallest ratio", "ratio_max": "largest ratio", "ratio_p99": "p99 ratio",
-        "ratio_std": "std of the ratio", "ratio_std_clamped": "std of the ratio, clamped", "clip_fraction": "clipped at",
-        "extreme_fraction": "extreme beyond",
-    }),
-    Section("mismatch", "Whole sequences", {
-        "sequence_mae": "MAE of sequences", "log_ratio_sequence_mean": "log ratio, mean",
-        "log_ratio_sequence_std": "log ratio, std", "log_ratio_sequence_max_abs": "log ratio, max",
-        "sequence_mult_prob_error_mean": "multiplicative error, mean",
-        "sequence_mult_prob_error_max": "multiplicative error, worst",
-        "sequence_mult_prob_error_min": "multiplicative error, best",
-    }),
-    Section("topk", "The most likely tokens", {
-        "k": "k", "tokens": "positions", "same_top1": "same top-1", "overlap": "overlap", "ranked": "ranked",
-        "rank_flips": "rank flips", "kl_lower_bound_mean": "KL at least, mean", "kl_lower_bound_p99": "KL at least, p99",
-        "kl_lower_bound_max": "KL at least, max", "kl_infinite": "KL infinite", "tail_mass_a": "tail mass A",
-        "tail_mass_b": "tail mass B",
-    }),
-    Section("coverage", "Tokens without a number", {
-        "nan": "NaN", "nan_a": "NaN in A", "nan_b": "NaN in B", "unscored": "not scored by one side",
-        "unscored_a": "not scored by A", "unscored_b": "not scored by B", "unscored_fraction": "share not scored",
-    }),
-)  # fmt: skip
+    Section(
+        "errors",
+        "Error of the log-probabilities",
+        {
+            "mae": "MAE",
+            "rmse": "RMSE",
+            "mean": "mean Δ",
+            "p50": "median |Δ|",
+            "p90": "p90 |Δ|",
+            "p99": "p99 |Δ|",
+            "p999": "p99.9 |Δ|",
+            "max_abs": "max |Δ|",
+            "min_abs": "min |Δ|",
+            "std_abs": "std |Δ|",
+            "pearson": "Pearson",
+            "exact_fraction": "exact",
+            "infinite": "impossible",
+        },
+    ),
+    Section(
+        "probability",
+        "Error of the probabilities",
+        {
+            "mae": "mean |p - q|",
+            "max": "max |p - q|",
+            "std": "std |p - q|",
+            "rmse": "RMS p - q",
+            "mean": "mean p - q",
+            "pearson": "Pearson of p, q",
+            "mult_prob_error": "multiplicative error",
+        },
+    ),
+    Section(
+        "mismatch",
+        "KL estimates and effective sample size",
+        {
+            "sampled_by_b": "sampled by B",
+            "k1": "k1",
+            "k2": "k2",
+            "k3": "k3",
+            "k3_reverse": "k3, A and B exchanged",
+            "k3_std": "k3, std over tokens",
+            "k3_max": "k3, largest",
+            "js": "Jensen-Shannon",
+            "chi2_token": "chi² per token",
+            "chi2_sequence": "chi² per sequence",
+            "ess_token": "ESS per token",
+            "ess_token_clamped": "ESS per token, clamped",
+            "ess_sequence": "ESS per sequence",
+        },
+    ),
+    Section(
+        "mismatch",
+        "Perplexity",
+        {
+            "ppl_a": "perplexity A",
+            "ppl_b": "perplexity B",
+            "ppl_ratio": "perplexity ratio",
+            "log_ppl_a": "log perplexity A",
+            "log_ppl_b": "log perplexity B",
+            "log_ppl_diff": "log perplexity, difference",
+            "log_ppl_abs_diff": "log perplexity, |difference|",
+            "log_ppl_diff_max": "log perplexity, largest difference",
+            "log_ppl_diff_min": "log perplexity, smallest difference",
+        },
+    ),
+    Section(
+        "mismatch",
+        "Importance ratio r = exp(Δ)",
+        {
+            "ratio_mean": "mean ratio",
+            "ratio_min": "smallest ratio",
+            "ratio_max": "largest ratio",
+            "ratio_p99": "p99 ratio",
+            "ratio_std": "std of the ratio",
+            "ratio_std_clamped": "std of the ratio, clamped",
+            "clip_fraction": "clipped at",
+            "extreme_fraction": "extreme beyond",
+        },
+    ),
+    Section(
+        "mismatch",
+        "Whole sequences",
+        {
+            "sequence_mae": "MAE of sequences",
+            "log_ratio_sequence_mean": "log ratio, mean",
+            "log_ratio_sequence_std": "log ratio, std",
+            "log_ratio_sequence_max_abs": "log ratio, max",
+            "sequence_mult_prob_error_mean": "multiplicative error, mean",
+            "sequence_mult_prob_error_max": "multiplicative error, worst",
+            "sequence_mult_prob_error_min": "multiplicative error, best",
+        },
+    ),
+    Section(
+        "topk",
+        "The most likely tokens",
+        {
+            "k": "k",
+            "tokens": "positions",
+            "same_top1": "same top-1",
+            "overlap": "overlap",
+            "ranked": "ranked",
+            "rank_flips": "rank flips",
+            "kl_lower_bound_mean": "KL at least, mean",
+            "kl_lower_bound_p99": "KL at least, p99",
+            "kl_lower_bound_max": "KL at least, max",
+            "kl_infinite": "KL infinite",
+            "tail_mass_a": "tail mass A",
+            "tail_mass_b": "tail mass B",
+        },
+    ),
+    Section(
+        "coverage",
+        "Tokens without a number",
+        {
+            "nan": "NaN",
+            "nan_a": "NaN in A",
+            "nan_b": "NaN in B",
+            "unscored": "not scored by one side",
+            "unscored_a": "not scored by A",
+            "unscored_b": "not scored by B",
+            "unscored_fraction": "share not scored",
+        },
+    ),
+)
 
 _DRAWN = ("gate", "ci95", "floor", "buckets")
-"""Mappings of a pair that are no numbers of their own: they are shown in their own way."""
+"""Mappings of a pair that are no numbers of their own: they are shown in their own way.
+"""
 _UNITS: dict[str, Unit] = {
-    "nats": "nats", "probability": "probability", "ratio": "ratio", "none": "ratio", "perplexity": "ratio",
-    "-1 to 1": "correlation", "0 to 1": "share", "tokens": "tokens", "units": "tokens", "draws": "tokens",
-}  # fmt: skip
+    "nats": "nats",
+    "probability": "probability",
+    "ratio": "ratio",
+    "none": "ratio",
+    "perplexity": "ratio",
+    "-1 to 1": "correlation",
+    "0 to 1": "share",
+    "tokens": "tokens",
+    "units": "tokens",
+    "draws": "tokens",
+}
 _SAMPLED = "only then do k1 and k3 estimate the KL divergence of B from A"
 
 
@@ -98,18 +200,23 @@ def metric(path: str, name: str | None = None) -> Metric:
     group, _, key = path.partition(".")
     first, _, rest = key.partition(".")
     shown = name or next(
-        (s.keys[first] for s in SECTIONS if s.group == group and first in s.keys), first.replace("_", " ")
+        (s.keys[first] for s in SECTIONS if s.group == group and first in s.keys),
+        first.replace("_", " "),
     )
     known = NAMES.get(path)
     full = f"{shown} {rest}" if rest else shown
     if known is None:
-        return Metric(path, full, "", _SAMPLED if path == "mismatch.sampled_by_b" else "", "")
+        return Metric(
+            path, full, "", _SAMPLED if path == "mismatch.sampled_by_b" else "", ""
+        )
     return Metric(path, full, _UNITS.get(known.unit, ""), known.meaning, known.good)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of a pair as it is shown: ``interval`` (95%) and ``multiple`` (of the noise floor) where known."""
+    """One number of a pair as it is shown: ``interval`` (95%) and ``multiple`` (of the
+    noise floor) where known.
+    """
 
     metric: Metric
     value: Any
@@ -119,7 +226,11 @@ class Row:
     @property
     def text(self) -> str:
         """Not escaped where the value is a text."""
-        return self.value if isinstance(self.value, str) else figure(self.value, self.metric.unit)
+        return (
+            self.value
+            if isinstance(self.value, str)
+            else figure(self.value, self.metric.unit)
+        )
 
 
 def get(data: Any, path: str) -> Any:
@@ -134,20 +245,35 @@ def get(data: Any, path: str) -> Any:
 def sections(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Row]]]:
     """(group, title, rows) of all numbers of a pair.
 
-    A known number that its group lacks is there with the value None; a group that is missing or null is left out.
-    Keys and groups that this version does not know come under their own names.
+    A known number that its group lacks is there with the value None; a group that is
+    missing or null is left out. Keys and groups that this version does not know come
+    under their own names.
     """
-    groups = [key for key, value in pair.items() if isinstance(value, Mapping) and key not in _DRAWN]
+    groups = [
+        key
+        for key, value in pair.items()
+        if isinstance(value, Mapping) and key not in _DRAWN
+    ]
     for section in SECTIONS:
         if section.group in groups:
             keys = list(section.keys)
             if section is [s for s in SECTIONS if s.group == section.group][-1]:
-                known = {key for s in SECTIONS if s.group == section.group for key in s.keys}
+                known = {
+                    key for s in SECTIONS if s.group == section.group for key in s.keys
+                }
                 keys += [key for key in pair[section.group] if key not in known]
-            yield section.group, section.title, [row for key in keys for row in _rows(pair, section.group, key)]
+            yield (
+                section.group,
+                section.title,
+                [row for key in keys for row in _rows(pair, section.group, key)],
+            )
     for group in groups:
         if all(section.group != group for section in SECTIONS):
-            yield group, group.replace("_", " "), [row for key in pair[group] for row in _rows(pair, group, key)]
+            yield (
+                group,
+                group.replace("_", " "),
+                [row for key in pair[group] for row in _rows(pair, group, key)],
+            )
 
 
 def _rows(pair: Mapping[str, Any], group: str, key: str) -> Iterator[Row]:
@@ -156,26 +282,45 @@ def _rows(pair: Mapping[str, Any], group: str, key: str) -> Iterator[Row]:
         for name, item in value.items():
             yield Row(metric(f"{group}.{key}.{name}"), item, None, None)
         return
-    interval, multiple = interval_of(pair, group, key), floor_multiple(pair, group, key, value)
+    interval, multiple = (
+        interval_of(pair, group, key),
+        floor_multiple(pair, group, key, value),
+    )
     yield Row(metric(f"{group}.{key}"), value, interval, multiple)
 
 
-def interval_of(pair: Mapping[str, Any], group: str, key: str) -> tuple[float, float] | None:
-    """The 95% interval of a number. Intervals are of the deltas and of k3: `probability.mean` is another number."""
+def interval_of(
+    pair: Mapping[str, Any], group: str, key: str
+) -> tuple[float, float] | None:
+    """The 95% interval of a number. Intervals are of the deltas and of k3:
+    `probability.mean` is another number.
+    """
     known = group == "errors" or (group, key) == ("mismatch", "k3")
     return limits(get(pair, f"ci95.{key}")) if known else None
 
 
 def limits(value: Any) -> tuple[float, float] | None:
     """(low, high) of a two-element list of finite numbers, else None."""
-    if isinstance(value, list | tuple) and len(value) == 2 and all(is_number(item) for item in value):
+    if (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(is_number(item) for item in value)
+    ):
         return float(value[0]), float(value[1])
     return None
 
 
-def floor_multiple(pair: Mapping[str, Any], group: str, key: str, value: Any) -> float | None:
-    """How many times the noise floor a mean error is: inf over a floor of exactly 0, None where nothing can be said."""
-    floor = get(pair, f"floor.{key}") if group == "errors" and key in ("mae", "rmse") else None
+def floor_multiple(
+    pair: Mapping[str, Any], group: str, key: str, value: Any
+) -> float | None:
+    """How many times the noise floor a mean error is: inf over a floor of exactly 0,
+    None where nothing can be said.
+    """
+    floor = (
+        get(pair, f"floor.{key}")
+        if group == "errors" and key in ("mae", "rmse")
+        else None
+    )
     if not is_number(floor) or not is_number(value):
         return None
     if floor > 0:
@@ -184,7 +329,9 @@ def floor_multiple(pair: Mapping[str, Any], group: str, key: str, value: Any) ->
 
 
 def left_out(pair: Mapping[str, Any]) -> str:
-    """The tokens that the numbers of a pair leave out though they should not have to, by side; "" for none."""
+    """The tokens that the numbers of a pair leave out though they should not have to,
+    by side; "" for none.
+    """
     words = (("nan", "NaN"), ("unscored", "not scored"))
     parts = [
         f"{_tokens(number)} {word} in {pair.get(side)}"
@@ -201,11 +348,17 @@ def _tokens(number: float) -> str:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """A finite number, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
-    """A number as people read it: three digits for nats, four decimals for a share, ``-`` for what is unknown."""
+    """A number as people read it: three digits for nats, four decimals for a share,
+    ``-`` for what is unknown.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, bool):
@@ -225,18 +378,24 @@ def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
         return f"{plus}{int(value):,}"
     if unit == "ratio" and 10 <= abs(value) < 1000:
         return f"{plus}{value:.2f}"
-    return plus + (f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip("."))
+    return plus + (
+        f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
+    )
 
 
 def exact(value: Any) -> str:
-    """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05 that it must stay below."""
+    """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05
+    that it must stay below.
+    """
     return f"{value:.5g}" if is_number(value) else figure(value)
 
 
 def ranks_text(token: Mapping[str, Any]) -> str:
     """``79→64``, ``?`` for a rank that is not known."""
     ranks = (token.get(key) for key in ("rank_a", "rank_b"))
-    return "→".join(str(rank) if isinstance(rank, int) and rank > 0 else "?" for rank in ranks)
+    return "→".join(
+        str(rank) if isinstance(rank, int) and rank > 0 else "?" for rank in ranks
+    )
 
 
 def _share(value: float) -> str:
@@ -250,7 +409,11 @@ def _share(value: float) -> str:
 
 def interval_text(interval: tuple[float, float] | None, unit: Unit = "nats") -> str:
     """``[low, high]``, or ``-``."""
-    return "-" if interval is None else f"[{figure(interval[0], unit)}, {figure(interval[1], unit)}]"
+    return (
+        "-"
+        if interval is None
+        else f"[{figure(interval[0], unit)}, {figure(interval[1], unit)}]"
+    )
 
 
 def multiple_text(multiple: float | None) -> str:
@@ -273,30 +436,42 @@ def bound_text(limit: Mapping[str, Any]) -> str:
 
 
 def bucket_text(bucket: Mapping[str, Any], *, whole: bool = False) -> str:
-    """The range of a bucket; ``whole`` for positions, whose last one is ``high - 1``."""
+    """The range of a bucket; ``whole`` for positions, whose last one is ``high -
+    1``.
+    """
     low, high = bucket.get("low"), bucket.get("high")
     if not is_number(low):
         return "-"
     if not is_number(high):
         return f"{low:g} and more"
     if whole and float(low).is_integer() and float(high).is_integer():
-        return f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"
+        return (
+            f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"
+        )
     return f"{low:g} to {high:g}"
 
 
 def meaning_text(metric: Metric) -> str:
     """What a number means and what is good, in one line."""
-    return "; ".join(part for part in (metric.meaning, f"good: {metric.good}" if metric.good else "") if part)
+    return "; ".join(
+        part
+        for part in (metric.meaning, f"good: {metric.good}" if metric.good else "")
+        if part
+    )
 
 
 def parts_of(item: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
-    """(name, {mean, mae, rmse} or None) of the parts of a decomposition, the whole first."""
+    """(name, {mean, mae, rmse} or None) of the parts of a decomposition, the whole
+    first.
+    """
     names = {
         "total": "whole gap",
         "decode_vs_prefill": "decode against prefill",
         "prefill_vs_trainer": "prefill against trainer",
     }
-    parts: list[tuple[str, Mapping[str, Any] | None]] = [(name, item.get(key)) for key, name in names.items()]
+    parts: list[tuple[str, Mapping[str, Any] | None]] = [
+        (name, item.get(key)) for key, name in names.items()
+    ]
     reference = item.get("reference")
     for key, part in reference.items() if isinstance(reference, Mapping) else ():
         if isinstance(part, Mapping):

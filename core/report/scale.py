@@ -1,7 +1,9 @@
-"""The diverging scale of delta: orange where A gives more, blue where B does, in four steps on each side.
+"""The diverging scale of delta: orange where A gives more, blue where B does, in four
+steps on each side.
 
-Steps are doublings of a threshold; they differ in luminance as well as in hue, so colour-blind eyes and grey prints
-keep the order. Colours are those of the terminal's explorer (the 256-colour cube), as hex without ``#``.
+Steps are doublings of a threshold; they differ in luminance as well as in hue, so
+colour-blind eyes and grey prints keep the order. Colours are those of the terminal's
+explorer (the 256-colour cube), as hex without ``#``.
 """
 
 from __future__ import annotations
@@ -19,25 +21,53 @@ THRESHOLD = 0.1
 
 # (background, text) from little to much; orange, then blue.
 DARK = (
-    (("875f00", "ffffff"), ("af5f00", "ffffff"), ("d78700", "000000"), ("ffaf00", "000000")),
-    (("005f87", "ffffff"), ("0087af", "000000"), ("5fafff", "000000"), ("87d7ff", "000000")),
+    (
+        ("875f00", "ffffff"),
+        ("af5f00", "ffffff"),
+        ("d78700", "000000"),
+        ("ffaf00", "000000"),
+    ),
+    (
+        ("005f87", "ffffff"),
+        ("0087af", "000000"),
+        ("5fafff", "000000"),
+        ("87d7ff", "000000"),
+    ),
 )
 LIGHT = (
-    (("ffd7af", "000000"), ("ffaf5f", "000000"), ("d78700", "000000"), ("875f00", "ffffff")),
-    (("afd7ff", "000000"), ("5fafff", "000000"), ("0087d7", "000000"), ("005f87", "ffffff")),
+    (
+        ("ffd7af", "000000"),
+        ("ffaf5f", "000000"),
+        ("d78700", "000000"),
+        ("875f00", "ffffff"),
+    ),
+    (
+        ("afd7ff", "000000"),
+        ("5fafff", "000000"),
+        ("0087d7", "000000"),
+        ("005f87", "ffffff"),
+    ),
 )
 
 
-def levels(delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float) -> npt.NDArray[np.int8]:
-    """Signed step of each token, i8[n]: 0 within the threshold or unscored, else 1 to `STEPS` with delta's sign."""
+def levels(
+    delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float
+) -> npt.NDArray[np.int8]:
+    """Signed step of each token, i8[n]: 0 within the threshold or unscored, else 1 to
+    `STEPS` with delta's sign.
+    """
     size = np.where(scored, np.abs(delta), 0.0)
-    step = np.searchsorted(threshold * 2.0 ** np.arange(STEPS), size, "left").astype(np.int8)
+    step = np.searchsorted(threshold * 2.0 ** np.arange(STEPS), size, "left").astype(
+        np.int8
+    )
     with np.errstate(invalid="ignore"):
         return np.where(delta < 0, -step, step).astype(np.int8)
 
 
 def css() -> str:
-    """Rules of the classes ``o1`` to ``o4`` and ``b1`` to ``b4``; the dark ones for screens alone: print is light."""
+    """Rules of the classes ``o1`` to ``o4`` and ``b1`` to ``b4``; the dark ones for
+    screens alone: print is light.
+    """
 
     def rules(table: tuple[tuple[tuple[str, str], ...], ...]) -> str:
         return "".join(
@@ -46,4 +76,6 @@ def css() -> str:
             for step, (back, text) in enumerate(side, 1)
         )
 
-    return f"{rules(LIGHT)}@media screen and (prefers-color-scheme:dark){{{rules(DARK)}}}"
+    return (
+        f"{rules(LIGHT)}@media screen and (prefers-color-scheme:dark){{{rules(DARK)}}}"
+    )

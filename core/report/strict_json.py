@@ -1,4 +1,6 @@
-"""JSON that every parser accepts: no NaN, no Infinity, nothing but ASCII on the wire."""
+"""JSON that every parser accepts: no NaN, no Infinity, nothing but ASCII on the
+wire.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from typing import Any
 
 
 def strict(value: Any) -> Any:
-    """``value`` with every float that JSON cannot hold (NaN, inf, -inf) as None, at any depth."""
+    """``value`` with every float that JSON cannot hold (NaN, inf, -inf) as None, at any
+    depth.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -20,5 +24,7 @@ def strict(value: Any) -> Any:
 
 
 def dump(report: Mapping[str, Any]) -> str:
-    """The report as indented JSON with a final newline. Escaped to ASCII: text of a model cannot steer a terminal."""
+    """The report as indented JSON with a final newline. Escaped to ASCII: text of a
+    model cannot steer a terminal.
+    """
     return json.dumps(strict(report), allow_nan=False, indent=1) + "\n"

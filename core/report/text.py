@@ -1,4 +1,6 @@
-"""The report for a person at a terminal of 80 columns: what failed first, then the numbers, then what they mean."""
+"""The report for a person at a terminal of 80 columns: what failed first, then the
+numbers, then what they mean.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,32 @@ from logdrift.core.report.usual import in_words
 SHOWN_WORST = 10
 LOG_LINES = 5
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_STYLES = {"comparable": "good", "caution": "warn", "not_comparable": "bad", "info": "dim"}
-_WORDS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE", "info": "note"}
-_RUNNING = "Partial: this session is being written right now, and all numbers cover what is finished so far."
+_STYLES = {
+    "comparable": "good",
+    "caution": "warn",
+    "not_comparable": "bad",
+    "info": "dim",
+}
+_WORDS = {
+    "comparable": "COMPARABLE",
+    "caution": "CAUTION",
+    "not_comparable": "NOT COMPARABLE",
+    "info": "note",
+}
+_RUNNING = (
+    "Partial: this session is being written right now, and all numbers cover what is"
+    " finished so far."
+)
 
 Report = Mapping[str, Any]
 
 
 def render(report: Report, canvas: Canvas, main: tuple[str, str] | None = None) -> str:
-    """The text report, ending in a newline; no line is wider than ``canvas.width`` cells.
+    """The text report, ending in a newline; no line is wider than ``canvas.width``
+    cells.
 
-    ``main`` is the pair whose reasons and worst tokens are shown (default: the first of the report).
+    ``main`` is the pair whose reasons and worst tokens are shown (default: the first of
+    the report).
     """
     lines = [
         *_failures(report, canvas),
@@ -49,27 +66,50 @@ def render(report: Report, canvas: Canvas, main: tuple[str, str] | None = None) 
         ]
         lines += _other_reasons(pairs, chosen, canvas)
     else:
-        lines += ["", *canvas.wrap("Nothing to compare: fewer than two captures have a finished sequence.")]
+        lines += [
+            "",
+            *canvas.wrap(
+                "Nothing to compare: fewer than two captures have a finished sequence."
+            ),
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _failures(report: Report, canvas: Canvas) -> Iterator[str]:
-    failed = [capture for capture in report["captures"] if capture["status"] == "failed"]
+    failed = [
+        capture for capture in report["captures"] if capture["status"] == "failed"
+    ]
     for capture in failed:
-        log = [line for line in (capture["failure"] or "").splitlines() if line.strip()] or ["no reason was recorded"]
-        yield from (canvas.paint(line, "bad") for line in canvas.wrap(f"FAILED {capture['label']}: {log[0]}", 0))
+        log = [
+            line for line in (capture["failure"] or "").splitlines() if line.strip()
+        ] or ["no reason was recorded"]
+        yield from (
+            canvas.paint(line, "bad")
+            for line in canvas.wrap(f"FAILED {capture['label']}: {log[0]}", 0)
+        )
         for line in log[1:][-LOG_LINES:]:
-            yield canvas.paint(canvas.cut("  " + canvas.text(line), canvas.width), "dim")
-        yield from canvas.wrap(f"whole log: logs/{capture['backend']}.log in the session folder", 2)
+            yield canvas.paint(
+                canvas.cut("  " + canvas.text(line), canvas.width), "dim"
+            )
+        yield from canvas.wrap(
+            f"whole log: logs/{capture['backend']}.log in the session folder", 2
+        )
     if failed:
         yield ""
 
 
 def _broken(report: Report, canvas: Canvas) -> Iterator[str]:
     """NaN first of all: what it is of, said once for all pairs."""
-    said = [reason["text"] for pair in report["pairs"] for reason in pair["gate"]["reasons"] if reason["code"] == "nan"]
+    said = [
+        reason["text"]
+        for pair in report["pairs"]
+        for reason in pair["gate"]["reasons"]
+        if reason["code"] == "nan"
+    ]
     for text in dict.fromkeys(said):
-        yield from (canvas.paint(line, "bad") for line in canvas.wrap(f"BROKEN {text}", 0))
+        yield from (
+            canvas.paint(line, "bad") for line in canvas.wrap(f"BROKEN {text}", 0)
+        )
     if said:
         yield ""
 
@@ -82,8 +122,14 @@ def _header(report: Report, canvas: Canvas) -> Iterator[str]:
         f"{report['sequences']:,} of {planned:,}, {report['tokens']:,} tokens "
         f"({report['completion_tokens']:,} of completions)"
     )
-    rows = [("session", report["session"]), ("title", report["title"]), ("model", name), ("sequences", counts),
-            ("created", report["created"].replace("T", " ")), ("state", report["state"])]  # fmt: skip
+    rows = [
+        ("session", report["session"]),
+        ("title", report["title"]),
+        ("model", name),
+        ("sequences", counts),
+        ("created", report["created"].replace("T", " ")),
+        ("state", report["state"]),
+    ]
     for key, value in rows:
         if value:
             lines = canvas.wrap(str(value), 11, key)
@@ -97,13 +143,25 @@ def _captures(report: Report, canvas: Canvas) -> Iterator[str]:
     rows, unknown = [], False
     for capture in report["captures"]:
         facts = capture["facts"] or {}
-        seen = [facts.get(name) for name in ("engine_version", "dtype", "device", "attention_backend")]
-        version, dtype, device, attention = (str(value) if value is not None else "?" for value in seen)
+        seen = [
+            facts.get(name)
+            for name in ("engine_version", "dtype", "device", "attention_backend")
+        ]
+        version, dtype, device, attention = (
+            str(value) if value is not None else "?" for value in seen
+        )
         unknown |= None in seen
         rows.append(
-            (capture["label"], f"{capture['engine']} {version}", _DTYPES.get(dtype, dtype), device, attention,
-             f"{capture['tokens']:,}", capture["status"])
-        )  # fmt: skip
+            (
+                capture["label"],
+                f"{capture['engine']} {version}",
+                _DTYPES.get(dtype, dtype),
+                device,
+                attention,
+                f"{capture['tokens']:,}",
+                capture["status"],
+            )
+        )
     if not rows:
         yield "no captures"
         return
@@ -118,20 +176,36 @@ def _captures(report: Report, canvas: Canvas) -> Iterator[str]:
 
 def _pairs(pairs: Sequence[Report], canvas: Canvas) -> Iterator[str]:
     numbers = ("MAE", "RMSE", "p99", "max", "Pearson", "exact")
-    scope = {"all": "all tokens", "prompt": "prompt tokens", "completion": "completion tokens"}[pairs[0]["scope"]]
+    scope = {
+        "all": "all tokens",
+        "prompt": "prompt tokens",
+        "completion": "completion tokens",
+    }[pairs[0]["scope"]]
     title = canvas.text(f"A → B over {scope}; Δ = log p_A - log p_B in nats")
     yield canvas.paint(canvas.cut(title, canvas.width), "bold")
-    yield canvas.paint(pad("    tokens", 16) + "".join(pad(name, 10, right=True) for name in numbers), "dim")
+    yield canvas.paint(
+        pad("    tokens", 16) + "".join(pad(name, 10, right=True) for name in numbers),
+        "dim",
+    )
     for index, pair in enumerate(pairs, 1):
         verdict = _WORDS[pair["gate"]["verdict"]]
         room = canvas.width - len(verdict) - 1
         label = canvas.cut(canvas.text(f"{index:>2}  {pair['a']} → {pair['b']}"), room)
-        yield pad(label, room + 1) + canvas.paint(verdict, _STYLES[pair["gate"]["verdict"]])
+        yield pad(label, room + 1) + canvas.paint(
+            verdict, _STYLES[pair["gate"]["verdict"]]
+        )
         e = pair["errors"]
-        exact = "-" if e["exact_fraction"] is None else f"{100 * e['exact_fraction']:.1f}%"
+        exact = (
+            "-" if e["exact_fraction"] is None else f"{100 * e['exact_fraction']:.1f}%"
+        )
         pearson = "-" if e["pearson"] is None else f"{e['pearson']:.6f}"
-        cells = [number(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [pearson, exact]
-        line = pad(f"    {pair['tokens']:,}", 16) + "".join(pad(cell, 10, right=True) for cell in cells)
+        cells = [number(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [
+            pearson,
+            exact,
+        ]
+        line = pad(f"    {pair['tokens']:,}", 16) + "".join(
+            pad(cell, 10, right=True) for cell in cells
+        )
         yield canvas.paint(line, _grey(pair))
         if without := left_out(pair):
             yield from (canvas.paint(line, "warn") for line in canvas.wrap(without, 4))
@@ -145,7 +219,9 @@ def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
     e = pair["errors"]
     if _grey(pair):
         yield from _reasons(pair, canvas)
-        yield from (canvas.paint(line, "dim") for line in canvas.wrap(MEANINGLESS, 2, ""))
+        yield from (
+            canvas.paint(line, "dim") for line in canvas.wrap(MEANINGLESS, 2, "")
+        )
         return
     words = in_words(e["mae"], captures[pair["a"]], captures[pair["b"]])
     first = f"MAE {number(e['mae'])} nats." if e["mae"] is not None else ""
@@ -177,26 +253,37 @@ def _reasons(pair: Report, canvas: Canvas) -> Iterator[str]:
 def _worst(pair: Report, canvas: Canvas) -> Iterator[str]:
     worst = pair["worst"][:SHOWN_WORST]
     if not worst:
-        yield from canvas.wrap("No token differs." if pair["tokens"] else "No token to show.")
+        yield from canvas.wrap(
+            "No token differs." if pair["tokens"] else "No token to show."
+        )
         return
-    more = f" (--json has {len(pair['worst'])})" if len(pair["worst"]) > len(worst) else ""
+    more = (
+        f" (--json has {len(pair['worst'])})" if len(pair["worst"]) > len(worst) else ""
+    )
     yield canvas.paint(canvas.text(f"The {len(worst)} worst tokens{more}"), "bold")
     delta = canvas.text("Δ")
     yield canvas.paint(
-        f"{'seq':>6} {'pos':>6} {delta:>8} {'log p_A':>8} {'log p_B':>8} {'ranks':>9}  in context", "dim"
+        f"{'seq':>6} {'pos':>6} {delta:>8} {'log p_A':>8} {'log p_B':>8} {'ranks':>9} "
+        " in context",
+        "dim",
     )
     for token in worst:
         ranks = canvas.text(f"{_rank(token['rank_a'])}→{_rank(token['rank_b'])}")
         numbers = " ".join(
-            [f"{number(token['delta'], sign=True):>8}"] + [f"{number(token[k]):>8}" for k in ("logprob_a", "logprob_b")]
+            [f"{number(token['delta'], sign=True):>8}"]
+            + [f"{number(token[k]):>8}" for k in ("logprob_a", "logprob_b")]
         )
         start = f"{token['sequence']:>6} {token['position']:>6} {numbers} {ranks:>9}  "
-        context = _context(token, canvas, canvas.width - cell_len(start), "" if _grey(pair) else "bold")
+        context = _context(
+            token, canvas, canvas.width - cell_len(start), "" if _grey(pair) else "bold"
+        )
         yield canvas.paint(start + context, _grey(pair))
 
 
 def _context(token: Report, canvas: Canvas, room: int, style: str = "bold") -> str:
-    """The token between marks, painted in ``style``, in the middle of as much text as fits."""
+    """The token between marks, painted in ``style``, in the middle of as much text as
+    fits.
+    """
     left, right = canvas.text("»"), canvas.text("«")
     piece = canvas.cut(canvas.text(token["piece"]), max(1, room - 2 * len(left) - 6))
     rest = room - 2 * len(left) - cell_len(piece)
@@ -205,11 +292,17 @@ def _context(token: Report, canvas: Canvas, room: int, style: str = "bold") -> s
     return before + canvas.paint(left + piece + right, style) + after
 
 
-def _other_reasons(pairs: Sequence[Report], chosen: Report, canvas: Canvas) -> Iterator[str]:
+def _other_reasons(
+    pairs: Sequence[Report], chosen: Report, canvas: Canvas
+) -> Iterator[str]:
     """Reasons of the other pairs that the main pair does not have, each said once."""
     said = {reason["text"] for reason in chosen["gate"]["reasons"]}
     for pair in pairs:
-        fresh = [r for r in pair["gate"]["reasons"] if r["text"] not in said and r["severity"] != "info"]
+        fresh = [
+            r
+            for r in pair["gate"]["reasons"]
+            if r["text"] not in said and r["severity"] != "info"
+        ]
         if fresh:
             said |= {reason["text"] for reason in fresh}
             yield ""

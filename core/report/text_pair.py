@@ -1,4 +1,6 @@
-"""What the text report says of its main pair: the numbers, limits, corrections, where the gap sits and comes from."""
+"""What the text report says of its main pair: the numbers, limits, corrections, where
+the gap sits and comes from.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,26 @@ from logdrift.core.report.meaning import floor_multiple as times_floor
 Report = Mapping[str, Any]
 
 SHOWN = (
-    "errors.mae", "errors.rmse", "errors.mean", "errors.p99", "errors.max_abs", "errors.pearson",
-    "errors.exact_fraction", "probability.mae", "probability.mult_prob_error", "mismatch.k1", "mismatch.k3",
-    "mismatch.ess_token", "mismatch.ess_sequence", "mismatch.ppl_ratio", "mismatch.clip_fraction.0.2",
-    "topk.same_top1", "topk.overlap", "topk.rank_flips", "topk.kl_lower_bound_mean",
-)  # fmt: skip
+    "errors.mae",
+    "errors.rmse",
+    "errors.mean",
+    "errors.p99",
+    "errors.max_abs",
+    "errors.pearson",
+    "errors.exact_fraction",
+    "probability.mae",
+    "probability.mult_prob_error",
+    "mismatch.k1",
+    "mismatch.k3",
+    "mismatch.ess_token",
+    "mismatch.ess_sequence",
+    "mismatch.ppl_ratio",
+    "mismatch.clip_fraction.0.2",
+    "topk.same_top1",
+    "topk.overlap",
+    "topk.rank_flips",
+    "topk.kl_lower_bound_mean",
+)
 """The numbers of the text report, by path; Markdown, HTML and JSON have all of them."""
 _NAME, _VALUE = 21, 30
 _CORRECTIONS = 6
@@ -34,7 +51,9 @@ _COLUMN = 9
 
 
 def main_pair(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
-    """All sections of one pair but for its verdict and its worst tokens. Grey where the pair cannot be compared."""
+    """All sections of one pair but for its verdict and its worst tokens. Grey where the
+    pair cannot be compared.
+    """
     style = "dim" if pair["gate"]["verdict"] == "not_comparable" else ""
     lines = [
         *_numbers(pair, canvas),
@@ -49,18 +68,27 @@ def main_pair(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
 
 def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
     yield ""
-    yield _head(canvas, pad("number", _NAME) + pad("value and 95% interval", _VALUE) + "good")
+    yield _head(
+        canvas, pad("number", _NAME) + pad("value and 95% interval", _VALUE) + "good"
+    )
     for path in SHOWN:
         group, _, key = path.partition(".")
         known = metric(path)
         if not isinstance(pair.get(group), Mapping):
             continue
-        # A clip bound holds a dot itself, so the value is looked up by what stands before it.
-        value = get(pair, path) if path.count(".") == 1 else (pair[group].get(key.partition(".")[0]) or {}).get(
-            key.partition(".")[2]
-        )  # fmt: skip
+        # A clip bound holds a dot itself, so the value is looked up by what stands
+        # before it.
+        value = (
+            get(pair, path)
+            if path.count(".") == 1
+            else (pair[group].get(key.partition(".")[0]) or {}).get(
+                key.partition(".")[2]
+            )
+        )
         interval = interval_of(pair, group, key)
-        shown = figure(value, known.unit) + (f" {interval_text(interval, known.unit)}" if interval else "")
+        shown = figure(value, known.unit) + (
+            f" {interval_text(interval, known.unit)}" if interval else ""
+        )
         start = pad(canvas.text(known.name), _NAME) + pad(canvas.text(shown), _VALUE)
         # Never cut: a range that ends in an ellipsis helps nobody.
         lines = canvas.wrap(known.good, _NAME + _VALUE)
@@ -72,7 +100,10 @@ def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
 def _interval_note(pair: Report, canvas: Canvas) -> Iterator[str]:
     ci = pair.get("ci95") or {}
     if ci.get("method") == "blocks":
-        text = f"Intervals are over {ci['units']} blocks of tokens: too few sequences to draw from."
+        text = (
+            f"Intervals are over {ci['units']} blocks of tokens: too few sequences to"
+            " draw from."
+        )
         yield from (canvas.paint(line, "dim") for line in canvas.wrap(text))
     elif ci.get("method") is None and pair["tokens"]:
         yield canvas.paint("No interval: too few tokens.", "dim")
@@ -82,11 +113,18 @@ def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
     yield ""
     floor = pair.get("floor")
     if floor is None:
-        text = "Noise floor: unknown. Capture with repeats=2 to measure what a repeat alone differs by."
+        text = (
+            "Noise floor: unknown. Capture with repeats=2 to measure what a repeat"
+            " alone differs by."
+        )
         yield from canvas.wrap(text)
         return
     sides = [(side, floor.get(key)) for side, key in (("A", "a"), ("B", "b"))]
-    measured = [f"{side} {number(gap['mae'])} ({_repeats(gap, pair[side.lower()])})" for side, gap in sides if gap]
+    measured = [
+        f"{side} {number(gap['mae'])} ({_repeats(gap, pair[side.lower()])})"
+        for side, gap in sides
+        if gap
+    ]
     missing = [side for side, gap in sides if not gap]
     multiple = times_floor(pair, "errors", "mae", pair["errors"]["mae"])
     said = "; ".join(measured) or "no repeats"
@@ -96,19 +134,32 @@ def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
     if multiple is not None and floor["mae"]:
         text += f" The gap is {multiple_text(multiple)} that."
     elif multiple is not None:  # half of a floor is no proof
-        text += f" So the gap is not {measured[0][0]}'s noise." if missing else " So the gap is real."
+        text += (
+            f" So the gap is not {measured[0][0]}'s noise."
+            if missing
+            else " So the gap is real."
+        )
     yield from canvas.wrap(text)
     for side, key in (("A", "batch_a"), ("B", "batch_b")):
         gap = floor.get(key)
         if gap:
-            yield from canvas.wrap(f"Batch shape: {side} alone against among others, MAE {number(gap['mae'])}.")
+            yield from canvas.wrap(
+                f"Batch shape: {side} alone against among others, MAE"
+                f" {number(gap['mae'])}."
+            )
 
 
 def _repeats(gap: Report, label: str) -> str:
-    """What was held against what; a decode cannot be repeated, so another path of its backend speaks for it."""
+    """What was held against what; a decode cannot be repeated, so another path of its
+    backend speaks for it.
+    """
     said = f"{gap['label']} against {gap['against']}"
-    path, own = (name.partition("#")[0].rpartition("/")[2] for name in (gap["against"], label))
-    return said if path == own else f"{said}, in place of {own}, which cannot be repeated"
+    path, own = (
+        name.partition("#")[0].rpartition("/")[2] for name in (gap["against"], label)
+    )
+    return (
+        said if path == own else f"{said}, in place of {own}, which cannot be repeated"
+    )
 
 
 def _limits(pair: Report, canvas: Canvas) -> Iterator[str]:
@@ -119,23 +170,40 @@ def _limits(pair: Report, canvas: Canvas) -> Iterator[str]:
     judged = [x for x in limits if x["ok"] is not None and x["level"] != "exact"]
     over = [x for x in judged if not x["ok"]]
     yield ""
-    title = f"Limits of the frameworks: {len(judged) - len(over)} held, {len(over)} exceeded"
+    title = (
+        f"Limits of the frameworks: {len(judged) - len(over)} held, {len(over)}"
+        " exceeded"
+    )
     unjudged = sum(x["ok"] is None for x in limits)
-    yield _head(canvas, title + (f", {unjudged} not judged" if unjudged else "") + " (--md has all)")
+    yield _head(
+        canvas,
+        title + (f", {unjudged} not judged" if unjudged else "") + " (--md has all)",
+    )
     for limit in limits:
         own = limit["level"] == "own"
         if not (own or limit in over):
             continue
-        state = "unknown" if limit["ok"] is None else "held" if limit["ok"] else "exceeded"
-        name = limit["name"] if own else f"{limit['framework']}: {limit['name'].rpartition('/')[2]}"
+        state = (
+            "unknown" if limit["ok"] is None else "held" if limit["ok"] else "exceeded"
+        )
+        name = (
+            limit["name"]
+            if own
+            else f"{limit['framework']}: {limit['name'].rpartition('/')[2]}"
+        )
         line = f"  {state:9}" + pad(canvas.cut(canvas.text(name), 38), 39)
-        # Exact, as in the other formats: rounded, one that is exceeded can read as held.
+        # Exact, as in the other formats: rounded, one that is exceeded can read as
+        # held.
         line += f"{exact(limit['value'])} for {bound_text(limit)}"
-        yield canvas.paint(canvas.cut(line, canvas.width), "" if limit["ok"] else "warn")
+        yield canvas.paint(
+            canvas.cut(line, canvas.width), "" if limit["ok"] else "warn"
+        )
     deterministic = [x for x in limits if x["level"] == "exact" and x["ok"]]
     if deterministic:
         names = ", ".join(dict.fromkeys(x["framework"] for x in deterministic))
-        yield from canvas.wrap(f"Also the limits for deterministic runs hold: {names}.", 2, "  ")
+        yield from canvas.wrap(
+            f"Also the limits for deterministic runs hold: {names}.", 2, "  "
+        )
 
 
 def _corrections(pair: Report, canvas: Canvas) -> Iterator[str]:
@@ -144,19 +212,29 @@ def _corrections(pair: Report, canvas: Canvas) -> Iterator[str]:
         return
     rules = sorted(rules, key=lambda x: -x["sequences"])
     yield ""
-    yield _head(canvas, "Corrections that would act (share of sequences and tokens cut or masked)")
+    yield _head(
+        canvas,
+        "Corrections that would act (share of sequences and tokens cut or masked)",
+    )
     for rule in rules[:_CORRECTIONS]:
         name = f"{rule['rule']} {rule['level']} {bound_text(rule)}"
         shares = f"{_percent(rule['sequences']):>7} {_percent(rule['tokens']):>7}"
-        yield canvas.cut(f"  {pad(name, 30)} {shares}  {canvas.text(rule['name'])}", canvas.width)
+        yield canvas.cut(
+            f"  {pad(name, 30)} {shares}  {canvas.text(rule['name'])}", canvas.width
+        )
     if len(rules) > _CORRECTIONS:
-        yield canvas.paint(f"  and {len(rules) - _CORRECTIONS} more (--md has all)", "dim")
+        yield canvas.paint(
+            f"  and {len(rules) - _CORRECTIONS} more (--md has all)", "dim"
+        )
 
 
 def _buckets(pair: Report, canvas: Canvas) -> Iterator[str]:
     buckets = pair.get("buckets") or {}
-    for key, title in (("by_probability", "MAE by probability under B"), ("by_position", "MAE by position"),
-                       ("by_entropy", "MAE by entropy, nats")):  # fmt: skip
+    for key, title in (
+        ("by_probability", "MAE by probability under B"),
+        ("by_position", "MAE by position"),
+        ("by_entropy", "MAE by entropy, nats"),
+    ):
         rows = [b for b in buckets.get(key) or [] if b["tokens"]]
         if not rows:
             continue
@@ -175,26 +253,44 @@ def _buckets(pair: Report, canvas: Canvas) -> Iterator[str]:
 def _origin(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
     """The decomposition to which the pair belongs, as sentences with numbers."""
     for split in report.get("decomposition") or []:
-        if not {split["rollout"], split["trainer"]} <= {pair["a"], pair["b"], split["prefill"]}:
+        if not {split["rollout"], split["trainer"]} <= {
+            pair["a"],
+            pair["b"],
+            split["prefill"],
+        }:
             continue
         if split["trainer"] not in (pair["a"], pair["b"]):
             continue
         yield ""
-        yield _head(canvas, canvas.text(f"Where it comes from: {split['trainer']} → {split['rollout']}"))
-        parts = (("total", "all of it"), ("decode_vs_prefill", "decode against prefill, one engine"),
-                 ("prefill_vs_trainer", "engine against trainer, both prefill"))  # fmt: skip
+        yield _head(
+            canvas,
+            canvas.text(
+                f"Where it comes from: {split['trainer']} → {split['rollout']}"
+            ),
+        )
+        parts = (
+            ("total", "all of it"),
+            ("decode_vs_prefill", "decode against prefill, one engine"),
+            ("prefill_vs_trainer", "engine against trainer, both prefill"),
+        )
         for key, name in parts:
             term = split.get(key)
             if term:
                 share = split.get(f"share_{key}")
                 said = f"  {_percent(share)} of it" if is_number(share) else ""
-                yield f"  {name:37} MAE {number(term['mae'])}  RMSE {number(term['rmse'])}{said}"
+                yield (
+                    f"  {name:37} MAE {number(term['mae'])}  RMSE"
+                    f" {number(term['rmse'])}{said}"
+                )
         reference = split.get("reference")
         if reference:
             text = (
-                f"Own error against {reference['label']}, RMSE: trainer {number(reference['trainer']['rmse'])}, "
-                f"{split['rollout'].partition('/')[0]} {number(reference['rollout']['rmse'])}. Independent, they would "
-                f"give {number(reference['expected_rmse'])}; seen is {number(reference['rmse'])}."
+                f"Own error against {reference['label']}, RMSE: trainer"
+                f" {number(reference['trainer']['rmse'])},"
+                f" {split['rollout'].partition('/')[0]}"
+                f" {number(reference['rollout']['rmse'])}. Independent, they would give"
+                f" {number(reference['expected_rmse'])}; seen is"
+                f" {number(reference['rmse'])}."
             )
             yield from canvas.wrap(text, 2, "  ")
         return

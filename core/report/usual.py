@@ -1,4 +1,6 @@
-"""Is the number normal? The MAE of a pair in words, by the one table of `logdrift.core.compare.usual`."""
+"""Is the number normal? The MAE of a pair in words, by the one table of
+`logdrift.core.compare.usual`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from logdrift.core.compare.usual import USUAL, UsualRange, usual_of
 
 
 def usual_range(a: Mapping[str, Any], b: Mapping[str, Any]) -> UsualRange | None:
-    """The range of the coarser dtype of two captures of the report; None where a dtype was not observed."""
+    """The range of the coarser dtype of two captures of the report; None where a dtype
+    was not observed.
+    """
     return usual_of((capture["facts"] or {}).get("dtype") for capture in (a, b))
 
 
@@ -19,9 +23,20 @@ def in_words(mae: float | None, a: Mapping[str, Any], b: Mapping[str, Any]) -> s
         return "No number: no token of this scope has a finite difference."
     if a["backend"] == b["backend"] and a["path"] == b["path"]:
         if a.get("batch") != b.get("batch"):
-            effect = "changes nothing" if mae == 0 else "alone does this: it is the floor of the batch's shape"
-            return f"Each sequence alone against all together: the batch of {a['backend']}/{a['path']} {effect}."
-        same = "is exactly reproducible" if mae == 0 else "differs between repeats: this is its noise floor"
+            effect = (
+                "changes nothing"
+                if mae == 0
+                else "alone does this: it is the floor of the batch's shape"
+            )
+            return (
+                "Each sequence alone against all together: the batch of"
+                f" {a['backend']}/{a['path']} {effect}."
+            )
+        same = (
+            "is exactly reproducible"
+            if mae == 0
+            else "differs between repeats: this is its noise floor"
+        )
         return f"A repeat: {a['backend']}/{a['path']} {same}."
     usual = usual_range(a, b)
     if usual is None:

@@ -1,4 +1,6 @@
-"""`logdrift why`: the diagnosis of pairs as one dictionary (schema 1) and as text, and the cause table."""
+"""`logdrift why`: the diagnosis of pairs as one dictionary (schema 1) and as text, and
+the cause table.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,19 @@ from logdrift.core.diagnose.causes import CAUSES
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import experiment_evidence
-from logdrift.core.report.experiments import outcome_lines, outcomes_json, saved_outcomes
+from logdrift.core.report.experiments import (
+    outcome_lines,
+    outcomes_json,
+    saved_outcomes,
+)
 from logdrift.core.report.identity import identity_json
 from logdrift.core.report.layers import layers_lines
 from logdrift.core.report.layout import Canvas, number, pad
-from logdrift.core.session.identity import LoadedWeights, saved_failures, saved_identities
+from logdrift.core.session.identity import (
+    LoadedWeights,
+    saved_failures,
+    saved_identities,
+)
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
 
@@ -26,10 +36,11 @@ _TOKENS = 3
 
 
 def build_why(session: Session, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """``{schema, session, pairs, diagnosis, identity, identity_failed}``; ``diagnosis`` lists the causes of all pairs as
-    `report --json` does.
+    """``{schema, session, pairs, diagnosis, identity, identity_failed}``; ``diagnosis``
+    lists the causes of all pairs as `report --json` does.
 
-    Positions of evidence become tokens: sequence, position, token_id, piece, delta. InputError for unknown labels.
+    Positions of evidence become tokens: sequence, position, token_id, piece, delta.
+    InputError for unknown labels.
     """
     saved = saved_identities(session.folder)
     found = [_pair(session, make_pair(session, a, b), saved) for a, b in pairs]
@@ -51,13 +62,20 @@ def _entries(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _pair(session: Session, pair: Pair, saved: Mapping[str, LoadedWeights]) -> dict[str, Any]:
-    return explained(session, pair, diagnose(session, pair, saved_evidence(session, pair, saved)))
+def _pair(
+    session: Session, pair: Pair, saved: Mapping[str, LoadedWeights]
+) -> dict[str, Any]:
+    return explained(
+        session, pair, diagnose(session, pair, saved_evidence(session, pair, saved))
+    )
 
 
-def saved_evidence(session: Session, pair: Pair, identities: Mapping[str, LoadedWeights]) -> list[Evidence]:
-    """What identity checks, experiments and looks at the layers that lie in the session say of the pair, for ``more`` of
-    `diagnose`."""
+def saved_evidence(
+    session: Session, pair: Pair, identities: Mapping[str, LoadedWeights]
+) -> list[Evidence]:
+    """What identity checks, experiments and looks at the layers that lie in the session
+    say of the pair, for ``more`` of `diagnose`.
+    """
     layers = _layers(session, pair)
     return [
         *identity_of(session, pair, identities, saved_failures(session.folder)),
@@ -67,19 +85,24 @@ def saved_evidence(session: Session, pair: Pair, identities: Mapping[str, Loaded
 
 
 def _layers(session: Session, pair: Pair) -> Layers | None:
-    return layers_of(pair.a.info.label, pair.b.info.label, understood(saved_layers(session.folder)))
+    return layers_of(
+        pair.a.info.label, pair.b.info.label, understood(saved_layers(session.folder))
+    )
 
 
 def explained(session: Session, pair: Pair, found: Diagnosis) -> dict[str, Any]:
-    """A diagnosis as an entry of ``pairs``: `Diagnosis.to_json` with tokens in place of flat positions, and the pair's
-    experiments."""
+    """A diagnosis as an entry of ``pairs``: `Diagnosis.to_json` with tokens in place of
+    flat positions, and the pair's experiments.
+    """
     out = found.to_json()
     out["experiments"] = outcomes_json(saved_outcomes(session, pair))
     layers = _layers(session, pair)
     out["layers"] = None if layers is None else layers.to_json()
     for cause in out["causes"]:
         for evidence in cause["evidence"]:
-            evidence["tokens"] = [_token(session, pair, at) for at in evidence.pop("positions")]
+            evidence["tokens"] = [
+                _token(session, pair, at) for at in evidence.pop("positions")
+            ]
     return out
 
 
@@ -106,7 +129,10 @@ def render_why(report: Mapping[str, Any], canvas: Canvas) -> str:
 
 
 def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
-    head = f"{pair['a']} → {pair['b']} · {pair['tokens']:,} tokens · MAE {number(pair['size']['mae'])}"
+    head = (
+        f"{pair['a']} → {pair['b']} · {pair['tokens']:,} tokens · MAE"
+        f" {number(pair['size']['mae'])}"
+    )
     yield canvas.paint(canvas.cut(canvas.text(head), canvas.width), "bold")
     yield from canvas.wrap(pair["answer"]["sentence"])
     yield ""
@@ -144,9 +170,13 @@ def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
         yield from canvas.wrap(_surer(pair["not_checked"]), 2)
 
 
-def _in_full(pair: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """The causes that are told with their evidence, and those that are only named: of imported numbers, which nothing can be asked
-    again, what is merely possible beside a likely cause."""
+def _in_full(
+    pair: Mapping[str, Any],
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """The causes that are told with their evidence, and those that are only named: of
+    imported numbers, which nothing can be asked again, what is merely possible beside a
+    likely cause.
+    """
     causes = pair["causes"]
     if not pair["imported"] or not causes or causes[0]["sureness"] == "possible":
         return causes, ()
@@ -155,7 +185,9 @@ def _in_full(pair: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], Sequ
 
 
 def _surer(not_checked: Sequence[Mapping[str, Any]]) -> str:
-    """One paragraph: each thing to do, with the causes that it would check. ``--json`` has the reasons one by one."""
+    """One paragraph: each thing to do, with the causes that it would check. ``--json``
+    has the reasons one by one.
+    """
     told: dict[str, None] = {}
     by_fix: dict[str, list[str]] = {}
     for each in not_checked:
@@ -163,24 +195,38 @@ def _surer(not_checked: Sequence[Mapping[str, Any]]) -> str:
         fix = f"tell {{facts}} {each['tell_by']}" if each["tell"] else each["mend"]
         by_fix.setdefault(fix, []).append(each["cause"])
     steps = [
-        f"{fix.format(facts=', '.join(told))} ({', '.join(dict.fromkeys(causes))})" for fix, causes in by_fix.items()
+        f"{fix.format(facts=', '.join(told))} ({', '.join(dict.fromkeys(causes))})"
+        for fix, causes in by_fix.items()
     ]
     return f"To be surer: {'; '.join(steps)}."
 
 
 def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
-    """The cause in ``place`` (from 1) of one entry of ``pairs``, with the pair that it is of."""
+    """The cause in ``place`` (from 1) of one entry of ``pairs``, with the pair that it
+    is of.
+    """
     head = canvas.wrap(f"{pair['a']} → {pair['b']} · MAE {number(pair['size']['mae'])}")
-    return "".join(line + "\n" for line in (*head, *_cause_lines(place, pair["causes"][place - 1], canvas)))
+    return "".join(
+        line + "\n"
+        for line in (*head, *_cause_lines(place, pair["causes"][place - 1], canvas))
+    )
 
 
 def _cause_lines(
-    place: int, cause: Mapping[str, Any], canvas: Canvas, said: frozenset[str] = frozenset()
+    place: int,
+    cause: Mapping[str, Any],
+    canvas: Canvas,
+    said: frozenset[str] = frozenset(),
 ) -> Iterator[str]:
-    """One cause; of evidence that a cause before it has (``said``) only that it is the same."""
+    """One cause; of evidence that a cause before it has (``said``) only that it is the
+    same.
+    """
     name = f"{place}. {cause['title']}"
     sure = f"{cause['shown'] or cause['sureness']} {cause['score']:.2f}"
-    yield canvas.paint(pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure, "bold")
+    yield canvas.paint(
+        pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure,
+        "bold",
+    )
     for evidence in cause["evidence"]:
         if evidence["sentence"] in said:
             if place > 1:
@@ -190,18 +236,27 @@ def _cause_lines(
         if evidence["tokens"]:
             yield from canvas.wrap(_tokens(evidence["tokens"]), 5)
     if not cause["separable"]:
-        yield from canvas.wrap(f"cannot be told apart by numbers alone: {cause['otherwise']}", 3)
+        yield from canvas.wrap(
+            f"cannot be told apart by numbers alone: {cause['otherwise']}", 3
+        )
     if cause["next_experiment"]:
         yield from canvas.wrap(cause["next_experiment"], 8, "   try ")
 
 
 def _tokens(tokens: Sequence[Mapping[str, Any]]) -> str:
-    shown = [f"{t['sequence']}:{t['position']} {t['piece']!r} {_delta(t['delta'])}" for t in tokens[:_TOKENS]]
+    shown = [
+        f"{t['sequence']}:{t['position']} {t['piece']!r} {_delta(t['delta'])}"
+        for t in tokens[:_TOKENS]
+    ]
     return "at " + ", ".join(shown)
 
 
 def _delta(delta: float | None) -> str:
-    return "NaN" if delta is not None and math.isnan(delta) else f"Δ {number(delta, sign=True)}"
+    return (
+        "NaN"
+        if delta is not None and math.isnan(delta)
+        else f"Δ {number(delta, sign=True)}"
+    )
 
 
 def render_causes(canvas: Canvas) -> str:
@@ -210,15 +265,29 @@ def render_causes(canvas: Canvas) -> str:
     for cause in CAUSES:
         told = "" if cause.separable else " (numbers alone do not tell it)"
         lines.append(
-            canvas.paint(canvas.cut(canvas.text(f"{cause.number:2d} {cause.title}{told}"), canvas.width), "bold")
+            canvas.paint(
+                canvas.cut(
+                    canvas.text(f"{cause.number:2d} {cause.title}{told}"), canvas.width
+                ),
+                "bold",
+            )
         )
         for name, text in (
             ("what", cause.sentence),
             ("seen", cause.signature),
-            ("size", cause.size if cause.source == cause.link else f"{cause.size} [{cause.source}]"),
+            (
+                "size",
+                (
+                    cause.size
+                    if cause.source == cause.link
+                    else f"{cause.size} [{cause.source}]"
+                ),
+            ),
         ):
             lines += canvas.wrap(text, 17, f"   {name}")
-        lines.append(canvas.cut(canvas.text(f"   {cause.link}"), canvas.width))  # whole, to be copied or clicked
+        lines.append(
+            canvas.cut(canvas.text(f"   {cause.link}"), canvas.width)
+        )  # whole, to be copied or clicked
         for engine, knobs in cause.knobs.items():
             said = "; ".join(
                 knob.setting
@@ -234,13 +303,29 @@ def causes_json() -> list[dict[str, Any]]:
     """The cause table for programs."""
     return [
         {
-            "number": cause.number, "code": cause.code, "group": cause.group, "title": cause.title,
-            "sentence": cause.sentence, "signature": cause.signature, "size": cause.size, "source": cause.source, "link": cause.link,
-            "separable": cause.separable, "otherwise": cause.otherwise, "combined": cause.combined,
+            "number": cause.number,
+            "code": cause.code,
+            "group": cause.group,
+            "title": cause.title,
+            "sentence": cause.sentence,
+            "signature": cause.signature,
+            "size": cause.size,
+            "source": cause.source,
+            "link": cause.link,
+            "separable": cause.separable,
+            "otherwise": cause.otherwise,
+            "combined": cause.combined,
             "knobs": {
-                engine: [{"setting": k.setting, "effect": k.effect or None, "combined": k.combined} for k in knobs]
+                engine: [
+                    {
+                        "setting": k.setting,
+                        "effect": k.effect or None,
+                        "combined": k.combined,
+                    }
+                    for k in knobs
+                ]
                 for engine, knobs in cause.knobs.items()
             },
         }
         for cause in CAUSES
-    ]  # fmt: skip
+    ]

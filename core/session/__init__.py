@@ -1,7 +1,7 @@
 """The session folder: the only channel between capturing and everything else.
 
-The reader's names are found here too, but imported when first asked for: a command that needs `visible` or the lock
-alone does not wait for NumPy.
+The reader's names are found here too, but imported when first asked for: a command that
+needs `visible` or the lock alone does not wait for NumPy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from logdrift.core.session.reader import Capture, Pieces, Sequences, Session, open_session
+    from logdrift.core.session.reader import (
+        Capture,
+        Pieces,
+        Sequences,
+        Session,
+        open_session,
+    )
 
 __all__ = ["Capture", "Pieces", "Sequences", "Session", "open_session"]
 

@@ -1,8 +1,10 @@
-"""Writing and reading below a folder without following a link out of it: the one place where files of a session are opened.
+"""Writing and reading below a folder without following a link out of it: the one place
+where files of a session are opened.
 
-The folder itself may be a link: the user named it. What lies in it may have come from elsewhere, so every name below is
-opened relative to its folder's descriptor with O_NOFOLLOW: a link put there at any moment, also between a look and a
-write, is refused. Temporary files have names that cannot be guessed and are created exclusively.
+The folder itself may be a link: the user named it. What lies in it may have come from
+elsewhere, so every name below is opened relative to its folder's descriptor with
+O_NOFOLLOW: a link put there at any moment, also between a look and a write, is refused.
+Temporary files have names that cannot be guessed and are created exclusively.
 """
 
 from __future__ import annotations
@@ -18,12 +20,17 @@ from logdrift.core.session.files import lies_within
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
-"""What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked for."""
+"""What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked
+for.
+"""
 
 
 @contextlib.contextmanager
-def folder_at(root: Path | int, relative: str = ".", *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the folder ``relative`` below ``root``; ``create`` makes what lacks of it, never ``root`` itself.
+def folder_at(
+    root: Path | int, relative: str = ".", *, create: bool = False
+) -> Iterator[int]:
+    """A descriptor of the folder ``relative`` below ``root``; ``create`` makes what
+    lacks of it, never ``root`` itself.
 
     Raises InputError where a link is on the way, OSError where the folder is not there.
     """
@@ -33,7 +40,9 @@ def folder_at(root: Path | int, relative: str = ".", *, create: bool = False) ->
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=at)
-            below = _opened(name, _FOLDER_FLAGS | os.O_NOFOLLOW, at, f"{root}/{relative}")
+            below = _opened(
+                name, _FOLDER_FLAGS | os.O_NOFOLLOW, at, f"{root}/{relative}"
+            )
             os.close(at)
             at = below
         yield at
@@ -41,26 +50,38 @@ def folder_at(root: Path | int, relative: str = ".", *, create: bool = False) ->
         os.close(at)
 
 
-def open_below(root: Path | int, relative: str, flags: int, *, create_folders: bool = False) -> int:
-    """A descriptor of the file ``relative`` below ``root``, opened without following a link.
+def open_below(
+    root: Path | int, relative: str, flags: int, *, create_folders: bool = False
+) -> int:
+    """A descriptor of the file ``relative`` below ``root``, opened without following a
+    link.
 
-    Raises InputError where the file or a folder on the way is a link, OSError as `os.open` does.
+    Raises InputError where the file or a folder on the way is a link, OSError as
+    `os.open` does.
     """
     parent, name = _split(relative)
     with folder_at(root, parent, create=create_folders) as at:
-        return _opened(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, at, f"{root}/{relative}")
+        return _opened(
+            name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, at, f"{root}/{relative}"
+        )
 
 
 def append(root: Path | int, relative: str) -> int:
-    """A descriptor that appends to the file ``relative`` below ``root``; file and folders are made where they lack."""
-    return open_below(root, relative, os.O_WRONLY | os.O_APPEND | os.O_CREAT, create_folders=True)
+    """A descriptor that appends to the file ``relative`` below ``root``; file and
+    folders are made where they lack.
+    """
+    return open_below(
+        root, relative, os.O_WRONLY | os.O_APPEND | os.O_CREAT, create_folders=True
+    )
 
 
 def replace_file(root: Path | int, relative: str, data: bytes) -> None:
-    """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside
+    it, fsync, rename, fsync of the folder.
 
-    Folders below ``root`` are made where they lack. A link of that name is replaced, not followed. Raises InputError where
-    a folder on the way is a link, OSError where the disk refuses; the old file is then intact.
+    Folders below ``root`` are made where they lack. A link of that name is replaced,
+    not followed. Raises InputError where a folder on the way is a link, OSError where
+    the disk refuses; the old file is then intact.
     """
     parent, name = _split(relative)
     with folder_at(root, parent, create=True) as at:
@@ -72,13 +93,22 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=at)
             raise
-        with contextlib.suppress(OSError):  # the rename is durable once the folder is; some file systems need no help
+        with contextlib.suppress(
+            OSError
+        ):  # the rename is durable once the folder is; some file systems need no help
             os.fsync(at)
 
 
 def write_new(at: int, name: str, data: bytes) -> None:
-    """Write a file that is not there yet into the folder ``at``, and have it on the disk. Raises OSError."""
-    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=at)
+    """Write a file that is not there yet into the folder ``at``, and have it on the
+    disk. Raises OSError.
+    """
+    file = os.open(
+        name,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        0o666,
+        dir_fd=at,
+    )
     with open(file, "wb") as out:
         out.write(data)
         out.flush()
@@ -92,8 +122,9 @@ def temporary_name(name: str) -> str:
 
 
 def refuse_links(root: Path, relative: str) -> None:
-    """Raises InputError where ``relative`` below ``root``, or a folder on the way to it, is a link that leads out of
-    ``root``. What is not there yet is right."""
+    """Raises InputError where ``relative`` below ``root``, or a folder on the way to
+    it, is a link that leads out of ``root``. What is not there yet is right.
+    """
     path = root
     for name in _names(relative):
         path = path / name
@@ -120,7 +151,8 @@ def _is_link(name: str, at: int) -> bool:
 
 def _leads_out(path: str) -> InputError:
     return InputError(
-        f"{path}: is a link, or lies behind one, and may lead out of the session: replace it by what it leads to"
+        f"{path}: is a link, or lies behind one, and may lead out of the session:"
+        " replace it by what it leads to"
     )
 
 

@@ -1,6 +1,8 @@
-"""Events: what a capture, or a run of experiments, has said so far, one JSON object a line.
+"""Events: what a capture, or a run of experiments, has said so far, one JSON object a
+line.
 
-They are narration. A line that is damaged, or still being written, is left out, and nothing ends for it.
+They are narration. A line that is damaged, or still being written, is left out, and
+nothing ends for it.
 """
 
 from __future__ import annotations
@@ -12,18 +14,46 @@ from typing import Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import EVENTS_BYTES, parse_json, read_file, read_tail
-from logdrift.core.session.schema import Unfit, anything, fields, maybe, number, table, text, whole
+from logdrift.core.session.schema import (
+    Unfit,
+    anything,
+    fields,
+    maybe,
+    number,
+    table,
+    text,
+    whole,
+)
 
 _count = whole(0)
 _event = fields(
     {
-        "t": number, "type": text, "backend": text, "backends": anything, "label": text, "engine": maybe(text),
-        "python": text, "version": maybe(text), "device": maybe(text), "stage": text, "sequences": _count,
-        "planned": _count, "tokens": _count, "rate": maybe(number), "left": maybe(number), "complete": maybe(anything),
-        "error": text, "state": text, "id": text, "title": text, "place": _count, "of": _count,
-        "outcome": maybe(table(anything)), "experiments": anything,
+        "t": number,
+        "type": text,
+        "backend": text,
+        "backends": anything,
+        "label": text,
+        "engine": maybe(text),
+        "python": text,
+        "version": maybe(text),
+        "device": maybe(text),
+        "stage": text,
+        "sequences": _count,
+        "planned": _count,
+        "tokens": _count,
+        "rate": maybe(number),
+        "left": maybe(number),
+        "complete": maybe(anything),
+        "error": text,
+        "state": text,
+        "id": text,
+        "title": text,
+        "place": _count,
+        "of": _count,
+        "outcome": maybe(table(anything)),
+        "experiments": anything,
     }
-)  # fmt: skip
+)
 """What any reader asks of an event."""
 
 
@@ -35,7 +65,9 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def last_event(path: Path, most: int) -> Mapping[str, Any]:
-    """The last event in the last ``most`` bytes of a file; empty where there is none."""
+    """The last event in the last ``most`` bytes of a file; empty where there is
+    none.
+    """
     with contextlib.suppress(OSError, InputError):
         return next(_events(reversed(read_tail(path, most).split(b"\n"))), {})
     return {}

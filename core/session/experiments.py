@@ -1,9 +1,12 @@
-"""Experiments as they lie in a session: ``why/experiments/ID/``, each a whole session folder with ``experiment.json``.
+"""Experiments as they lie in a session: ``why/experiments/ID/``, each a whole session
+folder with ``experiment.json``.
 
-Reading only, and nothing of what an experiment means: `logdrift.core.diagnose` knows that. ``experiment.json`` holds ``schema``,
-``pair`` (two labels), ``experiment`` (`logdrift.core.diagnose.experiments.Experiment`), ``outcome`` (null until it was judged),
-``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an unchanged backend captured again, for the floor)
-has ``control`` in place of ``experiment``.
+Reading only, and nothing of what an experiment means: `logdrift.core.diagnose` knows
+that. ``experiment.json`` holds ``schema``, ``pair`` (two labels), ``experiment``
+(`logdrift.core.diagnose.experiments.Experiment`), ``outcome`` (null until it was
+judged), ``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an
+unchanged backend captured again, for the floor) has ``control`` in place of
+``experiment``.
 """
 
 from __future__ import annotations
@@ -21,7 +24,17 @@ from logdrift.core.session.events import read_events
 from logdrift.core.session.files import RECORD_BYTES, read_json
 from logdrift.core.session.layout import EVENTS, MANIFEST
 from logdrift.core.session.reader import Session, open_session
-from logdrift.core.session.schema import Unfit, anything, fields, items, maybe, number, table, text, whole
+from logdrift.core.session.schema import (
+    Unfit,
+    anything,
+    fields,
+    items,
+    maybe,
+    number,
+    table,
+    text,
+    whole,
+)
 
 FOLDER = "why/experiments"
 RECORD = "experiment.json"
@@ -38,12 +51,16 @@ _record = fields(
         "ended": maybe(number),
     }
 )
-"""What is read of ``experiment.json``; `logdrift.core.diagnose` knows what an experiment and its outcome hold."""
+"""What is read of ``experiment.json``; `logdrift.core.diagnose` knows what an
+experiment and its outcome hold.
+"""
 
 
 @dataclass(frozen=True)
 class SavedExperiment:
-    """One folder below `FOLDER`. ``id`` is its name, ``record`` what ``experiment.json`` says."""
+    """One folder below `FOLDER`. ``id`` is its name, ``record`` what
+    ``experiment.json`` says.
+    """
 
     folder: Path
     record: Mapping[str, Any]
@@ -56,7 +73,11 @@ class SavedExperiment:
     def pair(self) -> tuple[str, str] | None:
         """The labels that it is about; None for a control."""
         found = self.record.get("pair")
-        return (str(found[0]), str(found[1])) if isinstance(found, list) and len(found) == 2 else None
+        return (
+            (str(found[0]), str(found[1]))
+            if isinstance(found, list) and len(found) == 2
+            else None
+        )
 
     @property
     def outcome(self) -> Mapping[str, Any] | None:
@@ -65,12 +86,16 @@ class SavedExperiment:
 
     @cached_property
     def session(self) -> Session | None:
-        """The experiment as a session of its own; None where nothing was captured yet."""
+        """The experiment as a session of its own; None where nothing was captured
+        yet.
+        """
         return open_session(self.folder) if (self.folder / MANIFEST).exists() else None
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:
-    """``experiment.json`` of one experiment's folder; None where there is none that can be read."""
+    """``experiment.json`` of one experiment's folder; None where there is none that can
+    be read.
+    """
     with contextlib.suppress(OSError, InputError, Unfit):
         for name in (folder.name, f"{folder.name}/{RECORD}"):
             refuse_links(folder.parent, name)
@@ -82,7 +107,9 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
 
 
 def saved(session_folder: Path) -> list[SavedExperiment]:
-    """All experiments and controls of a session, by name. A folder without a readable record is none."""
+    """All experiments and controls of a session, by name. A folder without a readable
+    record is none.
+    """
     folder = session_folder / FOLDER
     found: list[SavedExperiment] = []
     with contextlib.suppress(OSError):
@@ -94,9 +121,11 @@ def saved(session_folder: Path) -> list[SavedExperiment]:
 
 
 def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
-    """(seconds to start, seconds to capture) of each label, from the last run of each in ``events.jsonl``; empty without.
+    """(seconds to start, seconds to capture) of each label, from the last run of each
+    in ``events.jsonl``; empty without.
 
-    A resumed capture did only what was left, so one is counted only where its worker began and ended it in one go.
+    A resumed capture did only what was left, so one is counted only where its worker
+    began and ended it in one go.
     """
     out: dict[str, tuple[float, float]] = {}
     begun: dict[str, float] = {}
@@ -127,7 +156,9 @@ def _events(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_writable(session: Session) -> None:
-    """InputError in one line where nothing can be added to this session: it is shipped, or not ours to write."""
+    """InputError in one line where nothing can be added to this session: it is shipped,
+    or not ours to write.
+    """
     import os
 
     if session.name.startswith("sample-"):
@@ -136,4 +167,7 @@ def check_writable(session: Session) -> None:
             f"copy it (cp -r {session.folder} sessions/mine) and go on with the copy"
         )
     if not os.access(session.folder, os.W_OK):
-        raise InputError(f"session {session.folder} cannot be written to: copy it and go on with the copy")
+        raise InputError(
+            f"session {session.folder} cannot be written to: copy it and go on with the"
+            " copy"
+        )

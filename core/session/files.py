@@ -1,7 +1,9 @@
-"""How files are read: regular files alone, no more of them than is expected, and JSON that every parser reads alike.
+"""How files are read: regular files alone, no more of them than is expected, and JSON
+that every parser reads alike.
 
-A session may come from anywhere. A pipe in the place of a file would be waited for without end, a device has no size,
-and a file of some gigabytes where a few lines are expected would fill the memory.
+A session may come from anywhere. A pipe in the place of a file would be waited for
+without end, a device has no size, and a file of some gigabytes where a few lines are
+expected would fill the memory.
 """
 
 from __future__ import annotations
@@ -17,31 +19,40 @@ from typing import Any
 from logdrift.core.errors import InputError
 
 MANIFEST_BYTES = 256 << 20
-"""Of session.json. A capture of a million sequences in parts of eight lists 125,000 files, 30 MB each capture."""
+"""Of session.json. A capture of a million sequences in parts of eight lists 125,000
+files, 30 MB each capture.
+"""
 PIECES_BYTES = 256 << 20
 """Of pieces.json: the largest vocabularies have 300,000 entries of some 30 bytes."""
 EVENTS_BYTES = 256 << 20
 RECORD_BYTES = 16 << 20
 """Of what is found out later (``why/``): one entry a tensor, or one a layer."""
 SMALL_BYTES = 1 << 20
-"""Of what a person or one process writes: a lock, a saved view, a config file, a plan."""
+"""Of what a person or one process writes: a lock, a saved view, a config file, a plan.
+"""
 DOCUMENT_BYTES = 4 << 30
 """Of a file that is imported."""
 
 _BLOCK = 1 << 20
 _KINDS = {
-    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
-}  # fmt: skip
+}
 
 
 def open_regular(path: Path | str) -> int:
     """A descriptor to read a regular file with. It never waits, whatever lies there.
 
-    Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line for all else that is no file.
+    Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line
+    for all else that is no file.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        )
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -58,12 +69,15 @@ def open_regular(path: Path | str) -> int:
 
 
 def lies_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads into a folder, links followed. Never raises, as `Path.resolve` does for links in a circle."""
+    """Whether a path leads into a folder, links followed. Never raises, as
+    `Path.resolve` does for links in a circle.
+    """
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def read_file(path: Path | str, most: int) -> bytes:
-    """The bytes of a regular file of at most ``most`` bytes; what is added meanwhile is left out.
+    """The bytes of a regular file of at most ``most`` bytes; what is added meanwhile is
+    left out.
 
     Raises FileNotFoundError, NotADirectoryError, or InputError in one line.
     """
@@ -71,7 +85,9 @@ def read_file(path: Path | str, most: int) -> bytes:
     try:
         size = os.fstat(descriptor).st_size
         if size > most:
-            raise InputError(f"{path}: has {size:,} bytes, at most {most:,} are expected")
+            raise InputError(
+                f"{path}: has {size:,} bytes, at most {most:,} are expected"
+            )
         return _read(descriptor, 0, size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
@@ -80,7 +96,9 @@ def read_file(path: Path | str, most: int) -> bytes:
 
 
 def read_tail(path: Path | str, most: int) -> bytes:
-    """The last ``most`` bytes of a regular file, or all of it. Raises as `read_file` does."""
+    """The last ``most`` bytes of a regular file, or all of it. Raises as `read_file`
+    does.
+    """
     descriptor = open_regular(path)
     try:
         size = os.fstat(descriptor).st_size
@@ -93,9 +111,11 @@ def read_tail(path: Path | str, most: int) -> bytes:
 
 
 def read_json(path: Path | str, most: int, *, flat: bool = False) -> Any:
-    """What a JSON file of at most ``most`` bytes holds. Raises FileNotFoundError, NotADirectoryError, or InputError.
+    """What a JSON file of at most ``most`` bytes holds. Raises FileNotFoundError,
+    NotADirectoryError, or InputError.
 
-    ``flat``: it should be one large object of texts, which is then read in a fifth of the time.
+    ``flat``: it should be one large object of texts, which is then read in a fifth of
+    the time.
     """
     data = read_file(path, most)
     try:
@@ -105,7 +125,9 @@ def read_json(path: Path | str, most: int, *, flat: bool = False) -> Any:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON in UTF-8 without repeated keys. Raises ValueError in a few words, also for what is nested too deeply."""
+    """JSON in UTF-8 without repeated keys. Raises ValueError in a few words, also for
+    what is nested too deeply.
+    """
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
@@ -115,13 +137,19 @@ def parse_json(data: bytes) -> Any:
 
 
 def _flat(data: bytes) -> Any:
-    """As `parse_json` gives it. An object of texts without a quote in them has four quotes for each of its keys, so where
-    there are more, or anything else stands, it is read again with a look at each key."""
+    """As `parse_json` gives it. An object of texts without a quote in them has four
+    quotes for each of its keys, so where there are more, or anything else stands, it is
+    read again with a look at each key.
+    """
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
         return parse_json(data)
-    whole = isinstance(found, dict) and data.count(b'"') == 4 * len(found) and data.isascii()
+    whole = (
+        isinstance(found, dict)
+        and data.count(b'"') == 4 * len(found)
+        and data.isascii()
+    )
     return found if whole else parse_json(data)
 
 

@@ -1,6 +1,8 @@
-"""What each backend was found to have loaded: ``why/identity/BACKEND.json`` in the session folder.
+"""What each backend was found to have loaded: ``why/identity/BACKEND.json`` in the
+session folder.
 
-The reader of sessions ignores the folder ``why``. A file is written whole under a temporary name and renamed.
+The reader of sessions ignores the folder ``why``. A file is written whole under a
+temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -17,27 +19,44 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.below import folder_at, refuse_links
 from logdrift.core.session.files import RECORD_BYTES, parse_json, read_file
 from logdrift.core.session.layout import CaptureInfo
-from logdrift.core.session.schema import Unfit, anything, fields, items, loose_number, maybe, record, text, whole
+from logdrift.core.session.schema import (
+    Unfit,
+    anything,
+    fields,
+    items,
+    loose_number,
+    maybe,
+    record,
+    text,
+    whole,
+)
 from logdrift.core.session.writer import replace_file
 
 IDENTITY = "why/identity"
 FAILED = "failed"
-"""Folder in `IDENTITY` for the backends whose last check failed: an older reader does not look there."""
+"""Folder in `IDENTITY` for the backends whose last check failed: an older reader does
+not look there.
+"""
 SCHEMA = 1
 _SAME = ("weights_digest", "dtype", "quantization", "tensor_parallel")
-"""Facts that must still be those of the capture, or what was loaded for the check is not what the capture ran with."""
+"""Facts that must still be those of the capture, or what was loaded for the check is
+not what the capture ran with.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedTensor:
     """One tensor of the session's model, as an engine has it.
 
-    ``name`` is the name on disk. ``same`` is None where it could not be read, for ``reason``. ``how`` is ``digest`` (its
-    bytes were read) or ``probe`` (its module was asked: ``columns`` of ``of`` columns read, and a random input within
-    ``units`` of the dtype's rounding, ``limit`` allowed). ``digest`` is of the tensor as loaded, in ``dtype``;
-    ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative) and ``share`` (of entries that are another
-    number) say by how much it differs; ``own`` whether it is the one of the backend's own model folder. ``kind`` is what kind
-    of difference the numbers allow, as `logdrift.core.backends.weights_kind` found it: ``{"kind": ...}`` and its numbers.
+    ``name`` is the name on disk. ``same`` is None where it could not be read, for
+    ``reason``. ``how`` is ``digest`` (its bytes were read) or ``probe`` (its module was
+    asked: ``columns`` of ``of`` columns read, and a random input within ``units`` of
+    the dtype's rounding, ``limit`` allowed). ``digest`` is of the tensor as loaded, in
+    ``dtype``; ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative)
+    and ``share`` (of entries that are another number) say by how much it differs;
+    ``own`` whether it is the one of the backend's own model folder. ``kind`` is what
+    kind of difference the numbers allow, as `logdrift.core.backends.weights_kind` found
+    it: ``{"kind": ...}`` and its numbers.
     """
 
     name: str
@@ -65,10 +84,12 @@ class LoadedTensor:
 class LoadedWeights:
     """Every tensor that a backend loaded against the files of the session's model.
 
-    ``tied``: ``{loaded, config, file_has_head}``, head and input embedding are one tensor in the engine, by the config.
-    ``config`` is the model's configuration as the engine has it, flat, ``config_differs`` are ``[field, file, loaded]``.
-    ``extra`` are loaded parameters without a tensor on disk. ``facts`` are those of the run that was asked. ``taken`` is when,
-    UTC. ``files_digest`` is of the session's model at that time, ``own_model`` whether the backend has a model of its own.
+    ``tied``: ``{loaded, config, file_has_head}``, head and input embedding are one
+    tensor in the engine, by the config. ``config`` is the model's configuration as the
+    engine has it, flat, ``config_differs`` are ``[field, file, loaded]``. ``extra`` are
+    loaded parameters without a tensor on disk. ``facts`` are those of the run that was
+    asked. ``taken`` is when, UTC. ``files_digest`` is of the session's model at that
+    time, ``own_model`` whether the backend has a model of its own.
     """
 
     backend: str
@@ -100,8 +121,14 @@ class LoadedWeights:
         return bool(self.tensors) and all(tensor.same for tensor in self.tensors)
 
     def outdated(self, info: CaptureInfo, files_digest: str | None) -> str | None:
-        """Why this says nothing of the capture ``info`` (any more); None: it does. ``files_digest`` is the manifest's."""
-        if self.files_digest is not None and files_digest is not None and self.files_digest != files_digest:
+        """Why this says nothing of the capture ``info`` (any more); None: it does.
+        ``files_digest`` is the manifest's.
+        """
+        if (
+            self.files_digest is not None
+            and files_digest is not None
+            and self.files_digest != files_digest
+        ):
             return "the files of the session's model have changed since the capture"
         then = {} if info.facts is None else info.facts.to_json()
         for name in _SAME:
@@ -112,7 +139,8 @@ class LoadedWeights:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
-        """Inverse of what `write_identity` writes; keys this version does not know are left out.
+        """Inverse of what `write_identity` writes; keys this version does not know are
+        left out.
 
         Raises `logdrift.core.session.schema.Unfit` for a value of another type.
         """
@@ -151,7 +179,9 @@ def identity_file(folder: Path, backend: str) -> Path:
 
 
 def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
-    """Save what a backend answered, with ``backend`` and ``engine``. Raises LogdriftError where the disk refuses."""
+    """Save what a backend answered, with ``backend`` and ``engine``. Raises
+    LogdriftError where the disk refuses.
+    """
     found = LoadedWeights.from_json(data)
     text = json.dumps({"schema": SCHEMA, **data}, indent=1)
     replace_file(folder, f"{IDENTITY}/{found.backend}.json", text.encode())
@@ -159,18 +189,36 @@ def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
     return found
 
 
-def write_failure(folder: Path, backend: str, engine: str, error: str, taken: str) -> None:
-    """Save that the check of ``backend`` failed, and why; what an earlier check found stays. LogdriftError as above."""
-    data = {"schema": SCHEMA, "backend": backend, "engine": engine, "error": error, "taken": taken}
-    replace_file(folder, f"{IDENTITY}/{FAILED}/{backend}.json", json.dumps(data, indent=1).encode())
+def write_failure(
+    folder: Path, backend: str, engine: str, error: str, taken: str
+) -> None:
+    """Save that the check of ``backend`` failed, and why; what an earlier check found
+    stays. LogdriftError as above.
+    """
+    data = {
+        "schema": SCHEMA,
+        "backend": backend,
+        "engine": engine,
+        "error": error,
+        "taken": taken,
+    }
+    replace_file(
+        folder,
+        f"{IDENTITY}/{FAILED}/{backend}.json",
+        json.dumps(data, indent=1).encode(),
+    )
 
 
 def saved_failures(folder: Path) -> dict[str, str]:
-    """Why the last check of a backend failed, by backend; none of those that have been checked since."""
+    """Why the last check of a backend failed, by backend; none of those that have been
+    checked since.
+    """
     found = {}
     for path in sorted((folder / IDENTITY / FAILED).glob("*.json")):
         try:
-            found[path.stem] = _failure(parse_json(read_file(path, RECORD_BYTES)))["error"]
+            found[path.stem] = _failure(parse_json(read_file(path, RECORD_BYTES)))[
+                "error"
+            ]
         except (InputError, OSError, ValueError):
             found[path.stem] = f"the record of its failure is damaged: {path.name}"
     return found
@@ -185,19 +233,27 @@ def _forget_failure(folder: Path, backend: str) -> None:
 
 
 def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
-    """What the last check of ``backend`` found; None where there was none. Raises InputError for a damaged file."""
+    """What the last check of ``backend`` found; None where there was none. Raises
+    InputError for a damaged file.
+    """
     path = identity_file(folder, backend)
     refuse_links(folder, f"{IDENTITY}/{backend}.json")
     try:
-        data = fields({"schema": whole(1)})(found := parse_json(read_file(path, RECORD_BYTES)))
+        data = fields({"schema": whole(1)})(
+            found := parse_json(read_file(path, RECORD_BYTES))
+        )
         if data.get("schema", 1) > SCHEMA:
-            raise InputError(f"{path}: is of a newer logdrift: upgrade, or check again with --identity")
+            raise InputError(
+                f"{path}: is of a newer logdrift: upgrade, or check again with"
+                " --identity"
+            )
         return LoadedWeights.from_json(found)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise InputError(
-            f"{path}: is damaged: delete it, and check again with logdrift why --identity ({error})"
+            f"{path}: is damaged: delete it, and check again with logdrift why"
+            f" --identity ({error})"
         ) from None
 
 

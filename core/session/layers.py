@@ -1,7 +1,9 @@
-"""``why/layers`` of a session: what `logdrift.core.capture.layers` found, as ``NAME.json`` and ``NAME.safetensors``.
+"""``why/layers`` of a session: what `logdrift.core.capture.layers` found, as
+``NAME.json`` and ``NAME.safetensors``.
 
-The JSON is `logdrift.core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND`` and ``times/BACKEND``, f32[stages, positions].
-The residual streams themselves are not kept: they are hundreds of megabytes for a large model.
+The JSON is `logdrift.core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND``
+and ``times/BACKEND``, f32[stages, positions]. The residual streams themselves are not
+kept: they are hundreds of megabytes for a large model.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,200}")
 
 @dataclass(frozen=True)
 class SavedLayers:
-    """``data`` is the JSON; ``file`` holds the tensors; ``saved`` is when it was written, in seconds since 1970."""
+    """``data`` is the JSON; ``file`` holds the tensors; ``saved`` is when it was
+    written, in seconds since 1970.
+    """
 
     name: str
     data: Mapping[str, Any]
@@ -44,8 +48,14 @@ class SavedLayers:
         return read_tensors(self.file)
 
 
-def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
-    """Write both files, the JSON last, each whole or not at all, and return the JSON's path.
+def save_layers(
+    session: Path,
+    name: str,
+    data: Mapping[str, Any],
+    tensors: Mapping[str, npt.NDArray[Any]],
+) -> Path:
+    """Write both files, the JSON last, each whole or not at all, and return the JSON's
+    path.
 
     Raises LogdriftError naming file and reason where the session cannot be written.
     """
@@ -56,17 +66,25 @@ def save_layers(session: Path, name: str, data: Mapping[str, Any], tensors: Mapp
     if not _NAME.fullmatch(name):
         raise InputError(f"why/layers: {name!r} is no name for a file")
     arrays = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
-    text = json.dumps(data, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+    text = json.dumps(data, ensure_ascii=False, indent=1).encode(
+        "utf-8", "backslashreplace"
+    )
     replace_file(session, f"{FOLDER}/{name}.safetensors", arrays)
     replace_file(session, f"{FOLDER}/{name}.json", text)
     return session / FOLDER / f"{name}.json"
 
 
 def saved_layers(session: Path) -> list[SavedLayers]:
-    """What is saved, the newest first. A file that is not readable JSON is left out: it explains nothing."""
+    """What is saved, the newest first. A file that is not readable JSON is left out: it
+    explains nothing.
+    """
     found = []
     try:
-        files = [entry for entry in os.scandir(session / FOLDER) if entry.name.endswith(".json")]
+        files = [
+            entry
+            for entry in os.scandir(session / FOLDER)
+            if entry.name.endswith(".json")
+        ]
     except OSError:
         return []
     for entry in files:
@@ -79,5 +97,7 @@ def saved_layers(session: Path) -> list[SavedLayers]:
             continue
         if isinstance(data, dict) and not entry.name.startswith("."):
             path = Path(entry.path)
-            found.append(SavedLayers(path.stem, data, path.with_suffix(".safetensors"), when))
+            found.append(
+                SavedLayers(path.stem, data, path.with_suffix(".safetensors"), when)
+            )
     return sorted(found, key=lambda each: -each.saved)

@@ -1,7 +1,7 @@
 """Session folder, format 1: names of files, and the manifest as frozen dataclasses.
 
-The format is a promise (docs/session-format.md). Missing keys have defaults, so old sessions stay
-readable; a newer format is refused by name.
+The format is a promise (docs/session-format.md). Missing keys have defaults, so old
+sessions stay readable; a newer format is refused by name.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ _TOP = (
     "why/identity",
     "why/layers",
 )
-"""What a session's folder holds: none of it may be a link that leads out. Parts are looked at one by one."""
+"""What a session's folder holds: none of it may be a link that leads out. Parts are
+looked at one by one.
+"""
 
 Status = Literal["pending", "running", "complete", "failed"]
 
@@ -76,7 +78,9 @@ def capture_part(label: str, index: int) -> str:
 
 
 def ids_digest(token_ids: npt.NDArray[Any]) -> str:
-    """``sha256:`` and 64 hex digits of token ids as little-endian int32, one after the other: 3 ms for a million."""
+    """``sha256:`` and 64 hex digits of token ids as little-endian int32, one after the
+    other: 3 ms for a million.
+    """
     import hashlib  # a session opens without it
 
     return f"sha256:{hashlib.sha256(np.ascontiguousarray(token_ids, '<i4').data).hexdigest()}"
@@ -84,10 +88,11 @@ def ids_digest(token_ids: npt.NDArray[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, "" where a session of others has none.
+    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, ""
+    where a session of others has none.
 
-    ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were sent to the engine; None for
-    parts of the sequences and in sessions older than it.
+    ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were
+    sent to the engine; None for parts of the sequences and in sessions older than it.
     """
 
     file: str
@@ -100,7 +105,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the session's numbers belong to. Digests are ``sha256:...`` or None where not observed."""
+    """What the session's numbers belong to. Digests are ``sha256:...`` or None where
+    not observed.
+    """
 
     id: str
     revision: str | None = None
@@ -112,8 +119,10 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """How ``sequences`` of the completions that were given had been sampled, as their author told: ``facts`` by name
-    (`logdrift.core.told.TELLABLE`). No engine was observed."""
+    """How ``sequences`` of the completions that were given had been sampled, as their
+    author told: ``facts`` by name (`logdrift.core.told.TELLABLE`). No engine was
+    observed.
+    """
 
     sequences: int
     facts: Mapping[str, Any]
@@ -121,9 +130,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class SequencesInfo:
-    """``planned`` sequences in all, ``generated_by`` the backend that sampled them (None: they were given).
+    """``planned`` sequences in all, ``generated_by`` the backend that sampled them
+    (None: they were given).
 
-    ``sampled`` says how given ones were sampled, an entry for each way; empty where nothing was told.
+    ``sampled`` says how given ones were sampled, an entry for each way; empty where
+    nothing was told.
     """
 
     planned: int = 0
@@ -134,7 +145,9 @@ class SequencesInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """The file that says by name what a backend loaded (`logdrift.core.session.loaded`); ``digest`` is of its bytes."""
+    """The file that says by name what a backend loaded
+    (`logdrift.core.session.loaded`); ``digest`` is of its bytes.
+    """
 
     file: str
     digest: str
@@ -142,10 +155,12 @@ class LoadedFile:
 
 @dataclass(frozen=True, slots=True)
 class CaptureInfo:
-    """One capture: which backend along which path, how far it got, and the facts as observed.
+    """One capture: which backend along which path, how far it got, and the facts as
+    observed.
 
-    ``batch`` is ``alone`` where every sequence was scored in a batch of its own, ``together`` where the sequences of a
-    part were one batch. ``loaded`` is None where config and tokenizer are known by their digests alone.
+    ``batch`` is ``alone`` where every sequence was scored in a batch of its own,
+    ``together`` where the sequences of a part were one batch. ``loaded`` is None where
+    config and tokenizer are known by their digests alone.
     """
 
     label: str
@@ -182,7 +197,8 @@ class CaptureInfo:
 class Manifest:
     """``session.json``: the list of everything that is finished.
 
-    ``notes`` are sentences about where the numbers came from: what an import left out or joined.
+    ``notes`` are sentences about where the numbers came from: what an import left out
+    or joined.
     """
 
     id: str
@@ -201,50 +217,68 @@ class Manifest:
         for capture in self.captures:
             if capture.label == label:
                 return capture
-        raise InputError(f"no capture {label!r}: the session has {', '.join(c.label for c in self.captures) or 'none'}")
+        raise InputError(
+            f"no capture {label!r}: the session has"
+            f" {', '.join(c.label for c in self.captures) or 'none'}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         for out, capture in zip(data["captures"], self.captures, strict=True):
-            out["facts"] = capture.facts.to_json() if capture.facts is not None else None
+            out["facts"] = (
+                capture.facts.to_json() if capture.facts is not None else None
+            )
         return {"format": self.format, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        """Raises InputError for another format, a missing key, a value of another type, a file name that leaves the
-        folder, and parts that do not follow one another."""
+        """Raises InputError for another format, a missing key, a value of another type,
+        a file name that leaves the folder, and parts that do not follow one another.
+        """
         found = data.get("format")
         if type(found) is not int or found < 1:
             raise InputError("not a logdrift session: no format number in session.json")
         if found > FORMAT:
-            raise InputError(f"session format {found} is newer than this logdrift knows ({FORMAT}): upgrade logdrift")
+            raise InputError(
+                f"session format {found} is newer than this logdrift knows ({FORMAT}):"
+                " upgrade logdrift"
+            )
         manifest: Manifest = checked(_manifest, data, MANIFEST)
         check_parts(manifest)
         return manifest
 
 
 def check_parts(manifest: Manifest) -> None:
-    """Refuse (InputError) parts that leave sequences out, score them twice, or share a file, and two captures of one label.
+    """Refuse (InputError) parts that leave sequences out, score them twice, or share a
+    file, and two captures of one label.
 
-    Numbers would stand where they do not belong: two captures with one file agree exactly.
+    Numbers would stand where they do not belong: two captures with one file agree
+    exactly.
     """
     labels = [info.label for info in manifest.captures]
     repeated = next((label for label in labels if labels.count(label) > 1), None)
     if repeated is not None:
         raise InputError(f"session.json lists two captures {repeated!r}")
     owners: dict[PurePosixPath, str] = {}
-    listed = [("sequences", manifest.sequences.parts), *((info.label, info.parts) for info in manifest.captures)]
+    listed = [
+        ("sequences", manifest.sequences.parts),
+        *((info.label, info.parts) for info in manifest.captures),
+    ]
     for owner, parts in listed:
         expected = 0
         for part in parts:
             if part.first_sequence != expected:
                 raise InputError(
-                    f"session.json: {part.file} of {owner} begins at sequence {part.first_sequence}, not at {expected}"
+                    f"session.json: {part.file} of {owner} begins at sequence"
+                    f" {part.first_sequence}, not at {expected}"
                 )
             expected += part.sequences
             file = PurePosixPath(part.file)
             if file in owners:
-                raise InputError(f"session.json lists {part.file} twice: for {owners[file]} and for {owner}")
+                raise InputError(
+                    f"session.json lists {part.file} twice: for {owners[file]} and for"
+                    f" {owner}"
+                )
             owners[file] = owner
 
 
@@ -252,7 +286,13 @@ def _file_name(value: Any) -> str:
     """A name that stays in the session folder."""
     name = text(value)
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\\" in name
+        or "\0" in name
+        or not path.parts
+    ):
         raise Unfit(f"names a file outside the session folder: {shown(name)}")
     return name
 
@@ -268,17 +308,31 @@ def _built(kind: Kind, make: Callable[..., Any]) -> Kind:
 
 _count = whole(0, 2**31 - 1)
 _part = _built(
-    record(Part, file=_file_name, first_sequence=_count, sequences=_count, tokens=_count, digest=_digest), Part
+    record(
+        Part,
+        file=_file_name,
+        first_sequence=_count,
+        sequences=_count,
+        tokens=_count,
+        digest=_digest,
+    ),
+    Part,
 )
 _sampled_facts = fields(
     {
         **dict.fromkeys(("temperature", "top_p", "min_p"), number),
         "top_k": _count,
-        **dict.fromkeys(("dtype", "engine", "engine_version", "torch_version", "weight_version"), text),
+        **dict.fromkeys(
+            ("dtype", "engine", "engine_version", "torch_version", "weight_version"),
+            text,
+        ),
     }
 )
 _sampled = _built(record(Sampled, sequences=_count, facts=_sampled_facts), Sampled)
-_sequences = _built(record(SequencesInfo, planned=_count, parts=items(_part), sampled=items(_sampled)), SequencesInfo)
+_sequences = _built(
+    record(SequencesInfo, planned=_count, parts=items(_part), sampled=items(_sampled)),
+    SequencesInfo,
+)
 _capture = _built(
     record(
         CaptureInfo,
@@ -288,14 +342,18 @@ _capture = _built(
         batch=one_of(*get_args(Batch)),
         facts=lambda value: Facts.from_json(table(anything)(value)) if value else None,
         parts=items(_part),
-        loaded=maybe(_built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)),
+        loaded=maybe(
+            _built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
+        ),
     ),
     CaptureInfo,
 )
 _plan_keys = fields(
     {
         "sampling": maybe(table(anything)),
-        "backends": maybe(items(fields({"name": text, "options": maybe(table(anything))}))),
+        "backends": maybe(
+            items(fields({"name": text, "options": maybe(table(anything))}))
+        ),
         "max_length": _count,
         "repeats_of_experiment": _count,
     }
@@ -303,7 +361,9 @@ _plan_keys = fields(
 
 
 def _plan(value: Any) -> Mapping[str, Any]:
-    """As it is, for whoever resumes. What is read of it besides `logdrift.core.plan.CapturePlan` has its type."""
+    """As it is, for whoever resumes. What is read of it besides
+    `logdrift.core.plan.CapturePlan` has its type.
+    """
     if value is None:
         return {}
     _plan_keys(anything(value))
@@ -334,9 +394,13 @@ def read_manifest(folder: Path) -> Manifest:
         hint = "no session.json in it" if os.path.isdir(folder) else "no such folder"
         raise InputError(f"session {folder}: {hint}") from None
     except NotADirectoryError:
-        raise InputError(f"session {folder}: a session is a folder, this is a file") from None
+        raise InputError(
+            f"session {folder}: a session is a folder, this is a file"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"session {folder}: session.json is not JSON: {error}") from None
+        raise InputError(
+            f"session {folder}: session.json is not JSON: {error}"
+        ) from None
     if not isinstance(data, dict):
         raise InputError(f"session {folder}: session.json is not an object")
     try:

@@ -1,7 +1,8 @@
-"""What a backend loaded, by name: its config as the engine resolved it, and what tells its tokenizer and template apart.
+"""What a backend loaded, by name: its config as the engine resolved it, and what tells
+its tokenizer and template apart.
 
-One file a backend, ``facts/BACKEND-DIGEST.json``, read when somebody asks for it: opening a session costs nothing more.
-docs/session-format.md has the keys.
+One file a backend, ``facts/BACKEND-DIGEST.json``, read when somebody asks for it:
+opening a session costs nothing more. docs/session-format.md has the keys.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from logdrift.core.session.layout import MANIFEST, LoadedFile
 
 FOLDER = "facts"
 MAX_BYTES = 4 << 20
-"""A file that logdrift writes has a tenth of it at most (`logdrift.core.json_values.bounded`)."""
+"""A file that logdrift writes has a tenth of it at most
+(`logdrift.core.json_values.bounded`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Nested JSON values; None is not observed.
 
-    ``config`` is the model's config as the engine resolved it. ``tokenizer`` holds vocabulary size, special and added
-    tokens, and the kinds of its steps. ``templates`` are chat templates by name, ``default`` where there is one alone,
-    and empty where the tokenizer has none.
+    ``config`` is the model's config as the engine resolved it. ``tokenizer`` holds
+    vocabulary size, special and added tokens, and the kinds of its steps. ``templates``
+    are chat templates by name, ``default`` where there is one alone, and empty where
+    the tokenizer has none.
     """
 
     config: Mapping[str, Any] | None = None
@@ -36,12 +40,18 @@ class Loaded:
     templates: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"config": self.config, "tokenizer": self.tokenizer, "templates": self.templates}
+        return {
+            "config": self.config,
+            "tokenizer": self.tokenizer,
+            "templates": self.templates,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loaded:
         """Inverse of `to_json`; a value that is no mapping counts as not observed."""
-        config, tokenizer, templates = (_mapping(data.get(name)) for name in ("config", "tokenizer", "templates"))
+        config, tokenizer, templates = (
+            _mapping(data.get(name)) for name in ("config", "tokenizer", "templates")
+        )
         if templates is not None:
             templates = {str(name): str(text) for name, text in templates.items()}
         return cls(config, tokenizer, templates)
@@ -54,15 +64,21 @@ def _mapping(value: object) -> Mapping[str, Any] | None:
 def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
     """The file that says it: its entry for the manifest, and its bytes.
 
-    The name holds the digest, so that captures made after an upgrade do not change what earlier ones say.
+    The name holds the digest, so that captures made after an upgrade do not change what
+    earlier ones say.
     """
     data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
     digest = _digest(data)
-    return LoadedFile(f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json", digest), data
+    return (
+        LoadedFile(f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json", digest),
+        data,
+    )
 
 
 def read_entry(folder: Path, entry: LoadedFile) -> bytes:
-    """The file as it lies there. Raises InputError in one line where it is missing, too large, or not the one listed."""
+    """The file as it lies there. Raises InputError in one line where it is missing, too
+    large, or not the one listed.
+    """
     path = folder / entry.file
     refuse_links(folder, entry.file)
     try:

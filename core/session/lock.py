@@ -1,10 +1,12 @@
-"""One writer at a time: a lock file that says who holds it, and how a stale one is recognised.
+"""One writer at a time: a lock file that says who holds it, and how a stale one is
+recognised.
 
-No lock server and no flock, so that it works on NFS: the file is created exclusively and names host, pid and
-the start time of that process (a pid alone is reused). A holder on another host cannot be checked and counts as alive.
+No lock server and no flock, so that it works on NFS: the file is created exclusively
+and names host, pid and the start time of that process (a pid alone is reused). A holder
+on another host cannot be checked and counts as alive.
 
-Whoever holds a lock keeps its file open. That is what proves to others that a process is the holder: what the file says may have
-come from elsewhere.
+Whoever holds a lock keeps its file open. That is what proves to others that a process
+is the holder: what the file says may have come from elsewhere.
 """
 
 from __future__ import annotations
@@ -30,17 +32,22 @@ _kept_open: dict[str, int] = {}
 
 
 class Gone(LogdriftError):
-    """The folder is no longer the one that was locked: it was renamed, replaced or deleted meanwhile."""
+    """The folder is no longer the one that was locked: it was renamed, replaced or
+    deleted meanwhile.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"session {folder} was renamed, replaced or deleted while it was being written: nothing more is written there; "
-            "where it was renamed, go on with logdrift capture --resume --out and its new name"
+            f"session {folder} was renamed, replaced or deleted while it was being"
+            " written: nothing more is written there; where it was renamed, go on with"
+            " logdrift capture --resume --out and its new name"
         )
 
 
 class LockHolder(NamedTuple):
-    """The process that writes a session. ``token`` is its own, so that two holders with one pid are not one."""
+    """The process that writes a session. ``token`` is its own, so that two holders with
+    one pid are not one.
+    """
 
     host: str
     pid: int
@@ -54,17 +61,22 @@ class LockHolder(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether the holder still runs. Only known for this host; elsewhere it is taken to run."""
+        """Whether the holder still runs. Only known for this host; elsewhere it is
+        taken to run.
+        """
         return not self.here or process_start(self.pid) == self.started
 
 
 _holder = fields(
-    {"host": text, "pid": whole(), "started": whole(), "token": text, "since": number}, frozenset(LockHolder._fields)
+    {"host": text, "pid": whole(), "started": whole(), "token": text, "since": number},
+    frozenset(LockHolder._fields),
 )
 
 
 def process_start(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot, None if there is none (a zombie counts as none)."""
+    """Start time of a process in clock ticks since boot, None if there is none (a
+    zombie counts as none).
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -103,7 +115,8 @@ def read_lock(folder: Path) -> LockHolder | None:
 
 
 def acquire(folder: Path, token: str) -> LockHolder | None:
-    """Take the lock, replacing a stale one, whose holder is returned so that its leftovers can be ended.
+    """Take the lock, replacing a stale one, whose holder is returned so that its
+    leftovers can be ended.
 
     Raises InputError naming the live holder.
     """
@@ -116,22 +129,33 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
                 + ("" if stale.here else f"; if it is gone, delete {folder / LOCK}")
             )
         _bury(folder, stale)
-    mine = LockHolder(socket.gethostname(), os.getpid(), process_start(os.getpid()) or 0, token, time.time())
+    mine = LockHolder(
+        socket.gethostname(),
+        os.getpid(),
+        process_start(os.getpid()) or 0,
+        token,
+        time.time(),
+    )
     try:
         with folder_at(folder) as at:
             _kept_open[token] = _put(at, json.dumps(mine._asdict()).encode())
     except FileExistsError:
-        raise InputError(f"session {folder} was just taken by another process: wait for it") from None
+        raise InputError(
+            f"session {folder} was just taken by another process: wait for it"
+        ) from None
     except OSError as error:
         raise LogdriftError(f"cannot write in {folder}: {error.strerror}") from None
     return stale
 
 
 def _put(at: int, data: bytes) -> int:
-    """Make the lock file in a folder, whole from the first moment; its descriptor. Raises FileExistsError."""
+    """Make the lock file in a folder, whole from the first moment; its descriptor.
+    Raises FileExistsError.
+    """
     temporary = temporary_name(LOCK)
     try:
-        # Filled before it appears under its name, and link() refuses an existing one: nobody sees half a lock.
+        # Filled before it appears under its name, and link() refuses an existing one:
+        # nobody sees half a lock.
         write_new(at, temporary, data)
         os.link(temporary, LOCK, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
         return os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
@@ -141,8 +165,10 @@ def _put(at: int, data: bytes) -> int:
 
 
 def _bury(folder: Path, stale: LockHolder) -> None:
-    """Take a stale lock away. Of two that found it only one gets it: the other may hold the first one's new lock in its
-    hands, and puts it back. Raises InputError for that one."""
+    """Take a stale lock away. Of two that found it only one gets it: the other may hold
+    the first one's new lock in its hands, and puts it back. Raises InputError for that
+    one.
+    """
     grave = folder / temporary_name(LOCK)
     try:
         (folder / LOCK).rename(grave)
@@ -158,14 +184,20 @@ def _bury(folder: Path, stale: LockHolder) -> None:
     with contextlib.suppress(OSError):
         grave.unlink(missing_ok=True)
     if taken:
-        raise InputError(f"session {folder} was just taken by another process: wait for it")
+        raise InputError(
+            f"session {folder} was just taken by another process: wait for it"
+        )
 
 
 def check_held(at: int, folder: Path, token: str) -> None:
-    """Raises `Gone` where the folder with the descriptor ``at`` does not hold the lock with this token: what is written to
-    ``at`` afterwards reaches the folder that was looked at, whatever has its name by then."""
+    """Raises `Gone` where the folder with the descriptor ``at`` does not hold the lock
+    with this token: what is written to ``at`` afterwards reaches the folder that was
+    looked at, whatever has its name by then.
+    """
     try:
-        file = os.open(LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+        file = os.open(
+            LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at
+        )
     except OSError:
         raise Gone(folder) from None
     with open(file, "rb") as lock:
@@ -188,7 +220,9 @@ def check_folder_held(folder: Path, token: str) -> None:
 
 
 def proved(holder: LockHolder, folder: Path) -> bool:
-    """Whether the process that a lock names is its holder: it has this very file open. False where the system cannot tell."""
+    """Whether the process that a lock names is its holder: it has this very file open.
+    False where the system cannot tell.
+    """
     try:
         lock = os.stat(folder / LOCK, follow_symlinks=False)
         descriptors = os.listdir(f"/proc/{holder.pid}/fd")

@@ -1,6 +1,8 @@
-"""Managing session folders: another name, and away with them. Nothing outside of the folder is ever touched.
+"""Managing session folders: another name, and away with them. Nothing outside of the
+folder is ever touched.
 
-Both take the session's lock first, so a capture that is running cannot lose its folder, and none can start meanwhile.
+Both take the session's lock first, so a capture that is running cannot lose its folder,
+and none can start meanwhile.
 """
 
 from __future__ import annotations
@@ -26,41 +28,60 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class FolderSize:
-    """What would go: ``files`` and their ``size`` in bytes. Links count as themselves, not as what they lead to."""
+    """What would go: ``files`` and their ``size`` in bytes. Links count as themselves,
+    not as what they lead to.
+    """
 
     files: int
     size: int
 
 
 def check_name(name: str) -> str:
-    """The name of a session folder, stripped. Raises InputError for what is no single, visible folder name."""
+    """The name of a session folder, stripped. Raises InputError for what is no single,
+    visible folder name.
+    """
     name = name.strip()
     if not name:
         raise InputError("the name is empty: give at least one character")
     if "/" in name or "\\" in name:
-        raise InputError(f"{name!r} is a path: give a name, the folder of sessions stays the same")
+        raise InputError(
+            f"{name!r} is a path: give a name, the folder of sessions stays the same"
+        )
     if name.startswith("."):
-        raise InputError(f"{name!r} begins with a dot, so it would not be listed: leave the dot out")
+        raise InputError(
+            f"{name!r} begins with a dot, so it would not be listed: leave the dot out"
+        )
     if visible(name) != name:
-        raise InputError(f"{visible(name)!r} holds characters that cannot be seen: leave them out")
+        raise InputError(
+            f"{visible(name)!r} holds characters that cannot be seen: leave them out"
+        )
     if len(name.encode("utf-8", "replace")) > _LONGEST:
         raise InputError(f"the name is too long: give at most {_LONGEST} bytes")
     return name
 
 
 def free_name(folder: Path, wanted: str) -> str:
-    """``wanted`` made a name by `check_name`, with -2, -3, ... behind it where ``folder`` has that already."""
-    name = check_name(visible(wanted).replace("/", "_").replace("\\", "_").lstrip(".") or "imported")
+    """``wanted`` made a name by `check_name`, with -2, -3, ... behind it where
+    ``folder`` has that already.
+    """
+    name = check_name(
+        visible(wanted).replace("/", "_").replace("\\", "_").lstrip(".") or "imported"
+    )
     taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return name if name not in taken else next(other for other in numbered if other not in taken)
+    return (
+        name
+        if name not in taken
+        else next(other for other in numbered if other not in taken)
+    )
 
 
 def rename_session(folder: Path, name: str) -> Path:
-    """Give a session folder another name beside its old one; its files stay as they are. Returns the new folder.
+    """Give a session folder another name beside its old one; its files stay as they
+    are. Returns the new folder.
 
-    Raises InputError where the session is being written, is gone, or the name is taken; LogdriftError where the disk
-    refuses.
+    Raises InputError where the session is being written, is gone, or the name is taken;
+    LogdriftError where the disk refuses.
     """
     target = folder.with_name(check_name(name))
     if target == folder:
@@ -79,15 +100,20 @@ def rename_session(folder: Path, name: str) -> Path:
 
 
 def delete_session(folder: Path) -> None:
-    """Delete a session folder and all in it; a link is deleted itself, never what it leads to.
+    """Delete a session folder and all in it; a link is deleted itself, never what it
+    leads to.
 
-    It disappears at once, by rename, so that a half deleted session is never seen. Raises InputError where the session
-    is being written or is gone; LogdriftError naming what is left where the disk refuses.
+    It disappears at once, by rename, so that a half deleted session is never seen.
+    Raises InputError where the session is being written or is gone; LogdriftError
+    naming what is left where the disk refuses.
     """
     _check_session(folder)
     if folder.is_symlink():
         if (holder := read_lock(folder)) is not None:
-            raise InputError(f"session {folder} is being written by process {holder.pid}: wait for it or end it")
+            raise InputError(
+                f"session {folder} is being written by process {holder.pid}: wait for"
+                " it or end it"
+            )
         _remove_link(folder)
         return
     doomed = folder.with_name(f".{folder.name[:80]}.deleted-{uuid.uuid4().hex[:8]}")
@@ -98,14 +124,20 @@ def delete_session(folder: Path) -> None:
             raise LogdriftError(f"cannot delete {folder}: {error.strerror}") from None
         release(doomed)
     try:
-        # Does not follow links, and opens folders relative to their parent, so that none can be swapped for a link.
+        # Does not follow links, and opens folders relative to their parent, so that
+        # none can be swapped for a link.
         shutil.rmtree(doomed)
     except OSError as error:
-        raise LogdriftError(f"{folder.name} is deleted but for {doomed}: {error.strerror}: delete it by hand") from None
+        raise LogdriftError(
+            f"{folder.name} is deleted but for {doomed}: {error.strerror}: delete it by"
+            " hand"
+        ) from None
 
 
 def folder_size(folder: Path) -> FolderSize:
-    """Files and bytes below a folder; what cannot be read is left out. Links are not followed."""
+    """Files and bytes below a folder; what cannot be read is left out. Links are not
+    followed.
+    """
     if folder.is_symlink():
         return FolderSize(1, 0)
     files = size = 0
@@ -130,7 +162,9 @@ def _held(folder: Path) -> Iterator[None]:
 
 def _check_session(folder: Path) -> None:
     if not os.path.lexists(folder):
-        raise InputError(f"session {folder} is gone: somebody else has renamed or deleted it")
+        raise InputError(
+            f"session {folder} is gone: somebody else has renamed or deleted it"
+        )
     if not os.path.lexists(folder / MANIFEST):
         raise InputError(f"session {folder}: no {MANIFEST} in it, so it is left alone")
 
@@ -139,11 +173,15 @@ def _remove_link(folder: Path) -> None:
     try:
         folder.unlink()
     except OSError as error:
-        raise LogdriftError(f"cannot delete the link {folder}: {error.strerror}") from None
+        raise LogdriftError(
+            f"cannot delete the link {folder}: {error.strerror}"
+        ) from None
 
 
 def _same(a: Path, b: Path) -> bool:
-    """Whether two names are one folder: a file system without case takes ``Run`` for ``run``."""
+    """Whether two names are one folder: a file system without case takes ``Run`` for
+    ``run``.
+    """
     with contextlib.suppress(OSError):
         return a.samefile(b) and not b.is_symlink()
     return False

@@ -1,8 +1,10 @@
-"""What a file may say: types and ranges, checked where a file is read, so that no later line meets another type.
+"""What a file may say: types and ranges, checked where a file is read, so that no later
+line meets another type.
 
-A kind is a function that returns the value, as the program wants it, or raises `Unfit`, which says where and why.
-`record` reads the kinds of a dataclass from its annotations, so that a field is declared once, in the dataclass; what an
-annotation cannot say (a range, a few words) stands beside the class.
+A kind is a function that returns the value, as the program wants it, or raises `Unfit`,
+which says where and why. `record` reads the kinds of a dataclass from its annotations,
+so that a field is declared once, in the dataclass; what an annotation cannot say (a
+range, a few words) stands beside the class.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ LARGEST = 2**63 - 1
 LONGEST = 1 << 20
 """Characters of a text: a failure holds the last lines of an engine's log."""
 DEEPEST = 48
-"""Levels of a value of any kind, such as an engine's options: the configs of models have four to eight."""
+"""Levels of a value of any kind, such as an engine's options: the configs of models
+have four to eight.
+"""
 _SHOWN = 40
 
 
@@ -39,7 +43,10 @@ class Unfit(ValueError):
         return self
 
     def __str__(self) -> str:
-        place = "".join(name if name.startswith("[") or not at else f".{name}" for at, name in enumerate(self.place))
+        place = "".join(
+            name if name.startswith("[") or not at else f".{name}"
+            for at, name in enumerate(self.place)
+        )
         return f"{place} {self.why}" if place else self.why
 
 
@@ -70,7 +77,9 @@ def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
         if type(value) is int and least <= value <= most:
             return value
         if type(value) is int:
-            raise Unfit(f"is {shown(value)}: a number from {least} to {most} is expected")
+            raise Unfit(
+                f"is {shown(value)}: a number from {least} to {most} is expected"
+            )
         raise Unfit(f"is {shown(value)}: a whole number is expected")
 
     return kind
@@ -139,7 +148,9 @@ def table(kind: Kind) -> Kind:
 
 
 def anything(value: Any) -> Any:
-    """Whatever JSON can say, in at most `DEEPEST` levels: what is deeper ends programs that walk it."""
+    """Whatever JSON can say, in at most `DEEPEST` levels: what is deeper ends programs
+    that walk it.
+    """
     level = [value]
     for _ in range(DEEPEST):
         level = [item for each in level for item in _inside(each)]
@@ -155,7 +166,9 @@ def _inside(value: Any) -> Any:
 
 
 def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) -> Kind:
-    """An object: a dict of those keys that are known and given. Unknown ones are of a newer version and left out."""
+    """An object: a dict of those keys that are known and given. Unknown ones are of a
+    newer version and left out.
+    """
 
     def each(value: Any) -> dict[str, Any]:
         given = _mapping(value)
@@ -174,23 +187,38 @@ def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) ->
 
 
 def record(cls: Any, **special: Kind) -> Kind:
-    """The fields of a dataclass, by their annotations but for those in ``special``; gives a dict to build one with."""
+    """The fields of a dataclass, by their annotations but for those in ``special``;
+    gives a dict to build one with.
+    """
     missing = dataclasses.MISSING
-    required = {f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing}
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is missing and f.default_factory is missing
+    }
     return fields(kinds_of(cls, **special), frozenset(required))
 
 
 def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
-    """The kind of each field of a dataclass, by its annotation where it is not in ``special``."""
+    """The kind of each field of a dataclass, by its annotation where it is not in
+    ``special``.
+    """
     return {
-        f.name: special[f.name] if f.name in special else _by_annotation(str(f.type)) for f in dataclasses.fields(cls)
+        f.name: special[f.name] if f.name in special else _by_annotation(str(f.type))
+        for f in dataclasses.fields(cls)
     }
 
 
 _ANNOTATED: dict[str, Kind] = {
-    "str": text, "int": whole(), "float": number, "bool": flag, "Any": anything,
-    "Mapping[str, str]": table(text), "Mapping[str, Any]": table(anything), "tuple[str, ...]": items(text),
-}  # fmt: skip
+    "str": text,
+    "int": whole(),
+    "float": number,
+    "bool": flag,
+    "Any": anything,
+    "Mapping[str, str]": table(text),
+    "Mapping[str, Any]": table(anything),
+    "tuple[str, ...]": items(text),
+}
 
 
 def _by_annotation(annotation: str) -> Kind:
@@ -206,7 +234,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value in a few characters: a number or the beginning of a text, else what it is."""
+    """A value in a few characters: a number or the beginning of a text, else what it
+    is.
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int) and abs(value) > LARGEST:
@@ -216,5 +246,9 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return repr(value[:_SHOWN]) + ("..." if len(value) > _SHOWN else "")
     return (
-        "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "another type"
+        "a list"
+        if isinstance(value, list | tuple)
+        else "an object"
+        if isinstance(value, Mapping)
+        else "another type"
     )

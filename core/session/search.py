@@ -1,6 +1,8 @@
-"""Finding text and token ids in all sequences. Text is looked for in the bytes, so it may span tokens.
+"""Finding text and token ids in all sequences. Text is looked for in the bytes, so it
+may span tokens.
 
-The index is the text of a session once more in memory: a byte for each of it and four for each token.
+The index is the text of a session once more in memory: a byte for each of it and four
+for each token.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Flat tokens that matches start at, ascending and different, and the token behind the end of each: int64[n]."""
+    """Flat tokens that matches start at, ascending and different, and the token behind
+    the end of each: int64[n].
+    """
 
     starts: Positions
     ends: Positions
@@ -36,14 +40,17 @@ class Matches:
 
 @dataclass(frozen=True, eq=False)
 class TextIndex:
-    """``text`` is every piece, one after the other; ``starts`` u32 or u64[N+1] where the piece of each token begins."""
+    """``text`` is every piece, one after the other; ``starts`` u32 or u64[N+1] where
+    the piece of each token begins.
+    """
 
     sequences: Sequences
     text: bytes
     starts: npt.NDArray[np.unsignedinteger]
 
     def find(self, query: str) -> Matches:
-        """Where the text of ``query`` stands within one sequence. All lower case finds upper case too (ASCII letters).
+        """Where the text of ``query`` stands within one sequence. All lower case finds
+        upper case too (ASCII letters).
 
         ``↵`` stands for a newline. InputError for an empty query.
         """
@@ -59,11 +66,19 @@ class TextIndex:
         return self._within(np.array(found, np.int64), len(wanted))
 
     def _within(self, at: Positions, size: int) -> Matches:
-        # The token of the first and of the last byte: empty pieces, which start where the next one does, are neither.
+        # The token of the first and of the last byte: empty pieces, which start where
+        # the next one does, are neither.
         first = np.searchsorted(self.starts, at.astype(self.starts.dtype), "right") - 1
-        last = np.searchsorted(self.starts, (at + size - 1).astype(self.starts.dtype), "right") - 1
+        last = (
+            np.searchsorted(
+                self.starts, (at + size - 1).astype(self.starts.dtype), "right"
+            )
+            - 1
+        )
         offsets = self.sequences.offsets
-        same = np.searchsorted(offsets, first, "right") == np.searchsorted(offsets, last, "right")
+        same = np.searchsorted(offsets, first, "right") == np.searchsorted(
+            offsets, last, "right"
+        )
         starts, index = np.unique(first[same], return_index=True)
         return Matches(starts, last[same][index] + 1)
 
@@ -75,7 +90,9 @@ def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
     lengths = np.fromiter((len(piece) for piece in known), np.int64, len(known))
     starts = np.concatenate([[0], np.cumsum(lengths[inverse])])
     kind = np.uint32 if int(starts[-1]) < 1 << 32 else np.uint64
-    return TextIndex(sequences, b"".join([known[i] for i in inverse.tolist()]), starts.astype(kind))
+    return TextIndex(
+        sequences, b"".join([known[i] for i in inverse.tolist()]), starts.astype(kind)
+    )
 
 
 def find_ids(sequences: Sequences, wanted: list[int]) -> Matches:
@@ -89,7 +106,9 @@ def find_ids(sequences: Sequences, wanted: list[int]) -> Matches:
         starts = starts[ids[starts + step] == token_id]
     offsets = sequences.offsets
     last = starts + len(wanted) - 1
-    same = np.searchsorted(offsets, starts, "right") == np.searchsorted(offsets, last, "right")
+    same = np.searchsorted(offsets, starts, "right") == np.searchsorted(
+        offsets, last, "right"
+    )
     return Matches(starts[same], last[same] + 1)
 
 

@@ -1,7 +1,8 @@
 """Tensors of safetensors files, read when they are asked for, never mapped.
 
-A mapped file that becomes shorter ends the process with SIGBUS, and leaves a terminal raw. Reading costs a copy of what is
-asked for, a millisecond for the log-probabilities of a million tokens, and gives one line instead.
+A mapped file that becomes shorter ends the process with SIGBUS, and leaves a terminal
+raw. Reading costs a copy of what is asked for, a millisecond for the log-probabilities
+of a million tokens, and gives one line instead.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8}
+DTYPES = {
+    "F32": np.float32,
+    "F64": np.float64,
+    "I32": np.int32,
+    "I64": np.int64,
+    "U8": np.uint8,
+}
 """By their names in a header; nothing else stands in a session."""
 _MAX_HEADER = 1 << 20
 _MAX_DIMENSIONS = 8
@@ -49,8 +56,10 @@ class FileStamp(NamedTuple):
 
 
 class OpenFile:
-    """A file that is read again and again. It is kept open, so that it can be read after its folder was renamed or deleted,
-    unless very many are open already: a session may have more parts than a process may have descriptors."""
+    """A file that is read again and again. It is kept open, so that it can be read
+    after its folder was renamed or deleted, unless very many are open already: a
+    session may have more parts than a process may have descriptors.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,11 +78,16 @@ class OpenFile:
 
     @contextlib.contextmanager
     def descriptor(self) -> Iterator[int]:
-        """To read from, at any place. Raises InputError where the file is gone, or not the one that was opened."""
+        """To read from, at any place. Raises InputError where the file is gone, or not
+        the one that was opened.
+        """
         descriptor = _open(self.path) if self._kept is None else self._kept
         try:
             if FileStamp.of(descriptor) != self.stamp:
-                raise InputError(f"{self.path}: has changed since it was opened: open the session again")
+                raise InputError(
+                    f"{self.path}: has changed since it was opened: open the session"
+                    " again"
+                )
             yield descriptor
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
@@ -83,13 +97,17 @@ class OpenFile:
 
 
 _MOST_OPEN = 256
-"""A quarter of what a process may have open on most systems; the rest is opened for each reading."""
+"""A quarter of what a process may have open on most systems; the rest is opened for
+each reading.
+"""
 _open_files: weakref.WeakSet[OpenFile] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """A tensor in a file: ``shape`` and ``dtype`` as its header says. ``tensor[start:stop]`` reads these rows."""
+    """A tensor in a file: ``shape`` and ``dtype`` as its header says.
+    ``tensor[start:stop]`` reads these rows.
+    """
 
     file: OpenFile
     dtype: Any
@@ -104,7 +122,9 @@ class StoredTensor:
         return len(self.shape)
 
     def __getitem__(self, rows: slice) -> Array:
-        """These rows, read-only. Raises InputError where the file is gone, shorter, or another one by now."""
+        """These rows, read-only. Raises InputError where the file is gone, shorter, or
+        another one by now.
+        """
         first, last, step = rows.indices(len(self))
         assert step == 1
         out = np.empty((max(0, last - first), *self.shape[1:]), self.dtype)
@@ -113,21 +133,27 @@ class StoredTensor:
         return out
 
     def read_into(self, out: Array, first: int) -> None:
-        """Fill ``out``, which is contiguous, with the rows from ``first`` on. Raises as `__getitem__` does."""
+        """Fill ``out``, which is contiguous, with the rows from ``first`` on. Raises as
+        `__getitem__` does.
+        """
         if not out.nbytes:
             return
         row = int(np.prod(self.shape[1:], dtype=np.int64)) * out.itemsize
         target = out.reshape(-1).view(np.uint8).data
         with self.file.descriptor() as descriptor:
             if _fill(descriptor, target, self.start + first * row):
-                raise InputError(f"{self.file.path}: has become shorter: open the session again")
+                raise InputError(
+                    f"{self.file.path}: has become shorter: open the session again"
+                )
 
 
 class Column:
-    """One tensor of a capture or of the sequences, over all parts: ``rows`` for a slice, ``whole`` for everything.
+    """One tensor of a capture or of the sequences, over all parts: ``rows`` for a
+    slice, ``whole`` for everything.
 
-    ``trusted`` is called before anything is read: it raises InputError where a part is known to be damaged. ``within``: what a
-    finite number may be; a part with another one is refused when it is read.
+    ``trusted`` is called before anything is read: it raises InputError where a part is
+    known to be damaged. ``within``: what a finite number may be; a part with another
+    one is refused when it is read.
     """
 
     def __init__(
@@ -156,7 +182,11 @@ class Column:
             return self._whole[start:stop]
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         if first < len(self.parts) and stop <= self.starts[first + 1]:
-            return self._cut(self.parts[first], int(start - self.starts[first]), int(stop - self.starts[first]))
+            return self._cut(
+                self.parts[first],
+                int(start - self.starts[first]),
+                int(stop - self.starts[first]),
+            )
         return self._joined(start, stop)
 
     def whole(self) -> Array:
@@ -166,10 +196,16 @@ class Column:
 
     @cached_property
     def _whole(self) -> Array:
-        return self._cut(self.parts[0], 0, len(self)) if len(self.parts) == 1 else self._joined(0, len(self))
+        return (
+            self._cut(self.parts[0], 0, len(self))
+            if len(self.parts) == 1
+            else self._joined(0, len(self))
+        )
 
     def _cut(self, part: Array | StoredTensor, start: int, stop: int) -> Array:
-        """Some rows of one part. Raises InputError for a number that none of this kind can be."""
+        """Some rows of one part. Raises InputError for a number that none of this kind
+        can be.
+        """
         rows = part[start:stop]
         if self._within is not None and isinstance(part, StoredTensor):
             low, high = self._within
@@ -177,7 +213,8 @@ class Column:
                 bad = ((rows < low) & (rows != -np.inf)) | (rows > high)
             if bad.any():
                 raise InputError(
-                    f"{part.file.path}: holds {rows[bad][0]:g} where a number from {low:g} to {high:g} is expected"
+                    f"{part.file.path}: holds {rows[bad][0]:g} where a number from"
+                    f" {low:g} to {high:g} is expected"
                 )
         return rows
 
@@ -191,31 +228,45 @@ class Column:
             raise InputError("nothing of this capture is there yet")
         like = self.parts[0]
         stop = min(stop, len(self))
-        out = np.empty((max(0, stop - start), *like.shape[1:]), np.result_type(*(part.dtype for part in self.parts)))
+        out = np.empty(
+            (max(0, stop - start), *like.shape[1:]),
+            np.result_type(*(part.dtype for part in self.parts)),
+        )
         for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
             first, last = max(0, start - low), min(len(part), stop - low)
             if first < last:
-                out[low + first - start : low + last - start] = self._cut(part, first, last)
+                out[low + first - start : low + last - start] = self._cut(
+                    part, first, last
+                )
         out.flags.writeable = False
         return out
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file, by its header alone, which takes a fraction of a millisecond.
+    """The tensors of a safetensors file, by its header alone, which takes a fraction of
+    a millisecond.
 
     Raises InputError in one line for anything that is not a whole, well-formed file.
     """
     file = OpenFile(path)
     try:
         with file.descriptor() as descriptor:
-            return {name: StoredTensor(file, *entry) for name, entry in _header(descriptor, file.stamp.size)}
+            return {
+                name: StoredTensor(file, *entry)
+                for name, entry in _header(descriptor, file.stamp.size)
+            }
     except ValueError as error:
         raise InputError(f"{path}: not a whole safetensors file: {error}") from None
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """Every tensor of a safetensors file, read-only. Raises InputError as `stored_tensors` does."""
-    return {name: tensor[:] if tensor.ndim else _scalar(tensor) for name, tensor in stored_tensors(path).items()}
+    """Every tensor of a safetensors file, read-only. Raises InputError as
+    `stored_tensors` does.
+    """
+    return {
+        name: tensor[:] if tensor.ndim else _scalar(tensor)
+        for name, tensor in stored_tensors(path).items()
+    }
 
 
 def _scalar(tensor: StoredTensor) -> Array:
@@ -242,7 +293,9 @@ def _fill(descriptor: int, target: memoryview, start: int) -> int:
     return len(target) - done
 
 
-def _header(descriptor: int, size: int) -> Iterator[tuple[str, tuple[Any, tuple[int, ...], int]]]:
+def _header(
+    descriptor: int, size: int
+) -> Iterator[tuple[str, tuple[Any, tuple[int, ...], int]]]:
     """(name, (dtype, shape, first byte)) of each tensor. Raises ValueError."""
     length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
     if size < 8 or length > min(_MAX_HEADER, size - 8):
@@ -252,12 +305,18 @@ def _header(descriptor: int, size: int) -> Iterator[tuple[str, tuple[Any, tuple[
         raise ValueError("its header is not an object")
     header.pop("__metadata__", None)
     base = 8 + length
-    found = sorted(((*_entry(name, entry), name) for name, entry in header.items()), key=lambda each: each[2:4])
+    found = sorted(
+        ((*_entry(name, entry), name) for name, entry in header.items()),
+        key=lambda each: each[2:4],
+    )
     at = 0
     for dtype, shape, start, end, name in found:
-        # The format wants each byte in exactly one tensor: what overlaps would show one number as another.
+        # The format wants each byte in exactly one tensor: what overlaps would show one
+        # number as another.
         if start != at:
-            raise ValueError(f"tensor {name[:40]!r} begins at byte {start} of the data, not at {at}")
+            raise ValueError(
+                f"tensor {name[:40]!r} begins at byte {start} of the data, not at {at}"
+            )
         yield name, (dtype, shape, base + start)
         at = end
     if base + at != size:
@@ -269,7 +328,11 @@ def _entry(name: str, entry: Any) -> tuple[Any, tuple[int, ...], int, int]:
     where = f"tensor {name[:40]!r}"
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} is not an object")
-    code, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    code, shape, offsets = (
+        entry.get("dtype"),
+        entry.get("shape"),
+        entry.get("data_offsets"),
+    )
     if not isinstance(code, str) or code not in DTYPES:
         raise ValueError(f"the dtype of {where} is not one of {', '.join(DTYPES)}")
     if not isinstance(shape, list) or not _sizes(shape) or len(shape) > _MAX_DIMENSIONS:

@@ -1,7 +1,9 @@
-"""Whether parts are what was written: their SHA-256 against the manifest's, once for each file and process.
+"""Whether parts are what was written: their SHA-256 against the manifest's, once for
+each file and process.
 
-A number is made of a part only after that. What a screen draws before does not wait: hashing a part takes longer than
-reading the few rows that are seen, and the screen is to be there at once. It says so until it is found out.
+A number is made of a part only after that. What a screen draws before does not wait:
+hashing a part takes longer than reading the few rows that are seen, and the screen is
+to be there at once. It says so until it is found out.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _locks: dict[tuple[Path, FileStamp], threading.Lock] = {}
 
 
 class Trust:
-    """Whether some files, a capture's parts, are as they were written. ``fix`` says what to do where one is not."""
+    """Whether some files, a capture's parts, are as they were written. ``fix`` says
+    what to do where one is not.
+    """
 
     def __init__(self, files: Sequence[tuple[OpenFile, str]], fix: str) -> None:
         # Sessions of others may have no digests: nothing can be told of those parts.
@@ -36,17 +40,31 @@ class Trust:
         self._begun = False
 
     def wait(self) -> None:
-        """Find out, if that was not done yet. Raises InputError that names the damaged file."""
+        """Find out, if that was not done yet. Raises InputError that names the damaged
+        file.
+        """
         if not self.known:
-            bad = next((file.path for file, digest in self.files if not _as_written(file, digest)), None)
+            bad = next(
+                (
+                    file.path
+                    for file, digest in self.files
+                    if not _as_written(file, digest)
+                ),
+                None,
+            )
             if bad is not None:
-                self.problem = f"{bad}: is damaged: its digest is not the one in session.json: {self.fix}"
+                self.problem = (
+                    f"{bad}: is damaged: its digest is not the one in session.json:"
+                    f" {self.fix}"
+                )
             self.known = True
         if self.problem is not None:
             raise InputError(self.problem)
 
     def wait_off_screen(self) -> None:
-        """As `wait` does, but in the main thread, which draws a screen: there it is only begun, in the background."""
+        """As `wait` does, but in the main thread, which draws a screen: there it is
+        only begun, in the background.
+        """
         if threading.current_thread() is not threading.main_thread():
             self.wait()
         elif not self.known and not self._begun:
@@ -55,7 +73,9 @@ class Trust:
 
 
 def _as_written(file: OpenFile, digest: str) -> bool:
-    """Whether the file has its digest. Raises InputError where it cannot be read, or has changed since it was opened."""
+    """Whether the file has its digest. Raises InputError where it cannot be read, or
+    has changed since it was opened.
+    """
     key = file.path, file.stamp
     with _locks.setdefault(key, threading.Lock()):
         if key not in _digests:
@@ -64,7 +84,8 @@ def _as_written(file: OpenFile, digest: str) -> bool:
 
 
 def _digest(file: OpenFile) -> str:
-    import hashlib  # loading OpenSSL is a tenth of opening a session, which needs no digest
+    # loading OpenSSL is a tenth of opening a session, which needs no digest
+    import hashlib
 
     hasher = hashlib.sha256()
     buffer = bytearray(_BLOCK)
@@ -79,7 +100,9 @@ def _digest(file: OpenFile) -> str:
 
 
 _LATER = 0.5
-"""Seconds before the first file is hashed in the background: until then the first screen needs the processor."""
+"""Seconds before the first file is hashed in the background: until then the first
+screen needs the processor.
+"""
 _waiting: queue.SimpleQueue[Trust] = queue.SimpleQueue()
 _starting = threading.Lock()
 _worker: threading.Thread | None = None
@@ -98,6 +121,7 @@ def _work() -> None:
     time.sleep(_LATER)
     while True:
         trust = _waiting.get()
-        # What was found is kept in `trust`; a file that cannot be read is said by whoever reads it.
+        # What was found is kept in `trust`; a file that cannot be read is said by
+        # whoever reads it.
         with contextlib.suppress(InputError):
             trust.wait()

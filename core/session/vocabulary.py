@@ -1,4 +1,6 @@
-"""What the entries of a vocabulary stand for, without any library: the worker and the importers ask."""
+"""What the entries of a vocabulary stand for, without any library: the worker and the
+importers ask.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,22 @@ from collections.abc import Mapping
 
 
 def byte_alphabet() -> dict[str, int]:
-    """Character -> byte of the byte-level BPE alphabet (GPT-2): printable bytes stand for themselves, the
-    others are shifted to U+0100 and on."""
+    """Character -> byte of the byte-level BPE alphabet (GPT-2): printable bytes stand
+    for themselves, the others are shifted to U+0100 and on.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     shifted = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(shifted)}
+    return {chr(b): b for b in printable} | {
+        chr(0x100 + i): b for i, b in enumerate(shifted)
+    }
 
 
 def token_bytes(token: str, alphabet: Mapping[str, int] | None) -> bytes | None:
-    """The bytes that a vocabulary's entry stands for, by the rules of byte-level and SentencePiece tokenizers.
+    """The bytes that a vocabulary's entry stands for, by the rules of byte-level and
+    SentencePiece tokenizers.
 
-    ``alphabet`` is `byte_alphabet` for a byte-level tokenizer, else None. None where no rule applies.
+    ``alphabet`` is `byte_alphabet` for a byte-level tokenizer, else None. None where no
+    rule applies.
     """
     if alphabet is not None:
         values = [alphabet.get(char) for char in token]

@@ -1,7 +1,9 @@
-"""Writing a session folder so that a crash at any instant loses at most the part in flight.
+"""Writing a session folder so that a crash at any instant loses at most the part in
+flight.
 
-A file is written under a temporary name, flushed to disk, renamed, and only then listed in the manifest,
-which is itself replaced by rename. Parts are written by workers, the manifest only by the supervisor.
+A file is written under a temporary name, flushed to disk, renamed, and only then listed
+in the manifest, which is itself replaced by rename. Parts are written by workers, the
+manifest only by the supervisor.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from logdrift.core.credentials import masked, masked_text, secret_values
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session import below
 from logdrift.core.session.below import folder_at, refuse_links
-from logdrift.core.session.layout import EVENTS, MANIFEST, PIECES, LoadedFile, Manifest, Part
+from logdrift.core.session.layout import (
+    EVENTS,
+    MANIFEST,
+    PIECES,
+    LoadedFile,
+    Manifest,
+    Part,
+)
 from logdrift.core.session.loaded import Loaded, entry_of
 from logdrift.core.session.lock import Gone, check_held
 
@@ -30,12 +39,17 @@ FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
 """How a completion ended, as stored in ``finish`` u8[S] of a sequences part."""
 
 
-def replace_file(folder: Path, file: str, data: bytes, token: str | None = None) -> None:
-    """Write ``data`` to ``file`` below ``folder`` atomically: temporary name beside it, fsync, rename, fsync of the folder.
+def replace_file(
+    folder: Path, file: str, data: bytes, token: str | None = None
+) -> None:
+    """Write ``data`` to ``file`` below ``folder`` atomically: temporary name beside it,
+    fsync, rename, fsync of the folder.
 
-    ``folder`` must exist; folders below it are made. No link below it is followed. ``token`` is that of the lock under which
-    this is written. Raises LogdriftError naming file and reason (disk full, no permission), `lock.Gone` where the folder does
-    not hold that lock any more, InputError where a link is in the way; the old file is then intact.
+    ``folder`` must exist; folders below it are made. No link below it is followed.
+    ``token`` is that of the lock under which this is written. Raises LogdriftError
+    naming file and reason (disk full, no permission), `lock.Gone` where the folder does
+    not hold that lock any more, InputError where a link is in the way; the old file is
+    then intact.
     """
     try:
         with folder_at(folder) as at:
@@ -46,8 +60,8 @@ def replace_file(folder: Path, file: str, data: bytes, token: str | None = None)
         if token is not None and not folder.exists():
             raise Gone(folder) from None
         raise LogdriftError(
-            f"cannot write {folder / file}: {error.strerror or error}: what was finished before is kept; "
-            "mend the disk and go on with --resume"
+            f"cannot write {folder / file}: {error.strerror or error}: what was"
+            " finished before is kept; mend the disk and go on with --resume"
         ) from error
 
 
@@ -60,16 +74,28 @@ def write_part(
     tokens: int,
     token: str | None = None,
 ) -> Part:
-    """Write one safetensors part under ``folder/file`` and return its manifest entry. The caller lists it; ``token`` and
-    errors are those of `replace_file`."""
-    data = save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    """Write one safetensors part under ``folder/file`` and return its manifest entry.
+    The caller lists it; ``token`` and errors are those of `replace_file`.
+    """
+    data = save_tensors(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    )
     replace_file(folder, file, data, token)
-    return Part(file, first_sequence, sequences, tokens, "sha256:" + hashlib.sha256(data).hexdigest())
+    return Part(
+        file,
+        first_sequence,
+        sequences,
+        tokens,
+        "sha256:" + hashlib.sha256(data).hexdigest(),
+    )
 
 
-def write_loaded(folder: Path, backend: str, loaded: Loaded, token: str | None = None) -> LoadedFile:
-    """Write what a backend loaded, by name, and return its manifest entry. The caller lists it; ``token`` and errors are
-    those of `replace_file`."""
+def write_loaded(
+    folder: Path, backend: str, loaded: Loaded, token: str | None = None
+) -> LoadedFile:
+    """Write what a backend loaded, by name, and return its manifest entry. The caller
+    lists it; ``token`` and errors are those of `replace_file`.
+    """
     entry, data = entry_of(backend, loaded)
     replace_file(folder, entry.file, data, token)
     return entry
@@ -81,15 +107,22 @@ def sequence_tensors(
     finish: Sequence[str],
     masks: Sequence[npt.NDArray[np.uint8] | None] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Tensors of a sequences part: token_ids i32[N], offsets i64[S+1], prompt_lengths i32[S], mask u8[N], finish u8[S]."""
+    """Tensors of a sequences part: token_ids i32[N], offsets i64[S+1], prompt_lengths
+    i32[S], mask u8[N], finish u8[S].
+    """
     lengths = [len(ids) for ids in token_ids]
     given = masks if masks is not None else [None] * len(token_ids)
     return {
-        "token_ids": np.concatenate([*token_ids, np.empty(0, np.int32)]).astype(np.int32),
+        "token_ids": (
+            np.concatenate([*token_ids, np.empty(0, np.int32)]).astype(np.int32)
+        ),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         "prompt_lengths": np.asarray(prompt_lengths, np.int32),
         "mask": np.concatenate(
-            [np.ones(n, np.uint8) if m is None else m for n, m in zip(lengths, given, strict=True)]
+            [
+                np.ones(n, np.uint8) if m is None else m
+                for n, m in zip(lengths, given, strict=True)
+            ]
             + [np.empty(0, np.uint8)]
         ),
         "finish": np.asarray([FINISH_CODES[f] for f in finish], np.uint8),
@@ -102,25 +135,42 @@ def write_manifest(folder: Path, manifest: Manifest, token: str | None = None) -
     replace_file(folder, MANIFEST, text.encode("utf-8", "backslashreplace"), token)
 
 
-def merge_pieces(folder: Path, new: Mapping[int, bytes], token: str | None = None) -> None:
-    """Add id -> bytes entries to ``pieces.json``. Written before the part that needs them is listed; ``token`` and errors
-    are those of `replace_file`."""
+def merge_pieces(
+    folder: Path, new: Mapping[int, bytes], token: str | None = None
+) -> None:
+    """Add id -> bytes entries to ``pieces.json``. Written before the part that needs
+    them is listed; ``token`` and errors are those of `replace_file`.
+    """
     refuse_links(folder, PIECES)
     path = folder / PIECES
     known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
-    added = {str(i): base64.b64encode(piece).decode() for i, piece in new.items() if str(i) not in known}
+    added = {
+        str(i): base64.b64encode(piece).decode()
+        for i, piece in new.items()
+        if str(i) not in known
+    }
     if added:
-        replace_file(folder, PIECES, json.dumps({**known, **added}, separators=(",", ":")).encode(), token)
+        replace_file(
+            folder,
+            PIECES,
+            json.dumps({**known, **added}, separators=(",", ":")).encode(),
+            token,
+        )
 
 
-def append_event(folder: Path, event: Mapping[str, Any], token: str | None = None) -> None:
-    """Append one line to ``events.jsonl``. Events are narration: a full disk must not stop a capture for them.
+def append_event(
+    folder: Path, event: Mapping[str, Any], token: str | None = None
+) -> None:
+    """Append one line to ``events.jsonl``. Events are narration: a full disk must not
+    stop a capture for them.
 
-    Credentials in it are hidden. Raises `lock.Gone` where the folder does not hold the lock with this ``token`` any more,
-    InputError where ``events.jsonl`` is a link.
+    Credentials in it are hidden. Raises `lock.Gone` where the folder does not hold the
+    lock with this ``token`` any more, InputError where ``events.jsonl`` is a link.
     """
     said = {name: masked(_without_known(value), name) for name, value in event.items()}
-    line = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    line = (
+        json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    )
     try:
         with folder_at(folder) as at:
             if token is not None:
@@ -133,4 +183,8 @@ def append_event(folder: Path, event: Mapping[str, Any], token: str | None = Non
 
 
 def _without_known(value: Any) -> Any:
-    return masked_text(value, secret_values(os.environ)) if isinstance(value, str) else value
+    return (
+        masked_text(value, secret_values(os.environ))
+        if isinstance(value, str)
+        else value
+    )

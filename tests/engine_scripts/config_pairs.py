@@ -1,4 +1,5 @@
-"""Tiny models with one set of weights and a tokenizer, whose configs, tokenizers and templates differ; run by Transformers.
+"""Tiny models with one set of weights and a tokenizer, whose configs, tokenizers and
+templates differ; run by Transformers.
 
 Usage: config_pairs.py MODEL OUT FOLDER: MODEL is ignored, OUT gets {name: folder}.
 """
@@ -23,7 +24,11 @@ def main() -> None:
     out, folder = Path(sys.argv[2]), Path(sys.argv[3])
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import AutoModelForCausalLM, MistralConfig, PreTrainedTokenizerFast
+    from transformers import (
+        AutoModelForCausalLM,
+        MistralConfig,
+        PreTrainedTokenizerFast,
+    )
 
     torch.manual_seed(0)
     words = ["<unk>", "<s>", "</s>", *(f"w{i}" for i in range(125))]
@@ -42,9 +47,13 @@ def main() -> None:
     )
     plain = folder / "plain"
     AutoModelForCausalLM.from_config(config).save_pretrained(plain)
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    raw = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
     tokenizer.chat_template = "{% for m in messages %}\n{{ m.content }}\n{% endfor %}"
     tokenizer.save_pretrained(plain)
     made = {"plain": str(plain)}

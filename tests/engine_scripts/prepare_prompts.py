@@ -1,8 +1,10 @@
-"""Runs in Transformers' interpreter: a tokenizer made here, and prompts prepared with it as a capture does it.
+"""Runs in Transformers' interpreter: a tokenizer made here, and prompts prepared with
+it as a capture does it.
 
-``python prepare_prompts.py LAUNCH REQUEST OUT FOLDER``. The request says which kind of ``tokenizer``, which chat
-``template``, how many ``positions``, and ``batches`` of prompts; the answer has, for each batch, ids, lengths and the
-text of prompt and completion, or the error.
+``python prepare_prompts.py LAUNCH REQUEST OUT FOLDER``. The request says which kind of
+``tokenizer``, which chat ``template``, how many ``positions``, and ``batches`` of
+prompts; the answer has, for each batch, ids, lengths and the text of prompt and
+completion, or the error.
 """
 
 from __future__ import annotations
@@ -25,15 +27,21 @@ SPECIAL = ["<s>", "</s>", "<|end|>"]
 
 
 def make_tokenizer(kind: str) -> Any:
-    """A small tokenizer of a kind that models have: bytes, pieces with a space put first, or bytes in lower case."""
+    """A small tokenizer of a kind that models have: bytes, pieces with a space put
+    first, or bytes in lower case.
+    """
     import tokenizers
 
     if kind == "pieces":
         pieces = tokenizers.SentencePieceBPETokenizer()
-        pieces.train_from_iterator(CORPUS, vocab_size=400, min_frequency=1, special_tokens=["<unk>", *SPECIAL])
+        pieces.train_from_iterator(
+            CORPUS, vocab_size=400, min_frequency=1, special_tokens=["<unk>", *SPECIAL]
+        )
         return pieces._tokenizer
     made = tokenizers.ByteLevelBPETokenizer(lowercase=kind == "lower case")
-    made.train_from_iterator(CORPUS, vocab_size=300, min_frequency=1, special_tokens=SPECIAL)
+    made.train_from_iterator(
+        CORPUS, vocab_size=300, min_frequency=1, special_tokens=SPECIAL
+    )
     return made._tokenizer
 
 
@@ -44,12 +52,18 @@ def make_model(request: dict[str, Any]) -> None:
 
     inner = make_tokenizer(request["tokenizer"])
     bos = inner.token_to_id("<s>")
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
-    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", bos)]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>"
+    )
     made.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
     made.chat_template = request["template"]
     made.save_pretrained(FOLDER)
-    config = LlamaConfig(vocab_size=len(made), max_position_embeddings=request["positions"])
+    config = LlamaConfig(
+        vocab_size=len(made), max_position_embeddings=request["positions"]
+    )
     config.save_pretrained(FOLDER)
 
 
@@ -60,14 +74,22 @@ def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
     from logdrift.core.capture.protocol import WorkerJob
     from logdrift.core.errors import InputError
 
-    job = WorkerJob(kind="prepare", model=str(FOLDER), sampling={"max_tokens": max_tokens}, prompts=tuple(prompts))
+    job = WorkerJob(
+        kind="prepare",
+        model=str(FOLDER),
+        sampling={"max_tokens": max_tokens},
+        prompts=tuple(prompts),
+    )
     try:
         found = prepare(job)
     except InputError as error:
         return {"error": str(error)}
     text = TokenText(str(FOLDER), None, False)
     spelled = [
-        [b"".join(text.piece(i) or b"?" for i in part).decode() for part in (ids[:length], ids[length:])]
+        [
+            b"".join(text.piece(i) or b"?" for i in part).decode()
+            for part in (ids[:length], ids[length:])
+        ]
         for ids, length in zip(found["token_ids"], found["prompt_lengths"], strict=True)
     ]
     return {
@@ -81,4 +103,8 @@ def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
 if __name__ == "__main__":
     asked = json.loads(REQUEST.read_text())
     make_model(asked)
-    OUT.write_text(json.dumps([prepared(batch, asked.get("max_tokens", 16)) for batch in asked["batches"]]))
+    OUT.write_text(
+        json.dumps(
+            [prepared(batch, asked.get("max_tokens", 16)) for batch in asked["batches"]]
+        )
+    )

@@ -1,11 +1,15 @@
-"""Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what came out as JSON.
+"""Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what
+came out as JSON.
 
-    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ..., "max_tokens": ..., "top_k": ...,
-                                             "options": {...}, "failures": bool, "again": bool,
+    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ...,
+    "max_tokens": ..., "top_k": ...,
+                                             "options": {...}, "failures": bool,
+                                             "again": bool,
                                              "other": FOLDER}
 
-Numbers are written as they came; tests/test_sglang_backend.py judges them. With "failures" the engine is first
-started on a model with a broken weights file, and at the end its scheduler is killed in mid-generation.
+Numbers are written as they came; tests/test_sglang_backend.py judges them. With
+"failures" the engine is first started on a model with a broken weights file, and at the
+end its scheduler is killed in mid-generation.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's interpreter.
+# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
+# interpreter.
 runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,8 +59,12 @@ def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
     return Settings(
         model=model,
         revision=None,
-        spec=BackendSpec(name="probe", engine="sglang", dtype=wish["dtype"], options=options),
-        sampling=SamplingSpec(temperature=wish["temperature"], max_tokens=wish["max_tokens"], seed=11),
+        spec=BackendSpec(
+            name="probe", engine="sglang", dtype=wish["dtype"], options=options
+        ),
+        sampling=SamplingSpec(
+            temperature=wish["temperature"], max_tokens=wish["max_tokens"], seed=11
+        ),
         paths=("decode", "prefill"),
         top_k=wish["top_k"],
         max_length=longest,
@@ -66,7 +75,10 @@ def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
 
 def dump(token_ids: Any, scores: Any) -> dict[str, Any]:
     names = ("logprob", "rank", "top_ids", "top_logprobs")
-    return {"token_ids": token_ids.tolist(), **{name: getattr(scores, name).tolist() for name in names}}
+    return {
+        "token_ids": token_ids.tolist(),
+        **{name: getattr(scores, name).tolist() for name in names},
+    }
 
 
 def dump_generation(generation: Any) -> dict[str, Any]:
@@ -88,7 +100,9 @@ def refusal(call: Any, *arguments: Any) -> str:
 
 
 def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, Any]:
-    """Start on a model whose weights file is cut: it is the scheduler that finds out, not this process."""
+    """Start on a model whose weights file is cut: it is the scheduler that finds out,
+    not this process.
+    """
     from logdrift.core.backends.sglang import SglangBackend
 
     folder.mkdir()
@@ -99,11 +113,17 @@ def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, An
             (folder / file.name).symlink_to(file)
     started = time.monotonic()
     message = refusal(SglangBackend(settings_of(str(folder), wish, 64)).open)
-    return {"message": message, "seconds": time.monotonic() - started, "children": children()}
+    return {
+        "message": message,
+        "seconds": time.monotonic() - started,
+        "children": children(),
+    }
 
 
 def not_for(backend: Any, asked: Any) -> str:
-    """What the running engine is refused for: a session with sequences too long, or more alternatives than it has ids."""
+    """What the running engine is refused for: a session with sequences too long, or
+    more alternatives than it has ids.
+    """
     kept, backend._settings = backend._settings, asked
     try:
         return refusal(backend._observe, backend._engine.get_server_info())
@@ -117,14 +137,24 @@ def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
     timer = threading.Timer(0.5, os.kill, (scheduler, signal.SIGKILL))
     started = time.monotonic()
     timer.start()
-    message = refusal(backend.generate, prompts, list(range(len(prompts))), lambda sequences, tokens: None)
+    message = refusal(
+        backend.generate,
+        prompts,
+        list(range(len(prompts))),
+        lambda sequences, tokens: None,
+    )
     return {"message": message, "seconds": time.monotonic() - started - 0.5}
 
 
 def children() -> list[str]:
-    """Command lines of this process's live children, but for Python's own resource tracker; a zombie has none."""
+    """Command lines of this process's live children, but for Python's own resource
+    tracker; a zombie has none.
+    """
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in pids]
+    lines = [
+        Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        for pid in pids
+    ]
     return [line for line in lines if line and "resource_tracker" not in line]
 
 
@@ -138,43 +168,66 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
     prompts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
-    longest = max(max(ids.size for ids in texts), max(ids.size for ids in prompts) + wish["max_tokens"])
+    longest = max(
+        max(ids.size for ids in texts),
+        max(ids.size for ids in prompts) + wish["max_tokens"],
+    )
     unknown = {**wish, "options": {"no_such_option": 1}}
-    result: dict[str, Any] = {"bad_option": refusal(SglangBackend(settings_of(model, unknown, longest)).open)}
+    result: dict[str, Any] = {
+        "bad_option": refusal(SglangBackend(settings_of(model, unknown, longest)).open)
+    }
     if wish.get("failures"):
         result["broken_start"] = broken_start(model, out.parent / "broken-model", wish)
 
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signals = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     backend = SglangBackend(settings_of(model, wish, longest))
     facts = backend.open()
     result["facts"] = facts.to_json()
     result["too_short"] = not_for(backend, settings_of(model, wish, 250))
     many = {**wish, "top_k": int(facts.vocab_size or 0) + 1}
     result["too_many"] = not_for(backend, settings_of(model, many, longest))
-    result["signals_kept"] = all(signal.getsignal(number) == handler for number, handler in signals.items())
+    result["signals_kept"] = all(
+        signal.getsignal(number) == handler for number, handler in signals.items()
+    )
     told: list[tuple[int, int]] = []
 
     def progress(sequences: int, tokens: int) -> None:
         told.append((sequences, tokens))
 
     last = int(facts.vocab_size or 0) - 1
-    traps = [np.array([504, last, 3575, last, 282, last], np.int32), np.array([504], np.int32)]
+    traps = [
+        np.array([504, last, 3575, last, 282, last], np.int32),
+        np.array([504], np.int32),
+    ]
     scored = texts + traps
     seeds = [100 + index for index in range(len(prompts))]
-    result["scored"] = [dump(ids, scores) for ids, scores in zip(scored, backend.score(scored, progress), strict=True)]
+    result["scored"] = [
+        dump(ids, scores)
+        for ids, scores in zip(scored, backend.score(scored, progress), strict=True)
+    ]
     made = backend.generate(prompts, seeds, progress)
     result["progress"] = told
     result["generated"] = [dump_generation(generation) for generation in made]
     sequences = [generation.token_ids for generation in made]
-    result["rescored"] = [dump(i, s) for i, s in zip(sequences, backend.score(sequences, progress), strict=True)]
+    result["rescored"] = [
+        dump(i, s)
+        for i, s in zip(sequences, backend.score(sequences, progress), strict=True)
+    ]
     # In between: another part, and errors that the engine must not notice.
     if wish.get("again", True):
-        result["other_seeds"] = [dump_generation(g) for g in backend.generate(prompts[1:4], [1, 2, 3], progress)]
+        result["other_seeds"] = [
+            dump_generation(g)
+            for g in backend.generate(prompts[1:4], [1, 2, 3], progress)
+        ]
     outside = np.array([1, last + 1], np.int32)
     too_long = np.ones(int(facts.max_length or 0) + 1, np.int32)
     result["refused"] = {
         "outside_score": refusal(backend.score, [traps[1], outside], progress),
-        "negative_score": refusal(backend.score, [np.array([-1, 3], np.int32)], progress),
+        "negative_score": refusal(
+            backend.score, [np.array([-1, 3], np.int32)], progress
+        ),
         "outside_generate": refusal(backend.generate, [outside], [1], progress),
         "too_long": refusal(backend.score, [too_long], progress),
         "too_long_generate": refusal(backend.generate, [too_long[:-1]], [1], progress),
@@ -183,8 +236,13 @@ def main() -> None:
     }
     result["longest_taken"] = len(backend.score([too_long[:-1]], progress)[0].logprob)
     if wish.get("again", True):
-        result["generated_again"] = [dump_generation(g) for g in backend.generate(prompts, seeds, progress)]
-    result["scored_again"] = [dump(ids, s) for ids, s in zip(scored, backend.score(scored, progress), strict=True)]
+        result["generated_again"] = [
+            dump_generation(g) for g in backend.generate(prompts, seeds, progress)
+        ]
+    result["scored_again"] = [
+        dump(ids, s)
+        for ids, s in zip(scored, backend.score(scored, progress), strict=True)
+    ]
     if wish.get("other"):
         result["weights"] = loaded_weights(backend, model, wish["other"])
     if wish.get("failures"):
@@ -192,7 +250,9 @@ def main() -> None:
     backend.close()
     backend.close()
     result["children"] = children()
-    result["left"] = [path.name for path in Path(tempfile.gettempdir()).iterdir() if path.is_socket()]
+    result["left"] = [
+        path.name for path in Path(tempfile.gettempdir()).iterdir() if path.is_socket()
+    ]
     reference = Reference(model)
     result["reference"] = {
         "scored": [reference.logprobs(ids) for ids in texts],

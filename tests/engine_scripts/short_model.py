@@ -1,4 +1,5 @@
-"""Runs in Transformers' interpreter: a tiny model of one family with another model's tokenizer beside it.
+"""Runs in Transformers' interpreter: a tiny model of one family with another model's
+tokenizer beside it.
 
 ``python short_model.py FAMILY TOKENIZER FOLDER``
 """
@@ -15,4 +16,6 @@ from transformers import AutoTokenizer
 
 if __name__ == "__main__":
     family, tokenizer, folder = sys.argv[1:]
-    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(build(family, Path(folder)))
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(
+        build(family, Path(folder))
+    )

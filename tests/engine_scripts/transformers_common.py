@@ -1,4 +1,6 @@
-"""What the transformers_*.py scripts share. They run in the engine's interpreter and print one line of JSON."""
+"""What the transformers_*.py scripts share. They run in the engine's interpreter and
+print one line of JSON.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,32 @@ def quiet(sequences: int, tokens: int) -> None:
     """A progress callback that says nothing."""
 
 
-def new_backend(model: Any, dtype: str = "float32", *, paths: tuple[str, ...] = ("prefill",), top_k: int = 20,
-                sampling: Any = None, **options: Any) -> Any:  # fmt: skip
+def new_backend(
+    model: Any,
+    dtype: str = "float32",
+    *,
+    paths: tuple[str, ...] = ("prefill",),
+    top_k: int = 20,
+    sampling: Any = None,
+    **options: Any,
+) -> Any:
     """A `TransformersBackend` that is not open yet."""
     from logdrift.core.backends.base import Settings
     from logdrift.core.backends.transformers import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
 
     spec = BackendSpec("test", "transformers", dtype, options=options)
-    return TransformersBackend(Settings(str(model), None, spec, sampling or SamplingSpec(), paths, top_k, 1024, 8))
+    return TransformersBackend(
+        Settings(
+            str(model), None, spec, sampling or SamplingSpec(), paths, top_k, 1024, 8
+        )
+    )
 
 
 def message_of(run: Any) -> str:
-    """Text of the LogdriftError that ``run`` raises, with its class in front; ``nothing raised`` if it does not."""
+    """Text of the LogdriftError that ``run`` raises, with its class in front; ``nothing
+    raised`` if it does not.
+    """
     from logdrift.core.errors import LogdriftError
 
     try:
@@ -41,7 +56,9 @@ def message_of(run: Any) -> str:
 
 
 def worst(a: Any, b: Any) -> float:
-    """Largest absolute difference, entries that are NaN or infinite in the same way counted as equal."""
+    """Largest absolute difference, entries that are NaN or infinite in the same way
+    counted as equal.
+    """
     import numpy as np
 
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

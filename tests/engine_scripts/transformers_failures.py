@@ -27,15 +27,21 @@ def refusals(work: Path) -> dict[str, str]:
     empty.mkdir(exist_ok=True)
     strange = work / "strange"
     strange.mkdir(exist_ok=True)
-    (strange / "config.json").write_text('{"model_type": "nonsense", "architectures": ["Nonsense"]}')
+    (strange / "config.json").write_text(
+        '{"model_type": "nonsense", "architectures": ["Nonsense"]}'
+    )
     cut = build("llama", work / "cut")
     weights = cut / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    opened = new_backend(good, paths=("decode", "prefill"), sampling=SamplingSpec(max_tokens=3))
+    opened = new_backend(
+        good, paths=("decode", "prefill"), sampling=SamplingSpec(max_tokens=3)
+    )
     opened.open()
 
     def score(*ids: int) -> Callable[[], Any]:
-        return lambda: opened.score([np.asarray([1, 2], np.int32), np.asarray(ids, np.int32)], quiet)
+        return lambda: opened.score(
+            [np.asarray([1, 2], np.int32), np.asarray(ids, np.int32)], quiet
+        )
 
     out = {
         "no such folder": message_of(new_backend(work / "missing").open),
@@ -44,17 +50,25 @@ def refusals(work: Path) -> dict[str, str]:
         "unknown architecture": message_of(new_backend(strange).open),
         "cut off weights": message_of(new_backend(cut).open),
         "unknown option": message_of(new_backend(good, no_such_option=1).open),
-        "unknown attention": message_of(new_backend(good, attn_implementation="telepathy").open),
+        "unknown attention": message_of(
+            new_backend(good, attn_implementation="telepathy").open
+        ),
         "threads": message_of(new_backend(good, threads=0).open),
         "head_dtype": message_of(new_backend(good, head_dtype="float8").open),
-        "two devices": message_of(new_backend(good, device="cpu", device_map="auto").open),
+        "two devices": message_of(
+            new_backend(good, device="cpu", device_map="auto").open
+        ),
         "no such device": message_of(new_backend(good, device="cuda:9").open),
         "id too large": message_of(score(3, 1031)),
         "id negative": message_of(score(3, -1)),
         "too long": message_of(score(*[3] * 257)),
         "no ids": message_of(score()),
-        "prompt too long": message_of(lambda: opened.generate([np.full(256, 3, np.int32)], [0], quiet)),
-        "seeds": message_of(lambda: opened.generate([np.full(2, 3, np.int32)], [0, 1], quiet)),
+        "prompt too long": message_of(
+            lambda: opened.generate([np.full(256, 3, np.int32)], [0], quiet)
+        ),
+        "seeds": message_of(
+            lambda: opened.generate([np.full(2, 3, np.int32)], [0, 1], quiet)
+        ),
         "forced_decode": message_of(lambda: opened.forced_decode([], [], quiet)),
     }
     opened.close()
@@ -64,14 +78,22 @@ def refusals(work: Path) -> dict[str, str]:
 
 
 def address_space(extra: int | None) -> None:
-    """Let this process have ``extra`` bytes more than it has now; None takes the limit away."""
-    used = next(int(x.split()[1]) for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmSize"))
+    """Let this process have ``extra`` bytes more than it has now; None takes the limit
+    away.
+    """
+    used = next(
+        int(x.split()[1])
+        for x in Path("/proc/self/status").read_text().splitlines()
+        if x.startswith("VmSize")
+    )
     limit = resource.RLIM_INFINITY if extra is None else used * 1024 + extra
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def fill_up(spare: int) -> list[Any]:
-    """Take all memory that this process may have, freed pieces that the allocator kept included, but ``spare`` bytes."""
+    """Take all memory that this process may have, freed pieces that the allocator kept
+    included, but ``spare`` bytes.
+    """
     address_space(0)
     pieces: list[Any] = []
     try:
@@ -83,7 +105,9 @@ def fill_up(spare: int) -> list[Any]:
 
 
 def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
-    """Under a real limit of the address space: chunks are halved and the numbers stay; else one line says it."""
+    """Under a real limit of the address space: chunks are halved and the numbers stay;
+    else one line says it.
+    """
     ids = np.random.default_rng(3).integers(0, 200_003, 900).astype(np.int32)
     backend = new_backend(build("large-vocabulary", work / "large"), batch_tokens=900)
     backend.open()
@@ -94,7 +118,10 @@ def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
     got = backend.score([ids], quiet)[0]
     out: dict[str, Any] = {
         "rows": [rows_before, backend._rows],
-        "difference": max(worst(getattr(got, name), getattr(want, name)) for name in got.__dataclass_fields__),
+        "difference": max(
+            worst(getattr(got, name), getattr(want, name))
+            for name in got.__dataclass_fields__
+        ),
     }
     ballast = fill_up(spare=16 << 20)
     out["no room for a chunk"] = message_of(lambda: backend.score([ids], quiet))
@@ -105,7 +132,9 @@ def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
     backend.close()
 
     long = np.zeros(1500, np.int32)
-    eager = new_backend(work / "large", attn_implementation="eager")  # scores of 4 heads, 1500 x 1500: 36 MB
+    eager = new_backend(
+        work / "large", attn_implementation="eager"
+    )  # scores of 4 heads, 1500 x 1500: 36 MB
     eager.open()
     address_space(16 << 20)
     out["no room for the backbone"] = message_of(lambda: eager.score([long], quiet))
@@ -120,4 +149,6 @@ def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     small, work = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    print(json.dumps({"refusals": refusals(work), "memory": out_of_memory(small, work)}))
+    print(
+        json.dumps({"refusals": refusals(work), "memory": out_of_memory(small, work)})
+    )

@@ -1,9 +1,11 @@
-"""Run by Transformers' interpreter: tiny models, edited copies of them, and what question ``layers`` says of each.
+"""Run by Transformers' interpreter: tiny models, edited copies of them, and what
+question ``layers`` says of each.
 
     python transformers_layers.py OUT
 
-Writes for each family ``OUT/FAMILY/CASE`` (`logdrift.core.backends.layers.FILE`) and ``OUT/FAMILY/reference`` (that of the unedited
-float32 model, and ``CASE.safetensors`` of its replays), and ``OUT/models/FAMILY``. tests/test_layers.py judges them.
+Writes for each family ``OUT/FAMILY/CASE`` (`logdrift.core.backends.layers.FILE`) and
+``OUT/FAMILY/reference`` (that of the unedited float32 model, and ``CASE.safetensors``
+of its replays), and ``OUT/models/FAMILY``. tests/test_layers.py judges them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 sys.path.insert(0, str(ROOT))
 
 FAMILIES = ("qwen3", "gemma2")
-"""Held out: the thresholds of `logdrift.core.diagnose.layers` were fit on other families."""
+"""Held out: the thresholds of `logdrift.core.diagnose.layers` were fit on other
+families.
+"""
 TOKENS = 60
 HEAD_IDS = list(range(0, 1031, 4))
 
@@ -40,7 +44,9 @@ def _noisy(name: str, share: float) -> Callable[[dict[str, Any]], None]:
 
         torch.manual_seed(3)
         old = tensors[name].float()
-        tensors[name] = (old + torch.randn_like(old) * old.std() * share).to(tensors[name].dtype)
+        tensors[name] = (old + torch.randn_like(old) * old.std() * share).to(
+            tensors[name].dtype
+        )
 
     return edit
 
@@ -56,7 +62,11 @@ def _other_head(tensors: dict[str, Any]) -> None:
     import torch
 
     torch.manual_seed(4)
-    tensors["lm_head.weight"] = torch.randn_like(tensors["model.embed_tokens.weight"].float()).mul(0.2).bfloat16()
+    tensors["lm_head.weight"] = (
+        torch.randn_like(tensors["model.embed_tokens.weight"].float())
+        .mul(0.2)
+        .bfloat16()
+    )
 
 
 DOWN = "model.layers.1.mlp.down_proj.weight"
@@ -81,7 +91,11 @@ def main(out: Path) -> None:
         reference = _opened(model, "float32")
         replays = {}
         for case, (edit, options) in CASES.items():
-            folder = model if edit is None else _edited(model, out / "models" / f"{family}-{case}", edit)
+            folder = (
+                model
+                if edit is None
+                else _edited(model, out / "models" / f"{family}-{case}", edit)
+            )
             if case == "norm" and family == "gemma2":
                 _gemma_norm(folder)
             _ask(_opened(folder, "bfloat16", options), out / family / case, {})
@@ -90,7 +104,9 @@ def main(out: Path) -> None:
 
 
 def _gemma_norm(folder: Path) -> None:
-    """Gemma multiplies by 1 + weight, and the weight of a fresh one is 0: 1.1 times that is nothing."""
+    """Gemma multiplies by 1 + weight, and the weight of a fresh one is 0: 1.1 times
+    that is nothing.
+    """
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(folder / "model.safetensors")
@@ -113,8 +129,14 @@ def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> A
     from logdrift.core.backends.transformers import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
 
-    spec = BackendSpec("t", "transformers", dtype=dtype, paths=("prefill",), options=options or {})
-    backend = TransformersBackend(Settings(str(model), None, spec, SamplingSpec(), ("prefill",), 5, 200, 8, asked=True))
+    spec = BackendSpec(
+        "t", "transformers", dtype=dtype, paths=("prefill",), options=options or {}
+    )
+    backend = TransformersBackend(
+        Settings(
+            str(model), None, spec, SamplingSpec(), ("prefill",), 5, 200, 8, asked=True
+        )
+    )
     backend.open()
     return backend
 
@@ -125,8 +147,16 @@ def _ask(backend: Any, out: Path, replays: dict[str, str]) -> None:
     from logdrift.core.backends import questions
 
     ids = np.random.default_rng(1).integers(3, 1031, TOKENS).tolist()
-    arguments = {"token_ids": ids, "first": 0, "last": TOKENS - 1, "prefix": True, "head_ids": HEAD_IDS}
-    questions.answer("transformers", "layers", backend, {**arguments, "replay": replays}, out)
+    arguments = {
+        "token_ids": ids,
+        "first": 0,
+        "last": TOKENS - 1,
+        "prefix": True,
+        "head_ids": HEAD_IDS,
+    }
+    questions.answer(
+        "transformers", "layers", backend, {**arguments, "replay": replays}, out
+    )
 
 
 if __name__ == "__main__":

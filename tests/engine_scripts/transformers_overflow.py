@@ -1,9 +1,12 @@
-"""Tiny Llamas that overflow in float16: what the backend says of them, and their streams. Prints JSON.
+"""Tiny Llamas that overflow in float16: what the backend says of them, and their
+streams. Prints JSON.
 
     transformers_overflow.py OUT [SMALL_MODEL]
 
-``whole`` overflows inside layer 1 at every token, ``token`` after the last layer at one id alone: a NaN that enters an attention
-is in every row behind it, masked ones included (0 times NaN). Both are fine in bfloat16 and float32. Streams go to OUT/MODEL/DTYPE; with SMALL_MODEL, OUT/large is ``whole`` with its tokenizer.
+``whole`` overflows inside layer 1 at every token, ``token`` after the last layer at one
+id alone: a NaN that enters an attention is in every row behind it, masked ones included
+(0 times NaN). Both are fine in bfloat16 and float32. Streams go to OUT/MODEL/DTYPE;
+with SMALL_MODEL, OUT/large is ``whole`` with its tokenizer.
 """
 
 from __future__ import annotations
@@ -31,9 +34,17 @@ def llama(folder: Path, vocab_size: int = 1031) -> Any:
 
     torch.manual_seed(5)
     config = transformers.LlamaConfig(
-        vocab_size=vocab_size, hidden_size=128, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        hidden_size=128,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     model = transformers.LlamaForCausalLM(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -53,7 +64,9 @@ def overflow_inside_layer_1(folder: Path, vocab_size: int = 1031) -> Path:
 
 def overflow_at_one_token(folder: Path) -> Path:
     model = llama(folder)
-    model.model.embed_tokens.weight.data[ID] = 60_000.0  # with what the last layer adds, more than 65,504
+    model.model.embed_tokens.weight.data[ID] = (
+        60_000.0  # with what the last layer adds, more than 65,504
+    )
     model.model.layers[2].mlp.down_proj.weight.data.mul_(15_000.0)
     model.bfloat16().save_pretrained(folder)
     return folder
@@ -73,25 +86,48 @@ def scored(model: Path, dtype: str) -> dict[str, Any]:
 
 def generated(model: Path, temperature: float) -> dict[str, Any]:
     sampling = SamplingSpec(max_tokens=4, temperature=temperature)
-    backend = new_backend(model, "float16", paths=("decode",), top_k=3, sampling=sampling)
+    backend = new_backend(
+        model, "float16", paths=("decode",), top_k=3, sampling=sampling
+    )
     backend.open()
     made: list[Any] = []
-    said = message_of(lambda: made.extend(backend.generate([np.asarray(IDS, np.int32)], [0], quiet)))
+    said = message_of(
+        lambda: made.extend(backend.generate([np.asarray(IDS, np.int32)], [0], quiet))
+    )
     backend.close()
-    return {"said": said, "nan": [np.flatnonzero(each.scores.nan).tolist() for each in made]}
+    return {
+        "said": said,
+        "nan": [np.flatnonzero(each.scores.nan).tolist() for each in made],
+    }
 
 
 def streams(model: Path, out: Path) -> None:
     """Streams of all dtypes, and float32's replays of the others."""
     from logdrift.core.backends import questions
 
-    arguments = {"token_ids": IDS, "first": 0, "last": len(IDS) - 1, "prefix": True, "head_ids": [0, 5, 9]}
-    others = {dtype: str(out / dtype / "layers.safetensors") for dtype in DTYPES if dtype != "float32"}
+    arguments = {
+        "token_ids": IDS,
+        "first": 0,
+        "last": len(IDS) - 1,
+        "prefix": True,
+        "head_ids": [0, 5, 9],
+    }
+    others = {
+        dtype: str(out / dtype / "layers.safetensors")
+        for dtype in DTYPES
+        if dtype != "float32"
+    }
     for dtype in DTYPES:  # float32 last: it replays what the others wrote
         backend = new_backend(model, dtype)
         backend.open()
         replay = others if dtype == "float32" else {}
-        questions.answer("transformers", "layers", backend, {**arguments, "replay": replay}, out / dtype)
+        questions.answer(
+            "transformers",
+            "layers",
+            backend,
+            {**arguments, "replay": replay},
+            out / dtype,
+        )
         backend.close()
 
 
@@ -107,8 +143,14 @@ def main(out: Path, small_model: Path | None) -> None:
         for file in small_model.iterdir():
             if "token" in file.name or file.name in ("merges.txt", "vocab.json"):
                 shutil.copyfile(file, large / file.name)
-    found = {name: {dtype: scored(model, dtype) for dtype in DTYPES} for name, model in models.items()}
-    drawn = {"sampled": generated(models["whole"], 1.0), "greedy": generated(models["whole"], 0.0)}
+    found = {
+        name: {dtype: scored(model, dtype) for dtype in DTYPES}
+        for name, model in models.items()
+    }
+    drawn = {
+        "sampled": generated(models["whole"], 1.0),
+        "greedy": generated(models["whole"], 0.0),
+    }
     print(json.dumps({"scored": found, "generated": drawn}))
 
 

@@ -1,4 +1,6 @@
-"""`logdrift.core.backends.reduce` against float64 and against an exact sort. Prints JSON."""
+"""`logdrift.core.backends.reduce` against float64 and against an exact sort. Prints
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,13 @@ from logdrift.core.backends.base import Scores
 from logdrift.core.backends.reduce import Reducer
 
 
-def run(logits: Any, targets: Any, top_k: int = 20, block_rows: int | None = None) -> Scores:
+def run(
+    logits: Any, targets: Any, top_k: int = 20, block_rows: int | None = None
+) -> Scores:
     scores = Scores.empty(len(targets) + 1, top_k, entropy=True)
-    Reducer(logits.shape[1], top_k, "cpu", block_rows).into(scores, 1, logits, torch.as_tensor(targets))
+    Reducer(logits.shape[1], top_k, "cpu", block_rows).into(
+        scores, 1, logits, torch.as_tensor(targets)
+    )
     return scores
 
 
@@ -48,7 +54,11 @@ def compare(logits: Any, targets: Any, top_k: int = 20) -> dict[str, Any]:
         "entropy": worst(got.entropy, want.entropy),
         "ranks_wrong": int((got.rank != want.rank).sum()),
         "ids_wrong": int((got.top_ids != want.top_ids).sum()),
-        "first_unscored": bool(np.isnan(got.logprob[0]) and got.rank[0] == 0 and (got.top_ids[0] == -1).all()),
+        "first_unscored": bool(
+            np.isnan(got.logprob[0])
+            and got.rank[0] == 0
+            and (got.top_ids[0] == -1).all()
+        ),
         "input_untouched": torch.equal(logits.nan_to_num(), before.nan_to_num()),
     }
 
@@ -63,7 +73,9 @@ def cases() -> dict[str, dict[str, Any]]:
         return torch.randint(vocab, (rows,), generator=generator).numpy()
 
     few = torch.randint(-3, 4, (40, 1031), generator=generator).float()
-    few[few == 0] = torch.where(torch.rand(int((few == 0).sum()), generator=generator) < 0.5, -0.0, 0.0)
+    few[few == 0] = torch.where(
+        torch.rand(int((few == 0).sum()), generator=generator) < 0.5, -0.0, 0.0
+    )
     masked = normal(30, 1031, 4.0)
     masked[:, 100:900] = -torch.inf
     lowest = normal(30, 1031, 4.0)
@@ -72,20 +84,28 @@ def cases() -> dict[str, dict[str, Any]]:
     mostly_masked[:, 60:64] = normal(9, 4, 1.0)
     return {
         "real size": compare(normal(70, 49152, 3.0) + 5.0, targets(70, 49152)),
-        "real size, bfloat16": compare((normal(70, 49152, 3.0) + 12.0).bfloat16(), targets(70, 49152)),
+        "real size, bfloat16": compare(
+            (normal(70, 49152, 3.0) + 12.0).bfloat16(), targets(70, 49152)
+        ),
         "float16": compare(normal(33, 1031, 3.0).half(), targets(33, 1031)),
         "uniform": compare(torch.zeros(5, 49152), targets(5, 49152)),
         "one id only": compare(torch.eye(5, 1031) * 80.0, np.arange(5)),
         "far from zero": compare(normal(20, 1031, 3.0) + 3000.0, targets(20, 1031)),
         "ties, and zeros of both signs": compare(few, targets(40, 1031)),
-        "ties, bfloat16": compare(normal(200, 1031, 1.0).bfloat16(), targets(200, 1031)),
+        "ties, bfloat16": compare(
+            normal(200, 1031, 1.0).bfloat16(), targets(200, 1031)
+        ),
         "minus infinity": compare(masked, targets(30, 1031)),
         "lowest float": compare(lowest, targets(30, 1031)),
-        "fewer ids above minus infinity than top-k": compare(mostly_masked, targets(9, 130)),
+        "fewer ids above minus infinity than top-k": compare(
+            mostly_masked, targets(9, 130)
+        ),
         "vocabulary below top-k": compare(normal(11, 16, 2.0), targets(11, 16)),
         "vocabulary of one group": compare(normal(11, 64, 2.0), targets(11, 64)),
         "no top-k": compare(normal(11, 1031, 2.0), targets(11, 1031), top_k=0),
-        "top-k above the number of groups": compare(normal(11, 300, 2.0).bfloat16(), targets(11, 300), top_k=100),
+        "top-k above the number of groups": compare(
+            normal(11, 300, 2.0).bfloat16(), targets(11, 300), top_k=100
+        ),
     }
 
 
@@ -121,15 +141,24 @@ def odd_rows() -> dict[str, bool]:
 
 def block_sizes() -> float:
     """Largest difference in anything between blocks of 1, 7, 32 and all rows."""
-    logits = torch.randn((50, 5003), generator=torch.Generator().manual_seed(2)).bfloat16()
+    logits = torch.randn(
+        (50, 5003), generator=torch.Generator().manual_seed(2)
+    ).bfloat16()
     targets = np.arange(50) * 90
     all_rows = run(logits, targets, block_rows=50)
     differences = [0.0]
     for size in (1, 7, 32):
         got = run(logits, targets, block_rows=size)
-        differences += [worst(getattr(got, name), getattr(all_rows, name)) for name in got.__dataclass_fields__]
+        differences += [
+            worst(getattr(got, name), getattr(all_rows, name))
+            for name in got.__dataclass_fields__
+        ]
     return max(differences)
 
 
 if __name__ == "__main__":
-    print(json.dumps({"cases": cases(), "odd_rows": odd_rows(), "block_sizes": block_sizes()}))
+    print(
+        json.dumps(
+            {"cases": cases(), "odd_rows": odd_rows(), "block_sizes": block_sizes()}
+        )
+    )

@@ -1,11 +1,15 @@
-"""Run by vLLM's interpreter: drive `VllmBackend` on the small model and write what came out as JSON.
+"""Run by vLLM's interpreter: drive `VllmBackend` on the small model and write what came
+out as JSON.
 
-    python vllm_capture.py MODEL OUT.json {"NAME": {"dtype":, "mode":, "paths": [], "top_k":, "temperature":, "other":}, ...}
+    python vllm_capture.py MODEL OUT.json {"NAME": {"dtype":, "mode":, "paths": [],
+    "top_k":, "temperature":, "other":}, ...}
 
-One engine after the other in this process, since importing vLLM takes as long as starting it.
+One engine after the other in this process, since importing vLLM takes as long as
+starting it.
 
-Log-probabilities are compared here with float64 log-softmax over the full float32 logits of Transformers, which
-the same interpreter holds; tests/test_vllm_backend.py judges the numbers.
+Log-probabilities are compared here with float64 log-softmax over the full float32
+logits of Transformers, which the same interpreter holds; tests/test_vllm_backend.py
+judges the numbers.
 """
 
 from __future__ import annotations
@@ -24,14 +28,16 @@ from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's interpreter.
+# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
+# interpreter.
 runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 PROMPTS = (
     "The lighthouse keeper looked out at the storm and",
-    "The lighthouse keeper looked out at the storm and",  # twice: another seed must give another completion
+    # twice: another seed must give another completion
+    "The lighthouse keeper looked out at the storm and",
     "The sky is blue because",
     "def quicksort(items):",
     "1, 1, 2, 3, 5, 8,",
@@ -60,16 +66,26 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
     eos, last = int(tokenizer.eos_token_id), len(tokenizer) - 1
-    strange = np.concatenate([texts[0][:6], [last, eos, last], texts[1][:9], [eos]]).astype(np.int32)
+    strange = np.concatenate(
+        [texts[0][:6], [last, eos, last], texts[1][:9], [eos]]
+    ).astype(np.int32)
     texts += [strange, texts[0][:1]]
     prompts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": CHAT}], add_generation_prompt=True)
-    prompts.append(np.asarray(chat["input_ids"] if hasattr(chat, "keys") else chat, np.int32))
-    longest = max(max(len(ids) for ids in texts), max(len(ids) for ids in prompts) + MAX_TOKENS)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": CHAT}], add_generation_prompt=True
+    )
+    prompts.append(
+        np.asarray(chat["input_ids"] if hasattr(chat, "keys") else chat, np.int32)
+    )
+    longest = max(
+        max(len(ids) for ids in texts), max(len(ids) for ids in prompts) + MAX_TOKENS
+    )
     settings = Settings(
         model=model,
         revision=None,
-        spec=BackendSpec("mu", "vllm", wish["dtype"], options={"logprobs_mode": wish["mode"]}),
+        spec=BackendSpec(
+            "mu", "vllm", wish["dtype"], options={"logprobs_mode": wish["mode"]}
+        ),
         sampling=SamplingSpec(temperature=wish["temperature"], max_tokens=MAX_TOKENS),
         paths=tuple(wish["paths"]),
         top_k=wish["top_k"],
@@ -77,7 +93,12 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
         max_prompts=8,
     )
     backend = VllmBackend(settings)
-    result: dict[str, Any] = {"facts": backend.open().to_json(), "eos": eos, "last": last, "longest": longest}
+    result: dict[str, Any] = {
+        "facts": backend.open().to_json(),
+        "eos": eos,
+        "last": last,
+        "longest": longest,
+    }
     judged = partial(_judged, reference, wish["temperature"])
     result["children"] = children()
     result["text_lengths"] = [len(ids) for ids in texts]
@@ -85,7 +106,9 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     progress: list[tuple[int, int]] = []
     scores = backend.score(texts, lambda s, n: progress.append((s, n)))
     result["score_progress"] = [sum(column) for column in zip(*progress, strict=True)]
-    result["texts"] = [judged(ids, 1, found) for ids, found in zip(texts, scores, strict=True)]
+    result["texts"] = [
+        judged(ids, 1, found) for ids, found in zip(texts, scores, strict=True)
+    ]
     result["score_repeats"] = same(scores, backend.score(texts, quiet))
     alone = [backend.score([ids], quiet)[0] for ids in texts]
     result["score_alone"] = gap(scores, alone)
@@ -95,44 +118,68 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
         said(lambda: backend.score([np.ones(longest + 1, np.int32)], quiet)),
         said(lambda: backend.score([np.ones(0, np.int32)], quiet)),
     ]
-    result["longest_scored"] = len(backend.score([np.ones(longest, np.int32)], quiet)[0].logprob)
+    result["longest_scored"] = len(
+        backend.score([np.ones(longest, np.int32)], quiet)[0].logprob
+    )
 
     if "decode" in wish["paths"]:
         progress.clear()
         seeds = list(range(len(prompts)))
         made = backend.generate(prompts, seeds, lambda s, n: progress.append((s, n)))
-        result["decode_progress"] = [sum(column) for column in zip(*progress, strict=True)]
+        result["decode_progress"] = [
+            sum(column) for column in zip(*progress, strict=True)
+        ]
         sequences = [g.token_ids for g in made]
         result["decode_lengths"] = [len(ids) for ids in sequences]
         result["prompts_kept"] = all(
-            np.array_equal(g.token_ids[: g.prompt_length], p) for g, p in zip(made, prompts, strict=True)
+            np.array_equal(g.token_ids[: g.prompt_length], p)
+            for g, p in zip(made, prompts, strict=True)
         )
-        result["finish"] = [[g.finish, int(g.token_ids[-1]), len(g.token_ids) - g.prompt_length] for g in made]
-        result["decode"] = [judged(g.token_ids, g.prompt_length, g.scores) for g in made]
+        result["finish"] = [
+            [g.finish, int(g.token_ids[-1]), len(g.token_ids) - g.prompt_length]
+            for g in made
+        ]
+        result["decode"] = [
+            judged(g.token_ids, g.prompt_length, g.scores) for g in made
+        ]
         result["prefill"] = [
-            judged(ids, 1, found) for ids, found in zip(sequences, backend.score(sequences, quiet), strict=True)
+            judged(ids, 1, found)
+            for ids, found in zip(
+                sequences, backend.score(sequences, quiet), strict=True
+            )
         ]
         if wish["dtype"] == "bfloat16":
             again = backend.generate(prompts, seeds, quiet)
-            result["decode_repeats"] = same([g.scores for g in made], [g.scores for g in again]) and all(
-                np.array_equal(g.token_ids, h.token_ids) for g, h in zip(made, again, strict=True)
+            result["decode_repeats"] = same(
+                [g.scores for g in made], [g.scores for g in again]
+            ) and all(
+                np.array_equal(g.token_ids, h.token_ids)
+                for g, h in zip(made, again, strict=True)
             )
         result["other_seed_differs"] = not np.array_equal(sequences[0], sequences[1])
     if "forced_decode" in wish["paths"]:
         lengths = [min(3, len(ids)) for ids in texts]
         forced = backend.forced_decode(texts, lengths, quiet)
         result["forced_texts"] = [
-            judged(ids, length, found) for ids, length, found in zip(texts, lengths, forced, strict=True)
+            judged(ids, length, found)
+            for ids, length, found in zip(texts, lengths, forced, strict=True)
         ]
-        result["forced_alone"] = gap(forced[1:2], backend.forced_decode(texts[1:2], lengths[1:2], quiet))
+        result["forced_alone"] = gap(
+            forced[1:2], backend.forced_decode(texts[1:2], lengths[1:2], quiet)
+        )
         if "decode" in wish["paths"]:
-            replay = backend.forced_decode(sequences, [g.prompt_length for g in made], quiet)
+            replay = backend.forced_decode(
+                sequences, [g.prompt_length for g in made], quiet
+            )
             result["forced"] = [
-                judged(g.token_ids, g.prompt_length, found) for g, found in zip(made, replay, strict=True)
+                judged(g.token_ids, g.prompt_length, found)
+                for g, found in zip(made, replay, strict=True)
             ]
             result["forced_is_decode"] = same([g.scores for g in made], replay)
         else:
-            result["forced_repeats"] = same(forced, backend.forced_decode(texts, lengths, quiet))
+            result["forced_repeats"] = same(
+                forced, backend.forced_decode(texts, lengths, quiet)
+            )
     if wish.get("other"):
         result["weights"] = loaded_weights(backend, model, wish["other"])
     backend.close()
@@ -142,15 +189,23 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     return result
 
 
-def _judged(reference: Reference, temperature: float, ids: Any, first: int, scores: Any) -> dict[str, Any]:
-    """Deltas to the reference at each scored position, and whether shape, rank and top-k are as promised."""
+def _judged(
+    reference: Reference, temperature: float, ids: Any, first: int, scores: Any
+) -> dict[str, Any]:
+    """Deltas to the reference at each scored position, and whether shape, rank and
+    top-k are as promised.
+    """
     import numpy as np
 
     raw, tempered = reference.rows(ids), reference.rows(ids, temperature)
     target = ids[first:].astype(np.int64)
     positions = np.arange(first, len(ids))
     expected = raw[positions - 1, target]
-    got, top_ids, top = scores.logprob[first:].astype(np.float64), scores.top_ids[first:], scores.top_logprobs[first:]
+    got, top_ids, top = (
+        scores.logprob[first:].astype(np.float64),
+        scores.top_ids[first:],
+        scores.top_logprobs[first:],
+    )
     rank = 1 + (raw[positions - 1] > expected[:, None]).sum(-1)
     held = (top_ids == ids[first:, None]).sum(-1)
     k = top.shape[1]
@@ -169,14 +224,25 @@ def _judged(reference: Reference, temperature: float, ids: Any, first: int, scor
         "top_shape": list(scores.top_ids.shape),
         "top_distinct": all(len(set(row.tolist())) == k for row in top_ids),
         "top_sorted": bool((np.diff(top, axis=1) <= 0).all()),
-        "top_max": float(np.abs(top - np.take_along_axis(raw[positions - 1], top_ids.astype(np.int64), 1)).max())
-        if top.size
-        else 0.0,
+        "top_max": (
+            float(
+                np.abs(
+                    top
+                    - np.take_along_axis(
+                        raw[positions - 1], top_ids.astype(np.int64), 1
+                    )
+                ).max()
+            )
+            if top.size
+            else 0.0
+        ),
         "in_top": int((held == 1).sum()),
         "out_of_top": int((held == 0).sum()),
         "twice_in_top": int((held > 1).sum()),
         "target_is_its_top_entry": bool(
-            np.array_equal(top[top_ids == ids[first:, None]], scores.logprob[first:][held == 1])
+            np.array_equal(
+                top[top_ids == ids[first:, None]], scores.logprob[first:][held == 1]
+            )
         ),
     }
 
@@ -186,7 +252,11 @@ def same(one: Any, two: Any) -> bool:
     import numpy as np
 
     return all(
-        np.array_equal(getattr(a, name), getattr(b, name), equal_nan=name.endswith(("prob", "probs")))
+        np.array_equal(
+            getattr(a, name),
+            getattr(b, name),
+            equal_nan=name.endswith(("prob", "probs")),
+        )
         for a, b in zip(one, two, strict=True)
         for name in ("logprob", "rank", "top_ids", "top_logprobs")
     )
@@ -195,7 +265,9 @@ def same(one: Any, two: Any) -> bool:
 def gap(one: Any, two: Any) -> dict[str, float]:
     import numpy as np
 
-    delta = np.concatenate([np.abs(a.logprob - b.logprob) for a, b in zip(one, two, strict=True)])
+    delta = np.concatenate(
+        [np.abs(a.logprob - b.logprob) for a, b in zip(one, two, strict=True)]
+    )
     return {"mean": float(np.nanmean(delta)), "max": float(np.nanmax(delta))}
 
 
@@ -211,7 +283,9 @@ def said(call: Any) -> str:
 
 
 def children() -> list[str]:
-    """Names of live processes below this one, multiprocessing's resource tracker (which ends with us) left out."""
+    """Names of live processes below this one, multiprocessing's resource tracker (which
+    ends with us) left out.
+    """
     import psutil
 
     found = []

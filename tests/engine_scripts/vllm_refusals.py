@@ -1,4 +1,5 @@
-"""Run by vLLM's interpreter: everything that `VllmBackend` must refuse in one line, as JSON.
+"""Run by vLLM's interpreter: everything that `VllmBackend` must refuse in one line, as
+JSON.
 
 python vllm_refusals.py MODEL OUT.json EMPTY_FOLDER
 """
@@ -16,7 +17,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's interpreter.
+# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
+# interpreter.
 runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,7 +29,9 @@ def main(model: str, out: str, empty: str) -> None:
         "unknown option": refused(model, {"enforce_eagre": True}),
         "plan's option": refused(model, {"dtype": "float16"}),
         "logits mode": refused(model, {"logprobs_mode": "raw_logits"}),
-        "processed and forced": refused(model, {"logprobs_mode": "processed_logprobs"}, paths=("forced_decode",)),
+        "processed and forced": refused(
+            model, {"logprobs_mode": "processed_logprobs"}, paths=("forced_decode",)
+        ),
         "too long to score": refused(model, {"max_model_len": 64}, max_length=64),
         "longer than the model": refused(model, {}, max_length=8193, paths=("decode",)),
         "bad value": refused(model, {"kv_cache_dtype": "int3"}),
@@ -48,7 +52,9 @@ def refused(model: str, options: dict[str, Any], **other: Any) -> str:
     wish = {"paths": ("prefill",), "max_length": 64, **other}
     spec = BackendSpec("mu", "vllm", "bfloat16", options=options)
     try:
-        backend = VllmBackend(Settings(model, None, spec, SamplingSpec(), top_k=5, max_prompts=1, **wish))
+        backend = VllmBackend(
+            Settings(model, None, spec, SamplingSpec(), top_k=5, max_prompts=1, **wish)
+        )
         backend.open()
     except LogdriftError as error:
         return f"{error.exit_code} {error}"
@@ -57,7 +63,9 @@ def refused(model: str, options: dict[str, Any], **other: Any) -> str:
 
 
 def imported_in(method: str) -> str:
-    """The forced-decode module in a child, as vLLM starts its engine core and workers."""
+    """The forced-decode module in a child, as vLLM starts its engine core and
+    workers.
+    """
     context = multiprocessing.get_context(method)
     queue: Any = context.Queue()
     child = context.Process(target=_import_forced, args=(queue,))

@@ -1,9 +1,12 @@
-"""Run by an engine's interpreter: load tiny models of many families and ask what was loaded.
+"""Run by an engine's interpreter: load tiny models of many families and ask what was
+loaded.
 
-    python weights_families.py MODEL OUT.json {"engine":, "dtype":, "folder":, "families": [...]}
+    python weights_families.py MODEL OUT.json {"engine":, "dtype":, "folder":,
+    "families": [...]}
 
-``folder`` is what weights_models.py has made. Each engine runs the model as it is, and is held against its own files and
-against those with one tensor changed. One engine after the other in this process, since an import takes longer than a start.
+``folder`` is what weights_models.py has made. Each engine runs the model as it is, and
+is held against its own files and against those with one tensor changed. One engine
+after the other in this process, since an import takes longer than a start.
 """
 
 from __future__ import annotations
@@ -18,12 +21,26 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's interpreter.
+# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
+# interpreter.
 runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-KEPT = ("name", "how", "same", "l2", "share", "units", "limit", "columns", "of", "reason", "loaded", "kind")
+KEPT = (
+    "name",
+    "how",
+    "same",
+    "l2",
+    "share",
+    "units",
+    "limit",
+    "columns",
+    "of",
+    "reason",
+    "loaded",
+    "kind",
+)
 READ = "logdrift.core.backends.weights_read:read"
 OPTIONS = {"sglang": {"skip_tokenizer_init": True, "max_total_tokens": 2048}}
 

@@ -1,4 +1,5 @@
-"""Run in an interpreter with torch: tensors of many sizes changed in known ways, and what kind each change is taken for.
+"""Run in an interpreter with torch: tensors of many sizes changed in known ways, and
+what kind each change is taken for.
 
 python weights_kinds.py MODEL OUT.json ARGUMENT
 """
@@ -29,8 +30,20 @@ def main(out: Path) -> None:
             file = (torch.randn(shape) * 0.05).to(dtype)
             for wanted, numbers, changed in changes(file.double()):
                 kind = Kinds().of(changed.to(dtype), file, file)
-                found.append({"dtype": str(dtype), "shape": shape, "wanted": wanted, "numbers": numbers, "kind": kind})
-            found += [of_narrowing(shape, dtype, stored) for stored in (torch.float32,) if stored != dtype]
+                found.append(
+                    {
+                        "dtype": str(dtype),
+                        "shape": shape,
+                        "wanted": wanted,
+                        "numbers": numbers,
+                        "kind": kind,
+                    }
+                )
+            found += [
+                of_narrowing(shape, dtype, stored)
+                for stored in (torch.float32,)
+                if stored != dtype
+            ]
     out.write_text(json.dumps({"kinds": found, "narrow": narrow(), "poor": poor()}))
 
 
@@ -50,13 +63,21 @@ def changes(file: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
     yield "rows", {"rows": 2, "first": 3}, edited
     yield "order", {}, file.flip(0)
     yield "unrelated", {}, torch.randn_like(file) * 0.05
-    for grid, most in (("float8_e4m3fn", 448.0), ("float8_e5m2", 57344.0), ("int8", 127.0)):
+    for grid, most in (
+        ("float8_e4m3fn", 448.0),
+        ("float8_e5m2", 57344.0),
+        ("int8", 127.0),
+    ):
         for scales, size in (
             ("one for the tensor", file.abs().max() / most),
             ("one a row", file.abs().amax(1, keepdim=True) / most),
             ("one a column", file.abs().amax(0, keepdim=True) / most),
         ):
-            yield "rounding", {"grid": grid, "scales": scales}, rounded(file / size, grid) * size
+            yield (
+                "rounding",
+                {"grid": grid, "scales": scales},
+                rounded(file / size, grid) * size,
+            )
     size = block_maxima(file) / 448.0
     numbers = {"grid": "float8_e4m3fn", "scales": "one for each 128 x 128"}
     yield "rounding", numbers, rounded(file / size, "float8_e4m3fn") * size
@@ -80,11 +101,17 @@ def adapter(file: Any, rank: int, size: float) -> Any:
 
 
 def rounded(values: Any, grid: str) -> Any:
-    return values.round() if grid == "int8" else values.float().to(getattr(torch, grid)).double()
+    return (
+        values.round()
+        if grid == "int8"
+        else values.float().to(getattr(torch, grid)).double()
+    )
 
 
 def of_narrowing(shape: Any, dtype: Any, stored: Any) -> dict[str, Any]:
-    """A file in float32 that is loaded in another dtype, rounded there by cutting: the next number at most."""
+    """A file in float32 that is loaded in another dtype, rounded there by cutting: the
+    next number at most.
+    """
     file = torch.randn(shape).to(stored)
     wanted = file.to(dtype)
     upper = torch.nextafter(wanted, torch.zeros_like(wanted))
@@ -109,7 +136,9 @@ def narrow() -> dict[str, Any]:
 
 
 def poor() -> dict[str, Any]:
-    """Where little or nothing can be said: one number, a vector, no numbers, no budget left."""
+    """Where little or nothing can be said: one number, a vector, no numbers, no budget
+    left.
+    """
     vector, matrix = torch.randn(64), torch.randn(64, 64)
     broken = matrix.clone()
     broken[0, 0] = float("nan")

@@ -1,8 +1,10 @@
-"""Run in Transformers' interpreter: write tiny models of the families that engines take, and each with one tensor changed.
+"""Run in Transformers' interpreter: write tiny models of the families that engines
+take, and each with one tensor changed.
 
     python weights_models.py MODEL OUT.json {"folder":, "families": [...]}
 
-The model of a family goes to ``folder/FAMILY``, the changed one to ``folder/FAMILY-changed``; OUT.json names the tensor.
+The model of a family goes to ``folder/FAMILY``, the changed one to
+``folder/FAMILY-changed``; OUT.json names the tensor.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def main(out: Path, wish: dict[str, Any]) -> None:
     for family in wish["families"]:
         build(family, folder / family, "bfloat16")
         change(folder / family, folder / f"{family}-changed", CHANGED.get(family, ELSE))
-    out.write_text(json.dumps({family: CHANGED.get(family, ELSE) for family in wish["families"]}))
+    out.write_text(
+        json.dumps({family: CHANGED.get(family, ELSE) for family in wish["families"]})
+    )
 
 
 def change(model: Path, changed: Path, name: str) -> None:

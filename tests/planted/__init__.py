@@ -1,1 +1,3 @@
-"""Faults with a known cause, planted in plain Transformers, and what `logdrift.core.diagnose` must say of them."""
+"""Faults with a known cause, planted in plain Transformers, and what
+`logdrift.core.diagnose` must say of them.
+"""

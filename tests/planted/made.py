@@ -1,6 +1,8 @@
-"""Sessions made of drawn logits, with faults planted by NumPy: what a signature must find, without any model.
+"""Sessions made of drawn logits, with faults planted by NumPy: what a signature must
+find, without any model.
 
-Logits are drawn with the spread of a language model's; both sides of a session get them, with noise of their own.
+Logits are drawn with the spread of a language model's; both sides of a session get
+them, with noise of their own.
 """
 
 from __future__ import annotations
@@ -13,12 +15,26 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.facts import Facts
-from logdrift.core.session.layout import CaptureInfo, Manifest, ModelInfo, SequencesInfo, capture_part, sequence_part
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    SequencesInfo,
+    capture_part,
+    sequence_part,
+)
 from logdrift.core.session.reader import Session, open_session
-from logdrift.core.session.writer import merge_pieces, sequence_tensors, write_manifest, write_part
+from logdrift.core.session.writer import (
+    merge_pieces,
+    sequence_tensors,
+    write_manifest,
+    write_part,
+)
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(logits f64[T, V] of one sequence, its ids i64[T]) -> logits of the same shape. Row t predicts token t."""
+"""(logits f64[T, V] of one sequence, its ids i64[T]) -> logits of the same shape. Row t
+predicts token t.
+"""
 
 VOCABULARY = 300
 TOP_K = 20
@@ -32,14 +48,20 @@ class Text:
     logits: list[np.ndarray]
 
 
-def draw(seed: int = 0, lengths: tuple[int, ...] = (90,) * 10 + (300,) * 4, spread: float = 3.0) -> Text:
-    """Sequences sampled from drawn logits: some rows are certain, some open, levels differ."""
+def draw(
+    seed: int = 0,
+    lengths: tuple[int, ...] = (90,) * 10 + (300,) * 4,
+    spread: float = 3.0,
+) -> Text:
+    """Sequences sampled from drawn logits: some rows are certain, some open, levels
+    differ.
+    """
     rng = np.random.default_rng(seed)
     ids, logits = [], []
     for length in lengths:
-        rows = rng.normal(0, spread, (length, VOCABULARY)) * rng.uniform(0.5, 1.5, (length, 1)) + rng.normal(
-            0, 2, (length, 1)
-        )
+        rows = rng.normal(0, spread, (length, VOCABULARY)) * rng.uniform(
+            0.5, 1.5, (length, 1)
+        ) + rng.normal(0, 2, (length, 1))
         gumbel = rng.gumbel(size=rows.shape)
         ids.append((rows + gumbel).argmax(axis=1))
         logits.append(rows)
@@ -65,23 +87,40 @@ def log_softmax(rows: np.ndarray) -> np.ndarray:
     return rows - peak - np.log(np.exp(rows - peak).sum(axis=1, keepdims=True))
 
 
-def made(folder: Path, text: Text, sides: Mapping[str, Change], *, prompt: int = 10,
-         facts: Mapping[str, Mapping[str, Any]] | None = None, scored: Mapping[str, list[np.ndarray]] | None = None,
-         final: Mapping[str, Change] | None = None, top_k: int = TOP_K, path: str = "prefill") -> Session:  # fmt: skip
+def made(
+    folder: Path,
+    text: Text,
+    sides: Mapping[str, Change],
+    *,
+    prompt: int = 10,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
+    scored: Mapping[str, list[np.ndarray]] | None = None,
+    final: Mapping[str, Change] | None = None,
+    top_k: int = TOP_K,
+    path: str = "prefill",
+) -> Session:
     """A session with one capture for each of ``sides``: trainer, rollout, reference.
 
-    ``facts`` are added to none at all; ``scored`` are other ids that a side scored; ``final`` changes log-probabilities.
+    ``facts`` are added to none at all; ``scored`` are other ids that a side scored;
+    ``final`` changes log-probabilities.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lengths = [len(ids) for ids in text.ids]
     tensors = sequence_tensors(
-        [ids.astype(np.int32) for ids in text.ids], [prompt] * len(lengths), ["length"] * len(lengths)
+        [ids.astype(np.int32) for ids in text.ids],
+        [prompt] * len(lengths),
+        ["length"] * len(lengths),
     )
     part = write_part(folder, sequence_part(0), tensors, 0, len(lengths), sum(lengths))
     merge_pieces(folder, {i: f"<{i}>".encode() for i in range(VOCABULARY)})
     captures = []
     for name, change in sides.items():
-        columns: dict[str, list[np.ndarray]] = {"logprob": [], "rank": [], "top_ids": [], "top_logprobs": []}
+        columns: dict[str, list[np.ndarray]] = {
+            "logprob": [],
+            "rank": [],
+            "top_ids": [],
+            "top_logprobs": [],
+        }
         for i, (ids, rows) in enumerate(zip(text.ids, text.logits, strict=True)):
             values = log_softmax(change(rows, ids))
             if final is not None and name in final:
@@ -90,18 +129,42 @@ def made(folder: Path, text: Text, sides: Mapping[str, Change], *, prompt: int =
             _add(columns, values, targets, top_k)
         label = f"{name}/{path}"
         data = {key: np.concatenate(value) for key, value in columns.items()}
-        written = write_part(folder, capture_part(label, 0), data, 0, len(lengths), sum(lengths))
+        written = write_part(
+            folder, capture_part(label, 0), data, 0, len(lengths), sum(lengths)
+        )
         role = name if name in ("reference", "trainer") else "rollout"
         known = Facts(**(facts or {}).get(name, {}))
         dtype = known.dtype or "unknown"
-        captures.append(CaptureInfo(label, name, "transformers", dtype, path, 1, role, "complete", known, (written,)))
-    manifest = Manifest("made", ModelInfo("made", vocab_size=VOCABULARY), sequences=SequencesInfo(len(lengths), None, (part,)),
-                        captures=tuple(captures))  # fmt: skip
+        captures.append(
+            CaptureInfo(
+                label,
+                name,
+                "transformers",
+                dtype,
+                path,
+                1,
+                role,
+                "complete",
+                known,
+                (written,),
+            )
+        )
+    manifest = Manifest(
+        "made",
+        ModelInfo("made", vocab_size=VOCABULARY),
+        sequences=SequencesInfo(len(lengths), None, (part,)),
+        captures=tuple(captures),
+    )
     write_manifest(folder, manifest)
     return open_session(folder)
 
 
-def _add(columns: dict[str, list[np.ndarray]], values: np.ndarray, targets: np.ndarray, top_k: int) -> None:
+def _add(
+    columns: dict[str, list[np.ndarray]],
+    values: np.ndarray,
+    targets: np.ndarray,
+    top_k: int,
+) -> None:
     order = np.argsort(-values, axis=1, kind="stable")[:, :top_k]
     target = np.take_along_axis(values, targets[:, None], axis=1)[:, 0]
     rank = 1 + (values > target[:, None]).sum(axis=1)

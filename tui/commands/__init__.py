@@ -1,1 +1,3 @@
-"""One module per command: `add_parser` declares its flags, `run` does it and returns the exit code."""
+"""One module per command: `add_parser` declares its flags, `run` does it and returns
+the exit code.
+"""

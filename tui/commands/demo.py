@@ -1,4 +1,6 @@
-"""`logdrift demo`: the small real model through real engines, then the explorer, or the report off a terminal."""
+"""`logdrift demo`: the small real model through real engines, then the explorer, or the
+report off a terminal.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,41 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="capture the small real model through real engines, then explore it",
-        description="Sets up the engine environments it lacks and the small model, captures 24 varied prompts, and opens "
-        "the explorer; without a terminal it prints the report. A finished demo is reopened, an unfinished one resumed.",
+        description=(
+            "Sets up the engine environments it lacks and the small model, captures 24"
+            " varied prompts, and opens the explorer; without a terminal it prints the"
+            " report. A finished demo is reopened, an unfinished one resumed."
+        ),
     )
     parser.add_argument(
-        "--engines", default="vllm", metavar="LIST", help='rollout engines: "vllm" (default), "vllm sglang"'
+        "--engines",
+        default="vllm",
+        metavar="LIST",
+        help='rollout engines: "vllm" (default), "vllm sglang"',
     )
     parser.add_argument(
-        "--model", default="smollm2", metavar="M", help="local folder or hub id instead of the small model"
+        "--model",
+        default="smollm2",
+        metavar="M",
+        help="local folder or hub id instead of the small model",
     )
-    parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="longest completion (default 128)")
     parser.add_argument(
-        "--out", type=Path, metavar="SESSION", help="session folder (default: demo in the folder of sessions)"
+        "--max-tokens",
+        type=int,
+        default=128,
+        metavar="N",
+        help="longest completion (default 128)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="SESSION",
+        help="session folder (default: demo in the folder of sessions)",
     )
     add_flag(parser)
-    parser.add_argument("--fresh", action="store_true", help="delete the demo session and start over")
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete the demo session and start over"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     engines = args.engines.replace(",", " ").split()
     unknown = [engine for engine in engines if engine not in _ENGINES]
     if unknown or not engines:
-        raise InputError(f"--engines {args.engines}: use {' or '.join(_ENGINES)}, or both")
+        raise InputError(
+            f"--engines {args.engines}: use {' or '.join(_ENGINES)}, or both"
+        )
     folder = args.out or sessions_folder(args.sessions) / "demo"
     if args.fresh:
         _delete(folder)
@@ -66,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
-    """Reference, trainer and the rollout engines; the first of them generates. A repeat of each side gives the noise
-    floor of a pair, the generator's sequences scored alone that of the batch's shape."""
+    """Reference, trainer and the rollout engines; the first of them generates. A repeat
+    of each side gives the noise floor of a pair, the generator's sequences scored alone
+    that of the batch's shape.
+    """
     rollouts = [
         BackendSpec(
             engine,
@@ -83,11 +109,22 @@ def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
     return CapturePlan(
         model=model,
         title=f"demo: {', '.join(engines)} against Transformers",
-        prompts_file=str(files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"),
+        prompts_file=str(
+            files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"
+        ),
         sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
         backends=(
-            BackendSpec("reference", "transformers", "float32", "reference", ("prefill",)),
-            BackendSpec("trainer", "transformers", "bfloat16", "trainer", ("prefill",), repeats=2),
+            BackendSpec(
+                "reference", "transformers", "float32", "reference", ("prefill",)
+            ),
+            BackendSpec(
+                "trainer",
+                "transformers",
+                "bfloat16",
+                "trainer",
+                ("prefill",),
+                repeats=2,
+            ),
             *rollouts,
         ),
     )
@@ -101,8 +138,8 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
         session = open_session(folder)
         if session.manifest.model.id != args.model:
             raise InputError(
-                f"{folder} is a demo of {session.manifest.model.id}, not of {args.model}: give another --out, "
-                "or start over with --fresh"
+                f"{folder} is a demo of {session.manifest.model.id}, not of"
+                f" {args.model}: give another --out, or start over with --fresh"
             )
         known = {capture.backend for capture in session.captures}
         missing = [spec for spec in plan.backends if spec.name not in known]
@@ -133,8 +170,13 @@ def _delete(folder: Path) -> None:
     if not folder.exists():
         return
     if not (folder / MANIFEST).exists():
-        raise InputError(f"--fresh: {folder} is no session and is left alone: give another --out")
+        raise InputError(
+            f"--fresh: {folder} is no session and is left alone: give another --out"
+        )
     holder = read_lock(folder)
     if holder is not None:
-        raise InputError(f"--fresh: {folder} is being written by process {holder.pid}: wait for it or end it")
+        raise InputError(
+            f"--fresh: {folder} is being written by process {holder.pid}: wait for it"
+            " or end it"
+        )
     shutil.rmtree(folder)

@@ -18,23 +18,44 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "import",
         help="a session from elsewhere, or from a file with log-probabilities",
-        description=f"Make a session of what something else has written. {formats}. docs/import.md has the formats. "
-        "Nothing that neither file nor --fact says is assumed, so the gate says caution. What is left out is said on "
-        "stderr and kept with the session. Exit code 0, or 2 for bad input.",
+        description=(
+            f"Make a session of what something else has written. {formats}."
+            " docs/import.md has the formats. Nothing that neither file nor --fact"
+            " says is assumed, so the gate says caution. What is left out is said on"
+            " stderr and kept with the session. Exit code 0, or 2 for bad input."
+        ),
     )
-    parser.add_argument("format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
-    parser.add_argument("files", metavar="FILE", nargs="+", help="file or folder; several become one session")
-    parser.add_argument("--out", metavar="SESSION", type=Path, required=True, help="folder of the new session")
     parser.add_argument(
-        "--model", metavar="DIR", type=Path, help="folder of the model: its tokenizer.json tells the text of ids"
+        "format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS)
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="file or folder; several become one session",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="SESSION",
+        type=Path,
+        required=True,
+        help="folder of the new session",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        type=Path,
+        help="folder of the model: its tokenizer.json tells the text of ids",
     )
     parser.add_argument(
         "--fact",
         metavar="[NAME.]FACT=VALUE",
         action="append",
         default=[],
-        help="what you know of a capture, or of all without NAME, as vllm.temperature=0.6; repeat it. "
-        f"FACT is one of {', '.join(TELLABLE)}",
+        help=(
+            "what you know of a capture, or of all without NAME, as"
+            f" vllm.temperature=0.6; repeat it. FACT is one of {', '.join(TELLABLE)}"
+        ),
     )
 
 

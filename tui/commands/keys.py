@@ -1,4 +1,6 @@
-"""`logdrift keys`: what every key does, and a sample of the `[keys]` table of the config file."""
+"""`logdrift keys`: what every key does, and a sample of the `[keys]` table of the
+config file.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,14 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "keys",
         help="the keys of the screens, and a sample of keys of your own",
-        description="Lists every command of the screens with its keys, as the config file sets them.",
+        description=(
+            "Lists every command of the screens with its keys, as the config file sets"
+            " them."
+        ),
     )
-    parser.add_argument("--sample", action="store_true", help="print a [keys] table for the config file")
+    parser.add_argument(
+        "--sample", action="store_true", help="print a [keys] table for the config file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

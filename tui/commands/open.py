@@ -12,7 +12,9 @@ def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     parser = subparsers.add_parser("open", help="explore a session")
     parser.add_argument("session", type=Path, help="session folder")
-    parser.add_argument("--pair", metavar="A:B", help="captures to compare, e.g. trainer:vllm/decode")
+    parser.add_argument(
+        "--pair", metavar="A:B", help="captures to compare, e.g. trainer:vllm/decode"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,15 +26,25 @@ def run(args: argparse.Namespace) -> int:
     prepare()  # before anything else imports NumPy
     folder = find_session(args.session, sessions_folder(args.sessions))
     need_terminal("the explorer", f"logdrift report {folder}")
-    return run_app(folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair)
+    return run_app(
+        folder, sessions_folder(args.sessions), mouse=not args.no_mouse, pair=args.pair
+    )
 
 
 def find_session(given: Path, sessions: Path) -> Path:
-    """A session by its folder, or by its name in the folder of sessions. Raises InputError where it is none."""
-    from logdrift.core.session.layout import read_manifest  # imports NumPy, which the screen wants to do its own way
+    """A session by its folder, or by its name in the folder of sessions. Raises
+    InputError where it is none.
+    """
+    from logdrift.core.session.layout import (
+        read_manifest,
+    )  # imports NumPy, which the screen wants to do its own way
 
     # os.path.exists says no where a name is too long, or cannot be one.
-    named = len(given.parts) == 1 and not os.path.exists(given) and os.path.exists(sessions / given)
+    named = (
+        len(given.parts) == 1
+        and not os.path.exists(given)
+        and os.path.exists(sessions / given)
+    )
     folder = sessions / given if named else given
     read_manifest(folder)
     return folder

@@ -1,4 +1,6 @@
-"""Progress of a capture: a bar with rate and time left on a terminal, plain lines off it. Always on stderr."""
+"""Progress of a capture: a bar with rate and time left on a terminal, plain lines off
+it. Always on stderr.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def progress_view() -> Iterator[View]:
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
+    with Progress(
+        *columns, console=Console(stderr=True), refresh_per_second=4
+    ) as progress:
         yield _Bars(progress)
 
 
@@ -46,23 +50,35 @@ class _Bars:
         if kind == "stage":
             self._end_stage()
             text = f"{event['backend']}: {event['stage']}"
-            self._stage = self._progress.add_task(escape(visible(text)), total=None, count="", note="")
+            self._stage = self._progress.add_task(
+                escape(visible(text)), total=None, count="", note=""
+            )
         elif kind == "progress":
             self._end_stage()
             task = self._task(event["label"], event["planned"])
             count = f"{event['sequences']}/{event['planned']} seq"
-            self._progress.update(task, completed=event["sequences"], count=count, note=_note(event))
+            self._progress.update(
+                task, completed=event["sequences"], count=count, note=_note(event)
+            )
         elif kind == "captured":
             task = self._task(event["label"], event["sequences"])
             count, note = f"{event['sequences']} seq", _captured(event)
-            self._progress.update(task, total=event["sequences"], completed=event["sequences"], count=count, note=note)
+            self._progress.update(
+                task,
+                total=event["sequences"],
+                completed=event["sequences"],
+                count=count,
+                note=note,
+            )
         elif kind == "failed":
             self._end_stage()
             self._progress.console.print(_line(event), markup=False, highlight=False)
 
     def _task(self, label: str, planned: int) -> TaskID:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(escape(label), total=planned, count="", note="")
+            self._tasks[label] = self._progress.add_task(
+                escape(label), total=planned, count="", note=""
+            )
         return self._tasks[label]
 
     def _end_stage(self) -> None:
@@ -78,7 +94,9 @@ def _captured(event: Mapping[str, Any]) -> str:
 
 def _note(event: Mapping[str, Any]) -> str:
     left = event["left"]
-    return f"{event['rate']:,.0f} tok/s" + ("" if left is None else f", {_duration(left)} left")
+    return f"{event['rate']:,.0f} tok/s" + (
+        "" if left is None else f", {_duration(left)} left"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -98,8 +116,13 @@ def _line(event: Mapping[str, Any]) -> str:
     text = {
         "stage": lambda: f"{event['backend']}: {event['stage']}",
         "facts": lambda: f"{event['backend']}: {event['version']} on {event['device']}",
-        "progress": lambda: f"{event['label']}: {event['sequences']}/{event['planned']} sequences, {_note(event)}",
+        "progress": lambda: (
+            f"{event['label']}: {event['sequences']}/{event['planned']} sequences,"
+            f" {_note(event)}"
+        ),
         "captured": lambda: f"{event['label']}: complete, {_captured(event)}",
-        "failed": lambda: f"{event.get('backend', 'capture')}: failed: {event['error']}",
+        "failed": lambda: (
+            f"{event.get('backend', 'capture')}: failed: {event['error']}"
+        ),
     }.get(kind, lambda: "")()
     return visible(text)

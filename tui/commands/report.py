@@ -25,28 +25,72 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "report",
         help="the numbers of a session as text, Markdown, HTML or JSON",
-        description="Every number of each pair of captures with its interval, noise floor and the limits of the "
-        "frameworks, whether the pair may be compared, and the worst tokens. docs/report.md says what each number "
-        "means. Exit code 0, or 2 for bad input.",
+        description=(
+            "Every number of each pair of captures with its interval, noise floor and"
+            " the limits of the frameworks, whether the pair may be compared, and the"
+            " worst tokens. docs/report.md says what each number means. Exit code 0, or"
+            " 2 for bad input."
+        ),
     )
-    parser.add_argument("session", type=Path, nargs="?", help="session folder, or its name in the sessions folder")
     parser.add_argument(
-        "--pair", metavar="A:B", action="append", default=[],
-        help="captures to compare, e.g. trainer:vllm/decode; may be given again (default: every useful pair)",
-    )  # fmt: skip
-    parser.add_argument("--scope", choices=SCOPES, help="tokens that count (default: completion, or all without one)")
+        "session",
+        type=Path,
+        nargs="?",
+        help="session folder, or its name in the sessions folder",
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="A:B",
+        action="append",
+        default=[],
+        help=(
+            "captures to compare, e.g. trainer:vllm/decode; may be given again"
+            " (default: every useful pair)"
+        ),
+    )
+    parser.add_argument(
+        "--scope",
+        choices=SCOPES,
+        help="tokens that count (default: completion, or all without one)",
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="JSON, schema 1: everything")
-    form.add_argument("--md", dest="form", action="store_const", const="md", help="Markdown, to paste into an issue")
     form.add_argument(
-        "--html", dest="form", action="store_const", const="html", help="one HTML file that needs nothing else"
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        help="JSON, schema 1: everything",
+    )
+    form.add_argument(
+        "--md",
+        dest="form",
+        action="store_const",
+        const="md",
+        help="Markdown, to paste into an issue",
+    )
+    form.add_argument(
+        "--html",
+        dest="form",
+        action="store_const",
+        const="html",
+        help="one HTML file that needs nothing else",
     )
     parser.add_argument(
-        "--why", action="store_true",
-        help="with --json: the causes of each pair's gap too (diagnosis), as logdrift why finds them; takes longer",
-    )  # fmt: skip
+        "--why",
+        action="store_true",
+        help=(
+            "with --json: the causes of each pair's gap too (diagnosis), as logdrift"
+            " why finds them; takes longer"
+        ),
+    )
     parser.set_defaults(form="text")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to a file instead of the terminal")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write to a file instead of the terminal",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,20 +99,37 @@ def run(args: argparse.Namespace) -> int:
 
     folder = sessions_folder(args.sessions)
     if args.why and args.form != "json":
-        raise InputError("report --why goes with --json: logdrift why prints the causes as text")
+        raise InputError(
+            "report --why goes with --json: logdrift why prints the causes as text"
+        )
     if args.session is None:
-        raise InputError(f"report needs a session: logdrift report SESSION{_names(folder)}")
+        raise InputError(
+            f"report needs a session: logdrift report SESSION{_names(folder)}"
+        )
     session = find_session(args.session, folder)
-    return print_report(session, pairs=args.pair, scope=args.scope, form=args.form, output=args.output, why=args.why)
+    return print_report(
+        session,
+        pairs=args.pair,
+        scope=args.scope,
+        form=args.form,
+        output=args.output,
+        why=args.why,
+    )
 
 
 def print_report(
-    folder: Path, pairs: Sequence[str] = (), scope: Scope | None = None, form: str = "text", output: Path | None = None,
+    folder: Path,
+    pairs: Sequence[str] = (),
+    scope: Scope | None = None,
+    form: str = "text",
+    output: Path | None = None,
     why: bool = False,
-) -> int:  # fmt: skip
-    """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout, or to the file ``output``; returns 0.
+) -> int:
+    """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout,
+    or to the file ``output``; returns 0.
 
-    Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to the caller.
+    Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to
+    the caller.
     """
     session = open_session(folder)
     if output is not None:
@@ -77,7 +138,13 @@ def print_report(
     limits = (*PUBLISHED, *load_config().thresholds)
     report = build_report(session, chosen, scope, limits, why=why)
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    text = rendered(form, report, session, chosen[0] if chosen else _main(report, default_pair(session)), canvas)
+    text = rendered(
+        form,
+        report,
+        session,
+        chosen[0] if chosen else _main(report, default_pair(session)),
+        canvas,
+    )
     if output is not None:
         write_output(output, text)
     elif form in ("md", "html"):
@@ -88,8 +155,12 @@ def print_report(
     return 0
 
 
-def _main(report: Mapping[str, Any], usual: tuple[str, str] | None) -> tuple[str, str] | None:
-    """The pair to show in full: the usual one, or the first that has a token in the scope where that has none."""
+def _main(
+    report: Mapping[str, Any], usual: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    """The pair to show in full: the usual one, or the first that has a token in the
+    scope where that has none.
+    """
     filled = [(pair["a"], pair["b"]) for pair in report["pairs"] if pair["tokens"]]
     return usual if usual in filled or not filled else filled[0]
 
@@ -100,4 +171,8 @@ def _names(folder: Path) -> str:
         names = sorted(path.parent.name for path in folder.glob("*/session.json"))
     except OSError:
         names = []
-    return f" ({folder} has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''})" if names else ""
+    return (
+        f" ({folder} has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''})"
+        if names
+        else ""
+    )

@@ -1,4 +1,6 @@
-"""Asking once whether a session from elsewhere may start what its plan names: on a terminal, or by a flag."""
+"""Asking once whether a session from elsewhere may start what its plan names: on a
+terminal, or by a flag.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,18 @@ from logdrift.core.session.visible import visible
 def add_flag(parser: Any) -> None:
     """The flag that confirms a session."""
     parser.add_argument(
-        trust.FLAG, action="store_true",
-        help="confirm, once, that a session from elsewhere may start the interpreters, options and models of its plan",
-    )  # fmt: skip
+        trust.FLAG,
+        action="store_true",
+        help=(
+            "confirm, once, that a session from elsewhere may start the interpreters,"
+            " options and models of its plan"
+        ),
+    )
 
 
 def confirmed(folder: Path, manifest: Manifest, *, flag: bool) -> None:
-    """Go on with a session that is this user's own, or that the flag or an answer on the terminal makes so.
+    """Go on with a session that is this user's own, or that the flag or an answer on
+    the terminal makes so.
 
     Raises InputError where it is not: `trust.Stranger` off a terminal.
     """
@@ -34,14 +41,23 @@ def confirmed(folder: Path, manifest: Manifest, *, flag: bool) -> None:
 
 
 def _asked(stranger: trust.Stranger) -> bool:
-    """The answer on the terminal; False where there is none to ask on. Raises InputError for a no."""
+    """The answer on the terminal; False where there is none to ask on. Raises
+    InputError for a no.
+    """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    lines = [f"{stranger.folder} was not captured or confirmed here ({trust.OLDER}). This would start:"]
+    lines = [
+        f"{stranger.folder} was not captured or confirmed here ({trust.OLDER}). This"
+        " would start:"
+    ]
     lines += [f"  {line}" for line in stranger.starts]
     for line in lines:
         print(visible(line), file=sys.stderr)
-    print("Start this, now and from now on? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(
+        "Start this, now and from now on? [y/N] ", end="", file=sys.stderr, flush=True
+    )
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InputError(f"session {stranger.folder}: not confirmed, so nothing was started")
+        raise InputError(
+            f"session {stranger.folder}: not confirmed, so nothing was started"
+        )
     return True

@@ -13,17 +13,26 @@ from logdrift.core.session.reader import Session
 def add_arguments(parser: Any) -> None:
     """The flags of this part of the command."""
     parser.add_argument(
-        "--identity", action="store_true",
-        help="start each backend once more and compare every tensor that it loaded with the files on disk",
-    )  # fmt: skip
+        "--identity",
+        action="store_true",
+        help=(
+            "start each backend once more and compare every tensor that it loaded with"
+            " the files on disk"
+        ),
+    )
     parser.add_argument(
-        "--backend", metavar="NAME", action="append", default=[],
+        "--backend",
+        metavar="NAME",
+        action="append",
+        default=[],
         help="with --identity: only this backend of the session; may be given again",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """Ask the backends, with progress on stderr, and print what they loaded. LogdriftError where one could not be asked."""
+    """Ask the backends, with progress on stderr, and print what they loaded.
+    LogdriftError where one could not be asked.
+    """
     from logdrift.core.capture.identify import chosen_backends, identify
     from logdrift.core.report.identity import identity_json, render_identity
     from logdrift.core.report.layout import canvas_of
@@ -33,7 +42,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from logdrift.tui.commands.trusting import confirmed
 
     if args.pair or args.causes:
-        raise InputError("--identity checks backends, not pairs: name them with --backend NAME")
+        raise InputError(
+            "--identity checks backends, not pairs: name them with --backend NAME"
+        )
     specs = chosen_backends(session, args.backend)
     check_writable(session)
     confirmed(session.folder, session.manifest, flag=args.trust_session)
@@ -41,10 +52,22 @@ def run(args: argparse.Namespace, session: Session) -> int:
         found, failed = identify(session, specs, view)
     report = identity_json(session, found)
     if args.json:
-        sys.stdout.write(dump({"schema": 1, "session": session.name, "identity": report, "failed": failed}))
+        sys.stdout.write(
+            dump(
+                {
+                    "schema": 1,
+                    "session": session.name,
+                    "identity": report,
+                    "failed": failed,
+                }
+            )
+        )
     else:
         sys.stdout.write(render_identity(report, failed, canvas_of(sys.stdout)))
     sys.stdout.flush()
     if failed:
-        raise LogdriftError(f"{len(failed)} of {len(specs)} backends could not be checked: {', '.join(failed)}")
+        raise LogdriftError(
+            f"{len(failed)} of {len(specs)} backends could not be checked:"
+            f" {', '.join(failed)}"
+        )
     return 0

@@ -1,4 +1,6 @@
-"""`logdrift why SESSION --layers SEQUENCE[:POSITION]`: which layer is the first to differ by more than rounding?"""
+"""`logdrift why SESSION --layers SEQUENCE[:POSITION]`: which layer is the first to
+differ by more than rounding?
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,31 @@ _HEIGHT = 14
 def add_arguments(parser: Any) -> None:
     """The flags of this part of the command."""
     parser.add_argument(
-        "--layers", metavar="SEQUENCE[:POSITION]",
-        help="start both backends of the pair once more and compare their residual stream layer by layer, for one sequence "
-        "or for the score of one of its tokens",
-    )  # fmt: skip
+        "--layers",
+        metavar="SEQUENCE[:POSITION]",
+        help=(
+            "start both backends of the pair once more and compare their residual"
+            " stream layer by layer, for one sequence or for the score of one of its"
+            " tokens"
+        ),
+    )
     parser.add_argument(
-        "--debuggers", action="store_true",
-        help="with --layers: run nothing, print commands for deeper debuggers (SGLang's dumper, msprobe) for this sequence",
-    )  # fmt: skip
+        "--debuggers",
+        action="store_true",
+        help=(
+            "with --layers: run nothing, print commands for deeper debuggers (SGLang's"
+            " dumper, msprobe) for this sequence"
+        ),
+    )
 
 
 def parse_place(text: str) -> tuple[int, int | None]:
     """``3`` or ``3:41``. Raises InputError for anything else."""
     match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", text)
     if match is None:
-        raise InputError(f"--layers {text}: give a sequence, or sequence:position, e.g. 3:41")
+        raise InputError(
+            f"--layers {text}: give a sequence, or sequence:position, e.g. 3:41"
+        )
     return int(match[1]), None if match[2] is None else int(match[2])
 
 
@@ -56,9 +68,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return 0
     confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
-        found = find_layers(session, pair, sequence, position, report=lambda text: view(_event(text)))
+        found = find_layers(
+            session, pair, sequence, position, report=lambda text: view(_event(text))
+        )
     if args.json:
-        sys.stdout.write(dump({"schema": 1, "session": session.name, "layers": [found.to_json()]}))
+        sys.stdout.write(
+            dump({"schema": 1, "session": session.name, "layers": [found.to_json()]})
+        )
     else:
         canvas = canvas_of(sys.stdout)
         sys.stdout.write(render_layers(found, canvas))
@@ -77,12 +93,17 @@ def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
         raise InputError("--layers looks at one pair: give --pair once")
     chosen = parse_pair(session, args.pair[0]) if args.pair else default_pair(session)
     if chosen is None:
-        raise InputError(f"session {session.name}: it has no two captures to compare yet: wait for it")
+        raise InputError(
+            f"session {session.name}: it has no two captures to compare yet: wait"
+            " for it"
+        )
     return chosen
 
 
 def chart(found: Layers, canvas: Canvas) -> str:
-    """Relative error by stage on a logarithmic scale, a curve for each side; empty where nothing can be drawn."""
+    """Relative error by stage on a logarithmic scale, a curve for each side; empty
+    where nothing can be drawn.
+    """
     from logdrift.tui.widgets.charts.plot import Axes, Curve
     from logdrift.tui.widgets.charts.plot import Canvas as Plot
 
@@ -100,33 +121,61 @@ def chart(found: Layers, canvas: Canvas) -> str:
     low, high = np.floor(low * 2) / 2, np.ceil(high * 2 + 1e-9) / 2
     y_ticks = [(float(y), f"{10**y:.2g}") for y in np.linspace(low, high, 4)]
     names = max((side.stages for side in found.sides), key=len)
-    x_ticks = [(float(i), names[i].name.removeprefix("layer ")) for i in sorted({0, 1, last // 2, last})]
-    plot = Plot(Axes((0.0, float(max(last, 1))), (low, high), x_ticks, y_ticks), canvas.width, _HEIGHT, curves)
+    x_ticks = [
+        (float(i), names[i].name.removeprefix("layer "))
+        for i in sorted({0, 1, last // 2, last})
+    ]
+    plot = Plot(
+        Axes((0.0, float(max(last, 1))), (low, high), x_ticks, y_ticks),
+        canvas.width,
+        _HEIGHT,
+        curves,
+    )
     for side in found.sides:
         first = next((i for i, stage in enumerate(side.stages) if stage.wrong), None)
         if first is not None:
             plot.v_line(first)
-    title = "relative error by layer: " + ", ".join(side.backend for side in found.sides)
-    rows = ["", canvas.cut(canvas.text(title), canvas.width), *("".join(row).rstrip() for row in plot.cells)]
+    title = "relative error by layer: " + ", ".join(
+        side.backend for side in found.sides
+    )
+    rows = [
+        "",
+        canvas.cut(canvas.text(title), canvas.width),
+        *("".join(row).rstrip() for row in plot.cells),
+    ]
     return "".join(row + "\n" for row in rows)
 
 
-def debuggers(session: Session, pair: tuple[str, str], sequence: int, position: int | None) -> str:
-    """Commands for the sequence up to the position; the layer that was found for it before is filtered for."""
+def debuggers(
+    session: Session, pair: tuple[str, str], sequence: int, position: int | None
+) -> str:
+    """Commands for the sequence up to the position; the layer that was found for it
+    before is filtered for.
+    """
     from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
     from logdrift.core.diagnose.layers import understood
     from logdrift.core.report.debuggers import debugger_commands
 
     if not 0 <= sequence < len(session.sequences):
-        raise InputError(f"session {session.name} has no sequence {sequence}: it has 0 to {len(session.sequences) - 1}")
+        raise InputError(
+            f"session {session.name} has no sequence {sequence}: it has 0 to"
+            f" {len(session.sequences) - 1}"
+        )
     ids = session.sequences.ids(sequence)
     if position is not None and not 1 <= position < len(ids):
-        raise InputError(f"sequence {sequence} has no scored token {position}: it has 1 to {len(ids) - 1}")
+        raise InputError(
+            f"sequence {sequence} has no scored token {position}: it has 1 to"
+            f" {len(ids) - 1}"
+        )
     plan = session.plan
     names = [session.manifest.capture(label).backend for label in pair]
     specs = [] if plan is None else [s for s in plan.backends if s.engine == "sglang"]
     spec = next((s for s in specs if s.name in names), next(iter(specs), None))
-    found = [each for each in understood(saved_layers(session.folder)) if each.sequence == sequence]
+    found = [
+        each
+        for each in understood(saved_layers(session.folder))
+        if each.sequence == sequence
+    ]
     layers = [k for each in found for side in each.sides for k in side.layers]
     model = session.manifest.model.id
     return debugger_commands(

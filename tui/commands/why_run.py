@@ -1,4 +1,6 @@
-"""`logdrift why SESSION --run`: one-knob experiments, planned, run within a budget, and judged."""
+"""`logdrift why SESSION --run`: one-knob experiments, planned, run within a budget, and
+judged.
+"""
 
 from __future__ import annotations
 
@@ -25,36 +27,69 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def add_arguments(parser: Any) -> None:
     """The flags of this part of the command."""
-    group = parser.add_argument_group("experiments (one knob changed, captured again on the same tokens)")
-    group.add_argument("--run", action="store_true", help="run the experiments that would tell, within the budget")
-    group.add_argument("--dry-run", action="store_true", help="print the plan of --run, and leave")
-    group.add_argument(
-        "--budget", metavar="TIME", help=f"time that --run may take, e.g. 90s, 10m, 1h (default {_BUDGET})"
+    group = parser.add_argument_group(
+        "experiments (one knob changed, captured again on the same tokens)"
     )
     group.add_argument(
-        "--repeats", type=int, metavar="N", help=f"captures of each change, 2 or more (default {_REPEATS})"
+        "--run",
+        action="store_true",
+        help="run the experiments that would tell, within the budget",
     )
     group.add_argument(
-        "--only", metavar="CODE", action="append", default=[],
-        help="experiments of this cause, or with this id, or all; may be given again (default: those that can prove or "
-        "refute what is likely)",
-    )  # fmt: skip
-    group.add_argument("--detach", action="store_true", help="run them in the background; survives the terminal")
+        "--dry-run", action="store_true", help="print the plan of --run, and leave"
+    )
+    group.add_argument(
+        "--budget",
+        metavar="TIME",
+        help=f"time that --run may take, e.g. 90s, 10m, 1h (default {_BUDGET})",
+    )
+    group.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help=f"captures of each change, 2 or more (default {_REPEATS})",
+    )
+    group.add_argument(
+        "--only",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help=(
+            "experiments of this cause, or with this id, or all; may be given again"
+            " (default: those that can prove or refute what is likely)"
+        ),
+    )
+    group.add_argument(
+        "--detach",
+        action="store_true",
+        help="run them in the background; survives the terminal",
+    )
 
 
 def wanted(args: argparse.Namespace) -> bool:
-    """Whether the flags ask for experiments. InputError for flags that belong to them without --run."""
+    """Whether the flags ask for experiments. InputError for flags that belong to them
+    without --run.
+    """
     if args.run or args.dry_run:
         return True
-    given = {"--budget": args.budget, "--repeats": args.repeats, "--only": args.only, "--detach": args.detach}
+    given = {
+        "--budget": args.budget,
+        "--repeats": args.repeats,
+        "--only": args.only,
+        "--detach": args.detach,
+    }
     for flag, value in given.items():
         if value:
-            raise InputError(f"{flag} is for experiments: add --run (or --dry-run to see the plan)")
+            raise InputError(
+                f"{flag} is for experiments: add --run (or --dry-run to see the plan)"
+            )
     return False
 
 
 def parse_budget(text: str) -> float:
-    """``90``, ``90s``, ``10m`` or ``1h`` in seconds. InputError for anything else, and for nothing."""
+    """``90``, ``90s``, ``10m`` or ``1h`` in seconds. InputError for anything else, and
+    for nothing.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if seconds <= 0:
@@ -62,8 +97,11 @@ def parse_budget(text: str) -> float:
     return seconds
 
 
-def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]) -> int:
-    """Plan, run and judge the experiments of one pair; the plan and progress go to stderr, the diagnosis to stdout.
+def run(
+    args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]
+) -> int:
+    """Plan, run and judge the experiments of one pair; the plan and progress go to
+    stderr, the diagnosis to stdout.
 
     LogdriftError where an experiment failed; the others are done then all the same.
     """
@@ -77,7 +115,9 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     budget = parse_budget(args.budget or _BUDGET)
     repeats = _REPEATS if args.repeats is None else args.repeats
     if repeats < 2:
-        raise InputError(f"--repeats {repeats}: give 2 or more, or nobody knows what is noise")
+        raise InputError(
+            f"--repeats {repeats}: give 2 or more, or nobody knows what is noise"
+        )
     if not args.dry_run:
         check_writable(session)
     pair = make_pair(session, *labels[0])
@@ -96,17 +136,24 @@ def run(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise LogdriftError(
-            f"{len(failed)} of {len(outcomes)} experiments failed, the others stand: see {session.folder / 'why/experiments'}"
+            f"{len(failed)} of {len(outcomes)} experiments failed, the others stand:"
+            f" see {session.folder / 'why/experiments'}"
         )
     return 0
 
 
-def _choice(proposal: Proposal, only: Sequence[str]) -> tuple[list[Experiment], Proposal]:
-    """What is to run, and the proposal with what was not asked for taken out of what it leaves out."""
+def _choice(
+    proposal: Proposal, only: Sequence[str]
+) -> tuple[list[Experiment], Proposal]:
+    """What is to run, and the proposal with what was not asked for taken out of what it
+    leaves out.
+    """
     from logdrift.core.diagnose.experiments import ALL, chosen
 
     if not only:
-        return [each for each in proposal.experiments if each.id in proposal.deciding], proposal
+        return [
+            each for each in proposal.experiments if each.id in proposal.deciding
+        ], proposal
     experiments = chosen(proposal.experiments, only)
     if ALL in only:
         return experiments, proposal
@@ -123,8 +170,9 @@ def _nothing(proposal: Proposal) -> str:
     if not proposal.experiments:
         return f"there is no experiment to run: {proposal.why_none}"
     return (
-        f"no experiment can prove or refute what is likely here: choose of the {len(proposal.experiments)} others with "
-        "--only CODE, or all of them with --only all (see --dry-run)"
+        "no experiment can prove or refute what is likely here: choose of the"
+        f" {len(proposal.experiments)} others with --only CODE, or all of them with"
+        " --only all (see --dry-run)"
     )
 
 
@@ -139,9 +187,17 @@ def _show_plan(
     from logdrift.core.report.strict_json import dump
 
     if args.json:
-        plan = {"schema": 1, "session": session.name, "budget": budget, "repeats": repeats,
-                "experiments": [{**each.to_json(), "chosen": each in experiments} for each in proposal.experiments],
-                "left_out": [each.to_json() for each in proposal.left_out]}  # fmt: skip
+        plan = {
+            "schema": 1,
+            "session": session.name,
+            "budget": budget,
+            "repeats": repeats,
+            "experiments": [
+                {**each.to_json(), "chosen": each in experiments}
+                for each in proposal.experiments
+            ],
+            "left_out": [each.to_json() for each in proposal.left_out],
+        }
         sys.stdout.write(dump(plan))
     else:
         _print_plan(session, experiments, proposal, budget, repeats, sys.stdout)
@@ -150,7 +206,12 @@ def _show_plan(
 
 
 def _print_plan(
-    session: Session, experiments: list[Experiment], proposal: Proposal, budget: float, repeats: int, stream: Any
+    session: Session,
+    experiments: list[Experiment],
+    proposal: Proposal,
+    budget: float,
+    repeats: int,
+    stream: Any,
 ) -> None:
     from logdrift.core.diagnose.experiments import controls
     from logdrift.core.report.experiments import plan_lines
@@ -160,7 +221,13 @@ def _print_plan(
     canvas = canvas_of(stream)
     others = [each for each in proposal.experiments if each not in experiments]
     for line in plan_lines(
-        experiments, proposal.left_out, unchanged, canvas, budget=budget, repeats=repeats, others=others
+        experiments,
+        proposal.left_out,
+        unchanged,
+        canvas,
+        budget=budget,
+        repeats=repeats,
+        others=others,
     ):
         print(line, file=stream)
     if not experiments:
@@ -168,30 +235,58 @@ def _print_plan(
     stream.flush()
 
 
-def _detach(session: Session, pair: Pair, experiments: list[Experiment], budget: float, repeats: int) -> int:
+def _detach(
+    session: Session,
+    pair: Pair,
+    experiments: list[Experiment],
+    budget: float,
+    repeats: int,
+) -> int:
     from logdrift.core.capture.experiment_jobs import start_experiments
 
-    pid = start_experiments(session, pair, [each.id for each in experiments], budget_s=budget, repeats=repeats)
+    pid = start_experiments(
+        session,
+        pair,
+        [each.id for each in experiments],
+        budget_s=budget,
+        repeats=repeats,
+    )
     print(
         visible(
-            f"experiments run in the background (process {pid}): logdrift why {session.folder} shows what they find"
+            f"experiments run in the background (process {pid}): logdrift why"
+            f" {session.folder} shows what they find"
         )
     )
     return 0
 
 
-def _run(session: Session, pair: Pair, experiments: list[Experiment], budget: float, repeats: int) -> list[Outcome]:
+def _run(
+    session: Session,
+    pair: Pair,
+    experiments: list[Experiment],
+    budget: float,
+    repeats: int,
+) -> list[Outcome]:
     from logdrift.core.capture.experiments import run_experiments
     from logdrift.tui.commands.progress import progress_view
 
     with progress_view() as view:
         return run_experiments(
-            session, pair, experiments, budget_s=budget, repeats=repeats, report=_with_headings(view)
+            session,
+            pair,
+            experiments,
+            budget_s=budget,
+            repeats=repeats,
+            report=_with_headings(view),
         )
 
 
-def _with_headings(view: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
-    """The supervisor's progress, under a line for each experiment and one for what came of it."""
+def _with_headings(
+    view: Callable[[Mapping[str, Any]], None],
+) -> Callable[[Mapping[str, Any]], None]:
+    """The supervisor's progress, under a line for each experiment and one for what came
+    of it.
+    """
 
     def show(event: Mapping[str, Any]) -> None:
         if event["type"] != "experiment":
@@ -205,11 +300,15 @@ def _with_headings(view: Callable[[Mapping[str, Any]], None]) -> Callable[[Mappi
     return show
 
 
-def _report(args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]) -> None:
+def _report(
+    args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]
+) -> None:
     from logdrift.core.report.layout import canvas_of
     from logdrift.core.report.strict_json import dump
     from logdrift.core.report.why import build_why, render_why
 
     report = build_why(session, labels)
-    sys.stdout.write(dump(report) if args.json else render_why(report, canvas_of(sys.stdout)))
+    sys.stdout.write(
+        dump(report) if args.json else render_why(report, canvas_of(sys.stdout))
+    )
     sys.stdout.flush()

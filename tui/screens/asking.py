@@ -81,7 +81,9 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         raise NotImplementedError
 
     def beyond(self, threshold: float | None = None) -> Positions:
-        """Flat positions of the tokens beyond a threshold of the mode, None for the one that is set."""
+        """Flat positions of the tokens beyond a threshold of the mode, None for the one
+        that is set.
+        """
         raise NotImplementedError
 
     def set_mode(self, name: str) -> None:
@@ -110,22 +112,36 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         def row(index: int, width: int) -> Row:
             if index not in counts:
                 counts[index] = len(self.beyond(choices[index]))
-            nats = f"{number(float(np.exp(choices[index])), 3):>8}" if not mode.thresholds else ""
+            nats = (
+                f"{number(float(np.exp(choices[index])), 3):>8}"
+                if not mode.thresholds
+                else ""
+            )
             beyond = f"{counts[index]:>11,} {percent(counts[index], scored):>8}"
-            return [(f" {mode.step(choices[index]):>8} {nats} {beyond}", self.palette.text)]
+            return [
+                (f" {mode.step(choices[index]):>8} {nats} {beyond}", self.palette.text)
+            ]
 
         def chosen(index: int | None) -> None:
             self.set_threshold(before if index is None else choices[index])
 
         start = min(range(len(choices)), key=lambda i: abs(np.log(choices[i] / before)))
-        head = f" {mode.head:>8} {'' if mode.thresholds else '   ratio'} {'beyond':>11} {'of all':>8}"
+        head = (
+            f" {mode.head:>8} {'' if mode.thresholds else '   ratio'} {'beyond':>11}"
+            f" {'of all':>8}"
+        )
         self._ask(
             Picker(
-                f"Threshold: {mode.title}", head, len(choices), row, start,
-                lambda i: self.set_threshold(choices[i]), aside=True,
+                f"Threshold: {mode.title}",
+                head,
+                len(choices),
+                row,
+                start,
+                lambda i: self.set_threshold(choices[i]),
+                aside=True,
             ),
             chosen,
-        )  # fmt: skip
+        )
 
     def action_modes(self) -> None:
         from logdrift.tui.modes import MODES
@@ -136,10 +152,23 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
 
         def row(index: int, width: int) -> Row:
             mode = MODES[index]
-            return [(f" {fit(mode.title, 14)}", p.strong), (fit(mode.words, max(1, width - 15)), p.muted)]
+            return [
+                (f" {fit(mode.title, 14)}", p.strong),
+                (fit(mode.words, max(1, width - 15)), p.muted),
+            ]
 
-        picker = Picker("Colour tokens by", "", len(MODES), row, before, lambda i: self.set_mode(MODES[i].name))
-        self._ask(picker, lambda index: self.set_mode(MODES[before if index is None else index].name))
+        picker = Picker(
+            "Colour tokens by",
+            "",
+            len(MODES),
+            row,
+            before,
+            lambda i: self.set_mode(MODES[i].name),
+        )
+        self._ask(
+            picker,
+            lambda index: self.set_mode(MODES[before if index is None else index].name),
+        )
 
     def action_sorts(self) -> None:
         from logdrift.core.compare.per_sequence import REDUCTIONS
@@ -150,17 +179,27 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
 
         def row(index: int, width: int) -> Row:
             entry = REDUCTIONS[index]
-            return [(f" {fit(entry.name, 10)}", p.strong), (fit(entry.words, max(1, width - 11)), p.muted)]
+            return [
+                (f" {fit(entry.name, 10)}", p.strong),
+                (fit(entry.words, max(1, width - 11)), p.muted),
+            ]
 
         picker = Picker("Sort sequences by", "", len(REDUCTIONS), row, before)
-        self._ask(picker, lambda index: None if index is None else self.set_sort(REDUCTIONS[index].name))
+        self._ask(
+            picker,
+            lambda index: (
+                None if index is None else self.set_sort(REDUCTIONS[index].name)
+            ),
+        )
 
     def action_pair(self) -> None:
         from logdrift.tui.screens.texts import Picker
 
         pairs = list_pairs(self.session)
         if not pairs:
-            self.say("two captures with a finished sequence are needed for a pair", warn=True)
+            self.say(
+                "two captures with a finished sequence are needed for a pair", warn=True
+            )
             return
 
         def row(index: int, width: int) -> Row:
@@ -170,7 +209,11 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
             if index is not None:
                 self._choose_pair(pairs[index])
 
-        start = pairs.index(self.view.labels) if self.view is not None and self.view.labels in pairs else 0
+        start = (
+            pairs.index(self.view.labels)
+            if self.view is not None and self.view.labels in pairs
+            else 0
+        )
         picker = Picker(
             "Pairs: Δ = log p A − log p B",
             "   A → B, with MAE of the completions in nats, and verdict",
@@ -184,12 +227,18 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
     def _pair_runs(self, a: str, b: str, known: PairRow | None, width: int) -> Row:
         p = self.palette
         here = self.view is not None and self.view.labels == (a, b)
-        name = (f" {'•' if here else ' '} {fit(f'{a} → {b}', max(10, width - 32))}", p.strong if here else p.text)
+        name = (
+            f" {'•' if here else ' '} {fit(f'{a} → {b}', max(10, width - 32))}",
+            p.strong if here else p.text,
+        )
         if known is None:
             return [name, ("        …", p.muted)]
         if known.problem:
             return [name, (fit(f" {known.problem}", 29), p.bad)]
-        verdict = (f"  {VERDICTS.get(known.verdict or '', '')}", p.verdict(known.verdict))
+        verdict = (
+            f"  {VERDICTS.get(known.verdict or '', '')}",
+            p.verdict(known.verdict),
+        )
         return [name, (f" {number(known.mae):>9}", p.text), verdict]
 
     @background(group="pairs", exclusive=True)
@@ -207,7 +256,11 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
             message.picker.update()
 
     def _choose_pair(self, labels: tuple[str, str]) -> None:
-        if self.view is not None and self.view.labels == labels and self.view_state.pair == labels:
+        if (
+            self.view is not None
+            and self.view.labels == labels
+            and self.view_state.pair == labels
+        ):
             return
         try:
             pair = make_pair(self.session, *labels)
@@ -225,12 +278,23 @@ class AskingScreen(BaseScreen, inherit_bindings=False):
         elif len(backends) == 1:
             self._show_log(backends, 0)
         else:
-            failed = {info.backend for info in self.session.captures if info.status == "failed"}
+            failed = {
+                info.backend
+                for info in self.session.captures
+                if info.status == "failed"
+            }
             p = self.palette
 
             def row(index: int, width: int) -> Row:
                 bad: Style = p.bad if backends[index] in failed else p.text
-                return [(f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}", bad)]
+                return [
+                    (
+                        (
+                            f" {visible(backends[index])}{'  failed' if backends[index] in failed else ''}"
+                        ),
+                        bad,
+                    )
+                ]
 
             def answered(index: int | None) -> None:
                 if index is not None:

@@ -1,4 +1,6 @@
-"""What all full screens share: the smallest size, the line of keys, what is said on it, and when they draw anew."""
+"""What all full screens share: the smallest size, the line of keys, what is said on it,
+and when they draw anew.
+"""
 
 from __future__ import annotations
 
@@ -33,31 +35,46 @@ class TooSmall(Text, can_focus=False):
 
     def on_resize(self, event: events.Resize) -> None:
         size = self.app.size
-        words = (f" {size.width}x{size.height} is too small:", f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.")
-        self.set_lines([strip_of([(text, self.palette.text)], self.inner_width) for text in words])
+        words = (
+            f" {size.width}x{size.height} is too small:",
+            f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
+        )
+        self.set_lines(
+            [strip_of([(text, self.palette.text)], self.inner_width) for text in words]
+        )
 
 
 _STAYS = object()
 
 
 class SafeScreen(Safe, _Screen):
-    """Mixin of every screen and window: it is left once, and not while another one stands over it.
+    """Mixin of every screen and window: it is left once, and not while another one
+    stands over it.
 
-    Keys may come faster than screens do: the application keeps those that come before a screen stands, and drops those that
-    are meant for one that has left (`LogdriftApp.on_event`).
+    Keys may come faster than screens do: the application keeps those that come before a
+    screen stands, and drops those that are meant for one that has left
+    (`LogdriftApp.on_event`).
     """
 
     _answer: Any = _STAYS
 
     @property
     def stands(self) -> bool:
-        """Whether its panes are there: not before it is mounted, and no more once it, or the program, has left."""
+        """Whether its panes are there: not before it is mounted, and no more once it,
+        or the program, has left.
+        """
         app = self.app
         leaving = app._exit or app._closing
-        return self.is_mounted and not leaving and any(self is screen for screen in app.screen_stack)
+        return (
+            self.is_mounted
+            and not leaving
+            and any(self is screen for screen in app.screen_stack)
+        )
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
-        """Leave with an answer: at once, or as soon as nothing stands over this screen. What comes second does nothing."""
+        """Leave with an answer: at once, or as soon as nothing stands over this screen.
+        What comes second does nothing.
+        """
         if self.app.screen is self:
             return super().dismiss(result)
         if self.stands and self._answer is _STAYS:
@@ -74,16 +91,21 @@ class SafeScreen(Safe, _Screen):
 
 
 class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
-    """Subclasses name their scopes, give their `panes`, and `draw` what depends on the size and the colours.
+    """Subclasses name their scopes, give their `panes`, and `draw` what depends on the
+    size and the colours.
 
-    Textual calls the `on_` methods of a class and of all its bases: a subclass never calls those of `super()`.
+    Textual calls the `on_` methods of a class and of all its bases: a subclass never
+    calls those of `super()`.
     """
 
-    # Textual repaints the whole screen when the focus moves; here each pane repaints its own title.
+    # Textual repaints the whole screen when the focus moves; here each pane repaints
+    # its own title.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     LATER = 0.1
-    """Seconds after the first screen at which threads are started: until then every core works for that screen."""
+    """Seconds after the first screen at which threads are started: until then every
+    core works for that screen.
+    """
     SCOPES: ClassVar[tuple[Scope, ...]] = ()
 
     @property
@@ -99,7 +121,9 @@ class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
         raise NotImplementedError
 
     def draw(self) -> None:
-        """Draw what is cut to the size of the screen or has colours of its own; panes that draw themselves need nothing."""
+        """Draw what is cut to the size of the screen or has colours of its own; panes
+        that draw themselves need nothing.
+        """
 
     def compose(self) -> ComposeResult:
         # Known before the first layout, or it would be done twice.
@@ -121,23 +145,37 @@ class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
         self.query_one("#hints", Hints).say(text, self.palette.warn if warn else None)
 
     def show_hints(self) -> None:
-        self.query_one("#hints", Hints).show(hint_pairs(*self.SCOPES, "app", keymap=self.logdrift.keymap))
+        self.query_one("#hints", Hints).show(
+            hint_pairs(*self.SCOPES, "app", keymap=self.logdrift.keymap)
+        )
 
     def applies(self, name: str) -> bool:
-        """Whether a command has something to do now: the palette lists it only then. Its key says why it has not."""
+        """Whether a command has something to do now: the palette lists it only then.
+        Its key says why it has not.
+        """
         return True
 
     def recoloured(self) -> None:
-        """The theme was changed: draw anew what cannot be given other colours as it stands."""
+        """The theme was changed: draw anew what cannot be given other colours as it
+        stands.
+        """
         self.draw()
 
-    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        # Textual has the top screen repaint where the one below it changed, though nothing of that is seen: moving in
-        # a chart on the whole screen moves the explorer's cursor, which would send half a megabyte. Panes repaint
-        # themselves.
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        # Textual has the top screen repaint where the one below it changed, though
+        # nothing of that is seen: moving in a chart on the whole screen moves the
+        # explorer's cursor, which would send half a megabyte. Panes repaint themselves.
         if regions and not layout and not recompose:
             return self
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        return super().refresh(
+            *regions, repaint=repaint, layout=layout, recompose=recompose
+        )
 
     def on_resize(self, event: events.Resize) -> None:
         self.size_classes(event.size.width, event.size.height)

@@ -1,4 +1,6 @@
-"""The table of causes as help: every cause in the order of checking, with its signature, size and knobs."""
+"""The table of causes as help: every cause in the order of checking, with its
+signature, size and knobs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ class CauseTable(TextScreen):
 
     def __init__(self, code: str = "") -> None:
         super().__init__("Causes, in the order of checking", [])
-        self._at = next((f"{cause.number:2d} {cause.title}" for cause in CAUSES if cause.code == code), "")
+        self._at = next(
+            (
+                f"{cause.number:2d} {cause.title}"
+                for cause in CAUSES
+                if cause.code == code
+            ),
+            "",
+        )
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._lay_out)
@@ -32,7 +41,9 @@ class CauseTable(TextScreen):
         p = self.reading.palette
         lines: list[Line] = []
         first = 0
-        for text in render_causes(Canvas(width=max(40, self.reading.inner_width))).splitlines():
+        for text in render_causes(
+            Canvas(width=max(40, self.reading.inner_width))
+        ).splitlines():
             title = bool(_TITLE.match(text))
             if title and lines:
                 lines.append("")

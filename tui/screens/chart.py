@@ -32,7 +32,9 @@ class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
         return self.origin.source.threshold if self.origin.source is not None else 0.1
 
     def panes(self) -> ComposeResult:
-        yield ChartPane(id="zoomed", kind=self.origin.kind, reach=self.origin.wanted_reach)
+        yield ChartPane(
+            id="zoomed", kind=self.origin.kind, reach=self.origin.wanted_reach
+        )
 
     def on_mount(self) -> None:
         source = self.origin.source

@@ -11,13 +11,23 @@ if TYPE_CHECKING:
     from logdrift.tui.answer_line import AnswerLine
     from logdrift.tui.why_view import WhyView
 
-_FOR_A_PAIR = frozenset({
-    "limits", "why", "next_divergence", "previous_divergence", "threshold", "threshold_up", "threshold_down",
-})  # fmt: skip
+_FOR_A_PAIR = frozenset(
+    {
+        "limits",
+        "why",
+        "next_divergence",
+        "previous_divergence",
+        "threshold",
+        "threshold_up",
+        "threshold_down",
+    }
+)
 
 
 class Companions(AskingScreen, inherit_bindings=False):
-    """Each is imported when it is first opened, and shows the pair that the explorer has."""
+    """Each is imported when it is first opened, and shows the pair that the explorer
+    has.
+    """
 
     answer: AnswerLine | None
     """The sentence on the pair that is shown, once it is worked out."""
@@ -54,7 +64,9 @@ class Companions(AskingScreen, inherit_bindings=False):
         from logdrift.tui.screens.matrix import MatrixScreen
 
         self.say("")
-        self.app.push_screen(MatrixScreen(self.session, self._labels, self._choose_pair))
+        self.app.push_screen(
+            MatrixScreen(self.session, self._labels, self._choose_pair)
+        )
 
     def action_facts(self) -> None:
         from logdrift.tui.screens.settings import FactsScreen
@@ -76,14 +88,24 @@ class Companions(AskingScreen, inherit_bindings=False):
         from logdrift.tui.screens.why import WhyScreen
 
         if self.view is None:
-            self.say("there is no pair to explain yet: it takes two captures with a finished sequence", warn=True)
+            self.say(
+                "there is no pair to explain yet: it takes two captures with a finished"
+                " sequence",
+                warn=True,
+            )
             return
         self.say("")
         self.app.push_screen(WhyScreen(self))
 
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
-        """The explanation of a pair that was worked out before, of this state of the folder."""
-        return self._whys[1].get(labels) if self._whys is not None and self._whys[0] is session else None
+        """The explanation of a pair that was worked out before, of this state of the
+        folder.
+        """
+        return (
+            self._whys[1].get(labels)
+            if self._whys is not None and self._whys[0] is session
+            else None
+        )
 
     def keep_explained(self, session: Session, found: WhyView) -> None:
         """Remember an explanation for as long as the session does not change."""

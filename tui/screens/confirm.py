@@ -12,20 +12,28 @@ from logdrift.tui.widgets.reading import Row
 
 
 class Confirm(Picker):
-    """Asks yes or no: answers 1 for yes. No is the row that Enter takes at first, and whatever else leaves is no."""
+    """Asks yes or no: answers 1 for yes. No is the row that Enter takes at first, and
+    whatever else leaves is no.
+    """
 
     BINDINGS = bindings("confirm")
 
     def __init__(self, title: str, yes: str, no: str = "No, leave it as it is") -> None:
         def row(index: int, width: int) -> Row:
             palette = cast(LogdriftApp, self.app).palette
-            return [(f" {yes if index else no}", palette.bad if index else palette.text)]
+            return [
+                (f" {yes if index else no}", palette.bad if index else palette.text)
+            ]
 
         super().__init__(title, "", 2, row)
 
     def on_mount(self) -> None:
-        # After the list's own: Textual calls what a class and its parents do on mounting, parents last.
-        self.call_later(self.query_one(Hints).show, [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")])
+        # After the list's own: Textual calls what a class and its parents do on
+        # mounting, parents last.
+        self.call_later(
+            self.query_one(Hints).show,
+            [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")],
+        )
 
     def action_yes(self) -> None:
         self.dismiss(1)

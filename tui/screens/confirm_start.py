@@ -1,4 +1,6 @@
-"""A window that asks once whether a session from elsewhere may start what its plan names."""
+"""A window that asks once whether a session from elsewhere may start what its plan
+names.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _BORDER = 8
 
 
 class ConfirmStart(Confirm):
-    """No and yes, and below them all that would be started; answers 1 for yes, as `Confirm` does."""
+    """No and yes, and below them all that would be started; answers 1 for yes, as
+    `Confirm` does.
+    """
 
     def __init__(self, stranger: trust.Stranger, width: int) -> None:
         name = stranger.folder.resolve().name
@@ -26,12 +30,18 @@ class ConfirmStart(Confirm):
         )
         answers = self.row
         lines = [trust.OLDER, *stranger.starts]
-        parts = [part for line in lines for part in wrap_at_most(line, max(20, width - _BORDER), _LINES)]
+        parts = [
+            part
+            for line in lines
+            for part in wrap_at_most(line, max(20, width - _BORDER), _LINES)
+        ]
 
         def row(index: int, width: int) -> Row:
             if index < 2:
                 return answers(index, width)
-            return [(f"   {parts[index - 2]}", cast(LogdriftApp, self.app).palette.muted)]
+            return [
+                (f"   {parts[index - 2]}", cast(LogdriftApp, self.app).palette.muted)
+            ]
 
         self.row = row
         self.count = 2 + len(parts)

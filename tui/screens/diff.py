@@ -1,4 +1,6 @@
-"""Two sessions against each other: the text of `logdrift diff`, and the chart of it in the explorer."""
+"""Two sessions against each other: the text of `logdrift diff`, and the chart of it in
+the explorer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Experiments: which one-knob runs would tell the cause, what they take, and what they showed."""
+"""Experiments: which one-knob runs would tell the cause, what they take, and what they
+showed.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ POLL_SECONDS = 1.0
 
 @dataclass(eq=False, repr=False)
 class ExperimentsRead(Message):
-    """What is proposed, runs and was found out; ``problem`` says why it could not be read."""
+    """What is proposed, runs and was found out; ``problem`` says why it could not be
+    read.
+    """
 
     found: Experiments | None
     problem: str = ""
@@ -61,7 +65,9 @@ class RunAsked(Message):
 
 
 class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
-    """A row for each experiment, the most telling first. A thread follows those that run."""
+    """A row for each experiment, the most telling first. A thread follows those that
+    run.
+    """
 
     BINDINGS = bindings("experiments")
     SCOPES = ("experiments",)
@@ -105,12 +111,16 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     @background(group="experiments", exclusive=True)
     def follow(self) -> None:
-        """Read what is proposed and what is saved, again and again; tell what is new."""
+        """Read what is proposed and what is saved, again and again; tell what is
+        new.
+        """
         shown: Experiments | None = None
         watch: ExperimentWatch | None = None
         while not self._stop.is_set():
             try:
-                watch = watch or ExperimentWatch(self.session, self.why.pair, self.why.found)
+                watch = watch or ExperimentWatch(
+                    self.session, self.why.pair, self.why.found
+                )
                 found = watch.look()
             except Exception as error:
                 self.post_message(ExperimentsRead(None, reason(self.session, error)))
@@ -126,7 +136,11 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         self._problem = message.problem
         before, now = self.found, message.found
         # One that fails at once begins and ends between two looks.
-        ran = before is not None and now is not None and (before.running or before.began != now.began)
+        ran = (
+            before is not None
+            and now is not None
+            and (before.running or before.began != now.began)
+        )
         if ran and now is not None and not now.running:
             self.say("the experiments have ended")
         if message.found is not None:
@@ -141,14 +155,27 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         if not self.size.width:
             return
         p, chosen = self.palette, self.chosen or set()
-        styles = {"proposed": p.muted, "running": p.accent, "done": p.text, "failed": p.bad, "left out": p.muted}
+        styles = {
+            "proposed": p.muted,
+            "running": p.accent,
+            "done": p.text,
+            "failed": p.bad,
+            "left out": p.muted,
+        }
         marks = [
-            ("●", p.accent) if row.id in chosen and row.state != "running" else (STATES[row.state], styles[row.state])
+            (
+                ("●", p.accent)
+                if row.id in chosen and row.state != "running"
+                else (STATES[row.state], styles[row.state])
+            )
             for row in self.rows
         ]
         self.table.put(
             ["change", "takes", "outcome", "backend", "cause"],
-            [[row.change, row.takes, row.short, row.backend, row.cause] for row in self.rows],
+            [
+                [row.change, row.takes, row.short, row.backend, row.cause]
+                for row in self.rows
+            ],
             marks,
         )
         self._show_bars()
@@ -161,9 +188,13 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     def _show_bars(self) -> None:
         p, width = self.palette, self.size.width - 2
         a, b = map(visible, self.why.labels)
-        head: list[list[Run]] = [[(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]]
+        head: list[list[Run]] = [
+            [(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]
+        ]
         for words, style in self._state():
-            head += [[(" ", p.text), (part, style)] for part in wrap_at_most(words, width, 2)]
+            head += [
+                [(" ", p.text), (part, style)] for part in wrap_at_most(words, width, 2)
+            ]
         self.query_one("#verdict", Bar).put(head)
         self.query_one("#detail", Bar).put(self._detail(width))
 
@@ -177,9 +208,15 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
             return [(f"runs in the background: {self.found.running}", p.muted)]
         said: list[Run] = [(self.found.ended, p.warn)] if self.found.ended else []
         if self.found.why_none:
-            return [*said, (f"no experiment is proposed: {self.found.why_none}", p.muted)]
+            return [
+                *said,
+                (f"no experiment is proposed: {self.found.why_none}", p.muted),
+            ]
         chosen = [row for row in self.rows if row.id in (self.chosen or ())]
-        words = f"budget {write_budget(self.budget)} · {len(chosen)} chosen, {total(chosen)}"
+        words = (
+            f"budget {write_budget(self.budget)} · {len(chosen)} chosen,"
+            f" {total(chosen)}"
+        )
         if not any(row.deciding for row in self.rows):
             words += " · none can prove or refute what is likely"
         return [*said, (words, p.muted)]
@@ -189,14 +226,23 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         if row is None:
             return [[("", p.text)]]
         mark = " [more than one change]" if row.combined else ""
-        about = f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{f'; {row.note}' if row.note else ''}"
+        about = (
+            f"for {row.cause}, {row.backend}/{row.path}:"
+            f" {row.takes}{f'; {row.note}' if row.note else ''}"
+        )
         if row.state == "left out":
             about = f"for {row.cause}" if row.cause else "for any cause"
         most = 2 if self.size.height >= 24 else 1
         words = [(f"{row.title}{mark}", p.strong, most), (about, p.muted, most)]
         if row.outcome:
             # Nowhere else on this screen does it stand in full.
-            words.append((row.outcome, p.bad if row.state == "failed" else p.accent, max(2, self.size.height // 8)))
+            words.append(
+                (
+                    row.outcome,
+                    p.bad if row.state == "failed" else p.accent,
+                    max(2, self.size.height // 8),
+                )
+            )
         return [
             [(" ", p.text), (part, style)]
             for text, style, rows in words
@@ -219,7 +265,11 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def action_choose_all(self) -> None:
         """All that have not run, or none where one is chosen."""
-        self.chosen = set() if self.chosen else {row.id for row in self.rows if row.state == "proposed"}
+        self.chosen = (
+            set()
+            if self.chosen
+            else {row.id for row in self.rows if row.state == "proposed"}
+        )
         self.draw()
 
     @on(Rows.Chosen)
@@ -228,15 +278,25 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         from logdrift.tui.screens.confirm import Confirm
 
         if self.found is not None and self.found.running:
-            self.say(f"experiments run already ({self._key('cancel_run')} cancels them)", warn=True)
+            self.say(
+                f"experiments run already ({self._key('cancel_run')} cancels them)",
+                warn=True,
+            )
             return
-        here = [self.here] if self.here is not None and self.here.state != "left out" else []
+        here = (
+            [self.here]
+            if self.here is not None and self.here.state != "left out"
+            else []
+        )
         rows = [row for row in self.rows if row.id in (self.chosen or ())] or here
         if not rows:
             self.say("there is no experiment to run", warn=True)
             return
         count = f"{len(rows)} experiment{'' if len(rows) == 1 else 's'}"
-        yes = f"Yes, start engines for {count} now, {total(rows)}, at most {write_budget(self.budget)}"
+        yes = (
+            f"Yes, start engines for {count} now, {total(rows)}, at most"
+            f" {write_budget(self.budget)}"
+        )
 
         def answered(index: int | None) -> None:
             if index:
@@ -252,13 +312,17 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         from logdrift.core.capture.trust import Stranger
 
         def act() -> str:
-            start_experiments(self.session, self.why.pair, [row.id for row in rows], budget_s=budget)
+            start_experiments(
+                self.session, self.why.pair, [row.id for row in rows], budget_s=budget
+            )
             return "started in the background: leave and come back as you like"
 
         try:
             self._do(act, frozenset(row.id for row in rows))
         except Stranger as stranger:
-            self.post_message(NotConfirmed(stranger, lambda: self.start_rows(rows, budget)))
+            self.post_message(
+                NotConfirmed(stranger, lambda: self.start_rows(rows, budget))
+            )
 
     def action_cancel_run(self) -> None:
         """Ask, then cancel those that run."""
@@ -272,7 +336,12 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
             if index:
                 self.cancel_run()
 
-        self.app.push_screen(Confirm("Cancel the experiments that run?", "Yes, cancel: what is done stays"), answered)
+        self.app.push_screen(
+            Confirm(
+                "Cancel the experiments that run?", "Yes, cancel: what is done stays"
+            ),
+            answered,
+        )
 
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def cancel_run(self) -> None:
@@ -311,17 +380,25 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         def taken(text: str | None) -> None:
             if text:
                 self.budget = parse_budget(text)
-                self.chosen = chosen_at_first(self.rows, self.budget) if self.found is not None else None
+                self.chosen = (
+                    chosen_at_first(self.rows, self.budget)
+                    if self.found is not None
+                    else None
+                )
                 self.draw()
 
         words = "time that all of them may take together: 90s, 10m, 1h"
-        self.app.push_screen(Prompt("Budget", words, write_budget(self.budget), problem=wrong), taken)
+        self.app.push_screen(
+            Prompt("Budget", words, write_budget(self.budget), problem=wrong), taken
+        )
 
     def action_open_experiment(self) -> None:
         """The experiment's own session, in an explorer."""
         row = self.here
         if row is None or row.folder is None:
-            self.say("this experiment has not run yet: there is no session of it", warn=True)
+            self.say(
+                "this experiment has not run yet: there is no session of it", warn=True
+            )
             return
         self.logdrift.open_folder(row.folder)
 
@@ -338,4 +415,8 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         from logdrift.tui.actions import commands
 
         keymap = self.logdrift.keymap
-        return next((*c.shown_keys(keymap), "palette")[0] for c in commands("experiments") if c.name == name)
+        return next(
+            (*c.shown_keys(keymap), "palette")[0]
+            for c in commands("experiments")
+            if c.name == name
+        )

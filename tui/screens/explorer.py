@@ -1,8 +1,9 @@
 """The explorer: one pair of captures over the sequences of a session.
 
-The screen owns all state; panes are told what to show. Threads are in `explorer_jobs`, moves in `explorer_moves`, the list
-of sequences in `explorer_list`, colours in `explorer_levels`, the earlier session in `explorer_before`; each builds on the
-one before.
+The screen owns all state; panes are told what to show. Threads are in `explorer_jobs`,
+moves in `explorer_moves`, the list of sequences in `explorer_list`, colours in
+`explorer_levels`, the earlier session in `explorer_before`; each builds on the one
+before.
 """
 
 from __future__ import annotations
@@ -42,23 +43,42 @@ if TYPE_CHECKING:
     from logdrift.tui.inspection import Inspection
     from logdrift.tui.why_view import WhyView
 
-PANES = (("tokens", "Tokens"), ("sequences", "Sequences"), ("inspector", "Inspector"), ("chart", "Chart"))
+PANES = (
+    ("tokens", "Tokens"),
+    ("sequences", "Sequences"),
+    ("inspector", "Inspector"),
+    ("chart", "Chart"),
+)
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
 WIDE, TALL = 120, 30
 _DETAIL_DELAY = 0.04
-"""Seconds the cursor must rest before inspector and chart follow: a held key then sends the tokens alone."""
+"""Seconds the cursor must rest before inspector and chart follow: a held key then sends
+the tokens alone.
+"""
 
 
 class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
-    """Sequences, tokens, inspector and chart side by side; on a small terminal one at a time."""
+    """Sequences, tokens, inspector and chart side by side; on a small terminal one at a
+    time.
+    """
 
     BINDINGS = bindings("explorer", "charts")
     SCOPES = ("explorer", "charts")
     AUTO_FOCUS = "#tokens"
 
-    def __init__(self, session: Session, pair: tuple[str, str] | None = None, before: Path | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        pair: tuple[str, str] | None = None,
+        before: Path | None = None,
+    ) -> None:
         saved, self._notice = load_state(session.manifest.id)
-        super().__init__(session, replace(saved, pair=pair) if pair else saved, before=before, classes="-tokens")
+        super().__init__(
+            session,
+            replace(saved, pair=pair) if pair else saved,
+            before=before,
+            classes="-tokens",
+        )
         self.pane = "tokens"
         self._fragments = FragmentCache(session.pieces)
         self._detail_timer: Timer | None = None
@@ -100,7 +120,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         super().size_classes(width, height)
         self.set_class(width < WIDE or height < TALL, "-narrow")
         self.set_class(height < TALL, "-low")
-        self._to_front(self.pane)  # before the layout, which would take the focus from a pane that is hidden
+        self._to_front(
+            self.pane
+        )  # before the layout, which would take the focus from a pane that is hidden
 
     def draw(self) -> None:
         """Panes may have come into sight: they were not told anything while hidden."""
@@ -121,10 +143,14 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self.session, self.view = session, view
         self.numbers, self._flips, self.change = None, None, None
         self._beyond.clear()
-        if self.answer is not None and (view is None or view.labels != self.answer.labels):
+        if self.answer is not None and (
+            view is None or view.labels != self.answer.labels
+        ):
             self.answer = None
         total = session.sequences.tokens
-        self.view_state = replace(self.view_state, position=max(0, min(self.position, total - 1)))
+        self.view_state = replace(
+            self.view_state, position=max(0, min(self.position, total - 1))
+        )
         self.sequence = -1
         self.show_list()
         self.go_to(self.position)
@@ -149,7 +175,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self._show_heading()
 
     def keep_explained(self, session: Session, found: WhyView) -> None:
-        """Remember an explanation; what experiments have shown meanwhile is in its answer."""
+        """Remember an explanation; what experiments have shown meanwhile is in its
+        answer.
+        """
         from logdrift.tui.answer_line import line_of
 
         super().keep_explained(session, found)
@@ -158,8 +186,14 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
             self._show_heading()
 
     def _show_answer(self) -> None:
-        """The sentence above the text, or in the rule below it where the header has the gate's reason already."""
-        keys = next(c.shown_keys(self.logdrift.keymap) for c in commands("explorer") if c.name == "why")
+        """The sentence above the text, or in the rule below it where the header has the
+        gate's reason already.
+        """
+        keys = next(
+            c.shown_keys(self.logdrift.keymap)
+            for c in commands("explorer")
+            if c.name == "why"
+        )
         key = keys[0] if keys else ""
         answer = self.answer
         self.query_one("#answer", AnswerBar).show(answer or self._refusal(), key)
@@ -167,11 +201,17 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self.query_one("#answer_rule", AnswerBar).show(None if said else answer, key)
 
     def _refusal(self) -> AnswerLine | None:
-        """What the answer begins with where the gate refuses the pair, as long as it is worked out."""
+        """What the answer begins with where the gate refuses the pair, as long as it is
+        worked out.
+        """
         if self.view is None or self.view.gate is None or self.view.comparable:
             return None
-        words = visible(f"not comparable: {self.view.gate.reasons[0].text.rstrip('.')}.")
-        return AnswerLine(labels=self.view.labels, sentence=words, meaning="bad", says_more=False)
+        words = visible(
+            f"not comparable: {self.view.gate.reasons[0].text.rstrip('.')}."
+        )
+        return AnswerLine(
+            labels=self.view.labels, sentence=words, meaning="bad", says_more=False
+        )
 
     def going_changed(self) -> None:
         """How far a running capture is has changed."""
@@ -196,7 +236,11 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 None if gate is None else gate.verdict,
                 self._reason() if self.has_class("-low") else None,
                 None if view is None or view.stats is None else view.stats.mae,
-                (view.stats.infinite or 0) if view is not None and view.stats is not None else 0,
+                (
+                    (view.stats.infinite or 0)
+                    if view is not None and view.stats is not None
+                    else 0
+                ),
                 share,
                 self._state,
                 tuple(problems[:3]),
@@ -205,24 +249,38 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
                 numbers.floor if numbers is not None else None,
                 numbers is not None,
                 left,
-                int(np.count_nonzero(view.pair.broken)) if view is not None and gate is not None else 0,
+                (
+                    int(np.count_nonzero(view.pair.broken))
+                    if view is not None and gate is not None
+                    else 0
+                ),
             )
         )
 
     def _reason(self) -> str | None:
-        """Why the gate refuses the pair: with few lines in the header, with more of them the answer begins with it."""
+        """Why the gate refuses the pair: with few lines in the header, with more of
+        them the answer begins with it.
+        """
         gate = self.view.gate if self.view is not None else None
-        return visible(gate.reasons[0].text) if gate is not None and gate.verdict == "not_comparable" else None
+        return (
+            visible(gate.reasons[0].text)
+            if gate is not None and gate.verdict == "not_comparable"
+            else None
+        )
 
     def _how_far(self) -> tuple[float | None, str]:
-        """The share of the capture that is done, 0 to 1, and in words how long the rest of a running one takes."""
+        """The share of the capture that is done, 0 to 1, and in words how long the rest
+        of a running one takes.
+        """
         if self._state == "complete":
             return 1.0, ""
         from logdrift.tui.session_rows import duration, progress
 
         if self.going is None:
             return progress(self.session), ""
-        return self.going.share, "" if self.going.left is None else duration(self.going.left)
+        return self.going.share, (
+            "" if self.going.left is None else duration(self.going.left)
+        )
 
     def _show_tabs(self) -> None:
         self.query_one("#tabs", Tabs).show(PANES, self.pane)
@@ -253,26 +311,46 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         mark = self.mark_at(self.position)
         floors = self.numbers.floors if self.numbers is not None else None
         note = mark.note if mark is not None else None
-        return inspect(self.session, self.pair, self.position, by=self._order_by, floors=floors, mark=note)
+        return inspect(
+            self.session,
+            self.pair,
+            self.position,
+            by=self._order_by,
+            floors=floors,
+            mark=note,
+        )
 
     def _level(self) -> int:
-        """The step of the token's delta in the colours of delta, whatever the text is coloured by."""
+        """The step of the token's delta in the colours of delta, whatever the text is
+        coloured by.
+        """
         pair, position = self.pair, self.position
         if pair is None or position >= pair.tokens:
             return 0
-        return int(MODES[0].levels(Stretch(pair, position, position + 1), self.threshold)[0])
+        return int(
+            MODES[0].levels(Stretch(pair, position, position + 1), self.threshold)[0]
+        )
 
     def want_chart(self) -> None:
         """Have the chart of what is shown now."""
         if self.sequence >= 0:
-            self.chart.show(self.session, self.pair, self.sequence, self.threshold, self.position, self.change)
+            self.chart.show(
+                self.session,
+                self.pair,
+                self.sequence,
+                self.threshold,
+                self.position,
+                self.change,
+            )
 
     def go_to(self, position: int) -> None:
         """Put the cursor on a flat position, wherever it is."""
         total = self.session.sequences.tokens
         if not total:
             return
-        position = max(0, min(position, total - 1))  # what was found in an older, longer state of the folder
+        position = max(
+            0, min(position, total - 1)
+        )  # what was found in an older, longer state of the folder
         sequence = self.sequence_at(position)
         start, _ = self.session.sequences.bounds(sequence)
         self.view_state = replace(self.view_state, position=position)
@@ -293,19 +371,39 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         prompt = int(sequences.prompt_lengths[self.sequence])
         marks = np.zeros(stop - start, np.int8)
         aside = "no scores"
-        if pair is not None and self.sequence < pair.count and (pair.scored | pair.broken)[start:stop].any():
+        if (
+            pair is not None
+            and self.sequence < pair.count
+            and (pair.scored | pair.broken)[start:stop].any()
+        ):
             if self.missing() is None:
-                marks = mode.levels(self.stretch(pair, start, stop), self.level_threshold)
-            aside = f"{np.count_nonzero(marks)} beyond {mode.step(self.level_threshold)}"
+                marks = mode.levels(
+                    self.stretch(pair, start, stop), self.level_threshold
+                )
+            aside = (
+                f"{np.count_nonzero(marks)} beyond {mode.step(self.level_threshold)}"
+            )
         title = f"Sequence {self.sequence} · {stop - start} tokens ({prompt} prompt)"
-        notes = frozenset(mark.position - start for mark in self.view_state.marks if start <= mark.position < stop)
+        notes = frozenset(
+            mark.position - start
+            for mark in self.view_state.marks
+            if start <= mark.position < stop
+        )
         self.tokens.show(
             Passage(
-                self.sequence, f"{title}\t{aside}", sequences.token_ids[start:stop], prompt, marks, self._fragments,
-                self.legend_now(), self.found_mask(start, stop), notes, self.greyed,
+                self.sequence,
+                f"{title}\t{aside}",
+                sequences.token_ids[start:stop],
+                prompt,
+                marks,
+                self._fragments,
+                self.legend_now(),
+                self.found_mask(start, stop),
+                notes,
+                self.greyed,
             ),
             cursor,
-        )  # fmt: skip
+        )
 
     def repaint_passage(self) -> None:
         """What is shown of the sequence has changed."""
@@ -318,7 +416,8 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     @on(Tokens.CursorMoved)
     def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
-        # Where the cursor is now: a key that came meanwhile may have shown another sequence.
+        # Where the cursor is now: a key that came meanwhile may have shown another
+        # sequence.
         start, _ = self.session.sequences.bounds(self.sequence)
         self.view_state = replace(self.view_state, position=start + self.tokens.cursor)
         self._want_details()
@@ -350,7 +449,9 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
 
     def take_pair(self, pair: Pair) -> None:
         """Show another pair, and keep to it from now on."""
-        self.view_state = replace(self.view_state, pair=(pair.a.info.label, pair.b.info.label))
+        self.view_state = replace(
+            self.view_state, pair=(pair.a.info.label, pair.b.info.label)
+        )
         self._problem = None
         self._take(self.session, PairView(pair))
         self.want_numbers()
@@ -364,15 +465,24 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         if found.columns:
             self._order_by = (found.by + 1) % min(2, len(found.columns))
             self._show_token()
-            self.say(f"alternatives in the order of {visible(found.columns[self._order_by])}")
+            self.say(
+                f"alternatives in the order of {visible(found.columns[self._order_by])}"
+            )
 
     def action_copy(self) -> None:
         if not self.session.sequences.tokens:
             return
         found = self.inspection()
-        cells = [f"seq {found.sequence}", f"pos {found.index}", f"id {found.token_id}", repr(found.text)]
+        cells = [
+            f"seq {found.sequence}",
+            f"pos {found.index}",
+            f"id {found.token_id}",
+            repr(found.text),
+        ]
         cells += [
-            f"{row.label} {number(row.logprob)} rank {row.rank}" for row in found.captures if row.logprob is not None
+            f"{row.label} {number(row.logprob)} rank {row.rank}"
+            for row in found.captures
+            if row.logprob is not None
         ]
         if found.delta is not None:
             cells.append(f"delta {signed(found.delta)}")
@@ -388,10 +498,14 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         self.action_pane("tokens")
 
     def _to_front(self, name: str) -> None:
-        """On a narrow screen one pane is seen at a time; on a wide one nothing has to change."""
+        """On a narrow screen one pane is seen at a time; on a wide one nothing has to
+        change.
+        """
         self.pane = name
         if self.has_class("-narrow") and not self.has_class(f"-{name}"):
-            self.set_classes([*(c for c in self.classes if c not in _PANE_CLASSES), f"-{name}"])
+            self.set_classes(
+                [*(c for c in self.classes if c not in _PANE_CLASSES), f"-{name}"]
+            )
             self._show_tabs()
             self.call_after_refresh(self.draw)
 

@@ -1,4 +1,6 @@
-"""Before and after in the explorer: an earlier session beside the one that is shown, for the chart of the change."""
+"""Before and after in the explorer: an earlier session beside the one that is shown,
+for the chart of the change.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class ChangeFound(Message):
-    """The pair on the screen was compared with that of an earlier session. ``asked``: the user waits for the chart."""
+    """The pair on the screen was compared with that of an earlier session. ``asked``:
+    the user waits for the chart.
+    """
 
     pair: Pair
     old: Path
@@ -41,9 +45,18 @@ class ChangeFailed(Message):
 
 
 class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
-    """Asks for the earlier session and keeps what the chart is made from. ``before`` is compared from the start."""
+    """Asks for the earlier session and keeps what the chart is made from. ``before`` is
+    compared from the start.
+    """
 
-    def __init__(self, session: Session, view_state: ViewState, *, before: Path | None, classes: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        view_state: ViewState,
+        *,
+        before: Path | None,
+        classes: str,
+    ) -> None:
         super().__init__(session, view_state, classes=classes)
         self.before = before
         self.change: ChangeData | None = None
@@ -65,19 +78,35 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
             self.say("there is no pair to compare yet", warn=True)
             return
         here = self.session.folder.resolve()
-        places = dict.fromkeys(path.resolve() for path in (self.logdrift.sessions_dir, here.parent))
-        folders = [folder for place in places for folder in session_folders(place)[0] if folder != here]
+        places = dict.fromkeys(
+            path.resolve() for path in (self.logdrift.sessions_dir, here.parent)
+        )
+        folders = [
+            folder
+            for place in places
+            for folder in session_folders(place)[0]
+            if folder != here
+        ]
         if not folders:
-            self.say("there is no other session in this folder to compare with", warn=True)
+            self.say(
+                "there is no other session in this folder to compare with", warn=True
+            )
             return
-        rows: list[Path | None] = [*([None] if self.before is not None else []), *folders]
+        rows: list[Path | None] = [
+            *([None] if self.before is not None else []),
+            *folders,
+        ]
         palette = self.palette
 
         def row(index: int, width: int) -> Row:
             folder = rows[index]
             if folder is None:
                 return [(" none: take the comparison away", palette.muted)]
-            mark = "•" if self.before is not None and folder == self.before.resolve() else " "
+            mark = (
+                "•"
+                if self.before is not None and folder == self.before.resolve()
+                else " "
+            )
             return [(f" {mark} {visible(folder.name)}", palette.text)]
 
         def answered(index: int | None) -> None:
@@ -85,7 +114,9 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
                 self.compare_with(rows[index], asked=True)
 
         head = f" the same pair, before, of: · after: {visible(self.session.name)}"
-        start = next((i for i, f in enumerate(rows) if f is not None and self.before == f), 0)
+        start = next(
+            (i for i, f in enumerate(rows) if f is not None and self.before == f), 0
+        )
         self._ask(Picker("Earlier session", head, len(rows), row, start), answered)
 
     def compare_with(self, folder: Path | None, *, asked: bool) -> None:
@@ -102,7 +133,9 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
         if self.before is not None:
             self.compare_with(self.before, asked=False)
 
-    @background(group="change", exclusive=True, failed=lambda words: ChangeFailed(words))
+    @background(
+        group="change", exclusive=True, failed=lambda words: ChangeFailed(words)
+    )
     def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
         from logdrift.core.compare.pair import default_scope, make_pair
         from logdrift.core.compare.sessions import compare_sessions
@@ -118,7 +151,9 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
         scopes = {default_scope(session.sequences) for session in (old, new.session)}
         scope = scopes.pop() if len(scopes) == 1 else "all"
         found = compare_sessions(make_pair(old, *labels), new, scope, resamples=0)
-        words = f"before: {visible(old.name)}" + ("" if same else f", its pair {visible(' → '.join(labels))}")
+        words = f"before: {visible(old.name)}" + (
+            "" if same else f", its pair {visible(' → '.join(labels))}"
+        )
         if not worker.is_cancelled:
             change = change_data(old.name, new.session.name, found)
             self.post_message(ChangeFound(new, folder, change, words, asked))

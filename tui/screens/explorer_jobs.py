@@ -1,6 +1,8 @@
-"""What the explorer does in threads: following the folder, judging, measuring, looking for rank flips and text.
+"""What the explorer does in threads: following the folder, judging, measuring, looking
+for rank flips and text.
 
-A thread touches no widget and no state: it posts a message in the past tense, and a handler here changes what changes.
+A thread touches no widget and no state: it posts a message in the past tense, and a
+handler here changes what changes.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
 _REST = 30.0
-"""Times as long as they took the numbers of a growing pair rest: they alone then keep a thirtieth of a core busy."""
+"""Times as long as they took the numbers of a growing pair rest: they alone then keep a
+thirtieth of a core busy.
+"""
 
 
 @dataclass(eq=False, repr=False)
@@ -89,7 +93,9 @@ class Answered(Message):
 
 @dataclass(eq=False, repr=False)
 class Counted(Message):
-    """The tokens beyond a threshold are known: ``key`` says of which mode and threshold."""
+    """The tokens beyond a threshold are known: ``key`` says of which mode and
+    threshold.
+    """
 
     pair: Pair
     key: tuple[str, float]
@@ -106,7 +112,9 @@ class FlipsFound(Message):
 
 @dataclass(eq=False, repr=False)
 class Searched(Message):
-    """A search has ended: what was looked for, and where it is. ``taken``: the user asked to go there."""
+    """A search has ended: what was looked for, and where it is. ``taken``: the user
+    asked to go there.
+    """
 
     query: str
     matches: Matches
@@ -115,7 +123,9 @@ class Searched(Message):
 
 @dataclass(eq=False, repr=False)
 class Filtered(Message):
-    """Which sequences a filter keeps, bool[S]. ``taken``: they are to be shown; else they were counted."""
+    """Which sequences a filter keeps, bool[S]. ``taken``: they are to be shown; else
+    they were counted.
+    """
 
     text: str
     keep: npt.NDArray[np.bool_]
@@ -125,7 +135,9 @@ class Filtered(Message):
 class ExplorerJobs(Companions, inherit_bindings=False):
     """Holds what the explorer knows, and the threads that find it out."""
 
-    def __init__(self, session: Session, view_state: ViewState, *, classes: str) -> None:
+    def __init__(
+        self, session: Session, view_state: ViewState, *, classes: str
+    ) -> None:
         super().__init__(classes=classes)
         self.session = session
         self.view_state = view_state
@@ -195,14 +207,18 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @background(group="reader", exclusive=True)
     def watch_folder(self) -> None:
-        """Look at the folder about once a second, as long as the screen is there; tell what is new."""
+        """Look at the folder about once a second, as long as the screen is there; tell
+        what is new.
+        """
         session, state, saved = self.session, self._state, self.view_state
         damaged = session.damaged
         while not self._stop.wait(POLL_SECONDS):
             if saved != self.view_state:
                 saved = self.view_state
                 save_state(session.manifest.id, saved, self.marks_seen)
-                self.marks_seen = saved.marks  # one that is taken away from now on was saved by this reader
+                self.marks_seen = (
+                    saved.marks
+                )  # one that is taken away from now on was saved by this reader
             try:
                 newer = session.refresh()
                 holder = newer.lock
@@ -216,7 +232,12 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 pair, problem = open_pair(newer, saved.pair)
                 view = judged(newer, pair) if pair is not None else None
             except Exception as error:
-                self.post_message(WorkFailed(f"{words_of(error)}\n\nWhat was read before stays on the screen."))
+                self.post_message(
+                    WorkFailed(
+                        f"{words_of(error)}\n\nWhat was read before stays on the"
+                        " screen."
+                    )
+                )
                 return
             session, state, damaged = newer, now, newer.damaged
             self.post_message(SessionRead(newer, view, now, problem))
@@ -253,7 +274,9 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @background(group="judge", exclusive=True)
     def _judge(self, session: Session, view: PairView, *, measure: bool) -> None:
-        """The verdict, and where they are to be measured the numbers, which walk all tokens once more for each capture."""
+        """The verdict, and where they are to be measured the numbers, which walk all
+        tokens once more for each capture.
+        """
         from logdrift.tui.numbers import pair_numbers
 
         worker = get_current_worker()
@@ -264,28 +287,41 @@ class ExplorerJobs(Companions, inherit_bindings=False):
             if measure and not worker.is_cancelled:
                 begun = time.monotonic()
                 numbers = pair_numbers(session, view.pair)
-                self.post_message(Measured(view.pair, numbers, time.monotonic() - begun))
+                self.post_message(
+                    Measured(view.pair, numbers, time.monotonic() - begun)
+                )
             if measure and not worker.is_cancelled:
                 self._work_out_answer(session, view.pair)
         except LogdriftError:
             if not any(session.damage(label) for label in ("", *view.labels)):
                 raise
-            # What was drawn of a damaged part must not stay: another pair is shown, and why.
+            # What was drawn of a damaged part must not stay: another pair is shown, and
+            # why.
             pair, problem = open_pair(session, view.labels)
-            self.post_message(SessionRead(session, None if pair is None else PairView(pair), self._state, problem))
+            self.post_message(
+                SessionRead(
+                    session,
+                    None if pair is None else PairView(pair),
+                    self._state,
+                    problem,
+                )
+            )
 
     def _work_out_answer(self, session: Session, pair: Pair) -> None:
         """In the thread that judges, after what is cheaper."""
         from logdrift.tui.answer_line import answer_line
 
         begun = time.monotonic()
-        self.post_message(Answered(answer_line(session, pair), time.monotonic() - begun))
+        self.post_message(
+            Answered(answer_line(session, pair), time.monotonic() - begun)
+        )
 
     @on(Answered)
     def _on_answered(self, message: Answered) -> None:
         if self._rest is not None and self._rest[0] == message.line.labels:
             self._rest = self._rest[0], self._rest[1] + _REST * message.seconds
-        # An answer of a shorter state of a growing pair stands until there is one of a longer state.
+        # An answer of a shorter state of a growing pair stands until there is one of a
+        # longer state.
         if self.view is not None and self.view.labels == message.line.labels:
             self.answer = message.line
             self.answer_changed()
@@ -302,7 +338,8 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @on(Measured)
     def _on_measured(self, message: Measured) -> None:
-        # Also after numbers of a pair that has grown meanwhile: they took their time all the same.
+        # Also after numbers of a pair that has grown meanwhile: they took their time
+        # all the same.
         labels = message.pair.a.info.label, message.pair.b.info.label
         self._rest = labels, time.monotonic() + _REST * message.seconds
         if self.view is not None and message.pair is self.view.pair:
@@ -311,8 +348,12 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @background(group="count", exclusive=True)
     def count_beyond(self, of: Stretch, mode: Mode, threshold: float) -> None:
-        """Find the tokens beyond a threshold, where that is too much for the event loop."""
-        self.post_message(Counted(of.pair, (mode.name, threshold), mode.beyond(of, threshold)))
+        """Find the tokens beyond a threshold, where that is too much for the event
+        loop.
+        """
+        self.post_message(
+            Counted(of.pair, (mode.name, threshold), mode.beyond(of, threshold))
+        )
 
     @on(Counted)
     def _on_counted(self, message: Counted) -> None:
@@ -327,10 +368,16 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, known: Any) -> None:
-        """Look for the pair's rank flips; ``known`` is the chart's data of the pair, which keeps them."""
+        """Look for the pair's rank flips; ``known`` is the chart's data of the pair,
+        which keeps them.
+        """
         from logdrift.tui.widgets.charts.base import PairData
 
-        data = known if isinstance(known, PairData) and known.pair is pair else PairData(pair.session, pair)
+        data = (
+            known
+            if isinstance(known, PairData) and known.pair is pair
+            else PairData(pair.session, pair)
+        )
         self.post_message(FlipsFound(pair, np.flatnonzero(data.flips)))
 
     @on(FlipsFound)
@@ -355,7 +402,11 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         from logdrift.core.session.search import find_ids, parse_ids
 
         ids = parse_ids(query)
-        return find_ids(session.sequences, ids) if ids else self._text_index(session).find(query)
+        return (
+            find_ids(session.sequences, ids)
+            if ids
+            else self._text_index(session).find(query)
+        )
 
     @background(group="search", exclusive=True)
     def search(self, query: str, *, taken: bool) -> None:
@@ -371,19 +422,26 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     @background(group="filter", exclusive=True)
     def work_out_filter(self, text: str, *, taken: bool) -> None:
-        """Find the sequences with a text, with ids (``#30010``), with a token beyond the threshold (``>``) or with a
-        mark (``*``)."""
+        """Find the sequences with a text, with ids (``#30010``), with a token beyond
+        the threshold (``>``) or with a mark (``*``).
+        """
         worker, session, view = get_current_worker(), self.session, self.view
         offsets = session.sequences.offsets
         if text == ">":
-            at = view.pair.divergences(self.threshold) if view is not None else np.empty(0, np.int64)
+            at = (
+                view.pair.divergences(self.threshold)
+                if view is not None
+                else np.empty(0, np.int64)
+            )
         elif text == "*":
             at = np.array([mark.position for mark in self.view_state.marks], np.int64)
         else:
             at = self._find(session, text).starts
         at = at[at < offsets[-1]]  # a mark may be of a token that is not captured yet
         keep = np.zeros(len(offsets) - 1, np.bool_)
-        keep[np.minimum(np.searchsorted(offsets, at, "right") - 1, len(keep) - 1)] = True
+        keep[np.minimum(np.searchsorted(offsets, at, "right") - 1, len(keep) - 1)] = (
+            True
+        )
         if not worker.is_cancelled:
             self.post_message(Filtered(text, keep, taken))
 

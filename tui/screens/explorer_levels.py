@@ -1,4 +1,6 @@
-"""What tokens are coloured by in the explorer: the mode, its threshold, and which tokens lie beyond it."""
+"""What tokens are coloured by in the explorer: the mode, its threshold, and which
+tokens lie beyond it.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,18 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
 
 AT_ONCE = 200_000
-"""Tokens up to which those beyond a threshold are counted without a thread: some milliseconds."""
+"""Tokens up to which those beyond a threshold are counted without a thread: some
+milliseconds.
+"""
 _KEPT_COUNTS = 12
 
 
 class ExplorerLevels(ExplorerList, inherit_bindings=False):
     """The commands that change colours; the screen repaints."""
 
-    def __init__(self, session: Session, view_state: ViewState, *, classes: str) -> None:
+    def __init__(
+        self, session: Session, view_state: ViewState, *, classes: str
+    ) -> None:
         super().__init__(session, view_state, classes=classes)
         self._beyond: dict[tuple[str, float], Positions] = {}
 
@@ -42,7 +48,11 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
     def level_threshold(self) -> float:
         """The threshold of the mode, in its own unit."""
         mode = self.mode
-        return dict(self.view_state.thresholds).get(mode.name, mode.default) if mode.thresholds else self.threshold
+        return (
+            dict(self.view_state.thresholds).get(mode.name, mode.default)
+            if mode.thresholds
+            else self.threshold
+        )
 
     def level_text(self) -> str:
         """The threshold as the legend writes it."""
@@ -50,7 +60,9 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
 
     def stretch(self, pair: Pair, start: int, stop: int) -> Stretch:
         """Tokens of a pair, with its floor."""
-        return Stretch(pair, start, stop, self.numbers.floor if self.numbers is not None else None)
+        return Stretch(
+            pair, start, stop, self.numbers.floor if self.numbers is not None else None
+        )
 
     def beyond(self, threshold: float | None = None) -> Positions:
         """Flat positions of the tokens of the pair with a level, ascending."""
@@ -62,7 +74,9 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
             return pair.divergences(wanted)
         key = (mode.name, wanted)
         if key not in self._beyond:
-            self._keep_beyond(key, mode.beyond(self.stretch(pair, 0, pair.tokens), wanted))
+            self._keep_beyond(
+                key, mode.beyond(self.stretch(pair, 0, pair.tokens), wanted)
+            )
         return self._beyond[key]
 
     def missing(self) -> str | None:
@@ -70,7 +84,11 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
         if self.pair is None:
             return "no pair to compare yet"
         if self.numbers is None:
-            return "the floor is not measured yet" if self.mode.name == "floor" else self.mode.missing(self.pair, 0.0)
+            return (
+                "the floor is not measured yet"
+                if self.mode.name == "floor"
+                else self.mode.missing(self.pair, 0.0)
+            )
         return self.mode.missing(self.pair, self.numbers.floor)
 
     def legend_now(self) -> Legend:
@@ -78,16 +96,28 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
         missing, pair = self.missing(), self.pair
         # Counted once judging has made what it takes: not for the first screen.
         count = None
-        if pair is not None and missing is None and (self.view is None or self.view.stats is not None):
+        if (
+            pair is not None
+            and missing is None
+            and (self.view is None or self.view.stats is not None)
+        ):
             count = self._count(pair)
         scored = self.mode.tokens(pair) if count is not None and pair is not None else 0
-        broken = int(np.count_nonzero(pair.broken)) if count is not None and pair is not None else 0
+        broken = (
+            int(np.count_nonzero(pair.broken))
+            if count is not None and pair is not None
+            else 0
+        )
         return legend(self.mode, self.level_threshold, count, scored, missing, broken)
 
     def _count(self, pair: Pair) -> int | None:
         """How many tokens have a level; None while a thread finds out."""
         mode, threshold = self.mode, self.level_threshold
-        if mode.thresholds and (mode.name, threshold) not in self._beyond and pair.tokens > AT_ONCE:
+        if (
+            mode.thresholds
+            and (mode.name, threshold) not in self._beyond
+            and pair.tokens > AT_ONCE
+        ):
             self.count_beyond(self.stretch(pair, 0, pair.tokens), mode, threshold)
             return None
         return len(self.beyond())
@@ -113,7 +143,9 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
             self.view_state = replace(self.view_state, mode=name)
             self.repaint_passage()
         missing = self.missing()
-        self.say(f"{self.mode.title}: {missing or self.mode.words}", warn=missing is not None)
+        self.say(
+            f"{self.mode.title}: {missing or self.mode.words}", warn=missing is not None
+        )
 
     def action_threshold_up(self) -> None:
         self._step_threshold(1)
@@ -128,10 +160,17 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
         else:
             new = next((t for t in reversed(choices) if t < now * 0.9999), choices[0])
         self.set_threshold(new)
-        count = self._count(self.pair) if self.pair is not None and self.missing() is None else None
+        count = (
+            self._count(self.pair)
+            if self.pair is not None and self.missing() is None
+            else None
+        )
         if self.pair is not None and count is not None:
             scored = self.mode.tokens(self.pair)
-            self.say(f"threshold {self.level_text()}: {count:,} of {scored:,} tokens beyond ({percent(count, scored)})")
+            self.say(
+                f"threshold {self.level_text()}: {count:,} of {scored:,} tokens beyond"
+                f" ({percent(count, scored)})"
+            )
 
     def set_threshold(self, threshold: float) -> None:
         """What counts as divergent, in the unit of the mode."""
@@ -139,8 +178,12 @@ class ExplorerLevels(ExplorerList, inherit_bindings=False):
             return
         name = self.mode.name
         if self.mode.thresholds:
-            others = tuple(entry for entry in self.view_state.thresholds if entry[0] != name)
-            self.view_state = replace(self.view_state, thresholds=(*others, (name, threshold)))
+            others = tuple(
+                entry for entry in self.view_state.thresholds if entry[0] != name
+            )
+            self.view_state = replace(
+                self.view_state, thresholds=(*others, (name, threshold))
+            )
         else:
             self.view_state = replace(self.view_state, threshold=threshold)
             if self.view_state.sort == "beyond":

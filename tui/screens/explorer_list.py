@@ -1,4 +1,6 @@
-"""The list of sequences in the explorer: what it is sorted by, and which ones a filter keeps."""
+"""The list of sequences in the explorer: what it is sorted by, and which ones a filter
+keeps.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 class ExplorerList(ExplorerMoves, inherit_bindings=False):
     """Sorting and filtering."""
 
-    def __init__(self, session: Session, view_state: ViewState, *, classes: str) -> None:
+    def __init__(
+        self, session: Session, view_state: ViewState, *, classes: str
+    ) -> None:
         super().__init__(session, view_state, classes=classes)
         self._keep: npt.NDArray[np.bool_] | None = None
 
@@ -37,10 +41,24 @@ class ExplorerList(ExplorerMoves, inherit_bindings=False):
             values = by.values(pair, self.threshold)
             order = per_sequence.order(values, count, by.signed)
         text = ""
-        if self.view_state.filter and self._keep is not None and len(self._keep) == count:
+        if (
+            self.view_state.filter
+            and self._keep is not None
+            and len(self._keep) == count
+        ):
             order, text = order[self._keep[order]], self.view_state.filter
         self.sequences.show(
-            Listing(pair, count, order, by.name, by.title, values, visible(text), self.greyed), sequence
+            Listing(
+                pair,
+                count,
+                order,
+                by.name,
+                by.title,
+                values,
+                visible(text),
+                self.greyed,
+            ),
+            sequence,
         )
 
     def action_sort(self) -> None:
@@ -51,17 +69,22 @@ class ExplorerList(ExplorerMoves, inherit_bindings=False):
         self.view_state = replace(self.view_state, sort=name)
         self.show_list()
         words = per_sequence.reduction(name).words
-        self.say(f"sequences by {words}" + ("" if name == "number" else ": largest first"))
+        self.say(
+            f"sequences by {words}" + ("" if name == "number" else ": largest first")
+        )
 
     def action_filter(self) -> None:
         """Ask which sequences to list."""
         self.ask_line(
             "Filter",
-            "text · #30010 · > with a token beyond the threshold · * with a mark · nothing: all sequences",
+            "text · #30010 · > with a token beyond the threshold · * with a mark ·"
+            " nothing: all sequences",
             self.view_state.filter,
             self.set_filter,
             problem=self._id_problem,
-            typed=lambda text: self.work_out_filter(text, taken=False) if text else None,
+            typed=lambda text: (
+                self.work_out_filter(text, taken=False) if text else None
+            ),
         )
 
     def set_filter(self, text: str) -> None:

@@ -1,4 +1,6 @@
-"""Moving in the explorer: to divergences, rank flips, matches, places, marks and labels, and back again."""
+"""Moving in the explorer: to divergences, rank flips, matches, places, marks and
+labels, and back again.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,21 @@ _KEPT_JUMPS = 500
 
 
 def beside(positions: Positions, position: int, step: int) -> int | None:
-    """The nearest of ascending ``positions`` strictly behind (``step`` -1: before) a position."""
-    at = int(np.searchsorted(positions, position, "right" if step > 0 else "left")) - (0 if step > 0 else 1)
+    """The nearest of ascending ``positions`` strictly behind (``step`` -1: before) a
+    position.
+    """
+    at = int(np.searchsorted(positions, position, "right" if step > 0 else "left")) - (
+        0 if step > 0 else 1
+    )
     return int(positions[at]) if 0 <= at < len(positions) else None
 
 
 class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
     """The commands that move the cursor. `go_to` only moves; `jump` can be undone."""
 
-    def __init__(self, session: Session, view_state: ViewState, *, classes: str) -> None:
+    def __init__(
+        self, session: Session, view_state: ViewState, *, classes: str
+    ) -> None:
         super().__init__(session, view_state, classes=classes)
         self._past: list[int] = []
         self._future: list[int] = []
@@ -60,16 +68,26 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         typed: Callable[[str], object] | None = None,
         limit: int = 1000,
     ) -> None:
-        """Ask for a line at the foot of the screen; ``taken`` gets it, unless it was left."""
+        """Ask for a line at the foot of the screen; ``taken`` gets it, unless it was
+        left.
+        """
         from logdrift.tui.screens.prompt import Prompt
 
         self.say("")
-        self._prompt = Prompt(title, words, value, problem=problem, typed=typed, limit=limit)
-        self.app.push_screen(self._prompt, lambda text: None if text is None else taken(text))
+        self._prompt = Prompt(
+            title, words, value, problem=problem, typed=typed, limit=limit
+        )
+        self.app.push_screen(
+            self._prompt, lambda text: None if text is None else taken(text)
+        )
 
     def note(self, typed: str, words: str) -> None:
         """Say something below the line, if it still is what was typed."""
-        if self._prompt is not None and self._prompt.is_attached and self._prompt.text == typed:
+        if (
+            self._prompt is not None
+            and self._prompt.is_attached
+            and self._prompt.text == typed
+        ):
             self._prompt.note(words)
 
     def go_to(self, position: int) -> None:
@@ -126,7 +144,10 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
             return
         found = beside(self.beyond(), self.position, step)
         if found is None:
-            self.say(f"no token {_where(step)} this one is beyond {self.level_text()} (+ and − change it)")
+            self.say(
+                f"no token {_where(step)} this one is beyond {self.level_text()} (+ and"
+                " − change it)"
+            )
             return
         self.say("")
         self.jump(found)
@@ -135,7 +156,8 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         """Ask for text or ids; matches are counted while typing."""
         self.ask_line(
             "Search",
-            "text, also across tokens (↵ is a newline), or ids: #30010 · lower case finds upper case too",
+            "text, also across tokens (↵ is a newline), or ids: #30010 · lower case"
+            " finds upper case too",
             self._query,
             self._search_for,
             typed=lambda text: self.search(text, taken=False) if text else None,
@@ -176,7 +198,10 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
     def _say_match(self) -> None:
         assert self._matches is not None
         place = int(np.searchsorted(self._matches.starts, self.position, "left")) + 1
-        self.say(f"{place:,} of {len(self._matches):,} found: {visible(self._query)}  (n next, N back, Esc ends)")
+        self.say(
+            f"{place:,} of {len(self._matches):,} found: {visible(self._query)}  (n"
+            " next, N back, Esc ends)"
+        )
 
     def _end_search(self) -> None:
         self._query = ""
@@ -220,12 +245,18 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         elif self._flips is None:
             self.say("looking for rank flips …")
             if not self._pending_flip:
-                self.find_flips(self.pair, self.chart.source.data if self.chart.source is not None else None)
+                self.find_flips(
+                    self.pair,
+                    self.chart.source.data if self.chart.source is not None else None,
+                )
             self._pending_flip = step
         else:
             found = beside(self._flips, self.position, step)
             if found is None:
-                self.say(f"no rank flip {_where(step)} this token; there are {len(self._flips):,}")
+                self.say(
+                    f"no rank flip {_where(step)} this token; there are"
+                    f" {len(self._flips):,}"
+                )
                 return
             self.jump(found)
             place = int(np.searchsorted(self._flips, found)) + 1
@@ -259,7 +290,10 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
                 self.say("")
                 self.jump(parse_place(text, sequences, self.sequence))
 
-        words = f"a position of this sequence: 120 · of another: 3:120 · an id: #30010 · here: {write_place(sequences, self.position)}"
+        words = (
+            "a position of this sequence: 120 · of another: 3:120 · an id: #30010 ·"
+            f" here: {write_place(sequences, self.position)}"
+        )
         self.ask_line("Go to", words, "", taken, problem=problem)
 
     def _id_problem(self, text: str) -> str:
@@ -277,13 +311,25 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         self.step_sequence(-1)
 
     def step_sequence(self, step: int, *, at_end: bool = False) -> None:
-        """To the next sequence in the order of the list; ``at_end``: to its last token."""
+        """To the next sequence in the order of the list; ``at_end``: to its last
+        token.
+        """
         if self.sequence < 0 or not self.sequences.line_count:
             return
         place = self.sequences.place_of(self.sequence)
-        place = place + step if place >= 0 else 0 if step > 0 else self.sequences.line_count - 1
+        place = (
+            place + step
+            if place >= 0
+            else 0
+            if step > 0
+            else self.sequences.line_count - 1
+        )
         if not 0 <= place < self.sequences.line_count:
-            self.say("this is the last sequence" if step > 0 else "this is the first sequence")
+            self.say(
+                "this is the last sequence"
+                if step > 0
+                else "this is the first sequence"
+            )
             return
         start, stop = self.session.sequences.bounds(int(self.sequences.order[place]))
         self.say("")
@@ -311,10 +357,16 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
     # ---- labels
 
     def action_labels(self) -> None:
-        """Put letters on the marked tokens that are seen, and go to the one whose letters are typed."""
+        """Put letters on the marked tokens that are seen, and go to the one whose
+        letters are typed.
+        """
         self.to_tokens()
         count = self.tokens.start_labels()
-        self.say("type the letters of a token (any other key leaves)" if count else "no marked token is seen here")
+        self.say(
+            "type the letters of a token (any other key leaves)"
+            if count
+            else "no marked token is seen here"
+        )
 
     @on(Tokens.Labelled)
     def _on_labelled(self, message: Tokens.Labelled) -> None:
@@ -326,7 +378,9 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
 
     def mark_at(self, position: int) -> Mark | None:
         """The reader's mark on a flat position."""
-        return next((mark for mark in self.view_state.marks if mark.position == position), None)
+        return next(
+            (mark for mark in self.view_state.marks if mark.position == position), None
+        )
 
     def action_mark(self) -> None:
         """Ask for a note and mark the token; a mark whose note is emptied goes."""
@@ -335,15 +389,25 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         position, before = self.position, self.mark_at(self.position)
 
         def taken(note: str) -> None:
-            others = [mark for mark in self.view_state.marks if mark.position != position]
+            others = [
+                mark for mark in self.view_state.marks if mark.position != position
+            ]
             if before is None or note.strip():
                 others.append(Mark(position, note.strip()))
             marks = tuple(sorted(others, key=lambda mark: mark.position))
             self.view_state = replace(self.view_state, marks=marks)
             self.repaint_passage()
-            self.say(f"marked; there are {len(marks)} (B lists them)" if self.mark_at(position) else "mark taken away")
+            self.say(
+                f"marked; there are {len(marks)} (B lists them)"
+                if self.mark_at(position)
+                else "mark taken away"
+            )
 
-        words = "a note, or nothing" if before is None else "an empty note takes the mark away"
+        words = (
+            "a note, or nothing"
+            if before is None
+            else "an empty note takes the mark away"
+        )
         self.ask_line(
             f"Mark {write_place(self.session.sequences, position)}",
             words,
@@ -359,9 +423,18 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         if not marks:
             self.say("no token is marked (b marks the one under the cursor)")
             return
-        start = min(int(np.searchsorted([mark.position for mark in marks], self.position)), len(marks) - 1)
+        start = min(
+            int(np.searchsorted([mark.position for mark in marks], self.position)),
+            len(marks) - 1,
+        )
         head = f"   {'seq:pos':<12}{'token':<18}{'Δ':>9}  note"
-        picker = Picker("Marks", head, len(marks), lambda index, width: self._mark_runs(marks[index], width), start)
+        picker = Picker(
+            "Marks",
+            head,
+            len(marks),
+            lambda index, width: self._mark_runs(marks[index], width),
+            start,
+        )
 
         def chosen(index: int | None) -> None:
             if index is None:
@@ -377,7 +450,9 @@ class ExplorerMoves(ExplorerJobs, inherit_bindings=False):
         p, sequences, pair = self.palette, self.session.sequences, self.pair
         if mark.position >= sequences.tokens:
             return [(f"   not captured yet   {visible(mark.note)}", p.muted)]
-        piece = self.session.pieces.text(int(sequences.token_ids[mark.position])).replace(" ", "·")
+        piece = self.session.pieces.text(
+            int(sequences.token_ids[mark.position])
+        ).replace(" ", "·")
         delta = NOTHING
         if pair is not None and mark.position < pair.tokens:
             delta = signed(float(pair.delta[mark.position]))

@@ -1,4 +1,6 @@
-"""Identity: what each engine really loaded, as it was saved, and the command that asks the engines."""
+"""Identity: what each engine really loaded, as it was saved, and the command that asks
+the engines.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class IdentityRead(Message):
-    """The saved checks were read, by backend, or ``problem`` says why not; ``missing`` are backends that were not asked,
-    ``failed`` those whose last check failed, and why."""
+    """The saved checks were read, by backend, or ``problem`` says why not; ``missing``
+    are backends that were not asked, ``failed`` those whose last check failed, and why.
+    """
 
     found: Mapping[str, Mapping[str, Any]]
     missing: tuple[str, ...] = ()
@@ -45,7 +48,9 @@ class IdentityScreen(TextScreen):
         return f"logdrift why {shlex.quote(str(self.session.folder))} --identity"
 
     def action_copy_text(self) -> None:
-        """Copy what stands here; where no backend was asked the command, which is what is wanted then."""
+        """Copy what stands here; where no backend was asked the command, which is what
+        is wanted then.
+        """
         read = self._read
         if read is None or read.found or read.failed or read.problem:
             super().action_copy_text()
@@ -58,7 +63,11 @@ class IdentityScreen(TextScreen):
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._lay_out)
 
-    @background(group="identity", exclusive=True, failed=lambda words: IdentityRead({}, (), words))
+    @background(
+        group="identity",
+        exclusive=True,
+        failed=lambda words: IdentityRead({}, (), words),
+    )
     def read_saved(self) -> None:
         """Read the saved checks."""
         from logdrift.core.report.identity import identity_json
@@ -67,7 +76,11 @@ class IdentityScreen(TextScreen):
         saved = saved_identities(self.session.folder)
         found = identity_json(self.session, saved)
         failed = saved_failures(self.session.folder)
-        missing = {info.backend for info in self.session.captures} - saved.keys() - failed.keys()
+        missing = (
+            {info.backend for info in self.session.captures}
+            - saved.keys()
+            - failed.keys()
+        )
         self.post_message(IdentityRead(found, tuple(sorted(missing)), failed=failed))
 
     @on(IdentityRead)
@@ -84,10 +97,23 @@ class IdentityScreen(TextScreen):
         if read is None:
             return
         canvas = Canvas(width=max(40, self.reading.inner_width))
-        lines = [read.problem] if read.problem else render_identity(read.found, read.failed, canvas).splitlines()
+        lines = (
+            [read.problem]
+            if read.problem
+            else render_identity(read.found, read.failed, canvas).splitlines()
+        )
         if read.missing:
             asked = bool(read.found or read.failed)
-            said = f"Not checked: {', '.join(read.missing)}." if asked else "No backend has been asked yet."
-            lines += [*([""] if asked else []), said, "This starts each once more and compares every tensor:", ""]
+            said = (
+                f"Not checked: {', '.join(read.missing)}."
+                if asked
+                else "No backend has been asked yet."
+            )
+            lines += [
+                *([""] if asked else []),
+                said,
+                "This starts each once more and compares every tensor:",
+                "",
+            ]
             lines.append(self.command)
         self.reading.put(self.title_text, lines)

@@ -1,4 +1,6 @@
-"""Layers: where in the model a token begins to differ, by what was saved for it, as bars of the relative error."""
+"""Layers: where in the model a token begins to differ, by what was saved for it, as
+bars of the relative error.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class DebuggersMade(Message):
 
 
 class StageList(Rows):
-    """A row for each stage of one backend, from the embedding to the head; bars grow with the logarithm."""
+    """A row for each stage of one backend, from the embedding to the head; bars grow
+    with the logarithm.
+    """
 
     fixed = 2
 
@@ -74,7 +78,11 @@ class StageList(Rows):
     def put(self, side: Side | None, title: str, aside: str) -> None:
         """Show one backend, another one from its first wrong stage on."""
         if side is not self.side:
-            self.selected = next((i for i, s in enumerate(side.stages) if s.wrong), 0) if side is not None else 0
+            self.selected = (
+                next((i for i, s in enumerate(side.stages) if s.wrong), 0)
+                if side is not None
+                else 0
+            )
         self.side, self.title_text, self.aside = side, title, aside
         self.rows_changed()
 
@@ -84,7 +92,9 @@ class StageList(Rows):
         if self.side is None:
             return strip_of([], width)
         head = f"   {'stage':<{_NAME}} {'relative error':>14}"
-        return strip_of([(fit(f"{head}  {'of rounding':>11}", width), self.palette.muted)], width)
+        return strip_of(
+            [(fit(f"{head}  {'of rounding':>11}", width), self.palette.muted)], width
+        )
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         p, stage = self.palette, self.stages[index]
@@ -95,12 +105,19 @@ class StageList(Rows):
             mark,
             (fit(visible(stage.name), _NAME), p.bad if stage.wrong else p.text),
             (f" {_error(stage):>14}  {times:>11}  ", p.bad if stage.wrong else p.text),
-            (score_bar(self._share(stage.error), room), p.bad if stage.wrong else p.accent),
+            (
+                score_bar(self._share(stage.error), room),
+                p.bad if stage.wrong else p.accent,
+            ),
         ]
 
     def _share(self, error: float) -> float:
-        """0 to 1 from a tenth of the smallest error to the largest, by the logarithm."""
-        errors = [s.error for s in self.stages if math.isfinite(s.error) and s.error > 0]
+        """0 to 1 from a tenth of the smallest error to the largest, by the
+        logarithm.
+        """
+        errors = [
+            s.error for s in self.stages if math.isfinite(s.error) and s.error > 0
+        ]
         if not errors or not math.isfinite(error) or error <= 0:
             return 1.0 if error == math.inf else 0.0
         low, high = math.log10(min(errors)) - 1, math.log10(max(errors))
@@ -117,7 +134,9 @@ def _backend(label: str) -> str:
 
 
 class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
-    """The answer nearest to the token under the explorer's cursor, and the command that asks for its own."""
+    """The answer nearest to the token under the explorer's cursor, and the command that
+    asks for its own.
+    """
 
     BINDINGS = bindings("layers")
     SCOPES = ("layers",)
@@ -131,7 +150,9 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         position = origin.position
         self.sequence = sequence_of(self.session.sequences, position)
         self.index = position - self.session.sequences.bounds(self.sequence)[0]
-        self.piece = self.session.pieces.text(int(self.session.sequences.token_ids[position])).replace(" ", "·")
+        self.piece = self.session.pieces.text(
+            int(self.session.sequences.token_ids[position])
+        ).replace(" ", "·")
         self.found: tuple[Layers, ...] | None = None
         self.at = 0
 
@@ -150,14 +171,24 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
 
     @property
     def place(self) -> str:
-        """As the command takes it; the first token of a sequence has no score, so the whole sequence is asked about."""
+        """As the command takes it; the first token of a sequence has no score, so the
+        whole sequence is asked about.
+        """
         return f"{self.sequence}:{self.index}" if self.index else str(self.sequence)
 
     @property
     def command(self) -> str:
         """What asks both engines about the token."""
         pair = ":".join(self.labels)
-        words = ["logdrift", "why", str(self.session.folder), "--pair", pair, "--layers", self.place]
+        words = [
+            "logdrift",
+            "why",
+            str(self.session.folder),
+            "--pair",
+            pair,
+            "--layers",
+            self.place,
+        ]
         return " ".join(map(shlex.quote, words))
 
     def on_mount(self) -> None:
@@ -167,9 +198,12 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     def read_saved(self) -> None:
         """Read what is saved, the nearest to the token first."""
         found = understood(saved_layers(self.session.folder))
-        # Layers are of backends: along which path the pair went is nothing that hooks see.
+        # Layers are of backends: along which path the pair went is nothing that hooks
+        # see.
         wanted = {_backend(label) for label in self.labels}
-        mine = [each for each in found if {_backend(each.a), _backend(each.b)} == wanted]
+        mine = [
+            each for each in found if {_backend(each.a), _backend(each.b)} == wanted
+        ]
         self.post_message(LayersRead(tuple(sorted(mine, key=self._distance))))
 
     def _distance(self, found: Layers) -> tuple[bool, bool]:
@@ -191,17 +225,33 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         head: list[list[Run]] = [
             [
                 (" ", p.text),
-                (fit(f"{a} {ARROW} {b} · token {self.sequence}:{self.index} {self.piece}", width), p.strong),
+                (
+                    fit(
+                        f"{a} {ARROW} {b} · token {self.sequence}:{self.index}"
+                        f" {self.piece}",
+                        width,
+                    ),
+                    p.strong,
+                ),
             ]
         ]
         sides = self.sides
         found, side = sides[self.at] if sides else (None, None)
-        head += [[(" ", p.text), (part, p.muted)] for part in wrap_at_most(self._state(found), width, 2)]
+        head += [
+            [(" ", p.text), (part, p.muted)]
+            for part in wrap_at_most(self._state(found), width, 2)
+        ]
         self.query_one("#verdict", Bar).put(head)
         title, aside = "Layers", ""
         if found is not None and side is not None:
-            where = f"{found.sequence}" if found.position is None else f"{found.sequence}:{found.position}"
-            title = f"{visible(side.backend)} against {visible(found.standard)} · {where}"
+            where = (
+                f"{found.sequence}"
+                if found.position is None
+                else f"{found.sequence}:{found.position}"
+            )
+            title = (
+                f"{visible(side.backend)} against {visible(found.standard)} · {where}"
+            )
             aside = f"{self.at + 1} of {len(sides)}"
         self.stages.put(side, title, aside)
         self.query_one("#detail", Bar).put(self._detail(found, side, width))
@@ -210,29 +260,57 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         if self.found is None:
             return "being read …"
         if shown is None:
-            return "nothing is saved for these backends: the command below asks them (x copies it)"
+            return (
+                "nothing is saved for these backends: the command below asks them (x"
+                " copies it)"
+            )
         if self._distance(shown) == (False, False):
-            return "what was saved for this token" if self.index else "what was saved for the whole of this sequence"
+            return (
+                "what was saved for this token"
+                if self.index
+                else "what was saved for the whole of this sequence"
+            )
         if any(self._distance(each) == (False, False) for each in self.found):
             none = "not what was saved for this token"
         else:
             none = "nothing is saved for this token"
         about = "another sequence"
         if shown.sequence == self.sequence:
-            about = "the whole of this sequence" if shown.position is None else "another token of this sequence"
+            about = (
+                "the whole of this sequence"
+                if shown.position is None
+                else "another token of this sequence"
+            )
         return f"{none}, this is about {about}: x copies the command that asks for it"
 
-    def _detail(self, found: Layers | None, side: Side | None, width: int) -> list[list[Run]]:
+    def _detail(
+        self, found: Layers | None, side: Side | None, width: int
+    ) -> list[list[Run]]:
         p = self.palette
         if found is None or side is None:
-            words: list[tuple[str, Style, int]] = [] if self.found is None else [(self.command, p.accent, 5)]
+            words: list[tuple[str, Style, int]] = (
+                [] if self.found is None else [(self.command, p.accent, 5)]
+            )
         else:
-            # The sentence is the answer, and stands nowhere else: in 60 columns it takes up to four lines.
-            words = [(side.sentence, p.text if side.kind in ("rounding", "unknown") else p.warn, 4)]
-            words += [(note, p.muted, 3 if self.size.height >= 24 else 2) for note in found.notes]
+            # The sentence is the answer, and stands nowhere else: in 60 columns it
+            # takes up to four lines.
+            words = [
+                (
+                    side.sentence,
+                    p.text if side.kind in ("rounding", "unknown") else p.warn,
+                    4,
+                )
+            ]
+            words += [
+                (note, p.muted, 3 if self.size.height >= 24 else 2)
+                for note in found.notes
+            ]
         out: list[list[Run]] = []
         for text, style, most in words or [("", p.text, 1)]:
-            out += [[(" ", p.text), (part, style)] for part in wrap_at_most(visible(text), width, most)]
+            out += [
+                [(" ", p.text), (part, style)]
+                for part in wrap_at_most(visible(text), width, most)
+            ]
         return out[: max(5, self.size.height // 3)]
 
     # ---- commands
@@ -262,14 +340,22 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         """Write the commands for deeper debuggers."""
         from logdrift.tui.commands.why_layers import debuggers
 
-        self.post_message(DebuggersMade(debuggers(self.session, self.labels, self.sequence, self.index or None)))
+        self.post_message(
+            DebuggersMade(
+                debuggers(self.session, self.labels, self.sequence, self.index or None)
+            )
+        )
 
     @on(DebuggersMade)
     def _on_debuggers_made(self, message: DebuggersMade) -> None:
         if message.problem:
             self.logdrift.show_error(message.problem)
         else:
-            self.app.push_screen(TextScreen(f"Deeper debuggers · token {self.place}", message.text.splitlines()))
+            self.app.push_screen(
+                TextScreen(
+                    f"Deeper debuggers · token {self.place}", message.text.splitlines()
+                )
+            )
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
@@ -280,7 +366,11 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
             return f"{self.command}\n"
         lines = ["place\tbackend\tstage\trelative error\ttimes rounding\tlimit\twrong"]
         for found, side in self.sides:
-            where = f"{found.sequence}" if found.position is None else f"{found.sequence}:{found.position}"
+            where = (
+                f"{found.sequence}"
+                if found.position is None
+                else f"{found.sequence}:{found.position}"
+            )
             lines += [
                 f"{where}\t{visible(side.backend)}\t{visible(s.name)}\t{s.error:.6g}\t"
                 f"{'' if s.times is None else f'{s.times:.6g}'}\t{s.limit:.6g}\t{'yes' if s.wrong else 'no'}"

@@ -36,7 +36,14 @@ class LogScreen(TextScreen):
 
     def hints(self) -> list[tuple[str, str]]:
         other = [("tab", "next log")] if len(self.backends) > 1 else []
-        return [("c", "copy"), ("w", "save"), ("/", "search"), *other, ("↑↓", "scroll"), ("Esc", "leave")]
+        return [
+            ("c", "copy"),
+            ("w", "save"),
+            ("/", "search"),
+            *other,
+            ("↑↓", "scroll"),
+            ("Esc", "leave"),
+        ]
 
     def turn(self, step: int) -> None:
         if len(self.backends) == 1:
@@ -55,5 +62,13 @@ class LogScreen(TextScreen):
     @on(LogRead)
     def _on_log_read(self, message: LogRead) -> None:
         if message.backend == self.backends[self.at]:
-            place = f" ({self.at + 1} of {len(self.backends)})" if len(self.backends) > 1 else ""
-            self.reading.put(f"Log of {visible(message.backend)}, last lines{place}", message.lines, at_end=True)
+            place = (
+                f" ({self.at + 1} of {len(self.backends)})"
+                if len(self.backends) > 1
+                else ""
+            )
+            self.reading.put(
+                f"Log of {visible(message.backend)}, last lines{place}",
+                message.lines,
+                at_end=True,
+            )

@@ -1,4 +1,6 @@
-"""What is done to whole sessions, from the list of them: compare, rename, delete, capture, cancel, resume."""
+"""What is done to whole sessions, from the list of them: compare, rename, delete,
+capture, cancel, resume.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Sized(Message):
 
 @dataclass(eq=False, repr=False)
 class Managed(Message):
-    """Something was done to a session; ``folder`` is where it is now, None where it is gone."""
+    """Something was done to a session; ``folder`` is where it is now, None where it is
+    gone.
+    """
 
     words: str
     folder: Path | None = None
@@ -61,7 +65,9 @@ class Compared(Message):
 
 
 class ManagingScreen(StartingScreen, inherit_bindings=False):
-    """Asks where something would be lost, works in threads, and tells how it went; the list itself is the subclass's."""
+    """Asks where something would be lost, works in threads, and tells how it went; the
+    list itself is the subclass's.
+    """
 
     _folder: Path
 
@@ -86,7 +92,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         marked = self.list.marked
         if marked is None:
             self._mark(row.folder)
-            self.say(f"{row.name} is the old one: Space on another compares it with that, Esc takes the mark away")
+            self.say(
+                f"{row.name} is the old one: Space on another compares it with that,"
+                " Esc takes the mark away"
+            )
         elif marked == row.folder:
             self._mark(None)
             self.say("")
@@ -94,7 +103,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self._mark(None)
             self.say(f"comparing {visible(marked.name)} with {row.name}")
             # Of the window: borders and scroll bar go off.
-            self._compare(marked, row.folder, min(100, max(MIN_WIDTH, self.app.size.width)) - 4)
+            self._compare(
+                marked, row.folder, min(100, max(MIN_WIDTH, self.app.size.width)) - 4
+            )
 
     def _mark(self, folder: Path | None) -> None:
         view = self.list
@@ -103,7 +114,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 view.refresh_line(index)
         view.marked = folder
 
-    @background(group="compare", exclusive=True, failed=lambda words: Refused(words, window=True))
+    @background(
+        group="compare",
+        exclusive=True,
+        failed=lambda words: Refused(words, window=True),
+    )
     def _compare(self, old: Path, new: Path, width: int) -> None:
         from logdrift.core.report.change import both_pairs, build_change
         from logdrift.core.report.change_text import render_change
@@ -113,8 +128,16 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         sessions = open_session(old), open_session(new)
         change = build_change(*sessions, *both_pairs(*sessions, None, None))
         lines = render_change(change, Canvas(width, colour=True)).splitlines()
-        styles = {"1": self.palette.strong, "2": self.palette.muted, "32": self.palette.good, "33": self.palette.warn}
-        rows = tuple(_painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text) for line in lines)
+        styles = {
+            "1": self.palette.strong,
+            "2": self.palette.muted,
+            "32": self.palette.good,
+            "33": self.palette.warn,
+        }
+        rows = tuple(
+            _painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text)
+            for line in lines
+        )
         self.post_message(Compared(old, new, rows))
 
     @on(Compared)
@@ -133,7 +156,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         row = self._idle("renamed")
         if row is None:
             return
-        others = {other.folder.name for other in self.list.rows if other.folder != row.folder}
+        others = {
+            other.folder.name for other in self.list.rows if other.folder != row.folder
+        }
 
         def problem(text: str) -> str:
             try:
@@ -147,14 +172,17 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self._rename(row, name)
 
         words = "another name for the folder: commands call the session by it"
-        self.app.push_screen(Prompt(f"Rename {row.name}", words, row.name, problem=problem), answered)
+        self.app.push_screen(
+            Prompt(f"Rename {row.name}", words, row.name, problem=problem), answered
+        )
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _rename(self, row: SessionRow, name: str) -> None:
         from logdrift.core.session.manage import rename_session
 
         self._manage(
-            lambda: rename_session(row.folder, name), lambda folder: f"{row.name} is now {visible(folder.name)}"
+            lambda: rename_session(row.folder, name),
+            lambda folder: f"{row.name} is now {visible(folder.name)}",
         )
 
     def action_delete(self) -> None:
@@ -170,7 +198,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.post_message(Sized(row, "it is a link: what it leads to stays"))
             return
         found = folder_size(row.folder)
-        self.post_message(Sized(row, f"{found.files:,} file{'' if found.files == 1 else 's'}, {size(found.size)}"))
+        self.post_message(
+            Sized(
+                row,
+                f"{found.files:,} file{'' if found.files == 1 else 's'},"
+                f" {size(found.size)}",
+            )
+        )
 
     @on(Sized)
     def _on_sized(self, message: Sized) -> None:
@@ -183,14 +217,20 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self._delete(row)
 
         self.app.push_screen(
-            Confirm(f"Delete {row.name}? {message.words}", "Yes, delete it: this cannot be undone"), answered
+            Confirm(
+                f"Delete {row.name}? {message.words}",
+                "Yes, delete it: this cannot be undone",
+            ),
+            answered,
         )
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _delete(self, row: SessionRow) -> None:
         from logdrift.core.session.manage import delete_session
 
-        self._manage(lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted")
+        self._manage(
+            lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted"
+        )
 
     # ---- from elsewhere
 
@@ -200,7 +240,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         def problem(text: str) -> str:
             path = user_path(text.strip())
-            return "" if text.strip() and os.path.exists(path) else "no such folder or file"
+            return (
+                ""
+                if text.strip() and os.path.exists(path)
+                else "no such folder or file"
+            )
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -208,7 +252,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"importing {visible(path.name)}")
                 self._import(path)
 
-        words = "path of a session folder, or of log-probabilities: JSONL, prime-rl exports, answers of servers"
+        words = (
+            "path of a session folder, or of log-probabilities: JSONL, prime-rl"
+            " exports, answers of servers"
+        )
         self.app.push_screen(Prompt("Import", words, problem=problem), answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
@@ -219,7 +266,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         notes: list[str] = []
 
         def bring() -> Path:
-            out = self._folder / free_name(self._folder, path.resolve().name.removesuffix(".jsonl"))
+            out = self._folder / free_name(
+                self._folder, path.resolve().name.removesuffix(".jsonl")
+            )
             notes.extend(import_session(guess_format(path), [str(path)], out))
             return out
 
@@ -239,7 +288,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             if folder is not None:
                 self.look_again(folder)
                 self.say(
-                    f"{visible(folder.name)} is being captured in the background: Enter looks at it, {self._key('cancel_capture')} cancels it"
+                    f"{visible(folder.name)} is being captured in the background: Enter"
+                    f" looks at it, {self._key('cancel_capture')} cancels it"
                 )
 
         self.say("")
@@ -260,7 +310,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         share = "" if row.progress is None else f" It is at {row.progress:.0%}."
         self.app.push_screen(
-            Confirm(f"End the capture of {row.name}?{share}", "Yes, end it: what is finished stays", "No, let it run"),
+            Confirm(
+                f"End the capture of {row.name}?{share}",
+                "Yes, end it: what is finished stays",
+                "No, let it run",
+            ),
             answered,
         )
 
@@ -278,7 +332,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row is None:
             return
         if row.problem is not None or row.state == "complete":
-            self.say(f"{row.name} lacks nothing" if row.problem is None else row.problem, warn=True)
+            self.say(
+                f"{row.name} lacks nothing" if row.problem is None else row.problem,
+                warn=True,
+            )
             return
         self.say(f"starting to capture what {row.name} lacks")
         self._resume(row)
@@ -289,7 +346,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.capture.trust import Stranger
 
         try:
-            self._manage(lambda: start_background(row.folder), lambda _: f"{row.name} goes on in the background")
+            self._manage(
+                lambda: start_background(row.folder),
+                lambda _: f"{row.name} goes on in the background",
+            )
         except Stranger as stranger:
             self.post_message(NotConfirmed(stranger, lambda: self._resume(row)))
 
@@ -302,7 +362,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.say("there is no session to be " + done, warn=True)
         elif row.state == "running":
             self.say(
-                f"{row.name} is being written and cannot be {done}: wait for it, or cancel it ({self._key('cancel_capture')})",
+                f"{row.name} is being written and cannot be {done}: wait for it, or"
+                f" cancel it ({self._key('cancel_capture')})",
                 warn=True,
             )
             return None
@@ -315,11 +376,16 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return None
         return row
 
-    def _manage(self, act: Callable[[], Result], words: Callable[[Result], str]) -> None:
-        """Do something to a session in this thread and tell how it went. Raises `Stranger` where it would start what nobody
-        has confirmed."""
+    def _manage(
+        self, act: Callable[[], Result], words: Callable[[Result], str]
+    ) -> None:
+        """Do something to a session in this thread and tell how it went. Raises
+        `Stranger` where it would start what nobody has confirmed.
+        """
         result = act()
-        self.post_message(Managed(words(result), result if isinstance(result, Path) else None))
+        self.post_message(
+            Managed(words(result), result if isinstance(result, Path) else None)
+        )
 
     @on(Managed)
     def _on_managed(self, message: Managed) -> None:
@@ -341,7 +407,9 @@ def _painted(line: str, styles: Mapping[str, Style], plain: Style) -> list[Run]:
     pieces = _PAINTED.split(line)
     # Plain text, then a code and the text that it paints, and so on.
     runs: list[Run] = [(" " + pieces[0], plain)]
-    for code, painted, after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+    for code, painted, after in zip(
+        pieces[1::3], pieces[2::3], pieces[3::3], strict=True
+    ):
         runs += [(visible(painted), styles.get(code, plain)), (after, plain)]
     return runs
 
@@ -351,7 +419,11 @@ _PAINTED = re.compile(r"\x1b\[([0-9;]+)m(.*?)\x1b\[0m")
 
 def key_of(name: str, keymap: Keymap) -> str:
     """The key of a command of this screen, as it stands on the keyboard."""
-    return next((*c.shown_keys(keymap), "palette")[0] for c in commands("sessions") if c.name == name)
+    return next(
+        (*c.shown_keys(keymap), "palette")[0]
+        for c in commands("sessions")
+        if c.name == name
+    )
 
 
 def size(count: int) -> str:
@@ -359,6 +431,10 @@ def size(count: int) -> str:
     value, units = float(count), ("bytes", "kB", "MB", "GB", "TB")
     for unit in units[:-1]:
         if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 99.5 else f"{value:.3g} {unit}"
+            return (
+                f"{value:.0f} {unit}"
+                if unit == "bytes" or value >= 99.5
+                else f"{value:.3g} {unit}"
+            )
         value /= 1000
     return f"{value:.3g} {units[-1]}"

@@ -1,4 +1,6 @@
-"""Every capture against every capture: one number, coloured and marked by how large it is."""
+"""Every capture against every capture: one number, coloured and marked by how large it
+is.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,10 @@ class Grid(Lines, inherit_bindings=False):
 
     @property
     def label_width(self) -> int:
-        longest = max((cell_len(visible(label)) for label in self.table.labels), default=8) + 5
+        longest = (
+            max((cell_len(visible(label)) for label in self.table.labels), default=8)
+            + 5
+        )
         room = self.inner_width - _CELL * min(3, self.line_count) - 1
         return max(12, min(longest, room, 36))
 
@@ -101,19 +106,29 @@ class Grid(Lines, inherit_bindings=False):
             name = NAMES[table.metric]
             tokens = "all tokens" if table.scope == "all" else f"{table.scope} tokens"
             done = sum(row is not None for row in table.rows)
-            aside = tokens if done == len(table.rows) else f"{tokens}, {done} of {len(table.rows)} rows"
-            return self.title_line(f"Matrix · {table.metric} ({name.unit})", width, aside)
+            aside = (
+                tokens
+                if done == len(table.rows)
+                else f"{tokens}, {done} of {len(table.rows)} rows"
+            )
+            return self.title_line(
+                f"Matrix · {table.metric} ({name.unit})", width, aside
+            )
         columns = self.columns()
         left = " ‹" if columns.start else "  "
         right = " ›" if columns.stop < self.line_count else ""
         head = fit("A ↓  B →", self.label_width - 2)
-        numbers = "".join(fit(str(column + 1), _CELL - 1, right=True) + " " for column in columns)
+        numbers = "".join(
+            fit(str(column + 1), _CELL - 1, right=True) + " " for column in columns
+        )
         return strip_of([(f" {head}{left[1]}{numbers}{right}", p.muted)], width)
 
     def line(self, index: int, width: int) -> Strip:
         p = self.palette
         style = p.strong if index == self.row else p.text
-        label = fit(f"{index + 1:>2} {visible(self.table.labels[index])}", self.label_width - 2)
+        label = fit(
+            f"{index + 1:>2} {visible(self.table.labels[index])}", self.label_width - 2
+        )
         runs: list[Run] = [(f" {label} ", style)]
         for column in self.columns():
             here = (index, column) == (self.row, self.column)
@@ -137,7 +152,13 @@ class Grid(Lines, inherit_bindings=False):
             return f"{VOID}{fit(value, _CELL - 3, right=True)}", p.grey
         found = grade(cell, table.metric, self.session.captures, table.largest)
         mark = NOISE if found.noise else SIZES[found.level]
-        style = p.muted if found.noise else p.single[found.level - 1] if found.level else p.text
+        style = (
+            p.muted
+            if found.noise
+            else p.single[found.level - 1]
+            if found.level
+            else p.text
+        )
         return f"{mark}{fit(value, _CELL - 2, right=True)}", style
 
     def go(self, row: int, column: int) -> None:
@@ -158,7 +179,12 @@ class Grid(Lines, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         row, at = self.top + event.y - self.fixed, event.x - self.label_width
-        if event.y < self.fixed or row >= self.line_count or at < 0 or at // _CELL >= len(self.columns()):
+        if (
+            event.y < self.fixed
+            or row >= self.line_count
+            or at < 0
+            or at // _CELL >= len(self.columns())
+        ):
             return
         target = row, self.columns()[at // _CELL]
         if target == (self.row, self.column):
@@ -167,7 +193,9 @@ class Grid(Lines, inherit_bindings=False):
 
 
 class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
-    """The table, and in words what stands under the cursor. A thread computes it row by row until the screen is left."""
+    """The table, and in words what stands under the cursor. A thread computes it row by
+    row until the screen is left.
+    """
 
     BINDINGS = bindings("matrix")
     SCOPES = ("matrix",)
@@ -175,7 +203,10 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#grid"
 
     def __init__(
-        self, session: Session, pair: tuple[str, str] | None, chosen: Callable[[tuple[str, str]], None]
+        self,
+        session: Session,
+        pair: tuple[str, str] | None,
+        chosen: Callable[[tuple[str, str]], None],
     ) -> None:
         super().__init__()
         self.session, self._chosen = session, chosen
@@ -196,7 +227,9 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     def on_mount(self) -> None:
         labels = self.table.labels
         if self._start is not None and set(self._start) <= set(labels):
-            self.grid.row, self.grid.column = (labels.index(label) for label in self._start)
+            self.grid.row, self.grid.column = (
+                labels.index(label) for label in self._start
+            )
             self.call_after_refresh(self.grid.reveal, self.grid.row)
         self._compute()
 
@@ -221,14 +254,26 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         self._fill(table.labels, table.metric, table.scope, dict(self._gates))
 
     @background(group="matrix", exclusive=True)
-    def _fill(self, labels: Sequence[str], metric: str, scope: Scope, gates: dict[tuple[str, str], Gate]) -> None:
+    def _fill(
+        self,
+        labels: Sequence[str],
+        metric: str,
+        scope: Scope,
+        gates: dict[tuple[str, str], Gate],
+    ) -> None:
         worker = get_current_worker()
         for index, a in enumerate(labels):
             row: list[Cell | None] = []
             for b in labels:
                 if worker.is_cancelled:
                     return
-                row.append(None if a == b else matrix_cell(self.session, a, b, metric, scope, gates.get((a, b))))
+                row.append(
+                    None
+                    if a == b
+                    else matrix_cell(
+                        self.session, a, b, metric, scope, gates.get((a, b))
+                    )
+                )
             self.post_message(RowDone((metric, scope), index, tuple(row)))
 
     @on(RowDone)
@@ -239,7 +284,8 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         table.rows[message.index] = message.cells
         for cell in message.cells:
             if cell is not None and cell.verdict is not None:
-                # The verdict does not depend on the number: the next one is computed without asking the gate again.
+                # The verdict does not depend on the number: the next one is computed
+                # without asking the gate again.
                 reasons = (Reason("known", "info", cell.reason),) if cell.reason else ()
                 self._gates[cell.a, cell.b] = Gate(cell.verdict, reasons)
         largest = largest_distance(table.cells(), table.metric)
@@ -266,17 +312,28 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         most = 2 if self.size.height >= 24 else 1
         rows: list[list[Run]] = []
         for text, style in self._detail():
-            rows += [[(" ", p.text), (part, style)] for part in wrap_at_most(text, width - 2, most)]
+            rows += [
+                [(" ", p.text), (part, style)]
+                for part in wrap_at_most(text, width - 2, most)
+            ]
         bar.put(rows)
 
     def _detail(self) -> list[Run]:
         p, table, grid = self.palette, self.table, self.grid
         if len(table.labels) < 2:
-            return [("Two captures with a finished sequence are needed for a matrix.", p.warn)]
+            return [
+                (
+                    "Two captures with a finished sequence are needed for a matrix.",
+                    p.warn,
+                )
+            ]
         a, b = table.labels[grid.row], table.labels[grid.column]
         name = NAMES[table.metric]
         meaning = f"{table.metric}: {name.meaning}; good: {name.good}"
-        legend = f"Size {' '.join(SIZES[1:])}  {NOISE} at or below the noise floor  {VOID} not comparable  {NOTHING} no number"
+        legend = (
+            f"Size {' '.join(SIZES[1:])}  {NOISE} at or below the noise floor  {VOID}"
+            f" not comparable  {NOTHING} no number"
+        )
         cell = table.cell(grid.row, grid.column) if a != b else None
         head = f"{visible(a)} {ARROW} {visible(b)}"
         if a == b:
@@ -286,11 +343,20 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         elif cell.problem is not None:
             found = [(head, p.strong), (visible(cell.problem), p.bad)]
         else:
-            words = grade(cell, table.metric, self.session.captures, table.largest).words
+            words = grade(
+                cell, table.metric, self.session.captures, table.largest
+            ).words
             verdict = VERDICTS.get(cell.verdict or "", "")
             void = "means nothing" if not cell.comparable else words
-            found = [(f"{head}: {number(cell.value)}, {void}", p.strong if cell.comparable else p.muted)]
-            found.append((f"{verdict}  {visible(cell.reason)}".rstrip(), p.verdict(cell.verdict)))
+            found = [
+                (
+                    f"{head}: {number(cell.value)}, {void}",
+                    p.strong if cell.comparable else p.muted,
+                )
+            ]
+            found.append(
+                (f"{verdict}  {visible(cell.reason)}".rstrip(), p.verdict(cell.verdict))
+            )
         return [*found, (meaning, p.muted), (legend, p.muted)]
 
     # ---- commands
@@ -302,7 +368,9 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     def action_open_pair(self) -> None:
         """Leave, and show this pair."""
         if len(self.table.labels) < 2:
-            self.say("two captures with a finished sequence are needed for a pair", warn=True)
+            self.say(
+                "two captures with a finished sequence are needed for a pair", warn=True
+            )
             return
         a, b = self.table.labels[self.grid.row], self.table.labels[self.grid.column]
         if a == b:
@@ -317,22 +385,33 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         def row(index: int, width: int) -> Row:
             name = NAMES[METRICS[index]]
             room = max(12, min(44, width // 2))
-            return [(f" {fit(name.path, room - 2)} ", p.text), (fit(name.meaning, width - room), p.muted)]
+            return [
+                (f" {fit(name.path, room - 2)} ", p.text),
+                (fit(name.meaning, width - room), p.muted),
+            ]
 
         def answered(index: int | None) -> None:
             if index is not None:
                 self._show(METRICS[index], self.table.scope)
 
         start = METRICS.index(self.table.metric)
-        self.app.push_screen(Picker("Metric", " number and what it is", len(METRICS), row, start), answered)
+        self.app.push_screen(
+            Picker("Metric", " number and what it is", len(METRICS), row, start),
+            answered,
+        )
 
     def action_step_metric(self, step: int) -> None:
-        self._show(METRICS[(METRICS.index(self.table.metric) + step) % len(METRICS)], self.table.scope)
+        self._show(
+            METRICS[(METRICS.index(self.table.metric) + step) % len(METRICS)],
+            self.table.scope,
+        )
 
     def action_scope(self) -> None:
         order: tuple[Scope, ...] = ("completion", "prompt", "all")
         assert set(order) == set(SCOPES)
-        self._show(self.table.metric, order[(order.index(self.table.scope) + 1) % len(order)])
+        self._show(
+            self.table.metric, order[(order.index(self.table.scope) + 1) % len(order)]
+        )
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
@@ -342,7 +421,10 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         table = self.table
         lines = ["\t".join([f"{table.metric} ({table.scope})", *table.labels])]
         for index, label in enumerate(table.labels):
-            cells = [self._written(table.cell(index, column)) for column in range(len(table.labels))]
+            cells = [
+                self._written(table.cell(index, column))
+                for column in range(len(table.labels))
+            ]
             lines.append("\t".join([label, *cells]))
         return visible_table(lines)
 
@@ -354,7 +436,9 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
 
 def visible_table(lines: Sequence[str]) -> str:
     """Lines of cells with tabs between them, each cell made visible."""
-    return "\n".join("\t".join(visible(cell) for cell in line.split("\t")) for line in lines)
+    return "\n".join(
+        "\t".join(visible(cell) for cell in line.split("\t")) for line in lines
+    )
 
 
 assert len(SIZES) == STEPS + 1

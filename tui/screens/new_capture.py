@@ -1,4 +1,6 @@
-"""A new capture: a form, the plan that follows from it, and its start in the background."""
+"""A new capture: a form, the plan that follows from it, and its start in the
+background.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class PlanPane(Text, can_focus=False):
 
 
 class NewCaptureScreen(BaseScreen, inherit_bindings=False):
-    """Asks for everything a capture needs; dismissed with the folder of the session once it runs."""
+    """Asks for everything a capture needs; dismissed with the folder of the session
+    once it runs.
+    """
 
     BINDINGS = bindings("form")
     SCOPES = ("form",)
@@ -89,7 +93,11 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         super().__init__()
         self._sessions = sessions
-        known = {engine: found for engine, found in available().items() if not isinstance(found, str)}
+        known = {
+            engine: found
+            for engine, found in available().items()
+            if not isinstance(found, str)
+        }
         self.form = forms.first_form(_free_name(sessions), known)
         self.built = forms.build(self.form, sessions)
         self._untouched = self.form
@@ -113,7 +121,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     def show_hints(self) -> None:
         # A question mark is typed here.
         keymap = self.logdrift.keymap
-        self.query_one("#hints", Hints).show([*hint_pairs(*self.SCOPES, keymap=keymap), ("F1", "help")])
+        self.query_one("#hints", Hints).show(
+            [*hint_pairs(*self.SCOPES, keymap=keymap), ("F1", "help")]
+        )
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
@@ -131,14 +141,23 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._show(key)
 
     def _show(self, key: str | None = None) -> None:
-        self.fields.show(form_rows(self.form, self._told(), self.found, self._expanded), key=key)
+        self.fields.show(
+            form_rows(self.form, self._told(), self.found, self._expanded), key=key
+        )
         self.draw()
 
     def _told(self) -> forms.Built:
-        """What is wrong, less the prompt that has yet to be typed: nobody is scolded for an empty form."""
+        """What is wrong, less the prompt that has yet to be typed: nobody is scolded
+        for an empty form.
+        """
         if self._started or self.form.texts != ("",) or self.form.source != "text":
             return self.built
-        return replace(self.built, problems={k: v for k, v in self.built.problems.items() if k != "prompts.text[0]"})
+        return replace(
+            self.built,
+            problems={
+                k: v for k, v in self.built.problems.items() if k != "prompts.text[0]"
+            },
+        )
 
     def draw(self) -> None:
         """The plan beside the form, where there is room for it."""
@@ -147,34 +166,49 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             return
         rows: list[list[tuple[str, Style]]] = []
         for line in self.plan_lines():
-            style = p.strong if line.startswith("[") else p.muted if line.startswith("#") else p.text
+            style = (
+                p.strong
+                if line.startswith("[")
+                else p.muted
+                if line.startswith("#")
+                else p.text
+            )
             rows.append([(f" {visible(line)}", style)])
         pane.set_lines([strip_of(row, pane.inner_width) for row in rows])
 
     def plan_lines(self) -> list[str]:
         """The plan as TOML; where there is none, what is wrong."""
         if self.built.plan is None:
-            return ["# not yet a plan:", *(f"# {words}" for words in self.built.problems.values())]
+            return [
+                "# not yet a plan:",
+                *(f"# {words}" for words in self.built.problems.values()),
+            ]
         try:
             lines = plan_toml(self.built.plan).splitlines()
         except LogdriftError as error:
             return [f"# {error}"]
         if self.built.ids is not None:
-            lines[0:0] = ["# the ids are written to this file of prompts when the plan is saved"]
+            lines[0:0] = [
+                "# the ids are written to this file of prompts when the plan is saved"
+            ]
         return lines
 
     # ---- engines
 
     @background(group="probe", exclusive=True)
     def _look_for_engines(self) -> None:
-        """Files first, which is quick; then each interpreter is started and asked, one after the other."""
+        """Files first, which is quick; then each interpreter is started and asked, one
+        after the other.
+        """
         from logdrift.core.capture.environments import available, check
 
         interpreters = available()
         found = {
-            engine: Found(problem=it)
-            if isinstance(it, str)
-            else _PROBED.get((engine, str(it.python)), _unprobed(engine))
+            engine: (
+                Found(problem=it)
+                if isinstance(it, str)
+                else _PROBED.get((engine, str(it.python)), _unprobed(engine))
+            )
             for engine, it in interpreters.items()
         }
         self.post_message(EnginesFound(found))
@@ -186,9 +220,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             except LogdriftError:
                 return
             if health.problem is not None:
-                self.post_message(EnginesFound({engine: Found(problem=health.problem, probed=True)}))
+                self.post_message(
+                    EnginesFound({engine: Found(problem=health.problem, probed=True)})
+                )
                 continue
-            words = f"{_versions(engine, health.versions)} · {health.device} · {_can(engine)}"
+            words = (
+                f"{_versions(engine, health.versions)} · {health.device} ·"
+                f" {_can(engine)}"
+            )
             _PROBED[engine, str(it.python)] = Found(words, probed=True)
             self.post_message(EnginesFound({engine: Found(words, probed=True)}))
 
@@ -212,7 +251,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._set(forms.with_value(self.form, key, options[(at + step) % len(options)]))
 
     def pressed(self, key: str) -> None:
-        """A button: of the plan, of a backend, or of an engine, which adds a backend."""
+        """A button: of the plan, of a backend, or of an engine, which adds a
+        backend.
+        """
         if found := re.fullmatch(r"backend\[(\d+)\](\.remove)?", key):
             index = int(found[1])
             if found[2]:
@@ -224,9 +265,11 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             self._add(key.removeprefix("engine."))
         else:
             {
-                "show_plan": self.action_show_plan, "save_plan": self.action_save_plan,
-                "load_plan": self.action_load_plan, "start": self.action_start,
-            }[key]()  # fmt: skip
+                "show_plan": self.action_show_plan,
+                "save_plan": self.action_save_plan,
+                "load_plan": self.action_load_plan,
+                "start": self.action_start,
+            }[key]()
 
     def action_add_backend(self) -> None:
         from logdrift.tui.screens.texts import Picker
@@ -237,27 +280,41 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         def row(index: int, width: int) -> Row:
             known = self.found.get(engines[index], Found("looking for it"))
             words = known.problem or known.words
-            return [(f" {engines[index]:<14}", p.text), (visible(words), p.bad if known.problem else p.muted)]
+            return [
+                (f" {engines[index]:<14}", p.text),
+                (visible(words), p.bad if known.problem else p.muted),
+            ]
 
         def answered(index: int | None) -> None:
             if index is not None:
                 self._add(engines[index])
 
-        self.app.push_screen(Picker("Add a backend", " engine", len(engines), row), answered)
+        self.app.push_screen(
+            Picker("Add a backend", " engine", len(engines), row), answered
+        )
 
     def _add(self, engine: str) -> None:
-        added = forms.new_backend(engine, {backend.name for backend in self.form.backends})
+        added = forms.new_backend(
+            engine, {backend.name for backend in self.form.backends}
+        )
         index = len(self.form.backends)
         self._expanded |= {index}
-        self._set(replace(self.form, backends=(*self.form.backends, added)), key=f"backend[{index}].name")
+        self._set(
+            replace(self.form, backends=(*self.form.backends, added)),
+            key=f"backend[{index}].name",
+        )
         problem = self.found.get(engine, Found()).problem
         if problem is not None:
             self.say(problem, warn=True)
 
     def _remove_backend(self, index: int) -> None:
         backends = self.form.backends
-        self._expanded = frozenset(i - (i > index) for i in self._expanded if i != index)
-        self._set(replace(self.form, backends=(*backends[:index], *backends[index + 1 :])))
+        self._expanded = frozenset(
+            i - (i > index) for i in self._expanded if i != index
+        )
+        self._set(
+            replace(self.form, backends=(*backends[:index], *backends[index + 1 :]))
+        )
         self.say(f"{backends[index].name} is removed")
 
     # ---- moving
@@ -297,14 +354,22 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             if path is None:
                 return
             if os.path.exists(path):
-                window = Confirm(f"{visible(path.name)} exists already", "Yes, write over it")
+                window = Confirm(
+                    f"{visible(path.name)} exists already", "Yes, write over it"
+                )
                 self.app.push_screen(window, lambda index: confirmed(path, index))
             else:
                 self._write_plan(path)
 
         name = f"{self.form.session.strip() or 'plan'}.toml"
         self.app.push_screen(
-            Prompt("Save the plan", "a file; logdrift capture --plan takes it", name, problem=_no_path), answered
+            Prompt(
+                "Save the plan",
+                "a file; logdrift capture --plan takes it",
+                name,
+                problem=_no_path,
+            ),
+            answered,
         )
 
     def _write_plan(self, path: Path) -> None:
@@ -313,11 +378,15 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         try:
             if self.built.ids is not None:
                 ids = path.with_suffix(".ids.jsonl")
-                ids.write_text("".join(f"{line}\n" for line in self.built.ids), encoding="utf-8")
+                ids.write_text(
+                    "".join(f"{line}\n" for line in self.built.ids), encoding="utf-8"
+                )
                 plan = replace(plan, prompts_file=str(ids.absolute()))
             path.write_text(plan_toml(plan), encoding="utf-8")
         except OSError as error:
-            self.logdrift.show_error(f"plan {path}: cannot be written: {error.strerror}")
+            self.logdrift.show_error(
+                f"plan {path}: cannot be written: {error.strerror}"
+            )
             return
         except LogdriftError as error:
             self.logdrift.show_error(str(error))
@@ -358,20 +427,38 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             return
         self._started = True
         self.say("checking model and prompts")
-        self._start(self.built.plan, self.built.ids, self._sessions / self.form.session.strip())
+        self._start(
+            self.built.plan, self.built.ids, self._sessions / self.form.session.strip()
+        )
 
     def _point_at_problem(self) -> None:
         """To the first field that is wrong; what is wrong stands below it."""
         self._started, started = True, self._started
         rows = form_rows(self.form, self.built, self.found, self._expanded)
-        first = next((row.key for row in rows if row.kind == "bad" and row.key in self.built.problems), None)
-        words = self.built.problems.get(first or "", "") or next(iter(self.built.problems.values()), "")
+        first = next(
+            (
+                row.key
+                for row in rows
+                if row.kind == "bad" and row.key in self.built.problems
+            ),
+            None,
+        )
+        words = self.built.problems.get(first or "", "") or next(
+            iter(self.built.problems.values()), ""
+        )
         self._show(first)
         self._started = started
         self.say(words, warn=True)
 
-    @background(group="start", exclusive=True, writes=True, failed=lambda words: StartFailed(words))
-    def _start(self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path) -> None:
+    @background(
+        group="start",
+        exclusive=True,
+        writes=True,
+        failed=lambda words: StartFailed(words),
+    )
+    def _start(
+        self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path
+    ) -> None:
         from logdrift.core.capture.background import start_background
         from logdrift.core.capture.create import create_session
 
@@ -421,12 +508,19 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
                 if index == 1:
                     self.dismiss(None)
 
-            self.app.push_screen(Confirm("Leave the form?", "Yes, drop what was filled in", "No, stay"), answered)
+            self.app.push_screen(
+                Confirm("Leave the form?", "Yes, drop what was filled in", "No, stay"),
+                answered,
+            )
 
 
 def _free_name(sessions: Path) -> str:
     """A name for a session that is not taken yet."""
-    return next(name for n in range(1, 10**6) if not (sessions / (name := f"capture-{n}")).exists())
+    return next(
+        name
+        for n in range(1, 10**6)
+        if not (sessions / (name := f"capture-{n}")).exists()
+    )
 
 
 def _path(text: str | None) -> Path | None:
@@ -448,5 +542,8 @@ def _unprobed(engine: str) -> Found:
 
 
 def _versions(engine: str, versions: Mapping[str, Any]) -> str:
-    own = next((versions[name] for name in ENGINES[engine].distributions if name in versions), "version unknown")
+    own = next(
+        (versions[name] for name in ENGINES[engine].distributions if name in versions),
+        "version unknown",
+    )
     return f"{own} · torch {versions.get('torch', 'unknown')}"

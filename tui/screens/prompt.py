@@ -1,4 +1,6 @@
-"""One line to type, at the foot of the screen: what it is about is still seen above it."""
+"""One line to type, at the foot of the screen: what it is about is still seen above
+it.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
 class Prompt(SafeScreen, ModalScreen[str | None], inherit_bindings=False):
-    """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a text, "" for nothing, or raises it,
-    and keeps Enter from taking it; ``typed`` is told of every change and may answer with `note`."""
+    """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a
+    text, "" for nothing, or raises it, and keeps Enter from taking it; ``typed`` is
+    told of every change and may answer with `note`.
+    """
 
     BINDINGS = bindings("prompt")
     AUTO_FOCUS = "#typed"
@@ -50,7 +54,9 @@ class Prompt(SafeScreen, ModalScreen[str | None], inherit_bindings=False):
             yield self._note
 
     def on_mount(self) -> None:
-        self.query_one("#prompt-title", Hints).show([("", self.title_text), ("Enter", "take"), ("Esc", "leave")])
+        self.query_one("#prompt-title", Hints).show(
+            [("", self.title_text), ("Enter", "take"), ("Esc", "leave")]
+        )
         self.note(self.words)
 
     @property
@@ -69,7 +75,9 @@ class Prompt(SafeScreen, ModalScreen[str | None], inherit_bindings=False):
             self._typed(message.text)
 
     def _wrong(self, text: str) -> str:
-        """What is wrong with a text, in one line; what its check raises is wrong with it too."""
+        """What is wrong with a text, in one line; what its check raises is wrong with
+        it too.
+        """
         if self._problem is None:
             return ""
         try:
@@ -110,7 +118,10 @@ class LineBox(Lines):
 
     def line(self, index: int, width: int) -> Strip:
         p = self.palette
-        runs: list[Run] = [(" › ", p.accent), *line_runs(self.edited, max(1, width - 4), p, cursor=True)]
+        runs: list[Run] = [
+            (" › ", p.accent),
+            *line_runs(self.edited, max(1, width - 4), p, cursor=True),
+        ]
         return strip_of(runs, width)
 
     def put(self, line: Line) -> None:

@@ -63,21 +63,35 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         self.say(text)
 
     def _make(self) -> None:
-        self.say("making the report of all pairs" if self.all_pairs else "making the report")
+        self.say(
+            "making the report of all pairs" if self.all_pairs else "making the report"
+        )
         width = min(_WIDEST, max(MIN_WIDTH, self.app.size.width) - 2)
-        self.render_report(self.form, self.all_pairs, self._reports.get(self.all_pairs), width)
+        self.render_report(
+            self.form, self.all_pairs, self._reports.get(self.all_pairs), width
+        )
 
     def _built(self, all_pairs: bool) -> Mapping[str, Any]:
-        """The numbers, which take a second or two for each pair of a million tokens. Not for the event loop."""
+        """The numbers, which take a second or two for each pair of a million tokens.
+        Not for the event loop.
+        """
         from logdrift.core.compare.thresholds import PUBLISHED
         from logdrift.core.config import load_config
         from logdrift.core.report.build import build_report
 
         chosen = None if all_pairs or self.pair is None else [self.pair]
-        return build_report(self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds))
+        return build_report(
+            self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds)
+        )
 
-    @background(group="report", exclusive=True, failed=lambda words: Rendered(("", False), None, "", words))
-    def render_report(self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int) -> None:
+    @background(
+        group="report",
+        exclusive=True,
+        failed=lambda words: Rendered(("", False), None, "", words),
+    )
+    def render_report(
+        self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int
+    ) -> None:
         """Make the report and write it in a format."""
         from logdrift.core.report.layout import Canvas
         from logdrift.tui.report_file import rendered
@@ -100,8 +114,14 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         if message.key != (self.form, self.all_pairs):
             return
         self.text = message.text
-        pairs = "all pairs" if all_pairs or self.pair is None else f" {ARROW} ".join(map(visible, self.pair))
-        self.reading.put(f"Report · {_FORMATS[form]} · {pairs}", message.text.splitlines())
+        pairs = (
+            "all pairs"
+            if all_pairs or self.pair is None
+            else f" {ARROW} ".join(map(visible, self.pair))
+        )
+        self.reading.put(
+            f"Report · {_FORMATS[form]} · {pairs}", message.text.splitlines()
+        )
         self.say("")
 
     # ---- commands
@@ -120,8 +140,14 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         """Copy what is shown; what is too long for a terminal can be saved."""
-        said = self.logdrift.copy_text(self.text) if self.text else "the report is still being made"
-        self.say(f"{said}: w saves it to a file" if said.startswith("not copied") else said)
+        said = (
+            self.logdrift.copy_text(self.text)
+            if self.text
+            else "the report is still being made"
+        )
+        self.say(
+            f"{said}: w saves it to a file" if said.startswith("not copied") else said
+        )
 
     def action_save(self) -> None:
         """Ask for a file name, whose ending decides what is written."""
@@ -144,12 +170,16 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
             self.write_file(name, self.all_pairs, self._reports.get(self.all_pairs))
 
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
-    def write_file(self, name: str, all_pairs: bool, known: Mapping[str, Any] | None) -> None:
+    def write_file(
+        self, name: str, all_pairs: bool, known: Mapping[str, Any] | None
+    ) -> None:
         """Write the report that is shown, in the form that the name says."""
         from logdrift.core.report.layout import Canvas
         from logdrift.tui.report_file import FORMS, rendered, write_report
 
         report = known or self._built(all_pairs)
         form = FORMS[Path(name).suffix.lower()]
-        words = write_report(name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST)))
+        words = write_report(
+            name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST))
+        )
         self.post_message(Saved(words))

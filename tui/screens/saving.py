@@ -1,4 +1,6 @@
-"""Saving what a screen shows to a file: for what is too long to be copied, or where copying does not get through."""
+"""Saving what a screen shows to a file: for what is too long to be copied, or where
+copying does not get through.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,15 @@ class Saving(_Base):
         from logdrift.tui.screens.prompt import Prompt
 
         def wrong(name: str) -> str:
-            return problem(name, getattr(getattr(self, "session", None), "folder", None), ())
+            return problem(
+                name, getattr(getattr(self, "session", None), "folder", None), ()
+            )
 
         words = visible(f"in {Path.cwd()}; a file that exists is not replaced")
-        self.app.push_screen(Prompt("Save", words, free_name(self.SAVED_AS, Path()), problem=wrong), self._save_as)
+        self.app.push_screen(
+            Prompt("Save", words, free_name(self.SAVED_AS, Path()), problem=wrong),
+            self._save_as,
+        )
 
     def _save_as(self, name: str | None) -> None:
         if name is not None:
@@ -59,7 +66,9 @@ class Saving(_Base):
         """Write the file."""
         from logdrift.tui.report_file import write_report
 
-        self.post_message(Saved(write_report(name, text if text.endswith("\n") else f"{text}\n")))
+        self.post_message(
+            Saved(write_report(name, text if text.endswith("\n") else f"{text}\n"))
+        )
 
     def on_saved(self, message: Saved) -> None:
         """By its name: a decorator is not seen on a class that is no widget."""

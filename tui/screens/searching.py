@@ -32,7 +32,9 @@ class Searching(_Base):
         """Ask what to search for."""
         from logdrift.tui.screens.prompt import Prompt
 
-        self.app.push_screen(Prompt("Search", "in any case, n and N go on", self._wanted), self._search)
+        self.app.push_screen(
+            Prompt("Search", "in any case, n and N go on", self._wanted), self._search
+        )
 
     def _search(self, text: str | None) -> None:
         if text is None:
@@ -40,7 +42,13 @@ class Searching(_Base):
         self._wanted = text
         found = self.reading.search(text)
         lines = f"{found:,} line{'' if found == 1 else 's'}"
-        self.tell(f"{lines} with {text!r}" if found else f"no line has {text!r}" if text else "")
+        self.tell(
+            f"{lines} with {text!r}"
+            if found
+            else f"no line has {text!r}"
+            if text
+            else ""
+        )
 
     def action_search_next(self) -> None:
         self._step(1)
@@ -50,7 +58,11 @@ class Searching(_Base):
 
     def _step(self, step: int) -> None:
         if not self.reading.step(step):
-            self.tell(f"no line has {self._wanted!r}" if self._wanted else "nothing was searched for yet: / searches")
+            self.tell(
+                f"no line has {self._wanted!r}"
+                if self._wanted
+                else "nothing was searched for yet: / searches"
+            )
 
     def action_next_text(self) -> None:
         self.turn(1)

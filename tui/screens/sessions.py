@@ -71,7 +71,9 @@ class Detail(Bar):
 
 
 class SessionsScreen(ManagingScreen, inherit_bindings=False):
-    """Opens sessions; a thread watches the folder, and nothing is drawn while nothing changes."""
+    """Opens sessions; a thread watches the folder, and nothing is drawn while nothing
+    changes.
+    """
 
     BINDINGS = bindings("sessions")
     SCOPES = ("sessions",)
@@ -104,7 +106,9 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     @background(group="reader", exclusive=True)
     def watch_folder(self) -> None:
-        """Read the folder, first quickly, then with the numbers; afterwards look at times of change only."""
+        """Read the folder, first quickly, then with the numbers; afterwards look at
+        times of change only.
+        """
         watch = FolderWatch(self._folder)
         shown: tuple[tuple[SessionRow, ...], str | None] | None = None
         while not self._stop.is_set():
@@ -209,9 +213,13 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         def answered(text: str | None) -> None:
             self._filter(before if text is None else text)
 
-        words = "words that stand in name, title, model, backends, verdict, state or date"
+        words = (
+            "words that stand in name, title, model, backends, verdict, state or date"
+        )
         self.say("")
-        self.app.push_screen(Prompt("Filter", words, before, typed=self._filter), answered)
+        self.app.push_screen(
+            Prompt("Filter", words, before, typed=self._filter), answered
+        )
 
     def _filter(self, text: str) -> None:
         self.list.filter = text

@@ -1,4 +1,6 @@
-"""Settings: how the captures really ran, side by side, and above it what the gate makes of the pair."""
+"""Settings: how the captures really ran, side by side, and above it what the gate makes
+of the pair.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
     SAVED_AS = "settings.tsv"
     AUTO_FOCUS = "#facts"
 
-    def __init__(self, session: Session, pair: tuple[str, str] | None, gate: Gate | None) -> None:
+    def __init__(
+        self, session: Session, pair: tuple[str, str] | None, gate: Gate | None
+    ) -> None:
         super().__init__()
         self.session, self.pair, self.gate = session, pair, gate
         self.settings: Settings = settings_of(session)
@@ -54,14 +58,23 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
     def _show_table(self) -> None:
         p, settings = self.palette, self.settings
         styles = {"differs": p.warn, "unknown": p.accent, "same": p.muted}
-        counts = {kind: sum(row.kind == kind for row in settings.rows) for kind in MARKS}
+        counts = {
+            kind: sum(row.kind == kind for row in settings.rows) for kind in MARKS
+        }
         self.table.aside = (
-            f"{MARKS['differs']} {counts['differs']} differ  {MARKS['unknown']} {counts['unknown']} unknown somewhere  "
-            f"{MARKS['same']} {counts['same']} alike"
+            f"{MARKS['differs']} {counts['differs']} differ  {MARKS['unknown']}"
+            f" {counts['unknown']} unknown somewhere  {MARKS['same']} {counts['same']}"
+            " alike"
         )
         self.table.put(
             ["", *(_column(labels) for labels in settings.columns)],
-            [[row.name, *(UNKNOWN if value is None else value for value in row.values)] for row in settings.rows],
+            [
+                [
+                    row.name,
+                    *(UNKNOWN if value is None else value for value in row.values),
+                ]
+                for row in settings.rows
+            ],
             [(MARKS[row.kind], styles[row.kind]) for row in settings.rows],
         )
 
@@ -95,20 +108,46 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
         wrapped: list[list[Run]] = []
         for reason in self.gate.reasons:
             style = p.verdict(reason.severity) if reason.severity != "info" else p.muted
-            for index, part in enumerate(wrap(visible(reason.text), max(20, width - 3))):
-                wrapped.append([(f" {_SEVERITIES[reason.severity] if not index else '  '} ", style), (part, p.text)])
+            for index, part in enumerate(
+                wrap(visible(reason.text), max(20, width - 3))
+            ):
+                wrapped.append(
+                    [
+                        (
+                            f" {_SEVERITIES[reason.severity] if not index else '  '} ",
+                            style,
+                        ),
+                        (part, p.text),
+                    ]
+                )
         most = _REASON_LINES if self.size.height >= 24 else 2
         if len(wrapped) > most:
-            wrapped = [*wrapped[: most - 1], [(f"    … {len(wrapped) - most + 1} more lines: r shows them", p.muted)]]
+            wrapped = [
+                *wrapped[: most - 1],
+                [
+                    (
+                        f"    … {len(wrapped) - most + 1} more lines: r shows them",
+                        p.muted,
+                    )
+                ],
+            ]
         return [*rows, *wrapped]
 
     def _detail(self) -> list[Run]:
         row = self.settings.rows[self.table.selected]
         values = {value or UNKNOWN: None for value in row.values}
-        words = {"differs": "differs", "unknown": "not observed everywhere, so perhaps not alike", "same": "alike"}
+        words = {
+            "differs": "differs",
+            "unknown": "not observed everywhere, so perhaps not alike",
+            "same": "alike",
+        }
         return [
             (
-                fit(f" {row.name}, {words[row.kind]}: {' | '.join(visible(v) for v in values)}", self.size.width - 1),
+                fit(
+                    f" {row.name}, {words[row.kind]}:"
+                    f" {' | '.join(visible(v) for v in values)}",
+                    self.size.width - 1,
+                ),
                 self.palette.text,
             )
         ]
@@ -121,18 +160,40 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
         row = self.settings.rows[self.table.selected]
         lines: list[str] = []
         for labels, value in zip(self.settings.columns, row.values, strict=True):
-            lines += ["", ", ".join(labels), f"    {UNKNOWN if value is None else value}"]
+            lines += [
+                "",
+                ", ".join(labels),
+                f"    {UNKNOWN if value is None else value}",
+            ]
         self.app.push_screen(TextScreen(row.name, lines))
 
     def action_reasons(self) -> None:
         """All that the gate says of the pair."""
         if self.gate is None or self.pair is None:
-            self.say("the pair has not been judged yet" if self.pair else "there is no pair to compare yet", warn=True)
+            self.say(
+                (
+                    "the pair has not been judged yet"
+                    if self.pair
+                    else "there is no pair to compare yet"
+                ),
+                warn=True,
+            )
             return
-        lines = [f"{VERDICTS[self.gate.verdict]}  {self.pair[0]} {ARROW} {self.pair[1]}"]
+        lines = [
+            f"{VERDICTS[self.gate.verdict]}  {self.pair[0]} {ARROW} {self.pair[1]}"
+        ]
         for reason in self.gate.reasons:
-            lines += ["", f"{_SEVERITIES[reason.severity].strip()} {reason.code}", f"    {reason.text}"]
-        self.app.push_screen(TextScreen("Gate", lines if self.gate.reasons else [*lines, "", "Nothing to object to."]))
+            lines += [
+                "",
+                f"{_SEVERITIES[reason.severity].strip()} {reason.code}",
+                f"    {reason.text}",
+            ]
+        self.app.push_screen(
+            TextScreen(
+                "Gate",
+                lines if self.gate.reasons else [*lines, "", "Nothing to object to."],
+            )
+        )
 
     def action_shift(self, step: int) -> None:
         self.table.shift(step)

@@ -1,4 +1,6 @@
-"""Screens that start what a session's plan names: where the session is from elsewhere they ask, once."""
+"""Screens that start what a session's plan names: where the session is from elsewhere
+they ask, once.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class NotConfirmed(Message):
-    """Nothing was started: the session was neither captured nor confirmed here. ``again`` is what to do once it is."""
+    """Nothing was started: the session was neither captured nor confirmed here.
+    ``again`` is what to do once it is.
+    """
 
     stranger: Stranger
     again: Callable[[], object]
 
 
 class StartingScreen(BaseScreen, inherit_bindings=False):
-    """Asks whether a session from elsewhere may start anything; a yes is recorded, and what was wanted is done."""
+    """Asks whether a session from elsewhere may start anything; a yes is recorded, and
+    what was wanted is done.
+    """
 
     @on(NotConfirmed)
     def _on_not_confirmed(self, message: NotConfirmed) -> None:
@@ -39,4 +45,6 @@ class StartingScreen(BaseScreen, inherit_bindings=False):
                 self.say("not confirmed: nothing was started")
 
         self.say("")
-        self.app.push_screen(ConfirmStart(message.stranger, self.app.size.width), answered)
+        self.app.push_screen(
+            ConfirmStart(message.stranger, self.app.size.width), answered
+        )

@@ -25,13 +25,24 @@ if TYPE_CHECKING:
     from logdrift.tui.app import LogdriftApp
 
 
-class TextScreen(Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindings=False):
-    """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/`` searches."""
+class TextScreen(
+    Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindings=False
+):
+    """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/``
+    searches.
+    """
 
     BINDINGS = bindings("picker", "reading", "app")
     AUTO_FOCUS = "#text"
 
-    def __init__(self, title: str, lines: Sequence[str | Row], *, bad: bool = False, at_end: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        lines: Sequence[str | Row],
+        *,
+        bad: bool = False,
+        at_end: bool = False,
+    ) -> None:
         super().__init__()
         self.title_text, self.source, self.bad, self.at_end = title, lines, bad, at_end
 
@@ -45,7 +56,13 @@ class TextScreen(Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindi
 
     def hints(self) -> list[tuple[str, str]]:
         """The keys that matter here."""
-        return [("c", "copy"), ("w", "save"), ("/", "search"), ("↑↓", "scroll"), ("Esc", "leave")]
+        return [
+            ("c", "copy"),
+            ("w", "save"),
+            ("/", "search"),
+            ("↑↓", "scroll"),
+            ("Esc", "leave"),
+        ]
 
     def action_cancel(self) -> None:
         self.dismiss()
@@ -58,8 +75,10 @@ class TextScreen(Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindi
 
 
 class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
-    """Asks for one row of a list: its index, or None. ``moved`` is called while looking around; ``aside``
-    leaves the left of the screen to be seen meanwhile. ``known`` is the caller's, for what comes in later."""
+    """Asks for one row of a list: its index, or None. ``moved`` is called while looking
+    around; ``aside`` leaves the left of the screen to be seen meanwhile. ``known`` is
+    the caller's, for what comes in later.
+    """
 
     BINDINGS = bindings("picker", "app")
     AUTO_FOCUS = "#choices"
@@ -86,7 +105,9 @@ class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show([("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")])
+        self.query_one(Hints).show(
+            [("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")]
+        )
         window = self.query_one("#window")
         window.styles.height = min(self.count + 5, max(8, self.app.size.height - 2))
         self._choices.selected = self.start
@@ -112,8 +133,13 @@ class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
     def action_copy_text(self) -> None:
         """Copy the list."""
         width = self._choices.inner_width
-        rows = ["".join(text for text, _ in self.row(i, width)).rstrip() for i in range(self.count)]
-        self.query_one(Hints).say(cast("LogdriftApp", self.app).copy_text("\n".join([self.head, *rows])))
+        rows = [
+            "".join(text for text, _ in self.row(i, width)).rstrip()
+            for i in range(self.count)
+        ]
+        self.query_one(Hints).say(
+            cast("LogdriftApp", self.app).copy_text("\n".join([self.head, *rows]))
+        )
 
 
 class _Choices(Rows):

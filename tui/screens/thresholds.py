@@ -54,7 +54,9 @@ class PairAnswered(Message):
 
 
 class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
-    """A row for each limit: the user's own first, then by framework, those for bitwise equality last."""
+    """A row for each limit: the user's own first, then by framework, those for bitwise
+    equality last.
+    """
 
     BINDINGS = bindings("limits")
     SCOPES = ("limits",)
@@ -84,9 +86,13 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "limits")
 
-    @background(group="limits", exclusive=True, failed=lambda words: LimitsJudged([], words))
+    @background(
+        group="limits", exclusive=True, failed=lambda words: LimitsJudged([], words)
+    )
     def judge_limits(self) -> None:
-        """Measure the pair, which takes a second or two for a million tokens, and judge."""
+        """Measure the pair, which takes a second or two for a million tokens, and
+        judge.
+        """
         # Imported here: the report is not needed for anything that is drawn before.
         from logdrift.core.compare.thresholds import PUBLISHED
         from logdrift.core.config import load_config
@@ -110,7 +116,9 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             return
         p = self.palette
         parts = wrap_at_most(self.answer.sentence, self.size.width - 2, _ANSWER_LINES)
-        self.query_one("#answer", Bar).put([[(" ", p.text), (part, p.meaning(self.answer.meaning))] for part in parts])
+        self.query_one("#answer", Bar).put(
+            [[(" ", p.text), (part, p.meaning(self.answer.meaning))] for part in parts]
+        )
 
     @on(LimitsJudged)
     def _on_judged(self, message: LimitsJudged) -> None:
@@ -133,7 +141,10 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             [_cells(limit) for limit in self.limits],
             [
                 # Not to be bitwise equal is no alarm.
-                (STATES[limit["ok"]][0], p.muted if limit["level"] == "exact" else styles[limit["ok"]])
+                (
+                    STATES[limit["ok"]][0],
+                    p.muted if limit["level"] == "exact" else styles[limit["ok"]],
+                )
                 for limit in self.limits
             ],
         )
@@ -157,12 +168,27 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             whose, name, value, bound, metric = map(visible, _cells(limit))
             rows.append([(" ", p.text), (fit(f"{state} {words}{why}", width), style)])
             rows.append(
-                [(" ", p.text), (fit(f"{name} ({whose}): {metric} is {value}, the limit {bound}", width), p.strong)]
+                [
+                    (" ", p.text),
+                    (
+                        fit(
+                            f"{name} ({whose}): {metric} is {value}, the limit {bound}",
+                            width,
+                        ),
+                        p.strong,
+                    ),
+                ]
             )
-            parts = wrap(f"{visible(limit['meaning'])} ({LEVELS[limit['level']]})", width)
+            parts = wrap(
+                f"{visible(limit['meaning'])} ({LEVELS[limit['level']]})", width
+            )
             rows += [[(" ", p.text), (part, p.text)] for part in parts[:2]]
-            rows.append([(" ", p.text), (fit(visible(limit["source"]), width), p.muted)])
-        self.query_one("#detail", Bar).put(rows or [[(" the numbers of the pair are being measured", p.muted)]])
+            rows.append(
+                [(" ", p.text), (fit(visible(limit["source"]), width), p.muted)]
+            )
+        self.query_one("#detail", Bar).put(
+            rows or [[(" the numbers of the pair are being measured", p.muted)]]
+        )
 
     # ---- commands
 
@@ -174,10 +200,19 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         limit = self.limits[self.table.selected]
         whose, name, value, bound, metric = _cells(limit)
         lines = [
-            f"{name} ({whose})", "", f"number   {metric}", f"value    {value} {limit['unit']}", f"limit    {bound}",
-            f"state    {STATES[limit['ok']][1]}", *([f"why      {limit['note']}"] if limit["note"] else []), "",
-            limit["meaning"], f"{LEVELS[limit['level']]}.", "", f"source   {limit['source']}",
-        ]  # fmt: skip
+            f"{name} ({whose})",
+            "",
+            f"number   {metric}",
+            f"value    {value} {limit['unit']}",
+            f"limit    {bound}",
+            f"state    {STATES[limit['ok']][1]}",
+            *([f"why      {limit['note']}"] if limit["note"] else []),
+            "",
+            limit["meaning"],
+            f"{LEVELS[limit['level']]}.",
+            "",
+            f"source   {limit['source']}",
+        ]
         self.app.push_screen(TextScreen("Limit", lines))
 
     def action_copy(self) -> None:
@@ -191,8 +226,15 @@ def _counted(limits: list[Mapping[str, Any]], *, wide: bool) -> str:
     """Held, exceeded and not judged; those for bitwise equal runs on their own."""
     usual = [limit["ok"] for limit in limits if limit["level"] != "exact"]
     bitwise = [limit["ok"] for limit in limits if limit["level"] == "exact"]
-    counts = f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)} unknown"
-    return f"{counts}; bitwise: {bitwise.count(True)} of {len(bitwise)} held" if wide else counts
+    counts = (
+        f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)}"
+        " unknown"
+    )
+    return (
+        f"{counts}; bitwise: {bitwise.count(True)} of {len(bitwise)} held"
+        if wide
+        else counts
+    )
 
 
 def _cells(limit: Mapping[str, Any]) -> list[str]:

@@ -46,7 +46,9 @@ class Explained(Message):
 
 
 class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
-    """The verdict, the list of causes and what is told of the selected one. A thread works it out, once for a pair."""
+    """The verdict, the list of causes and what is told of the selected one. A thread
+    works it out, once for a pair.
+    """
 
     BINDINGS = bindings("why")
     SCOPES = ("why",)
@@ -82,7 +84,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
 
     @on(events.ScreenResume)
     def _on_resumed(self) -> None:
-        """An experiment may have told something meanwhile: what was known stands until that is weighed."""
+        """An experiment may have told something meanwhile: what was known stands until
+        that is weighed.
+        """
         if self.found is not None and self.found.stamp != evidence_stamp(self.session):
             self._want()
 
@@ -133,7 +137,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     # ---- showing
 
     def draw(self) -> None:
-        """Verdict and state; the list takes as much room as it needs where it stands above the rest."""
+        """Verdict and state; the list takes as much room as it needs where it stands
+        above the rest.
+        """
         if not self.size.width:
             return
         self.query_one("#verdict", Bar).put(self._head())
@@ -142,7 +148,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
             self.topics.styles.height = rows
         else:
             self.topics.styles.height = "1fr"
-        self.topics.aside = f"{self.found.causes} found" if self.found is not None else ""
+        self.topics.aside = (
+            f"{self.found.causes} found" if self.found is not None else ""
+        )
         self.topics.refresh_fixed()
 
     def _head(self) -> list[list[Run]]:
@@ -159,10 +167,17 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
             ]
         room = width - sum(len(text) for text, _ in rest)
         answer = self._answer_rows(width)
-        rows = [*answer, [(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest]]
+        rows = [
+            *answer,
+            [(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest],
+        ]
         words, style = self._verdict()
         low = self.size.height < 30
-        parts = wrap_at_most(words, width, max(2, _VERDICT_LINES - len(answer)) if low else _VERDICT_LINES)
+        parts = wrap_at_most(
+            words,
+            width,
+            max(2, _VERDICT_LINES - len(answer)) if low else _VERDICT_LINES,
+        )
         rows += [[(" ", p.text), (part, style)] for part in parts]
         if self.session.state == "running":
             said = "being captured: this is about what was finished when it was opened"
@@ -170,7 +185,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         return rows
 
     def _answer_rows(self, width: int) -> list[list[Run]]:
-        """The sentence that explorer and report print, whole; one blank row until it is there."""
+        """The sentence that explorer and report print, whole; one blank row until it is
+        there.
+        """
         p = self.palette
         if self.found is None:
             return [[("", p.text)]]
@@ -188,7 +205,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         words = visible(found.verdict)
         if found.causes:
             first = found.causes[0]
-            words = words.replace(f"{first.sureness}: ", f"{first.sureness} {first.score:.2f}: ", 1)
+            words = words.replace(
+                f"{first.sureness}: ", f"{first.sureness} {first.score:.2f}: ", 1
+            )
         return words, p.good if found.noise else p.warn
 
     @on(Rows.Moved, "#topics")
@@ -199,7 +218,14 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     def _tell(self) -> None:
         topic = self.topics.here
         if topic is not None:
-            self.told.put(f"Evidence: {topic.name}" if topic.score is not None else visible(topic.title), topic.lines)
+            self.told.put(
+                (
+                    f"Evidence: {topic.name}"
+                    if topic.score is not None
+                    else visible(topic.title)
+                ),
+                topic.lines,
+            )
 
     # ---- commands
 
@@ -246,7 +272,9 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
         from logdrift.tui.screens.experiments import ExperimentsScreen
 
         if self.found is None:
-            self.say(self._problem or "the causes are still being worked out", warn=True)
+            self.say(
+                self._problem or "the causes are still being worked out", warn=True
+            )
             return
         self.app.push_screen(ExperimentsScreen(self.session, self.found))
 
@@ -270,7 +298,11 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     def action_copy(self) -> None:
         """The text of the selected cause."""
         topic = self.topics.here
-        self.say(self.logdrift.copy_text(topic.text) if topic is not None else "there is nothing to copy yet")
+        self.say(
+            self.logdrift.copy_text(topic.text)
+            if topic is not None
+            else "there is nothing to copy yet"
+        )
 
     def text_to_save(self) -> str:
         return self.found.text if self.found is not None else f"{self._verdict()[0]}\n"

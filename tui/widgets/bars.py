@@ -1,4 +1,6 @@
-"""The lines above and below the panes: session and pair, tabs of a narrow screen, keys."""
+"""The lines above and below the panes: session and pair, tabs of a narrow screen,
+keys.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,17 @@ from logdrift.tui.widgets.lines import Run, Text, strip_of
 if TYPE_CHECKING:
     from logdrift.tui.answer_line import AnswerLine
 
-VERDICTS = {"comparable": "COMPARABLE", "caution": "CAUTION", "not_comparable": "NOT COMPARABLE"}
+VERDICTS = {
+    "comparable": "COMPARABLE",
+    "caution": "CAUTION",
+    "not_comparable": "NOT COMPARABLE",
+}
 
 
 class Heading(NamedTuple):
-    """What the header says. ``running`` is the share captured so far, None when nothing is being written."""
+    """What the header says. ``running`` is the share captured so far, None when nothing
+    is being written.
+    """
 
     name: str
     sequences: int
@@ -39,7 +47,9 @@ class Heading(NamedTuple):
     ess: float | None = None
     floor: float | None = None
     measured: bool = False
-    """Whether k3, ess and floor are known: None then means that there is no such number."""
+    """Whether k3, ess and floor are known: None then means that there is no such
+    number.
+    """
     left: str = ""
     """How long the running capture will take, where that can be said."""
     broken: int = 0
@@ -61,7 +71,9 @@ class Bar(Text, can_focus=False):
 
 
 class Header(Bar):
-    """First line: session, pair, verdict, MAE, progress. Below it what is wrong, if anything."""
+    """First line: session, pair, verdict, MAE, progress. Below it what is wrong, if
+    anything.
+    """
 
     heading: Heading | None = None
 
@@ -79,7 +91,9 @@ class Header(Bar):
 
 
 def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
-    """The header's lines for a width: what matters least goes first when there is no room."""
+    """The header's lines for a width: what matters least goes first when there is no
+    room.
+    """
     gap = ("  ", palette.text)
     state: list[Run] = []
     if h.state == "running":
@@ -91,8 +105,15 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
     verdict: list[Run] = []
     if h.pair is not None:
         shown = palette.muted if h.verdict == "not_comparable" else palette.strong
-        verdict = [gap, (VERDICTS.get(h.verdict or "", "judging"), palette.verdict(h.verdict))]
-        verdict += [gap, ("MAE ", palette.muted), (number(h.mae) if h.verdict else "…", shown)]
+        verdict = [
+            gap,
+            (VERDICTS.get(h.verdict or "", "judging"), palette.verdict(h.verdict)),
+        ]
+        verdict += [
+            gap,
+            ("MAE ", palette.muted),
+            (number(h.mae) if h.verdict else "…", shown),
+        ]
         if h.broken:
             verdict += [gap, (f"{h.broken:,} NaN", palette.bad)]
         if h.infinite:
@@ -102,10 +123,21 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
     a, b = h.pair or ("", "")
     pair_width = cell_len(a) + cell_len(b) + 5 if h.pair else 24
     fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
-    if fixed + pair_width + cell_len(counts[0][0]) + min(cell_len(h.name), 16) + 2 > width:
+    if (
+        fixed + pair_width + cell_len(counts[0][0]) + min(cell_len(h.name), 16) + 2
+        > width
+    ):
         counts = []
     # One number after the other as far as there is room, floor and ESS going first.
-    while more and fixed + pair_width + min(cell_len(h.name), 16) + sum(map(_cells, [*more, counts])) + 2 > width:
+    while (
+        more
+        and fixed
+        + pair_width
+        + min(cell_len(h.name), 16)
+        + sum(map(_cells, [*more, counts]))
+        + 2
+        > width
+    ):
         more.pop()
     verdict += [run for part in more for run in part]
     fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
@@ -117,14 +149,30 @@ def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
         spare = max(0, each - min(cell_len(a), cell_len(b)))
         pair = [
             gap,
-            (fit(a, min(cell_len(a), each + (spare if cell_len(a) > each else 0))), palette.text),
+            (
+                fit(a, min(cell_len(a), each + (spare if cell_len(a) > each else 0))),
+                palette.text,
+            ),
             (f" {ARROW} ", palette.muted),
-            (fit(b, min(cell_len(b), each + (spare if cell_len(b) > each else 0))), palette.text),
+            (
+                fit(b, min(cell_len(b), each + (spare if cell_len(b) > each else 0))),
+                palette.text,
+            ),
         ]
-    rows: list[list[Run]] = [[(" ", palette.text), (name, palette.strong), *counts, *pair, *verdict, *state]]
+    rows: list[list[Run]] = [
+        [(" ", palette.text), (name, palette.strong), *counts, *pair, *verdict, *state]
+    ]
     if h.reason:
-        rows.append([(" ", palette.text), (fit(h.reason, width - 2), palette.verdict(h.verdict))])
-    rows += [[(" ", palette.text), (fit(problem, width - 2), palette.bad)] for problem in h.problems]
+        rows.append(
+            [
+                (" ", palette.text),
+                (fit(h.reason, width - 2), palette.verdict(h.verdict)),
+            ]
+        )
+    rows += [
+        [(" ", palette.text), (fit(problem, width - 2), palette.bad)]
+        for problem in h.problems
+    ]
     return rows
 
 
@@ -146,7 +194,9 @@ def _cells(runs: Sequence[Run]) -> int:
 
 
 class AnswerBar(Bar):
-    """The answer of the pair in one line, cut to the width; a blank line, or a ``rule``, until it is known."""
+    """The answer of the pair in one line, cut to the width; a blank line, or a
+    ``rule``, until it is known.
+    """
 
     def __init__(self, *, id: str, rule: bool = False) -> None:
         super().__init__(id=id)
@@ -165,11 +215,30 @@ class AnswerBar(Bar):
 
     def _draw(self) -> None:
         if self.size.width:
-            self.put([answer_runs(self.answer, self._key, self.inner_width, self.palette, rule=self._rule)])
+            self.put(
+                [
+                    answer_runs(
+                        self.answer,
+                        self._key,
+                        self.inner_width,
+                        self.palette,
+                        rule=self._rule,
+                    )
+                ]
+            )
 
 
-def answer_runs(answer: AnswerLine | None, key: str, width: int, palette: Palette, *, rule: bool = False) -> list[Run]:
-    """The answer in ``width`` cells: whole, or cut and with the ``key`` that shows all of it."""
+def answer_runs(
+    answer: AnswerLine | None,
+    key: str,
+    width: int,
+    palette: Palette,
+    *,
+    rule: bool = False,
+) -> list[Run]:
+    """The answer in ``width`` cells: whole, or cut and with the ``key`` that shows all
+    of it.
+    """
     edge = "─" if rule else " "
     if answer is None:
         return [(edge * width, palette.muted)]
@@ -178,7 +247,11 @@ def answer_runs(answer: AnswerLine | None, key: str, width: int, palette: Palett
     room = width - len(begin) - 1
     if cell_len(answer.sentence) <= room:
         rest = room - cell_len(answer.sentence)
-        return [(begin, palette.muted), (answer.sentence, style), (f" {edge * rest}" if rule else "", palette.muted)]
+        return [
+            (begin, palette.muted),
+            (answer.sentence, style),
+            (f" {edge * rest}" if rule else "", palette.muted),
+        ]
     more = f"{key} all" if key else ""
     return [
         (begin, palette.muted),
@@ -205,7 +278,9 @@ class Tabs(Bar):
         p = self.palette
         runs: list[Run] = []
         for key, (name, title) in enumerate(self.names, 1):
-            runs.append((f" {key} {title} ", p.selected if name == self.active else p.muted))
+            runs.append(
+                (f" {key} {title} ", p.selected if name == self.active else p.muted)
+            )
         self.put([runs])
 
     def on_click(self, event: events.Click) -> None:

@@ -1,4 +1,6 @@
-"""A form as one pane: fields line by line, typed into where they stand. It keeps no values: the screen does."""
+"""A form as one pane: fields line by line, typed into where they stand. It keeps no
+values: the screen does.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ _FIELDS = ("text", "choice", "button")
 
 
 class Owner(Protocol):
-    """Holds the values. It is called and not sent messages: the next key may come before a message is handled, and it
-    must meet the lines that this one has made (typing in the last prompt puts another one below it)."""
+    """Holds the values. It is called and not sent messages: the next key may come
+    before a message is handled, and it must meet the lines that this one has made
+    (typing in the last prompt puts another one below it).
+    """
 
     def typed(self, key: str, text: str) -> None:
         """The text of a field is another one."""
@@ -39,7 +43,9 @@ class Owner(Protocol):
 
 
 class Form(Lines, inherit_bindings=False):
-    """Shows `FormRow` lines; the field with the cursor is typed in, stepped or pressed."""
+    """Shows `FormRow` lines; the field with the cursor is typed in, stepped or
+    pressed.
+    """
 
     fixed = 1
 
@@ -63,19 +69,27 @@ class Form(Lines, inherit_bindings=False):
         return self.rows[self.selected] if self.selected < len(self.rows) else None
 
     def show(self, rows: Sequence[FormRow], *, key: str | None = None) -> None:
-        """Other lines; the cursor stays in its field, or goes to ``key``. Only lines that differ are painted again."""
+        """Other lines; the cursor stays in its field, or goes to ``key``. Only lines
+        that differ are painted again.
+        """
         self.given = rows
         before, was, top = self.rows, self.selected, self.top
         wanted = key or (self.here.key if self.here is not None else "")
         self.rows = [line for row in rows for line in self._wrapped(row)]
-        found = (i for i, row in enumerate(self.rows) if row.key == wanted and row.kind in _FIELDS)
+        found = (
+            i
+            for i, row in enumerate(self.rows)
+            if row.key == wanted and row.kind in _FIELDS
+        )
         self.selected = next(found, self._field_from(min(was, len(self.rows) - 1), 1))
         here = self.here
         if here is not None and (key is not None or here.key != self._editing):
             self._begin(here)
         elif here is not None:
             # What was typed since these lines were made is newer than they are.
-            self.rows[self.selected] = replace(here, value=self.edit.text) if here.kind == "text" else here
+            self.rows[self.selected] = (
+                replace(here, value=self.edit.text) if here.kind == "text" else here
+            )
         self.top = max(0, min(self.top, self.line_count - self.page))
         self.reveal(self.selected, 2)
         if len(before) != len(self.rows) or self.top != top:
@@ -90,7 +104,10 @@ class Form(Lines, inherit_bindings=False):
         width = self.inner_width - 4 - row.indent
         if row.kind != "bad" or width < 10:
             return [row]
-        return [replace(row, value=text, label="" if at else "✗") for at, text in enumerate(_wrap(row.value, width))]
+        return [
+            replace(row, value=text, label="" if at else "✗")
+            for at, text in enumerate(_wrap(row.value, width))
+        ]
 
     def on_resize(self, event: events.Resize) -> None:
         self.show(self.given)
@@ -108,46 +125,83 @@ class Form(Lines, inherit_bindings=False):
         row, p = self.rows[index], self.palette
         if row.kind == "head":
             return strip_of(
-                [(f" {row.label} ", p.strong), ("─" * max(0, width - cell_len(row.label) - 3), p.muted)], width
+                [
+                    (f" {row.label} ", p.strong),
+                    ("─" * max(0, width - cell_len(row.label) - 3), p.muted),
+                ],
+                width,
             )
         if row.kind == "bad":
-            return strip_of([(" " * (row.indent + 1) + fit(row.label, 2) + row.value, p.bad)], width)
+            return strip_of(
+                [(" " * (row.indent + 1) + fit(row.label, 2) + row.value, p.bad)], width
+            )
         here = index == self.selected
-        label = p.selected if here and self.has_focus else p.selected_idle if here else p.muted
+        label = (
+            p.selected
+            if here and self.has_focus
+            else p.selected_idle
+            if here
+            else p.muted
+        )
         cells = min(20, max(14, width // 4))
         if row.kind == "button" and not row.value:
             cells = max(cells, cell_len(row.label) + row.indent + 2)
         head = fit(" " * (row.indent + 1) + row.label, cells)
         if row.kind == "button" and not here:
             label = p.accent
-        return strip_of([(head, label), (" ", p.text), *self._value(row, width - cells - 1, here)], width)
+        return strip_of(
+            [(head, label), (" ", p.text), *self._value(row, width - cells - 1, here)],
+            width,
+        )
 
     def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
         p = self.palette
         value = visible(row.value)
         noted = cell_len(row.note) + 2
-        note = row.note if row.note and room - noted >= max(16, min(cell_len(value), 60) + 1) else ""
+        note = (
+            row.note
+            if row.note and room - noted >= max(16, min(cell_len(value), 60) + 1)
+            else ""
+        )
         room -= noted if note else 0
         tail: list[Run] = [("  " + note, p.muted)] if note else []
         if row.kind == "text":
-            return [*line_runs(self.edit if here else Line(row.value), room, p, cursor=here and self.has_focus), *tail]
+            return [
+                *line_runs(
+                    self.edit if here else Line(row.value),
+                    room,
+                    p,
+                    cursor=here and self.has_focus,
+                ),
+                *tail,
+            ]
         if row.kind == "choice":
-            return [(fit(f"‹ {value} ›" if here else f"  {value}", room), p.text), *tail]
+            return [
+                (fit(f"‹ {value} ›" if here else f"  {value}", room), p.text),
+                *tail,
+            ]
         return [(fit(value, room), p.bad if row.mark == "bad" else p.text), *tail]
 
     # ---- moving
 
     def _field_from(self, index: int, step: int) -> int:
-        """The nearest field from a line on; where there is none in that direction, the last one in the other."""
+        """The nearest field from a line on; where there is none in that direction, the
+        last one in the other.
+        """
         end, other_end = (len(self.rows), -1) if step > 0 else (-1, len(self.rows))
-        candidates: list[int] = [*range(index, end, step), *range(index, other_end, -step)]
+        candidates: list[int] = [
+            *range(index, end, step),
+            *range(index, other_end, -step),
+        ]
         for at in candidates:
             if 0 <= at < len(self.rows) and self.rows[at].kind in _FIELDS:
                 return at
         return 0
 
     def move(self, index: int, step: int = 1) -> None:
-        """Put the cursor in the field on a line, or the next one in the direction of ``step``."""
+        """Put the cursor in the field on a line, or the next one in the direction of
+        ``step``.
+        """
         index = self._field_from(max(0, min(index, len(self.rows) - 1)), step)
         if index == self.selected:
             return
@@ -168,7 +222,8 @@ class Form(Lines, inherit_bindings=False):
     def on_key(self, event: events.Key) -> None:
         row, step = self.here, self._steps().get(event.key)
         if step is not None:
-            # Not by a binding: those are done later than the key after them, which would land in the old field.
+            # Not by a binding: those are done later than the key after them, which
+            # would land in the old field.
             event.stop()
             self.step(step)
             return
@@ -186,7 +241,12 @@ class Form(Lines, inherit_bindings=False):
     def _steps(self) -> Mapping[str, int]:
         """Keys that go to another field, and how far."""
         keymap = cast("LogdriftApp", self.app).keymap
-        far = {"next_field": 1, "previous_field": -1, "fields_down": self.page - 2, "fields_up": 2 - self.page}
+        far = {
+            "next_field": 1,
+            "previous_field": -1,
+            "fields_down": self.page - 2,
+            "fields_up": 2 - self.page,
+        }
         return {
             key: far[command.name]
             for command in commands("form")
@@ -208,8 +268,13 @@ class Form(Lines, inherit_bindings=False):
         event.stop()
         row = self.here
         if row is not None and row.kind == "text":
-            # A prompt may have lines; a path that was copied with its line break is meant without.
-            text = event.text if row.key.startswith("prompts.text") else " ".join(event.text.split("\n")).strip()
+            # A prompt may have lines; a path that was copied with its line break is
+            # meant without.
+            text = (
+                event.text
+                if row.key.startswith("prompts.text")
+                else " ".join(event.text.split("\n")).strip()
+            )
             self._take(row, self.edit.insert(text))
 
     def _take(self, row: FormRow, edit: Line) -> None:
@@ -222,11 +287,20 @@ class Form(Lines, inherit_bindings=False):
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         row = self.here
-        return row is not None and row.kind == "text" and character is not None and character.isprintable()
+        return (
+            row is not None
+            and row.kind == "text"
+            and character is not None
+            and character.isprintable()
+        )
 
     def on_click(self, event: events.Click) -> None:
         index = self.top + event.y - self.fixed
-        if event.y < self.fixed or index >= self.line_count or self.rows[index].kind not in _FIELDS:
+        if (
+            event.y < self.fixed
+            or index >= self.line_count
+            or self.rows[index].kind not in _FIELDS
+        ):
             return
         row = self.rows[index]
         again = index == self.selected
@@ -238,7 +312,9 @@ class Form(Lines, inherit_bindings=False):
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Visible text in rows of at most ``width`` cells, cut between words where that is near."""
+    """Visible text in rows of at most ``width`` cells, cut between words where that is
+    near.
+    """
     rows, row, room = [], "", width
     for word in visible(text).replace(" ", "\0 ").split("\0"):
         for fragment in fragments_of(word) if word else ():

@@ -1,6 +1,8 @@
-"""One line that is typed in, without a widget: what keys make of a text, and how it is drawn.
+"""One line that is typed in, without a widget: what keys make of a text, and how it is
+drawn.
 
-A form of many lines draws them all itself, and what comes from a file is made visible, which Textual's input does not.
+A form of many lines draws them all itself, and what comes from a file is made visible,
+which Textual's input does not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,19 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run
 
 _WORD = re.compile(r"\S*\s*$")
-EDITING = ("left", "right", "home", "end", "ctrl+a", "ctrl+e", "backspace", "delete", "ctrl+w", "ctrl+u", "ctrl+k")
+EDITING = (
+    "left",
+    "right",
+    "home",
+    "end",
+    "ctrl+a",
+    "ctrl+e",
+    "backspace",
+    "delete",
+    "ctrl+w",
+    "ctrl+u",
+    "ctrl+k",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +47,17 @@ class Line:
         return cls(text, len(text))
 
     def insert(self, text: str) -> Line:
-        return Line(self.text[: self.at] + text + self.text[self.at :], self.at + len(text))
+        return Line(
+            self.text[: self.at] + text + self.text[self.at :], self.at + len(text)
+        )
 
     def key(self, key: str) -> Line:
         """What an editing key makes of it."""
         text, at = self.text, self.at
         if key in ("left", "right"):
-            return Line(text, max(0, min(len(text), at + (1 if key == "right" else -1))))
+            return Line(
+                text, max(0, min(len(text), at + (1 if key == "right" else -1)))
+            )
         if key in ("home", "ctrl+a"):
             return Line(text, 0)
         if key in ("end", "ctrl+e"):
@@ -65,12 +83,16 @@ def typed(line: Line, event: events.Key) -> Line | None:
 
 
 def line_runs(line: Line, width: int, palette: Palette, *, cursor: bool) -> list[Run]:
-    """The text in ``width`` cells, scrolled so that the cursor is seen; it is inverted where ``cursor``."""
+    """The text in ``width`` cells, scrolled so that the cursor is seen; it is inverted
+    where ``cursor``.
+    """
     if not cursor:
         return [(fit(visible(line.text), width), palette.text)]
     parts = [visible(char) for char in line.text] + [" "]
     first, used = line.at, 0
-    while first >= 0 and used + cell_len(parts[first]) <= max(width, cell_len(parts[line.at])):
+    while first >= 0 and used + cell_len(parts[first]) <= max(
+        width, cell_len(parts[line.at])
+    ):
         used += cell_len(parts[first])
         first -= 1
     before = "".join(parts[first + 1 : line.at])

@@ -1,4 +1,6 @@
-"""The base of all panes: lines drawn one by one, scrolled without a layout, and repainted only where they changed."""
+"""The base of all panes: lines drawn one by one, scrolled without a layout, and
+repainted only where they changed.
+"""
 
 from __future__ import annotations
 
@@ -29,19 +31,24 @@ _WHEEL_LINES = 3
 
 
 def strip_of(runs: Iterable[Run], width: int) -> Strip:
-    """Runs as one line of exactly ``width`` cells; neighbours of one style become one, which is fewer bytes to send."""
+    """Runs as one line of exactly ``width`` cells; neighbours of one style become one,
+    which is fewer bytes to send.
+    """
     merged: list[Run] = []
     for text, style in runs:
         if merged and merged[-1][1] is style:
             merged[-1] = (merged[-1][0] + text, style)
         elif text:
             merged.append((text, style))
-    return Strip([Segment(text, style) for text, style in merged]).adjust_cell_length(width)
+    return Strip([Segment(text, style) for text, style in merged]).adjust_cell_length(
+        width
+    )
 
 
 def merge_blanks(strip: Strip) -> Strip:
-    """The same cells in fewer runs: blanks take the colour of the text beside them, which nobody sees and saves a
-    third of the bytes of a repaint."""
+    """The same cells in fewer runs: blanks take the colour of the text beside them,
+    which nobody sees and saves a third of the bytes of a repaint.
+    """
     out: list[Segment] = []
     for segment in strip:
         text, style, _ = segment
@@ -70,9 +77,11 @@ def _bare(style: Style) -> bool:
 
 
 class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
-    """Rows `fixed` to stay on top, below them a window on `line_count` lines, and a scroll bar one cell wide.
+    """Rows `fixed` to stay on top, below them a window on `line_count` lines, and a
+    scroll bar one cell wide.
 
-    Scrolling moves `top` and repaints this pane. Textual's own scrolling goes through a layout of the whole screen.
+    Scrolling moves `top` and repaints this pane. Textual's own scrolling goes through a
+    layout of the whole screen.
     """
 
     fixed = 0
@@ -109,12 +118,16 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width, back = self.size.width, self.palette.back
         if y >= self.fixed and self.top + y - self.fixed >= self.line_count:
-            return Strip.blank(width, back)  # below the last line, where there is no bar either: much of a first screen
+            return Strip.blank(
+                width, back
+            )  # below the last line, where there is no bar either: much of a first screen
         try:
             return merge_blanks(self._content(y, width).apply_style(back))
         except Exception as error:
             # One number that cannot be written must not take the screen with it.
-            return strip_of([(fit(f" {visible(words_of(error))}", width), self.palette.bad)], width)
+            return strip_of(
+                [(fit(f" {visible(words_of(error))}", width), self.palette.bad)], width
+            )
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
@@ -122,7 +135,9 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         index = self.top + y - self.fixed
         inner = self.inner_width
         strip = self.line(index, inner)
-        return strip if inner == width else Strip.join([strip, self._bar(y - self.fixed)])
+        return (
+            strip if inner == width else Strip.join([strip, self._bar(y - self.fixed)])
+        )
 
     def _bar(self, y: int) -> Strip:
         total, page = self.line_count, self.page
@@ -131,7 +146,15 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         size = max(1, page * page // total)
         start = round(self.top * (page - size) / max(1, total - page))
         inside = start <= y < start + size
-        return Strip([Segment("┃" if inside else "│", self.palette.accent if inside else self.palette.muted)], 1)
+        return Strip(
+            [
+                Segment(
+                    "┃" if inside else "│",
+                    self.palette.accent if inside else self.palette.muted,
+                )
+            ],
+            1,
+        )
 
     def scroll_top(self, top: int) -> None:
         """Show lines from ``top`` on, as far as there are lines."""
@@ -158,7 +181,9 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         self.refresh(Region(0, 0, self.size.width, self.fixed))
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
-        """Other colours: ``styles`` maps those that are drawn to what stands for them now. Who keeps strips drops them."""
+        """Other colours: ``styles`` maps those that are drawn to what stands for them
+        now. Who keeps strips drops them.
+        """
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -179,17 +204,31 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         self.scroll_top(self.top - _WHEEL_LINES)
 
     def title_line(self, title: str, width: int, aside: str = "") -> Strip:
-        """A pane's title, bright while it has the focus, with ``aside`` at the right where there is room."""
+        """A pane's title, bright while it has the focus, with ``aside`` at the right
+        where there is room.
+        """
         p = self.palette
-        style = p.accent + Style(bold=True, reverse=True if p.depth == "none" else None) if self.has_focus else p.muted
+        style = (
+            p.accent + Style(bold=True, reverse=True if p.depth == "none" else None)
+            if self.has_focus
+            else p.muted
+        )
         head = f" {title} "
         room = width - cell_len(head) - 1
-        tail = fit(aside, room, right=True) if cell_len(aside) <= room else " " * max(0, room)
-        return strip_of([(fit(head, width) if room < 0 else head, style), (tail, p.muted)], width)
+        tail = (
+            fit(aside, room, right=True)
+            if cell_len(aside) <= room
+            else " " * max(0, room)
+        )
+        return strip_of(
+            [(fit(head, width) if room < 0 else head, style), (tail, p.muted)], width
+        )
 
 
 class Text(Lines, inherit_bindings=False):
-    """Given lines. A new set repaints only the cells that differ, so a cursor that moves costs few bytes."""
+    """Given lines. A new set repaints only the cells that differ, so a cursor that
+    moves costs few bytes.
+    """
 
     BINDINGS = bindings("pane")
 
@@ -208,9 +247,10 @@ class Text(Lines, inherit_bindings=False):
         """Replace all lines."""
         old, self._lines = self._lines, list(lines)
         top = max(0, min(self.top, len(lines) - self.page))
-        bar_changed = (len(old) > self.page, len(old)) != (len(lines) > self.page, len(lines)) and max(
-            len(old), len(lines)
-        ) > self.page
+        bar_changed = (len(old) > self.page, len(old)) != (
+            len(lines) > self.page,
+            len(lines),
+        ) and max(len(old), len(lines)) > self.page
         if top != self.top:
             self.top = top
             self.refresh()
@@ -227,7 +267,12 @@ class Text(Lines, inherit_bindings=False):
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         """The lines as they stand, in other colours."""
         self._lines = [
-            Strip([Segment(text, styles.get(style, style) if style else style) for text, style, _ in strip])
+            Strip(
+                [
+                    Segment(text, styles.get(style, style) if style else style)
+                    for text, style, _ in strip
+                ]
+            )
             for strip in self._lines
         ]
         self.refresh()
@@ -238,7 +283,9 @@ class Text(Lines, inherit_bindings=False):
 
 
 def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int, int]:
-    """Cells from the first to behind the last difference of two lines; (0, 0) for none."""
+    """Cells from the first to behind the last difference of two lines; (0, 0) for
+    none.
+    """
     if before is after:
         return 0, 0
     if before is None or after is None:

@@ -28,7 +28,9 @@ class Reading(Text):
 
     fixed = 1
 
-    def __init__(self, title: str, source: Sequence[Line], at_end: bool = False, *, id: str) -> None:
+    def __init__(
+        self, title: str, source: Sequence[Line], at_end: bool = False, *, id: str
+    ) -> None:
         super().__init__(id=id)
         self._title, self._source, self._at_end = title, list(source), at_end
         self._rows: list[Row] = []
@@ -62,7 +64,9 @@ class Reading(Text):
         def changed(row: Row) -> Row:
             return type(row)([(text, styles.get(style, style)) for text, style in row])  # type: ignore[call-arg]
 
-        self._source = [line if isinstance(line, str) else changed(line) for line in self._source]
+        self._source = [
+            line if isinstance(line, str) else changed(line) for line in self._source
+        ]
         self._lay_out()
         self.refresh()
 
@@ -74,7 +78,9 @@ class Reading(Text):
             if isinstance(line, str):
                 self._rows += [[(part, style)] for part in wrap(visible(line), width)]
             else:
-                self._rows += hanging(line, width) if isinstance(line, Hanging) else [line]
+                self._rows += (
+                    hanging(line, width) if isinstance(line, Hanging) else [line]
+                )
         self._draw()
         if self._at_end:
             self.scroll_top(len(self._rows))
@@ -83,8 +89,13 @@ class Reading(Text):
     def _draw(self) -> None:
         width = self.inner_width
         ends = [*self._first[1:], len(self._rows)]
-        marked = {row for line in self._found for row in range(self._first[line], ends[line])}
-        rows = ([*self._marked(row)] if i in marked else row for i, row in enumerate(self._rows))
+        marked = {
+            row for line in self._found for row in range(self._first[line], ends[line])
+        }
+        rows = (
+            [*self._marked(row)] if i in marked else row
+            for i, row in enumerate(self._rows)
+        )
         self.set_lines([strip_of(row, width) for row in rows])
 
     def _marked(self, row: Row) -> Iterator[Run]:
@@ -100,17 +111,25 @@ class Reading(Text):
             yield text[at:], style
 
     def search(self, text: str) -> int:
-        """Mark all lines with ``text`` in them, in any case, and show the first from here on; how many there are."""
+        """Mark all lines with ``text`` in them, in any case, and show the first from
+        here on; how many there are.
+        """
         self._wanted = text.lower()
         lines = enumerate(self._source) if text else ()
-        self._found = [i for i, line in lines if self._wanted in visible(_plain(line)).lower()]
-        here = next((n for n, i in enumerate(self._found) if self._first[i] >= self.top), 0)
+        self._found = [
+            i for i, line in lines if self._wanted in visible(_plain(line)).lower()
+        ]
+        here = next(
+            (n for n, i in enumerate(self._found) if self._first[i] >= self.top), 0
+        )
         self._at = here if self._found else -1
         self._show_found()
         return len(self._found)
 
     def step(self, step: int) -> bool:
-        """Go to the next or previous line found, around the ends; False where nothing was found."""
+        """Go to the next or previous line found, around the ends; False where nothing
+        was found.
+        """
         if not self._found:
             return False
         self._at = (self._at + step) % len(self._found)
@@ -129,15 +148,22 @@ def _plain(line: Line) -> str:
 
 
 def hanging(row: Row, width: int) -> list[Row]:
-    """The rows of runs whose last one is wrapped into the cells behind the others, at least 8."""
+    """The rows of runs whose last one is wrapped into the cells behind the others, at
+    least 8.
+    """
     *head, (text, style) = row
     indent = min(sum(cell_len(part) for part, _ in head), max(0, width - 8))
     first, *rest = wrap(text, width - indent)
-    return [[*head, (first, style)], *([(" " * indent, style), (part, style)] for part in rest)]
+    return [
+        [*head, (first, style)],
+        *([(" " * indent, style), (part, style)] for part in rest),
+    ]
 
 
 def wrap(line: str, width: int) -> list[str]:
-    """A line cut into rows of at most ``width`` cells, between words where that is near."""
+    """A line cut into rows of at most ``width`` cells, between words where that is
+    near.
+    """
     rows, row, room = [], "", width
     for word in line.replace(" ", "\0 ").split("\0"):
         for fragment in fragments_of(word) if word else ():
@@ -146,13 +172,22 @@ def wrap(line: str, width: int) -> list[str]:
                 rows.append(row)
                 row, room = "", width
                 if text.startswith(" ") and cells > 1:
-                    text, cells = text[1:], cells - 1  # the blank at which a line is broken is not seen
+                    text, cells = (
+                        text[1:],
+                        cells - 1,
+                    )  # the blank at which a line is broken is not seen
             row += text
             room -= cells
     return [*rows, row]
 
 
 def wrap_at_most(line: str, width: int, most: int) -> list[str]:
-    """As `wrap`, in at most ``most`` rows: an ellipsis ends the last one where there is more."""
+    """As `wrap`, in at most ``most`` rows: an ellipsis ends the last one where there is
+    more.
+    """
     rows = wrap(line, width)
-    return rows if len(rows) <= most else [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]
+    return (
+        rows
+        if len(rows) <= most
+        else [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]
+    )

@@ -57,7 +57,9 @@ class Rows(Lines, inherit_bindings=False):
         if index != self.selected:
             return strip
         style = self.palette.selected if self.has_focus else self.palette.selected_idle
-        return Strip([Segment(text, (run or style) + style) for text, run, _ in strip], width)
+        return Strip(
+            [Segment(text, (run or style) + style) for text, run, _ in strip], width
+        )
 
     def select(self, index: int, *, tell: bool = False) -> None:
         """Select a row and show it; ``tell``: say so with `Moved`."""

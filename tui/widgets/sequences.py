@@ -23,7 +23,8 @@ _ALWAYS = ("number", "worst", "mean")
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What the list shows: ``order`` int64[n] of the ``count`` sequences there are, those of ``filter`` alone.
+    """What the list shows: ``order`` int64[n] of the ``count`` sequences there are,
+    those of ``filter`` alone.
 
     ``values`` f64[S] is the number sorted by, headed ``title``.
     """
@@ -39,7 +40,9 @@ class Listing:
 
 
 class SequenceList(Rows):
-    """Number, worst and mean |delta| (or what is sorted by), and a small picture of where in the sequence it is large."""
+    """Number, worst and mean |delta| (or what is sorted by), and a small picture of
+    where in the sequence it is large.
+    """
 
     fixed = 2
 
@@ -63,7 +66,9 @@ class SequenceList(Rows):
         self._place = np.full(listing.count, -1, np.int64)
         self._place[listing.order] = np.arange(len(listing.order))
         pair = listing.pair
-        finite = pair.worst[np.isfinite(pair.worst)] if pair is not None else np.empty(0)
+        finite = (
+            pair.worst[np.isfinite(pair.worst)] if pair is not None else np.empty(0)
+        )
         self._top = float(finite.max()) if len(finite) else 0.0
         self.selected = max(0, self.place_of(sequence)) if listing.count else 0
         self.rows_changed()
@@ -76,7 +81,11 @@ class SequenceList(Rows):
         shown = self.shown
         if y == 0:
             if shown.filter:
-                return self.title_line(f"Sequences {len(shown.order):,}/{shown.count:,}", width, f"{shown.filter}")
+                return self.title_line(
+                    f"Sequences {len(shown.order):,}/{shown.count:,}",
+                    width,
+                    f"{shown.filter}",
+                )
             return self.title_line("Sequences", width, f"by {shown.sort}")
         heads = [("#", "number"), ("worst", "worst"), ("mean", "mean")]
         if shown.sort not in _ALWAYS:
@@ -94,10 +103,16 @@ class SequenceList(Rows):
         head = (f"{sequence:>{_NUMBER}}", p.text)
         pair = shown.pair
         if pair is None or sequence >= pair.count:
-            return [head, (fit("·", _VALUE, right=True), p.muted), (fit("·", _VALUE, right=True), p.muted)]
+            return [
+                head,
+                (fit("·", _VALUE, right=True), p.muted),
+                (fit("·", _VALUE, right=True), p.muted),
+            ]
         value = p.muted if shown.greyed else p.text
         start, stop = (int(x) for x in pair.sequences.offsets[sequence : sequence + 2])
-        size = np.where(pair.scored[start:stop], np.abs(pair.delta[start:stop]), np.float32(0))
+        size = np.where(
+            pair.scored[start:stop], np.abs(pair.delta[start:stop]), np.float32(0)
+        )
         third = float(pair.mean_abs[sequence])
         if shown.values is not None and shown.sort not in _ALWAYS:
             third = float(shown.values[sequence])
@@ -105,7 +120,11 @@ class SequenceList(Rows):
             head,
             (fit(number(float(pair.worst[sequence]), 3), _VALUE, right=True), value),
             (fit(_value(third, shown.sort), _VALUE, right=True), value),
-            ("  " + sparkline(size, max(1, width - _NUMBER - 2 * _VALUE - 3), self._top), p.accent),
+            (
+                "  "
+                + sparkline(size, max(1, width - _NUMBER - 2 * _VALUE - 3), self._top),
+                p.accent,
+            ),
         ]
 
 

@@ -1,4 +1,6 @@
-"""The list of sessions as a widget: columns by width, sorted and filtered, repainted row by row."""
+"""The list of sessions as a widget: columns by width, sorted and filtered, repainted
+row by row.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ _WORST = {"comparable": 0, "caution": 1, "not_comparable": 2}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its place is that in `COLUMNS`; ``rank`` says how early it is given room, ``down`` that the
-    largest comes first when one sorts by it."""
+    """One column: its place is that in `COLUMNS`; ``rank`` says how early it is given
+    room, ``down`` that the largest comes first when one sorts by it.
+    """
 
     title: str
     cells: int
@@ -40,9 +43,18 @@ COLUMNS: dict[str, Column] = {
     "name": Column("session", 14, 0, lambda row: row.name.casefold()),
     "model": Column("model", 16, 7, lambda row: row.model.casefold() or None),
     "backends": Column("backends", 24, 5, lambda row: row.backends.casefold() or None),
-    "tokens": Column("tokens", 10, 4, lambda row: None if row.problem else row.tokens, right=True, down=True),
+    "tokens": Column(
+        "tokens",
+        10,
+        4,
+        lambda row: None if row.problem else row.tokens,
+        right=True,
+        down=True,
+    ),
     "mae": Column("MAE", 8, 3, lambda row: row.mae, right=True, down=True),
-    "verdict": Column("verdict", 14, 2, lambda row: _WORST.get(row.verdict or ""), down=True),
+    "verdict": Column(
+        "verdict", 14, 2, lambda row: _WORST.get(row.verdict or ""), down=True
+    ),
     "state": Column("state", 12, 1, lambda row: row.state or None),
     "date": Column("date", 16, 6, lambda row: row.created or None, down=True),
 }
@@ -53,7 +65,9 @@ _NAME_CELLS = 44
 
 
 def layout(width: int) -> list[tuple[str, int]]:
-    """The columns that a width holds with their cells, the most important first served; what is left is the name's."""
+    """The columns that a width holds with their cells, the most important first served;
+    what is left is the name's.
+    """
     sizes = {name: column.cells for name, column in COLUMNS.items()}
     if width >= _ROOMY:
         sizes["state"] = _STATE_CELLS
@@ -64,21 +78,32 @@ def layout(width: int) -> list[tuple[str, int]]:
             break
         kept.append(name)
         used += sizes[name] + 1
-    sizes["name"] = min(sizes["name"] + max(0, width - used), max(_NAME_CELLS, width // 4))
+    sizes["name"] = min(
+        sizes["name"] + max(0, width - used), max(_NAME_CELLS, width // 4)
+    )
     return [(name, sizes[name]) for name in COLUMNS if name in kept]
 
 
-def sorted_rows(rows: Sequence[SessionRow], column: str, down: bool) -> tuple[SessionRow, ...]:
-    """Rows by a column; those without a value come last either way, equal ones stay as they were."""
+def sorted_rows(
+    rows: Sequence[SessionRow], column: str, down: bool
+) -> tuple[SessionRow, ...]:
+    """Rows by a column; those without a value come last either way, equal ones stay as
+    they were.
+    """
     key = COLUMNS[column].key
     known = [row for row in rows if key(row) is not None]
-    return (*sorted(known, key=key, reverse=down), *(row for row in rows if key(row) is None))
+    return (
+        *sorted(known, key=key, reverse=down),
+        *(row for row in rows if key(row) is None),
+    )
 
 
 def matches(row: SessionRow, wanted: str) -> bool:
     """Whether every word of a filter stands somewhere in the row."""
     verdict = VERDICTS.get(row.verdict or "", "")
-    text = " ".join((row.name, row.title, row.model, row.backends, verdict, row.state, row.created)).casefold()
+    text = " ".join(
+        (row.name, row.title, row.model, row.backends, verdict, row.state, row.created)
+    ).casefold()
     return all(word in text for word in wanted.casefold().split())
 
 
@@ -119,10 +144,17 @@ class SessionList(Rows):
             return "reading"
         total = len(self.rows)
         words = f"{total} session{'' if total == 1 else 's'}"
-        return f"{len(self.sessions)} of {words} · filter: {visible(self.filter)}" if self.filter else words
+        return (
+            f"{len(self.sessions)} of {words} · filter: {visible(self.filter)}"
+            if self.filter
+            else words
+        )
 
-    def show(self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None) -> None:
-        """List other rows, or the same ones after another order or filter was set; the selection stays on its session.
+    def show(
+        self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None
+    ) -> None:
+        """List other rows, or the same ones after another order or filter was set; the
+        selection stays on its session.
 
         Only lines that differ are painted again.
         """
@@ -134,7 +166,10 @@ class SessionList(Rows):
         chosen = [row for row in self.rows if matches(row, self.filter)]
         self.sessions = sorted_rows(chosen, self.sort, self.down)
         last = max(0, len(self.sessions) - 1)
-        selected = next((i for i, row in enumerate(self.sessions) if row.folder == wanted), min(self.selected, last))
+        selected = next(
+            (i for i, row in enumerate(self.sessions) if row.folder == wanted),
+            min(self.selected, last),
+        )
         if [row.folder for row in before] != [row.folder for row in self.sessions]:
             self.selected = selected
             self.rows_changed()
@@ -149,7 +184,10 @@ class SessionList(Rows):
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
-            path, room = visible(str(self._folder)), max(8, width - cell_len(self.note) - 15)
+            path, room = (
+                visible(str(self._folder)),
+                max(8, width - cell_len(self.note) - 15),
+            )
             # Of a long path the end says more than the start.
             path = path if cell_len(path) <= room else "…" + path[1 - room :]
             return self.title_line(f"logdrift · {path}", width, self.note)
@@ -157,14 +195,24 @@ class SessionList(Rows):
         for name, cells in layout(self.inner_width):
             mark = ("▾" if self.down else "▴") if name == self.sort else ""
             style = self.palette.text if mark else self.palette.muted
-            runs.append((" " + fit(COLUMNS[name].title + mark, cells, right=COLUMNS[name].right), style))
+            runs.append(
+                (
+                    " "
+                    + fit(COLUMNS[name].title + mark, cells, right=COLUMNS[name].right),
+                    style,
+                )
+            )
         return strip_of(runs, width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         row, p = self.sessions[index], self.palette
         head = ("•" if row.folder == self.marked else " ", p.accent)
         if row.problem:
-            return [head, (fit(row.name, 20) + " ", p.text), (fit(row.problem, width - 22), p.bad)]
+            return [
+                head,
+                (fit(row.name, 20) + " ", p.text),
+                (fit(row.problem, width - 22), p.bad),
+            ]
         out: list[Run] = [head]
         for name, cells in layout(width):
             if name == "name":
@@ -179,7 +227,10 @@ class SessionList(Rows):
         room = cells - cell_len(row.name) - 2
         if not row.title or room < 6:
             return [(fit(row.name, cells), self.palette.text)]
-        return [(f"{row.name}  ", self.palette.text), (fit(row.title, room), self.palette.muted)]
+        return [
+            (f"{row.name}  ", self.palette.text),
+            (fit(row.title, room), self.palette.muted),
+        ]
 
     def _cell(self, row: SessionRow, name: str, cells: int) -> tuple[str, Style]:
         p = self.palette
@@ -188,9 +239,16 @@ class SessionList(Rows):
                 return "damaged", p.bad
             return VERDICTS.get(row.verdict or "", ""), p.verdict(row.verdict)
         if name == "state":
-            style = {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(row.state, p.good)
+            style = {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(
+                row.state, p.good
+            )
             return state_words(row, cells), style
-        texts = {"model": row.model, "backends": row.backends, "tokens": f"{row.tokens:,}", "mae": number(row.mae)}
+        texts = {
+            "model": row.model,
+            "backends": row.backends,
+            "tokens": f"{row.tokens:,}",
+            "mae": number(row.mae),
+        }
         return texts.get(name, row.created), p.text
 
     def on_click(self, event: events.Click) -> None:

@@ -1,4 +1,6 @@
-"""A table of texts with one row selected; columns that do not fit are reached sideways."""
+"""A table of texts with one row selected; columns that do not fit are reached
+sideways.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ _FIRST = 20
 
 
 class Table(Rows):
-    """``cells`` are texts as they come, made visible here; the first column always stays.
+    """``cells`` are texts as they come, made visible here; the first column always
+    stays.
 
     ``dotted``: the first column holds dotted names, whose end says the most.
     """
@@ -36,7 +39,12 @@ class Table(Rows):
         """A mark of one or two characters before each row, and its style."""
         self.first = 1
 
-    def put(self, head: Sequence[str], cells: Sequence[Sequence[str]], marks: Sequence[tuple[str, Style]]) -> None:
+    def put(
+        self,
+        head: Sequence[str],
+        cells: Sequence[Sequence[str]],
+        marks: Sequence[tuple[str, Style]],
+    ) -> None:
         """Show rows; all have as many cells as the head."""
         self.head = [visible(cell) for cell in head]
         self.cells = [[visible(cell) for cell in row] for row in cells]
@@ -48,11 +56,17 @@ class Table(Rows):
         return len(self.cells)
 
     def widths(self, width: int) -> list[int]:
-        """Cells of each column: what it needs, at most `_MOST`, and at least `_LEAST` where all would fit with less."""
-        needed = [max(map(cell_len, column), default=0) for column in zip(self.head, *self.cells, strict=True)]
+        """Cells of each column: what it needs, at most `_MOST`, and at least `_LEAST`
+        where all would fit with less.
+        """
+        needed = [
+            max(map(cell_len, column), default=0)
+            for column in zip(self.head, *self.cells, strict=True)
+        ]
         widths = [min(_FIRST, needed[0]), *(min(_MOST, size) for size in needed[1:])]
         excess = sum(widths) + 2 * len(widths) + 2 - width
-        # The first column says what the row is: it does not give way, others are reached sideways.
+        # The first column says what the row is: it does not give way, others are
+        # reached sideways.
         while excess > 0 and max(widths[1:], default=0) > _LEAST:
             widest = 1 + widths[1:].index(max(widths[1:]))
             widths[widest] -= 1
@@ -93,21 +107,36 @@ class Table(Rows):
         shown = self._shown(self.inner_width)
         left = "‹" if self.first > 1 else " "
         right = "›" if shown and shown[-1] < len(self.head) - 1 else " "
-        return strip_of([(fit(f"  {left}{text}", width - 2), self.palette.muted), (right, self.palette.accent)], width)
+        return strip_of(
+            [
+                (fit(f"  {left}{text}", width - 2), self.palette.muted),
+                (right, self.palette.accent),
+            ],
+            width,
+        )
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         mark, style = self.marks[index]
         plain = self.palette.text
-        return [(fit(mark, 2), style), (" ", plain), (self._row(self.cells[index], width), plain)]
+        return [
+            (fit(mark, 2), style),
+            (" ", plain),
+            (self._row(self.cells[index], width), plain),
+        ]
 
     def _row(self, cells: Sequence[str], width: int) -> str:
         if not cells:
             return ""
         widths = self.widths(width)
         first = self.fit_name(cells[0], widths[0])
-        return "  ".join([first, *(fit(cells[index], widths[index]) for index in self._shown(width))])
+        return "  ".join(
+            [first, *(fit(cells[index], widths[index]) for index in self._shown(width))]
+        )
 
     def copied(self) -> str:
         """The whole table with tabs between its cells."""
-        rows = [[mark.strip(), *row] for (mark, _), row in zip(self.marks, self.cells, strict=True)]
+        rows = [
+            [mark.strip(), *row]
+            for (mark, _), row in zip(self.marks, self.cells, strict=True)
+        ]
         return "\n".join("\t".join(row) for row in (["", *self.head], *rows))

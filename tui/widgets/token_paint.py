@@ -1,4 +1,6 @@
-"""How a token is drawn: its mark, its style by level, the letters of a label, and the legend that explains them."""
+"""How a token is drawn: its mark, its style by level, the letters of a label, and the
+legend that explains them.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ from logdrift.tui.palette import BROKEN, STEPS, Palette
 from logdrift.tui.widgets.lines import Run
 
 MARKS = {
-    **dict.fromkeys(range(1, STEPS + 1), UP), **dict.fromkeys(range(-STEPS, 0), DOWN),
-    2 * STEPS - 1: HIGH, 2 * STEPS: HIGHEST, BROKEN: BROKEN_MARK,
-}  # fmt: skip
+    **dict.fromkeys(range(1, STEPS + 1), UP),
+    **dict.fromkeys(range(-STEPS, 0), DOWN),
+    2 * STEPS - 1: HIGH,
+    2 * STEPS: HIGHEST,
+    BROKEN: BROKEN_MARK,
+}
 HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
 """Whether a level has one, at level + `STEPS`."""
 FOUND = 100
@@ -27,14 +32,18 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
     """The style of every level, and of a match."""
     levels = range(-STEPS, 2 * STEPS + 1)
     return {
-        **{level: palette.grey if greyed else palette.level(level) for level in levels}, 0: plain,
+        **{level: palette.grey if greyed else palette.level(level) for level in levels},
+        0: plain,
         BROKEN: palette.bad,  # grey or not: it is the reason
-        FOUND: palette.found, FOUND + 1: palette.found + Style(underline=True),
-    }  # fmt: skip
+        FOUND: palette.found,
+        FOUND + 1: palette.found + Style(underline=True),
+    }
 
 
 def headed(piece: str, mark: str, label: str) -> str:
-    """A token's first fragment with its mark, behind a leading blank, and with a label over its first cells."""
+    """A token's first fragment with its mark, behind a leading blank, and with a label
+    over its first cells.
+    """
     text = f" {mark}{piece[1:]}" if mark and piece.startswith(" ") else mark + piece
     if not label:
         return text
@@ -51,14 +60,20 @@ def _without(text: str, cells: int) -> str:
     return " " * (total - cells - cell_len(text)) + text
 
 
-def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> list[Run]:
+def legend_runs(
+    legend: Legend, greyed: bool, width: int, palette: Palette
+) -> list[Run]:
     """The widest form of a legend that fits: both sides, one side, no steps."""
     head: list[Run] = [(f" {legend.head} ", palette.strong)]
     if legend.missing is not None:
         return [*head, (f"not here: {legend.missing}", palette.warn)]
     share = percent(legend.beyond or 0, legend.scored)
     counts = (
-        [f"{legend.beyond:,} beyond ({share})", f"{legend.beyond:,} ({share})", f"{legend.beyond:,}"]
+        [
+            f"{legend.beyond:,} beyond ({share})",
+            f"{legend.beyond:,} ({share})",
+            f"{legend.beyond:,}",
+        ]
         if legend.beyond is not None
         else []
     )
@@ -74,7 +89,11 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> l
 
 
 def _broken(legend: Legend, palette: Palette) -> list[Run]:
-    return [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)] if legend.broken else []
+    return (
+        [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)]
+        if legend.broken
+        else []
+    )
 
 
 def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[list[Run]]:
@@ -99,7 +118,13 @@ def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[list[Run
         *rising,
         (f" A more {UP}", palette.muted),
     ]
-    yield [(DOWN, palette.muted), *falling, ("│", palette.muted), *rising, (UP, palette.muted)]
+    yield [
+        (DOWN, palette.muted),
+        *falling,
+        ("│", palette.muted),
+        *rising,
+        (UP, palette.muted),
+    ]
     yield [(f"{UP} A {DOWN} B more", palette.muted), *rising]
     short = [(text.removeprefix(">"), style) for text, style in rising]
     yield [(f"{UP}{DOWN}", palette.muted), *short]

@@ -19,7 +19,14 @@ from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
 from logdrift.tui.modes import Legend
 from logdrift.tui.palette import STEPS
 from logdrift.tui.widgets.lines import Lines, strip_of
-from logdrift.tui.widgets.token_paint import FOUND, HAS_MARK, MARKS, headed, legend_runs, token_styles
+from logdrift.tui.widgets.token_paint import (
+    FOUND,
+    HAS_MARK,
+    MARKS,
+    headed,
+    legend_runs,
+    token_styles,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,8 +37,10 @@ _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """One sequence as the view shows it. ``levels`` i8[n] as `logdrift.tui.modes` gives them, ``found`` bool[n] the tokens of
-    what was searched for, ``notes`` the tokens that the reader marked; ``greyed`` where levels mean nothing."""
+    """One sequence as the view shows it. ``levels`` i8[n] as `logdrift.tui.modes` gives
+    them, ``found`` bool[n] the tokens of what was searched for, ``notes`` the tokens
+    that the reader marked; ``greyed`` where levels mean nothing.
+    """
 
     sequence: int
     title: str
@@ -46,7 +55,9 @@ class Passage:
 
 
 class Tokens(Lines, inherit_bindings=False):
-    """Natural text flow. Only the lines that the cursor leaves and enters are repainted when it moves."""
+    """Natural text flow. Only the lines that the cursor leaves and enters are repainted
+    when it moves.
+    """
 
     BINDINGS = bindings("move")
     fixed = 2
@@ -85,7 +96,9 @@ class Tokens(Lines, inherit_bindings=False):
         self._cache: OrderedDict[object, Strip] = OrderedDict()
 
     def show(self, passage: Passage, cursor: int) -> None:
-        """Show a sequence (or the same one with other colours) with the cursor on a token."""
+        """Show a sequence (or the same one with other colours) with the cursor on a
+        token.
+        """
         other = self.passage is None or self.passage.sequence != passage.sequence
         self.passage = passage
         self.labels = {}
@@ -111,7 +124,9 @@ class Tokens(Lines, inherit_bindings=False):
             self._gutter = len(str(max(1, len(passage.ids) - 1))) + 2
             marked = HAS_MARK[passage.levels + STEPS]
             room = max(1, width - self._gutter)
-            self._flow = flow(passage.ids, marked, passage.prompt, passage.fragments, room)
+            self._flow = flow(
+                passage.ids, marked, passage.prompt, passage.fragments, room
+            )
             self._flow_key = (passage, width)
         return self._flow
 
@@ -122,11 +137,15 @@ class Tokens(Lines, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         passage = self.passage
         if y == 0:
-            head, _, aside = (passage.title if passage is not None else "no sequence yet").partition("\t")
+            head, _, aside = (
+                passage.title if passage is not None else "no sequence yet"
+            ).partition("\t")
             return self.title_line(head, width, aside)
         if passage is None or passage.legend is None:
             return Strip.blank(width)
-        return strip_of(legend_runs(passage.legend, passage.greyed, width, self.palette), width)
+        return strip_of(
+            legend_runs(passage.legend, passage.greyed, width, self.palette), width
+        )
 
     def show_legend(self, legend: Legend) -> None:
         """Another count: only the line is repainted."""
@@ -156,7 +175,9 @@ class Tokens(Lines, inherit_bindings=False):
         start, stop = layout.lines[index], layout.lines[index + 1]
         first, last = layout.tokens_of(index)
         in_prompt = first < passage.prompt
-        noted = bool(passage.notes) and any(first <= token <= last for token in passage.notes)
+        noted = bool(passage.notes) and any(
+            first <= token <= last for token in passage.notes
+        )
         gutter = f"{first:>{self._gutter - 2}}{PROMPT_BAR if in_prompt else COMPLETION_BAR}{'*' if noted else ' '}"
         segments = [Segment(gutter, palette.muted)]
         plain = palette.muted if in_prompt else palette.text
@@ -166,12 +187,18 @@ class Tokens(Lines, inherit_bindings=False):
         tokens = layout.token[start:stop].tolist()
         kinds = layout.kind[start:stop].tolist()
         previous = int(layout.token[start - 1]) if start else -1
-        for token, kind, level in zip(tokens, kinds, passage.levels[tokens].tolist(), strict=True):
+        for token, kind, level in zip(
+            tokens, kinds, passage.levels[tokens].tolist(), strict=True
+        ):
             piece = layout.fragments[kind].text
             if token != previous:
                 piece = headed(piece, MARKS.get(level, ""), self.labels.get(token, ""))
             previous = token
-            run = styles[level] if found is None or not found[token] else styles[FOUND + bool(level)]
+            run = (
+                styles[level]
+                if found is None or not found[token]
+                else styles[FOUND + bool(level)]
+            )
             if token == cursor:
                 run = palette.cursor
             if run is not style:
@@ -194,8 +221,14 @@ class Tokens(Lines, inherit_bindings=False):
         seen = (np.flatnonzero(self.passage.levels[first : last + 1]) + first).tolist()
         seen = [token for token in seen if token != self.cursor]
         size = 1 if len(seen) <= len(_LETTERS) else 2
-        seen = [token for token in seen if layout.line_of(token) >= self.top and layout.cells_of(token) >= size]
-        names = list(_LETTERS) if size == 1 else [x + y for x in _LETTERS for y in _LETTERS]
+        seen = [
+            token
+            for token in seen
+            if layout.line_of(token) >= self.top and layout.cells_of(token) >= size
+        ]
+        names = (
+            list(_LETTERS) if size == 1 else [x + y for x in _LETTERS for y in _LETTERS]
+        )
         self.labels = dict(zip(seen, names, strict=False))
         self._labels_changed(list(self.labels))
         return len(self.labels)
@@ -216,8 +249,14 @@ class Tokens(Lines, inherit_bindings=False):
             return
         event.stop()
         event.prevent_default()
-        self._typed += event.character if event.character and event.character in _LETTERS else "?"
-        fitting = [token for token, label in self.labels.items() if label.startswith(self._typed)]
+        self._typed += (
+            event.character if event.character and event.character in _LETTERS else "?"
+        )
+        fitting = [
+            token
+            for token, label in self.labels.items()
+            if label.startswith(self._typed)
+        ]
         if not fitting:
             self.end_labels()
             self.post_message(self.Labelled(None))
@@ -235,7 +274,11 @@ class Tokens(Lines, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         self.end_labels()
         line = self.top + event.y - self.fixed
-        if self.passage is not None and event.y >= self.fixed and line < self.line_count:
+        if (
+            self.passage is not None
+            and event.y >= self.fixed
+            and line < self.line_count
+        ):
             self._column = None
             self._set_cursor(self.flow.token_at(line, event.x - self._gutter))
 
@@ -277,7 +320,11 @@ class Tokens(Lines, inherit_bindings=False):
         layout = self.flow
         if self._column is None:
             self._column = layout.column_of(self.cursor)
-        here = layout.line_of(self.cursor) if lines < 0 else layout.last_line_of(self.cursor)
+        here = (
+            layout.line_of(self.cursor)
+            if lines < 0
+            else layout.last_line_of(self.cursor)
+        )
         target = here + lines
         if abs(lines) == 1 and not 0 <= target < layout.height:
             return

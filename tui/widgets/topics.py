@@ -1,4 +1,6 @@
-"""The two panes of the why screen: the ranked causes with what else is to be known, and what is told of one of them."""
+"""The two panes of the why screen: the ranked causes with what else is to be known, and
+what is told of one of them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def score_bar(score: float, cells: int = _BAR) -> str:
 
 
 class TopicList(Rows):
-    """Causes with bar, sureness and score; below them gate, what was not checked, and the like."""
+    """Causes with bar, sureness and score; below them gate, what was not checked, and
+    the like.
+    """
 
     fixed = 1
 
@@ -46,7 +50,9 @@ class TopicList(Rows):
         """Show topics; the one that was selected stays so by its name."""
         before = self.topics[self.selected].name if self.topics else ""
         self.topics = topics
-        self.selected = next((i for i, topic in enumerate(topics) if topic.name == before), 0)
+        self.selected = next(
+            (i for i, topic in enumerate(topics) if topic.name == before), 0
+        )
         self.rows_changed()
 
     @property
@@ -60,9 +66,17 @@ class TopicList(Rows):
         topic, p = self.topics[index], self.palette
         if topic.score is None:
             return [(fit(f"    {visible(topic.title)}", width), p.muted)]
-        style = p.good if topic.name == NOISE else p.text if topic.sureness == "possible" else p.strong
+        style = (
+            p.good
+            if topic.name == NOISE
+            else p.text
+            if topic.sureness == "possible"
+            else p.strong
+        )
         style = p.muted if topic.sureness == "refuted" else style
-        sure = f" {MARKS.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
+        sure = (
+            f" {MARKS.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
+        )
         room = width - cell_len(sure) - _BAR - 4
         return [
             (f" {index + 1:>2} ", p.muted),
@@ -100,22 +114,36 @@ class TopicDetail(Rows):
         self.rows_changed()
 
     def _lay_out(self) -> None:
-        self._rows = [(runs, line) for line in self.lines for runs in self._wrapped(line)]
+        self._rows = [
+            (runs, line) for line in self.lines for runs in self._wrapped(line)
+        ]
 
     def _wrapped(self, line: Line) -> list[list[Run]]:
         p = self.palette
         styles: dict[str, Style] = {
-            "title": p.strong, "text": p.text, "muted": p.muted, "token": p.text, "mend": p.text,
-        }  # fmt: skip
+            "title": p.strong,
+            "text": p.text,
+            "muted": p.muted,
+            "token": p.text,
+            "mend": p.text,
+        }
         style = styles[line.kind]
         blank = " " * (line.indent + 1)
         if line.kind == "token":
-            return [[(blank, p.text), (line.first, p.accent), (visible(line.text), style)]]
+            return [
+                [(blank, p.text), (line.first, p.accent), (visible(line.text), style)]
+            ]
         width = max(16, self.inner_width - line.indent - 2)
-        parts = wrap(visible(line.first) + visible(line.text), width - (2 if line.first else 0))
+        parts = wrap(
+            visible(line.first) + visible(line.text), width - (2 if line.first else 0)
+        )
         rows: list[list[Run]] = []
         for number, part in enumerate(parts):
-            head = visible(line.first) if not number and part.startswith(visible(line.first)) else ""
+            head = (
+                visible(line.first)
+                if not number and part.startswith(visible(line.first))
+                else ""
+            )
             hang = blank + ("  " if line.first and number else "")
             rows.append([(hang, p.text), (head, p.accent), (part[len(head) :], style)])
         return rows
@@ -138,7 +166,10 @@ class TopicDetail(Rows):
 
     def to_token(self) -> bool:
         """Select the first row of a token; False where there is none."""
-        found = next((i for i, (_, line) in enumerate(self._rows) if line.position is not None), None)
+        found = next(
+            (i for i, (_, line) in enumerate(self._rows) if line.position is not None),
+            None,
+        )
         if found is None:
             return False
         self.select(found)

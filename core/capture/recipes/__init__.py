@@ -33,16 +33,26 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Changes with any requirement and any byte of a shim."""
-        hasher = hashlib.sha256("\n".join((self.engine, self.device, *self.requirements)).encode())
+        hasher = hashlib.sha256(
+            "\n".join((self.engine, self.device, *self.requirements)).encode()
+        )
         for file in self.shim_files():
-            hasher.update(str(file.relative_to(self.shims or file)).encode() + b"\0" + file.read_bytes())
+            hasher.update(
+                str(file.relative_to(self.shims or file)).encode()
+                + b"\0"
+                + file.read_bytes()
+            )
         return f"sha256:{hasher.hexdigest()}"
 
     def shim_files(self) -> list[Path]:
         """Files to copy, in a stable order."""
         if self.shims is None:
             return []
-        return sorted(p for p in self.shims.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        return sorted(
+            p
+            for p in self.shims.rglob("*")
+            if p.is_file() and "__pycache__" not in p.parts
+        )
 
     def pinned(self, name: str) -> str | None:
         """Version of a package in this recipe."""
@@ -54,7 +64,9 @@ def recipe_for(engine: str, device: str) -> Recipe:
     """The recipe of an engine for ``cpu`` or ``cuda``. Raises InputError where there is none."""
     path = HERE / f"{engine}-{device}.txt"
     if not path.is_file():
-        raise InputError(f"no recipe for {engine} on {device}: install it yourself and name it in the config file")
+        raise InputError(
+            f"no recipe for {engine} on {device}: install it yourself and name it in the config file"
+        )
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return Recipe(
         engine=engine,

@@ -1,18 +1,47 @@
-"""The gate: may these two captures be compared at all, and what must be known before their numbers are believed?
+"""The gate: may these two captures be compared at all, and what must be known before
+their numbers are believed?
 
-Each check is one function in `CHECKS`; adding a check is adding a function. A fact that was not observed is not a
-pass: it lowers the verdict to caution. docs/gate.md lists the codes.
+Each check is one function in `CHECKS`; adding a check is adding a function. A fact that
+was not observed is not a pass: it lowers the verdict to caution. docs/gate.md lists the
+codes.
 """
 
 from __future__ import annotations
 
-from logdrift.core.compare.gate import coverage, identity, loaded, numerics, semantics, setup, unknown, values
-from logdrift.core.compare.gate.case import Case, Check, Gate, Reason, Severity, Verdict, open_case
+from logdrift.core.compare.gate import (
+    coverage,
+    identity,
+    loaded,
+    numerics,
+    semantics,
+    setup,
+    unknown,
+    values,
+)
+from logdrift.core.compare.gate.case import (
+    Case,
+    Check,
+    Gate,
+    Reason,
+    Severity,
+    Verdict,
+    open_case,
+)
 from logdrift.core.compare.gate.semantics import meaning
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.session.reader import Session
 
-__all__ = ["CHECKS", "Case", "Check", "Gate", "Reason", "Severity", "Verdict", "judge", "meaning"]
+__all__ = [
+    "CHECKS",
+    "Case",
+    "Check",
+    "Gate",
+    "Reason",
+    "Severity",
+    "Verdict",
+    "judge",
+    "meaning",
+]
 
 _ORDER: tuple[Severity, ...] = ("not_comparable", "caution", "info")
 
@@ -61,11 +90,16 @@ CHECKS: tuple[Check, ...] = (
 
 
 def judge(session: Session, pair: Pair, scope: Scope = "all") -> Gate:
-    """Run all `CHECKS` on a pair of ``session``. Reasons come worst first, in the order of the checks.
+    """Run all `CHECKS` on a pair of ``session``. Reasons come worst first, in the order
+    of the checks.
 
-    ``scope`` is what numbers are asked for: without a token in it there is nothing to compare, whatever else there is.
+    ``scope`` is what numbers are asked for: without a token in it there is nothing to
+    compare, whatever else there is.
     """
     case = open_case(session, pair, scope)
-    found = sorted((reason for check in CHECKS for reason in check(case)), key=lambda r: _ORDER.index(r.severity))
+    found = sorted(
+        (reason for check in CHECKS for reason in check(case)),
+        key=lambda r: _ORDER.index(r.severity),
+    )
     worst = found[0].severity if found else "info"
     return Gate("comparable" if worst == "info" else worst, tuple(found))

@@ -27,9 +27,11 @@ Severity = Literal["info", "caution", "not_comparable"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One finding: a stable code for programs and one sentence for people, with what to do about it.
+    """One finding: a stable code for programs and one sentence for people, with what to
+    do about it.
 
-    ``differences`` are the keys that it is about, all of them, where the sentence names the first.
+    ``differences`` are the keys that it is about, all of them, where the sentence names
+    the first.
     """
 
     code: str
@@ -48,7 +50,9 @@ class Gate:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One capture of the pair: its facts as observed (all unknown where it has none) and its plan, if there is one."""
+    """One capture of the pair: its facts as observed (all unknown where it has none)
+    and its plan, if there is one.
+    """
 
     info: CaptureInfo
     facts: Facts
@@ -68,7 +72,9 @@ class Side:
         return self.spec.options if self.spec is not None else {}
 
     def option(self, *names: str) -> Any:
-        """The first of ``names`` that was observed among the extra facts or else asked for; None: neither."""
+        """The first of ``names`` that was observed among the extra facts or else asked
+        for; None: neither.
+        """
         for where in (self.facts.extra, self.options):
             for name in names:
                 if where.get(name) is not None:
@@ -96,9 +102,13 @@ class Case:
         return (self.a, self.b), (self.b, self.a)
 
     def sampling_of(self, side: Side) -> SamplingSpec | None:
-        """The settings by which a side sampled or scored; None where no plan made its numbers, as those of another tool."""
+        """The settings by which a side sampled or scored; None where no plan made its
+        numbers, as those of another tool.
+        """
         plan = self.session.plan
-        return plan.sampling if plan is not None and side.info.path != "recorded" else None
+        return (
+            plan.sampling if plan is not None and side.info.path != "recorded" else None
+        )
 
     @property
     def same_backend(self) -> bool:
@@ -123,8 +133,14 @@ class Case:
         return a is not None and b is not None and a != b
 
     def setting(self, code: str, text: str) -> Reason:
-        """A difference in how the engines run: always there between two engines, a cause between two of one kind."""
-        return note(code, text) if self.against_reference or not self.same_engine else caution(code, text)
+        """A difference in how the engines run: always there between two engines, a
+        cause between two of one kind.
+        """
+        return (
+            note(code, text)
+            if self.against_reference or not self.same_engine
+            else caution(code, text)
+        )
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -139,7 +155,9 @@ class Case:
     @cached_property
     def counted(self) -> npt.NDArray[np.bool_]:
         """bool[N]: the session's mask counts the token."""
-        counted: npt.NDArray[np.bool_] = self.pair.sequences.mask[: self.pair.tokens] == 1
+        counted: npt.NDArray[np.bool_] = (
+            self.pair.sequences.mask[: self.pair.tokens] == 1
+        )
         return counted
 
     def logprob(self, side: Side) -> npt.NDArray[np.float32]:
@@ -147,7 +165,9 @@ class Case:
         return self.pair.logprob_a if side is self.a else self.pair.logprob_b
 
     def answered(self, side: Side) -> npt.NDArray[np.bool_]:
-        """bool[N]: the side has a score, or computed one that is NaN: either way it has seen the token."""
+        """bool[N]: the side has a score, or computed one that is NaN: either way it has
+        seen the token.
+        """
         broken = self.pair.nan_a if side is self.a else self.pair.nan_b
         return ~np.isnan(self.logprob(side)) | broken
 
@@ -164,7 +184,10 @@ def open_case(session: Session, pair: Pair, scope: Scope = "all") -> Case:
     """The case of a pair of ``session``."""
     plan = session.plan
     specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
-    a, b = (Side(info, info.facts or Facts(), specs.get(info.backend)) for info in (pair.a.info, pair.b.info))
+    a, b = (
+        Side(info, info.facts or Facts(), specs.get(info.backend))
+        for info in (pair.a.info, pair.b.info)
+    )
     return Case(session, pair, a, b, scope)
 
 
@@ -174,7 +197,9 @@ def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Re
 
 
 def caution(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
-    """A known cause of a gap differs between the sides, or nobody knows whether it does."""
+    """A known cause of a gap differs between the sides, or nobody knows whether it
+    does.
+    """
     return Reason(code, "caution", text, differences)
 
 

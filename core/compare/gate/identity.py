@@ -1,4 +1,6 @@
-"""Are both sides the same model? Weights, vocabulary, tokenizer, configuration, and what options made of it."""
+"""Are both sides the same model? Weights, vocabulary, tokenizer, configuration, and
+what options made of it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,41 @@ from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokeniz
 from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
 
 _SAME_MODEL = (
-    ("vocab_size", "vocabulary", "the vocabularies have different sizes", "load the same model on both sides"),
-    ("tokenizer_digest", "tokenizer", "the tokenizers differ, so one id is two texts", "use the same tokenizer files"),
-    ("weights_digest", "weights", "the weights differ", "load one checkpoint on both sides, or sync the weights"),
+    (
+        "vocab_size",
+        "vocabulary",
+        "the vocabularies have different sizes",
+        "load the same model on both sides",
+    ),
+    (
+        "tokenizer_digest",
+        "tokenizer",
+        "the tokenizers differ, so one id is two texts",
+        "use the same tokenizer files",
+    ),
+    (
+        "weights_digest",
+        "weights",
+        "the weights differ",
+        "load one checkpoint on both sides, or sync the weights",
+    ),
 )
 # Options under which whole configs are changed.
 _TABLES = ("hf_overrides", "json_model_override_args", "config_overrides")
-# Precision, attention and quantisation have facts and checks of their own; the rest changes no number.
+# Precision, attention and quantisation have facts and checks of their own; the rest
+# changes no number.
 _NOT_THE_MODEL = (
-    "head_dtype", "dtype", "torch_dtype", "use_cache", "architectures", "attn_implementation", "quantization_config",
-    "output_attentions", "output_hidden_states", "return_dict",
-)  # fmt: skip
+    "head_dtype",
+    "dtype",
+    "torch_dtype",
+    "use_cache",
+    "architectures",
+    "attn_implementation",
+    "quantization_config",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
 
 
 def check_model(case: Case) -> Iterator[Reason]:
@@ -33,12 +59,18 @@ def check_model(case: Case) -> Iterator[Reason]:
     random = [side for side in case.sides if str(side.option("load_format")) == "dummy"]
     if random and not case.same_backend:
         labels = " and ".join(side.label for side in random)
-        yield refuse("weights", f"{labels} ran with random weights (load_format=dummy): load the checkpoint.")
+        yield refuse(
+            "weights",
+            f"{labels} ran with random weights (load_format=dummy): load the"
+            " checkpoint.",
+        )
     yield from config_reasons(case, tuple(overrides(side) or {} for side in case.sides))
 
 
 def _sides(case: Case, name: str, found: tuple[Difference, ...]) -> str:
-    """What a fact is on both sides: by name where that is known, else the values themselves."""
+    """What a fact is on both sides: by name where that is known, else the values
+    themselves.
+    """
     if found:
         return f"{case.a.label} against {case.b.label}: {sentence(found)}"
     a, b = case.both(name)
@@ -46,46 +78,66 @@ def _sides(case: Case, name: str, found: tuple[Difference, ...]) -> str:
 
 
 def check_weight_version(case: Case) -> Iterator[Reason]:
-    """A rollout that lags behind its trainer holds the training between the two in its gap."""
+    """A rollout that lags behind its trainer holds the training between the two in its
+    gap.
+    """
     if case.differ("weight_version"):
         a, b = case.both("weight_version")
-        told = [side.label for side in case.sides if "weight_version" in side.facts.told]
+        told = [
+            side.label for side in case.sides if "weight_version" in side.facts.told
+        ]
         by = f" (as told for {' and '.join(told)})" if told else ""
         yield caution(
             "weight_version",
-            f"{case.a.label} is of weight version {a}, {case.b.label} of {b}{by}: their gap holds what training changed in "
-            "between, so compare numbers of one version.",
+            f"{case.a.label} is of weight version {a}, {case.b.label} of {b}{by}: their"
+            " gap holds what training changed in between, so compare numbers of one"
+            " version.",
         )
 
 
 def check_named_model(case: Case) -> Iterator[Reason]:
-    """Where no digest tells, the plan may: a backend that was given a model of its own."""
+    """Where no digest tells, the plan may: a backend that was given a model of its
+    own.
+    """
     if None not in case.both("weights_digest") or case.same_backend:
         return
     plan = case.session.plan
     if plan is None or case.a.spec is None or case.b.spec is None:
         return
-    a, b = ((s.model or plan.model, s.revision if s.model else plan.revision) for s in (case.a.spec, case.b.spec))
+    a, b = (
+        (s.model or plan.model, s.revision if s.model else plan.revision)
+        for s in (case.a.spec, case.b.spec)
+    )
     if a != b:
         yield caution(
             "model",
-            f"{case.a.label} was given the model {_named(*a)} and {case.b.label} {_named(*b)}, and their weights were not "
-            "compared: make sure that they are the same.",
+            f"{case.a.label} was given the model {_named(*a)} and {case.b.label}"
+            f" {_named(*b)}, and their weights were not compared: make sure that they"
+            " are the same.",
         )
 
 
 def check_architecture(case: Case) -> Iterator[Reason]:
-    """Another model class over the same weights is another implementation; over unknown weights it may be another model."""
+    """Another model class over the same weights is another implementation; over unknown
+    weights it may be another model.
+    """
     if not case.differ("model_class") or case.differ("weights_digest"):
         return
-    said = f"the model is {case.a.facts.model_class} in {case.a.label} and {case.b.facts.model_class} in {case.b.label}"
+    said = (
+        f"the model is {case.a.facts.model_class} in {case.a.label} and"
+        f" {case.b.facts.model_class} in {case.b.label}"
+    )
     if None in case.both("weights_digest"):
         yield caution(
-            "architecture", f"{said}, and their weights were not compared: load one checkpoint on both sides."
+            "architecture",
+            f"{said}, and their weights were not compared: load one checkpoint on both"
+            " sides.",
         )
     else:
         yield case.setting(
-            "architecture", f"{said}, two implementations of the same weights: use one to see its share."
+            "architecture",
+            f"{said}, two implementations of the same weights: use one to see its"
+            " share.",
         )
 
 
@@ -95,8 +147,8 @@ def check_logits_size(case: Case) -> Iterator[Reason]:
         a, b = case.both("logits_size")
         yield caution(
             "logits_size",
-            f"{case.a.label} has {a:,} logits for each token and {case.b.label} {b:,}: make sure that rows beyond the "
-            "vocabulary are masked.",
+            f"{case.a.label} has {a:,} logits for each token and {case.b.label} {b:,}:"
+            " make sure that rows beyond the vocabulary are masked.",
         )
 
 
@@ -107,24 +159,41 @@ def check_overrides(case: Case) -> Iterator[Reason]:
     for name in ("logit_scale", "soft_cap"):
         if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
             a, b = {**a, name: seen_a[name]}, {**b, name: seen_b[name]}
-    names = sorted(name for name in {*a, *b} if name not in a or name not in b or a[name] != b[name])
+    names = sorted(
+        name
+        for name in {*a, *b}
+        if name not in a or name not in b or a[name] != b[name]
+    )
     if not names:
         return
     said = " and ".join(
-        f"{side.label} runs with {', '.join(f'{n}={_short(json.dumps(o[n], default=str))}' for n in names if n in o)}"
+        f"{side.label} runs with"
+        f" {', '.join(f'{n}={_short(json.dumps(o[n], default=str))}' for n in names if n in o)}"
         for side, o in ((case.a, a), (case.b, b))
         if any(n in o for n in names)
     )
-    found = effect_of(case, {name: o[name] for o in (a, b) for name in names if name in o})
+    found = effect_of(
+        case, {name: o[name] for o in (a, b) for name in names if name in o}
+    )
     if found == ():
-        yield note("overrides", f"{said}, but the resolved configs of both sides have the same values there.")
+        yield note(
+            "overrides",
+            f"{said}, but the resolved configs of both sides have the same values"
+            " there.",
+        )
         return
     effect = f" ({sentence(found)})" if found else ""
-    yield caution("overrides", f"{said}, which changes the model{effect}: set the same on both sides.", found or ())
+    yield caution(
+        "overrides",
+        f"{said}, which changes the model{effect}: set the same on both sides.",
+        found or (),
+    )
 
 
 def overrides(side: Side) -> dict[str, Any] | None:
-    """Fields of the model's config that this side changed, flat: as observed, else as the plan asks; None: unknown."""
+    """Fields of the model's config that this side changed, flat: as observed, else as
+    the plan asks; None: unknown.
+    """
     seen = side.facts.config_overrides
     if seen is None and side.spec is None:
         return None

@@ -1,4 +1,6 @@
-"""What differs in config, tokenizer and template, by name, where the session keeps more than their digests."""
+"""What differs in config, tokenizer and template, by name, where the session keeps more
+than their digests.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ HOW = "capture again to see which keys differ"
 
 
 def loaded_of(case: Case, side: Side) -> Loaded | None:
-    """None where the session has digests alone, or its file cannot be read (`check_unread` says so)."""
+    """None where the session has digests alone, or its file cannot be read
+    (`check_unread` says so).
+    """
     try:
         return case.session.loaded(side.label)
     except InputError:
@@ -36,7 +40,9 @@ def check_unread(case: Case) -> Iterator[Reason]:
         try:
             case.session.loaded(side.label)
         except InputError as error:
-            yield caution("unread", f"what {side.label} loaded is not compared by name: {error}")
+            yield caution(
+                "unread", f"what {side.label} loaded is not compared by name: {error}"
+            )
 
 
 def _both(case: Case) -> tuple[Loaded, Loaded] | None:
@@ -45,7 +51,9 @@ def _both(case: Case) -> tuple[Loaded, Loaded] | None:
 
 
 def config_of(case: Case) -> tuple[Difference, ...] | None:
-    """Differences of the resolved configs; None where they are not known on both sides."""
+    """Differences of the resolved configs; None where they are not known on both
+    sides.
+    """
     both = _both(case)
     if both is None or both[0].config is None or both[1].config is None:
         return None
@@ -62,8 +70,12 @@ def template_of(case: Case) -> tuple[Difference, ...]:
     return () if both is None else template_differences(*both)
 
 
-def config_reasons(case: Case, overridden: tuple[Mapping[str, Any], ...]) -> Iterator[Reason]:
-    """What the configs differ in. ``overridden`` are the fields that options changed, which have a reason of their own."""
+def config_reasons(
+    case: Case, overridden: tuple[Mapping[str, Any], ...]
+) -> Iterator[Reason]:
+    """What the configs differ in. ``overridden`` are the fields that options changed,
+    which have a reason of their own.
+    """
     labels = f"{case.a.label} and {case.b.label}"
     found = config_of(case)
     if found is None:
@@ -71,8 +83,9 @@ def config_reasons(case: Case, overridden: tuple[Mapping[str, Any], ...]) -> Ite
             a, b = (str(digest)[:19] for digest in case.both("config_digest"))
             yield caution(
                 "config",
-                f"config.json of {labels} differ ({a}… and {b}…), and the session has no more than these digests: "
-                f"compare their RoPE, soft-capping and window settings, or {HOW}.",
+                f"config.json of {labels} differ ({a}… and {b}…), and the session has"
+                " no more than these digests: compare their RoPE, soft-capping and"
+                f" window settings, or {HOW}.",
             )
         return
     told = _names(overridden)
@@ -80,23 +93,31 @@ def config_reasons(case: Case, overridden: tuple[Mapping[str, Any], ...]) -> Ite
     if counting:
         yield caution(
             "config",
-            f"the configs of {case.a.label} against {case.b.label} differ: {sentence(counting)}: load one config on both "
-            "sides.",
+            f"the configs of {case.a.label} against {case.b.label} differ:"
+            f" {sentence(counting)}: load one config on both sides.",
             counting,
         )
     elif case.differ("config_digest"):
         others = tuple(each for each in found if not each.counts)
-        said = f"differ in {sentence(others)}, which changes no score" if others else "came out alike in every key"
+        said = (
+            f"differ in {sentence(others)}, which changes no score"
+            if others
+            else "came out alike in every key"
+        )
         yield note(
-            "config_files", f"config.json of {labels} are other files, but the configs of the engines {said}.", others
+            "config_files",
+            f"config.json of {labels} are other files, but the configs of the engines"
+            f" {said}.",
+            others,
         )
 
 
 def effect_of(case: Case, fields: Mapping[str, Any]) -> tuple[Difference, ...] | None:
-    """What overridden ``fields`` are on both sides in the resolved configs; None where the configs do not tell.
+    """What overridden ``fields`` are on both sides in the resolved configs; None where
+    the configs do not tell.
 
-    Empty where every one of them is in both configs with one value. An option that no config holds (it may act
-    elsewhere in the engine) is not told by them.
+    Empty where every one of them is in both configs with one value. An option that no
+    config holds (it may act elsewhere in the engine) is not told by them.
     """
     both = _both(case)
     found = config_of(case)
@@ -112,7 +133,9 @@ def effect_of(case: Case, fields: Mapping[str, Any]) -> tuple[Difference, ...] |
 
 
 def _names(tables: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Flat names of overridden fields, as they were given and as a resolved config spells them."""
+    """Flat names of overridden fields, as they were given and as a resolved config
+    spells them.
+    """
     names: set[str] = set()
     for table in tables:
         names |= table.keys()

@@ -1,4 +1,6 @@
-"""Precision: dtypes of the body, the head, the logits and the cache, quantisation, TF32."""
+"""Precision: dtypes of the body, the head, the logits and the cache, quantisation,
+TF32.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +9,47 @@ from collections.abc import Iterator
 from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
 from logdrift.core.compare.usual import usual_of
 
-_SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+_SHORT_NAMES = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "float": "float32",
+}
 _CLOSE_ENOUGH = ("highest", "ieee", "none")
 
 
 def check_dtype(case: Case) -> Iterator[Reason]:
-    """Different compute dtypes explain a gap by themselves; against a reference that is what one wants to see."""
+    """Different compute dtypes explain a gap by themselves; against a reference that is
+    what one wants to see.
+    """
     if not case.differ("dtype"):
         return
     a, b = case.both("dtype")
     usual = usual_of((a, b))
-    size = f"an MAE of {usual.words} nats is usual for {usual.dtype}" if usual else "a gap from rounding is usual"
+    size = (
+        f"an MAE of {usual.words} nats is usual for {usual.dtype}"
+        if usual
+        else "a gap from rounding is usual"
+    )
     computes = f"{case.a.label} computes in {a}, {case.b.label} in {b}"
     if case.against_reference:
         yield note("dtype", f"{computes}, as a reference pair should: {size}.")
     else:
-        yield caution("dtype", f"{computes}, and {size}: run both in one dtype to see what else differs.")
+        yield caution(
+            "dtype",
+            f"{computes}, and {size}: run both in one dtype to see what else differs.",
+        )
 
 
 def check_head(case: Case) -> Iterator[Reason]:
-    """The dtype of the head and of the logits, a knob of its own in every engine. What only follows the body's dtype,
-    which `check_dtype` tells, is not told again."""
+    """The dtype of the head and of the logits, a knob of its own in every engine. What
+    only follows the body's dtype, which `check_dtype` tells, is not told again.
+    """
     names = [
-        name for name in ("head_dtype", "logits_dtype") if case.differ(name) and case.both(name) != case.both("dtype")
+        name
+        for name in ("head_dtype", "logits_dtype")
+        if case.differ(name) and case.both(name) != case.both("dtype")
     ]
     if len(names) == 2 and case.both(names[0]) == case.both(names[1]):
         names = names[:1]
@@ -40,7 +60,11 @@ def check_head(case: Case) -> Iterator[Reason]:
         if case.against_reference:
             yield note(name, f"{said}, which is part of the gap to a reference.")
         else:
-            yield caution(name, f"{said}, which is part of the gap: set the same precision on both sides.")
+            yield caution(
+                name,
+                f"{said}, which is part of the gap: set the same precision on both"
+                " sides.",
+            )
 
 
 def check_quantization(case: Case) -> Iterator[Reason]:
@@ -48,10 +72,15 @@ def check_quantization(case: Case) -> Iterator[Reason]:
     a, b = (None if q == "none" else q for q in case.both("quantization"))
     if a != b:
         said = " and ".join(
-            f"{side.label} is {f'quantised ({q})' if q else 'not known to be quantised'}"
+            f"{side.label} is"
+            f" {f'quantised ({q})' if q else 'not known to be quantised'}"
             for side, q in zip(case.sides, (a, b), strict=True)
         )
-        yield caution("quantization", f"{said}, so the gap is that of the quantisation: compare without it first.")
+        yield caution(
+            "quantization",
+            f"{said}, so the gap is that of the quantisation: compare without it"
+            " first.",
+        )
 
 
 _COMPUTED = ("float32", "bfloat16", "float16")
@@ -66,14 +95,16 @@ def check_kv_cache(case: Case) -> Iterator[Reason]:
         if dtype is not None:
             yield caution(
                 "kv_cache",
-                f"{side.label} computes in {side.facts.dtype or 'an unknown dtype'} and keeps keys and values in {dtype}, "
-                "noise that the other side does not have: set kv_cache_dtype=auto to see its share.",
+                f"{side.label} computes in {side.facts.dtype or 'an unknown dtype'} and"
+                f" keeps keys and values in {dtype}, noise that the other side does not"
+                " have: set kv_cache_dtype=auto to see its share.",
             )
 
 
 def _cache_dtype(side: Side) -> str | None:
-    """The dtype of the cache where it is not that of the model, else None. Where the model's is unknown, one in which models
-    compute is taken for it; fewer bits are not."""
+    """The dtype of the cache where it is not that of the model, else None. Where the
+    model's is unknown, one in which models compute is taken for it; fewer bits are not.
+    """
     kept = side.facts.kv_cache_dtype
     if kept is None or kept == "auto":
         return None
@@ -83,7 +114,9 @@ def _cache_dtype(side: Side) -> str | None:
 
 
 def check_tf32(case: Case) -> Iterator[Reason]:
-    """float32 that is not quite: matrix products with 10 bits of mantissa, on one side."""
+    """float32 that is not quite: matrix products with 10 bits of mantissa, on one
+    side.
+    """
     ways = [_reduced(side) for side in case.sides]
     if ways[0] == ways[1]:
         return
@@ -91,8 +124,9 @@ def check_tf32(case: Case) -> Iterator[Reason]:
         if way is not None:
             yield caution(
                 "tf32",
-                f"{side.label} computes its float32 products in reduced precision ({way}), with errors a thousand times "
-                "those of float32: switch it off.",
+                f"{side.label} computes its float32 products in reduced precision"
+                f" ({way}), with errors a thousand times those of float32: switch it"
+                " off.",
             )
 
 

@@ -1,4 +1,6 @@
-"""Of what are the numbers log-probabilities: raw logits, logits / T, or logits after truncation and penalties?"""
+"""Of what are the numbers log-probabilities: raw logits, logits / T, or logits after
+truncation and penalties?
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """How tokens were sampled; None: not known. ``top_p`` 1, ``top_k`` 0 and ``min_p`` 0 cut nothing off."""
+    """How tokens were sampled; None: not known. ``top_p`` 1, ``top_k`` 0 and ``min_p``
+    0 cut nothing off.
+    """
 
     temperature: float | None
     top_p: float | None
@@ -32,21 +36,33 @@ class Sampler:
 
     @property
     def truncates(self) -> bool | None:
-        """Whether it cuts ids off; None: not all of its settings are known, and none that is known does."""
-        if (self.top_p or 1.0) < 1.0 or (self.top_k or 0) > 0 or (self.min_p or 0.0) > 0.0:
+        """Whether it cuts ids off; None: not all of its settings are known, and none
+        that is known does.
+        """
+        if (
+            (self.top_p or 1.0) < 1.0
+            or (self.top_k or 0) > 0
+            or (self.min_p or 0.0) > 0.0
+        ):
             return True
         return None if None in (self.top_p, self.top_k, self.min_p) else False
 
     @property
     def plain(self) -> bool | None:
         """Samples at temperature 1 and changes nothing else; None: not known."""
-        if self.temperature not in (None, 1.0) or self.penalty not in (None, 1.0) or self.truncates:
+        if (
+            self.temperature not in (None, 1.0)
+            or self.penalty not in (None, 1.0)
+            or self.truncates
+        ):
             return False
         return None if self.temperature is None else True
 
 
 def sampler_of(facts: Facts, sampling: SamplingSpec | None) -> Sampler:
-    """How the tokens of a side were sampled: by the session's plan, or else by what is known of numbers from elsewhere."""
+    """How the tokens of a side were sampled: by the session's plan, or else by what is
+    known of numbers from elsewhere.
+    """
     if sampling is None:
         return Sampler(facts.temperature, facts.top_p, facts.top_k, facts.min_p, None)
     return Sampler(
@@ -58,12 +74,16 @@ def sampler_of(facts: Facts, sampling: SamplingSpec | None) -> Sampler:
     )
 
 
-def meaning(info: CaptureInfo, facts: Facts, sampling: SamplingSpec | None) -> str | None:
-    """What the log-probabilities of a capture are of: ``raw``, ``logits / T`` or ``processed at T=...``; None: unknown.
+def meaning(
+    info: CaptureInfo, facts: Facts, sampling: SamplingSpec | None
+) -> str | None:
+    """What the log-probabilities of a capture are of: ``raw``, ``logits / T`` or
+    ``processed at T=...``; None: unknown.
 
-    Scaling by T = 1 is raw, and so is T = 0: engines decode greedily without dividing. Penalties enter everything
-    but raw; top-p, top-k and min-p only ``processed``, which is raw where none of these is in use. Numbers from
-    elsewhere (path ``recorded``) are as their author told.
+    Scaling by T = 1 is raw, and so is T = 0: engines decode greedily without dividing.
+    Penalties enter everything but raw; top-p, top-k and min-p only ``processed``, which
+    is raw where none of these is in use. Numbers from elsewhere (path ``recorded``) are
+    as their author told.
     """
     said = facts.prefill_logprobs if info.path == "prefill" else facts.decode_logprobs
     if said is None or said == "raw":
@@ -74,11 +94,15 @@ def meaning(info: CaptureInfo, facts: Facts, sampling: SamplingSpec | None) -> s
     penalised = sampling is not None and sampler.penalty != 1.0
     if penalised or (said == "processed" and sampler.truncates is not False):
         return f"processed at T={facts.temperature:g}{_cut(sampler)}"
-    return "raw" if facts.temperature in (0.0, 1.0) else f"logits / {facts.temperature:g}"
+    return (
+        "raw" if facts.temperature in (0.0, 1.0) else f"logits / {facts.temperature:g}"
+    )
 
 
 def _cut(sampler: Sampler) -> str:
-    """The settings that cut ids off: two sides that differ in them have other log-probabilities."""
+    """The settings that cut ids off: two sides that differ in them have other
+    log-probabilities.
+    """
     cuts = []
     if sampler.top_p is not None and sampler.top_p < 1.0:
         cuts.append(f"top_p={sampler.top_p:g}")
@@ -90,51 +114,78 @@ def _cut(sampler: Sampler) -> str:
 
 
 def check_semantics(case: Case) -> Iterator[Reason]:
-    """Raw against temperature-scaled or processed log-probabilities are two different quantities."""
-    a, b = (meaning(side.info, side.facts, case.sampling_of(side)) for side in case.sides)
+    """Raw against temperature-scaled or processed log-probabilities are two different
+    quantities.
+    """
+    a, b = (
+        meaning(side.info, side.facts, case.sampling_of(side)) for side in case.sides
+    )
     if a is None or b is None:
-        unknown = " and ".join(side.label for side, known in zip(case.sides, (a, b), strict=True) if known is None)
+        unknown = " and ".join(
+            side.label
+            for side, known in zip(case.sides, (a, b), strict=True)
+            if known is None
+        )
         yield caution(
             "semantics_unknown",
-            f"raw or temperature-scaled log-probabilities? Not observed for {unknown}: sample at T=1 without "
-            f"truncation, where both are the same{_how_to_tell(case)}.",
+            f"raw or temperature-scaled log-probabilities? Not observed for {unknown}:"
+            " sample at T=1 without truncation, where both are the"
+            f" same{_how_to_tell(case)}.",
         )
     elif a != b:
         scaled = "processed" not in a + b
         yield refuse(
             "temperature" if scaled else "semantics",
-            f"{case.a.label} gives log-probabilities of {_of(a)}, {case.b.label} of {_of(b)}{_by_word(case)}: "
-            f"{'sample at temperature 1' if scaled else 'switch truncation and penalties off'}, or set the engine to "
-            "raw log-probabilities.",
+            f"{case.a.label} gives log-probabilities of {_of(a)}, {case.b.label} of"
+            f" {_of(b)}{_by_word(case)}:"
+            f" {'sample at temperature 1' if scaled else 'switch truncation and penalties off'},"
+            " or set the engine to raw log-probabilities.",
         )
     elif a.startswith("processed"):
         yield caution(
             "processed",
-            f"both sides give log-probabilities {a}{_by_word(case)}, after truncation or penalties, so a token that one "
-            "side alone cuts off reads -inf: use raw log-probabilities.",
+            f"both sides give log-probabilities {a}{_by_word(case)}, after truncation"
+            " or penalties, so a token that one side alone cuts off reads -inf: use"
+            " raw log-probabilities.",
         )
     elif said := _by_word(case):
         yield note("told", f"both sides give log-probabilities of {_of(a)}{said}.")
 
 
 def _by_word(case: Case) -> str:
-    """Whose log-probabilities are what somebody told them to be: no engine was observed."""
-    told = [side.label for side in case.sides if {"decode_logprobs", "prefill_logprobs"} & set(side.facts.told)]
+    """Whose log-probabilities are what somebody told them to be: no engine was
+    observed.
+    """
+    told = [
+        side.label
+        for side in case.sides
+        if {"decode_logprobs", "prefill_logprobs"} & set(side.facts.told)
+    ]
     return f" (as told for {' and '.join(told)}, not observed)" if told else ""
 
 
 def _how_to_tell(case: Case) -> str:
-    """Where the author of numbers from elsewhere may say what they are; nobody else can."""
+    """Where the author of numbers from elsewhere may say what they are; nobody else
+    can.
+    """
     if case.session.plan is None:
-        return ", or tell what you know (import --fact NAME.logprobs_mode=raw, NAME.temperature=0.6)"
+        return (
+            ", or tell what you know (import --fact NAME.logprobs_mode=raw,"
+            " NAME.temperature=0.6)"
+        )
     if any(side.info.path == "recorded" for side in case.sides):
-        return ', or tell what you know ("logprobs_mode": "raw", "temperature": 0.6 in the lines of the prompts)'
+        return (
+            ', or tell what you know ("logprobs_mode": "raw", "temperature": 0.6 in the'
+            " lines of the prompts)"
+        )
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way in which tokens were sampled, of ``sequences`` of them (None: of all). ``told``: nothing was observed."""
+    """One way in which tokens were sampled, of ``sequences`` of them (None: of all).
+    ``told``: nothing was observed.
+    """
 
     sampler: Sampler
     told: bool
@@ -142,64 +193,97 @@ class Way:
 
 
 def ways_of_sampling(case: Case) -> list[Way]:
-    """How the tokens of the pair were sampled: the lines of the prompts tell it of completions that they give, else the
-    plan or what is known of the rollouts' numbers."""
+    """How the tokens of the pair were sampled: the lines of the prompts tell it of
+    completions that they give, else the plan or what is known of the rollouts' numbers.
+    """
     given = case.session.manifest.sequences.sampled
     if given:
-        return [Way(sampler_of(Facts(**each.facts), None), told=True, sequences=each.sequences) for each in given]
+        return [
+            Way(
+                sampler_of(Facts(**each.facts), None),
+                told=True,
+                sequences=each.sequences,
+            )
+            for each in given
+        ]
     rollouts = [side for side in case.sides if side.info.role == "rollout"]
     return [
-        Way(sampler_of(side.facts, case.sampling_of(side)), told=bool({*side.facts.told} & _OF_SAMPLERS))
+        Way(
+            sampler_of(side.facts, case.sampling_of(side)),
+            told=bool({*side.facts.told} & _OF_SAMPLERS),
+        )
         for side in rollouts
     ]
 
 
 def check_sampling(case: Case) -> Iterator[Reason]:
-    """Raw numbers stay comparable under any sampling, but ratios made of them are then not those of the sampler."""
+    """Raw numbers stay comparable under any sampling, but ratios made of them are then
+    not those of the sampler.
+    """
     if all(side.info.role != "rollout" for side in case.sides):
         return
     ways = ways_of_sampling(case)
     changed = [way for way in ways if way.sampler.plain is False]
     if not changed:
         return
-    said = _worded(ways) if ways[0].sequences is not None else _settings(changed[0].sampler)
+    said = (
+        _worded(ways)
+        if ways[0].sequences is not None
+        else _settings(changed[0].sampler)
+    )
     told = " (as told, not observed)" if changed[0].told else ""
     yield note(
         "sampling",
-        f"tokens were sampled with {said}{told}, so exp(delta) of raw log-probabilities is not the importance "
-        "ratio of that sampler: for ratios sample with T=1 and nothing else.",
+        f"tokens were sampled with {said}{told}, so exp(delta) of raw log-probabilities"
+        " is not the importance ratio of that sampler: for ratios sample with T=1 and"
+        " nothing else.",
     )
 
 
 def _worded(ways: list[Way]) -> str:
-    """Each way with its sequences, where there are several: settings that differ are listed, never averaged."""
+    """Each way with its sequences, where there are several: settings that differ are
+    listed, never averaged.
+    """
     counts: dict[str, int] = {}
     for way in ways:
         settings = _settings(way.sampler) or "unknown settings"
         counts[settings] = counts.get(settings, 0) + (way.sequences or 0)
     if len(counts) == 1:
         return next(iter(counts))
-    shown = [f"{settings} in {count(number, 'sequence')}" for settings, number in list(counts.items())[:_SHOWN]]
+    shown = [
+        f"{settings} in {count(number, 'sequence')}"
+        for settings, number in list(counts.items())[:_SHOWN]
+    ]
     more = len(counts) - len(shown)
     return "; ".join(shown) + (f"; {count(more, 'other way')}" if more else "")
 
 
 def check_sampled(case: Case) -> Iterator[Reason]:
-    """Who sampled completions that were given, where no side is what it recorded: then its facts are not those of a side."""
+    """Who sampled completions that were given, where no side is what it recorded: then
+    its facts are not those of a side.
+    """
     recorded = any(side.info.path == "recorded" for side in case.sides)
     if recorded or all(side.info.role != "rollout" for side in case.sides):
         return
     given = case.session.manifest.sequences.sampled
     whos = list(dict.fromkeys(_who(Facts(**each.facts)) for each in given))
     if any(whos):
-        listed = "; ".join(who or "an engine that was not told" for who in whos[:_SHOWN])
+        listed = "; ".join(
+            who or "an engine that was not told" for who in whos[:_SHOWN]
+        )
         more = len(whos) - _SHOWN
         others = f"; {count(more, 'other')}" if more > 0 else ""
-        yield note("sampled", f"the completions were given, and sampled by {listed}{others} (as told, not observed).")
+        yield note(
+            "sampled",
+            f"the completions were given, and sampled by {listed}{others} (as told, not"
+            " observed).",
+        )
 
 
 def _who(facts: Facts) -> str:
-    """``vllm 0.11.0, bfloat16, weights 17``: an engine as somebody told it; empty: nothing of it was told."""
+    """``vllm 0.11.0, bfloat16, weights 17``: an engine as somebody told it; empty:
+    nothing of it was told.
+    """
     words = (
         " ".join(word for word in (facts.engine, facts.engine_version) if word),
         f"torch {facts.torch_version}" if facts.torch_version else "",
@@ -222,4 +306,10 @@ def _settings(sampler: Sampler) -> str:
 
 
 def _of(what: str) -> str:
-    return "raw logits" if what == "raw" else f"logits {what}" if what.startswith("processed") else what
+    return (
+        "raw logits"
+        if what == "raw"
+        else f"logits {what}"
+        if what.startswith("processed")
+        else what
+    )

@@ -1,7 +1,9 @@
-"""How the engines ran: kernels, compilation, batches, chunks, caches, parallelism, versions, environment.
+"""How the engines ran: kernels, compilation, batches, chunks, caches, parallelism,
+versions, environment.
 
-Between two engines these always differ, which is context. Between two backends on one engine somebody set them, and
-each is a known source of noise: then they are cautions. Facts that cannot have touched these captures are not told.
+Between two engines these always differ, which is context. Between two backends on one
+engine somebody set them, and each is a known source of noise: then they are cautions.
+Facts that cannot have touched these captures are not told.
 """
 
 from __future__ import annotations
@@ -14,21 +16,44 @@ from logdrift.core.compare.gate.case import Case, Reason, Side, caution, count, 
 
 # Variables that change numbers, with the values that are the same as leaving them out.
 _VARIABLES = {
-    "CUBLASLT_WORKSPACE_SIZE": (), "CUBLAS_WORKSPACE_CONFIG": (), "NCCL_ALGO": (), "NVIDIA_TF32_OVERRIDE": (),
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": ("0",), "TORCH_BLAS_PREFER_CUBLASLT": ("0",), "SGLANG_FORCE_FUSED_OP_BACKEND": (),
-    "SGLANG_ENABLE_FAST_INPUT_LOGPROBS": ("1", "true"), "SGLANG_ROPE_CACHE_FP32": ("0", "false"),
-    "SGLANG_SANITIZE_NAN_LOGITS": ("0", "false"), "VLLM_CPU_ATTN_SPLIT_KV": (),
-    "VLLM_ENABLE_INDUCTOR_COORDINATE_DESCENT_TUNING": (), "VLLM_ENABLE_INDUCTOR_MAX_AUTOTUNE": (),
-    "VLLM_USE_V2_MODEL_RUNNER": (), "TRANSFORMERS_DISABLE_FLASH_ATTN": ("0",),
-}  # fmt: skip
+    "CUBLASLT_WORKSPACE_SIZE": (),
+    "CUBLAS_WORKSPACE_CONFIG": (),
+    "NCCL_ALGO": (),
+    "NVIDIA_TF32_OVERRIDE": (),
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": ("0",),
+    "TORCH_BLAS_PREFER_CUBLASLT": ("0",),
+    "SGLANG_FORCE_FUSED_OP_BACKEND": (),
+    "SGLANG_ENABLE_FAST_INPUT_LOGPROBS": ("1", "true"),
+    "SGLANG_ROPE_CACHE_FP32": ("0", "false"),
+    "SGLANG_SANITIZE_NAN_LOGITS": ("0", "false"),
+    "VLLM_CPU_ATTN_SPLIT_KV": (),
+    "VLLM_ENABLE_INDUCTOR_COORDINATE_DESCENT_TUNING": (),
+    "VLLM_ENABLE_INDUCTOR_MAX_AUTOTUNE": (),
+    "VLLM_USE_V2_MODEL_RUNNER": (),
+    "TRANSFORMERS_DISABLE_FLASH_ATTN": ("0",),
+}
 _OWN_PREFIXES = {"VLLM_": "vllm", "SGLANG_": "sglang", "TRANSFORMERS_": "transformers"}
 # Further settings, named by an engine for itself, that move numbers.
 _SETTINGS = (
-    "model_runner", "model_impl", "rl_on_policy_target", "enable_mixed_chunk", "enable_dp_attention", "dp_size", "pp_size",
-    "experts_implementation", "preferred_blas_library", "cpu_capability", "flash_sdp", "mem_efficient_sdp", "math_sdp",
-    "cudnn_sdp", "cuda_bf16_reduced_precision_reduction", "cuda_fp16_reduced_precision_reduction", "autocast_cpu",
+    "model_runner",
+    "model_impl",
+    "rl_on_policy_target",
+    "enable_mixed_chunk",
+    "enable_dp_attention",
+    "dp_size",
+    "pp_size",
+    "experts_implementation",
+    "preferred_blas_library",
+    "cpu_capability",
+    "flash_sdp",
+    "mem_efficient_sdp",
+    "math_sdp",
+    "cudnn_sdp",
+    "cuda_bf16_reduced_precision_reduction",
+    "cuda_fp16_reduced_precision_reduction",
+    "autocast_cpu",
     "autocast_cuda",
-)  # fmt: skip
+)
 
 
 def check_attention(case: Case) -> Iterator[Reason]:
@@ -37,8 +62,9 @@ def check_attention(case: Case) -> Iterator[Reason]:
         a, b = case.both("attention_backend")
         yield case.setting(
             "attention",
-            f"attention is computed by {a} in {case.a.label} and {b} in {case.b.label}, one part of the rounding gap: to "
-            "see how large, set another attention backend.",
+            f"attention is computed by {a} in {case.a.label} and {b} in {case.b.label},"
+            " one part of the rounding gap: to see how large, set another attention"
+            " backend.",
         )
 
 
@@ -48,8 +74,8 @@ def check_execution(case: Case) -> Iterator[Reason]:
         a, b = case.both("execution_mode")
         yield case.setting(
             "execution",
-            f"{case.a.label} runs {_mode(a)}, {case.b.label} {_mode(b)}, which fuses and rounds differently: run both "
-            "eager to see its share.",
+            f"{case.a.label} runs {_mode(a)}, {case.b.label} {_mode(b)}, which fuses"
+            " and rounds differently: run both eager to see its share.",
         )
 
 
@@ -58,23 +84,42 @@ def _mode(mode: str) -> str:
 
 
 def check_batch(case: Case) -> Iterator[Reason]:
-    """The shape of the batch chooses the matrix kernel; alone against among others is a floor of its own."""
+    """The shape of the batch chooses the matrix kernel; alone against among others is a
+    floor of its own.
+    """
     a, b = (_batch(side) for side in case.sides)
     if a is None or b is None or a == b:
         return
-    (small, _), (large, size) = sorted(((case.a, a), (case.b, b)), key=lambda entry: entry[1])
+    (small, _), (large, size) = sorted(
+        ((case.a, a), (case.b, b)), key=lambda entry: entry[1]
+    )
     if large.facts.batch_invariant:
         return
     if 1 not in (a, b):
         if case.same_engine and not case.same_backend:
-            said = f"batches hold up to {a:,} sequences in {case.a.label} and {b:,} in {case.b.label}"
-            yield case.setting("batch", f"{said}, and rounding depends on it: use one batch size.")
+            said = (
+                f"batches hold up to {a:,} sequences in {case.a.label} and {b:,} in"
+                f" {case.b.label}"
+            )
+            yield case.setting(
+                "batch", f"{said}, and rounding depends on it: use one batch size."
+            )
         return
-    said = f"{small.label} has each sequence in a batch of its own, {large.label} up to {size:,} together"
+    said = (
+        f"{small.label} has each sequence in a batch of its own, {large.label} up to"
+        f" {size:,} together"
+    )
     if case.same_backend:
-        yield note("batch", f"{said}: this gap is what the batch alone does, a floor for the others.")
+        yield note(
+            "batch",
+            f"{said}: this gap is what the batch alone does, a floor for the others.",
+        )
     else:
-        yield case.setting("batch", f"{said}, and rounding depends on it: capture with alone=true to see its share.")
+        yield case.setting(
+            "batch",
+            f"{said}, and rounding depends on it: capture with alone=true to see its"
+            " share.",
+        )
 
 
 def _batch(side: Side) -> int | None:
@@ -82,33 +127,51 @@ def _batch(side: Side) -> int | None:
     most = max((part.sequences for part in side.info.parts), default=0)
     if side.info.batch == "alone" or side.facts.max_batch_sequences == 1 or most == 1:
         return 1
-    return None if side.facts.max_batch_sequences is None else min(most, side.facts.max_batch_sequences)
+    return (
+        None
+        if side.facts.max_batch_sequences is None
+        else min(most, side.facts.max_batch_sequences)
+    )
 
 
 def check_batch_invariant(case: Case) -> Iterator[Reason]:
-    """The mode swaps matrix, norm and softmax kernels at once. Transformers, one sequence at a time, has no such mode."""
-    if case.differ("batch_invariant") and "transformers" not in (case.a.info.engine, case.b.info.engine):
+    """The mode swaps matrix, norm and softmax kernels at once. Transformers, one
+    sequence at a time, has no such mode.
+    """
+    if case.differ("batch_invariant") and "transformers" not in (
+        case.a.info.engine,
+        case.b.info.engine,
+    ):
         on, off = (case.a, case.b) if case.a.facts.batch_invariant else (case.b, case.a)
         yield case.setting(
             "batch_invariant",
-            f"{on.label} runs in batch-invariant (deterministic) mode and {off.label} does not, which changes many kernels "
-            "at once: set it on both or on neither.",
+            f"{on.label} runs in batch-invariant (deterministic) mode and {off.label}"
+            " does not, which changes many kernels at once: set it on both or on"
+            " neither.",
         )
 
 
 def check_chunked_prefill(case: Case) -> Iterator[Reason]:
-    """A prompt that is computed in pieces meets other matrix shapes, and a state that must be carried over."""
+    """A prompt that is computed in pieces meets other matrix shapes, and a state that
+    must be carried over.
+    """
     if not case.pair.count:
         return
     pieces = [_chunk(case, side) for side in case.sides]
     if pieces[0] == pieces[1]:
         return
     said = ", ".join(
-        f"{side.label} in pieces of up to {chunk:,} tokens" if chunk else f"{side.label} whole"
+        (
+            f"{side.label} in pieces of up to {chunk:,} tokens"
+            if chunk
+            else f"{side.label} whole"
+        )
         for side, chunk in zip(case.sides, pieces, strict=True)
     )
     yield case.setting(
-        "chunked_prefill", f"the longest sequences were computed by {said}: raise the chunk size to see its share."
+        "chunked_prefill",
+        f"the longest sequences were computed by {said}: raise the chunk size to see"
+        " its share.",
     )
 
 
@@ -116,33 +179,56 @@ def _chunk(case: Case, side: Side) -> int | None:
     """The size of the pieces where one sequence is certainly longer, else None."""
     given = case.prompt_lengths if side.info.path == "decode" else case.lengths
     size = side.facts.chunk_size
-    return size if side.facts.chunked_prefill and size is not None and size < int(given.max()) else None
+    return (
+        size
+        if side.facts.chunked_prefill and size is not None and size < int(given.max())
+        else None
+    )
 
 
 def check_prefix_cache(case: Case) -> Iterator[Reason]:
-    """Only decoding reads the cache: scoring whole sequences computes them all, in vLLM and SGLang alike."""
-    if case.a.decodes and case.b.decodes and case.same_engine and case.differ("prefix_cache"):
+    """Only decoding reads the cache: scoring whole sequences computes them all, in vLLM
+    and SGLang alike.
+    """
+    if (
+        case.a.decodes
+        and case.b.decodes
+        and case.same_engine
+        and case.differ("prefix_cache")
+    ):
         on, off = (case.a, case.b) if case.a.facts.prefix_cache else (case.b, case.a)
         yield case.setting(
-            "prefix_cache", f"{on.label} has a prefix cache and {off.label} none: switch it off to see its share."
+            "prefix_cache",
+            f"{on.label} has a prefix cache and {off.label} none: switch it off to see"
+            " its share.",
         )
         return
     for side, other in case.crossed:
-        if side.decodes and side.facts.prefix_cache and not (other.decodes and other.facts.prefix_cache):
+        if (
+            side.decodes
+            and side.facts.prefix_cache
+            and not (other.decodes and other.facts.prefix_cache)
+        ):
             reused = _reused(case, side)
             if reused:
                 yield note(
                     "prefix_cache",
-                    f"{side.label} may have taken the start of {count(reused, 'prompt')} from its prefix cache, computed "
-                    "in another batch: switch the cache off to see its share.",
+                    f"{side.label} may have taken the start of"
+                    f" {count(reused, 'prompt')} from its prefix cache, computed in"
+                    " another batch: switch the cache off to see its share.",
                 )
 
 
 def _reused(case: Case, side: Side) -> int:
-    """Prompts that share their first cache block with an earlier one of their part (each part starts empty)."""
+    """Prompts that share their first cache block with an earlier one of their part
+    (each part starts empty).
+    """
     block = side.facts.extra.get("block_size") or side.facts.extra.get("page_size")
-    block = block if isinstance(block, int) and block > 0 else 16  # vLLM's default on GPUs
-    # The last token of a prompt is always computed, so a prompt of one block has nothing to reuse.
+    block = (
+        block if isinstance(block, int) and block > 0 else 16
+    )  # vLLM's default on GPUs
+    # The last token of a prompt is always computed, so a prompt of one block has
+    # nothing to reuse.
     long = np.flatnonzero(case.prompt_lengths > block)
     if len(long) < 2:
         return 0
@@ -155,13 +241,20 @@ def _reused(case: Case, side: Side) -> int:
 
 def check_speculative(case: Case) -> Iterator[Reason]:
     """A draft's tokens are verified several at once, another kernel than one step."""
-    ways = [side.option("speculative_algorithm", "speculative_config") if side.decodes else None for side in case.sides]
+    ways = [
+        (
+            side.option("speculative_algorithm", "speculative_config")
+            if side.decodes
+            else None
+        )
+        for side in case.sides
+    ]
     for side, way in zip(case.sides, ways, strict=True):
         if way is not None and ways[0] != ways[1]:
             yield caution(
                 "speculative",
-                f"{side.label} decodes speculatively, so its numbers come from verifying several tokens at once: switch it "
-                "off to see its share.",
+                f"{side.label} decodes speculatively, so its numbers come from"
+                " verifying several tokens at once: switch it off to see its share.",
             )
 
 
@@ -171,8 +264,8 @@ def check_tensor_parallel(case: Case) -> Iterator[Reason]:
         a, b = case.both("tensor_parallel")
         yield case.setting(
             "tensor_parallel",
-            f"{case.a.label} runs on {a} tensor-parallel {_ranks(a)}, {case.b.label} on {b}, which sums in another order: "
-            "use one size to see its share.",
+            f"{case.a.label} runs on {a} tensor-parallel {_ranks(a)}, {case.b.label} on"
+            f" {b}, which sums in another order: use one size to see its share.",
         )
 
 
@@ -181,29 +274,55 @@ def _ranks(number: int) -> str:
 
 
 def check_device(case: Case) -> Iterator[Reason]:
-    """Another kind of device has other kernels throughout; another model of one kind may have."""
-    a, b = (None if device is None else device.partition(":")[0] for device in case.both("device"))
+    """Another kind of device has other kernels throughout; another model of one kind
+    may have.
+    """
+    a, b = (
+        None if device is None else device.partition(":")[0]
+        for device in case.both("device")
+    )
     if a is not None and b is not None and a != b:
         say = note if case.against_reference else caution
-        yield say("device", f"{case.a.label} ran on {a}, {case.b.label} on {b}: run both on one kind of device.")
+        yield say(
+            "device",
+            f"{case.a.label} ran on {a}, {case.b.label} on {b}: run both on one kind of"
+            " device.",
+        )
     elif case.differ("device_name"):
         a, b = case.both("device_name")
         yield case.setting(
-            "device", f"{case.a.label} ran on {a}, {case.b.label} on {b}: compare on one kind of device."
+            "device",
+            f"{case.a.label} ran on {a}, {case.b.label} on {b}: compare on one kind of"
+            " device.",
         )
 
 
 def check_versions(case: Case) -> Iterator[Reason]:
-    """Of one engine any other release may compute differently; between engines torch and CUDA are what they share."""
-    names = ["torch_version", "cuda_version"] + (["engine_version"] if case.same_engine else [])
+    """Of one engine any other release may compute differently; between engines torch
+    and CUDA are what they share.
+    """
+    names = ["torch_version", "cuda_version"] + (
+        ["engine_version"] if case.same_engine else []
+    )
     differ = []
     for name in reversed(names):
-        a, b = (None if version is None else str(version).partition("+")[0] for version in case.both(name))
+        a, b = (
+            None if version is None else str(version).partition("+")[0]
+            for version in case.both(name)
+        )
         if a is not None and b is not None and a != b:
-            what = case.a.info.engine if name == "engine_version" else name.partition("_")[0].replace("cuda", "CUDA")
+            what = (
+                case.a.info.engine
+                if name == "engine_version"
+                else name.partition("_")[0].replace("cuda", "CUDA")
+            )
             differ.append(f"{what} {a} in {case.a.label} and {b} in {case.b.label}")
     if differ:
-        yield case.setting("versions", f"{', '.join(differ)}: kernels change between releases; use one to rule it out.")
+        yield case.setting(
+            "versions",
+            f"{', '.join(differ)}: kernels change between releases; use one to rule it"
+            " out.",
+        )
 
 
 def check_settings(case: Case) -> Iterator[Reason]:
@@ -213,9 +332,16 @@ def check_settings(case: Case) -> Iterator[Reason]:
     a, b = case.a.facts.extra, case.b.facts.extra
     names = [n for n in _SETTINGS if n in a and n in b and a[n] != b[n]]
     if names:
-        said = ", ".join(f"{n} ({a[n]} in {case.a.label}, {b[n]} in {case.b.label})" for n in names[:3])
+        said = ", ".join(
+            f"{n} ({a[n]} in {case.a.label}, {b[n]} in {case.b.label})"
+            for n in names[:3]
+        )
         more = f" and {len(names) - 3} more settings" if len(names) > 3 else ""
-        yield case.setting("settings", f"{said}{more} differ, which may change rounding: set the same on both sides.")
+        yield case.setting(
+            "settings",
+            f"{said}{more} differ, which may change rounding: set the same on both"
+            " sides.",
+        )
 
 
 def check_environment(case: Case) -> Iterator[Reason]:
@@ -231,7 +357,8 @@ def check_environment(case: Case) -> Iterator[Reason]:
         more = f" and {len(said) - 3} more" if len(said) > 3 else ""
         yield case.setting(
             "environment",
-            f"the environment has {', '.join(said[:3])}{more}, which changes numbers: clear it, or set it on both sides.",
+            f"the environment has {', '.join(said[:3])}{more}, which changes numbers:"
+            " clear it, or set it on both sides.",
         )
 
 
@@ -242,5 +369,9 @@ def _numeric(side: Side) -> dict[str, str]:
         for name, value in side.facts.environment.items()
         if name in _VARIABLES
         and value.lower() not in _VARIABLES[name]
-        and all(side.info.engine == engine for prefix, engine in _OWN_PREFIXES.items() if name.startswith(prefix))
+        and all(
+            side.info.engine == engine
+            for prefix, engine in _OWN_PREFIXES.items()
+            if name.startswith(prefix)
+        )
     }

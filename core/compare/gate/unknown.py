@@ -1,4 +1,6 @@
-"""A missing observation is not a pass: what was not observed, by name, most important first."""
+"""A missing observation is not a pass: what was not observed, by name, most important
+first.
+"""
 
 from __future__ import annotations
 
@@ -10,41 +12,71 @@ from logdrift.core.compare.gate.identity import overrides
 _SHOWN = 4
 # In order of what they can hide: another model, another precision, another way to run.
 _NEEDED = (
-    "weights_digest", "vocab_size", "tokenizer_digest", "config_digest", "dtype", "head_dtype", "logits_dtype",
+    "weights_digest",
+    "vocab_size",
+    "tokenizer_digest",
+    "config_digest",
+    "dtype",
+    "head_dtype",
+    "logits_dtype",
     "quantization",
-)  # fmt: skip
+)
 _RUNNING = (
-    "attention_backend", "execution_mode", "tensor_parallel", "engine_version", "torch_version", "device", "model_class",
-)  # fmt: skip
+    "attention_backend",
+    "execution_mode",
+    "tensor_parallel",
+    "engine_version",
+    "torch_version",
+    "device",
+    "model_class",
+)
 _BATCHING = ("max_batch_sequences", "padding", "chunked_prefill", "max_length")
 _SERVING = ("vllm", "sglang")
 
 
 def check_unknown(case: Case) -> Iterator[Reason]:
-    """One reason for each side. Two paths of one backend share one process, so what it is cannot differ."""
+    """One reason for each side. Two paths of one backend share one process, so what it
+    is cannot differ.
+    """
     if case.same_backend:
         return
     for side in case.sides:
         names = _missing(side)
         if names:
-            more = f" and {len(names) - _SHOWN} more facts" if len(names) > _SHOWN else ""
-            what = "nothing was" if _unobserved(side) else f"{', '.join(names[:_SHOWN])}{more} not"
+            more = (
+                f" and {len(names) - _SHOWN} more facts" if len(names) > _SHOWN else ""
+            )
+            what = (
+                "nothing was"
+                if _unobserved(side)
+                else f"{', '.join(names[:_SHOWN])}{more} not"
+            )
             yield caution(
                 "unknown",
-                f"{side.label}: {what} observed, so not checked: make sure that it fits the other side{_told(side)}.",
+                f"{side.label}: {what} observed, so not checked: make sure that it fits"
+                f" the other side{_told(side)}.",
             )
 
 
 def _unobserved(side: Side) -> bool:
     """All that is known of a side, somebody told."""
-    known = {name for name, value in side.facts.to_json().items() if value not in (None, {}, [])}
+    known = {
+        name
+        for name, value in side.facts.to_json().items()
+        if value not in (None, {}, [])
+    }
     return known <= {*side.facts.told, "told"}
 
 
 def _told(side: Side) -> str:
     """Facts that were told are believed, and said to be."""
     names = side.facts.told
-    return f" ({', '.join(names)} {'is' if len(names) == 1 else 'are'} as told, not observed)" if names else ""
+    return (
+        f" ({', '.join(names)} {'is' if len(names) == 1 else 'are'} as told, not"
+        " observed)"
+        if names
+        else ""
+    )
 
 
 def _missing(side: Side) -> list[str]:

@@ -1,4 +1,6 @@
-"""What the numbers themselves say: unfinished captures, values that are no log-probabilities, impossible tokens, holes."""
+"""What the numbers themselves say: unfinished captures, values that are no
+log-probabilities, impossible tokens, holes.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +11,29 @@ import numpy as np
 from logdrift.core.compare.coverage import nan_fix, nan_reason
 from logdrift.core.compare.gate.case import Case, Reason, caution, count, refuse
 
-# A log-probability is at most 0; a float32 sum of exponentials overshoots by a few units in the last place.
+# A log-probability is at most 0; a float32 sum of exponentials overshoots by a few
+# units in the last place.
 _ABOVE_ZERO = 1e-4
 
 
 def check_status(case: Case) -> Iterator[Reason]:
     """A failed or unfinished capture says how much of it there is."""
     for side in case.sides:
-        done = f"{side.info.sequences} of {count(case.session.manifest.sequences.planned, 'sequence')}"
+        done = (
+            f"{side.info.sequences} of"
+            f" {count(case.session.manifest.sequences.planned, 'sequence')}"
+        )
         if side.info.status == "failed":
             yield caution(
                 "failed",
-                f"{side.label} failed after {done} and the numbers cover only those: read its log, mend the cause and "
-                "go on with --resume.",
+                f"{side.label} failed after {done} and the numbers cover only those:"
+                " read its log, mend the cause and go on with --resume.",
             )
         elif side.info.status != "complete":
             yield caution(
                 "partial",
-                f"{side.label} has {done} and the numbers cover only those: wait for it, or go on with --resume.",
+                f"{side.label} has {done} and the numbers cover only those: wait for"
+                " it, or go on with --resume.",
             )
 
 
@@ -36,18 +43,24 @@ def check_positive(case: Case) -> Iterator[Reason]:
         if above := int(np.count_nonzero(case.logprob(side) > _ABOVE_ZERO)):
             yield refuse(
                 "positive",
-                f"{side.label} has values above 0 ({count(above, 'token')}), which no log-probability is: check what the "
-                "engine returned.",
+                f"{side.label} has values above 0 ({count(above, 'token')}), which no"
+                " log-probability is: check what the engine returned.",
             )
 
 
 def check_nan(case: Case) -> Iterator[Reason]:
-    """Scores that a side computed and that are NaN: it says nothing there, and what it says elsewhere is in doubt."""
+    """Scores that a side computed and that are NaN: it says nothing there, and what it
+    says elsewhere is in doubt.
+    """
     for side in case.broken:
         say = refuse if side.whole_scope else caution
         which = "which" if side.tokens == 1 else "the first"
         first = "" if side.everything else f" ({which} is {side.first})"
-        yield say("nan", f"{side.label} gave NaN on {side.where}{first}: {nan_reason(side)}: {nan_fix(side)}.")
+        yield say(
+            "nan",
+            f"{side.label} gave NaN on {side.where}{first}: {nan_reason(side)}:"
+            f" {nan_fix(side)}.",
+        )
 
 
 def check_unscored(case: Case) -> Iterator[Reason]:
@@ -58,11 +71,17 @@ def check_unscored(case: Case) -> Iterator[Reason]:
         missing = int(np.count_nonzero(holes[side] & pair.in_completion))
         if not missing:
             continue
-        scored = int(np.count_nonzero(case.counted & pair.in_completion & ~np.isnan(case.logprob(other))))
+        scored = int(
+            np.count_nonzero(
+                case.counted & pair.in_completion & ~np.isnan(case.logprob(other))
+            )
+        )
         yield caution(
             "unscored",
-            f"{side.label} has no score for {missing:,} of the {count(scored, 'completion token')} that {other.label} "
-            "scored, and the numbers leave them out: capture or import it again, or set their mask to 0.",
+            f"{side.label} has no score for {missing:,} of the"
+            f" {count(scored, 'completion token')} that {other.label} scored, and the"
+            " numbers leave them out: capture or import it again, or set their mask"
+            " to 0.",
         )
 
 
@@ -72,6 +91,7 @@ def check_infinite(case: Case) -> Iterator[Reason]:
         are = "is" if infinite == 1 else "are"
         yield caution(
             "infinite",
-            f"{count(infinite, 'token')} {are} impossible (-inf) for one side alone and in no mean: look for truncated "
-            "sampling, a masked vocabulary or wrong ids.",
+            f"{count(infinite, 'token')} {are} impossible (-inf) for one side alone and"
+            " in no mean: look for truncated sampling, a masked vocabulary or wrong"
+            " ids.",
         )

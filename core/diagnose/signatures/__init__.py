@@ -1,8 +1,10 @@
-"""Signatures: one function each, from a case to evidence, without running anything again.
+"""Signatures: one function each, from a case to evidence, without running anything
+again.
 
-Adding one is adding a row to `SIGNATURES`: what it tells, what it needs, how much evidence it wants. They come in the order of the
-cause table: what makes the numbers another quantity first, what only rounds last. Faults of recording come before all of them
-(`recording`), since they decide which tokens are looked at here.
+Adding one is adding a row to `SIGNATURES`: what it tells, what it needs, how much
+evidence it wants. They come in the order of the cause table: what makes the numbers
+another quantity first, what only rounds last. Faults of recording come before all of
+them (`recording`), since they decide which tokens are looked at here.
 """
 
 from __future__ import annotations
@@ -25,8 +27,23 @@ from logdrift.core.diagnose.needs import (
     shared_rows,
     tokens,
 )
-from logdrift.core.diagnose.signatures import chosen, facts, place, precision, scale, semantic, size
-from logdrift.core.diagnose.support import LIKELY_AT_MOST, PROOF, ROWS, SEQUENCES, TOKENS, Support
+from logdrift.core.diagnose.signatures import (
+    chosen,
+    facts,
+    place,
+    precision,
+    scale,
+    semantic,
+    size,
+)
+from logdrift.core.diagnose.support import (
+    LIKELY_AT_MOST,
+    PROOF,
+    ROWS,
+    SEQUENCES,
+    TOKENS,
+    Support,
+)
 
 __all__ = ["SIGNATURES", "Case", "Signature", "judged"]
 
@@ -54,8 +71,10 @@ def _long(case: Case) -> int:
 class Signature:
     """One row of the table.
 
-    ``causes`` are those that it can speak for, ``needs`` what must be there before it may; without it the first of the causes is
-    *not checked*. ``units`` counts the evidence that ``support`` asks for. ``wanted`` says in which cases it means anything at all.
+    ``causes`` are those that it can speak for, ``needs`` what must be there before it
+    may; without it the first of the causes is *not checked*. ``units`` counts the
+    evidence that ``support`` asks for. ``wanted`` says in which cases it means anything
+    at all.
     """
 
     name: str
@@ -66,8 +85,9 @@ class Signature:
     units: Callable[[Case], int] = _tokens
     wanted: Callable[[Case], bool] = lambda case: True
     of_place: bool = False
-    """It looks at where the gap is, which temperature, truncation and penalties shape as well: no cause is certain by it while
-    those are unchecked."""
+    """It looks at where the gap is, which temperature, truncation and penalties shape
+    as well: no cause is certain by it while those are unchecked.
+    """
 
     def evidence(self, case: Case) -> Iterator[Evidence]:
         """What it finds, each score within what the evidence bears."""
@@ -103,25 +123,108 @@ def judged(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
 
 SIGNATURES: tuple[Signature, ...] = (
     Signature("own list", ("ids",), semantic.own_list, (listed_rows(1, 2),), PROOF),
-    Signature("correlation with neighbours", ("alignment",), semantic.alignment, (tokens(32),)),
-    Signature("truncated support", ("processed",), semantic.truncated, (listed_rows(10, 2),), ROWS, _listed),
-    Signature("ids seen before", ("processed",), semantic.seen_before, (shared_rows(30),), ROWS, _shared),
-    Signature("common shift", ("processed",), semantic.common_shift, (shared_rows(30),), ROWS, _shared),
-    Signature("slope and bend", ("temperature", "config"), scale.slope, (shared_rows(30),), ROWS, _shared),
+    Signature(
+        "correlation with neighbours", ("alignment",), semantic.alignment, (tokens(32),)
+    ),
+    Signature(
+        "truncated support",
+        ("processed",),
+        semantic.truncated,
+        (listed_rows(10, 2),),
+        ROWS,
+        _listed,
+    ),
+    Signature(
+        "ids seen before",
+        ("processed",),
+        semantic.seen_before,
+        (shared_rows(30),),
+        ROWS,
+        _shared,
+    ),
+    Signature(
+        "common shift",
+        ("processed",),
+        semantic.common_shift,
+        (shared_rows(30),),
+        ROWS,
+        _shared,
+    ),
+    Signature(
+        "slope and bend",
+        ("temperature", "config"),
+        scale.slope,
+        (shared_rows(30),),
+        ROWS,
+        _shared,
+    ),
     Signature("turn with log p", ("temperature", "config"), chosen.bend, (tokens(64),)),
     Signature("common lift", ("processed",), chosen.lift, (tokens(64),)),
-    Signature("tokens that occurred before", ("processed",), chosen.repeats, (tokens(64),)),
-    Signature("padded rows", ("padding",), place.padding, (BATCHES,), SEQUENCES, _long, wanted=place.may_be_padded),
-    Signature("start", ("ids",), place.start, (long_sequences(1, _LONG),), SEQUENCES, _long, of_place=True),
-    Signature("onset", ("ids", "prefix_cache"), place.onset, (tokens(2 * _LONG),), of_place=True),
-    Signature("step", ("config", "chunked_prefill"), place.step, (tokens(4 * _LONG),), of_place=True),
-    Signature("growth", ("config",), place.growth, (tokens(4 * _LONG), START), of_place=True),
-    Signature("completion", ("decode_path",), place.completion, (PROMPTS_AND_COMPLETIONS,), of_place=True),
+    Signature(
+        "tokens that occurred before", ("processed",), chosen.repeats, (tokens(64),)
+    ),
+    Signature(
+        "padded rows",
+        ("padding",),
+        place.padding,
+        (BATCHES,),
+        SEQUENCES,
+        _long,
+        wanted=place.may_be_padded,
+    ),
+    Signature(
+        "start",
+        ("ids",),
+        place.start,
+        (long_sequences(1, _LONG),),
+        SEQUENCES,
+        _long,
+        of_place=True,
+    ),
+    Signature(
+        "onset",
+        ("ids", "prefix_cache"),
+        place.onset,
+        (tokens(2 * _LONG),),
+        of_place=True,
+    ),
+    Signature(
+        "step",
+        ("config", "chunked_prefill"),
+        place.step,
+        (tokens(4 * _LONG),),
+        of_place=True,
+    ),
+    Signature(
+        "growth", ("config",), place.growth, (tokens(4 * _LONG), START), of_place=True
+    ),
+    Signature(
+        "completion",
+        ("decode_path",),
+        place.completion,
+        (PROMPTS_AND_COMPLETIONS,),
+        of_place=True,
+    ),
     Signature("value grid", ("log_softmax_dtype",), precision.grid, (tokens(50),)),
     Signature("few digits", ("cut",), precision.rounded, (tokens(32),)),
-    Signature("lattice", ("head_dtype", "compute_dtype"), precision.lattice, (GAPS,), ROWS, _listed),
-    Signature("no likeness", ("weights",), size.unlike, (listed_rows(32, 3),), ROWS, _listed),
-    Signature("heavy tail", ("routing",), size.routing, (tokens(500),), wanted=size.has_experts),
+    Signature(
+        "lattice",
+        ("head_dtype", "compute_dtype"),
+        precision.lattice,
+        (GAPS,),
+        ROWS,
+        _listed,
+    ),
+    Signature(
+        "no likeness", ("weights",), size.unlike, (listed_rows(32, 3),), ROWS, _listed
+    ),
+    Signature(
+        "heavy tail",
+        ("routing",),
+        size.routing,
+        (tokens(500),),
+        wanted=size.has_experts,
+    ),
     Signature("size", ("noise", "weights", "kv_cache"), size.size),
 )
 IDENTICAL = SIGNATURES[-1]

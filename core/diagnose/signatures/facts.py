@@ -1,4 +1,6 @@
-"""What the gate found in the facts, as evidence: a difference that was observed is no guess."""
+"""What the gate found in the facts, as evidence: a difference that was observed is no
+guess.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,48 @@ from logdrift.core.diagnose.noise import judge_size
 from logdrift.core.diagnose.support import TOKENS
 
 CAUSE_OF = {
-    "ids": "ids", "truncated": "ids", "boundary": "alignment", "bos": "ids", "padding": "padding", "temperature": "temperature",
-    "nan": "overflow", "semantics": "processed", "processed": "processed", "infinite": "processed", "positive": "units",
-    "vocabulary": "weights", "tokenizer": "ids", "weights": "weights", "model": "weights", "weight_version": "weights",
+    "ids": "ids",
+    "truncated": "ids",
+    "boundary": "alignment",
+    "bos": "ids",
+    "padding": "padding",
+    "temperature": "temperature",
+    "nan": "overflow",
+    "semantics": "processed",
+    "processed": "processed",
+    "infinite": "processed",
+    "positive": "units",
+    "vocabulary": "weights",
+    "tokenizer": "ids",
+    "weights": "weights",
+    "model": "weights",
+    "weight_version": "weights",
     "quantization": "weights",
-    "config": "config", "overrides": "config", "logits_size": "processed", "architecture": "norm_rope",
-    "dtype": "compute_dtype", "head_dtype": "head_dtype", "logits_dtype": "head_dtype", "kv_cache": "kv_cache",
-    "tf32": "tf32", "attention": "attention", "execution": "compile", "batch": "batch", "batch_invariant": "batch",
-    "chunked_prefill": "chunked_prefill", "prefix_cache": "prefix_cache", "speculative": "speculative",
-    "tensor_parallel": "tensor_parallel", "settings": "norm_rope", "environment": "norm_rope", "versions": "norm_rope",
+    "config": "config",
+    "overrides": "config",
+    "logits_size": "processed",
+    "architecture": "norm_rope",
+    "dtype": "compute_dtype",
+    "head_dtype": "head_dtype",
+    "logits_dtype": "head_dtype",
+    "kv_cache": "kv_cache",
+    "tf32": "tf32",
+    "attention": "attention",
+    "execution": "compile",
+    "batch": "batch",
+    "batch_invariant": "batch",
+    "chunked_prefill": "chunked_prefill",
+    "prefix_cache": "prefix_cache",
+    "speculative": "speculative",
+    "tensor_parallel": "tensor_parallel",
+    "settings": "norm_rope",
+    "environment": "norm_rope",
+    "versions": "norm_rope",
     "device": "attention",
-}  # fmt: skip
-"""Codes of the gate's reasons by the cause that they are of; the others (`unknown`, `sampling`, ...) are of none."""
+}
+"""Codes of the gate's reasons by the cause that they are of; the others (`unknown`,
+`sampling`, ...) are of none.
+"""
 
 _WEIGHT = {"not_comparable": 0.97, "caution": 0.88, "info": 0.25}
 _KERNELS = frozenset(
@@ -41,15 +73,18 @@ _KERNELS = frozenset(
         "speculative",
     )
 )
-"""Causes that only ever make rounding noise, where they are right: a difference in them is expected between engines."""
+"""Causes that only ever make rounding noise, where they are right: a difference in them
+is expected between engines.
+"""
 _WEAK = {"padding": 0.5, "infinite": 0.5, "bos": 0.3, "processed": 0.5}
 
 
 def facts(case: Case) -> Iterator[Evidence]:
     """One piece of evidence for each of the gate's reasons that is of a cause.
 
-    What only rounds (`_KERNELS`) explains no more than rounding does, so it weighs little, whatever the gate says of
-    it. Where the numbers are the same to the last bit, no difference in the facts has done anything.
+    What only rounds (`_KERNELS`) explains no more than rounding does, so it weighs
+    little, whatever the gate says of it. Where the numbers are the same to the last
+    bit, no difference in the facts has done anything.
     """
     found = judge_size(case)
     if found.verdict == "identical":
@@ -74,7 +109,8 @@ def facts(case: Case) -> Iterator[Evidence]:
             "decode_path",
             0.85,
             "facts",
-            f"{a.label} and {b.label} are two paths of one backend: nothing else differs.",
+            f"{a.label} and {b.label} are two paths of one backend: nothing else"
+            " differs.",
             {},
         )
     if a.backend == b.backend and a.path == b.path:
@@ -82,7 +118,8 @@ def facts(case: Case) -> Iterator[Evidence]:
             "batch",
             0.85,
             "facts",
-            f"{a.label} and {b.label} are one backend along one path: only the batch or chance differs.",
+            f"{a.label} and {b.label} are one backend along one path: only the batch or"
+            " chance differs.",
             {},
         )
 
@@ -95,23 +132,34 @@ def _numbers(reason: Reason) -> dict[str, Number]:
 
 
 _IN_PLACE = 0.8
-"""Correlation of both sides' values, token by token, from which they stand in their places: of neighbours it is 0.0 to 0.5."""
+"""Correlation of both sides' values, token by token, from which they stand in their
+places: of neighbours it is 0.0 to 0.5.
+"""
 _BORDER_IN_PLACE, _BORDER = 0.1, 0.25
 
 
 def _boundary_weight(case: Case) -> float:
-    """What a wrong end of the prompts says for a shift of one side. It is the same for both sides that begin at one token, and the
-    numbers themselves say whether they stand in their places."""
+    """What a wrong end of the prompts says for a shift of one side. It is the same for
+    both sides that begin at one token, and the numbers themselves say whether they
+    stand in their places.
+    """
     view = case.view
-    a, b = (column[view.at].astype(np.float64) for column in (case.pair.logprob_a, case.pair.logprob_b))
+    a, b = (
+        column[view.at].astype(np.float64)
+        for column in (case.pair.logprob_a, case.pair.logprob_b)
+    )
     if len(view.at) >= TOKENS.likely and correlation(a, b) > _IN_PLACE:
         return _BORDER_IN_PLACE
-    same = np.array_equal(np.isfinite(case.pair.logprob_a), np.isfinite(case.pair.logprob_b))
+    same = np.array_equal(
+        np.isfinite(case.pair.logprob_a), np.isfinite(case.pair.logprob_b)
+    )
     return _BORDER_IN_PLACE if same else _BORDER
 
 
 def _head_weight(case: Case) -> float:
-    """Another body has another head as a rule; and logits that lie on a lattice on both sides are 16-bit on both."""
+    """Another body has another head as a rule; and logits that lie on a lattice on both
+    sides are 16-bit on both.
+    """
     a, b = case.lattices
     if a.step is not None and b.step is not None:
         return 0.3

@@ -20,25 +20,37 @@ from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 _WIDTH = 3
 """Alternatives from which a list is wide enough to be compared as a set."""
 _FITTED = 32
-"""Tokens with shared alternatives from which the fit of a line means anything: one token's R2 is any number."""
+"""Tokens with shared alternatives from which the fit of a line means anything: one
+token's R2 is any number.
+"""
 _APART = (0.5, 0.85)
-"""Share of alternatives that the other list lacks. Drawn healthy pairs in bfloat16 lack up to 0.25 of lists of three, another
-tensor 0.9 and more (planted: other head, layer at its initial values)."""
+"""Share of alternatives that the other list lacks. Drawn healthy pairs in bfloat16 lack
+up to 0.25 of lists of three, another tensor 0.9 and more (planted: other head, layer at
+its initial values).
+"""
 _SOME_APART = (0.05, 0.2)
-"""Share that must be missing where a line fits badly: a penalty moves what both lists hold, another tensor also other ids into them."""
+"""Share that must be missing where a line fits badly: a penalty moves what both lists
+hold, another tensor also other ids into them.
+"""
 _FEW = 0.05
-"""Share of the tokens, the loudest ones, without which other weights still leave a gap: they move every token."""
+"""Share of the tokens, the loudest ones, without which other weights still leave a gap:
+they move every token.
+"""
 _LONG = 24
 """Scored tokens of a sequence whose start is told from its end."""
 _EXPERTS = re.compile(r"moe|mixtral|deepseek|expert", re.IGNORECASE)
 _SHAPELESS = (("weights", 0.8), ("kv_cache", 0.45), ("attention", 0.1))
-"""What noise that is too large has been found to be, and how often next to the others: an order, not a measurement."""
+"""What noise that is too large has been found to be, and how often next to the others:
+an order, not a measurement.
+"""
 
 
 def size(case: Case) -> Iterator[Evidence]:
-    """Rounding leaves a gap of a known size; one that is larger and has no shape is of weights, cache or kernels.
+    """Rounding leaves a gap of a known size; one that is larger and has no shape is of
+    weights, cache or kernels.
 
-    That it has no shape can be said only where temperature and truncation were looked for: until then these stay *possible*.
+    That it has no shape can be said only where temperature and truncation were looked
+    for: until then these stay *possible*.
     """
     found = judge_size(case)
     numbers = {
@@ -54,7 +66,9 @@ def size(case: Case) -> Iterator[Evidence]:
         return
     if found.verdict not in ("excess", "unclear"):
         return
-    sure = _shapeless(case) and found.verdict == "excess" and _in_most_tokens(case, found)
+    sure = (
+        _shapeless(case) and found.verdict == "excess" and _in_most_tokens(case, found)
+    )
     most = 1.0 if sure else POSSIBLE_AT_MOST
     for code, prior in _SHAPELESS:
         score = min(prior * found.sure, most * prior)
@@ -62,24 +76,32 @@ def size(case: Case) -> Iterator[Evidence]:
 
 
 def _shapeless(case: Case) -> bool:
-    """Whether a shape was looked for: what the numbers mean, and where in the sequences the gap is."""
+    """Whether a shape was looked for: what the numbers mean, and where in the sequences
+    the gap is.
+    """
     return meaning_checked(case) and long_sequences(1, _LONG).lacking(case) is None
 
 
 def _in_most_tokens(case: Case, found: Size) -> bool:
-    """Whether the gap is half of itself, or more than half of what is usual, without the loudest `_FEW` tokens and in the middle
-    sequence too: a fault of single tokens or sequences is not of weights."""
+    """Whether the gap is half of itself, or more than half of what is usual, without
+    the loudest `_FEW` tokens and in the middle sequence too: a fault of single tokens
+    or sequences is not of weights.
+    """
     size = np.sort(case.view.size)
     rest = size[: max(len(size) - int(np.ceil(_FEW * len(size))), 1)]
     tokens = np.bincount(case.view.sequence)
     scored = tokens > 0
-    by_sequence = np.bincount(case.view.sequence, case.view.size)[scored] / tokens[scored]
+    by_sequence = (
+        np.bincount(case.view.sequence, case.view.size)[scored] / tokens[scored]
+    )
     smaller = min(float(rest.mean()), middle(by_sequence, tokens[scored]))
     return smaller > min(USUAL[found.dtype or "bfloat16"].high, case.view.mae) / 2
 
 
 def meaning_checked(case: Case) -> bool:
-    """Whether temperature and truncation were looked for: in the lists, or in what both sides are known to give."""
+    """Whether temperature and truncation were looked for: in the lists, or in what both
+    sides are known to give.
+    """
     if temperature_told(case) and truncation_told(case):
         return True
     return shared_rows(30).lacking(case) is None
@@ -97,13 +119,17 @@ def _moments(case: Case) -> dict[str, float | None]:
         "mean_over_mae": float(d.mean()) / view.mae,
         "skew": float((((d - d.mean()) / spread) ** 3).mean()) if spread > 0 else None,
         "r_position": correlation(position, view.size),
-        "r_surprise": correlation(-case.pair.logprob_a[view.at].astype(np.float64), view.size),
+        "r_surprise": correlation(
+            -case.pair.logprob_a[view.at].astype(np.float64), view.size
+        ),
         "r_next": _persistence(case),
     }
 
 
 def _persistence(case: Case) -> float:
-    """Correlation of |delta| (as ranks, so that one token decides nothing) with that of the token before."""
+    """Correlation of |delta| (as ranks, so that one token decides nothing) with that of
+    the token before.
+    """
     view = case.view
     follows = (np.diff(view.sequence) == 0) & (np.diff(view.at) == 1)
     log = np.log(view.size + 1e-9)
@@ -111,10 +137,12 @@ def _persistence(case: Case) -> float:
 
 
 def unlike(case: Case) -> Iterator[Evidence]:
-    """No likeness between both sides' alternatives: a wrong tensor, not noise on a right one.
+    """No likeness between both sides' alternatives: a wrong tensor, not noise on a
+    right one.
 
-    Two things are asked, each of lists that could show it: how much of the narrower list stands in the other one, over tokens with
-    `_WIDTH` alternatives and more; and how well a line fits the shared ones, where enough tokens share enough of them.
+    Two things are asked, each of lists that could show it: how much of the narrower
+    list stands in the other one, over tokens with `_WIDTH` alternatives and more; and
+    how well a line fits the shared ones, where enough tokens share enough of them.
     """
     view = case.view
     wide = view.list_width >= _WIDTH
@@ -122,37 +150,57 @@ def unlike(case: Case) -> Iterator[Evidence]:
     line = case.line if len(view.shared.at) >= _FITTED else None
     apart = clip(1 - overlap, *_APART)
     if line is not None:
-        apart = max(apart, clip(1 - line.r2, 0.35, 0.7) * clip(1 - overlap, *_SOME_APART))
+        apart = max(
+            apart, clip(1 - line.r2, 0.35, 0.7) * clip(1 - overlap, *_SOME_APART)
+        )
     score = 0.93 * apart
     if score <= 0.02:
         return
-    fit = "" if line is None else f", and a line through those that are shared fits with R2 {line.r2:.2f}"
+    fit = (
+        ""
+        if line is None
+        else f", and a line through those that are shared fits with R2 {line.r2:.2f}"
+    )
     yield Evidence(
         cause="weights",
         score=score,
         signature="no likeness",
-        sentence=f"of the alternatives of one side {overlap:.0%} stand in the other side's lists too ({int(wide.sum()):,} tokens)"
-        f"{fit}: one side runs a wrong or uninitialised tensor, or another model.",
-        numbers={"overlap": overlap, "rows": int(wide.sum()), "r2": None if line is None else line.r2},
+        sentence=(
+            f"of the alternatives of one side {overlap:.0%} stand in the other side's"
+            f" lists too ({int(wide.sum()):,} tokens){fit}: one side runs a wrong or"
+            " uninitialised tensor, or another model."
+        ),
+        numbers={
+            "overlap": overlap,
+            "rows": int(wide.sum()),
+            "r2": None if line is None else line.r2,
+        },
         positions=worst(case),
     )
 
 
 def has_experts(case: Case) -> bool:
     """Whether a side is known to be a mixture of experts."""
-    return any(facts.model_class and _EXPERTS.search(facts.model_class) for facts in case.facts)
+    return any(
+        facts.model_class and _EXPERTS.search(facts.model_class) for facts in case.facts
+    )
 
 
 def routing(case: Case) -> Iterator[Evidence]:
-    """Rare tokens far out, the others as in a dense model: experts that flip. Said of mixtures of experts alone."""
+    """Rare tokens far out, the others as in a dense model: experts that flip. Said of
+    mixtures of experts alone.
+    """
     size = case.view.size
     far = size > 1.0
     share, middle = float(far.mean()), float(np.median(size))
     if 0 < share < 0.02 and middle < 0.1:
         yield Evidence(
-            "routing", 0.75, "heavy tail",
-            f"{share:.2%} of the tokens differ by more than 1 nat and half of them by less than {middle:.2g}, in a mixture of "
-            "experts: rounding sends tokens to other experts.",
+            "routing",
+            0.75,
+            "heavy tail",
+            f"{share:.2%} of the tokens differ by more than 1 nat and half of them by"
+            f" less than {middle:.2g}, in a mixture of experts: rounding sends tokens"
+            " to other experts.",
             {"share": share, "median": middle, "persistence": _persistence(case)},
             worst(case, far),
-        )  # fmt: skip
+        )

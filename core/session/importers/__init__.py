@@ -1,6 +1,8 @@
-"""Sessions made of what others have written: another folder of logdrift's, or a file with log-probabilities.
+"""Sessions made of what others have written: another folder of logdrift's, or a file
+with log-probabilities.
 
-A new format is one module here, with a function that gives `Record`, and one line in ``FORMATS``.
+A new format is one module here, with a function that gives `Record`, and one line in
+``FORMATS``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from logdrift.core.session.layout import MANIFEST
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``words`` for the help; ``read`` gives the records of a file, where each file holds sequences of its own."""
+    """``words`` for the help; ``read`` gives the records of a file, where each file
+    holds sequences of its own.
+    """
 
     words: str
     read: Callable[[Path, Reading], Iterator[Record]] | None = None
@@ -34,30 +38,48 @@ class Format:
 FORMATS: dict[str, Format] = {
     "session": Format("a session folder from elsewhere, copied and checked"),
     "jsonl": Format("one sequence a line, with any number of captures", jsonl.read),
-    "prime-rl": Format("token exports of prime-rl: rank_R.jsonl, or a step_N folder of them", prime_rl.read),
-    "openai": Format(
-        "answers of an OpenAI-compatible server with token ids, streams and batches too; NAME=FILE, one capture each"
+    "prime-rl": Format(
+        "token exports of prime-rl: rank_R.jsonl, or a step_N folder of them",
+        prime_rl.read,
     ),
-    "sglang": Format("native answers of SGLang's /generate; NAME=FILE, one capture each, joined with others by ids"),
+    "openai": Format(
+        "answers of an OpenAI-compatible server with token ids, streams and batches"
+        " too; NAME=FILE, one capture each"
+    ),
+    "sglang": Format(
+        "native answers of SGLang's /generate; NAME=FILE, one capture each, joined with"
+        " others by ids"
+    ),
 }
 
 
 def import_session(
-    format_name: str, files: Sequence[str], out: Path, model: Path | None = None, facts: Sequence[str] = ()
+    format_name: str,
+    files: Sequence[str],
+    out: Path,
+    model: Path | None = None,
+    facts: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Make the session folder ``out`` of ``files``, and return what was left out or joined, a sentence each.
+    """Make the session folder ``out`` of ``files``, and return what was left out or
+    joined, a sentence each.
 
-    ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the user knows of the numbers,
-    ``NAME.FACT=VALUE`` each (`logdrift.core.told.TELLABLE`). Nothing is written where something is wrong. Raises InputError for a
-    format, file, line or fact that does not do, and where ``out`` exists; LogdriftError where the disk refuses.
+    ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the
+    user knows of the numbers, ``NAME.FACT=VALUE`` each (`logdrift.core.told.TELLABLE`).
+    Nothing is written where something is wrong. Raises InputError for a format, file,
+    line or fact that does not do, and where ``out`` exists; LogdriftError where the
+    disk refuses.
     """
     if format_name not in FORMATS:
         raise InputError(f"format {format_name!r} is unknown: use {', '.join(FORMATS)}")
     if format_name == "session":
         if len(files) != 1:
-            raise InputError("import session takes one folder: give each an --out of its own")
+            raise InputError(
+                "import session takes one folder: give each an --out of its own"
+            )
         if facts:
-            raise InputError(f"--fact {facts[0]}: a session has its facts already: leave --fact out")
+            raise InputError(
+                f"--fact {facts[0]}: a session has its facts already: leave --fact out"
+            )
         folder.copy_session(Path(files[0]), out)
         return ()
     reading = Reading()
@@ -75,11 +97,14 @@ def import_session(
 
 
 def guess_format(path: Path) -> str:
-    """The format of a folder or file, by what is in it. Raises InputError where it looks like none, and says what it is."""
+    """The format of a folder or file, by what is in it. Raises InputError where it
+    looks like none, and says what it is.
+    """
     if (path / MANIFEST).exists():
         return "session"
     none = (
-        f"{path}: is neither a session nor {', '.join(name for name in FORMATS if name != 'session')} (docs/import.md)"
+        f"{path}: is neither a session nor"
+        f" {', '.join(name for name in FORMATS if name != 'session')} (docs/import.md)"
     )
     try:
         where, data = next(documents(_files(path)[0]), (str(path), {}))
@@ -99,7 +124,9 @@ def _first_answer(where: str, data: dict[str, Any], path: Path) -> dict[str, Any
     """What an object is wrapped around, where it is; else the object itself."""
     if not wraps(data):
         return data
-    return next((answer for _, answer in unwrapped(where, data, path.name, Notes())), data)
+    return next(
+        (answer for _, answer in unwrapped(where, data, path.name, Notes())), data
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -108,5 +135,8 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("rank_*.jsonl"))
     if not found:
-        raise InputError(f"{path}: no {MANIFEST} and no rank_*.jsonl in it{prime_rl.steps_below(path)}")
+        raise InputError(
+            f"{path}: no {MANIFEST} and no rank_*.jsonl in"
+            f" it{prime_rl.steps_below(path)}"
+        )
     return found

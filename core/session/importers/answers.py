@@ -1,7 +1,9 @@
-"""Answers of servers, whatever they are wrapped in: batch results, streams of chunks, arrays.
+"""Answers of servers, whatever they are wrapped in: batch results, streams of chunks,
+arrays.
 
-An answer is an object with ``choices`` (OpenAI's form, as vLLM, SGLang and llama.cpp speak it), ``meta_info`` (SGLang's
-``/generate``) or ``completion_probabilities`` (llama.cpp's ``/completion``).
+An answer is an object with ``choices`` (OpenAI's form, as vLLM, SGLang and llama.cpp
+speak it), ``meta_info`` (SGLang's ``/generate``) or ``completion_probabilities``
+(llama.cpp's ``/completion``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from logdrift.core.session.importers.documents import documents
 from logdrift.core.session.importers.records import Notes
 from logdrift.core.session.importers.streams import Streams
 
-KINDS = {"choices": "openai", "meta_info": "sglang", "completion_probabilities": "llama.cpp"}
+KINDS = {
+    "choices": "openai",
+    "meta_info": "sglang",
+    "completion_probabilities": "llama.cpp",
+}
 """The key that tells a kind of answer."""
 _WRAPPERS = ("response", "body", "result")
 _LISTS = ("responses", "answers", "results", "outputs", "data")
@@ -26,21 +32,33 @@ def kind_of(data: Mapping[str, Any]) -> str | None:
     """The kind of an answer, None for what is none."""
     found = next((kind for key, kind in KINDS.items() if key in data), None)
     # The last chunk of llama.cpp's stream has no probabilities any more.
-    return found or ("llama.cpp" if "content" in data and isinstance(data.get("stop"), bool) else None)
+    return found or (
+        "llama.cpp"
+        if "content" in data and isinstance(data.get("stop"), bool)
+        else None
+    )
 
 
 def wraps(data: Mapping[str, Any]) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
     around = any(isinstance(data.get(key), dict) for key in _WRAPPERS)
-    return around or any(isinstance(data.get(key), list) and _holds_answer(data[key]) for key in _LISTS)
+    return around or any(
+        isinstance(data.get(key), list) and _holds_answer(data[key]) for key in _LISTS
+    )
 
 
 def _holds_answer(items: list[Any]) -> bool:
-    return bool(items) and isinstance(items[0], dict) and (kind_of(items[0]) is not None or wraps(items[0]))
+    return (
+        bool(items)
+        and isinstance(items[0], dict)
+        and (kind_of(items[0]) is not None or wraps(items[0]))
+    )
 
 
 def answers(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, answer) of each answer in a file, streams put together. Raises InputError naming the line."""
+    """(where, answer) of each answer in a file, streams put together. Raises InputError
+    naming the line.
+    """
     streams = Streams()
     for where, data in documents(path):
         for place, answer in unwrapped(where, data, path.name, notes):
@@ -48,25 +66,35 @@ def answers(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from streams.whole()
 
 
-def unwrapped(where: str, data: Any, name: str, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The answers in an object: itself, or what a batch or a script of one's own has put around them."""
+def unwrapped(
+    where: str, data: Any, name: str, notes: Notes
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The answers in an object: itself, or what a batch or a script of one's own has
+    put around them.
+    """
     if not isinstance(data, dict):
         raise InputError(f"{where}: is {type(data).__name__}, not an object")
     if kind_of(data):
         yield where, data
         return
-    inner = next((data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)), None)
+    inner = next(
+        (data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)), None
+    )
     if inner is not None and not _failed(inner):
         yield from unwrapped(where, inner, name, notes)
         return
     if inner is not None or _failed(data):
         notes.count(_FAILED % name)
         return
-    many = next((data[key] for key in _LISTS if isinstance(data.get(key), list) and data[key]), None)
+    many = next(
+        (data[key] for key in _LISTS if isinstance(data.get(key), list) and data[key]),
+        None,
+    )
     if many is None:
         raise InputError(
-            f"{where}: choices is missing: give answers of an OpenAI-compatible server, of SGLang's /generate "
-            "(meta_info) or of llama.cpp's /completion (completion_probabilities)"
+            f"{where}: choices is missing: give answers of an OpenAI-compatible server,"
+            " of SGLang's /generate (meta_info) or of llama.cpp's /completion"
+            " (completion_probabilities)"
         )
     for index, item in enumerate(many):
         yield from unwrapped(f"{where} [{index}]", item, name, notes)
@@ -76,4 +104,8 @@ def _failed(data: Mapping[str, Any]) -> bool:
     """A server's error in place of an answer, as batches and streams hold them."""
     status = data.get("status_code")
     refused = isinstance(status, int) and status >= 400
-    return refused or (bool(data.get("error")) and not kind_of(data)) or data.get("object") == "error"
+    return (
+        refused
+        or (bool(data.get("error")) and not kind_of(data))
+        or data.get("object") == "error"
+    )

@@ -1,4 +1,6 @@
-"""JSON objects of a file: one a line, a stream of ``data:`` lines, one array, or one object over many lines."""
+"""JSON objects of a file: one a line, a stream of ``data:`` lines, one array, or one
+object over many lines.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from logdrift.core.session.files import open_regular, parse_json
 from logdrift.core.session.importers.foreign import refuse_binary
 
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
-"""Lines of a stream of server-sent events that hold no data; a line with a colon alone in front is a comment."""
+"""Lines of a stream of server-sent events that hold no data; a line with a colon alone
+in front is a comment.
+"""
 _DONE = b"[DONE]"
 _DATA = b"data:"
 
@@ -21,7 +25,9 @@ class NotJson(InputError):
 
 
 def documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of each object, those of arrays too. Raises InputError naming the line for anything else."""
+    """(where, object) of each object, those of arrays too. Raises InputError naming the
+    line for anything else.
+    """
     refuse_binary(path)
     try:
         with open(open_regular(path), "rb") as file:
@@ -41,7 +47,9 @@ def documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _is_one_document(first: bytes) -> bool:
-    """Whether the first line is only the beginning of a value, so that the file as a whole is one."""
+    """Whether the first line is only the beginning of a value, so that the file as a
+    whole is one.
+    """
     text = _payload(first)
     return text[:1] in (b"{", b"[") and not _is_value(text)
 
@@ -55,7 +63,9 @@ def _is_value(text: bytes) -> bool:
 
 
 def _payload(line: bytes) -> bytes:
-    """What a line holds: itself, or what stands behind ``data:``; nothing for the other lines of a stream."""
+    """What a line holds: itself, or what stands behind ``data:``; nothing for the other
+    lines of a stream.
+    """
     text = line.strip()
     if text.startswith(_DATA):
         text = text.removeprefix(_DATA).strip()

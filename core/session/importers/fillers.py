@@ -1,4 +1,6 @@
-"""NaN that fills a place where nothing was scored: arrays have no null, so dumps made of arrays write NaN instead."""
+"""NaN that fills a place where nothing was scored: arrays have no null, so dumps made
+of arrays write NaN instead.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,22 @@ import numpy as np
 
 from logdrift.core.session.importers.records import Array, Notes, Record
 
-_PROMPTS = "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so {it is no score|they are no scores}"
+_PROMPTS = (
+    "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so"
+    " {it is no score|they are no scores}"
+)
 _FIRSTS = (
-    "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so {it is no score|they are no scores}"
+    "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so {it"
+    " is no score|they are no scores}"
 )
 
 
 def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
-    """Take the flag off, in place, where a capture has NaN in all prompts or all first tokens and in no completion.
+    """Take the flag off, in place, where a capture has NaN in all prompts or all first
+    tokens and in no completion.
 
-    An engine that breaks goes on breaking, into the completion; what ends where the prompt ends was filled in.
+    An engine that breaks goes on breaking, into the completion; what ends where the
+    prompt ends was filled in.
     """
     for name in records[0].captures if records else ():
         mine = [record for record in records if name in record.captures]
@@ -30,7 +38,9 @@ def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
 
 
 def _behind(record: Record) -> int:
-    """Where the completion begins; its first token may be filled in where no prompt stands before it."""
+    """Where the completion begins; its first token may be filled in where no prompt
+    stands before it.
+    """
     return max(record.prompt_length, 1)
 
 
@@ -40,8 +50,16 @@ def _flags(record: Record, name: str) -> Array:
 
 
 def _drop(records: Iterable[Record], name: str, part: slice) -> int:
-    """Clear the flags of this part before the completions, if no number stands there; how many there were."""
-    before = [(_flags(r, name)[: _behind(r)][part], r.captures[name].logprob[: _behind(r)][part]) for r in records]
+    """Clear the flags of this part before the completions, if no number stands there;
+    how many there were.
+    """
+    before = [
+        (
+            _flags(r, name)[: _behind(r)][part],
+            r.captures[name].logprob[: _behind(r)][part],
+        )
+        for r in records
+    ]
     if any(not np.isnan(logprob).all() for _, logprob in before):
         return 0
     dropped = 0

@@ -1,4 +1,6 @@
-"""The first token of a sequence: a score where its author knew the ids before it, a filler where there are none."""
+"""The first token of a sequence: a score where its author knew the ids before it, a
+filler where there are none.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,25 @@ import numpy as np
 
 from logdrift.core.session.importers.records import Notes, Record, Scores
 
-_FILLED = "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence: filled in, and no score"
+_FILLED = (
+    "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence:"
+    " filled in, and no score"
+)
 
 
 def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
-    """Blank the first score, in place, of captures that have 0.0 there in each sequence that begins without a prompt.
+    """Blank the first score, in place, of captures that have 0.0 there in each sequence
+    that begins without a prompt.
 
-    A trainer that scores whole sequences has nothing for their first tokens and fills in 0.0. A completion whose prompt
-    is not in the file has a real score there, and that is a probability of 1 in every sequence in no data.
+    A trainer that scores whole sequences has nothing for their first tokens and fills
+    in 0.0. A completion whose prompt is not in the file has a real score there, and
+    that is a probability of 1 in every sequence in no data.
     """
-    bare = [record for record in records if record.prompt_length == 0 and len(record.token_ids)]
+    bare = [
+        record
+        for record in records
+        if record.prompt_length == 0 and len(record.token_ids)
+    ]
     names = list(bare[0].captures) if bare else []
     for name in names:
         scores = [record.captures[name] for record in bare if name in record.captures]

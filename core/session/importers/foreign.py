@@ -1,4 +1,5 @@
-"""Files that are not what they were given as: each is recognised, and answered with how to get what can be read.
+"""Files that are not what they were given as: each is recognised, and answered with how
+to get what can be read.
 
 Nothing is ever unpickled: a pickle runs code when it is loaded.
 """
@@ -21,11 +22,16 @@ _MAGIC = (
     (b"\x93NUMPY", "an array of NumPy"),
 )
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-_EXPORT = "write token ids and log-probabilities as jsonl where the file was made (docs/import.md, From a trainer)"
+_EXPORT = (
+    "write token ids and log-probabilities as jsonl where the file was made"
+    " (docs/import.md, From a trainer)"
+)
 
 
 def refuse_binary(path: Path) -> None:
-    """Raise InputError for a file that holds no text, and say how to convert it; one that cannot be read is left be."""
+    """Raise InputError for a file that holds no text, and say how to convert it; one
+    that cannot be read is left be.
+    """
     try:
         with open(open_regular(path), "rb") as file:
             start = file.read(8)
@@ -33,12 +39,15 @@ def refuse_binary(path: Path) -> None:
         return
     if start.startswith(_PICKLES) or _is_torch_archive(path, start):
         raise InputError(
-            f"{path}: is a pickle (torch.save or pickle.dump), which runs code when it is loaded, so it is not opened: "
-            f"{_EXPORT}"
+            f"{path}: is a pickle (torch.save or pickle.dump), which runs code when it"
+            f" is loaded, so it is not opened: {_EXPORT}"
         )
     for magic, what in _MAGIC:
         if start.startswith(magic):
-            raise InputError(f"{path}: is {what}, not JSON: unpack or convert it to jsonl first (docs/import.md)")
+            raise InputError(
+                f"{path}: is {what}, not JSON: unpack or convert it to jsonl first"
+                " (docs/import.md)"
+            )
     if start.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: is a zip archive, not JSON: unpack it first")
 
@@ -48,7 +57,9 @@ def _is_torch_archive(path: Path, start: bytes) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+            return any(
+                name.rpartition("/")[2] == "data.pkl" for name in archive.namelist()
+            )
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
 
@@ -63,22 +74,64 @@ _PROMPT_IDS = (
     "input_tokens",
 )
 _NEW = ("gen", "generated", "completion", "response", "output", "new", "answer")
-_NEW_IDS = tuple(f"{word}_{kind}" for word in _NEW for kind in ("ids", "token_ids", "tokens"))
-_ALL_IDS = ("input_ids", "ids", "tokens", "sequence", "sequences", "all_ids", "full_ids")
+_NEW_IDS = tuple(
+    f"{word}_{kind}" for word in _NEW for kind in ("ids", "token_ids", "tokens")
+)
+_ALL_IDS = (
+    "input_ids",
+    "ids",
+    "tokens",
+    "sequence",
+    "sequences",
+    "all_ids",
+    "full_ids",
+)
 _MASKS = (
-    "loss_mask", "response_mask", "completion_mask", "action_mask", "token_loss_mask", "loss_masks", "assistant_mask",
-)  # fmt: skip
-_PROMPT_LENGTHS = ("prompt_len", "prompt_lens", "n_prompt", "num_prompt_tokens", "prompt_tokens", "prompt_size")
-_NEW_LENGTHS = ("response_length", "response_len", "completion_length", "completion_tokens", "gen_len")
+    "loss_mask",
+    "response_mask",
+    "completion_mask",
+    "action_mask",
+    "token_loss_mask",
+    "loss_masks",
+    "assistant_mask",
+)
+_PROMPT_LENGTHS = (
+    "prompt_len",
+    "prompt_lens",
+    "n_prompt",
+    "num_prompt_tokens",
+    "prompt_tokens",
+    "prompt_size",
+)
+_NEW_LENGTHS = (
+    "response_length",
+    "response_len",
+    "completion_length",
+    "completion_tokens",
+    "gen_len",
+)
 _FINISH = ("finish_reason", "stop_reason", "status")
 _LOGPROBS = re.compile(r"(^|_)(log_?p(rob)?s?|log_?probabilit(y|ies)|lps?)$")
-_TEXTS = ("text", "prompt", "completion", "response", "output", "input", "content", "messages", "answer", "question")
+_TEXTS = (
+    "text",
+    "prompt",
+    "completion",
+    "response",
+    "output",
+    "input",
+    "content",
+    "messages",
+    "answer",
+    "question",
+)
 
 
 def refuse_line(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Raise InputError for a line of another tool, naming which of its keys to rename; a line that is ours passes.
+    """Raise InputError for a line of another tool, naming which of its keys to rename;
+    a line that is ours passes.
 
-    Nothing is guessed: that a list belongs to the ids beside it is for its author to say.
+    Nothing is guessed: that a list belongs to the ids beside it is for its author to
+    say.
     """
     if set(data) <= set(known) or "captures" in data:
         return
@@ -86,22 +139,34 @@ def refuse_line(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
     told = _renames(data)
     if not any(keys for keys, _ in told):
         return
-    left = [key for key in data if key not in known and not any(key in said for said, _ in told)]
+    left = [
+        key
+        for key in data
+        if key not in known and not any(key in said for said, _ in told)
+    ]
     steps = [text for _, text in told]
     if left:
         steps.append(f"leave {', '.join(left)} out")
-    raise InputError(f"{where}: has the keys of another tool: {'; '.join(steps)} (docs/import.md, jsonl)")
+    raise InputError(
+        f"{where}: has the keys of another tool: {'; '.join(steps)} (docs/import.md,"
+        " jsonl)"
+    )
 
 
 def _refuse_text(data: Mapping[str, Any], where: str) -> None:
-    """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids nor log-probabilities."""
+    """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids
+    nor log-probabilities.
+    """
     texts = [key for key in _TEXTS if isinstance(data.get(key), str | list)]
-    if not texts or any(_numbers(value) and _is_of_tokens(key) for key, value in data.items()):
+    if not texts or any(
+        _numbers(value) and _is_of_tokens(key) for key, value in data.items()
+    ):
         return
     raise InputError(
-        f"{where}: holds text ({', '.join(texts)}) and no token ids or log-probabilities, so there is nothing to "
-        "compare: verl's rollout_data_dir and TRL's completions are such dumps. Switch log-probabilities on (verl: "
-        f"actor_rollout_ref.rollout.calculate_log_probs=True) and {_EXPORT}"
+        f"{where}: holds text ({', '.join(texts)}) and no token ids or"
+        " log-probabilities, so there is nothing to compare: verl's rollout_data_dir"
+        " and TRL's completions are such dumps. Switch log-probabilities on (verl:"
+        f" actor_rollout_ref.rollout.calculate_log_probs=True) and {_EXPORT}"
     )
 
 
@@ -115,7 +180,9 @@ def _numbers(value: Any) -> bool:
     if not isinstance(value, list) or not value:
         return False
     first = next((item for item in value if item is not None), None)
-    return _numbers(first) or (isinstance(first, int | float) and not isinstance(first, bool))
+    return _numbers(first) or (
+        isinstance(first, int | float) and not isinstance(first, bool)
+    )
 
 
 Rename = tuple[tuple[str, ...], str]
@@ -125,7 +192,8 @@ Rename = tuple[tuple[str, ...], str]
 def _renames(data: Mapping[str, Any]) -> list[Rename]:
     """What to do with the keys of a line, in the order of our own keys."""
     out = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
-    # A reason to stop is no sign of another tool by itself: many lines of text have one.
+    # A reason to stop is no sign of another tool by itself: many lines of text have
+    # one.
     if any(keys for keys, _ in out):
         out += _finish(data)
     return out
@@ -134,25 +202,65 @@ def _renames(data: Mapping[str, Any]) -> list[Rename]:
 def _ids(data: Mapping[str, Any]) -> list[Rename]:
     """How to write the ids of prompt and completion as ``token_ids``."""
     prompt = _first(data, _PROMPT_IDS)
-    new = _first(data, _NEW_IDS) or ("token_ids" if prompt and "token_ids" in data else None)
+    new = _first(data, _NEW_IDS) or (
+        "token_ids" if prompt and "token_ids" in data else None
+    )
     whole = _first(data, _ALL_IDS)
     if prompt and new:
-        return [((prompt, new), f"write {prompt} + {new} as token_ids and the length of {prompt} as prompt_length")]
+        return [
+            (
+                (prompt, new),
+                (
+                    f"write {prompt} + {new} as token_ids and the length of {prompt} as"
+                    " prompt_length"
+                ),
+            )
+        ]
     if prompt and whole:
-        return [((prompt, whole), f"write {whole} as token_ids and the length of {prompt} as prompt_length")]
+        return [
+            (
+                (prompt, whole),
+                (
+                    f"write {whole} as token_ids and the length of {prompt} as"
+                    " prompt_length"
+                ),
+            )
+        ]
     if new and whole:
-        return [((whole, new), f"write {whole} + {new} as token_ids and the length of {whole} as prompt_length")]
+        return [
+            (
+                (whole, new),
+                (
+                    f"write {whole} + {new} as token_ids and the length of {whole} as"
+                    " prompt_length"
+                ),
+            )
+        ]
     if "token_ids" in data:
         return []
     if whole:
         return [((whole,), f"rename {whole} to token_ids")]
     if new:
-        return [((new,), f"write the prompt's ids + {new} as token_ids, and the prompt's length as prompt_length")]
-    return [] if prompt else [((), "add token_ids, the ids of the prompt and the completion")]
+        return [
+            (
+                (new,),
+                (
+                    f"write the prompt's ids + {new} as token_ids, and the prompt's"
+                    " length as prompt_length"
+                ),
+            )
+        ]
+    return (
+        []
+        if prompt
+        else [((), "add token_ids, the ids of the prompt and the completion")]
+    )
 
 
 def _lengths(data: Mapping[str, Any]) -> list[Rename]:
-    """A length that stands for ``prompt_length``, where no list of prompt ids has it already."""
+    """A length that stands for ``prompt_length``, where no list of prompt ids has it
+    already.
+    """
     if _first(data, _PROMPT_IDS):
         return []
     length = _key(data, _PROMPT_LENGTHS, int)
@@ -170,7 +278,15 @@ def _columns(data: Mapping[str, Any]) -> list[Rename]:
     for key, value in data.items():
         column = _column_of(key) if isinstance(value, list) else None
         if column == "logprobs":
-            out.append(((key,), f"write {key} as captures.NAME.logprobs, with a name for what computed it"))
+            out.append(
+                (
+                    (key,),
+                    (
+                        f"write {key} as captures.NAME.logprobs, with a name for what"
+                        " computed it"
+                    ),
+                )
+            )
         elif column is not None:
             out.append(((key,), f"write {key} as captures.NAME.{column}"))
     return out
@@ -183,7 +299,9 @@ def _mask(data: Mapping[str, Any]) -> list[Rename]:
 
 def _finish(data: Mapping[str, Any]) -> list[Rename]:
     finish = _key(data, _FINISH, str)
-    return [((finish,), f"rename {finish} to finish (stop or length)")] if finish else []
+    return (
+        [((finish,), f"rename {finish} to finish (stop or length)")] if finish else []
+    )
 
 
 def _key(data: Mapping[str, Any], names: tuple[str, ...], kind: type) -> str | None:

@@ -1,7 +1,8 @@
-"""llama.cpp's native answers of ``/completion`` with ``n_probs``: the completion, an id beside each token.
+"""llama.cpp's native answers of ``/completion`` with ``n_probs``: the completion, an id
+beside each token.
 
-Its log-probabilities are of the untouched logits; with ``post_sampling_probs`` it sends probabilities of what sampling
-left, under the keys ``prob`` and ``top_probs``.
+Its log-probabilities are of the untouched logits; with ``post_sampling_probs`` it sends
+probabilities of what sampling left, under the keys ``prob`` and ``top_probs``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ def scored(where: str, answer: Mapping[str, Any]) -> Scored:
     """One answer. Raises InputError naming it, and for a release that names no ids."""
     entries = answer.get("completion_probabilities")
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{where}: completion_probabilities is empty: ask llama.cpp with n_probs")
+        raise InputError(
+            f"{where}: completion_probabilities is empty: ask llama.cpp with n_probs"
+        )
     rows = llamacpp_rows(entries, where)
     ids = [row.token_id for row in rows if row.token_id is not None]
     if len(ids) < len(rows):
-        raise InputError(f"{where}: no token ids: this release of llama.cpp names texts alone, use a newer one")
+        raise InputError(
+            f"{where}: no token ids: this release of llama.cpp names texts alone, use a"
+            " newer one"
+        )
     model = answer.get("model")
     return Scored(
         where=where,
@@ -41,7 +47,11 @@ def scored(where: str, answer: Mapping[str, Any]) -> Scored:
 
 def _observed(answer: Mapping[str, Any], processed: bool) -> dict[str, Any]:
     mode = "processed" if processed else "raw"
-    out: dict[str, Any] = {"engine": "llama.cpp", "decode_logprobs": mode, "prefill_logprobs": mode}
+    out: dict[str, Any] = {
+        "engine": "llama.cpp",
+        "decode_logprobs": mode,
+        "prefill_logprobs": mode,
+    }
     settings = answer.get("generation_settings")
     if not isinstance(settings, Mapping):
         return out

@@ -16,10 +16,12 @@ _ID = re.compile(r"token_id:(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``logprob`` is as written (None: no score); ``top`` lists (id, log-probability), id None where text alone is named.
+    """``logprob`` is as written (None: no score); ``top`` lists (id, log-probability),
+    id None where text alone is named.
 
-    ``piece`` are the bytes of the token, ``rank`` 1 for the most likely id; None: not told. ``sure``: all that ``top``
-    lists are the most likely ids; else the token itself may stand in front of them.
+    ``piece`` are the bytes of the token, ``rank`` 1 for the most likely id; None: not
+    told. ``sure``: all that ``top`` lists are the most likely ids; else the token
+    itself may stand in front of them.
     """
 
     token_id: int | None = None
@@ -31,7 +33,8 @@ class Row:
 
 
 def rows_of(logprobs: Any, where: str) -> list[Row]:
-    """The rows of OpenAI's ``logprobs``: a chat's ``content`` or a completion's lists; none where it is null.
+    """The rows of OpenAI's ``logprobs``: a chat's ``content`` or a completion's lists;
+    none where it is null.
 
     Raises InputError for anything else.
     """
@@ -41,27 +44,40 @@ def rows_of(logprobs: Any, where: str) -> list[Row]:
 
 
 def prompt_rows_of(values: Any, where: str) -> list[Row]:
-    """The rows of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank, decoded_token}, ...}``, target first."""
+    """The rows of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank,
+    decoded_token}, ...}``, target first.
+    """
     if values is None:
         return []
-    return _read(lambda: [_of_prompt(entry) for entry in values], f"{where}: prompt_logprobs is not vLLM's")
+    return _read(
+        lambda: [_of_prompt(entry) for entry in values],
+        f"{where}: prompt_logprobs is not vLLM's",
+    )
 
 
 def sglang_rows(values: Any, tops: Any, where: str) -> list[Row]:
-    """The rows of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``, with their ``*_top_logprobs``."""
+    """The rows of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``, with
+    their ``*_top_logprobs``.
+    """
 
     def read() -> list[Row]:
         alternatives = list(tops or ())[: len(values)]
         alternatives += [None] * (len(values) - len(alternatives))
-        return [_of_sglang(entry, top) for entry, top in zip(values, alternatives, strict=True)]
+        return [
+            _of_sglang(entry, top)
+            for entry, top in zip(values, alternatives, strict=True)
+        ]
 
     return _read(read, f"{where} is not SGLang's")
 
 
 def llamacpp_rows(values: Any, where: str) -> list[Row]:
-    """The rows of llama.cpp's ``completion_probabilities``; probabilities behind sampling are turned to logarithms."""
+    """The rows of llama.cpp's ``completion_probabilities``; probabilities behind
+    sampling are turned to logarithms.
+    """
     return _read(
-        lambda: [_of_llamacpp(entry) for entry in values], f"{where}: completion_probabilities is not llama.cpp's"
+        lambda: [_of_llamacpp(entry) for entry in values],
+        f"{where}: completion_probabilities is not llama.cpp's",
     )
 
 
@@ -79,7 +95,8 @@ def _openai(logprobs: Mapping[str, Any]) -> list[Row]:
     tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
     tops = logprobs.get("top_logprobs") or [None] * len(tokens)
     widths = {len(top) for top in tops if top}
-    # vLLM lists k ids, and the token before them where it is none of them: then the rows have two widths.
+    # vLLM lists k ids, and the token before them where it is none of them: then the
+    # rows have two widths.
     k = min(widths) if len(widths) > 1 else 0
     return [
         Row(
@@ -106,7 +123,9 @@ def _of_chat(entry: Mapping[str, Any]) -> Row:
 
 
 def _of_prompt(entry: Mapping[str, Any] | None) -> Row:
-    """vLLM lists the target before the k most likely ids; one of rank above their number is none of them."""
+    """vLLM lists the target before the k most likely ids; one of rank above their
+    number is none of them.
+    """
     if not entry:
         return Row()
     listed = [(int(key), value) for key, value in entry.items()]
@@ -115,7 +134,11 @@ def _of_prompt(entry: Mapping[str, Any] | None) -> Row:
     return Row(
         token_id=target,
         logprob=body["logprob"],
-        top=tuple((i, value["logprob"]) for i, value in listed if (_whole(value.get("rank")) or 1) <= len(listed)),
+        top=tuple(
+            (i, value["logprob"])
+            for i, value in listed
+            if (_whole(value.get("rank")) or 1) <= len(listed)
+        ),
         rank=_whole(body.get("rank")),
         piece=_piece(text, None),
     )
@@ -133,7 +156,9 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> Row:
 
 
 def _of_llamacpp(entry: Mapping[str, Any]) -> Row:
-    top = entry.get("top_logprobs") or entry.get("top_probs") or entry.get("probs") or ()
+    top = (
+        entry.get("top_logprobs") or entry.get("top_probs") or entry.get("probs") or ()
+    )
     return Row(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
@@ -150,7 +175,9 @@ def _logarithm(entry: Mapping[str, Any]) -> Any:
 
 
 def _id_of(entry: Mapping[str, Any]) -> int | None:
-    """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server ``token_id``."""
+    """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server
+    ``token_id``.
+    """
     for key in ("id", "token_id"):
         if (found := _whole(entry.get(key))) is not None:
             return found
@@ -163,7 +190,11 @@ def _named(text: Any) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+        else None
+    )
 
 
 def _piece(text: Any, raw: Any) -> bytes | None:

@@ -1,7 +1,9 @@
-"""SGLang's native answers of ``/generate``: ``meta_info`` with ``[log-probability, id, text]`` of prompt and completion.
+"""SGLang's native answers of ``/generate``: ``meta_info`` with ``[log-probability, id,
+text]`` of prompt and completion.
 
-``input_token_logprobs`` begin at ``logprob_start_len`` and their first entry has no score. SGLang writes 0 for the last
-id of the vocabulary there, so the ids of ``prompt_token_ids`` go first, where it was asked for them.
+``input_token_logprobs`` begin at ``logprob_start_len`` and their first entry has no
+score. SGLang writes 0 for the last id of the vocabulary there, so the ids of
+``prompt_token_ids`` go first, where it was asked for them.
 """
 
 from __future__ import annotations
@@ -34,12 +36,16 @@ def scored(where: str, answer: Mapping[str, Any]) -> Scored:
         raise InputError(f"{where}: meta_info is no object")
     before, behind = (_rows(meta, side, where) for side in ("input", "output"))
     if not before and not behind:
-        raise InputError(f'{where}: has no log-probabilities: ask SGLang with "return_logprob": true')
+        raise InputError(
+            f'{where}: has no log-probabilities: ask SGLang with "return_logprob": true'
+        )
     given, given_rows = _prompt(answer, meta, before, where)
     new = _named(behind, where)
     told = answer.get("output_ids")
     if told and ids_of(told, where, "output_ids").tolist() != new:
-        raise InputError(f"{where}: output_ids are not the ids of output_token_logprobs")
+        raise InputError(
+            f"{where}: output_ids are not the ids of output_token_logprobs"
+        )
     return Scored(
         where=where,
         given=given,
@@ -56,7 +62,9 @@ def _rows(meta: Mapping[str, Any], side: str, where: str) -> list[Row]:
     values = meta.get(f"{side}_token_logprobs") or []
     if not isinstance(values, list):
         raise InputError(f"{where}: {side}_token_logprobs is no list")
-    return sglang_rows(values, meta.get(f"{side}_top_logprobs"), f"{where}: {side}_token_logprobs")
+    return sglang_rows(
+        values, meta.get(f"{side}_top_logprobs"), f"{where}: {side}_token_logprobs"
+    )
 
 
 def _prompt(
@@ -67,18 +75,26 @@ def _prompt(
         return _named(rows, where), rows
     ids = ids_of(told, where, "prompt_token_ids").tolist()
     if len(rows) > len(ids):
-        raise InputError(f"{where}: {len(rows)} input_token_logprobs for {len(ids)} ids of the prompt")
+        raise InputError(
+            f"{where}: {len(rows)} input_token_logprobs for {len(ids)} ids of the"
+            " prompt"
+        )
     missing = len(ids) - len(rows)
     for token_id, row in zip(ids[missing:], rows, strict=True):
         if row.token_id not in (token_id, 0):
-            raise InputError(f"{where}: input_token_logprobs name id {row.token_id} where the prompt has {token_id}")
+            raise InputError(
+                f"{where}: input_token_logprobs name id {row.token_id} where the prompt"
+                f" has {token_id}"
+            )
     return ids, [Row()] * missing + rows
 
 
 def _named(rows: Sequence[Row], where: str) -> list[int]:
     for index, row in enumerate(rows):
         if row.token_id is None:
-            raise InputError(f"{where}: entry {index} of a token's log-probabilities names no id")
+            raise InputError(
+                f"{where}: entry {index} of a token's log-probabilities names no id"
+            )
     return [row.token_id for row in rows if row.token_id is not None]
 
 

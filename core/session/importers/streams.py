@@ -1,7 +1,8 @@
-"""Streamed answers put together: the chunks of one answer to what the server would have sent at once.
+"""Streamed answers put together: the chunks of one answer to what the server would have
+sent at once.
 
-A chunk of OpenAI's or llama.cpp's form adds to what came before; one of SGLang's says everything so far, unless the server was
-started to send only what is new.
+A chunk of OpenAI's or llama.cpp's form adds to what came before; one of SGLang's says
+everything so far, unless the server was started to send only what is new.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Streams:
         self._open: dict[Any, dict[str, Any]] = {}
 
     def add(self, where: str, answer: dict[str, Any]) -> None:
-        """Take one object: a whole answer, or a chunk. Raises InputError for a chunk that does not fit."""
+        """Take one object: a whole answer, or a chunk. Raises InputError for a chunk
+        that does not fit.
+        """
         try:
             if "meta_info" in answer:
                 self._add_sglang(where, answer)
@@ -34,7 +37,10 @@ class Streams:
             else:
                 self._add_llamacpp(where, answer)
         except (TypeError, AttributeError, KeyError) as error:
-            raise InputError(f"{where}: is no answer or chunk of one: {type(error).__name__}: {error}") from None
+            raise InputError(
+                f"{where}: is no answer or chunk of one: {type(error).__name__}:"
+                f" {error}"
+            ) from None
 
     def whole(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All answers."""
@@ -75,7 +81,13 @@ class Streams:
             self._answers.append((where, begun))
         else:
             begun[_PROBABILITIES].extend(answer.get(_PROBABILITIES) or ())
-            begun.update({name: value for name, value in answer.items() if name != _PROBABILITIES})
+            begun.update(
+                {
+                    name: value
+                    for name, value in answer.items()
+                    if name != _PROBABILITIES
+                }
+            )
         if answer.get("stop") is False:
             self._open[key] = begun
         else:
@@ -83,18 +95,29 @@ class Streams:
 
 
 def _is_chunk(answer: Mapping[str, Any]) -> bool:
-    """Chat chunks say what they are; those of completions have no reason to have finished, and an id to find."""
+    """Chat chunks say what they are; those of completions have no reason to have
+    finished, and an id to find.
+    """
     if str(answer.get("object", "")).endswith(".chunk"):
         return True
     choices = answer["choices"]
     if not isinstance(choices, list) or not choices or "id" not in answer:
         return False
-    return all("delta" in choice or choice.get("finish_reason", "given") is None for choice in choices)
+    return all(
+        "delta" in choice or choice.get("finish_reason", "given") is None
+        for choice in choices
+    )
 
 
 def _continues(begun: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """Whether a chunk goes on with an answer: none of its choices has finished in it."""
-    finished = {choice["index"] for choice in begun["choices"] if choice.get("finish_reason") is not None}
+    """Whether a chunk goes on with an answer: none of its choices has finished in
+    it.
+    """
+    finished = {
+        choice["index"]
+        for choice in begun["choices"]
+        if choice.get("finish_reason") is not None
+    }
     return not any(choice.get("index", 0) in finished for choice in answer["choices"])
 
 
@@ -106,7 +129,12 @@ def _extend(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
         index = part.get("index", 0)
         choice = next((one for one in whole["choices"] if one["index"] == index), None)
         if choice is None:
-            choice = {"index": index, "logprobs": None, "token_ids": None, "finish_reason": None}
+            choice = {
+                "index": index,
+                "logprobs": None,
+                "token_ids": None,
+                "finish_reason": None,
+            }
             whole["choices"].append(choice)
         _extend_choice(choice, part)
 
@@ -142,13 +170,22 @@ def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
     old, new = whole["meta_info"], chunk["meta_info"]
     before, now = (meta.get("output_token_logprobs") or [] for meta in (old, new))
     everything = now[: len(before)] == before
-    kept = {key: value for key, value in old.items() if key.startswith("input_") and value}
+    kept = {
+        key: value for key, value in old.items() if key.startswith("input_") and value
+    }
     if everything:
         merged = {**old, **new}
     else:
-        added = {key: [*(old.get(key) or []), *(new.get(key) or [])] for key in _ADDED if key in old or key in new}
+        added = {
+            key: [*(old.get(key) or []), *(new.get(key) or [])]
+            for key in _ADDED
+            if key in old or key in new
+        }
         merged = {**old, **new, **added}
-        whole["output_ids"] = [*(whole.get("output_ids") or []), *(chunk.get("output_ids") or [])]
+        whole["output_ids"] = [
+            *(whole.get("output_ids") or []),
+            *(chunk.get("output_ids") or []),
+        ]
     whole["meta_info"] = {**merged, **kept}
     if everything:
         whole.update({key: value for key, value in chunk.items() if key != "meta_info"})

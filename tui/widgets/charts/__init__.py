@@ -1,4 +1,5 @@
-"""The charts: `registry` lists them, `pane` shows one, `plot` alone knows plotext. Numbers come from `logdrift.core.compare`.
+"""The charts: `registry` lists them, `pane` shows one, `plot` alone knows plotext.
+Numbers come from `logdrift.core.compare`.
 
 A new chart is one subclass of `base.Chart` and one line in the registry.
 """

@@ -1,4 +1,6 @@
-"""The error of the tokens of each bucket: by the probability that B gave, by entropy, by position."""
+"""The error of the tokens of each bucket: by the probability that B gave, by entropy,
+by position.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from logdrift.core.compare.buckets import ENTROPY_EDGES, PROBABILITY_EDGES, Bucket, by_position, make_buckets
+from logdrift.core.compare.buckets import (
+    ENTROPY_EDGES,
+    PROBABILITY_EDGES,
+    Bucket,
+    by_position,
+    make_buckets,
+)
 from logdrift.core.report import svg
 from logdrift.core.report.meaning import bucket_text
 from logdrift.tui.widgets.charts.base import Drawing, NothingToDraw
@@ -28,7 +36,9 @@ _DOT = "•"
 
 
 class BucketChart(TokenChart):
-    """Bars of the mean absolute error, dots of its root mean square. A bucket without tokens keeps its place."""
+    """Bars of the mean absolute error, dots of its root mean square. A bucket without
+    tokens keeps its place.
+    """
 
     by: ClassVar[str]
     whole: ClassVar[bool] = False
@@ -57,18 +67,37 @@ class BucketChart(TokenChart):
         top = max(bucket.rmse or 0.0 for bucket in self.buckets) or 1e-9
         y_ticks = [(value, short(value)) for value in (0.0, top / 2, top)]
         each = (width - 10) / count
-        room = max(1, math.ceil((max(len(self.label(b)) for b in self.buckets) + 1) / each))
-        x_ticks = [(i + 0.5, self.label(b)) for i, b in enumerate(self.buckets) if i % room == 0]
-        canvas = Canvas(Axes((0.0, float(count)), (0.0, top * 1.02), x_ticks, y_ticks), width, height)
+        room = max(
+            1, math.ceil((max(len(self.label(b)) for b in self.buckets) + 1) / each)
+        )
+        x_ticks = [
+            (i + 0.5, self.label(b))
+            for i, b in enumerate(self.buckets)
+            if i % room == 0
+        ]
+        canvas = Canvas(
+            Axes((0.0, float(count)), (0.0, top * 1.02), x_ticks, y_ticks),
+            width,
+            height,
+        )
         edges = np.arange(count + 1) * canvas.columns // count
         for i, bucket in enumerate(self.buckets):
             self._bar(canvas, bucket, int(edges[i]), int(edges[i + 1]), top)
         bins = np.full(self.stop - self.start, -1, np.int32)
         bins[self.kept] = self.bins(self.kept + self.start)
-        place = grid(bins, self.size, (edges[:-1] + edges[1:]) // 2, np.arange(1), self.start, flat=True)
+        place = grid(
+            bins,
+            self.size,
+            (edges[:-1] + edges[1:]) // 2,
+            np.arange(1),
+            self.start,
+            flat=True,
+        )
         return canvas.drawing(self._legend(), place)
 
-    def _bar(self, canvas: Canvas, bucket: Bucket, left: int, right: int, top: float) -> None:
+    def _bar(
+        self, canvas: Canvas, bucket: Bucket, left: int, right: int, top: float
+    ) -> None:
         if bucket.mae is None or bucket.rmse is None:
             return
         for column in range(left, max(left + 1, right - 1)):
@@ -81,26 +110,42 @@ class BucketChart(TokenChart):
             canvas.write(left + (right - left - len(text)) // 2, above, text)
 
     def _legend(self) -> list[str]:
-        worst = max((b for b in self.buckets if b.mae is not None), key=lambda b: b.mae or 0.0)
+        worst = max(
+            (b for b in self.buckets if b.mae is not None), key=lambda b: b.mae or 0.0
+        )
         return [
             f"bar: mean |Δ|, {_DOT} its root mean square, nats, {self.by}",
-            f"worst: {bucket_text(worst.to_json(), whole=self.whole)} with {_or_dash(worst.mae)} over {worst.tokens:,} tokens",
+            (
+                f"worst: {bucket_text(worst.to_json(), whole=self.whole)} with"
+                f" {_or_dash(worst.mae)} over {worst.tokens:,} tokens"
+            ),
             self.reach_words,
         ]
 
     def table(self) -> Table:
         rows = [bucket.to_json() for bucket in self.buckets]
-        return {key: np.array([np.nan if row[key] is None else row[key] for row in rows]) for key in rows[0]}
+        return {
+            key: np.array([np.nan if row[key] is None else row[key] for row in rows])
+            for key in rows[0]
+        }
 
     def svg(self) -> str:
         filled = [bucket for bucket in self.buckets if bucket.tokens]
         rows = [
-            (bucket_text(b.to_json(), whole=self.whole), b.mae, f"{_or_dash(b.mae)} · {b.tokens:,} tok") for b in filled
+            (
+                bucket_text(b.to_json(), whole=self.whole),
+                b.mae,
+                f"{_or_dash(b.mae)} · {b.tokens:,} tok",
+            )
+            for b in filled
         ]
         return svg.bars(
-            rows, title=f"Error {self.by}, {self.what}", label="MAE (bar) and RMSE (dot), nats",
-            dots=[b.rmse for b in filled], description=f"Mean absolute error {self.by}.",
-        )  # fmt: skip
+            rows,
+            title=f"Error {self.by}, {self.what}",
+            label="MAE (bar) and RMSE (dot), nats",
+            dots=[b.rmse for b in filled],
+            description=f"Mean absolute error {self.by}.",
+        )
 
 
 def _or_dash(value: float | None) -> str:
@@ -115,14 +160,20 @@ class ProbabilityChart(BucketChart):
 
     def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
         nothing = np.zeros(len(at), np.int64)
-        return make_buckets(delta, self.data.pair.logprob_b[at], nothing, None).by_probability
+        return make_buckets(
+            delta, self.data.pair.logprob_b[at], nothing, None
+        ).by_probability
 
     def bins(self, at: Array) -> Array:
         borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1])).astype(np.float32)
         return np.searchsorted(borders, self.data.pair.logprob_b[at], "right")
 
     def label(self, bucket: Bucket) -> str:
-        return f"≥{short(bucket.low) if bucket.low < 0.01 else f'{bucket.low:g}'}" if bucket.low else "<1e-4"
+        return (
+            f"≥{short(bucket.low) if bucket.low < 0.01 else f'{bucket.low:g}'}"
+            if bucket.low
+            else "<1e-4"
+        )
 
 
 class EntropyChart(BucketChart):
@@ -134,14 +185,24 @@ class EntropyChart(BucketChart):
     def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
         entropy = self.data.entropy
         if entropy is None:
-            raise NothingToDraw("neither capture has an entropy: engines give none, the Transformers backend does")
+            raise NothingToDraw(
+                "neither capture has an entropy: engines give none, the Transformers"
+                " backend does"
+            )
         nothing = np.zeros(len(at), np.int64)
-        return make_buckets(delta, self.data.pair.logprob_b[at], nothing, entropy[at]).by_entropy or ()
+        return (
+            make_buckets(
+                delta, self.data.pair.logprob_b[at], nothing, entropy[at]
+            ).by_entropy
+            or ()
+        )
 
     def bins(self, at: Array) -> Array:
         assert self.data.entropy is not None
         entropy = self.data.entropy[at]
-        found = np.searchsorted(np.asarray(ENTROPY_EDGES[1:-1], np.float32), entropy, "right")
+        found = np.searchsorted(
+            np.asarray(ENTROPY_EDGES[1:-1], np.float32), entropy, "right"
+        )
         return np.where(np.isnan(entropy), -1, found)
 
     def label(self, bucket: Bucket) -> str:
@@ -149,7 +210,9 @@ class EntropyChart(BucketChart):
 
 
 class PositionChart(BucketChart):
-    """By how far behind the start of the scope: each bucket is as long as all before it."""
+    """By how far behind the start of the scope: each bucket is as long as all before
+    it.
+    """
 
     title = "by position"
     by = "by position"

@@ -1,4 +1,6 @@
-"""What a chart is: reduced once from a source in a thread, then drawn at any size, listed as a table, written as SVG."""
+"""What a chart is: reduced once from a source in a thread, then drawn at any size,
+listed as a table, written as SVG.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,11 @@ class NothingToDraw(Exception):
 
 @dataclass(frozen=True, eq=False)
 class ChangeData:
-    """Two sessions over the same n tokens, for before and after: ``old`` and ``new`` delta f32[n] in nats.
+    """Two sessions over the same n tokens, for before and after: ``old`` and ``new``
+    delta f32[n] in nats.
 
-    ``at`` i64[n] are flat positions in the session that is shown (the new one); names are those of the sessions.
+    ``at`` i64[n] are flat positions in the session that is shown (the new one); names
+    are those of the sessions.
     """
 
     old_name: str
@@ -44,7 +48,9 @@ class ChangeData:
 
 @dataclass(frozen=True, eq=False)
 class PairData:
-    """What several charts of one pair need, made when first asked for and kept while the pair is shown."""
+    """What several charts of one pair need, made when first asked for and kept while
+    the pair is shown.
+    """
 
     session: Session
     pair: Pair
@@ -62,16 +68,25 @@ class PairData:
     @cached_property
     def offsets(self) -> Array:
         """i64[S+1] of the pair's sequences."""
-        return np.asarray(np.minimum(self.pair.sequences.offsets[: self.pair.count + 1], self.pair.tokens))
+        return np.asarray(
+            np.minimum(
+                self.pair.sequences.offsets[: self.pair.count + 1], self.pair.tokens
+            )
+        )
 
     @cached_property
     def position(self) -> Array:
         """i64[N] from 0 at the start of each sequence."""
-        return np.asarray(np.arange(self.pair.tokens) - np.repeat(self.offsets[:-1], np.diff(self.offsets)))
+        return np.asarray(
+            np.arange(self.pair.tokens)
+            - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        )
 
     @cached_property
     def from_scope(self) -> Array:
-        """i64[N] from 0 at the start of the completion, or of the sequence where there is no completion."""
+        """i64[N] from 0 at the start of the completion, or of the sequence where there
+        is no completion.
+        """
         if self.scope != "completion":
             return self.position
         prompts = self.pair.sequences.prompt_lengths[: self.pair.count]
@@ -96,7 +111,9 @@ class PairData:
 
     @cached_property
     def flips(self) -> Array:
-        """bool[N]: the rank of a scored token differs for certain (`logdrift.core.compare.distribution.rank_flips`)."""
+        """bool[N]: the rank of a scored token differs for certain
+        (`logdrift.core.compare.distribution.rank_flips`).
+        """
         return self._flips(0, self.pair.tokens)
 
     def flips_in(self, start: int, stop: int) -> Array:
@@ -109,23 +126,35 @@ class PairData:
         pair, part = self.pair, slice(start, stop)
         a, b = (side.rank.rows(start, stop) for side in (pair.a, pair.b))
         maybe = np.zeros(pair.tokens, np.bool_)
-        # Equal ranks are no flip however each side counts ties: only the others need their lists looked at.
+        # Equal ranks are no flip however each side counts ties: only the others need
+        # their lists looked at.
         maybe[part] = pair.scored[part] & ((a != b) | (a == 0))
         flips = np.zeros(pair.tokens, np.bool_)
         if maybe.any():
-            flips[maybe] = rank_flips(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], maybe)
+            flips[maybe] = rank_flips(
+                pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], maybe
+            )
         return flips
 
     @cached_property
     def entropy(self) -> Array | None:
         """f32[N] in nats, of A where it has one, else of B."""
-        column = next((side.entropy for side in (self.pair.a, self.pair.b) if side.entropy is not None), None)
+        column = next(
+            (
+                side.entropy
+                for side in (self.pair.a, self.pair.b)
+                if side.entropy is not None
+            ),
+            None,
+        )
         return None if column is None else column.whole()[: self.pair.tokens]
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What is looked at: a pair, one of its sequences, the threshold in nats, and another session if there is one."""
+    """What is looked at: a pair, one of its sequences, the threshold in nats, and
+    another session if there is one.
+    """
 
     data: PairData | None
     sequence: int
@@ -147,10 +176,14 @@ class Place(Protocol):
     """Where tokens lie in the plot area, in cells from its upper left corner."""
 
     def cell(self, position: int) -> tuple[int, int | None] | None:
-        """Column and row of a flat position; row None: the whole column is its place. None: it has no place."""
+        """Column and row of a flat position; row None: the whole column is its place.
+        None: it has no place.
+        """
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
-        """The flat position that many cells on, None where there is nothing further. Beyond +-`FAR`: the last one."""
+        """The flat position that many cells on, None where there is nothing further.
+        Beyond +-`FAR`: the last one.
+        """
 
 
 FAR = 1 << 30
@@ -158,9 +191,11 @@ FAR = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A drawn chart: rows of text, and where its plot area lies, so that the cursor can be shown in it.
+    """A drawn chart: rows of text, and where its plot area lies, so that the cursor can
+    be shown in it.
 
-    ``legend`` are phrases, the most needed first. ``shaded``: ``░▒▓█`` in the area are steps of one scale.
+    ``legend`` are phrases, the most needed first. ``shaded``: ``░▒▓█`` in the area are
+    steps of one scale.
     """
 
     rows: tuple[str, ...]
@@ -174,7 +209,9 @@ class Drawing:
 
 
 class Chart(ABC):
-    """A chart of one source. Made in a thread; `draw` is called again for every size."""
+    """A chart of one source. Made in a thread; `draw` is called again for every
+    size.
+    """
 
     title: ClassVar[str]
 

@@ -1,4 +1,6 @@
-"""A chart as a file: text as it is drawn, SVG, or CSV of the numbers behind it. The ending of the name decides."""
+"""A chart as a file: text as it is drawn, SVG, or CSV of the numbers behind it. The
+ending of the name decides.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,21 @@ _TEXT_SIZE = (110, 30)
 def default_name(source: Source, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
     session = source.data.session.name if source.data is not None else "session"
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session).strip(".") or "session"
-    stem = f"{safe[:60]}-{CHARTS[kind].name}" + (f"-seq{source.sequence}" if reach == "one" else "")
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    return next(f"{name}.svg" for name in names if not (folder / f"{name}.svg").exists())
+    safe = (
+        "".join(
+            c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session
+        ).strip(".")
+        or "session"
+    )
+    stem = f"{safe[:60]}-{CHARTS[kind].name}" + (
+        f"-seq{source.sequence}" if reach == "one" else ""
+    )
+    names = itertools.chain(
+        [stem], (f"{stem}-{number}" for number in itertools.count(2))
+    )
+    return next(
+        f"{name}.svg" for name in names if not (folder / f"{name}.svg").exists()
+    )
 
 
 def problem(name: str, session: Path) -> str:
@@ -50,7 +63,9 @@ def problem(name: str, session: Path) -> str:
 
 
 def write_chart(chart: Chart, name: str, session: Path) -> str:
-    """Write the file: what was done, in one line. Raises LogdriftError. Not for the event loop."""
+    """Write the file: what was done, in one line. Raises LogdriftError. Not for the
+    event loop.
+    """
     wrong = problem(name, session)
     if wrong:
         raise InputError(wrong)
@@ -75,7 +90,10 @@ def text_rows(chart: Chart) -> Iterator[str]:
     """Title, picture and legend."""
     drawing = chart.draw(*_TEXT_SIZE)
     pair = chart.data.pair
-    yield visible(f"{chart.title} · {chart.what} · A = {pair.a.info.label}, B = {pair.b.info.label}")
+    yield visible(
+        f"{chart.title} · {chart.what} · A = {pair.a.info.label}, B ="
+        f" {pair.b.info.label}"
+    )
     yield ""
     yield from drawing.rows
     yield ""
@@ -87,7 +105,8 @@ def csv_text(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
-    # str of a float32 is its shortest form: 0.1, where its float64 would be 0.10000000149011612.
+    # str of a float32 is its shortest form: 0.1, where its float64 would be
+    # 0.10000000149011612.
     columns = [("" if v != v else str(v) for v in column) for column in table.values()]
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()

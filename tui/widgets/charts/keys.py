@@ -49,7 +49,9 @@ class ChartKeys(_Screen):
         raise NotImplementedError
 
     def show_chart(self) -> None:
-        """Bring the pane to where it is seen; a screen on which it always is does nothing."""
+        """Bring the pane to where it is seen; a screen on which it always is does
+        nothing.
+        """
 
     def action_next_chart(self) -> None:
         self._step_chart(1)
@@ -74,7 +76,9 @@ class ChartKeys(_Screen):
         if len(reaches) == 1:
             self.say("this chart always shows all sequences")
             return
-        self.chart.choose(self.chart.kind, "one" if self.chart.reach == "all" else "all")
+        self.chart.choose(
+            self.chart.kind, "one" if self.chart.reach == "all" else "all"
+        )
 
     def action_charts(self) -> None:
         """A list to choose from."""
@@ -89,7 +93,12 @@ class ChartKeys(_Screen):
             if index is not None:
                 self.action_chart(index)
 
-        self.app.push_screen(Picker("Charts", " v and V go through them", len(CHARTS), row, self.chart.kind), chosen)
+        self.app.push_screen(
+            Picker(
+                "Charts", " v and V go through them", len(CHARTS), row, self.chart.kind
+            ),
+            chosen,
+        )
 
     def action_zoom_chart(self) -> None:
         """The chart on the whole screen."""
@@ -106,7 +115,11 @@ class ChartKeys(_Screen):
         pane = self.chart
         source, made = pane.source, pane.made
         if source is None or source.data is None or made is None or pane.chart is None:
-            self.say(f"there is no chart to export{': ' + pane.problem if pane.problem else ''}", warn=True)
+            self.say(
+                "there is no chart to"
+                f" export{': ' + pane.problem if pane.problem else ''}",
+                warn=True,
+            )
             return
         folder = source.data.session.folder
 
@@ -117,14 +130,20 @@ class ChartKeys(_Screen):
         self.app.push_screen(
             Prompt(
                 "Export the chart",
-                f".svg: a picture, .txt: as on the screen, .csv: the numbers behind it · in {visible(str(Path.cwd()))}",
+                ".svg: a picture, .txt: as on the screen, .csv: the numbers behind it"
+                f" · in {visible(str(Path.cwd()))}",
                 default_name(source, pane.kind, pane.reach, Path()),
                 problem=lambda name: problem(name, folder),
             ),
             typed,
         )
 
-    @background(group="export", exclusive=True, writes=True, failed=lambda words: ChartExported(words, failed=True))
+    @background(
+        group="export",
+        exclusive=True,
+        writes=True,
+        failed=lambda words: ChartExported(words, failed=True),
+    )
     def _write_chart(self, chart: Chart, name: str, session: Path) -> None:
         from logdrift.tui.widgets.charts.export import write_chart
 

@@ -33,7 +33,9 @@ class Painter:
         self._plain = [strip_of(runs, width) for runs in self._runs]
 
     def lines(self, position: int) -> Iterator[Strip]:
-        """The rows with the cursor: a line through its column, marked in the frame, or its cell alone."""
+        """The rows with the cursor: a line through its column, marked in the frame, or
+        its cell alone.
+        """
         chart = self.chart
         found = chart.place.cell(position) if chart.place is not None else None
         if found is None:
@@ -47,25 +49,36 @@ class Painter:
 
 
 class _Styles:
-    """Style of each character of the area. Shades have one colour, or each cell would cost twenty bytes of a slow line:
-    the glyph tells the step."""
+    """Style of each character of the area. Shades have one colour, or each cell would
+    cost twenty bytes of a slow line: the glyph tells the step.
+    """
 
     def __init__(self, chart: Drawing, palette: Palette) -> None:
         self.palette, self.shaded = palette, chart.shaded
         colour = palette.steps[0][-1].bgcolor
-        self.shade = Style(color=colour) if colour is not None and palette.dark else palette.text
+        self.shade = (
+            Style(color=colour) if colour is not None and palette.dark else palette.text
+        )
 
     def of(self, char: str) -> Style:
         if self.shaded:
             return self.shade
-        return self.palette.text if char in _BRIGHT or "⠀" < char <= "⣿" else self.palette.muted
+        return (
+            self.palette.text
+            if char in _BRIGHT or "⠀" < char <= "⣿"
+            else self.palette.muted
+        )
 
 
 def _runs(text: str, inside: bool, chart: Drawing, styles: _Styles) -> list[Run]:
     right = chart.left + chart.columns
     runs: list[Run] = []
     for x, char in enumerate(text):
-        style = styles.of(char) if inside and chart.left <= x < right else styles.palette.muted
+        style = (
+            styles.of(char)
+            if inside and chart.left <= x < right
+            else styles.palette.muted
+        )
         if runs and runs[-1][1] is style:
             runs[-1] = (runs[-1][0] + char, style)
         else:
@@ -73,7 +86,14 @@ def _runs(text: str, inside: bool, chart: Drawing, styles: _Styles) -> list[Run]
     return runs
 
 
-def _marked(runs: list[Run], y: int, column: int, row: int | None, chart: Drawing, palette: Palette) -> list[Run]:
+def _marked(
+    runs: list[Run],
+    y: int,
+    column: int,
+    row: int | None,
+    chart: Drawing,
+    palette: Palette,
+) -> list[Run]:
     above, below = y == chart.top - 1, y == chart.top + chart.lines
     if above or below:
         return _replace(runs, column, "▼" if above else "▲", palette.accent)
@@ -86,7 +106,12 @@ def _marked(runs: list[Run], y: int, column: int, row: int | None, chart: Drawin
         return _replace(runs, column, under, palette.cursor)
     if y != row:
         return runs
-    return _replace(_replace(runs, chart.left - 1, "▸", palette.accent), column, _char_at(runs, column), palette.cursor)
+    return _replace(
+        _replace(runs, chart.left - 1, "▸", palette.accent),
+        column,
+        _char_at(runs, column),
+        palette.cursor,
+    )
 
 
 def _char_at(runs: list[Run], column: int) -> str:

@@ -1,6 +1,8 @@
-"""The chart pane: asks a thread for a picture of what it is shown, and moves the cursor of the sequence.
+"""The chart pane: asks a thread for a picture of what it is shown, and moves the cursor
+of the sequence.
 
-Built off the event loop, superseded work is dropped; what crosses over is a frozen `Drawing`.
+Built off the event loop, superseded work is dropped; what crosses over is a frozen
+`Drawing`.
 """
 
 from __future__ import annotations
@@ -27,12 +29,20 @@ from logdrift.tui.widgets.charts.registry import CHARTS
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.tui.widgets.charts.base import ChangeData, Chart, Drawing, PairData, Source
+    from logdrift.tui.widgets.charts.base import (
+        ChangeData,
+        Chart,
+        Drawing,
+        PairData,
+        Source,
+    )
     from logdrift.tui.widgets.charts.registry import Reach
 
 MIN_WIDTH, MIN_HEIGHT = 24, 5
 _DELAY = 0.08
-"""Seconds that must pass without a change before a picture is made: a held key draws none."""
+"""Seconds that must pass without a change before a picture is made: a held key draws
+none.
+"""
 _WAIT = 0.3
 """Seconds after which it is said that a picture is being made."""
 _WIDE = 150
@@ -50,9 +60,11 @@ class Built:
 
 
 class ChartPane(Text, inherit_bindings=False):
-    """One of the charts with the cursor in it. `show` says what is looked at, `set_cursor` where the cursor stands.
+    """One of the charts with the cursor in it. `show` says what is looked at,
+    `set_cursor` where the cursor stands.
 
-    ``chart`` is the picture that is shown, None while there is none; ``kind`` and ``reach`` are the user's choice.
+    ``chart`` is the picture that is shown, None while there is none; ``kind`` and
+    ``reach`` are the user's choice.
     """
 
     BINDINGS = bindings("chart")
@@ -77,7 +89,9 @@ class ChartPane(Text, inherit_bindings=False):
         key: tuple[object, ...]
         built: Built
 
-    def __init__(self, *, id: str | None = None, kind: int = 0, reach: Reach | None = None) -> None:
+    def __init__(
+        self, *, id: str | None = None, kind: int = 0, reach: Reach | None = None
+    ) -> None:
         super().__init__(id=id)
         self.kind = kind
         self.wanted_reach: Reach | None = reach
@@ -104,7 +118,9 @@ class ChartPane(Text, inherit_bindings=False):
         position: int,
         change: ChangeData | None = None,
     ) -> None:
-        """Look at a sequence of a pair, the cursor on a flat position. A picture follows when there is time."""
+        """Look at a sequence of a pair, the cursor on a flat position. A picture
+        follows when there is time.
+        """
         from logdrift.tui.widgets.charts.base import PairData, Source
 
         data: PairData | None = self._source.data if self._source is not None else None
@@ -194,9 +210,13 @@ class ChartPane(Text, inherit_bindings=False):
     def _key_of(self, source: Source) -> tuple[object, ...]:
         entry, reach, data = CHARTS[self.kind], self.reach, source.data
         return (
-            self.kind, reach, id(data), id(source.change) if entry.of_change else None,
-            source.sequence if reach == "one" else None, source.threshold if entry.of_threshold else None,
-        )  # fmt: skip
+            self.kind,
+            reach,
+            id(data),
+            id(source.change) if entry.of_change else None,
+            source.sequence if reach == "one" else None,
+            source.threshold if entry.of_threshold else None,
+        )
 
     @background(group="chart", exclusive=True)
     def _build(
@@ -224,7 +244,11 @@ class ChartPane(Text, inherit_bindings=False):
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
-        self.made, self.chart, self.problem = built.chart or self.made, built.drawing, built.problem
+        self.made, self.chart, self.problem = (
+            built.chart or self.made,
+            built.drawing,
+            built.problem,
+        )
         if built.chart is None:
             self._made_key = ()
         self.refresh_fixed()
@@ -242,36 +266,67 @@ class ChartPane(Text, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self._title(width)
-        rows = legend_rows(self.chart.legend if self.chart else (), width - 2, self.fixed - 1)
-        return strip_of([(f" {rows[y - 1]}" if y <= len(rows) else "", self.palette.muted)], width)
+        rows = legend_rows(
+            self.chart.legend if self.chart else (), width - 2, self.fixed - 1
+        )
+        return strip_of(
+            [(f" {rows[y - 1]}" if y <= len(rows) else "", self.palette.muted)], width
+        )
 
     def _title(self, width: int) -> Strip:
-        """Names of the charts around the one that is shown, and at the right what `a` has chosen."""
-        p, names = self.palette, [f" {i + 1} {entry.title} " for i, entry in enumerate(CHARTS)]
+        """Names of the charts around the one that is shown, and at the right what `a`
+        has chosen.
+        """
+        p, names = (
+            self.palette,
+            [f" {i + 1} {entry.title} " for i, entry in enumerate(CHARTS)],
+        )
         reaches = CHARTS[self.kind].reaches
         what = "this sequence" if self.reach == "one" else "all sequences"
         turn = "a " if len(reaches) > 1 else ""
         keys = f" {what} · {turn}v V C z x "
-        long = f" {what} · {turn and 'a this/all · '}v V next · C list · z zoom · x export "
+        long = (
+            f" {what} · {turn and 'a this/all · '}v V next · C list · z zoom · x"
+            " export "
+        )
         if cell_len(long) + sum(cell_len(name) for name in names) + 2 <= width:
             keys = long
         elif cell_len(keys) + cell_len(names[self.kind]) + 2 > width:
             keys = ""
-        first, last = seen_names([cell_len(name) for name in names], self.kind, width - cell_len(keys) - 2)
+        first, last = seen_names(
+            [cell_len(name) for name in names], self.kind, width - cell_len(keys) - 2
+        )
         runs: list[Run] = [("‹" if first else " ", p.muted)]
         for index in range(first, last):
             here = p.accent if self.has_focus else p.strong
-            runs.append((names[index], (p.selected if self.has_focus else here) if index == self.kind else p.muted))
+            runs.append(
+                (
+                    names[index],
+                    (
+                        (p.selected if self.has_focus else here)
+                        if index == self.kind
+                        else p.muted
+                    ),
+                )
+            )
         runs.append(("›" if last < len(names) else " ", p.muted))
         used = sum(cell_len(text) for text, _ in runs)
-        return strip_of([*runs, (fit(keys, max(0, width - used), right=True), p.muted)], width)
+        return strip_of(
+            [*runs, (fit(keys, max(0, width - used), right=True), p.muted)], width
+        )
 
     def _paint(self) -> None:
         if self.chart is None:
-            self.set_lines([strip_of([(f" {self.problem}", self.palette.muted)], self.inner_width)])
+            self.set_lines(
+                [strip_of([(f" {self.problem}", self.palette.muted)], self.inner_width)]
+            )
             return
         painter, width = self._painter, self.inner_width
-        if painter is None or (painter.chart, painter.width, painter.palette) != (self.chart, width, self.palette):
+        if painter is None or (painter.chart, painter.width, painter.palette) != (
+            self.chart,
+            width,
+            self.palette,
+        ):
             painter = self._painter = Painter(self.chart, width, self.palette)
         self.set_lines(list(painter.lines(self._position)))
 
@@ -280,7 +335,9 @@ class ChartPane(Text, inherit_bindings=False):
     def action_chart_step(self, columns: int, rows: int) -> None:
         """Move the cursor so many columns or rows on."""
         place = self.chart.place if self.chart is not None else None
-        wanted = place.step(self._position, columns, rows) if place is not None else None
+        wanted = (
+            place.step(self._position, columns, rows) if place is not None else None
+        )
         if wanted is not None:
             self.set_cursor(wanted)
             self.post_message(self.CursorWanted(wanted))
@@ -330,7 +387,9 @@ def build(
     made: Chart | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Built | None:
-    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where it was cancelled between."""
+    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where
+    it was cancelled between.
+    """
     from logdrift.tui.widgets.charts.base import NothingToDraw
 
     try:
@@ -343,7 +402,9 @@ def build(
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
-    """As many phrases as fit into the rows, the first ones first; what is left out is marked by an ellipsis."""
+    """As many phrases as fit into the rows, the first ones first; what is left out is
+    marked by an ellipsis.
+    """
     out: list[str] = []
     for phrase in phrases:
         joined = f"{out[-1]} · {phrase}" if out else phrase
@@ -359,7 +420,9 @@ def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
 
 
 def seen_names(widths: list[int], chosen: int, room: int) -> tuple[int, int]:
-    """(first, behind the last) of the names to show: the chosen one, then as many as fit before and behind it."""
+    """(first, behind the last) of the names to show: the chosen one, then as many as
+    fit before and behind it.
+    """
     first, last, used = chosen, chosen + 1, widths[chosen]
     while True:
         if last < len(widths) and used + widths[last] <= room:

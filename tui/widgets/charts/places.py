@@ -1,4 +1,6 @@
-"""Where tokens lie in a plot area, and which token is next in a direction: along an axis, or in the cells of a grid."""
+"""Where tokens lie in a plot area, and which token is next in a direction: along an
+axis, or in the cells of a grid.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 class Along:
     """Positions 0 to ``count`` - 1 of a sequence lie across ``columns`` cells.
 
-    ``starts`` i64[S] are the flat positions of every sequence's position 0, ``stops`` i64[S] where it ends, ``size``
-    f32[N] is |delta|: of the tokens of a column the largest is gone to. ``only``: the one sequence that is shown.
+    ``starts`` i64[S] are the flat positions of every sequence's position 0, ``stops``
+    i64[S] where it ends, ``size`` f32[N] is |delta|: of the tokens of a column the
+    largest is gone to. ``only``: the one sequence that is shown.
     """
 
     starts: Array
@@ -34,7 +37,11 @@ class Along:
 
     def _sequence(self, position: int) -> int | None:
         sequence = int(np.searchsorted(self.stops, position, "right"))
-        return sequence if sequence < len(self.stops) and self.only in (None, sequence) else None
+        return (
+            sequence
+            if sequence < len(self.stops) and self.only in (None, sequence)
+            else None
+        )
 
     def column(self, index: int) -> int:
         """The column of position ``index``: where plotext draws it."""
@@ -76,11 +83,13 @@ class Along:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Tokens in ``len(rows)`` x ``len(columns)`` cells; ``rows`` and ``columns`` say where in the area each lies.
+    """Tokens in ``len(rows)`` x ``len(columns)`` cells; ``rows`` and ``columns`` say
+    where in the area each lies.
 
-    ``bins`` i32[n] is the cell (row * width + column) of the tokens from flat position ``start`` on, -1: in none.
-    ``targets`` i64[cells] is where the cursor goes, -1 for an empty cell. ``flat``: a cell is a whole column.
-    ``rowwise``: a step to the side stays in its row.
+    ``bins`` i32[n] is the cell (row * width + column) of the tokens from flat position
+    ``start`` on, -1: in none. ``targets`` i64[cells] is where the cursor goes, -1 for
+    an empty cell. ``flat``: a cell is a whole column. ``rowwise``: a step to the side
+    stays in its row.
     """
 
     bins: Array
@@ -94,16 +103,22 @@ class Grid:
     def _cell(self, position: int) -> tuple[int, int] | None:
         index = position - self.start
         cell = int(self.bins[index]) if 0 <= index < len(self.bins) else -1
-        return None if cell < 0 else (cell % len(self.columns), cell // len(self.columns))
+        return (
+            None if cell < 0 else (cell % len(self.columns), cell // len(self.columns))
+        )
 
     def cell(self, position: int) -> tuple[int, int | None] | None:
         found = self._cell(position)
         if found is None:
             return None
-        return int(self.columns[found[0]]), None if self.flat else int(self.rows[found[1]])
+        return int(self.columns[found[0]]), (
+            None if self.flat else int(self.rows[found[1]])
+        )
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
-        """To the next column (or row) that has any token, there to the nearest cell with one."""
+        """To the next column (or row) that has any token, there to the nearest cell
+        with one.
+        """
         filled = (self.targets >= 0).reshape(len(self.rows), len(self.columns))
         steps = rows or columns
         found = self._cell(position)
@@ -115,7 +130,8 @@ class Grid:
         if not len(lines) or not steps:
             return None
         if found is None:
-            # From nowhere: Home and one on enter at the start, End and one back at the end.
+            # From nowhere: Home and one on enter at the start, End and one back at the
+            # end.
             first = 0 < steps < FAR or steps <= -FAR
             line, beside = int(lines[0 if first else -1]), filled.shape[0] // 2
         else:
@@ -130,19 +146,44 @@ class Grid:
 
     @staticmethod
     def _line(lines: Array, here: int, steps: int) -> int:
-        """The filled line that many cells on, at least one line further where there is one."""
+        """The filled line that many cells on, at least one line further where there is
+        one.
+        """
         if steps > 0:
-            at = max(np.searchsorted(lines, here + steps), np.searchsorted(lines, here, "right"))
+            at = max(
+                np.searchsorted(lines, here + steps),
+                np.searchsorted(lines, here, "right"),
+            )
         else:
-            at = min(np.searchsorted(lines, here + steps, "right") - 1, np.searchsorted(lines, here) - 1)
+            at = min(
+                np.searchsorted(lines, here + steps, "right") - 1,
+                np.searchsorted(lines, here) - 1,
+            )
         return int(lines[min(max(0, int(at)), len(lines) - 1)])
 
 
-def grid(bins: Array, size: Array, columns: Array, rows: Array, start: int = 0, *, flat: bool = False) -> Grid:
+def grid(
+    bins: Array,
+    size: Array,
+    columns: Array,
+    rows: Array,
+    start: int = 0,
+    *,
+    flat: bool = False,
+) -> Grid:
     """A `Grid` whose cursor goes to the largest ``size`` f[n] of each cell."""
-    return Grid(bins, largest_bins(bins, size, len(columns) * len(rows)), columns, rows, start, flat)
+    return Grid(
+        bins,
+        largest_bins(bins, size, len(columns) * len(rows)),
+        columns,
+        rows,
+        start,
+        flat,
+    )
 
 
 def middles(bins: int, cells: int) -> Array:
-    """The middle cell of each of ``bins`` equal stretches of ``cells`` cells, i64[bins]."""
+    """The middle cell of each of ``bins`` equal stretches of ``cells`` cells,
+    i64[bins].
+    """
     return ((np.arange(bins) + 0.5) * cells / bins).astype(np.int64)

@@ -1,6 +1,8 @@
-"""The only module that knows plotext, which draws on one global figure: every call holds a lock.
+"""The only module that knows plotext, which draws on one global figure: every call
+holds a lock.
 
-Plotext makes frame, ticks and lines. Bars, shades and guide lines are cells that are put into its plot area.
+Plotext makes frame, ticks and lines. Bars, shades and guide lines are cells that are
+put into its plot area.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Curve:
 
 
 def short(value: float) -> str:
-    """A value for an axis or a legend, in two or three digits: ``0.047``, ``1.9``, ``3e-5``."""
+    """A value for an axis or a legend, in two or three digits: ``0.047``, ``1.9``,
+    ``3e-5``.
+    """
     if not math.isfinite(value) or value == 0:
         return "0" if value == 0 else str(value)
     size = abs(value)
@@ -54,18 +58,29 @@ def short(value: float) -> str:
 
 
 class Canvas:
-    """A frame with its plot area: ``columns`` x ``lines`` cells from (``left``, ``top``)."""
+    """A frame with its plot area: ``columns`` x ``lines`` cells from (``left``,
+    ``top``).
+    """
 
-    def __init__(self, axes: Axes, width: int, height: int, curves: Iterable[Curve] = ()) -> None:
+    def __init__(
+        self, axes: Axes, width: int, height: int, curves: Iterable[Curve] = ()
+    ) -> None:
         self.axes = axes
-        self.cells = [list(row.ljust(width)) for row in _plotext(axes, width, height, curves)]
+        self.cells = [
+            list(row.ljust(width)) for row in _plotext(axes, width, height, curves)
+        ]
         first = next(y for y, row in enumerate(self.cells) if "┌" in row)
         last = next(y for y, row in enumerate(self.cells) if "└" in row)
         self.left, self.top = self.cells[first].index("┌") + 1, first + 1
-        self.columns, self.lines = self.cells[first].index("┐") - self.left, last - first - 1
+        self.columns, self.lines = (
+            self.cells[first].index("┐") - self.left,
+            last - first - 1,
+        )
 
     def column(self, x: float) -> int:
-        """The column of a value, as plotext places it; outside of 0 to ``columns`` - 1 where it is not seen."""
+        """The column of a value, as plotext places it; outside of 0 to ``columns`` - 1
+        where it is not seen.
+        """
         low, high = self.axes.x
         return math.floor((x - low) / (high - low) * (self.columns - 1) + 0.5)
 
@@ -94,7 +109,9 @@ class Canvas:
             self.cells[self.top - 1][self.left + column] = letter
 
     def bar(self, column: int, share: float, *, over: bool = True) -> None:
-        """A bar of ``share`` (0 to 1) of the height in one column; what is not nothing has at least an eighth."""
+        """A bar of ``share`` (0 to 1) of the height in one column; what is not nothing
+        has at least an eighth.
+        """
         eighths = max(1, round(share * self.lines * 8)) if share > 0 else 0
         for row in range(self.lines):
             part = min(8, eighths - 8 * (self.lines - 1 - row))
@@ -106,9 +123,20 @@ class Canvas:
         for offset, char in enumerate(text):
             self.put(column + offset, row, char)
 
-    def drawing(self, legend: Iterable[str], place: Place | None = None, *, shaded: bool = False) -> Drawing:
+    def drawing(
+        self, legend: Iterable[str], place: Place | None = None, *, shaded: bool = False
+    ) -> Drawing:
         rows = tuple("".join(row).rstrip() for row in self.cells)
-        return Drawing(rows, self.left, self.top, self.columns, self.lines, tuple(legend), place, shaded)
+        return Drawing(
+            rows,
+            self.left,
+            self.top,
+            self.columns,
+            self.lines,
+            tuple(legend),
+            place,
+            shaded,
+        )
 
 
 def _plotext(axes: Axes, width: int, height: int, curves: Iterable[Curve]) -> list[str]:
@@ -118,7 +146,9 @@ def _plotext(axes: Axes, width: int, height: int, curves: Iterable[Curve]) -> li
     with _LOCK:
         plt.clear_figure()
         plt.theme("clear")
-        plt.limit_size(False, False)  # else cut to the size of stdout's terminal, which need not be ours
+        plt.limit_size(
+            False, False
+        )  # else cut to the size of stdout's terminal, which need not be ours
         plt.plotsize(width, height)
         plt.xlim(*axes.x)
         plt.ylim(*axes.y)
@@ -129,7 +159,9 @@ def _plotext(axes: Axes, width: int, height: int, curves: Iterable[Curve]) -> li
                 draw(curve.x.tolist(), curve.y.tolist(), marker="braille")
                 drawn = True
         if not drawn:
-            plt.scatter([axes.x[0]], [axes.y[0]], marker=" ")  # without data plotext draws no ticks
+            plt.scatter(
+                [axes.x[0]], [axes.y[0]], marker=" "
+            )  # without data plotext draws no ticks
         plt.xticks([at for at, _ in axes.x_ticks], [text for _, text in axes.x_ticks])
         plt.yticks([at for at, _ in axes.y_ticks], [text for _, text in axes.y_ticks])
         text = plt.uncolorize(plt.build())

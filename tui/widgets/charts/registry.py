@@ -1,4 +1,6 @@
-"""All charts, in the order of their numbers. A class is imported when its chart is first drawn."""
+"""All charts, in the order of their numbers. A class is imported when its chart is
+first drawn.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ Reach = Literal["one", "all"]
 
 
 class Entry(NamedTuple):
-    """``place`` is module and class below this package. ``reaches`` are what can be shown, the first unless asked for.
+    """``place`` is module and class below this package. ``reaches`` are what can be
+    shown, the first unless asked for.
 
-    ``of_threshold``, ``of_change``: it has to be made again for another threshold, or another session to compare with.
+    ``of_threshold``, ``of_change``: it has to be made again for another threshold, or
+    another session to compare with.
     """
 
     name: str
@@ -28,15 +32,25 @@ class Entry(NamedTuple):
     def load(self) -> type[Chart]:
         """The class."""
         module, _, name = self.place.partition(":")
-        found: type[Chart] = getattr(import_module(f"logdrift.tui.widgets.charts.{module}"), name)
+        found: type[Chart] = getattr(
+            import_module(f"logdrift.tui.widgets.charts.{module}"), name
+        )
         return found
 
 
 CHARTS: tuple[Entry, ...] = (
     Entry("delta", "Δ by position", "along:DeltaChart", of_threshold=True),
     Entry("cumulative", "cumulative", "along:CumulativeChart"),
-    Entry("scatter", "scatter", "values:ScatterChart", ("all", "one"), of_threshold=True),
-    Entry("histogram", "histogram", "values:HistogramChart", ("all", "one"), of_threshold=True),
+    Entry(
+        "scatter", "scatter", "values:ScatterChart", ("all", "one"), of_threshold=True
+    ),
+    Entry(
+        "histogram",
+        "histogram",
+        "values:HistogramChart",
+        ("all", "one"),
+        of_threshold=True,
+    ),
     Entry("heatmap", "heat map", "heat:HeatChart", ("all",)),
     Entry("probability", "by probability", "bars:ProbabilityChart", ("all", "one")),
     Entry("ranks", "rank flips", "along:RankChart"),

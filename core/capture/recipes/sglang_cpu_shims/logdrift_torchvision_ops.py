@@ -22,10 +22,17 @@ class _DeclareOperators:
         import torch
 
         # With a CUDA torch the compiled operators do load, and a second declaration would be an error.
-        if torch.version.cuda is None and machinery.PathFinder.find_spec(name) is not None:
+        if (
+            torch.version.cuda is None
+            and machinery.PathFinder.find_spec(name) is not None
+        ):
             library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define(
+                "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
+            library.define(
+                "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
             _keep.append(library)  # the schemas go when it is collected
         return None
 

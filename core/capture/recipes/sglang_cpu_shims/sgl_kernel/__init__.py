@@ -21,7 +21,9 @@ _NAMES = (
 
 def _absent(name):  # type: ignore[no-untyped-def]
     def call(*args, **kwargs):  # type: ignore[no-untyped-def]
-        raise NotImplementedError(f"sgl_kernel.{name} does not exist in this CPU environment")
+        raise NotImplementedError(
+            f"sgl_kernel.{name} does not exist in this CPU environment"
+        )
 
     call.__name__ = name
     return call
