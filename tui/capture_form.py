@@ -150,9 +150,8 @@ def new_backend(engine: str, taken: Mapping[str, object] | set[str]) -> BackendF
     """Another backend of an engine, under a name that is free."""
     names = (engine, *(f"{engine}-{number}" for number in range(2, 1000)))
     name = next(name for name in names if name not in taken)
-    return backend_form(
-        BackendSpec(name, engine, "bfloat16", ENGINES[engine].default_role)
-    )  # type: ignore[arg-type]
+    role = ENGINES[engine].default_role
+    return backend_form(BackendSpec(name, engine, "bfloat16", role))
 
 
 def options_text(spec: BackendSpec) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 PATHS = ("decode", "prefill", "forced_decode", "recorded")
 
@@ -42,7 +42,7 @@ class Engine:
     package: str
     distributions: tuple[str, ...]
     paths: tuple[str, ...]
-    default_role: str
+    default_role: Literal["reference", "trainer", "rollout"]
     needs: tuple[PathNeed, ...] = ()
 
     def refusal(self, path: str, options: Mapping[str, Any]) -> str | None:
