@@ -136,7 +136,7 @@ def main() -> None:
         whole = in_parts(folder, PARTS)
         publish(folder, whole, 1)
         acquire(folder, uuid.uuid4().hex)
-        logdrift = [sys.executable, "-m", "logdrift.tui.cli"]
+        logdrift = [sys.executable, "-m", "logdrift.cli.main"]
         terminals = [
             Terminal(
                 [*logdrift, "open", str(folder)],

@@ -232,7 +232,7 @@ def main() -> int:
     command = [
         sys.executable,
         "-m",
-        "logdrift.tui.cli",
+        "logdrift.cli.main",
         "report",
         str(args.session),
         "--pair",

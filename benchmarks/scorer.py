@@ -49,9 +49,9 @@ def ways(
     import torch
     import transformers
 
-    from logdrift.core.backends.base import Settings
-    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     spec = BackendSpec("benchmark", "transformers", dtype, options=options)
     backend = TransformersBackend(

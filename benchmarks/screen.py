@@ -144,7 +144,7 @@ class Terminal:
 def program(session: Path | None) -> list[str]:
     if session is None:
         return [sys.executable, "-c", EMPTY]
-    return [sys.executable, "-m", "logdrift.tui.cli", "open", str(session.resolve())]
+    return [sys.executable, "-m", "logdrift.cli.main", "open", str(session.resolve())]
 
 
 def start_times(

@@ -162,7 +162,7 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
     if not isinstance(engines, Mapping):
         raise InputError("engines is not a table: write [engines.vllm]")
     if engines:
-        from logdrift.core.backends import (
+        from logdrift.core.engines import (
             ENGINES,
         )  # every start reads the config, and few name engines
 

@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import Interpreter
 from logdrift.core.capture.installer import read_marker
@@ -29,6 +28,7 @@ from logdrift.core.capture.jobs import one_line
 from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
 from logdrift.core.version import __version__
 

@@ -1,16 +1,51 @@
-"""The two ways a command ends badly. Both are one line that names the cause and the
-mend.
+"""The two ways a command ends badly: one line that says what is wrong, where, and how to
+fix it.
+
+An error carries these as data. The line that is printed is made of them; no code looks
+into that line to find out what it is about.
 """
 
 from __future__ import annotations
+
+import os
 
 
 class LogdriftError(Exception):
     """A run that failed for a reason outside the input: exit code 1, one line, no
     traceback.
+
+    ``reason`` says what is wrong; ``file`` and ``line`` (counted from 1) where it was
+    read; ``remedy`` how to fix it. ``field`` is the dotted name of what was asked for
+    that it is about (``model``, ``sampling.temperature``, ``backend[NAME].paths``,
+    ``prompts[3]``): for a form that points at it; it is not printed.
     """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        field: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        line: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
+        self.file = None if file is None else os.fspath(file)
+        self.line = line
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """``FILE line N: REASON: REMEDY``, without what is not known."""
+        parts = [self._place(), self.reason, self.remedy]
+        return ": ".join(part for part in parts if part)
+
+    def _place(self) -> str:
+        numbered = "" if self.line is None else f"line {self.line}"
+        return " ".join(part for part in (self.file, numbered) if part)
 
 
 class InputError(LogdriftError):

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from logdrift.core.backends import ENGINES, PATHS
 from logdrift.core.credentials import HIDDEN, masked, secret_in
+from logdrift.core.engines import ENGINES, PATHS
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Batch
 from logdrift.core.plan_keys import PLAN, check_keys, check_options

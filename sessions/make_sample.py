@@ -13,11 +13,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from logdrift.cli.capture import start
+from logdrift.cli.demo import demo_plan, set_up
 from logdrift.core.capture.create import create_session
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session.layout import EVENTS, LOGS, PROMPTS
-from logdrift.tui.commands.capture import start
-from logdrift.tui.commands.demo import demo_plan, set_up
 
 FOLDER = Path(__file__).resolve().parent / "sample-smollm2"
 ENGINES = ["vllm", "sglang"]

@@ -648,7 +648,7 @@ def _list(session: Path) -> int:
 
 def _command(*arguments: str) -> Callable[[Path], int]:
     def run(session: Path) -> int:
-        from logdrift.tui.cli import main
+        from logdrift.cli.main import main
 
         return main(
             [argument.replace("SESSION", str(session)) for argument in arguments]

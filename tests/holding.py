@@ -60,7 +60,7 @@ def held(folder: Path, *, stubborn: bool = False) -> Iterator[Holder]:
     try:
         yield Holder(process, worker)
     finally:
-        from logdrift.core.capture.processes import kill_group
+        from logdrift.core.processes import kill_group
 
         if process.poll() is None:
             kill_group(process.pid, grace=0.0)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logdrift.core.capture.processes import adopt_orphans, descendants, kill_group
+from logdrift.core.processes import adopt_orphans, descendants, kill_group
 from logdrift.core.session import open_session
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session

@@ -160,8 +160,8 @@ def no_engines() -> Iterator[None]:
     with (
         patch("logdrift.core.capture.background.start_background"),
         patch("logdrift.core.capture.background.cancel_capture"),
-        patch("logdrift.core.capture.experiment_jobs.start_experiments"),
-        patch("logdrift.core.capture.experiment_jobs.cancel_experiments"),
+        patch("logdrift.core.investigate.experiment_jobs.start_experiments"),
+        patch("logdrift.core.investigate.experiment_jobs.cancel_experiments"),
         patch("logdrift.core.capture.create.create_session"),
         patch(
             "logdrift.core.capture.environments.available",

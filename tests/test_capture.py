@@ -20,7 +20,7 @@ import pytest
 
 from logdrift.core.capture import supervisor
 from logdrift.core.capture.create import add_backends, create_session
-from logdrift.core.capture.digests import tokenizer_digest, weights_digest
+from logdrift.core.digests import tokenizer_digest, weights_digest
 from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, parse_spec
 from logdrift.core.session import open_session

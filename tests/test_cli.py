@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.make_session import make_session
-from logdrift.tui.cli import COMMANDS
+from logdrift.cli.main import COMMANDS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "transformers", "vllm", "sglang")
@@ -44,7 +44,7 @@ def _imported(code: str) -> set[str]:
             "import logdrift.core.capture.supervisor, logdrift.core.capture.create,"
             " logdrift.core.capture.environments"
         ),
-        "from logdrift.tui.cli import build_parser; [build_parser(c) for c in COMMANDS]".replace(
+        "from logdrift.cli.main import build_parser; [build_parser(c) for c in COMMANDS]".replace(
             "COMMANDS", repr([*COMMANDS])
         ),
     ],
@@ -64,7 +64,7 @@ def test_core_imports_no_screen() -> None:
 
 
 def test_help_imports_next_to_nothing() -> None:
-    assert not _imported("import logdrift.tui.cli") & {
+    assert not _imported("import logdrift.cli.main") & {
         "textual",
         "numpy",
         "plotext",
@@ -78,7 +78,7 @@ def test_a_start_imports_numpy_without_a_thread_per_core() -> None:
     start: nothing may come before.
     """
     assert "numpy" not in _imported(
-        "import logdrift.tui.cli, logdrift.tui.start, logdrift.tui.commands.open,"
+        "import logdrift.cli.main, logdrift.tui.start, logdrift.cli.open,"
         " logdrift.core.config"
     )
 

@@ -16,8 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logdrift.core.backends.observe import environment
-from logdrift.core.capture.protocol import WorkerJob
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.capture.workers import WorkerProcess
 from logdrift.core.credentials import (
@@ -31,9 +29,11 @@ from logdrift.core.credentials import (
 )
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
+from logdrift.core.protocol import WorkerJob
 from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.session import open_session
 from logdrift.core.session.writer import append_event
+from logdrift.core.worker.observe import environment
 from tests.made_experiments import simple
 from tests.made_sessions import captured_here, edit_manifest
 

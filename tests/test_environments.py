@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import (
     Interpreter,
@@ -29,10 +28,11 @@ from logdrift.core.capture.environments import (
 )
 from logdrift.core.capture.installer import MARKER, install, read_marker
 from logdrift.core.capture.jobs import Cancelled, Step, explain_failure
-from logdrift.core.capture.processes import members
 from logdrift.core.capture.recipes import HERE, Recipe, recipe_for
 from logdrift.core.config import cache_folder, load_config
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.processes import members
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
@@ -556,7 +556,7 @@ def test_interrupting_the_command_leaves_nothing_behind(tmp_path: Path) -> None:
     logdrift = [
         sys.executable,
         "-m",
-        "logdrift.tui.cli",
+        "logdrift.cli.main",
         "env",
         "create",
         "transformers",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logdrift.cli.why_run import parse_budget
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
@@ -35,7 +36,6 @@ from logdrift.core.diagnose.outcomes import (
 from logdrift.core.errors import InputError
 from logdrift.core.session.experiments import FOLDER, check_writable, saved, timings
 from logdrift.core.session.reader import Session
-from logdrift.tui.commands.why_run import parse_budget
 from tests.made_experiments import (
     LENGTH,
     PROMPTS,
@@ -645,7 +645,7 @@ def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) ->
 
 
 def test_the_engine_s_own_refusal_and_the_table_are_one() -> None:
-    from logdrift.core.backends import ENGINES
+    from logdrift.core.engines import ENGINES
 
     refusal = ENGINES["vllm"].refusal(
         "forced_decode", {"logprobs_mode": "processed_logprobs"}

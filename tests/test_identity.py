@@ -21,17 +21,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.backends.questions import QUESTIONS, answer
-from logdrift.core.backends.weights import merged
-from logdrift.core.backends.weights_map import Names, stem
 from logdrift.core.capture import trust
-from logdrift.core.capture.ask import ask
-from logdrift.core.capture.identify import chosen_backends
-from logdrift.core.capture.processes import descendants
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.identity import identity_evidence, identity_of
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.ask import ask
+from logdrift.core.investigate.identity import chosen_backends
+from logdrift.core.processes import descendants
 from logdrift.core.report.identity import identity_json, render_identity
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.why import build_why, render_why
@@ -45,6 +42,9 @@ from logdrift.core.session.identity import (
 )
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.worker.questions import QUESTIONS, answer
+from logdrift.core.worker.weights import merged
+from logdrift.core.worker.weights_map import Names, stem
 from tests.changed_model import NOISY_TENSOR as TENSOR
 from tests.made_answers import loaded, off
 from tests.made_sessions import FACTS, capture, captured_here, write_session
@@ -187,7 +187,7 @@ def test_where_few_columns_can_be_read_the_random_input_decides(seen: Any) -> No
     assert wrong["tensors"][DOWN]["columns"] == 4 < wrong["tensors"][DOWN]["of"]
     assert (
         wrong["tensors"][DOWN]["units"] > 1.2
-    )  # 1.34 in the argument of core/backends/weights_probe.py
+    )  # 1.34 in the argument of core/worker/weights_probe.py
     # one rounding leaves 0.39 to 0.42 units on average; a thousand outputs scatter by a
     # twentieth of that
     for found in (right, seen["Packed-bfloat16-0.0"]):
@@ -713,7 +713,7 @@ import importlib.abc, importlib.machinery, os, signal, sys
 
 class Deadly(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "logdrift.core.backends.weights_read":
+        if name != "logdrift.core.worker.weights_read":
             return None
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from logdrift.core.capture import layers as capture_layers
+from logdrift.cli import why_layers
 from logdrift.core.diagnose import layer_errors
 from logdrift.core.diagnose.layer_errors import Measured, relative_errors, unit
 from logdrift.core.diagnose.layers import (
@@ -29,6 +29,7 @@ from logdrift.core.diagnose.layers import (
     understood,
 )
 from logdrift.core.errors import InputError
+from logdrift.core.investigate import layers as capture_layers
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.report.layers import render_layers
@@ -36,7 +37,6 @@ from logdrift.core.report.layout import Canvas
 from logdrift.core.session.layers import save_layers, saved_layers
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Session
-from logdrift.tui.commands import why_layers
 from tests.conftest import REPOSITORY
 from tests.made_answers import a_result, judged, made, with_replay
 from tests.made_sessions import capture, captured_here, write_session

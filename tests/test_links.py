@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from logdrift.core.capture.background import start_background
-from logdrift.core.capture.experiments import run_experiments
-from logdrift.core.capture.identify import chosen_backends, identify
-from logdrift.core.capture.layers import find_layers
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.errors import LogdriftError
+from logdrift.core.investigate.experiments import run_experiments
+from logdrift.core.investigate.identity import chosen_backends, identify
+from logdrift.core.investigate.layers import find_layers
 from logdrift.core.session import Session, lock, open_session
 from logdrift.core.session.below import (
     append,

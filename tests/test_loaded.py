@@ -13,11 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logdrift.core.backends.loaded import (
-    config_values,
-    template_values,
-    tokenizer_values,
-)
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.loaded import (
     config_differences,
@@ -40,6 +35,11 @@ from logdrift.core.session.layout import Manifest
 from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_loaded, write_manifest
+from logdrift.core.worker.loaded import (
+    config_values,
+    template_values,
+    tokenizer_values,
+)
 from tests.made_sessions import capture, write_session
 
 CONFIG: dict[str, Any] = {

@@ -15,17 +15,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from logdrift.core.capture import models
-from logdrift.core.capture.digests import (
-    config_digest,
-    file_digest,
-    tokenizer_digest,
-    weights_digest,
-)
 from logdrift.core.capture.jobs import Cancelled, Step
 from logdrift.core.capture.models import (
     explain_hub_error,
     prepare_small_model,
     resolve_model,
+)
+from logdrift.core.digests import (
+    config_digest,
+    file_digest,
+    tokenizer_digest,
+    weights_digest,
 )
 from logdrift.core.errors import InputError
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.core.capture.processes import descendants
 from logdrift.core.errors import LogdriftError
+from logdrift.core.processes import descendants
 from logdrift.core.session import lock, open_session
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.writer import (

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.backends.base import Scores, first_rows
-from logdrift.core.backends.sglang_answers import fill
-from logdrift.core.backends.vllm import unpack
+from logdrift.cli.progress import _line
 from logdrift.core.capture.supervisor import nan_tokens
-from logdrift.core.capture.worker import _part_tensors
 from logdrift.core.compare.coverage import coverage
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import metric_value
 from logdrift.core.compare.names import resolve
 from logdrift.core.compare.pair import Pair, default_scope, make_pair
 from logdrift.core.diagnose import diagnose
+from logdrift.core.engines.sglang.answers import fill
+from logdrift.core.engines.vllm.backend import unpack
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
 from logdrift.core.report.html import render_html
@@ -35,7 +34,8 @@ from logdrift.core.report.text import render
 from logdrift.core.report.why import build_why, render_why
 from logdrift.core.session import open_session
 from logdrift.core.session.importers import import_session
-from logdrift.tui.commands.progress import _line
+from logdrift.core.worker.base import Scores, first_rows
+from logdrift.core.worker.main import _part_tensors
 from tests.made_sessions import BROKEN, capture, write_session
 
 NAN, INF = math.nan, math.inf

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from logdrift.cli.why_layers import chart
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import propose
@@ -23,7 +24,6 @@ from logdrift.core.diagnose.layers import Layers, Side, compare_sides, layers_ev
 from logdrift.core.report.layers import render_layers
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session import open_session
-from logdrift.tui.commands.why_layers import chart
 from tests.conftest import REPOSITORY
 from tests.made_answers import made, with_replay
 from tests.made_sessions import BROKEN, capture, write_session

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.credentials import secret_in
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
 from logdrift.core.plan import (
     DTYPES,

@@ -37,7 +37,7 @@ HELD_OUT = ("qwen3", "gemma")
 
 def run_worker(python: Path, *arguments: object) -> None:
     done = subprocess.run(
-        [str(python), str(PLANTED / "worker.py"), *map(str, arguments)],
+        [str(python), str(PLANTED / "inside" / "worker.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=850,

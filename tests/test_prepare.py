@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import logdrift.core.capture
+import logdrift.core.worker
 from logdrift.core.capture.prompts import read_prompts
 from tests.conftest import REPOSITORY
 
@@ -65,7 +65,7 @@ def prepare(transformers_python: Path, tmp_path: Path, prompts_file: Write) -> P
         asked, out = tmp_path / "request.json", tmp_path / "answer.json"
         asked.write_text(json.dumps(request))
         script = REPOSITORY / "tests" / "engine_scripts" / "prepare_prompts.py"
-        launch = Path(logdrift.core.capture.__file__).with_name("launch.py")
+        launch = Path(logdrift.core.worker.__file__).with_name("launch.py")
         done = subprocess.run(
             [transformers_python, "-I", script, launch, asked, out, tmp_path / "model"],
             capture_output=True,

@@ -17,8 +17,6 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.capture.background import cancel_capture
-from logdrift.core.capture.processes import descendants, kill_group, members
-from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
 from logdrift.core.capture.supervisor import _overlap
 from logdrift.core.capture.workers import (
     LAUNCHER,
@@ -27,6 +25,8 @@ from logdrift.core.capture.workers import (
     remember_worker,
 )
 from logdrift.core.errors import InputError
+from logdrift.core.processes import descendants, kill_group, members
+from logdrift.core.protocol import CaptureJob, Channel, WorkerJob
 from logdrift.core.session import lock
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import process_start
@@ -292,7 +292,7 @@ def test_which_devices_may_be_used_at_once(
 
 WATCHER = """
 import os, signal, subprocess, sys, threading, time
-from logdrift.core.capture.engine_watch import EngineWatch
+from logdrift.core.worker.engine_watch import EngineWatch
 lost = threading.Event()
 watch = EngineWatch(lambda count: (print("lost", count, flush=True), lost.set()), patience=0.5)
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]

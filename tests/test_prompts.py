@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import logdrift.core.capture
+import logdrift.core.worker
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.errors import InputError
 
@@ -359,7 +359,7 @@ import json, runpy, sys
 runpy.run_path(sys.argv[1])
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
-from logdrift.core.backends.tokens import TokenText
+from logdrift.core.worker.tokens import TokenText
 
 words = Tokenizer(models.WordLevel({"<s>": 0, "?": 1, "hello": 2, "user": 3}, unk_token="?"))
 words.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -379,7 +379,7 @@ def test_a_beginning_of_sequence_comes_once_from_text_and_from_messages(
     """A template writes it into the text already: tokenised as a text, it would get
     another one.
     """
-    launch = Path(logdrift.core.capture.__file__).with_name("launch.py")
+    launch = Path(logdrift.core.worker.__file__).with_name("launch.py")
     done = subprocess.run(
         [transformers_python, "-I", "-c", WITH_BOS, launch, tmp_path / "tokenizer"],
         capture_output=True,

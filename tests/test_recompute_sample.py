@@ -86,7 +86,7 @@ def report_of(folder: Path, scope: str | None, config: Path) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
-        "logdrift.tui.cli",
+        "logdrift.cli.main",
         "report",
         str(folder),
         "--json",

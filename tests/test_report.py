@@ -73,7 +73,7 @@ def logdrift(
     *arguments: object, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "logdrift.tui.cli", *map(str, arguments)],
+        [sys.executable, "-m", "logdrift.cli.main", *map(str, arguments)],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -708,7 +708,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     target.write_text("old")
     command = (
-        f'ulimit -f 1; exec "{sys.executable}" -m logdrift.tui.cli report "{folder}"'
+        f'ulimit -f 1; exec "{sys.executable}" -m logdrift.cli.main report "{folder}"'
         f' --json -o "{target}"'
     )
     done = subprocess.run(
@@ -732,7 +732,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     captures = [capture(f"b{i}/prefill", rows if i % 2 else others) for i in range(24)]
     folder = write_session(tmp_path / "s", [1], captures).folder
     command = (
-        f'"{sys.executable}" -m logdrift.tui.cli report "{folder}" --json | head -n 1'
+        f'"{sys.executable}" -m logdrift.cli.main report "{folder}" --json | head -n 1'
     )
     done = subprocess.run(
         ["bash", "-c", command],
@@ -759,7 +759,7 @@ def test_a_damaged_session_is_bad_input(tmp_path: Path) -> None:
 def test_no_engine_is_loaded(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     code = (
-        "import sys; from logdrift.tui.cli import main; main(['report', sys.argv[1]]);"
+        "import sys; from logdrift.cli.main import main; main(['report', sys.argv[1]]);"
         " bad = {'torch', 'transformers', 'vllm', 'sglang', 'textual', 'plotext'} &"
         " set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.backends import sglang
-from logdrift.core.backends.base import MismatchError, Scores
-from logdrift.core.backends.sglang_answers import check_echo, fill, read_generation
-from logdrift.core.backends.sglang_facts import _decode_semantics
+from logdrift.core.engines.sglang import backend as sglang
+from logdrift.core.engines.sglang.answers import check_echo, fill, read_generation
+from logdrift.core.engines.sglang.facts import _decode_semantics
 from logdrift.core.plan import SamplingSpec
+from logdrift.core.worker.base import MismatchError, Scores
 from tests.changed_model import NOISY_TENSOR
 
 MAE_FLOAT32 = 2e-5

@@ -25,12 +25,12 @@ import pytest
 from logdrift.core.capture import trust
 from logdrift.core.capture.background import start_background
 from logdrift.core.capture.create import add_backends
-from logdrift.core.capture.experiment_jobs import start_experiments
-from logdrift.core.capture.experiments import run_experiments
-from logdrift.core.capture.identify import chosen_backends, identify
-from logdrift.core.capture.layers import find_layers
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.experiment_jobs import start_experiments
+from logdrift.core.investigate.experiments import run_experiments
+from logdrift.core.investigate.identity import chosen_backends, identify
+from logdrift.core.investigate.layers import find_layers
 from logdrift.core.plan import parse_spec
 from logdrift.core.session import Session, open_session
 from logdrift.core.session.experiments import FOLDER

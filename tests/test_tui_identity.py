@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from logdrift.cli.main import build_parser
 from logdrift.core.session.identity import (
     LoadedTensor,
     LoadedWeights,
@@ -22,7 +23,6 @@ from logdrift.core.session.identity import (
     write_identity,
 )
 from logdrift.core.session.reader import Session
-from logdrift.tui.cli import build_parser
 from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.why import WhyScreen

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from logdrift.cli.main import build_parser
+from logdrift.cli.why_layers import parse_place
 from logdrift.core.diagnose.layers import Layers
 from logdrift.core.session.layers import FOLDER, save_layers
 from logdrift.core.session.reader import Session
 from logdrift.tui.actions import commands
-from logdrift.tui.cli import build_parser
-from logdrift.tui.commands.why_layers import parse_place
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.prompt import Prompt

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logdrift.cli.main import main
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.session import open_session, tensors, verify
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session
-from logdrift.tui.cli import main
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.session_rows import FolderWatch
 from tests.made_sessions import capture, edit_manifest, seal, write_session

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.backends.base import MismatchError, Settings
-from logdrift.core.backends.vllm import VllmBackend, unpack
-from logdrift.core.backends.vllm_start import semantics
+from logdrift.core.engines.vllm.backend import VllmBackend, unpack
+from logdrift.core.engines.vllm.start import semantics
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.worker.base import MismatchError, Settings
 from tests.changed_model import NOISY_TENSOR
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
@@ -419,7 +419,7 @@ def test_forced_decode_is_importable_in_children(refusals: dict[str, Any]) -> No
     assert (
         refusals["forked"]
         == refusals["spawned"]
-        == "logdrift.core.backends.vllm_forced:ForcedIds"
+        == "logdrift.core.engines.vllm.forced:ForcedIds"
     )
 
 
@@ -544,4 +544,4 @@ def test_every_weight_is_read_where_the_model_is(
         assert seen["whole"]
         assert (
             seen["units"] < 0.5
-        )  # one rounding leaves 0.39 to 0.42 (core/backends/weights_probe.py)
+        )  # one rounding leaves 0.39 to 0.42 (core/worker/weights_probe.py)

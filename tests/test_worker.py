@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.backends.base import MismatchError, Scores, Settings
-from logdrift.core.capture import identity
-from logdrift.core.capture.protocol import CaptureJob, Channel, WorkerJob
-from logdrift.core.capture.worker import _Captures
 from logdrift.core.plan import BackendSpec
+from logdrift.core.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.worker import identity
+from logdrift.core.worker.base import MismatchError, Scores, Settings
+from logdrift.core.worker.main import _Captures
 
 
 class Recorder:
@@ -183,7 +183,7 @@ class Tokenizer:
     ],
 )
 def test_whether_a_tokenizer_adds_bos(tokenizer: Tokenizer, adds: bool) -> None:
-    from logdrift.core.backends.tokens import TokenText
+    from logdrift.core.worker.tokens import TokenText
 
     text = TokenText.__new__(TokenText)
     text.tokenizer = tokenizer

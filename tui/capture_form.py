@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, words_of
 from logdrift.core.paths import user_path
 from logdrift.core.plan import (

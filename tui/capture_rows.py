@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from logdrift.core.backends import ENGINES
+from logdrift.core.engines import ENGINES
 from logdrift.core.session.visible import visible
 from logdrift.tui.capture_form import BackendForm, Built, CaptureForm, value_of
 

@@ -93,7 +93,7 @@ class ExperimentWatch:
     """Looks at the experiments of a pair again and again. Not for the event loop."""
 
     def __init__(self, session: Session, pair: Pair, found: Diagnosis) -> None:
-        from logdrift.core.capture.experiments import gpu_count
+        from logdrift.core.investigate.experiments import gpu_count
 
         self.session, self.pair = session, pair
         self.labels = pair.a.info.label, pair.b.info.label
@@ -317,7 +317,7 @@ def parse_budget(text: str) -> float:
     """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for
     anything else.
     """
-    from logdrift.tui.commands import why_run
+    from logdrift.cli import why_run
 
     try:
         return why_run.parse_budget(text)

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.processes import kill_group
 from logdrift.core.capture.workers import end_leftovers
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.processes import kill_group
 from logdrift.core.session.below import append
 from logdrift.core.session.layout import LOCK, LOGS, read_manifest
 from logdrift.core.session.lock import LockHolder, process_start, proved, read_lock

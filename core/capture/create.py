@@ -16,11 +16,6 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.digests import (
-    config_digest,
-    limited_weights_digest,
-    tokenizer_digest,
-)
 from logdrift.core.capture.environments import (
     engine_environment,
     find_interpreter,
@@ -34,7 +29,6 @@ from logdrift.core.capture.models import (
 )
 from logdrift.core.capture.prompt_lines import Prompt
 from logdrift.core.capture.prompts import read_prompts
-from logdrift.core.capture.protocol import WorkerJob
 from logdrift.core.capture.recorded import (
     Recorded,
     recorded_of,
@@ -42,8 +36,14 @@ from logdrift.core.capture.recorded import (
     write_recorded,
 )
 from logdrift.core.capture.workers import run_alone
+from logdrift.core.digests import (
+    config_digest,
+    limited_weights_digest,
+    tokenizer_digest,
+)
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.protocol import WorkerJob
 from logdrift.core.session.layout import (
     MANIFEST,
     PROMPTS,

@@ -22,7 +22,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.capture.installer import Marker, install, read_marker
 from logdrift.core.capture.jobs import (
     Cancelled,
@@ -34,6 +33,7 @@ from logdrift.core.capture.jobs import (
 )
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 
@@ -290,7 +290,7 @@ _IMPORTS = {
     "sglang": ("sglang.srt.entrypoints.engine", "sglang.srt.managers.scheduler"),
 }
 # Run by path in the interpreter that is looked at.
-_PROBE = Path(__file__).with_name("probe.py")
+_PROBE = Path(__file__).parents[1] / "worker" / "probe.py"
 
 
 def check(

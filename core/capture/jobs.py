@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.capture.processes import kill_group
 from logdrift.core.errors import LogdriftError
+from logdrift.core.processes import kill_group
 from logdrift.core.session.visible import visible
 
 _POLL = 0.2

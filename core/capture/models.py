@@ -13,7 +13,6 @@ import threading
 import zipfile
 from pathlib import Path
 
-from logdrift.core.capture.digests import file_digest, weights_digest
 from logdrift.core.capture.environments import find_interpreter
 from logdrift.core.capture.jobs import (
     Report,
@@ -25,6 +24,7 @@ from logdrift.core.capture.jobs import (
     run_logged,
 )
 from logdrift.core.config import cache_folder
+from logdrift.core.digests import file_digest, weights_digest
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.plan import BackendSpec
@@ -49,7 +49,7 @@ _FILES = (
 )
 
 # Run by path in the engine's interpreter, never imported here: it needs torch.
-_CONVERT = Path(__file__).with_name("convert_gguf.py")
+_CONVERT = Path(__file__).parents[1] / "worker" / "convert_gguf.py"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.pt", "*.pth")

@@ -28,8 +28,6 @@ from logdrift.core.capture.environments import (
     visible_devices,
 )
 from logdrift.core.capture.models import resolve_model, resolve_own_model
-from logdrift.core.capture.processes import adopt_orphans, cancellable, ending
-from logdrift.core.capture.protocol import CaptureJob, WorkerJob
 from logdrift.core.capture.workers import (
     WorkerProcess,
     end_leftovers,
@@ -40,6 +38,8 @@ from logdrift.core.credentials import masked_text, secret_values
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
+from logdrift.core.processes import adopt_orphans, cancellable, ending
+from logdrift.core.protocol import CaptureJob, WorkerJob
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at
 from logdrift.core.session.layout import (

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.capture.processes import carries, kill_group, members
-from logdrift.core.capture.protocol import Channel, WorkerJob
 from logdrift.core.credentials import credentials_in, secret_values
 from logdrift.core.errors import InputError
+from logdrift.core.processes import carries, kill_group, members
+from logdrift.core.protocol import Channel, WorkerJob
 from logdrift.core.session import below
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import check_held, process_start
@@ -26,7 +26,7 @@ from logdrift.core.session.visible import visible
 
 # A path and no import: the worker's modules, and the engines behind them, stay out of
 # the supervisor's process.
-LAUNCHER = Path(__file__).with_name("launch.py")
+LAUNCHER = Path(__file__).parents[1] / "worker" / "launch.py"
 _LOG_TAIL = 12
 _TOKEN = "LOGDRIFT_WORKER"
 """Variable with a random number that each worker is started with, and all that it

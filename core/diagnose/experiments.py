@@ -3,7 +3,7 @@ Pure: nothing is run here.
 
 The knobs themselves stand in the cause table (`logdrift.core.diagnose.causes.Knob`), by
 each engine's own option; this module decides from the facts of both sides which of them
-mean something here, and orders them. `logdrift.core.capture.experiments` runs them,
+mean something here, and orders them. `logdrift.core.investigate.experiments` runs them,
 `logdrift.core.diagnose.outcomes` judges what came of it.
 """
 
@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from logdrift.core.backends import ENGINES
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause, Knob
 from logdrift.core.diagnose.diagnosis import Diagnosis
@@ -29,6 +28,7 @@ from logdrift.core.diagnose.knobs import (
     pointless,
     state_of,
 )
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Batch
 from logdrift.core.session.reader import Session

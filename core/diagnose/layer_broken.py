@@ -29,7 +29,7 @@ class Break:
 
 
 def first_break(arrays: Mapping[str, Array]) -> Break | None:
-    """The first stage of ``arrays`` (`logdrift.core.backends.layers.FILE`) that is not
+    """The first stage of ``arrays`` (`logdrift.core.worker.layers.FILE`) that is not
     finite; None where all are.
     """
     before: float | None = None

@@ -9,7 +9,7 @@ model, where there is one):
   of the whole vector), median over positions. It holds the errors of all stages before,
   so it grows: from it alone only a jump can be told.
 - The *own error* of a layer, from the replay
-  (`logdrift.core.backends.transformers_layers`): the standard runs this one layer on
+  (`logdrift.core.engines.transformers.layers`): the standard runs this one layer on
   the stream that the engine's layer was given. It is counted in units of rounding, so
   it needs no comparison:
 
@@ -45,8 +45,8 @@ float16 products up in float32, so there this is nothing.
 @dataclass(frozen=True, eq=False)
 class Measured:
     """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote
-    them (`logdrift.core.backends.layers.FILE`,
-    `logdrift.core.backends.transformers_layers.replay`), ``replay`` None where there
+    them (`logdrift.core.worker.layers.FILE`,
+    `logdrift.core.engines.transformers.layers.replay`), ``replay`` None where there
     was none. ``head_dtype`` is the coarser of the head's and the logits'.
     """
 

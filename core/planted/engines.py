@@ -54,7 +54,7 @@ class EngineFault:
 @dataclass(frozen=True, slots=True)
 class State:
     """How an engine is started: ``dtype``, ``options`` by its own names, and
-    ``weights`` (fault of `logdrift.core.planted.weights`, size) saved as a folder of
+    ``weights`` (fault of `logdrift.core.planted.inside.weights`, size) saved as a folder of
     its own. ``seconds`` on two cores.
     """
 

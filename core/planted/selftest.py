@@ -150,7 +150,7 @@ def folder_of(engine: Interpreter) -> Path:
     the interpreter.
     """
     state = hashlib.sha256(str(engine.python).encode())
-    for file in sorted([*HERE.glob("*.py"), *HERE.glob("*.json")]):
+    for file in sorted([*HERE.rglob("*.py"), *HERE.glob("*.json")]):
         state.update(file.name.encode() + b"\0" + file.read_bytes())
     marker = engine.python.parent.parent / "logdrift-env.json"
     state.update(marker.read_bytes() if marker.is_file() else b"")
@@ -247,7 +247,7 @@ def plant_small(
     tick = _ticker(report, done, len(names), "planting faults in the small model")
     argv = [
         str(interpreter.python),
-        str(HERE / "worker.py"),
+        str(HERE / "inside" / "worker.py"),
         str(model),
         str(out),
         "--ids",
@@ -298,7 +298,7 @@ def _plant_engines(
         if not out.exists():
             argv = [
                 str(interpreter.python),
-                str(HERE / "edited.py"),
+                str(HERE / "inside" / "edited.py"),
                 str(model),
                 str(out),
                 fault,

@@ -55,7 +55,7 @@ class LoadedTensor:
     ``dtype``; ``file_digest`` of the one on disk, in ``file_dtype``. ``l2`` (relative)
     and ``share`` (of entries that are another number) say by how much it differs;
     ``own`` whether it is the one of the backend's own model folder. ``kind`` is what
-    kind of difference the numbers allow, as `logdrift.core.backends.weights_kind` found
+    kind of difference the numbers allow, as `logdrift.core.worker.weights_kind` found
     it: ``{"kind": ...}`` and its numbers.
     """
 

@@ -1,4 +1,4 @@
-"""``why/layers`` of a session: what `logdrift.core.capture.layers` found, as
+"""``why/layers`` of a session: what `logdrift.core.investigate.layers` found, as
 ``NAME.json`` and ``NAME.safetensors``.
 
 The JSON is `logdrift.core.diagnose.layers.Layers`; the tensors are ``errors/BACKEND``
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "why/layers"
 STREAM_FILE = "layers.safetensors"
-"""What a worker writes while it is asked (`logdrift.core.backends.layers`)."""
+"""What a worker writes while it is asked (`logdrift.core.worker.layers`)."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,200}")
 
 

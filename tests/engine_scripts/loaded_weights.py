@@ -11,11 +11,11 @@ def loaded_weights(backend: Any, model: str, other: str) -> dict[str, Any]:
     """The engine runs ``model`` and is held against the files of ``other``, which has
     one tensor of other numbers: how many tensors were read how, and what differs.
     """
-    from logdrift.core.backends.weights import merged
+    from logdrift.core.worker.weights import merged
 
     found = merged(
         backend.inspect(
-            "logdrift.core.backends.weights_read:read", {"folder": other, "own": model}
+            "logdrift.core.worker.weights_read:read", {"folder": other, "own": model}
         )
     )
     tensors = found["tensors"]

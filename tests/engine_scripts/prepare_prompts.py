@@ -69,10 +69,10 @@ def make_model(request: dict[str, Any]) -> None:
 
 def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
     """What a worker answers for one batch of prompts."""
-    from logdrift.core.backends.tokens import TokenText
-    from logdrift.core.capture.prepare import prepare
-    from logdrift.core.capture.protocol import WorkerJob
     from logdrift.core.errors import InputError
+    from logdrift.core.protocol import WorkerJob
+    from logdrift.core.worker.prepare import prepare
+    from logdrift.core.worker.tokens import TokenText
 
     job = WorkerJob(
         kind="prepare",

@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
 # interpreter.
-runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
+runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -52,8 +52,8 @@ PROMPTS = (
 
 
 def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
-    from logdrift.core.backends.base import Settings
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     options = {"context_length": 256, **wish.get("options", {})}
     return Settings(
@@ -103,7 +103,7 @@ def broken_start(model: str, folder: Path, wish: dict[str, Any]) -> dict[str, An
     """Start on a model whose weights file is cut: it is the scheduler that finds out,
     not this process.
     """
-    from logdrift.core.backends.sglang import SglangBackend
+    from logdrift.core.engines.sglang.backend import SglangBackend
 
     folder.mkdir()
     for file in Path(model).iterdir():
@@ -162,7 +162,7 @@ def main() -> None:
     import numpy as np
     from transformers import AutoTokenizer
 
-    from logdrift.core.backends.sglang import SglangBackend
+    from logdrift.core.engines.sglang.backend import SglangBackend
 
     model, out, wish = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(model)

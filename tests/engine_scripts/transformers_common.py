@@ -30,9 +30,9 @@ def new_backend(
     **options: Any,
 ) -> Any:
     """A `TransformersBackend` that is not open yet."""
-    from logdrift.core.backends.base import Settings
-    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     spec = BackendSpec("test", "transformers", dtype, options=options)
     return TransformersBackend(

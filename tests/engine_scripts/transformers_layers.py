@@ -3,7 +3,7 @@ question ``layers`` says of each.
 
     python transformers_layers.py OUT
 
-Writes for each family ``OUT/FAMILY/CASE`` (`logdrift.core.backends.layers.FILE`) and
+Writes for each family ``OUT/FAMILY/CASE`` (`logdrift.core.worker.layers.FILE`) and
 ``OUT/FAMILY/reference`` (that of the unedited float32 model, and ``CASE.safetensors``
 of its replays), and ``OUT/models/FAMILY``. tests/test_layers.py judges them.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
+runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 sys.path.insert(0, str(ROOT))
 
 FAMILIES = ("qwen3", "gemma2")
@@ -125,9 +125,9 @@ def _edited(model: Path, folder: Path, edit: Callable[[dict[str, Any]], None]) -
 
 
 def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> Any:
-    from logdrift.core.backends.base import Settings
-    from logdrift.core.backends.transformers import TransformersBackend
+    from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     spec = BackendSpec(
         "t", "transformers", dtype=dtype, paths=("prefill",), options=options or {}
@@ -144,7 +144,7 @@ def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> A
 def _ask(backend: Any, out: Path, replays: dict[str, str]) -> None:
     import numpy as np
 
-    from logdrift.core.backends import questions
+    from logdrift.core.worker import questions
 
     ids = np.random.default_rng(1).integers(3, 1031, TOKENS).tolist()
     arguments = {

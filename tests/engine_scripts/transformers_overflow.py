@@ -103,7 +103,7 @@ def generated(model: Path, temperature: float) -> dict[str, Any]:
 
 def streams(model: Path, out: Path) -> None:
     """Streams of all dtypes, and float32's replays of the others."""
-    from logdrift.core.backends import questions
+    from logdrift.core.worker import questions
 
     arguments = {
         "token_ids": IDS,

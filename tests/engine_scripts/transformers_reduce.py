@@ -1,4 +1,4 @@
-"""`logdrift.core.backends.reduce` against float64 and against an exact sort. Prints
+"""`logdrift.core.worker.reduce` against float64 and against an exact sort. Prints
 JSON.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers_common import worst
 
-from logdrift.core.backends.base import Scores
-from logdrift.core.backends.reduce import Reducer
+from logdrift.core.worker.base import Scores
+from logdrift.core.worker.reduce import Reducer
 
 
 def run(

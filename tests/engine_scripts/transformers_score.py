@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers_common import FAMILIES, build, new_backend, quiet, worst
 
-from logdrift.core.backends.base import Scores
+from logdrift.core.worker.base import Scores
 
 CHUNKS = (1, 7, 64, 100_000)
 NEAR = 2e-5

@@ -1,5 +1,5 @@
 """Run in an interpreter with torch: read tiny models through
-`logdrift.core.backends.weights_read`, plain and as engines keep them.
+`logdrift.core.worker.weights_read`, plain and as engines keep them.
 
 python transformers_weights.py MODEL OUT.json FOLDER
 """
@@ -18,7 +18,7 @@ import torch  # isort: skip
 import transformers
 from safetensors.torch import load_file, save_file
 
-from logdrift.core.backends.weights_read import digest, read
+from logdrift.core.worker.weights_read import digest, read
 
 FED: list[tuple[str, int, str]] = []
 """Class, width and dtype of all that was put into a kernel, which checks nothing
@@ -296,7 +296,7 @@ def main(out: Path, folder: Path) -> None:
                         {"folder": str(llama)},
                     )
                     result[f"{linear.__name__}-{dtype}-{size}"] = summary(found)
-        import logdrift.core.backends.weights_probe as probes
+        import logdrift.core.worker.weights_probe as probes
 
         kept, probes.WORK = probes.WORK, {"cpu": 0.0, "cuda": 0.0}
         probes._COLUMNS = 4

@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
 # interpreter.
-runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
+runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -59,9 +59,9 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     import numpy as np
     from transformers import AutoTokenizer
 
-    from logdrift.core.backends.base import Settings
-    from logdrift.core.backends.vllm import VllmBackend
+    from logdrift.core.engines.vllm.backend import VllmBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]

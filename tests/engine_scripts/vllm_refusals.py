@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
 # interpreter.
-runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
+runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -44,10 +44,10 @@ def main(model: str, out: str, empty: str) -> None:
 
 
 def refused(model: str, options: dict[str, Any], **other: Any) -> str:
-    from logdrift.core.backends.base import Settings
-    from logdrift.core.backends.vllm import VllmBackend
+    from logdrift.core.engines.vllm.backend import VllmBackend
     from logdrift.core.errors import LogdriftError
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     wish = {"paths": ("prefill",), "max_length": 64, **other}
     spec = BackendSpec("mu", "vllm", "bfloat16", options=options)
@@ -77,7 +77,7 @@ def imported_in(method: str) -> str:
 
 def _import_forced(queue: Any) -> None:
     try:
-        module = importlib.import_module("logdrift.core.backends.vllm_forced")
+        module = importlib.import_module("logdrift.core.engines.vllm.forced")
         queue.put(f"{module.ForcedIds.__module__}:{module.ForcedIds.__name__}")
     except Exception as error:
         queue.put(f"{type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 # As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
 # interpreter.
-runpy.run_path(str(ROOT / "core" / "capture" / "launch.py"))
+runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -41,7 +41,7 @@ KEPT = (
     "loaded",
     "kind",
 )
-READ = "logdrift.core.backends.weights_read:read"
+READ = "logdrift.core.worker.weights_read:read"
 OPTIONS = {"sglang": {"skip_tokenizer_init": True, "max_total_tokens": 2048}}
 
 
@@ -56,7 +56,7 @@ def main(out: Path, wish: dict[str, Any]) -> None:
 
 
 def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
-    from logdrift.core.backends.weights import merged
+    from logdrift.core.worker.weights import merged
 
     model = str(Path(wish["folder"], family))
     backend = opened(wish["engine"], wish["dtype"], model)
@@ -69,9 +69,9 @@ def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(engine: str, dtype: str, model: str) -> Any:
-    from logdrift.core.backends import ENGINES
-    from logdrift.core.backends.base import Settings
+    from logdrift.core.engines import ENGINES
     from logdrift.core.plan import BackendSpec, SamplingSpec
+    from logdrift.core.worker.base import Settings
 
     settings = Settings(
         model=model,

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from logdrift.core.backends.weights_kind import Kinds
+from logdrift.core.worker.weights_kind import Kinds
 
 SHAPES = ((96, 130), (256, 384), (1400, 300))
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)

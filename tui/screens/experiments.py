@@ -308,8 +308,8 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
         """Start experiments in a process of their own."""
-        from logdrift.core.capture.experiment_jobs import start_experiments
         from logdrift.core.capture.trust import Stranger
+        from logdrift.core.investigate.experiment_jobs import start_experiments
 
         def act() -> str:
             start_experiments(
@@ -346,7 +346,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def cancel_run(self) -> None:
         """End the process that runs experiments."""
-        from logdrift.core.capture.experiment_jobs import cancel_experiments
+        from logdrift.core.investigate.experiment_jobs import cancel_experiments
 
         def act() -> str:
             cancel_experiments(self.session.folder)

@@ -338,7 +338,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @background(group="layers", failed=lambda words: DebuggersMade("", words))
     def make_debuggers(self) -> None:
         """Write the commands for deeper debuggers."""
-        from logdrift.tui.commands.why_layers import debuggers
+        from logdrift.cli.why_layers import debuggers
 
         self.post_message(
             DebuggersMade(

@@ -20,7 +20,7 @@ from textual.containers import Container
 from textual.message import Message
 from textual.strip import Strip
 
-from logdrift.core.backends import ENGINES
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError, words_of
 from logdrift.core.paths import user_path
 from logdrift.core.plan import CapturePlan, load_plan

@@ -26,7 +26,7 @@ first.
 """
 _DRAWN = " The tokens that it drew there mean nothing either."
 _ENGINES = ("transformers", "vllm", "sglang")
-"""Engines whose layers can be looked at once more (`logdrift.core.capture.layers`)."""
+"""Engines whose layers can be looked at once more (`logdrift.core.investigate.layers`)."""
 
 
 def nan(case: Case) -> Iterator[Evidence]:

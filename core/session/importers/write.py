@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.backends import PATHS
+from logdrift.core.engines import PATHS
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import ROLES, check_backend_name, label_of
 from logdrift.core.session.importers.records import (

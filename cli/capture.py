@@ -1,0 +1,285 @@
+"""`logdrift capture`: make a session, or go on with one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from logdrift.cli.trusting import add_flag, confirmed
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import user_path
+from logdrift.core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.session.layout import LOGS, read_manifest
+from logdrift.core.session.visible import visible
+
+_SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
+_OF_A_PLAN = (
+    "plan",
+    "model",
+    "revision",
+    "prompts",
+    "text",
+    "backend",
+    "python",
+    "top_k",
+    *_SAMPLING,
+    "title",
+    "part_sequences",
+    "trust_remote_code",
+    "continue_final_message",
+    "add_generation_prompt",
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "capture",
+        help="capture log-probabilities from several backends into a session",
+        epilog=(
+            "A backend SPEC is ENGINE[:DTYPE][,option=value...][@NAME], e.g."
+            " transformers:float32@reference,"
+            " vllm:bfloat16,enforce_eager=true,repeats=2 or"
+            " sglang,python=/path/to/python. Options go to the engine by its own names;"
+            " python, role, paths (joined by +), repeats, alone, model, revision and"
+            " gpus are logdrift's (docs/plan.md)."
+        ),
+    )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="plan in TOML; flags below override it",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="local folder, hub id, or smollm2 (the small model)",
+    )
+    parser.add_argument("--revision", metavar="R", help="revision of a hub model")
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help=(
+            "JSONL: {prompt}, {messages} or {token_ids, prompt_length}; docs/plan.md"
+            " has all keys"
+        ),
+    )
+    final_turn = parser.add_mutually_exclusive_group()
+    final_turn.add_argument(
+        "--continue-final-message",
+        action="store_true",
+        help="an assistant's last message is the answer's beginning",
+    )
+    final_turn.add_argument(
+        "--add-generation-prompt",
+        action="store_true",
+        help="an assistant's last message is closed, and answered",
+    )
+    parser.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="T",
+        help="a prompt as text (repeatable)",
+    )
+    parser.add_argument(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="a backend (repeatable)",
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="ENGINE=PATH",
+        help="interpreter of an engine",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        metavar="K",
+        help="alternatives kept per token (default 20)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="X",
+        help="sampling temperature (default 1)",
+    )
+    parser.add_argument(
+        "--top-p", type=float, metavar="X", help="sampling top-p (default 1)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="longest completion (default 128)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="sequence i is sampled with seed N + i (default 0)",
+    )
+    parser.add_argument(
+        "--title", metavar="T", help="title shown in the list of sessions"
+    )
+    parser.add_argument(
+        "--part-sequences",
+        type=int,
+        metavar="N",
+        help="sequences a part; a crash loses one part (default 8)",
+    )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run code that comes with the model",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="SESSION", help="session folder to write"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the session at --out, by its own plan",
+    )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="capture in the background; survives the terminal",
+    )
+    add_flag(parser)
+    parser.add_argument(
+        "--parallel",
+        action="store_true",
+        help="run backends at once where their devices differ",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Capture. Exit 0 when every capture is complete, 1 when one failed."""
+    if args.out is None:
+        raise InputError(
+            "--out is missing: name the session folder to write, e.g. --out"
+            " sessions/mine"
+        )
+    out = user_path(str(args.out))
+    if args.resume:
+        for name in _OF_A_PLAN:
+            value = getattr(args, name)
+            if value is not None and value is not False and value != []:  # 0 is given
+                flag = name.replace("_", "-")
+                raise InputError(
+                    f"--resume goes on by the session's own plan: leave out --{flag}"
+                )
+        confirmed(out, read_manifest(out), flag=args.trust_session)
+    elif args.trust_session:
+        raise InputError("--trust-session confirms the plan of a session: add --resume")
+    else:
+        from logdrift.core.capture.create import create_session
+
+        create_session(plan_from(args), out, narrate)
+    return start(out, detach=args.detach, parallel=args.parallel)
+
+
+def narrate(text: str) -> None:
+    """Narration goes to stderr: stdout is for data."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
+    """Run what a session lacks, with progress, or in the background."""
+    if detach:
+        return _detach(folder, parallel)
+    from logdrift.cli.progress import progress_view
+    from logdrift.core.capture.supervisor import run_session
+
+    try:
+        with progress_view() as view:
+            complete = run_session(folder, view, parallel=parallel)
+    except KeyboardInterrupt:
+        narrate(
+            f"what is finished is kept: go on with logdrift capture --out {folder}"
+            " --resume"
+        )
+        raise
+    if not complete:
+        failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
+        for capture in failed:
+            reason = (capture.failure_lines or ["not reached"])[0]
+            narrate(f"{capture.label}: {reason}")
+        raise LogdriftError(
+            f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS},"
+            f" mend it, and go on with logdrift capture --out {folder} --resume"
+        )
+    narrate(f"session complete: {folder}")
+    return 0
+
+
+def _detach(folder: Path, parallel: bool) -> int:
+    from logdrift.core.capture.background import start_background
+
+    pid = start_background(folder, parallel=parallel)
+    print(
+        visible(
+            f"capturing in the background (process {pid}): watch it with logdrift open"
+            f" {folder}"
+        )
+    )
+    return 0
+
+
+def plan_from(args: argparse.Namespace) -> CapturePlan:
+    """The plan: the file, if any, overridden by flags. Raises InputError naming flag or
+    key.
+    """
+    sampling = {
+        name: getattr(args, name)
+        for name in _SAMPLING
+        if getattr(args, name) is not None
+    }
+    changes: dict[str, Any] = {
+        name: getattr(args, name)
+        for name in ("model", "revision", "top_k", "title", "part_sequences")
+        if getattr(args, name) is not None
+    }
+    if args.prompts is not None or args.text:
+        changes.update(prompts_file=args.prompts, texts=tuple(args.text))
+    if args.backend:
+        changes["backends"] = tuple(parse_spec(spec) for spec in args.backend)
+    for name in (
+        "trust_remote_code",
+        "continue_final_message",
+        "add_generation_prompt",
+    ):
+        if getattr(args, name):
+            changes[name] = True
+    if args.plan is not None:
+        plan = load_plan(args.plan)
+        plan = replace(plan, **changes, sampling=replace(plan.sampling, **sampling))
+    else:
+        changes.setdefault("model", "")
+        changes.setdefault("backends", ())
+        plan = CapturePlan(**changes, sampling=SamplingSpec(**sampling))
+    return _with_interpreters(plan, args.python)
+
+
+def _with_interpreters(plan: CapturePlan, given: list[str]) -> CapturePlan:
+    chosen = {}
+    for text in given:
+        engine, equals, path = text.partition("=")
+        if not equals or not path:
+            raise InputError(
+                f"--python {text}: give ENGINE=PATH, e.g. vllm=~/venv/bin/python"
+            )
+        if not any(spec.engine == engine for spec in plan.backends):
+            raise InputError(f"--python {text}: no backend of the plan uses {engine}")
+        chosen[engine] = path
+    backends = tuple(
+        replace(spec, python=spec.python or chosen.get(spec.engine))
+        for spec in plan.backends
+    )
+    return replace(plan, backends=backends)

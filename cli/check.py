@@ -1,0 +1,134 @@
+"""`logdrift check SESSION`: limits on the numbers of a session, as a gate for CI."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.compare.pair import SCOPES
+from logdrift.core.report.limits import VERDICTS
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="limits on the numbers of a session: a gate for CI",
+        description=(
+            "Exit code 0 where every limit holds, 1 where one is broken or cannot be"
+            " checked, 2 for bad input. A pair that is not comparable fails, and so"
+            " does a session that is not finished. docs/metrics.md has the names of all"
+            " metrics, docs/diff-and-check.md examples."
+        ),
+    )
+    parser.add_argument(
+        "session", type=Path, help="session folder, or its name in the sessions folder"
+    )
+    parser.add_argument(
+        "--max",
+        metavar="METRIC=VALUE",
+        action="append",
+        default=[],
+        dest="highest",
+        help=(
+            "the metric may be at most this, e.g. mae=0.03, k3=0.001,"
+            " ci95.mae.high=0.03; may be given again"
+        ),
+    )
+    parser.add_argument(
+        "--min",
+        metavar="METRIC=VALUE",
+        action="append",
+        default=[],
+        dest="lowest",
+        help=(
+            "the metric must be at least this, e.g. same_top1=0.98; may be given again"
+        ),
+    )
+    parser.add_argument(
+        "--verdict",
+        choices=VERDICTS,
+        default="caution",
+        help="the worst verdict of the gate that passes (default: caution)",
+    )
+    parser.add_argument(
+        "--published",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=(
+            "check the published limits of a framework (verl, nemo-rl, ...; all: of"
+            " every one; exact: for bitwise equal setups; mine: those of the config"
+            " file); may be given again"
+        ),
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="A:B",
+        action="append",
+        default=[],
+        help=(
+            "captures to compare, e.g. trainer:vllm/decode; may be given again"
+            " (default: trainer against rollout)"
+        ),
+    )
+    parser.add_argument(
+        "--scope",
+        choices=SCOPES,
+        help="tokens that count (default: completion, or all without one)",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="accept a session that is not finished or has a failed capture",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="JSON instead of text; broken limits then go to stderr too",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check and say so; 0 if all holds, else 1. Bad input raises InputError before
+    anything is computed.
+    """
+    from logdrift.cli.open import find_session
+    from logdrift.core.compare.pair import default_pair, parse_pair
+    from logdrift.core.config import load_config, sessions_folder
+    from logdrift.core.report.build import build_report
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.limits import (
+        broken_line,
+        check_report,
+        parse_bounds,
+        published_limits,
+        render,
+        to_json,
+    )
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.reader import open_session
+    from logdrift.core.session.visible import visible
+
+    bounds = (
+        *parse_bounds(args.highest, args.lowest),
+        *published_limits(args.published, load_config().thresholds),
+    )
+    session = open_session(find_session(args.session, sessions_folder(args.sessions)))
+    default = None if args.pair else default_pair(session)
+    pairs = [parse_pair(session, text) for text in args.pair] or (
+        [default] if default else []
+    )
+    report = build_report(session, list(dict.fromkeys(pairs)), args.scope)
+    results = check_report(report, bounds, args.verdict, args.partial)
+    if args.json:
+        sys.stdout.write(dump(to_json(report, results)))
+        for result in results:
+            if not result.ok:
+                print(f"logdrift: {visible(broken_line(result))}", file=sys.stderr)
+    else:
+        sys.stdout.write(render(report, results, canvas_of(sys.stdout)))
+    sys.stdout.flush()
+    return 0 if all(result.ok for result in results) else 1

@@ -1,0 +1,182 @@
+"""`logdrift demo`: the small real model through real engines, then the explorer, or the
+report off a terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from logdrift.cli.capture import narrate, start
+from logdrift.cli.trusting import add_flag, confirmed
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.session import open_session
+from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.lock import read_lock
+
+_ENGINES = ("vllm", "sglang")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="capture the small real model through real engines, then explore it",
+        description=(
+            "Sets up the engine environments it lacks and the small model, captures 24"
+            " varied prompts, and opens the explorer; without a terminal it prints the"
+            " report. A finished demo is reopened, an unfinished one resumed."
+        ),
+    )
+    parser.add_argument(
+        "--engines",
+        default="vllm",
+        metavar="LIST",
+        help='rollout engines: "vllm" (default), "vllm sglang"',
+    )
+    parser.add_argument(
+        "--model",
+        default="smollm2",
+        metavar="M",
+        help="local folder or hub id instead of the small model",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=int,
+        default=128,
+        metavar="N",
+        help="longest completion (default 128)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="SESSION",
+        help="session folder (default: demo in the folder of sessions)",
+    )
+    add_flag(parser)
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete the demo session and start over"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Set up, capture, show."""
+    from logdrift.core.config import sessions_folder
+
+    engines = args.engines.replace(",", " ").split()
+    unknown = [engine for engine in engines if engine not in _ENGINES]
+    if unknown or not engines:
+        raise InputError(
+            f"--engines {args.engines}: use {' or '.join(_ENGINES)}, or both"
+        )
+    folder = args.out or sessions_folder(args.sessions) / "demo"
+    if args.fresh:
+        _delete(folder)
+    code = _capture(args, engines, folder)
+    if code != 0:
+        return code
+    from logdrift.tui.start import on_terminal
+    from logdrift.tui.start import run as run_app
+
+    if on_terminal():
+        return run_app(folder, folder.parent, mouse=not args.no_mouse)
+    from logdrift.cli.report import print_report
+
+    return print_report(folder)
+
+
+def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
+    """Reference, trainer and the rollout engines; the first of them generates. A repeat
+    of each side gives the noise floor of a pair, the generator's sequences scored alone
+    that of the batch's shape.
+    """
+    rollouts = [
+        BackendSpec(
+            engine,
+            engine,
+            "bfloat16",
+            "rollout",
+            ("decode", "prefill") if index == 0 else ("prefill",),
+            repeats=2,
+            alone=index == 0,
+        )
+        for index, engine in enumerate(engines)
+    ]
+    return CapturePlan(
+        model=model,
+        title=f"demo: {', '.join(engines)} against Transformers",
+        prompts_file=str(
+            files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"
+        ),
+        sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
+        backends=(
+            BackendSpec(
+                "reference", "transformers", "float32", "reference", ("prefill",)
+            ),
+            BackendSpec(
+                "trainer",
+                "transformers",
+                "bfloat16",
+                "trainer",
+                ("prefill",),
+                repeats=2,
+            ),
+            *rollouts,
+        ),
+    )
+
+
+def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
+    from logdrift.core.capture.create import add_backends, create_session
+
+    plan = demo_plan(engines, args.model, args.max_tokens)
+    if (folder / MANIFEST).exists():
+        session = open_session(folder)
+        if session.manifest.model.id != args.model:
+            raise InputError(
+                f"{folder} is a demo of {session.manifest.model.id}, not of"
+                f" {args.model}: give another --out, or start over with --fresh"
+            )
+        known = {capture.backend for capture in session.captures}
+        missing = [spec for spec in plan.backends if spec.name not in known]
+        if session.state == "complete" and not missing:
+            narrate(f"{folder} is complete: reopening it (start over with --fresh)")
+            return 0
+        confirmed(folder, session.manifest, flag=args.trust_session)
+        set_up(engines, args.model)
+        if missing:
+            add_backends(folder, missing)
+    else:
+        set_up(engines, args.model)
+        create_session(plan, folder, narrate)
+    return start(folder)
+
+
+def set_up(engines: list[str], model: str) -> None:
+    """Make the environments and the small model that are still missing."""
+    from logdrift.cli.env import ensure_environments, ensure_small_model
+    from logdrift.core.capture.models import SMALL_MODEL
+
+    ensure_environments(["transformers", *engines])
+    if model == SMALL_MODEL:
+        ensure_small_model()
+
+
+def _delete(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not (folder / MANIFEST).exists():
+        raise InputError(
+            f"--fresh: {folder} is no session and is left alone: give another --out"
+        )
+    holder = read_lock(folder)
+    if holder is not None:
+        raise InputError(
+            f"--fresh: {folder} is being written by process {holder.pid}: wait for it"
+            " or end it"
+        )
+    shutil.rmtree(folder)

@@ -1,0 +1,94 @@
+"""`logdrift diff OLD NEW`: what a change made better or worse."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.compare.pair import SCOPES
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "diff",
+        help="two sessions: what a change made better or worse",
+        description=(
+            "Compare one pair of captures before and after a change, over the tokens"
+            " that both sessions have in the same context: what got better, by how"
+            " much, and whether it is more than noise. docs/diff-and-check.md says how."
+            " Exit code 0, or 2 for bad input."
+        ),
+    )
+    parser.add_argument(
+        "old",
+        type=Path,
+        metavar="OLD",
+        help="session before the change: folder or name",
+    )
+    parser.add_argument(
+        "new",
+        type=Path,
+        metavar="NEW",
+        help="session after the change; may be OLD, with --new-pair",
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="A:B",
+        help="captures to compare in both sessions (default: trainer against rollout)",
+    )
+    parser.add_argument(
+        "--new-pair",
+        metavar="A:B",
+        help="captures to compare in NEW, where they have other names there",
+    )
+    parser.add_argument(
+        "--scope",
+        choices=SCOPES,
+        help="tokens that count (default: completion, or all without one)",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write to a file instead of the terminal",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the diff."""
+    from logdrift.cli.open import find_session
+    from logdrift.core.config import sessions_folder
+    from logdrift.core.report.change import both_pairs, build_change
+    from logdrift.core.report.change_text import render_change
+    from logdrift.core.report.layout import Canvas, canvas_of
+    from logdrift.core.report.output import check_output, write_output
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.reader import open_session
+
+    old, new = (
+        open_session(find_session(path, sessions_folder(args.sessions)))
+        for path in (args.old, args.new)
+    )
+    if args.output is not None:
+        for session in (old, new):
+            check_output(args.output, session.folder)
+    change = build_change(
+        old, new, *both_pairs(old, new, args.pair, args.new_pair), args.scope
+    )
+    if args.json:
+        text = dump(change)
+    else:
+        text = render_change(
+            change, Canvas() if args.output is not None else canvas_of(sys.stdout)
+        )
+    if args.output is not None:
+        write_output(args.output, text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0

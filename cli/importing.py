@@ -1,0 +1,81 @@
+"""`logdrift import FORMAT FILE --out SESSION`: a session from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    from logdrift.core.session.importers import FORMATS
+    from logdrift.core.told import TELLABLE
+
+    formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
+    parser = subparsers.add_parser(
+        "import",
+        help="a session from elsewhere, or from a file with log-probabilities",
+        description=(
+            f"Make a session of what something else has written. {formats}."
+            " docs/import.md has the formats. Nothing that neither file nor --fact"
+            " says is assumed, so the gate says caution. What is left out is said on"
+            " stderr and kept with the session. Exit code 0, or 2 for bad input."
+        ),
+    )
+    parser.add_argument(
+        "format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS)
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="file or folder; several become one session",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="SESSION",
+        type=Path,
+        required=True,
+        help="folder of the new session",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        type=Path,
+        help="folder of the model: its tokenizer.json tells the text of ids",
+    )
+    parser.add_argument(
+        "--fact",
+        metavar="[NAME.]FACT=VALUE",
+        action="append",
+        default=[],
+        help=(
+            "what you know of a capture, or of all without NAME, as"
+            f" vllm.temperature=0.6; repeat it. FACT is one of {', '.join(TELLABLE)}"
+        ),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, and say what the session holds."""
+    from logdrift.core.paths import user_path
+    from logdrift.core.processes import cancellable
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.session.importers import import_session
+    from logdrift.core.session.reader import open_session
+
+    out = user_path(str(args.out))
+    with cancellable():
+        notes = import_session(args.format, args.files, out, args.model, args.fact)
+    session = open_session(out)
+    labels = ", ".join(info.label for info in session.captures)
+    size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"
+    canvas = canvas_of(sys.stdout)
+    for note in notes:
+        print(canvas.text(f"note: {note}"), file=sys.stderr)
+    print(canvas.text(f"{out}: {size}, {labels}"))
+    print(canvas.text(f"logdrift open {shlex.quote(str(out))}"))
+    return 0

@@ -1,0 +1,186 @@
+"""The command `logdrift`: reads the flags, hands over to one module per command, turns
+errors into one line.
+
+`--help` and opening a session must stay fast: a command's module is imported when it is
+run, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from logdrift.core import errors
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.visible import visible
+from logdrift.core.version import __version__
+from logdrift.tui.streams import OutputError, abandon_output, steady_streams
+
+COMMANDS = {
+    "open": "explore a session",
+    "capture": "capture log-probabilities from several backends into a session",
+    "report": "the numbers of a session as text, Markdown, HTML or JSON",
+    "why": "causes of a gap, ranked, with the evidence from the captured tokens",
+    "diff": "two sessions: what a change made better or worse",
+    "check": "limits on the numbers of a session: a gate for CI",
+    "import": "a session from elsewhere, or from a file with log-probabilities",
+    "env": "engine environments: create, list, check",
+    "doctor": "what works on this machine, and a self-test with planted faults",
+    "keys": "the keys of the screens, and a sample of keys of your own",
+    "demo": "capture the small real model through real engines, then explore it",
+}
+_BAD_NAMES = (
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+)
+"""What the system says of paths that were typed wrongly: bad input."""
+_MODULES = {"import": "importing"}
+"""Commands whose name is none for a module."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130
+    Ctrl-C.
+    """
+    if argv is None:
+        steady_streams()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
+    errors.debugging = debug
+    try:
+        return _written([a for a in arguments if a != "--debug"])
+    except LogdriftError as error:
+        if isinstance(error, OutputError):
+            abandon_output()
+        if debug:
+            raise
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        abandon_output()  # the reader (head, less) has gone
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if debug:
+            raise
+        return _say(*_unforeseen(error))
+
+
+def _written(arguments: list[str]) -> int:
+    """Run, and have all that was said written: what is still in a buffer would fail
+    behind the exit code.
+    """
+    try:
+        return _run(arguments)
+    finally:
+        sys.stdout.flush()
+
+
+def _say(text: str, code: int) -> int:
+    print(f"logdrift: {visible(text)}", file=sys.stderr)
+    return code
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    """One line for what no command has foreseen, and the exit code: what the system
+    refuses is no fault of the program.
+    """
+    if isinstance(error, MemoryError):
+        return "not enough memory", 1
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = (
+            os.fsdecode(error.filename)
+            if isinstance(error.filename, str | bytes)
+            else str(error.filename)
+        )
+        return f"{name}: {error.strerror}", 2 if error.errno in _BAD_NAMES else 1
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {text}: run again with --debug", 1
+
+
+def _run(arguments: list[str]) -> int:
+    # What follows --sessions, abbreviated or not, is a folder, whatever its name.
+    words = [
+        a
+        for a, before in zip(arguments, ["", *arguments], strict=False)
+        if not before.startswith("--s") or "=" in before
+    ]
+    given = next((a for a in words if a in COMMANDS), None)
+    helped = given is None or any(
+        a in ("-h", "--help") for a in words[: words.index(given)]
+    )
+    parser = build_parser(given, every=helped)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        from logdrift.core.config import sessions_folder
+        from logdrift.tui.start import need_terminal, run
+
+        need_terminal("the list of sessions", "logdrift report SESSION")
+        return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
+    return int(_module(args.command).run(args))
+
+
+def build_parser(command: str | None, *, every: bool = True) -> argparse.ArgumentParser:
+    """The parser, with the flags of ``command`` alone: the other commands' modules are
+    not imported.
+
+    ``every``: the other commands by name too, for the help and for errors, which costs
+    some milliseconds of a start.
+    """
+    parser = _Parser(
+        prog="logdrift",
+        description=(
+            "Explore the gap between the log-probabilities of an inference engine and"
+            " those of Transformers."
+        ),
+        epilog="Without a command, the list of sessions opens.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"logdrift {__version__}"
+    )
+    parser.add_argument(
+        "--sessions",
+        metavar="DIR",
+        help="folder of sessions (default: $LOGDRIFT_SESSIONS or ./sessions)",
+    )
+    parser.add_argument(
+        "--no-mouse",
+        action="store_true",
+        help="leave the mouse to the terminal, to select text",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show a traceback where something fails"
+    )
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", parser_class=_Parser
+    )
+    for name, text in COMMANDS.items() if every or command is None else [(command, "")]:
+        if name == command:
+            _module(name).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=text)
+    return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"logdrift.cli.{_MODULES.get(command, command)}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as the one line that every other bad input gets."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""`logdrift report SESSION`: the numbers of a session, for people and for programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
+from logdrift.core.compare.thresholds import PUBLISHED
+from logdrift.core.config import load_config, sessions_folder
+from logdrift.core.errors import InputError
+from logdrift.core.report.build import build_report
+from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.output import check_output, write_output
+from logdrift.core.session.reader import open_session
+from logdrift.tui.report_file import rendered
+from logdrift.tui.streams import write_document
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="the numbers of a session as text, Markdown, HTML or JSON",
+        description=(
+            "Every number of each pair of captures with its interval, noise floor and"
+            " the limits of the frameworks, whether the pair may be compared, and the"
+            " worst tokens. docs/report.md says what each number means. Exit code 0, or"
+            " 2 for bad input."
+        ),
+    )
+    parser.add_argument(
+        "session",
+        type=Path,
+        nargs="?",
+        help="session folder, or its name in the sessions folder",
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="A:B",
+        action="append",
+        default=[],
+        help=(
+            "captures to compare, e.g. trainer:vllm/decode; may be given again"
+            " (default: every useful pair)"
+        ),
+    )
+    parser.add_argument(
+        "--scope",
+        choices=SCOPES,
+        help="tokens that count (default: completion, or all without one)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        help="JSON, schema 1: everything",
+    )
+    form.add_argument(
+        "--md",
+        dest="form",
+        action="store_const",
+        const="md",
+        help="Markdown, to paste into an issue",
+    )
+    form.add_argument(
+        "--html",
+        dest="form",
+        action="store_const",
+        const="html",
+        help="one HTML file that needs nothing else",
+    )
+    parser.add_argument(
+        "--why",
+        action="store_true",
+        help=(
+            "with --json: the causes of each pair's gap too (diagnosis), as logdrift"
+            " why finds them; takes longer"
+        ),
+    )
+    parser.set_defaults(form="text")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write to a file instead of the terminal",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the report."""
+    from logdrift.cli.open import find_session
+
+    folder = sessions_folder(args.sessions)
+    if args.why and args.form != "json":
+        raise InputError(
+            "report --why goes with --json: logdrift why prints the causes as text"
+        )
+    if args.session is None:
+        raise InputError(
+            f"report needs a session: logdrift report SESSION{_names(folder)}"
+        )
+    session = find_session(args.session, folder)
+    return print_report(
+        session,
+        pairs=args.pair,
+        scope=args.scope,
+        form=args.form,
+        output=args.output,
+        why=args.why,
+    )
+
+
+def print_report(
+    folder: Path,
+    pairs: Sequence[str] = (),
+    scope: Scope | None = None,
+    form: str = "text",
+    output: Path | None = None,
+    why: bool = False,
+) -> int:
+    """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout,
+    or to the file ``output``; returns 0.
+
+    Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to
+    the caller.
+    """
+    session = open_session(folder)
+    if output is not None:
+        check_output(output, folder)
+    chosen = [parse_pair(session, text) for text in pairs]
+    limits = (*PUBLISHED, *load_config().thresholds)
+    report = build_report(session, chosen, scope, limits, why=why)
+    canvas = canvas_of(sys.stdout) if output is None else Canvas()
+    text = rendered(
+        form,
+        report,
+        session,
+        chosen[0] if chosen else _main(report, default_pair(session)),
+        canvas,
+    )
+    if output is not None:
+        write_output(output, text)
+    elif form in ("md", "html"):
+        write_document(text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0
+
+
+def _main(
+    report: Mapping[str, Any], usual: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    """The pair to show in full: the usual one, or the first that has a token in the
+    scope where that has none.
+    """
+    filled = [(pair["a"], pair["b"]) for pair in report["pairs"] if pair["tokens"]]
+    return usual if usual in filled or not filled else filled[0]
+
+
+def _names(folder: Path) -> str:
+    """The sessions of the default folder, to choose from."""
+    try:
+        names = sorted(path.parent.name for path in folder.glob("*/session.json"))
+    except OSError:
+        names = []
+    return (
+        f" ({folder} has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''})"
+        if names
+        else ""
+    )

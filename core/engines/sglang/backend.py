@@ -1,0 +1,508 @@
+"""SGLang in this process: `sgl.Engine` on ids, with what it really reports for them.
+
+Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang/srt):
+
+- Numbers are joined by position on the ids that were sent. The echo replaces the last
+  id of the vocabulary by 0 (managers/scheduler_components/logprob_result_processor.py)
+  and serves only to prove that an answer is ours.
+- Input logprobs are never tempered; output logprobs are log-softmax(logits / T) and see
+  penalties (layers/sampler.py). What was asked for decides which it is, and the Facts
+  say so.
+- A list of id lists reaches the scheduler as one message
+  (managers/tokenizer_manager.py, batch tokenisation), so the batches that it forms, and
+  with them the rounding, depend on the part alone once the cache is empty.
+- `sampling_seed` counts only under deterministic inference. Elsewhere tokens are drawn
+  from torch's global generator, whose state depends on all that was sampled before: see
+  `SeedGenerator`.
+- Ids outside the vocabulary, or more alternatives than ids, end the scheduler on a CPU:
+  refused here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.engines.sglang.answers import check_echo, fill, read_generation
+from logdrift.core.engines.sglang.facts import (
+    context_length,
+    facts_of,
+    seeding_of,
+    seeds_itself,
+)
+from logdrift.core.engines.sglang.inspect import inspect_ranks, inspected_engine
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.worker.base import (
+    Generation,
+    IdArray,
+    MismatchError,
+    Progress,
+    Scores,
+    Settings,
+    check_ids,
+    check_length,
+)
+
+# managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
+_RESERVED = 7
+_FLUSH_SECONDS = 30.0
+_DIED = "SGLang: a process of the engine died: its log says why"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_lost = threading.Event()
+"""A child has died. What a signal handler raises may be swallowed by whatever happens
+to run, so this is asked as well.
+"""
+
+
+class SeedGenerator:
+    """A custom logit processor that changes no logit: it seeds torch's generator before
+    each draw.
+
+    The seed of a draw is a digest of (seed, step) of every row of the batch, so the
+    same part draws the same tokens whatever was sampled before it. Runs inside the
+    scheduler; ``params`` are the requests' ``custom_params``, which live as long as the
+    request and hold its step.
+    """
+
+    def __call__(self, logits: Any, params: Sequence[dict[str, Any]]) -> Any:
+        import torch
+
+        state = hashlib.sha256()
+        for row in params:
+            step = row["step"] = row.get("step", -1) + 1
+            state.update(b"%d:%d;" % (row["seed"], step))
+        torch.manual_seed(int.from_bytes(state.digest()[:8], "big") >> 1)
+        return logits
+
+    @classmethod
+    def serialised(cls) -> str:
+        """As SGLang sends processors to its scheduler
+        (sampling/custom_logit_processor.py), here by reference.
+        """
+        return json.dumps({"callable": pickle.dumps(cls).hex()})
+
+
+def child_failed(*_: Any) -> None:
+    """Handler of SIGQUIT, by which SGLang's children (and its watchdog over them)
+    report that one has died.
+
+    SGLang's own handler kills this process with SIGKILL and loses the reason. This one
+    is for the start; later `SglangBackend._child_died` takes over. A function of the
+    module, because SGLang pickles its arguments.
+    """
+    _lost.set()
+    raise LogdriftError(_DIED)
+
+
+class SglangBackend:
+    """`logdrift.core.worker.base.Backend` on `sgl.Engine`. Options are SGLang's
+    ServerArgs by name; options whose name starts with ``SGLANG_`` are set as
+    environment variables before the engine is imported.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = f"backend {settings.spec.name!r}"
+        self._engine: Any = None
+        self._vocabulary = 0
+        self._limit = 0
+        self._seeding: str | None = None
+        # the plan's paths, not only those still missing: a resumed capture starts the
+        # same engine, with the same facts
+        self._decodes = "decode" in (*settings.paths, *settings.spec.paths)
+        self._requests = itertools.count()
+
+    def open(self) -> Facts:
+        """Start the engine and observe it. Raises LogdriftError in one line; the
+        engine's own words are in the log.
+        """
+        before: dict[int, Any] = {
+            number: signal.getsignal(number) for number in _SIGNALS
+        }
+        _lost.clear()
+        try:
+            self._set_environment()
+            arguments = self._arguments()
+            import sglang  # type: ignore[import-not-found,unused-ignore]
+
+            self._engine = (
+                sglang.Engine if not self._settings.asked else inspected_engine()
+            )(**arguments)
+            info = self._engine.get_server_info()
+            self._restore_signals(before)
+            return self._observe(info)
+        except LogdriftError as error:
+            self.close()
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            self.close()
+            raise LogdriftError(
+                f"{self._where}: SGLang did not start: {_one_line(error)}"
+            ) from error
+
+    def resolved_config(self) -> Mapping[str, Any]:
+        """The config that SGLang builds the model from, with
+        ``json_model_override_args`` in it.
+        """
+        return dict(self._engine.tokenizer_manager.model_config.hf_config.to_dict())
+
+    def generate(
+        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
+    ) -> list[Generation]:
+        """Sample the part as one batch. Raises MismatchError where an answer does not
+        fit its prompt.
+        """
+        sampling, top_k = self._settings.sampling, self._settings.top_k
+        new_tokens = [self._settings.new_tokens(ids.size) for ids in prompts]
+        for index, (ids, count) in enumerate(zip(prompts, new_tokens, strict=True)):
+            self._check(ids, ids.size + count, f"prompt {index}")
+        parameters: list[dict[str, Any]] = [
+            {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": sampling.top_k or -1,
+                "min_p": sampling.min_p,
+                "repetition_penalty": sampling.repetition_penalty,
+                "max_new_tokens": count,
+                "sampling_seed": seed,
+            }
+            for seed, count in zip(seeds, new_tokens, strict=True)
+        ]
+        extra: dict[str, Any] = {}
+        if self._seeding == "generator":
+            extra["custom_logit_processor"] = SeedGenerator.serialised()
+            for values, seed in zip(parameters, seeds, strict=True):
+                values["custom_params"] = {"seed": seed}
+        answers = self._ask(prompts, parameters, **extra)
+        out = [
+            read_generation(ids, answer, top_k, count, f"prompt {index}")
+            for index, (ids, answer, count) in enumerate(
+                zip(prompts, answers, new_tokens, strict=True)
+            )
+        ]
+        progress(len(out), sum(item.token_ids.size for item in out))
+        return out
+
+    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
+        """Prefill the part as one batch. Raises MismatchError where an answer does not
+        fit its sequence.
+        """
+        top_k = self._settings.top_k
+        for index, ids in enumerate(sequences):
+            self._check(ids, ids.size, f"sequence {index}")
+        answers = self._ask(
+            sequences,
+            [{"max_new_tokens": 0, "temperature": 0.0}] * len(sequences),
+            start=0,
+        )
+        out = []
+        for index, (ids, answer) in enumerate(zip(sequences, answers, strict=True)):
+            what, meta = f"sequence {index}", answer["meta_info"]
+            rows = meta["input_token_logprobs"]
+            check_length(len(rows), ids.size, what)
+            check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
+            if rows[0][0] is not None:
+                raise MismatchError(
+                    f"{what}: SGLang scored the first token, which has no score"
+                )
+            scores = Scores.empty(ids.size, top_k)
+            fill(
+                scores,
+                1,
+                rows[1:],
+                (meta.get("input_top_logprobs") or [None])[1:],
+                what,
+            )
+            out.append(scores)
+        progress(len(out), sum(ids.size for ids in sequences))
+        return out
+
+    def forced_decode(
+        self,
+        sequences: Sequence[IdArray],
+        prompt_lengths: Sequence[int],
+        progress: Progress,
+    ) -> list[Scores]:
+        """Always raises: a processor that forces a token also changes the logprob that
+        SGLang reports for it.
+        """
+        raise LogdriftError(
+            f"{self._where}: SGLang cannot decode along given ids: use path prefill"
+        )
+
+    def inspect(
+        self, function: str, arguments: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What ``module:function`` says of the loaded model
+        (`logdrift.core.worker.questions`), for each rank.
+        """
+        try:
+            if _lost.is_set():
+                raise LogdriftError(_DIED)
+            return inspect_ranks(self._engine, function, arguments)
+        except LogdriftError as error:
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            told = (
+                _DIED
+                if _lost.is_set()
+                else f"its model cannot be looked at: {_one_line(error)}"
+            )
+            raise LogdriftError(f"{self._where}: {told}") from error
+
+    def close(self) -> None:
+        """Kill the engine's processes (all children of this process, that is SGLang's
+        way) and reap them.
+        """
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.shutdown()
+            _remove_leftovers(engine)
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    def _set_environment(self) -> None:
+        for name, value in self._settings.spec.options.items():
+            if name.startswith("SGLANG_"):
+                os.environ[name] = (
+                    str(int(value)) if isinstance(value, bool) else str(value)
+                )
+        if self._on_cpu():
+            os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
+
+    def _on_cpu(self) -> bool:
+        import torch
+
+        wanted = self._settings.spec.options.get("device")
+        return wanted == "cpu" if wanted else not torch.accelerator.is_available()
+
+    def _arguments(self) -> dict[str, Any]:
+        settings = self._settings
+        arguments: dict[str, Any] = {
+            "model_path": settings.model,
+            "revision": settings.revision,
+            "dtype": settings.spec.dtype,
+            "trust_remote_code": settings.trust_remote_code,
+            "random_seed": settings.sampling.seed,
+            "log_level": "warning",
+        }
+        if settings.other_tokenizer is not None:
+            arguments["tokenizer_path"] = settings.other_tokenizer
+        if threading.current_thread() is threading.main_thread():
+            arguments["custom_sigquit_handler"] = child_failed
+        if self._on_cpu():
+            batch = max(settings.max_prompts, 1)
+            arguments |= {
+                "device": "cpu",
+                "attention_backend": "torch_native",
+                # a bound for the profile of free memory, from which the KV pool would
+                # be sized; max_total_tokens is it
+                "mem_fraction_static": 0.7,
+                "max_total_tokens": batch * (settings.max_length + _RESERVED),
+                "max_running_requests": batch,
+                "disable_overlap_schedule": True,
+            }
+        options = {
+            name: value
+            for name, value in settings.spec.options.items()
+            if not name.startswith("SGLANG_")
+        }
+        for name in ("model_path", "revision"):
+            if name in options:
+                raise LogdriftError(
+                    f"option {name!r} cannot be set here: write model, or revision, as"
+                    " the backend's own key"
+                )
+        if isinstance(overrides := options.get("json_model_override_args"), Mapping):
+            options["json_model_override_args"] = json.dumps(
+                overrides
+            )  # a spec reads JSON, SGLang wants its text
+        if (
+            self._decodes
+            and not seeds_itself(options)
+            and not options.get("enable_watermark")
+        ):
+            arguments["enable_custom_logit_processor"] = True
+        return {**arguments, **self._context(arguments, options), **options}
+
+    def _context(
+        self, arguments: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A ``context_length`` for sequences that reach into the positions that SGLang
+        keeps free at the model's end.
+
+        It wants `_RESERVED` positions more than an input has, and then uses none of
+        them: what it samples behind the last position is never fed. Empty where the
+        sequences fit anyway, or do not fit the model.
+        """
+        longest = self._settings.max_length
+        positions = None if "context_length" in options else context_length(arguments)
+        if positions is None or not positions - _RESERVED < longest <= positions:
+            return {}
+        os.environ["SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"] = "1"
+        return {"context_length": longest + _RESERVED}
+
+    def _restore_signals(self, before: Mapping[int, Any]) -> None:
+        """Take back the handlers that SGLang puts on its loop with the first request:
+        the worker owns its signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        loop = self._engine.loop
+
+        async def remove() -> None:  # uvloop removes handlers only while it runs
+            for taken in (signal.SIGTERM, signal.SIGQUIT):
+                loop.remove_signal_handler(taken)
+
+        loop.run_until_complete(remove())
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGQUIT, self._child_died)
+
+    def _child_died(self, *_: Any) -> None:
+        """An exception would be swallowed by the running loop, and the request would be
+        waited for forever.
+        """
+        if self._engine is None or not self._engine.loop.is_running():
+            child_failed()
+        _lost.set()
+        self._engine.loop.stop()
+
+    def _check(self, ids: IdArray, length: int, what: str) -> None:
+        if ids.size == 0:
+            raise MismatchError(f"{what}: has no tokens: SGLang needs at least one")
+        check_ids(ids, self._vocabulary, what)
+        if length > self._limit:
+            raise MismatchError(
+                f"{what}: {length} tokens are more than the {self._limit} this SGLang"
+                " engine takes"
+            )
+
+    def _ask(
+        self,
+        sequences: Sequence[IdArray],
+        parameters: list[dict[str, Any]],
+        *,
+        start: int | None = None,
+        **extra: Any,
+    ) -> list[dict[str, Any]]:
+        """One batch on an empty cache; answers in the order of ``sequences``, which is
+        verified.
+        """
+        if not sequences:
+            return []
+        names = [f"logdrift-{next(self._requests)}" for _ in sequences]
+        try:
+            if _lost.is_set():
+                raise LogdriftError(_DIED)
+            self._empty_cache()
+            answers = self._engine.generate(
+                input_ids=[ids.tolist() for ids in sequences],
+                sampling_params=parameters,
+                rid=names,
+                return_logprob=True,
+                logprob_start_len=start,
+                top_logprobs_num=self._settings.top_k,
+                **extra,
+            )
+        except LogdriftError as error:
+            raise LogdriftError(f"{self._where}: {error}") from error
+        except Exception as error:
+            told = (
+                _DIED
+                if _lost.is_set()
+                else f"SGLang refused a request: {_one_line(error)}"
+            )
+            raise LogdriftError(f"{self._where}: {told}") from error
+        check_length(len(answers), len(sequences), "part")
+        for index, (ids, name, answer) in enumerate(
+            zip(sequences, names, answers, strict=True)
+        ):
+            meta = answer["meta_info"]
+            reason = meta.get("finish_reason") or {}
+            if reason.get("type") == "abort":
+                raise LogdriftError(
+                    f"{self._where}: SGLang aborted sequence {index}:"
+                    f" {_one_line(reason['message'])}"
+                )
+            if meta["id"] != name:
+                raise MismatchError(
+                    f"sequence {index}: SGLang answered for request {meta['id']}, not"
+                    f" {name}"
+                )
+            check_length(
+                int(meta["prompt_tokens"]), ids.size, f"sequence {index}: prompt"
+            )
+        return list(answers)
+
+    def _empty_cache(self) -> None:
+        """SGLang refuses while it still puts the last answer away, which takes it a few
+        steps of its loop.
+        """
+        until = time.monotonic() + _FLUSH_SECONDS
+        while not self._engine.flush_cache().success:
+            if time.monotonic() > until:
+                raise LogdriftError(
+                    f"SGLang did not empty its cache within {_FLUSH_SECONDS:.0f}"
+                    " seconds"
+                )
+            time.sleep(0.02)
+
+    def _observe(self, info: Mapping[str, Any]) -> Facts:
+        settings = self._settings
+        state = {**info, **(info.get("internal_states") or [{}])[0]}
+        config = self._engine.tokenizer_manager.model_config
+        self._vocabulary = int(config.vocab_size)
+        self._limit = int(state["max_req_input_len"]) - 1
+        self._seeding = seeding_of(state) if self._decodes else None
+        if settings.top_k > self._vocabulary:
+            raise LogdriftError(
+                f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the"
+                " vocabulary: give less"
+            )
+        if settings.max_length > self._limit:
+            raise LogdriftError(
+                f"the longest sequence has {settings.max_length} tokens, this SGLang"
+                f" engine takes {self._limit}: raise context_length or max_total_tokens"
+                " where the model allows it"
+            )
+        return facts_of(
+            state, config, settings.sampling, self._limit, decodes=self._decodes
+        )
+
+
+def _remove_leftovers(engine: Any) -> None:
+    """At each shutdown SGLang leaves the sockets that its processes spoke on, and a
+    small file in shared memory.
+    """
+    for name, address in vars(getattr(engine, "port_args", object)).items():
+        if name.endswith("_ipc_name") and str(address).startswith("ipc://"):
+            with contextlib.suppress(OSError):
+                Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
+    try:
+        from sglang.srt.managers.load_snapshot import (  # type: ignore[import-not-found,unused-ignore]
+            shm_path_for,
+        )
+
+        Path(shm_path_for(engine.port_args.instance_id)).unlink(missing_ok=True)
+    except (ImportError, AttributeError, OSError):
+        return
+
+
+def _one_line(error: object) -> str:
+    """The last line that says something, for that is where Python puts the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:400] if lines else type(error).__name__

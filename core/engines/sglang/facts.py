@@ -1,0 +1,205 @@
+"""Facts of a running `sgl.Engine`: what its scheduler says of itself, and what this
+process resolved for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from logdrift.core.engines import ENGINES
+from logdrift.core.facts import Facts, LogprobSemantics
+from logdrift.core.plan import SamplingSpec
+from logdrift.core.worker import observe
+
+_EXTRA = (
+    "sampling_backend",
+    "disable_overlap_schedule",
+    "max_total_num_tokens",
+    "max_prefill_tokens",
+    "random_seed",
+    "rl_on_policy_target",
+    "enable_mixed_chunk",
+    "enable_tf32_matmul",
+    "model_impl",
+    "speculative_algorithm",
+    "page_size",
+    "dp_size",
+    "pp_size",
+    "enable_dp_attention",
+    "load_format",
+)
+
+
+def facts_of(
+    state: Mapping[str, Any],
+    config: Any,
+    sampling: SamplingSpec,
+    limit: int,
+    *,
+    decodes: bool,
+) -> Facts:
+    """``state`` is `get_server_info` with the scheduler's internal state over it,
+    ``config`` SGLang's resolved ModelConfig, ``limit`` the longest sequence it scores,
+    ``decodes`` whether the plan samples with this engine.
+    """
+    dtype = observe.dtype_name(config.dtype)
+    quantization = config.quantization or "none"
+    plain = quantization == "none" and not state.get(
+        "rl_on_policy_target"
+    )  # that mode has rounding of its own
+    rounded = (
+        ("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None
+    )
+    chunk = state.get("chunked_prefill_size")
+    environment = observe.environment()
+    environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
+    return Facts(
+        **{
+            **observe.versions("sglang", ENGINES["sglang"].distributions),
+            **observe.device(state["device"]),
+        }
+        | {"threads": None},  # the scheduler's, which does not tell
+        dtype=dtype,
+        # layers/logits_processor.py: the head's product is float32 only where asked; it
+        # is widened after rounding
+        head_dtype=rounded,
+        logits_dtype=rounded,
+        quantization=quantization,
+        kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
+        decode_logprobs=_decode_semantics(sampling, environment) if decodes else None,
+        prefill_logprobs="raw",
+        temperature=sampling.temperature if decodes else None,
+        rank_counts="strict",
+        attention_backend=_attention(state),
+        execution_mode=_execution(state),
+        model_class=_model_class(config),
+        prefix_cache=_inverted(state.get("disable_radix_cache")),
+        chunked_prefill=chunk > 0 if isinstance(chunk, int) else None,
+        chunk_size=chunk if isinstance(chunk, int) and chunk > 0 else None,
+        padding="none",
+        max_batch_sequences=state.get("effective_max_running_requests_per_dp"),
+        max_length=limit,
+        tensor_parallel=state.get("tp_size"),
+        batch_invariant=state.get("enable_deterministic_inference"),
+        vocab_size=int(config.vocab_size),
+        config_overrides=_overrides(state.get("json_model_override_args")),
+        environment=environment,
+        extra={
+            **{name: state[name] for name in _EXTRA if name in state},
+            "cache_flushed": "before each part",
+            "seeding": seeding_of(state) if decodes else None,
+        },
+    )
+
+
+def _decode_semantics(
+    sampling: SamplingSpec, environment: Mapping[str, str]
+) -> LogprobSemantics:
+    """layers/sampler.py: penalties enter whatever the mode, temperature unless greedy
+    or switched off.
+    """
+    if sampling.repetition_penalty != 1.0:
+        return "processed"
+    untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
+    original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in (
+        "1",
+        "true",
+    )
+    return "raw" if untempered or original else "temperature_scaled"
+
+
+def context_length(arguments: Mapping[str, Any]) -> int | None:
+    """How many positions the model has, as SGLang will read its config; None where that
+    cannot be told beforehand.
+    """
+    try:
+        from sglang.srt.utils.hf_transformers import (  # type: ignore[import-not-found,unused-ignore]
+            get_config,
+            get_context_length,
+            get_hf_text_config,
+        )
+
+        config = get_config(
+            arguments["model_path"],
+            trust_remote_code=bool(arguments["trust_remote_code"]),
+            revision=arguments["revision"],
+        )
+        return int(get_context_length(get_hf_text_config(config)))
+    # SGLang itself will say what is wrong, or be of a version that has other functions
+    except Exception as error:
+        print(
+            "logdrift: the model's positions are not known before the start:"
+            f" {error!r}",
+            flush=True,
+        )
+        return None
+
+
+def seeds_itself(state: Mapping[str, Any]) -> bool:
+    """Whether SGLang heeds `sampling_seed`, from its arguments or its state."""
+    return bool(
+        state.get("enable_deterministic_inference") or state.get("rl_on_policy_target")
+    )
+
+
+def seeding_of(state: Mapping[str, Any]) -> str | None:
+    """How a part is made to sample the same tokens again; None: it is not."""
+    if seeds_itself(state):
+        return "sampling_seed"
+    return "generator" if state.get("enable_custom_logit_processor") else None
+
+
+def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
+    """``auto`` is the model's dtype, except where a quantised checkpoint names
+    another.
+    """
+    if asked != "auto":
+        return str(asked) if asked else None
+    return dtype if quantization == "none" else None
+
+
+def _attention(state: Mapping[str, Any]) -> str | None:
+    general = state.get("attention_backend")
+    prefill = state.get("prefill_attention_backend") or general
+    decode = state.get("decode_attention_backend") or general
+    return prefill if prefill == decode else f"prefill {prefill}, decode {decode}"
+
+
+def _execution(state: Mapping[str, Any]) -> str | None:
+    """``eager``, or which phases run through graphs or torch.compile."""
+    graphs = state.get("cuda_graph_config")
+    if not isinstance(graphs, Mapping):
+        return None
+    modes = [
+        f"{phase} graph {graphs[phase]['backend']}"
+        for phase in graphs
+        if graphs[phase]["backend"] != "disabled"
+    ]
+    modes += ["torch.compile"] if state.get("enable_torch_compile") else []
+    return ", ".join(modes) or "eager"
+
+
+def _overrides(text: Any) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+def _model_class(config: Any) -> str | None:
+    """The class that SGLang's loader takes for this config."""
+    try:
+        from sglang.srt.model_loader.utils import (  # type: ignore[import-not-found,unused-ignore]
+            get_model_architecture,
+        )
+
+        return str(get_model_architecture(config)[0].__name__)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _inverted(value: Any) -> bool | None:
+    return None if value is None else not value

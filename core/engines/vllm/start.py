@@ -1,0 +1,382 @@
+"""Starting vLLM and observing how it then runs. `logdrift.core.engines.vllm.backend` says why
+it is started as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from logdrift.core.engines import ENGINES
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts, LogprobSemantics
+from logdrift.core.worker import observe
+from logdrift.core.worker.base import Settings
+
+_HELPERS = "logdrift.core.engines.vllm.forced"
+_MODES = ("raw_logprobs", "processed_logprobs")
+WARM = "warm_prefix_cache"
+"""Our own option: forced decode finds every prompt in the prefix cache already."""
+_DEFAULT_MAX_LOGPROBS = 20
+_REFUSED = {
+    "model": "write it as the backend's own key, beside engine and dtype",
+    "revision": "write it as the backend's own key, or set it for the whole plan",
+    "trust_remote_code": "set it for the whole plan",
+    "dtype": "write it as vllm:DTYPE",
+    "runner": "only text generation gives logprobs",
+    "convert": "only text generation gives logprobs",
+    "data_parallel_size": "the offline engine runs one replica",
+}
+
+
+def check_mode(settings: Settings) -> str:
+    """``logprobs_mode`` of the spec. Raises InputError where it gives no logprobs or
+    spoils forced decode.
+    """
+    name, mode = (
+        settings.spec.name,
+        str(settings.spec.options.get("logprobs_mode", "raw_logprobs")),
+    )
+    if mode not in _MODES:
+        raise InputError(
+            f"backend {name!r}: logprobs_mode={mode} gives no log-probabilities: use"
+            f" {' or '.join(_MODES)}"
+        )
+    for path in settings.paths:
+        if refusal := ENGINES["vllm"].refusal(path, settings.spec.options):
+            raise InputError(f"backend {name!r}: {refusal}")
+    return mode
+
+
+def start(settings: Settings) -> tuple[Any, dict[str, str]]:
+    """The running ``LLM``, and the environment that it was started in.
+
+    The environment is taken before vLLM adds variables of its own, whose values are new
+    in each run.
+    """
+    if not isinstance(settings.spec.options.get(WARM, False), bool):
+        raise InputError(
+            f"backend {settings.spec.name!r}: option {WARM}: give true or false"
+        )
+    for name, value in settings.spec.options.items():
+        if name.startswith("VLLM_"):
+            os.environ[name] = (
+                str(int(value)) if isinstance(value, bool) else str(value)
+            )
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault(
+        "VLLM_LENS_DISABLE", "1"
+    )  # where that plugin is installed, it makes every engine eager
+    try:
+        import vllm
+    except ImportError as error:
+        raise LogdriftError(
+            f"vllm cannot be imported by this interpreter: {cause(error)}"
+        ) from error
+    _check_option_names(settings, vllm)
+    options = _options(settings)
+    environment = observe.environment()
+    return _build(settings, vllm, options), environment
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of ``LLM``: defaults, then the user's options, then what the
+    numbers depend on.
+    """
+    from vllm.platforms import current_platform
+
+    user = {
+        key: value for key, value in settings.spec.options.items() if not _ours(key)
+    }
+    options: dict[str, Any] = {
+        "max_model_len": settings.max_length + 1,
+        "seed": 0,
+        # Only a completion needs the tokenizer, for its end-of-sequence id; decoding
+        # text is never asked for.
+        "skip_tokenizer_init": "decode" not in settings.paths,
+        "worker_extension_cls": f"{_HELPERS}.Observer",
+    }
+    if settings.other_tokenizer is not None:
+        options["tokenizer"] = settings.other_tokenizer
+    if current_platform.is_cpu():
+        options["enforce_eager"] = True
+        _prepare_cpu(user)
+    options.update(user)
+    if options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS) != -1:
+        options["max_logprobs"] = max(
+            int(options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)), settings.top_k
+        )
+    return {
+        **options,
+        "model": settings.model,
+        "revision": settings.revision,
+        "dtype": settings.spec.dtype,
+        "trust_remote_code": settings.trust_remote_code,
+    }
+
+
+def _prepare_cpu(user: Mapping[str, Any]) -> None:
+    """What is set by environment on a CPU, each unless the user has set it.
+
+    ``torch.compile`` goes off together with vLLM's compilation, in processes that vLLM
+    spawns too, before vLLM imports the functions that it decorates, since torch looks
+    at decoration. One thread per core but one is what vLLM's CPU executor sets for its
+    workers (utils/ompmultiprocessing.py): with every core taken, any other busy process
+    stalls each of the engine's many short parallel regions, and decoding was seen to
+    take 20 times as long.
+    """
+    from vllm import envs
+
+    if "kv_cache_memory_bytes" not in user:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    if (
+        user.get("enforce_eager", True)
+        and os.environ.setdefault("TORCH_COMPILE_DISABLE", "1") == "1"
+    ):
+        import torch._dynamo.config
+
+        torch._dynamo.config.disable = True
+    if not envs.VLLM_ENABLE_V1_MULTIPROCESSING and "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        threads = max(1, torch.get_num_threads() - 1)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
+def _build(settings: Settings, vllm: Any, options: Mapping[str, Any]) -> Any:
+    """Build the ``LLM``. Two refusals come early, before weights are read, and are
+    answered by another try: trace replay where the runner is V1, and one token of room
+    more than the model's config allows.
+    """
+    forced, own_length = (
+        "forced_decode" in settings.paths,
+        "max_model_len" in settings.spec.options,
+    )
+    processors = [*options.get("logits_processors", ()), f"{_HELPERS}:ForcedIds"]
+    wish: dict[str, Any] = dict(options)
+    if forced and _may_replay():
+        wish["enable_trace_replay"] = True
+    elif forced:
+        wish["logits_processors"] = processors
+    for _ in range(3):
+        try:
+            return vllm.LLM(**wish)
+        except Exception as error:
+            text = cause(error)
+            if "trace replay requires" in text and wish.pop(
+                "enable_trace_replay", False
+            ):
+                wish["logits_processors"] = processors
+            elif (positions := _positions(text)) and not own_length:
+                wish["max_model_len"] = _length_beyond(positions, settings.max_length)
+            else:
+                raise LogdriftError(f"vllm did not start: {text}") from error
+    raise LogdriftError(
+        "vllm did not start: its configuration was refused twice, see the log"
+    )
+
+
+def _positions(text: str) -> int | None:
+    """The model's positions by vLLM's refusal of a longer max_model_len; None for
+    another error.
+    """
+    found = re.search(r"greater than the derived max_model_len \(\w+=(\d+)", text)
+    return int(found[1]) if found else None
+
+
+def _length_beyond(positions: int, longest: int) -> int | None:
+    """``max_model_len`` where one more than the longest sequence is more than the model
+    has.
+
+    The token that vLLM samples after a sequence is dropped and never fed, so a sequence
+    with all the model's positions fits, if vLLM is made to allow the one more. For a
+    longer sequence: None, vLLM's own limit, by which it is refused.
+    """
+    if longest > positions:
+        return None
+    os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
+    return longest + 1
+
+
+def facts(
+    settings: Settings, llm: Any, mode: str, params: Any, environment: Mapping[str, str]
+) -> Facts:
+    """Facts of the running engine. ``params`` are the ``SamplingParams`` of a
+    completion, as vLLM adjusted them.
+    """
+    config, seen = llm.llm_engine.vllm_config, _observed(llm)
+    device = observe.device(str(seen["device"])) if seen.get("device") else {}
+    if seen.get("threads"):
+        device["threads"] = seen["threads"]
+    decoding = "decode" in settings.paths
+    return Facts(
+        **observe.versions("vllm", ("vllm", "vllm-cpu")),
+        **device,
+        dtype=observe.dtype_name(seen.get("dtype")),
+        head_dtype=observe.dtype_name(seen.get("head_dtype")),
+        logits_dtype=observe.dtype_name(seen.get("logits_dtype")),
+        logits_size=seen.get("logits_size"),
+        quantization=str(config.model_config.quantization or "none"),
+        kv_cache_dtype=observe.dtype_name(seen.get("kv_cache_dtype")),
+        decode_logprobs=semantics(mode, params),
+        prefill_logprobs="raw",
+        temperature=float(params.temperature) if decoding else None,
+        rank_counts="inclusive",
+        attention_backend="+".join(seen.get("attention") or ()) or None,
+        execution_mode=_execution_mode(
+            seen.get("compilation_mode"), seen.get("cudagraph_mode")
+        ),
+        model_class=seen.get("model_class"),
+        prefix_cache=bool(config.cache_config.enable_prefix_caching),
+        chunked_prefill=bool(config.scheduler_config.enable_chunked_prefill),
+        chunk_size=int(config.scheduler_config.max_num_batched_tokens),
+        max_batch_sequences=int(config.scheduler_config.max_num_seqs),
+        padding="none",
+        max_length=int(config.model_config.max_model_len),
+        tensor_parallel=int(config.parallel_config.tensor_parallel_size),
+        batch_invariant=_batch_invariant(),
+        vocab_size=int(config.model_config.get_vocab_size()),
+        config_overrides=_overrides(config.model_config),
+        environment=dict(environment),
+        extra={
+            "model_runner": "v2" if config.use_v2_model_runner else "v1",
+            "logprobs_mode": str(config.model_config.logprobs_mode),
+            WARM: bool(settings.spec.options.get(WARM, False)),
+            "block_size": config.cache_config.block_size,
+            "async_scheduling": bool(config.scheduler_config.async_scheduling),
+            "engine_core": "in process" if in_process(llm) else "own process",
+            "logit_scale": seen.get("logit_scale"),
+            "soft_cap": seen.get("soft_cap"),
+        },
+    )
+
+
+def semantics(mode: str, params: Any) -> LogprobSemantics:
+    """What decode logprobs mean under ``logprobs_mode`` and these ``SamplingParams`` as
+    vLLM adjusted them.
+
+    Processed logprobs are log-softmax after penalties, temperature, min-p, top-k and
+    top-p (v1/sample/sampler.py); with all but the temperature off they are
+    log-softmax(logits / T), and for T = 1, or greedy, untouched.
+    """
+    if mode == "raw_logprobs":
+        return "raw"
+    plain = (
+        params.repetition_penalty == 1.0
+        and params.presence_penalty == 0.0
+        and params.frequency_penalty == 0.0
+    )
+    greedy = params.temperature < 1e-5
+    truncated = not greedy and (
+        params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
+    )
+    if not plain or truncated:
+        return "processed"
+    return "raw" if greedy or params.temperature == 1.0 else "temperature_scaled"
+
+
+def in_process(llm: Any) -> bool:
+    """Whether the engine core runs in this process."""
+    return type(llm.llm_engine.engine_core).__name__ == "InprocClient"
+
+
+def cause(error: BaseException) -> str:
+    """The root of an exception chain in one line. Pydantic's several lines become its
+    first finding.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error)
+    details = getattr(error, "errors", None)
+    if callable(details):
+        finding: Mapping[str, Any] = next(iter(details()), {})
+        where = ".".join(str(key) for key in finding.get("loc", ()))
+        what = str(finding.get("msg", text)).removeprefix("Value error, ")
+        text = f"{where}={finding.get('input')!r}: {what}" if where else what
+    line = next(
+        (line.strip() for line in text.splitlines() if line.strip()),
+        type(error).__name__,
+    )
+    return line[:400]
+
+
+def _observed(llm: Any) -> Mapping[str, Any]:
+    """What `vllm_forced.Observer` says from where the model is; empty where the user's
+    own extension took its place or an engine of another version does not let it look.
+    """
+    try:
+        answers = llm.collective_rpc("logdrift_observe")
+    except Exception as error:
+        print(
+            f"logdrift: the running engine could not be observed: {cause(error)}",
+            flush=True,
+        )
+        return {}
+    return answers[0] if answers else {}
+
+
+def _check_option_names(settings: Settings, vllm: Any) -> None:
+    name = settings.spec.name
+    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(
+        inspect.signature(vllm.LLM.__init__).parameters
+    )
+    known -= {"self", "kwargs"}
+    for key in settings.spec.options:
+        if _ours(key):
+            continue
+        if key in _REFUSED:
+            raise InputError(
+                f"backend {name!r}: option {key!r} cannot be set here: {_REFUSED[key]}"
+            )
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"backend {name!r}: vllm {vllm.__version__} has no option {key!r}{hint}"
+            )
+
+
+def _ours(key: str) -> bool:
+    """Not an argument of ``LLM``: an environment variable of vLLM, or our own
+    option.
+    """
+    return key.startswith("VLLM_") or key == WARM
+
+
+def _may_replay() -> bool:
+    """Whether model runner V2 (and with it trace replay) is worth asking for; vLLM
+    itself decides at start.
+    """
+    from vllm import envs
+    from vllm.triton_utils import HAS_TRITON
+
+    wanted = getattr(envs, "VLLM_USE_V2_MODEL_RUNNER", None)
+    return bool(HAS_TRITON if wanted is None else wanted)
+
+
+def _execution_mode(mode: str | None, graphs: str | None) -> str | None:
+    if mode is None or graphs is None:
+        return None
+    if mode == "NONE" and graphs == "NONE":
+        return "eager"
+    return f"compile {mode.lower()}, cudagraph {graphs.lower()}"
+
+
+def _overrides(model_config: Any) -> dict[str, Any] | None:
+    """``hf_overrides`` as resolved; None where a function made them."""
+    found = getattr(model_config, "hf_overrides", None)
+    return dict(observe.plain(dict(found))) if isinstance(found, Mapping) else None
+
+
+def _batch_invariant() -> bool | None:
+    from vllm import envs
+
+    value = getattr(envs, "VLLM_BATCH_INVARIANT", None)
+    return None if value is None else bool(value)

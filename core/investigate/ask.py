@@ -1,0 +1,209 @@
+"""Asking a backend of a session one question: a fresh worker, started as the supervisor
+would, and nothing captured.
+
+The session is locked meanwhile, so that no capture of it takes the device, and its
+manifest is left alone.
+"""
+
+from __future__ import annotations
+
+import selectors
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.capture import trust
+from logdrift.core.capture.environments import (
+    engine_environment,
+    find_interpreter,
+    has_nvidia_gpu,
+    visible_devices,
+)
+from logdrift.core.capture.models import resolve_model, resolve_own_model
+from logdrift.core.capture.workers import WorkerProcess
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
+from logdrift.core.processes import adopt_orphans, cancellable, ending
+from logdrift.core.protocol import WorkerJob
+from logdrift.core.session import lock
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.reader import Session
+
+Report = Callable[[str], None]
+"""Told what the worker is doing, in a few words."""
+
+_POLL = 0.2
+
+
+def ask(
+    session: Session,
+    spec: BackendSpec,
+    question: str,
+    arguments: Mapping[str, Any],
+    out: Path,
+    *,
+    report: Report | None = None,
+    cancel: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Start the backend ``spec`` on the session's model, put ``question`` to it, and
+    return its answer.
+
+    ``spec`` need not be in the session's plan. To ``arguments`` are added ``model`` and
+    ``revision`` of the session, and ``own_model`` and ``own_revision`` of the backend
+    (None: the session's). ``out`` is made where it does not exist. The answer has the
+    worker's facts under ``facts``, as JSON. Raises InputError where the session has no
+    plan or is not this user's own, an interpreter or model is missing or somebody
+    writes the session, LogdriftError where it cannot be written or the backend fails
+    (its log: ``logs/NAME.log``), KeyboardInterrupt on Ctrl-C, SIGTERM or where
+    ``cancel`` is set, with nothing left running.
+    """
+    plan = session.plan
+    if plan is None:
+        raise InputError(
+            f"session {session.name} was not made by a capture: it has no plan to start"
+            " a backend by"
+        )
+    trust.require(session.folder, session.manifest)
+    refuse_hidden(spec)
+    interpreter = find_interpreter(spec.engine, spec.python)
+    model = resolve_model(session.manifest.model.id)
+    own = model if spec.model is None else resolve_own_model(spec)
+    device = (
+        "cpu" if spec.options.get("device") == "cpu" or not has_nvidia_gpu() else "cuda"
+    )
+    environment = {
+        **engine_environment(spec.engine, device, model, own),
+        **interpreter.env,
+    }
+    if spec.gpus is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = visible_devices(spec.gpus)
+    job = _job(session, plan, spec, model, own, question, arguments, out)
+    token = uuid.uuid4().hex
+    lock.acquire(session.folder, token)
+    try:
+        with cancellable():
+            adopt_orphans()
+            _make(session.folder, out)
+            worker = WorkerProcess(
+                interpreter.python,
+                environment,
+                session.folder,
+                f"{LOGS}/{spec.name}.log",
+                job,
+            )
+            try:
+                answer = _listen(
+                    worker,
+                    spec,
+                    report or (lambda text: None),
+                    cancel or threading.Event(),
+                )
+            finally:
+                worker.end()
+            lock.check_folder_held(
+                session.folder, token
+            )  # what was found is to be saved in this session, and no other
+            return answer
+    except OSError as error:
+        raise LogdriftError(
+            f"cannot write in {session.folder}: {error.strerror}"
+        ) from None
+    finally:
+        lock.release(session.folder)
+
+
+def _job(
+    session: Session,
+    plan: CapturePlan,
+    spec: BackendSpec,
+    model: str,
+    own: str,
+    question: str,
+    arguments: Mapping[str, Any],
+    out: Path,
+) -> WorkerJob:
+    return WorkerJob(
+        kind="question",
+        model=own,
+        revision=plan.revision if spec.model is None else spec.revision,
+        tokenizer=model,
+        tokenizer_revision=plan.revision,
+        trust_remote_code=plan.trust_remote_code,
+        folder=str(session.folder.resolve()),
+        spec={**asdict(spec), "options": dict(spec.options)},
+        sampling=asdict(plan.sampling),
+        top_k=plan.top_k,
+        part_sequences=plan.part_sequences,
+        planned=session.manifest.sequences.planned,
+        max_length=int(session.manifest.plan["max_length"]),
+        question=question,
+        arguments={
+            **arguments,
+            "model": model,
+            "revision": plan.revision,
+            "own_model": None if spec.model is None else own,
+            "own_revision": spec.revision,
+        },
+        out=str(out.resolve()),
+    )
+
+
+def _make(folder: Path, out: Path) -> None:
+    if out.is_relative_to(folder):
+        with folder_at(folder, str(out.relative_to(folder)), create=True):
+            return
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _listen(
+    worker: WorkerProcess, spec: BackendSpec, report: Report, cancel: threading.Event
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    answer: dict[str, Any] | None = None
+    for message in _messages(worker, cancel):
+        kind = message["type"]
+        if kind == "stage":
+            report(str(message["stage"]))
+        elif kind == "facts":
+            facts = message["facts"]
+        elif kind == "answer":
+            answer = message["answer"]
+        elif kind == "failed":
+            where = f"backend {spec.name!r}: "
+            text = str(message["error"])
+            kind_of_error = InputError if message["input"] else LogdriftError
+            raise kind_of_error(text if text.startswith(where) else where + text)
+        elif kind == "done":
+            break
+    if answer is None:
+        worker.wait(5.0)
+        code = worker.end(0.0)
+        raise LogdriftError(
+            f"backend {spec.name!r}: its {spec.engine} worker {ending(code)} (log:"
+            f" {worker.log})"
+        )
+    worker.wait(30.0)
+    return {**answer, "facts": facts}
+
+
+def _messages(
+    worker: WorkerProcess, cancel: threading.Event
+) -> Iterator[dict[str, Any]]:
+    """Messages until end of file; KeyboardInterrupt soon after ``cancel`` is set."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(worker.channel, selectors.EVENT_READ)
+        while True:
+            if cancel.is_set():
+                raise KeyboardInterrupt
+            if selector.select(_POLL):
+                batch = worker.receive()
+                if batch is None:
+                    return
+                yield from batch
+            elif worker.wait(0.0) and not selector.select(0.0):
+                # gone, though a process that it forked holds its side of the channel
+                return

@@ -1,0 +1,155 @@
+"""Experiments in the background: started so that they outlive the terminal, and ended
+from wherever one stands.
+
+``why/experiments`` of the session is all that ties them to whoever looks: its lock says
+who runs them, ``events.jsonl`` what is being done, and each experiment's folder how far
+it came.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.capture import trust
+from logdrift.core.capture.background import ask_to_end, ends_within, start_detached
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose import diagnose
+from logdrift.core.diagnose.experiments import Proposal, chosen, propose
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.experiments import (
+    DEFAULT_BUDGET,
+    DEFAULT_REPEATS,
+    gpu_count,
+    run_experiments,
+)
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.experiments import FOLDER, check_writable, timings
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.writer import append_event
+
+LOG = "experiments.log"
+_GRACE = 20.0
+
+
+def plan_experiments(
+    session: Session, pair: Pair, *, repeats: int = DEFAULT_REPEATS
+) -> Proposal:
+    """What would tell on this machine, with times from the session's own events."""
+    found = diagnose(session, pair)
+    return propose(
+        session, pair, found, timings(session.folder), gpus=gpu_count(), repeats=repeats
+    )
+
+
+def start_experiments(
+    session: Session,
+    pair: Pair,
+    ids: Sequence[str] = (),
+    *,
+    budget_s: float = DEFAULT_BUDGET,
+    repeats: int = DEFAULT_REPEATS,
+) -> int:
+    """Run experiments (all that are proposed, or those of ``ids``) in a process of its
+    own; returns its pid once it has begun. InputError where there is nothing to run or
+    the session cannot be written, LogdriftError with its last words where it ends at
+    once.
+    """
+    check_writable(session)
+    trust.require(session.folder, session.manifest)
+    if not chosen(plan_experiments(session, pair, repeats=repeats).experiments, ids):
+        raise InputError(
+            f"{pair.a.info.label} -> {pair.b.info.label}: there is no experiment to run"
+        )
+    folder = session.folder / FOLDER
+    job = {
+        "folder": str(session.folder.resolve()),
+        "pair": [pair.a.info.label, pair.b.info.label],
+        "ids": list(ids),
+        "budget": budget_s,
+        "repeats": repeats,
+    }
+    with folder_at(session.folder, FOLDER, create=True):
+        return start_detached(
+            ["logdrift.core.investigate.experiment_jobs", json.dumps(job)], folder, LOG
+        )
+
+
+def running(session_folder: Path) -> LockHolder | None:
+    """Who runs experiments of this session at this moment, if anybody."""
+    return read_lock(session_folder / FOLDER)
+
+
+def cancel_experiments(session_folder: Path) -> None:
+    """End the experiments that run here, with all their workers; what is captured
+    stays. InputError where none run here, LogdriftError where they do not end.
+    """
+    holder = running(session_folder)
+    if holder is None:
+        raise InputError(f"session {session_folder}: no experiment is running")
+    if not holder.here:
+        raise InputError(
+            f"the experiments of {session_folder} run on {holder.host}: end process"
+            f" {holder.pid} there"
+        )
+    ask_to_end(holder, session_folder / FOLDER)
+    if not ends_within(holder, _GRACE):
+        raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
+
+
+def run_chosen(
+    session: Session,
+    pair: Pair,
+    ids: Sequence[str],
+    budget_s: float,
+    repeats: int,
+    report: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Propose, choose and run in this process."""
+    experiments = chosen(
+        plan_experiments(session, pair, repeats=repeats).experiments, ids
+    )
+    run_experiments(
+        session, pair, experiments, budget_s=budget_s, repeats=repeats, report=report
+    )
+
+
+def main(argv: list[str]) -> int:
+    """``python -m logdrift.core.investigate.experiment_jobs JSON``: the detached form.
+    Everything it has to say is in the folder.
+    """
+    job = json.loads(argv[0])
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    folder = Path(job["folder"])
+    try:
+        session = open_session(folder)
+        pair = make_pair(session, *job["pair"])
+        run_chosen(
+            session, pair, job["ids"], job["budget"], job["repeats"], lambda event: None
+        )
+    except LogdriftError as error:
+        print(error, file=sys.stderr, flush=True)
+        append_event(
+            folder / FOLDER,
+            {"t": round(time.time(), 3), "type": "failed", "error": str(error)},
+        )
+        return error.exit_code
+    except KeyboardInterrupt:
+        append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "cancelled"})
+        return 130
+    append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "finished"})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

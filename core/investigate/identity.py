@@ -1,0 +1,147 @@
+"""The identity checks of a session: each backend started once more and asked what it
+loaded, one after another.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.capture import trust
+from logdrift.core.capture.models import resolve_model
+from logdrift.core.digests import limited_weights_digest
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.ask import ask
+from logdrift.core.plan import BackendSpec
+from logdrift.core.session import lock
+from logdrift.core.session.experiments import check_writable
+from logdrift.core.session.identity import (
+    IDENTITY,
+    LoadedWeights,
+    write_failure,
+    write_identity,
+)
+from logdrift.core.session.reader import Session
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+"""Told ``stage`` and ``failed`` events as the supervisor tells them."""
+
+
+def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[BackendSpec]:
+    """The plan's backends of these names, all where none is named. Raises InputError
+    for an unknown name or no plan.
+    """
+    plan = session.plan
+    if plan is None:
+        raise InputError(
+            f"session {session.name} was not made by a capture: it has no plan to start"
+            " its backends by"
+        )
+    known = {spec.name: spec for spec in plan.backends}
+    for name in names:
+        if name not in known:
+            raise InputError(f"no backend {name!r}: the session has {', '.join(known)}")
+    return [known[name] for name in (dict.fromkeys(names) if names else known)]
+
+
+def identify(
+    session: Session,
+    specs: Sequence[BackendSpec],
+    on_event: OnEvent,
+    cancel: threading.Event | None = None,
+) -> tuple[dict[str, LoadedWeights], dict[str, str]]:
+    """Ask every backend of ``specs`` what it loaded; each answer is saved before the
+    next backend starts.
+
+    Returns what was found and why the others failed, by backend. An engine that fails,
+    or dies of the question, is one failed answer, saved with its reason, and the next
+    backend is asked. Raises InputError and LogdriftError where no backend could succeed
+    (the session is shipped or taken, its folder cannot be written), and InputError
+    where the only one asked cannot be started; KeyboardInterrupt with what is finished
+    kept.
+    """
+    check_writable(session)
+    trust.require(session.folder, session.manifest)
+    found: dict[str, LoadedWeights] = {}
+    failed: dict[str, str] = {}
+    files = _files_digest(session)
+    for spec in specs:
+        with tempfile.TemporaryDirectory(prefix="logdrift-") as notes:
+            probing = Path(notes, "probing")
+            try:
+                found[spec.name] = _identify(
+                    session, spec, files, probing, on_event, cancel
+                )
+            except LogdriftError as error:
+                if _concerns_all(error) or (
+                    isinstance(error, InputError) and len(specs) == 1
+                ):
+                    raise
+                reason = _reason(error, probing)
+                failed[spec.name] = reason
+                write_failure(session.folder, spec.name, spec.engine, reason, _now())
+                on_event({"type": "failed", "backend": spec.name, "error": reason})
+    return found, failed
+
+
+def _concerns_all(error: LogdriftError) -> bool:
+    gone = isinstance(error, lock.Gone)
+    return (
+        gone
+        or str(error).startswith("cannot write")
+        or "is being written by" in str(error)
+    )
+
+
+def _reason(error: LogdriftError, probing: Path) -> str:
+    """Why it failed, with the tensor whose module was being asked, where that is what
+    it did not survive: the worker notes its name in ``probing``
+    (`logdrift.core.worker.weights_read`).
+    """
+    try:
+        name = probing.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return str(error)
+    return f"{error}, while the module of {name} was asked for its weights"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _files_digest(session: Session) -> str | None:
+    folder = Path(resolve_model(session.manifest.model.id))
+    return limited_weights_digest(folder) if folder.is_dir() else None
+
+
+def _identify(
+    session: Session,
+    spec: BackendSpec,
+    files: str | None,
+    probing: Path,
+    on_event: OnEvent,
+    cancel: threading.Event | None,
+) -> LoadedWeights:
+    def report(stage: str) -> None:
+        on_event({"type": "stage", "backend": spec.name, "stage": stage})
+
+    answer = ask(
+        session,
+        spec,
+        "weights",
+        {"probing": str(probing)},
+        session.folder / IDENTITY,
+        report=report,
+        cancel=cancel,
+    )
+    identity = {
+        "backend": spec.name,
+        "engine": spec.engine,
+        "taken": _now(),
+        "files_digest": files,
+    }
+    return write_identity(session.folder, {**identity, **answer})

@@ -1,0 +1,256 @@
+"""Plant faults in a model with plain Transformers and write one session for each. Runs
+in the engine's interpreter.
+
+    python core/planted/inside/worker.py MODEL OUT [--backgrounds float32,bfloat16] [--faults
+    a,b] [--held-out]
+        [--lengths 40x4,68x4] [--long 296x1] [--ids FILE] [--little FAMILIES]
+
+Every session holds three captures of the same tokens: ``reference/prefill`` (float32),
+``trainer/prefill`` (clean, sdpa attention) and ``rollout/prefill`` (eager attention,
+and the fault). A session that is there already is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# `core` alone becomes importable, as in every worker; this folder's modules have common
+# names and must not be.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+runpy.run_path(str(HERE.parents[1] / "worker" / "launch.py"))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from logdrift.core.facts import Facts  # noqa: E402
+from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
+from logdrift.core.planted.inside.bench import Bench, Stand, read_ids, sample_ids  # noqa: E402
+from logdrift.core.planted.inside.edits import plant  # noqa: E402
+from logdrift.core.planted.inside.little import train  # noqa: E402
+from logdrift.core.planted.inside.scoring import Model, Rows  # noqa: E402
+from logdrift.core.planted.sizes import (  # noqa: E402
+    LENGTHS,
+    LONG,
+    PROMPT,
+    lengths_of,
+    take,
+)
+from logdrift.core.session.layout import (  # noqa: E402
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    SequencesInfo,
+    capture_part,
+    ids_digest,
+    sequence_part,
+)
+from logdrift.core.session.writer import (  # noqa: E402
+    merge_pieces,
+    sequence_tensors,
+    write_manifest,
+    write_part,
+)
+
+MARK = "planted:"
+
+
+def write_session(
+    folder: Path,
+    model: Path,
+    ids: list[np.ndarray],
+    sides: dict[str, tuple[list[Rows], dict[str, Any]]],
+    sent: dict[str, list[np.ndarray]],
+    title: str,
+) -> None:
+    """The real session format, through the real writer. ``sent`` are the ids that a
+    side was really given.
+    """
+    lengths = [len(x) for x in ids]
+    folder.mkdir(parents=True, exist_ok=True)
+    part = write_part(
+        folder,
+        sequence_part(0),
+        sequence_tensors(ids, [PROMPT] * len(ids), ["length"] * len(ids)),
+        0,
+        len(ids),
+        sum(lengths),
+    )
+    merge_pieces(
+        folder, {int(i): f"<{i}>".encode() for i in np.unique(np.concatenate(ids))}
+    )
+    captures = []
+    for name, (rows, facts) in sides.items():
+        tensors = {
+            field: np.concatenate([getattr(row, field) for row in rows])
+            for field in ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
+        }
+        label = f"{name}/prefill"
+        written = write_part(
+            folder, capture_part(label, 0), tensors, 0, len(ids), sum(lengths)
+        )
+        written = replace(
+            written, ids_digest=ids_digest(np.concatenate(sent.get(name, ids)))
+        )
+        role = name if name in ("reference", "trainer") else "rollout"
+        captures.append(
+            CaptureInfo(
+                label,
+                name,
+                "transformers",
+                str(facts["dtype"]),
+                "prefill",
+                1,
+                role,
+                "complete",
+                Facts(**facts),
+                (written,),
+            )
+        )
+    info = SequencesInfo(len(ids), None, (part,))
+    write_manifest(
+        folder,
+        Manifest(
+            title,
+            ModelInfo(model.name),
+            title,
+            sequences=info,
+            captures=tuple(captures),
+        ),
+    )
+
+
+def facts_of(
+    model: Model, dtype: str, attention: str, **changed: Any
+) -> dict[str, Any]:
+    """Facts with which nothing is left to say."""
+    return {
+        "engine": "transformers",
+        "engine_version": "5.19.0",
+        "dtype": dtype,
+        "head_dtype": dtype,
+        "logits_dtype": dtype,
+        "device": "cpu",
+        "attention_backend": attention,
+        "quantization": "none",
+        "prefill_logprobs": "raw",
+        "decode_logprobs": "raw",
+        "temperature": 1.0,
+        "vocab_size": model.vocab,
+        "logits_size": model.vocab,
+        "weights_digest": "sha256:" + "a" * 64,
+        "tokenizer_digest": "sha256:" + "b" * 64,
+        "config_digest": "sha256:" + "c" * 64,
+        "config_overrides": {},
+        "padding": "none",
+        "torch_version": torch.__version__,
+        "execution_mode": "eager",
+        "kv_cache_dtype": "auto",
+        "prefix_cache": False,
+        "chunked_prefill": False,
+        "max_batch_sequences": 1,
+        "max_length": 1 << 20,
+        "tensor_parallel": 1,
+        "batch_invariant": False,
+        "adds_bos": False,
+        **changed,
+    }
+
+
+def write(bench: Bench, fault: Fault, background: str, size: float) -> None:
+    """The session of one fault, under the name of background and fault."""
+    folder = bench.out / f"{background}-{fault.name}"
+    if (folder / "session.json").exists():
+        return
+    stand = Stand(bench, background, len(bench.ids) if fault.long else bench.short)
+    planted = plant(stand, fault.name, size)
+    changed = told(fault, size, background)
+    changed.pop("ids_digest", None)
+    sides = {
+        "reference": (stand.reference, facts_of(stand.model, "float32", "sdpa")),
+        "trainer": (stand.trainer, facts_of(stand.model, background, "sdpa")),
+        "rollout": (
+            planted.rows,
+            {**facts_of(stand.model, background, planted.attention), **changed},
+        ),
+    }
+    sent = {} if planted.sent is None else {"rollout": planted.sent}
+    write_session(
+        folder, bench.folder, stand.ids, sides, sent, f"{fault.name} {size:g}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--backgrounds", default="float32,bfloat16")
+    parser.add_argument("--faults", help="names, by commas (default: all)")
+    parser.add_argument("--held-out", action="store_true", help="the other sizes")
+    parser.add_argument("--lengths", default=LENGTHS, help="tokens x sequences")
+    parser.add_argument(
+        "--long", default=LONG, help="sequences for faults that show in long ones alone"
+    )
+    parser.add_argument(
+        "--little",
+        help="families, by commas: train MODEL/FAMILY, then plant in OUT/FAMILY",
+    )
+    parser.add_argument(
+        "--ids",
+        type=Path,
+        help="a file of sequences; without it the model samples its own",
+    )
+    args = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    for family in args.little.split(",") if args.little else ("",):
+        model, out = args.model / family, args.out / family
+        if family and not (model / "config.json").exists():
+            train(family, model)
+        plant_all(model, out, args)
+
+
+def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
+    """Every fault asked for, in one model."""
+    out.mkdir(parents=True, exist_ok=True)
+    short, longer = lengths_of(args.lengths), lengths_of(args.long)
+    bench = Bench(folder, out, [], len(short))
+    lengths = short + longer
+    known = (
+        read_ids(args.ids)
+        if args.ids
+        else sample_ids(bench.model("float32"), lengths, out / "ids.json")
+    )
+    bench.ids = [
+        np.asarray(row, np.int32)
+        for row in take([row.tolist() for row in known], lengths)
+    ]
+    wanted = (
+        set(args.faults.split(",")) if args.faults else {fault.name for fault in FAULTS}
+    )
+    for background in args.backgrounds.split(","):
+        for fault in FAULTS:
+            if fault.name in wanted and background in fault.backgrounds:
+                began = time.monotonic()
+                write(
+                    bench,
+                    fault,
+                    background,
+                    fault.other_size if args.held_out else fault.size,
+                )
+                print(
+                    f"{MARK}{background} {fault.name} {time.monotonic() - began:.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

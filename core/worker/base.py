@@ -1,0 +1,228 @@
+"""What every engine backend gives to the worker, and the shapes in which it gives it.
+
+Position convention, everywhere: entry ``i`` scores ``token_ids[i]`` given the ids
+before it. The first token of a sequence has no score. Unscored entries are NaN
+(logprob, entropy), 0 (rank) and id -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.plan import BackendSpec, SamplingSpec
+
+IdArray = npt.NDArray[np.int32]
+FlagArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+Progress = Callable[[int, int], None]
+"""Called with (sequences, tokens) finished since the call before."""
+
+
+class MismatchError(LogdriftError):
+    """An engine answered with another length or other ids than it was given. Never
+    truncated, never realigned.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One sequence of T tokens along one path, all natural logarithms (nats).
+
+    logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids
+    i32[T, K] and top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy
+    f32[T] or None where the engine cannot give it.
+
+    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the engine
+    computed the score and the number was NaN, 0 elsewhere; None where none was. Such an
+    entry has no rank, no alternatives and no entropy.
+    """
+
+    logprob: FloatArray
+    rank: IdArray
+    top_ids: IdArray
+    top_logprobs: FloatArray
+    entropy: FloatArray | None = None
+    nan: FlagArray | None = None
+
+    @classmethod
+    def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
+        """All entries unscored, writable: backends fill it in."""
+        return cls(
+            logprob=np.full(length, np.nan, np.float32),
+            rank=np.zeros(length, np.int32),
+            top_ids=np.full((length, top_k), -1, np.int32),
+            top_logprobs=np.full((length, top_k), np.nan, np.float32),
+            entropy=np.full(length, np.nan, np.float32) if entropy else None,
+            nan=np.zeros(length, np.uint8),
+        )
+
+
+def first_rows(scores: Scores, length: int) -> Scores:
+    """The entries of the first ``length`` tokens, as views."""
+    return Scores(
+        logprob=scores.logprob[:length],
+        rank=scores.rank[:length],
+        top_ids=scores.top_ids[:length],
+        top_logprobs=scores.top_logprobs[:length],
+        entropy=None if scores.entropy is None else scores.entropy[:length],
+        nan=None if scores.nan is None else scores.nan[:length],
+    )
+
+
+def mark_nan(scores: Scores, first: int) -> None:
+    """Every entry from ``first`` on was asked of the engine, so a NaN there is its
+    answer and no missing score.
+
+    What stands beside such a score (rank, alternatives) is as meaningless, and is taken
+    away.
+    """
+    assert scores.nan is not None
+    broken = np.isnan(scores.logprob)
+    broken[:first] = False
+    scores.nan[broken] = 1
+    scores.rank[broken] = 0
+    scores.top_ids[broken] = -1
+    scores.top_logprobs[broken] = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A sampled completion: ``token_ids`` i32[T] is prompt + completion, ``scores``
+    covers all T (prompt entries unscored), ``finish`` is ``stop``, ``length`` or
+    ``unknown``.
+    """
+
+    token_ids: IdArray
+    prompt_length: int
+    finish: str
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a backend is opened with.
+
+    ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt +
+    completion) of the session, which a completion must not pass; ``paths`` those that
+    will be asked for; ``top_k`` the number of alternatives kept per position;
+    ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
+    where this backend's own is another one, whose folder may hold no tokenizer;
+    ``asked`` a question will be put to the loaded model
+    (`logdrift.core.worker.questions`), so it must be reachable.
+    """
+
+    model: str
+    revision: str | None
+    spec: BackendSpec
+    sampling: SamplingSpec
+    paths: tuple[str, ...]
+    top_k: int
+    max_length: int
+    max_prompts: int
+    trust_remote_code: bool = False
+    tokenizer: str | None = None
+    asked: bool = False
+
+    def new_tokens(self, prompt_length: int, limit: int | None = None) -> int:
+        """How many tokens are sampled after a prompt: ``max_tokens``, or what the
+        longest sequence (and the ``limit`` of the engine, where it has one) leaves; at
+        least 1.
+        """
+        longest = self.max_length if limit is None else min(self.max_length, limit)
+        return max(1, min(self.sampling.max_tokens, longest - prompt_length))
+
+    @property
+    def other_tokenizer(self) -> str | None:
+        """What to name to an engine that would look for a tokenizer beside the weights;
+        None: it is there.
+        """
+        return self.tokenizer if self.tokenizer not in (None, "", self.model) else None
+
+
+class Backend(Protocol):
+    """One engine in this process. The worker calls `open` once, then any of the paths
+    it lists, then `close`.
+    """
+
+    def __init__(self, settings: Settings) -> None: ...
+
+    def open(self) -> Facts:
+        """Load the model and observe how it really runs. Raises LogdriftError with one
+        line.
+        """
+        ...
+
+    def resolved_config(self) -> Mapping[str, Any] | None:
+        """The model's config as the engine resolved it, overrides included; None where
+        it does not tell.
+        """
+        ...
+
+    def generate(
+        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
+    ) -> list[Generation]:
+        """Sample one completion per prompt (path ``decode``), each from its own
+        seed.
+        """
+        ...
+
+    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
+        """Score given ids in one pass (path ``prefill``)."""
+        ...
+
+    def forced_decode(
+        self,
+        sequences: Sequence[IdArray],
+        prompt_lengths: Sequence[int],
+        progress: Progress,
+    ) -> list[Scores]:
+        """Decode step by step along given ids (path ``forced_decode``); prompt entries
+        stay unscored.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine and its processes. Safe to call twice."""
+        ...
+
+
+def check_ids(token_ids: IdArray, vocab_size: int, what: str) -> None:
+    """Refuse ids outside ``[0, vocab_size)`` before an engine sees them: some engines
+    die of them.
+    """
+    if token_ids.size and (
+        int(token_ids.min()) < 0 or int(token_ids.max()) >= vocab_size
+    ):
+        bad = token_ids[(token_ids < 0) | (token_ids >= vocab_size)]
+        raise MismatchError(
+            f"{what}: token id {int(bad[0])} is outside the vocabulary of"
+            f" {vocab_size} ids"
+        )
+
+
+def check_length(got: int, expected: int, what: str) -> None:
+    """Raise `MismatchError` unless an engine returned exactly one entry per
+    position.
+    """
+    if got != expected:
+        raise MismatchError(
+            f"{what}: engine returned {got} entries for {expected} positions"
+        )
+
+
+def normalise(value: Any) -> float:
+    """An engine's number as a logprob: None -> NaN, sentinels for minus infinity
+    (-9999, about -3.4e38) -> -inf.
+    """
+    if value is None:
+        return float("nan")
+    number = float(value)
+    return float("-inf") if number <= -9999.0 else number

@@ -1,0 +1,89 @@
+"""Which files a backend was started with, as its worker sees them: digests, and what
+its tokenizer does by itself.
+
+Only what is certain is said. Options that make an engine read its weights elsewhere, or
+not at all, leave the weights unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.digests import (
+    config_digest,
+    limited_weights_digest,
+    tokenizer_digest,
+)
+from logdrift.core.worker.tokens import TokenText
+from logdrift.core.worker.weights_map import snapshot_folder
+
+# Options by which the engines' weights are not the safetensors files beside
+# config.json.
+_OTHER_WEIGHTS = (
+    "gguf_file",
+    "subfolder",
+    "variant",
+    "state_dict",
+    "use_safetensors",
+    "download_dir",
+    "model_weights",
+    "model_loader_extra_config",
+    "custom_weight_loader",
+)
+_PLAIN_LOADING = ("auto", "safetensors", "hf")
+
+
+def identity(
+    model: str, revision: str | None, options: Mapping[str, Any], text: TokenText | None
+) -> dict[str, Any]:
+    """Facts fields ``weights_digest``, ``config_digest``, ``tokenizer_digest``,
+    ``template_digest`` and ``adds_bos``.
+
+    ``model`` and ``options`` are what the engine was started with, ``text`` the
+    tokenizer beside those weights, if any.
+    """
+    folder = _folder(model, revision, options)
+    return {
+        "weights_digest": (
+            limited_weights_digest(folder)
+            if folder is not None and _plain(options)
+            else None
+        ),
+        "config_digest": config_digest(folder) if folder is not None else None,
+        "tokenizer_digest": tokenizer_digest(folder) if folder is not None else None,
+        "template_digest": _template_digest(text),
+        "adds_bos": None if text is None else text.adds_bos(),
+    }
+
+
+def _plain(options: Mapping[str, Any]) -> bool:
+    return str(options.get("load_format", "auto")) in _PLAIN_LOADING and not any(
+        key in options for key in _OTHER_WEIGHTS
+    )
+
+
+def _folder(
+    model: str, revision: str | None, options: Mapping[str, Any]
+) -> Path | None:
+    """The folder itself, or where the hub's cache holds the snapshot that was just
+    loaded.
+    """
+    if not Path(model).is_dir() and (
+        "download_dir" in options or "cache_dir" in options
+    ):
+        return None
+    return snapshot_folder(model, revision)
+
+
+def _template_digest(text: TokenText | None) -> str | None:
+    template = None if text is None else text.template
+    if template is None:
+        return None
+    said = (
+        template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    )
+    return f"sha256:{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()}"

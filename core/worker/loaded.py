@@ -1,0 +1,184 @@
+"""What an engine loaded, by name, as JSON of bounded size: its resolved config, and
+what tells a tokenizer apart.
+
+Nothing of the machine and nothing secret is kept: paths, addresses and credentials
+become a word in their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from logdrift.core.credentials import holds_secret, names_secret
+from logdrift.core.json_values import bounded
+from logdrift.core.session.loaded import Loaded
+from logdrift.core.worker.base import Backend
+from logdrift.core.worker.tokens import TokenText, one_line
+
+BLOCK_IDS = 1024
+"""Ids that share one digest: 128 digests for a vocabulary of 128k."""
+_DIGITS = 8
+"""Hex digits of a block's digest: two blocks that differ look alike once in four
+billion.
+"""
+_ADDED = 512
+"""Added tokens that are listed; reserved ones of some families are thousands, which one
+digest covers.
+"""
+_TEMPLATE = 100_000
+"""Characters of a template that are kept: those of released models have up to 20,000.
+"""
+_MACHINE = re.compile(r"^(/|~|[A-Za-z]:\\|\\\\)|://")
+_LEFT_OUT = "left out"
+
+
+def loaded_of(backend: Backend, text: TokenText | None) -> Loaded:
+    """What ``backend`` loaded and ``text``, the tokenizer beside its weights. What
+    cannot be seen stays None: a capture is worth more than the names of its settings.
+    """
+    return Loaded(
+        config=_tried("its config", lambda: config_values(backend.resolved_config())),
+        tokenizer=_tried("its tokenizer", lambda: tokenizer_values(text)),
+        templates=_tried("its chat template", lambda: template_values(text)),
+    )
+
+
+def _tried(what: str, look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except Exception as error:  # configs and tokenizers are anybody's code
+        print(f"logdrift: {what} could not be looked at: {one_line(error)}", flush=True)
+        return None
+
+
+def config_values(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A config as its ``to_dict`` gives it, without what names the machine."""
+    if config is None:
+        return None
+    kept = {
+        name: value for name, value in config.items() if not str(name).startswith("_")
+    }
+    cleaned: dict[str, Any] = _cleaned(bounded(kept))
+    return cleaned
+
+
+def _cleaned(value: Any, name: str = "") -> Any:
+    if (
+        name
+        and names_secret(name)
+        and not isinstance(value, (bool, int, float, type(None)))
+    ):
+        return _LEFT_OUT
+    if isinstance(value, dict):
+        return {key: _cleaned(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item, name) for item in value]
+    return (
+        _LEFT_OUT
+        if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value))
+        else value
+    )
+
+
+def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:
+    """Vocabulary, special and added tokens by name and id, and the kinds of the steps
+    from text to ids and back.
+    """
+    if text is None:
+        return None
+    tokenizer = text.tokenizer
+    pieces = {int(index): str(token) for token, index in tokenizer.get_vocab().items()}
+    values = {
+        "class": type(tokenizer).__name__,
+        "vocabulary": len(pieces),
+        "special": _special_tokens(tokenizer),
+        "adds_bos": text.adds_bos(),
+        **_added_tokens(tokenizer),
+        **_pipeline(tokenizer),
+        "block_ids": BLOCK_IDS,
+        "vocabulary_blocks": list(_blocks(pieces)),
+    }
+    kept: dict[str, Any] = bounded(values)
+    return kept
+
+
+def _special_tokens(tokenizer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, token in tokenizer.special_tokens_map.items():
+        if isinstance(token, list | tuple):
+            found[name] = [str(each) for each in token]
+        else:
+            found[name] = f"{token} (id {tokenizer.convert_tokens_to_ids(str(token))})"
+    return found
+
+
+def _added_tokens(tokenizer: Any) -> dict[str, Any]:
+    added = sorted(
+        (int(i), str(token))
+        for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items()
+    )
+    listed = {str(index): token for index, token in added[:_ADDED]}
+    rest = added[_ADDED:]
+    return {"added": listed, "added_digest": _digest(map(str, rest)) if rest else None}
+
+
+def _pipeline(tokenizer: Any) -> dict[str, Any]:
+    """The steps of a tokenizer of the `tokenizers` library; empty for those that are
+    code alone.
+    """
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        return {}
+    data = json.loads(fast.to_str())
+    model = dict(data.get("model") or {})
+    merges = model.pop("merges", None) or []
+    model.pop("vocab", None)
+    steps = {
+        name: data.get(name)
+        for name in ("normalizer", "pre_tokenizer", "decoder", "post_processor")
+    }
+    return {
+        "model": model,
+        **steps,
+        "merges": len(merges),
+        "merges_digest": _digest(
+            each if isinstance(each, str) else " ".join(each) for each in merges
+        ),
+    }
+
+
+def _blocks(pieces: Mapping[int, str]) -> Iterable[str]:
+    """One short digest for each `BLOCK_IDS` ids and their texts."""
+    if not pieces:
+        return
+    for first in range(0, max(pieces) + 1, BLOCK_IDS):
+        block = (
+            f"{i}\t{pieces[i]}" for i in range(first, first + BLOCK_IDS) if i in pieces
+        )
+        yield _digest(block)[:_DIGITS]
+
+
+def _digest(lines: Iterable[str]) -> str:
+    hasher = hashlib.sha256()
+    for line in lines:
+        hasher.update(line.encode("utf-8", "surrogatepass") + b"\0")
+    return hasher.hexdigest()
+
+
+def template_values(text: TokenText | None) -> dict[str, str] | None:
+    """Chat templates by name, ``default`` where there is one alone; empty where the
+    tokenizer has none.
+    """
+    if text is None:
+        return None
+    found = text.template
+    if not found:
+        return {}
+    templates = found if isinstance(found, Mapping) else {"default": found}
+    return {
+        str(name): str(template)[:_TEMPLATE] for name, template in templates.items()
+    }

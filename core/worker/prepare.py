@@ -1,0 +1,156 @@
+"""Prompts to token ids, in a worker: the supervisor has no tokenizer.
+
+Everything that can be wrong with a prompt is said here, before a session folder exists.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, cast
+
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import SamplingSpec
+from logdrift.core.protocol import WorkerJob
+from logdrift.core.worker.tokens import TokenText, one_line
+
+
+def prepare(job: WorkerJob) -> dict[str, Any]:
+    """Tokenise ``job.prompts`` and check them against the model.
+
+    Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions.
+    Raises InputError naming the line of a prompt that is empty, longer than the model
+    or outside its vocabulary.
+    """
+    if not job.trust_remote_code and "torch" not in sys.modules:
+        # Tokenizers and configurations do without torch, whose import takes three times
+        # as long as all else here.
+        sys.modules["torch"] = cast(Any, None)
+    config = _config(job)
+    vocab_size = _number(config, "vocab_size")
+    positions = _number(config, "max_position_embeddings") or _number(
+        config, "n_positions"
+    )
+    needs_text = any("token_ids" not in prompt for prompt in job.prompts)
+    tokenizer = (
+        TokenText(job.model, job.revision, job.trust_remote_code)
+        if needs_text
+        else None
+    )
+    ids, lengths = [], []
+    for prompt in job.prompts:
+        row, length = _encode(tokenizer, prompt)
+        where = prompt["where"]
+        if not row:
+            raise InputError(
+                f"{where}: the prompt has no token: give at least one character that"
+                " the tokenizer keeps"
+            )
+        bad = next(
+            (i for i in row if vocab_size is not None and not 0 <= i < vocab_size), None
+        )
+        if bad is not None:
+            raise InputError(
+                f"{where}: token id {bad} is outside the model's vocabulary of"
+                f" {vocab_size} ids"
+            )
+        ids.append(row)
+        lengths.append(length)
+    if positions is not None:
+        _check_lengths(
+            [prompt["where"] for prompt in job.prompts], ids, lengths, positions
+        )
+    return {
+        "token_ids": ids,
+        "prompt_lengths": lengths,
+        "vocab_size": vocab_size,
+        "max_positions": positions,
+        "max_length": _longest(ids, lengths, SamplingSpec(**job.sampling), positions),
+    }
+
+
+def _encode(
+    tokenizer: TokenText | None, prompt: Mapping[str, Any]
+) -> tuple[list[int], int]:
+    """Ids of a prompt and its completion, if it has one, and how many of them are the
+    prompt.
+    """
+    if "token_ids" in prompt:
+        return list(prompt["token_ids"]), int(prompt["prompt_length"])
+    assert tokenizer is not None
+    try:
+        if "messages" in prompt:
+            row = tokenizer.encode_messages(
+                prompt["messages"],
+                tools=prompt.get("tools"),
+                arguments=prompt.get("chat_template_kwargs"),
+                ending=prompt["ending"],
+            )
+        else:
+            row = tokenizer.encode(prompt["text"])
+        # Tokenised by itself, so that the ids of the prompt are those that an engine is
+        # given to go on from.
+        completion = (
+            tokenizer.encode_completion(prompt["completion"])
+            if "completion" in prompt
+            else []
+        )
+    except LogdriftError as error:
+        raise InputError(f"{prompt['where']}: {error}") from None
+    return row + completion, len(row)
+
+
+def _check_lengths(
+    places: list[str], ids: list[list[int]], lengths: list[int], positions: int
+) -> None:
+    """Refuse what the model has no positions for: a prompt needs one more, for the
+    first token of its completion.
+    """
+    sampled = [length == len(row) for row, length in zip(ids, lengths, strict=True)]
+    needed = [len(row) + int(more) for row, more in zip(ids, sampled, strict=True)]
+    long = [index for index, count in enumerate(needed) if count > positions]
+    if not long:
+        return
+    first = long[0]
+    what = (
+        f"{positions - 1} is the longest prompt"
+        if sampled[first]
+        else f"{positions} is the longest sequence"
+    )
+    of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
+    raise InputError(
+        f"{places[first]}: {len(ids[first])} tokens are too long for the model, which"
+        f" has {positions} positions: {what}{of_many}"
+    )
+
+
+def _longest(
+    ids: list[list[int]],
+    lengths: list[int],
+    sampling: SamplingSpec,
+    positions: int | None,
+) -> int:
+    longest = max(
+        len(row) + (sampling.max_tokens if length == len(row) else 0)
+        for row, length in zip(ids, lengths, strict=True)
+    )
+    return longest if positions is None else min(longest, positions)
+
+
+def _config(job: WorkerJob) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(
+            job.model, revision=job.revision, trust_remote_code=job.trust_remote_code
+        )
+    except Exception as error:
+        raise InputError(
+            f"model {job.model}: cannot be loaded: {one_line(error)}"
+        ) from None
+    return config.get_text_config()
+
+
+def _number(config: Any, name: str) -> int | None:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) else None

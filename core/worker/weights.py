@@ -1,0 +1,68 @@
+"""The question ``weights``: is every tensor that an engine loaded the one on disk? Runs
+in the worker.
+
+The files compared with are those of the session's model; where a backend was given a
+model of its own, tensors that differ are compared with its own files too. The reading
+is done beside the model, by `logdrift.core.worker.weights_read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.errors import LogdriftError
+from logdrift.core.worker.weights_map import snapshot_folder
+
+_READ = "logdrift.core.worker.weights_read:read"
+
+
+def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """``{tensors, tied, config, config_differs, extra, ranks}`` as
+    `logdrift.core.session.identity` documents them.
+    """
+    folder = snapshot_folder(str(arguments["model"]), arguments.get("revision"))
+    if folder is None:
+        raise LogdriftError(
+            f"the session's model {arguments['model']} is not in this machine's cache:"
+            " its files are needed"
+        )
+    own = arguments.get("own_model")
+    own_folder = (
+        None
+        if own is None
+        else snapshot_folder(str(own), arguments.get("own_revision"))
+    )
+    asked = {
+        "folder": str(folder),
+        "own": None if own_folder is None else str(own_folder),
+        "probing": arguments.get("probing"),
+    }
+    answers = backend.inspect(_READ, asked)
+    return {**merged(answers), "own_model": own is not None}
+
+
+def merged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One answer of those of all ranks: a tensor that differs on one of them differs,
+    one that no rank read is unread.
+    """
+    if any("error" in answer for answer in answers) or not answers:
+        raise LogdriftError(
+            next(
+                (a["error"] for a in answers if "error" in a),
+                "no rank of the engine answered",
+            )
+        )
+    first = answers[0]
+    tensors: dict[str, Mapping[str, Any]] = {}
+    for answer in answers:
+        for tensor in answer["tensors"]:
+            known = tensors.get(tensor["name"])
+            if known is None or _rank(tensor) < _rank(known):
+                tensors[tensor["name"]] = tensor
+    return {**first, "tensors": list(tensors.values()), "ranks": len(answers)}
+
+
+def _rank(tensor: Mapping[str, Any]) -> int:
+    return {False: 0, True: 1, None: 2}[tensor["same"]]
