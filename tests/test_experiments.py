@@ -15,7 +15,7 @@ import pytest
 from logdrift.cli.why_run import parse_budget
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
-from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, Knob
+from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE
 from logdrift.core.diagnose.evidence import Ranked
 from logdrift.core.diagnose.experiments import (
     EVERY_OPTION,
@@ -33,6 +33,7 @@ from logdrift.core.diagnose.outcomes import (
     judge,
     outcomes_of,
 )
+from logdrift.core.engines.knobs import Knob
 from logdrift.core.errors import InputError
 from logdrift.core.session.experiments import FOLDER, check_writable, saved, timings
 from logdrift.core.session.reader import Session

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose import Diagnosis, diagnose
-from logdrift.core.diagnose.causes import BY_CODE, Knob
+from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import Number, Ranked, Unchecked
 from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.engines.knobs import Knob
 from logdrift.core.report.experiments import saved_outcomes
 from logdrift.core.report.identity import identity_json, summary
 from logdrift.core.report.layout import Canvas

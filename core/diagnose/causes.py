@@ -4,70 +4,25 @@ Data, in the order of checking.
 Faults of recording come first, because they decide which numbers stand for which
 tokens; then semantics, which make the numbers different quantities; then weights and
 configuration; then numerics, which no setting removes altogether. Every entry says what
-would show it without another run, what single knob proves it on each engine, by that
-engine's own option, and what to ask where numbers alone cannot tell.
+would show it without another run and what to ask where numbers alone cannot tell. The
+single knob that proves it on an engine stands in that engine's folder
+(``core/engines/NAME/knobs.py``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from logdrift.core.engines import knobs_of
+from logdrift.core.engines.knobs import Knob
 
 Group = Literal["broken", "recording", "semantics", "model", "numerics"]
 NOISE = "noise"
 """Not a cause to mend: what rounding leaves between two correct engines. It ranks among
 the causes.
 """
-
-
-Needs = Literal["", "any", "gpu", "gpus"]
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One change to one engine: ``setting`` is the option (or variable, or request
-    field) exactly as that engine takes it.
-
-    ``combined``: it changes more than the cause that it stands for, so what it removes
-    is not that cause's share alone. The rest is for
-    `logdrift.core.diagnose.experiments`, which turns a knob into a run: ``run`` says
-    where that makes sense (``any`` machine, a ``gpu``, several ``gpus``; empty: by hand
-    alone); ``both`` that it is turned on both sides at once, where they lack it;
-    ``unless`` and ``only`` are states of a side (facts by name, ``path``, ``batch``,
-    ``overrides``, ``kv_differs``, ``option.NAME``) in which it would change nothing, or
-    has something to change; a tuple means any of its values. ``refused``: states in
-    which the engine is known not to start with it. ``confounded``: states in which it
-    would change another cause as well, which it would then be proof for. ``still``: no
-    number may move, so a run that shows one moving is a finding.
-    """
-
-    setting: str
-    effect: str = ""
-    combined: bool = False
-    run: Needs = ""
-    both: bool = False
-    unless: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    only: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    refused: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    confounded: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    still: bool = False
-
-    @property
-    def change(self) -> dict[str, Any]:
-        """``setting`` as one key and its value, read as JSON where it is JSON; None
-        where it has no value: leave it out.
-        """
-        name, equals, text = self.setting.partition("=")
-        if not equals:
-            return {name: None}
-        try:
-            return {name: json.loads(text)}
-        except ValueError:
-            return {name: text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +32,8 @@ class Cause:
     ``number`` is its place in the order of checking. ``separable``: numbers alone can
     name it; otherwise ``otherwise`` says what tells it. ``size`` is what was measured
     or published, MAE in nats unless it says something else; ``source`` says by whom,
-    ``link`` is where the cause itself was reported. ``knobs`` are by engine (vllm,
-    sglang, transformers); an engine without one cannot show it.
+    ``link`` is where the cause itself was reported. What proves it on an engine stands
+    in that engine's folder (`logdrift.core.engines.knobs`).
     """
 
     number: int
@@ -92,9 +47,13 @@ class Cause:
     link: str
     separable: bool
     otherwise: str
-    knobs: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
     fix: str = ""
     """What to do about it where no engine has a knob for it, as an imperative."""
+
+    @property
+    def knobs(self) -> Mapping[str, tuple[Knob, ...]]:
+        """By engine, inference engines first; an engine without one cannot show it."""
+        return knobs_of(self.code)
 
     @property
     def combined(self) -> bool:
@@ -173,89 +132,6 @@ def _recording(
     )
 
 
-_DECODING = ("decode", "forced_decode")
-_NOT_RAW = {"decode_logprobs": ("temperature_scaled", "processed")}
-_PREFILL_IS_RAW = Knob(
-    "path=prefill",
-    "prefill is raw, whatever was sampled with",
-    combined=True,
-    run="any",
-    only={**_NOT_RAW, "path": "decode"},
-)
-_EAGER = {"execution_mode": "eager"}
-_WIDE_HEAD = {"head_dtype": "float32"}
-_HF_CODE = {"model_class": ("TransformersForCausalLM", "TransformersMoEForCausalLM")}
-_INVARIANT = {"batch_invariant": True}
-_FLOAT32 = {"dtype": "float32"}
-# Flash attention and 8-bit or 4-bit weights take 16-bit activations alone; where the
-# engine chose its kernel itself, it chooses again.
-_SIXTEEN_BITS_ONLY = {
-    "option.attn_implementation": "flash_attention_2",
-    "option.attention_backend": ("FLASH_ATTN", "fa3"),
-    "quantization": (
-        "fp8",
-        "awq",
-        "awq_marlin",
-        "gptq",
-        "gptq_marlin",
-        "compressed-tensors",
-    ),
-}
-_PRECISIONS = (
-    Knob(
-        "dtype=float32",
-        run="any",
-        both=True,
-        unless=_FLOAT32,
-        refused=_SIXTEEN_BITS_ONLY,
-    ),
-    Knob("dtype=float16", run="gpu", both=True, unless={"dtype": "float16"}),
-)
-_COMPANY = (
-    Knob(
-        "alone=true",
-        "each sequence in a batch of its own",
-        run="any",
-        unless={"batch": "alone", "max_batch_sequences": 1},
-    ),
-    Knob(
-        "alone=false",
-        "the sequences of a part in one batch",
-        run="any",
-        only={"batch": "alone"},
-        unless={"max_batch_sequences": 1},
-    ),
-)
-_SCORER = (
-    Knob(
-        "batch_tokens=64",
-        "rows per chunk of the head",
-        run="any",
-        still=True,
-        unless={"option.batch_tokens": 64},
-    ),
-    Knob(
-        "oom_rows=48",
-        "chunks of more rows run out of memory on purpose",
-        run="any",
-        still=True,
-    ),
-    Knob(
-        "hidden_states=host",
-        "copied to the host, then back chunk by chunk",
-        run="gpu",
-        still=True,
-    ),
-    Knob(
-        "hidden_states=host_nonblocking",
-        "the same without waiting for each copy",
-        run="gpu",
-        still=True,
-    ),
-    Knob("device_map=balanced", "layers on several devices", run="gpus", still=True),
-)
-_CACHE_DTYPE = (Knob("kv_cache_dtype=auto", run="any", only={"kv_differs": True}),)
-
 CAUSES: tuple[Cause, ...] = (
     Cause(
         0,
@@ -271,20 +147,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/trl/issues/6693",
         True,
         "run the same ids in bfloat16 or float32",
-        {
-            "vllm": (
-                Knob("dtype=bfloat16", "the range of float32"),
-                Knob("dtype=float32"),
-            ),
-            "sglang": (
-                Knob("dtype=bfloat16", "the range of float32"),
-                Knob("dtype=float32"),
-            ),
-            "transformers": (
-                Knob("dtype=bfloat16", "the range of float32"),
-                Knob("dtype=float32"),
-            ),
-        },
     ),
     _recording(
         number=1,
@@ -372,18 +234,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/issues/15420",
         True,
         "compare the ids that each engine was given",
-        {
-            "vllm": (
-                Knob('prompt={"prompt_token_ids": [...]}', "ids instead of text"),
-                Knob("add_special_tokens=false", "on a server"),
-            ),
-            "sglang": (Knob("input_ids=[...]", "ids instead of text"),),
-            "transformers": (
-                Knob(
-                    "tokenizer(text, add_special_tokens=False)", "after a chat template"
-                ),
-            ),
-        },
     ),
     Cause(
         7,
@@ -399,21 +249,6 @@ CAUSES: tuple[Cause, ...] = (
         True,
         "look at where the first value without a score is: it belongs to the first"
         " token",
-        {
-            "vllm": (Knob("prompt_logprobs[0] is None", "entry i scores token i"),),
-            "sglang": (
-                Knob(
-                    "logprob_start_len=s-1",
-                    "the first entry of a request is None; entry i scores token i",
-                ),
-            ),
-            "transformers": (
-                Knob(
-                    "logits[:, :-1] against ids[:, 1:]",
-                    "labels are shifted once, not twice",
-                ),
-            ),
-        },
     ),
     Cause(
         8,
@@ -430,36 +265,6 @@ CAUSES: tuple[Cause, ...] = (
         True,
         "a logit scale looks the same: what the engine says of its log-probabilities"
         " tells them apart",
-        {
-            "vllm": (
-                Knob(
-                    "logprobs_mode=raw_logprobs",
-                    run="any",
-                    only={
-                        "decode_logprobs": ("temperature_scaled", "processed"),
-                        "path": _DECODING,
-                    },
-                ),
-                Knob("temperature=1"),
-                Knob(
-                    "generation_config=vllm",
-                    "ignore the model's sampling defaults",
-                    True,
-                ),
-            ),
-            "sglang": (
-                _PREFILL_IS_RAW,
-                Knob("SGLANG_RETURN_ORIGINAL_LOGPROB=1"),
-                Knob("temperature=1"),
-            ),
-            "transformers": (
-                Knob(
-                    "logits / T",
-                    "leave it out of the trainer's log-probabilities, or have it on"
-                    " both sides",
-                ),
-            ),
-        },
     ),
     Cause(
         9,
@@ -475,30 +280,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/trl/pull/7269",
         True,
         "ask the engine for raw log-probabilities",
-        {
-            "vllm": (
-                Knob(
-                    "logprobs_mode=raw_logprobs",
-                    run="any",
-                    only={"decode_logprobs": "processed", "path": _DECODING},
-                ),
-                Knob("top_p=1"),
-                Knob("repetition_penalty=1"),
-            ),
-            "sglang": (
-                _PREFILL_IS_RAW,
-                Knob(
-                    "repetition_penalty=1",
-                    "penalties and biases enter its output values; top-p does not",
-                ),
-            ),
-            "transformers": (
-                Knob(
-                    "scores of generate(output_logits=True)",
-                    "output_scores are processed",
-                ),
-            ),
-        },
     ),
     Cause(
         10,
@@ -515,20 +296,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vime/issues/64",
         False,
         _DIGESTS,
-        {
-            "vllm": (
-                Knob(
-                    'POST /weight_checker {"action": "checksum"}',
-                    "VLLM_SERVER_DEV_MODE=1",
-                ),
-                Knob("load_format=auto", "not dummy"),
-            ),
-            "sglang": (
-                Knob('POST /weights_checker {"action": "checksum"}'),
-                Knob("get_weights_by_name"),
-            ),
-            "transformers": (Knob("dtype=auto", "and the digest of the files"),),
-        },
     ),
     Cause(
         11,
@@ -544,32 +311,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/pull/43419",
         True,
         "compare the configuration that each engine resolved",
-        {
-            "vllm": (
-                Knob("hf_overrides={}", run="any", only={"overrides": True}),
-                Knob("disable_sliding_window=true"),
-                Knob(
-                    "model_impl=transformers",
-                    "Transformers' model code",
-                    True,
-                    run="any",
-                    unless=_HF_CODE,
-                ),
-            ),
-            "sglang": (
-                Knob(
-                    "json_model_override_args={}", run="any", only={"overrides": True}
-                ),
-                Knob(
-                    "model_impl=transformers",
-                    "Transformers' model code",
-                    True,
-                    run="any",
-                    unless=_HF_CODE,
-                ),
-            ),
-            "transformers": (Knob("config.json", "as the engine has it"),),
-        },
     ),
     Cause(
         12,
@@ -584,12 +325,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/transformers/issues/33095",
         True,
         "score each sequence in a batch of its own",
-        {
-            "transformers": (
-                Knob("alone=true"),
-                Knob("position_ids=attention_mask.cumsum(-1)-1", "with left padding"),
-            )
-        },
     ),
     Cause(
         13,
@@ -604,24 +339,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/NVIDIA-NeMo/RL/issues/3936",
         True,
         "note that float32 on one side alone makes it worse",
-        {
-            "vllm": (
-                Knob(
-                    'hf_overrides={"head_dtype": "float32"}',
-                    run="any",
-                    both=True,
-                    unless=_WIDE_HEAD,
-                ),
-            ),
-            "sglang": (
-                Knob(
-                    "enable_fp32_lm_head=true", run="any", both=True, unless=_WIDE_HEAD
-                ),
-            ),
-            "transformers": (
-                Knob("head_dtype=float32", run="any", both=True, unless=_WIDE_HEAD),
-            ),
-        },
     ),
     Cause(
         14,
@@ -637,11 +354,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://arxiv.org/abs/2510.26788",
         True,
         "compare the dtypes as the engines resolved them",
-        {
-            "vllm": _PRECISIONS,
-            "sglang": _PRECISIONS,
-            "transformers": _PRECISIONS,
-        },
     ),
     Cause(
         15,
@@ -656,7 +368,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/volcengine/verl/blob/main/verl/utils/torch_functional.py",
         True,
         "widen the logits first",
-        {"transformers": (Knob("logits.float()", "before log_softmax"),)},
     ),
     Cause(
         16,
@@ -671,62 +382,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/issues/22103",
         False,
         "run both with one kernel",
-        {
-            "vllm": (
-                Knob(
-                    "attention_backend=FLASH_ATTN",
-                    run="gpu",
-                    unless={"attention_backend": "FLASH_ATTN"},
-                    refused=_FLOAT32,
-                ),
-                Knob(
-                    "attention_backend=TRITON_ATTN",
-                    run="gpu",
-                    unless={"attention_backend": "TRITON_ATTN"},
-                ),
-                Knob(
-                    "attention_backend=FLEX_ATTENTION",
-                    run="gpu",
-                    unless={"attention_backend": "FLEX_ATTENTION"},
-                ),
-            ),
-            "sglang": (
-                Knob(
-                    "attention_backend=triton",
-                    run="gpu",
-                    unless={"attention_backend": "triton"},
-                ),
-                Knob(
-                    "attention_backend=torch_native",
-                    run="any",
-                    unless={"attention_backend": "torch_native"},
-                ),
-                Knob(
-                    "attention_backend=fa3",
-                    run="gpu",
-                    unless={"attention_backend": "fa3"},
-                    refused=_FLOAT32,
-                ),
-            ),
-            "transformers": (
-                Knob(
-                    "attn_implementation=eager",
-                    run="any",
-                    unless={"attention_backend": "eager"},
-                ),
-                Knob(
-                    "attn_implementation=sdpa",
-                    run="any",
-                    unless={"attention_backend": "sdpa"},
-                ),
-                Knob(
-                    "attn_implementation=flash_attention_2",
-                    run="gpu",
-                    unless={"attention_backend": "flash_attention_2"},
-                    refused=_FLOAT32,
-                ),
-            ),
-        },
     ),
     Cause(
         17,
@@ -740,43 +395,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/pytorch/torchtitan/pull/2373",
         False,
         "run both eager",
-        {
-            "vllm": (
-                Knob('compilation_config={"mode": 0}', run="gpu", unless=_EAGER),
-                Knob(
-                    "enforce_eager=true",
-                    "also swaps the RMSNorm kernel",
-                    True,
-                    run="any",
-                    unless=_EAGER,
-                ),
-                Knob(
-                    "enforce_eager=false",
-                    "inductor, which also swaps the RMSNorm kernel",
-                    True,
-                    run="any",
-                    only=_EAGER,
-                ),
-            ),
-            "sglang": (
-                Knob(
-                    "enable_torch_compile=false",
-                    run="any",
-                    only={"option.enable_torch_compile": True},
-                ),
-                Knob(
-                    "SGLANG_FORCE_FUSED_OP_BACKEND=torch",
-                    "every fused operation at once",
-                    True,
-                    run="gpu",
-                ),
-            ),
-            "transformers": (
-                Knob("compile=false", run="any", unless=_EAGER),
-                Knob("compile=true", "inductor", run="any", only=_EAGER),
-                Knob("use_kernels=false", run="gpu", only={"option.use_kernels": True}),
-            ),
-        },
     ),
     Cause(
         18,
@@ -791,20 +409,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/NVIDIA-NeMo/RL/issues/998",
         False,
         "run without graphs, with all else kept",
-        {
-            "vllm": (
-                Knob(
-                    'compilation_config={"cudagraph_mode": "NONE"}',
-                    run="gpu",
-                    unless=_EAGER,
-                ),
-            ),
-            "sglang": (
-                Knob("disable_cuda_graph=true", run="gpu", unless=_EAGER),
-                Knob("disable_decode_cuda_graph=true"),
-                Knob("disable_prefill_cuda_graph=true"),
-            ),
-        },
     ),
     Cause(
         19,
@@ -819,42 +423,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/transformers/issues/31267",
         False,
         "score one engine's own generation again by prefill",
-        {
-            "vllm": (
-                Knob(
-                    "path=forced_decode",
-                    "enable_trace_replay, or a logits processor",
-                    run="any",
-                    only={"path": "prefill"},
-                ),
-                Knob(
-                    "path=prefill",
-                    "prompt_logprobs: the same ids in one pass",
-                    run="any",
-                    only={"path": _DECODING},
-                    confounded=_NOT_RAW,
-                ),
-            ),
-            "sglang": (
-                Knob(
-                    "path=prefill",
-                    "max_new_tokens=0, logprob_start_len=0: its own generation, scored"
-                    " again",
-                    run="any",
-                    only={"path": "decode"},
-                    confounded=_NOT_RAW,
-                ),
-            ),
-            "transformers": (
-                Knob(
-                    "path=prefill",
-                    "in one pass instead of token by token",
-                    run="any",
-                    only={"path": "decode"},
-                    confounded=_NOT_RAW,
-                ),
-            ),
-        },
     ),
     Cause(
         20,
@@ -869,31 +437,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://thinkingmachines.ai/blog/defeating-nondeterminism-in-llm-inference/",
         False,
         "capture once more with every sequence alone",
-        {
-            "vllm": (
-                *_COMPANY,
-                Knob("max_num_seqs=1"),
-                Knob(
-                    "VLLM_BATCH_INVARIANT=1",
-                    "matrix, norm, softmax and attention kernels at once",
-                    True,
-                    run="gpu",
-                    unless=_INVARIANT,
-                ),
-            ),
-            "sglang": (
-                *_COMPANY,
-                Knob("max_running_requests=1"),
-                Knob(
-                    "enable_deterministic_inference=true",
-                    "attention, sampler and reductions at once",
-                    True,
-                    run="gpu",
-                    unless=_INVARIANT,
-                ),
-            ),
-            "transformers": (*_COMPANY, *_SCORER),
-        },
     ),
     Cause(
         21,
@@ -907,21 +450,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/pull/4139",
         True,
         "compute the prompt whole",
-        {
-            "vllm": (
-                Knob(
-                    "enable_chunked_prefill=false",
-                    run="any",
-                    only={"chunked_prefill": True},
-                ),
-                Knob("max_num_batched_tokens=N", "at least the longest prompt"),
-            ),
-            "sglang": (
-                Knob(
-                    "chunked_prefill_size=-1", run="any", only={"chunked_prefill": True}
-                ),
-            ),
-        },
     ),
     Cause(
         22,
@@ -935,19 +463,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/volcengine/verl/issues/2387",
         False,
         "compare cold with warm",
-        {
-            "vllm": (
-                Knob(
-                    "warm_prefix_cache=true",
-                    "each prompt is in the cache already; logdrift's own option",
-                    run="any",
-                    only={"prefix_cache": True, "path": _DECODING},
-                ),
-                Knob("enable_prefix_caching=false"),
-                Knob("reset_prefix_cache()"),
-            ),
-            "sglang": (Knob("disable_radix_cache=true"), Knob("POST /flush_cache")),
-        },
     ),
     Cause(
         23,
@@ -961,7 +476,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/issues/54035",
         False,
         "read the cache's dtype from the engine's configuration",
-        {"vllm": _CACHE_DTYPE, "sglang": _CACHE_DTYPE},
     ),
     Cause(
         24,
@@ -975,19 +489,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/issues/2679",
         False,
         "run on one device",
-        {
-            "vllm": (
-                Knob(
-                    "tensor_parallel_size=1", run="gpus", unless={"tensor_parallel": 1}
-                ),
-                Knob("disable_custom_all_reduce=true"),
-            ),
-            "sglang": (
-                Knob("tp_size=1", run="gpus", unless={"tensor_parallel": 1}),
-                Knob("disable_custom_all_reduce=true"),
-            ),
-            "transformers": (Knob("tp_plan", "leave it out"),),
-        },
     ),
     Cause(
         25,
@@ -1002,17 +503,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://arxiv.org/abs/2510.11370",
         True,
         "compare the experts that each side chose",
-        {
-            "vllm": (
-                Knob("enable_return_routed_experts=true"),
-                Knob("moe_backend=triton"),
-            ),
-            "sglang": (
-                Knob("enable_return_routed_experts=true"),
-                Knob("moe_runner_backend=triton"),
-            ),
-            "transformers": (Knob("experts_implementation=eager"),),
-        },
     ),
     Cause(
         26,
@@ -1027,27 +517,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/huggingface/transformers/pull/38131",
         False,
         "run Transformers' model code inside the engine",
-        {
-            "vllm": (
-                Knob('compilation_config={"custom_ops": ["none"]}', run="gpu"),
-                Knob(
-                    "model_impl=transformers",
-                    "the whole model code",
-                    True,
-                    run="any",
-                    unless=_HF_CODE,
-                ),
-            ),
-            "sglang": (
-                Knob("SGLANG_ROPE_CACHE_FP32=1"),
-                Knob(
-                    "rl_on_policy_target=fsdp",
-                    "deterministic mode, head, norms and RoPE at once",
-                    True,
-                    run="gpu",
-                ),
-            ),
-        },
     ),
     Cause(
         27,
@@ -1061,19 +530,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/NVIDIA-NeMo/RL/issues/3936",
         False,
         "read the matmul precision",
-        {
-            "vllm": (
-                Knob(
-                    "VLLM_FLOAT32_MATMUL_PRECISION=highest",
-                    run="gpu",
-                    only={"dtype": "float32"},
-                ),
-            ),
-            "sglang": (
-                Knob("enable_tf32_matmul=false", run="gpu", only={"dtype": "float32"}),
-            ),
-            "transformers": (Knob("torch.backends.cuda.matmul.allow_tf32=False"),),
-        },
     ),
     Cause(
         28,
@@ -1087,10 +543,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/issues/34497",
         False,
         "decode without a draft",
-        {
-            "vllm": (Knob("speculative_config", "leave it out", run="any"),),
-            "sglang": (Knob("speculative_algorithm", "leave it out", run="any"),),
-        },
     ),
     Cause(
         29,
@@ -1104,10 +556,6 @@ CAUSES: tuple[Cause, ...] = (
         "https://github.com/vllm-project/vllm/pull/11394",
         False,
         "nothing to ask: raw log-probabilities do not pass through it",
-        {
-            "vllm": (Knob("VLLM_USE_FLASHINFER_SAMPLER=0"),),
-            "sglang": (Knob("sampling_backend=pytorch"),),
-        },
     ),
 )
 

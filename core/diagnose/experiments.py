@@ -1,7 +1,7 @@
 """One-knob experiments: which change to which engine would tell, most telling first.
 Pure: nothing is run here.
 
-The knobs themselves stand in the cause table (`logdrift.core.diagnose.causes.Knob`), by
+The knobs themselves stand in each engine's folder (`logdrift.core.engines.knobs`), by
 each engine's own option; this module decides from the facts of both sides which of them
 mean something here, and orders them. `logdrift.core.investigate.experiments` runs them,
 `logdrift.core.diagnose.outcomes` judges what came of it.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause, Knob
+from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause
 from logdrift.core.diagnose.diagnosis import Diagnosis
 from logdrift.core.diagnose.evidence import LIKELY, Ranked
 from logdrift.core.diagnose.knobs import (
@@ -29,6 +29,7 @@ from logdrift.core.diagnose.knobs import (
     state_of,
 )
 from logdrift.core.engines import ENGINES
+from logdrift.core.engines.knobs import Knob
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Batch
 from logdrift.core.session.reader import Session

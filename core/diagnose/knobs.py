@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from logdrift.core.diagnose.causes import Knob
+from logdrift.core.engines.knobs import Knob
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 

