@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from logdrift.core.numbers import clock
 from logdrift.core.session.visible import visible
 
 View = Callable[[Mapping[str, Any]], None]
@@ -95,13 +96,8 @@ def _captured(event: Mapping[str, Any]) -> str:
 def _note(event: Mapping[str, Any]) -> str:
     left = event["left"]
     return f"{event['rate']:,.0f} tok/s" + (
-        "" if left is None else f", {_duration(left)} left"
+        "" if left is None else f", {clock(left)} left"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _plain_line(event: Mapping[str, Any]) -> None:

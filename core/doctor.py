@@ -30,6 +30,7 @@ from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import gigabytes
 from logdrift.core.version import __version__
 
 Status = Literal["ok", "warning", "broken"]
@@ -270,14 +271,14 @@ def _shared_memory() -> list[Check]:
                 "start the container with --shm-size=8g",
             )
         ]
-    return [Check("shared memory", "ok", f"/dev/shm has {total / _GB:.1f} GB")]
+    return [Check("shared memory", "ok", f"/dev/shm has {gigabytes(total)}")]
 
 
 def _memory() -> Check:
     free = available_memory()
     if free is None:
         return Check("memory", "warning", "unknown on this system", "")
-    text = f"{free / _GB:.1f} GB free"
+    text = f"{gigabytes(free)} free"
     if free < _LEAST_MEMORY:
         return Check(
             "memory",
@@ -332,7 +333,7 @@ def _cache() -> Check:
             "set LOGDRIFT_CACHE, or cache = in the config file, to a folder of yours",
         )
     free = shutil.disk_usage(_existing(folder)).free
-    text = f"{folder}, {free / _GB:.1f} GB free"
+    text = f"{folder}, {gigabytes(free)} free"
     lacking = [
         name
         for name, found in environments.available().items()
@@ -377,7 +378,7 @@ def _sessions(flag: str | None) -> Check:
     free = shutil.disk_usage(_existing(folder)).free
     count = sum(1 for path in folder.glob("*/session.json")) if folder.is_dir() else 0
     text = (
-        f"{where}, {count} session{'' if count == 1 else 's'}, {free / _GB:.1f} GB free"
+        f"{where}, {count} session{'' if count == 1 else 's'}, {gigabytes(free)} free"
         if folder.is_dir()
         else f"{where} is made when it is needed"
     )

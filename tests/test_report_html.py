@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from logdrift.core.compare.pair import make_pair
+from logdrift.core.numbers import exact, figure
 from logdrift.core.report import charts, html_style, scale, svg
 from logdrift.core.report.build import build_report
 from logdrift.core.report.html import render_html
 from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
-from logdrift.core.report.meaning import bound_text, exact, figure, sections
+from logdrift.core.report.meaning import bound_text, sections
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui import palette
 from tests.made_report import decomposition, made_pair

@@ -21,8 +21,8 @@ from logdrift.core.compare.distribution import rank_flips
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.sessions import compare_sessions
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import percent
 from logdrift.core.session import open_session
-from logdrift.tui.glyphs import percent
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.charts.along import CumulativeChart, DeltaChart, RankChart
 from logdrift.tui.widgets.charts.bars import (

@@ -16,9 +16,9 @@ from benchmarks.make_session import make_session
 from logdrift.core.compare.distribution import rank_flips
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.token_values import Stretch
+from logdrift.core.numbers import number, percent
 from logdrift.core.session import open_session
 from logdrift.core.session.search import find_ids, text_index
-from logdrift.tui.glyphs import number, percent
 from logdrift.tui.inspection import inspect
 from logdrift.tui.modes import MODES
 from logdrift.tui.palette import make_palette

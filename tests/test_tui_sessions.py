@@ -12,6 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from logdrift.core.numbers import byte_size
 from logdrift.core.session import lock
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.manage import folder_size
@@ -19,7 +20,6 @@ from logdrift.core.session.writer import write_manifest
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.managing import size
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import TextScreen
@@ -385,7 +385,7 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")
         found = folder_size(sessions / "good")
-        asked = f"Delete good? {found.files} files, {size(found.size)}"
+        asked = f"Delete good? {found.files} files, {byte_size(found.size)}"
         for no in ("enter", "n", "escape", "q"):
             await pilot.press("d")
             await until(
@@ -554,7 +554,7 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
     ],
 )
 def test_sizes_are_short(count: int, words: str) -> None:
-    assert size(count) == words
+    assert byte_size(count) == words
 
 
 async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> None:

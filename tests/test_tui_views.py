@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import make_pair
+from logdrift.core.numbers import number, probability, signed
 from logdrift.core.session import Session, open_session
-from logdrift.tui.glyphs import fit, number, probability, signed, sparkline
+from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.inspection import inspect
 from logdrift.tui.session_rows import session_row
 from logdrift.tui.views import judged, log_lines, open_pair, pair_row

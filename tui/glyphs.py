@@ -20,56 +20,8 @@ HIGH, HIGHEST = "◇", "◆"
 BROKEN_MARK = "✗"
 """Mark of a token whose score is NaN on a side."""
 PROMPT_BAR, COMPLETION_BAR = "┊", "│"
-NOTHING = "·"
-"""Stands where there is no number."""
 ARROW = "→"
 _BARS = " ▁▂▃▄▅▆▇█"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A value in at most ``digits`` + 3 cells: ``-2.2310``, ``0.0312``, ``1.2e-6``,
-    ``inf``; a dot for NaN and None.
-    """
-    if value is None or math.isnan(value):
-        return NOTHING
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    size = abs(value)
-    if size != 0 and size < 10.0 ** (1 - digits):
-        return _scientific(value, 1)
-    if size >= 10**digits:
-        return _scientific(value, max(0, digits - 3))
-    whole = len(str(int(size)))
-    return f"{value:.{max(0, digits + 1 - whole)}f}"
-
-
-def _scientific(value: float, decimals: int) -> str:
-    mantissa, _, exponent = f"{value:.{decimals}e}".partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-
-
-def signed(value: float | None, digits: int = 4) -> str:
-    """Like `number`, a plus before what is above zero."""
-    text = number(value, digits)
-    return f"+{text}" if value is not None and value > 0 else text
-
-
-def probability(logprob: float | None) -> str:
-    """exp(logprob) as ``0.107``, small ones as ``2e-7``."""
-    if logprob is None or math.isnan(logprob):
-        return NOTHING
-    value = math.exp(min(logprob, 0.0))
-    if value and value < 0.001:
-        return _scientific(value, 0)
-    return f"{value:.3f}"
-
-
-def percent(part: int, whole: int) -> str:
-    """``part`` of ``whole``: ``5.1%``, ``<0.1%`` where it is not nothing."""
-    if not whole:
-        return "0%"
-    value = 100 * part / whole
-    return "<0.1%" if 0 < value < 0.1 else f"{value:.1f}%"
 
 
 def sparkline(values: npt.NDArray[np.float32], width: int, top: float) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from logdrift.core.compare import token_values as values
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
-from logdrift.tui.glyphs import number
+from logdrift.core.numbers import number
 from logdrift.tui.palette import BROKEN, STEPS
 
 if TYPE_CHECKING:

@@ -68,15 +68,6 @@ def progress(session: Session) -> float | None:
     return min(1.0, sum(info.sequences for info in session.captures) / planned)
 
 
-def duration(seconds: float) -> str:
-    """Time left in at most five cells: ``0:42``, ``12:05``, ``3h20m``, ``52h``."""
-    whole = max(0, round(seconds))
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}h{rest // 60:02d}m" if hours < 10 else f"{min(hours, 9999)}h"
-
-
 def live(session: Session, holder: LockHolder) -> Live:
     """How long the capture that ``holder`` runs will take, and its last word. Reads the
     end of the events: fast.

@@ -17,6 +17,7 @@ from logdrift.core.diagnose import Diagnosis
 from logdrift.core.diagnose.experiments import Experiment, Proposal, propose
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.numbers import duration
 from logdrift.core.report.experiments import saved_outcomes
 from logdrift.core.session.events import read_events
 from logdrift.core.session.experiments import FOLDER, saved, timings
@@ -25,7 +26,7 @@ from logdrift.core.session.lock import LockHolder, read_lock
 from logdrift.core.session.reader import Session
 from logdrift.core.session.schema import Unfit
 from logdrift.core.session.visible import visible
-from logdrift.tui.session_rows import duration, live
+from logdrift.tui.session_rows import live
 
 State = Literal["proposed", "running", "done", "failed", "left out"]
 STATES: Mapping[State, str] = {

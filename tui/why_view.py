@@ -16,6 +16,7 @@ from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import Number, Ranked, Unchecked
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.engines.knobs import Knob
+from logdrift.core.numbers import number, signed
 from logdrift.core.report.experiments import saved_outcomes
 from logdrift.core.report.identity import identity_json, summary
 from logdrift.core.report.layout import Canvas
@@ -31,7 +32,8 @@ from logdrift.core.session.identity import (
 from logdrift.core.session.layers import FOLDER as LAYERS
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import fit, number, signed
+from logdrift.core.words import certainty
+from logdrift.tui.glyphs import fit
 from logdrift.tui.places import write_place
 
 if TYPE_CHECKING:
@@ -41,8 +43,6 @@ Kind = Literal["title", "text", "muted", "token", "mend"]
 Stamp = tuple[tuple[str, int], ...]
 TEXT_WIDTH = 100
 """Cells of a line of the text that is copied or saved."""
-MARKS = {"proven": "✓", "certain": "●", "likely": "◐", "possible": "○", "refuted": "✗"}
-"""How sure a cause is, beside its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def explain(session: Session, pair: Pair) -> WhyView:
             tuple(_cause_lines(session, pair, found, ranked)),
             render_cause(entry, place, canvas),
             ranked.score,
-            ranked.shown or ranked.sureness,
+            certainty(ranked.sureness, ranked.shown),
         )
         for place, ranked in enumerate(found.causes, 1)
     )

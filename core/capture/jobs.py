@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import gigabytes
 from logdrift.core.processes import kill_group
 from logdrift.core.session.visible import visible
 
@@ -233,7 +234,9 @@ def one_line(text: str, limit: int = 240) -> str:
 
 def _free(folder: Path) -> str:
     with contextlib.suppress(OSError):
-        return f"{shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9:.1f} GB"
+        return gigabytes(
+            shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        )
     return "unknown"
 
 

@@ -17,13 +17,9 @@ from logdrift.core.diagnose.causes import NOISE, fix_of
 from logdrift.core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
 from logdrift.core.diagnose.noise import precisions
 from logdrift.core.diagnose.support import TOKENS
+from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 
 Meaning = Literal["good", "warn", "bad"]
-_COMPARABLE: dict[Verdict, str] = {
-    "comparable": "comparable",
-    "caution": "comparable with caution",
-    "not_comparable": "not comparable",
-}
 _STANDING: dict[Standing, str] = {
     "below": "less than usual",
     "usual": "usual",
@@ -64,7 +60,11 @@ class Answer:
         if self.comparable == "not_comparable":
             # What was shown comes before the gate's reason, which may be long: lines
             # are cut at their end.
-            parts = [_COMPARABLE[self.comparable], self._proven, *self._refuted]
+            parts = [
+                VERDICTS_IN_A_SENTENCE[self.comparable],
+                self._proven,
+                *self._refuted,
+            ]
             return f"{'; '.join(part for part in parts if part)}{self._last}."
         cause = (
             f"{self.sureness} {self.title}"
@@ -72,7 +72,12 @@ class Answer:
             else self.title
         )
         cause = ", ".join(part for part in (cause, self._proven) if part)
-        parts = [_COMPARABLE[self.comparable], self._size, cause, *self._refuted]
+        parts = [
+            VERDICTS_IN_A_SENTENCE[self.comparable],
+            self._size,
+            cause,
+            *self._refuted,
+        ]
         return f"{'; '.join(part for part in parts if part)}{self._last}."
 
     @property

@@ -17,6 +17,7 @@ from logdrift.core.compare.uncertainty import Interval, Method, mae_ratio, unit_
 from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import LIKELY, Evidence, Shown
 from logdrift.core.diagnose.experiments import Experiment
+from logdrift.core.numbers import round_percentage, three_digits
 from logdrift.core.session.experiments import SavedExperiment
 from logdrift.core.session.reader import Capture
 from logdrift.core.session.schema import (
@@ -90,17 +91,17 @@ class Outcome:
         """One line: what it explains, or why it says nothing."""
         if not self.judged:
             return f"{self.status}: {self.reason}"
-        said = f"MAE {_number(self.mae_before)} → {_number(self.mae_after)}"
+        said = f"MAE {three_digits(self.mae_before)} → {three_digits(self.mae_after)}"
         if self.status == "explains":
             return (
-                f"explains {_percent(self.explained)} of the MAE ({self._range}):"
+                f"explains {round_percentage(self.explained)} of the MAE ({self._range}):"
                 f" {said}{self._more}"
             )
         if self.status == "worse":
             grew = (
                 "from nothing"
                 if self.explained is None
-                else f"by {_percent(-self.explained)} ({self._worse})"
+                else f"by {round_percentage(-self.explained)} ({self._worse})"
             )
             return f"makes it worse {grew}: {said}{self._more}"
         share = (
@@ -114,7 +115,7 @@ class Outcome:
         what was judged alone.
         """
         if self.status == "explains":
-            return f"explains {_percent(self.explained)} of the MAE"
+            return f"explains {round_percentage(self.explained)} of the MAE"
         return {"no effect": "has no effect", "worse": "makes it worse"}.get(
             self.status, f"is {self.status}"
         )
@@ -328,25 +329,12 @@ def _self_gap(group: Sequence[Capture], keep: Bools) -> float | None:
     return max((_gap(group[0], other, keep) for other in group[1:]), default=None)
 
 
-def _percent(share: float | None) -> str:
-    """A share in percent, with two digits more where it is almost all: 99.98% is not
-    100%.
-    """
-    if share is None:
-        return "unknown"
-    return f"{share:.2%}" if 0.99 < share < 1 else f"{share:.0%}"
-
-
 def _between(low: float | None, high: float | None) -> str:
     return (
         "no interval"
         if low is None or high is None
-        else f"{_percent(low)} to {_percent(high)}"
+        else f"{round_percentage(low)} to {round_percentage(high)}"
     )
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
 
 
 def experiment_evidence(outcomes: Iterable[Outcome]) -> list[Evidence]:

@@ -30,6 +30,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import Experiment, Side, controls, merged
 from logdrift.core.diagnose.outcomes import Outcome, judge
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.numbers import clock
 from logdrift.core.plan import BackendSpec, CapturePlan, label_of
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at, refuse_links, temporary_name
@@ -218,7 +219,7 @@ class _Run:
             outcome = self._judged(experiment)
         except _OverBudget:
             said = (
-                f"the budget of {_clock(self.budget)} ended in the middle of it; asked"
+                f"the budget of {clock(self.budget)} ended in the middle of it; asked"
                 " again, it goes on from there"
             )
             outcome = Outcome(experiment, "not run", reason=said)
@@ -248,8 +249,7 @@ class _Run:
             return ""
         if self.left <= 0:
             return (
-                f"the budget of {_clock(self.budget)} is used up: give a larger"
-                " --budget"
+                f"the budget of {clock(self.budget)} is used up: give a larger --budget"
             )
         seconds = experiment.seconds
         if (
@@ -257,8 +257,8 @@ class _Run:
             and (seconds := seconds + self._controls_take(experiment)) > self.left
         ):
             return (
-                f"it takes about {_clock(seconds)}, and {_clock(self.left)} of the"
-                f" budget of {_clock(self.budget)} are left: give a larger --budget"
+                f"it takes about {clock(seconds)}, and {clock(self.left)} of the"
+                f" budget of {clock(self.budget)} are left: give a larger --budget"
             )
         return ""
 
@@ -688,8 +688,3 @@ def _why(folder: Path) -> str:
         if capture.status != "complete":
             return (capture.failure_lines or ["it did not come to an end"])[0]
     return "it did not come to an end"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d}"

@@ -11,19 +11,16 @@ from rich.cells import cell_len
 
 from logdrift.core.compare.names import resolve
 from logdrift.core.errors import InputError
-from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.numbers import fixed
+from logdrift.core.report.layout import Canvas, pad
 from logdrift.core.report.text import _context, _reasons
+from logdrift.core.words import VERDICTS
 
 _VERDICTS = {
     "better": "good",
     "worse": "bad",
     "no_change": "dim",
     "not_comparable": "bad",
-}
-_WORDS = {
-    "comparable": "COMPARABLE",
-    "caution": "CAUTION",
-    "not_comparable": "NOT COMPARABLE",
 }
 _STYLES = {"comparable": "good", "caution": "warn", "not_comparable": "bad"}
 SHOWN_SETTINGS = 16
@@ -85,7 +82,7 @@ def _refusals(change: Report, canvas: Canvas) -> Iterator[str]:
 
 def _header(change: Report, canvas: Canvas) -> Iterator[str]:
     for name, side in _sides(change):
-        verdict = _WORDS[side["gate"]["verdict"]]
+        verdict = VERDICTS[side["gate"]["verdict"]]
         state = "" if side["state"] == "complete" else f", {side['state']}"
         first, *rest = canvas.wrap(f"{side['session']}{state}", 8, name)
         yield canvas.paint(first[:8], "bold") + first[8:]
@@ -125,7 +122,7 @@ def _answer(change: Report, canvas: Canvas) -> Iterator[str]:
         return
     share = f" ({100 * mae['change'] / mae['old']:+.1f}%)" if mae["old"] else ""
     said = (
-        f"MAE {number(mae['old'])} → {number(mae['new'])} nats{share}:"
+        f"MAE {fixed(mae['old'])} → {fixed(mae['new'])} nats{share}:"
         f" {_sentence(mae, verdict)}"
     )
     yield from (
@@ -149,8 +146,7 @@ def _answer(change: Report, canvas: Canvas) -> Iterator[str]:
     floors = {name: change["floor"][name] for name in ("old", "new")}
     if any(floors.values()):
         said = ", ".join(
-            f"{n} {number(f['mae']) if f else 'not measured'}"
-            for n, f in floors.items()
+            f"{n} {fixed(f['mae']) if f else 'not measured'}" for n, f in floors.items()
         )
         yield from canvas.wrap(f"Noise floor (MAE between repeats): {said}.")
     else:
@@ -170,16 +166,14 @@ def _sentence(mae: Report, verdict: str | None) -> str:
         why = (
             interval
             if low <= 0 <= high
-            else f"below the noise floor {number(mae['floor'])}"
+            else f"below the noise floor {fixed(mae['floor'])}"
         )
         return f"no change beyond noise ({why})."
     return f"{verdict.upper()}, beyond noise ({interval})."
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return (
-        "-" if ends is None else f"{number(ends[0], True)} to {number(ends[1], True)}"
-    )
+    return "-" if ends is None else f"{fixed(ends[0], True)} to {fixed(ends[1], True)}"
 
 
 def _metrics(change: Report, canvas: Canvas) -> Iterator[str]:
@@ -190,7 +184,7 @@ def _metrics(change: Report, canvas: Canvas) -> Iterator[str]:
     yield canvas.paint(head, "dim")
     meaningless = change["verdict"] == "not_comparable"
     for row in change["metrics"]:
-        cells = f"{number(row['old']):>9}{number(row['new']):>9}{number(row['change'], True):>9}"
+        cells = f"{fixed(row['old']):>9}{fixed(row['new']):>9}{fixed(row['change'], True):>9}"
         verdict = (
             "-"
             if meaningless or row["verdict"] is None
@@ -275,7 +269,7 @@ def _tokens(tokens: Sequence[Report], title: str, canvas: Canvas) -> Iterator[st
     )
     for token in tokens:
         cells = " ".join(
-            f"{number(token[key], True):>9}" for key in ("delta_old", "delta_new")
+            f"{fixed(token[key], True):>9}" for key in ("delta_old", "delta_new")
         )
         start = f"{token['sequence_new']:>6} {token['position']:>6} {cells}  "
         yield start + _context(token, canvas, canvas.width - cell_len(start))
@@ -298,6 +292,6 @@ def _cautions(change: Report, canvas: Canvas) -> Iterator[str]:
         if fresh:
             yield ""
             yield from canvas.wrap(
-                f"{name}, {side['a']} → {side['b']}: {_WORDS[side['gate']['verdict']]}"
+                f"{name}, {side['a']} → {side['b']}: {VERDICTS[side['gate']['verdict']]}"
             )
             yield from _reasons({"gate": {"reasons": fresh}}, canvas)

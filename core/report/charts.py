@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.numbers import figure, is_number
 from logdrift.core.report import svg
-from logdrift.core.report.meaning import bucket_text, figure, get, is_number
+from logdrift.core.report.meaning import bucket_text, get
 
 Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]

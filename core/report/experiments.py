@@ -10,6 +10,7 @@ from typing import Any
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import Experiment, LeftOut, Side
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
+from logdrift.core.numbers import clock
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.experiments import saved
 from logdrift.core.session.reader import Session
@@ -108,9 +109,3 @@ def plan_lines(
             reasons.setdefault(one.reason, {})[f"{one.backend} {one.setting}"] = None
         for reason, knobs in reasons.items():
             yield from canvas.wrap(f"{reason}: {', '.join(knobs)}", 3)
-
-
-def clock(seconds: float) -> str:
-    """``m:ss``."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d}"

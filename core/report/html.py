@@ -11,21 +11,17 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.numbers import figure, interval_text, is_number
 from logdrift.core.report import charts, html_tables, svg
 from logdrift.core.report.answers import sentence_of
 from logdrift.core.report.html_style import CSS
 from logdrift.core.report.html_tables import UNKNOWN, esc, number, verdict_tag
 from logdrift.core.report.html_tokens import Shown, choose, sequence_text
 from logdrift.core.report.meaning import (
-    MEANINGLESS,
     SCOPES,
-    VERDICTS,
-    figure,
     floor_multiple,
     get,
     interval_of,
-    interval_text,
-    is_number,
     left_out,
     metric,
     parts_of,
@@ -36,6 +32,7 @@ from logdrift.core.report.usual import in_words, usual_range
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__
+from logdrift.core.words import MEANINGLESS, SEVERITIES, VERDICTS
 
 Report = Mapping[str, Any]
 
@@ -290,9 +287,7 @@ def _reasons(data: Report) -> Iterator[str]:
         get(data, "gate.reasons") or [], key=lambda r: order.get(r.get("severity"), 2)
     ):
         severity = reason.get("severity")
-        word = {"not_comparable": "not comparable", "caution": "caution"}.get(
-            severity, "note"
-        )
+        word = SEVERITIES.get(severity, "note")
         style = severity if severity in VERDICTS else "muted"
         yield (
             f'<li><span class="tag {style}">{word}:</span>'

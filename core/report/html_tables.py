@@ -10,22 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from logdrift.core.numbers import Unit, exact, figure, interval_text, multiple_text
 from logdrift.core.report.meaning import (
-    VERDICTS,
     Row,
-    Unit,
     bound_text,
     bucket_text,
-    exact,
-    figure,
     get,
-    interval_text,
     meaning_text,
-    multiple_text,
     parts_of,
     ranks_text,
 )
 from logdrift.core.session.visible import visible
+from logdrift.core.words import VERDICTS
 
 Report = Mapping[str, Any]
 

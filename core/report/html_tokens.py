@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.report.meaning import figure
+from logdrift.core.numbers import figure
 from logdrift.core.report.scale import THRESHOLD, levels
 from logdrift.core.session.reader import Pieces, Session
 from logdrift.core.session.visible import visible, visible_bytes

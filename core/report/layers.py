@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.diagnose.layers import Layers, Side, Stage
-from logdrift.core.report.layout import Canvas, number, table
+from logdrift.core.numbers import fixed
+from logdrift.core.report.layout import Canvas, table
 
 _AROUND = 2
 """Right stages that a short table shows on either side of a wrong one."""
@@ -108,4 +109,4 @@ def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
 
 def _error(stage: Stage) -> str:
     """NaN is said where it is the finding."""
-    return "NaN" if stage.wrong and math.isnan(stage.error) else number(stage.error)
+    return "NaN" if stage.wrong and math.isnan(stage.error) else fixed(stage.error)

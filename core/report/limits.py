@@ -17,7 +17,8 @@ from logdrift.core.compare.names import resolve, unit_of
 from logdrift.core.compare.part_names import split_of
 from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
 from logdrift.core.errors import InputError
-from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.numbers import fixed
+from logdrift.core.report.layout import Canvas, pad
 
 SCHEMA = 1
 GIVEN = "given"
@@ -382,7 +383,7 @@ def _value(value: float | str | None, unit: str) -> str:
         return value
     if value is not None and unit == "tokens" and float(value).is_integer():
         return f"{value:,.0f}"  # a count has no decimals
-    return number(value)
+    return fixed(value)
 
 
 def _limits(result: Result) -> str:

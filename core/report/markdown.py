@@ -11,28 +11,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from logdrift.core.numbers import exact, figure, interval_text, multiple_text
 from logdrift.core.report.answers import sentence_of
 from logdrift.core.report.meaning import (
-    MEANINGLESS,
     SCOPES,
-    VERDICTS,
     Row,
     bound_text,
     bucket_text,
-    exact,
-    figure,
     get,
-    interval_text,
     left_out,
     limits,
     meaning_text,
-    multiple_text,
     parts_of,
     ranks_text,
     sections,
 )
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.visible import visible
+from logdrift.core.words import MEANINGLESS, SEVERITIES, VERDICTS
 
 Report = Mapping[str, Any]
 
@@ -206,9 +202,7 @@ def _reasons(pair: Report) -> Iterator[str]:
     for reason in sorted(
         get(pair, "gate.reasons") or [], key=lambda r: order.get(r.get("severity"), 2)
     ):
-        word = {"not_comparable": "not comparable", "caution": "caution"}.get(
-            reason.get("severity"), "note"
-        )
+        word = SEVERITIES.get(reason.get("severity"), "note")
         yield (
             f"- **{word}:**"
             f" {text(reason.get('text') or reason.get('code') or 'unknown')}"

@@ -9,23 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any
 
 from logdrift.core.compare.names import NAMES
+from logdrift.core.numbers import Unit, counted, figure, is_number
 
-Unit = Literal["nats", "probability", "ratio", "correlation", "share", "tokens", ""]
-
-VERDICTS = {
-    "comparable": "COMPARABLE",
-    "caution": "CAUTION",
-    "not_comparable": "NOT COMPARABLE",
-}
 SCOPES = {
     "all": "all tokens",
     "prompt": "prompt tokens",
     "completion": "completion tokens",
 }
-MEANINGLESS = "The numbers of this pair mean nothing until the reasons are mended."
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,60 +327,12 @@ def left_out(pair: Mapping[str, Any]) -> str:
     """
     words = (("nan", "NaN"), ("unscored", "not scored"))
     parts = [
-        f"{_tokens(number)} {word} in {pair.get(side)}"
+        f"{counted(number, 'token')} {word} in {pair.get(side)}"
         for key, word in words
         for side in ("a", "b")
         if is_number(number := get(pair, f"coverage.{key}_{side}")) and number
     ]
     return f"left out: {', '.join(parts)}" if parts else ""
-
-
-def _tokens(number: float) -> str:
-    return f"{number:,.0f} token{'' if number == 1 else 's'}"
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """A finite number, and no truth value."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
-
-
-def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
-    """A number as people read it: three digits for nats, four decimals for a share,
-    ``-`` for what is unknown.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if not isinstance(value, int | float):
-        return "-"
-    plus = "+" if sign and value > 0 else ""
-    if math.isinf(value):
-        return f"{plus}{value}"
-    if unit == "share":
-        return plus + _share(value)
-    if unit == "correlation":
-        return f"{plus}{value:.6f}"
-    if unit == "ratio" and 0.1 <= abs(value) < 10:
-        return f"{plus}{value:.5f}"
-    if isinstance(value, int) or value == int(value):
-        return f"{plus}{int(value):,}"
-    if unit == "ratio" and 10 <= abs(value) < 1000:
-        return f"{plus}{value:.2f}"
-    return plus + (
-        f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
-    )
-
-
-def exact(value: Any) -> str:
-    """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05
-    that it must stay below.
-    """
-    return f"{value:.5g}" if is_number(value) else figure(value)
 
 
 def ranks_text(token: Mapping[str, Any]) -> str:
@@ -396,31 +341,6 @@ def ranks_text(token: Mapping[str, Any]) -> str:
     return "→".join(
         str(rank) if isinstance(rank, int) and rank > 0 else "?" for rank in ranks
     )
-
-
-def _share(value: float) -> str:
-    if value in (0, 1):
-        return f"{value:.0f}"
-    # Not quite all of them must not read as all.
-    if 0.99995 <= value < 1:
-        return f"{value:.9f}".rstrip("0")
-    return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.3g}"
-
-
-def interval_text(interval: tuple[float, float] | None, unit: Unit = "nats") -> str:
-    """``[low, high]``, or ``-``."""
-    return (
-        "-"
-        if interval is None
-        else f"[{figure(interval[0], unit)}, {figure(interval[1], unit)}]"
-    )
-
-
-def multiple_text(multiple: float | None) -> str:
-    """``12x``, ``>`` any multiple where the floor is exactly 0, or ``-``."""
-    if multiple is None:
-        return "-"
-    return "floor is 0" if math.isinf(multiple) else f"{figure(multiple, 'nats')}x"
 
 
 def bound_text(limit: Mapping[str, Any]) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from logdrift.core.numbers import fixed, percentage
 from logdrift.core.report.answers import sentence_of
-from logdrift.core.report.layout import Canvas, number, pad, table
-from logdrift.core.report.meaning import MEANINGLESS, left_out
+from logdrift.core.report.layout import Canvas, pad, table
+from logdrift.core.report.meaning import left_out
 from logdrift.core.report.text_pair import main_pair
 from logdrift.core.report.usual import in_words
+from logdrift.core.words import MEANINGLESS, VERDICTS
 
 SHOWN_WORST = 10
 LOG_LINES = 5
@@ -23,12 +25,6 @@ _STYLES = {
     "caution": "warn",
     "not_comparable": "bad",
     "info": "dim",
-}
-_WORDS = {
-    "comparable": "COMPARABLE",
-    "caution": "CAUTION",
-    "not_comparable": "NOT COMPARABLE",
-    "info": "note",
 }
 _RUNNING = (
     "Partial: this session is being written right now, and all numbers cover what is"
@@ -188,18 +184,16 @@ def _pairs(pairs: Sequence[Report], canvas: Canvas) -> Iterator[str]:
         "dim",
     )
     for index, pair in enumerate(pairs, 1):
-        verdict = _WORDS[pair["gate"]["verdict"]]
+        verdict = VERDICTS[pair["gate"]["verdict"]]
         room = canvas.width - len(verdict) - 1
         label = canvas.cut(canvas.text(f"{index:>2}  {pair['a']} → {pair['b']}"), room)
         yield pad(label, room + 1) + canvas.paint(
             verdict, _STYLES[pair["gate"]["verdict"]]
         )
         e = pair["errors"]
-        exact = (
-            "-" if e["exact_fraction"] is None else f"{100 * e['exact_fraction']:.1f}%"
-        )
+        exact = percentage(e["exact_fraction"])
         pearson = "-" if e["pearson"] is None else f"{e['pearson']:.6f}"
-        cells = [number(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [
+        cells = [fixed(e[name]) for name in ("mae", "rmse", "p99", "max_abs")] + [
             pearson,
             exact,
         ]
@@ -224,7 +218,7 @@ def _verdict(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
         )
         return
     words = in_words(e["mae"], captures[pair["a"]], captures[pair["b"]])
-    first = f"MAE {number(e['mae'])} nats." if e["mae"] is not None else ""
+    first = f"MAE {fixed(e['mae'])} nats." if e["mae"] is not None else ""
     if without := left_out(pair):
         first = f"Of the rest ({without}): {first}"
     yield from canvas.wrap(f"{first} {words}".strip(), 2, "")
@@ -238,7 +232,7 @@ def _grey(pair: Report) -> str:
 
 def _title(pair: Report, canvas: Canvas) -> Iterator[str]:
     verdict = pair["gate"]["verdict"]
-    for line in canvas.wrap(f"{pair['a']} → {pair['b']}: {_WORDS[verdict]}"):
+    for line in canvas.wrap(f"{pair['a']} → {pair['b']}: {VERDICTS[verdict]}"):
         yield canvas.paint(line, "bold")
 
 
@@ -270,8 +264,8 @@ def _worst(pair: Report, canvas: Canvas) -> Iterator[str]:
     for token in worst:
         ranks = canvas.text(f"{_rank(token['rank_a'])}→{_rank(token['rank_b'])}")
         numbers = " ".join(
-            [f"{number(token['delta'], sign=True):>8}"]
-            + [f"{number(token[k]):>8}" for k in ("logprob_a", "logprob_b")]
+            [f"{fixed(token['delta'], sign=True):>8}"]
+            + [f"{fixed(token[k]):>8}" for k in ("logprob_a", "logprob_b")]
         )
         start = f"{token['sequence']:>6} {token['position']:>6} {numbers} {ranks:>9}  "
         context = _context(

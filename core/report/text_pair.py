@@ -7,18 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logdrift.core.report.layout import Canvas, number, pad
-from logdrift.core.report.meaning import (
-    bound_text,
+from logdrift.core.numbers import (
     exact,
     figure,
-    get,
-    interval_of,
+    fixed,
     interval_text,
     is_number,
-    metric,
     multiple_text,
+    percentage,
 )
+from logdrift.core.report.layout import Canvas, pad
+from logdrift.core.report.meaning import bound_text, get, interval_of, metric
 from logdrift.core.report.meaning import floor_multiple as times_floor
 
 Report = Mapping[str, Any]
@@ -121,7 +120,7 @@ def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
         return
     sides = [(side, floor.get(key)) for side, key in (("A", "a"), ("B", "b"))]
     measured = [
-        f"{side} {number(gap['mae'])} ({_repeats(gap, pair[side.lower()])})"
+        f"{side} {fixed(gap['mae'])} ({_repeats(gap, pair[side.lower()])})"
         for side, gap in sides
         if gap
     ]
@@ -145,7 +144,7 @@ def _floor(pair: Report, canvas: Canvas) -> Iterator[str]:
         if gap:
             yield from canvas.wrap(
                 f"Batch shape: {side} alone against among others, MAE"
-                f" {number(gap['mae'])}."
+                f" {fixed(gap['mae'])}."
             )
 
 
@@ -218,7 +217,7 @@ def _corrections(pair: Report, canvas: Canvas) -> Iterator[str]:
     )
     for rule in rules[:_CORRECTIONS]:
         name = f"{rule['rule']} {rule['level']} {bound_text(rule)}"
-        shares = f"{_percent(rule['sequences']):>7} {_percent(rule['tokens']):>7}"
+        shares = f"{percentage(rule['sequences']):>7} {percentage(rule['tokens']):>7}"
         yield canvas.cut(
             f"  {pad(name, 30)} {shares}  {canvas.text(rule['name'])}", canvas.width
         )
@@ -245,7 +244,7 @@ def _buckets(pair: Report, canvas: Canvas) -> Iterator[str]:
             for cells in (
                 [f"{b['low']:g}" for b in rows[at : at + per_line]],
                 [f"{b['tokens']:,}" for b in rows[at : at + per_line]],
-                [number(b["mae"]) for b in rows[at : at + per_line]],
+                [fixed(b["mae"]) for b in rows[at : at + per_line]],
             ):
                 yield "  " + "".join(f"{cell:>{_COLUMN}}" for cell in cells)
 
@@ -277,20 +276,20 @@ def _origin(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
             term = split.get(key)
             if term:
                 share = split.get(f"share_{key}")
-                said = f"  {_percent(share)} of it" if is_number(share) else ""
+                said = f"  {percentage(share)} of it" if is_number(share) else ""
                 yield (
-                    f"  {name:37} MAE {number(term['mae'])}  RMSE"
-                    f" {number(term['rmse'])}{said}"
+                    f"  {name:37} MAE {fixed(term['mae'])}  RMSE"
+                    f" {fixed(term['rmse'])}{said}"
                 )
         reference = split.get("reference")
         if reference:
             text = (
                 f"Own error against {reference['label']}, RMSE: trainer"
-                f" {number(reference['trainer']['rmse'])},"
+                f" {fixed(reference['trainer']['rmse'])},"
                 f" {split['rollout'].partition('/')[0]}"
-                f" {number(reference['rollout']['rmse'])}. Independent, they would give"
-                f" {number(reference['expected_rmse'])}; seen is"
-                f" {number(reference['rmse'])}."
+                f" {fixed(reference['rollout']['rmse'])}. Independent, they would give"
+                f" {fixed(reference['expected_rmse'])}; seen is"
+                f" {fixed(reference['rmse'])}."
             )
             yield from canvas.wrap(text, 2, "  ")
         return
@@ -298,7 +297,3 @@ def _origin(report: Report, pair: Report, canvas: Canvas) -> Iterator[str]:
 
 def _head(canvas: Canvas, text: str) -> str:
     return canvas.paint(canvas.cut(text, canvas.width), "bold")
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}%"

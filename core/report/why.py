@@ -14,6 +14,7 @@ from logdrift.core.diagnose.causes import CAUSES
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import experiment_evidence
+from logdrift.core.numbers import fixed
 from logdrift.core.report.experiments import (
     outcome_lines,
     outcomes_json,
@@ -21,7 +22,7 @@ from logdrift.core.report.experiments import (
 )
 from logdrift.core.report.identity import identity_json
 from logdrift.core.report.layers import layers_lines
-from logdrift.core.report.layout import Canvas, number, pad
+from logdrift.core.report.layout import Canvas, pad
 from logdrift.core.session.identity import (
     LoadedWeights,
     saved_failures,
@@ -29,6 +30,7 @@ from logdrift.core.session.identity import (
 )
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
+from logdrift.core.words import certainty
 
 SCHEMA = 1
 _TOKENS = 3
@@ -131,7 +133,7 @@ def render_why(report: Mapping[str, Any], canvas: Canvas) -> str:
 def _pair_lines(pair: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
     head = (
         f"{pair['a']} → {pair['b']} · {pair['tokens']:,} tokens · MAE"
-        f" {number(pair['size']['mae'])}"
+        f" {fixed(pair['size']['mae'])}"
     )
     yield canvas.paint(canvas.cut(canvas.text(head), canvas.width), "bold")
     yield from canvas.wrap(pair["answer"]["sentence"])
@@ -205,7 +207,7 @@ def render_cause(pair: Mapping[str, Any], place: int, canvas: Canvas) -> str:
     """The cause in ``place`` (from 1) of one entry of ``pairs``, with the pair that it
     is of.
     """
-    head = canvas.wrap(f"{pair['a']} → {pair['b']} · MAE {number(pair['size']['mae'])}")
+    head = canvas.wrap(f"{pair['a']} → {pair['b']} · MAE {fixed(pair['size']['mae'])}")
     return "".join(
         line + "\n"
         for line in (*head, *_cause_lines(place, pair["causes"][place - 1], canvas))
@@ -222,7 +224,7 @@ def _cause_lines(
     same.
     """
     name = f"{place}. {cause['title']}"
-    sure = f"{cause['shown'] or cause['sureness']} {cause['score']:.2f}"
+    sure = f"{certainty(cause['sureness'], cause['shown'])} {cause['score']:.2f}"
     yield canvas.paint(
         pad(canvas.cut(canvas.text(name), canvas.width - 16), canvas.width - 14) + sure,
         "bold",
@@ -255,7 +257,7 @@ def _delta(delta: float | None) -> str:
     return (
         "NaN"
         if delta is not None and math.isnan(delta)
-        else f"Δ {number(delta, sign=True)}"
+        else f"Δ {fixed(delta, sign=True)}"
     )
 
 

@@ -14,14 +14,15 @@ from textual.worker import get_current_worker
 
 from logdrift.core.compare.pair import Pair, list_pairs, make_pair
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import number, percent
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.core.words import VERDICTS
 from logdrift.tui.faults import background
-from logdrift.tui.glyphs import fit, number, percent
+from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.state import THRESHOLDS, ViewState
 from logdrift.tui.views import PairRow, PairView, pair_row
-from logdrift.tui.widgets.bars import VERDICTS
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -20,12 +20,12 @@ from textual.timer import Timer
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
+from logdrift.core.numbers import number, signed
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings, commands
 from logdrift.tui.answer_line import AnswerLine
 from logdrift.tui.flow import FragmentCache
-from logdrift.tui.glyphs import number, signed
 from logdrift.tui.modes import MODES
 from logdrift.tui.screens.explorer_before import ExplorerBefore
 from logdrift.tui.screens.explorer_jobs import SessionRead
@@ -274,7 +274,8 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         """
         if self._state == "complete":
             return 1.0, ""
-        from logdrift.tui.session_rows import duration, progress
+        from logdrift.core.numbers import duration
+        from logdrift.tui.session_rows import progress
 
         if self.going is None:
             return progress(self.session), ""

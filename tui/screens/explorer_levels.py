@@ -11,8 +11,8 @@ import numpy as np
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
+from logdrift.core.numbers import percent
 from logdrift.core.session.reader import Session
-from logdrift.tui.glyphs import percent
 from logdrift.tui.modes import MODES, Legend, Mode, legend, mode_of
 from logdrift.tui.screens.explorer_jobs import Counted
 from logdrift.tui.screens.explorer_list import ExplorerList

@@ -12,9 +12,10 @@ import numpy as np
 from textual import on
 
 from logdrift.core.errors import InputError
+from logdrift.core.numbers import NOTHING, number, signed
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import NOTHING, fit, number, signed
+from logdrift.tui.glyphs import fit
 from logdrift.tui.places import parse_place, sequence_of, write_place
 from logdrift.tui.screens.explorer_jobs import ExplorerJobs, Searched
 from logdrift.tui.state import MAX_NOTE, Mark, ViewState

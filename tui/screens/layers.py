@@ -17,12 +17,13 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.core.diagnose.layers import Layers, Side, Stage, understood
+from logdrift.core.numbers import number
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
-from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.places import sequence_of
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import Saving

@@ -16,6 +16,7 @@ from textual import on
 from textual.message import Message
 
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import byte_size
 from logdrift.core.paths import user_path
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import Keymap, commands
@@ -202,7 +203,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             Sized(
                 row,
                 f"{found.files:,} file{'' if found.files == 1 else 's'},"
-                f" {size(found.size)}",
+                f" {byte_size(found.size)}",
             )
         )
 
@@ -424,17 +425,3 @@ def key_of(name: str, keymap: Keymap) -> str:
         for c in commands("sessions")
         if c.name == name
     )
-
-
-def size(count: int) -> str:
-    """Bytes in three digits and a unit."""
-    value, units = float(count), ("bytes", "kB", "MB", "GB", "TB")
-    for unit in units[:-1]:
-        if value < 999.5:
-            return (
-                f"{value:.0f} {unit}"
-                if unit == "bytes" or value >= 99.5
-                else f"{value:.3g} {unit}"
-            )
-        value /= 1000
-    return f"{value:.3g} {units[-1]}"

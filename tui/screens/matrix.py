@@ -18,16 +18,18 @@ from logdrift.core.compare.gate import Gate, Reason
 from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels
 from logdrift.core.compare.names import METRICS, NAMES
 from logdrift.core.compare.pair import SCOPES, Scope, default_scope
+from logdrift.core.numbers import NOTHING, number
 from logdrift.core.report.grade import STEPS, grade, largest_distance
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
-from logdrift.tui.glyphs import ARROW, NOTHING, fit, number
+from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.screens.texts import Picker
-from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
 from logdrift.tui.widgets.reading import Row, wrap_at_most
 

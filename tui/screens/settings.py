@@ -11,12 +11,13 @@ from logdrift.core.compare.gate import Gate
 from logdrift.core.report.settings import UNKNOWN, Settings, settings_of
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import bindings
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows

@@ -11,7 +11,8 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from logdrift.core.compare.pair import Pair, default_scope
-from logdrift.core.report.meaning import bound_text, exact
+from logdrift.core.numbers import exact
+from logdrift.core.report.meaning import bound_text
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings
 from logdrift.tui.answer_line import AnswerLine, answer_line

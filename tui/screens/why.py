@@ -12,16 +12,18 @@ from textual.message import Message
 
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
-from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.asking import AskingScreen
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.views import PairView, reason
 from logdrift.tui.why_view import WhyView, evidence_stamp, explain
-from logdrift.tui.widgets.bars import VERDICTS, Bar
+from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap_at_most
 from logdrift.tui.widgets.rows import Rows

@@ -12,19 +12,15 @@ from rich.style import Style
 from textual import events
 from textual.message import Message
 
+from logdrift.core.numbers import number
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import ARROW, fit, number
+from logdrift.core.words import VERDICTS
+from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.answer_line import AnswerLine
-
-VERDICTS = {
-    "comparable": "COMPARABLE",
-    "caution": "CAUTION",
-    "not_comparable": "NOT COMPARABLE",
-}
 
 
 class Heading(NamedTuple):

@@ -10,7 +10,8 @@ import numpy as np
 from textual.strip import Strip
 
 from logdrift.core.compare.pair import Pair
-from logdrift.tui.glyphs import fit, number, sparkline
+from logdrift.core.numbers import number
+from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 

@@ -15,10 +15,11 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
+from logdrift.core.numbers import duration, number
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import fit, number
-from logdrift.tui.session_rows import SessionRow, duration
-from logdrift.tui.widgets.bars import VERDICTS
+from logdrift.core.words import VERDICTS
+from logdrift.tui.glyphs import fit
+from logdrift.tui.session_rows import SessionRow
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 

@@ -10,7 +10,8 @@ import numpy as np
 from rich.cells import cell_len
 from rich.style import Style
 
-from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, percent
+from logdrift.core.numbers import percent
+from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP
 from logdrift.tui.modes import Legend
 from logdrift.tui.palette import BROKEN, STEPS, Palette
 from logdrift.tui.widgets.lines import Run

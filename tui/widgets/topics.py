@@ -13,8 +13,9 @@ from textual.strip import Strip
 
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.session.visible import visible
+from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
-from logdrift.tui.why_view import MARKS, Line, Topic
+from logdrift.tui.why_view import Line, Topic
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
@@ -74,9 +75,7 @@ class TopicList(Rows):
             else p.strong
         )
         style = p.muted if topic.sureness == "refuted" else style
-        sure = (
-            f" {MARKS.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
-        )
+        sure = f" {CERTAINTIES.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
         room = width - cell_len(sure) - _BAR - 4
         return [
             (f" {index + 1:>2} ", p.muted),

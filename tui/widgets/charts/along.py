@@ -18,11 +18,11 @@ from logdrift.core.compare.chart_data import (
     running_sums,
     shares,
 )
+from logdrift.core.numbers import percent, short, signed
 from logdrift.core.report import svg
-from logdrift.tui.glyphs import percent, signed
 from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
 from logdrift.tui.widgets.charts.places import Along
-from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve, Tick, short
+from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve, Tick
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -18,11 +18,12 @@ from logdrift.core.compare.buckets import (
     by_position,
     make_buckets,
 )
+from logdrift.core.numbers import short
 from logdrift.core.report import svg
 from logdrift.core.report.meaning import bucket_text
 from logdrift.tui.widgets.charts.base import Drawing, NothingToDraw
 from logdrift.tui.widgets.charts.places import grid
-from logdrift.tui.widgets.charts.plot import Axes, Canvas, short
+from logdrift.tui.widgets.charts.plot import Axes, Canvas
 from logdrift.tui.widgets.charts.values import TokenChart
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logdrift.core.compare.chart_data import count_bins, log_bins, log_edges
+from logdrift.core.numbers import percent, short
 from logdrift.core.report import svg
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import percent
 from logdrift.tui.widgets.charts.base import ChangeData, Chart, Drawing, NothingToDraw
 from logdrift.tui.widgets.charts.places import grid
-from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve, short
+from logdrift.tui.widgets.charts.plot import Axes, Canvas, Curve
 from logdrift.tui.widgets.charts.values import log_share
 
 if TYPE_CHECKING:

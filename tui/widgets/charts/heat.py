@@ -16,10 +16,11 @@ from logdrift.core.compare.chart_data import (
     shade_levels,
     shade_steps,
 )
+from logdrift.core.numbers import short
 from logdrift.core.report import svg
 from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
 from logdrift.tui.widgets.charts.places import Grid, middles
-from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas, short
+from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas
 
 if TYPE_CHECKING:
     import numpy.typing as npt

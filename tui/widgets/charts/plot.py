@@ -44,19 +44,6 @@ class Curve:
     joined: bool = True
 
 
-def short(value: float) -> str:
-    """A value for an axis or a legend, in two or three digits: ``0.047``, ``1.9``,
-    ``3e-5``.
-    """
-    if not math.isfinite(value) or value == 0:
-        return "0" if value == 0 else str(value)
-    size = abs(value)
-    if size < 0.001 or size >= 1e5:
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    return f"{value:.2g}" if size < 1 else f"{value:.3g}"
-
-
 class Canvas:
     """A frame with its plot area: ``columns`` x ``lines`` cells from (``left``,
     ``top``).

@@ -18,11 +18,11 @@ from logdrift.core.compare.chart_data import (
     log_edges,
     shade_levels,
 )
+from logdrift.core.numbers import percent, short
 from logdrift.core.report import svg
-from logdrift.tui.glyphs import percent
 from logdrift.tui.widgets.charts.base import Chart, Drawing, NothingToDraw
 from logdrift.tui.widgets.charts.places import grid
-from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas, Tick, short
+from logdrift.tui.widgets.charts.plot import SHADES, Axes, Canvas, Tick
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -1,0 +1,246 @@
+"""How numbers are written: every format of the reports, of the screen and of messages.
+
+Three styles, because three places have different room. `fixed` fills a column of the
+text report, `figure` is for sentences, Markdown and HTML, `number` for narrow cells of
+the screen. Standard library only, so that everything may import it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeGuard
+
+Unit = Literal["nats", "probability", "ratio", "correlation", "share", "tokens", ""]
+"""What a number is of; it decides how many digits `figure` writes."""
+
+UNKNOWN = "-"
+"""Stands where a report has no number."""
+NOTHING = "·"
+"""Stands where the screen has no number."""
+
+_BYTES = ("bytes", "kB", "MB", "GB", "TB")
+_MOST_HOURS = 9999
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite number, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
+def plus(value: float | None, text: str) -> str:
+    """``text`` of ``value``, a plus before what is above zero."""
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+# The text report: columns of numbers.
+
+
+def fixed(value: float | None, sign: bool = False) -> str:
+    """A number in at most 8 cells (9 below -1000): ``0.0312``, ``1.2e-06``, ``inf``;
+    ``-`` for None and NaN.
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    text = _fixed(value)
+    return plus(value, text) if sign else text
+
+
+def _fixed(value: float) -> str:
+    size = abs(value)
+    if math.isinf(value):
+        return str(value)
+    if size == 0:
+        return "0"
+    if size < 0.001 or size >= 100_000:
+        return f"{value:.1e}"
+    return f"{value:.4f}" if size < 10 else f"{value:.2f}"
+
+
+# Sentences, Markdown and HTML.
+
+
+def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
+    """A number as people read it: three digits for nats, four decimals for a share,
+    ``-`` for what is unknown.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float) or math.isnan(value):
+        return UNKNOWN
+    text = _figure(value, unit)
+    return plus(value, text) if sign else text
+
+
+def _figure(value: float, unit: Unit) -> str:
+    if math.isinf(value):
+        return str(value)
+    if unit == "share":
+        return _share(value)
+    if unit == "correlation":
+        return f"{value:.6f}"
+    size = abs(value)
+    if unit == "ratio" and 0.1 <= size < 10:
+        return f"{value:.5f}"
+    if value == int(value):
+        return f"{int(value):,}"
+    if unit == "ratio" and 10 <= size < 1000:
+        return f"{value:.2f}"
+    return f"{value:,.1f}" if size >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def _share(value: float) -> str:
+    if value in (0, 1):
+        return f"{value:.0f}"
+    if 0.99995 <= value < 1:
+        # Not quite all of them must not read as all.
+        return f"{value:.9f}".rstrip("0")
+    return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.3g}"
+
+
+def exact(value: Any) -> str:
+    """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05
+    that it must stay below.
+    """
+    return f"{value:.5g}" if is_number(value) else figure(value)
+
+
+def three_digits(value: float | None) -> str:
+    """A number within a sentence: ``0.0433``; ``unknown`` for None."""
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def multiple_text(times: float | None) -> str:
+    """A multiple of the noise floor: ``12x``; a word where the floor is exactly 0, or
+    ``-``.
+    """
+    if times is None:
+        return UNKNOWN
+    return "floor is 0" if math.isinf(times) else f"{figure(times)}x"
+
+
+def interval_text(bounds: tuple[float, float] | None, unit: Unit = "nats") -> str:
+    """``[low, high]``, or ``-``."""
+    if bounds is None:
+        return UNKNOWN
+    low, high = bounds
+    return f"[{figure(low, unit)}, {figure(high, unit)}]"
+
+
+# The screen: few cells.
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A value in at most ``digits`` + 3 cells: ``-2.2310``, ``0.0312``, ``1.2e-6``,
+    ``inf``; a dot for NaN and None.
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return str(value)
+    size = abs(value)
+    if size != 0 and size < 10.0 ** (1 - digits):
+        return _scientific(value, 1)
+    if size >= 10**digits:
+        return _scientific(value, max(0, digits - 3))
+    whole = len(str(int(size)))
+    return f"{value:.{max(0, digits + 1 - whole)}f}"
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """Like `number`, a plus before what is above zero."""
+    return plus(value, number(value, digits))
+
+
+def short(value: float) -> str:
+    """A value for an axis or a legend, in two or three digits: ``0.047``, ``1.9``,
+    ``3e-5``.
+    """
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size < 0.001 or size >= 1e5:
+        return _scientific(value, 1)
+    return f"{value:.2g}" if size < 1 else f"{value:.3g}"
+
+
+def probability(logprob: float | None) -> str:
+    """exp(logprob) as ``0.107``, small ones as ``2e-7``; ``logprob`` in nats."""
+    if logprob is None or math.isnan(logprob):
+        return NOTHING
+    value = math.exp(min(logprob, 0.0))
+    if value and value < 0.001:
+        return _scientific(value, 0)
+    return f"{value:.3f}"
+
+
+def _scientific(value: float, decimals: int) -> str:
+    mantissa, _, exponent = f"{value:.{decimals}e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+# Percentages.
+
+
+def percent(part: int, whole: int) -> str:
+    """``part`` of ``whole``: ``5.1%``, ``<0.1%`` where it is not nothing."""
+    if not whole:
+        return "0%"
+    value = 100 * part / whole
+    return "<0.1%" if 0 < value < 0.1 else f"{value:.1f}%"
+
+
+def percentage(share: float | None) -> str:
+    """A share, 0 to 1, with one decimal: ``5.1%``; ``-`` for None."""
+    return UNKNOWN if share is None else f"{100 * share:.1f}%"
+
+
+def round_percentage(share: float | None) -> str:
+    """A share within a sentence: ``88%``. ``99.97%`` where it is nearly all, so that it
+    does not read as all; ``unknown`` for None.
+    """
+    if share is None:
+        return "unknown"
+    return f"{share:.2%}" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+# Durations and sizes.
+
+
+def clock(seconds: float) -> str:
+    """``m:ss``, 0:00 at least."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def duration(seconds: float) -> str:
+    """Time left in at most five cells: ``0:42``, ``12:05``, ``3h20m``, ``52h``."""
+    whole = max(0, round(seconds))
+    if whole < 3600:
+        return clock(whole)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}h{rest // 60:02d}m" if hours < 10 else f"{min(hours, _MOST_HOURS)}h"
+
+
+def byte_size(count: int) -> str:
+    """Bytes in three digits and a decimal unit: ``12 bytes``, ``4.2 MB``."""
+    value = float(count)
+    for unit in _BYTES[:-1]:
+        if value < 999.5:
+            whole = unit == _BYTES[0] or value >= 99.5
+            return f"{value:.0f} {unit}" if whole else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} {_BYTES[-1]}"
+
+
+def gigabytes(count: float) -> str:
+    """Bytes of a disk or a memory: ``12.3 GB``."""
+    return f"{count / 1e9:.1f} GB"
+
+
+def counted(count: float, one: str) -> str:
+    """``1 token``, ``1,024 tokens``."""
+    return f"{count:,.0f} {one}{'' if count == 1 else 's'}"
