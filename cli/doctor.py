@@ -115,13 +115,13 @@ def _false_alarms(args: argparse.Namespace) -> int:
     cause than may be.
     """
     from logdrift.core.errors import InputError
-    from logdrift.core.planted.healthy import MOST, Row, false_alarms
+    from logdrift.core.planted.healthy import MOST, FalseAlarms, false_alarms
 
     if args.false_alarms < 1:
         raise InputError(f"--false-alarms {args.false_alarms}: give at least 1 pair")
     if args.self_test:
         raise InputError("--false-alarms runs by itself: leave out --self-test")
-    rows: list[Row] = []
+    rows: list[FalseAlarms] = []
     if not args.json:
         print(
             f"{'tokens':>6} {'pairs':>6} {'likely cause':>13} {'likely noise':>13}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.diagnose.layer_errors import Measured, unit
+from logdrift.core.diagnose.layer_errors import MeasuredLayers, unit
 from logdrift.core.diagnose.layers import Layers, compare_sides
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
@@ -34,7 +34,7 @@ def made(
 
 def with_replay(
     times: list[float], dtype: str = "bfloat16", first: float | None = None
-) -> Measured:
+) -> MeasuredLayers:
     """A side whose layers have these own errors (``first``: that of position 0), all
     else right.
     """
@@ -55,15 +55,15 @@ def with_replay(
         "logits_size": size[-1],
         "logits_difference": zero,
     }
-    return Measured(f"side-{dtype}-{sum(times):.1f}", dtype, a, replay)
+    return MeasuredLayers(f"side-{dtype}-{sum(times):.1f}", dtype, a, replay)
 
 
-def judged(*sides: Measured) -> list[Any]:
+def judged(*sides: MeasuredLayers) -> list[Any]:
     """The sides as they are judged against a float32 reference without any error."""
     return list(
         compare_sides(
             sides,
-            Measured(
+            MeasuredLayers(
                 "reference", "float32", made(len(sides[0].arrays["stream"]) - 1, 0.0)[0]
             ),
         )[0]

@@ -59,7 +59,7 @@ def side(which: Which, engine: str, **values: object) -> SideState:
     info = CaptureInfo(
         f"{which}/prefill", which, engine, "bfloat16", "prefill", 1, "rollout"
     )
-    return SideState(which, info, {}, values)
+    return SideState(which=which, info=info, options={}, values=values)
 
 
 def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:

@@ -29,7 +29,11 @@ def shared_of(a: np.ndarray, b: np.ndarray) -> Shared:
     a, b = a.astype(np.float32), b.astype(np.float32)
     count = (~np.isnan(a)).sum(axis=1)
     return Shared(
-        np.arange(len(a)), np.tile(np.arange(a.shape[1]), (len(a), 1)), a, b, count
+        at=np.arange(len(a)),
+        ids=np.tile(np.arange(a.shape[1]), (len(a), 1)),
+        a=a,
+        b=b,
+        count=count,
     )
 
 

@@ -54,7 +54,7 @@ def test_narrow_lists_speak_for_no_cause(
     assert found.noise, found.verdict
     assert "weights" not in causes(found)
     lacking = [each for each in found.unchecked if "too few alternatives" in each.why]
-    assert lacking and all("top_k of at least 5" in each.mend for each in lacking)
+    assert lacking and all("top_k of at least 5" in each.fix for each in lacking)
 
 
 def test_a_signature_without_what_it_needs_is_neither_passed_nor_failed(
@@ -87,7 +87,7 @@ def test_a_signature_without_what_it_needs_is_neither_passed_nor_failed(
         "own list",
         "no likeness",
     }
-    assert all(each.mend for each in lacking)
+    assert all(each.fix for each in lacking)
 
 
 def test_growth_is_not_judged_where_no_sequence_is_scored_at_its_start(

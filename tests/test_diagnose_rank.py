@@ -47,7 +47,12 @@ NAN = float("nan")
 
 
 def piece(cause: str, score: float, signature: str = "size") -> Evidence:
-    return Evidence(cause, score, signature, f"{cause} by {signature}.")
+    return Evidence(
+        cause=cause,
+        score=score,
+        signature=signature,
+        sentence=f"{cause} by {signature}.",
+    )
 
 
 def order(*evidence: Evidence) -> list[tuple[str, float]]:
@@ -102,15 +107,19 @@ def test_an_overridden_config_is_no_noise_however_little_it_moves() -> None:
     digest of the file may be harmless.
     """
     overridden = Evidence(
-        "config",
-        0.88,
-        "facts",
-        "vllm runs with rope_theta=150000.",
-        {"reason": "overrides"},
+        cause="config",
+        score=0.88,
+        signature="facts",
+        sentence="vllm runs with rope_theta=150000.",
+        numbers={"reason": "overrides"},
     )
     assert order(piece("noise", 0.83), overridden)[0] == ("config", 0.88)
     digest = Evidence(
-        "config", 0.88, "facts", "config.json differs.", {"reason": "config"}
+        cause="config",
+        score=0.88,
+        signature="facts",
+        sentence="config.json differs.",
+        numbers={"reason": "config"},
     )
     assert order(piece("noise", 0.83), digest)[0] == ("noise", 0.83)
 
@@ -305,7 +314,7 @@ def test_an_unknown_fact_is_not_checked_with_what_would_make_it_checkable(
         ("attention", "attention_backend"),
         ("compute_dtype", "dtype"),
     }
-    assert all(each.mend for each in found.unchecked)
+    assert all(each.fix for each in found.unchecked)
     whys = " ".join(each.why for each in found.unchecked)
     assert "float32 reference" in whys
     assert "repeats" in whys
@@ -349,9 +358,7 @@ def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(
     assert "prefix_cache" not in {each.cause for each in found.unchecked}, (
         "prompts are not kept on the path prefill"
     )
-    assert all(
-        each.mend.startswith(("capture", "logdrift")) for each in found.unchecked
-    )
+    assert all(each.fix.startswith(("capture", "logdrift")) for each in found.unchecked)
 
 
 def test_repeats_make_a_floor_that_noise_is_held_against(tmp_path: Path) -> None:
@@ -408,7 +415,14 @@ def test_evidence_from_elsewhere_is_weighed_with_the_rest(tmp_path: Path) -> Non
     found = diagnose(
         session,
         pair,
-        [Evidence("weights", 0.97, "identity", "layer 3 down_proj differs.")],
+        [
+            Evidence(
+                cause="weights",
+                score=0.97,
+                signature="identity",
+                sentence="layer 3 down_proj differs.",
+            )
+        ],
     )
     assert found.causes[0].cause == "weights"
     assert found.causes[0].evidence[0].sentence == "layer 3 down_proj differs."

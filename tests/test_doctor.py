@@ -27,7 +27,7 @@ from logdrift.core.planted.engines import (
     session_of,
     sessions,
 )
-from logdrift.core.planted.judge import Judged, outcome
+from logdrift.core.planted.judge import JudgedSession, outcome
 from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
 from logdrift.core.planted.sizes import lengths_of, take
 from logdrift.tui.terminal import terminal_checks
@@ -307,8 +307,8 @@ def judged(
     blind: bool = True,
     separable: bool = True,
     asked: bool = True,
-) -> Judged:
-    return Judged(
+) -> JudgedSession:
+    return JudgedSession(
         fault, "float32", blind, said, (("config", 0.9),), 0.1, separable, asked
     )  # type: ignore[arg-type]
 

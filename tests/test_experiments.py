@@ -19,8 +19,8 @@ from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE
 from logdrift.core.diagnose.evidence import Ranked
 from logdrift.core.diagnose.experiments import (
     EVERY_OPTION,
+    ChangedSide,
     Experiment,
-    Side,
     chosen,
     controls,
     deciding,
@@ -283,14 +283,14 @@ def test_only_names_a_cause_or_an_id(tmp_path: Path) -> None:
 
 def experiment(which: str = "b", **changes: Any) -> Experiment:
     label = "vllm/prefill" if which == "b" else "trainer/prefill"
-    side = Side(
-        which,
-        label,
-        label.partition("/")[0],
-        "vllm",
-        "prefill",
-        "together",
-        {"dtype": "float32"},
+    side = ChangedSide(
+        which=which,
+        label=label,
+        backend=label.partition("/")[0],
+        engine="vllm",
+        path="prefill",
+        batch="together",
+        changes={"dtype": "float32"},
     )  # type: ignore[arg-type]
     return Experiment(
         **{
@@ -759,7 +759,14 @@ def test_an_import_offers_nothing_and_says_what_to_do_instead(
 
 
 def ranked(cause: str, score: float, *, separable: bool = True) -> Ranked:
-    return Ranked(cause, score, (), None, cause, separable)
+    return Ranked(
+        cause=cause,
+        score=score,
+        evidence=(),
+        next_experiment=None,
+        title=cause,
+        separable=separable,
+    )
 
 
 def test_what_decides_is_about_what_is_likely_or_else_about_the_causes_on_top() -> None:

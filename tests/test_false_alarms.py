@@ -15,7 +15,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose.support import PROOF, ROWS, SEQUENCES, TOKENS, Support
 from logdrift.core.planted.healthy import (
     LENGTHS,
-    Setting,
+    HealthySetting,
     draw_session,
     draw_setting,
     false_alarms,
@@ -48,7 +48,7 @@ def test_the_draws_cover_what_a_session_may_have() -> None:
 
 
 def test_a_drawn_session_is_what_was_asked_for() -> None:
-    setting = Setting(
+    setting = HealthySetting(
         tokens=100,
         width_a=5,
         width_b=3,

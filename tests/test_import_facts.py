@@ -290,7 +290,7 @@ def test_why_asks_for_what_can_be_told_and_no_more_once_it_is(tmp_path: Path) ->
         return {
             each.cause
             for each in diagnose(session, pair).unchecked
-            if "import --fact" in each.mend
+            if "import --fact" in each.fix
         }
 
     assert asked(tmp_path / "bare", ()) == {"temperature", "processed", "compute_dtype"}

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from logdrift.cli import why_layers
 from logdrift.core.diagnose import layer_errors
-from logdrift.core.diagnose.layer_errors import Measured, relative_errors, unit
+from logdrift.core.diagnose.layer_errors import MeasuredLayers, relative_errors, unit
 from logdrift.core.diagnose.layers import (
     LAYER,
     PART,
@@ -60,9 +60,11 @@ def asked(transformers_python: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-def measured(asked: Path, family: str, case: str, replay: bool = True) -> Measured:
+def measured(
+    asked: Path, family: str, case: str, replay: bool = True
+) -> MeasuredLayers:
     folder = asked / family
-    return Measured(
+    return MeasuredLayers(
         case,
         "bfloat16",
         load_file(folder / case / "layers.safetensors"),
@@ -71,8 +73,8 @@ def measured(asked: Path, family: str, case: str, replay: bool = True) -> Measur
     )
 
 
-def reference(asked: Path, family: str) -> Measured:
-    return Measured(
+def reference(asked: Path, family: str) -> MeasuredLayers:
+    return MeasuredLayers(
         "reference",
         "float32",
         load_file(asked / family / "reference" / "layers.safetensors"),
@@ -271,7 +273,9 @@ def test_missing_numbers_are_neither_wrong_nor_a_crash() -> None:
     side.replay["difference"][1] = np.nan  # type: ignore[index]
     found = judged(side)[0]
     assert found.kind == "rounding" and found.stages[2].times is None
-    zero = Measured("zero", "bfloat16", {"stream": np.zeros((3, 4, 8), np.float32)})
+    zero = MeasuredLayers(
+        "zero", "bfloat16", {"stream": np.zeros((3, 4, 8), np.float32)}
+    )
     sides, _ = compare_sides([zero], zero)
     saved = json.loads(
         json.dumps(

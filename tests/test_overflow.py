@@ -19,8 +19,13 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import propose
 from logdrift.core.diagnose.layer_broken import first_break
-from logdrift.core.diagnose.layer_errors import Measured
-from logdrift.core.diagnose.layers import Layers, Side, compare_sides, layers_evidence
+from logdrift.core.diagnose.layer_errors import MeasuredLayers
+from logdrift.core.diagnose.layers import (
+    Layers,
+    LayerSide,
+    compare_sides,
+    layers_evidence,
+)
 from logdrift.core.report.layers import render_layers
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session import open_session
@@ -77,10 +82,12 @@ def test_decoding_marks_nan_or_says_why_no_token_can_be_drawn(overflow: Any) -> 
     assert "\n" not in sampled
 
 
-def measured(overflow: Any, model: str, dtype: str, replay: bool = True) -> Measured:
+def measured(
+    overflow: Any, model: str, dtype: str, replay: bool = True
+) -> MeasuredLayers:
     folder = overflow["out"] / model
     again = folder / "float32" / f"{dtype}.safetensors"
-    return Measured(
+    return MeasuredLayers(
         dtype,
         dtype,
         load_file(folder / dtype / "layers.safetensors"),
@@ -125,7 +132,7 @@ def test_the_first_stage_that_is_not_finite_is_named(
     shown_and_saved(half, other)
 
 
-def shown_and_saved(*sides: Side) -> None:
+def shown_and_saved(*sides: LayerSide) -> None:
     found = Layers("n", "a/prefill", "b/prefill", 0, None, 0, 5, "float32", True, sides)
     again = Layers.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.sides[0].kind == sides[0].kind
@@ -183,7 +190,7 @@ def test_a_break_behind_the_last_layer(name: str) -> None:
 
 def test_a_standard_that_breaks_clears_nobody_and_is_said_itself() -> None:
     good = with_replay([1.0] * 4)
-    standard = Measured("trainer", "float16", broken_stream(4, 2, slice(None)))
+    standard = MeasuredLayers("trainer", "float16", broken_stream(4, 2, slice(None)))
     (other, own), _ = compare_sides([good], standard, start=64)
     assert (other.kind, own.kind, own.backend) == ("unknown", "not finite", "trainer")
     assert (
@@ -194,9 +201,9 @@ def test_a_standard_that_breaks_clears_nobody_and_is_said_itself() -> None:
 
 
 def test_positions_count_from_the_start_of_the_sequence() -> None:
-    side = Measured("engine", "bfloat16", broken_stream(4, 2, slice(5, 7)))
+    side = MeasuredLayers("engine", "bfloat16", broken_stream(4, 2, slice(5, 7)))
     (found,), _ = compare_sides(
-        [side], Measured("reference", "float32", made(4, 0.0)[0]), start=100
+        [side], MeasuredLayers("reference", "float32", made(4, 0.0)[0]), start=100
     )
     assert (
         "the first is 105" in found.sentence
@@ -222,8 +229,10 @@ def test_layers_that_were_looked_at_are_evidence_and_are_not_offered_again(
         captures,
         plan={"model": "m", "backends": backends, "prompts": []},
     )
-    side = Measured("trainer", "float16", broken_stream(4, 2, slice(None)))
-    sides, _ = compare_sides([side], Measured("reference", "float32", made(4, 0.0)[0]))
+    side = MeasuredLayers("trainer", "float16", broken_stream(4, 2, slice(None)))
+    sides, _ = compare_sides(
+        [side], MeasuredLayers("reference", "float32", made(4, 0.0)[0])
+    )
     found = diagnose(
         session,
         make_pair(session, "trainer/prefill", "vllm/prefill"),

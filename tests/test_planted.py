@@ -25,7 +25,7 @@ from logdrift.core.capture.environments import find_interpreter
 from logdrift.core.capture.jobs import Step
 from logdrift.core.planted.faults import CLEAN, FAULTS
 from logdrift.core.planted.forms import FORMS, form_totals, judge_forms
-from logdrift.core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
 from logdrift.core.planted.selftest import SelfTest, plant_small
 from logdrift.core.planted.table import table
 
@@ -91,7 +91,7 @@ def both_held_out(
     return work
 
 
-def check(rows: list[Judged], *, least: float = 0.9) -> dict[str, Any]:
+def check(rows: list[JudgedSession], *, least: float = 0.9) -> dict[str, Any]:
     """The targets: first in 90%, among the first two in all, no alarm on a clean pair,
     nothing guessed below the noise.
     """

@@ -373,12 +373,12 @@ def test_what_is_asked_for_is_asked_where_it_can_be_told(tmp_path: Path) -> None
         session, make_pair(session, "trainer/prefill", LABEL)
     ).unchecked
     asked = {
-        each.cause: each.mend
+        each.cause: each.fix
         for each in unchecked
-        if "in the lines of the prompts" in each.mend
+        if "in the lines of the prompts" in each.fix
     }
     assert "temperature" in asked and not any(
-        "import --fact" in each.mend for each in unchecked
+        "import --fact" in each.fix for each in unchecked
     )
 
 

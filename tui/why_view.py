@@ -326,7 +326,7 @@ def _unchecked_lines(
         yield Line(
             visible(each.why), first=f"? {title}: " if named else "? Not checked: "
         )
-        yield Line(visible(each.mend), "mend", 2, "to check it: ")
+        yield Line(visible(each.fix), "mend", 2, "to check it: ")
 
 
 def plain(lines: Sequence[Line]) -> str:

@@ -229,4 +229,4 @@ def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
         missing,
         key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes),
     )
-    return wanted[0].mend if wanted else ""
+    return wanted[0].fix if wanted else ""

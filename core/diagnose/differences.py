@@ -22,7 +22,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class WeightDifference:
     """All tensors of a backend that are not those on disk, together.
 
     ``scope`` is one of `ONE`, `ALL` (of those that could be read), `MATRICES` (all of
@@ -50,7 +50,7 @@ class Difference:
         }
 
 
-def difference_of(found: LoadedWeights) -> Difference | None:
+def difference_of(found: LoadedWeights) -> WeightDifference | None:
     """What the tensors that differ have in common; None where none does."""
     differing = found.differing
     if not differing:
@@ -63,7 +63,7 @@ def difference_of(found: LoadedWeights) -> Difference | None:
         f"{_who(scope, len(differing), len(read), parts)}:"
         f" {_together(differing, kinds)}."
     )
-    return Difference(scope, len(differing), len(read), parts, kinds, text)
+    return WeightDifference(scope, len(differing), len(read), parts, kinds, text)
 
 
 def adapter_tensors(found: LoadedWeights) -> tuple[str, ...]:

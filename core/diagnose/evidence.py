@@ -108,7 +108,7 @@ class Unchecked:
 
     cause: str
     why: str
-    mend: str
+    fix: str
     tell: tuple[str, ...] = ()
     tell_by: str = ""
 
@@ -116,7 +116,7 @@ class Unchecked:
         return {
             "cause": self.cause,
             "why": self.why,
-            "mend": self.mend,
+            "mend": self.fix,
             "tell": list(self.tell),
             "tell_by": self.tell_by or None,
         }

@@ -63,7 +63,7 @@ _MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ChangedSide:
     """One capture that an experiment makes again: ``label`` of the session, with
     ``changes`` to its backend.
 
@@ -108,7 +108,7 @@ class Experiment:
     id: str
     cause: str
     title: str
-    sides: tuple[Side, ...]
+    sides: tuple[ChangedSide, ...]
     combined: bool = False
     seconds: float | None = None
     telling: float = 0.0
@@ -167,13 +167,13 @@ def _folder_name(value: Any) -> str:
     raise Unfit(f"is {shown(value)}: letters, digits, '_' and '-' are expected")
 
 
-def _sides(value: Any) -> tuple[Side, ...]:
+def _sides(value: Any) -> tuple[ChangedSide, ...]:
     if found := items(_side_kind)(value):
-        return tuple(Side(**each) for each in found)
+        return tuple(ChangedSide(**each) for each in found)
     raise Unfit("has no sides")
 
 
-_side_kind = record(Side, which=one_of("a", "b"), batch=one_of(*get_args(Batch)))
+_side_kind = record(ChangedSide, which=one_of("a", "b"), batch=one_of(*get_args(Batch)))
 _CODES = (*(cause.code for cause in CAUSES), NOISE)
 _experiment_kind = record(
     Experiment,
@@ -298,7 +298,9 @@ def _nothing_to_turn(
 
 
 def _cannot_change(state: SideState, reason: str) -> LeftOut:
-    return LeftOut("", state.info.backend, EVERY_OPTION, reason)
+    return LeftOut(
+        cause="", backend=state.info.backend, setting=EVERY_OPTION, reason=reason
+    )
 
 
 def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
@@ -363,12 +365,14 @@ def _about(
     return [each for each in experiments if each.id in out]
 
 
-def controls(session: Session, experiments: Iterable[Experiment]) -> tuple[Side, ...]:
+def controls(
+    session: Session, experiments: Iterable[Experiment]
+) -> tuple[ChangedSide, ...]:
     """The unchanged backends that have to be captured again for the floor, because the
     session has no repeat of them along the path and in the batch that an experiment is
     compared with; each once.
     """
-    out: dict[tuple[str, str, str], Side] = {}
+    out: dict[tuple[str, str, str], ChangedSide] = {}
     for experiment in experiments:
         for side in experiment.sides:
             info = session.manifest.capture(side.label)
@@ -454,10 +458,10 @@ def _experiment(
         if needless(state, knob) is not None:
             left.append(
                 LeftOut(
-                    cause.code,
-                    state.info.backend,
-                    knob.setting,
-                    pointless(state, knob, gpus) or "",
+                    cause=cause.code,
+                    backend=state.info.backend,
+                    setting=knob.setting,
+                    reason=pointless(state, knob, gpus) or "",
                 )
             )
             continue
@@ -466,13 +470,23 @@ def _experiment(
             sides.append(side)
         elif reason is not None:
             refusals.append(
-                LeftOut(cause.code, state.info.backend, knob.setting, reason)
+                LeftOut(
+                    cause=cause.code,
+                    backend=state.info.backend,
+                    setting=knob.setting,
+                    reason=reason,
+                )
             )
     left += refusals
     reason = _one_side_alone(group, states, refusals)
     if reason:
         left += [
-            LeftOut(cause.code, side.backend, group[0][1].setting, reason)
+            LeftOut(
+                cause=cause.code,
+                backend=side.backend,
+                setting=group[0][1].setting,
+                reason=reason,
+            )
             for side in sides
         ]
         return None
@@ -511,7 +525,7 @@ def _experiment(
 
 def _turned(
     session: Session, state: SideState, knob: Knob, gpus: int
-) -> tuple[Side | None, str | None]:
+) -> tuple[ChangedSide | None, str | None]:
     """The side with the knob turned; or None, and why its backend cannot be captured
     so.
     """
@@ -558,7 +572,7 @@ def _one_side_alone(
 
 
 def _proves(
-    cause: Cause, group: list[tuple[SideState, Knob]], sides: list[Side]
+    cause: Cause, group: list[tuple[SideState, Knob]], sides: list[ChangedSide]
 ) -> str:
     before = {str(state.values.get("dtype")) for state, _ in group}
     return (
@@ -568,7 +582,7 @@ def _proves(
     )
 
 
-def _shares_capture(sides: list[Side]) -> bool:
+def _shares_capture(sides: list[ChangedSide]) -> bool:
     """Both sides would become one and the same capture, which says nothing."""
     return len({(side.backend, side.path, side.batch) for side in sides}) < len(sides)
 
@@ -591,7 +605,7 @@ def _again(path: str, engine: str) -> str | None:
     return path if path in paths else None
 
 
-def _side(session: Session, state: SideState, knob: Knob, path: str) -> Side:
+def _side(session: Session, state: SideState, knob: Knob, path: str) -> ChangedSide:
     changes = knob.change
     batch: Batch = state.info.batch
     if "alone" in changes:
@@ -610,12 +624,19 @@ def _side(session: Session, state: SideState, knob: Knob, path: str) -> Side:
             None,
         )
     info = state.info
-    return Side(
-        state.which, info.label, info.backend, info.engine, path, batch, changes, given
+    return ChangedSide(
+        which=state.which,
+        label=info.label,
+        backend=info.backend,
+        engine=info.engine,
+        path=path,
+        batch=batch,
+        changes=changes,
+        given=given,
     )
 
 
-def _identifier(pair: Pair, code: str, sides: list[Side]) -> str:
+def _identifier(pair: Pair, code: str, sides: list[ChangedSide]) -> str:
     """Cause, changed backends and what is set, and a digest of all that: a folder name,
     the same whenever it is made.
     """

@@ -190,12 +190,12 @@ def fit_lattice(values: Array) -> Lattice:
     """``values`` f32[n, K] nats, best first."""
     gaps = _gaps(values)
     if len(gaps) < MIN_GAPS:
-        return Lattice(None, 0.0, len(gaps))
+        return Lattice(step=None, share=0.0, gaps=len(gaps))
     shares = [_share(gaps * 2.0**q) for q in range(FINEST + 1)]
     for q, share in enumerate(shares):
         if share >= ON_LATTICE:
-            return Lattice(2.0**-q, share, len(gaps))
-    return Lattice(None, max(shares), len(gaps))
+            return Lattice(step=2.0**-q, share=share, gaps=len(gaps))
+    return Lattice(step=None, share=max(shares), gaps=len(gaps))
 
 
 def gaps_on_step(values: Array, step: float) -> float:

@@ -64,7 +64,15 @@ def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evid
         return evidence
     told = " ".join(failed)
     if not evidence:
-        return [Evidence("weights", 0.0, SIGNATURE, told, {"equal": None, "read": 0})]
+        return [
+            Evidence(
+                cause="weights",
+                score=0.0,
+                signature=SIGNATURE,
+                sentence=told,
+                numbers={"equal": None, "read": 0},
+            )
+        ]
     first, *others = evidence
     return [replace(first, sentence=f"{first.sentence} {told}"), *others]
 
@@ -312,7 +320,11 @@ def _differ(
     }
     kinds = [f" {_told_alone(side, len(told))}" for side, _ in told]
     return Evidence(
-        "weights", _DIFFERS, SIGNATURE, sentence + "." + "".join(kinds), numbers
+        cause="weights",
+        score=_DIFFERS,
+        signature=SIGNATURE,
+        sentence=sentence + "." + "".join(kinds),
+        numbers=numbers,
     )
 
 
@@ -329,12 +341,12 @@ def _told_alone(side: LoadedWeights, sides: int) -> str:
 def _one_side(only: LoadedWeights) -> Evidence:
     count = sum(tensor.same is True for tensor in only.tensors)
     return Evidence(
-        "weights",
-        0.0,
-        SIGNATURE,
-        f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the"
+        cause="weights",
+        score=0.0,
+        signature=SIGNATURE,
+        sentence=f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the"
         " other side was not asked.",
-        {"equal": None, "tensors": len(only.tensors), "read": count},
+        numbers={"equal": None, "tensors": len(only.tensors), "read": count},
     )
 
 
@@ -384,4 +396,10 @@ def _config(a: LoadedWeights, b: LoadedWeights) -> Iterator[Evidence]:
                 f"the loaded model's {name} is {x} in {a.backend} and {y} in"
                 f" {b.backend}."
             )
-            yield Evidence("config", _CONFIG, SIGNATURE, said, {"field": name})
+            yield Evidence(
+                cause="config",
+                score=_CONFIG,
+                signature=SIGNATURE,
+                sentence=said,
+                numbers={"field": name},
+            )

@@ -41,7 +41,13 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
     )
     options = specs[info.backend].options if info.backend in specs else {}
     imported = info.backend not in specs or info.path == "recorded"
-    return SideState(which, info, options, _values(info, options), imported)
+    return SideState(
+        which=which,
+        info=info,
+        options=options,
+        values=_values(info, options),
+        imported=imported,
+    )
 
 
 def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:

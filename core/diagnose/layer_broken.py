@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logdrift.core.compare.coverage import FLOAT16_LARGEST, is_float16
-from logdrift.core.diagnose.layer_errors import Array, Measured, stage_names
+from logdrift.core.diagnose.layer_errors import Array, MeasuredLayers, stage_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,9 @@ def largest(rows: Array) -> float:
     return float(size.max()) if size.size else 0.0
 
 
-def sentence(side: Measured, found: Break, standard: Measured, start: int) -> str:
+def sentence(
+    side: MeasuredLayers, found: Break, standard: MeasuredLayers, start: int
+) -> str:
     """What is said of a side that breaks. ``start`` is the position of the sequence
     that was looked at first.
     """
@@ -75,7 +77,7 @@ def _some(found: Break, start: int) -> str:
     )
 
 
-def _why(side: Measured, found: Break, standard: Measured) -> str:
+def _why(side: MeasuredLayers, found: Break, standard: MeasuredLayers) -> str:
     """The overflow, where the standard shows the size that the numbers have there."""
     if not is_float16(side.dtype):
         return (

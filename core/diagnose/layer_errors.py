@@ -43,7 +43,7 @@ float16 products up in float32, so there this is nothing.
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredLayers:
     """What was measured of one backend: ``arrays`` and ``replay`` as the workers wrote
     them (`logdrift.core.worker.layers.FILE`,
     `logdrift.core.engines.transformers.layers.replay`), ``replay`` None where there
@@ -114,7 +114,7 @@ def _length(rows: Array) -> Array:
 
 
 def own_errors(
-    side: Measured, standard: str, errors: Array, names: Sequence[str]
+    side: MeasuredLayers, standard: str, errors: Array, names: Sequence[str]
 ) -> Array | None:
     """Own error of each stage at each position in units of rounding, f32[stages, P];
     None without a replay.

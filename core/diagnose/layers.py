@@ -23,7 +23,7 @@ from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.layer_broken import Break, first_break
 from logdrift.core.diagnose.layer_errors import (
     Array,
-    Measured,
+    MeasuredLayers,
     own_errors,
     relative_errors,
     unit,
@@ -94,7 +94,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class LayerSide:
     """One backend against the standard. ``growth`` is the exponent p of error ~
     layer^p, None below three layers; ``layers`` those that are wrong.
     """
@@ -116,13 +116,13 @@ class Side:
 
 
 def judge(
-    side: Measured,
+    side: MeasuredLayers,
     standard_dtype: str,
     errors: Array,
     names: Sequence[str],
     own: Array | None,
     other: Array | None,
-) -> Side:
+) -> LayerSide:
     """What one backend's stages say. ``other`` is the own error of the pair's other
     side where that has the same dtype: what the layers of this model do in that
     precision.
@@ -144,19 +144,25 @@ def judge(
     stages = _stages(names, errors, times, limits, wrong)
     kind, layers = _kind(stages, own)
     sentence = _sentence(kind, layers, stages, side)
-    return Side(
-        side.backend, side.dtype, kind, layers, _growth(names, errors), sentence, stages
+    return LayerSide(
+        backend=side.backend,
+        dtype=side.dtype,
+        kind=kind,
+        layers=layers,
+        growth=_growth(names, errors),
+        sentence=sentence,
+        stages=stages,
     )
 
 
 def _broken(
-    side: Measured,
-    standard: Measured,
+    side: MeasuredLayers,
+    standard: MeasuredLayers,
     errors: Array,
     names: Sequence[str],
     found: Break,
     start: int,
-) -> Side:
+) -> LayerSide:
     """A side whose stream is not finite from some stage on: that stage is the answer,
     errors after it mean nothing.
     """
@@ -166,23 +172,39 @@ def _broken(
     )
     layers = (int(found.stage.split()[1]),) if found.stage.startswith("layer") else ()
     said = layer_broken.sentence(side, found, standard, start)
-    return Side(side.backend, side.dtype, "not finite", layers, None, said, stages)
+    return LayerSide(
+        backend=side.backend,
+        dtype=side.dtype,
+        kind="not finite",
+        layers=layers,
+        growth=None,
+        sentence=said,
+        stages=stages,
+    )
 
 
 def _against_broken(
-    side: Measured,
-    standard: Measured,
+    side: MeasuredLayers,
+    standard: MeasuredLayers,
     errors: Array,
     names: Sequence[str],
     found: Break,
-) -> Side:
+) -> LayerSide:
     limits = [LAYER if name.startswith("layer") else PART for name in names]
     stages = _stages(names, errors, None, limits, [False] * len(names))
     said = (
         f"{side.backend}: finite, but it cannot be held against {standard.backend},"
         f" which is not from {found.stage} on."
     )
-    return Side(side.backend, side.dtype, "unknown", (), None, said, stages)
+    return LayerSide(
+        backend=side.backend,
+        dtype=side.dtype,
+        kind="unknown",
+        layers=(),
+        growth=None,
+        sentence=said,
+        stages=stages,
+    )
 
 
 def _medians(rows: Array) -> Array:
@@ -202,11 +224,11 @@ def _stages(
     middle = _medians(errors)
     return tuple(
         Stage(
-            name,
-            float(middle[i]),
-            None if times is None or np.isnan(times[i]) else float(times[i]),
-            limits[i],
-            wrong[i],
+            name=name,
+            error=float(middle[i]),
+            times=None if times is None or np.isnan(times[i]) else float(times[i]),
+            limit=limits[i],
+            wrong=wrong[i],
         )
         for i, name in enumerate(names)
     )
@@ -232,8 +254,8 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
 
 
 def _judge_curve(
-    side: Measured, standard_dtype: str, errors: Array, names: Sequence[str]
-) -> Side:
+    side: MeasuredLayers, standard_dtype: str, errors: Array, names: Sequence[str]
+) -> LayerSide:
     """Without a replay: the first jump of the relative error."""
     q = float(np.hypot(unit(side.dtype), unit(standard_dtype)))
     middle = _medians(errors)
@@ -251,14 +273,14 @@ def _judge_curve(
             " and the sequence from its start), so a layer that is off by less than"
             f" about {JUMP * JUMP_FROM * q:.1g} would not show."
         )
-        return Side(
-            side.backend,
-            side.dtype,
-            "unknown",
-            (),
-            _growth(names, errors),
-            said,
-            stages,
+        return LayerSide(
+            backend=side.backend,
+            dtype=side.dtype,
+            kind="unknown",
+            layers=(),
+            growth=_growth(names, errors),
+            sentence=said,
+            stages=stages,
         )
     layers = (int(first.split()[1]),) if first.startswith("layer") else ()
     kind: Kind = "embedding" if first == "embedding" else "jump"
@@ -267,8 +289,14 @@ def _judge_curve(
         f"{side.backend}: the relative error jumps at {first}, from {before:.2g} to"
         f" {middle[names.index(first)]:.2g}."
     )
-    return Side(
-        side.backend, side.dtype, kind, layers, _growth(names, errors), said, stages
+    return LayerSide(
+        backend=side.backend,
+        dtype=side.dtype,
+        kind=kind,
+        layers=layers,
+        growth=_growth(names, errors),
+        sentence=said,
+        stages=stages,
     )
 
 
@@ -284,7 +312,7 @@ def _growth(names: Sequence[str], errors: Array) -> float | None:
 
 
 def _sentence(
-    kind: Kind, layers: tuple[int, ...], stages: Sequence[Stage], side: Measured
+    kind: Kind, layers: tuple[int, ...], stages: Sequence[Stage], side: MeasuredLayers
 ) -> str:
     by_name = {stage.name: stage for stage in stages}
     if kind == "rounding":
@@ -357,7 +385,7 @@ error only looks like it.
 _FAINT = 0.75
 
 
-def layers_evidence(sides: Iterable[Side]) -> list[Evidence]:
+def layers_evidence(sides: Iterable[LayerSide]) -> list[Evidence]:
     """Evidence of signature ``layers`` for `logdrift.core.diagnose.diagnose`. Rounding
     counts only where both sides have it: then what differs, differs outside of the
     model.
@@ -379,7 +407,15 @@ def layers_evidence(sides: Iterable[Side]) -> list[Evidence]:
             "error": side.stages[-1].error if first is None else first.error,
             "backend": side.backend,
         }
-        out.append(Evidence(cause, score, "layers", side.sentence, numbers))
+        out.append(
+            Evidence(
+                cause=cause,
+                score=score,
+                signature="layers",
+                sentence=side.sentence,
+                numbers=numbers,
+            )
+        )
     return out
 
 
@@ -400,7 +436,7 @@ class Layers:
     last: int
     standard: str
     replay: bool
-    sides: tuple[Side, ...]
+    sides: tuple[LayerSide, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -441,14 +477,14 @@ def _stages_of(value: Any) -> tuple[Stage, ...]:
 
 _stage = record(Stage, error=maybe(number), times=maybe(number))
 _side = record(
-    Side, kind=one_of(*get_args(Kind)), layers=items(whole()), stages=_stages_of
+    LayerSide, kind=one_of(*get_args(Kind)), layers=items(whole()), stages=_stages_of
 )
-_layers = record(Layers, sides=items(lambda value: Side(**_side(value))))
+_layers = record(Layers, sides=items(lambda value: LayerSide(**_side(value))))
 
 
 def compare_sides(
-    sides: Sequence[Measured], standard: Measured, start: int = 0
-) -> tuple[tuple[Side, ...], dict[str, Array]]:
+    sides: Sequence[MeasuredLayers], standard: MeasuredLayers, start: int = 0
+) -> tuple[tuple[LayerSide, ...], dict[str, Array]]:
     """Judge each of one or two backends against ``standard``, and what was measured:
     ``errors/NAME`` and ``times/NAME`` f32[stages, P] (the latter only with a replay).
 

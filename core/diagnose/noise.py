@@ -112,7 +112,11 @@ def _judge(case: Case) -> Size:
         )
     if mae == 0.0:
         return Size(
-            "identical", "both sides give the same numbers.", 1.0, coarse, usual.beyond
+            verdict="identical",
+            sentence="both sides give the same numbers.",
+            sure=1.0,
+            dtype=coarse,
+            limit=usual.beyond,
         )
     return (
         _within_floor(case, coarse, usual)
@@ -145,7 +149,9 @@ def _within_floor(case: Case, coarse: str | None, usual: UsualRange) -> Size | N
         f"MAE {case.view.mae:.2g} is within what repeats of one side differ by"
         f" ({max(known):.2g})."
     )
-    return Size("noise", said, 0.98, coarse, usual.beyond)
+    return Size(
+        verdict="noise", sentence=said, sure=0.98, dtype=coarse, limit=usual.beyond
+    )
 
 
 def _by_dtype(
@@ -171,14 +177,28 @@ def _by_dtype(
         else:
             said = f"MAE {mae:.2g} is a little more than usual {where}{told}."
             sure = _UNUSUAL
-        return Size("noise", said, sure, coarse, usual.beyond)
+        return Size(
+            verdict="noise", sentence=said, sure=sure, dtype=coarse, limit=usual.beyond
+        )
     times = mae / usual.beyond
     said = f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual {where}."
     lowest = mae - _SURE * standard_error(case, case.view.size)
     if lowest <= usual.beyond:
-        return Size("unclear", said, 0.3, coarse, usual.beyond, times=times)
+        return Size(
+            verdict="unclear",
+            sentence=said,
+            sure=0.3,
+            dtype=coarse,
+            limit=usual.beyond,
+            times=times,
+        )
     return Size(
-        "excess", said, 0.9 if coarse else 0.7, coarse, usual.beyond, times=times
+        verdict="excess",
+        sentence=said,
+        sure=0.9 if coarse else 0.7,
+        dtype=coarse,
+        limit=usual.beyond,
+        times=times,
     )
 
 
@@ -220,22 +240,22 @@ def _in_one_dtype(
     smallest = USUAL["float32"].beyond
     if high <= smallest:
         return Size(
-            "noise",
-            f"{said}: both at float32's own rounding.",
-            0.97,
-            dtype,
-            usual.beyond,
+            verdict="noise",
+            sentence=f"{said}: both at float32's own rounding.",
+            sure=0.97,
+            dtype=dtype,
+            limit=usual.beyond,
         )
     suspect = case.labels[0] if errors[0] > errors[1] else case.labels[1]
     times = high / max(low, smallest)
     if dtype != "float32" and high <= _LOPSIDED * low:
         if case.view.mae <= 1.6 * (low + high):
             return Size(
-                "noise",
-                f"{said}: both as far as two correct {dtype} runs are.",
-                0.93,
-                dtype,
-                usual.beyond,
+                verdict="noise",
+                sentence=f"{said}: both as far as two correct {dtype} runs are.",
+                sure=0.93,
+                dtype=dtype,
+                limit=usual.beyond,
             )
         return None
     allowed = _LARGEST_MEASURED if dtype != "float32" else 1.0
@@ -245,10 +265,26 @@ def _in_one_dtype(
         " precision."
     )
     if lowest <= allowed:
-        return Size("unclear", sentence, 0.3, dtype, usual.beyond, suspect, times)
+        return Size(
+            verdict="unclear",
+            sentence=sentence,
+            sure=0.3,
+            dtype=dtype,
+            limit=usual.beyond,
+            suspect=suspect,
+            times=times,
+        )
     within = high <= usual.beyond and times < 2 * _LOPSIDED
     sure = 0.6 + 0.3 * clip(float(lowest), allowed, _LOPSIDED) if within else 0.9
-    return Size("excess", sentence, sure, dtype, usual.beyond, suspect, times)
+    return Size(
+        verdict="excess",
+        sentence=sentence,
+        sure=sure,
+        dtype=dtype,
+        limit=usual.beyond,
+        suspect=suspect,
+        times=times,
+    )
 
 
 def precisions(case: Case) -> tuple[str | None, str | None]:

@@ -472,16 +472,32 @@ def _ranked(
     sides: tuple[SideState, SideState],
 ) -> Ranked:
     if code == NOISE:
-        return Ranked(NOISE, score, found, None, "numerical noise, nothing to fix")
+        return Ranked(
+            cause=NOISE,
+            score=score,
+            evidence=found,
+            next_experiment=None,
+            title="numerical noise, nothing to fix",
+        )
     cause = BY_CODE[code]
     if any(each.signature == "identity" and each.score > _SEEN for each in found):
         return Ranked(
-            code, score, found, None, cause.title
+            cause=code,
+            score=score,
+            evidence=found,
+            next_experiment=None,
+            title=cause.title,
         )  # observed: there is nothing left to tell it from
     tried = any(each.signature == "experiment" for each in found)
     following = None if tried else experiment(code, sides)
     return Ranked(
-        code, score, found, following, cause.title, cause.separable, cause.otherwise
+        cause=code,
+        score=score,
+        evidence=found,
+        next_experiment=following,
+        title=cause.title,
+        separable=cause.separable,
+        otherwise=cause.otherwise,
     )
 
 

@@ -113,7 +113,7 @@ def unchecked(
     )
     if weights.numbers.get("equal") is not None:
         return tuple(each for each in others if each.cause != "weights")
-    return (*others, Unchecked("weights", weights.sentence, _ASK_BOTH))
+    return (*others, Unchecked(cause="weights", why=weights.sentence, fix=_ASK_BOTH))
 
 
 def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
@@ -123,9 +123,9 @@ def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
     names: dict[tuple[str, str, str], list[str]] = {}
     for each in lacking:
         name, _, why = each.why.partition(": ")
-        names.setdefault((each.cause, why, each.mend), []).append(name)
+        names.setdefault((each.cause, why, each.fix), []).append(name)
     for (cause, why, fix), signatures in names.items():
-        yield Unchecked(cause, f"{', '.join(signatures)}: {why}", fix)
+        yield Unchecked(cause=cause, why=f"{', '.join(signatures)}: {why}", fix=fix)
 
 
 def _missing(case: Case) -> Iterator[Unchecked]:
@@ -133,20 +133,22 @@ def _missing(case: Case) -> Iterator[Unchecked]:
         yield from _facts(case)
         if all(info.path != "recorded" for info in case.infos):
             yield Unchecked(
-                "weights",
-                "what each engine really loaded was not compared, only the files that"
+                cause="weights",
+                why="what each engine really loaded was not compared, only the files that"
                 " it was started with",
-                "logdrift why SESSION --identity",
+                fix="logdrift why SESSION --identity",
             )
     if case.reference is None and not case.with_reference:
         yield Unchecked(
-            "weights", _NO_REFERENCE, "capture transformers:float32@reference too"
+            cause="weights",
+            why=_NO_REFERENCE,
+            fix="capture transformers:float32@reference too",
         )
     if case.floor is None:
         yield Unchecked(
-            "batch",
-            "no repeats: the noise floor is unknown",
-            "capture with repeats of at least 2",
+            cause="batch",
+            why="no repeats: the noise floor is unknown",
+            fix="capture with repeats of at least 2",
         )
 
 
@@ -165,7 +167,13 @@ def _facts(case: Case) -> Iterator[Unchecked]:
             tell = _TELLABLE.get(code, ()) if imported else ()
             tell_by = _tell_by(case) if tell else ""
             fix = _recorded(tell, tell_by) if imported else _MEND.format(what)
-            yield Unchecked(code, f"not observed: {said}", fix, tell, tell_by)
+            yield Unchecked(
+                cause=code,
+                why=f"not observed: {said}",
+                fix=fix,
+                tell=tell,
+                tell_by=tell_by,
+            )
 
 
 def _tell_by(case: Case) -> str:

@@ -62,7 +62,7 @@ def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     gaps = broken.gaps(whole)
     if not gaps:
         return f"numerical noise, nothing to fix{_proven(first)}: {sentence}{limit}"
-    holes = " ".join(f"{gap.why}: {gap.mend}." for gap in gaps)
+    holes = " ".join(f"{gap.why}: {gap.fix}." for gap in gaps)
     return (
         f"numerical noise in the tokens that both sides scored: {sentence}{limit}"
         f" {holes}"

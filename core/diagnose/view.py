@@ -225,11 +225,11 @@ class View:
         rows = count >= MIN_SHARED
         nan = np.float32(np.nan)
         return Shared(
-            self.sample[rows],
-            ids[rows],
-            np.where(good, values, nan)[rows],
-            np.where(good, joined, nan)[rows],
-            count[rows],
+            at=self.sample[rows],
+            ids=ids[rows],
+            a=np.where(good, values, nan)[rows],
+            b=np.where(good, joined, nan)[rows],
+            count=count[rows],
         )
 
 

@@ -27,7 +27,7 @@ from logdrift.core.capture import trust
 from logdrift.core.capture.environments import nvidia_gpus
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose.experiments import Experiment, Side, controls, merged
+from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls, merged
 from logdrift.core.diagnose.outcomes import Outcome, judge
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.numbers import clock
@@ -274,7 +274,7 @@ class _Run:
         times = [self.times[side.label] for side in missing if side.label in self.times]
         return sum(start + self.repeats * capture for start, capture in times)
 
-    def _has_control(self, side: Side) -> bool:
+    def _has_control(self, side: ChangedSide) -> bool:
         folder = self.folder / _control_name(side)
         return (folder / MANIFEST).exists() and open_session(folder).state == "complete"
 
@@ -343,7 +343,11 @@ class _Run:
         )
 
     def _unchanged(
-        self, experiment: Experiment, side: Side, changed: Capture, notes: list[str]
+        self,
+        experiment: Experiment,
+        side: ChangedSide,
+        changed: Capture,
+        notes: list[str],
     ) -> list[Capture]:
         """The capture to compare with, and its repeats: the session's own, with a
         control where it has no repeat, went another path, or was made by another
@@ -398,7 +402,7 @@ class _Run:
             for c in sorted(same, key=lambda c: (c.label != info.label, c.repeat))
         ]
 
-    def _first_along(self, side: Side) -> list[Capture]:
+    def _first_along(self, side: ChangedSide) -> list[Capture]:
         """The session's own unchanged captures along the path that stands for one that
         cannot be repeated.
         """
@@ -413,7 +417,7 @@ class _Run:
                 return self._repeats_of(c.label) if c.status == "complete" else []
         return []
 
-    def _control(self, side: Side) -> list[Capture]:
+    def _control(self, side: ChangedSide) -> list[Capture]:
         """The unchanged backend captured again, once for all experiments that need
         it.
         """
@@ -434,7 +438,11 @@ class _Run:
     # -- capturing
 
     def _capture(
-        self, name: str, sides: list[Side], repeats: int, record: Mapping[str, Any]
+        self,
+        name: str,
+        sides: list[ChangedSide],
+        repeats: int,
+        record: Mapping[str, Any],
     ) -> Session:
         """The session of an experiment, complete. Raises LogdriftError with the
         engine's reason, `_OverBudget`.
@@ -513,11 +521,11 @@ class _Run:
         )
 
 
-def _control_name(side: Side) -> str:
+def _control_name(side: ChangedSide) -> str:
     return f"control-{side.backend}-{side.path}-{side.batch}"
 
 
-def _label(side: Side, repeat: int) -> str:
+def _label(side: ChangedSide, repeat: int) -> str:
     label = label_of(side.backend, side.path, batch=side.batch)
     return (
         label
@@ -527,7 +535,11 @@ def _label(side: Side, repeat: int) -> str:
 
 
 def _make(
-    session: Session, pair: Pair, folder: Path, sides: Sequence[Side], repeats: int
+    session: Session,
+    pair: Pair,
+    folder: Path,
+    sides: Sequence[ChangedSide],
+    repeats: int,
 ) -> bool:
     """Make the session of an experiment, or go on with the one that is there; returns
     whether it is complete.
@@ -588,7 +600,7 @@ def _take_over(source: Path, target: Path) -> None:
 
 
 def _manifest(
-    session: Session, pair: Pair, sides: Sequence[Side], repeats: int
+    session: Session, pair: Pair, sides: Sequence[ChangedSide], repeats: int
 ) -> Manifest:
     """A manifest with the session's sequences, what stays unchanged, and the changed
     captures pending.
@@ -649,7 +661,7 @@ def _manifest(
 
 
 def _specs(
-    plan: CapturePlan, sides: Sequence[Side], repeats: int
+    plan: CapturePlan, sides: Sequence[ChangedSide], repeats: int
 ) -> dict[str, BackendSpec]:
     """The changed backends by name. InputError for a change that no backend can
     have.

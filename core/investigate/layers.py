@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.capture import trust
-from logdrift.core.diagnose.layer_errors import Measured
+from logdrift.core.diagnose.layer_errors import MeasuredLayers
 from logdrift.core.diagnose.layers import Layers, compare_sides
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
@@ -235,7 +235,7 @@ def _head_ids(
 
 def _measure(
     asked: _Ask, specs: tuple[BackendSpec, BackendSpec], standard: BackendSpec
-) -> tuple[list[Measured], Measured, list[dict[str, Any]]]:
+) -> tuple[list[MeasuredLayers], MeasuredLayers, list[dict[str, Any]]]:
     """Everybody but the standard first; then the standard, which replays them where it
     can.
     """
@@ -268,13 +268,13 @@ def _file(out: Path) -> Path:
 
 def _measured(
     spec: BackendSpec, said: Mapping[str, Any], out: Path, replay: Path | None
-) -> Measured:
+) -> MeasuredLayers:
     facts = said["facts"]
     dtype = facts.get("dtype") or (spec.dtype if spec.dtype != "auto" else "bfloat16")
     heads = [facts[name] for name in ("head_dtype", "logits_dtype") if facts.get(name)]
     order = ("float32", "float16", "bfloat16")
     head = max((h for h in heads if h in order), key=order.index, default=None)
-    return Measured(
+    return MeasuredLayers(
         spec.name,
         dtype,
         read_tensors(_file(out)),

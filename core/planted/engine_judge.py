@@ -15,7 +15,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.errors import LogdriftError
 from logdrift.core.planted.engines import FAULTS, STATES, EngineFault, session_of
-from logdrift.core.planted.judge import Judged, named_in, outcome
+from logdrift.core.planted.judge import JudgedSession, named_in, outcome
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session, open_session
 
@@ -28,7 +28,9 @@ _PRECISION = ("compute_dtype", "head_dtype")
 """Causes that show in the values themselves, however little they move."""
 
 
-def judge_engines(folder: Path, engines: Sequence[str], *, blind: bool) -> list[Judged]:
+def judge_engines(
+    folder: Path, engines: Sequence[str], *, blind: bool
+) -> list[JudgedSession]:
     """Every fault of ``engines`` whose captures are complete, in the order of
     `FAULTS`.
     """
@@ -78,7 +80,7 @@ def _lacking(folder: Path, fault: EngineFault) -> str | None:
     return None
 
 
-def _judged(session: Session, fault: EngineFault, blind: bool) -> Judged:
+def _judged(session: Session, fault: EngineFault, blind: bool) -> JudgedSession:
     seen = _without(session, fault) if blind else session
     found = diagnose(seen, make_pair(seen, *_labels(fault)))
     mae = float(found.size["mae"] or 0.0)
@@ -88,7 +90,7 @@ def _judged(session: Session, fault: EngineFault, blind: bool) -> Judged:
     named = named_in(found)
     told = outcome(fault.causes, named, clean=fault.clean, asked=asked)
     background = STATES[fault.engine][fault.state].dtype
-    return Judged(
+    return JudgedSession(
         f"{fault.engine}: {fault.name}",
         background,
         blind,

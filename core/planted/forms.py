@@ -101,7 +101,7 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class FormJudged:
+class JudgedForm:
     """What the diagnosis made of one planted session in one form. ``named`` are its
     first causes with their scores.
     """
@@ -125,7 +125,7 @@ class FormJudged:
 
 def judge_forms(
     folder: Path, work: Path, forms: Sequence[Form] = FORMS
-) -> list[FormJudged]:
+) -> list[JudgedForm]:
     """Every planted session of ``folder`` in each of ``forms``; ``work`` is a folder
     for the dumps, made and taken away.
     """
@@ -145,10 +145,16 @@ def judge_forms(
     return out
 
 
-def _judged(session: Session, fault: Fault, background: str, form: Form) -> FormJudged:
+def _judged(session: Session, fault: Fault, background: str, form: Form) -> JudgedForm:
     found = diagnose(session, make_pair(session, *SIDES))
     named = tuple((each.cause, round(each.score, 3)) for each in found.causes[:3])
-    return FormJudged(fault.name, background, form, answer_of(fault, found), named)
+    return JudgedForm(
+        fault=fault.name,
+        background=background,
+        form=form,
+        answer=answer_of(fault, found),
+        named=named,
+    )
 
 
 def answer_of(fault: Fault, found: Diagnosis) -> Answer:
@@ -179,7 +185,7 @@ def answer_of(fault: Fault, found: Diagnosis) -> Answer:
     return "cannot be told"
 
 
-def form_totals(rows: Iterable[FormJudged]) -> dict[Form, dict[Answer, int]]:
+def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[Answer, int]]:
     """How many answers of each kind in each form."""
     found = list(rows)
     return {

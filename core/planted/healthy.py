@@ -52,7 +52,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class HealthySetting:
     """What one drawn pair has. ``width_a`` and ``width_b`` are the alternatives that
     each side keeps.
     """
@@ -85,7 +85,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FalseAlarms:
     """False alarms among ``pairs`` healthy pairs of one length.
 
     ``alarms`` were given a likely cause other than noise, ``noise`` were called likely
@@ -104,7 +104,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Drawn(Session):
+class _DrawnSession(Session):
     """A session whose arrays are in memory."""
 
     drawn_sequences: Sequences | None = None
@@ -125,7 +125,7 @@ class _Drawn(Session):
 
 def false_alarms(
     lengths: Sequence[int] = LENGTHS, pairs: int = 1000, seed: int = 0
-) -> Iterator[Row]:
+) -> Iterator[FalseAlarms]:
     """One row for each of ``lengths``, from ``pairs`` drawn pairs each; the same
     ``seed`` draws the same pairs.
     """
@@ -136,12 +136,14 @@ def false_alarms(
         )
 
 
-def _judged(setting: Setting, rng: np.random.Generator) -> tuple[Setting, Diagnosis]:
+def _judged(
+    setting: HealthySetting, rng: np.random.Generator
+) -> tuple[HealthySetting, Diagnosis]:
     session = draw_session(setting, rng)
     return setting, diagnose(session, make_pair(session, "trainer", "rollout"))
 
 
-def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
+def _row(tokens: int, found: Sequence[tuple[HealthySetting, Diagnosis]]) -> FalseAlarms:
     alarmed = []
     worst = 0.0
     for setting, diagnosis in found:
@@ -158,7 +160,7 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
         ]
         if likely:
             alarmed.append(f"{', '.join(likely)} in {setting}")
-    return Row(
+    return FalseAlarms(
         tokens=tokens,
         pairs=len(found),
         alarms=len(alarmed),
@@ -174,16 +176,16 @@ def _row(tokens: int, found: Sequence[tuple[Setting, Diagnosis]]) -> Row:
     )
 
 
-def _is_rounding(setting: Setting, diagnosis: Diagnosis) -> bool:
+def _is_rounding(setting: HealthySetting, diagnosis: Diagnosis) -> bool:
     """Whether the gap was said to be what the recorder rounded away, as it is."""
     return bool(diagnosis.causes) and diagnosis.causes[0].cause in setting.true_causes
 
 
-def draw_setting(rng: np.random.Generator, tokens: int) -> Setting:
+def draw_setting(rng: np.random.Generator, tokens: int) -> HealthySetting:
     """Any mixture of what a session of ``tokens`` scored tokens may have."""
     width = int(rng.choice(WIDTHS))
     unequal = rng.random() < 0.3
-    return Setting(
+    return HealthySetting(
         tokens=tokens,
         width_a=width,
         width_b=int(rng.choice(WIDTHS)) if unequal else width,
@@ -199,7 +201,7 @@ def draw_setting(rng: np.random.Generator, tokens: int) -> Setting:
     )
 
 
-def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
+def draw_session(setting: HealthySetting, rng: np.random.Generator) -> Session:
     """A healthy session of that kind: trainer and rollout, and where asked a reference
     and a repeat of each side.
     """
@@ -249,7 +251,7 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
         sequences=SequencesInfo(len(lengths), None, (part,)),
         captures=tuple(capture.info for capture in captures),
     )
-    return _Drawn(
+    return _DrawnSession(
         Path("drawn"),
         manifest,
         drawn_sequences=sequences,
@@ -257,7 +259,9 @@ def draw_session(setting: Setting, rng: np.random.Generator) -> Session:
     )
 
 
-def _lengths(setting: Setting, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+def _lengths(
+    setting: HealthySetting, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
     """Tokens of each sequence and of its prompt, so that ``setting.tokens`` tokens have
     a score.
     """
@@ -365,7 +369,7 @@ def _rounded(logits: Array, dtype: str) -> Array:
 
 
 def _capture(
-    setting: Setting,
+    setting: HealthySetting,
     name: str,
     role: str,
     repeat: int,
@@ -411,7 +415,7 @@ def _stored(values: Array, kind: str) -> Array:
 
 
 def _info(
-    setting: Setting,
+    setting: HealthySetting,
     name: str,
     role: str,
     repeat: int,

@@ -27,7 +27,7 @@ asked for: it then makes its side 1.6 times as far from the reference as the oth
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedSession:
     """One planted session. ``blind``: the facts that would give the fault away were
     taken out first. ``asked``: the fault moves enough to be asked for, whatever was
     named; only such faults are counted.
@@ -106,7 +106,7 @@ def outcome(
 
 def judge_folder(
     folder: Path, *, blind: bool, reference: bool = True, swapped: bool = False
-) -> list[Judged]:
+) -> list[JudgedSession]:
     """Every planted session of one model. A fault that moves less than clean noise does
     counts as not detectable.
     """
@@ -128,7 +128,7 @@ def judge_folder(
         detectable = fault.telling != "none" and effects.get(name, 1.0) > _ABOVE * noise
         told = outcome(fault.causes, named, clean=name in CLEAN, asked=detectable)
         out.append(
-            Judged(
+            JudgedSession(
                 name,
                 background,
                 blind,
@@ -152,7 +152,7 @@ def _mae(path: Path) -> float:
     return float(np.abs(delta).mean(dtype=np.float64)) if len(delta) else 0.0
 
 
-def totals(judged: Iterable[Judged]) -> dict[str, Any]:
+def totals(judged: Iterable[JudgedSession]) -> dict[str, Any]:
     """Counts over separable faults that can be seen, and over controls."""
     rows = list(judged)
     controls = [r for r in rows if r.outcome in ("clean", "false alarm")]

@@ -39,8 +39,8 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.planted import engines as planted_engines
 from logdrift.core.planted.engine_judge import judge_engines, unfinished
 from logdrift.core.planted.faults import FAULTS
-from logdrift.core.planted.forms import IN_WORDS, FormJudged, form_totals, judge_forms
-from logdrift.core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.forms import IN_WORDS, JudgedForm, form_totals, judge_forms
+from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
 from logdrift.core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
 from logdrift.core.session.layout import MANIFEST
 
@@ -61,10 +61,10 @@ class SelfTest:
     ``lacking`` are faults that could not be planted, each with the reason.
     """
 
-    blind: tuple[Judged, ...]
-    told: tuple[Judged, ...]
+    blind: tuple[JudgedSession, ...]
+    told: tuple[JudgedSession, ...]
     lacking: tuple[tuple[str, str], ...] = ()
-    forms: tuple[FormJudged, ...] = ()
+    forms: tuple[JudgedForm, ...] = ()
     """The planted sessions as users hold them."""
 
     @property
@@ -112,7 +112,7 @@ class SelfTest:
         }
 
 
-def _row(each: Judged) -> dict[str, Any]:
+def _row(each: JudgedSession) -> dict[str, Any]:
     return {
         "planted": each.fault,
         "background": each.background,

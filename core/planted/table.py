@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from logdrift.core.planted.judge import Judged, judge_folder, totals
+from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
 
 
-def table(rows: list[Judged]) -> str:
+def table(rows: list[JudgedSession]) -> str:
     """One line for each planted session."""
     lines = [f"{'planted':<22} {'background':<10} {'MAE':>8}  {'outcome':<15} named"]
     for row in rows:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose.experiments import Experiment, LeftOut, Side
+from logdrift.core.diagnose.experiments import ChangedSide, Experiment, LeftOut
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
 from logdrift.core.numbers import clock
 from logdrift.core.report.layout import Canvas
@@ -52,7 +52,7 @@ def outcome_lines(outcomes: Sequence[dict[str, Any]], canvas: Canvas) -> Iterato
 def plan_lines(
     experiments: Sequence[Experiment],
     left_out: Sequence[LeftOut],
-    unchanged: Sequence[Side],
+    unchanged: Sequence[ChangedSide],
     canvas: Canvas,
     *,
     budget: float,

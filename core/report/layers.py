@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from logdrift.core.diagnose.layers import Layers, Side, Stage
+from logdrift.core.diagnose.layers import Layers, LayerSide, Stage
 from logdrift.core.numbers import fixed
 from logdrift.core.report.layout import Canvas, table
 
@@ -62,7 +62,7 @@ def title(found: Layers) -> str:
     return f"{found.a} → {found.b} · {where} · against {found.standard}"
 
 
-def _table(sides: Sequence[Side], canvas: Canvas, whole: bool) -> Iterator[str]:
+def _table(sides: Sequence[LayerSide], canvas: Canvas, whole: bool) -> Iterator[str]:
     """Relative error, own error and what that may be, for each side; a wrong stage is
     marked.
     """

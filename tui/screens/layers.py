@@ -16,7 +16,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.strip import Strip
 
-from logdrift.core.diagnose.layers import Layers, Side, Stage, understood
+from logdrift.core.diagnose.layers import Layers, LayerSide, Stage, understood
 from logdrift.core.numbers import number
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
@@ -65,7 +65,7 @@ class StageList(Rows):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.side: Side | None = None
+        self.side: LayerSide | None = None
         self.title_text, self.aside = "Layers", ""
 
     @property
@@ -76,7 +76,7 @@ class StageList(Rows):
     def line_count(self) -> int:
         return len(self.stages)
 
-    def put(self, side: Side | None, title: str, aside: str) -> None:
+    def put(self, side: LayerSide | None, title: str, aside: str) -> None:
         """Show one backend, another one from its first wrong stage on."""
         if side is not self.side:
             self.selected = (
@@ -167,7 +167,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         return self.query_one(StageList)
 
     @property
-    def sides(self) -> list[tuple[Layers, Side]]:
+    def sides(self) -> list[tuple[Layers, LayerSide]]:
         return [(found, side) for found in self.found or () for side in found.sides]
 
     @property
@@ -285,7 +285,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         return f"{none}, this is about {about}: x copies the command that asks for it"
 
     def _detail(
-        self, found: Layers | None, side: Side | None, width: int
+        self, found: Layers | None, side: LayerSide | None, width: int
     ) -> list[list[Run]]:
         p = self.palette
         if found is None or side is None:

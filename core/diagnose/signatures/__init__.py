@@ -102,7 +102,9 @@ class Signature:
         for need in self.needs:
             lack = need.lacking(case)
             if lack is not None:
-                return Unchecked(self.causes[0], f"{self.name}: {lack.why}", lack.fix)
+                return Unchecked(
+                    cause=self.causes[0], why=f"{self.name}: {lack.why}", fix=lack.fix
+                )
         return None
 
 

@@ -38,11 +38,12 @@ def nan(case: Case) -> Iterator[Evidence]:
     for side in broken_sides(case.pair, "all"):
         at = np.flatnonzero(flags[side.label] & case.pair.counted)
         yield Evidence(
-            OVERFLOW,
-            _OBSERVED,
-            "nan",
-            _sentence(side) + (_DRAWN if paths[side.label] == "decode" else ""),
-            {
+            cause=OVERFLOW,
+            score=_OBSERVED,
+            signature="nan",
+            sentence=_sentence(side)
+            + (_DRAWN if paths[side.label] == "decode" else ""),
+            numbers={
                 "side": side.label,
                 "dtype": side.dtype,
                 "tokens": side.tokens,
@@ -51,7 +52,7 @@ def nan(case: Case) -> Iterator[Evidence]:
                 "sequence": side.first_sequence,
                 "position": side.first_position,
             },
-            tuple(int(i) for i in at[:SHOWN]),
+            positions=tuple(int(i) for i in at[:SHOWN]),
         )
 
 
@@ -145,7 +146,9 @@ def gaps(case: Case) -> tuple[Unchecked, ...]:
         )
         found.append(
             Unchecked(
-                "unscored", why, "capture or import it again, or set their mask to 0"
+                cause="unscored",
+                why=why,
+                fix="capture or import it again, or set their mask to 0",
             )
         )
     return tuple(found)

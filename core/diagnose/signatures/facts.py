@@ -102,25 +102,31 @@ def facts(case: Case) -> Iterator[Evidence]:
             weight *= _head_weight(case)
         if code == "compute_dtype" and case.with_reference:
             weight = 0.25  # the reference is float32 on purpose
-        yield Evidence(code, weight, "facts", reason.text, _numbers(reason))
+        yield Evidence(
+            cause=code,
+            score=weight,
+            signature="facts",
+            sentence=reason.text,
+            numbers=_numbers(reason),
+        )
     a, b = case.infos
     if a.backend == b.backend and a.path != b.path:
         yield Evidence(
-            "decode_path",
-            0.85,
-            "facts",
-            f"{a.label} and {b.label} are two paths of one backend: nothing else"
+            cause="decode_path",
+            score=0.85,
+            signature="facts",
+            sentence=f"{a.label} and {b.label} are two paths of one backend: nothing else"
             " differs.",
-            {},
+            numbers={},
         )
     if a.backend == b.backend and a.path == b.path:
         yield Evidence(
-            "batch",
-            0.85,
-            "facts",
-            f"{a.label} and {b.label} are one backend along one path: only the batch or"
+            cause="batch",
+            score=0.85,
+            signature="facts",
+            sentence=f"{a.label} and {b.label} are one backend along one path: only the batch or"
             " chance differs.",
-            {},
+            numbers={},
         )
 
 

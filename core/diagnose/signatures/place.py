@@ -121,14 +121,14 @@ def start(case: Case) -> Iterator[Evidence]:
     )
     if score > 0.02:
         yield Evidence(
-            "ids",
-            score,
-            "start",
-            f"at the first {_HEAD} scored tokens the gap is {ratio:.1f} times as large"
+            cause="ids",
+            score=score,
+            signature="start",
+            sentence=f"at the first {_HEAD} scored tokens the gap is {ratio:.1f} times as large"
             " as at tokens just as surprising in the second half of the sequences (in"
             f" {share:.0%} of {units:,} sequences), and fades: the sides have seen"
             " another beginning (start token, template, cut).",
-            {
+            numbers={
                 "ratio": ratio,
                 "share": share,
                 "sequences": units,
@@ -136,7 +136,7 @@ def start(case: Case) -> Iterator[Evidence]:
                 "mae_start": size_at_start,
                 "mae_expected": float(expected.mean()) / _HEAD,
             },
-            worst(case, head),
+            positions=worst(case, head),
         )
 
 
@@ -204,19 +204,19 @@ def padding(case: Case) -> Iterator[Evidence]:
         score = 0.97 * few * clip(ratio, *needed)
         if score > 0.02 and (best is None or score > best.score):
             best = Evidence(
-                "padding",
-                score,
-                "padded rows",
-                f"the {int(short.sum()):,} sequences that a batch fills up differ by"
+                cause="padding",
+                score=score,
+                signature="padded rows",
+                sentence=f"the {int(short.sum()):,} sequences that a batch fills up differ by"
                 f" {float(mean[short].mean()):.2g} nats, the {int(full.sum()):,} that"
                 f" it does not by {high:.2g} over the same first tokens: padding is"
                 " seen or counted.",
-                {
+                numbers={
                     "ratio": ratio,
                     "padded": int(short.sum()),
                     "unpadded": int(full.sum()),
                 },
-                worst(case, padded[case.view.sequence]),
+                positions=worst(case, padded[case.view.sequence]),
             )
     if best is not None:
         yield best
@@ -271,12 +271,12 @@ def onset(case: Case) -> Iterator[Evidence]:
             " before came from a cache."
         )
         yield Evidence(
-            "prefix_cache",
-            sharp,
-            "onset",
-            text,
-            {**numbers, "on_blocks": on_blocks},
-            places,
+            cause="prefix_cache",
+            score=sharp,
+            signature="onset",
+            sentence=text,
+            numbers={**numbers, "on_blocks": on_blocks},
+            positions=places,
         )
         score *= 0.4
     score *= _SENT if case.sent_alike else 1.0
@@ -288,7 +288,12 @@ def onset(case: Case) -> Iterator[Evidence]:
             score, POSSIBLE_AT_MOST
         )  # one place, and no lists that tell other ids from a loud stretch
     yield Evidence(
-        "ids", score, "onset", f"{said}: the ids differ there.", numbers, places
+        cause="ids",
+        score=score,
+        signature="onset",
+        sentence=f"{said}: the ids differ there.",
+        numbers=numbers,
+        positions=places,
     )
 
 
@@ -398,13 +403,13 @@ def step(case: Case) -> Iterator[Evidence]:
         else ("config", "a sliding window or a limit of the positions")
     )
     yield Evidence(
-        code,
-        score,
-        "step",
-        f"the gap begins at token {split} of every sequence that is so long"
+        cause=code,
+        score=score,
+        signature="step",
+        sentence=f"the gap begins at token {split} of every sequence that is so long"
         f" ({len(reach):,}): {quiet:.2g} nats just before, {loud:.2g} just behind, and"
         f" it stays: {kind}.",
-        {
+        numbers={
             "position": split,
             "before": quiet,
             "behind": loud,
@@ -412,7 +417,7 @@ def step(case: Case) -> Iterator[Evidence]:
             "sequences": len(reach),
             "kind": "window",
         },
-        worst(case, beyond),
+        positions=worst(case, beyond),
     )
 
 
@@ -490,14 +495,14 @@ def growth(case: Case) -> Iterator[Evidence]:
         )  # they grow as well: the longer a text, the more of its tokens occurred before
     if score > 0.02:
         yield Evidence(
-            "config",
-            score,
-            "growth",
-            f"|delta| grows with the position (rank correlation {r:.2f}, {z:.0f}"
+            cause="config",
+            score=score,
+            signature="growth",
+            sentence=f"|delta| grows with the position (rank correlation {r:.2f}, {z:.0f}"
             f" standard errors), and is {begin:.2f} of its mean at the first three"
             " tokens: another RoPE base or scaling, or other positions.",
-            {"r": r, "z": z, "first_tokens": begin, "kind": "rope"},
-            worst(case),
+            numbers={"r": r, "z": z, "first_tokens": begin, "kind": "rope"},
+            positions=worst(case),
         )
 
 
@@ -540,11 +545,11 @@ def completion(case: Case) -> Iterator[Evidence]:
     score = (0.1 if one_path else 0.7) * clip(ratio, 4, 20)
     if score > 0.02:
         yield Evidence(
-            "decode_path",
-            score,
-            "completion",
-            f"generated tokens differ by {rest:.2g} nats (median), prompts by"
+            cause="decode_path",
+            score=score,
+            signature="completion",
+            sentence=f"generated tokens differ by {rest:.2g} nats (median), prompts by"
             f" {prompt:.2g}: decode steps against one pass.",
-            {"prompt": prompt, "completion": rest},
-            worst(case, inside),
+            numbers={"prompt": prompt, "completion": rest},
+            positions=worst(case, inside),
         )

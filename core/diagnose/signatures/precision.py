@@ -44,13 +44,13 @@ def grid(case: Case) -> Iterator[Evidence]:
     side = 0 if shares[0] >= shares[1] else 1
     who = "both sides" if both else case.labels[side]
     yield Evidence(
-        "log_softmax_dtype",
-        0.6 if both else 0.97,
-        "value grid",
-        f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16"
+        cause="log_softmax_dtype",
+        score=0.6 if both else 0.97,
+        signature="value grid",
+        sentence=f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16"
         " numbers (chance: 0.002%): the log-softmax was computed or stored in 16"
         " bits.",
-        {
+        numbers={
             "share_a": shares[0],
             "share_b": shares[1],
             "values": counts[side],
@@ -143,13 +143,13 @@ def lattice(case: Case) -> Iterator[Evidence]:
             if gaps_on_step(lists, max(a.step, b.step)) > _NOT_ON_IT:
                 return
             yield Evidence(
-                "compute_dtype",
-                0.93,
-                "lattice",
-                f"logits lie on steps of {_power(max(a.step, b.step))} in"
+                cause="compute_dtype",
+                score=0.93,
+                signature="lattice",
+                sentence=f"logits lie on steps of {_power(max(a.step, b.step))} in"
                 f" {case.labels[coarse]} and {_power(min(a.step, b.step))} in"
                 f" {case.labels[fine]}: bfloat16 against float16.",
-                {"step_a": a.step, "step_b": b.step},
+                numbers={"step_a": a.step, "step_b": b.step},
             )
         return
     if (a.step is None) == (b.step is None):
@@ -177,8 +177,20 @@ def lattice(case: Case) -> Iterator[Evidence]:
         "other_share": (a, b)[1 - side].share,
         "within_step": inside,
     }
-    yield Evidence("head_dtype", head, "lattice", said, numbers)
-    yield Evidence("compute_dtype", body, "lattice", said, numbers)
+    yield Evidence(
+        cause="head_dtype",
+        score=head,
+        signature="lattice",
+        sentence=said,
+        numbers=numbers,
+    )
+    yield Evidence(
+        cause="compute_dtype",
+        score=body,
+        signature="lattice",
+        sentence=said,
+        numbers=numbers,
+    )
 
 
 def _rounded_values(case: Case) -> bool:

@@ -63,15 +63,15 @@ def slope(case: Case) -> Iterator[Evidence]:
     at = worst(case)
     if strength * bent > 0.05:
         yield Evidence(
-            "config",
-            0.97 * strength * bent,
-            "bend",
-            f"alternatives of {case.labels[1]} against those of {case.labels[0]} lie on"
+            cause="config",
+            score=0.97 * strength * bent,
+            signature="bend",
+            sentence=f"alternatives of {case.labels[1]} against those of {case.labels[0]} lie on"
             f" no straight line (slope {line.slope:.3f}; of what it leaves, a bend"
             f" explains {line.bend:.0%} and a slope for each token {line.uneven:.0%}):"
             " a soft cap on one side.",
-            {**numbers, "kind": "softcap"},
-            at,
+            numbers={**numbers, "kind": "softcap"},
+            positions=at,
         )
     one_line = 1 - max(bent, clip(line.uneven, *_IN_DOUBT), clip(line.apart, *_APART))
     straight = strength * one_line

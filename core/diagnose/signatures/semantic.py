@@ -253,16 +253,16 @@ def alignment(case: Case) -> Iterator[Evidence]:
     if lag:
         side, way = case.labels[1], "late" if lag > 0 else "early"
         yield Evidence(
-            "alignment",
-            0.99
+            cause="alignment",
+            score=0.99
             * clip(best - zero, 0.15, 0.3)
             * clip(best, 0.4, 0.7)
             * clip(gain, 3, 5),
-            "cross-correlation",
-            f"{side} is {abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}: its values"
+            signature="cross-correlation",
+            sentence=f"{side} is {abs(lag)} token{'s' if abs(lag) > 1 else ''} {way}: its values"
             f" correlate with those of {case.labels[0]} at {best:.3f} when moved, at"
             f" {zero:.3f} in place.",
-            {"lag": lag, "moved": best, "in_place": zero},
+            numbers={"lag": lag, "moved": best, "in_place": zero},
         )
 
 
@@ -398,21 +398,23 @@ def seen_before(case: Case) -> Iterator[Evidence]:
         return
     side = case.labels[lower]
     yield Evidence(
-        "processed",
-        0.98 * clip(abs(z), 4, 10) * clip(material, 0.05, 0.4),
-        "seen before",
-        f"{side} puts ids that occurred before {abs(float(effect.mean())):.3f} nats"
+        cause="processed",
+        score=0.98 * clip(abs(z), 4, 10) * clip(material, 0.05, 0.4),
+        signature="seen before",
+        sentence=f"{side} puts ids that occurred before {abs(float(effect.mean())):.3f} nats"
         " lower against the others than the other side does"
         f" ({np.count_nonzero(rows):,} rows, {abs(z):.0f} standard errors): a"
         " repetition, presence or frequency penalty.",
-        {
+        numbers={
             "side": side,
             "effect": float(effect.mean()),
             "z": z,
             "explained": material,
             "rows": int(np.count_nonzero(rows)),
         },
-        tuple(int(i) for i in shared.at[rows][np.argsort(-np.abs(effect))[:SHOWN]]),
+        positions=tuple(
+            int(i) for i in shared.at[rows][np.argsort(-np.abs(effect))[:SHOWN]]
+        ),
     )
 
 
@@ -454,21 +456,21 @@ def common_shift(case: Case) -> Iterator[Evidence]:
     usual = _usual_ratio(case, shift, rest)
     lower = case.labels[0] if shift.mean() < 0 else case.labels[1]
     yield Evidence(
-        "processed",
-        0.8
+        cause="processed",
+        score=0.8
         * clip(min(rms / (rest_rms + 1e-12), usual), 1.5, 6)
         * clip(one_way, 0.7, 0.95),
-        "common shift",
-        f"all alternatives of a token are shifted together (by {rms:.3g} nats,"
+        signature="common shift",
+        sentence=f"all alternatives of a token are shifted together (by {rms:.3g} nats,"
         f" differences between them by {rest_rms:.2g}), {lower} below the other: the"
         " normaliser differs, by truncation, a bias or another vocabulary size.",
-        {
+        numbers={
             "shift_rms": rms,
             "rest_rms": rest_rms,
             "one_way": one_way,
             "mean": float(shift.mean()),
         },
-        tuple(int(i) for i in shared.at[np.argsort(-np.abs(shift))[:SHOWN]]),
+        positions=tuple(int(i) for i in shared.at[np.argsort(-np.abs(shift))[:SHOWN]]),
     )
 
 

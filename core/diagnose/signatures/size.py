@@ -62,7 +62,13 @@ def size(case: Case) -> Iterator[Evidence]:
         **_moments(case),
     }
     if found.verdict in ("identical", "noise"):
-        yield Evidence(NOISE, found.sure, "size", found.sentence, numbers)
+        yield Evidence(
+            cause=NOISE,
+            score=found.sure,
+            signature="size",
+            sentence=found.sentence,
+            numbers=numbers,
+        )
         return
     if found.verdict not in ("excess", "unclear"):
         return
@@ -72,7 +78,14 @@ def size(case: Case) -> Iterator[Evidence]:
     most = 1.0 if sure else POSSIBLE_AT_MOST
     for code, prior in _SHAPELESS:
         score = min(prior * found.sure, most * prior)
-        yield Evidence(code, score, "size", found.sentence, numbers, worst(case))
+        yield Evidence(
+            cause=code,
+            score=score,
+            signature="size",
+            sentence=found.sentence,
+            numbers=numbers,
+            positions=worst(case),
+        )
 
 
 def _shapeless(case: Case) -> bool:
@@ -195,12 +208,16 @@ def routing(case: Case) -> Iterator[Evidence]:
     share, middle = float(far.mean()), float(np.median(size))
     if 0 < share < 0.02 and middle < 0.1:
         yield Evidence(
-            "routing",
-            0.75,
-            "heavy tail",
-            f"{share:.2%} of the tokens differ by more than 1 nat and half of them by"
+            cause="routing",
+            score=0.75,
+            signature="heavy tail",
+            sentence=f"{share:.2%} of the tokens differ by more than 1 nat and half of them by"
             f" less than {middle:.2g}, in a mixture of experts: rounding sends tokens"
             " to other experts.",
-            {"share": share, "median": middle, "persistence": _persistence(case)},
-            worst(case, far),
+            numbers={
+                "share": share,
+                "median": middle,
+                "persistence": _persistence(case),
+            },
+            positions=worst(case, far),
         )
