@@ -244,7 +244,7 @@ def test_unknown_names_and_scopes_are_one_line() -> None:
 
 def test_the_interface_needs_neither_torch_nor_a_screen() -> None:
     code = (
-        "from logdrift.core.session import open_session\nfrom core.compare.pair import"
+        "from logdrift.core.session import open_session\nfrom logdrift.core.compare.pair import"
         f" make_pair\nimport sys\nmake_pair(open_session({str(SAMPLE)!r}), 'trainer',"
         " 'vllm').metrics()\nprint([m for m in ('torch', 'transformers', 'textual',"
         " 'plotext', 'scipy', 'pandas') if m in sys.modules])"
