@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events
 from textual._compositor import CompositorUpdate
@@ -36,6 +36,7 @@ from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
 from logdrift.tui.faults import Safe, finish_writing, traceback_of
 from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
 from logdrift.tui.screens.base import BaseScreen, SafeScreen
+from logdrift.tui.services import Services
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Lines
@@ -406,6 +407,10 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def action_quit_now(self) -> None:
         self.exit(0)
+
+
+if TYPE_CHECKING:
+    _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
 
 def _usable(event: events.Resize) -> events.Resize:

@@ -24,10 +24,9 @@ from textual.message_pump import MessagePump
 from textual.worker import Worker
 
 from logdrift.core.errors import words_of
+from logdrift.tui.services import services
 
 if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
-
     _Pump = MessagePump
 else:
     _Pump = object
@@ -52,12 +51,12 @@ class Safe(_Pump):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            cast("LogdriftApp", self.app).failed(error, self)
+            services(self).failed(error, self)
 
     def on_work_failed(self, message: WorkFailed) -> None:
         """By its name: a decorator is not seen on a class that is no widget."""
         message.stop()
-        cast("LogdriftApp", self.app).show_error(message.words)
+        services(self).show_error(message.words)
 
 
 class WorkFailed(Message):

@@ -4,7 +4,7 @@ and when they draw anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,12 +17,11 @@ from textual.widget import Widget
 from logdrift.tui.actions import Scope, hint_pairs
 from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
+from logdrift.tui.services import Services, services
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
-
     _Screen = Screen[Any]
 else:
     _Screen = object
@@ -59,6 +58,11 @@ class SafeScreen(Safe, _Screen):
     _answer: Any = _STAYS
 
     @property
+    def logdrift(self) -> Services:
+        """What the application offers."""
+        return services(self)
+
+    @property
     def stands(self) -> bool:
         """Whether its panes are there: not before it is mounted, and no more once it,
         or the program, has left.
@@ -87,7 +91,7 @@ class SafeScreen(Safe, _Screen):
 
     def _post_mount(self) -> None:
         super()._post_mount()  # type: ignore[no-untyped-call]
-        self.app.call_later(cast("LogdriftApp", self.app).type_early)
+        self.app.call_later(self.logdrift.type_early)
 
 
 class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
@@ -107,10 +111,6 @@ class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
     core works for that screen.
     """
     SCOPES: ClassVar[tuple[Scope, ...]] = ()
-
-    @property
-    def logdrift(self) -> LogdriftApp:
-        return cast("LogdriftApp", self.app)
 
     @property
     def palette(self) -> Palette:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from logdrift.tui.actions import bindings
-from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.reading import Row
@@ -20,7 +17,7 @@ class Confirm(Picker):
 
     def __init__(self, title: str, yes: str, no: str = "No, leave it as it is") -> None:
         def row(index: int, width: int) -> Row:
-            palette = cast(LogdriftApp, self.app).palette
+            palette = self.logdrift.palette
             return [
                 (f" {yes if index else no}", palette.bad if index else palette.text)
             ]

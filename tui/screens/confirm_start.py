@@ -4,10 +4,7 @@ names.
 
 from __future__ import annotations
 
-from typing import cast
-
 from logdrift.core.capture import trust
-from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.widgets.reading import Row, wrap_at_most
 
@@ -39,9 +36,7 @@ class ConfirmStart(Confirm):
         def row(index: int, width: int) -> Row:
             if index < 2:
                 return answers(index, width)
-            return [
-                (f"   {parts[index - 2]}", cast(LogdriftApp, self.app).palette.muted)
-            ]
+            return [(f"   {parts[index - 2]}", self.logdrift.palette.muted)]
 
         self.row = row
         self.count = 2 + len(parts)

@@ -6,16 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.lines import Run
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
 
 
 class DiffScreen(TextScreen, inherit_bindings=False):
@@ -32,6 +28,5 @@ class DiffScreen(TextScreen, inherit_bindings=False):
 
     def action_change_chart(self) -> None:
         """Open the new session with the chart of the change."""
-        app = cast("LogdriftApp", self.app)
         self.dismiss()
-        app.call_later(app.open_folder, self.new, self.old)
+        self.app.call_later(self.logdrift.open_folder, self.new, self.old)

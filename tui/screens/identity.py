@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from textual import events, on
 from textual.message import Message
@@ -15,9 +15,6 @@ from textual.message import Message
 from logdrift.core.session.reader import Session
 from logdrift.tui.faults import background
 from logdrift.tui.screens.texts import TextScreen
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
 
 
 @dataclass(eq=False, repr=False)
@@ -55,7 +52,7 @@ class IdentityScreen(TextScreen):
         if read is None or read.found or read.failed or read.problem:
             super().action_copy_text()
         else:
-            self.tell(cast("LogdriftApp", self.app).copy_text(self.command))
+            self.tell(self.logdrift.copy_text(self.command))
 
     def on_mount(self) -> None:
         self.read_saved()

@@ -8,7 +8,6 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.style import Style
 from textual import on
@@ -26,6 +25,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.places import sequence_of
 from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
@@ -33,9 +33,6 @@ from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.reading import wrap_at_most
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import score_bar
-
-if TYPE_CHECKING:
-    from logdrift.tui.screens.companions import Companions
 
 _NAME = 12
 _WRONG = "▲"
@@ -144,7 +141,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     SAVED_AS = "layers.tsv"
     AUTO_FOCUS = "#stages"
 
-    def __init__(self, origin: Companions, labels: tuple[str, str]) -> None:
+    def __init__(self, origin: Origin, labels: tuple[str, str]) -> None:
         super().__init__()
         self.session: Session = origin.session
         self.labels = labels

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 from textual.screen import Screen
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
+from logdrift.tui.services import services
 from logdrift.tui.widgets.bars import Hints
 
 if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
-
     _Base = Screen[Any]
 else:
     _Base = object
@@ -74,6 +73,6 @@ class Saving(_Base):
         """By its name: a decorator is not seen on a class that is no widget."""
         if message.problem is not None:
             self.query(Hints).last().say("not written")
-            cast("LogdriftApp", self.app).show_error(message.problem)
+            services(self).show_error(message.problem)
         else:
             self.query(Hints).last().say(message.words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,13 +14,11 @@ from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.managing import ManagingScreen, key_of
+from logdrift.tui.services import services
 from logdrift.tui.session_rows import FolderWatch, SessionRow
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.session_list import COLUMNS, SessionList
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
@@ -58,7 +55,7 @@ class Detail(Bar):
             return
         words = row.problem or row.damage or row.doing or row.title
         style = p.bad if row.problem or row.damage or row.state == "failed" else p.muted
-        keys = cast("LogdriftApp", self.app).keymap
+        keys = services(self).keymap
         resume, cancel = key_of("resume", keys), key_of("cancel_capture", keys)
         key = {
             "partial": f"{resume} goes on with it",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,9 +20,6 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import strip_of
 from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
 
 
 class TextScreen(
@@ -71,7 +68,7 @@ class TextScreen(
         return self.reading.plain
 
     def action_copy_text(self) -> None:
-        self.tell(cast("LogdriftApp", self.app).copy_text(self.reading.plain))
+        self.tell(self.logdrift.copy_text(self.reading.plain))
 
 
 class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
@@ -138,7 +135,7 @@ class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
             for i in range(self.count)
         ]
         self.query_one(Hints).say(
-            cast("LogdriftApp", self.app).copy_text("\n".join([self.head, *rows]))
+            self.logdrift.copy_text("\n".join([self.head, *rows]))
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -20,6 +19,7 @@ from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.asking import AskingScreen
+from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.views import PairView, reason
 from logdrift.tui.why_view import WhyView, evidence_stamp, explain
@@ -28,9 +28,6 @@ from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap_at_most
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import TopicDetail, TopicList
-
-if TYPE_CHECKING:
-    from logdrift.tui.screens.companions import Companions
 
 WIDE = 110
 _ANSWER_LINES = 5
@@ -57,7 +54,7 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     SAVED_AS = "why.txt"
     AUTO_FOCUS = "#topics"
 
-    def __init__(self, origin: Companions) -> None:
+    def __init__(self, origin: Origin) -> None:
         super().__init__()
         self.origin, self.session, self.view = origin, origin.session, origin.view
         self.found: WhyView | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol
 
 from rich.cells import cell_len
 from textual import events
@@ -17,11 +17,9 @@ from logdrift.tui.actions import commands
 from logdrift.tui.capture_rows import FormRow
 from logdrift.tui.flow import fragments_of
 from logdrift.tui.glyphs import fit
+from logdrift.tui.services import services
 from logdrift.tui.widgets.line_edit import Line, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
 
 _FIELDS = ("text", "choice", "button")
 
@@ -240,7 +238,7 @@ class Form(Lines, inherit_bindings=False):
 
     def _steps(self) -> Mapping[str, int]:
         """Keys that go to another field, and how far."""
-        keymap = cast("LogdriftApp", self.app).keymap
+        keymap = services(self).keymap
         far = {
             "next_field": 1,
             "previous_field": -1,

@@ -5,7 +5,6 @@ repainted only where they changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -21,9 +20,7 @@ from logdrift.tui.actions import bindings
 from logdrift.tui.faults import Safe
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
-
-if TYPE_CHECKING:
-    from logdrift.tui.app import LogdriftApp
+from logdrift.tui.services import services
 
 Run = tuple[str, Style]
 """Text in one style."""
@@ -92,7 +89,7 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
 
     @property
     def palette(self) -> Palette:
-        return cast("LogdriftApp", self.app).palette
+        return services(self).palette
 
     @property
     def line_count(self) -> int:

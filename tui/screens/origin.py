@@ -1,0 +1,38 @@
+"""The explorer as the screens that open from it know it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.session.reader import Session
+from logdrift.tui.views import PairView
+
+if TYPE_CHECKING:
+    from logdrift.tui.why_view import WhyView
+
+
+class Origin(Protocol):
+    """What `why` and `layers` ask of the explorer below them."""
+
+    session: Session
+    view: PairView | None
+
+    @property
+    def position(self) -> int:
+        """Flat index of the token under the cursor."""
+
+    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+        """The explanation of a pair that was worked out before, if it is still true."""
+
+    def keep_explained(self, session: Session, found: WhyView) -> None:
+        """Keep an explanation for as long as the session does not change."""
+
+    def take_pair(self, pair: Pair) -> None:
+        """Show another pair from now on."""
+
+    def jump(self, position: int) -> None:
+        """Put the cursor on a flat position; one key undoes it."""
+
+    def to_tokens(self) -> None:
+        """Move the focus to the text."""
