@@ -171,7 +171,7 @@ def main() -> None:
     good = True
     for index, name in enumerate(("explorer", "list of sessions")):
         seconds = sorted(
-            first[index] if first[index] is not None else float("inf")
+            float("inf") if (after := first[index]) is None else after
             for first in followed
         )
         busy = sum(share[index] for share in shares) / len(shares)

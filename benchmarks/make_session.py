@@ -15,6 +15,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,8 @@ def make_session(
         )
         for n, e, d, p, r, _ in CAPTURES[:captures]
     ]
-    sequence_parts, first = [], 0
+    sequence_parts: list[Any] = []
+    first = 0
     while first < sequences:
         count = min(256, sequences - first)
         n, at = lengths[first : first + count], len(sequence_parts)

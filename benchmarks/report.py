@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from logdrift.core.compare.pair import Pair, default_pair, make_pair
 from logdrift.core.report.build import build_report
 from logdrift.core.report.strict_json import dump
-from logdrift.core.session import open_session
+from logdrift.core.session import Session, open_session
 
 BLOCK = 1 << 12  # its arrays stay in the second-level cache
 
@@ -173,7 +174,8 @@ def _delta(pair: Pair) -> np.ndarray:
         & ~np.isnan(pair.logprob_a)
         & ~np.isnan(pair.logprob_b)
     )
-    return delta[counted]
+    counted_deltas: np.ndarray = delta[counted]
+    return counted_deltas
 
 
 def _errors_of(pair: Pair, scope: str) -> object:
@@ -195,6 +197,10 @@ def _timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
+def _dump_report(session: Session, labels: tuple[str, str]) -> None:
+    dump(build_report(session, [labels], "completion"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -212,11 +218,8 @@ def main() -> int:
         for name, kernel in plain.items():
             times[name].append(_timed(kernel))
         fresh = open_session(args.session)  # nothing kept from the run before
-        whole.append(
-            _timed(
-                lambda fresh=fresh: dump(build_report(fresh, [labels], "completion"))
-            )
-        )
+        write_report = partial(_dump_report, fresh, labels)
+        whole.append(_timed(write_report))
     total = sum(statistics.median(t) for t in times.values())
     print(
         f"{session.sequences.tokens:,} tokens, {len(session.captures)} captures,"

@@ -29,16 +29,16 @@ def changed_model(
         ):
             shutil.copyfile(file, folder / file.name)
     weights = folder / "model.safetensors"
-    with weights.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(size))[TENSOR]
+    with weights.open("r+b") as stored:
+        size = int.from_bytes(stored.read(8), "little")
+        entry = json.loads(stored.read(size))[TENSOR]
         assert entry["dtype"] == "BF16"
         start, stop = (8 + size + offset for offset in entry["data_offsets"])
-        file.seek(start)
-        upper = np.frombuffer(file.read(stop - start), "<u2").astype(np.uint32)
+        stored.seek(start)
+        upper = np.frombuffer(stored.read(stop - start), "<u2").astype(np.uint32)
         scaled = (upper << 16).view(np.float32) * np.float32(factor)
-        file.seek(start)
-        file.write((scaled.view(np.uint32) >> 16).astype("<u2").tobytes())
+        stored.seek(start)
+        stored.write((scaled.view(np.uint32) >> 16).astype("<u2").tobytes())
     return folder
 
 

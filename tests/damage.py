@@ -748,8 +748,8 @@ def faults_of(session: Path, mutation: str, commands: Sequence[str]) -> list[Fau
         except BaseException as error:
             found.append(["all", repr(error)])
         finally:
-            with open(writing, "wb") as file:
-                file.write(json.dumps(found).encode())
+            with open(writing, "wb") as answers:
+                answers.write(json.dumps(found).encode())
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as file:

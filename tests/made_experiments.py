@@ -41,7 +41,7 @@ def session_of(
     folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None
 ) -> Session:
     """A session with a plan whose backends are those of the captures."""
-    specs = {}
+    specs: dict[str, BackendSpec] = {}
     for info, _ in captures:
         paths = (
             (*specs[info.backend].paths, info.path)

@@ -40,7 +40,10 @@ def draw(seed: int, prompt: int = 5, new: int = 7, k: int = 3) -> Drawn:
     tell it from one beyond.
     """
     rng = np.random.default_rng(seed)
-    ids, logprobs, tops, ranks = [int(rng.integers(10, 900))], [None], [[]], [None]  # type: ignore[var-annotated]
+    ids = [int(rng.integers(10, 900))]
+    logprobs: list[float | None] = [None]
+    tops: list[list[tuple[int, float]]] = [[]]
+    ranks: list[int | None] = [None]
     for _ in range(prompt + new - 1):
         listed = [int(i) for i in rng.choice(np.arange(1000, 1900), k, replace=False)]
         values = (-np.sort(rng.uniform(0.1, 5.0, k))).astype(np.float32).tolist()

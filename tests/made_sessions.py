@@ -74,7 +74,7 @@ FACTS: dict[str, Any] = {
 
 
 def capture(
-    label: str, logprobs: Sequence[Sequence[float]], **changes: Any
+    label: str, logprobs: Sequence[Sequence[float] | np.ndarray], **changes: Any
 ) -> tuple[CaptureInfo, list[np.ndarray]]:
     """A capture with one row of logprobs per sequence; ``changes`` are those of
     CaptureInfo, ``facts`` of Facts.
@@ -160,7 +160,7 @@ def _write_capture(
     per_part: int,
     ids: list[np.ndarray],
 ) -> CaptureInfo:
-    parts = []
+    parts: list[Part] = []
     for first in range(0, len(rows), per_part):
         chosen = rows[first : first + per_part]
         logprob = np.concatenate(chosen)

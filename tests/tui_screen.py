@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -79,9 +79,8 @@ async def until(
     """Let the app run until something holds; fails naming what did not come."""
     end = monotonic() + seconds
     while not holds():
-        assert monotonic() < end, (
-            f"did not come about within {seconds} s:\n{screen_text(pilot.app)}"
-        )  # type: ignore[arg-type]
+        shown = screen_text(cast("LogdriftApp", pilot.app))
+        assert monotonic() < end, f"did not come about within {seconds} s:\n{shown}"
         await pilot.pause(0.01)
     await pilot.pause()
 
