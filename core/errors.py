@@ -8,16 +8,33 @@ into that line to find out what it is about.
 from __future__ import annotations
 
 import os
+from typing import TypedDict, TypeVar
+
+_Error = TypeVar("_Error", bound="LogdriftError")
+
+
+class ErrorData(TypedDict):
+    """An error as JSON, for another process."""
+
+    reason: str
+    field: str | None
+    where: str | None
+    file: str | None
+    line: int | None
+    remedy: str | None
+    input: bool
 
 
 class LogdriftError(Exception):
     """A run that failed for a reason outside the input: exit code 1, one line, no
     traceback.
 
-    ``reason`` says what is wrong; ``file`` and ``line`` (counted from 1) where it was
-    read; ``remedy`` how to fix it. ``field`` is the dotted name of what was asked for
-    that it is about (``model``, ``sampling.temperature``, ``backend[NAME].paths``,
-    ``prompts[3]``): for a form that points at it; it is not printed.
+    ``reason`` says what is wrong and ``remedy`` how to fix it. ``file`` and ``line``
+    (counted from 1) say where it was read; ``where`` names the place in the words of
+    the printed line, if these differ from ``FILE line N``. ``field`` is the dotted name
+    of what was asked for that it is about (``model``, ``sampling.temperature``,
+    ``backend[NAME].paths``, ``prompts[3]``): for a form that points at it; it is not
+    printed.
     """
 
     exit_code = 1
@@ -27,6 +44,7 @@ class LogdriftError(Exception):
         reason: str,
         *,
         field: str | None = None,
+        where: str | None = None,
         file: str | os.PathLike[str] | None = None,
         line: int | None = None,
         remedy: str | None = None,
@@ -34,6 +52,7 @@ class LogdriftError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.field = field
+        self.where = where
         self.file = None if file is None else os.fspath(file)
         self.line = line
         self.remedy = remedy
@@ -44,8 +63,40 @@ class LogdriftError(Exception):
         return ": ".join(part for part in parts if part)
 
     def _place(self) -> str:
+        if self.where is not None:
+            return self.where
         numbered = "" if self.line is None else f"line {self.line}"
         return " ".join(part for part in (self.file, numbered) if part)
+
+    def within(
+        self: _Error,
+        where: str = "",
+        *,
+        field: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        line: int | None = None,
+    ) -> _Error:
+        """This error, found inside of something larger: ``where`` is printed before
+        its own place, and the rest fills in what it does not know itself.
+        """
+        self.where = ": ".join(part for part in (where, self._place()) if part)
+        self.field = self.field or field
+        if self.file is None and file is not None:
+            self.file = os.fspath(file)
+            self.line = self.line or line
+        return self
+
+    def to_json(self) -> ErrorData:
+        """The error as data; `error_of` makes it again."""
+        return ErrorData(
+            reason=self.reason,
+            field=self.field,
+            where=self.where,
+            file=self.file,
+            line=self.line,
+            remedy=self.remedy,
+            input=isinstance(self, InputError),
+        )
 
 
 class InputError(LogdriftError):
@@ -56,9 +107,22 @@ class InputError(LogdriftError):
     exit_code = 2
 
 
+def error_of(data: ErrorData) -> LogdriftError:
+    """The error that another process met, from its `LogdriftError.to_json`."""
+    kind = InputError if data["input"] else LogdriftError
+    return kind(
+        data["reason"],
+        field=data["field"],
+        where=data["where"],
+        file=data["file"],
+        line=data["line"],
+        remedy=data["remedy"],
+    )
+
+
 debugging = False
-"""Whether faults are looked for (``--debug``): what nobody foresaw then ends the
-program with its traceback.
+"""Whether faults are looked for (``--debug``): an exception that no code foresaw then
+ends the program with its traceback.
 """
 unforeseen: list[Exception] = []
 """The exceptions that no code foresaw, oldest first: each is a fault of logdrift. The
@@ -67,14 +131,15 @@ tests look at them.
 _FILE_SHOWN = 60
 """Characters of a file's path in an error."""
 _KEPT = 20
-"""Of the unforeseen ones: a fault that comes with every key must not fill the memory.
+"""Unforeseen exceptions kept: a fault that comes with every key must not fill the
+memory.
 """
 
 
 def words_of(error: Exception) -> str:
-    """What is said of an exception, in one line where it has none of its own.
+    """One line about an exception, for a screen or a log.
 
-    One that nothing foresaw is named by its type and kept in `unforeseen`.
+    An exception that no code foresaw is named by its type and kept in `unforeseen`.
     """
     if isinstance(error, LogdriftError):
         return str(error)
@@ -87,11 +152,13 @@ def words_of(error: Exception) -> str:
 
 
 def _system_words(error: OSError) -> str:
-    """The file and what the system says of it: without a number, and the file cut where
-    it is far too long.
+    """The file and the system's own words, without the number of the error; a path that
+    is far too long is cut.
     """
-    said = error.strerror or str(error) or type(error).__name__
+    words = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
-        return said
+        return words
     file = str(error.filename)
-    return f"{file if len(file) <= _FILE_SHOWN else file[:_FILE_SHOWN] + '…'}: {said}"
+    if len(file) > _FILE_SHOWN:
+        file = f"{file[:_FILE_SHOWN]}…"
+    return f"{file}: {words}"

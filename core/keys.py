@@ -20,15 +20,24 @@ NOT_HERE = {
     "stop_strings": _STOP,
     "stop_token_ids": _STOP,
 }
-"""Sampling parameters that every engine has and logdrift has not, with what to do
-instead.
+"""Sampling parameters that engines have and logdrift does not, with what to do instead.
 """
+
+
+def near_key(key: str, known: Iterable[str]) -> str | None:
+    """The known key that ``key`` was perhaps meant to be."""
+    near = difflib.get_close_matches(key, _in_order(known), n=1)
+    return near[0] if near else None
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """The known key that ``key`` was perhaps meant to be, or all known ones in their
     order, as the end of a message.
     """
-    names = sorted(known) if isinstance(known, Set) else list(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
+    names = _in_order(known)
+    near = near_key(key, names)
+    return f"did you mean {near!r}?" if near else f"known are {', '.join(names)}"
+
+
+def _in_order(known: Iterable[str]) -> list[str]:
+    return sorted(known) if isinstance(known, Set) else list(known)

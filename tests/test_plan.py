@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,60 @@ def test_bad_spec_is_one_line(text: str, said: str) -> None:
         parse_spec(text)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("tensorrt@x", "backend[x].engine"),
+        ("vllm:int3", "backend[vllm].dtype"),
+        ("vllm,role=judge@x", "backend[x].role"),
+        ("vllm,eager", "backend[vllm].options"),
+        ("vllm,repeats=two", "backend[vllm].options"),
+        ("vllm,repeats=0@x", "backend[x].repeats"),
+        ("sglang,paths=forced_decode@x", "backend[x].paths"),
+        ("vllm,server=http://127.0.0.1:1", "backend[vllm].options"),
+        ("vllm,api_key=abc", "backend[vllm].options"),
+        ("vllm,gpus=first", "backend[vllm].gpus"),
+        ("vllm,alone=true,paths=decode", "backend[vllm].alone"),
+        ("vllm,model=", "backend[vllm].model"),
+        ("vllm,revision=main", "backend[vllm].revision"),
+    ],
+)
+def test_an_error_of_a_spec_knows_its_field(text: str, field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_spec(text)
+    assert caught.value.field == field
+
+
+def test_an_error_of_a_plan_knows_its_field() -> None:
+    vllm, sglang = parse_spec("vllm,paths=decode"), parse_spec("sglang,paths=decode")
+    refused: list[tuple[str, Callable[[], object]]] = [
+        ("model", lambda: CapturePlan("", (vllm,))),
+        ("backends", lambda: CapturePlan("m", ())),
+        ("top_k", lambda: CapturePlan("m", (vllm,), top_k=-1)),
+        ("backend[vllm].name", lambda: CapturePlan("m", (vllm, parse_spec("vllm")))),
+        ("backend[sglang].paths", lambda: CapturePlan("m", (vllm, sglang))),
+        ("sampling.top_p", lambda: SamplingSpec(top_p=2)),
+        ("title", lambda: CapturePlan("m", (vllm,), title="hf_0123456789abcdef")),
+        (
+            "backend[vllm].paths",
+            lambda: CapturePlan("m", (vllm,)).with_paths(generate=False),
+        ),
+    ]
+    for field, act in refused:
+        with pytest.raises(InputError) as caught:
+            act()
+        assert caught.value.field == field
+
+
+def test_an_error_of_a_plan_file_knows_the_file(tmp_path: Path) -> None:
+    path = _toml(
+        tmp_path, 'model = "m"\n[[backend]]\nengine = "vllm"\nname = "x"\npaths = 3\n'
+    )
+    with pytest.raises(InputError) as caught:
+        load_plan(path)
+    assert (caught.value.field, caught.value.file) == ("backend[x].paths", str(path))
 
 
 def test_max_num_batched_tokens_is_no_credential() -> None:
@@ -229,18 +284,18 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(
         ("model =", "not valid TOML"),
         (
             'model = "m"\n[prompts]\ntexts = "Hello"\n',
-            "prompts.texts is no list of texts",
+            "prompts.texts is not a list of texts",
         ),
-        ('model = "m"\n[prompts]\nfile = 3\n', "prompts.file is no text"),
-        ('model = "m"\nbackend = 3\n', "backend is no list: write [[backend]]"),
+        ('model = "m"\n[prompts]\nfile = 3\n', "prompts.file is not text"),
+        ('model = "m"\nbackend = 3\n', "backend is not a list: write [[backend]]"),
         ('model = "m"\nbackend = [3]\n', "backend[0] is neither a table nor text"),
         (
             'model = "m"\n[backend]\nengine = "vllm"\n',
-            "backend is no list: write [[backend]]",
+            "backend is not a list: write [[backend]]",
         ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\noptions = "x"\n',
-            "backend[0].options is no table",
+            "backend[0].options is not a table",
         ),
         ('model = "m"\ntopk = 3\n', "topk is unknown: did you mean 'top_k'?"),
         (
@@ -257,7 +312,7 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(
         ),
         (
             'model = "m"\ntop_k = "many"\n[[backend]]\nengine = "vllm"\n',
-            "top_k is 'many': give a int",
+            "top_k is 'many': give a whole number",
         ),
         (
             'model = "m"\n[sampling]\ntemperature = 9\n[[backend]]\nengine = "vllm"\n',
@@ -265,7 +320,7 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(
         ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\nalone = 1\n',
-            "backend[0].alone is 1: give a bool",
+            "backend[0].alone is 1: give true or false",
         ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\nmodel = 1\n',
@@ -361,7 +416,7 @@ def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(
         ),
         (
             'model = "m"\n[[backend]]\nengine = "vllm"\npaths = "decode"\n',
-            "backend[0].paths is no list",
+            "backend[0].paths is not a list",
         ),
         ('[[backend]]\nengine = "vllm"\n', "model is missing"),
     ],

@@ -20,7 +20,7 @@ from logdrift.core.plan import (
     load_plan,
     parse_spec,
 )
-from logdrift.core.plan_toml import plan_toml
+from logdrift.core.plan.writing import plan_toml
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SOME_TEXT = TEXT.filter(bool)

@@ -24,7 +24,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError, words_of
 from logdrift.core.paths import user_path
 from logdrift.core.plan import CapturePlan, load_plan
-from logdrift.core.plan_toml import plan_toml
+from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.visible import visible
 from logdrift.tui import capture_form as forms
 from logdrift.tui.actions import bindings, hint_pairs

@@ -1,5 +1,5 @@
-"""What is said of a key that a plan file cannot have where it stands: where it belongs,
-or what was perhaps meant.
+"""A key that a plan file cannot have where it stands: where it belongs, or what was
+perhaps meant.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 
 from logdrift.core.errors import InputError
-from logdrift.core.keys import NOT_HERE, nearest
+from logdrift.core.keys import NOT_HERE, near_key, nearest
 
 PLAN = ""
 """The table of the plan itself, which in TOML ends where the first ``[table]`` begins.
@@ -30,7 +30,8 @@ def check_keys(
     """
     for key in data:
         if key not in tables[table]:
-            raise InputError(f"{where}{key} {_refusal(key, table, tables)}")
+            name = f"{where}{key}"
+            raise InputError(f"{name} {_refusal(key, table, tables)}", field=name)
 
 
 def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> None:
@@ -39,9 +40,11 @@ def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> N
     """
     for key in options:
         if key in own:
+            name = f"{where}options.{key}"
             raise InputError(
-                f"{where}options.{key} belongs to the backend itself: write it above"
-                " [backend.options]"
+                f"{name} belongs to the backend itself",
+                field=name,
+                remedy="write it above [backend.options]",
             )
 
 
@@ -51,22 +54,21 @@ def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
     owners = [_HEADINGS[other] for other, keys in tables.items() if key in keys]
     if owners:
         return f"stands in the wrong place: it belongs to {' or '.join(owners)}"
-    for meant in _meant(key, table, tables):
-        return f"is unknown: {meant}"
-    options = (
-        "; the engine's own options stand under [backend.options]"
-        if table == "backend"
-        else ""
-    )
-    return f"is unknown: {nearest(key, tables[table])}{options}"
+    guess = next(_guesses(key, table, tables), None)
+    if guess is not None:
+        return f"is unknown: {guess}"
+    refusal = f"is unknown: {nearest(key, tables[table])}"
+    if table == "backend":
+        refusal += "; the engine's own options stand under [backend.options]"
+    return refusal
 
 
-def _meant(key: str, table: str, tables: Mapping[str, Set[str]]) -> Iterator[str]:
+def _guesses(key: str, table: str, tables: Mapping[str, Set[str]]) -> Iterator[str]:
     """What was perhaps meant, in this table first, then in the others."""
-    here = nearest(key, tables[table])
-    if here.startswith("did you mean"):
-        yield here
+    near = near_key(key, tables[table])
+    if near is not None:
+        yield f"did you mean {near!r}?"
     for other, keys in tables.items():
-        there = nearest(key, keys)
-        if other != table and there.startswith("did you mean"):
-            yield f"{there.removesuffix('?')} of {_HEADINGS[other]}?"
+        near = near_key(key, keys)
+        if other != table and near is not None:
+            yield f"did you mean {near!r} of {_HEADINGS[other]}?"

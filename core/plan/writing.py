@@ -1,5 +1,7 @@
 """A plan written as TOML, as `logdrift.core.plan.load_plan` reads it: to be looked at,
 saved, edited by hand and loaded again.
+
+By hand and not by a library: docs/decisions.md, "Plans as TOML".
 """
 
 from __future__ import annotations
@@ -7,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError
-from logdrift.core.plan import BackendSpec, CapturePlan
+from logdrift.core.plan.backend import BackendSpec
+from logdrift.core.plan.capture import CapturePlan
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
@@ -26,6 +29,10 @@ _SHORT = {
     "\f": "\\f",
     "\r": "\\r",
 }
+_ALWAYS = ("name", "engine", "dtype", "role", "repeats")
+"""Fields of a backend that are written though they have their default value."""
+_ORDER = ("name", "engine", "dtype", "role", "paths", "repeats", "alone", "gpus")
+"""The first fields of a backend; the others follow as they are declared."""
 
 
 def plan_toml(plan: CapturePlan) -> str:
@@ -51,10 +58,9 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
         yield "trust_remote_code = true"
     yield from _prompts(plan)
     yield from ("", "[sampling]")
-    for f in fields(plan.sampling):
-        yield (
-            f"{f.name} = {_value(getattr(plan.sampling, f.name), f'sampling.{f.name}')}"
-        )
+    for field in fields(plan.sampling):
+        value = getattr(plan.sampling, field.name)
+        yield f"{field.name} = {_value(value, f'sampling.{field.name}')}"
     for spec in plan.backends:
         yield from ("", "[[backend]]", *_backend(spec))
 
@@ -69,9 +75,8 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
         return
     yield from ("", "[prompts]")
     if plan.prompts_file is not None:
-        yield (
-            f"file = {_value(str(Path(plan.prompts_file).absolute()), 'prompts.file')}"
-        )
+        path = str(Path(plan.prompts_file).absolute())
+        yield f"file = {_value(path, 'prompts.file')}"
     if plan.texts:
         yield "texts = ["
         yield from (f"  {_value(text, 'prompts.texts')}," for text in plan.texts)
@@ -81,20 +86,20 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
 
 def _backend(spec: BackendSpec) -> Iterator[str]:
     where = f"backend {spec.name!r}: "
-    for name in ("name", "engine", "dtype", "role"):
-        yield f"{name} = {_value(getattr(spec, name), where + name)}"
-    if spec.paths:
-        yield f"paths = {_value(list(spec.paths), where + 'paths')}"
-    yield f"repeats = {spec.repeats}"
-    if spec.alone:
-        yield "alone = true"
-    for name in ("gpus", "python", "model", "revision"):
-        if getattr(spec, name) is not None:
-            yield f"{name} = {_value(getattr(spec, name), where + name)}"
+    one_line = (field for field in fields(spec) if field.name != "options")
+    for field in sorted(one_line, key=_rank):
+        value = getattr(spec, field.name)
+        if field.name in _ALWAYS or value != field.default:
+            yield f"{field.name} = {_value(value, where + field.name)}"
     if spec.options:
         yield "[backend.options]"
         for key, value in spec.options.items():
             yield f"{_key(key, where)} = {_value(value, f'{where}option {key!r}')}"
+
+
+def _rank(field: Field[Any]) -> int:
+    """Where a field stands in `_ORDER`; sorting keeps the order of the others."""
+    return _ORDER.index(field.name) if field.name in _ORDER else len(_ORDER)
 
 
 def _key(key: str, where: str) -> str:
@@ -113,28 +118,33 @@ def _value(value: Any, where: str) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        inside = ", ".join(
-            f"{_key(str(key), where)} = {_value(item, where)}"
-            for key, item in value.items()
-        )
-        return f"{{ {inside} }}" if inside else "{}"
+        return _inline_table(value, where)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item, where) for item in value)}]"
+    written = json.dumps(value, default=repr)
     raise InputError(
-        f"{where} is {json.dumps(value, default=repr)}, which TOML cannot hold: leave"
-        " it out"
+        f"{where} is {written}, which TOML cannot hold", remedy="leave it out"
     )
+
+
+def _inline_table(table: Mapping[Any, Any], where: str) -> str:
+    if not table:
+        return "{}"
+    entries = (
+        f"{_key(str(key), where)} = {_value(value, where)}"
+        for key, value in table.items()
+    )
+    return f"{{ {', '.join(entries)} }}"
 
 
 def _text(text: str, where: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InputError(
-            f"{where} holds half a surrogate pair, which TOML cannot hold: leave it out"
-        ) from None
+        reason = f"{where} holds half a surrogate pair, which TOML cannot hold"
+        raise InputError(reason, remedy="leave it out") from None
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 
-def _escape(found: re.Match[str]) -> str:
-    return _SHORT.get(found[0], f"\\u{ord(found[0]):04X}")
+def _escape(match: re.Match[str]) -> str:
+    return _SHORT.get(match[0], f"\\u{ord(match[0]):04X}")

@@ -1,0 +1,208 @@
+"""One configured engine of a plan, its checks, and the captures that it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple, get_args
+
+from logdrift.core.credentials import HIDDEN, secret_in
+from logdrift.core.engines import ENGINES, PATHS
+from logdrift.core.errors import InputError
+from logdrift.core.facts import Batch
+
+Role = Literal["reference", "trainer", "rollout"]
+ROLES: tuple[str, ...] = get_args(Role)
+SCORING = ("prefill", "forced_decode")
+"""Paths that score given ids, so that they can be asked again with another batch."""
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_GPUS = re.compile(r"\d+(,\d+)*")
+
+
+class CaptureName(NamedTuple):
+    """One capture that a backend gives: its label, and which scores it holds."""
+
+    label: str
+    path: str
+    repeat: int = 1
+    batch: Batch = "together"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One configured engine. ``options`` go to the engine by its own names; the rest is
+    logdrift's.
+
+    ``model`` (with a ``revision`` of its own) is another folder or hub id for this
+    backend alone: the session's ids and tokenizer stay. ``alone`` captures each scoring
+    path once more with every sequence in a batch of its own.
+
+    A new field is one line here, and one check below where it can be wrong: the
+    command line, plan files and saved sessions read it from the annotation.
+    """
+
+    name: str
+    engine: str
+    dtype: str = "auto"
+    role: Role = "rollout"
+    paths: tuple[str, ...] = ()
+    repeats: int = 1
+    python: str | None = None
+    gpus: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    alone: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_backend_name(self.name)
+        self._check_words()
+        self._check_numbers()
+        self._check_paths()
+        self._check_own_model()
+        self._check_alone()
+        self._check_options()
+
+    def error(self, field: str, reason: str, remedy: str | None = None) -> InputError:
+        """An error about a field of this backend."""
+        return backend_error(self.name, field, reason, remedy)
+
+    def to_json(self) -> dict[str, Any]:
+        """As saved in a session's manifest and sent to a worker."""
+        return {**asdict(self), "options": dict(self.options)}
+
+    def _check_words(self) -> None:
+        known = {"engine": tuple(ENGINES), "dtype": DTYPES, "role": ROLES}
+        for name, words in known.items():
+            value = getattr(self, name)
+            if value not in words:
+                reason = f"{name} {value!r} is unknown"
+                raise self.error(name, reason, f"use {', '.join(words)}")
+
+    def _check_numbers(self) -> None:
+        if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
+            reason = f"gpus is {self.gpus!r}"
+            raise self.error("gpus", reason, "give device numbers, e.g. 0 or 0+1")
+        if self.repeats < 1:
+            reason = f"repeats is {self.repeats}"
+            raise self.error("repeats", reason, "give 1 or more")
+
+    def _check_paths(self) -> None:
+        has = ENGINES[self.engine].paths
+        for path in self.paths:
+            if path not in PATHS:
+                reason = f"path {path!r} is unknown"
+                raise self.error("paths", reason, f"use {', '.join(PATHS)}")
+            if path not in has:
+                reason = f"{self.engine} has no path {path!r}"
+                raise self.error("paths", reason, f"it has {', '.join(has)}")
+
+    def _check_own_model(self) -> None:
+        if self.model == "":
+            remedy = "name a folder or hub id, or leave it out"
+            raise self.error("model", "model is empty", remedy)
+        if self.revision is not None and self.model is None:
+            reason = "revision belongs to a model of its own"
+            remedy = "give model= too, or set it for the whole plan"
+            raise self.error("revision", reason, remedy)
+
+    def _check_alone(self) -> None:
+        scores_some = not self.paths or not set(SCORING).isdisjoint(self.paths)
+        if self.alone and not scores_some:
+            reason = "alone scores given ids once more, and this backend scores none"
+            raise self.error("alone", reason, f"add path {' or '.join(SCORING)}")
+
+    def _check_options(self) -> None:
+        if "server" in self.options:
+            reason = "attaching to a running server is not in this version"
+            raise self.error("options", reason, "leave out server=")
+        own = {"model": self.model, "revision": self.revision, "python": self.python}
+        secret = secret_in(own)
+        if secret is not None:
+            raise self._secret_error(secret, field=secret.partition(".")[0])
+        secret = secret_in(self.options)
+        if secret is not None:
+            raise self._secret_error(secret, field="options", what="option ")
+
+    def _secret_error(self, name: str, field: str, what: str = "") -> InputError:
+        error = secret_error(name, field=f"backend[{self.name}].{field}", what=what)
+        return error.within(f"backend {self.name!r}")
+
+    def labels(self) -> list[CaptureName]:
+        """Every capture this backend gives, in the order in which it is captured."""
+        names = [
+            CaptureName(label_of(self.name, path, repeat), path, repeat)
+            for repeat in range(1, self.repeats + 1)
+            for path in self.paths
+            if not _samples_again(path, repeat)
+        ]
+        if self.alone:
+            names += [
+                CaptureName(label_of(self.name, path, batch="alone"), path, 1, "alone")
+                for path in self.paths
+                if path in SCORING
+            ]
+        return names
+
+
+def _samples_again(path: str, repeat: int) -> bool:
+    """Sampling again gives other ids: a repeat of decode is forced_decode."""
+    return path == "decode" and repeat > 1
+
+
+def label_of(name: str, path: str, repeat: int = 1, batch: Batch = "together") -> str:
+    """``NAME/PATH``, repeats ``NAME/PATH#2``, sequences scored one at a time
+    ``NAME/PATH#alone``.
+    """
+    if batch == "alone":
+        return f"{name}/{path}#alone"
+    return f"{name}/{path}" if repeat == 1 else f"{name}/{path}#{repeat}"
+
+
+def backend_error(
+    name: str, field: str, reason: str, remedy: str | None = None
+) -> InputError:
+    """An error about a field of the backend ``name``, which the printed line names."""
+    return InputError(
+        reason,
+        field=f"backend[{name}].{field}",
+        where=f"backend {name!r}",
+        remedy=remedy,
+    )
+
+
+def secret_error(name: str, *, field: str, what: str = "") -> InputError:
+    """An error about a value that looks like a credential; ``what`` stands before its
+    dotted ``name``.
+    """
+    return InputError(
+        f"{what}{name!r} looks like a credential and would be saved in the session",
+        field=field,
+        remedy="use the environment",
+    )
+
+
+def refuse_hidden(spec: BackendSpec) -> None:
+    """Raises InputError for a backend with an option that was a credential: it was not
+    kept, so it cannot be given again.
+    """
+    values = [spec.model, spec.python, dict(spec.options)]
+    if HIDDEN in json.dumps(values, default=str):
+        raise spec.error(
+            "options",
+            "an option of it looks like a credential and was not kept",
+            "start a new session, with that option in the environment",
+        )
+
+
+def check_backend_name(name: str) -> None:
+    """Raises InputError for what cannot be a backend's name: it is a folder's name and
+    a part of labels too.
+    """
+    if not _NAME.fullmatch(name):
+        reason = "a name is letters, digits, '.', '_' and '-'"
+        raise backend_error(name, "name", reason)

@@ -1,0 +1,45 @@
+"""What a session's manifest keeps under ``plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from logdrift.core.errors import InputError
+from logdrift.core.plan.capture import CapturePlan
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan, and what followed from it when the session was made.
+
+    ``max_length`` is the longest sequence (prompt and completion) that can occur, in
+    tokens. ``experiment_repeats`` is how often an experiment captures its backends; 0
+    for a session that is none.
+    """
+
+    plan: CapturePlan
+    max_length: int
+    experiment_repeats: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it under ``plan``."""
+        data = {**self.plan.to_json(), "max_length": self.max_length}
+        if self.experiment_repeats:
+            data["repeats_of_experiment"] = self.experiment_repeats
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SavedPlan:
+        """Inverse of `to_json`. Raises InputError where no capture can be started from
+        it.
+        """
+        plan = CapturePlan.from_json(data)
+        if "max_length" not in data:
+            raise InputError(
+                "the plan does not say how long a sequence can be (max_length)",
+                remedy="start a new session",
+            )
+        repeats = data.get("repeats_of_experiment", 0)
+        return cls(plan, data["max_length"], repeats)

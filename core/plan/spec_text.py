@@ -1,0 +1,160 @@
+"""A backend in one line, as on the command line:
+``ENGINE[:DTYPE][,option=value...][@NAME]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from logdrift.core.engines import ENGINES
+from logdrift.core.errors import InputError
+from logdrift.core.plan.backend import ROLES, BackendSpec
+
+_NAMED = re.compile(r"(.*)@([A-Za-z0-9][\w.-]*)", re.DOTALL)
+_SHORT_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+_IN_FRONT = ("name", "engine", "dtype", "options")
+"""Fields of a backend that are no option: the spec has a place of its own for them."""
+_PYTHON_WORDS = {"True": True, "False": False, "None": None}
+
+
+def parse_spec(text: str) -> BackendSpec:
+    """``ENGINE[:DTYPE][,option=value...][@NAME]``, e.g.
+    ``vllm:bfloat16,enforce_eager=true@fast``.
+
+    The fields of `BackendSpec` (``python``, ``role``, ``repeats``, ``alone``, ...) are
+    logdrift's own options, ``paths`` and ``gpus`` joined by ``+``; every other option
+    goes to the engine. Values are read as JSON where they are JSON, else as text.
+    Raises InputError.
+    """
+    start, *options = _split(text)
+    name = ""
+    named = _NAMED.fullmatch(options[-1] if options else start)
+    if named is not None:
+        rest, name = named.groups()
+        start, options = (start, [*options[:-1], rest]) if options else (rest, [])
+    engine, _, dtype = start.partition(":")
+    where = f"backend {text!r}"
+    if engine not in ENGINES:
+        reason = f"engine {engine!r} is unknown"
+        field = f"backend[{name or engine}].engine"
+        remedy = f"use {', '.join(ENGINES)}"
+        raise InputError(reason, field=field, where=where, remedy=remedy)
+    name = name or engine
+    try:
+        values = _option_values(options)
+    except InputError as error:
+        raise error.within(where, field=f"backend[{name}].options") from None
+    if dtype:
+        values["dtype"] = _SHORT_DTYPES.get(dtype, dtype)
+    values.setdefault("role", default_role(name, engine))
+    return BackendSpec(name=name, engine=engine, **values)
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """The fields of a backend that ``option=value,...`` gives, those of the engine
+    under ``options``. Raises InputError that names no backend.
+    """
+    return _option_values(_split(text))
+
+
+def default_role(name: str, engine: str) -> str:
+    """The role of a backend that says none: its name where that is a role, else that of
+    its engine.
+    """
+    return name if name in ROLES else ENGINES[engine].default_role
+
+
+def _option_values(pieces: list[str]) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for key, value in _pairs(pieces):
+        if key in _OWN_OPTIONS:
+            own[key] = _OWN_OPTIONS[key](key, value)
+        else:
+            options[key] = _json_or_text(value)
+    return {**own, "options": options}
+
+
+def _pairs(pieces: list[str]) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for piece in pieces:
+        key, equals, value = piece.partition("=")
+        if not equals or not key:
+            raise InputError(f"{piece!r} is not option=value")
+        if key in seen:
+            raise InputError(f"{key} stands twice", remedy="give it once")
+        seen.add(key)
+        yield key, value
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside of brackets and quotes, so JSON values pass whole."""
+    pieces, depth, quoted, start = [], 0, False, 0
+    for index, char in enumerate(text):
+        if char == '"' and text[index - 1 : index] != "\\":
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif char in "{[":
+            depth += 1
+        elif char in "}]":
+            depth -= 1
+        elif char == "," and depth == 0:
+            pieces.append(text[start:index])
+            start = index + 1
+    return [*pieces, text[start:]]
+
+
+def _json_or_text(value: str) -> Any:
+    if value in _PYTHON_WORDS:
+        return _PYTHON_WORDS[value]
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+# -- logdrift's own options
+
+
+def _whole_number(key: str, value: str) -> int:
+    if not value.isdigit():
+        raise InputError(f"{key}={value} is not a whole number")
+    return int(value)
+
+
+def _true_or_false(key: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise InputError(f"{key}={value}", remedy="give true or false")
+    return value.lower() == "true"
+
+
+def _joined_by_plus(key: str, value: str) -> tuple[str, ...]:
+    return tuple(part for part in value.split("+") if part)
+
+
+def _numbers_joined_by_plus(key: str, value: str) -> str:
+    return value.replace("+", ",")
+
+
+def _as_it_is(key: str, value: str) -> str:
+    return value
+
+
+_Reader = Callable[[str, str], Any]
+_READERS: Mapping[str, _Reader] = {
+    "int": _whole_number,
+    "bool": _true_or_false,
+    "tuple[str, ...]": _joined_by_plus,
+}
+"""How an option is read, by the annotation of its field; others are text."""
+_OWN_OPTIONS: dict[str, _Reader] = {
+    field.name: _READERS.get(str(field.type), _as_it_is)
+    for field in fields(BackendSpec)
+    if field.name not in _IN_FRONT
+}
+_OWN_OPTIONS["gpus"] = _numbers_joined_by_plus
