@@ -205,14 +205,12 @@ VALUES: tuple[Any, ...] = (
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """(container, key) of everything within."""
-    keys: Any = (
-        value.keys()
-        if isinstance(value, dict)
-        else range(len(value))
-        if isinstance(value, list)
-        else ()
-    )
-    for key in list(keys):
+    keys: list[Any] = []
+    if isinstance(value, dict):
+        keys = list(value)
+    elif isinstance(value, list):
+        keys = list(range(len(value)))
+    for key in keys:
         yield value, key
         yield from _places(value[key])
 
@@ -588,21 +586,19 @@ _KINDS: tuple[Mutate, ...] = (
 )
 
 
+def _weight(path: Path) -> int:
+    """How often a file is damaged: the manifest and what is found out later have the
+    most to be wrong, and are few.
+    """
+    if path.name == "session.json":
+        return 6
+    return 3 if path.suffix in (".json", ".jsonl") else 1
+
+
 def mutate(session: Path, rng: random.Random) -> str:
     """Damage one file of a session; how."""
     files = [path for path in sorted(session.rglob("*")) if path.is_file()]
-    # The manifest and what is found out later have the most to be wrong, and are few.
-    weights = [
-        (
-            6
-            if path.name == "session.json"
-            else 3
-            if path.suffix in (".json", ".jsonl")
-            else 1
-        )
-        for path in files
-    ]
-    path = rng.choices(files, weights)[0]
+    path = rng.choices(files, [_weight(path) for path in files])[0]
     if path.suffix in (".json", ".jsonl") or path.name == "lock":
         kinds = rng.choices((_JSON, _BYTES, _KINDS), (6, 2, 1))[0]
     elif path.suffix == ".safetensors":

@@ -625,13 +625,9 @@ def shown_character(char: str) -> str:
         return {"\n": "↵", "\t": "⇥", "\r": "␍"}[char]
     if 0xDC80 <= code <= 0xDCFF or code < 0x20 or code == 0x7F:
         return f"<0x{code & 0xFF:02X}>"
-    return (
-        f"<U+{code:04X}>"
-        if kind[0] in "CM" or kind in ("Zl", "Zp")
-        else " "
-        if kind == "Zs"
-        else char
-    )
+    if kind[0] in "CM" or kind in ("Zl", "Zp"):
+        return f"<U+{code:04X}>"
+    return " " if kind == "Zs" else char
 
 
 def worst(
@@ -850,13 +846,15 @@ def recompute(
     manifest, pairs = files.manifest, list_pairs(files)
     complete = all(info["status"] == "complete" for info in files.infos)
     complete = complete and len(files.starts) >= manifest["sequences"]["planned"]
-    failed = any(info["status"] == "failed" for info in files.infos)
+    state = "complete" if complete else "partial"
+    if any(info["status"] == "failed" for info in files.infos):
+        state = "failed"
     return {
         "schema": 1,
         "session": files.folder.resolve().name,
         "title": manifest["title"],
         "created": manifest["created"],
-        "state": "failed" if failed else "complete" if complete else "partial",
+        "state": state,
         "model": Padded(manifest["model"]),
         "sequences": len(files.starts),
         "sequences_planned": manifest["sequences"]["planned"],

@@ -478,13 +478,11 @@ def noise(side: Top, cells: Sequence[float]) -> float:
     2^-8) or float16 (2^-11).
     """
     mantissa = {v: int(np.float32(v).view(np.uint32)) for _, v in side}.values()
-    u = (
-        2.0**-8
-        if all(m % 2**16 == 0 for m in mantissa)
-        else 2.0**-11
-        if all(m % 2**13 == 0 for m in mantissa)
-        else 0
-    )
+    u = 0.0
+    if all(m % 2**16 == 0 for m in mantissa):
+        u = 2.0**-8
+    elif all(m % 2**13 == 0 for m in mantissa):
+        u = 2.0**-11
     return 2.0**-20 + u * math.fsum(math.exp(x) * abs(x) for x in cells if x > -INF)
 
 

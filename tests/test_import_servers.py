@@ -52,13 +52,10 @@ def holds(
         wanted += [v if at >= begin else None for at, v in enumerate(one.logprobs)]
         for at, row in enumerate(one.tops):
             beyond = bool(row) and one.ids[at] not in [i for i, _ in row]
-            tops.append(
-                []
-                if at < begin or lists == "none"
-                else row[:-1]
-                if beyond and lists == "chat"
-                else row
-            )
+            if at < begin or lists == "none":
+                tops.append([])
+            else:
+                tops.append(row[:-1] if beyond and lists == "chat" else row)
     numbers = np.asarray([np.nan if v is None else v for v in wanted], np.float32)
     np.testing.assert_array_equal(capture.logprob.whole(), numbers)
     found = [
@@ -693,13 +690,11 @@ JUNK: tuple[Any, ...] = (
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value[:4])
-        if isinstance(value, list)
-        else ()
-    )
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value[:4]))
     return [
         path,
         *(place for key, item in inner for place in places(item, (*path, key))),

@@ -689,7 +689,10 @@ def shares_by_hand(table: Tokens, rule: Rule) -> tuple[float | None, float | Non
     for row in rows:
         if rule.level == "token":
             hits = sum(outside(d) for d in row)
-            tokens += (len(row) if hits else 0) if rule.rule == "veto" else hits
+            if rule.rule == "veto":
+                tokens += len(row) if hits else 0
+            else:
+                tokens += hits
             dropped += hits > 0
         else:
             hit = outside(total(row) / (len(row) if rule.level == "geometric" else 1))

@@ -70,18 +70,13 @@ def test_levels_are_those_of_the_definition(pair: Pair, mode: Mode) -> None:
     assert found.dtype == np.int8 and len(found) == pair.tokens
     for at in range(0, pair.tokens, 3):
         value = plain(pair, mode.name, at, floor)
-        size = (
-            0
-            if math.isnan(value)
-            else sum(abs(value) > threshold * 2**step for step in range(STEPS))
-        )
-        wanted = (
-            size * (-1 if value < 0 else 1)
-            if mode.diverging
-            else size + STEPS
-            if size and value > 0
-            else 0
-        )
+        size = 0
+        if not math.isnan(value):
+            size = sum(abs(value) > threshold * 2**step for step in range(STEPS))
+        if mode.diverging:
+            wanted = size * (-1 if value < 0 else 1)
+        else:
+            wanted = size + STEPS if size and value > 0 else 0
         assert found[at] == wanted, (at, value)
     assert mode.beyond(of, threshold).tolist() == np.flatnonzero(found).tolist()
     assert mode.name == "entropy" or np.count_nonzero(found) > 10
