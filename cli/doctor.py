@@ -150,7 +150,7 @@ def _false_alarms(args: argparse.Namespace) -> int:
 
 
 def _checks(args: argparse.Namespace, cancel: threading.Event) -> list[Check]:
-    from logdrift.tui.terminal import ask_tmux, terminal_checks
+    from logdrift.cli.terminal import ask_tmux, terminal_checks
 
     def told(name: str) -> None:
         print(f"importing {name} ...", file=sys.stderr, flush=True)

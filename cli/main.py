@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from logdrift.cli.streams import OutputError, abandon_output, steady_streams
 from logdrift.core import errors
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__
-from logdrift.tui.streams import OutputError, abandon_output, steady_streams
 
 COMMANDS = {
     "open": "explore a session",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from logdrift.cli.streams import write_document
 from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
 from logdrift.core.compare.thresholds import PUBLISHED
 from logdrift.core.config import load_config, sessions_folder
@@ -17,7 +18,6 @@ from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.output import check_output, write_output
 from logdrift.core.session.reader import open_session
 from logdrift.tui.report_file import rendered
-from logdrift.tui.streams import write_document
 
 
 def add_parser(subparsers: Any) -> None:

@@ -15,7 +15,6 @@ from logdrift.core.compare.pair import default_pair, parse_pair
 from logdrift.core.diagnose.layers import Layers
 from logdrift.core.errors import InputError
 from logdrift.core.report.layout import Canvas
-from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
 
 _HEIGHT = 14
@@ -64,7 +63,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     sequence, position = parse_place(args.layers)
     pair = _pair(args, session)
     if args.debuggers:
-        sys.stdout.write(debuggers(session, pair, sequence, position))
+        from logdrift.core.investigate.debuggers import debugger_script
+
+        sys.stdout.write(debugger_script(session, pair, sequence, position))
         return 0
     confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
@@ -144,43 +145,3 @@ def chart(found: Layers, canvas: Canvas) -> str:
         *("".join(row).rstrip() for row in plot.cells),
     ]
     return "".join(row + "\n" for row in rows)
-
-
-def debuggers(
-    session: Session, pair: tuple[str, str], sequence: int, position: int | None
-) -> str:
-    """Commands for the sequence up to the position; the layer that was found for it
-    before is filtered for.
-    """
-    from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
-    from logdrift.core.diagnose.layers import understood
-    from logdrift.core.report.debuggers import debugger_commands
-
-    if not 0 <= sequence < len(session.sequences):
-        raise InputError(
-            f"session {session.name} has no sequence {sequence}: it has 0 to"
-            f" {len(session.sequences) - 1}"
-        )
-    ids = session.sequences.ids(sequence)
-    if position is not None and not 1 <= position < len(ids):
-        raise InputError(
-            f"sequence {sequence} has no scored token {position}: it has 1 to"
-            f" {len(ids) - 1}"
-        )
-    plan = session.plan
-    names = [session.manifest.capture(label).backend for label in pair]
-    specs = [] if plan is None else [s for s in plan.backends if s.engine == "sglang"]
-    spec = next((s for s in specs if s.name in names), next(iter(specs), None))
-    found = [
-        each
-        for each in understood(saved_layers(session.folder))
-        if each.sequence == sequence
-    ]
-    layers = [k for each in found for side in each.sides for k in side.layers]
-    model = session.manifest.model.id
-    return debugger_commands(
-        str(small_model_folder()) if model == SMALL_MODEL else model,
-        spec,
-        ids[: position or len(ids)].tolist(),
-        layers[0] if layers else None,
-    )

@@ -5,13 +5,13 @@ judged.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from logdrift.core.diagnose.experiments import Experiment, Proposal
     from logdrift.core.diagnose.outcomes import Outcome
 
-_BUDGET = "10m"
 _REPEATS = 2
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def add_arguments(parser: Any) -> None:
@@ -41,7 +39,8 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--budget",
         metavar="TIME",
-        help=f"time that --run may take, e.g. 90s, 10m, 1h (default {_BUDGET})",
+        help=f"time that --run may take, e.g. 90s, 10m, 1h (default"
+        f" {write_budget(DEFAULT_BUDGET)})",
     )
     group.add_argument(
         "--repeats",
@@ -86,15 +85,11 @@ def wanted(args: argparse.Namespace) -> bool:
     return False
 
 
-def parse_budget(text: str) -> float:
-    """``90``, ``90s``, ``10m`` or ``1h`` in seconds. InputError for anything else, and
-    for nothing.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if seconds <= 0:
-        raise InputError(f"--budget {text}: give a time such as 90s, 10m or 1h")
-    return seconds
+def _budget(text: str) -> float:
+    try:
+        return parse_budget(text)
+    except InputError as error:
+        raise InputError(f"--budget {error.reason}", field=error.field) from None
 
 
 def run(
@@ -112,7 +107,7 @@ def run(
 
     if len(labels) > 1:
         raise InputError("experiments explain one pair at a time: give --pair once")
-    budget = parse_budget(args.budget or _BUDGET)
+    budget = _budget(args.budget) if args.budget else DEFAULT_BUDGET
     repeats = _REPEATS if args.repeats is None else args.repeats
     if repeats < 2:
         raise InputError(

@@ -618,9 +618,9 @@ def _open(session: Path) -> int:
     """
     from logdrift.tui.app import readable
     from logdrift.tui.inspection import inspect
-    from logdrift.tui.state import load_state
+    from logdrift.tui.models.state import load_state
+    from logdrift.tui.models.why import explain
     from logdrift.tui.views import judged, log_lines, open_pair
-    from logdrift.tui.why_view import explain
 
     opened = readable(session)
     load_state(opened.manifest.id)
@@ -636,7 +636,7 @@ def _open(session: Path) -> int:
 
 
 def _list(session: Path) -> int:
-    from logdrift.tui.session_rows import FolderWatch
+    from logdrift.tui.models.sessions import FolderWatch
 
     FolderWatch(session.parent).look(numbers=True, stop=lambda: False)
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from logdrift.cli.terminal import terminal_checks
 from logdrift.core import doctor
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import Health, Interpreter
@@ -30,7 +31,6 @@ from logdrift.core.planted.engines import (
 from logdrift.core.planted.judge import JudgedSession, outcome
 from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
 from logdrift.core.planted.sizes import lengths_of, take
-from logdrift.tui.terminal import terminal_checks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.cli.why_run import parse_budget
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE
@@ -35,6 +34,7 @@ from logdrift.core.diagnose.outcomes import (
 )
 from logdrift.core.engines.knobs import Knob
 from logdrift.core.errors import InputError
+from logdrift.core.investigate.budget import parse_budget
 from logdrift.core.session.experiments import FOLDER, check_writable, saved, timings
 from logdrift.core.session.reader import Session
 from tests.made_experiments import (

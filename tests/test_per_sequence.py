@@ -16,7 +16,7 @@ from logdrift.core.compare.per_sequence import (
     reduction,
 )
 from logdrift.core.session import open_session
-from logdrift.tui.state import SORTS
+from logdrift.tui.models.state import SORTS
 from tests.made_sessions import capture, write_session
 
 NAN, INF = float("nan"), float("inf")

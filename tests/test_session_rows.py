@@ -15,8 +15,8 @@ import pytest
 from logdrift.core.numbers import duration
 from logdrift.core.session import lock
 from logdrift.core.session.lock import process_start
-from logdrift.tui import session_rows
-from logdrift.tui.session_rows import FolderWatch, session_row
+from logdrift.tui.models import sessions as session_rows
+from logdrift.tui.models.sessions import FolderWatch, session_row
 from tests.made_sessions import capture, edit_manifest, write_session
 
 ROWS = [[float("nan"), -1.0, -2.0]] * 4

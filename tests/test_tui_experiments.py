@@ -23,13 +23,13 @@ from logdrift.core.session.lock import process_start
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.glyphs import ARROW
+from logdrift.tui.models.experiments import ExperimentRow, chosen_at_first
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
-from logdrift.tui.why_experiments import ExperimentRow, chosen_at_first
 from tests.made_experiments import (
     PROMPTS,
     named,

@@ -21,9 +21,9 @@ from logdrift.core.session import Session, open_session
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.actions import COMMANDS
+from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.texts import Picker, TextScreen
-from logdrift.tui.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.widgets.bars import Header, Hints, Tabs
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.reading import Reading

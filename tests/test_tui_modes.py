@@ -15,7 +15,7 @@ from logdrift.core.compare.token_values import Stretch, has_entropy
 from logdrift.core.errors import InputError
 from logdrift.core.session import open_session
 from logdrift.core.session.reader import Sequences
-from logdrift.tui import state
+from logdrift.tui.models import state
 from logdrift.tui.modes import MODES, Mode, legend, mode_of
 from logdrift.tui.palette import STEPS, levels, make_palette
 from logdrift.tui.places import parse_place, write_place

@@ -20,11 +20,11 @@ from logdrift.core.numbers import number, percent
 from logdrift.core.session import open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.inspection import inspect
+from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.modes import MODES
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.prompt import LineBox, Prompt
 from logdrift.tui.screens.texts import Picker
-from logdrift.tui.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.widgets.bars import Header, Hints
 from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
 from logdrift.tui.widgets.line_edit import Line

@@ -20,7 +20,7 @@ from benchmarks.make_session import PIECES, make_session
 from benchmarks.screen import Terminal
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.writer import write_manifest
-from logdrift.tui.state import ViewState, save_state
+from logdrift.tui.models.state import ViewState, save_state
 from tests.tui_screen import judged, make_app, until
 
 RUN = (

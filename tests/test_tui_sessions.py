@@ -18,12 +18,12 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.manage import folder_size
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.session_rows import SessionRow
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.session_list import (
     COLUMNS,

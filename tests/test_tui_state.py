@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.tui.state import (
+from logdrift.tui.models.state import (
     Mark,
     ViewState,
     load_state,

@@ -15,7 +15,7 @@ from logdrift.core.numbers import number, probability, signed
 from logdrift.core.session import Session, open_session
 from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.inspection import inspect
-from logdrift.tui.session_rows import session_row
+from logdrift.tui.models.sessions import session_row
 from logdrift.tui.views import judged, log_lines, open_pair, pair_row
 from tests.made_sessions import capture, edit_manifest, write_session
 

@@ -17,13 +17,13 @@ from logdrift.core.diagnose.causes import BY_CODE, CAUSES
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.why import build_why, render_why
 from logdrift.core.session import Session, open_session
-from logdrift.tui import why_view
+from logdrift.tui.models import why as why_view
+from logdrift.tui.models.why import TEXT_WIDTH, explain
 from logdrift.tui.screens.cause_table import CauseTable
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
-from logdrift.tui.why_view import TEXT_WIDTH, explain
 from logdrift.tui.widgets.topics import score_bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session

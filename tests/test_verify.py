@@ -19,8 +19,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.session import open_session, tensors, verify
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session
+from logdrift.tui.models.sessions import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.session_rows import FolderWatch
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, screen_text, until
 

@@ -366,8 +366,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """What is here first: the keys of the pane with the focus, of its screen, of
         everywhere, then all others.
         """
+        from logdrift.tui.models.state import DEFAULT_THRESHOLD
         from logdrift.tui.screens.help import help_screen
-        from logdrift.tui.state import DEFAULT_THRESHOLD
 
         here = tuple(
             dict.fromkeys(

@@ -22,8 +22,8 @@ from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import Proposal, chosen, propose
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.budget import DEFAULT_BUDGET
 from logdrift.core.investigate.experiments import (
-    DEFAULT_BUDGET,
     DEFAULT_REPEATS,
     gpu_count,
     run_experiments,

@@ -30,6 +30,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls, merged
 from logdrift.core.diagnose.outcomes import Outcome, judge
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.investigate.budget import DEFAULT_BUDGET
 from logdrift.core.numbers import clock
 from logdrift.core.plan import BackendSpec, CapturePlan, label_of
 from logdrift.core.session import lock
@@ -54,8 +55,6 @@ from logdrift.core.session.schema import Unfit
 from logdrift.core.session.writer import append_event, replace_file, write_manifest
 
 Report = Callable[[Mapping[str, Any]], None]
-DEFAULT_BUDGET = 600.0
-"""Seconds that a run of experiments may take."""
 DEFAULT_REPEATS = 2
 _POLL = 0.2
 _MACHINE = (

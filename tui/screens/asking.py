@@ -20,8 +20,8 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.state import THRESHOLDS, ViewState
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.state import THRESHOLDS, ViewState
 from logdrift.tui.views import PairRow, PairView, pair_row
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.screens.asking import AskingScreen
 
 if TYPE_CHECKING:
-    from logdrift.tui.answer_line import AnswerLine
-    from logdrift.tui.why_view import WhyView
+    from logdrift.tui.models.answer import AnswerLine
+    from logdrift.tui.models.why import WhyView
 
 _FOR_A_PAIR = frozenset(
     {

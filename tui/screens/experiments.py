@@ -14,25 +14,23 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from logdrift.core.errors import InputError
+from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
-from logdrift.tui.screens.saving import Saving
-from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
-from logdrift.tui.views import reason
-from logdrift.tui.why_experiments import (
-    BUDGET,
+from logdrift.tui.models.experiments import (
     STATES,
     ExperimentRow,
     Experiments,
     ExperimentWatch,
     chosen_at_first,
-    parse_budget,
     total,
-    write_budget,
 )
+from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
+from logdrift.tui.views import reason
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap_at_most
@@ -40,7 +38,7 @@ from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from logdrift.tui.why_view import WhyView
+    from logdrift.tui.models.why import WhyView
 
 POLL_SECONDS = 1.0
 
@@ -79,7 +77,7 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         self.session, self.why = session, why
         self.found: Experiments | None = None
         self.chosen: set[str] | None = None
-        self.budget = BUDGET
+        self.budget = DEFAULT_BUDGET
         self._problem = ""
         self._stop, self._wake = threading.Event(), threading.Event()
 

@@ -24,12 +24,12 @@ from logdrift.core.numbers import number, signed
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings, commands
-from logdrift.tui.answer_line import AnswerLine
 from logdrift.tui.flow import FragmentCache
+from logdrift.tui.models.answer import AnswerLine
+from logdrift.tui.models.state import load_state, save_state
 from logdrift.tui.modes import MODES
 from logdrift.tui.screens.explorer_before import ExplorerBefore
 from logdrift.tui.screens.explorer_jobs import SessionRead
-from logdrift.tui.state import load_state, save_state
 from logdrift.tui.views import PairView, open_pair
 from logdrift.tui.widgets.bars import AnswerBar, Header, Heading, Tabs
 from logdrift.tui.widgets.charts.keys import ChartKeys
@@ -41,7 +41,7 @@ from logdrift.tui.widgets.tokens import Passage, Tokens
 
 if TYPE_CHECKING:
     from logdrift.tui.inspection import Inspection
-    from logdrift.tui.why_view import WhyView
+    from logdrift.tui.models.why import WhyView
 
 PANES = (
     ("tokens", "Tokens"),
@@ -178,7 +178,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         """Remember an explanation; what experiments have shown meanwhile is in its
         answer.
         """
-        from logdrift.tui.answer_line import line_of
+        from logdrift.tui.models.answer import line_of
 
         super().keep_explained(session, found)
         if self.view is not None and self.view.labels == found.labels:
@@ -275,7 +275,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         if self._state == "complete":
             return 1.0, ""
         from logdrift.core.numbers import duration
-        from logdrift.tui.session_rows import progress
+        from logdrift.core.session.progress import progress
 
         if self.going is None:
             return progress(self.session), ""

@@ -16,8 +16,8 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
+from logdrift.tui.models.state import ViewState
 from logdrift.tui.screens.explorer_levels import ExplorerLevels
-from logdrift.tui.state import ViewState
 
 if TYPE_CHECKING:
     from logdrift.tui.widgets.charts.base import ChangeData
@@ -71,8 +71,8 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
 
     def action_before(self) -> None:
         """Ask for the earlier session."""
+        from logdrift.tui.models.sessions import session_folders
         from logdrift.tui.screens.texts import Picker
-        from logdrift.tui.session_rows import session_folders
 
         if self.pair is None:
             self.say("there is no pair to compare yet", warn=True)

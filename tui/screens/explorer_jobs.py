@@ -22,8 +22,8 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError, words_of
 from logdrift.core.session.reader import Session
 from logdrift.tui.faults import WorkFailed, background
+from logdrift.tui.models.state import ViewState, save_state
 from logdrift.tui.screens.companions import Companions
-from logdrift.tui.state import ViewState, save_state
 from logdrift.tui.views import PairView, judged, open_pair
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.sequences import SequenceList
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from logdrift.core.compare.token_values import Stretch
+    from logdrift.core.session.progress import Live
     from logdrift.core.session.search import Matches, TextIndex
-    from logdrift.tui.answer_line import AnswerLine
+    from logdrift.tui.models.answer import AnswerLine
     from logdrift.tui.modes import Mode
     from logdrift.tui.numbers import PairNumbers
-    from logdrift.tui.session_rows import Live
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
@@ -224,7 +224,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
                 holder = newer.lock
                 now = newer.state if holder is None else "running"
                 if holder is not None:
-                    from logdrift.tui.session_rows import live
+                    from logdrift.core.session.progress import live
 
                     self.post_message(Going(live(newer, holder)))
                 if newer is session and now == state and session.damaged == damaged:
@@ -309,7 +309,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
 
     def _work_out_answer(self, session: Session, pair: Pair) -> None:
         """In the thread that judges, after what is cheaper."""
-        from logdrift.tui.answer_line import answer_line
+        from logdrift.tui.models.answer import answer_line
 
         begun = time.monotonic()
         self.post_message(

@@ -13,10 +13,10 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import percent
 from logdrift.core.session.reader import Session
+from logdrift.tui.models.state import THRESHOLDS, ViewState
 from logdrift.tui.modes import MODES, Legend, Mode, legend, mode_of
 from logdrift.tui.screens.explorer_jobs import Counted
 from logdrift.tui.screens.explorer_list import ExplorerList
-from logdrift.tui.state import THRESHOLDS, ViewState
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,9 +12,9 @@ import numpy as np
 from logdrift.core.compare import per_sequence
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.tui.models.state import SORTS, ViewState
 from logdrift.tui.screens.explorer_jobs import Filtered
 from logdrift.tui.screens.explorer_moves import ExplorerMoves
-from logdrift.tui.state import SORTS, ViewState
 from logdrift.tui.widgets.sequences import Listing
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from logdrift.core.numbers import NOTHING, number, signed
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.state import MAX_NOTE, Mark, ViewState
 from logdrift.tui.places import parse_place, sequence_of, write_place
 from logdrift.tui.screens.explorer_jobs import ExplorerJobs, Searched
-from logdrift.tui.state import MAX_NOTE, Mark, ViewState
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
 

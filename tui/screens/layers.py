@@ -336,11 +336,13 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @background(group="layers", failed=lambda words: DebuggersMade("", words))
     def make_debuggers(self) -> None:
         """Write the commands for deeper debuggers."""
-        from logdrift.cli.why_layers import debuggers
+        from logdrift.core.investigate.debuggers import debugger_script
 
         self.post_message(
             DebuggersMade(
-                debuggers(self.session, self.labels, self.sequence, self.index or None)
+                debugger_script(
+                    self.session, self.labels, self.sequence, self.index or None
+                )
             )
         )
 

@@ -21,9 +21,9 @@ from logdrift.core.paths import user_path
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import Keymap, commands
 from logdrift.tui.faults import background
+from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.base import MIN_WIDTH
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
-from logdrift.tui.session_rows import SessionRow
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.session_list import SessionList
 

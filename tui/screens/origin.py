@@ -9,7 +9,7 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.views import PairView
 
 if TYPE_CHECKING:
-    from logdrift.tui.why_view import WhyView
+    from logdrift.tui.models.why import WhyView
 
 
 class Origin(Protocol):

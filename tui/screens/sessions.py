@@ -13,9 +13,9 @@ from textual.message import Message
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.sessions import FolderWatch, SessionRow
 from logdrift.tui.screens.managing import ManagingScreen, key_of
 from logdrift.tui.services import services
-from logdrift.tui.session_rows import FolderWatch, SessionRow
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.session_list import COLUMNS, SessionList

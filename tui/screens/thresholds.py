@@ -15,9 +15,9 @@ from logdrift.core.numbers import exact
 from logdrift.core.report.meaning import bound_text
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import bindings
-from logdrift.tui.answer_line import AnswerLine, answer_line
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.answer import AnswerLine, answer_line
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.screens.texts import TextScreen

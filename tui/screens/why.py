@@ -18,11 +18,11 @@ from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.why import WhyView, evidence_stamp, explain
 from logdrift.tui.screens.asking import AskingScreen
 from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.views import PairView, reason
-from logdrift.tui.why_view import WhyView, evidence_stamp, explain
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap_at_most

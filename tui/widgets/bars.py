@@ -20,7 +20,7 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.tui.answer_line import AnswerLine
+    from logdrift.tui.models.answer import AnswerLine
 
 
 class Heading(NamedTuple):

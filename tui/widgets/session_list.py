@@ -19,7 +19,7 @@ from logdrift.core.numbers import duration, number
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import fit
-from logdrift.tui.session_rows import SessionRow
+from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 

@@ -15,7 +15,7 @@ from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.session.visible import visible
 from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
-from logdrift.tui.why_view import Line, Topic
+from logdrift.tui.models.why import Line, Topic
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows

@@ -16,17 +16,17 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose import Diagnosis
 from logdrift.core.diagnose.experiments import Experiment, Proposal, propose
 from logdrift.core.diagnose.outcomes import Outcome
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import duration
 from logdrift.core.report.experiments import saved_outcomes
 from logdrift.core.session.events import read_events
 from logdrift.core.session.experiments import FOLDER, saved, timings
 from logdrift.core.session.layout import EVENTS, MANIFEST
 from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.progress import live
 from logdrift.core.session.reader import Session
 from logdrift.core.session.schema import Unfit
 from logdrift.core.session.visible import visible
-from logdrift.tui.session_rows import live
 
 State = Literal["proposed", "running", "done", "failed", "left out"]
 STATES: Mapping[State, str] = {
@@ -36,8 +36,6 @@ STATES: Mapping[State, str] = {
     "failed": "✗",
     "left out": "–",
 }
-BUDGET = 600.0
-"""Seconds that experiments may take together, where the user says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,26 +310,6 @@ def total(rows: Sequence[ExperimentRow]) -> str:
     words = f"about {duration(sum(known))}" if known else ""
     more = f"{unknown} of unknown length" if unknown else ""
     return " and ".join(filter(None, (words, more))) or "nothing has to run"
-
-
-def parse_budget(text: str) -> float:
-    """Seconds of ``90s``, ``10m`` or ``1h``, as ``--budget`` takes it. InputError for
-    anything else.
-    """
-    from logdrift.cli import why_run
-
-    try:
-        return why_run.parse_budget(text)
-    except InputError as error:
-        raise InputError(str(error).removeprefix("--budget ")) from None
-
-
-def write_budget(seconds: float) -> str:
-    """As `parse_budget` reads it."""
-    for unit, size in (("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
 
 
 def write_changes(changes: Mapping[str, Any]) -> str:

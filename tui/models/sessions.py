@@ -1,26 +1,21 @@
-"""What the list of sessions is given: one frozen record a session, and how far a
-running capture is.
-"""
+"""The list of sessions: one frozen record for each, read again where it changed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.compare.pair import default_pair
 from logdrift.core.errors import LogdriftError
-from logdrift.core.session.events import last_event
-from logdrift.core.session.layout import EVENTS, LOCK, MANIFEST
-from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.layout import LOCK, MANIFEST
+from logdrift.core.session.lock import read_lock
+from logdrift.core.session.progress import Live, live, progress
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
-
-_TAIL_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,99 +40,6 @@ class SessionRow:
     created: str = ""
     problem: str | None = None
     damage: str = ""
-
-
-@dataclass(frozen=True)
-class Live:
-    """A running capture: how much is done, what is in flight included, seconds ``left``
-    (None where it cannot be said yet), and what it does just now.
-    """
-
-    share: float | None = None
-    left: float | None = None
-    doing: str = ""
-
-
-def progress(session: Session) -> float | None:
-    """Share of the planned sequences of all captures that is finished, 0 to 1; None
-    where nothing is planned.
-    """
-    planned = session.manifest.sequences.planned * len(session.captures)
-    if not planned:
-        return None
-    return min(1.0, sum(info.sequences for info in session.captures) / planned)
-
-
-def live(session: Session, holder: LockHolder) -> Live:
-    """How long the capture that ``holder`` runs will take, and its last word. Reads the
-    end of the events: fast.
-    """
-    share = progress(session)
-    last = last_event(session.folder / EVENTS, _TAIL_BYTES)
-    partly = 0.0
-    if last.get("type") == "progress" and share is not None and share < 1:
-        # What is in flight counts too: with one part a capture, nothing else moves for
-        # minutes.
-        partly = _in_flight(session, last)
-        share = min(
-            1.0,
-            share
-            + partly / (session.manifest.sequences.planned * len(session.captures)),
-        )
-    return Live(share, _left(session, holder, partly), _words(last))
-
-
-def _left(session: Session, holder: LockHolder, partly: float) -> float | None:
-    """By the pace since this run began, starts of engines included."""
-    planned = session.manifest.sequences.planned * len(session.captures)
-    done = sum(info.sequences for info in session.captures)
-    mine = partly + sum(
-        part.sequences
-        for info in session.captures
-        for part in info.parts
-        if _changed(session.folder / part.file) >= holder.since
-    )
-    elapsed = time.time() - holder.since
-    if mine <= 0 or elapsed <= 0 or done + partly >= planned:
-        return None
-    return (planned - done - partly) * elapsed / mine
-
-
-def _in_flight(session: Session, event: Mapping[str, Any]) -> float:
-    with contextlib.suppress(KeyError, LogdriftError):
-        return max(
-            0.0,
-            float(event["sequences"])
-            - session.manifest.capture(event["label"]).sequences,
-        )
-    return 0.0
-
-
-def _changed(path: Path) -> float:
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime
-    return 0.0
-
-
-def _words(event: Mapping[str, Any]) -> str:
-    """An event as it is said of a capture that runs."""
-    kind = event.get("type")
-    if kind == "stage":
-        return visible(f"{event.get('backend')}: {event.get('stage')}")
-    if kind == "progress":
-        said = (
-            f"{event.get('label')} {event.get('sequences')}/{event.get('planned')}"
-            " sequences"
-        )
-        rate = event.get("rate")
-        return visible(
-            said + (f", {rate:,.0f} tok/s" if isinstance(rate, int | float) else "")
-        )
-    if kind in ("part", "captured"):
-        return visible(f"{event.get('label')} {event.get('sequences')} sequences")
-    if kind in ("backend", "facts"):
-        return visible(f"{event.get('backend')}: starting")
-    return ""
 
 
 def session_row(folder: Path, *, numbers: bool) -> SessionRow:

@@ -1,0 +1,65 @@
+"""Commands for deeper debuggers, for one sequence of a session."""
+
+from __future__ import annotations
+
+from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
+from logdrift.core.diagnose.layers import understood
+from logdrift.core.errors import InputError
+from logdrift.core.plan import BackendSpec
+from logdrift.core.report.debuggers import debugger_commands
+from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.reader import Session
+
+
+def debugger_script(
+    session: Session, pair: tuple[str, str], sequence: int, position: int | None
+) -> str:
+    """A shell script for ``sequence`` up to ``position`` (its end for None), with the
+    layer that was found for it before as the filter.
+
+    Raises InputError where the session has no such sequence or scored token.
+    """
+    ids = _token_ids(session, sequence, position)
+    model = session.manifest.model.id
+    return debugger_commands(
+        str(small_model_folder()) if model == SMALL_MODEL else model,
+        _sglang_spec(session, pair),
+        ids,
+        _first_wrong_layer(session, sequence),
+    )
+
+
+def _token_ids(session: Session, sequence: int, position: int | None) -> list[int]:
+    last = len(session.sequences) - 1
+    if not 0 <= sequence <= last:
+        raise InputError(
+            f"session {session.name} has no sequence {sequence}: it has 0 to {last}"
+        )
+    ids = session.sequences.ids(sequence)
+    if position is not None and not 1 <= position < len(ids):
+        raise InputError(
+            f"sequence {sequence} has no scored token {position}: it has 1 to"
+            f" {len(ids) - 1}"
+        )
+    asked_about: list[int] = ids[: position or len(ids)].tolist()
+    return asked_about
+
+
+def _sglang_spec(session: Session, pair: tuple[str, str]) -> BackendSpec | None:
+    """The SGLang backend of the pair, else the first one of the plan."""
+    if session.plan is None:
+        return None
+    names = [session.manifest.capture(label).backend for label in pair]
+    specs = [spec for spec in session.plan.backends if spec.engine == "sglang"]
+    of_pair = [spec for spec in specs if spec.name in names]
+    return next(iter(of_pair + specs), None)
+
+
+def _first_wrong_layer(session: Session, sequence: int) -> int | None:
+    for answer in understood(saved_layers(session.folder)):
+        if answer.sequence != sequence:
+            continue
+        for side in answer.sides:
+            if side.layers:
+                return side.layers[0]
+    return None
