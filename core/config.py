@@ -214,7 +214,7 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
 
 
 def _threshold(where: str, table: Any) -> Limit:
-    from logdrift.core.compare.names import resolve
+    from logdrift.core.compare.metric import resolve
     from logdrift.core.compare.thresholds import Limit
 
     if not isinstance(table, Mapping):

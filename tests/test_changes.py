@@ -22,8 +22,8 @@ from logdrift.core.compare.changes import (
     change_stats,
 )
 from logdrift.core.compare.errors import error_stats
+from logdrift.core.compare.metric import METRICS as TABLE
 from logdrift.core.compare.mismatch import mismatch_stats
-from logdrift.core.compare.names import NAMES
 from logdrift.core.compare.probability import probability_stats
 from logdrift.core.compare.sessions import growth
 from logdrift.core.compare.uncertainty import paired_changes, unit_sums
@@ -128,7 +128,7 @@ def test_intervals_against_repeating_the_tokens() -> None:
         if row.metric == "errors.max_abs" or row.metric in STUDENTISED:
             continue
         old, new = np.asarray(drawn[row.metric]).T
-        perfect = NAMES[row.metric].perfect
+        perfect = TABLE[row.metric].perfect
         assert row.ci95 == pytest.approx(
             tuple(np.quantile(new - old, (0.025, 0.975))), **CLOSE
         ), row.metric

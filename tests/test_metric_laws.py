@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from logdrift.core.compare.metrics import measure
+from logdrift.core.compare.measure import measure
 from logdrift.core.compare.pair import SCOPES, Scope, make_pair
 from logdrift.core.session.layout import capture_part, sequence_part
 from logdrift.core.session.reader import Session, open_session

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logdrift.core.compare.metrics import measure, sampled_by
+from logdrift.core.compare.measure import measure, sampled_by
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.session import open_session

@@ -15,17 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logdrift.core.compare.corrections import WhatIf, what_if
 from logdrift.core.compare.mismatch import (
-    BLOCK,
     CLIP_BOUNDS,
     EXTREME_BOUNDS,
-    RULES,
     Mismatch,
-    Rule,
-    WhatIf,
     mismatch_stats,
-    what_if,
 )
+from logdrift.core.compare.rules import RULES, Rule
+from logdrift.core.compare.sums import BLOCK
 
 NAN, INF = math.nan, math.inf
 Tokens = Sequence[Sequence[tuple[float, float]]]

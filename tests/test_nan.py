@@ -18,7 +18,7 @@ from logdrift.core.capture.supervisor import nan_tokens
 from logdrift.core.compare.coverage import coverage
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import metric_value
-from logdrift.core.compare.names import resolve
+from logdrift.core.compare.metric import resolve
 from logdrift.core.compare.pair import Pair, default_scope, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.engines.sglang.answers import fill

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from logdrift.core.compare.names import resolve, unit_of, value_of
+from logdrift.core.compare.metric import resolve, unit_of
+from logdrift.core.compare.names import value_of
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.part_names import (
     PARTS,

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logdrift.core.compare.mismatch import BLOCK, mismatch_stats
+from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.probability import Probability, probability_stats
+from logdrift.core.compare.sums import BLOCK
 
 NAN, INF = math.nan, math.inf
 Table = Sequence[tuple[float, float]]

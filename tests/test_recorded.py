@@ -20,7 +20,7 @@ from logdrift.core.capture import supervisor
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.capture.recorded import LABEL, Recorded, recorded_of, ways_of
 from logdrift.core.compare.gate import judge
-from logdrift.core.compare.metrics import sampled_by
+from logdrift.core.compare.measure import sampled_by
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.case import Case

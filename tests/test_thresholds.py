@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from logdrift.core.compare.errors import error_stats
+from logdrift.core.compare.metric import METRICS, SECTIONS, resolve
 from logdrift.core.compare.mismatch import CLIP_BOUNDS, EXTREME_BOUNDS, mismatch_stats
-from logdrift.core.compare.names import METRICS, NAMES, SECTIONS, resolve, value_of
+from logdrift.core.compare.names import value_of
 from logdrift.core.compare.part_names import part_unit
 from logdrift.core.compare.probability import probability_stats
 from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
@@ -67,7 +68,7 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_every_name_has_a_unit_a_meaning_and_a_good_range() -> None:
     assert len(set(METRICS)) == len(METRICS)
-    for path, name in NAMES.items():
+    for path, name in METRICS.items():
         assert name.path == path
         assert name.unit and name.meaning and name.good
         assert "." not in path or path.split(".")[0] in SECTIONS
@@ -209,7 +210,7 @@ def test_perfect_is_what_two_equal_sides_give() -> None:
         "probability": probability_stats(b, b).to_json(),
     }
     checked = 0
-    for path, name in NAMES.items():
+    for path, name in METRICS.items():
         value = value_of(pair, path)
         if value is not None and name.perfect is not None:
             # Exactly: delta is 0, and the correlation of equal numbers is clipped to 1.
@@ -225,7 +226,7 @@ def test_every_published_limit_has_a_known_metric_a_bar_a_meaning_and_a_source()
     None
 ):
     for entry in PUBLISHED:
-        assert entry.metric in NAMES
+        assert entry.metric in METRICS
         assert entry.low is not None or entry.high is not None
         assert entry.low is None or entry.high is None or entry.low <= entry.high
         assert entry.meaning.endswith(".") and "\n" not in entry.meaning
@@ -624,7 +625,7 @@ def rows(width: int) -> list[list[str]]:
 def test_the_docs_have_every_name_with_its_unit_and_good_range() -> None:
     found = {row[0]: (row[2], row[3]) for row in rows(5) if row[0].startswith("`")}
     assert found == {
-        f"`{path}`": (name.unit, name.good) for path, name in NAMES.items()
+        f"`{path}`": (name.unit, name.good) for path, name in METRICS.items()
     }
 
 
@@ -647,8 +648,8 @@ def test_every_path_that_the_docs_mention_exists() -> None:
     text = DOCS.read_text(encoding="utf-8")
     for path in re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z0-9_.]+)`", text):
         known = (
-            path in NAMES
+            path in METRICS
             or part_unit(path) is not None
-            or any(name.startswith(f"{path}.") for name in NAMES)
+            or any(name.startswith(f"{path}.") for name in METRICS)
         )
         assert known or path == "mismatch.sampled_by_b", path

@@ -14,7 +14,8 @@ import pytest
 
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels, metric_value
-from logdrift.core.compare.names import METRICS, NAMES, value_of
+from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.names import value_of
 from logdrift.core.compare.pair import default_scope, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_pair
@@ -228,12 +229,16 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
         screen = await opened(pilot)
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: "errors.rmse" in text(screen.grid))
-        await pilot.press("left_square_bracket", "left_square_bracket")
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: "errors.mae" in text(screen.grid))
+        await pilot.press("right_square_bracket", "right_square_bracket")
         await until(pilot, lambda: "errors.mean" in text(screen.grid))
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, Picker))
-        assert NAMES["errors.mean"].meaning in screen_text(app)
-        await pilot.press("down", "down", "down", "enter")
+        assert METRICS["errors.mean"].meaning in screen_text(app)
+        paths = list(METRICS)
+        down = paths.index("errors.pearson") - paths.index("errors.mean")
+        await pilot.press(*["down"] * down, "enter")
         await until(
             pilot,
             lambda: (

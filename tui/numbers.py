@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from logdrift.core.compare.floor import noise_floor
-from logdrift.core.compare.metrics import sampled_by
+from logdrift.core.compare.measure import sampled_by
 from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.pair import Pair, default_scope, make_pair
 from logdrift.core.errors import LogdriftError

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.names import NAMES
+from logdrift.core.compare.metric import METRICS as TABLE
 from logdrift.core.compare.uncertainty import Method, paired_changes, unit_sums
 
 Array = npt.NDArray[Any]
@@ -193,7 +193,7 @@ def _change(
         return Change(metric, old, new, None, None, None)
     ci95 = closer = None
     if old_drawn is not None and new_drawn is not None:
-        perfect = NAMES[metric].perfect or 0.0
+        perfect = TABLE[metric].perfect or 0.0
         ci95 = _interval(new_drawn - old_drawn)
         closer = _interval(np.abs(new_drawn - perfect) - np.abs(old_drawn - perfect))
     if metric in STUDENTISED:

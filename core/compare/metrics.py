@@ -1,39 +1,49 @@
-"""All numbers of a pair over one scope, measured together: what the report prints and
-`Pair.metrics` returns.
-"""
+"""All numbers of a pair over one scope, as records: what the report prints."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-from logdrift.core.compare.buckets import Buckets, make_buckets
-from logdrift.core.compare.coverage import Coverage, coverage
-from logdrift.core.compare.distribution import TopK, topk_stats
-from logdrift.core.compare.errors import ErrorStats, error_stats
-from logdrift.core.compare.floor import Floor, noise_floor
-from logdrift.core.compare.mismatch import (
-    RULES,
-    Mismatch,
-    Rule,
-    WhatIf,
-    mismatch_stats,
-    what_if,
-)
-from logdrift.core.compare.pair import SCOPES, Pair, Scope
-from logdrift.core.compare.probability import Probability, probability_stats
-from logdrift.core.compare.uncertainty import Intervals, intervals
+    from logdrift.core.compare.buckets import Buckets
+    from logdrift.core.compare.corrections import WhatIf
+    from logdrift.core.compare.coverage import Coverage
+    from logdrift.core.compare.decomposition import Decomposition
+    from logdrift.core.compare.distribution import TopK
+    from logdrift.core.compare.errors import ErrorStats
+    from logdrift.core.compare.floor import Floor
+    from logdrift.core.compare.mismatch import Mismatch
+    from logdrift.core.compare.pair import Scope
+    from logdrift.core.compare.probability import Probability
+    from logdrift.core.compare.uncertainty import Intervals
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScopeTokens:
+    """The n tokens of a scope that both sides scored, in the order of their sequences.
+
+    ``delta``, ``logprob_a`` and ``logprob_b`` are f32[n] in nats; a delta is infinite
+    where one side alone calls the token impossible. ``lengths`` int64[S] says how many
+    of the tokens each sequence has.
+    """
+
+    delta: Array
+    logprob_a: Array
+    logprob_b: Array
+    lengths: Array
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeErrors:
-    """The errors of one scope, and k3 in nats: what a table of prompt, completion and
-    all shows.
+    """The errors of one scope, and k3 in nats.
+
+    A table of prompt, completion and all shows them.
     """
 
     scope: Scope
@@ -42,6 +52,7 @@ class ScopeErrors:
     k3: float | None
 
     def to_json(self) -> dict[str, Any]:
+        """As an entry of ``scopes`` in the JSON schema."""
         return {
             "scope": self.scope,
             "tokens": self.tokens,
@@ -52,7 +63,8 @@ class ScopeErrors:
 
 @dataclass(frozen=True, slots=True)
 class SequenceErrors:
-    """One sequence: its tokens of the scope and their finite deltas in nats;
+    """One sequence: its tokens of the scope and their finite deltas in nats.
+
     ``log_ratio`` is the sum of delta.
     """
 
@@ -64,18 +76,59 @@ class SequenceErrors:
     log_ratio: float
 
     def to_json(self) -> dict[str, Any]:
+        """As an entry of ``worst_sequences`` in the JSON schema."""
         return asdict(self)
+
+
+class Numbers(Protocol):
+    """What a row of the table of metrics reads: `Metrics`, or a `Measurement` that
+    computes a number when it is first asked for.
+    """
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def finished(self) -> int: ...
+    @property
+    def errors(self) -> ErrorStats: ...
+    @property
+    def ci95(self) -> Intervals: ...
+    @property
+    def floor(self) -> Floor | None: ...
+    @property
+    def probability(self) -> Probability: ...
+    @property
+    def mismatch(self) -> Mismatch: ...
+    @property
+    def what_if(self) -> tuple[WhatIf, ...]: ...
+    @property
+    def topk(self) -> TopK | None: ...
+    @property
+    def buckets(self) -> Buckets: ...
+    @property
+    def scopes(self) -> tuple[ScopeErrors, ...]: ...
+    @property
+    def coverage(self) -> Coverage: ...
+    @property
+    def computed(self) -> Mapping[str, float | None]: ...
+    @property
+    def decomposition(self) -> Decomposition | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Every number of a pair over ``scope``; ``sequences`` counts those with a token in
-    it.
+    """Every number of a pair over ``scope``.
+
+    ``sequences`` counts those with a token in the scope, ``finished`` those that both
+    captures have finished. ``computed`` has the metrics that are functions of the
+    tokens (`Metric.of_tokens`) by path. ``decomposition`` is that of the pair where it
+    was asked for.
     """
 
     scope: Scope
     tokens: int
     sequences: int
+    finished: int
     errors: ErrorStats
     ci95: Intervals
     floor: Floor | None
@@ -87,10 +140,12 @@ class Metrics:
     scopes: tuple[ScopeErrors, ...]
     worst_sequences: tuple[SequenceErrors, ...]
     coverage: Coverage
+    computed: Mapping[str, float | None] = field(default_factory=dict)
+    decomposition: Decomposition | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in the report's JSON (docs/report.md); floats may be non-finite."""
-        return {
+        json: dict[str, Any] = {
             "errors": self.errors.to_json(),
             "ci95": self.ci95.to_json(),
             "floor": self.floor.to_json() if self.floor is not None else None,
@@ -105,127 +160,7 @@ class Metrics:
             ],
             "coverage": self.coverage.to_json(),
         }
-
-
-def measure(
-    pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20
-) -> Metrics:
-    """Measure a pair over ``scope``. InputError for an unknown scope.
-
-    ``rules`` are the corrections whose effect is worked out; ``worst`` the number of
-    sequences that are listed.
-    """
-    mask = pair.scope_mask(scope)
-    lengths = pair.count_per_sequence(mask)
-    delta, a, b = pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask]
-    errors = error_stats(delta, a, b)
-    mismatch = mismatch_stats(delta, a, b, lengths, sampled_by(pair, scope))
-    return Metrics(
-        scope=scope,
-        tokens=len(delta),
-        sequences=int(np.count_nonzero(lengths)),
-        errors=errors,
-        ci95=intervals(delta, lengths),
-        floor=noise_floor(pair.session, pair, scope),
-        probability=probability_stats(a, b),
-        mismatch=mismatch,
-        what_if=what_if(delta, lengths, rules),
-        topk=topk_stats(pair.a, pair.b, pair.sequences.token_ids, mask),
-        buckets=make_buckets(
-            delta, b, _positions(pair, scope)[mask], _entropy(pair, mask)
-        ),
-        scopes=tuple(
-            _scope_errors(pair, s, scope, errors, mismatch.k3) for s in SCOPES
-        ),
-        worst_sequences=_worst_sequences(delta, lengths, worst),
-        coverage=coverage(pair, scope),
-    )
-
-
-def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
-    """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of
-    KL(B || A).
-
-    True only for the very capture that recorded the sampling: a prefill of the same
-    engine is another distribution, and nobody samples a prompt. A path that samples did
-    so by definition, unless the session names another backend; for the others None
-    where it names none.
-    """
-    generator = pair.session.manifest.sequences.generated_by
-    info = pair.b.info
-    if info.path in ("decode", "recorded"):
-        of_prompts = scope != "completion" and bool(pair.scope_mask("prompt").any())
-        return generator in (None, info.backend) and not of_prompts
-    return None if generator is None else False
-
-
-def _positions(pair: Pair, scope: Scope) -> Array:
-    """Position of each token, int64[N], from 0 at the start of its completion, or of
-    its sequence for another scope.
-    """
-    offsets = pair.sequences.offsets[: pair.count + 1]
-    starts = offsets[:-1]
-    if scope == "completion":
-        starts = starts + pair.sequences.prompt_lengths[: pair.count]
-    positions: Array = np.arange(pair.tokens, dtype=np.int64) - np.repeat(
-        starts, np.diff(offsets)
-    )
-    return positions
-
-
-def _entropy(pair: Pair, mask: Array) -> Array | None:
-    """The entropy of A where it has one, else of B: engines rarely give it, the trainer
-    and the reference do.
-    """
-    column = next((c.entropy for c in (pair.a, pair.b) if c.entropy is not None), None)
-    return None if column is None else column.whole()[: pair.tokens][mask]
-
-
-def _scope_errors(
-    pair: Pair, scope: Scope, known: Scope, errors: ErrorStats, k3: float | None
-) -> ScopeErrors:
-    mask = pair.scope_mask(scope)
-    tokens = int(np.count_nonzero(mask))
-    if scope == known:
-        return ScopeErrors(scope, tokens, errors, k3)
-    if tokens == 0:
-        return ScopeErrors(scope, 0, ErrorStats(), None)
-    delta, a, b = pair.delta[mask], pair.logprob_a[mask], pair.logprob_b[mask]
-    mean = mismatch_stats(delta, a, b, pair.count_per_sequence(mask), None).k3
-    return ScopeErrors(scope, tokens, error_stats(delta, a, b), mean)
-
-
-def _worst_sequences(
-    delta: Array, lengths: Array, count: int
-) -> tuple[SequenceErrors, ...]:
-    """The sequences with the largest mean |delta| over finite deltas, ties by number;
-    none without a difference.
-    """
-    finite = np.isfinite(delta)
-    if not finite.all():
-        before = np.concatenate([[0], np.cumsum(finite)])
-        ends = np.cumsum(lengths)
-        lengths = before[ends] - before[ends - lengths]
-        delta = delta[finite]
-    filled = np.flatnonzero(lengths)
-    if not len(filled):
-        return ()
-    counts = lengths[filled]
-    starts = np.cumsum(counts) - counts
-    size = np.abs(delta)
-    total = np.add.reduceat(delta, starts, dtype=np.float64)
-    mae = np.add.reduceat(size, starts, dtype=np.float64) / counts
-    largest = np.maximum.reduceat(size, starts)
-    order = np.lexsort((filled, -mae))[:count]
-    return tuple(
-        SequenceErrors(
-            int(filled[i]),
-            int(counts[i]),
-            float(total[i] / counts[i]),
-            float(mae[i]),
-            float(largest[i]),
-            float(total[i]),
-        )
-        for i in order
-        if mae[i] > 0
-    )
+        for path, value in self.computed.items():
+            section, _, key = path.partition(".")
+            json.setdefault(section, {})[key] = value
+        return json

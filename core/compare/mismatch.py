@@ -12,15 +12,27 @@ the exponential.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.compare import estimators
+from logdrift.core.compare.segments import count_kept, filled_segments
+from logdrift.core.compare.sums import (
+    BLOCK,
+    block_lengths,
+    check_lengths,
+    exact_sum,
+    finite_or_none,
+    log_or_minus_infinity,
+)
+
 Array = npt.NDArray[Any]
-Level = Literal["token", "sequence", "geometric"]
+Numbers = dict[str, float | None]
+"""Fields of `Mismatch` by name."""
 
 CLIP_BOUNDS = (0.1, 0.2, 0.3)
 """Half widths c of the interval [1 - c, 1 + c] that PPO keeps ratios in; 0.2 is what
@@ -37,11 +49,11 @@ VERL_CLAMP = (0.5, 2.0)
 default threshold.
 """
 
-BLOCK = 1 << 13  # a block's ten float64 rows stay in the second-level cache
-# exp(2 * 300) is still a float64; beyond it, second moments are computed shifted
 _LARGE = 300.0
-_HUGE = 1e17  # exp|d| from which log cosh(d/2) is |d|/2 - log 2 to the last digit
-_LOG_MAX = math.log(np.finfo(np.float64).max)
+"""exp(2 * 300) is still a float64; beyond it, second moments are computed shifted."""
+
+_SMALLEST_MEAN = -0.5
+"""Of r - 1: below it, r may be too small to be seen beside the 1 in r - 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +131,8 @@ class Mismatch:
     sequence_mult_prob_error_mean: float | None = None
     sequence_mult_prob_error_max: float | None = None
     sequence_mult_prob_error_min: float | None = None
-    clip_fraction: dict[str, float | None] = field(default_factory=dict)
-    extreme_fraction: dict[str, float | None] = field(default_factory=dict)
+    clip_fraction: Mapping[str, float | None] = field(default_factory=dict)
+    extreme_fraction: Mapping[str, float | None] = field(default_factory=dict)
     js: float | None = None
     sampled_by_b: bool | None = None
 
@@ -146,315 +158,201 @@ def mismatch_stats(
     that is unknown. Without a finite delta everything is None. ValueError if lengths do
     not add up.
     """
-    _check(delta, lengths)
+    check_lengths(delta, lengths)
     if not len(delta) == len(logprob_a) == len(logprob_b):
         raise ValueError(
             f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)}"
             " log-probabilities"
         )
-    lowest, highest = (
-        (float(delta.min()), float(delta.max())) if len(delta) else (math.nan, math.nan)
-    )
-    if not (math.isfinite(lowest) and math.isfinite(highest)):
+    if not _all_finite(delta):
         finite = np.isfinite(delta)
-        lengths = _kept(finite, lengths)
-        delta, logprob_a, logprob_b = (
-            delta[finite],
-            logprob_a[finite],
-            logprob_b[finite],
-        )
+        lengths = count_kept(finite, lengths)
+        delta = delta[finite]
+        logprob_a, logprob_b = logprob_a[finite], logprob_b[finite]
     if len(delta) == 0:
-        nothing = (
-            {f"{bound:g}": None for bound in clip_bounds},
-            {f"{bound:g}": None for bound in extreme_bounds},
-        )
-        return Mismatch(
-            clip_fraction=dict(nothing[0]),
-            extreme_fraction=dict(nothing[1]),
-            sampled_by_b=sampled_by_b,
-        )
+        return _nothing(clip_bounds, extreme_bounds, sampled_by_b)
     values = delta.astype(np.float64)
+    clipped = {f"{c:g}": _share_outside(values, 1 - c, 1 + c) for c in clip_bounds}
+    extreme = {f"{t:g}": _share_outside(values, 1 / t, t) for t in extreme_bounds}
     with np.errstate(over="ignore", invalid="ignore"):
-        errors, tokens = _token_numbers(values)
+        tokens = _TokenSums(values)
         return Mismatch(
-            **tokens,
-            **_sequence_numbers(values, errors, lengths),
+            **_token_numbers(tokens),
+            **_clamped(values),
+            **_sequence_numbers(values, tokens.errors, lengths),
             **_perplexities(values, logprob_a, logprob_b, lengths),
             ratio_p99=_ratio_quantile(delta, 0.99),
-            clip_fraction={
-                f"{c:g}": _outside(values, 1 - c, 1 + c) for c in clip_bounds
-            },
-            extreme_fraction={
-                f"{tau:g}": _outside(values, 1 / tau, tau) for tau in extreme_bounds
-            },
+            clip_fraction=clipped,
+            extreme_fraction=extreme,
             sampled_by_b=sampled_by_b,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One correction: ratios outside [``low``, ``high``] are cut (``tis``) or masked
-    (``mis``, ``icepop``, ``veto``).
+def _all_finite(delta: Array) -> bool:
+    """Whether no delta is NaN or infinite: their ends tell, without a mask."""
+    if len(delta) == 0:
+        return True
+    return math.isfinite(float(delta.min())) and math.isfinite(float(delta.max()))
 
-    ``level`` says whose ratio: of each token, of the sequence (exp of the sum of delta)
-    or its geometric mean (exp of the mean). A ``veto`` drops the whole sequence for one
-    token. None is no bound. ``name`` says who ships these bounds. ValueError for bounds
-    that keep nothing or everything.
-    """
 
-    rule: Literal["tis", "mis", "icepop", "veto"]
-    name: str
-    low: float | None
-    high: float | None
-    level: Level
+def _nothing(
+    clip_bounds: Sequence[float],
+    extreme_bounds: Sequence[float],
+    sampled_by_b: bool | None,
+) -> Mismatch:
+    return Mismatch(
+        clip_fraction={f"{bound:g}": None for bound in clip_bounds},
+        extreme_fraction={f"{bound:g}": None for bound in extreme_bounds},
+        sampled_by_b=sampled_by_b,
+    )
 
-    def __post_init__(self) -> None:
-        low, high = (
-            0.0 if self.low is None else self.low,
-            math.inf if self.high is None else self.high,
+
+def _share_outside(delta: Array, low: float, high: float) -> float:
+    """The share of tokens whose ratio is outside of [low, high]."""
+    below = np.count_nonzero(delta < log_or_minus_infinity(low))
+    above = np.count_nonzero(delta > log_or_minus_infinity(high))
+    return int(below + above) / len(delta)
+
+
+# ---- means over tokens
+
+_BLOCK_SUMS = np.dtype(
+    [
+        (name, np.float64)
+        for name in (
+            "delta",
+            "square",  # of delta
+            "k3",
+            "k3_reverse",
+            "chi2",
+            "excess",  # r - 1
+            "js",
+            "excess_around",  # squares of r - 1 around the block's own mean
+            "k3_around",
         )
-        if not 0 <= low < high or (low == 0 and high == math.inf):
-            raise ValueError(
-                f"{self.name}: bounds {self.low} to {self.high} of a ratio: give 0 <="
-                " low < high"
-            )
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "tis",
-        "verl rollout_is=token, slime --use-tis, SkyRL tis_ratio_type=token",
-        None,
-        2.0,
-        "token",
-    ),
-    Rule("tis", "OpenRLHF is_correction_type=tis", 0.5, 5.0, "token"),
-    Rule("icepop", "IcePop: NeMo-RL (documented bounds), OpenRLHF", 0.5, 5.0, "token"),
-    Rule("mis", "slime mis.yaml use_rs", 0.5, 2.0, "token"),
-    Rule(
-        "veto",
-        "slime mis.yaml rs_veto_threshold, SkyRL outlier_token_is_threshold_low"
-        " (suggested)",
-        1e-4,
-        None,
-        "token",
-    ),
-    Rule("tis", "verl rollout_is=sequence", None, 2.0, "sequence"),
-    Rule("tis", "SkyRL tis_ratio_type=sequence", None, 5.0, "sequence"),
-    Rule(
-        "mis", "TRL vllm_importance_sampling_mode=sequence_mask", None, 3.0, "sequence"
-    ),
-    Rule(
-        "mis",
-        "verl rollout_rs=seq_sum_k1, SkyRL sequence_mask_metric=product",
-        0.5,
-        2.0,
-        "sequence",
-    ),
-    Rule("mis", "verl rollout_rs=seq_mean_k1", 0.999, 1.001, "geometric"),
-    Rule("mis", "NeMo-RL seq-mask-tis (documented bounds)", 0.999, 1.002, "geometric"),
-    Rule("mis", "SkyRL sequence_mask_metric=geometric", 0.99, 1.01, "geometric"),
-    Rule("mis", "OpenRLHF is_correction_type=seq-mask-tis", 0.5, 5.0, "geometric"),
+    ]
 )
-"""The corrections of the frameworks on the importance ratio, with the bounds that each
-ships: read from the sources of verl (2026-01), TRL (2026-07), OpenRLHF, slime, SkyRL
-and NeMo-RL (2026-08). prime-rl masks on p_A - p_B and the sign of the advantage, which
-no ratio tells.
-"""
 
 
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """What one `Rule` would do: ``tokens`` and ``sequences`` are the shares, 0 to 1,
-    cut or masked; None if there are none.
+class _TokenSums:
+    """Sums over the n tokens of f64[n] deltas in nats, block by block.
 
-    At token level ``sequences`` is the share with at least one such token; at the
-    others, and for a veto, ``tokens`` is the share of tokens that lie in such
-    sequences.
+    They are pairwise sums within blocks and exact over blocks. ``errors`` f64[n] is
+    exp|delta| - 1 of each token.
     """
 
-    rule: str
-    name: str
-    low: float | None
-    high: float | None
-    level: Level
-    tokens: float | None
-    sequences: float | None
+    def __init__(self, delta: Array) -> None:
+        self.delta = delta
+        self.count = len(delta)
+        self.lowest, self.highest = float(delta.min()), float(delta.max())
+        self.errors = np.empty(self.count)
+        blocks = [slice(at, at + BLOCK) for at in range(0, self.count, BLOCK)]
+        sums = [_block_sums(delta[block], self.errors[block]) for block in blocks]
+        self._blocks = np.array(sums, _BLOCK_SUMS)
+        self._lengths = block_lengths(self.count)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def constant(self) -> bool:
+        """Whether all deltas are equal."""
+        return self.lowest == self.highest
+
+    def mean(self, name: str) -> float:
+        """The mean over tokens of a sum of `_BLOCK_SUMS`."""
+        return exact_sum(self._blocks[name]) / self.count
+
+    def squares_around(self, name: str, mean: float) -> float:
+        """The sum of squares around the ``mean`` of ``excess`` or ``k3``."""
+        within = exact_sum(self._blocks[f"{name}_around"])
+        off = self._blocks[name] / self._lengths - mean
+        return within + exact_sum(self._lengths * off**2)
 
 
-def what_if(
-    delta: Array, lengths: Array, rules: Sequence[Rule] = RULES
-) -> tuple[WhatIf, ...]:
-    """The shares that each rule would cut or mask, for float[n] deltas in nats and
-    int[S] tokens per sequence.
-
-    Unlike in `mismatch_stats`, infinite deltas count: r is infinity or 0, and lies
-    outside of any bound on that side. A sequence with both has no ratio, and counts as
-    outside. NaN deltas and sequences without tokens count nowhere. ValueError if
-    lengths do not add up.
-    """
-    _check(delta, lengths)
-    if len(delta) and np.isnan(delta.min()):
-        known = ~np.isnan(delta)
-        lengths, delta = _kept(known, lengths), delta[known]
-    values = delta.astype(np.float64)
-    counts, starts = _segments(lengths)
-    if len(values) == 0:
-        return tuple(
-            WhatIf(r.rule, r.name, r.low, r.high, r.level, None, None) for r in rules
-        )
-    lowest, highest = (
-        np.minimum.reduceat(values, starts),
-        np.maximum.reduceat(values, starts),
+def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:
+    """The sums of `_BLOCK_SUMS` over one block; ``errors`` receives exp|delta| - 1."""
+    above, below = estimators.excess(delta), estimators.excess(-delta)
+    np.maximum(above, below, out=errors)
+    k3 = estimators.k3(delta, above)
+    sums = (
+        delta.sum(),
+        (delta * delta).sum(),
+        k3.sum(),
+        estimators.k3_reverse(delta, below).sum(),
+        estimators.chi2(above).sum(),
+        above.sum(),
+        estimators.jensen_shannon(delta, above, below).sum(),
     )
-    with np.errstate(invalid="ignore"):
-        total = np.add.reduceat(values, starts)
-    found = []
-    for rule in rules:
-        low, high = (
-            _log(rule.low or 0.0),
-            _log(math.inf if rule.high is None else rule.high),
-        )
-        if rule.level == "token":
-            hit = (lowest < low) | (highest > high)
-        else:
-            ratio = total if rule.level == "sequence" else total / counts
-            hit = ~((ratio >= low) & (ratio <= high))
-        if rule.level == "token" and rule.rule != "veto":
-            tokens = int(np.count_nonzero(values < low)) + int(
-                np.count_nonzero(values > high)
-            )
-        else:
-            tokens = int(counts[hit].sum())
-        shares = tokens / len(values), int(np.count_nonzero(hit)) / len(counts)
-        found.append(
-            WhatIf(rule.rule, rule.name, rule.low, rule.high, rule.level, *shares)
-        )
-    return tuple(found)
-
-
-def finite_or_none(value: float) -> float | None:
-    """``value`` as float, None where float64 has no number for it."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _check(delta: Array, lengths: Array) -> None:
-    if int(lengths.sum()) != len(delta) or (len(lengths) and int(lengths.min()) < 0):
-        raise ValueError(
-            f"sequences of {int(lengths.sum())} tokens for {len(delta)} deltas"
-        )
-
-
-def _segments(lengths: Array) -> tuple[Array, Array]:
-    """Lengths and starts of the sequences that are not empty: reduceat has no empty
-    segments.
-    """
-    counts = lengths[lengths > 0]
-    return counts, np.cumsum(counts) - counts
-
-
-def _kept(mask: Array, lengths: Array) -> Array:
-    """How many tokens of each sequence the mask keeps."""
-    before = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
-    ends = np.cumsum(lengths)
-    counts: Array = before[ends] - before[ends - lengths]
-    return counts
-
-
-def _log(ratio: float) -> float:
-    return math.log(ratio) if ratio > 0 else -math.inf
-
-
-def _outside(values: Array, low: float, high: float) -> float:
-    beyond = np.count_nonzero(values < _log(low)) + np.count_nonzero(
-        values > _log(high)
+    return (
+        *(float(value) for value in sums),
+        _squares_around_mean(above),
+        _squares_around_mean(k3),
     )
-    return int(beyond) / len(values)
 
 
-def _token_numbers(values: Array) -> tuple[Array, dict[str, float | None]]:
-    """exp|delta| - 1 of each token, f64[n], and the numbers that are means over
-    tokens.
-    """
-    n = len(values)
-    errors = np.empty(n)
-    starts = range(0, n, BLOCK)
-    parts = np.array(
-        [_block_sums(values[s : s + BLOCK], errors[s : s + BLOCK]) for s in starts]
+def _squares_around_mean(values: Array) -> float:
+    """Of f64[n], which it changes: a block's rows stay in the cache."""
+    values -= values.sum() / len(values)
+    return float((values * values).sum())
+
+
+def _token_numbers(tokens: _TokenSums) -> Numbers:
+    k3 = tokens.mean("k3")
+    largest_k3 = max(
+        estimators.k3_of_token(tokens.lowest), estimators.k3_of_token(tokens.highest)
     )
-    # Pairwise sums within blocks, exact over blocks.
-    total, square, k3, k3_reverse, chi2, above, js = (
-        exact_sum(column) / n for column in parts.T[:7]
-    )
-    lowest, highest = float(values.min()), float(values.max())
-    if (
-        max(highest, -lowest) > _LARGE or above < -0.5
-    ):  # overflow, or r too small to be told from 0 in r - 1
-        weights = _weight_numbers(values)
-    else:
-        counts = np.minimum(n - np.arange(len(parts)) * BLOCK, BLOCK)
-        around = exact_sum(parts[:, 7]) + exact_sum(
-            counts * (parts[:, 5] / counts - above) ** 2
-        )
-        std = math.sqrt(around / (n - 1)) if n > 1 else None
-        weights = _Weights(
-            1 + above,
-            0.0 if std and lowest == highest else std,
-            _ess(1 + above, around / n),
-            chi2,
-        )
-    return errors, {
-        "k1": -total + 0.0,
-        "k2": finite_or_none(square / 2),
-        "k3": finite_or_none(
-            max(k3, 0.0)
-        ),  # an expm1 that rounds down would take almost equal sides below 0
-        "k3_reverse": finite_or_none(max(k3_reverse, 0.0)),
-        "k3_std": _k3_std(values, parts, k3, lowest, highest),
-        "k3_max": finite_or_none(
-            max(_k3(lowest), _k3(highest))
-        ),  # it grows to both sides of 0
+    weights = _token_weights(tokens)
+    return {
+        "k1": -tokens.mean("delta") + 0.0,
+        "k2": finite_or_none(tokens.mean("square") / 2),
+        # An expm1 that rounds down would take almost equal sides below 0.
+        "k3": finite_or_none(max(k3, 0.0)),
+        "k3_reverse": finite_or_none(max(tokens.mean("k3_reverse"), 0.0)),
+        "k3_std": _k3_std(tokens, k3),
+        "k3_max": finite_or_none(largest_k3),
         "chi2_token": weights.chi2,
         "ess_token": weights.ess,
         "ratio_mean": weights.mean,
-        "ratio_min": _exp(lowest),
-        "ratio_max": _exp(highest),
+        "ratio_min": _exp(tokens.lowest),
+        "ratio_max": _exp(tokens.highest),
         "ratio_std": weights.std,
-        "js": finite_or_none(js),
-        **_clamped(values),
+        "js": finite_or_none(tokens.mean("js")),
     }
 
 
-def _k3(delta: float) -> float:
-    """r - delta - 1 of one token, nats; infinity where it overflows."""
-    return max(0.0, math.expm1(delta) - delta) if delta < _LOG_MAX else math.inf
-
-
-def _k3_std(
-    values: Array, parts: Array, mean: float, lowest: float, highest: float
-) -> float | None:
-    """Standard deviation (n - 1) of k3 over tokens, from the blocks' sums (column 2)
-    and squares around them (column 8).
-    """
-    n = len(values)
-    if n < 2:
+def _k3_std(tokens: _TokenSums, mean: float) -> float | None:
+    """Standard deviation (n - 1) of k3 over tokens; None for fewer than two."""
+    if tokens.count < 2:
         return None
-    if lowest == highest:
+    if tokens.constant:
         return 0.0
-    counts = np.minimum(n - np.arange(len(parts)) * BLOCK, BLOCK)
-    around = exact_sum(parts[:, 8]) + exact_sum(
-        counts * (parts[:, 2] / counts - mean) ** 2
+    around = tokens.squares_around("k3", mean)
+    return finite_or_none(math.sqrt(around / (tokens.count - 1)))
+
+
+def _token_weights(tokens: _TokenSums) -> _Weights:
+    """Of the ratios of tokens: from sums of r - 1 where that loses no digits."""
+    mean = tokens.mean("excess")
+    overflows = max(tokens.highest, -tokens.lowest) > _LARGE
+    if overflows or mean < _SMALLEST_MEAN:
+        return _weights(tokens.delta)
+    around = tokens.squares_around("excess", mean)
+    return _Weights(
+        mean=1 + mean,
+        std=_std_of_squares(around, tokens),
+        ess=_ess(1 + mean, around / tokens.count),
+        chi2=tokens.mean("chi2"),
     )
-    return finite_or_none(math.sqrt(around / (n - 1)))
 
 
-def _clamped(values: Array) -> dict[str, float | None]:
+def _std_of_squares(around: float, tokens: _TokenSums) -> float | None:
+    if tokens.count < 2:
+        return None
+    return 0.0 if tokens.constant else math.sqrt(around / (tokens.count - 1))
+
+
+def _clamped(delta: Array) -> Numbers:
     """ESS and standard deviation (by n) of r held within `VERL_CLAMP`."""
-    low, high = (_log(bound) for bound in VERL_CLAMP)
-    held = values.clip(low, high)
+    low, high = (math.log(bound) for bound in VERL_CLAMP)
+    held = delta.clip(low, high)
     above = np.expm1(held, out=held)
     mean = float(above.mean())
     above -= mean
@@ -465,114 +363,73 @@ def _clamped(values: Array) -> dict[str, float | None]:
     }
 
 
-def _block_sums(d: Array, errors: Array) -> tuple[float, ...]:
-    """Sums over one block: d, d^2, k3, k3 reversed, r^2 - 1, r - 1, js; squares of r
-    and of k3 around the block's means.
+def _ratio_quantile(delta: Array, q: float) -> float | None:
+    """Quantile of exp(delta), linear between neighbours; None where one overflows.
 
-    ``errors`` receives exp|d| - 1. Everything comes from r - 1 and 1/r - 1: exp(d) - d
-    - 1 of a delta of 1e-6 would lose 4 digits, and all of them of 1e-8.
+    The exponential keeps the order, so two deltas suffice.
     """
-    above, below = np.expm1(d), np.expm1(-d)  # r - 1, 1/r - 1
-    np.maximum(above, below, out=errors)
-    js = 0.5 * np.log1p(
-        -0.25 * above * below
-    )  # log cosh(d/2) = log(1 + sinh(d/2)^2) / 2
-    huge = errors > _HUGE
-    if huge.any():
-        js[huge] = 0.5 * np.abs(d[huge]) - math.log(2)
-    k3 = above - d
-    sums = (
-        d.sum(),
-        (d * d).sum(),
-        k3.sum(),
-        (below + d).sum(),
-        (above * (above + 2)).sum(),
-        above.sum(),
-        js.sum(),
-    )
-    above -= sums[5] / len(d)
-    k3 -= sums[2] / len(d)
-    return (
-        *(float(value) for value in sums),
-        float((above * above).sum()),
-        float((k3 * k3).sum()),
-    )
+    at = q * (len(delta) - 1)
+    below = math.floor(at)
+    first, second = _two_from_the_top(delta, len(delta) - below, q)
+    low, high = _exp(first), _exp(second)
+    if low is None or high is None:
+        return None
+    return low + (high - low) * (at - below)
 
 
-def _sequence_numbers(
-    values: Array, errors: Array, lengths: Array
-) -> dict[str, float | None]:
-    counts, starts = _segments(lengths)
-    total = np.add.reduceat(values, starts)
-    errors_of = 1 + np.add.reduceat(errors, starts) / counts
-    weights = _weight_numbers(total)
-    sizes = np.add.reduceat(np.abs(values), starts) / counts
+def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
+    """The ``rank``-th largest delta and the one above it (itself for the largest).
+
+    Only the upper tail is put in order; where it begins is read off every 64th value.
+    """
+    sample = np.sort(delta[::64])
+    begin = sample[int(max(0.0, q - 0.01) * (len(sample) - 1))]
+    tail = delta[delta >= begin]
+    if len(tail) < rank:
+        tail = delta
+    largest = np.partition(tail, len(tail) - rank)[len(tail) - rank :]
+    first = float(largest[0])
+    return first, float(largest[1:].min()) if rank > 1 else first
+
+
+# ---- numbers of whole sequences
+
+
+def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
+    """``delta`` and ``errors`` (exp|delta| - 1) are f64[n], ``lengths`` int[S]."""
+    counts, starts = filled_segments(lengths)
+    log_ratio = np.add.reduceat(delta, starts)
+    mult_error = 1 + np.add.reduceat(errors, starts) / counts
+    mae = np.add.reduceat(np.abs(delta), starts) / counts
+    weights = _weights(log_ratio)
     return {
-        "sequence_mae": finite_or_none(float(sizes.mean())),
+        "sequence_mae": finite_or_none(float(mae.mean())),
         "chi2_sequence": weights.chi2,
         "ess_sequence": weights.ess,
-        "log_ratio_sequence_mean": finite_or_none(float(total.mean())),
-        "log_ratio_sequence_std": _std(total),
-        "log_ratio_sequence_max_abs": finite_or_none(float(np.abs(total).max())),
-        "sequence_mult_prob_error_mean": finite_or_none(float(errors_of.mean())),
-        "sequence_mult_prob_error_max": finite_or_none(float(errors_of.max())),
-        "sequence_mult_prob_error_min": finite_or_none(float(errors_of.min())),
+        "log_ratio_sequence_mean": finite_or_none(float(log_ratio.mean())),
+        "log_ratio_sequence_std": _std(log_ratio),
+        "log_ratio_sequence_max_abs": finite_or_none(float(np.abs(log_ratio).max())),
+        "sequence_mult_prob_error_mean": finite_or_none(float(mult_error.mean())),
+        "sequence_mult_prob_error_max": finite_or_none(float(mult_error.max())),
+        "sequence_mult_prob_error_min": finite_or_none(float(mult_error.min())),
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    mean: float | None
-    std: float | None
-    ess: float
-    chi2: float | None
-
-
-def _weight_numbers(log_ratio: Array) -> _Weights:
-    """Mean, standard deviation, ESS and chi2 of the weights exp(log_ratio), f64[n],
-    whatever their size.
-    """
-    highest = float(log_ratio.max())
-    weights = np.exp(log_ratio - highest)
-    mean, std = float(weights.mean()), _std(weights)
-    spread = float(((weights - mean) ** 2).mean())
-    chi2: float | None = finite_or_none(float(np.expm1(2 * log_ratio).mean()))
-    if chi2 is None:
-        chi2 = _exp(
-            2 * highest + math.log(mean * mean + spread)
-        )  # the 1 is far below its rounding
-    unscaled = _exp(math.log(std) + highest) if std else std
-    return _Weights(_exp(math.log(mean) + highest), unscaled, _ess(mean, spread), chi2)
-
-
-def _ess(mean: float, variance: float) -> float:
-    """(sum w)^2 / (n sum w^2) by the weights' mean and variance."""
-    return mean * mean / (mean * mean + variance)
-
-
 def _perplexities(
-    values: Array, logprob_a: Array, logprob_b: Array, lengths: Array
-) -> dict[str, float | None]:
-    counts, starts = _segments(lengths)
-    sums = [
-        np.add.reduceat(side, starts, dtype=np.float64)
-        for side in (logprob_a, logprob_b)
-    ]
-    if not all(np.isfinite(total).all() for total in sums):
-        possible = np.isfinite(logprob_a) & np.isfinite(logprob_b)
-        if not possible.all():
-            return (
-                _perplexities(
-                    values[possible],
-                    logprob_a[possible],
-                    logprob_b[possible],
-                    _kept(possible, lengths),
-                )
-                if possible.any()
-                else {}
-            )
-    difference = -np.add.reduceat(values, starts) / counts
-    log_a, log_b = (-total / counts for total in sums)
+    delta: Array, logprob_a: Array, logprob_b: Array, lengths: Array
+) -> Numbers:
+    """Without the tokens that both sides call impossible; {} where there is no other."""
+    possible = np.isfinite(logprob_a) & np.isfinite(logprob_b)
+    if not possible.any():
+        return {}
+    if not possible.all():
+        lengths = count_kept(possible, lengths)
+        delta = delta[possible]
+        logprob_a, logprob_b = logprob_a[possible], logprob_b[possible]
+    counts, starts = filled_segments(lengths)
+    log_a = -np.add.reduceat(logprob_a, starts, dtype=np.float64) / counts
+    log_b = -np.add.reduceat(logprob_b, starts, dtype=np.float64) / counts
+    difference = -np.add.reduceat(delta, starts) / counts
     return {
         "ppl_a": finite_or_none(float(np.exp(log_a).mean())),
         "ppl_b": finite_or_none(float(np.exp(log_b).mean())),
@@ -586,45 +443,53 @@ def _perplexities(
     }
 
 
-def _ratio_quantile(delta: Array, q: float) -> float | None:
-    """Quantile of exp(delta), linear between neighbours: the exponential keeps the
-    order, so two of them suffice.
+# ---- weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Importance weights: mean and standard deviation (n - 1), ESS and chi2."""
+
+    mean: float | None
+    std: float | None
+    ess: float
+    chi2: float | None
+
+
+def _weights(log_ratio: Array) -> _Weights:
+    """Of the weights exp(log_ratio), f64[n], whatever their size.
+
+    They are divided by the largest of them before anything is added up.
     """
-    at = q * (len(delta) - 1)
-    low = math.floor(at)
-    wanted = len(delta) - low
-    # Only the upper tail is put in order; where it begins is read off every 64th value.
-    sample = np.sort(delta[::64])
-    tail = delta[delta >= sample[int(max(0.0, q - 0.01) * (len(sample) - 1))]]
-    if len(tail) < wanted:
-        tail = delta
-    ordered = np.partition(tail, len(tail) - wanted)[len(tail) - wanted :]
-    first = float(ordered[0])
-    second = float(ordered[1:].min()) if wanted > 1 else first
-    a, b = _exp(first), _exp(second)
-    return None if a is None or b is None else a + (b - a) * (at - low)
+    highest = float(log_ratio.max())
+    weights = np.exp(log_ratio - highest)
+    mean, std = float(weights.mean()), _std(weights)
+    variance = float(((weights - mean) ** 2).mean())
+    chi2 = finite_or_none(float(np.expm1(2 * log_ratio).mean()))
+    if chi2 is None:
+        # The 1 that is taken off is far below the rounding of this.
+        chi2 = _exp(2 * highest + math.log(mean * mean + variance))
+    return _Weights(
+        mean=_exp(math.log(mean) + highest),
+        std=_exp(math.log(std) + highest) if std else std,
+        ess=_ess(mean, variance),
+        chi2=chi2,
+    )
+
+
+def _ess(mean: float, variance: float) -> float:
+    """(sum w)^2 / (n sum w^2) by the weights' mean and variance (by n)."""
+    return mean * mean / (mean * mean + variance)
 
 
 def _exp(value: float) -> float | None:
-    return math.exp(value) if value < _LOG_MAX else None
+    return math.exp(value) if value < estimators.LOG_MAX else None
 
 
 def _std(values: Array) -> float | None:
     """Standard deviation with n - 1, as torch.std; None for fewer than two values."""
     if len(values) < 2:
         return None
-    return (
-        0.0
-        if values.min() == values.max()
-        else finite_or_none(float(values.std(ddof=1)))
-    )
-
-
-def exact_sum(values: Array) -> float:
-    """Sum without rounding between the terms; infinity if one is or the sum
-    overflows.
-    """
-    try:
-        return math.fsum(values.tolist())
-    except (OverflowError, ValueError):
-        return math.inf
+    if values.min() == values.max():
+        return 0.0
+    return finite_or_none(float(values.std(ddof=1)))

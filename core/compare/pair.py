@@ -209,9 +209,8 @@ class Pair:
         """All numbers over ``scope`` (None: `default_scope`), as the report has them.
         InputError for an unknown scope.
         """
-        from logdrift.core.compare.metrics import (
-            measure,
-        )  # it measures pairs, and the first screen is drawn without it
+        # Imported here: the first screen is drawn without it.
+        from logdrift.core.compare.measure import measure
 
         return measure(self, default_scope(self.sequences) if scope is None else scope)
 

@@ -149,9 +149,7 @@ def split_of(
 
 
 def _rules() -> set[str]:
-    from logdrift.core.compare.mismatch import (
-        RULES,
-    )  # arrays: not where a config file alone is read
+    from logdrift.core.compare.rules import RULES
 
     return {
         _rule_key({"rule": r.rule, "level": r.level, "low": r.low, "high": r.high})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.mismatch import BLOCK, exact_sum, finite_or_none
+from logdrift.core.compare.sums import BLOCK, exact_sum, finite_or_none
 
 Array = npt.NDArray[Any]
 

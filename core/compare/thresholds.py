@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from logdrift.core.compare.names import SECTIONS, unit_of, value_of
+from logdrift.core.compare.metric import SECTIONS, unit_of
+from logdrift.core.compare.names import value_of
 from logdrift.core.compare.part_names import leaves_out_infinite, part_unit
 
 Level = Literal["normal", "fault", "exact", "other", "own"]

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.floor import times_floor
 from logdrift.core.compare.gate import judge
-from logdrift.core.compare.metrics import Metrics, measure
+from logdrift.core.compare.measure import measure
+from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import (
     Pair,
     Scope,

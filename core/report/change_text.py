@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from logdrift.core.compare.names import resolve
+from logdrift.core.compare.metric import resolve
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import fixed
 from logdrift.core.report.layout import Canvas, pad

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from logdrift.core.compare.matrix import Cell
-from logdrift.core.compare.names import NAMES
+from logdrift.core.compare.metric import METRICS
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.layout import CaptureInfo
 
@@ -33,7 +33,7 @@ def largest_distance(cells: Iterable[Cell], path: str) -> float:
     """How far the worst of the comparable numbers is from perfect agreement; 0 where
     that means nothing.
     """
-    perfect = NAMES[path].perfect
+    perfect = METRICS[path].perfect
     if perfect is None:
         return 0.0
     return max(
@@ -44,7 +44,7 @@ def largest_distance(cells: Iterable[Cell], path: str) -> float:
 
 def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -> Grade:
     """What is to be thought of a number; ``infos`` are the captures of the session."""
-    perfect = NAMES[path].perfect
+    perfect = METRICS[path].perfect
     if cell.value is None:
         return Grade(0, "not known for this pair")
     if perfect is None:

@@ -325,14 +325,14 @@ def _cards(report: Report, data: Report) -> Iterator[str]:
         group, key = path.split(".")
         known = metric(path)
         value = get(data, path)
-        unit = {"nats": " nats", "share": "", "tokens": ""}.get(known.unit, "")
+        unit = {"nats": " nats", "share": "", "tokens": ""}.get(known.format, "")
         good = known.good
         if path == "errors.mae" and found:
             good = f"{found.words} in {found.dtype}"
         extra = []
         interval = interval_of(data, group, key)
         if interval:
-            extra.append(f"95% {escape(interval_text(interval, known.unit))}")
+            extra.append(f"95% {escape(interval_text(interval, known.format))}")
         multiple = floor_multiple(data, group, key, value)
         if multiple is not None:
             extra.append(html_tables.floor_words(multiple))
@@ -342,8 +342,8 @@ def _cards(report: Report, data: Report) -> Iterator[str]:
             if line
         )
         yield (
-            f'<div class="card"><div class="name">{esc(known.name)}</div><div'
-            f' class="value">{number(value, known.unit)}'
+            f'<div class="card"><div class="name">{esc(known.title)}</div><div'
+            f' class="value">{number(value, known.format)}'
             f"<small>{unit if figure(value) != '-' else ''}</small></div><p>{esc(known.meaning)}</p>{lines}</div>"
         )
 

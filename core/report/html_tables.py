@@ -89,16 +89,16 @@ def metrics(rows: Sequence[Row]) -> str:
 def _metric(row: Row) -> list[str]:
     metric = row.metric
     words = meaning_text(metric)
-    name = esc(metric.name) + (
+    name = esc(metric.title) + (
         f'<span class="mean">{esc(words)}</span>' if words else ""
     )
     if row.text == "-":
         return [name, UNKNOWN]
-    notes = [f"95% {escape(interval_text(row.interval, metric.unit))}"] * (
+    notes = [f"95% {escape(interval_text(row.interval, metric.format))}"] * (
         row.interval is not None
     )
     notes += [floor_words(row.multiple)] * (row.multiple is not None)
-    unit = '<span class="unit"> nats</span>' if metric.unit == "nats" else ""
+    unit = '<span class="unit"> nats</span>' if metric.format == "nats" else ""
     below = "".join(f'<span class="mean">{note}</span>' for note in notes)
     return [name, known(row.text) + unit + below]
 

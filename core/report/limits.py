@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from logdrift.core.compare.names import resolve, unit_of
+from logdrift.core.compare.metric import resolve, unit_of
 from logdrift.core.compare.part_names import split_of
 from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
 from logdrift.core.errors import InputError

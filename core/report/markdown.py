@@ -290,15 +290,15 @@ def _metrics(pair: Report, rows: Sequence[Row]) -> str:
     cells = []
     for row in rows:
         unit = (
-            f" {row.metric.unit}"
-            if row.metric.unit == "nats" and row.text != "-"
+            f" {row.metric.format}"
+            if row.metric.format == "nats" and row.text != "-"
             else ""
         )
         value = _struck(pair, text(row.text)) + unit
-        interval = _struck(pair, interval_text(row.interval, row.metric.unit))
+        interval = _struck(pair, interval_text(row.interval, row.metric.format))
         cells.append(
             [
-                text(row.metric.name),
+                text(row.metric.title),
                 value,
                 interval,
                 multiple_text(row.multiple),

@@ -1,7 +1,7 @@
 """What each number of a pair is called, what it means, and how it is written: shared by
 Markdown and HTML.
 
-Meanings, units and good ranges are those of `logdrift.core.compare.names`.
+Titles, meanings, units and good ranges are those of `logdrift.core.compare.metric`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from logdrift.core.compare.names import NAMES
-from logdrift.core.numbers import Unit, counted, figure, is_number
+from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.numbers import counted, figure, is_number
 
 SCOPES = {
     "all": "all tokens",
@@ -29,180 +29,58 @@ class Section:
 
     group: str
     title: str
-    keys: Mapping[str, str]
+    keys: dict[str, str]
 
+    def keys_of(self, group: str) -> dict[str, str]:
+        """The keys where the table is of ``group``, else {}."""
+        return self.keys if self.group == group else {}
 
-SECTIONS: tuple[Section, ...] = (
-    Section(
-        "errors",
-        "Error of the log-probabilities",
-        {
-            "mae": "MAE",
-            "rmse": "RMSE",
-            "mean": "mean Δ",
-            "p50": "median |Δ|",
-            "p90": "p90 |Δ|",
-            "p99": "p99 |Δ|",
-            "p999": "p99.9 |Δ|",
-            "max_abs": "max |Δ|",
-            "min_abs": "min |Δ|",
-            "std_abs": "std |Δ|",
-            "pearson": "Pearson",
-            "exact_fraction": "exact",
-            "infinite": "impossible",
-        },
-    ),
-    Section(
-        "probability",
-        "Error of the probabilities",
-        {
-            "mae": "mean |p - q|",
-            "max": "max |p - q|",
-            "std": "std |p - q|",
-            "rmse": "RMS p - q",
-            "mean": "mean p - q",
-            "pearson": "Pearson of p, q",
-            "mult_prob_error": "multiplicative error",
-        },
-    ),
-    Section(
-        "mismatch",
-        "KL estimates and effective sample size",
-        {
-            "sampled_by_b": "sampled by B",
-            "k1": "k1",
-            "k2": "k2",
-            "k3": "k3",
-            "k3_reverse": "k3, A and B exchanged",
-            "k3_std": "k3, std over tokens",
-            "k3_max": "k3, largest",
-            "js": "Jensen-Shannon",
-            "chi2_token": "chi² per token",
-            "chi2_sequence": "chi² per sequence",
-            "ess_token": "ESS per token",
-            "ess_token_clamped": "ESS per token, clamped",
-            "ess_sequence": "ESS per sequence",
-        },
-    ),
-    Section(
-        "mismatch",
-        "Perplexity",
-        {
-            "ppl_a": "perplexity A",
-            "ppl_b": "perplexity B",
-            "ppl_ratio": "perplexity ratio",
-            "log_ppl_a": "log perplexity A",
-            "log_ppl_b": "log perplexity B",
-            "log_ppl_diff": "log perplexity, difference",
-            "log_ppl_abs_diff": "log perplexity, |difference|",
-            "log_ppl_diff_max": "log perplexity, largest difference",
-            "log_ppl_diff_min": "log perplexity, smallest difference",
-        },
-    ),
-    Section(
-        "mismatch",
-        "Importance ratio r = exp(Δ)",
-        {
-            "ratio_mean": "mean ratio",
-            "ratio_min": "smallest ratio",
-            "ratio_max": "largest ratio",
-            "ratio_p99": "p99 ratio",
-            "ratio_std": "std of the ratio",
-            "ratio_std_clamped": "std of the ratio, clamped",
-            "clip_fraction": "clipped at",
-            "extreme_fraction": "extreme beyond",
-        },
-    ),
-    Section(
-        "mismatch",
-        "Whole sequences",
-        {
-            "sequence_mae": "MAE of sequences",
-            "log_ratio_sequence_mean": "log ratio, mean",
-            "log_ratio_sequence_std": "log ratio, std",
-            "log_ratio_sequence_max_abs": "log ratio, max",
-            "sequence_mult_prob_error_mean": "multiplicative error, mean",
-            "sequence_mult_prob_error_max": "multiplicative error, worst",
-            "sequence_mult_prob_error_min": "multiplicative error, best",
-        },
-    ),
-    Section(
-        "topk",
-        "The most likely tokens",
-        {
-            "k": "k",
-            "tokens": "positions",
-            "same_top1": "same top-1",
-            "overlap": "overlap",
-            "ranked": "ranked",
-            "rank_flips": "rank flips",
-            "kl_lower_bound_mean": "KL at least, mean",
-            "kl_lower_bound_p99": "KL at least, p99",
-            "kl_lower_bound_max": "KL at least, max",
-            "kl_infinite": "KL infinite",
-            "tail_mass_a": "tail mass A",
-            "tail_mass_b": "tail mass B",
-        },
-    ),
-    Section(
-        "coverage",
-        "Tokens without a number",
-        {
-            "nan": "NaN",
-            "nan_a": "NaN in A",
-            "nan_b": "NaN in B",
-            "unscored": "not scored by one side",
-            "unscored_a": "not scored by A",
-            "unscored_b": "not scored by B",
-            "unscored_fraction": "share not scored",
-        },
-    ),
-)
 
 _DRAWN = ("gate", "ci95", "floor", "buckets")
 """Mappings of a pair that are no numbers of their own: they are shown in their own way.
 """
-_UNITS: dict[str, Unit] = {
-    "nats": "nats",
-    "probability": "probability",
-    "ratio": "ratio",
-    "none": "ratio",
-    "perplexity": "ratio",
-    "-1 to 1": "correlation",
-    "0 to 1": "share",
-    "tokens": "tokens",
-    "units": "tokens",
-    "draws": "tokens",
-}
-_SAMPLED = "only then do k1 and k3 estimate the KL divergence of B from A"
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What is known of one number: ``meaning`` and ``good`` are "" where nothing is."""
+_SAMPLED_BY_B = Metric(
+    path="mismatch.sampled_by_b",
+    title="sampled by B",
+    unit="",
+    meaning="only then do k1 and k3 estimate the KL divergence of B from A",
+    good="",
+    heading="KL estimates and effective sample size",
+)
+"""A truth value and no metric: it says what k1 and k3 are worth."""
 
-    path: str
-    name: str
-    unit: Unit
-    meaning: str
-    good: str
 
-
-def metric(path: str, name: str | None = None) -> Metric:
-    """The metric at a dotted path of a pair, under its short name of `SECTIONS`."""
+def metric(path: str) -> Metric:
+    """The metric at a dotted path of a pair; for a number that this version does not
+    know one without a meaning, under the title of its neighbours.
+    """
+    known = METRICS.get(path)
+    if known is not None:
+        return known
+    if path == _SAMPLED_BY_B.path:
+        return _SAMPLED_BY_B
     group, _, key = path.partition(".")
     first, _, rest = key.partition(".")
-    shown = name or next(
-        (s.keys[first] for s in SECTIONS if s.group == group and first in s.keys),
-        first.replace("_", " "),
+    titles = [s.keys[first] for s in table_sections() if first in s.keys_of(group)]
+    title = titles[0] if titles else first.replace("_", " ")
+    return Metric(
+        path=path, title=f"{title} {rest}".strip(), unit="", meaning="", good=""
     )
-    known = NAMES.get(path)
-    full = f"{shown} {rest}" if rest else shown
-    if known is None:
-        return Metric(
-            path, full, "", _SAMPLED if path == "mismatch.sampled_by_b" else "", ""
-        )
-    return Metric(path, full, _UNITS.get(known.unit, ""), known.meaning, known.good)
+
+
+def table_sections() -> list[Section]:
+    """The tables of Markdown and HTML, as the table of metrics has them."""
+    sections: dict[tuple[str, str], Section] = {}
+    for row in (_SAMPLED_BY_B, *METRICS.values()):
+        if row.heading:
+            place = row.section, row.heading
+            section = sections.setdefault(place, Section(*place, keys={}))
+            first, _, rest = row.key.partition(".")
+            section.keys.setdefault(first, row.title.removesuffix(rest).strip())
+    order = [row.heading for row in METRICS.values()]
+    return sorted(sections.values(), key=lambda section: order.index(section.title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +100,7 @@ class Row:
         return (
             self.value
             if isinstance(self.value, str)
-            else figure(self.value, self.metric.unit)
+            else figure(self.value, self.metric.format)
         )
 
 
@@ -247,12 +125,16 @@ def sections(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Row]]]:
         for key, value in pair.items()
         if isinstance(value, Mapping) and key not in _DRAWN
     ]
-    for section in SECTIONS:
+    known_sections = table_sections()
+    for section in known_sections:
         if section.group in groups:
             keys = list(section.keys)
-            if section is [s for s in SECTIONS if s.group == section.group][-1]:
+            if section is [s for s in known_sections if s.group == section.group][-1]:
                 known = {
-                    key for s in SECTIONS if s.group == section.group for key in s.keys
+                    key
+                    for s in known_sections
+                    if s.group == section.group
+                    for key in s.keys
                 }
                 keys += [key for key in pair[section.group] if key not in known]
             yield (
@@ -261,7 +143,7 @@ def sections(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Row]]]:
                 [row for key in keys for row in _rows(pair, section.group, key)],
             )
     for group in groups:
-        if all(section.group != group for section in SECTIONS):
+        if all(section.group != group for section in known_sections):
             yield (
                 group,
                 group.replace("_", " "),

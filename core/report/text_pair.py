@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from logdrift.core.compare.metric import METRICS
 from logdrift.core.numbers import (
     exact,
     figure,
@@ -17,33 +18,11 @@ from logdrift.core.numbers import (
     percentage,
 )
 from logdrift.core.report.layout import Canvas, pad
-from logdrift.core.report.meaning import bound_text, get, interval_of, metric
+from logdrift.core.report.meaning import bound_text, get, interval_of
 from logdrift.core.report.meaning import floor_multiple as times_floor
 
 Report = Mapping[str, Any]
 
-SHOWN = (
-    "errors.mae",
-    "errors.rmse",
-    "errors.mean",
-    "errors.p99",
-    "errors.max_abs",
-    "errors.pearson",
-    "errors.exact_fraction",
-    "probability.mae",
-    "probability.mult_prob_error",
-    "mismatch.k1",
-    "mismatch.k3",
-    "mismatch.ess_token",
-    "mismatch.ess_sequence",
-    "mismatch.ppl_ratio",
-    "mismatch.clip_fraction.0.2",
-    "topk.same_top1",
-    "topk.overlap",
-    "topk.rank_flips",
-    "topk.kl_lower_bound_mean",
-)
-"""The numbers of the text report, by path; Markdown, HTML and JSON have all of them."""
 _NAME, _VALUE = 21, 30
 _CORRECTIONS = 6
 _COLUMN = 9
@@ -70,9 +49,10 @@ def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
     yield _head(
         canvas, pad("number", _NAME) + pad("value and 95% interval", _VALUE) + "good"
     )
-    for path in SHOWN:
-        group, _, key = path.partition(".")
-        known = metric(path)
+    for known in METRICS.values():
+        path, group, key = known.path, known.section, known.key
+        if not known.headline:
+            continue
         if not isinstance(pair.get(group), Mapping):
             continue
         # A clip bound holds a dot itself, so the value is looked up by what stands
@@ -85,10 +65,10 @@ def _numbers(pair: Report, canvas: Canvas) -> Iterator[str]:
             )
         )
         interval = interval_of(pair, group, key)
-        shown = figure(value, known.unit) + (
-            f" {interval_text(interval, known.unit)}" if interval else ""
+        shown = figure(value, known.format) + (
+            f" {interval_text(interval, known.format)}" if interval else ""
         )
-        start = pad(canvas.text(known.name), _NAME) + pad(canvas.text(shown), _VALUE)
+        start = pad(canvas.text(known.title), _NAME) + pad(canvas.text(shown), _VALUE)
         # Never cut: a range that ends in an ellipsis helps nobody.
         lines = canvas.wrap(known.good, _NAME + _VALUE)
         yield start + lines[0][_NAME + _VALUE :]

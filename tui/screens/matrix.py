@@ -16,7 +16,7 @@ from textual.worker import get_current_worker
 
 from logdrift.core.compare.gate import Gate, Reason
 from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels
-from logdrift.core.compare.names import METRICS, NAMES
+from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import SCOPES, Scope, default_scope
 from logdrift.core.numbers import NOTHING, number
 from logdrift.core.report.grade import STEPS, grade, largest_distance
@@ -105,7 +105,7 @@ class Grid(Lines, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         table, p = self.table, self.palette
         if y == 0:
-            name = NAMES[table.metric]
+            metric = METRICS[table.metric]
             tokens = "all tokens" if table.scope == "all" else f"{table.scope} tokens"
             done = sum(row is not None for row in table.rows)
             aside = (
@@ -114,7 +114,7 @@ class Grid(Lines, inherit_bindings=False):
                 else f"{tokens}, {done} of {len(table.rows)} rows"
             )
             return self.title_line(
-                f"Matrix · {table.metric} ({name.unit})", width, aside
+                f"Matrix · {table.metric} ({metric.unit})", width, aside
             )
         columns = self.columns()
         left = " ‹" if columns.start else "  "
@@ -330,8 +330,8 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
                 )
             ]
         a, b = table.labels[grid.row], table.labels[grid.column]
-        name = NAMES[table.metric]
-        meaning = f"{table.metric}: {name.meaning}; good: {name.good}"
+        metric = METRICS[table.metric]
+        meaning = f"{table.metric}: {metric.meaning}; good: {metric.good}"
         legend = (
             f"Size {' '.join(SIZES[1:])}  {NOISE} at or below the noise floor  {VOID}"
             f" not comparable  {NOTHING} no number"
@@ -382,31 +382,30 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
         self._chosen((a, b))
 
     def action_choose_metric(self) -> None:
-        p = self.palette
+        p, rows = self.palette, tuple(METRICS.values())
 
         def row(index: int, width: int) -> Row:
-            name = NAMES[METRICS[index]]
+            metric = rows[index]
             room = max(12, min(44, width // 2))
             return [
-                (f" {fit(name.path, room - 2)} ", p.text),
-                (fit(name.meaning, width - room), p.muted),
+                (f" {fit(metric.path, room - 2)} ", p.text),
+                (fit(metric.meaning, width - room), p.muted),
             ]
 
         def answered(index: int | None) -> None:
             if index is not None:
-                self._show(METRICS[index], self.table.scope)
+                self._show(rows[index].path, self.table.scope)
 
-        start = METRICS.index(self.table.metric)
+        start = rows.index(METRICS[self.table.metric])
         self.app.push_screen(
-            Picker("Metric", " number and what it is", len(METRICS), row, start),
+            Picker("Metric", " number and what it is", len(rows), row, start),
             answered,
         )
 
     def action_step_metric(self, step: int) -> None:
-        self._show(
-            METRICS[(METRICS.index(self.table.metric) + step) % len(METRICS)],
-            self.table.scope,
-        )
+        paths = tuple(METRICS)
+        at = (paths.index(self.table.metric) + step) % len(paths)
+        self._show(paths[at], self.table.scope)
 
     def action_scope(self) -> None:
         order: tuple[Scope, ...] = ("completion", "prompt", "all")

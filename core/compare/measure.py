@@ -1,0 +1,262 @@
+"""Measuring a pair: all its numbers at once, or each one when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.compare.buckets import Buckets, make_buckets
+from logdrift.core.compare.corrections import WhatIf, what_if
+from logdrift.core.compare.coverage import Coverage, coverage
+from logdrift.core.compare.decomposition import Decomposition
+from logdrift.core.compare.distribution import TopK, topk_stats
+from logdrift.core.compare.errors import ErrorStats, error_stats
+from logdrift.core.compare.floor import Floor, noise_floor
+from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.metrics import (
+    Metrics,
+    ScopeErrors,
+    ScopeTokens,
+    SequenceErrors,
+)
+from logdrift.core.compare.mismatch import Mismatch, mismatch_stats
+from logdrift.core.compare.pair import SCOPES, Pair, Scope
+from logdrift.core.compare.probability import Probability, probability_stats
+from logdrift.core.compare.rules import RULES, Rule
+from logdrift.core.compare.segments import count_kept, filled_segments
+from logdrift.core.compare.uncertainty import Intervals, intervals
+
+Array = npt.NDArray[Any]
+
+
+def measure(
+    pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20
+) -> Metrics:
+    """Measure a pair over ``scope``. InputError for an unknown scope.
+
+    ``rules`` are the corrections whose effect is worked out; ``worst`` the number of
+    sequences that are listed.
+    """
+    found = Measurement(pair, scope, rules)
+    return Metrics(
+        scope=scope,
+        tokens=found.tokens,
+        sequences=int(np.count_nonzero(found.scored.lengths)),
+        finished=found.finished,
+        errors=found.errors,
+        ci95=found.ci95,
+        floor=found.floor,
+        probability=found.probability,
+        mismatch=found.mismatch,
+        what_if=found.what_if,
+        topk=found.topk,
+        buckets=found.buckets,
+        scopes=found.scopes,
+        worst_sequences=_worst_sequences(found.scored, worst),
+        coverage=found.coverage,
+        computed=found.computed,
+    )
+
+
+class Measurement:
+    """A pair over one scope whose numbers are computed when they are first read.
+
+    It has the attributes of `Metrics`, so a metric of the table reads either. InputError
+    for an unknown scope.
+    """
+
+    decomposition: Decomposition | None = None
+
+    def __init__(
+        self, pair: Pair, scope: Scope, rules: tuple[Rule, ...] = RULES
+    ) -> None:
+        self.pair, self.scope, self.rules = pair, scope, rules
+        self._mask = pair.scope_mask(scope)
+
+    @cached_property
+    def tokens(self) -> int:
+        """How many tokens of the scope both sides scored."""
+        return int(np.count_nonzero(self._mask))
+
+    @property
+    def finished(self) -> int:
+        """How many sequences both captures have finished."""
+        return self.pair.count
+
+    @cached_property
+    def scored(self) -> ScopeTokens:
+        """The tokens of the scope."""
+        return _tokens_of(self.pair, self._mask)
+
+    @cached_property
+    def errors(self) -> ErrorStats:
+        """`error_stats` of the tokens."""
+        tokens = self.scored
+        return error_stats(tokens.delta, tokens.logprob_a, tokens.logprob_b)
+
+    @cached_property
+    def ci95(self) -> Intervals:
+        """`intervals` of the tokens."""
+        return intervals(self.scored.delta, self.scored.lengths)
+
+    @cached_property
+    def floor(self) -> Floor | None:
+        """`noise_floor` of the pair."""
+        return noise_floor(self.pair.session, self.pair, self.scope)
+
+    @cached_property
+    def probability(self) -> Probability:
+        """`probability_stats` of the tokens."""
+        return probability_stats(self.scored.logprob_a, self.scored.logprob_b)
+
+    @cached_property
+    def mismatch(self) -> Mismatch:
+        """`mismatch_stats` of the tokens."""
+        return _mismatch(self.scored, sampled_by(self.pair, self.scope))
+
+    @cached_property
+    def what_if(self) -> tuple[WhatIf, ...]:
+        """What each of the rules would do."""
+        return what_if(self.scored.delta, self.scored.lengths, self.rules)
+
+    @cached_property
+    def topk(self) -> TopK | None:
+        """`topk_stats` of the tokens."""
+        pair = self.pair
+        return topk_stats(pair.a, pair.b, pair.sequences.token_ids, self._mask)
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The tokens by probability under B, by position and by entropy."""
+        return make_buckets(
+            self.scored.delta,
+            self.scored.logprob_b,
+            _positions(self.pair, self.scope)[self._mask],
+            _entropy(self.pair, self._mask),
+        )
+
+    @cached_property
+    def scopes(self) -> tuple[ScopeErrors, ...]:
+        """The errors of every scope."""
+        own = ScopeErrors(self.scope, self.tokens, self.errors, self.mismatch.k3)
+        return tuple(
+            own if scope == self.scope else _scope_errors(self.pair, scope)
+            for scope in SCOPES
+        )
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """The tokens without a number."""
+        return coverage(self.pair, self.scope)
+
+    @cached_property
+    def computed(self) -> Mapping[str, float | None]:
+        """The metrics that are functions of the tokens, by path."""
+        return {
+            row.path: row.of_tokens(self.scored)
+            for row in METRICS.values()
+            if row.of_tokens is not None
+        }
+
+
+def _tokens_of(pair: Pair, mask: Array) -> ScopeTokens:
+    return ScopeTokens(
+        delta=pair.delta[mask],
+        logprob_a=pair.logprob_a[mask],
+        logprob_b=pair.logprob_b[mask],
+        lengths=pair.count_per_sequence(mask),
+    )
+
+
+def _mismatch(tokens: ScopeTokens, sampled_by_b: bool | None) -> Mismatch:
+    return mismatch_stats(
+        tokens.delta,
+        tokens.logprob_a,
+        tokens.logprob_b,
+        tokens.lengths,
+        sampled_by_b,
+    )
+
+
+def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
+    """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of
+    KL(B || A).
+
+    True only for the very capture that recorded the sampling: a prefill of the same
+    engine is another distribution, and nobody samples a prompt. A path that samples did
+    so by definition, unless the session names another backend; for the others None
+    where it names none.
+    """
+    generator = pair.session.manifest.sequences.generated_by
+    info = pair.b.info
+    if info.path in ("decode", "recorded"):
+        of_prompts = scope != "completion" and bool(pair.scope_mask("prompt").any())
+        return generator in (None, info.backend) and not of_prompts
+    return None if generator is None else False
+
+
+def _positions(pair: Pair, scope: Scope) -> Array:
+    """Position of each token, int64[N], from 0 at the start of its completion, or of
+    its sequence for another scope.
+    """
+    offsets = pair.sequences.offsets[: pair.count + 1]
+    starts = offsets[:-1]
+    if scope == "completion":
+        starts = starts + pair.sequences.prompt_lengths[: pair.count]
+    positions: Array = np.arange(pair.tokens, dtype=np.int64) - np.repeat(
+        starts, np.diff(offsets)
+    )
+    return positions
+
+
+def _entropy(pair: Pair, mask: Array) -> Array | None:
+    """The entropy of A where it has one, else of B: engines rarely give it, the trainer
+    and the reference do.
+    """
+    column = next((c.entropy for c in (pair.a, pair.b) if c.entropy is not None), None)
+    return None if column is None else column.whole()[: pair.tokens][mask]
+
+
+def _scope_errors(pair: Pair, scope: Scope) -> ScopeErrors:
+    tokens = _tokens_of(pair, pair.scope_mask(scope))
+    count = len(tokens.delta)
+    if count == 0:
+        return ScopeErrors(scope, 0, ErrorStats(), None)
+    errors = error_stats(tokens.delta, tokens.logprob_a, tokens.logprob_b)
+    return ScopeErrors(scope, count, errors, _mismatch(tokens, None).k3)
+
+
+def _worst_sequences(tokens: ScopeTokens, count: int) -> tuple[SequenceErrors, ...]:
+    """The sequences with the largest mean |delta| over finite deltas, ties by number.
+
+    A sequence without a difference is not among them.
+    """
+    delta, lengths = tokens.delta, tokens.lengths
+    finite = np.isfinite(delta)
+    if not finite.all():
+        lengths, delta = count_kept(finite, lengths), delta[finite]
+    filled = np.flatnonzero(lengths)
+    if not len(filled):
+        return ()
+    counts, starts = filled_segments(lengths)
+    size = np.abs(delta)
+    total = np.add.reduceat(delta, starts, dtype=np.float64)
+    mae = np.add.reduceat(size, starts, dtype=np.float64) / counts
+    largest = np.maximum.reduceat(size, starts)
+    order = np.lexsort((filled, -mae))[:count]
+    return tuple(
+        SequenceErrors(
+            sequence=int(filled[i]),
+            tokens=int(counts[i]),
+            mean=float(total[i] / counts[i]),
+            mae=float(mae[i]),
+            max_abs=float(largest[i]),
+            log_ratio=float(total[i]),
+        )
+        for i in order
+        if mae[i] > 0
+    )

@@ -1,0 +1,48 @@
+"""Sums that lose no digits, and what becomes of numbers that float64 does not have."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+BLOCK = 1 << 13
+"""Tokens of a block: its ten float64 rows stay in the second-level cache."""
+
+
+def exact_sum(values: Array) -> float:
+    """Sum of f64[n] without rounding between the terms (`math.fsum`).
+
+    Infinity if a term is infinite or the sum overflows.
+    """
+    try:
+        return math.fsum(values.tolist())
+    except (OverflowError, ValueError):
+        return math.inf
+
+
+def block_lengths(count: int) -> Array:
+    """Tokens of each block of ``count`` tokens, int64: `BLOCK`, but for the last."""
+    starts = np.arange(0, count, BLOCK)
+    return np.minimum(count - starts, BLOCK)
+
+
+def finite_or_none(value: float) -> float | None:
+    """``value`` as float, None where float64 has no number for it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def log_or_minus_infinity(ratio: float) -> float:
+    """The natural logarithm of a ratio that may be 0 or infinite."""
+    return math.log(ratio) if ratio > 0 else -math.inf
+
+
+def check_lengths(delta: Array, lengths: Array) -> None:
+    """ValueError unless the lengths of sequences, int[S], add up to those deltas."""
+    total = int(lengths.sum())
+    if total != len(delta) or (len(lengths) and int(lengths.min()) < 0):
+        raise ValueError(f"sequences of {total} tokens for {len(delta)} deltas")
