@@ -63,29 +63,27 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the diff."""
     from logdrift.cli.open import find_session
     from logdrift.core.config import sessions_folder
-    from logdrift.core.report.change import both_pairs, build_change
-    from logdrift.core.report.change_text import render_change
+    from logdrift.core.report.diff import both_pairs, diff_sessions
+    from logdrift.core.report.diff_document import diff_document
     from logdrift.core.report.layout import Canvas, canvas_of
     from logdrift.core.report.output import check_output, write_output
+    from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.strict_json import dump
     from logdrift.core.session.reader import open_session
 
-    old, new = (
-        open_session(find_session(path, sessions_folder(args.sessions)))
-        for path in (args.old, args.new)
-    )
+    folder = sessions_folder(args.sessions)
+    earlier = open_session(find_session(args.old, folder))
+    later = open_session(find_session(args.new, folder))
     if args.output is not None:
-        for session in (old, new):
-            check_output(args.output, session.folder)
-    change = build_change(
-        old, new, *both_pairs(old, new, args.pair, args.new_pair), args.scope
-    )
+        check_output(args.output, earlier.folder)
+        check_output(args.output, later.folder)
+    pairs = both_pairs(earlier, later, args.pair, args.new_pair)
+    diff = diff_sessions(earlier, later, *pairs, args.scope)
     if args.json:
-        text = dump(change)
+        text = dump(diff.to_json())
     else:
-        text = render_change(
-            change, Canvas() if args.output is not None else canvas_of(sys.stdout)
-        )
+        canvas = canvas_of(sys.stdout) if args.output is None else Canvas()
+        text = paint_text(diff_document(diff), canvas)
     if args.output is not None:
         write_output(args.output, text)
     else:

@@ -26,9 +26,10 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.sessions import compare_sessions, growth, match_sequences
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
-from logdrift.core.report.change import both_pairs, build_change
-from logdrift.core.report.change_text import render_change
+from logdrift.core.report.diff import DiffReport, both_pairs, diff_sessions
+from logdrift.core.report.diff_document import diff_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
 from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Sequences, Session, open_session
@@ -98,10 +99,17 @@ def made(
     return seal(folder)
 
 
+def diff_of(old: Session, new: Session, **options: Any) -> DiffReport:
+    return diff_sessions(old, new, *both_pairs(old, new, None, None), **options)
+
+
 def change_of(old: Session, new: Session, **options: Any) -> dict[str, Any]:
-    return json.loads(
-        dump(build_change(old, new, *both_pairs(old, new, None, None), **options))
-    )
+    """The JSON of the diff, read back."""
+    return json.loads(dump(diff_of(old, new, **options).to_json()))
+
+
+def text_of(old: Session, new: Session, **options: Any) -> str:
+    return paint_text(diff_document(diff_of(old, new, **options)), Canvas())
 
 
 def row_of(change: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -238,7 +246,7 @@ def test_noise_is_no_change(tmp_path: Path) -> None:
     )
     change = change_of(old, new)
     assert change["verdict"] == "no_change"
-    assert "no change beyond noise" in " ".join(render_change(change, Canvas()).split())
+    assert "no change beyond noise" in " ".join(text_of(old, new).split())
 
 
 def test_the_order_of_the_sequences_does_not_matter(tmp_path: Path) -> None:
@@ -285,7 +293,7 @@ def test_another_completion_is_compared_up_to_where_it_parts(tmp_path: Path) -> 
         "floor": None,
         "verdict": None,
     }
-    text = " ".join(render_change(change, Canvas()).split())
+    text = " ".join(text_of(old, new).split())
     assert (
         "2 of 2 and 2 sequences, 2 of them up to where the completions part; 3"
         " completion tokens" in text
@@ -316,7 +324,7 @@ def test_nothing_in_common(
         made(tmp_path / "new", [[0.5] * 3], ids),
     )
     with pytest.raises(InputError, match=said):
-        build_change(old, new, *both_pairs(old, new, None, None), scope)
+        diff_of(old, new, scope=scope)
 
 
 def test_settings_that_changed(tmp_path: Path) -> None:
@@ -334,7 +342,7 @@ def test_settings_that_changed(tmp_path: Path) -> None:
         ("b", "environment.VLLM_X", None, "1", "not set", "1"),
         ("b", "extra.mode", None, "eager", "not observed", "eager"),
     ]
-    text = render_change(change, Canvas())
+    text = text_of(old, new)
     assert "What changed (3 settings)" in text
     assert (
         "B       head_dtype: bfloat16 → float32" in text
@@ -378,7 +386,7 @@ def test_every_fact_may_change_to_every_json_value(tmp_path: Path, name: str) ->
         assert known is not None and found is not None
         for old, new in ((plain, other), (other, plain)):
             change = change_of(old, new, resamples=0)
-            lines = render_change(change, Canvas()).splitlines()
+            lines = text_of(old, new, resamples=0).splitlines()
             assert all(cell_len(line) <= 80 and line.isprintable() for line in lines)
             assert bool(change["changed"]) == (known != found), kind
             assert all(
@@ -415,9 +423,7 @@ def test_tables_are_told_by_their_entries(tmp_path: Path, table: str) -> None:
         f"{table}.tie": (absent, "true"),
         f"{table}.layers": (absent, "[0, 1, 2, 3, 4, 5, … 24 more]"),
     }
-    assert f"{table}.tie: {absent} → true" in " ".join(
-        render_change(change_of(old, new), Canvas()).split()
-    )
+    assert f"{table}.tie: {absent} → true" in " ".join(text_of(old, new).split())
 
 
 def test_an_unknown_table_is_not_an_empty_one(tmp_path: Path) -> None:
@@ -437,7 +443,7 @@ def test_not_comparable_is_said_first_and_judges_nothing(tmp_path: Path) -> None
     old, new = fixed(tmp_path, facts={"b": {"weights_digest": "sha256:" + "f" * 64}})
     change = change_of(old, new)
     assert change["verdict"] == "not_comparable"
-    text = render_change(change, Canvas())
+    text = text_of(old, new)
     assert text.startswith(
         "NOT COMPARABLE in new: trainer/prefill → vllm/prefill\n  !! the weights differ"
     )
@@ -471,7 +477,7 @@ def test_sessions_of_two_models(
         verdict,
         ["caution" if verdict == "better" else "not_comparable"],
     )
-    assert said in render_change(change, Canvas())
+    assert said in text_of(old, new)
     (row,) = change["changed"]
     assert (row["where"], row["setting"], row["old"], row["new"]) == (
         "session",

@@ -29,13 +29,12 @@ from logdrift.core.compare.pair import (
 )
 from logdrift.core.compare.part_names import split_of
 from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.report.records import CONTEXT
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
 SCHEMA = 1
 WORST = 20
-CONTEXT = 6
-"""Tokens shown on either side of a worst token."""
 
 
 def build_report(

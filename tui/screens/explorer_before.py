@@ -139,7 +139,7 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
     def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
         from logdrift.core.compare.pair import default_scope, make_pair
         from logdrift.core.compare.sessions import compare_sessions
-        from logdrift.core.report.change import both_pairs
+        from logdrift.core.report.diff import both_pairs
         from logdrift.tui.widgets.charts.change import change_data
 
         worker = get_current_worker()

@@ -5,13 +5,11 @@ capture, cancel, resume.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rich.style import Style
 from textual import on
 from textual.message import Message
 
@@ -24,6 +22,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.base import MIN_WIDTH
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
+from logdrift.tui.tones import indented
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.session_list import SessionList
 
@@ -121,24 +120,16 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         failed=lambda words: Refused(words, window=True),
     )
     def _compare(self, old: Path, new: Path, width: int) -> None:
-        from logdrift.core.report.change import both_pairs, build_change
-        from logdrift.core.report.change_text import render_change
+        from logdrift.core.report.diff import both_pairs, diff_sessions
+        from logdrift.core.report.diff_document import diff_document
         from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.paint.text import styled_lines
         from logdrift.core.session.reader import open_session
 
         sessions = open_session(old), open_session(new)
-        change = build_change(*sessions, *both_pairs(*sessions, None, None))
-        lines = render_change(change, Canvas(width, colour=True)).splitlines()
-        styles = {
-            "1": self.palette.strong,
-            "2": self.palette.muted,
-            "32": self.palette.good,
-            "33": self.palette.warn,
-        }
-        rows = tuple(
-            _painted(line, {**styles, "31;1": self.palette.bad}, self.palette.text)
-            for line in lines
-        )
+        diff = diff_sessions(*sessions, *both_pairs(*sessions, None, None))
+        lines = styled_lines(diff_document(diff), Canvas(width))
+        rows = indented(lines, self.palette)
         self.post_message(Compared(old, new, rows))
 
     @on(Compared)
@@ -401,21 +392,6 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.logdrift.show_error(message.words)
         else:
             self.say(message.words, warn=True)
-
-
-def _painted(line: str, styles: Mapping[str, Style], plain: Style) -> list[Run]:
-    """A line of a report that was made for a terminal, in the styles of this one."""
-    pieces = _PAINTED.split(line)
-    # Plain text, then a code and the text that it paints, and so on.
-    runs: list[Run] = [(" " + pieces[0], plain)]
-    for code, painted, after in zip(
-        pieces[1::3], pieces[2::3], pieces[3::3], strict=True
-    ):
-        runs += [(visible(painted), styles.get(code, plain)), (after, plain)]
-    return runs
-
-
-_PAINTED = re.compile(r"\x1b\[([0-9;]+)m(.*?)\x1b\[0m")
 
 
 def key_of(name: str, keymap: Keymap) -> str:

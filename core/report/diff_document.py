@@ -1,0 +1,325 @@
+"""A diff of two sessions as blocks: the answer first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from logdrift.core.compare.gate import Reason
+from logdrift.core.compare.metric import resolve
+from logdrift.core.errors import InputError
+from logdrift.core.numbers import fixed
+from logdrift.core.report.diff import (
+    DiffReport,
+    DiffSide,
+    DiffVerdict,
+    MetricChange,
+    SettingChange,
+    TokenChange,
+)
+from logdrift.core.report.document import (
+    Block,
+    ContextCell,
+    Gap,
+    LineBlock,
+    SentenceBlock,
+    Span,
+    SplitBlock,
+    TableBlock,
+    TableColumn,
+    TableRow,
+    Tone,
+)
+from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
+from logdrift.core.words import VERDICTS
+
+SHOWN_SETTINGS = 16
+
+_TONES: dict[str | None, Tone] = {
+    "better": "good",
+    "worse": "bad",
+    "no_change": "dim",
+    "not_comparable": "bad",
+}
+_LAST = ("model", "sampling", "asked", "option", "environment", "extra")
+"""Tables of settings, in the order in which they follow the facts."""
+_BY_NAME = {
+    "config": "config_digest",
+    "tokenizer": "tokenizer_digest",
+    "chat_template": "template_digest",
+}
+"""Tables that are told by name, and the digest that says nothing more then."""
+_PLACES = {"session": "session", "a": "A", "b": "B"}
+_INDENT = 8
+"""Cells of the names before the header's lines."""
+
+
+def diff_document(diff: DiffReport) -> list[Block]:
+    """What `logdrift diff` prints."""
+    return [
+        *_refusals(diff),
+        *_header(diff),
+        Gap(),
+        *_answer(diff),
+        Gap(),
+        _metrics(diff),
+        Gap(),
+        *_settings(diff.settings),
+        Gap(),
+        *_tokens(diff.improved, "improved"),
+        Gap(),
+        *_tokens(diff.worsened, "worsened"),
+        *_cautions(diff),
+    ]
+
+
+def _sides(diff: DiffReport) -> tuple[tuple[str, DiffSide], tuple[str, DiffSide]]:
+    return ("old", diff.earlier), ("new", diff.later)
+
+
+def _refusals(diff: DiffReport) -> Iterator[Block]:
+    """What makes the numbers meaningless comes before them."""
+    refused = [(name, side) for name, side in _sides(diff) if not side.comparable]
+    for name, side in refused:
+        word = VERDICTS["not_comparable"]
+        yield SentenceBlock(f"{word} in {name}: {side.a} → {side.b}", "bad")
+        yield from reason_blocks(side.gate.reasons)
+    between = _of_severity(diff.between, "not_comparable")
+    if between:
+        yield LineBlock(f"{VERDICTS['not_comparable']}: two models", "bad")
+        yield from reason_blocks(between)
+    if refused or between:
+        yield Gap()
+
+
+def _of_severity(reasons: Iterable[Reason], severity: str) -> list[Reason]:
+    return [reason for reason in reasons if reason.severity == severity]
+
+
+def _header(diff: DiffReport) -> Iterator[Block]:
+    for name, side in _sides(diff):
+        state = "" if side.state == "complete" else f", {side.state}"
+        yield _headed(name, f"{side.session}{state}")
+        yield SplitBlock(
+            left=f"{side.a} → {side.b}",
+            right=VERDICTS[side.gate.verdict],
+            right_tone=VERDICT_TONES[side.gate.verdict],
+            indent=_INDENT,
+        )
+    yield _headed("common", _what_is_common(diff))
+
+
+def _headed(name: str, text: str) -> SentenceBlock:
+    return SentenceBlock(text, indent=_INDENT, mark=name, mark_tone="bold")
+
+
+def _what_is_common(diff: DiffReport) -> str:
+    matched = diff.matched
+    words = (
+        f"{matched.sequences:,} of {diff.earlier.sequences:,} and"
+        f" {diff.later.sequences:,} sequences"
+    )
+    parted = matched.sequences - matched.whole
+    if parted:
+        words += f", {parted:,} of them up to where the completions part"
+    scope = "" if diff.scope == "all" else f"{diff.scope} "
+    return f"{words}; {matched.scored:,} {scope}tokens scored in both"
+
+
+def _answer(diff: DiffReport) -> Iterator[Block]:
+    mae = diff.mae
+    if mae is None or mae.change is None:
+        yield SentenceBlock(
+            "No MAE: no common token has a finite difference in both sessions."
+        )
+        return
+    share = f" ({100 * mae.change / mae.earlier:+.1f}%)" if mae.earlier else ""
+    numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats{share}"
+    yield SentenceBlock(
+        f"{numbers}: {_judgement(mae, diff.verdict)}",
+        _TONES.get(diff.verdict, "warn"),
+    )
+    if diff.changes.method is None:
+        yield SentenceBlock("No interval: the common tokens are too few to draw from.")
+    elif diff.changes.method == "blocks":
+        yield SentenceBlock(
+            "Too few common sequences: the intervals are over"
+            f" {diff.changes.units:,} blocks of tokens and say nothing of other"
+            " prompts."
+        )
+    yield from reason_blocks(_of_severity(diff.between, "caution"))
+    yield SentenceBlock(_floors(diff))
+
+
+def _floors(diff: DiffReport) -> str:
+    if not any(diff.floors):
+        return "Noise floor not measured: capture with repeats = 2."
+    words = [
+        f"{name} {fixed(floor.mae) if floor else 'not measured'}"
+        for name, floor in zip(("old", "new"), diff.floors, strict=True)
+    ]
+    return f"Noise floor (MAE between repeats): {', '.join(words)}."
+
+
+def _judgement(mae: MetricChange, verdict: DiffVerdict | None) -> str:
+    if verdict == "not_comparable":
+        return "not comparable, so the change means nothing."
+    if verdict is None:
+        return "whether that is more than noise cannot be said."
+    interval = f"95% interval of the change {_range(mae.ci95)}"
+    if verdict != "no_change":
+        return f"{verdict.upper()}, beyond noise ({interval})."
+    if mae.change == 0:
+        return "no change at all."
+    within_noise = mae.ci95 is not None and mae.ci95[0] <= 0 <= mae.ci95[1]
+    reason = interval if within_noise else f"below the noise floor {fixed(mae.floor)}"
+    return f"no change beyond noise ({reason})."
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return "-"
+    low, high = ends
+    return f"{fixed(low, True)} to {fixed(high, True)}"
+
+
+def _metrics(diff: DiffReport) -> TableBlock:
+    meaningless = diff.verdict == "not_comparable"
+    return TableBlock(
+        columns=(
+            TableColumn("metric", 19),
+            TableColumn("old", 9, right=True),
+            TableColumn("new", 9, right=True),
+            TableColumn("change", 9, right=True),
+            TableColumn("95% of the change", 20, gap=2),
+            TableColumn("verdict", 0, gap=2),
+        ),
+        rows=tuple(_metric(row, meaningless) for row in diff.metrics),
+    )
+
+
+def _metric(row: MetricChange, meaningless: bool) -> TableRow:
+    unknown = meaningless or row.verdict is None
+    verdict = "-" if unknown else str(row.verdict).replace("_", " ")
+    tone: Tone = "" if unknown else _TONES.get(row.verdict, "")
+    return TableRow(
+        (
+            _short(row.metric),
+            fixed(row.earlier),
+            fixed(row.later),
+            fixed(row.change, True),
+            _range(row.ci95),
+            Span(verdict, tone),
+        ),
+        tone="dim" if meaningless else "",
+    )
+
+
+def _short(metric: str) -> str:
+    """The shortest text that means this metric to `logdrift check` as well."""
+    parts = metric.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        short = ".".join(parts[start:])
+        try:
+            if resolve(short) == metric:
+                return short
+        except InputError:
+            continue
+    return metric
+
+
+def _settings(settings: Sequence[SettingChange]) -> Iterator[Block]:
+    rows = _telling(settings)
+    if not rows:
+        yield SentenceBlock("No setting that was observed changed.")
+        return
+    count = f"{len(rows)} settings" if len(rows) > 1 else "1 setting"
+    yield LineBlock(f"What changed ({count})")
+    for row in rows[:SHOWN_SETTINGS]:
+        place = f"  {_PLACES[row.where]}"
+        yield SentenceBlock(_setting(row), indent=10, mark=place)
+    if len(rows) > SHOWN_SETTINGS:
+        rest = len(rows) - SHOWN_SETTINGS
+        yield LineBlock(f"  and {rest} more (--json has all)", "")
+
+
+def _telling(settings: Sequence[SettingChange]) -> list[SettingChange]:
+    """The settings that say something of their own, facts first.
+
+    The labels stand in the header, a digest says nothing where its table is told by
+    name, and what was asked says nothing where what was observed differs too.
+    """
+    keys = {(row.where, row.setting) for row in settings}
+    tables = {row.setting.partition(".")[0].partition(" ")[0] for row in settings}
+    digests = {_BY_NAME[table] for table in tables & _BY_NAME.keys()}
+
+    def telling(row: SettingChange) -> bool:
+        observed = row.setting.removeprefix("asked.")
+        if row.setting == "label" or row.setting.removeprefix("model.") in digests:
+            return False
+        return observed == row.setting or (row.where, observed) not in keys
+
+    return sorted(filter(telling, settings), key=_rank)
+
+
+def _setting(row: SettingChange) -> str:
+    text = f"{row.setting}: {row.earlier_text} → {row.later_text}"
+    is_digest = row.setting.removeprefix("model.") in _BY_NAME.values()
+    if is_digest and row.earlier is not None and row.later is not None:
+        text += " (capture both again to see which keys)"
+    return text
+
+
+def _rank(row: SettingChange) -> int:
+    """Facts come first, whatever their name: a table that is not among `_LAST` is a
+    fact too.
+    """
+    table, dot, _ = row.setting.partition(".")
+    return _LAST.index(table) if dot and table in _LAST else -1
+
+
+def _tokens(tokens: Sequence[TokenChange], word: str) -> Iterator[Block]:
+    if not tokens:
+        yield SentenceBlock(f"No token {word}.")
+        return
+    count = f"{len(tokens)} tokens that" if len(tokens) > 1 else "token that"
+    yield LineBlock(f"The {count} {word} most")
+    yield TableBlock(
+        columns=(
+            TableColumn("seq", 6, right=True),
+            TableColumn("pos", 6, right=True, gap=1),
+            TableColumn("Δ old", 9, right=True, gap=1),
+            TableColumn("Δ new", 9, right=True, gap=1),
+            TableColumn("in context", 0, gap=2),
+        ),
+        rows=tuple(map(_token, tokens)),
+    )
+
+
+def _token(token: TokenChange) -> TableRow:
+    return TableRow(
+        (
+            str(token.sequence_later),
+            str(token.position),
+            fixed(token.delta_earlier, True),
+            fixed(token.delta_later, True),
+            ContextCell(token.before, token.piece, token.after),
+        )
+    )
+
+
+def _cautions(diff: DiffReport) -> Iterator[Block]:
+    """Reasons of a caution, each said once, with the session that it belongs to;
+    refused pairs have said theirs.
+    """
+    said: set[str] = set()
+    for name, side in _sides(diff):
+        if not side.comparable:
+            continue
+        cautions = _of_severity(side.gate.reasons, "caution")
+        fresh = [reason for reason in cautions if reason.text not in said]
+        said |= {reason.text for reason in fresh}
+        if fresh:
+            yield Gap()
+            verdict = VERDICTS[side.gate.verdict]
+            yield SentenceBlock(f"{name}, {side.a} → {side.b}: {verdict}")
+            yield from reason_blocks(fresh)

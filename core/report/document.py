@@ -1,0 +1,140 @@
+"""What every output is made of: a list of blocks, painted by `logdrift.core.report.paint`.
+
+Builders turn typed results into blocks and know no medium. Painters turn blocks into
+lines of a terminal or of the screen, into Markdown, or into HTML, and know no result.
+A block holds text as it was captured: the painters make it safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["", "bold", "dim", "good", "warn", "bad"]
+"""How a text stands out; each painter has its own style for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Text in one tone."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An empty line."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """A heading, or another text of one line: cut where there is no room for it."""
+
+    text: str
+    tone: Tone = "bold"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceBlock:
+    """Running text, broken into lines with ``indent`` blanks before each.
+
+    ``mark`` stands inside the indent of the first line, in ``mark_tone``, or in the
+    tone of the text where that is empty.
+    """
+
+    text: str
+    tone: Tone = ""
+    indent: int = 0
+    mark: str = ""
+    mark_tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitBlock:
+    """One line with a text at its beginning, cut where it must be, and one at its end.
+
+    ``room`` are the cells of the text at the end (None: as many as it has), ``gap`` the
+    blanks that part the two.
+    """
+
+    left: str
+    right: str
+    tone: Tone = ""
+    right_tone: Tone = ""
+    indent: int = 0
+    room: int | None = None
+    gap: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of ``width`` cells (None: as wide as its widest cell), ``gap`` blanks
+    before it.
+
+    ``right`` aligns numbers; ``wraps`` breaks the last column into lines instead of
+    running over the edge.
+    """
+
+    title: str
+    width: int | None = None
+    right: bool = False
+    gap: int = 0
+    wraps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCell:
+    """A token between the text before and after it; as much of it as fits."""
+
+    before: str
+    piece: str
+    after: str
+    tone: Tone = "bold"
+
+
+TableCell = str | Span | ContextCell
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """``tone`` is that of the cells that have none."""
+
+    cells: tuple[TableCell, ...]
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableBlock:
+    """Rows under the titles of their columns; no titles where all of them are empty.
+
+    Columns without a width share the line: those in ``shrink`` are cut in this order
+    until the table fits. ``cut`` cuts rows at the edge, and
+    leaves out blanks at their end.
+    """
+
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
+    title_tone: Tone = "dim"
+    shrink: tuple[int, ...] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChartBlock:
+    """A picture: the ``name`` of the chart in its registry, and the ``data`` it draws.
+
+    ``text`` says how to read it. ``table`` has the same numbers, None where the picture
+    has too many for a table.
+    """
+
+    name: str
+    title: str
+    text: str
+    data: object
+    table: TableBlock | None = None
+
+
+Block = Gap | LineBlock | SentenceBlock | SplitBlock | TableBlock | ChartBlock
+Blocks = Sequence[Block]

@@ -1,0 +1,1 @@
+"""The painters: from the blocks of `logdrift.core.report.document` to each medium."""

@@ -1,0 +1,185 @@
+"""Blocks as lines of a terminal or of the screen: runs of text, each in a tone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.cells import cell_len
+
+from logdrift.core.report.document import (
+    Block,
+    ContextCell,
+    Gap,
+    LineBlock,
+    SentenceBlock,
+    Span,
+    SplitBlock,
+    TableBlock,
+    TableCell,
+    TableColumn,
+    TableRow,
+    Tone,
+)
+from logdrift.core.report.layout import Canvas, pad, table
+
+StyledLine = tuple[Span, ...]
+"""One line: its runs from left to right."""
+
+
+def paint_text(blocks: Iterable[Block], canvas: Canvas) -> str:
+    """Blocks as text, every line ended by a newline, in ANSI colours where the canvas
+    has them.
+    """
+    lines = (_written(line, canvas) for line in styled_lines(blocks, canvas))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def styled_lines(blocks: Iterable[Block], canvas: Canvas) -> list[StyledLine]:
+    """Blocks as lines in the width and the characters of ``canvas``; charts are left
+    out. Neighbours of one tone are one run.
+    """
+    return [_merged(line) for block in blocks for line in _lines(block, canvas)]
+
+
+def _merged(line: StyledLine) -> StyledLine:
+    runs: list[Span] = []
+    for run in line:
+        if runs and runs[-1].tone == run.tone:
+            runs[-1] = Span(runs[-1].text + run.text, run.tone)
+        elif run.text:
+            runs.append(run)
+    return tuple(runs)
+
+
+def _written(line: StyledLine, canvas: Canvas) -> str:
+    return "".join(canvas.paint(run.text, run.tone) for run in line)
+
+
+def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
+    match block:
+        case Gap():
+            yield ()
+        case LineBlock():
+            yield (Span(canvas.cut(canvas.text(block.text), canvas.width), block.tone),)
+        case SentenceBlock():
+            yield from _sentence(block, canvas)
+        case SplitBlock():
+            yield _split(block, canvas)
+        case TableBlock():
+            if any(column.width is None for column in block.columns):
+                yield from _fitted_table(block, canvas)
+            else:
+                yield from _fixed_table(block, canvas)
+
+
+def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
+    first, *rest = canvas.wrap(block.text, block.indent, canvas.text(block.mark))
+    mark, text = first[: block.indent], first[block.indent :]
+    yield Span(mark, block.mark_tone or block.tone), Span(text, block.tone)
+    for line in rest:
+        yield (Span(line, block.tone),)
+
+
+def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
+    right = canvas.text(block.right)
+    room = cell_len(right) if block.room is None else block.room
+    most = canvas.width - room - block.gap - block.indent
+    left = " " * block.indent + canvas.cut(canvas.text(block.left), most)
+    return (
+        Span(pad(left, canvas.width - room), block.tone),
+        Span(right, block.right_tone or block.tone),
+    )
+
+
+# Tables whose columns share the line.
+
+
+def _fitted_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
+    right = [at for at, column in enumerate(block.columns) if column.right]
+    titles = [column.title for column in block.columns]
+    cells = [[_plain(cell) for cell in row.cells] for row in block.rows]
+    head, *lines = table(canvas, titles, cells, block.shrink, right)
+    yield (Span(head, block.title_tone),)
+    for line, row in zip(lines, block.rows, strict=True):
+        yield (Span(line, row.tone),)
+
+
+def _plain(cell: TableCell) -> str:
+    if isinstance(cell, ContextCell):
+        return cell.before + cell.piece + cell.after
+    return cell.text if isinstance(cell, Span) else cell
+
+
+# Tables of columns of a fixed width.
+
+
+def _fixed_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
+    if any(column.title for column in block.columns):
+        titles = tuple(column.title for column in block.columns)
+        yield from _row(TableRow(titles, block.title_tone), block, canvas)
+    for row in block.rows:
+        yield from _row(row, block, canvas)
+
+
+def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
+    runs: list[Span] = []
+    used = 0
+    more: list[str] = []
+    for cell, column in zip(row.cells, block.columns, strict=True):
+        used += column.gap
+        runs.append(Span(" " * column.gap, row.tone))
+        if isinstance(cell, ContextCell):
+            runs += _context(cell, canvas, canvas.width - used, row.tone)
+            continue
+        text, tone = canvas.text(_plain(cell)), _tone(cell, row.tone)
+        if column.wraps:
+            first, *more = canvas.wrap(text, used)
+            runs.append(Span(first[used:], tone))
+            continue
+        runs.append(Span(_padded(text, column), tone))
+        used += max(column.width or 0, cell_len(text))
+    yield _cut(_stripped(runs), canvas) if block.cut else tuple(runs)
+    for text in more:
+        yield (Span(text, row.tone),)
+
+
+def _tone(cell: TableCell, tone: Tone) -> Tone:
+    return cell.tone if isinstance(cell, Span) and cell.tone else tone
+
+
+def _padded(text: str, column: TableColumn) -> str:
+    return pad(text, column.width or 0, right=column.right)
+
+
+def _stripped(runs: list[Span]) -> StyledLine:
+    """Without blanks at the end."""
+    while runs and not runs[-1].text.rstrip():
+        runs.pop()
+    if not runs:
+        return ()
+    last = runs[-1]
+    return (*runs[:-1], Span(last.text.rstrip(), last.tone))
+
+
+def _cut(line: StyledLine, canvas: Canvas) -> StyledLine:
+    """The line up to the edge, its last run cut."""
+    *before, last = line
+    room = canvas.width - sum(cell_len(run.text) for run in before)
+    return (*before, Span(canvas.cut(last.text, room), last.tone))
+
+
+def _context(
+    cell: ContextCell, canvas: Canvas, room: int, tone: Tone
+) -> tuple[Span, ...]:
+    """The token between marks, in the middle of as much text as fits."""
+    left, right = canvas.text("»"), canvas.text("«")
+    most = max(1, room - 2 * len(left) - 6)
+    piece = canvas.cut(canvas.text(cell.piece), most)
+    rest = room - 2 * len(left) - cell_len(piece)
+    before = canvas.cut_left(canvas.text(cell.before), rest // 2)
+    after = canvas.cut(canvas.text(cell.after), rest - cell_len(before))
+    return (
+        Span(before, tone),
+        Span(left + piece + right, cell.tone or tone),
+        Span(after, tone),
+    )
