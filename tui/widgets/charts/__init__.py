@@ -1,5 +1,3 @@
-"""The charts: `registry` lists them, `pane` shows one, `plot` alone knows plotext.
-Numbers come from `logdrift.core.compare`.
-
-A new chart is one subclass of `base.Chart` and one line in the registry.
+"""Charts on the screen: `pane` shows one of `logdrift.core.charts`, `terminal` paints it
+in cells, `plot` alone knows plotext, `export` writes files.
 """

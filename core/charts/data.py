@@ -1,20 +1,18 @@
-"""What a chart is: reduced once from a source in a thread, then drawn at any size,
-listed as a table, written as SVG.
+"""What charts are made from: a pair and what several charts need of it, a sequence, a
+threshold, and another session to compare with.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logdrift.core.charts.registry import Reach
 from logdrift.core.compare.pair import Pair, Scope, default_scope
 from logdrift.core.session.reader import Session
-from logdrift.tui.widgets.charts.registry import Reach
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from logdrift.core.compare.floor import Floor
 
     Array = npt.NDArray[Any]
-    Table = Mapping[str, Array]
-    """Columns of one length: the numbers behind a chart."""
 
 
 class NothingToDraw(Exception):
@@ -151,7 +147,7 @@ class PairData:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ChartSource:
     """What is looked at: a pair, one of its sequences, the threshold in nats, and
     another session if there is one.
     """
@@ -170,83 +166,3 @@ class Source:
             raise NothingToDraw("this sequence is not captured on both sides yet")
         offsets = self.data.offsets
         return int(offsets[self.sequence]), int(offsets[self.sequence + 1])
-
-
-class Place(Protocol):
-    """Where tokens lie in the plot area, in cells from its upper left corner."""
-
-    def cell(self, position: int) -> tuple[int, int | None] | None:
-        """Column and row of a flat position; row None: the whole column is its place.
-        None: it has no place.
-        """
-
-    def step(self, position: int, columns: int, rows: int) -> int | None:
-        """The flat position that many cells on, None where there is nothing further.
-        Beyond +-`FAR`: the last one.
-        """
-
-
-FAR = 1 << 30
-
-
-@dataclass(frozen=True, eq=False)
-class Drawing:
-    """A drawn chart: rows of text, and where its plot area lies, so that the cursor can
-    be shown in it.
-
-    ``legend`` are phrases, the most needed first. ``shaded``: ``░▒▓█`` in the area are
-    steps of one scale.
-    """
-
-    rows: tuple[str, ...]
-    left: int
-    top: int
-    columns: int
-    lines: int
-    legend: tuple[str, ...]
-    place: Place | None = None
-    shaded: bool = False
-
-
-class Chart(ABC):
-    """A chart of one source. Made in a thread; `draw` is called again for every
-    size.
-    """
-
-    title: ClassVar[str]
-
-    def __init__(self, source: Source, reach: Reach) -> None:
-        """Raises `NothingToDraw`."""
-        if source.data is None:
-            raise NothingToDraw("there is no pair to compare yet")
-        self.source, self.reach = source, reach
-        self.data: PairData = source.data
-        self.start, self.stop = source.part(reach)
-        self.prepare()
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Reduce; what does not depend on the size of the picture."""
-
-    @abstractmethod
-    def draw(self, width: int, height: int) -> Drawing:
-        """The picture in ``width`` x ``height`` cells."""
-
-    @abstractmethod
-    def table(self) -> Table:
-        """The numbers behind it."""
-
-    @abstractmethod
-    def svg(self) -> str:
-        """The picture as an SVG element of `logdrift.core.report.svg`."""
-
-    @property
-    def what(self) -> str:
-        """What is shown, in words."""
-        if self.reach == "one":
-            return f"sequence {self.source.sequence}"
-        return f"all {self.data.pair.count:,} sequences"
-
-    @property
-    def scope_word(self) -> str:
-        return "completions" if self.data.scope == "completion" else "all tokens"

@@ -1,0 +1,249 @@
+"""Charts over the position in the sequence, and the first of them: delta itself."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from logdrift.core.charts.base import Array, Chart, Table
+from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.marks import (
+    BAND,
+    Area,
+    Axes,
+    ChartAxis,
+    Curve,
+    Level,
+    Mark,
+    Picture,
+    Tick,
+    Upright,
+)
+from logdrift.core.charts.marks import Band as BandMark
+from logdrift.core.charts.places import PositionPlaces
+from logdrift.core.charts.reduce import Band, envelope, make_band
+from logdrift.core.numbers import percent, short
+
+_BINS = 110
+_PER_BIN = 12
+"""Tokens per bin that a band is worth drawing for, on average."""
+_X_TICKS = 4
+_ROOM = 0.05
+"""Share of the range that is left free above and below."""
+
+
+class AlongChart(Chart):
+    """The x axis is the position: in the sequence, or for all of them in the scope."""
+
+    def prepare(self) -> None:
+        self.prompt = 0
+        if self.reach == "one":
+            self.prepare_one()
+        else:
+            self.prepare_all()
+
+    def prepare_one(self) -> None:
+        """Of one sequence."""
+        pair = self.data.pair
+        self.count = self.stop - self.start
+        self.prompt = int(pair.sequences.prompt_lengths[self.source.sequence])
+        if not pair.scored[self.start : self.stop].any():
+            raise NothingToDraw("no token of this sequence is scored on both sides")
+
+    def prepare_all(self) -> None:
+        """Of all sequences together."""
+        data = self.data
+        self.kept = np.flatnonzero(data.counted & np.isfinite(data.delta))
+        if not len(self.kept):
+            raise NothingToDraw("no token is scored on both sides")
+        self.place_of = data.from_scope[self.kept]
+        self.count = int(self.place_of.max()) + 1
+        worth_drawing = max(4, len(self.kept) // _PER_BIN)
+        self.bins = min(_BINS, self.count, worth_drawing)
+
+    def places(self, columns: int) -> PositionPlaces:
+        """Where each token lies in a picture of so many columns."""
+        offsets, pair = self.data.offsets, self.data.pair
+        starts = offsets[:-1]
+        if self.reach == "all" and self.data.scope == "completion":
+            starts = starts + pair.sequences.prompt_lengths[: pair.count]
+        return PositionPlaces(
+            starts=starts,
+            stops=offsets[1:],
+            size=self.data.size,
+            count=self.count,
+            columns=columns,
+            only=self.source.sequence if self.reach == "one" else None,
+        )
+
+    def axes_of(self, label: str, ends: tuple[float, float], ticks: list[Tick]) -> Axes:
+        """Positions across, ``ends`` upwards."""
+        last = max(1, self.count - 1)
+        at = {round(i * last / _X_TICKS) for i in range(_X_TICKS + 1)}
+        if self.count == 1:
+            at = {0}
+        x_ticks = [(position, str(position)) for position in sorted(at)]
+        x = ChartAxis(f"position in the {self.where}", 0, last, x_ticks)
+        return Axes(x, ChartAxis(label, *ends, ticks))
+
+    @property
+    def where(self) -> str:
+        """What positions are counted in."""
+        in_completion = self.reach == "all" and self.data.scope == "completion"
+        return "completion" if in_completion else "sequence"
+
+    @property
+    def has_prompt(self) -> bool:
+        """The end of the prompt lies within the picture."""
+        return 0 < self.prompt < self.count
+
+    def prompt_marks(self) -> list[Mark]:
+        """The end of the prompt."""
+        if not self.has_prompt:
+            return []
+        return [Upright(self.prompt, "p", "end of the prompt")]
+
+    @property
+    def x_words(self) -> str:
+        """The x axis in a legend."""
+        if self.reach == "all":
+            return f"x: position in the {self.where}"
+        if self.has_prompt:
+            return f"p: end of the prompt ({self.prompt} tokens)"
+        return "no prompt"
+
+    def pictured(self, marks: list[Mark], legend: list[str], area: Area) -> Picture:
+        """A picture of these marks with the end of the prompt."""
+        every = (*self.prompt_marks(), *marks)
+        return Picture(every, tuple(legend), self.places(area.columns))
+
+    def tokens_table(self) -> dict[str, Array]:
+        """The tokens of the sequence."""
+        pair, part = self.data.pair, slice(self.start, self.stop)
+        return {
+            "sequence": np.full(self.stop - self.start, self.source.sequence),
+            "position": np.arange(self.stop - self.start),
+            "token_id": pair.sequences.token_ids[part],
+            "in_completion": pair.in_completion[part].astype(int),
+            "delta": self.data.delta[part],
+        }
+
+
+# ---- what charts with a band share
+
+
+def band_ends(band: Band) -> tuple[float, float]:
+    """Lowest and highest value of the band, and 0."""
+    known = band.count > 0
+    lowest, highest = float(band.low[known].min()), float(band.high[known].max())
+    return min(0.0, lowest), max(0.0, highest)
+
+
+def with_room(low: float, high: float) -> tuple[float, float]:
+    """The same range, a little wider."""
+    room = (high - low) * _ROOM or 1e-6
+    return low - room, high + room
+
+
+def band_marks(band: Band) -> list[Mark]:
+    """The band, its mean, and a line at 0."""
+    known = band.count > 0
+    return [
+        Curve(band.at[known], band.mean[known]),
+        Level(0),
+        BandMark(band.at, band.low, band.high),
+    ]
+
+
+def band_table(band: Band) -> Table:
+    """The bins of a band."""
+    return {
+        "position": band.at,
+        "tokens": band.count,
+        "mean": band.mean,
+        "p10": band.low,
+        "p90": band.high,
+    }
+
+
+def even_ticks(low: float, high: float) -> list[Tick]:
+    """Both ends, and 0 where it lies between them and not too near."""
+    apart = 0.15 * (high - low)
+    has_zero = low < -apart and high > apart
+    values = [low, 0.0, high] if has_zero else [low, high]
+    return [(value, short(value)) for value in values]
+
+
+# ---- delta
+
+
+class DeltaChart(AlongChart):
+    """Delta at every token of the sequence, or mean and band of all sequences."""
+
+    @cached_property
+    def band(self) -> Band:
+        """Of all sequences."""
+        delta = self.data.delta[self.kept]
+        return make_band(delta, self.place_of, self.count, self.bins)
+
+    @property
+    def delta(self) -> Array:
+        """Of the sequence, f32[n]."""
+        return self.data.delta[self.start : self.stop]
+
+    @property
+    def heading(self) -> str:
+        rest = "" if self.reach == "all" else f", {self.what}"
+        return f"Δ over the position{rest}"
+
+    @property
+    def description(self) -> str:
+        if self.reach == "one":
+            return "Line: delta, the lowest and the highest of each stretch."
+        return f"Line: mean; band: the middle 80%; {self.what} together."
+
+    def axes(self, width: int) -> Axes:
+        if self.reach == "all":
+            ends = band_ends(self.band)
+            return self.axes_of("Δ, nats", with_room(*ends), even_ticks(*ends))
+        size = np.abs(self.delta[np.isfinite(self.delta)])
+        top = max(float(size.max(initial=0.0)), self.source.threshold * 1.2)
+        ticks = [(value, short(value)) for value in (-top, 0.0, top)]
+        return self.axes_of("Δ, nats", (-top * 1.05, top * 1.05), ticks)
+
+    def picture(self, area: Area) -> Picture:
+        if self.reach == "all":
+            return self.pictured(band_marks(self.band), self._legend_of_all(), area)
+        threshold = self.source.threshold
+        marks: list[Mark] = [
+            Curve(*envelope(self.delta, area.columns)),
+            Level(threshold, "threshold"),
+            Level(-threshold),
+        ]
+        return self.pictured(marks, self._legend_of_one(), area)
+
+    def _legend_of_all(self) -> list[str]:
+        return [
+            f"line: mean Δ = log p A − log p B, nats · {BAND} the middle 80% of the"
+            " tokens",
+            f"{self.what}, {self.scope_words}",
+            self.x_words,
+        ]
+
+    def _legend_of_one(self) -> list[str]:
+        delta, threshold = self.delta, self.source.threshold
+        scored = int((~np.isnan(delta)).sum())
+        hidden = int(np.isinf(delta).sum())
+        beyond = int((np.abs(delta) > threshold).sum())
+        share = percent(beyond, scored)
+        legend = [
+            "Δ = log p A − log p B, nats",
+            f"{beyond} of {scored} beyond ±{short(threshold)} ({share})",
+        ]
+        if hidden:
+            legend.append(f"{hidden} infinite, not drawn")
+        return [*legend, f"lines: ±threshold; {self.x_words}"]
+
+    def table(self) -> Table:
+        return band_table(self.band) if self.reach == "all" else self.tokens_table()

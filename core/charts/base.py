@@ -1,0 +1,77 @@
+"""What a chart is: reduced once from a source, then pictured for any area, listed as a
+table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
+from logdrift.core.charts.marks import Area, Axes, Picture
+from logdrift.core.charts.registry import Reach
+
+Array = npt.NDArray[Any]
+Table = Mapping[str, Array]
+"""Columns of one length: the numbers behind a chart."""
+
+
+class Chart(ABC):
+    """A chart of one source. Made in a thread; `axes` and `picture` are called again
+    for every size.
+
+    ``detail`` is the area that an SVG is drawn with.
+    """
+
+    detail: ClassVar[Area] = Area(400, 100)
+
+    def __init__(self, source: ChartSource, reach: Reach) -> None:
+        """Raises `NothingToDraw`."""
+        if source.data is None:
+            raise NothingToDraw("there is no pair to compare yet")
+        self.source, self.reach = source, reach
+        self.data: PairData = source.data
+        self.start, self.stop = source.part(reach)
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Reduce; what does not depend on the size of the picture."""
+
+    @abstractmethod
+    def axes(self, width: int) -> Axes:
+        """The axes of a picture of about ``width`` columns, their text included."""
+
+    @abstractmethod
+    def picture(self, area: Area) -> Picture:
+        """The marks between these axes."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """The numbers behind it."""
+
+    @property
+    @abstractmethod
+    def heading(self) -> str:
+        """The title of a picture that stands alone."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What the picture shows, for those who cannot see it."""
+
+    @property
+    def what(self) -> str:
+        """What is shown, in words."""
+        if self.reach == "one":
+            return f"sequence {self.source.sequence}"
+        return f"all {self.data.pair.count:,} sequences"
+
+    @property
+    def scope_words(self) -> str:
+        """Which tokens count, in words."""
+        return "completions" if self.data.scope == "completion" else "all tokens"

@@ -1,0 +1,206 @@
+"""The error of the tokens of each bucket: by the probability that B gave, by entropy,
+by position.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from logdrift.core.charts.base import Array, Table
+from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.marks import (
+    DOT,
+    Area,
+    Axes,
+    Bar,
+    Bars,
+    ChartAxis,
+    Picture,
+    Tick,
+)
+from logdrift.core.charts.places import places_of_bins
+from logdrift.core.charts.tokens import TokenChart
+from logdrift.core.compare.buckets import (
+    ENTROPY_EDGES,
+    PROBABILITY_EDGES,
+    Bucket,
+    by_position,
+    make_buckets,
+)
+from logdrift.core.numbers import range_text, short
+
+_AXIS = 10
+"""Columns that the axis at the left takes, about."""
+
+
+class BucketChart(TokenChart):
+    """Bars of the mean absolute error, dots of its root mean square. A bucket without
+    tokens keeps its place.
+    """
+
+    by: ClassVar[str]
+    whole: ClassVar[bool] = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.kept = np.flatnonzero(self.counted)
+        self.buckets = self.divide(self.delta[self.kept], self.kept + self.start)
+        if not any(bucket.mae is not None for bucket in self.buckets):
+            raise NothingToDraw("no finite Δ within reach")
+
+    @abstractmethod
+    def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
+        """The buckets of tokens at flat positions ``at`` i64[n], ``delta`` f32[n]."""
+
+    @abstractmethod
+    def bins(self, at: Array) -> Array:
+        """The bucket of each of these tokens, -1 for none."""
+
+    @abstractmethod
+    def label(self, bucket: Bucket) -> str:
+        """A few characters below the bar."""
+
+    @property
+    def heading(self) -> str:
+        return f"Error {self.by}, {self.what}"
+
+    @property
+    def description(self) -> str:
+        return f"Mean absolute error {self.by}."
+
+    def axes(self, width: int) -> Axes:
+        count = len(self.buckets)
+        top = max(bucket.rmse or 0.0 for bucket in self.buckets) or 1e-9
+        y_ticks = [(value, short(value)) for value in (0.0, top / 2, top)]
+        return Axes(
+            ChartAxis(self.by, 0.0, float(count), self._labels(width)),
+            ChartAxis("MAE (bar) and RMSE (dot), nats", 0.0, top * 1.02, y_ticks),
+        )
+
+    def _labels(self, width: int) -> list[Tick]:
+        """The labels that fit side by side: all, or each second, third, …"""
+        labels = [self.label(bucket) for bucket in self.buckets]
+        bar_width = (width - _AXIS) / len(labels)
+        longest = max(len(label) for label in labels)
+        every = max(1, math.ceil((longest + 1) / bar_width))
+        return [(i + 0.5, labels[i]) for i in range(0, len(labels), every)]
+
+    def picture(self, area: Area) -> Picture:
+        bars = Bars(tuple(self._bar(bucket) for bucket in self.buckets))
+        edges = np.arange(len(self.buckets) + 1) * area.columns // len(self.buckets)
+        bins = np.full(self.stop - self.start, -1, np.int32)
+        bins[self.kept] = self.bins(self.kept + self.start)
+        place = places_of_bins(
+            bins,
+            self.size,
+            (edges[:-1] + edges[1:]) // 2,
+            np.arange(1),
+            self.start,
+            flat=True,
+        )
+        return Picture((bars,), self._legend(), place)
+
+    def _bar(self, bucket: Bucket) -> Bar:
+        return Bar(
+            label=self.label(bucket),
+            name=self._range(bucket),
+            value=bucket.mae,
+            dot=bucket.rmse,
+            note=f"{_or_dash(bucket.mae)} · {bucket.tokens:,} tok",
+        )
+
+    def _range(self, bucket: Bucket) -> str:
+        return range_text(bucket.low, bucket.high, whole=self.whole)
+
+    def _legend(self) -> tuple[str, ...]:
+        known = [bucket for bucket in self.buckets if bucket.mae is not None]
+        worst = max(known, key=lambda bucket: bucket.mae or 0.0)
+        return (
+            f"bar: mean |Δ|, {DOT} its root mean square, nats, {self.by}",
+            f"worst: {self._range(worst)} with {_or_dash(worst.mae)} over"
+            f" {worst.tokens:,} tokens",
+            self.reach_words,
+        )
+
+    def table(self) -> Table:
+        rows = [bucket.to_json() for bucket in self.buckets]
+        return {
+            key: np.array([np.nan if row[key] is None else row[key] for row in rows])
+            for key in rows[0]
+        }
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else short(value)
+
+
+class ProbabilityChart(BucketChart):
+    """By what B, the side that sampled, held the token for."""
+
+    by = "by probability in B"
+
+    def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
+        logprob = self.data.pair.logprob_b[at]
+        no_position = np.zeros(len(at), np.int64)
+        return make_buckets(delta, logprob, no_position, None).by_probability
+
+    def bins(self, at: Array) -> Array:
+        borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1])).astype(np.float32)
+        return np.searchsorted(borders, self.data.pair.logprob_b[at], "right")
+
+    def label(self, bucket: Bucket) -> str:
+        if not bucket.low:
+            return "<1e-4"
+        return f"≥{short(bucket.low)}" if bucket.low < 0.01 else f"≥{bucket.low:g}"
+
+
+class EntropyChart(BucketChart):
+    """By how open the choice was."""
+
+    by = "by entropy (nats)"
+
+    def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
+        entropy = self.data.entropy
+        if entropy is None:
+            raise NothingToDraw(
+                "neither capture has an entropy: engines give none, the Transformers"
+                " backend does"
+            )
+        logprob = self.data.pair.logprob_b[at]
+        no_position = np.zeros(len(at), np.int64)
+        buckets = make_buckets(delta, logprob, no_position, entropy[at])
+        return buckets.by_entropy or ()
+
+    def bins(self, at: Array) -> Array:
+        assert self.data.entropy is not None
+        entropy = self.data.entropy[at]
+        borders = np.asarray(ENTROPY_EDGES[1:-1], np.float32)
+        bucket = np.searchsorted(borders, entropy, "right")
+        return np.where(np.isnan(entropy), -1, bucket)
+
+    def label(self, bucket: Bucket) -> str:
+        return f"≥{bucket.low:g}" if bucket.low else "<0.01"
+
+
+class PositionChart(BucketChart):
+    """By how far behind the start of the scope: each bucket is as long as all before
+    it.
+    """
+
+    by = "by position"
+    whole = True
+
+    def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
+        return by_position(delta, self.data.from_scope[at])
+
+    def bins(self, at: Array) -> Array:
+        return np.frexp(self.data.from_scope[at].astype(np.float64))[1]
+
+    def label(self, bucket: Bucket) -> str:
+        low = int(bucket.low)
+        return f"{low}-" if low > 1 else str(low)

@@ -1,0 +1,124 @@
+"""Before and after a fix: how large delta was in one session, and is in another, over
+the same tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logdrift.core.charts.base import Array, Chart, Table
+from logdrift.core.charts.data import ChangeData, NothingToDraw
+from logdrift.core.charts.histogram import log_count_axes
+from logdrift.core.charts.marks import Area, Axes, Histogram, Picture
+from logdrift.core.charts.places import CellPlaces, places_of_bins
+from logdrift.core.charts.reduce import count_bins, log_bins, log_edges
+from logdrift.core.numbers import percent, short
+from logdrift.core.session.visible import visible
+
+if TYPE_CHECKING:
+    from logdrift.core.compare.sessions import Comparison
+
+_MOST_BINS, _FEWEST_BINS = 60, 8
+_TABLE_BINS = 64
+_AXIS = 10
+"""Columns that the axis at the left takes, about."""
+
+
+def change_data(old_name: str, new_name: str, comparison: Comparison) -> ChangeData:
+    """What the chart is made from, of a comparison whose new session is the one that is
+    shown.
+    """
+    return ChangeData(
+        old_name=old_name,
+        new_name=new_name,
+        old=comparison.old.delta,
+        new=comparison.new.delta,
+        at=comparison.new_at,
+    )
+
+
+class ChangeChart(Chart):
+    """Histograms of |delta|: bars after, a line before."""
+
+    detail = Area(_TABLE_BINS, 100)
+
+    def prepare(self) -> None:
+        change = self.source.change
+        if change is None:
+            raise NothingToDraw("no other session to compare with")
+        self.change = change
+        self.old, self.new = np.abs(change.old), np.abs(change.new)
+        both = np.concatenate([self.old, self.new])
+        if not (np.isfinite(both) & (both > 0)).any():
+            raise NothingToDraw("Δ is exactly 0, before and after")
+        self.both = both
+
+    @property
+    def heading(self) -> str:
+        return "How large Δ is, before and after"
+
+    @property
+    def description(self) -> str:
+        return (
+            "Tokens by the size of delta on a logarithmic axis, after upwards,"
+            " before downwards."
+        )
+
+    def counts(self, bins: int) -> tuple[Array, Array, Array]:
+        """Borders f64[bins+1], and tokens before and after, i64[bins] each."""
+        edges = log_edges(self.both, bins)
+        before = count_bins(log_bins(self.old, edges), bins)
+        return edges, before, count_bins(log_bins(self.new, edges), bins)
+
+    def axes(self, width: int) -> Axes:
+        edges, before, after = self.counts(_bins(width - _AXIS))
+        largest = int(max(before.max(), after.max()))
+        return log_count_axes("|Δ|, nats (log)", edges, largest)
+
+    def picture(self, area: Area) -> Picture:
+        edges, before, after = self.counts(_bins(area.columns))
+        bars = Histogram(edges, after, before, names=("after", "before"), one=False)
+        return Picture((bars,), self._legend(), self._places(area.columns))
+
+    def _places(self, columns: int) -> CellPlaces:
+        """By |delta| after; a token that is not compared has no place."""
+        inside = self.change.at < self.stop
+        at = self.change.at[inside]
+        bins = np.full(self.stop, -1, np.int32)
+        size = np.full(self.stop, np.nan, np.float32)
+        bins[at] = log_bins(self.new, log_edges(self.both, columns))[inside]
+        size[at] = self.new[inside]
+        return places_of_bins(bins, size, np.arange(columns), np.arange(1), flat=True)
+
+    def _legend(self) -> tuple[str, ...]:
+        finite = np.isfinite(self.old) & np.isfinite(self.new)
+        count = len(self.old)
+        smaller = percent(int((self.new < self.old).sum()), count)
+        larger = percent(int((self.new > self.old).sum()), count)
+        names = self.change
+        return (
+            "tokens by |Δ|, nats, both axes log · line: before · bars: after ·"
+            f" mean {_mean(self.old[finite])} → {_mean(self.new[finite])}",
+            f"smaller at {smaller}, larger at {larger} of {count:,} tokens",
+            f"before: {visible(names.old_name)}, after: {visible(names.new_name)}",
+        )
+
+    def table(self) -> Table:
+        edges, before, after = self.counts(_TABLE_BINS)
+        return {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "tokens_before": before,
+            "tokens_after": after,
+        }
+
+
+def _bins(columns: int) -> int:
+    return min(_MOST_BINS, max(_FEWEST_BINS, columns))
+
+
+def _mean(size: Array) -> str:
+    return short(float(size.mean()) if len(size) else math.nan)

@@ -1,0 +1,125 @@
+"""The running sum of delta over the position."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from logdrift.core.charts.along import (
+    AlongChart,
+    band_ends,
+    band_marks,
+    band_table,
+    even_ticks,
+    with_room,
+)
+from logdrift.core.charts.base import Array, Table
+from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.marks import BAND, Area, Axes, Curve, Level, Picture, Tick
+from logdrift.core.charts.reduce import envelope, make_band, running_sums
+from logdrift.core.numbers import short, signed
+
+_LARGEST_EXPONENT = 700
+"""exp of more overflows a float64."""
+
+
+class CumulativeChart(AlongChart):
+    """The sum of delta so far: its exponential is the importance ratio of the
+    sequence.
+    """
+
+    def prepare_one(self) -> None:
+        super().prepare_one()
+        delta = self.data.delta[self.start : self.stop]
+        counted = self.data.counted[self.start : self.stop]
+        self.sums = running_sums(delta, counted, np.array([0, len(delta)]))
+        self.tokens = int((counted & np.isfinite(delta)).sum())
+        self.infinite = int((counted & np.isinf(delta)).sum())
+        if not self.tokens:
+            raise NothingToDraw(
+                "nothing to add up: no token of this sequence counts"
+                f" ({self.scope_words})"
+            )
+
+    def prepare_all(self) -> None:
+        super().prepare_all()
+        data = self.data
+        sums = running_sums(data.delta, data.counted, data.offsets)
+        self.infinite = int((data.counted & np.isinf(data.delta)).sum())
+        filled = np.diff(data.offsets) > 0
+        self.totals = sums[data.offsets[1:][filled] - 1]
+        self.band = make_band(sums[self.kept], self.place_of, self.count, self.bins)
+
+    @property
+    def heading(self) -> str:
+        if self.reach == "all":
+            return "Sum of Δ up to the position"
+        return f"Sum of Δ, {self.what}"
+
+    @property
+    def description(self) -> str:
+        if self.reach == "all":
+            return f"Line: mean; band: the middle 80%; {self.what} together."
+        return (
+            "The sum of delta up to each token; its exponential is the ratio,"
+            f" ×{_ratio(float(self.sums[-1]))} at the end."
+        )
+
+    def axes(self, width: int) -> Axes:
+        if self.reach == "all":
+            ends = band_ends(self.band)
+        else:
+            ends = min(0.0, float(self.sums.min())), max(0.0, float(self.sums.max()))
+        return self.axes_of("sum of Δ, nats", with_room(*ends), _ratio_ticks(*ends))
+
+    def picture(self, area: Area) -> Picture:
+        if self.reach == "all":
+            return self.pictured(band_marks(self.band), self._legend_of_all(), area)
+        curve = Curve(*envelope(self.sums, area.columns))
+        return self.pictured([curve, Level(0)], self._legend_of_one(), area)
+
+    def _legend_of_all(self) -> list[str]:
+        low, middle, high = np.quantile(self.totals, (0.1, 0.5, 0.9)).tolist()
+        far = int((np.abs(self.totals) > math.log(2)).sum())
+        return [
+            f"sum of Δ so far; ratio of a sequence = exp(sum) · line: mean · {BAND}"
+            " middle 80%",
+            f"whole sequences: median ×{_ratio(middle)}, 80% within ×{_ratio(low)} to"
+            f" ×{_ratio(high)}",
+            f"{far:,} of {len(self.totals):,} off by more than ×2",
+            *self._left_out(),
+            self.x_words,
+        ]
+
+    def _legend_of_one(self) -> list[str]:
+        total = float(self.sums[-1])
+        return [
+            f"sum of Δ so far, {self.scope_words}: {signed(total)} nats at the end",
+            f"ratio of the sequence ×{_ratio(total)}, of a token on average"
+            f" ×{_ratio(total / self.tokens)}",
+            *self._left_out(),
+            self.x_words,
+        ]
+
+    def _left_out(self) -> list[str]:
+        return [f"{self.infinite} infinite Δ left out"] if self.infinite else []
+
+    def table(self) -> Table:
+        if self.reach == "all":
+            return band_table(self.band)
+        return {**self.tokens_table(), "sum": self.sums, "ratio": _exp(self.sums)}
+
+
+def _exp(values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.exp(values)
+
+
+def _ratio(total: float) -> str:
+    return short(math.exp(total) if total < _LARGEST_EXPONENT else math.inf)
+
+
+def _ratio_ticks(low: float, high: float) -> list[Tick]:
+    ticks = even_ticks(low, high)
+    return [(value, f"{text} ×{_ratio(value)}") for value, text in ticks]

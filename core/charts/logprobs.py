@@ -1,0 +1,157 @@
+"""Both log-probabilities against each other: as dots, and as a density."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from logdrift.core.charts.base import Array, Table
+from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.marks import (
+    DOT_COLUMNS,
+    DOT_ROWS,
+    SHADES,
+    Area,
+    Axes,
+    Cells,
+    ChartAxis,
+    Diagonal,
+    Dots,
+    Mark,
+    Picture,
+)
+from logdrift.core.charts.places import places_of_bins
+from logdrift.core.charts.reduce import (
+    count_bins,
+    count_steps,
+    join_bins,
+    linear_bins,
+)
+from logdrift.core.charts.tokens import TokenChart
+from logdrift.core.numbers import percent, short
+
+_FINE = 72
+"""Rows and columns of a table, and of an SVG."""
+
+
+class LogprobChart(TokenChart):
+    """log p A to the right, log p B upwards, both from the same lowest value to 0."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        pair, part = self.data.pair, slice(self.start, self.stop)
+        a, b = pair.logprob_a[part], pair.logprob_b[part]
+        # Delta is 0 where both sides call the token impossible: such a one has no place
+        # either.
+        finite = self.counted & np.isfinite(a) & np.isfinite(b)
+        if not finite.any():
+            raise NothingToDraw("no token within reach is possible on both sides")
+        self.a = np.where(finite, a, np.float32(np.nan))
+        self.b = np.where(finite, b, np.float32(np.nan))
+        self.drawn = int(finite.sum())
+        self.low = float(min(np.nanmin(self.a), np.nanmin(self.b), -0.1))
+
+    @property
+    def heading(self) -> str:
+        return f"log p_A against log p_B, {self.what}"
+
+    @property
+    def description(self) -> str:
+        return (
+            "Stronger colour: more tokens (log scale). On the dashed diagonal both"
+            " sides agree."
+        )
+
+    def axes(self, width: int) -> Axes:
+        ticks = [(value, short(value)) for value in (self.low, self.low / 2, 0.0)]
+        return Axes(
+            ChartAxis("log p_A, nats", self.low, 0.0, ticks),
+            ChartAxis("log p_B, nats", self.low, 0.0, ticks),
+        )
+
+    def bins(self, columns: int, rows: int) -> Array:
+        """The cell of each token, from the upper left, i32[n]; -1 for none."""
+        across = linear_bins(self.a, self.low, 0.0, columns)
+        up = linear_bins(self.b, self.low, 0.0, rows)
+        down = np.where(up >= 0, rows - 1 - up, -1).astype(np.int32)
+        return join_bins(down, across, columns)
+
+    def counts(self, columns: int, rows: int) -> Array:
+        """Tokens in each cell, i64[rows, columns], row 0 on top."""
+        counts = count_bins(self.bins(columns, rows), columns * rows)
+        return counts.reshape(rows, columns)
+
+    def pictured(self, mark: Mark, legend: list[str], area: Area) -> Picture:
+        """The mark, the diagonal, and where tokens lie."""
+        hidden = self.number - self.drawn
+        if hidden:
+            legend = [*legend, f"{hidden} impossible on a side, not drawn"]
+        place = places_of_bins(
+            self.bins(area.columns, area.lines),
+            self.size,
+            np.arange(area.columns),
+            np.arange(area.lines),
+            self.start,
+        )
+        return Picture((mark, Diagonal()), tuple(legend), place)
+
+    def table(self) -> Table:
+        at = np.flatnonzero(self.counted)
+        pair = self.data.pair
+        return {
+            **self.tokens_table(),
+            "logprob_a": pair.logprob_a[at + self.start],
+            "logprob_b": pair.logprob_b[at + self.start],
+            "delta": self.delta[at],
+        }
+
+
+class ScatterChart(LogprobChart):
+    """One dot for each token."""
+
+    detail = Area(_FINE // DOT_COLUMNS, _FINE // DOT_ROWS)
+
+    def picture(self, area: Area) -> Picture:
+        counts = self.counts(area.columns * DOT_COLUMNS, area.lines * DOT_ROWS)
+        threshold = self.source.threshold
+        beyond = int((self.size > threshold).sum())
+        share = percent(beyond, self.number)
+        legend = [
+            "→ log p A, ↑ log p B, nats; on the dotted diagonal both agree",
+            f"{beyond:,} beyond ±{short(threshold)} ({share})",
+            self.reach_words,
+        ]
+        return self.pictured(Dots(counts), legend, area)
+
+
+class DensityChart(LogprobChart):
+    """How many tokens lie in each cell."""
+
+    detail = Area(_FINE, _FINE)
+
+    def picture(self, area: Area) -> Picture:
+        counts = self.counts(area.columns, area.lines)
+        steps = count_steps(counts)
+        scale = " ".join(
+            f"{shade} {math.ceil(step):,}"
+            for shade, step in zip(SHADES[1:], steps, strict=True)
+        )
+        legend = [
+            "→ log p A, ↑ log p B, nats",
+            f"tokens in a cell, from: {scale}",
+            self.reach_words,
+        ]
+        filled = np.where(counts, counts, np.nan)
+        return self.pictured(Cells(filled, steps, least=1.0), legend, area)
+
+    def table(self) -> Table:
+        """The counts of a grid, cells without tokens left out."""
+        counts = self.counts(_FINE, _FINE)[::-1]  # from the lowest row on
+        rows, columns = np.nonzero(counts)
+        middle = self.low - (np.arange(_FINE) + 0.5) * self.low / _FINE
+        return {
+            "logprob_a": middle[columns],
+            "logprob_b": middle[rows],
+            "tokens": counts[rows, columns],
+        }

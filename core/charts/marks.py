@@ -1,0 +1,233 @@
+"""What a picture is made of, in units of the data: axes, and marks between them.
+
+A mark is already reduced to what a picture can show: its arrays are as long as the
+picture is wide, however many tokens there are. A painter places marks by the axes;
+what is painted first lies below, but for guides and bands, which lie below everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Tick = tuple[float, str]
+"""A value on an axis and the text that stands at it."""
+
+SHADES = " ░▒▓█"
+"""Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""
+BAND, QUIET, DOT = "░", "·", "•"
+"""Glyphs for `Band`, for a cell below the first step, and for a bar's second value."""
+FAR = 1 << 30
+"""Beyond this many columns or rows, `Place.step` goes to the end."""
+
+
+@dataclass(frozen=True)
+class ChartAxis:
+    """Values from ``low`` to ``high``, their name with its unit, and ticks.
+
+    ``scale``: ``log`` for values above 0; ``counts`` for counts, where one stands well
+    above none and the rest follows the logarithm. ``unsigned``: ticks are written
+    without a sign, for an axis that counts downwards or both ways.
+    """
+
+    label: str
+    low: float
+    high: float
+    ticks: Sequence[Tick] = ()
+    scale: Literal["linear", "log", "counts"] = "linear"
+    unsigned: bool = False
+
+    def at(self, value: float) -> float:
+        """Where ``value`` lies, in units that grow evenly along the axis."""
+        if self.scale == "log":
+            return math.log10(value)
+        return count_height(value) if self.scale == "counts" else value
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """`at` of both ends."""
+        return self.at(self.low), self.at(self.high)
+
+
+def count_height(count: float) -> float:
+    """Height of a count: 0 for none, then by its logarithm from 0.3 on."""
+    return 0.3 + math.log10(count) if count else 0.0
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Both axes of a picture."""
+
+    x: ChartAxis
+    y: ChartAxis
+
+
+@dataclass(frozen=True)
+class Area:
+    """The cells between the axes: so much a picture can tell apart."""
+
+    columns: int
+    lines: int
+
+
+# ---- marks
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line through finite points ``x``, ``y`` f[n]."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """From ``low`` to ``high`` f[n] over ``x`` f[n], which ascends evenly; NaN: a gap."""
+
+    x: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Stems:
+    """A dot at each finite ``x``, ``y`` f[n], and a line to it from y = 0."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Level:
+    """A guide line across the picture at ``y``."""
+
+    y: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Upright:
+    """A guide line at ``x``: ``letter`` marks it in a terminal, ``name`` in an SVG."""
+
+    x: float
+    letter: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """A guide line where y is x."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Two counts ``above`` and ``below`` i64[n] between ``edges`` f64[n+1] (> 0).
+
+    Of ``one`` population in two parts: a terminal paints their sum. Otherwise
+    ``above`` is painted as bars, ``below`` as a line over them. An SVG paints one
+    upwards and the other downwards. ``names`` say what they are.
+    """
+
+    edges: Floats
+    above: Array
+    below: Array
+    names: tuple[str, str]
+    one: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A map of ``values`` f[rows, columns], row 0 on top, stretched over the picture;
+    NaN: empty.
+
+    ``steps`` f64[4] are the lowest values of the shades of a terminal. An SVG has more
+    of them, from ``least`` on, by the logarithm.
+    """
+
+    values: Floats
+    steps: Floats
+    least: float
+
+
+@dataclass(frozen=True, eq=False)
+class Dots:
+    """How many tokens lie in each place, i64[rows, columns], row 0 on top.
+
+    A cell of a terminal holds `DOT_ROWS` x `DOT_COLUMNS` places.
+    """
+
+    counts: Array
+
+
+DOT_ROWS, DOT_COLUMNS = 4, 2
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of ``value`` and a dot at ``dot``, None where there are no tokens.
+
+    ``label`` is short, for below the bar; ``name`` and ``note`` stand before and
+    behind a bar that lies.
+    """
+
+    label: str
+    name: str
+    value: float | None
+    dot: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars side by side, each as wide as the others, from y = 0 on."""
+
+    bars: tuple[Bar, ...]
+
+
+Mark = (
+    Curve
+    | Band
+    | Stems
+    | Level
+    | Upright
+    | Diagonal
+    | Histogram
+    | Cells
+    | Dots
+    | Bars
+)
+
+
+class Place(Protocol):
+    """Where tokens lie between the axes, in cells from the upper left corner."""
+
+    def cell(self, position: int) -> tuple[int, int | None] | None:
+        """Column and row of a flat position; row None: the whole column is its place.
+        None: it has no place.
+        """
+
+    def step(self, position: int, columns: int, rows: int) -> int | None:
+        """The flat position that many cells on, None where there is nothing further.
+        Beyond +-`FAR`: the last one.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The marks of one area.
+
+    ``legend`` are phrases, the most needed first. ``place`` says where each token
+    lies, for a cursor.
+    """
+
+    marks: tuple[Mark, ...]
+    legend: tuple[str, ...] = field(default=())
+    place: Place | None = None

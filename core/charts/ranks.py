@@ -1,0 +1,123 @@
+"""Where the rank of a token differs between the two sides, over the position."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from logdrift.core.charts.along import AlongChart
+from logdrift.core.charts.base import Array, Table
+from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.marks import Area, Axes, Curve, Level, Picture, Stems, Tick
+from logdrift.core.charts.reduce import rank_change, shares
+from logdrift.core.numbers import percent, short
+
+
+class RankChart(AlongChart):
+    """Where the token's rank differs, and by how much; for all sequences the share of
+    such tokens.
+    """
+
+    def prepare_one(self) -> None:
+        super().prepare_one()
+        self._need_lists()
+        self.flips = self.data.flips_in(self.start, self.stop)
+        change = rank_change(*self._ranks())
+        self.change = np.where(self.flips, change, np.float32(np.nan))
+        self.scored = int(self.data.pair.scored[self.start : self.stop].sum())
+
+    def prepare_all(self) -> None:
+        super().prepare_all()
+        self._need_lists()
+        self.flips = self.data.flips[self.kept]
+        self.share, self.number = shares(
+            self.flips, self.place_of, self.count, self.bins
+        )
+
+    def _need_lists(self) -> None:
+        pair = self.data.pair
+        if not (pair.a.top_k and pair.b.top_k):
+            raise NothingToDraw(
+                "no rank can be compared: a capture without top-k lists"
+            )
+
+    def _ranks(self) -> tuple[Array, Array]:
+        pair = self.data.pair
+        a = pair.a.rank.rows(self.start, self.stop)
+        return a, pair.b.rank.rows(self.start, self.stop)
+
+    @property
+    def heading(self) -> str:
+        return f"Rank flips, {self.what}"
+
+    @property
+    def description(self) -> str:
+        if self.reach == "all":
+            return "Share of tokens whose rank differs; a flip within a tie is none."
+        return "How far ranks differ; a flip within a tie is none."
+
+    @property
+    def _middles(self) -> Array:
+        """The middle of each bin, f64[bins]."""
+        bins = len(self.share)
+        return (np.arange(bins) + 0.5) * self.count / bins
+
+    def axes(self, width: int) -> Axes:
+        if self.reach == "all":
+            return self._axes_of_all()
+        known = self.change[np.isfinite(self.change)]
+        top = float(np.abs(known).max(initial=1.0))
+        times = short(10.0**top)
+        ticks = [(-top, f"B ×{times}"), (0.0, "same"), (top, f"A ×{times}")]
+        return self.axes_of("log10(rank B / rank A)", (-top * 1.05, top * 1.05), ticks)
+
+    def _axes_of_all(self) -> Axes:
+        top = float(self.share[self.number > 0].max()) or 0.01
+        ticks: list[Tick] = [
+            (value, f"{100 * value:.3g}%") for value in (0.0, top / 2, top)
+        ]
+        return self.axes_of("share", (0.0, top * 1.05), ticks)
+
+    def picture(self, area: Area) -> Picture:
+        if self.reach == "all":
+            known = self.number > 0
+            curve = Curve(self._middles[known], self.share[known])
+            return self.pictured([curve], self._legend_of_all(), area)
+        at = np.flatnonzero(np.isfinite(self.change))
+        stems = Stems(at, self.change[at])
+        return self.pictured([Level(0), stems], self._legend_of_one(len(at)), area)
+
+    def _legend_of_all(self) -> list[str]:
+        flips, tokens = int(self.flips.sum()), len(self.flips)
+        return [
+            f"share of tokens whose rank differs: {percent(flips, tokens)} of"
+            f" {tokens:,}",
+            f"{self.what}, {self.scope_words}",
+            "a flip within a tie is none",
+            self.x_words,
+        ]
+
+    def _legend_of_one(self, drawn: int) -> list[str]:
+        flips = int(self.flips.sum())
+        legend = [
+            f"rank differs at {flips} of {self.scored} tokens"
+            f" ({percent(flips, self.scored)})",
+            "up: A ranks it that many times nearer to the top, down: B does",
+        ]
+        if flips > drawn:
+            legend.append(f"{flips - drawn} with an unknown rank, not drawn")
+        return [*legend, "a flip within a tie is none", self.x_words]
+
+    def table(self) -> Table:
+        if self.reach == "all":
+            return {
+                "position": self._middles,
+                "tokens": self.number,
+                "flip_share": self.share,
+            }
+        rank_a, rank_b = self._ranks()
+        return {
+            **self.tokens_table(),
+            "rank_a": rank_a,
+            "rank_b": rank_b,
+            "flip": self.flips.astype(int),
+        }

@@ -1,0 +1,44 @@
+"""What charts of values, not of positions, have in common: the counted tokens within
+reach.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from logdrift.core.charts.base import Array, Chart
+from logdrift.core.charts.data import NothingToDraw
+
+
+class TokenChart(Chart):
+    """Of the counted tokens within reach: their values, NaN for all others."""
+
+    def prepare(self) -> None:
+        data, part = self.data, slice(self.start, self.stop)
+        self.counted = data.counted[part]
+        if not self.counted.any():
+            raise NothingToDraw(
+                f"no token within reach is scored on both sides ({self.scope_words})"
+            )
+        self.delta = np.where(self.counted, data.delta[part], np.float32(np.nan))
+        self.size = np.abs(self.delta)
+
+    @property
+    def number(self) -> int:
+        """How many tokens count."""
+        return int(self.counted.sum())
+
+    @property
+    def reach_words(self) -> str:
+        """Which tokens these are, in words."""
+        return f"{self.what}, {self.scope_words}: {self.number:,} tokens"
+
+    def tokens_table(self) -> dict[str, Array]:
+        """Counted tokens by sequence and position."""
+        flat = np.flatnonzero(self.counted) + self.start
+        sequence = np.searchsorted(self.data.offsets, flat, "right") - 1
+        return {
+            "sequence": sequence,
+            "position": flat - self.data.offsets[sequence],
+            "token_id": self.data.pair.sequences.token_ids[flat],
+        }
