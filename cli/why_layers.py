@@ -7,15 +7,20 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from logdrift.core.compare.pair import default_pair, parse_pair
-from logdrift.core.diagnose.layers import Layers
+from logdrift.core.diagnose.layers import Layers, LayerSide
 from logdrift.core.errors import InputError
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logdrift.core.charts.marks import Axes, Curve
 
 _HEIGHT = 14
 
@@ -101,47 +106,65 @@ def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
     return chosen
 
 
-def chart(found: Layers, canvas: Canvas) -> str:
+def chart(layers: Layers, canvas: Canvas) -> str:
     """Relative error by stage on a logarithmic scale, a curve for each side; empty
     where nothing can be drawn.
     """
-    from logdrift.tui.widgets.charts.plot import Axes, Curve
-    from logdrift.tui.widgets.charts.plot import Canvas as Plot
+    from logdrift.core.charts.marks import Upright
+    from logdrift.tui.widgets.charts.terminal import paint
 
-    curves, low, high = [], np.inf, -np.inf
-    for side in found.sides:
-        error = np.array([stage.error for stage in side.stages], np.float64)
-        at = np.flatnonzero(np.isfinite(error) & (error > 0))
-        if len(at):
-            y = np.log10(error[at])
-            low, high = min(low, float(y.min())), max(high, float(y.max()))
-            curves.append(Curve(at.astype(np.float64), y))
-    if not curves or canvas.text("⠁") != "⠁":
+    curves = [_curve(side) for side in layers.sides]
+    drawn = [curve for curve in curves if len(curve.x)]
+    has_braille = canvas.text("⠁") == "⠁"
+    if not drawn or not has_braille:
         return ""
-    last = max(len(side.stages) for side in found.sides) - 1
-    low, high = np.floor(low * 2) / 2, np.ceil(high * 2 + 1e-9) / 2
-    y_ticks = [(float(y), f"{10**y:.2g}") for y in np.linspace(low, high, 4)]
-    names = max((side.stages for side in found.sides), key=len)
-    x_ticks = [
-        (float(i), names[i].name.removeprefix("layer "))
-        for i in sorted({0, 1, last // 2, last})
-    ]
-    plot = Plot(
-        Axes((0.0, float(max(last, 1))), (low, high), x_ticks, y_ticks),
-        canvas.width,
-        _HEIGHT,
-        curves,
-    )
-    for side in found.sides:
-        first = next((i for i, stage in enumerate(side.stages) if stage.wrong), None)
-        if first is not None:
-            plot.v_line(first)
-    title = "relative error by layer: " + ", ".join(
-        side.backend for side in found.sides
-    )
-    rows = [
-        "",
-        canvas.cut(canvas.text(title), canvas.width),
-        *("".join(row).rstrip() for row in plot.cells),
-    ]
+    firsts = [_first_wrong(side) for side in layers.sides]
+    guides = [Upright(first, "", "") for first in firsts if first is not None]
+    plot = paint(_axes(layers, drawn), [*drawn, *guides], canvas.width, _HEIGHT)
+    sides = ", ".join(side.backend for side in layers.sides)
+    title = canvas.text(f"relative error by layer: {sides}")
+    rows = ["", canvas.cut(title, canvas.width), *plot.rows]
     return "".join(row + "\n" for row in rows)
+
+
+def _curve(side: LayerSide) -> Curve:
+    """The stages of a backend whose error has a logarithm."""
+    from logdrift.core.charts.marks import Curve
+
+    error = np.array([stage.error for stage in side.stages], np.float64)
+    at = np.flatnonzero(np.isfinite(error) & (error > 0))
+    return Curve(at.astype(np.float64), error[at])
+
+
+def _first_wrong(side: LayerSide) -> int | None:
+    return next((i for i, stage in enumerate(side.stages) if stage.wrong), None)
+
+
+def _axes(layers: Layers, curves: Sequence[Curve]) -> Axes:
+    """Stages across, their error upwards, from and to half a power of ten."""
+    from logdrift.core.charts.marks import Axes, ChartAxis
+
+    powers = np.log10(np.concatenate([curve.y for curve in curves]))
+    low = float(np.floor(powers.min() * 2) / 2)
+    high = float(np.ceil(powers.max() * 2 + 1e-9) / 2)
+    ticks = (10.0 ** np.linspace(low, high, 4)).tolist()
+    stages = max((side.stages for side in layers.sides), key=len)
+    last = len(stages) - 1
+    return Axes(
+        ChartAxis(
+            "stage",
+            low=0.0,
+            high=float(max(last, 1)),
+            ticks=[
+                (float(i), stages[i].name.removeprefix("layer "))
+                for i in sorted({0, 1, last // 2, last})
+            ],
+        ),
+        ChartAxis(
+            "relative error",
+            low=10**low,
+            high=10**high,
+            ticks=[(value, f"{value:.2g}") for value in ticks],
+            scale="log",
+        ),
+    )

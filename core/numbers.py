@@ -244,3 +244,17 @@ def gigabytes(count: float) -> str:
 def counted(count: float, one: str) -> str:
     """``1 token``, ``1,024 tokens``."""
     return f"{count:,.0f} {one}{'' if count == 1 else 's'}"
+
+
+# Ranges.
+
+
+def range_text(low: float, high: float | None, *, whole: bool = False) -> str:
+    """``0.1 to 0.5``, ``4 and more`` without an end. ``whole``: of whole numbers below
+    ``high``, ``4 to 7`` for 4 and 8.
+    """
+    if high is None or math.isinf(high):
+        return f"{low:g} and more"
+    if not (whole and float(low).is_integer() and float(high).is_integer()):
+        return f"{low:g} to {high:g}"
+    return f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"

@@ -18,7 +18,7 @@ import pytest
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.numbers import exact, figure
-from logdrift.core.report import charts, html_style, scale, svg
+from logdrift.core.report import charts, html_style, scale, svg, svg_parts
 from logdrift.core.report.build import build_report
 from logdrift.core.report.html import render_html
 from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
@@ -562,7 +562,7 @@ def test_all_charts_of_the_page_are_well_formed(sample: Session) -> None:
 
 def test_a_chart_as_a_file_is_xml_with_its_style() -> None:
     chart = svg.bars([("a<b", 1.0, "x&y")], title="t<", description="d&", label="l")
-    root = ET.fromstring(svg.document(chart).encode())
+    root = ET.fromstring(svg_parts.document(chart).encode())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "cx-bar" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
 
@@ -614,8 +614,8 @@ def test_density_cells_cover_as_many_bins_as_have_tokens() -> None:
     root = drawn(
         svg.heat(
             counts,
-            svg.Axis("x", -1, 0),
-            svg.Axis("y", -1, 0),
+            svg_parts.Axis("x", -1, 0),
+            svg_parts.Axis("y", -1, 0),
             title="t",
             description="",
         )
@@ -698,7 +698,9 @@ def test_a_large_position_is_where_it_belongs(tmp_path: Path) -> None:
     heights = sorted({y for _, y in points})
     # y grows downwards: -0.5 from three quarters of the axis on, one bin may mix.
     fallen = [x for x, y in points if y == heights[-1]]
-    share = (min(fallen) - svg.LEFT) / (svg.WIDTH - svg.RIGHT - svg.LEFT)
+    share = (min(fallen) - svg_parts.LEFT) / (
+        svg_parts.WIDTH - svg_parts.RIGHT - svg_parts.LEFT
+    )
     assert share == pytest.approx(0.75, abs=2 / len(points))
 
 
@@ -715,7 +717,7 @@ def test_a_large_position_is_where_it_belongs(tmp_path: Path) -> None:
 def test_ticks_are_round_within_the_axis_and_readable(
     low: float, high: float, log: bool
 ) -> None:
-    axis = svg.Axis("x", low, high, log)
+    axis = svg_parts.Axis("x", low, high, log)
     ticks = axis.ticks()
     assert 2 <= len(ticks) <= 9
     for value, text in ticks:

@@ -11,13 +11,13 @@ import pytest
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from logdrift.core.charts.registry import CHARTS, index_of
 from logdrift.tui.screens.chart import ChartScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.charts.base import Drawing
 from logdrift.tui.widgets.charts.pane import ChartPane
-from logdrift.tui.widgets.charts.registry import CHARTS, index_of
+from logdrift.tui.widgets.charts.terminal import Drawing
 from tests.test_tui_pty import running
 from tests.tui_screen import judged, make_app, screen_text, text, until
 
@@ -36,13 +36,13 @@ async def drawn(
     pilot: Pilot[Any], pane: ChartPane, name: str, reach: str | None = None
 ) -> Drawing:
     """The picture of that chart, once it is the one that is shown."""
-    wanted = CHARTS[index_of(name)].load().title
+    wanted = CHARTS[index_of(name)].load()
 
     def there() -> bool:
         made = pane.made
         right = (
             made is not None
-            and made.title == wanted
+            and type(made) is wanted
             and (reach is None or made.reach == reach)
         )
         return pane.kind == index_of(name) and pane.chart is not None and right

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from textual.binding import Binding, BindingType
 
-from logdrift.tui.widgets.charts.registry import CHARTS
+from logdrift.core.charts.registry import CHARTS
 
 Scope = Literal[
     "app",

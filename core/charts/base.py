@@ -8,12 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
+from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData, Reach
 from logdrift.core.charts.marks import Area, Axes, Picture
-from logdrift.core.charts.registry import Reach
 
 Array = npt.NDArray[Any]
 Table = Mapping[str, Array]

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from logdrift.core.charts.registry import Reach
 from logdrift.core.compare.pair import Pair, Scope, default_scope
 from logdrift.core.session.reader import Session
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from logdrift.core.compare.floor import Floor
 
     Array = npt.NDArray[Any]
+
+Reach = Literal["one", "all"]
+"""This sequence, or all of them."""
 
 
 class NothingToDraw(Exception):

@@ -193,16 +193,7 @@ class Bars:
 
 
 Mark = (
-    Curve
-    | Band
-    | Stems
-    | Level
-    | Upright
-    | Diagonal
-    | Histogram
-    | Cells
-    | Dots
-    | Bars
+    Curve | Band | Stems | Level | Upright | Diagonal | Histogram | Cells | Dots | Bars
 )
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from logdrift.core.charts.base import Chart
+    from logdrift.core.charts.data import Reach
 
-Reach = Literal["one", "all"]
-"""This sequence, or all of them."""
 InReport = Literal["panel", "folded", "none"]
 
 
@@ -143,3 +142,9 @@ def index_of(name: str) -> int:
     """The place of a chart, 0 for a name that is not known."""
     names = [entry.name for entry in CHARTS]
     return names.index(name) if name in names else 0
+
+
+def entry_of(chart: Chart) -> Entry:
+    """The line of a chart's class."""
+    place = f"{type(chart).__module__}:{type(chart).__name__}"
+    return next(entry for entry in CHARTS if entry.place == place)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.charts import registry
+from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.numbers import figure, is_number
 from logdrift.core.report import svg
 from logdrift.core.report.meaning import bucket_text, get
+from logdrift.core.report.scale import THRESHOLD
+from logdrift.core.report.svg_chart import chart_svg
+from logdrift.core.report.svg_parts import Axis
+from logdrift.core.session.reader import Session
 
 Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -144,8 +150,8 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
     )
     return svg.heat(
         counts.astype(np.int64),
-        svg.Axis("log p_A, nats", low, 0.0),
-        svg.Axis("log p_B, nats", low, 0.0),
+        Axis("log p_A, nats", low, 0.0),
+        Axis("log p_B, nats", low, 0.0),
         title=title,
         description=(
             "Stronger colour: more tokens (log scale). On the dashed diagonal both"
@@ -177,6 +183,21 @@ def bucket_chart(
             " of tokens."
         ),
     )
+
+
+def more_charts(session: Session, pair: Pair) -> Iterator[tuple[str, str, str]]:
+    """Title, caption and SVG of the charts that are folded away: of those that
+    `registry.CHARTS` adds to a report, each that has anything to draw.
+    """
+    source = ChartSource(PairData(session, pair), 0, THRESHOLD)
+    for entry in registry.CHARTS:
+        if entry.in_report != "folded" or "all" not in entry.reaches:
+            continue
+        try:
+            chart = entry.load()(source, "all")
+        except NothingToDraw:
+            continue
+        yield chart.heading, entry.help, chart_svg(chart)
 
 
 def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:

@@ -248,6 +248,7 @@ def _main_pair(
         f'<h2 id="charts">{esc(data.get("a"))} → {esc(data.get("b"))} in pictures</h2>'
     )
     yield f'<div class="grid{void}">{"".join(_panels(report, data, pair))}</div>'
+    yield _more_charts(session, pair, void)
     yield (
         "<div"
         f' class="{void.strip() or "valid"}">{"".join(_numbers(data, "thresholds", "metrics"))}</div>'
@@ -387,6 +388,17 @@ def _panels(report: Report, data: Report, pair: Pair) -> Iterator[str]:
             data.get("b"),
         ):
             yield _decomposition(item)
+
+
+def _more_charts(session: Session, pair: Pair, void: str) -> str:
+    """The charts of the registry that the page does not show in its own panels."""
+    panels = [_panel(*chart) for chart in charts.more_charts(session, pair)]
+    if not panels:
+        return ""
+    return (
+        "<details><summary>More charts</summary>"
+        f'<div class="grid{void}">{"".join(panels)}</div></details>'
+    )
 
 
 def _scope(data: Report) -> Scope:

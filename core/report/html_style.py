@@ -4,7 +4,7 @@ is fetched.
 
 from __future__ import annotations
 
-from logdrift.core.report import scale, svg
+from logdrift.core.report import scale, svg_parts
 
 _VARIABLES = """
 :root{color-scheme:light dark;--bg:#f6f6f4;--card:#ffffff;--text:#1b1d21;--muted:#5a606a;--line:#dcdde0;--soft:#f0f0ee;
@@ -109,5 +109,5 @@ CSS = (
     _UNDERLINED
     + "".join(part.strip().replace("\n", "") for part in (_VARIABLES, _PAGE, _MEDIA))
     + scale.css()
-    + svg.CSS
+    + svg_parts.CSS
 )

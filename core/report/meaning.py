@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.compare.metric import METRICS, Metric
-from logdrift.core.numbers import counted, figure, is_number
+from logdrift.core.numbers import UNKNOWN, counted, figure, is_number, range_text
 
 SCOPES = {
     "all": "all tokens",
@@ -243,14 +243,8 @@ def bucket_text(bucket: Mapping[str, Any], *, whole: bool = False) -> str:
     """
     low, high = bucket.get("low"), bucket.get("high")
     if not is_number(low):
-        return "-"
-    if not is_number(high):
-        return f"{low:g} and more"
-    if whole and float(low).is_integer() and float(high).is_integer():
-        return (
-            f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"
-        )
-    return f"{low:g} to {high:g}"
+        return UNKNOWN
+    return range_text(low, high if is_number(high) else None, whole=whole)
 
 
 def meaning_text(metric: Metric) -> str:

@@ -9,6 +9,17 @@ import numpy as np
 from logdrift.core.charts import marks as m
 from logdrift.core.charts.base import Chart
 from logdrift.core.report import svg
+from logdrift.core.report.svg_parts import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Axis,
+    band_path,
+    frame,
+    line_path,
+    text,
+    uprights,
+)
 
 _WIDTH = 110
 """Columns of a terminal that axes are asked for."""
@@ -39,12 +50,55 @@ def marks_svg(
         if isinstance(mark, m.Dots):
             counts = mark.counts.astype(np.int64)[::-1]
             return _heat(counts, axes, title, description)
-    return svg.lines(_axis(axes.x), _axis(axes.y), marks, title, description)
+    return _lines(marks, guides, axes, title, description)
 
 
-def _axis(axis: m.ChartAxis) -> svg.Axis:
+def _axis(axis: m.ChartAxis) -> Axis:
     log = axis.scale == "log"
-    return svg.Axis(axis.label, axis.low, axis.high, log, unsigned=axis.unsigned)
+    return Axis(axis.label, axis.low, axis.high, log, unsigned=axis.unsigned)
+
+
+def _lines(
+    marks: Sequence[m.Mark],
+    guides: Sequence[tuple[float, str]],
+    axes: m.Axes,
+    title: str,
+    description: str,
+) -> str:
+    """Bands, then levels and guides, then lines and stems."""
+    x, y = _axis(axes.x), _axis(axes.y)
+    bands = [_band(mark, x, y) for mark in marks if isinstance(mark, m.Band)]
+    levels = [_level(mark, y) for mark in marks if isinstance(mark, m.Level)]
+    body = [*bands, *levels, *uprights(x, guides)]
+    for mark in marks:
+        if isinstance(mark, m.Curve):
+            path = line_path(x, y, mark.x, mark.y)
+            body.append(f'<path class="cx-line" d="{path}"/>')
+        elif isinstance(mark, m.Stems):
+            body += _stems(mark, x, y)
+    return frame(x, y, "".join(body), title, description)
+
+
+def _band(mark: m.Band, x: Axis, y: Axis) -> str:
+    path = band_path(x, y, mark.x, mark.low, mark.high)
+    return f'<path class="cx-band" d="{path}"/>'
+
+
+def _level(mark: m.Level, y: Axis) -> str:
+    at = y.up(mark.y)
+    style = "cx-mark" if mark.y else "cx-axis"
+    line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
+    name = text(WIDTH - RIGHT - 4, at - 4, mark.name, "cx-name cx-small", "end")
+    return line + name if mark.name else line
+
+
+def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
+    zero, path, dots = y.up(0.0), [], []
+    for at, value in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
+        across, up = x.across(at), y.up(value)
+        path.append(f"M{across:.1f} {zero:.1f}V{up:.1f}")
+        dots.append(f'<circle class="cx-dot" cx="{across:.1f}" cy="{up:.1f}" r="2"/>')
+    return [f'<path class="cx-line" d="{"".join(path)}"/>', *dots]
 
 
 def _bars(mark: m.Bars, axes: m.Axes, title: str, description: str) -> str:

@@ -18,6 +18,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
 
+from logdrift.core.charts.registry import index_of
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number, signed
@@ -34,7 +35,6 @@ from logdrift.tui.views import PairView, open_pair
 from logdrift.tui.widgets.bars import AnswerBar, Header, Heading, Tabs
 from logdrift.tui.widgets.charts.keys import ChartKeys
 from logdrift.tui.widgets.charts.pane import ChartPane
-from logdrift.tui.widgets.charts.registry import index_of
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.sequences import SequenceList
 from logdrift.tui.widgets.tokens import Passage, Tokens
@@ -432,6 +432,13 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         """Bring the chart to where it is seen."""
         if not self.chart.display:
             self.action_pane("chart")
+
+    def action_zoom_chart(self) -> None:
+        """The chart on the whole screen."""
+        from logdrift.tui.screens.chart import ChartScreen
+
+        if self.chart.source is not None:
+            self.app.push_screen(ChartScreen(self.chart))
 
     @on(ChartPane.CursorWanted)
     def _on_chart_cursor(self, message: ChartPane.CursorWanted) -> None:

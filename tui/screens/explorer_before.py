@@ -20,7 +20,7 @@ from logdrift.tui.models.state import ViewState
 from logdrift.tui.screens.explorer_levels import ExplorerLevels
 
 if TYPE_CHECKING:
-    from logdrift.tui.widgets.charts.base import ChangeData
+    from logdrift.core.charts.data import ChangeData
     from logdrift.tui.widgets.reading import Row
 
 
@@ -137,10 +137,10 @@ class ExplorerBefore(ExplorerLevels, inherit_bindings=False):
         group="change", exclusive=True, failed=lambda words: ChangeFailed(words)
     )
     def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
+        from logdrift.core.charts.change import change_data
         from logdrift.core.compare.pair import default_scope, make_pair
         from logdrift.core.compare.sessions import compare_sessions
         from logdrift.core.report.diff import both_pairs
-        from logdrift.tui.widgets.charts.change import change_data
 
         worker = get_current_worker()
         old = open_session(folder)

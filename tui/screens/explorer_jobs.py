@@ -371,7 +371,7 @@ class ExplorerJobs(Companions, inherit_bindings=False):
         """Look for the pair's rank flips; ``known`` is the chart's data of the pair,
         which keeps them.
         """
-        from logdrift.tui.widgets.charts.base import PairData
+        from logdrift.core.charts.data import PairData
 
         data = (
             known

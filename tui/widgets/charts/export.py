@@ -11,21 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from logdrift.core.charts.registry import CHARTS, entry_of
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.report.output import check_output, write_output
-from logdrift.core.report.svg import document
+from logdrift.core.report.svg_chart import chart_svg
+from logdrift.core.report.svg_parts import document
 from logdrift.core.session.visible import visible
-from logdrift.tui.widgets.charts.registry import CHARTS, Reach
+from logdrift.tui.widgets.charts.terminal import draw
 
 if TYPE_CHECKING:
-    from logdrift.tui.widgets.charts.base import Chart, Source, Table
+    from logdrift.core.charts.base import Chart, Table
+    from logdrift.core.charts.data import ChartSource, Reach
 
 ENDINGS = (".svg", ".txt", ".csv")
 _TEXT_SIZE = (110, 30)
 
 
-def default_name(source: Source, kind: int, reach: Reach, folder: Path) -> str:
+def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
     session = source.data.session.name if source.data is not None else "session"
     safe = (
@@ -80,7 +83,7 @@ def write_chart(chart: Chart, name: str, session: Path) -> str:
 def render(chart: Chart, ending: str) -> str:
     """The content of a file with this ending."""
     if ending == ".svg":
-        return document(chart.svg())
+        return document(chart_svg(chart))
     if ending == ".csv":
         return csv_text(chart.table())
     return "\n".join(text_rows(chart)) + "\n"
@@ -88,10 +91,10 @@ def render(chart: Chart, ending: str) -> str:
 
 def text_rows(chart: Chart) -> Iterator[str]:
     """Title, picture and legend."""
-    drawing = chart.draw(*_TEXT_SIZE)
+    drawing = draw(chart, *_TEXT_SIZE)
     pair = chart.data.pair
     yield visible(
-        f"{chart.title} · {chart.what} · A = {pair.a.info.label}, B ="
+        f"{entry_of(chart).title} · {chart.what} · A = {pair.a.info.label}, B ="
         f" {pair.b.info.label}"
     )
     yield ""

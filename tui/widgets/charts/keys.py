@@ -10,15 +10,15 @@ from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 
+from logdrift.core.charts.registry import CHARTS
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
 from logdrift.tui.widgets.charts.pane import ChartPane
-from logdrift.tui.widgets.charts.registry import CHARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logdrift.tui.widgets.charts.base import Chart
+    from logdrift.core.charts.base import Chart
     from logdrift.tui.widgets.lines import Run
 
     _Screen = Screen[None]
@@ -99,13 +99,6 @@ class ChartKeys(_Screen):
             ),
             chosen,
         )
-
-    def action_zoom_chart(self) -> None:
-        """The chart on the whole screen."""
-        from logdrift.tui.screens.chart import ChartScreen
-
-        if self.chart.source is not None:
-            self.app.push_screen(ChartScreen(self.chart))
 
     def action_export_chart(self) -> None:
         """Ask for a file name, then write."""

@@ -12,7 +12,7 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.tui.widgets.charts.base import Drawing
+    from logdrift.tui.widgets.charts.terminal import Drawing
 
 _BRIGHT = frozenset("▁▂▃▄▅▆▇█●")
 _FREE = frozenset(" ·░╌┆")

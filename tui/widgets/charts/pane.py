@@ -1,7 +1,7 @@
 """The chart pane: asks a thread for a picture of what it is shown, and moves the cursor
 of the sequence.
 
-Built off the event loop, superseded work is dropped; what crosses over is a frozen
+BuiltChart off the event loop, superseded work is dropped; what crosses over is a frozen
 `Drawing`.
 """
 
@@ -18,6 +18,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
+from logdrift.core.charts.registry import CHARTS
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session
@@ -25,18 +26,12 @@ from logdrift.tui.actions import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
 from logdrift.tui.widgets.charts.painting import Painter
-from logdrift.tui.widgets.charts.registry import CHARTS
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.tui.widgets.charts.base import (
-        ChangeData,
-        Chart,
-        Drawing,
-        PairData,
-        Source,
-    )
-    from logdrift.tui.widgets.charts.registry import Reach
+    from logdrift.core.charts.base import Chart
+    from logdrift.core.charts.data import ChangeData, ChartSource, PairData, Reach
+    from logdrift.tui.widgets.charts.terminal import Drawing
 
 MIN_WIDTH, MIN_HEIGHT = 24, 5
 _DELAY = 0.08
@@ -51,7 +46,7 @@ _FAR = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltChart:
     """A chart that was made, or the line that says why not; and its picture."""
 
     chart: Chart | None
@@ -87,7 +82,7 @@ class ChartPane(Text, inherit_bindings=False):
         """A chart was built."""
 
         key: tuple[object, ...]
-        built: Built
+        built: BuiltChart
 
     def __init__(
         self, *, id: str | None = None, kind: int = 0, reach: Reach | None = None
@@ -99,7 +94,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.made: Chart | None = None
         self.problem = ""
         self.mirror: ChartPane | None = None
-        self._source: Source | None = None
+        self._source: ChartSource | None = None
         self._position = 0
         self._key: tuple[object, ...] = ()
         self._made_key: tuple[object, ...] = ()
@@ -121,16 +116,16 @@ class ChartPane(Text, inherit_bindings=False):
         """Look at a sequence of a pair, the cursor on a flat position. A picture
         follows when there is time.
         """
-        from logdrift.tui.widgets.charts.base import PairData, Source
+        from logdrift.core.charts.data import ChartSource, PairData
 
         data: PairData | None = self._source.data if self._source is not None else None
         if pair is None:
             data = None
         elif data is None or data.pair is not pair:
             data = PairData(session, pair)
-        self.show_source(Source(data, sequence, threshold, change), position)
+        self.show_source(ChartSource(data, sequence, threshold, change), position)
 
-    def show_source(self, source: Source, position: int) -> None:
+    def show_source(self, source: ChartSource, position: int) -> None:
         """`show` with what another pane looks at."""
         self._source, self._position = source, position
         self.want()
@@ -146,7 +141,7 @@ class ChartPane(Text, inherit_bindings=False):
             self.mirror.set_cursor(position)
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> ChartSource | None:
         """What is looked at, None before the first `show`."""
         return self._source
 
@@ -194,7 +189,7 @@ class ChartPane(Text, inherit_bindings=False):
         if source is None or not self.size.area:
             return
         if size is None:
-            self._take(Built(None, None, "too small for a chart"))
+            self._take(BuiltChart(None, None, "too small for a chart"))
             return
         made_key = self._key_of(source)
         key = (*made_key, size)
@@ -207,7 +202,7 @@ class ChartPane(Text, inherit_bindings=False):
             self._waiting = self.set_timer(_WAIT, self._say_waiting)
         self._build(key, source, self.kind, self.reach, size, made)
 
-    def _key_of(self, source: Source) -> tuple[object, ...]:
+    def _key_of(self, source: ChartSource) -> tuple[object, ...]:
         entry, reach, data = CHARTS[self.kind], self.reach, source.data
         return (
             self.kind,
@@ -222,7 +217,7 @@ class ChartPane(Text, inherit_bindings=False):
     def _build(
         self,
         key: tuple[object, ...],
-        source: Source,
+        source: ChartSource,
         kind: int,
         reach: Reach,
         size: tuple[int, int],
@@ -240,7 +235,7 @@ class ChartPane(Text, inherit_bindings=False):
             self._made_key = message.key[:-1]
             self._take(message.built)
 
-    def _take(self, built: Built) -> None:
+    def _take(self, built: BuiltChart) -> None:
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
@@ -256,7 +251,7 @@ class ChartPane(Text, inherit_bindings=False):
 
     def _say_waiting(self) -> None:
         self._waiting = None
-        self._take(Built(None, None, "the chart is being made …"))
+        self._take(BuiltChart(None, None, "the chart is being made …"))
 
     # ---- showing
 
@@ -380,25 +375,26 @@ class ChartPane(Text, inherit_bindings=False):
 
 
 def build(
-    source: Source,
+    source: ChartSource,
     kind: int,
     reach: Reach,
     size: tuple[int, int],
     made: Chart | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Built | None:
+) -> BuiltChart | None:
     """Reduce (unless ``made``) and draw one chart: not for the event loop. None where
     it was cancelled between.
     """
-    from logdrift.tui.widgets.charts.base import NothingToDraw
+    from logdrift.core.charts.data import NothingToDraw
+    from logdrift.tui.widgets.charts.terminal import draw
 
     try:
         chart = made or CHARTS[kind].load()(source, reach)
-        return None if cancelled() else Built(chart, chart.draw(*size))
+        return None if cancelled() else BuiltChart(chart, draw(chart, *size))
     except NothingToDraw as nothing:
-        return Built(None, None, str(nothing))
+        return BuiltChart(None, None, str(nothing))
     except Exception as error:
-        return Built(None, None, f"no chart: {words_of(error)}")
+        return BuiltChart(None, None, f"no chart: {words_of(error)}")
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:

@@ -159,19 +159,25 @@ def _dots(plot: Plot, mark: m.Dots) -> None:
 
 
 def _bars(plot: Plot, mark: m.Bars) -> None:
+    """A bar as high as the highest dot fills the height."""
     edges = np.arange(len(mark.bars) + 1) * plot.area.columns // len(mark.bars)
+    highest = max(bar.dot or 0.0 for bar in mark.bars) or 1.0
     for bar, left, right in zip(mark.bars, edges[:-1], edges[1:], strict=True):
         if bar.value is not None and bar.dot is not None:
-            _bar(plot, bar.value, bar.dot, int(left), int(right))
+            height, dot_row = bar.value / highest, plot.row(bar.dot)
+            _bar(plot, height, dot_row, short(bar.value), (int(left), int(right)))
 
 
-def _bar(plot: Plot, value: float, dot: float, left: int, right: int) -> None:
-    """A bar with a dot, and its value above it where there is room."""
-    height, dot_row = plot.height(value), plot.row(dot)
+def _bar(
+    plot: Plot, height: float, dot_row: int, text: str, ends: tuple[int, int]
+) -> None:
+    """A bar with a dot, and its value above it where there is room; ``ends`` are its
+    columns.
+    """
+    left, right = ends
     for column in range(left, max(left + 1, right - 1)):
         plot.bar(column, height)
     plot.put((left + right) // 2, dot_row, m.DOT)
-    text = short(value)
     above = plot.area.lines - 1 - math.ceil(height * plot.area.lines)
     if len(text) < right - left and above >= 0 and dot_row != above:
         plot.write(left + (right - left - len(text)) // 2, above, text)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logdrift.core.compare import chart_data as cd
+from logdrift.core.charts import reduce as cd
 
 RNG = np.random.default_rng(7)
 

@@ -1,0 +1,271 @@
+"""Parts of SVG charts: colours, axes with their ticks, the frame, and text.
+
+A chart carries classes only; `CSS` colours them for light and dark screens, and prints
+light. A page includes it once; `document` makes a file of one chart. Every chart has a
+title and a description for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+WIDTH, HEIGHT = 460, 270
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 26, 40
+"""Pixels of a picture, and those around the area between its axes."""
+
+Array = npt.NDArray[np.floating]
+
+_LIGHT = {
+    "text": "#4a4f57",
+    "strong": "#1b1d21",
+    "grid": "#e4e5e7",
+    "axis": "#9aa0a8",
+    "line": "#334155",
+    "band": "#94a3b8",
+    "bar": "#64748b",
+    "up": "#d78700",
+    "down": "#0087d7",
+    "mark": "#b0215a",
+    "heat": "#1d4e89",
+    "halo": "#ffffff",
+}
+_DARK = {
+    "text": "#b4b8bf",
+    "strong": "#eceef1",
+    "grid": "#303338",
+    "axis": "#6b7078",
+    "line": "#e2e8f0",
+    "band": "#64748b",
+    "bar": "#8fa0b8",
+    "up": "#ffaf00",
+    "down": "#5fafff",
+    "mark": "#ff8fb8",
+    "heat": "#8ec5ff",
+    "halo": "#1b1d20",
+}
+
+
+def _rules(c: dict[str, str]) -> str:
+    return (
+        f".cx text{{fill:{c['text']};stroke:{c['halo']}}}.cx"
+        f" .cx-strong{{fill:{c['strong']}}}"
+        f".cx .cx-name{{fill:{c['mark']}}}"
+        f".cx-grid{{stroke:{c['grid']}}}.cx-axis{{stroke:{c['axis']}}}.cx-line{{stroke:{c['line']}}}"
+        f".cx-band{{fill:{c['band']}}}.cx-bar{{fill:{c['bar']}}}.cx-up{{fill:{c['up']}}}.cx-down{{fill:{c['down']}}}"
+        f".cx-mark{{stroke:{c['mark']}}}.cx-dot{{fill:{c['mark']}}}.cx-heat{{fill:{c['heat']}}}"
+    )
+
+
+CSS = (
+    ".cx{font-family:system-ui,'Segoe"
+    " UI',Roboto,Helvetica,Arial,sans-serif;font-size:12px;font-variant-numeric:tabular-nums}.cx"
+    " text{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}.cx"
+    " .cx-small{font-size:11px}.cx-grid,.cx-axis{stroke-width:1;fill:none}.cx-line{stroke-width:1.8;fill:none;stroke-linejoin:round}.cx-band{opacity:.35}.cx-mark{stroke-width:1.4;stroke-dasharray:4"
+    " 3;fill:none}"
+    + _rules(_LIGHT)
+    + "@media screen and (prefers-color-scheme:dark){"
+    + _rules(_DARK)
+    + "}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A range of values and its name. ``low`` < ``high``; both above 0 where ``log``.
+
+    ``unsigned``: ticks are written without a sign, for an axis that counts both ways.
+    """
+
+    label: str
+    low: float
+    high: float
+    log: bool = False
+    unsigned: bool = False
+
+    def place(self, value: float, start: float, stop: float) -> float:
+        """Where ``value`` lies between the pixels ``start`` and ``stop``, held within
+        them.
+        """
+        low, high, at = self.low, self.high, value
+        if self.log:
+            low, high = math.log10(low), math.log10(high)
+            at = math.log10(max(value, self.low))
+        return start + min(1.0, max(0.0, (at - low) / (high - low))) * (stop - start)
+
+    def across(self, value: float) -> float:
+        """The pixel of ``value`` on the x axis of a frame."""
+        return self.place(value, LEFT, WIDTH - RIGHT)
+
+    def up(self, value: float) -> float:
+        """The pixel of ``value`` on the y axis of a frame."""
+        return self.place(value, HEIGHT - BOTTOM, TOP)
+
+    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
+        """About ``count`` values at round steps, or powers of ten, with their text."""
+        values = self._decades(count) if self.log else self._steps(count)
+        return [(value, self._text(value)) for value in values]
+
+    def _text(self, value: float) -> str:
+        text = tick_text(value)
+        return text.removeprefix("-") if self.unsigned else text
+
+    def _decades(self, count: int) -> list[float]:
+        first = math.ceil(math.log10(self.low) - 1e-9)
+        last = math.floor(math.log10(self.high) + 1e-9)
+        step = max(1, math.ceil((last - first + 1) / (count + 2)))
+        decades = [10.0**power for power in range(first, last + 1, step)]
+        if len(decades) >= 2:
+            return decades
+        finer = [m * 10.0**p for p in range(first - 1, last + 1) for m in (1, 2, 5)]
+        return [value for value in finer if self.low <= value <= self.high]
+
+    def _steps(self, count: int) -> list[float]:
+        step = round_step((self.high - self.low) / count)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [step * n for n in range(first, last + 1)]
+
+
+def round_step(step: float) -> float:
+    """The next of 1, 2, 5 times a power of ten, at least ``step`` > 0."""
+    power = math.pow(10.0, math.floor(math.log10(step)))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
+
+
+def tick_text(value: float) -> str:
+    """``0.01``, ``1e-6``, ``20k``: short enough for an axis."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e9 or size < 1e-4:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    for scale, suffix in ((1e6, "M"), (1e4, "k")):
+        if size >= scale:
+            return f"{round(value / (1000 if suffix == 'k' else scale), 6):g}{suffix}"
+    return f"{round(value, 10):g}"
+
+
+def document(chart: str) -> str:
+    """A chart of this module as a file of its own."""
+    style = f"<style>{CSS}</style>"
+    head, _, rest = chart.partition(">")
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n{head}'
+        f' xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+    )
+
+
+def frame(x: Axis, y: Axis, body: str, title: str, description: str) -> str:
+    """Axes around ``body``."""
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    out = []
+    for value, words in y.ticks():
+        at = y.up(value)
+        out.append(f'<path class="cx-grid" d="M{LEFT} {at:.1f}H{right}"/>')
+        out.append(text(LEFT - 7, at + 4, words, "cx-small", "end"))
+    out += [
+        ticks_below(x, LEFT, right, TOP, bottom),
+        body,
+        f'<path class="cx-axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>',
+        text(4, 14, y.label),
+        text((LEFT + right) / 2, HEIGHT - 4, x.label, anchor="middle"),
+    ]
+    return element(WIDTH, HEIGHT, "".join(out), title, description)
+
+
+def ticks_below(
+    axis: Axis, left: float, right: float, top: float, bottom: float
+) -> str:
+    """Grid lines and their text between the pixels ``left`` and ``right``."""
+    out = []
+    for value, words in axis.ticks(max(2, round((right - left) / 70))):
+        at = axis.place(value, left, right)
+        out.append(f'<path class="cx-grid" d="M{at:.1f} {top}V{bottom}"/>')
+        out.append(text(at, bottom + 15, words, "cx-small", "middle"))
+    return "".join(out)
+
+
+def uprights(across: Axis, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Named vertical lines, each name in a row of its own so that close ones stay
+    readable.
+    """
+    inside = [mark for mark in marks if across.low <= mark[0] <= across.high]
+    for row, (value, name) in enumerate(sorted(inside)):
+        x = across.across(value)
+        yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
+        y, style = TOP + 26 + 14 * row, "cx-name cx-small"
+        if x > WIDTH * 0.7:
+            yield text(x - 4, y, name, style, "end")
+        else:
+            yield text(x + 4, y, name, style)
+
+
+def element(
+    width: int,
+    height: int,
+    body: str,
+    title: str,
+    description: str,
+    *,
+    fixed: bool = False,
+) -> str:
+    """The SVG element around ``body``; ``fixed``: of this size, else as wide as its
+    place.
+    """
+    size = f' width="{width}" height="{height}"' if fixed else ""
+    words = f"<desc>{escape(description)}</desc>" if description else ""
+    return (
+        f'<svg class="cx" viewBox="0 0 {width} {height}"{size} role="img"'
+        f' aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{words}{body}</svg>"
+    )
+
+
+def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
+    """Words at a pixel; ``style`` are classes."""
+    classes = f' class="{style}"' if style else ""
+    place = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{classes}{place}>{escape(words)}</text>'
+
+
+def point(x: Axis, y: Axis, at: float, value: float) -> str:
+    """The pixel of a point in a path."""
+    return f"{x.across(float(at)):.1f} {y.up(float(value)):.1f}"
+
+
+def stretches(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, stop) of every stretch of True."""
+    padded = np.concatenate([[False], mask, [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(padded))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
+    """A line through ``at``, ``values`` f[n]; a gap where a value is not finite."""
+    runs = [range(a, b) for a, b in stretches(np.isfinite(values))]
+    return "".join(f"M{'L'.join(_points(x, y, at, values, run))}" for run in runs)
+
+
+def _points(x: Axis, y: Axis, at: Array, values: Array, run: range) -> list[str]:
+    if len(run) > 1:
+        return [point(x, y, at[i], values[i]) for i in run]
+    # A line of one point would be invisible.
+    across, up = x.across(float(at[run[0]])), y.up(float(values[run[0]]))
+    return [f"{max(LEFT, across - 3):.1f} {up:.1f}", f"{across + 3:.1f} {up:.1f}"]
+
+
+def band_path(x: Axis, y: Axis, at: Array, low: Array, high: Array) -> str:
+    """The area between ``low`` and ``high`` f[n]; a gap where one is not finite."""
+    areas = []
+    for start, stop in stretches(np.isfinite(low) & np.isfinite(high)):
+        upper = [point(x, y, at[i], high[i]) for i in range(start, stop)]
+        lower = [point(x, y, at[i], low[i]) for i in reversed(range(start, stop))]
+        areas.append(f"M{'L'.join(upper + lower)}Z")
+    return "".join(areas)
