@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     for scope, title in SCOPE_TITLES.items():
         print(canvas.text(title))
         for command in commands(scope):
-            keys = " ".join(command.shown_keys(keymap)) or "palette"
+            keys = " ".join(command.key_names(keymap)) or "palette"
             print(canvas.text(f"  {keys:<18} {command.help}  ({command.id})"))
         print()
     return 0

@@ -12,16 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.tui.actions import (
-    COMMANDS,
-    SCOPE_TITLES,
-    Command,
-    bindings,
-    hint_pairs,
-    keys_table,
-    short_keys_table,
-)
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, hint_pairs
+from logdrift.tui.actions.key_tables import keys_table, short_keys_table
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.chart import ChartScreen
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.diff import DiffScreen

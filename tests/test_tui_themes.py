@@ -18,14 +18,8 @@ from textual.command import CommandPalette
 
 from logdrift.core.config import _load, load_config
 from logdrift.core.errors import InputError
-from logdrift.tui.actions import (
-    COMMANDS,
-    NO_KEYMAP,
-    SCOPE_TITLES,
-    commands,
-    hint_pairs,
-    keys_table,
-)
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs
+from logdrift.tui.actions.key_tables import keys_table
 from logdrift.tui.app import active_commands, run
 from logdrift.tui.keymap import SCREENS, check_keymap, key_of, sample
 from logdrift.tui.palette import Palette, exchange, make_palette

@@ -31,7 +31,8 @@ from logdrift.core.compare.pair import parse_pair
 from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, bindings
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap
+from logdrift.tui.bindings import bindings
 from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
 from logdrift.tui.faults import Safe, finish_writing, traceback_of
 from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
@@ -79,7 +80,7 @@ class Commands(Provider):
                 )
 
     def _help(self, command: Command) -> str:
-        keys = command.shown_keys(cast("LogdriftApp", self.app).keymap)
+        keys = command.key_names(cast("LogdriftApp", self.app).keymap)
         return f"{' '.join(keys)}   {command.help}" if keys else command.help
 
 

@@ -16,8 +16,8 @@ from logdrift.tui.actions import (
     Keymap,
     Scope,
     commands,
-    key_names,
 )
+from logdrift.tui.actions.key_names import key_names
 
 SCREENS: tuple[frozenset[Scope], ...] = tuple(
     frozenset[Scope](scopes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.widgets.charts.keys import ChartKeys
 from logdrift.tui.widgets.charts.pane import ChartPane

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.reading import Row

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.lines import Run

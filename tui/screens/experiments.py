@@ -17,7 +17,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.actions import key_of
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.experiments import (
@@ -410,11 +411,4 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         return self.table.copied()
 
     def _key(self, name: str) -> str:
-        from logdrift.tui.actions import commands
-
-        keymap = self.logdrift.keymap
-        return next(
-            (*c.shown_keys(keymap), "palette")[0]
-            for c in commands("experiments")
-            if c.name == name
-        )
+        return key_of("experiments", name, self.logdrift.keymap)

@@ -24,7 +24,8 @@ from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number, signed
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings, commands
+from logdrift.tui.actions import commands
+from logdrift.tui.bindings import bindings
 from logdrift.tui.flow import FragmentCache
 from logdrift.tui.models.answer import AnswerLine
 from logdrift.tui.models.state import load_state, save_state
@@ -190,7 +191,7 @@ class ExplorerScreen(ExplorerBefore, ChartKeys, inherit_bindings=False):
         gate's reason already.
         """
         keys = next(
-            c.shown_keys(self.logdrift.keymap)
+            c.key_names(self.logdrift.keymap)
             for c in commands("explorer")
             if c.name == "why"
         )

@@ -145,7 +145,7 @@ def _keys(
     if about and scope in ABOUT:
         yield Hanging([("   ", palette.muted), (ABOUT[scope], palette.muted)])
     for command in commands(scope):
-        keys = " ".join(command.shown_keys(keymap)) or "palette"
+        keys = " ".join(command.key_names(keymap)) or "palette"
         yield Hanging(
             [
                 ("   ", palette.text),

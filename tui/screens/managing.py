@@ -17,7 +17,7 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import byte_size
 from logdrift.core.paths import user_path
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import Keymap, commands
+from logdrift.tui.actions import key_of
 from logdrift.tui.faults import background
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.base import MIN_WIDTH
@@ -80,7 +80,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         raise NotImplementedError
 
     def _key(self, name: str) -> str:
-        return key_of(name, self.logdrift.keymap)
+        return key_of("sessions", name, self.logdrift.keymap)
 
     # ---- two sessions against each other
 
@@ -392,12 +392,3 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.logdrift.show_error(message.words)
         else:
             self.say(message.words, warn=True)
-
-
-def key_of(name: str, keymap: Keymap) -> str:
-    """The key of a command of this screen, as it stands on the keyboard."""
-    return next(
-        (*c.shown_keys(keymap), "palette")[0]
-        for c in commands("sessions")
-        if c.name == name
-    )

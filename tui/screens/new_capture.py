@@ -27,7 +27,8 @@ from logdrift.core.plan import CapturePlan, load_plan
 from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.visible import visible
 from logdrift.tui import capture_form as forms
-from logdrift.tui.actions import bindings, hint_pairs
+from logdrift.tui.actions import hint_pairs
+from logdrift.tui.bindings import bindings
 from logdrift.tui.capture_errors import place
 from logdrift.tui.capture_rows import Found, form_rows
 from logdrift.tui.faults import background

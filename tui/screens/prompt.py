@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from logdrift.core.errors import words_of
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import Line, line_runs, typed

@@ -14,7 +14,7 @@ from textual.worker import get_current_worker
 
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen

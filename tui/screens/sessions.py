@@ -10,11 +10,12 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from logdrift.tui.actions import bindings
+from logdrift.tui.actions import key_of
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.sessions import FolderWatch, SessionRow
-from logdrift.tui.screens.managing import ManagingScreen, key_of
+from logdrift.tui.screens.managing import ManagingScreen
 from logdrift.tui.services import services
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.rows import Rows
@@ -56,7 +57,8 @@ class Detail(Bar):
         words = row.problem or row.damage or row.doing or row.title
         style = p.bad if row.problem or row.damage or row.state == "failed" else p.muted
         keys = services(self).keymap
-        resume, cancel = key_of("resume", keys), key_of("cancel_capture", keys)
+        resume = key_of("sessions", "resume", keys)
+        cancel = key_of("sessions", "cancel_capture", keys)
         key = {
             "partial": f"{resume} goes on with it",
             "failed": f"{resume} tries again",

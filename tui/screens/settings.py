@@ -12,7 +12,7 @@ from logdrift.core.report.settings import UNKNOWN, Settings, settings_of
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import Saving

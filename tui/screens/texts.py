@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.screens.saving import Saving

@@ -14,7 +14,7 @@ from logdrift.core.compare.pair import Pair, default_scope
 from logdrift.core.numbers import exact
 from logdrift.core.report.meaning import bound_text
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.answer import AnswerLine, answer_line

@@ -15,7 +15,7 @@ from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.why import WhyView, evidence_stamp, explain

@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from logdrift.core.numbers import NOTHING, number, probability, signed
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import DOWN, UP, fit
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, Text, strip_of

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from logdrift.core.errors import words_of
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import Safe
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette

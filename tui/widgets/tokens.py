@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.flow import Flow, FragmentCache, flow
 from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
 from logdrift.tui.modes import Legend

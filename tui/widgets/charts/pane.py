@@ -22,7 +22,7 @@ from logdrift.core.charts.registry import CHARTS
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session
-from logdrift.tui.actions import bindings
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
 from logdrift.tui.widgets.charts.painting import Painter

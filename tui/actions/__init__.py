@@ -1,0 +1,84 @@
+"""Every command of the screens, declared once: key bindings, the line of keys, the
+palette, the help and the docs are made from this list. Nothing here needs Textual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logdrift.tui.actions.charts import CHART_COMMANDS
+from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
+from logdrift.tui.actions.everywhere import EVERYWHERE_COMMANDS
+from logdrift.tui.actions.explorer import EXPLORER_COMMANDS
+from logdrift.tui.actions.panes import PANE_COMMANDS
+from logdrift.tui.actions.sessions import SESSION_COMMANDS
+from logdrift.tui.actions.tables import TABLE_COMMANDS
+from logdrift.tui.actions.why import WHY_COMMANDS
+
+__all__ = [
+    "COMMANDS",
+    "NO_KEYMAP",
+    "SCOPE_TITLES",
+    "Command",
+    "Keymap",
+    "Scope",
+    "commands",
+    "hint_pairs",
+    "key_of",
+]
+
+SCOPE_TITLES: dict[Scope, str] = {
+    "app": "Everywhere",
+    "sessions": "Sessions",
+    "explorer": "Explorer",
+    "move": "In the text",
+    "list": "In lists",
+    "pane": "In the inspector and long texts",
+    "picker": "In a list that asks",
+    "prompt": "In a line that asks",
+    "inspector": "In the inspector",
+    "charts": "Charts, in the explorer and on the whole screen",
+    "chart": "In the chart",
+    "zoom": "In the chart on the whole screen",
+    "reading": "In a long text",
+    "matrix": "Matrix",
+    "facts": "Settings",
+    "limits": "Limits",
+    "report": "Report",
+    "why": "Why",
+    "experiments": "Experiments",
+    "layers": "Layers",
+    "diff": "Two sessions compared",
+    "confirm": "Where yes or no is asked",
+    "form": "New capture",
+}
+
+COMMANDS: tuple[Command, ...] = (
+    *EVERYWHERE_COMMANDS,
+    *SESSION_COMMANDS,
+    *EXPLORER_COMMANDS,
+    *PANE_COMMANDS,
+    *CHART_COMMANDS,
+    *TABLE_COMMANDS,
+    *WHY_COMMANDS,
+)
+
+
+def commands(*scopes: Scope) -> Iterator[Command]:
+    """The commands of the scopes, in the order of their declaration."""
+    return (command for command in COMMANDS if command.scope in scopes)
+
+
+def hint_pairs(*scopes: Scope, keymap: Keymap = NO_KEYMAP) -> list[tuple[str, str]]:
+    """(key, word) for the line of keys, most wanted first."""
+    hinted = [
+        command for scope in scopes for command in commands(scope) if command.hint
+    ]
+    with_keys = [(command.key_names(keymap), command.hint) for command in hinted]
+    return [(keys[0], word) for keys, word in with_keys if keys]
+
+
+def key_of(scope: Scope, name: str, keymap: Keymap) -> str:
+    """The first key of a command, as it stands on a keyboard; ``palette`` for none."""
+    command = next(command for command in commands(scope) if command.name == name)
+    return next(iter(command.key_names(keymap)), "palette")

@@ -1,0 +1,178 @@
+"""Commands of charts, in their pane and on the whole screen."""
+
+from __future__ import annotations
+
+from logdrift.core.charts.registry import CHARTS
+from logdrift.tui.actions.command import Command
+
+CHART_COMMANDS: tuple[Command, ...] = (
+    Command(
+        scope="charts",
+        action="next_chart",
+        keys=("v",),
+        help="Next chart",
+        hint="chart",
+    ),
+    Command(
+        scope="charts",
+        action="previous_chart",
+        keys=("V",),
+        help="Previous chart",
+    ),
+    Command(
+        scope="charts",
+        action="charts",
+        keys=("C",),
+        help="Charts: choose one from the list",
+    ),
+    Command(
+        scope="charts",
+        action="zoom_chart",
+        keys=("z",),
+        help="Chart on the whole screen, and back",
+        hint="zoom",
+    ),
+    Command(
+        scope="charts",
+        action="chart_reach",
+        keys=("a",),
+        help="Chart of all sequences, or of this one",
+        hint="all/this",
+    ),
+    Command(
+        scope="charts",
+        action="export_chart",
+        keys=("x",),
+        help="Export the chart: as text, SVG, or CSV of the numbers behind it",
+        hint="export",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            -1,
+            0,
+        ),
+        keys=("left", "h"),
+        help="One column back: the cursor follows",
+        palette=False,
+        keymap_name="left",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            1,
+            0,
+        ),
+        keys=("right", "l"),
+        help="One column on",
+        palette=False,
+        keymap_name="right",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            0,
+            -1,
+        ),
+        keys=("up", "k"),
+        help="One row up: in the heat map to other sequences",
+        palette=False,
+        keymap_name="up",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            0,
+            1,
+        ),
+        keys=("down", "j"),
+        help="One row down",
+        palette=False,
+        keymap_name="down",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            -10,
+            0,
+        ),
+        keys=("pageup", "ctrl+u"),
+        help="Ten columns back",
+        palette=False,
+        keymap_name="page_left",
+    ),
+    Command(
+        scope="chart",
+        action="chart_step",
+        arguments=(
+            10,
+            0,
+        ),
+        keys=("pagedown", "ctrl+d"),
+        help="Ten columns on",
+        palette=False,
+        keymap_name="page_right",
+    ),
+    Command(
+        scope="chart",
+        action="chart_end",
+        arguments=(-1,),
+        keys=("home", "g"),
+        help="First column",
+        palette=False,
+        keymap_name="first",
+    ),
+    Command(
+        scope="chart",
+        action="chart_end",
+        arguments=(1,),
+        keys=("end", "G"),
+        help="Last column",
+        palette=False,
+        keymap_name="last",
+    ),
+    Command(
+        scope="chart",
+        action="to_tokens",
+        keys=("enter",),
+        help="To the text of the token under the cursor",
+        palette=False,
+    ),
+    Command(
+        scope="zoom",
+        action="back",
+        keys=("q", "escape"),
+        help="Back to the explorer",
+        hint="back",
+    ),
+    Command(
+        scope="zoom",
+        action="next_divergence",
+        keys=("n",),
+        help="Next divergent token",
+        hint="next Δ",
+    ),
+    Command(
+        scope="zoom",
+        action="previous_divergence",
+        keys=("N",),
+        help="Previous divergent token",
+    ),
+    *(
+        Command(
+            scope="zoom",
+            action="chart",
+            arguments=(number,),
+            keys=(str((number + 1) % 10),),
+            help=f"Chart {number + 1}: {chart.title}",
+            palette=False,
+            keymap_name=f"chart_{chart.name}",
+        )
+        for number, chart in enumerate(CHARTS[:10])
+    ),
+)

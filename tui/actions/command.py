@@ -1,0 +1,89 @@
+"""What a command of the screens is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from logdrift.tui.actions.key_names import key_names
+
+Scope = Literal[
+    "app",
+    "sessions",
+    "explorer",
+    "move",
+    "list",
+    "pane",
+    "picker",
+    "prompt",
+    "inspector",
+    "charts",
+    "chart",
+    "zoom",
+    "reading",
+    "matrix",
+    "facts",
+    "limits",
+    "report",
+    "diff",
+    "why",
+    "experiments",
+    "layers",
+    "confirm",
+    "form",
+]
+"""Where the keys of a command are heard: a screen, a kind of pane, or everywhere."""
+
+Keymap = Mapping[str, tuple[str, ...]]
+"""Ids of commands and the keys that a user gave them instead of their own."""
+NO_KEYMAP: Keymap = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command, declared once.
+
+    Attributes:
+        scope: where its keys are heard.
+        action: the method that does it, without ``action_``.
+        arguments: what the method is called with.
+        keys: by Textual's names; none for a command of the palette alone.
+        help: what it does, in one line; the palette shows it up to the first comma or
+            colon.
+        hint: the word beside its key on the line of keys, "" for none.
+        palette: whether the palette lists it.
+        keymap_name: what a keymap calls it, where action and arguments make no name.
+    """
+
+    scope: Scope
+    action: str
+    arguments: tuple[str | int, ...] = ()
+    keys: tuple[str, ...]
+    help: str
+    hint: str = ""
+    palette: bool = True
+    keymap_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The action as Textual runs it: ``help``, ``chart_step(-1, 0)``."""
+        if not self.arguments:
+            return self.action
+        return f"{self.action}({', '.join(map(repr, self.arguments))})"
+
+    @property
+    def id(self) -> str:
+        """The id of the binding, ``scope.name``: what a keymap names."""
+        words = (self.action, *map(str, self.arguments))
+        name = self.keymap_name or "_".join(words).replace("-", "_")
+        return f"{self.scope}.{name}"
+
+    @property
+    def title(self) -> str:
+        """The help up to its first comma or colon."""
+        return self.help.partition(":")[0].partition(",")[0]
+
+    def key_names(self, keymap: Keymap = NO_KEYMAP) -> tuple[str, ...]:
+        """Its keys as they stand on a keyboard; a keymap may give it others."""
+        return key_names(keymap.get(self.id, self.keys))

@@ -1,0 +1,55 @@
+"""Commands of every screen."""
+
+from __future__ import annotations
+
+from logdrift.tui.actions.command import Command
+
+EVERYWHERE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        scope="app",
+        action="help",
+        keys=("question_mark", "f1"),
+        help="Help: all keys and what the colours mean",
+        hint="help",
+    ),
+    Command(
+        scope="app",
+        action="command_palette",
+        keys=("ctrl+p",),
+        help="Command palette: every command by name",
+        palette=False,
+    ),
+    Command(
+        scope="app",
+        action="quit_now",
+        keys=("ctrl+q",),
+        help="Quit at once, from any screen",
+    ),
+    Command(
+        scope="app",
+        action="redraw",
+        keys=("ctrl+l",),
+        help="Draw the screen again: where something else has written to the terminal",
+    ),
+    Command(
+        scope="app",
+        action="theme",
+        arguments=("dark",),
+        keys=(),
+        help="Dark theme",
+    ),
+    Command(
+        scope="app",
+        action="theme",
+        arguments=("light",),
+        keys=(),
+        help="Light theme",
+    ),
+    Command(
+        scope="app",
+        action="theme",
+        arguments=("high-contrast",),
+        keys=(),
+        help="High-contrast theme",
+    ),
+)
