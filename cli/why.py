@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.cli import trusting, why_identity, why_layers, why_run
+from logdrift.cli.why_print import print_why
 from logdrift.core.compare.pair import default_pair, parse_pair
 from logdrift.core.config import sessions_folder
 from logdrift.core.errors import InputError
@@ -57,21 +58,17 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the diagnosis."""
     from logdrift.cli.open import find_session
+    from logdrift.core.report.causes import causes_document, causes_json
     from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.strict_json import dump
-    from logdrift.core.report.why import (
-        build_why,
-        causes_json,
-        render_causes,
-        render_why,
-    )
 
     canvas = canvas_of(sys.stdout)
     if args.causes:
         sys.stdout.write(
             dump({"schema": 1, "causes": causes_json()})
             if args.json
-            else render_causes(canvas)
+            else paint_text(causes_document(), canvas)
         )
         return 0
     folder = sessions_folder(args.sessions)
@@ -114,7 +111,5 @@ def run(args: argparse.Namespace) -> int:
         chosen = [main]
     if why_run.wanted(args):
         return why_run.run(args, session, chosen)
-    report = build_why(session, chosen)
-    sys.stdout.write(dump(report) if args.json else render_why(report, canvas))
-    sys.stdout.flush()
+    print_why(session, chosen, as_json=args.json)
     return 0

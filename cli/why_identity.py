@@ -36,8 +36,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from logdrift.cli.progress import progress_view
     from logdrift.cli.trusting import confirmed
     from logdrift.core.investigate.identity import chosen_backends, identify
-    from logdrift.core.report.identity import identity_json, render_identity
+    from logdrift.core.report.identity import identities_of, identity_document
     from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.strict_json import dump
     from logdrift.core.session.experiments import check_writable
 
@@ -50,20 +51,18 @@ def run(args: argparse.Namespace, session: Session) -> int:
     confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
         found, failed = identify(session, specs, view)
-    report = identity_json(session, found)
+    identities = identities_of(session, found)
     if args.json:
-        sys.stdout.write(
-            dump(
-                {
-                    "schema": 1,
-                    "session": session.name,
-                    "identity": report,
-                    "failed": failed,
-                }
-            )
-        )
+        report = {
+            "schema": 1,
+            "session": session.name,
+            "identity": {name: each.to_json() for name, each in identities.items()},
+            "failed": failed,
+        }
+        sys.stdout.write(dump(report))
     else:
-        sys.stdout.write(render_identity(report, failed, canvas_of(sys.stdout)))
+        document = identity_document(identities, failed)
+        sys.stdout.write(paint_text(document, canvas_of(sys.stdout)))
     sys.stdout.flush()
     if failed:
         raise LogdriftError(

@@ -61,8 +61,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from logdrift.cli.progress import progress_view
     from logdrift.cli.trusting import confirmed
     from logdrift.core.investigate.layers import find_layers
-    from logdrift.core.report.layers import render_layers
+    from logdrift.core.report.layers import layers_document
     from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.strict_json import dump
 
     sequence, position = parse_place(args.layers)
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         )
     else:
         canvas = canvas_of(sys.stdout)
-        sys.stdout.write(render_layers(found, canvas))
+        sys.stdout.write(paint_text(layers_document(found), canvas))
         sys.stdout.write(chart(found, canvas))
     sys.stdout.flush()
     return 0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from logdrift.cli.why_print import print_why
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
 from logdrift.core.session.reader import Session
@@ -127,7 +128,7 @@ def run(
         return _detach(session, pair, experiments, budget, repeats)
     _print_plan(session, experiments, proposal, budget, repeats, sys.stderr)
     outcomes = _run(session, pair, experiments, budget, repeats)
-    _report(args, session, labels)
+    print_why(session, labels, as_json=args.json)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise LogdriftError(
@@ -209,22 +210,22 @@ def _print_plan(
     stream: Any,
 ) -> None:
     from logdrift.core.diagnose.experiments import controls
-    from logdrift.core.report.experiments import plan_lines
+    from logdrift.core.report.experiments import plan_document
     from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
 
     unchanged = controls(session, experiments)
     canvas = canvas_of(stream)
     others = [each for each in proposal.experiments if each not in experiments]
-    for line in plan_lines(
+    document = plan_document(
         experiments,
         proposal.left_out,
         unchanged,
-        canvas,
         budget=budget,
         repeats=repeats,
         others=others,
-    ):
-        print(line, file=stream)
+    )
+    stream.write(paint_text(document, canvas))
     if not experiments:
         print(*canvas.wrap(_nothing(proposal)), sep="\n", file=stream)
     stream.flush()
@@ -293,17 +294,3 @@ def _with_headings(
         print(visible(said), file=sys.stderr, flush=True)
 
     return show
-
-
-def _report(
-    args: argparse.Namespace, session: Session, labels: list[tuple[str, str]]
-) -> None:
-    from logdrift.core.report.layout import canvas_of
-    from logdrift.core.report.strict_json import dump
-    from logdrift.core.report.why import build_why, render_why
-
-    report = build_why(session, labels)
-    sys.stdout.write(
-        dump(report) if args.json else render_why(report, canvas_of(sys.stdout))
-    )
-    sys.stdout.flush()

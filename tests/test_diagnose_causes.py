@@ -7,8 +7,9 @@ from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
 from logdrift.core.diagnose.knobs import SideState, Which
 from logdrift.core.diagnose.rank import experiment
 from logdrift.core.diagnose.signatures.facts import CAUSE_OF
+from logdrift.core.report.causes import causes_document
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import render_causes
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session.layout import CaptureInfo
 
 ENGINES = {"vllm", "sglang", "transformers"}
@@ -50,7 +51,7 @@ def test_every_entry_says_what_it_is_how_it_shows_and_where_it_was_seen() -> Non
 
 
 def test_a_link_of_the_table_is_never_broken_over_lines() -> None:
-    shown = render_causes(Canvas(width=80)).splitlines()
+    shown = paint_text(causes_document(), Canvas(width=80)).splitlines()
     for entry in CAUSES:
         assert f"   {entry.link}" in shown, entry.code
 

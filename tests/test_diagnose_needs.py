@@ -19,7 +19,9 @@ from logdrift.core.diagnose.evidence import LIKELY
 from logdrift.core.diagnose.signatures import SIGNATURES, judged
 from logdrift.core.planted.forms import in_form
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import build_why, render_why
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.why import explain_session
+from logdrift.core.report.why_document import why_document
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import Session, open_session
 from tests.planted.made import Text, draw, made, noise, same, top_p
@@ -250,8 +252,11 @@ def test_why_of_an_import_fits_a_screen(tmp_path: Path, form: Any, fault: Any) -
         form,
         tmp_path / "d",
     )
-    shown = render_why(
-        build_why(session, [("trainer/recorded", "rollout/recorded")]), Canvas()
+    shown = paint_text(
+        why_document(
+            explain_session(session, [("trainer/recorded", "rollout/recorded")]).pairs
+        ),
+        Canvas(),
     )
     assert len(shown.splitlines()) <= 36, (
         shown

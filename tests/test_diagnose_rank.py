@@ -14,9 +14,12 @@ from logdrift.core.diagnose import Evidence, diagnose
 from logdrift.core.diagnose.causes import CAUSES
 from logdrift.core.diagnose.knobs import SideState
 from logdrift.core.diagnose.rank import EXPLAINED_BY, discounted, ranked
+from logdrift.core.report.causes import causes_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
-from logdrift.core.report.why import build_why, render_causes, render_why
+from logdrift.core.report.why import explain_session
+from logdrift.core.report.why_document import why_document
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import open_session
 from tests.made_sessions import FACTS, capture, write_session
@@ -181,7 +184,7 @@ def test_no_pair_of_real_engines_is_more_than_noise(sample: Any) -> None:
 def test_json_is_strict_and_keeps_schema_1(sample: Any) -> None:
     pair = default_pair(sample)
     assert pair is not None
-    report = json.loads(dump(build_why(sample, [pair])))
+    report = json.loads(dump(explain_session(sample, [pair]).to_json()))
     assert report["schema"] == 1
     for entry in report["diagnosis"]:
         assert {"cause", "score", "evidence", "next_experiment", "pair"} == set(entry)
@@ -200,8 +203,11 @@ def test_text_fits_80_columns_and_shows_the_users_tokens(tmp_path: Path) -> None
     session = made(
         tmp_path / "s", text, {"trainer": same, "rollout": lambda rows, ids: rows / 0.7}
     )
-    shown = render_why(
-        build_why(session, [("trainer/prefill", "rollout/prefill")]), Canvas()
+    shown = paint_text(
+        why_document(
+            explain_session(session, [("trainer/prefill", "rollout/prefill")]).pairs
+        ),
+        Canvas(),
     )
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert (
@@ -213,9 +219,13 @@ def test_text_fits_80_columns_and_shows_the_users_tokens(tmp_path: Path) -> None
     )
     assert "Not checked" in shown
     assert "Δ" in shown
-    assert all(len(line) <= 80 for line in render_causes(Canvas()).splitlines())
-    assert render_why(
-        build_why(session, [("trainer/prefill", "rollout/prefill")]),
+    assert all(
+        len(line) <= 80 for line in paint_text(causes_document(), Canvas()).splitlines()
+    )
+    assert paint_text(
+        why_document(
+            explain_session(session, [("trainer/prefill", "rollout/prefill")]).pairs
+        ),
         Canvas(encoding="ascii"),
     ).isascii()
 
@@ -230,8 +240,11 @@ def test_hostile_pieces_never_reach_the_terminal(tmp_path: Path) -> None:
         [capture("trainer/prefill", rows), capture("vllm/prefill", other)],
         pieces=hostile,
     )
-    shown = render_why(
-        build_why(session, [("trainer/prefill", "vllm/prefill")]), Canvas()
+    shown = paint_text(
+        why_document(
+            explain_session(session, [("trainer/prefill", "vllm/prefill")]).pairs
+        ),
+        Canvas(),
     )
     assert all(char.isprintable() for line in shown.splitlines() for char in line)
 

@@ -29,9 +29,14 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
 from logdrift.core.investigate.identity import chosen_backends
 from logdrift.core.processes import descendants
-from logdrift.core.report.identity import identity_json, render_identity
+from logdrift.core.report.identity import (
+    identities_of,
+    identity_document,
+)
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import build_why, render_why
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.why import explain_session
+from logdrift.core.report.why_document import why_document
 from logdrift.core.session.identity import (
     LoadedTensor,
     LoadedWeights,
@@ -495,7 +500,7 @@ def _save(session: Session, found: LoadedWeights) -> None:
 
 def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     pair = [("trainer", "rollout")]
-    before = build_why(apart, pair)
+    before = explain_session(apart, pair).to_json()
     assert _score(apart, "weights") > 0.3
     assert any(
         "only the files that it was started with" in each["why"]
@@ -504,19 +509,20 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
 
     _save(apart, loaded("trainer"))
     _save(apart, loaded("rollout"))
-    after = build_why(apart, pair)
+    explained = explain_session(apart, pair)
+    after = explained.to_json()
     assert _score(apart, "weights") < 0.05
     assert [each["cause"] for each in after["pairs"][0]["checked"]] == ["weights"]
     assert "weights" not in {each["cause"] for each in after["pairs"][0]["not_checked"]}
     assert after["identity"]["rollout"]["as_on_disk"] == 3
-    text = render_why(after, Canvas())
+    text = paint_text(why_document(explained.pairs), Canvas())
     assert (
         "Checked" in text
         and "loaded the same weights: 3 tensors compared" in " ".join(text.split())
     )
 
     _save(apart, loaded("rollout", b=off("b")))
-    named = build_why(apart, pair)
+    named = explain_session(apart, pair).to_json()
     first = named["pairs"][0]["causes"][0]
     assert (
         first["cause"] == "weights"
@@ -557,9 +563,8 @@ def test_checks_of_other_files_than_the_captures_are_no_evidence(
     pair = make_pair(session, "trainer", "vllm")
     assert identity_of(session, pair, {"vllm": later}) == []
     assert identity_of(session, pair, {"vllm": found}) != []
-    assert "no evidence any more" in render_identity(
-        identity_json(session, {"vllm": later}), {}, Canvas()
-    )
+    outdated = identity_document(identities_of(session, {"vllm": later}), {})
+    assert "no evidence any more" in paint_text(outdated, Canvas())
 
 
 def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
@@ -578,10 +583,9 @@ def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
 def test_text_fits_and_hostile_names_are_made_visible(apart: Session) -> None:
     evil = LoadedTensor("\x1b[2Jmodel" + "x" * 90, False, "digest", l2=0.5, share=1.0)
     unread = LoadedTensor("c", None, None, reason="\x07packed")
-    report = identity_json(apart, {"vllm": loaded("vllm", a=evil, c=unread)})
-    text = render_identity(
-        report, {"sglang": "its worker was killed by SIGKILL"}, Canvas()
-    )
+    found = identities_of(apart, {"vllm": loaded("vllm", a=evil, c=unread)})
+    failed = {"sglang": "its worker was killed by SIGKILL"}
+    text = paint_text(identity_document(found, failed), Canvas())
     assert all(line.isprintable() and len(line) <= 80 for line in text.splitlines())
     assert (
         "1 of 3 tensors differs from disk, 1 not read, 1 as on disk (1 by digest)"

@@ -23,8 +23,9 @@ from logdrift.core.diagnose.differences import (
 )
 from logdrift.core.diagnose.identity import described, identity_evidence
 from logdrift.core.errors import InputError
-from logdrift.core.report.identity import identity_json, render_identity
+from logdrift.core.report.identity import identities_of, identity_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session.identity import (
     LoadedTensor,
     LoadedWeights,
@@ -216,7 +217,8 @@ def test_evidence_and_report_say_the_kind(tmp_path: Path) -> None:
     )
     assert (found.numbers["scope"], found.numbers["kind"]) == (SOME, "low rank")
     session = _session(tmp_path)
-    report = identity_json(session, {"vllm": side, "trainer": loaded("trainer")})
+    identities = identities_of(session, {"vllm": side, "trainer": loaded("trainer")})
+    report = {name: identity.to_json() for name, identity in identities.items()}
     assert (
         report["vllm"]["difference"]["kinds"] == {"low rank": 4}
         and report["trainer"]["difference"] is None
@@ -225,7 +227,7 @@ def test_evidence_and_report_say_the_kind(tmp_path: Path) -> None:
         **LOW_RANK,
         "text": kind_text(LOW_RANK),
     }
-    text = " ".join(render_identity(report, {}, Canvas()).split())
+    text = " ".join(paint_text(identity_document(identities, {}), Canvas()).split())
     assert (
         "4 of 7 tensors differ, q_proj, v_proj of every layer: a difference of rank 8"
         in text
@@ -283,11 +285,10 @@ def test_kinds_and_failures_are_saved_and_read_again(tmp_path: Path) -> None:
     assert (
         read_identity(session.folder, "vllm") == again
     )  # what an earlier check found stays
-    text = render_identity(
-        identity_json(session, {"vllm": again}),
-        saved_failures(session.folder),
-        Canvas(),
+    document = identity_document(
+        identities_of(session, {"vllm": again}), saved_failures(session.folder)
     )
+    text = paint_text(document, Canvas())
     assert "the last check failed: its worker was killed" in " ".join(text.split())
     write_identity(session.folder, asdict(loaded("vllm")))
     assert saved_failures(session.folder) == {}
@@ -311,6 +312,5 @@ def test_a_damaged_record_of_a_failure_is_still_a_failure(
     (session.folder / "why" / "identity" / "failed" / "vllm.json").write_text(held)
     found = saved_failures(session.folder)
     assert list(found) == ["vllm"]
-    assert all(
-        line.isprintable() for line in render_identity({}, found, Canvas()).splitlines()
-    )
+    text = paint_text(identity_document({}, found), Canvas())
+    assert all(line.isprintable() for line in text.splitlines())

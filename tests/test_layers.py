@@ -32,8 +32,9 @@ from logdrift.core.errors import InputError
 from logdrift.core.investigate import layers as capture_layers
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.report.debuggers import debugger_commands
-from logdrift.core.report.layers import render_layers
+from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session.layers import save_layers, saved_layers
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Session
@@ -320,14 +321,14 @@ def test_text_fits_marks_the_layer_and_draws_where_it_can(
 ) -> None:
     found = a_result()
     canvas = Canvas(width, encoding)
-    text = render_layers(found, canvas)
+    text = paint_text(layers_document(found), canvas)
     assert max(map(len, text.splitlines())) <= width
     assert "layer 2" in text and "a note" in text.replace("\n", " ")
     if encoding == "ascii":
         assert text.isascii() and why_layers.chart(found, canvas) == ""
     else:
         assert "layer 3" in text and "1 more layers" not in text
-        short = render_layers(found, canvas, whole=False)
+        short = paint_text(layers_document(found, whole=False), canvas)
         assert "layer 2 " in short and "1 more layers" in short
     assert (
         why_layers.chart(a_result(), Canvas(80)) == ""

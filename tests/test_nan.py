@@ -29,9 +29,11 @@ from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.limits import check_report, parse_bounds
 from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
 from logdrift.core.report.text import render
-from logdrift.core.report.why import build_why, render_why
+from logdrift.core.report.why import explain_session
+from logdrift.core.report.why_document import why_document
 from logdrift.core.session import open_session
 from logdrift.core.session.importers import import_session
 from logdrift.core.worker.base import Scores, first_rows
@@ -674,10 +676,14 @@ def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> N
     assert [each.cause for each in found.causes] == ["overflow"]
     assert "every token: float16 ends at 65,504" in found.verdict
     assert found.size["mae"] is None
-    text = render_why(build_why(pair.session, [(A, B)]), Canvas(width=80))
+    text = paint_text(
+        why_document(explain_session(pair.session, [(A, B)]).pairs), Canvas(width=80)
+    )
     assert "MAE -" in text and "noise" not in text.partition("Not checked")[0]
     assert "run it in bfloat16 or float32" in " ".join(text.split())
-    dump(build_why(pair.session, [(A, B)]))  # strict JSON: no NaN reaches it
+    dump(
+        explain_session(pair.session, [(A, B)]).to_json()
+    )  # strict JSON: no NaN reaches it
 
 
 @pytest.mark.parametrize("holes", [1, 20])

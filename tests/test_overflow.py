@@ -26,8 +26,9 @@ from logdrift.core.diagnose.layers import (
     compare_sides,
     layers_evidence,
 )
-from logdrift.core.report.layers import render_layers
+from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session import open_session
 from tests.conftest import REPOSITORY
 from tests.made_answers import made, with_replay
@@ -136,7 +137,7 @@ def shown_and_saved(*sides: LayerSide) -> None:
     found = Layers("n", "a/prefill", "b/prefill", 0, None, 0, 5, "float32", True, sides)
     again = Layers.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.sides[0].kind == sides[0].kind
-    text = render_layers(found, Canvas(80))
+    text = paint_text(layers_document(found), Canvas(80))
     assert "not finite" in text and "◀" in text
     chart(found, Canvas(80))
 

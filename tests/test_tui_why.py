@@ -15,7 +15,9 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import build_why, render_why
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.why import explain_session
+from logdrift.core.report.why_document import why_document
 from logdrift.core.session import Session, open_session
 from logdrift.tui.models import why as why_view
 from logdrift.tui.models.why import TEXT_WIDTH, explain
@@ -222,9 +224,9 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
                 isinstance(app.screen, WhyScreen) and "written: " in screen_text(app)
             ),
         )
-    report = build_why(hot, [("trainer/prefill", "rollout/prefill")])
+    report = explain_session(hot, [("trainer/prefill", "rollout/prefill")])
     written = (tmp_path / "here" / "why.txt").read_text(encoding="utf-8")
-    assert written == render_why(report, Canvas(width=TEXT_WIDTH))
+    assert written == paint_text(why_document(report.pairs), Canvas(width=TEXT_WIDTH))
 
 
 async def test_another_pair_is_explained_and_the_explorer_follows() -> None:

@@ -101,12 +101,12 @@ def _answered(
 def _diagnosis(
     session: Session, pairs: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    from logdrift.core.report.why import (
-        build_why,
-    )  # the numbers are reported without a single cause
+    # The numbers are reported without a single cause.
+    from logdrift.core.report.why import explain_session
 
-    found: list[dict[str, Any]] = build_why(session, pairs)["diagnosis"]
-    return found
+    report = explain_session(session, pairs).to_json()
+    diagnosis: list[dict[str, Any]] = report["diagnosis"]
+    return diagnosis
 
 
 def _capture(info: CaptureInfo) -> dict[str, Any]:

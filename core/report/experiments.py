@@ -1,6 +1,4 @@
-"""Experiments of a pair as text and for JSON: what was found out, and a plan before it
-runs.
-"""
+"""Experiments of a pair: what was found out, and a plan before it runs."""
 
 from __future__ import annotations
 
@@ -11,11 +9,12 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, LeftOut
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
 from logdrift.core.numbers import clock
-from logdrift.core.report.layout import Canvas
+from logdrift.core.report.document import Block, LineBlock, SentenceBlock
 from logdrift.core.session.experiments import saved
 from logdrift.core.session.reader import Session
 
-_MARK = " [more than one change]"
+COMBINED = " [more than one change]"
+"""Stands behind a knob or an experiment that turns more than one thing."""
 
 
 def saved_outcomes(session: Session, pair: Pair) -> list[Outcome]:
@@ -28,84 +27,83 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     return [outcome.to_json() for outcome in outcomes]
 
 
-def outcome_lines(outcomes: Sequence[dict[str, Any]], canvas: Canvas) -> Iterator[str]:
-    """The section of `why` that shows what experiments found; from `outcomes_json`.
-    Nothing without any.
-    """
-    if not outcomes:
-        return
-    yield canvas.paint("Experiments", "bold")
-    for outcome in outcomes:
-        mark = _MARK if outcome["experiment"]["combined"] else ""
-        style = {"explains": "good", "worse": "warn", "failed": "warn"}.get(
-            outcome["status"], ""
-        )
-        yield from canvas.wrap(f"{outcome['experiment']['title']}{mark}", 3)
-        for line in canvas.wrap(outcome["sentence"], 5):
-            yield (
-                canvas.paint(line, "warn" if outcome["finding"] else style)
-                if style
-                else line
-            )
-
-
-def plan_lines(
+def plan_document(
     experiments: Sequence[Experiment],
     left_out: Sequence[LeftOut],
     unchanged: Sequence[ChangedSide],
-    canvas: Canvas,
     *,
     budget: float,
     repeats: int,
     others: Sequence[Experiment] = (),
-) -> Iterator[str]:
+) -> Iterator[Block]:
     """The plan as it will run, most telling first, ``others`` that could, and what is
-    left out with its reason. ``unchanged`` are the controls
-    (`logdrift.core.diagnose.experiments.controls`).
+    left out with its reason.
+
+    ``unchanged`` are the controls (`logdrift.core.diagnose.experiments.controls`),
+    ``budget`` is in seconds.
     """
-    known = sum(each.seconds for each in experiments if each.seconds is not None)
-    unknown = sum(each.seconds is None for each in experiments)
-    total = f"about {clock(known)}" + (
-        f" and {unknown} of unknown length" if unknown else ""
-    )
-    if experiments and unknown == len(experiments):
-        total = "of unknown length"
-    count = (
-        "1 experiment" if len(experiments) == 1 else f"{len(experiments)} experiments"
-    )
-    yield canvas.paint(f"{count}, {total}; budget {clock(budget)}", "bold")
-    again = ", ".join(f"{side.backend} ({side.path})" for side in unchanged)
-    more = (
-        f"; captured again unchanged as well, for the floor: {again}" if again else ""
-    )
-    yield from canvas.wrap(f"each change is captured {repeats} times{more}", 3)
-    for place, each in enumerate(experiments, 1):
-        length = (
-            "captured already"
-            if not each.runs
-            else clock(each.seconds)
-            if each.seconds is not None
-            else "unknown"
-        )
-        mark = _MARK if each.combined else ""
-        still = " (no number may move)" if each.still else ""
-        yield from canvas.wrap(
-            f"{each.title}{mark}{still} · {each.cause} · {length} · {each.id}",
-            4,
-            f"{place:2d} ",
-        )
-        if each.note:
-            yield from canvas.wrap(each.note, 5)
+    yield LineBlock(f"{_total(experiments)}; budget {clock(budget)}")
+    yield SentenceBlock(_captures(unchanged, repeats), indent=3)
+    for place, experiment in enumerate(experiments, 1):
+        yield SentenceBlock(_planned(experiment), indent=4, mark=f"{place:2d} ")
+        if experiment.note:
+            yield SentenceBlock(experiment.note, indent=5)
     if others:
-        yield canvas.paint("Not chosen (--only CODE or --only all runs them)", "bold")
-        for each in others:
-            yield from canvas.wrap(
-                f"{each.title}{_MARK if each.combined else ''} · {each.cause}", 6, "   "
-            )
+        yield LineBlock("Not chosen (--only CODE or --only all runs them)")
+    for experiment in others:
+        yield SentenceBlock(
+            f"{_title(experiment)} · {experiment.cause}", indent=6, mark="   "
+        )
+    yield from _left_out(left_out)
+
+
+def _total(experiments: Sequence[Experiment]) -> str:
+    """``3 experiments, about 1:20 and 1 of unknown length``."""
+    lengths = [experiment.seconds for experiment in experiments]
+    unknown = lengths.count(None)
+    count = f"{len(lengths)} experiment{'' if len(lengths) == 1 else 's'}"
+    if lengths and unknown == len(lengths):
+        return f"{count}, of unknown length"
+    known = sum(seconds for seconds in lengths if seconds is not None)
+    more = f" and {unknown} of unknown length" if unknown else ""
+    return f"{count}, about {clock(known)}{more}"
+
+
+def _captures(unchanged: Sequence[ChangedSide], repeats: int) -> str:
+    text = f"each change is captured {repeats} times"
+    if not unchanged:
+        return text
+    again = ", ".join(f"{side.backend} ({side.path})" for side in unchanged)
+    return f"{text}; captured again unchanged as well, for the floor: {again}"
+
+
+def _title(experiment: Experiment) -> str:
+    return f"{experiment.title}{COMBINED if experiment.combined else ''}"
+
+
+def _planned(experiment: Experiment) -> str:
+    still = " (no number may move)" if experiment.still else ""
+    parts = (
+        f"{_title(experiment)}{still}",
+        experiment.cause,
+        _length(experiment),
+        experiment.id,
+    )
+    return " · ".join(parts)
+
+
+def _length(experiment: Experiment) -> str:
+    if not experiment.runs:
+        return "captured already"
+    return "unknown" if experiment.seconds is None else clock(experiment.seconds)
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> Iterator[Block]:
     if left_out:
-        yield canvas.paint("Left out", "bold")
-        reasons: dict[str, dict[str, None]] = {}  # a knob may stand for several causes
-        for one in left_out:
-            reasons.setdefault(one.reason, {})[f"{one.backend} {one.setting}"] = None
-        for reason, knobs in reasons.items():
-            yield from canvas.wrap(f"{reason}: {', '.join(knobs)}", 3)
+        yield LineBlock("Left out")
+    # A knob may stand for several causes.
+    knobs: dict[str, dict[str, None]] = {}
+    for item in left_out:
+        knobs.setdefault(item.reason, {})[f"{item.backend} {item.setting}"] = None
+    for reason, names in knobs.items():
+        yield SentenceBlock(f"{reason}: {', '.join(names)}", indent=3)

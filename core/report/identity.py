@@ -1,79 +1,98 @@
-"""The identity checks as one dictionary (key ``identity`` of `why --json`) and as
-text.
+"""The identity checks as typed records: is what each engine loaded what is on disk?
+
+`identity_document` paints them; key ``identity`` of `why --json` is
+`BackendIdentity.to_json` by backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from logdrift.core.diagnose.identity import described
-from logdrift.core.report.layout import Canvas
+from logdrift.core.report.document import Block, LineBlock, SentenceBlock, Tone
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
 _SHOWN = 8
 """Tensors that the text names for each backend."""
-_FILES = (
-    ("tokenizer_digest", "tokenizer"),
-    ("template_digest", "chat template"),
-    ("config_digest", "config.json"),
-)
+_FILES = {
+    "tokenizer_digest": "tokenizer",
+    "template_digest": "chat template",
+    "config_digest": "config.json",
+}
+"""Files whose digests are compared between backends, by the fact that has the digest."""
+_OF_ITS_OWN = {
+    True: "; it is that of the backend's own model",
+    False: "; nor is it that of its own model",
+    None: "",
+}
 
 
-def identity_json(
-    session: Session, saved: Mapping[str, LoadedWeights]
-) -> dict[str, Any]:
-    """By backend: ``{engine, dtype, taken, outdated, tensors, as_on_disk, by_digest,
-    by_probe, ranks, own_model, differ, difference, adapter, unread, tied, tokenizer,
-    chat_template, config_json, config_differs}``; ``differ`` and ``unread`` name their
-    tensors, ``difference`` is what those that differ have in common
-    (`logdrift.core.diagnose.differences`) or None, ``adapter`` names the parameters of
-    an adapter that is not merged.
+@dataclass(frozen=True, slots=True)
+class BackendIdentity:
+    """What one backend has loaded. ``outdated`` says why that is no evidence any more,
+    None where it is.
     """
-    return {name: _backend(session, found) for name, found in saved.items()}
+
+    weights: LoadedWeights
+    outdated: str | None
+
+    @property
+    def as_on_disk(self) -> list[LoadedTensor]:
+        return [tensor for tensor in self.weights.tensors if tensor.same]
+
+    def read_by(self, how: str) -> int:
+        """How many tensors are as on disk by ``digest``, or by ``probe``."""
+        return sum(tensor.how == how for tensor in self.as_on_disk)
+
+    def digest_of(self, fact: str) -> str | None:
+        """The digest of one of `_FILES`; None where it is not known."""
+        digest = self.weights.facts.get(fact)
+        return None if digest is None else str(digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """``differ`` and ``unread`` name their tensors. ``difference`` is what those
+        that differ have in common (`logdrift.core.diagnose.differences`) or None,
+        ``adapter`` names the parameters of an adapter that is not merged.
+        """
+        weights = self.weights
+        together = difference_of(weights)
+        return {
+            "engine": weights.engine,
+            "dtype": weights.facts.get("dtype"),
+            "taken": weights.taken,
+            "outdated": self.outdated,
+            "tensors": len(weights.tensors),
+            "as_on_disk": len(self.as_on_disk),
+            "by_digest": self.read_by("digest"),
+            "by_probe": self.read_by("probe"),
+            "ranks": weights.ranks,
+            "own_model": weights.own_model,
+            "differ": [_tensor_json(tensor) for tensor in weights.differing],
+            "difference": None if together is None else together.to_json(),
+            "adapter": list(adapter_tensors(weights)),
+            "unread": [
+                {"name": tensor.name, "reason": tensor.reason}
+                for tensor in weights.unread
+            ],
+            "tied": dict(weights.tied),
+            **{_key(label): weights.facts.get(f) for f, label in _FILES.items()},
+            "config_differs": [
+                {"field": field, "file": file, "loaded": loaded}
+                for field, file, loaded in weights.config_differs
+            ],
+        }
 
 
-def _backend(session: Session, found: LoadedWeights) -> dict[str, Any]:
-    info = next((c for c in session.captures if c.backend == found.backend), None)
-    read = [tensor for tensor in found.tensors if tensor.same]
-    return {
-        "engine": found.engine,
-        "dtype": found.facts.get("dtype"),
-        "taken": found.taken,
-        "outdated": (
-            None
-            if info is None
-            else found.outdated(info, session.manifest.model.weights_digest)
-        ),
-        "tensors": len(found.tensors),
-        "as_on_disk": len(read),
-        "by_digest": sum(tensor.how == "digest" for tensor in read),
-        "by_probe": sum(tensor.how == "probe" for tensor in read),
-        "ranks": found.ranks,
-        "own_model": found.own_model,
-        "differ": [_tensor(tensor) for tensor in found.differing],
-        "difference": (
-            None if (together := difference_of(found)) is None else together.to_json()
-        ),
-        "adapter": list(adapter_tensors(found)),
-        "unread": [
-            {"name": tensor.name, "reason": tensor.reason} for tensor in found.unread
-        ],
-        "tied": dict(found.tied),
-        **{
-            label.replace(" ", "_").replace(".", "_"): found.facts.get(name)
-            for name, label in _FILES
-        },
-        "config_differs": [
-            {"field": f, "file": file, "loaded": loaded}
-            for f, file, loaded in found.config_differs
-        ],
-    }
+def _key(label: str) -> str:
+    return label.replace(" ", "_").replace(".", "_")
 
 
-def _tensor(tensor: LoadedTensor) -> dict[str, Any]:
+def _tensor_json(tensor: LoadedTensor) -> dict[str, Any]:
+    kind = tensor.kind
     return {
         "name": tensor.name,
         "how": tensor.how,
@@ -84,117 +103,118 @@ def _tensor(tensor: LoadedTensor) -> dict[str, Any]:
         "columns": tensor.columns,
         "of": tensor.of,
         "own": tensor.own,
-        "kind": (
-            None
-            if tensor.kind is None
-            else {**tensor.kind, "text": kind_text(tensor.kind)}
-        ),
+        "kind": None if kind is None else {**kind, "text": kind_text(kind)},
         "text": described(tensor),
     }
 
 
-def render_identity(
-    found: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], canvas: Canvas
-) -> str:
-    """``found`` as `identity_json` gives it, and why other backends could not be asked,
-    as text.
+def identities_of(
+    session: Session, saved: Mapping[str, LoadedWeights]
+) -> dict[str, BackendIdentity]:
+    """The saved checks by backend."""
+    return {
+        name: BackendIdentity(weights, _outdated(session, weights))
+        for name, weights in saved.items()
+    }
+
+
+def _outdated(session: Session, weights: LoadedWeights) -> str | None:
+    for info in session.captures:
+        if info.backend == weights.backend:
+            return weights.outdated(info, session.manifest.model.weights_digest)
+    return None
+
+
+def identity_json(
+    session: Session, saved: Mapping[str, LoadedWeights]
+) -> dict[str, Any]:
+    """`BackendIdentity.to_json` by backend."""
+    identities = identities_of(session, saved)
+    return {name: identity.to_json() for name, identity in identities.items()}
+
+
+def identity_document(
+    identities: Mapping[str, BackendIdentity], failed: Mapping[str, str]
+) -> Iterator[Block]:
+    """What `logdrift why --identity` prints; ``failed`` says why other backends could
+    not be asked.
     """
-    lines: list[str] = []
-    width = max((len(name) for name in (*found, *failed)), default=0) + 2
-    for name, each in found.items():
-        lines += _backend_lines(name, each, width, canvas)
+    indent = max((len(name) for name in (*identities, *failed)), default=0) + 2
+    for name, identity in identities.items():
+        yield SentenceBlock(summary(identity), _tone(identity), indent, name)
+        yield from _details(identity, indent + 2)
     for name, reason in failed.items():
-        said = "the last check failed" if name in found else "not checked"
-        lines += canvas.wrap(f"{said}: {reason}", width, canvas.text(name))
-    for label in ("tokenizer", "chat_template", "config_json"):
-        lines += _between(label, found, canvas)
-    return "".join(line + "\n" for line in lines)
+        words = "the last check failed" if name in identities else "not checked"
+        yield SentenceBlock(f"{words}: {reason}", indent=indent, mark=name)
+    for fact, label in _FILES.items():
+        yield from _between_backends(identities, fact, label)
 
 
-def _backend_lines(
-    name: str, each: Mapping[str, Any], width: int, canvas: Canvas
-) -> Iterator[str]:
-    style = (
-        "bad"
-        if each["differ"]
-        else "warn"
-        if each["unread"] or each["outdated"]
-        else "good"
-    )
-    yield from (
-        canvas.paint(line, style)
-        for line in canvas.wrap(summary(each), width, canvas.text(name))
-    )
-    if each["difference"] is not None and each["difference"]["differing"] > 1:
-        yield from canvas.wrap(each["difference"]["text"], width + 2, " " * width)
-    for tensor in each["differ"][:_SHOWN]:
-        own = {
-            True: "; it is that of the backend's own model",
-            False: "; nor is it that of its own model",
-        }
-        yield from canvas.wrap(
-            f"{tensor['text']}, by {tensor['how']}{own.get(tensor['own'], '')}",
-            width + 2,
-            " " * width,
-        )
-    if len(each["differ"]) > _SHOWN:
+def _tone(identity: BackendIdentity) -> Tone:
+    if identity.weights.differing:
+        return "bad"
+    return "warn" if identity.weights.unread or identity.outdated else "good"
+
+
+def _details(identity: BackendIdentity, indent: int) -> Iterator[Block]:
+    """What differs, what could not be read, and what the config says otherwise."""
+    weights = identity.weights
+    together = difference_of(weights)
+    if together is not None and together.differing > 1:
+        yield SentenceBlock(together.text, indent=indent)
+    for tensor in weights.differing[:_SHOWN]:
+        text = f"{described(tensor)}, by {tensor.how}{_OF_ITS_OWN[tensor.own]}"
+        yield SentenceBlock(text, indent=indent)
+    rest = len(weights.differing) - _SHOWN
+    if rest > 0:
+        blanks = " " * (indent - 2)
+        yield LineBlock(f"{blanks}and {rest} more (--json names them all)", "")
+    for text in _remarks(identity):
+        yield SentenceBlock(text, indent=indent)
+
+
+def _remarks(identity: BackendIdentity) -> Iterator[str]:
+    weights = identity.weights
+    adapter = adapter_tensors(weights)
+    if adapter:
         yield (
-            " " * width
-            + f"and {len(each['differ']) - _SHOWN} more (--json names them all)"
+            f"an adapter that is not merged: {len(adapter)} tensors beside those on disk"
         )
-    if each["adapter"]:
-        told = (
-            f"an adapter that is not merged: {len(each['adapter'])} tensors beside"
-            " those on disk"
-        )
-        yield from canvas.wrap(told, width + 2, " " * width)
-    for reason, names in _by_reason(each["unread"]).items():
+    for reason, names in _by_reason(weights.unread).items():
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        yield from canvas.wrap(
-            f"not read: {', '.join(names[:2])}{more}: {reason}", width + 2, " " * width
-        )
-    if tie := _tie(each["tied"]):
-        yield from canvas.wrap(tie, width + 2, " " * width)
-    for change in each["config_differs"]:
-        told = (
-            f"config: {change['field']} is {change['loaded']}, the file has"
-            f" {change['file']}"
-        )
-        yield from canvas.wrap(told, width + 2, " " * width)
-    if each["outdated"]:
-        yield from canvas.wrap(
-            f"no evidence any more: {each['outdated']}", width + 2, " " * width
-        )
+        yield f"not read: {', '.join(names[:2])}{more}: {reason}"
+    if tie := _tie(weights.tied):
+        yield tie
+    for field, file, loaded in weights.config_differs:
+        yield f"config: {field} is {loaded}, the file has {file}"
+    if identity.outdated:
+        yield f"no evidence any more: {identity.outdated}"
 
 
-def summary(each: Mapping[str, Any]) -> str:
+def summary(identity: BackendIdentity) -> str:
     """``272 tensors as on disk (62 by digest, 210 by probe)``, or how many are not."""
-    total, same = each["tensors"], each["as_on_disk"]
-    how = [
-        f"{each[key]} by {word}"
-        for key, word in (("by_digest", "digest"), ("by_probe", "probe"))
-        if each[key]
-    ]
-    read = f" ({', '.join(how)})" if how else ""
+    total, same = len(identity.weights.tensors), len(identity.as_on_disk)
+    counts = [(identity.read_by(how), how) for how in ("digest", "probe")]
+    how = ", ".join(f"{count} by {how}" for count, how in counts if count)
+    read = f" ({how})" if how else ""
     if same == total:
         return f"{total} tensors as on disk{read}"
-    differ = len(each["differ"])
-    parts = (
-        [
-            f"{differ} of {total} tensors {'differs' if differ == 1 else 'differ'} from"
-            " disk"
-        ]
-        if differ
-        else []
-    )
-    parts += [f"{len(each['unread'])} not read"] if each["unread"] else []
-    return ", ".join(parts) + f", {same} as on disk{read}"
+    return ", ".join([*_not_as_on_disk(identity, total), f"{same} as on disk{read}"])
 
 
-def _by_reason(unread: list[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _not_as_on_disk(identity: BackendIdentity, total: int) -> Iterator[str]:
+    differ, unread = len(identity.weights.differing), len(identity.weights.unread)
+    if differ:
+        verb = "differs" if differ == 1 else "differ"
+        yield f"{differ} of {total} tensors {verb} from disk"
+    if unread:
+        yield f"{unread} not read"
+
+
+def _by_reason(unread: Iterable[LoadedTensor]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for tensor in unread:
-        out.setdefault(str(tensor["reason"]), []).append(tensor["name"])
+        out.setdefault(str(tensor.reason), []).append(tensor.name)
     return out
 
 
@@ -202,26 +222,26 @@ def _tie(tied: Mapping[str, Any]) -> str:
     loaded, config = tied.get("loaded"), tied.get("config")
     if loaded is None:
         return "whether the head is tied to the embedding could not be seen"
-    said = "head tied to the embedding" if loaded else "head of its own"
+    words = "head tied to the embedding" if loaded else "head of its own"
     if config is None:
-        return f"{said} (the config does not say)"
-    return (
-        f"{said}, as the config says"
-        if loaded == config
-        else f"{said}, though the config says otherwise"
-    )
+        return f"{words} (the config does not say)"
+    if loaded == config:
+        return f"{words}, as the config says"
+    return f"{words}, though the config says otherwise"
 
 
-def _between(
-    label: str, found: Mapping[str, Mapping[str, Any]], canvas: Canvas
-) -> Iterator[str]:
-    """One line for files that differ between backends, none where they are the same or
+def _between_backends(
+    identities: Mapping[str, BackendIdentity], fact: str, label: str
+) -> Iterator[Block]:
+    """One line for a file that differs between backends, none where it is the same or
     unknown.
     """
     by_digest: dict[str, list[str]] = {}
-    for name, each in found.items():
-        if each[label] is not None:
-            by_digest.setdefault(str(each[label]), []).append(name)
+    for name, identity in identities.items():
+        digest = identity.digest_of(fact)
+        if digest is not None:
+            by_digest.setdefault(digest, []).append(name)
     if len(by_digest) > 1:
         groups = " against ".join(", ".join(names) for names in by_digest.values())
-        yield from canvas.wrap(f"{label.replace('_', ' ')} differs: {groups}")
+        words = _key(label).replace("_", " ")
+        yield SentenceBlock(f"{words} differs: {groups}")

@@ -1,110 +1,119 @@
-"""Which layer differs first, as text: the verdict, what to know, and a table of all
+"""Which layer differs first, as blocks: the verdict, what to know, and a table of all
 stages.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from logdrift.core.diagnose.layers import Layers, LayerSide, Stage
+from logdrift.core.diagnose.layers import Kind, Layers, LayerSide, Stage
 from logdrift.core.numbers import fixed
-from logdrift.core.report.layout import Canvas, table
+from logdrift.core.report.document import (
+    Block,
+    Gap,
+    LineBlock,
+    SentenceBlock,
+    TableBlock,
+    TableColumn,
+    TableRow,
+    Tone,
+)
 
 _AROUND = 2
 """Right stages that a short table shows on either side of a wrong one."""
+_TONES: dict[Kind, Tone] = {"rounding": "good", "unknown": "warn"}
+_EXPLANATION = (
+    "error: relative error of the residual stream, median over positions. own: what"
+    " this stage itself adds, in units of rounding (docs/why.md); - without a replay."
+)
 
 
-def render_layers(found: Layers, canvas: Canvas, *, whole: bool = True) -> str:
-    """As text of at most ``canvas.width`` cells; not ``whole`` leaves out stages that
-    are far from any that is wrong.
+def layers_document(layers: Layers, *, whole: bool = True) -> list[Block]:
+    """What `logdrift why --layers` prints; not ``whole`` leaves out stages that are far
+    from any that is wrong.
     """
-    lines = [canvas.paint(line, "bold") for line in canvas.wrap(title(found))]
-    for side in found.sides:
-        style = (
-            "good"
-            if side.kind == "rounding"
-            else "warn"
-            if side.kind == "unknown"
-            else "bad"
-        )
-        lines += [canvas.paint(line, style) for line in canvas.wrap(side.sentence)]
-    lines += [
-        canvas.paint(line, "dim")
-        for note in found.notes
-        for line in canvas.wrap(note, 2, "- ")
+    sentences = [
+        SentenceBlock(side.sentence, _TONES.get(side.kind, "bad"))
+        for side in layers.sides
     ]
-    return "".join(
-        line + "\n" for line in [*lines, "", *_table(found.sides, canvas, whole)]
-    )
+    notes = [SentenceBlock(note, "dim", 2, "- ") for note in layers.notes]
+    table = _table(layers.sides, whole)
+    return [SentenceBlock(title(layers), "bold"), *sentences, *notes, Gap(), *table]
 
 
-def layers_lines(found: Mapping[str, Any], canvas: Canvas) -> Iterator[str]:
-    """What `Layers.to_json` gave, in short: which layer, without the table."""
-    yield canvas.paint("Layers", "bold")
-    for side in found["sides"]:
-        yield from canvas.wrap(side["sentence"], 2, "  ")
-    again = (
-        f"sequence {found['sequence']}, positions {found['first']} to {found['last']},"
-        f" against {found['standard']}"
-    )
-    yield from canvas.wrap(
-        f"{again}; --layers {found['sequence']} shows every layer", 2, "  "
-    )
-
-
-def title(found: Layers) -> str:
+def title(layers: Layers) -> str:
     """``trainer/prefill → vllm/decode · sequence 3, positions 0 to 106 · against
     reference``.
     """
-    where = f"sequence {found.sequence}, positions {found.first} to {found.last}"
-    return f"{found.a} → {found.b} · {where} · against {found.standard}"
+    where = f"sequence {layers.sequence}, positions {layers.first} to {layers.last}"
+    return f"{layers.a} → {layers.b} · {where} · against {layers.standard}"
 
 
-def _table(sides: Sequence[LayerSide], canvas: Canvas, whole: bool) -> Iterator[str]:
+def _table(sides: Sequence[LayerSide], whole: bool) -> Iterator[Block]:
     """Relative error, own error and what that may be, for each side; a wrong stage is
     marked.
     """
     if not sides:
         return
-    head = ["stage"]
-    for side in sides:
-        head += [f"{side.backend} error", "own", "limit", ""]
-    names = [
-        stage.name for stage in max(sides, key=lambda side: len(side.stages)).stages
-    ]
+    names = _stage_names(sides)
+    shown = names if whole else _near_a_wrong_one(names, sides)
     by_name = [{stage.name: stage for stage in side.stages} for side in sides]
-    marked = [
-        any(name in stages and stages[name].wrong for stages in by_name)
-        for name in names
-    ]
-    rows, left_out = [head], 0
-    for i, name in enumerate(names):
-        near = any(marked[max(0, i - _AROUND) : i + _AROUND + 1])
-        if not whole and name.startswith("layer") and not near:
-            left_out += 1
-            continue
-        row = [name]
-        for stages in by_name:
-            stage = stages.get(name)
-            if stage is None:
-                row += ["-", "-", "-", ""]
-            else:
-                limit = f"{stage.limit:.1f}" if stage.times is not None else "-"
-                times = "-" if stage.times is None else f"{stage.times:.2f}"
-                row += [_error(stage), times, limit, "◀" if stage.wrong else ""]
-        rows.append(row)
-    right = [i for i in range(1, len(head)) if (i - 1) % 4 != 3]
-    for i, line in enumerate(table(canvas, rows[0], rows[1:], (0,), right)):
-        yield canvas.paint(line, "bold") if i == 0 else line
-    if left_out:
-        yield f"{left_out} more layers"
-    yield from canvas.wrap(
-        "error: relative error of the residual stream, median over positions. own: what"
-        " this stage itself adds, in units of rounding (docs/why.md); - without a"
-        " replay."
+    yield TableBlock(
+        columns=_columns(sides),
+        rows=tuple(
+            TableRow((name, *_cells([stages.get(name) for stages in by_name])))
+            for name in shown
+        ),
+        title_tone="bold",
+        shrink=(0,),
     )
+    if len(shown) < len(names):
+        yield LineBlock(f"{len(names) - len(shown)} more layers", "")
+    yield SentenceBlock(_EXPLANATION)
+
+
+def _stage_names(sides: Sequence[LayerSide]) -> list[str]:
+    longest = max(sides, key=lambda side: len(side.stages))
+    return [stage.name for stage in longest.stages]
+
+
+def _near_a_wrong_one(names: Sequence[str], sides: Sequence[LayerSide]) -> list[str]:
+    wrong = {stage.name for side in sides for stage in side.stages if stage.wrong}
+    marked = [name in wrong for name in names]
+
+    def near(at: int) -> bool:
+        return any(marked[max(0, at - _AROUND) : at + _AROUND + 1])
+
+    return [
+        name
+        for at, name in enumerate(names)
+        if near(at) or not name.startswith("layer")
+    ]
+
+
+def _columns(sides: Sequence[LayerSide]) -> tuple[TableColumn, ...]:
+    columns = [TableColumn("stage")]
+    for side in sides:
+        columns += [
+            TableColumn(f"{side.backend} error", right=True),
+            TableColumn("own", right=True),
+            TableColumn("limit", right=True),
+            TableColumn(""),
+        ]
+    return tuple(columns)
+
+
+def _cells(stages: Sequence[Stage | None]) -> Iterator[str]:
+    for stage in stages:
+        if stage is None:
+            yield from ("-", "-", "-", "")
+            continue
+        replayed = stage.times is not None
+        yield _error(stage)
+        yield f"{stage.times:.2f}" if replayed else "-"
+        yield f"{stage.limit:.1f}" if replayed else "-"
+        yield "◀" if stage.wrong else ""
 
 
 def _error(stage: Stage) -> str:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Literal
 
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose import Diagnosis
 from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import Number, Ranked, Unchecked
+from logdrift.core.diagnose.identity import described
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.engines.knobs import Knob
 from logdrift.core.numbers import number, signed
-from logdrift.core.report.experiments import saved_outcomes
-from logdrift.core.report.identity import identity_json, summary
+from logdrift.core.report.identity import identities_of, summary
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import explained, render_cause, render_why, saved_evidence
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.why import explain_pair
+from logdrift.core.report.why_document import cause_document, why_document
 from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
 from logdrift.core.session.experiments import RECORD
 from logdrift.core.session.identity import (
@@ -101,17 +103,16 @@ def explain(session: Session, pair: Pair) -> WhyView:
     session.verify(pair.a.info.label, pair.b.info.label)
     stamp = evidence_stamp(session)
     identities = saved_identities(session.folder)
-    found = diagnose(session, pair, saved_evidence(session, pair, identities))
-    outcomes = saved_outcomes(session, pair)
+    explained = explain_pair(session, pair, identities)
+    found = explained.diagnosis
     gate = judge(session, pair)
-    entry = explained(session, pair, found)
     canvas = Canvas(width=TEXT_WIDTH)
     causes = tuple(
         Topic(
             ranked.cause,
             ranked.title,
             tuple(_cause_lines(session, pair, found, ranked)),
-            render_cause(entry, place, canvas),
+            paint_text(cause_document(explained, place), canvas),
             ranked.score,
             certainty(ranked.sureness, ranked.shown),
         )
@@ -124,11 +125,11 @@ def explain(session: Session, pair: Pair) -> WhyView:
         (
             *causes,
             _gate_topic(gate),
-            *_experiments_topic(outcomes),
+            *_experiments_topic(explained.outcomes),
             *_checked_topic(session, found, identities),
             *_unchecked_topic(found.unchecked),
         ),
-        render_why({"pairs": [entry]}, canvas),
+        paint_text(why_document([explained]), canvas),
         len(causes),
         stamp,
     )
@@ -289,13 +290,15 @@ def _checked_topic(
     if not saved:
         return
     lines = [Line("Identity: is what each engine loaded what is on disk?", "title")]
-    for name, each in identity_json(session, saved).items():
-        lines += [Line(), Line(visible(summary(each)), first=f"{visible(name)}: ")]
-        lines += [Line(visible(tensor["text"]), "mend", 2) for tensor in each["differ"]]
-        if each["outdated"]:
-            lines.append(
-                Line(f"no evidence any more: {visible(each['outdated'])}", "muted", 2)
-            )
+    for name, identity in identities_of(session, saved).items():
+        lines += [Line(), Line(visible(summary(identity)), first=f"{visible(name)}: ")]
+        lines += [
+            Line(visible(described(tensor)), "mend", 2)
+            for tensor in identity.weights.differing
+        ]
+        if identity.outdated:
+            words = f"no evidence any more: {visible(identity.outdated)}"
+            lines.append(Line(words, "muted", 2))
     for evidence in found.checked:
         lines += [Line(), Line(visible(evidence.sentence))]
     yield Topic(

@@ -4,17 +4,15 @@ signature, size and knobs.
 
 from __future__ import annotations
 
-import re
-
 from textual import events
 
 from logdrift.core.diagnose.causes import CAUSES
+from logdrift.core.report.causes import cause_blocks
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.why import render_causes
+from logdrift.core.report.paint.text import styled_lines
 from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.tones import painted
 from logdrift.tui.widgets.reading import Line
-
-_TITLE = re.compile(r"^[ \d]\d ")
 
 
 class CauseTable(TextScreen):
@@ -24,31 +22,23 @@ class CauseTable(TextScreen):
 
     def __init__(self, code: str = "") -> None:
         super().__init__("Causes, in the order of checking", [])
-        self._at = next(
-            (
-                f"{cause.number:2d} {cause.title}"
-                for cause in CAUSES
-                if cause.code == code
-            ),
-            "",
-        )
+        self._code = code
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._lay_out)
 
     def _lay_out(self) -> None:
         """Laid out by the report, so that what belongs to a name stands below it."""
-        p = self.reading.palette
+        canvas = Canvas(width=max(40, self.reading.inner_width))
         lines: list[Line] = []
         first = 0
-        for text in render_causes(
-            Canvas(width=max(40, self.reading.inner_width))
-        ).splitlines():
-            title = bool(_TITLE.match(text))
-            if title and lines:
+        for cause in CAUSES:
+            if lines:
                 lines.append("")
-            if self._at and text.startswith(self._at[: len(text)]) and title:
+            if cause.code == self._code:
                 first = len(lines)
-            lines.append([(text, p.strong)] if title else text)
+            lines += painted(
+                styled_lines(cause_blocks(cause), canvas), self.reading.palette
+            )
         self.reading.put(self.title_text, lines)
         self.reading.scroll_top(first)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.message import Message
@@ -16,6 +16,9 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.faults import background
 from logdrift.tui.screens.texts import TextScreen
 
+if TYPE_CHECKING:
+    from logdrift.core.report.identity import BackendIdentity
+
 
 @dataclass(eq=False, repr=False)
 class IdentityRead(Message):
@@ -23,7 +26,7 @@ class IdentityRead(Message):
     are backends that were not asked, ``failed`` those whose last check failed, and why.
     """
 
-    found: Mapping[str, Mapping[str, Any]]
+    found: Mapping[str, BackendIdentity]
     missing: tuple[str, ...] = ()
     problem: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -67,11 +70,11 @@ class IdentityScreen(TextScreen):
     )
     def read_saved(self) -> None:
         """Read the saved checks."""
-        from logdrift.core.report.identity import identity_json
+        from logdrift.core.report.identity import identities_of
         from logdrift.core.session.identity import saved_failures, saved_identities
 
         saved = saved_identities(self.session.folder)
-        found = identity_json(self.session, saved)
+        found = identities_of(self.session, saved)
         failed = saved_failures(self.session.folder)
         missing = (
             {info.backend for info in self.session.captures}
@@ -87,18 +90,18 @@ class IdentityScreen(TextScreen):
 
     def _lay_out(self) -> None:
         """Laid out by the report in the width of the window."""
-        from logdrift.core.report.identity import render_identity
+        from logdrift.core.report.identity import identity_document
         from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.paint.text import paint_text
 
         read = self._read
         if read is None:
             return
         canvas = Canvas(width=max(40, self.reading.inner_width))
-        lines = (
-            [read.problem]
-            if read.problem
-            else render_identity(read.found, read.failed, canvas).splitlines()
-        )
+        lines = [read.problem]
+        if not read.problem:
+            document = identity_document(read.found, read.failed)
+            lines = paint_text(document, canvas).splitlines()
         if read.missing:
             asked = bool(read.found or read.failed)
             said = (

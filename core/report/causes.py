@@ -1,0 +1,83 @@
+"""The table of causes: as blocks in the order of checking, and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from logdrift.core.diagnose.causes import CAUSES, Cause
+from logdrift.core.engines.knobs import Knob
+from logdrift.core.report.document import Block, LineBlock, SentenceBlock
+from logdrift.core.report.experiments import COMBINED
+
+
+def cause_title(cause: Cause) -> str:
+    """Its number and its name, as the table has them."""
+    return f"{cause.number:2d} {cause.title}"
+
+
+def causes_document() -> list[Block]:
+    """What `logdrift why --causes` prints."""
+    return [block for cause in CAUSES for block in cause_blocks(cause)]
+
+
+def cause_blocks(cause: Cause) -> Iterator[Block]:
+    """One cause: its title, then what it is, its signature, size, link and knobs."""
+    mark = "" if cause.separable else " (numbers alone do not tell it)"
+    yield LineBlock(f"{cause_title(cause)}{mark}")
+    yield _named("what", cause.sentence)
+    yield _named("seen", cause.signature)
+    yield _named("size", _size(cause))
+    # Whole, to be copied or clicked.
+    yield LineBlock(f"   {cause.link}", "")
+    for engine, knobs in cause.knobs.items():
+        yield _named(engine, "; ".join(map(_knob, knobs)))
+
+
+def _named(name: str, text: str) -> SentenceBlock:
+    return SentenceBlock(text, indent=17, mark=f"   {name}")
+
+
+def _size(cause: Cause) -> str:
+    if cause.source == cause.link:
+        return cause.size
+    return f"{cause.size} [{cause.source}]"
+
+
+def _knob(knob: Knob) -> str:
+    effect = f" ({knob.effect})" if knob.effect else ""
+    return f"{knob.setting}{effect}{COMBINED if knob.combined else ''}"
+
+
+def causes_json() -> list[dict[str, Any]]:
+    """The table of causes for programs."""
+    return [_cause_json(cause) for cause in CAUSES]
+
+
+def _cause_json(cause: Cause) -> dict[str, Any]:
+    return {
+        "number": cause.number,
+        "code": cause.code,
+        "group": cause.group,
+        "title": cause.title,
+        "sentence": cause.sentence,
+        "signature": cause.signature,
+        "size": cause.size,
+        "source": cause.source,
+        "link": cause.link,
+        "separable": cause.separable,
+        "otherwise": cause.otherwise,
+        "combined": cause.combined,
+        "knobs": {engine: _knobs_json(knobs) for engine, knobs in cause.knobs.items()},
+    }
+
+
+def _knobs_json(knobs: Iterable[Knob]) -> list[dict[str, Any]]:
+    return [
+        {
+            "setting": knob.setting,
+            "effect": knob.effect or None,
+            "combined": knob.combined,
+        }
+        for knob in knobs
+    ]
