@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logdrift.core.compare.pair import SCOPES
-from logdrift.core.report.limits import VERDICTS
+from logdrift.core.words import VERDICTS
+
+if TYPE_CHECKING:
+    from logdrift.core.report.check import MeasuredSession, Result
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--verdict",
-        choices=VERDICTS,
+        choices=tuple(VERDICTS),
         default="caution",
         help="the worst verdict of the gate that passes (default: caution)",
     )
@@ -92,43 +96,51 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and say so; 0 if all holds, else 1. Bad input raises InputError before
-    anything is computed.
+    """Check and say so; 0 if all holds, else 1.
+
+    Bad input raises InputError before anything is computed.
     """
+    # Imported here: `logdrift --help` and the other commands do without.
     from logdrift.cli.open import find_session
     from logdrift.core.compare.pair import default_pair, parse_pair
     from logdrift.core.config import load_config, sessions_folder
-    from logdrift.core.report.build import build_report
-    from logdrift.core.report.layout import canvas_of
-    from logdrift.core.report.limits import (
-        broken_line,
-        check_report,
-        parse_bounds,
+    from logdrift.core.report.check import (
+        check_session,
+        measure_session,
+        parse_limits,
         published_limits,
-        render,
-        to_json,
     )
-    from logdrift.core.report.strict_json import dump
     from logdrift.core.session.reader import open_session
-    from logdrift.core.session.visible import visible
 
-    bounds = (
-        *parse_bounds(args.highest, args.lowest),
+    limits = (
+        *parse_limits(args.highest, args.lowest),
         *published_limits(args.published, load_config().thresholds),
     )
     session = open_session(find_session(args.session, sessions_folder(args.sessions)))
-    default = None if args.pair else default_pair(session)
-    pairs = [parse_pair(session, text) for text in args.pair] or (
-        [default] if default else []
-    )
-    report = build_report(session, list(dict.fromkeys(pairs)), args.scope)
-    results = check_report(report, bounds, args.verdict, args.partial)
-    if args.json:
-        sys.stdout.write(dump(to_json(report, results)))
+    pairs = [parse_pair(session, text) for text in args.pair]
+    default = None if pairs else default_pair(session)
+    if default is not None:
+        pairs = [default]
+    measured = measure_session(session, list(dict.fromkeys(pairs)), args.scope)
+    results = check_session(measured, limits, args.verdict, args.partial)
+    _write(measured, results, as_json=args.json)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _write(
+    session: MeasuredSession, results: Sequence[Result], *, as_json: bool
+) -> None:
+    """As text, or as JSON with a line on stderr for every broken limit."""
+    from logdrift.core.report.check import broken_line, render, to_json
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.strict_json import dump
+    from logdrift.core.session.visible import visible
+
+    if as_json:
+        sys.stdout.write(dump(to_json(session, results)))
         for result in results:
             if not result.ok:
                 print(f"logdrift: {visible(broken_line(result))}", file=sys.stderr)
     else:
-        sys.stdout.write(render(report, results, canvas_of(sys.stdout)))
+        sys.stdout.write(render(session, results, canvas_of(sys.stdout)))
     sys.stdout.flush()
-    return 0 if all(result.ok for result in results) else 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from logdrift.cli.streams import write_document
 from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
-from logdrift.core.compare.thresholds import PUBLISHED
+from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import load_config, sessions_folder
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report

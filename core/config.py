@@ -39,7 +39,7 @@ from logdrift.core.session.files import SMALL_BYTES, read_file
 
 if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
-    from logdrift.core.compare.thresholds import Limit
+    from logdrift.core.compare.limits import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +214,8 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
 
 
 def _threshold(where: str, table: Any) -> Limit:
+    from logdrift.core.compare.limits import Limit
     from logdrift.core.compare.metric import resolve
-    from logdrift.core.compare.thresholds import Limit
 
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [[thresholds]]")

@@ -8,24 +8,30 @@ import json
 import math
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
-from logdrift.core.compare.thresholds import PUBLISHED, Limit
+from logdrift.core.compare.gate import Gate, Reason
+from logdrift.core.compare.limits import Limit
+from logdrift.core.compare.measured import MeasuredPair
+from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report
-from logdrift.core.report.layout import Canvas
-from logdrift.core.report.limits import (
-    check_report,
-    parse_bounds,
+from logdrift.core.report.check import (
+    MeasuredSession,
+    check_session,
+    parse_limits,
     published_limits,
     render,
     to_json,
 )
+from logdrift.core.report.layout import Canvas
 from logdrift.core.report.strict_json import dump
+from tests.made_metrics import made_metrics
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.test_diff import REPOSITORY, SAMPLE, digests
 
@@ -34,28 +40,34 @@ NAN, INF = math.nan, math.inf
 MAIN = "trainer/prefill:vllm/decode"
 
 
-def report_of(**pair: Any) -> dict[str, Any]:
-    """A report with one pair of chosen numbers."""
-    values = {
-        "a": "trainer/prefill",
-        "b": "vllm/decode",
-        "scope": "completion",
-        "tokens": 9,
-        "sequences": 3,
-        "gate": {"verdict": "comparable", "reasons": []},
-        "errors": {"mae": 0.03, "mean": -0.01, "infinite": 0},
-        "mismatch": {"k3": 0.001, "clip_fraction": {"0.2": 0.5}},
-        "ci95": {"mae": [0.02, 0.04], "rmse": None},
-        "topk": None,
-        **pair,
-    }
-    return {"session": "made", "state": "complete", "pairs": [values]}
+COMPARABLE = Gate("comparable", ())
+
+
+def session_of(
+    a: str = "trainer/prefill",
+    b: str = "vllm/decode",
+    gate: Gate = COMPARABLE,
+    name: str = "made",
+    **numbers: Any,
+) -> MeasuredSession:
+    """A session with one pair of chosen numbers."""
+    metrics = made_metrics(
+        **{
+            "tokens": 9,
+            "errors": {"mae": 0.03, "mean": -0.01, "infinite": 0},
+            "mismatch": {"k3": 0.001, "clip_fraction": {"0.2": 0.5}},
+            "ci95": {"mae": (0.02, 0.04), "rmse": None},
+            **numbers,
+        }
+    )
+    pair = MeasuredPair(a=a, b=b, gate=gate, metrics=metrics)
+    return MeasuredSession(name=name, state="complete", pairs=(pair,))
 
 
 def outcome(
     highest: list[str], lowest: list[str] | None = None, **pair: Any
 ) -> list[tuple[bool, str | None]]:
-    results = check_report(report_of(**pair), parse_bounds(highest, lowest or []))
+    results = check_session(session_of(**pair), parse_limits(highest, lowest or []))
     return [(result.ok, result.reason) for result in results[2:]]
 
 
@@ -134,12 +146,9 @@ def test_impossible_tokens_break_a_limit_on_the_others() -> None:
         ("not_comparable", "not_comparable", True),
     ],
 )
-def test_verdicts(verdict: str, required: str, ok: bool) -> None:
-    gate = {
-        "verdict": verdict,
-        "reasons": [{"code": "x", "severity": verdict, "text": "because"}],
-    }
-    result = check_report(report_of(gate=gate), (), required)[1]
+def test_verdicts(verdict: Any, required: str, ok: bool) -> None:
+    gate = Gate(verdict, (Reason("x", verdict, "because"),))
+    result = check_session(session_of(gate=gate), (), required)[1]
     assert (result.metric, result.value, result.min, result.ok) == (
         "verdict",
         verdict,
@@ -151,17 +160,17 @@ def test_verdicts(verdict: str, required: str, ok: bool) -> None:
 
 @pytest.mark.parametrize("state", ["running", "partial", "failed"])
 def test_an_unfinished_session_fails(state: str) -> None:
-    report = {**report_of(), "state": state}
-    assert not check_report(report, ())[0].ok
-    assert check_report(report, (), partial=True)[0].ok
+    session = replace(session_of(), state=state)
+    assert not check_session(session, ())[0].ok
+    assert check_session(session, (), partial=True)[0].ok
 
 
 def test_nothing_to_check_fails() -> None:
-    assert [r.metric for r in check_report(report_of(tokens=0), ()) if not r.ok] == [
+    assert [r.metric for r in check_session(session_of(tokens=0), ()) if not r.ok] == [
         "tokens"
     ]
     assert [
-        r.metric for r in check_report({**report_of(), "pairs": []}, ()) if not r.ok
+        r.metric for r in check_session(replace(session_of(), pairs=()), ()) if not r.ok
     ] == ["pairs"]
 
 
@@ -181,7 +190,7 @@ def test_nothing_to_check_fails() -> None:
 )
 def test_bad_limits(highest: list[str], lowest: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        parse_bounds(highest, lowest)
+        parse_limits(highest, lowest)
 
 
 def test_published_limits_by_name() -> None:
@@ -211,21 +220,22 @@ def test_published_limits_by_name() -> None:
 
 def test_a_published_limit_is_of_its_scope() -> None:
     limit = Limit("verl", "x", "errors.mae", None, 1.0, "fault", "", "")
-    assert check_report(report_of(), (limit,))[-1].ok
-    other = check_report(report_of(scope="all"), (limit,))[-1]
+    assert check_session(session_of(), (limit,))[-1].ok
+    other = check_session(session_of(scope="all"), (limit,))[-1]
     assert not other.ok and "published for the completion" in str(other.reason)
     # That comes before the number, which is of other tokens and says nothing of the
     # limit.
     own = Limit("own", "x", "errors.mae", None, 1e-9, "own", "", "", scope="prompt")
     assert (
-        check_report(report_of(), (own,))[-1].reason
+        check_session(session_of(), (own,))[-1].reason
         == "set for the prompt, not for the scope completion"
     )
     # A limit on impossible tokens does not make up for the scope.
-    accepted = (limit, *parse_bounds(["infinite=5"], []))
+    accepted = (limit, *parse_limits(["infinite=5"], []))
     errors = {"mae": 0.1, "infinite": 2}
     assert [
-        r.ok for r in check_report(report_of(scope="all", errors=errors), accepted)[2:]
+        r.ok
+        for r in check_session(session_of(scope="all", errors=errors), accepted)[2:]
     ] == [False, True]
 
 
@@ -233,8 +243,8 @@ def test_json(tmp_path: Path) -> None:
     made = json.loads(
         dump(
             to_json(
-                report_of(),
-                check_report(report_of(), parse_bounds(["mae=0.02"], ["k3=0"])),
+                session_of(),
+                check_session(session_of(), parse_limits(["mae=0.02"], ["k3=0"])),
             )
         )
     )
@@ -450,10 +460,10 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
-    report = {**report_of(a="x\x1b[31m", b="y\x9b"), "session": "s\x07"}
+    session = session_of(a="x\x1b[31m", b="y\x9b", name="s\x07")
     text = render(
-        report,
-        check_report(report, parse_bounds(["mae=0.01"], [])),
+        session,
+        check_session(session, parse_limits(["mae=0.01"], [])),
         Canvas(encoding="ascii"),
     )
     assert all(char.isprintable() for line in text.splitlines() for char in line)
@@ -461,7 +471,7 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
 
 def test_docs_have_every_key_and_framework() -> None:
     text = (REPOSITORY / "docs" / "diff-and-check.md").read_text(encoding="utf-8")
-    made = to_json(report_of(), check_report(report_of(), ()))
+    made = to_json(session_of(), check_session(session_of(), ()))
     assert not [key for key in (*made, *made["results"][0]) if key not in text]
     assert not [
         limit.framework

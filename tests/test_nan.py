@@ -18,6 +18,7 @@ from logdrift.core.capture.supervisor import nan_tokens
 from logdrift.core.compare.coverage import coverage
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import metric_value
+from logdrift.core.compare.measured import measure_pair
 from logdrift.core.compare.metric import resolve
 from logdrift.core.compare.pair import Pair, default_scope, make_pair
 from logdrift.core.diagnose import diagnose
@@ -25,9 +26,9 @@ from logdrift.core.engines.sglang.answers import fill
 from logdrift.core.engines.vllm.backend import unpack
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
+from logdrift.core.report.check import MeasuredSession, check_session, parse_limits
 from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.limits import check_report, parse_bounds
 from logdrift.core.report.markdown import render_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
@@ -529,12 +530,10 @@ def test_the_gate_counts_missing_scores_by_side(tmp_path: Path, holes: int) -> N
 
 
 def failing(pair: Pair, *highest: str) -> list[str]:
-    report = {
-        "session": "s",
-        "state": "complete",
-        "pairs": [report_pair(pair, default_scope(pair.sequences))],
-    }
-    results = check_report(report, parse_bounds(highest, []), required="not_comparable")
+    measured = measure_pair(pair, default_scope(pair.sequences))
+    session = MeasuredSession(name="s", state="complete", pairs=(measured,))
+    limits = parse_limits(highest, [])
+    results = check_session(session, limits, required="not_comparable")
     for result in results:
         assert result.ok or "\n" not in str(result.reason)
     return [result.metric for result in results if not result.ok]

@@ -22,7 +22,6 @@ from rich.cells import cell_len
 
 from benchmarks.make_session import make_session
 from logdrift.core.compare.metric import METRICS
-from logdrift.core.compare.names import value_of
 from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
@@ -33,6 +32,7 @@ from logdrift.core.report.text import render
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Session, open_session
+from tests.made_metrics import value_in_json
 from tests.made_sessions import FACTS, capture, edit_manifest, write_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -664,7 +664,7 @@ def test_the_readme_says_what_the_sample_says() -> None:
         assert sentence and good and bad, line
         for path, value in zip(paths, values.split(", "), strict=True):
             digits = len(value.partition(".")[2])
-            assert round(value_of(pair, path) or 0.0, digits) == float(value), path
+            assert round(value_in_json(pair, path) or 0.0, digits) == float(value), path
     assert found == {row.path for row in METRICS.values() if row.headline}
 
 

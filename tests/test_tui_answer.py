@@ -21,7 +21,7 @@ from logdrift.core.session import Session
 from logdrift.tui.models.answer import AnswerLine
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.thresholds import LimitsScreen
+from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.bars import AnswerBar, answer_runs
 from tests.made_experiments import (

@@ -15,7 +15,6 @@ import pytest
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels, metric_value
 from logdrift.core.compare.metric import METRICS
-from logdrift.core.compare.names import value_of
 from logdrift.core.compare.pair import default_scope, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_pair
@@ -27,6 +26,7 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.matrix import NOISE, SIZES, VOID, Grid, MatrixScreen
 from logdrift.tui.screens.texts import Picker
 from tests.conftest import REPOSITORY
+from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 
@@ -63,7 +63,9 @@ def session(tmp_path: Path) -> Session:
 def test_a_single_number_is_that_of_the_report(path: str) -> None:
     session = open_session(SAMPLE)
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
-    assert metric_value(pair, path, "completion") == value_of(_report(session), path)
+    assert metric_value(pair, path, "completion") == value_in_json(
+        _report(session), path
+    )
 
 
 _REPORTS: dict[Path, dict[str, Any]] = {}

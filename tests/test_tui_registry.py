@@ -22,6 +22,7 @@ from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.layers import LayersScreen
+from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
 from logdrift.tui.screens.prompt import Prompt
@@ -29,7 +30,6 @@ from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
-from logdrift.tui.screens.thresholds import LimitsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.inspector import Inspector

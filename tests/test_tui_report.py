@@ -26,13 +26,13 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.flow import MAX_FRAGMENT
 from logdrift.tui.report_file import default_name, problem
 from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.log import LogScreen
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
-from logdrift.tui.screens.thresholds import LimitsScreen
 from logdrift.tui.widgets.reading import wrap
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from logdrift.core.compare.thresholds import PUBLISHED
+from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import _load
 from logdrift.core.errors import LogdriftError
 from logdrift.core.report.build import report_pair
@@ -22,9 +22,9 @@ from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.writer import write_loaded, write_manifest
 from logdrift.tui.app import active_commands
 from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.screens.thresholds import LimitsScreen
 from logdrift.tui.widgets.bars import Bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session

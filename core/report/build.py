@@ -7,17 +7,17 @@ a session cannot tell is None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.decomposition import decompositions
+from logdrift.core.compare.decomposition import Decomposition, decompositions
 from logdrift.core.compare.floor import times_floor
-from logdrift.core.compare.gate import judge
-from logdrift.core.compare.measure import measure
+from logdrift.core.compare.limits import Limit, judge_limits
+from logdrift.core.compare.measured import measure_pair
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import (
     Pair,
@@ -27,8 +27,7 @@ from logdrift.core.compare.pair import (
     list_pairs,
     make_pair,
 )
-from logdrift.core.compare.part_names import split_of
-from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.report.records import CONTEXT
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
@@ -56,7 +55,7 @@ def build_report(
     """
     chosen = default_scope(session.sequences) if scope is None else scope
     wanted = pairs or list_pairs(session)
-    splits = [split.to_json() for split in decompositions(session, chosen)]
+    splits = decompositions(session, chosen)
     manifest = session.manifest
     sequences = session.sequences
     completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
@@ -76,7 +75,7 @@ def build_report(
             _answered(session, make_pair(session, a, b), chosen, limits, splits, why)
             for a, b in wanted
         ],
-        "decomposition": splits,
+        "decomposition": [split.to_json() for split in splits],
         "diagnosis": _diagnosis(session, wanted) if why else None,
     }
 
@@ -86,7 +85,7 @@ def _answered(
     pair: Pair,
     scope: Scope,
     limits: Sequence[Limit],
-    splits: Sequence[Mapping[str, Any]],
+    splits: Sequence[Decomposition],
     why: bool,
 ) -> dict[str, Any]:
     """One entry of ``pairs``, with its answer where the causes are asked for."""
@@ -131,37 +130,32 @@ def report_pair(
     pair: Pair,
     scope: Scope,
     limits: Sequence[Limit] = PUBLISHED,
-    splits: Sequence[Mapping[str, Any]] | None = None,
+    splits: Sequence[Decomposition] | None = None,
 ) -> dict[str, Any]:
     """One entry of ``pairs``. InputError for an unknown scope.
 
     ``splits`` are the decompositions of the report; None: they are made where a limit
     asks for one.
     """
-    metrics = measure(pair, scope)
-    report: dict[str, Any] = {
-        "a": pair.a.info.label,
-        "b": pair.b.info.label,
-        "scope": scope,
-        "tokens": metrics.tokens,
-        "sequences": pair.count,
-        "gate": asdict(judge(pair.session, pair, scope)),
-        "answer": None,
-        **metrics.to_json(),
-    }
     if splits is None:
         asked = any(limit.metric.startswith("decomposition.") for limit in limits)
-        splits = (
-            [split.to_json() for split in decompositions(pair.session, scope)]
-            if asked
-            else []
-        )
-    report["thresholds"] = evaluate(
-        {**report, "decomposition": split_of(report, splits)}, limits
-    )
+        splits = decompositions(pair.session, scope) if asked else ()
+    measured = measure_pair(pair, scope, splits)
+    metrics, gate = measured.metrics, measured.gate
+    judged = judge_limits(metrics, limits, gate.verdict)
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
-    report["worst"] = [_token(pair, metrics, int(position)) for position in worst]
-    return report
+    return {
+        "a": measured.a,
+        "b": measured.b,
+        "scope": scope,
+        "tokens": metrics.tokens,
+        "sequences": metrics.finished,
+        "gate": asdict(gate),
+        "answer": None,
+        **metrics.to_json(),
+        "thresholds": [limit.to_json() for limit in judged],
+        "worst": [_token(pair, metrics, int(position)) for position in worst],
+    }
 
 
 def worst_positions(

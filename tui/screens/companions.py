@@ -76,7 +76,7 @@ class Companions(AskingScreen, inherit_bindings=False):
         self.app.push_screen(FactsScreen(self.session, self._labels, gate))
 
     def action_limits(self) -> None:
-        from logdrift.tui.screens.thresholds import LimitsScreen
+        from logdrift.tui.screens.limits import LimitsScreen
 
         if self.pair is None:
             self.say("there is no pair to compare yet", warn=True)

@@ -75,7 +75,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         """The numbers, which take a second or two for each pair of a million tokens.
         Not for the event loop.
         """
-        from logdrift.core.compare.thresholds import PUBLISHED
+        from logdrift.core.compare.published import PUBLISHED
         from logdrift.core.config import load_config
         from logdrift.core.report.build import build_report
 

@@ -7,12 +7,12 @@ with limits is read without it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from logdrift.core.numbers import Unit as Format
+from logdrift.core.numbers import is_number
 
 if TYPE_CHECKING:
     from logdrift.core.compare.metrics import Numbers, ScopeTokens
@@ -106,9 +106,7 @@ class Metric:
             value = numbers.computed.get(self.path)
         else:
             value = self.accessor(numbers)
-        if value is None or not math.isfinite(value):
-            return None
-        return float(value)
+        return float(value) if is_number(value) else None
 
 
 def number_of(

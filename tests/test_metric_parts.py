@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from logdrift.core.compare.metric import resolve, unit_of
-from logdrift.core.compare.names import value_of
+from logdrift.core.compare.buckets import Buckets
+from logdrift.core.compare.decomposition import decompositions
+from logdrift.core.compare.limits import Limit, judge_limits
+from logdrift.core.compare.measured import measure_pair, split_of
+from logdrift.core.compare.metric import metric, resolve, unit_of
+from logdrift.core.compare.metric.parts import part
+from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.compare.part_names import (
-    PARTS,
-    leaves_out_infinite,
-    part_unit,
-    split_of,
-)
-from logdrift.core.compare.thresholds import Limit, evaluate
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
 from logdrift.core.session import open_session
@@ -31,11 +30,24 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def pair() -> dict[str, Any]:
-    """The sample's main pair with its decomposition, as limits see it."""
+    """The JSON of the sample's main pair with its decomposition."""
     report = build_report(open_session(SAMPLE), [("trainer/prefill", "vllm/decode")])
-    split = split_of(report["pairs"][0], report["decomposition"])
-    assert split is not None
+    labels = "trainer/prefill", "vllm/decode"
+    (split,) = [
+        split
+        for split in report["decomposition"]
+        if (split["trainer"], split["rollout"]) == labels
+    ]
     return {**report["pairs"][0], "decomposition": split}
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Metrics:
+    """The numbers of the same pair, as limits see them."""
+    session = open_session(SAMPLE)
+    pair = make_pair(session, "trainer/prefill", "vllm/decode")
+    splits = decompositions(session, "completion")
+    return measure_pair(pair, "completion", splits).metrics
 
 
 def numbers(pair: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -72,12 +84,17 @@ def numbers(pair: dict[str, Any]) -> Iterator[tuple[str, float]]:
             yield path, node
 
 
-def test_every_number_of_a_part_is_a_metric(pair: dict[str, Any]) -> None:
+PARTS = {"decomposition", "what_if", "buckets", "scopes"}
+
+
+def test_every_number_of_a_part_is_a_metric(
+    pair: dict[str, Any], metrics: Metrics
+) -> None:
     found = dict(numbers(pair))
-    assert {path.partition(".")[0] for path in found} == set(PARTS) and len(found) > 150
+    assert {path.partition(".")[0] for path in found} == PARTS and len(found) > 150
     for path, value in found.items():
         assert resolve(path) == path and unit_of(path), path
-        assert value_of(pair, path) == value, path
+        assert metric(path).read(metrics) == value, path
 
 
 @pytest.mark.parametrize(
@@ -99,33 +116,35 @@ def test_every_number_of_a_part_is_a_metric(pair: dict[str, Any]) -> None:
     ],
 )
 def test_what_names_nothing_is_refused(path: str) -> None:
-    assert part_unit(path) is None
+    assert part(path) is None
     with pytest.raises(InputError, match="unknown"):
         resolve(path)
 
 
-def test_a_part_that_a_pair_does_not_have_is_null(pair: dict[str, Any]) -> None:
-    for path in (
-        "buckets.by_position.3.mae",
-        "scopes.prompt.mae",
-    ):  # no bucket begins at 3; a decode scores no prompt
-        assert part_unit(path) and value_of(pair, path) is None
-    bare = {
-        **pair,
-        "buckets": None,
-        "scopes": None,
-        "what_if": None,
-        "decomposition": None,
-    }
-    assert all(value_of(bare, path) is None for path, _ in numbers(pair))
-    turned = {**pair, "a": pair["b"], "b": pair["a"]}
-    assert split_of(turned, [pair["decomposition"]]) is None
+def test_a_part_that_a_pair_does_not_have_is_null(
+    pair: dict[str, Any], metrics: Metrics
+) -> None:
+    # No bucket begins at 3, and a decode scores no prompt.
+    for path in ("buckets.by_position.3.mae", "scopes.prompt.mae"):
+        assert part(path) and metric(path).read(metrics) is None
+    bare = replace(
+        metrics,
+        buckets=Buckets((), (), None),
+        scopes=(),
+        what_if=(),
+        decomposition=None,
+    )
+    assert all(metric(path).read(bare) is None for path, _ in numbers(pair))
+    split = metrics.decomposition
+    assert split is not None
+    assert split_of(pair["a"], pair["b"], [split]) is split
+    assert split_of(pair["b"], pair["a"], [split]) is None
 
 
 def test_impossible_tokens_break_a_limit_on_means_but_not_on_corrections(
-    pair: dict[str, Any],
+    metrics: Metrics,
 ) -> None:
-    with_some = {**pair, "errors": {**pair["errors"], "infinite": 2}}
+    with_some = replace(metrics, errors=replace(metrics.errors, infinite=2))
     paths = (
         "decomposition.total.mae",
         "buckets.by_probability.0.9.mae",
@@ -133,14 +152,16 @@ def test_impossible_tokens_break_a_limit_on_means_but_not_on_corrections(
         "scopes.all.infinite",
     )
     limits = [Limit("own", path, path, None, 10.0, "own", "", "") for path in paths]
-    assert [item["ok"] for item in evaluate(pair, limits)] == [True] * 4
-    assert [item["ok"] for item in evaluate(with_some, limits)] == [
+    everything = judge_limits(metrics, limits, "comparable")
+    assert [item.ok for item in everything] == [True] * 4
+    means_are_not = judge_limits(with_some, limits, "comparable")
+    assert [item.ok for item in means_are_not] == [None, None, True, True]
+    assert [metric(path).leaves_out for path in paths] == [
+        "errors.infinite",
+        "errors.infinite",
         None,
         None,
-        True,
-        True,
     ]
-    assert [leaves_out_infinite(path) for path in paths] == [True, True, False, False]
 
 
 def test_a_single_pair_makes_the_decomposition_that_a_limit_asks_for(

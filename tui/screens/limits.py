@@ -95,7 +95,7 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         judge.
         """
         # Imported here: the report is not needed for anything that is drawn before.
-        from logdrift.core.compare.thresholds import PUBLISHED
+        from logdrift.core.compare.published import PUBLISHED
         from logdrift.core.config import load_config
         from logdrift.core.report.build import report_pair
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ import numpy as np
 import pytest
 
 from logdrift.core.compare.errors import error_stats
-from logdrift.core.compare.metric import METRICS, SECTIONS, resolve
+from logdrift.core.compare.gate import Verdict
+from logdrift.core.compare.limits import JudgedLimit, Limit, judge_limits
+from logdrift.core.compare.metric import METRICS, SECTIONS, metric, resolve
+from logdrift.core.compare.metric.parts import part
+from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.mismatch import CLIP_BOUNDS, EXTREME_BOUNDS, mismatch_stats
-from logdrift.core.compare.names import value_of
-from logdrift.core.compare.part_names import part_unit
 from logdrift.core.compare.probability import probability_stats
-from logdrift.core.compare.thresholds import PUBLISHED, Limit, evaluate
+from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import load_config
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report
 from logdrift.core.session.reader import open_session
+from tests.made_metrics import made_metrics, value_in_json, with_number
 
 DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
@@ -43,15 +47,12 @@ def limit(
     return Limit("framework", "name", metric, low, high, **given)
 
 
-def pair_with(path: str, value: Any, **top: Any) -> dict[str, Any]:
-    """A pair's JSON of scope completion that has nothing but one number."""
-    pair: dict[str, Any] = {"scope": "completion", **top}
-    section, _, rest = path.partition(".")
-    inner = re.fullmatch(r"(clip_fraction|extreme_fraction)\.(.+)", rest)
-    pair.setdefault(section, {}).update(
-        {inner[1]: {inner[2]: value}} if inner else {rest: value}
-    )
-    return pair
+def judged(
+    metrics: Metrics,
+    limits: Sequence[Limit] = PUBLISHED,
+    verdict: Verdict | None = "comparable",
+) -> list[JudgedLimit]:
+    return judge_limits(metrics, limits, verdict)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -133,19 +134,19 @@ def test_every_last_part_means_a_path_that_ends_so_or_is_refused() -> None:
 
 
 def test_a_value_is_found_by_its_path() -> None:
-    pair = {
-        "tokens": 3,
-        "errors": {"mae": 0.5, "mean": None, "rmse": math.nan, "max_abs": math.inf},
-        "ci95": {"mae": [0.1, 0.2], "rmse": None},
-        "mismatch": {"clip_fraction": {"0.2": 0.25}, "sampled_by_b": True},
-        "floor": None,
-        "topk": None,
-    }
-    assert value_of(pair, "tokens") == 3
-    assert value_of(pair, "errors.mae") == 0.5
-    assert value_of(pair, "ci95.mae.low") == 0.1
-    assert value_of(pair, "ci95.mae.high") == 0.2
-    assert value_of(pair, "mismatch.clip_fraction.0.2") == 0.25
+    pair = made_metrics(
+        tokens=3,
+        errors={"mae": 0.5, "mean": None, "rmse": math.nan, "max_abs": math.inf},
+        ci95={"mae": (0.1, 0.2), "rmse": None},
+        mismatch={"clip_fraction": {"0.2": 0.25}, "sampled_by_b": True},
+        floor=None,
+        topk=None,
+    )
+    assert metric("tokens").read(pair) == 3
+    assert metric("errors.mae").read(pair) == 0.5
+    assert metric("ci95.mae.low").read(pair) == 0.1
+    assert metric("ci95.mae.high").read(pair) == 0.2
+    assert metric("mismatch.clip_fraction.0.2").read(pair) == 0.25
     absent = [
         "errors.mean",
         "errors.rmse",
@@ -153,17 +154,22 @@ def test_a_value_is_found_by_its_path() -> None:
         "errors.p50",
         "ci95.rmse.low",
         "ci95.k3.low",
-        "ci95.mae",
-        "ci95.mae.mid",
         "mismatch.clip_fraction.0.3",
-        "mismatch.clip_fraction",
-        "mismatch.sampled_by_b",
         "floor.a.mae",
         "topk.k",
         "probability.mae",
     ]
     for path in absent:
-        assert value_of(pair, path) is None, path
+        assert metric(path).read(pair) is None, path
+    unknown = [
+        "ci95.mae",
+        "ci95.mae.mid",
+        "mismatch.clip_fraction",
+        "mismatch.sampled_by_b",
+    ]
+    for path in unknown:
+        with pytest.raises(InputError, match="unknown"):
+            metric(path)
 
 
 def test_every_number_of_the_shipped_samples_report_has_a_name_and_every_name_a_number() -> (
@@ -179,7 +185,7 @@ def test_every_number_of_the_shipped_samples_report_has_a_name_and_every_name_a_
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
         assert numbers <= set(METRICS)
-        valued |= {path for path in METRICS if value_of(pair, path) is not None}
+        valued |= {path for path in METRICS if value_in_json(pair, path) is not None}
     # The sample has no captures of sequences alone in their batch.
     assert {path for path in METRICS if not path.startswith("floor.batch_")} <= valued
 
@@ -202,16 +208,19 @@ def test_the_names_of_mismatch_and_probability_are_the_keys_that_are_computed() 
     assert {f"mismatch.extreme_fraction.{tau:g}" for tau in EXTREME_BOUNDS} <= named
 
 
+COMPUTED = ("mismatch", "probability")
+
+
 def test_perfect_is_what_two_equal_sides_give() -> None:
     b = np.array([-0.1, -2.0, -3.0, -0.5], np.float32)
     zero = np.zeros(4, np.float32)
-    pair = {
-        "mismatch": mismatch_stats(zero, b, b, np.array([1, 3]), True).to_json(),
-        "probability": probability_stats(b, b).to_json(),
-    }
+    pair = made_metrics(
+        mismatch=mismatch_stats(zero, b, b, np.array([1, 3]), True),
+        probability=probability_stats(b, b),
+    )
     checked = 0
     for path, name in METRICS.items():
-        value = value_of(pair, path)
+        value = name.read(pair) if path.split(".")[0] in COMPUTED else None
         if value is not None and name.perfect is not None:
             # Exactly: delta is 0, and the correlation of equal numbers is clipped to 1.
             assert value == pytest.approx(name.perfect, abs=1e-15), path
@@ -246,39 +255,33 @@ def test_every_published_limit_has_a_known_metric_a_bar_a_meaning_and_a_source()
     ids=lambda entry: f"{entry.framework}:{entry.name}:{entry.level}",
 )
 def test_each_limit_at_below_above_and_without_a_value(entry: Limit) -> None:
-    judged = entry.level != "other"
+    can_be_judged = entry.level != "other"
 
     def ok(value: float | None) -> bool | None:
-        (item,) = evaluate(pair_with(entry.metric, value), [entry])
-        assert item["value"] == value
-        assert (item["note"] is None) == (item["ok"] is not None)
-        answer: bool | None = item["ok"]
-        return answer
+        (item,) = judged(with_number(entry.metric, value), [entry])
+        assert item.value == value
+        assert (item.note is None) == (item.ok is not None)
+        return item.ok
 
     for bar, outside in ((entry.high, 1), (entry.low, -1)):
         if bar is None:
             continue
-        assert ok(bar) is (True if judged else None)
+        assert ok(bar) is (True if can_be_judged else None)
         beyond = math.nextafter(bar, outside * math.inf)
-        assert ok(beyond) is (False if judged else None)
+        assert ok(beyond) is (False if can_be_judged else None)
     if entry.high is not None and entry.low is None:
-        assert ok(entry.high / 2) is (True if judged else None)
+        assert ok(entry.high / 2) is (True if can_be_judged else None)
     if entry.low is not None and entry.high is None:
-        assert ok(entry.low * 2) is (True if judged else None)
+        assert ok(entry.low * 2) is (True if can_be_judged else None)
     assert ok(None) is None
 
 
 def test_a_pair_without_numbers_passes_nothing() -> None:
-    empty: list[dict[str, Any]] = [
-        {},
-        {"scope": "completion"},
-        {"scope": "completion", "errors": None, "mismatch": {}},
-    ]
-    for pair in empty:
-        items = evaluate(pair)
+    for pair in (made_metrics(), made_metrics(scope="all")):
+        items = judged(pair)
         assert len(items) == len(PUBLISHED)
-        assert [item["ok"] for item in items] == [None] * len(PUBLISHED)
-        assert all(item["note"] for item in items)
+        assert [item.ok for item in items] == [None] * len(PUBLISHED)
+        assert all(item.note for item in items)
 
 
 def framework_numbers(a: list[list[float]], b: list[list[float]]) -> dict[str, float]:
@@ -345,35 +348,34 @@ def test_each_limit_is_evaluated_on_the_frameworks_own_definition(seed: int) -> 
     delta = rng.normal(0, 0.4, len(b)) * (rng.random(len(b)) < 0.8)
     a = b + delta
     delta = a - b
-    pair = {
-        "scope": "completion",
-        "errors": error_stats(delta, a, b).to_json(),
-        "mismatch": mismatch_stats(delta, a, b, lengths, True).to_json(),
-        "probability": probability_stats(a, b).to_json(),
-    }
+    pair = made_metrics(
+        errors=error_stats(delta, a, b),
+        mismatch=mismatch_stats(delta, a, b, lengths, True),
+        probability=probability_stats(a, b),
+    )
     ends = np.cumsum(lengths)
     split_a, split_b = (
         [part.tolist() for part in np.split(side, ends[:-1])] for side in (a, b)
     )
     wanted = framework_numbers(split_a, split_b)
-    for item in evaluate(pair):
-        if item["level"] == "other":
+    for item in judged(pair):
+        if item.limit.level == "other":
             continue
-        assert item["value"] is not None
+        assert item.value is not None
         # Sums of under 100 float64 numbers near 1: 1e-12 is some thousand units of
         # their last digit.
-        assert item["value"] == pytest.approx(
-            wanted[item["name"]], rel=1e-12, abs=1e-12
-        ), item["name"]
+        assert item.value == pytest.approx(
+            wanted[item.limit.name], rel=1e-12, abs=1e-12
+        ), item.limit.name
 
 
 def test_two_bars_of_one_framework_are_two_limits() -> None:
     def verl(value: float) -> list[bool | None]:
-        pair = pair_with("probability.mae", value)
+        pair = with_number("probability.mae", value)
         return [
-            i["ok"]
-            for i in evaluate(pair)
-            if i["name"] == "training/rollout_probs_diff_mean"
+            i.ok
+            for i in judged(pair)
+            if i.limit.name == "training/rollout_probs_diff_mean"
         ]
 
     assert verl(0.004) == [True, True]
@@ -384,22 +386,22 @@ def test_two_bars_of_one_framework_are_two_limits() -> None:
 def test_limits_are_of_the_completion_and_say_so_elsewhere() -> None:
     entry = limit("errors.mae", high=0.1)
     for scope in ("prompt", "all"):
-        (item,) = evaluate(pair_with("errors.mae", 0.05, scope=scope), [entry])
-        assert item["value"] == 0.05
-        assert item["ok"] is None
+        (item,) = judged(with_number("errors.mae", 0.05, scope=scope), [entry])
+        assert item.value == 0.05
+        assert item.ok is None
         assert (
-            item["note"]
+            item.note
             == f"published for the completion; these are the tokens of scope {scope}"
         )
-    (item,) = evaluate(
-        pair_with("errors.mae", 0.05, scope="all"),
+    (item,) = judged(
+        with_number("errors.mae", 0.05, scope="all"),
         [limit("errors.mae", high=0.1, scope=None)],
     )
-    assert item["ok"] is True
+    assert item.ok is True
 
 
 @pytest.mark.parametrize(
-    ("metric", "high", "ok"),
+    ("path", "high", "ok"),
     [
         ("errors.mae", 0.1, None),
         ("errors.mae", 0.01, False),
@@ -410,57 +412,51 @@ def test_limits_are_of_the_completion_and_say_so_elsewhere() -> None:
     ],
 )
 def test_a_mean_that_leaves_out_impossible_tokens_does_not_pass(
-    metric: str, high: float, ok: bool | None
+    path: str, high: float, ok: bool | None
 ) -> None:
-    pair = pair_with(metric, 0.05)
-    pair.setdefault("errors", {})["infinite"] = 2
-    (item,) = evaluate(pair, [limit(metric, high=high)])
-    assert item["ok"] is ok
-    assert (item["note"] == "leaves out 2 tokens that one side calls impossible") == (
+    pair = with_number(path, 0.05)
+    some = replace(pair, errors=replace(pair.errors, infinite=2))
+    (item,) = judged(some, [limit(path, high=high)])
+    assert item.ok is ok
+    assert (item.note == "leaves out 2 tokens that one side calls impossible") == (
         ok is None
     )
-    pair["errors"]["infinite"] = 0
-    (item,) = evaluate(pair, [limit(metric, high=high)])
-    assert item["ok"] is (high >= 0.05)
+    (item,) = judged(pair, [limit(path, high=high)])
+    assert item.ok is (high >= 0.05)
 
 
 def test_limits_on_the_infinite_themselves_are_judged() -> None:
-    (item,) = evaluate(
-        pair_with("errors.infinite", 2), [limit("errors.infinite", high=0)]
+    (item,) = judged(
+        with_number("errors.infinite", 2), [limit("errors.infinite", high=0)]
     )
-    assert item["ok"] is False
-    (item,) = evaluate(
-        pair_with("errors.infinite", 0), [limit("errors.infinite", high=0)]
+    assert item.ok is False
+    (item,) = judged(
+        with_number("errors.infinite", 0), [limit("errors.infinite", high=0)]
     )
-    assert item["ok"] is True
-    pair = {
-        "scope": "completion",
-        "topk": {"kl_lower_bound_mean": 0.001, "overlap": 0.99, "kl_infinite": 3},
-    }
-    bound, overlap = evaluate(
+    assert item.ok is True
+    pair = made_metrics(
+        topk={"kl_lower_bound_mean": 0.001, "overlap": 0.99, "kl_infinite": 3}
+    )
+    bound, overlap = judged(
         pair,
         [limit("topk.kl_lower_bound_mean", high=1), limit("topk.overlap", low=0.9)],
     )
-    assert bound["ok"] is None
-    assert overlap["ok"] is True
+    assert bound.ok is None
+    assert overlap.ok is True
 
 
 def test_a_pair_that_is_not_comparable_is_not_judged() -> None:
+    entry = limit("errors.mae", high=0.1)
     for value in (0.05, 0.5):
-        pair = pair_with(
-            "errors.mae", value, gate={"verdict": "not_comparable", "reasons": []}
-        )
-        (item,) = evaluate(pair, [limit("errors.mae", high=0.1)])
-        assert (item["value"], item["ok"]) == (value, None)
-        assert "not comparable" in item["note"]
-        pair["gate"]["verdict"] = "caution"
-        assert evaluate(pair, [limit("errors.mae", high=0.1)])[0]["ok"] is (
-            value <= 0.1
-        )
+        pair = with_number("errors.mae", value)
+        (item,) = judged(pair, [entry], "not_comparable")
+        assert (item.value, item.ok) == (value, None)
+        assert "not comparable" in str(item.note)
+        assert judged(pair, [entry], "caution")[0].ok is (value <= 0.1)
 
 
 def test_items_have_the_promised_keys_and_are_strict_json() -> None:
-    items = evaluate(pair_with("mismatch.k3", 0.002))
+    items = [item.to_json() for item in judged(with_number("mismatch.k3", 0.002))]
     wanted = {
         "framework",
         "name",
@@ -539,14 +535,12 @@ meaning = "The team's."
         "The team's.",
         "completion",
     )
-    pair = {"scope": "all", "errors": {"mae": 0.02}, "topk": {"same_top1": 0.5}}
-    mine, top = evaluate(pair, load_config().thresholds)
-    assert (mine["framework"], mine["level"], mine["ok"]) == ("own", "own", True)
-    assert top["ok"] is None
-    assert (
-        evaluate({**pair, "scope": "completion"}, load_config().thresholds)[1]["ok"]
-        is False
-    )
+    pair = made_metrics(scope="all", errors={"mae": 0.02}, topk={"same_top1": 0.5})
+    mine, top = judged(pair, load_config().thresholds)
+    assert (mine.limit.framework, mine.limit.level, mine.ok) == ("own", "own", True)
+    assert top.ok is None
+    completion = replace(pair, scope="completion")
+    assert judged(completion, load_config().thresholds)[1].ok is False
 
 
 def test_a_config_without_limits_has_none(
@@ -649,7 +643,7 @@ def test_every_path_that_the_docs_mention_exists() -> None:
     for path in re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z0-9_.]+)`", text):
         known = (
             path in METRICS
-            or part_unit(path) is not None
+            or part(path) is not None
             or any(name.startswith(f"{path}.") for name in METRICS)
         )
         assert known or path == "mismatch.sampled_by_b", path

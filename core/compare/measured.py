@@ -1,0 +1,49 @@
+"""A pair with its verdict and its numbers: what limits and reports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from logdrift.core.compare.decomposition import Decomposition
+from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.measure import measure
+from logdrift.core.compare.metrics import Metrics
+from logdrift.core.compare.pair import Pair, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPair:
+    """Two labels, the gate's verdict over them and all numbers of one scope."""
+
+    a: str
+    b: str
+    gate: Gate
+    metrics: Metrics
+
+    @property
+    def name(self) -> str:
+        """``A:B``, as the command line takes it."""
+        return f"{self.a}:{self.b}"
+
+
+def measure_pair(
+    pair: Pair, scope: Scope, splits: Sequence[Decomposition] = ()
+) -> MeasuredPair:
+    """Measure a pair over ``scope``. InputError for an unknown scope.
+
+    ``splits`` are the decompositions of the session; that of this pair becomes part of
+    its numbers.
+    """
+    a, b = pair.a.info.label, pair.b.info.label
+    metrics = replace(measure(pair, scope), decomposition=split_of(a, b, splits))
+    gate = judge(pair.session, pair, scope)
+    return MeasuredPair(a=a, b=b, gate=gate, metrics=metrics)
+
+
+def split_of(a: str, b: str, splits: Sequence[Decomposition]) -> Decomposition | None:
+    """The decomposition of the pair a -> b: trainer -> rollout, in this direction."""
+    for split in splits:
+        if (split.trainer, split.rollout) == (a, b):
+            return split
+    return None

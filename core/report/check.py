@@ -1,0 +1,470 @@
+"""`logdrift check`: limits on the numbers of a session, each of which holds or is broken.
+
+Nothing passes by default: an unknown number, a pair that may not be compared, a capture
+that is not finished and tokens without a number fail the check, whatever the limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from logdrift.core.compare.decomposition import decompositions
+from logdrift.core.compare.gate import Gate
+from logdrift.core.compare.limits import JudgedLimit, Limit, judge_limits
+from logdrift.core.compare.measured import MeasuredPair, measure_pair
+from logdrift.core.compare.metric import metric, resolve, unit_of
+from logdrift.core.compare.pair import Scope, default_scope, make_pair
+from logdrift.core.compare.published import PUBLISHED
+from logdrift.core.errors import InputError
+from logdrift.core.numbers import fixed
+from logdrift.core.report.layout import Canvas, pad
+from logdrift.core.session.reader import Session
+from logdrift.core.words import VERDICTS
+
+SCHEMA = 1
+GIVEN = "given"
+"""The framework of a limit that was given as a flag."""
+ALWAYS = {"coverage.nan": "nan", "coverage.unscored": "unscored"}
+"""What must be 0 where no limit says otherwise, with the code of the gate's reason.
+
+No other number knows these tokens, so every other limit can hold without them.
+"""
+
+_BEST_FIRST = tuple(VERDICTS)
+_STATES = {
+    "running": "it is still being captured: wait for the end",
+    "partial": "not every capture is finished: go on with logdrift capture --resume",
+    "failed": (
+        "a capture failed: see logdrift report, then go on with logdrift capture"
+        " --resume"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSession:
+    """What is checked: a session by name, its state and its pairs with their numbers."""
+
+    name: str
+    state: str
+    pairs: tuple[MeasuredPair, ...]
+
+
+def measure_session(
+    session: Session, pairs: Sequence[tuple[str, str]], scope: Scope | None = None
+) -> MeasuredSession:
+    """Measure pairs of labels over ``scope`` (None: `default_scope`).
+
+    InputError for unknown labels and scopes.
+    """
+    chosen = default_scope(session.sequences) if scope is None else scope
+    splits = decompositions(session, chosen)
+    measured = tuple(
+        measure_pair(make_pair(session, a, b), chosen, splits) for a, b in pairs
+    )
+    return MeasuredSession(name=session.name, state=session.state, pairs=measured)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the check. ``pair`` is ``A:B``, None for the session; ``reason`` is
+    None where it is ok.
+
+    ``value``, ``min`` and ``max`` are numbers, or words for the metrics ``verdict`` and
+    ``state``.
+    """
+
+    pair: str | None
+    metric: str
+    value: float | str | None
+    min: float | str | None
+    max: float | str | None
+    ok: bool
+    reason: str | None
+    framework: str | None = None
+    name: str | None = None
+
+
+def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, ...]:
+    """Limits of ``--max`` and ``--min`` texts METRIC=VALUE, in that order.
+
+    Both sides of one metric are one limit. InputError for an unknown metric (naming the
+    nearest), a value that is no finite number, a limit given twice and a minimum above
+    its maximum.
+    """
+    high, low = _values("--max", highest), _values("--min", lowest)
+    for path in high.keys() & low.keys():
+        if low[path] > high[path]:
+            raise InputError(
+                f"{path}: the minimum {low[path]:g} is above the maximum {high[path]:g}"
+            )
+    paths = dict.fromkeys([*high, *low])
+    return tuple(_given(path, low.get(path), high.get(path)) for path in paths)
+
+
+def _given(path: str, low: float | None, high: float | None) -> Limit:
+    return Limit(
+        framework=GIVEN,
+        name=path,
+        metric=path,
+        low=low,
+        high=high,
+        level="own",
+        meaning="",
+        source="",
+        scope=None,
+    )
+
+
+def _values(flag: str, texts: Sequence[str]) -> dict[str, float]:
+    """The values of METRIC=VALUE texts by the path of the metric."""
+    values: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(
+                f"{flag} {text}: write METRIC=VALUE, for example {flag} mae=0.03"
+            )
+        path = resolve(name)
+        limit = _number(value)
+        if limit is None:
+            raise InputError(
+                f"{flag} {text}: {value.strip() or 'nothing'} is not a finite number"
+            )
+        if path in values:
+            raise InputError(f"{flag} {path} is given twice: give one limit")
+        values[path] = limit
+    return values
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def published_limits(names: Sequence[str], own: Sequence[Limit]) -> tuple[Limit, ...]:
+    """The limits that `--published` NAMES mean; ``own`` are those of the config file.
+
+    A framework's name (case and hyphens do not matter) or ``all`` means what these call
+    normal or a fault; ``mine`` means ``own``. Limits that hold only where trainer and
+    engine are bitwise equal have to be asked for, as ``exact``, or by the name of a
+    framework that has no other. InputError for an unknown name, and for ``mine`` where
+    there are none.
+    """
+    chosen = [limit for name in names for limit in _named(name, own)]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _named(name: str, own: Sequence[Limit]) -> Sequence[Limit]:
+    plain = _plain(name)
+    if plain == "mine":
+        if not own:
+            raise InputError(
+                "--published mine: the config file has no limits: write [[thresholds]]"
+                " in it"
+            )
+        return own
+    limits = _published_by(plain)
+    if not limits:
+        known = ", ".join(dict.fromkeys(limit.framework for limit in PUBLISHED))
+        raise InputError(f"--published {name}: use all, exact, mine or one of {known}")
+    exact = [limit for limit in limits if limit.level == "exact"]
+    usual = [limit for limit in limits if limit.level in ("normal", "fault")]
+    return exact if plain == "exact" else usual or exact
+
+
+def _published_by(plain: str) -> list[Limit]:
+    """The limits of one framework, or of every one for ``all`` and ``exact``."""
+    if plain in ("all", "exact"):
+        return list(PUBLISHED)
+    return [limit for limit in PUBLISHED if _plain(limit.framework) == plain]
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def check_session(
+    session: MeasuredSession,
+    limits: Sequence[Limit],
+    required: str = "caution",
+    partial: bool = False,
+) -> list[Result]:
+    """Every result for the pairs of a session; `all(r.ok)` is the answer.
+
+    The session must be finished (with ``partial`` any state will do) and have a pair.
+    Of each pair: the verdict of the gate (``required`` is the worst that passes), that
+    there is a token at all, and then every limit.
+    """
+    results = [_state(session.state, partial)]
+    if not session.pairs:
+        results.append(_no_pairs())
+    for pair in session.pairs:
+        results += _check_pair(pair, limits, required)
+    return results
+
+
+def _state(state: str, partial: bool) -> Result:
+    ok = partial or state == "complete"
+    return Result(
+        pair=None,
+        metric="state",
+        value=state,
+        min=None if partial else "complete",
+        max=None,
+        ok=ok,
+        reason=None if ok else _STATES[state],
+    )
+
+
+def _no_pairs() -> Result:
+    return Result(
+        pair=None,
+        metric="pairs",
+        value=0,
+        min=1,
+        max=None,
+        ok=False,
+        reason=(
+            "fewer than two captures have a finished sequence: there is nothing to check"
+        ),
+    )
+
+
+def _check_pair(
+    pair: MeasuredPair, limits: Sequence[Limit], required: str
+) -> Iterator[Result]:
+    yield _verdict(pair, required)
+    if not pair.metrics.tokens:
+        yield _no_tokens(pair)
+    limited = {limit.metric for limit in limits}
+    yield from _always(pair, limited)
+    for limit in limits:
+        yield _result(pair, limit, limited)
+
+
+def _verdict(pair: MeasuredPair, required: str) -> Result:
+    verdict = pair.gate.verdict
+    ok = _BEST_FIRST.index(verdict) <= _BEST_FIRST.index(required)
+    return Result(
+        pair=pair.name,
+        metric="verdict",
+        value=verdict,
+        min=required,
+        max=None,
+        ok=ok,
+        reason=None if ok else _said_by(pair.gate),
+    )
+
+
+def _said_by(gate: Gate) -> str:
+    """The verdict with its first reason."""
+    reasons = [r.text for r in gate.reasons if r.severity == gate.verdict]
+    said = f"the gate says {gate.verdict.replace('_', ' ')}"
+    return f"{said}: {reasons[0]}" if reasons else said
+
+
+def _no_tokens(pair: MeasuredPair) -> Result:
+    return Result(
+        pair=pair.name,
+        metric="tokens",
+        value=0,
+        min=1,
+        max=None,
+        ok=False,
+        reason=f"no {_of_scope(pair)}token has a score on both sides",
+    )
+
+
+def _of_scope(pair: MeasuredPair) -> str:
+    """``completion `` before "tokens"; nothing where all tokens count."""
+    scope = pair.metrics.scope
+    return "" if scope == "all" else f"{scope} "
+
+
+def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
+    """What of `ALWAYS` is broken.
+
+    A limit of one's own on such a number, or on one side of it, takes its place.
+    """
+    coverage = pair.metrics.coverage
+    counts = {"coverage.nan": coverage.nan, "coverage.unscored": coverage.unscored}
+    for path, code in ALWAYS.items():
+        count = counts[path]
+        if not count or any(other.startswith(path) for other in limited):
+            continue
+        texts = [r.text.rstrip(".") for r in pair.gate.reasons if r.code == code]
+        why = "; ".join(texts) or f"{count:,} tokens have a score on one side alone"
+        key = metric(path).key
+        yield Result(
+            pair=pair.name,
+            metric=path,
+            value=count,
+            min=None,
+            max=0.0,
+            ok=False,
+            reason=f"{why}; allow it with --max {key}={count}",
+        )
+
+
+def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Result:
+    # The gate and the scope have lines of their own here: what is left to object to is
+    # a number that lacks tokens.
+    everywhere = replace(limit, scope=None, level="own")
+    (judged,) = judge_limits(pair.metrics, [everywhere], verdict=None)
+    reason = _scope_differs(pair, limit) or _broken(judged) or _lacks(judged, limited)
+    published = limit.framework != GIVEN
+    return Result(
+        pair=pair.name,
+        metric=limit.metric,
+        value=judged.value,
+        min=limit.low,
+        max=limit.high,
+        ok=reason is None,
+        reason=reason,
+        framework=limit.framework if published else None,
+        name=limit.name if published else None,
+    )
+
+
+def _scope_differs(pair: MeasuredPair, limit: Limit) -> str | None:
+    scope = pair.metrics.scope
+    if limit.scope in (None, scope):
+        return None
+    how = "set" if limit.level == "own" else "published"
+    return f"{how} for the {limit.scope}, not for the scope {scope}"
+
+
+def _broken(judged: JudgedLimit) -> str | None:
+    """Why a number is not within its limit; None where it is."""
+    value, low, high = judged.value, judged.limit.low, judged.limit.high
+    if value is None:
+        return "not known for this pair, and a missing observation is not a pass"
+    if high is not None and value > high:
+        excess = _excess(value, high, high)
+        return f"{_exact(value)} is above {_exact(high)} by {excess}"
+    if low is not None and value < low:
+        excess = _excess(low, value, low)
+        return f"{_exact(value)} is below {_exact(low)} by {excess}"
+    return None
+
+
+def _lacks(judged: JudgedLimit, limited: Collection[str]) -> str | None:
+    """A number that leaves tokens out, unless these have a limit of their own."""
+    left_out = metric(judged.limit.metric).leaves_out
+    if judged.note is None or left_out in limited:
+        return None
+    return f"{judged.note}: limit those too, with --max {left_out}=N"
+
+
+def _excess(larger: float, smaller: float, limit: float) -> str:
+    share = f" ({100 * (larger - smaller) / abs(limit):.3g}%)" if limit else ""
+    return f"{_exact(larger - smaller)}{share}"
+
+
+def _exact(value: float) -> str:
+    """Six digits: what the table rounds away may be what broke the limit."""
+    return f"{value:.6g}"
+
+
+def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, Any]:
+    """Schema 1 of the check (docs/diff-and-check.md)."""
+    return {
+        "schema": SCHEMA,
+        "session": session.name,
+        "ok": all(result.ok for result in results),
+        "results": [asdict(result) for result in results],
+    }
+
+
+def broken_line(result: Result) -> str:
+    """One line that says what is broken: pair, metric and why."""
+    whose = f" ({result.framework}: {result.name})" if result.framework else ""
+    return f"{result.pair or 'session'} {result.metric}{whose}: {result.reason}"
+
+
+def render(session: MeasuredSession, results: Sequence[Result], canvas: Canvas) -> str:
+    """The check for a person: one line for each result under its pair, the reason below
+    what failed, the sum last.
+    """
+    titles: dict[str | None, str] = {None: f"session {session.name}"}
+    titles |= {pair.name: _title(pair) for pair in session.pairs}
+    lines: list[str] = []
+    for place, title in titles.items():
+        of_place = [result for result in results if result.pair == place]
+        lines += [""] if lines else []
+        lines += [canvas.paint(line, "bold") for line in canvas.wrap(title)]
+        lines += [line for result in of_place for line in _lines(result, canvas)]
+    lines += ["", *_sum(results, canvas), *_hint(session, results, canvas)]
+    return "\n".join(lines) + "\n"
+
+
+def _title(pair: MeasuredPair) -> str:
+    return f"{pair.a} → {pair.b}, {pair.metrics.tokens:,} {_of_scope(pair)}tokens"
+
+
+def _sum(results: Sequence[Result], canvas: Canvas) -> Iterator[str]:
+    failed = sum(not result.ok for result in results)
+    if failed:
+        said, style = f"FAILED: {failed} of {len(results)} checks", "bad"
+    else:
+        said, style = f"ok: all {len(results)} checks hold", "good"
+    yield from (canvas.paint(line, style) for line in canvas.wrap(said))
+
+
+def _lines(result: Result, canvas: Canvas) -> Iterator[str]:
+    if result.ok:
+        mark = canvas.paint(pad("ok", 7), "good")
+    else:
+        mark = canvas.paint(pad("FAILED", 7), "bad")
+    row = canvas.text(f"{result.metric:<31} {_value(result):<15} {_range(result)}")
+    yield mark + canvas.cut(row.rstrip(), canvas.width - 7)
+    if result.framework:
+        yield from canvas.wrap(f"{result.framework}: {result.name}", 9)
+    if result.reason:
+        yield from canvas.wrap(result.reason, 9)
+
+
+def _value(result: Result) -> str:
+    """The value with its unit, where that says more than the number alone."""
+    value, unit = result.value, unit_of(result.metric)
+    if isinstance(value, str):
+        return value.replace("_", " ")
+    if value is None:
+        return fixed(None)
+    whole = unit == "tokens" and float(value).is_integer()
+    # A count has no decimals.
+    text = f"{value:,.0f}" if whole else fixed(value)
+    return f"{text} {unit}" if unit in ("nats", "tokens", "sequences") else text
+
+
+def _range(result: Result) -> str:
+    if isinstance(result.value, str):
+        if result.min in (None, result.value):
+            return ""
+        return f"needs {result.min} or better".replace("_", " ")
+    ends = (("min", result.min), ("max", result.max))
+    return ", ".join(
+        f"{name} {_exact(value)}"
+        for name, value in ends
+        if isinstance(value, int | float)
+    )
+
+
+def _hint(
+    session: MeasuredSession, results: Sequence[Result], canvas: Canvas
+) -> Iterator[str]:
+    unasked = ("state", "pairs", "verdict", "tokens", *ALWAYS)
+    limited = [result for result in results if result.metric not in unasked]
+    if not limited and session.pairs:
+        yield from canvas.wrap(
+            "No number was checked: give limits with --max, --min or --published.",
+            2,
+            "i",
+        )
