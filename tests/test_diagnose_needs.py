@@ -74,7 +74,7 @@ def test_a_signature_without_what_it_needs_is_neither_passed_nor_failed(
     evidence, lacking = judged(case)
     said = {each.why.partition(":")[0] for each in lacking}
     for signature in SIGNATURES:
-        if signature.wanted(case) and signature.name not in said:
+        if signature.applies(case) and signature.name not in said:
             assert signature.lacking(case) is None
     assert {
         "own list",

@@ -18,8 +18,8 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.usual import USUAL
 from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.fits import (
+    FittedLine,
     Lattice,
-    Line,
     bfloat16_share,
     fit_lattice,
     fit_line,
@@ -161,11 +161,9 @@ class Case:
         return known and not any(reason.code == "ids" for reason in self.gate.reasons)
 
     @cached_property
-    def line(self) -> Line | None:
-        offsets = self.pair.sequences.offsets[: self.pair.count + 1]
-        return fit_line(
-            self.view.shared, np.searchsorted(offsets, self.view.shared.at, "right") - 1
-        )
+    def line(self) -> FittedLine | None:
+        shared = self.view.shared
+        return fit_line(shared, self.view.sequence_of(shared.at))
 
     @cached_property
     def lattices(self) -> tuple[Lattice, Lattice]:
@@ -190,26 +188,30 @@ Judge = Callable[[Case], Iterator[Evidence]]
 """What one signature finds in a case."""
 
 
-def clip(value: float, low: float, high: float) -> float:
-    """0 at ``low`` and below, 1 at ``high`` and above, straight between."""
-    return float(min(1.0, max(0.0, (value - low) / (high - low))))
-
-
 def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
     """Flat positions of the largest |delta| (of ``mask`` bool[n] over the view's
     tokens), largest first.
     """
     size = case.view.size if mask is None else np.where(mask, case.view.size, -1.0)
     count = min(SHOWN, int(np.count_nonzero(size > 0)))
-    found = (
-        np.argpartition(-size, count - 1)[:count] if count else np.empty(0, np.int64)
-    )
-    return tuple(
-        int(case.view.at[i]) for i in found[np.argsort(-size[found], kind="stable")]
-    )
+    if not count:
+        return ()
+    largest = np.argpartition(-size, count - 1)[:count]
+    in_order = largest[np.argsort(-size[largest], kind="stable")]
+    return positions_of(case.view.at[in_order])
+
+
+def positions_of(at: Positions) -> tuple[int, ...]:
+    """The first `SHOWN` of the flat positions ``at`` i64[m], for `Evidence.positions`."""
+    return tuple(int(i) for i in at[:SHOWN])
 
 
 def place_of(case: Case, at: int) -> str:
     """``sequence 3, token 41``."""
     sequence = case.pair.sequence_of(at)
     return f"sequence {sequence}, token {at - case.pair.sequences.bounds(sequence)[0]}"
+
+
+def number_of_tokens(lag: int) -> str:
+    """``1 token``, ``2 tokens``, whichever way the lag goes."""
+    return f"{abs(lag)} token{'s' if abs(lag) > 1 else ''}"

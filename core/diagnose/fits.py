@@ -29,7 +29,7 @@ MIN_GAPS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FittedLine:
     """B's centred alternatives against A's, over all rows.
 
     ``slope`` is the ratio of their spreads, so noise of one size on both sides leaves
@@ -56,7 +56,7 @@ class Line:
     noise: float
 
 
-def fit_line(shared: Shared, sequence: Array | None = None) -> Line | None:
+def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None:
     """None without rows, or where one side has no spread. ``sequence`` i64[n] is that
     of each row; None: they are all of one.
     """
@@ -86,7 +86,7 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> Line | None:
     apart = 1 - by_group / rest if rest > 1e-9 * xx else 0.0
     noise = float(np.sqrt(max(gap, 0) / xx))
     explained = 1 - rest / gap if gap > 0 else 0.0
-    return Line(
+    return FittedLine(
         rows=n,
         slope=slope,
         error=error,

@@ -18,6 +18,18 @@ RECORDED = "capture the same token ids with logdrift"
 """The fix for what an imported file does not say."""
 WIDER_LISTS = f"capture with top_k of at least {MIN_SHARED} on both sides"
 
+LONG = 24
+"""Scored tokens from which a sequence's start can be told from its end, and which each
+of two groups of tokens needs to be held against the other. By judgement.
+"""
+FIRST_TOKENS = 3
+"""The last position of a sequence's first tokens, which no rotation of RoPE moves much.
+"""
+LINE_ROWS = 30
+"""Tokens with shared alternatives from which a line through them means anything. By
+judgement.
+"""
+
 
 class Lack(NamedTuple):
     """What is missing for a signature, and how the user can give it."""
@@ -39,11 +51,11 @@ def tokens(count: int) -> Need:
     """At least ``count`` tokens with a finite score on both sides."""
 
     def lacking(case: Case) -> Lack | None:
-        found = len(case.view.at)
-        if found >= count:
+        scored = len(case.view.at)
+        if scored >= count:
             return None
         return Lack(
-            f"{found:,} tokens are scored on both sides, {count} are needed",
+            f"{scored:,} tokens are scored on both sides, {count} are needed",
             "capture more tokens",
         )
 
@@ -55,12 +67,12 @@ def long_sequences(count: int, length: int) -> Need:
 
     def lacking(case: Case) -> Lack | None:
         scored = np.bincount(case.view.sequence, minlength=max(case.pair.count, 1))
-        found = int(np.count_nonzero(scored >= length))
-        if found >= count:
+        long = int(np.count_nonzero(scored >= length))
+        if long >= count:
             return None
-        several = "sequence has" if found == 1 else "sequences have"
+        several = "sequence has" if long == 1 else "sequences have"
         return Lack(
-            f"{found:,} {several} {length} tokens scored on both sides, {count} must",
+            f"{long:,} {several} {length} tokens scored on both sides, {count} must",
             f"capture at least {count} sequences of more than {length} tokens",
         )
 
@@ -76,8 +88,8 @@ def listed_rows(count: int, width: int) -> Need:
         narrow = min(case.pair.a.top_k, case.pair.b.top_k)
         if narrow == 0:
             return Lack("no top-k lists on both sides", WIDER_LISTS)
-        found = int(np.count_nonzero(case.view.list_width >= width))
-        if found >= count:
+        listed = int(np.count_nonzero(case.view.list_width >= width))
+        if listed >= count:
             return None
         if narrow < width:
             why = (
@@ -86,7 +98,7 @@ def listed_rows(count: int, width: int) -> Need:
             )
             return Lack(why, WIDER_LISTS)
         why = (
-            f"{found:,} tokens have lists of {width} alternatives on both sides,"
+            f"{listed:,} tokens have lists of {width} alternatives on both sides,"
             f" {count} are needed"
         )
         return Lack(why, "capture more tokens with their lists")
@@ -102,11 +114,11 @@ def shared_rows(count: int) -> Need:
         missing = width.lacking(case)
         if missing is not None:
             return missing
-        found = len(case.view.shared.at)
-        if found >= count:
+        sharing = len(case.view.shared.at)
+        if sharing >= count:
             return None
         why = (
-            f"the lists of {found:,} tokens share {MIN_SHARED} alternatives, {count}"
+            f"the lists of {sharing:,} tokens share {MIN_SHARED} alternatives, {count}"
             " are needed"
         )
         return Lack(why, "capture more tokens, or wider lists")
@@ -121,7 +133,7 @@ def _gaps(case: Case) -> Lack | None:
 
 
 def _start(case: Case) -> Lack | None:
-    if (case.view.position <= 3).any():
+    if (case.view.position <= FIRST_TOKENS).any():
         return None
     return Lack(
         "no token at the start of a sequence is scored on both sides",
@@ -131,7 +143,7 @@ def _start(case: Case) -> Lack | None:
 
 def _both_parts(case: Case) -> Lack | None:
     inside = case.view.in_completion
-    if min(int(inside.sum()), int((~inside).sum())) >= 24:
+    if min(int(inside.sum()), int((~inside).sum())) >= LONG:
         return None
     return Lack(
         "prompts and completions are not both scored on both sides",
@@ -150,6 +162,6 @@ START = Need(_start)
 GAPS = Need(_gaps)
 """Enough gaps between alternatives for a lattice."""
 PROMPTS_AND_COMPLETIONS = Need(_both_parts)
-"""At least 24 tokens (`place._SHORTEST`) of each."""
+"""At least `LONG` tokens of each."""
 BATCHES = Need(_batches)
 """Parts that are batches: logdrift's own captures."""

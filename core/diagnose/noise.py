@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.usual import USUAL, UsualRange, coarser
-from logdrift.core.diagnose.case import Case, clip
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.fits import Lattice
+from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import TOKENS
+from logdrift.core.facts import Facts
 
 _SURE = 3.3
 """Standard errors that a mean must exceed its bound by: 1 in 2,000 for normal errors.
@@ -34,12 +37,34 @@ attention in bfloat16).
 """
 _ABOVE_FLOOR = 1.5
 """Two independent repeats differ by up to 1.41 times the larger floor."""
+_SUM_OF_ERRORS = 1.6
+"""The MAE of a pair over the sum of both sides' distances from the reference, up to
+which it is called noise: above 1 it is no longer what two errors add up to. By
+judgement.
+"""
+_UNITS = 8
+"""Sequences from which they, and not their tokens, are the units of a standard error.
+"""
+
+_WITHIN_FLOOR = 0.98
+_AT_FLOAT32, _AS_FAR = 0.97, 0.93
+_WITH_REFERENCE, _OBSERVED, _ASSUMED = 0.9, 0.8, 0.6
+"""How sure noise is: within what repeats differ by; with both sides at float32's own
+rounding, or about as far from the reference; by the usual range alone, where one side
+is the reference, where both dtypes were observed, and where one was not. By judgement.
+"""
 _UNUSUAL = 0.4
 """How sure noise may be of a gap that is larger than usual and smaller than what
 rounding cannot do: never likely.
 """
-_UNITS = 8
-"""Sequences from which they, and not their tokens, are the units of a standard error.
+_UNCLEAR = 0.3
+_TOO_FAR = 0.8
+_EXCESS, _EXCESS_ASSUMED = 0.9, 0.7
+_LOPSIDED_FROM, _LOPSIDED_BY = 0.6, 0.3
+"""How sure it is that a gap is larger than rounding: with too few tokens; with one side
+farther from the reference than its dtype explains; above the range of a dtype that was
+observed, or assumed; and with one side farther off than the other, which grows between
+`_LARGEST_MEASURED` and `_LOPSIDED`. By judgement.
 """
 
 Verdict = Literal["identical", "noise", "excess", "unclear", "unknown"]
@@ -65,240 +90,232 @@ class Size:
     times: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What rounding leaves between two sides of ``dtypes``: the ``usual`` range of the
+    coarser one, ``dtype``; of bfloat16 where that is unknown (None).
+    """
+
+    dtypes: tuple[str | None, str | None]
+    dtype: str | None
+    usual: UsualRange
+
+    def size(
+        self,
+        verdict: Verdict,
+        sentence: str,
+        sure: float,
+        *,
+        suspect: str | None = None,
+        times: float | None = None,
+    ) -> Size:
+        """A judgement by this expectation."""
+        return Size(
+            verdict=verdict,
+            sentence=sentence,
+            sure=sure,
+            dtype=self.dtype,
+            limit=self.usual.beyond,
+            suspect=suspect,
+            times=times,
+        )
+
+
 def judge_size(case: Case) -> Size:
     """What the size of the gap alone says, before any structure in it is looked for.
     Judged once for each case.
     """
     if "size" not in case.memo:
         case.memo["size"] = _judge(case)
-    found: Size = case.memo["size"]
-    return found
+    size: Size = case.memo["size"]
+    return size
 
 
 def standard_error(case: Case, values: npt.NDArray[Any]) -> float:
     """Of the mean of ``values`` f64[n] over the case's tokens: sequences are the units
-    where there are `_UNITS` of them.
+    where there are `_UNITS` of them, and inf with fewer than two tokens.
     """
     n = len(values)
     if n < 2:
         return float("inf")
     by_token = float(values.std(ddof=1)) / np.sqrt(n)
     rest = values - values.mean()
-    sums = np.bincount(case.view.sequence, rest, case.pair.count)
-    sums = sums[np.bincount(case.view.sequence, minlength=case.pair.count) > 0]
+    tokens = np.bincount(case.view.sequence, minlength=case.pair.count)
+    sums = np.bincount(case.view.sequence, rest, case.pair.count)[tokens > 0]
     if len(sums) < _UNITS:
         return float(by_token)
-    by_sequence = np.sqrt(float((sums**2).sum()) * len(sums) / (len(sums) - 1)) / n
-    return float(max(by_token, by_sequence))
+    squares = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
+    return float(max(by_token, np.sqrt(squares) / n))
 
 
 def _judge(case: Case) -> Size:
-    mae = case.view.mae
     dtypes = precisions(case)
-    coarse = coarser(dtypes)
-    usual = USUAL[coarse or "bfloat16"]
+    dtype = coarser(dtypes)
+    usual = USUAL[dtype or "bfloat16"]
+    expected = _Expected(dtypes=dtypes, dtype=dtype, usual=usual)
     if not len(case.view.at):
-        return _unknown("no token has a finite score on both sides.", coarse, usual)
+        said = "no token has a finite score on both sides."
+        return expected.size("unknown", said, sure=0.0)
     if case.view.impossible:
-        many = (
-            f"{case.view.impossible:,} tokens are"
-            if case.view.impossible > 1
-            else "1 token is"
-        )
-        return _unknown(
-            f"{many} impossible (-inf) for one side alone, which no rounding does.",
-            coarse,
-            usual,
-        )
-    if mae == 0.0:
-        return Size(
-            verdict="identical",
-            sentence="both sides give the same numbers.",
-            sure=1.0,
-            dtype=coarse,
-            limit=usual.beyond,
-        )
+        return expected.size("unknown", _of_impossible(case), sure=0.0)
+    if case.view.mae == 0.0:
+        said = "both sides give the same numbers."
+        return expected.size("identical", said, sure=1.0)
     return (
-        _within_floor(case, coarse, usual)
-        or _three_way(case, dtypes, usual)
-        or _by_dtype(case, dtypes, usual)
+        _within_floor(case, expected)
+        or _three_way(case, expected)
+        or _by_dtype(case, expected)
     )
 
 
-def _unknown(sentence: str, dtype: str | None, usual: UsualRange) -> Size:
-    return Size(
-        verdict="unknown", sentence=sentence, sure=0.0, dtype=dtype, limit=usual.beyond
-    )
+def _of_impossible(case: Case) -> str:
+    impossible = case.view.impossible
+    tokens = "1 token is" if impossible == 1 else f"{impossible:,} tokens are"
+    return f"{tokens} impossible (-inf) for one side alone, which no rounding does."
 
 
-def _within_floor(case: Case, coarse: str | None, usual: UsualRange) -> Size | None:
+def _within_floor(case: Case, expected: _Expected) -> Size | None:
     """Noise where the gap is within what repeats of one side differ by; None where it
     is not, or nothing was repeated.
     """
     floor = case.floor
     if floor is None:
         return None
-    known = [
-        gap.mae
-        for gap in (floor.a, floor.b, floor.batch_a, floor.batch_b)
-        if gap is not None
-    ]
-    if not known or case.view.mae > _ABOVE_FLOOR * max(known):
+    gaps = (floor.a, floor.b, floor.batch_a, floor.batch_b)
+    largest = max((gap.mae for gap in gaps if gap is not None), default=None)
+    if largest is None or case.view.mae > _ABOVE_FLOOR * largest:
         return None
     said = (
         f"MAE {case.view.mae:.2g} is within what repeats of one side differ by"
-        f" ({max(known):.2g})."
+        f" ({largest:.2g})."
     )
-    return Size(
-        verdict="noise", sentence=said, sure=0.98, dtype=coarse, limit=usual.beyond
-    )
+    return expected.size("noise", said, sure=_WITHIN_FLOOR)
 
 
-def _by_dtype(
-    case: Case, dtypes: tuple[str | None, str | None], usual: UsualRange
-) -> Size:
+def _by_dtype(case: Case, expected: _Expected) -> Size:
     """The gap against the usual range of the coarser dtype."""
-    mae, coarse = case.view.mae, coarser(dtypes)
-    assumed = (
-        ""
-        if coarse
-        else "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
+    if case.view.mae <= expected.usual.beyond:
+        return _within_range(case, expected)
+    mae, usual = case.view.mae, expected.usual
+    said = (
+        f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual"
+        f" {_for_dtype(expected)}."
     )
-    where = f"for {usual.dtype} ({usual.words}{assumed})"
-    if mae <= usual.beyond:
-        told = (
-            ""
-            if case.with_reference
-            else "; with a float32 reference smaller faults would show"
-        )
-        sure = 0.6 if None in dtypes else 0.9 if case.with_reference else 0.8
-        if mae <= usual.high:
-            said = f"MAE {mae:.2g} is usual {where}{told}."
-        else:
-            said = f"MAE {mae:.2g} is a little more than usual {where}{told}."
-            sure = _UNUSUAL
-        return Size(
-            verdict="noise", sentence=said, sure=sure, dtype=coarse, limit=usual.beyond
-        )
     times = mae / usual.beyond
-    said = f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual {where}."
     lowest = mae - _SURE * standard_error(case, case.view.size)
     if lowest <= usual.beyond:
-        return Size(
-            verdict="unclear",
-            sentence=said,
-            sure=0.3,
-            dtype=coarse,
-            limit=usual.beyond,
-            times=times,
-        )
-    return Size(
-        verdict="excess",
-        sentence=said,
-        sure=0.9 if coarse else 0.7,
-        dtype=coarse,
-        limit=usual.beyond,
-        times=times,
-    )
+        return expected.size("unclear", said, sure=_UNCLEAR, times=times)
+    sure = _EXCESS if expected.dtype else _EXCESS_ASSUMED
+    return expected.size("excess", said, sure=sure, times=times)
 
 
-def _three_way(
-    case: Case, dtypes: tuple[str | None, str | None], usual: UsualRange
-) -> Size | None:
+def _within_range(case: Case, expected: _Expected) -> Size:
+    """Noise: usual, or no more than rounding may still leave."""
+    hint = "; with a float32 reference smaller faults would show"
+    where = _for_dtype(expected) + ("" if case.with_reference else hint)
+    mae = case.view.mae
+    if mae > expected.usual.high:
+        said = f"MAE {mae:.2g} is a little more than usual {where}."
+        return expected.size("noise", said, sure=_UNUSUAL)
+    said = f"MAE {mae:.2g} is usual {where}."
+    return expected.size("noise", said, sure=_sure_of_usual(case, expected))
+
+
+def _sure_of_usual(case: Case, expected: _Expected) -> float:
+    """How sure noise is of a usual gap."""
+    if None in expected.dtypes:
+        return _ASSUMED
+    return _WITH_REFERENCE if case.with_reference else _OBSERVED
+
+
+def _for_dtype(expected: _Expected) -> str:
+    """``for bfloat16 (0.005 to 0.06)``, with what had to be assumed."""
+    assumed = "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
+    words = expected.usual.words + ("" if expected.dtype else assumed)
+    return f"for {expected.usual.dtype} ({words})"
+
+
+def _three_way(case: Case, expected: _Expected) -> Size | None:
     """Both sides against the reference. None where there is none, or where it cannot
     tell.
     """
-    errors = case.errors
+    errors, (dtype, other) = case.errors, expected.dtypes
     if errors is None:
         return None
     said = (
         f"against {case.reference_words} {case.labels[0]} is off by {errors[0]:.2g} and"
         f" {case.labels[1]} by {errors[1]:.2g}"
     )
-    if dtypes[0] is not None and dtypes[0] == dtypes[1]:
-        return _in_one_dtype(case, dtypes[0], errors, said, usual)
-    coarse = coarser(dtypes)
-    for error, dtype, label in zip(errors, dtypes, case.labels, strict=True):
-        bound = USUAL[dtype].beyond if dtype is not None else usual.beyond
-        if dtype is not None and error > bound and len(case.view.at) >= TOKENS.likely:
-            return Size(
-                verdict="excess",
-                sentence=f"{said}: too far for {dtype} in {label}.",
-                sure=0.8,
-                dtype=coarse,
-                limit=usual.beyond,
+    if dtype is not None and dtype == other:
+        return _in_one_dtype(case, expected, dtype, errors, said)
+    if len(case.view.at) < TOKENS.likely:
+        return None
+    for error, own, label in zip(errors, expected.dtypes, case.labels, strict=True):
+        if own is not None and error > USUAL[own].beyond:
+            return expected.size(
+                "excess",
+                f"{said}: too far for {own} in {label}.",
+                sure=_TOO_FAR,
                 suspect=label,
-                times=error / bound,
+                times=error / USUAL[own].beyond,
             )
     return None
 
 
 def _in_one_dtype(
-    case: Case, dtype: str, errors: tuple[float, float], said: str, usual: UsualRange
+    case: Case,
+    expected: _Expected,
+    dtype: str,
+    errors: tuple[float, float],
+    said: str,
 ) -> Size | None:
+    """Two sides of one ``dtype``, off by ``errors`` nats from the reference: as far as
+    each other, or one of them farther. None where they are as far and yet farther from
+    each other.
+    """
     low, high = min(errors), max(errors)
     smallest = USUAL["float32"].beyond
     if high <= smallest:
-        return Size(
-            verdict="noise",
-            sentence=f"{said}: both at float32's own rounding.",
-            sure=0.97,
-            dtype=dtype,
-            limit=usual.beyond,
-        )
+        text = f"{said}: both at float32's own rounding."
+        return expected.size("noise", text, sure=_AT_FLOAT32)
+    if dtype != "float32" and high <= _LOPSIDED * low:
+        if case.view.mae > _SUM_OF_ERRORS * (low + high):
+            return None
+        text = f"{said}: both as far as two correct {dtype} runs are."
+        return expected.size("noise", text, sure=_AS_FAR)
     suspect = case.labels[0] if errors[0] > errors[1] else case.labels[1]
     times = high / max(low, smallest)
-    if dtype != "float32" and high <= _LOPSIDED * low:
-        if case.view.mae <= 1.6 * (low + high):
-            return Size(
-                verdict="noise",
-                sentence=f"{said}: both as far as two correct {dtype} runs are.",
-                sure=0.93,
-                dtype=dtype,
-                limit=usual.beyond,
-            )
-        return None
-    allowed = _LARGEST_MEASURED if dtype != "float32" else 1.0
-    lowest = times * np.exp(-_SURE * case.errors_spread)
-    sentence = (
+    text = (
         f"{said}: {suspect} is {times:.1f} times as far off as the other in the same"
         " precision."
     )
+    allowed = _LARGEST_MEASURED if dtype != "float32" else 1.0
+    lowest = float(times * np.exp(-_SURE * case.errors_spread))
     if lowest <= allowed:
-        return Size(
-            verdict="unclear",
-            sentence=sentence,
-            sure=0.3,
-            dtype=dtype,
-            limit=usual.beyond,
-            suspect=suspect,
-            times=times,
+        return expected.size(
+            "unclear", text, sure=_UNCLEAR, suspect=suspect, times=times
         )
-    within = high <= usual.beyond and times < 2 * _LOPSIDED
-    sure = 0.6 + 0.3 * clip(float(lowest), allowed, _LOPSIDED) if within else 0.9
-    return Size(
-        verdict="excess",
-        sentence=sentence,
-        sure=sure,
-        dtype=dtype,
-        limit=usual.beyond,
-        suspect=suspect,
-        times=times,
-    )
+    sure = _EXCESS
+    if high <= expected.usual.beyond and times < 2 * _LOPSIDED:
+        grown = Ramp(starts=allowed, full=_LOPSIDED).score(lowest)
+        sure = _LOPSIDED_FROM + _LOPSIDED_BY * grown
+    return expected.size("excess", text, sure=sure, suspect=suspect, times=times)
 
 
 def precisions(case: Case) -> tuple[str | None, str | None]:
     """The coarser of body, head and logits of each side: as observed, else bfloat16
     where its logits lie on a lattice.
     """
-    out = []
-    for facts, lattice in zip(case.facts, case.lattices, strict=True):
-        seen = [
-            dtype
-            for dtype in (facts.dtype, facts.head_dtype, facts.logits_dtype)
-            if dtype in USUAL
-        ]
-        if not seen and facts.dtype is None and lattice.step is not None:
-            seen = ["bfloat16"]
-        out.append(coarser(seen))
-    return out[0], out[1]
+    (facts_a, facts_b), (lattice_a, lattice_b) = case.facts, case.lattices
+    return _precision(facts_a, lattice_a), _precision(facts_b, lattice_b)
+
+
+def _precision(facts: Facts, lattice: Lattice) -> str | None:
+    observed = [
+        dtype
+        for dtype in (facts.dtype, facts.head_dtype, facts.logits_dtype)
+        if dtype in USUAL
+    ]
+    if not observed and facts.dtype is None and lattice.step is not None:
+        return "bfloat16"
+    return coarser(observed)

@@ -113,6 +113,25 @@ class View:
         return int(np.count_nonzero(self.scored & np.isinf(self.pair.delta)))
 
     @cached_property
+    def a(self) -> npt.NDArray[np.float64]:
+        """A's log-probabilities of `at`, f64[n] nats."""
+        return self.pair.logprob_a[self.at].astype(np.float64)
+
+    @cached_property
+    def b(self) -> npt.NDArray[np.float64]:
+        """B's log-probabilities of `at`, f64[n] nats."""
+        return self.pair.logprob_b[self.at].astype(np.float64)
+
+    @cached_property
+    def by_likelihood(self) -> Positions:
+        """Numbers of the tokens of `at`, the least likely to both sides first, i64[n].
+
+        The mean of both sides decides: against one side alone, noise on that side would
+        make a trend.
+        """
+        return np.argsort((self.a + self.b) / 2, kind="stable")
+
+    @cached_property
     def delta(self) -> npt.NDArray[np.float64]:
         """f64[n] nats, of `at`."""
         return self.pair.delta[self.at].astype(np.float64)
@@ -129,9 +148,13 @@ class View:
     @cached_property
     def sequence(self) -> Positions:
         """The sequence of each of `at`, i64[n]."""
+        return self.sequence_of(self.at)
+
+    def sequence_of(self, at: Positions) -> Positions:
+        """The sequence of each of the flat positions ``at`` i64[m], i64[m]."""
         offsets = self.pair.sequences.offsets[: self.pair.count + 1]
-        found: Positions = np.searchsorted(offsets, self.at, "right") - 1
-        return found
+        sequence: Positions = np.searchsorted(offsets, at, "right") - 1
+        return sequence
 
     @cached_property
     def position(self) -> Positions:

@@ -9,228 +9,210 @@ them (`recording`), since they decide which tokens are looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-
-import numpy as np
-
 from logdrift.core.diagnose.case import Case, Judge
 from logdrift.core.diagnose.evidence import Evidence, Unchecked
 from logdrift.core.diagnose.needs import (
     BATCHES,
     GAPS,
+    LINE_ROWS,
+    LONG,
     PROMPTS_AND_COMPLETIONS,
     START,
-    Need,
     listed_rows,
-    long_sequences,
     shared_rows,
     tokens,
 )
-from logdrift.core.diagnose.signatures import (
-    chosen,
-    facts,
-    place,
-    precision,
-    scale,
-    semantic,
-    size,
+from logdrift.core.diagnose.needs import long_sequences as long_sequences_needed
+from logdrift.core.diagnose.signatures import chosen, precision, processed, size
+from logdrift.core.diagnose.signatures.alignment import alignment
+from logdrift.core.diagnose.signatures.facts import facts
+from logdrift.core.diagnose.signatures.own_list import own_list
+from logdrift.core.diagnose.signatures.place.completion import completion
+from logdrift.core.diagnose.signatures.place.growth import growth
+from logdrift.core.diagnose.signatures.place.onset import onset
+from logdrift.core.diagnose.signatures.place.padding import may_be_padded, padding
+from logdrift.core.diagnose.signatures.place.start import start
+from logdrift.core.diagnose.signatures.place.step import step
+from logdrift.core.diagnose.signatures.scale import slope
+from logdrift.core.diagnose.signatures.signature import (
+    Signature,
+    listed_tokens,
+    long_sequences,
+    shared_tokens,
 )
-from logdrift.core.diagnose.support import (
-    LIKELY_AT_MOST,
-    PROOF,
-    ROWS,
-    SEQUENCES,
-    TOKENS,
-    Support,
-)
+from logdrift.core.diagnose.support import PROOF, ROWS, SEQUENCES
 
 __all__ = ["SIGNATURES", "Case", "Signature", "judged"]
-
-_LONG = 24
-"""Scored tokens of a sequence whose start is told from its end (`place`)."""
-
-
-def _tokens(case: Case) -> int:
-    return len(case.view.at)
-
-
-def _listed(case: Case) -> int:
-    return int(np.count_nonzero(case.view.list_width >= 2))
-
-
-def _shared(case: Case) -> int:
-    return len(case.view.shared.at)
-
-
-def _long(case: Case) -> int:
-    return int(np.count_nonzero(np.bincount(case.view.sequence, minlength=1) >= _LONG))
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """One row of the table.
-
-    ``causes`` are those that it can speak for, ``needs`` what must be there before it
-    may; without it the first of the causes is *not checked*. ``units`` counts the
-    evidence that ``support`` asks for. ``wanted`` says in which cases it means anything
-    at all.
-    """
-
-    name: str
-    causes: tuple[str, ...]
-    judge: Judge
-    needs: tuple[Need, ...] = ()
-    support: Support = TOKENS
-    units: Callable[[Case], int] = _tokens
-    wanted: Callable[[Case], bool] = lambda case: True
-    of_place: bool = False
-    """It looks at where the gap is, which temperature, truncation and penalties shape
-    as well: no cause is certain by it while those are unchecked.
-    """
-
-    def evidence(self, case: Case) -> Iterator[Evidence]:
-        """What it finds, each score within what the evidence bears."""
-        ceiling = self.support.ceiling(self.units(case))
-        if self.of_place and not size.meaning_checked(case):
-            ceiling = min(ceiling, LIKELY_AT_MOST)
-        for each in self.judge(case):
-            yield replace(each, score=min(each.score, ceiling))
-
-    def lacking(self, case: Case) -> Unchecked | None:
-        """What it misses in this case, None where it has all that it needs."""
-        for need in self.needs:
-            lack = need.lacking(case)
-            if lack is not None:
-                return Unchecked(
-                    cause=self.causes[0], why=f"{self.name}: {lack.why}", fix=lack.fix
-                )
-        return None
 
 
 def judged(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
     """Evidence of every signature that has what it needs, and what the others lack."""
-    found: list[Evidence] = []
+    evidence: list[Evidence] = []
     unchecked: list[Unchecked] = []
     for signature in SIGNATURES:
-        if not signature.wanted(case):
+        if not signature.applies(case):
             continue
         lack = signature.lacking(case)
         if lack is None:
-            found += signature.evidence(case)
+            evidence += signature.evidence(case)
         else:
             unchecked.append(lack)
-    return found, unchecked
+    return evidence, unchecked
 
 
 SIGNATURES: tuple[Signature, ...] = (
-    Signature("own list", ("ids",), semantic.own_list, (listed_rows(1, 2),), PROOF),
     Signature(
-        "correlation with neighbours", ("alignment",), semantic.alignment, (tokens(32),)
+        name="own list",
+        causes=("ids",),
+        judge=own_list,
+        needs=(listed_rows(1, 2),),
+        support=PROOF,
     ),
     Signature(
-        "truncated support",
-        ("processed",),
-        semantic.truncated,
-        (listed_rows(10, 2),),
-        ROWS,
-        _listed,
+        name="correlation with neighbours",
+        causes=("alignment",),
+        judge=alignment,
+        needs=(tokens(32),),
     ),
     Signature(
-        "ids seen before",
-        ("processed",),
-        semantic.seen_before,
-        (shared_rows(30),),
-        ROWS,
-        _shared,
+        name="truncated support",
+        causes=("processed",),
+        judge=processed.truncated,
+        needs=(listed_rows(10, 2),),
+        support=ROWS,
+        units=listed_tokens,
     ),
     Signature(
-        "common shift",
-        ("processed",),
-        semantic.common_shift,
-        (shared_rows(30),),
-        ROWS,
-        _shared,
+        name="ids seen before",
+        causes=("processed",),
+        judge=processed.seen_before,
+        needs=(shared_rows(LINE_ROWS),),
+        support=ROWS,
+        units=shared_tokens,
     ),
     Signature(
-        "slope and bend",
-        ("temperature", "config"),
-        scale.slope,
-        (shared_rows(30),),
-        ROWS,
-        _shared,
-    ),
-    Signature("turn with log p", ("temperature", "config"), chosen.bend, (tokens(64),)),
-    Signature("common lift", ("processed",), chosen.lift, (tokens(64),)),
-    Signature(
-        "tokens that occurred before", ("processed",), chosen.repeats, (tokens(64),)
+        name="common shift",
+        causes=("processed",),
+        judge=processed.common_shift,
+        needs=(shared_rows(LINE_ROWS),),
+        support=ROWS,
+        units=shared_tokens,
     ),
     Signature(
-        "padded rows",
-        ("padding",),
-        place.padding,
-        (BATCHES,),
-        SEQUENCES,
-        _long,
-        wanted=place.may_be_padded,
+        name="slope and bend",
+        causes=("temperature", "config"),
+        judge=slope,
+        needs=(shared_rows(LINE_ROWS),),
+        support=ROWS,
+        units=shared_tokens,
     ),
     Signature(
-        "start",
-        ("ids",),
-        place.start,
-        (long_sequences(1, _LONG),),
-        SEQUENCES,
-        _long,
+        name="turn with log p",
+        causes=("temperature", "config"),
+        judge=chosen.bend,
+        needs=(tokens(64),),
+    ),
+    Signature(
+        name="common lift",
+        causes=("processed",),
+        judge=chosen.lift,
+        needs=(tokens(64),),
+    ),
+    Signature(
+        name="tokens that occurred before",
+        causes=("processed",),
+        judge=chosen.repeats,
+        needs=(tokens(64),),
+    ),
+    Signature(
+        name="padded rows",
+        causes=("padding",),
+        judge=padding,
+        needs=(BATCHES,),
+        support=SEQUENCES,
+        units=long_sequences,
+        applies=may_be_padded,
+    ),
+    Signature(
+        name="start",
+        causes=("ids",),
+        judge=start,
+        needs=(long_sequences_needed(1, LONG),),
+        support=SEQUENCES,
+        units=long_sequences,
         of_place=True,
     ),
     Signature(
-        "onset",
-        ("ids", "prefix_cache"),
-        place.onset,
-        (tokens(2 * _LONG),),
+        name="onset",
+        causes=("ids", "prefix_cache"),
+        judge=onset,
+        needs=(tokens(2 * LONG),),
         of_place=True,
     ),
     Signature(
-        "step",
-        ("config", "chunked_prefill"),
-        place.step,
-        (tokens(4 * _LONG),),
+        name="step",
+        causes=("config", "chunked_prefill"),
+        judge=step,
+        needs=(tokens(4 * LONG),),
         of_place=True,
     ),
     Signature(
-        "growth", ("config",), place.growth, (tokens(4 * _LONG), START), of_place=True
-    ),
-    Signature(
-        "completion",
-        ("decode_path",),
-        place.completion,
-        (PROMPTS_AND_COMPLETIONS,),
+        name="growth",
+        causes=("config",),
+        judge=growth,
+        needs=(tokens(4 * LONG), START),
         of_place=True,
     ),
-    Signature("value grid", ("log_softmax_dtype",), precision.grid, (tokens(50),)),
-    Signature("few digits", ("cut",), precision.rounded, (tokens(32),)),
     Signature(
-        "lattice",
-        ("head_dtype", "compute_dtype"),
-        precision.lattice,
-        (GAPS,),
-        ROWS,
-        _listed,
+        name="completion",
+        causes=("decode_path",),
+        judge=completion,
+        needs=(PROMPTS_AND_COMPLETIONS,),
+        of_place=True,
     ),
     Signature(
-        "no likeness", ("weights",), size.unlike, (listed_rows(32, 3),), ROWS, _listed
+        name="value grid",
+        causes=("log_softmax_dtype",),
+        judge=precision.grid,
+        needs=(tokens(50),),
     ),
     Signature(
-        "heavy tail",
-        ("routing",),
-        size.routing,
-        (tokens(500),),
-        wanted=size.has_experts,
+        name="few digits",
+        causes=("cut",),
+        judge=precision.rounded,
+        needs=(tokens(32),),
     ),
-    Signature("size", ("noise", "weights", "kv_cache"), size.size),
+    Signature(
+        name="lattice",
+        causes=("head_dtype", "compute_dtype"),
+        judge=precision.lattice,
+        needs=(GAPS,),
+        support=ROWS,
+        units=listed_tokens,
+    ),
+    Signature(
+        name="no likeness",
+        causes=("weights",),
+        judge=size.unlike,
+        needs=(listed_rows(32, 3),),
+        support=ROWS,
+        units=listed_tokens,
+    ),
+    Signature(
+        name="heavy tail",
+        causes=("routing",),
+        judge=size.routing,
+        needs=(tokens(500),),
+        applies=size.has_experts,
+    ),
+    Signature(
+        name="size",
+        causes=("noise", "weights", "kv_cache"),
+        judge=size.size,
+    ),
 )
 IDENTICAL = SIGNATURES[-1]
 """All that is asked of equal numbers, which have no shape."""
 
-FACTS: Judge = facts.facts
+FACTS: Judge = facts
 """What the gate observed: no number, so no support is asked for."""

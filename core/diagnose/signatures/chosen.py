@@ -12,44 +12,73 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.diagnose.case import SHOWN, Case, clip, worst
+from logdrift.core.diagnose.case import Case, positions_of, worst
 from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import LIKELY_AT_MOST, POSSIBLE_AT_MOST
 
 Values = npt.NDArray[np.float64]
 _BINS = 8
 _PER_BIN = 16
-_CURVE = (0.2, 0.4)
+_EXPLAINED = Ramp(starts=0.2, full=0.4)
 """Share of the squared gap that a curve over log p takes away. Planted in SmolLM2-135M:
 temperatures 0.7 and 0.95, scale 0.9 and cap 30 gave 0.40 to 0.65; other weights, ids
 and rounding up to 0.16 (and more only with all tokens on one side).
 """
-_OPPOSITE = (3.0, 6.0)
+_OPPOSITE = Ramp(starts=3.0, full=6.0)
 """Standard errors by which the likely and the unlikely tokens must both leave 0, in
-opposite directions.
+opposite directions. By judgement.
 """
-_ONE_WAY = (0.85, 0.97)
-_PLATEAU = 0.35
-"""How far the lift of unlikely tokens may be from that of likelier ones, as a share: a
-normaliser lifts both alike, a temperature turns the sign.
+_ONE_OF_THREE = {"temperature": 1.0, "config": 0.7}
+_ONE_OF_FOUR = {"temperature": 1.0, "processed": 0.8, "config": 0.6}
+"""What remains possible of each cause where the curve turns its sign, and where it does
+not, most usual first: an order, not a measurement.
 """
-_REACH = (1.5, 3.0)
+_EXPLAINS = 0.95
+"""How much of other findings a strong sign accounts for. By judgement."""
+
+_ONE_WAY = Ramp(starts=0.85, full=0.97)
+"""How much larger a share of the tokens is lifted than lowered. By judgement."""
+_STEADY = Ramp(starts=4, full=8)
+"""Standard errors by which every bin, the most certain tokens aside, leaves 0. By
+judgement.
+"""
+_PLATEAU = Ramp(starts=0.35, full=0.7)
+"""How far the lift of unlikely tokens is from that of likelier ones, as a share: a
+normaliser lifts both alike, a temperature turns the sign. By judgement.
+"""
+_REACH = Ramp(starts=1.5, full=3.0)
 """Nats of log p between the most and the least likely tokens (the most certain ones
-aside) over which a lift must stay alike: over less a temperature looks the same.
+aside) over which a lift must stay alike: over less a temperature looks the same. By
+judgement.
 """
 _MOST_LIFT = 1.6
 """-log of the smallest share that truncation usually keeps, 0.2: a lift beyond that is
 of something else.
 """
+_LIFT_ALONE = 0.7
+"""The largest score of a lift where no token is impossible for one side. By
+judgement.
+"""
+_SOME = 0.05
+"""The smallest score of a curve that is worth saying. By judgement."""
+
+_PENALTY = Ramp(starts=5, full=9)
+"""The effect of having occurred before, in its standard errors. By judgement."""
+_MATERIAL = Ramp(starts=0.3, full=0.8)
+"""The effect over the MAE. By judgement."""
+_OF_A_KIND = 4
+"""Tokens of each kind that a bin needs."""
+_SOME_PENALTY = 0.1
+"""The smallest strength of a penalty that is worth saying. By judgement."""
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class DeltaCurve:
     """Mean delta over bins of the mean log-probability of both sides, unlikely tokens
     first.
 
@@ -68,30 +97,55 @@ class Curve:
         """Standard errors of each bin's mean from 0, f64[K]."""
         return self.delta / np.maximum(self.error, 1e-12)
 
+    @property
+    def half(self) -> int:
+        """The number of the first bin of likely tokens."""
+        return len(self.z) // 2
 
-def curve_of(case: Case) -> Curve | None:
+    @cached_property
+    def turn(self) -> float:
+        """The smaller of how many standard errors the unlikely and the likely tokens
+        leave 0 by, where they do so in opposite directions; else 0.
+        """
+        unlikely = self.z[: max(self.half // 2, 1)]
+        low = float(unlikely[np.argmax(np.abs(unlikely))])
+        high = float(np.median(self.z[self.half :]))
+        return min(abs(low), abs(high)) if low * high < 0 else 0.0
+
+    @property
+    def turns(self) -> bool:
+        """Delta has opposite signs on likely and unlikely tokens."""
+        return self.turn > _OPPOSITE.starts
+
+    @property
+    def steady(self) -> float:
+        """The fewest standard errors by which the likely half leaves 0, the most
+        certain tokens aside, where all of it does so in one direction; else 0.
+        """
+        likely = self.z[self.half : -1] if len(self.z) > 2 else self.z[-1:]
+        one_way = (np.sign(likely) == np.sign(likely[0])).all()
+        return float(np.abs(likely).min()) if one_way else 0.0
+
+
+def curve_of(case: Case) -> DeltaCurve | None:
     """The curve of a case; None with fewer than two bins of `_PER_BIN` tokens. Computed
     once.
     """
     if "curve" not in case.memo:
         case.memo["curve"] = _curve(case)
-    found: Curve | None = case.memo["curve"]
-    return found
+    curve: DeltaCurve | None = case.memo["curve"]
+    return curve
 
 
-def _curve(case: Case) -> Curve | None:
+def _curve(case: Case) -> DeltaCurve | None:
     view = case.view
-    n = len(view.at)
-    bins = min(_BINS, n // _PER_BIN)
+    tokens = len(view.at)
+    bins = min(_BINS, tokens // _PER_BIN)
     if bins < 2:
         return None
-    a = case.pair.logprob_a[view.at].astype(np.float64)
-    b = case.pair.logprob_b[view.at].astype(np.float64)
-    # The mean of both sides: against one side alone, noise on that side would tilt the
-    # curve.
-    order = np.argsort((a + b) / 2, kind="stable")
-    chunks = np.array_split(order, bins)
-    level = np.array([float((a[c] + b[c]).mean() / 2) for c in chunks])
+    chunks = np.array_split(view.by_likelihood, bins)
+    both = view.a, view.b
+    level = np.array([float((both[0][c] + both[1][c]).mean() / 2) for c in chunks])
     delta = np.array([float(view.delta[c].mean()) for c in chunks])
     spread = np.array([float(view.delta[c].std(ddof=1)) for c in chunks])
     sizes = np.array([len(c) for c in chunks])
@@ -100,9 +154,9 @@ def _curve(case: Case) -> Curve | None:
         for c, mean in zip(chunks, delta, strict=True)
     )
     total = float((view.delta**2).sum())
-    explained = 1 - (within / (n - bins)) / (total / n) if total > 0 else 0.0
-    return Curve(
-        level=level, delta=delta, error=spread / np.sqrt(sizes), explained=explained
+    left = (within / (tokens - bins)) / (total / tokens) if total > 0 else 1.0
+    return DeltaCurve(
+        level=level, delta=delta, error=spread / np.sqrt(sizes), explained=1 - left
     )
 
 
@@ -114,78 +168,54 @@ def bend(case: Case) -> Iterator[Evidence]:
     part of the vocabulary.
     """
     curve = curve_of(case)
-    if curve is None or (
-        float(np.abs(curve.delta).max()) > _MOST_LIFT and not _turns(curve)
-    ):
+    if curve is None or (_lifts_too_much(curve) and not curve.turns):
         return
-    turn = _turn(curve)
-    steady = _steady(curve)
-    score = clip(curve.explained, *_CURVE) * max(
-        clip(turn, *_OPPOSITE), clip(steady, *_OPPOSITE)
-    )
-    if score <= 0.05:
+    shape = max(_OPPOSITE.score(curve.turn), _OPPOSITE.score(curve.steady))
+    score = _EXPLAINED.score(curve.explained) * shape
+    if score <= _SOME:
         return
-    half = len(curve.z) // 2
-    sharper = case.labels[1] if float(curve.delta[half:].mean()) < 0 else case.labels[0]
-    share = float(case.view.delta.mean()) / case.view.mae
-    shape = (
-        "and lower on unlikely ones"
-        if turn > _OPPOSITE[0]
-        else f"(mean delta {share:+.2f} of the MAE)"
-    )
-    also = "" if turn > _OPPOSITE[0] else ", or truncation (top-p, top-k, min-p)"
-    said = (
-        f"{curve.explained:.0%} of the squared gap follows log p: {sharper} is higher"
-        f" on likely tokens {shape}: a temperature, a logit scale or a soft cap{also},"
-        " which chosen tokens alone cannot tell apart."
-    )
+    sharper = _sharper(case, curve)
     numbers: dict[str, Number] = {
         "explained": curve.explained,
-        "turn": turn,
+        "turn": curve.turn,
         "sharper": sharper,
     }
-    # One of three causes, so none of them can be more than possible.
-    shares = (
-        {"temperature": 1.0, "config": 0.7}
-        if not also
-        else {"temperature": 1.0, "processed": 0.8, "config": 0.6}
-    )
-    for cause, part in shares.items():
+    # One of several causes, so none of them can be more than possible.
+    remaining = _ONE_OF_THREE if curve.turns else _ONE_OF_FOUR
+    for cause, part in remaining.items():
         yield Evidence(
             cause=cause,
             score=part * POSSIBLE_AT_MOST * score,
             signature="turn with log p",
-            sentence=said,
+            sentence=_of_bend(case, curve, sharper),
             numbers=numbers,
             positions=worst(case),
-            explains=0.95 * score,
+            explains=_EXPLAINS * score,
         )
 
 
-def _turn(curve: Curve) -> float:
-    """The smaller of how many standard errors the unlikely and the likely tokens leave
-    0 by, where they do so in opposite directions; else 0.
-    """
-    half = len(curve.z) // 2
-    unlikely, likely = curve.z[: max(half // 2, 1)], curve.z[half:]
-    low = float(unlikely[np.argmax(np.abs(unlikely))])
-    high = float(np.median(likely))
-    return min(abs(low), abs(high)) if low * high < 0 else 0.0
+def _lifts_too_much(curve: DeltaCurve) -> bool:
+    """Some bin moves by more than a normaliser does."""
+    return float(np.abs(curve.delta).max()) > _MOST_LIFT
 
 
-def _turns(curve: Curve) -> bool:
-    return _turn(curve) > _OPPOSITE[0]
+def _sharper(case: Case, curve: DeltaCurve) -> str:
+    """The label of the side that is higher on likely tokens."""
+    likely = float(curve.delta[curve.half :].mean())
+    return case.labels[1] if likely < 0 else case.labels[0]
 
 
-def _steady(curve: Curve) -> float:
-    """The fewest standard errors by which the likely half leaves 0, the most certain
-    tokens aside, where all of it does so in one direction; else 0.
-    """
-    likely = curve.z[len(curve.z) // 2 : -1] if len(curve.z) > 2 else curve.z[-1:]
+def _of_bend(case: Case, curve: DeltaCurve, sharper: str) -> str:
+    share = float(case.view.delta.mean()) / case.view.mae
+    if curve.turns:
+        shape, also = "and lower on unlikely ones", ""
+    else:
+        shape = f"(mean delta {share:+.2f} of the MAE)"
+        also = ", or truncation (top-p, top-k, min-p)"
     return (
-        float(np.abs(likely).min())
-        if (np.sign(likely) == np.sign(likely[0])).all()
-        else 0.0
+        f"{curve.explained:.0%} of the squared gap follows log p: {sharper} is higher"
+        f" on likely tokens {shape}: a temperature, a logit scale or a soft cap{also},"
+        " which chosen tokens alone cannot tell apart."
     )
 
 
@@ -194,54 +224,56 @@ def lift(case: Case) -> Iterator[Evidence]:
     of the vocabulary.
     """
     curve = curve_of(case)
-    if curve is None or len(curve.delta) < 4:
-        return
-    view = case.view
-    moved = view.delta[view.size > 1e-6]
-    if not len(moved):
+    moved = case.view.delta[case.view.size > 1e-6]
+    if curve is None or len(curve.delta) < 4 or not len(moved):
         return
     one_way = abs(float(np.sign(moved).mean()))
-    unlikely, likelier = (
-        curve.delta[: len(curve.delta) // 2].mean(),
-        curve.delta[len(curve.delta) // 2 : -1].mean(),
+    height = float(curve.delta[: curve.half].mean())
+    score = _lift_score(curve, one_way)
+    if abs(height) > _MOST_LIFT or score <= _SOME:
+        return
+    higher = case.labels[1] if height < 0 else case.labels[0]
+    impossible = case.view.impossible
+    most = LIKELY_AT_MOST if impossible else _LIFT_ALONE
+    yield Evidence(
+        cause="processed",
+        score=most * score,
+        signature="common lift",
+        sentence=_of_lift(higher, one_way, abs(height), impossible),
+        numbers={
+            "one_way": one_way,
+            "lift": abs(height),
+            "impossible": impossible,
+            "side": higher,
+        },
+        positions=positions_of(case.view.at),
     )
-    height = abs(float(unlikely))
-    alike = abs(unlikely - likelier) / max(abs(unlikely), abs(likelier), 1e-12)
+
+
+def _lift_score(curve: DeltaCurve, one_way: float) -> float:
+    """How much the curve looks like one lift of all tokens, 0 to 1; the most certain
+    ones, which nothing lifts, aside.
+    """
+    unlikely = curve.delta[: curve.half].mean()
+    likelier = curve.delta[curve.half : -1].mean()
+    apart = abs(unlikely - likelier) / max(abs(unlikely), abs(likelier), 1e-12)
     steady = float(np.abs(curve.z[:-1]).min())
     reach = float(curve.level[-2] - curve.level[0])
-    score = (
-        clip(one_way, *_ONE_WAY)
-        * clip(steady, 4, 8)
-        * (1 - clip(alike, _PLATEAU, 2 * _PLATEAU))
-        * clip(reach, *_REACH)
-    )
-    if height > _MOST_LIFT or score <= 0.05:
-        return
-    higher = case.labels[1] if unlikely < 0 else case.labels[0]
-    impossible = view.impossible
-    sure = LIKELY_AT_MOST if impossible else 0.7
+    lifted = _ONE_WAY.score(one_way) * _STEADY.score(steady)
+    return lifted * (1 - _PLATEAU.score(apart)) * _REACH.score(reach)
+
+
+def _of_lift(higher: str, one_way: float, height: float, impossible: int) -> str:
     more = (
         f", and calls {impossible:,} tokens impossible for one side alone"
         if impossible
         else ""
     )
-    yield Evidence(
-        cause="processed",
-        score=sure * score,
-        signature="common lift",
-        sentence=(
-            f"{higher} is higher on {(1 + one_way) / 2:.0%} of the tokens, by"
-            f" {height:.2g} nats whether they are likely or not{more}: it renormalised"
-            " over a part of the vocabulary (top-p, top-k or min-p) that holds"
-            f" {np.exp(-height):.0%} of the probability."
-        ),
-        numbers={
-            "one_way": one_way,
-            "lift": height,
-            "impossible": impossible,
-            "side": higher,
-        },
-        positions=tuple(int(i) for i in view.at[:SHOWN]),
+    return (
+        f"{higher} is higher on {(1 + one_way) / 2:.0%} of the tokens, by"
+        f" {height:.2g} nats whether they are likely or not{more}: it renormalised"
+        " over a part of the vocabulary (top-p, top-k or min-p) that holds"
+        f" {np.exp(-height):.0%} of the probability."
     )
 
 
@@ -251,28 +283,13 @@ def repeats(case: Case) -> Iterator[Evidence]:
     """
     view = case.view
     seen = _occurred_before(case)
-    if min(int(seen.sum()), int((~seen).sum())) < 2 * _PER_BIN:
+    fewest = min(int(seen.sum()), int((~seen).sum()))
+    if fewest < 2 * _PER_BIN:
         return
-    a = case.pair.logprob_a[view.at].astype(np.float64)
-    b = case.pair.logprob_b[view.at].astype(np.float64)
-    order = np.argsort((a + b) / 2, kind="stable")
-    effects, weights = [], []
-    for chunk in np.array_split(order, min(_BINS, len(order) // (2 * _PER_BIN))):
-        old, new = chunk[seen[chunk]], chunk[~seen[chunk]]
-        if min(len(old), len(new)) < 4:
-            continue
-        variance = view.delta[old].var(ddof=1) / len(old) + view.delta[new].var(
-            ddof=1
-        ) / len(new)
-        effects.append(float(view.delta[old].mean() - view.delta[new].mean()))
-        weights.append(1 / max(float(variance), 1e-18))
-    if len(effects) < 2:
-        return
-    effect = float(np.average(effects, weights=weights))
-    z = abs(effect) * float(np.sqrt(np.sum(weights)))
-    size = abs(effect) / max(view.mae, 1e-12)
-    strength = clip(z, 5, 9) * clip(size, 0.3, 0.8)
-    if strength <= 0.1:
+    effect, z = _effect_of_repeating(case, seen)
+    material = _MATERIAL.score(abs(effect) / max(view.mae, 1e-12))
+    strength = _PENALTY.score(z) * material
+    if strength <= _SOME_PENALTY:
         return
     lower = case.labels[1] if effect > 0 else case.labels[0]
     yield Evidence(
@@ -280,21 +297,44 @@ def repeats(case: Case) -> Iterator[Evidence]:
         score=POSSIBLE_AT_MOST * strength,
         signature="tokens that occurred before",
         sentence=(
-            f"{lower} puts tokens that occurred before in their sequence"
-            f" {abs(effect):.2g} nats lower than the other side does, against tokens"
-            f" just as likely that did not ({z:.0f} standard errors): perhaps a"
+            f"{lower} scores tokens that occurred before in their sequence"
+            f" {abs(effect):.2g} nats lower than the other side does, relative to"
+            f" equally likely tokens that did not ({z:.0f} standard errors): perhaps a"
             " repetition, presence or frequency penalty."
         ),
         numbers={"effect": effect, "z": z, "seen": int(seen.sum())},
         positions=worst(case, seen),
-        explains=0.95 * strength,
+        explains=_EXPLAINS * strength,
     )
+
+
+def _effect_of_repeating(
+    case: Case, seen: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """By how many nats more A exceeds B at tokens that were ``seen`` (bool[n]) than at
+    equally likely ones, and that in standard errors; 0 with fewer than two bins.
+
+    Bins are weighted by the inverse of their variance.
+    """
+    delta, order = case.view.delta, case.view.by_likelihood
+    effects, weights = [], []
+    for chunk in np.array_split(order, min(_BINS, len(order) // (2 * _PER_BIN))):
+        old, new = delta[chunk[seen[chunk]]], delta[chunk[~seen[chunk]]]
+        if min(len(old), len(new)) < _OF_A_KIND:
+            continue
+        variance = old.var(ddof=1) / len(old) + new.var(ddof=1) / len(new)
+        effects.append(float(old.mean() - new.mean()))
+        weights.append(1 / max(float(variance), 1e-18))
+    if len(effects) < 2:
+        return 0.0, 0.0
+    effect = float(np.average(effects, weights=weights))
+    return effect, abs(effect) * float(np.sqrt(np.sum(weights)))
 
 
 def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     """bool[n]: the token's id stands earlier in its sequence."""
     sequences, tokens = case.pair.sequences, case.pair.tokens
-    owner: Any = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
+    owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
     ids = sequences.token_ids[:tokens].astype(np.int64)
     keys = owner * (int(ids.max(initial=0)) + 1) + ids
     _, first = np.unique(keys, return_index=True)

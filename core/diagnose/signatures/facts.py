@@ -60,6 +60,13 @@ CAUSE_OF = {
 """
 
 _WEIGHT = {"not_comparable": 0.97, "caution": 0.88, "info": 0.25}
+"""What a reason weighs by its severity. By judgement: certain, likely, a hint."""
+_WEAK = {"padding": 0.5, "infinite": 0.5, "bos": 0.3, "processed": 0.5}
+"""What is left of that for reasons that healthy pairs have too. By judgement."""
+_ONE_BACKEND = 0.85
+"""Weight where both sides are one backend, so that hardly anything can differ. By
+judgement.
+"""
 _KERNELS = frozenset(
     (
         "attention",
@@ -76,7 +83,14 @@ _KERNELS = frozenset(
 """Causes that only ever make rounding noise, where they are right: a difference in them
 is expected between engines.
 """
-_WEAK = {"padding": 0.5, "infinite": 0.5, "bos": 0.3, "processed": 0.5}
+_KERNELS_OF_EXCESS, _KERNELS_AT_MOST = 0.2, 0.45
+"""The largest weight of such a cause, where the gap is larger than rounding and where
+it is not. By judgement.
+"""
+_ON_PURPOSE = 0.25
+"""Weight of another dtype than the reference's, which is float32 on purpose. By
+judgement.
+"""
 
 
 def facts(case: Case) -> Iterator[Evidence]:
@@ -86,48 +100,53 @@ def facts(case: Case) -> Iterator[Evidence]:
     little, whatever the gate says of it. Where the numbers are the same to the last
     bit, no difference in the facts has done anything.
     """
-    found = judge_size(case)
-    if found.verdict == "identical":
+    if judge_size(case).verdict == "identical":
         return
     for reason in case.gate.reasons:
-        code = CAUSE_OF.get(reason.code)
-        if code is None or reason.code == "nan":  # `broken.nan` has its tokens
+        cause = CAUSE_OF.get(reason.code)
+        if cause is None or reason.code == "nan":  # `broken.nan` has its tokens
             continue
-        weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
-        if reason.code == "boundary":
-            weight = _boundary_weight(case)
-        if code in _KERNELS:
-            weight = min(weight, 0.2 if found.verdict == "excess" else 0.45)
-        if code == "head_dtype":
-            weight *= _head_weight(case)
-        if code == "compute_dtype" and case.with_reference:
-            weight = 0.25  # the reference is float32 on purpose
         yield Evidence(
-            cause=code,
-            score=weight,
+            cause=cause,
+            score=_weight(case, cause, reason),
             signature="facts",
             sentence=reason.text,
             numbers=_numbers(reason),
         )
+    yield from _one_backend(case)
+
+
+def _weight(case: Case, cause: str, reason: Reason) -> float:
+    """What one of the gate's reasons says for its cause, 0 to 1."""
+    if cause == "compute_dtype" and case.with_reference:
+        return _ON_PURPOSE
+    if reason.code == "boundary":
+        return _boundary_weight(case)
+    weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
+    if cause in _KERNELS:
+        larger = judge_size(case).verdict == "excess"
+        return min(weight, _KERNELS_OF_EXCESS if larger else _KERNELS_AT_MOST)
+    return weight * _head_weight(case) if cause == "head_dtype" else weight
+
+
+def _one_backend(case: Case) -> Iterator[Evidence]:
+    """Both sides are one backend: along two paths, or along one, twice."""
     a, b = case.infos
-    if a.backend == b.backend and a.path != b.path:
-        yield Evidence(
-            cause="decode_path",
-            score=0.85,
-            signature="facts",
-            sentence=f"{a.label} and {b.label} are two paths of one backend: nothing else"
-            " differs.",
-            numbers={},
+    if a.backend != b.backend:
+        return
+    if a.path != b.path:
+        cause, what = "decode_path", "two paths of one backend: nothing else differs"
+    else:
+        cause, what = (
+            "batch",
+            "one backend along one path: only the batch or chance differs",
         )
-    if a.backend == b.backend and a.path == b.path:
-        yield Evidence(
-            cause="batch",
-            score=0.85,
-            signature="facts",
-            sentence=f"{a.label} and {b.label} are one backend along one path: only the batch or"
-            " chance differs.",
-            numbers={},
-        )
+    yield Evidence(
+        cause=cause,
+        score=_ONE_BACKEND,
+        signature="facts",
+        sentence=f"{a.label} and {b.label} are {what}.",
+    )
 
 
 def _numbers(reason: Reason) -> dict[str, Number]:
@@ -142,31 +161,38 @@ _IN_PLACE = 0.8
 places: of neighbours it is 0.0 to 0.5.
 """
 _BORDER_IN_PLACE, _BORDER = 0.1, 0.25
+"""What a wrong end of the prompts says for a shift, where the values stand in their
+places and where nothing tells. By judgement.
+"""
 
 
 def _boundary_weight(case: Case) -> float:
-    """What a wrong end of the prompts says for a shift of one side. It is the same for
-    both sides that begin at one token, and the numbers themselves say whether they
-    stand in their places.
+    """What a wrong end of the prompts says for a shift of one side.
+
+    It is the same for both sides that begin at one token, and the numbers themselves
+    say whether they stand in their places.
     """
-    view = case.view
-    a, b = (
-        column[view.at].astype(np.float64)
-        for column in (case.pair.logprob_a, case.pair.logprob_b)
-    )
-    if len(view.at) >= TOKENS.likely and correlation(a, b) > _IN_PLACE:
+    view, pair = case.view, case.pair
+    enough = len(view.at) >= TOKENS.likely
+    if enough and correlation(view.a, view.b) > _IN_PLACE:
         return _BORDER_IN_PLACE
-    same = np.array_equal(
-        np.isfinite(case.pair.logprob_a), np.isfinite(case.pair.logprob_b)
+    begin_alike = np.array_equal(
+        np.isfinite(pair.logprob_a), np.isfinite(pair.logprob_b)
     )
-    return _BORDER_IN_PLACE if same else _BORDER
+    return _BORDER_IN_PLACE if begin_alike else _BORDER
+
+
+_BOTH_ROUNDED, _BODY_TOO = 0.3, 0.8
+"""What is left of a difference of heads where both sides' logits are on a lattice, and
+where the bodies differ as well. By judgement.
+"""
 
 
 def _head_weight(case: Case) -> float:
-    """Another body has another head as a rule; and logits that lie on a lattice on both
-    sides are 16-bit on both.
+    """What is left of a difference of heads: another body has another head as a rule,
+    and logits that lie on a lattice on both sides are 16-bit on both.
     """
-    a, b = case.lattices
-    if a.step is not None and b.step is not None:
-        return 0.3
-    return 0.8 if any(reason.code == "dtype" for reason in case.gate.reasons) else 1.0
+    if all(lattice.step is not None for lattice in case.lattices):
+        return _BOTH_ROUNDED
+    bodies_differ = any(reason.code == "dtype" for reason in case.gate.reasons)
+    return _BODY_TOO if bodies_differ else 1.0

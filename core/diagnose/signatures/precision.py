@@ -5,19 +5,22 @@ log-probabilities.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.diagnose.case import Case, clip
-from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.case import Case
+from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.fits import (
+    MIN_GAPS,
     ON_LATTICE,
     bfloat16_share,
     gaps_on_step,
     row_steps,
     values_on_step,
 )
+from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
 
 _FP16_STEPS = 8
@@ -25,6 +28,15 @@ _FP16_STEPS = 8
 steps are 8 times finer.
 """
 _GRID = 0.95
+"""Share of values on the bfloat16 grid from which they were rounded to it; chance gives
+2^-16. By judgement.
+"""
+_GRID_VALUES = 50
+"""Values that each side needs for that. By judgement."""
+_ONE_SIDE, _BOTH_SIDES = 0.97, 0.6
+"""Scores of a grid on one side, and on both, where it is not what sets them apart. By
+judgement.
+"""
 _NOT_ON_IT = 0.4
 """Share of gaps on a step up to which logits are not rounded to 16 bits. Chance gives
 0.04, and 16-bit logits whose values were stored in four decimals any share up to
@@ -38,18 +50,20 @@ def grid(case: Case) -> Iterator[Evidence]:
     """
     shares = [share for share, _ in case.grids]
     counts = [count for _, count in case.grids]
-    if min(counts) < 50 or max(shares) < _GRID:
+    if min(counts) < _GRID_VALUES or max(shares) < _GRID:
         return
     both = min(shares) >= _GRID
     side = 0 if shares[0] >= shares[1] else 1
     who = "both sides" if both else case.labels[side]
     yield Evidence(
         cause="log_softmax_dtype",
-        score=0.6 if both else 0.97,
+        score=_BOTH_SIDES if both else _ONE_SIDE,
         signature="value grid",
-        sentence=f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16"
-        " numbers (chance: 0.002%): the log-softmax was computed or stored in 16"
-        " bits.",
+        sentence=(
+            f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16"
+            " numbers (chance: 0.002%): the log-softmax was computed or stored in 16"
+            " bits."
+        ),
         numbers={
             "share_a": shares[0],
             "share_b": shares[1],
@@ -59,216 +73,277 @@ def grid(case: Case) -> Iterator[Evidence]:
     )
 
 
+_TELLING = 0.02
+"""Nats from which a value shows how many digits it has: smaller ones round to few
+numbers by themselves. By judgement.
+"""
+_ENOUGH = 16
+"""Such values that are needed. By judgement."""
+_EXPLAINS = Ramp(starts=0.25, full=0.6)
+"""Share of the MAE that the rounding moves values by. By judgement."""
+_MOST = 0.96
+"""The largest score of a rounding. By judgement."""
+_ROUNDED_ONLY = 0.06
+"""Score of a rounding that is seen and explains nothing: it is listed, and last."""
+_SHARE = 0.97
+"""Share of the values that must be rounded. By chance a float32 near 1 is a multiple of
+10^-4 within 2 * 10^-7 once in 250 times, a float16 number once in 8,192.
+"""
+_FLOAT32 = 1.2e-7
+"""Relative rounding of float32, 2^-23."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounding:
+    """What values were rounded to, in words, and the nats that this moves a value by on
+    average.
+    """
+
+    kept: str
+    moves: float
+
+
 def rounded(case: Case) -> Iterator[Evidence]:
     """Values with few digits: multiples of a power of ten, or float16 numbers.
 
     That the values are rounded is certain where it is seen; it is the cause of the gap
     only as far as such a rounding moves values.
     """
-    for label, column in zip(
-        case.labels, (case.pair.logprob_a, case.pair.logprob_b), strict=True
-    ):
-        values = column[case.view.at].astype(np.float64)
-        values = values[np.abs(values) > _SMALLEST]
-        if len(values) < _ENOUGH or case.view.mae == 0:
-            continue
-        found = _kept_digits(values)
-        if found is None:
-            continue
-        name, moves = found
-        explains = min(1.0, moves / case.view.mae) if case.view.mae else 0.0
-        score = max(0.96 * clip(explains, *_EXPLAINS), _ROUNDED_ONLY)
-        does = (
-            "which explains the gap"
-            if score > _ROUNDED_ONLY
-            else f"which does not explain an MAE of {case.view.mae:.2g}"
-        )
-        yield Evidence(
-            cause="cut",
-            score=score,
-            signature="few digits",
-            sentence=(
-                f"the {len(values):,} values of {label} are {name}: they were rounded"
-                f" when they were recorded, and moved by about {moves:.1g} nats,"
-                f" {does}."
-            ),
-            numbers={"side": label, "kept": name, "moves": moves, "explains": explains},
-            explains=score if score > _ROUNDED_ONLY else 0.0,
-        )
+    if case.view.mae == 0:
+        return
+    for label, column in zip(case.labels, (case.view.a, case.view.b), strict=True):
+        values = column[np.abs(column) > _TELLING]
+        rounding = _rounding(values) if len(values) >= _ENOUGH else None
+        if rounding is not None:
+            yield _of_rounding(label, len(values), rounding, case.view.mae)
 
 
-_SMALLEST = 0.02
-"""Nats from which a value shows how many digits it has: smaller ones round to few
-numbers by themselves.
-"""
-_ENOUGH = 16
-_EXPLAINS = (0.25, 0.6)
-"""Share of the MAE that the rounding moves values by."""
-_ROUNDED_ONLY = 0.06
-"""Score of a rounding that is seen and explains nothing: it is listed, and last."""
-_SHARE = 0.97
+def _of_rounding(label: str, values: int, rounding: _Rounding, mae: float) -> Evidence:
+    explains = min(1.0, rounding.moves / mae)
+    score = max(_MOST * _EXPLAINS.score(explains), _ROUNDED_ONLY)
+    is_cause = score > _ROUNDED_ONLY
+    does = (
+        "which explains the gap"
+        if is_cause
+        else f"which does not explain an MAE of {mae:.2g}"
+    )
+    return Evidence(
+        cause="cut",
+        score=score,
+        signature="few digits",
+        sentence=(
+            f"the {values:,} values of {label} are {rounding.kept}: they were rounded"
+            f" when they were recorded, and moved by about {rounding.moves:.1g} nats,"
+            f" {does}."
+        ),
+        numbers={
+            "side": label,
+            "kept": rounding.kept,
+            "moves": rounding.moves,
+            "explains": explains,
+        },
+        explains=score if is_cause else 0.0,
+    )
 
 
-def _kept_digits(values: npt.NDArray[np.float64]) -> tuple[str, float] | None:
-    """What ``values`` (f64[n] nats) were rounded to, and the nats that this moves a
-    value by on average; None where nothing shows.
+def _rounding(values: npt.NDArray[np.float64]) -> _Rounding | None:
+    """What ``values`` (f64[n] nats) were rounded to; None where nothing shows.
 
-    Chance: a float32 near 1 is a multiple of 10^-4 within 2 * 10^-7 once in 250 times,
-    a float16 number once in 8,192.
+    A uniform error of a step s has a mean absolute value of s / 4; a float16 number of
+    11 bits is off by up to 2^-11 of itself, half of that on average.
     """
+    size = np.maximum(np.abs(values), 1.0)
     for digits in (0, 1, 2, 3, 4):
         step = 10.0**-digits
         off = np.abs(values / step - np.round(values / step)) * step
-        if np.mean(off <= 1.2e-7 * np.maximum(np.abs(values), 1.0)) >= _SHARE:
-            return f"multiples of {step:g}", step / 4
-    narrow = values.astype(np.float32).astype(np.float16).astype(np.float32)
-    if (
-        np.mean(narrow == values.astype(np.float32)) >= _SHARE
-        and bfloat16_share(values.astype(np.float32))[0] < _GRID
-    ):
-        return "float16 numbers", float(np.mean(np.abs(values))) * 2.0**-12
+        if np.mean(off <= _FLOAT32 * size) >= _SHARE:
+            return _Rounding(f"multiples of {step:g}", moves=step / 4)
+    wide = values.astype(np.float32)
+    narrow = wide.astype(np.float16).astype(np.float32)
+    is_bfloat16 = bfloat16_share(wide)[0] >= _GRID
+    if np.mean(narrow == wide) >= _SHARE and not is_bfloat16:
+        moves = float(np.mean(np.abs(values))) * 2.0**-12
+        return _Rounding("float16 numbers", moves=moves)
     return None
+
+
+_TWO_STEPS = 0.93
+"""Score of two kinds of 16 bits. By judgement."""
 
 
 def lattice(case: Case) -> Iterator[Evidence]:
     """Logits in 16 bits on one side alone, or in two kinds of 16 bits."""
     a, b = case.lattices
-    if min(a.gaps, b.gaps) < 50 or case.with_reference or _rounded_values(case):
+    if min(a.gaps, b.gaps) < MIN_GAPS or case.with_reference or _rounded_values(case):
         return
     if a.step is not None and b.step is not None:
-        ratio = max(a.step, b.step) / min(a.step, b.step)
-        if ratio >= _FP16_STEPS:
-            coarse, fine = (0, 1) if a.step > b.step else (1, 0)
-            lists = (case.view.lists_a, case.view.lists_b)[fine][1]
-            if gaps_on_step(lists, max(a.step, b.step)) > _NOT_ON_IT:
-                return
-            yield Evidence(
-                cause="compute_dtype",
-                score=0.93,
-                signature="lattice",
-                sentence=f"logits lie on steps of {_power(max(a.step, b.step))} in"
-                f" {case.labels[coarse]} and {_power(min(a.step, b.step))} in"
-                f" {case.labels[fine]}: bfloat16 against float16.",
-                numbers={"step_a": a.step, "step_b": b.step},
-            )
+        yield from _two_steps(case, a.step, b.step)
+    elif a.step is not None:
+        yield from _one_step(case, 0, a.step)
+    elif b.step is not None:
+        yield from _one_step(case, 1, b.step)
+
+
+def _two_steps(case: Case, step_a: float, step_b: float) -> Iterator[Evidence]:
+    """bfloat16 against float16: both on a lattice, one of them 8 times as fine."""
+    large, small = max(step_a, step_b), min(step_a, step_b)
+    if large / small < _FP16_STEPS:
         return
-    if (a.step is None) == (b.step is None):
+    coarse, fine = (0, 1) if step_a > step_b else (1, 0)
+    lists = (case.view.lists_a, case.view.lists_b)[fine][1]
+    if gaps_on_step(lists, large) > _NOT_ON_IT:
         return
-    side = 0 if a.step is not None else 1
-    if (b, a)[side].share > _NOT_ON_IT:
-        # neither on a lattice nor off it: two sides of one kind, about the bound
+    yield Evidence(
+        cause="compute_dtype",
+        score=_TWO_STEPS,
+        signature="lattice",
+        sentence=(
+            f"logits lie on steps of {_power(large)} in {case.labels[coarse]} and"
+            f" {_power(small)} in {case.labels[fine]}: bfloat16 against float16."
+        ),
+        numbers={"step_a": step_a, "step_b": step_b},
+    )
+
+
+def _one_step(case: Case, side: int, step: float) -> Iterator[Evidence]:
+    """16 bits on one ``side`` alone (0 or 1): of its head, or of its body."""
+    own, other = case.lattices[side], case.lattices[1 - side]
+    if other.share > _NOT_ON_IT:
+        # Neither on a lattice nor off it: two sides of one kind, about the bound.
         return
     grids = case.grids
     if grids[side][0] >= _GRID > grids[1 - side][0]:
         return  # 16-bit values make 16-bit gaps: `grid` says it
-    found = (a, b)[side]
-    inside = _within_step(case, side)
-    head, body, why = _head_or_body(case, side, inside)
-    said = (
-        f"{found.share:.0%} of the gaps between alternatives of {case.labels[side]} are"
-        f" multiples of {_power(found.step or 0)} (chance 4%), of"
-        f" {case.labels[1 - side]} {(a, b)[1 - side].share:.0%}: its logits are rounded"
-        f" to 16 bits, the other's are not. {why}"
+    within_step = _within_step(case, side)
+    scores = _head_or_body(case, side, within_step)
+    sentence = (
+        f"{own.share:.0%} of the gaps between alternatives of {case.labels[side]} are"
+        f" multiples of {_power(step)} (chance 4%), of {case.labels[1 - side]}"
+        f" {other.share:.0%}: its logits are rounded to 16 bits, the other side's are"
+        f" not. {scores.why}"
     )
-    numbers = {
+    numbers: dict[str, Number] = {
         "side": case.labels[side],
-        "step": found.step,
-        "share": found.share,
-        "other_share": (a, b)[1 - side].share,
-        "within_step": inside,
+        "step": step,
+        "share": own.share,
+        "other_share": other.share,
+        "within_step": within_step,
     }
-    yield Evidence(
-        cause="head_dtype",
-        score=head,
-        signature="lattice",
-        sentence=said,
-        numbers=numbers,
-    )
-    yield Evidence(
-        cause="compute_dtype",
-        score=body,
-        signature="lattice",
-        sentence=said,
-        numbers=numbers,
-    )
+    for cause, score in (
+        ("head_dtype", scores.head),
+        ("compute_dtype", scores.body),
+    ):
+        yield Evidence(
+            cause=cause,
+            score=score,
+            signature="lattice",
+            sentence=sentence,
+            numbers=numbers,
+        )
 
 
 def _rounded_values(case: Case) -> bool:
     """Whether the values of a list, and not only the gaps between them, lie on the
-    step: then they were rounded after the log-softmax, which says nothing about logits
-    (it moves all values of a row by a number that lies on no step).
+    step.
+
+    Then they were rounded after the log-softmax, which says nothing about logits (it
+    moves all values of a row by a number that lies on no step).
     """
-    for found, (_, values) in zip(
-        case.lattices, (case.view.lists_a, case.view.lists_b), strict=True
-    ):
-        if found.step is not None and values_on_step(values, found.step) >= ON_LATTICE:
-            return True
-    return False
-
-
-def _head_or_body(case: Case, side: int, inside: float) -> tuple[float, float, str]:
-    """Scores of the head's and the body's precision, with the reason."""
-    dtypes = [facts.dtype for facts in case.facts]
-    if None not in dtypes:
-        if dtypes[0] == dtypes[1]:
-            return (
-                0.95,
-                0.05,
-                f"Both compute in {dtypes[0]}, so it is the head or the logits.",
-            )
-        return 0.3, 0.95, f"They compute in {dtypes[0]} and {dtypes[1]}."
-    if inside > 0.9:
-        return (
-            0.93,
-            0.4,
-            (
-                f"The gap stays within one step in {inside:.0%} of the rows: nothing"
-                " but that rounding."
-            ),
-        )
-    errors = case.errors
-    if errors is not None:
-        rounded, smooth = errors[side], errors[1 - side]
-        if smooth < 0.2 * rounded:
-            return (
-                0.6,
-                0.85,
-                (
-                    f"The other side is {smooth:.1e} from the float32 reference, this"
-                    f" one {rounded:.1e}: its body is 16-bit too, or the head's"
-                    " rounding is all."
-                ),
-            )
-        return (
-            0.93,
-            0.3,
-            (
-                f"Both are as far from the float32 reference ({rounded:.1e},"
-                f" {smooth:.1e}): the bodies are alike."
-            ),
-        )
-    why = (
-        "The dtypes were not observed, so head and body cannot be told apart: tell the"
-        " dtypes, or capture a float32 reference."
+    lists = (case.view.lists_a[1], case.view.lists_b[1])
+    return any(
+        lattice.step is not None and values_on_step(values, lattice.step) >= ON_LATTICE
+        for lattice, values in zip(case.lattices, lists, strict=True)
     )
-    return POSSIBLE_AT_MOST - 0.01, POSSIBLE_AT_MOST, why
+
+
+_WITHIN = 0.9
+"""Share of the rows from which the gap is nothing but the head's rounding. By
+judgement.
+"""
+_MUCH_CLOSER = 0.2
+"""The other side's distance from the float32 reference over this one's, below which its
+body is more precise too. By judgement.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _HeadOrBody:
+    """Scores of the head's and the body's precision, by judgement, with the reason."""
+
+    head: float
+    body: float
+    why: str
+
+
+def _head_or_body(case: Case, side: int, within_step: float) -> _HeadOrBody:
+    """What tells apart a 16-bit head of ``side`` and a 16-bit body: the dtypes, else
+    the size of the gap, else the reference.
+    """
+    known = [facts.dtype for facts in case.facts]
+    if None not in known:
+        return _by_dtypes(known[0], known[1])
+    if within_step > _WITHIN:
+        why = (
+            f"The gap stays within one step in {within_step:.0%} of the rows: nothing"
+            " but that rounding."
+        )
+        return _HeadOrBody(head=0.93, body=0.4, why=why)
+    if case.errors is not None:
+        return _by_reference(case.errors[side], case.errors[1 - side])
+    return _HeadOrBody(
+        head=POSSIBLE_AT_MOST - 0.01,
+        body=POSSIBLE_AT_MOST,
+        why=(
+            "The dtypes were not observed, so head and body cannot be told apart: tell"
+            " the dtypes, or capture a float32 reference."
+        ),
+    )
+
+
+def _by_dtypes(a: str | None, b: str | None) -> _HeadOrBody:
+    if a == b:
+        why = f"Both compute in {a}, so it is the head or the logits."
+        return _HeadOrBody(head=0.95, body=0.05, why=why)
+    return _HeadOrBody(head=0.3, body=0.95, why=f"They compute in {a} and {b}.")
+
+
+def _by_reference(rounded_side: float, other: float) -> _HeadOrBody:
+    """``rounded_side`` and ``other`` are the MAE in nats against the reference."""
+    if other < _MUCH_CLOSER * rounded_side:
+        why = (
+            f"The other side is {other:.1e} from the float32 reference, this one"
+            f" {rounded_side:.1e}: its body is 16-bit too, or the head's rounding is"
+            " all."
+        )
+        return _HeadOrBody(head=0.6, body=0.85, why=why)
+    why = (
+        f"Both are as far from the float32 reference ({rounded_side:.1e},"
+        f" {other:.1e}): the bodies are alike."
+    )
+    return _HeadOrBody(head=0.93, body=0.3, why=why)
+
+
+_FIRST_VALUES = 6
+"""Values of a row that are looked at: those further down may lie below a power of two,
+on a finer step.
+"""
+_FEWEST_VALUES, _FEWEST_ROWS = 4, 20
+"""Shared values that a row needs, and rows in all. By judgement."""
 
 
 def _within_step(case: Case, side: int) -> float:
     """Share of rows, of those with a step of their own, whose gaps all lie within that
     step: rounding and nothing else.
-
-    Only the first values of a row are looked at: those further down may lie below a
-    power of two, on a finer step.
     """
     shared = case.view.shared
     if not len(shared.at):
         return 0.0
     steps = row_steps((shared.a, shared.b)[side])
-    gap = (shared.x - shared.y)[:, :6].astype(np.float64)
-    gap[~shared.present[:, :6]] = np.nan
-    rows = np.isfinite(steps) & (np.isfinite(gap).sum(axis=1) >= 4)
-    if np.count_nonzero(rows) < 20:
+    gap = (shared.x - shared.y)[:, :_FIRST_VALUES].astype(np.float64)
+    gap[~shared.present[:, :_FIRST_VALUES]] = np.nan
+    wide = np.isfinite(gap).sum(axis=1) >= _FEWEST_VALUES
+    rows = np.isfinite(steps) & wide
+    if np.count_nonzero(rows) < _FEWEST_ROWS:
         return 0.0
     spread = np.nanmax(gap[rows], axis=1) - np.nanmin(gap[rows], axis=1)
     return float(np.mean(spread <= steps[rows] * 1.02 + 1e-5))
@@ -276,4 +351,4 @@ def _within_step(case: Case, side: int) -> float:
 
 def _power(step: float) -> str:
     """``2^-4``."""
-    return f"2^{int(np.log2(step))}" if step > 0 else "0"
+    return f"2^{int(np.log2(step))}"

@@ -1,0 +1,255 @@
+"""Values that their own top-k lists contradict: of other ids, or of other places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.diagnose.case import (
+    Case,
+    number_of_tokens,
+    place_of,
+    positions_of,
+)
+from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.ramp import Ramp
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST, PROOF
+from logdrift.core.session.reader import Capture
+
+Array = npt.NDArray[Any]
+
+_MISSED = 0.1
+"""Nats by which a scored value must miss the value of its own list. Both come from one
+softmax; rounding the list and the target to bfloat16 by different ways moves a value of
+-16 by 0.06.
+"""
+_SAME_VALUE = 1e-3
+"""Nats within which a value is that of a list's entry. By judgement."""
+_CERTAIN = -0.02
+"""Nats above which values of any tokens are alike, since they are certain. By
+judgement.
+"""
+_OF_IDS = Ramp(starts=0.5, full=0.8)
+"""Share, beyond chance, of the values that miss their lists which are of other ids of
+those lists or outside of them. By judgement.
+"""
+_PROVEN_BY, _HINTED_BY = 8, 4
+"""Tokens that one value counts for: one that is exactly that of another id of its list,
+as no other place or setting gives it; and one below its list, less the chance that a
+value of any other place is. Two of the latter are by chance below lists of 20 once in
+100 times.
+"""
+_NEIGHBOURS = (-1, 1, -2, 2, -3, 3)
+_MOSTLY = 0.5
+"""Share of the values that must be of the id of one neighbour: by chance it is that one
+in twenty times.
+"""
+_MOST = 0.98
+"""The largest score. By judgement."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Mismatches:
+    """Tokens whose value is not that of their own list.
+
+    at i64[m] flat positions, of ``checked`` tokens; off f64[m] nats; owner i64[m]: the
+    id of the list that has the value, -1 for none or several; outside bool[m]: the
+    value is below the list, as any id outside of it is; ``chance``: the share of this
+    side's values, of whatever token, that are below those lists.
+    """
+
+    at: npt.NDArray[np.int64]
+    checked: int
+    off: npt.NDArray[np.float64]
+    owner: npt.NDArray[np.int64]
+    outside: npt.NDArray[np.bool_]
+    chance: float
+
+    @property
+    def owned(self) -> npt.NDArray[np.bool_]:
+        """bool[m]: another id of the list has the value."""
+        return self.owner >= 0
+
+    @property
+    def of_ids(self) -> float:
+        """Share, beyond chance, that is of other ids of the lists or outside of them."""
+        share = float(np.mean(self.owned | self.outside))
+        return max(share - self.chance, 0.0) / max(1 - self.chance, 1e-9)
+
+    @property
+    def units(self) -> int:
+        """Tokens of evidence for other ids, as `PROOF` counts them."""
+        below = np.count_nonzero(self.outside & ~self.owned)
+        hints = _HINTED_BY * (1 - self.chance) * below
+        return _PROVEN_BY * int(np.count_nonzero(self.owned)) + int(hints)
+
+
+def own_list(case: Case) -> Iterator[Evidence]:
+    """Values that are not the ones which the same capture's lists have for their ids:
+    they are of other ids, or of other places.
+
+    A value that another id of the list has is that id's. One below the whole list may
+    be of any id outside of it. What is neither belongs to no id of that list, so that
+    it says nothing about ids: it is of another place, of another softmax, or filled in.
+    """
+    pair = case.pair
+    for side, label, logprob in (
+        (pair.a, case.labels[0], pair.logprob_a),
+        (pair.b, case.labels[1], pair.logprob_b),
+    ):
+        found = _mismatches(case, side, logprob)
+        if found is not None:
+            yield _of_own_list(case, label, found)
+
+
+def _of_own_list(case: Case, label: str, found: _Mismatches) -> Evidence:
+    lag, share = _neighbour(case, found)
+    if share > _MOSTLY:
+        return _of_neighbours(case, label, found, lag)
+    return _of_other_ids(case, label, found)
+
+
+def _of_neighbours(case: Case, label: str, found: _Mismatches, lag: int) -> Evidence:
+    way = "before" if lag < 0 else "behind"
+    return Evidence(
+        cause="alignment",
+        score=_MOST * PROOF.ceiling(len(found.at)),
+        signature="own list",
+        sentence=(
+            f"{_described(case, label, found)}, which stands {number_of_tokens(lag)}"
+            f" {way} it: values and lists stand beside another token than their own."
+        ),
+        numbers={**_numbers(label, found), "lag": lag},
+        positions=positions_of(found.at),
+    )
+
+
+def _of_other_ids(case: Case, label: str, found: _Mismatches) -> Evidence:
+    """Other ids, as far as the values are of them; else no more than possible."""
+    score = _MOST * _OF_IDS.score(found.of_ids) * PROOF.ceiling(found.units)
+    mostly = found.of_ids > _OF_IDS.starts
+    more = (
+        ""
+        if mostly
+        else "; most of them belong to no id of their lists, as values of another"
+        " place or setting do"
+    )
+    return Evidence(
+        cause="ids",
+        score=max(score, POSSIBLE_AT_MOST * PROOF.ceiling(len(found.at))),
+        signature="own list",
+        sentence=f"{_described(case, label, found)}{more}.",
+        numbers=_numbers(label, found),
+        positions=positions_of(found.at),
+        explains=None if mostly else 0.0,
+    )
+
+
+def _described(case: Case, label: str, found: _Mismatches) -> str:
+    owned = np.flatnonzero(found.owned)
+    place = int(found.at[owned[0]] if len(owned) else found.at[0])
+    token = int(case.pair.sequences.token_ids[place])
+    said = (
+        f"{label} has {len(found.at):,} of {found.checked:,} values that are not what"
+        f" its own list gives for that token: at {place_of(case, place)} its value is"
+        f" not the one of {_named(case, token)}"
+    )
+    if not len(owned):
+        return said
+    return f"{said}, but the one of {_named(case, int(found.owner[owned[0]]))}"
+
+
+def _numbers(label: str, found: _Mismatches) -> dict[str, Number]:
+    return {
+        "side": label,
+        "tokens": len(found.at),
+        "checked": found.checked,
+        "largest": float(found.off.max()),
+        "share": len(found.at) / found.checked,
+        "of_an_id": found.of_ids,
+    }
+
+
+def _named(case: Case, token: int) -> str:
+    return f"{case.session.pieces.text(token)!r} (id {token})"
+
+
+def _neighbour(case: Case, found: _Mismatches) -> tuple[int, float]:
+    """The lag at which most of the values' ids stand in the same sequence, and the
+    share of all mismatches.
+    """
+    ids, offsets = case.pair.sequences.token_ids, case.pair.sequences.offsets
+    row = np.searchsorted(offsets, found.at, "right") - 1
+    end = np.minimum(offsets[row + 1], case.pair.tokens)
+    largest, lag = 0.0, 0
+    for step in _NEIGHBOURS:
+        moved = found.at + step
+        inside = (moved >= offsets[row]) & (moved < end)
+        id_there = ids[np.clip(moved, 0, case.pair.tokens - 1)]
+        share = float(np.mean(inside & found.owned & (id_there == found.owner)))
+        if share > largest:
+            largest, lag = share, step
+    return lag, largest
+
+
+def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None:
+    """The tokens of one side whose scored value misses that of its own list; None where
+    there are none, or no lists.
+    """
+    at = case.view.at
+    if side.top_k < 2 or not len(at):
+        return None
+    ids, values = side.top_ids.whole()[at], side.top_logprobs.whole()[at]
+    scored = logprob[at]
+    least = _least_listed(ids, values)
+    off = _off_by(ids, values, case.pair.sequences.token_ids[at], scored, least)
+    wrong = off > _MISSED
+    if not wrong.any():
+        return None
+    bound = least[wrong] + _MISSED
+    below = np.searchsorted(np.sort(scored), bound, "right") / len(scored)
+    return _Mismatches(
+        at=at[wrong],
+        checked=len(at),
+        off=off[wrong].astype(np.float64),
+        owner=_owners(ids[wrong], values[wrong], scored[wrong]),
+        outside=scored[wrong] <= bound,
+        chance=float(below.mean()),
+    )
+
+
+def _least_listed(ids: Array, values: Array) -> Array:
+    """The smallest value of each list in nats, f32[n]; inf for an empty one."""
+    listed = (ids >= 0) & np.isfinite(values)
+    least: Array = np.where(listed, values, np.inf).min(axis=1)
+    return least
+
+
+def _off_by(
+    ids: Array, values: Array, targets: Array, scored: Array, least: Array
+) -> Array:
+    """By how many nats each scored value misses what its list has for its id, f32[n].
+
+    An id that the list lacks can be no more likely than the ``least`` of the list.
+    """
+    same = (ids == targets[:, None]) & np.isfinite(values)
+    value = np.where(same, values, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        beyond_list = np.where(np.isfinite(least), scored - least, 0.0)
+        off: Array = np.where(same.any(axis=1), np.abs(scored - value), beyond_list)
+    return off
+
+
+def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
+    """The one id of each list that has the scored value, i64[m]; -1 for none or several,
+    and for values near 0, which are alike for any token.
+    """
+    with np.errstate(invalid="ignore"):
+        equal = (np.abs(values - scored[:, None]) < _SAME_VALUE) & (ids >= 0)
+        equal &= scored[:, None] < _CERTAIN
+    the_one = np.where(equal, ids, 0).sum(axis=1)
+    return np.where(equal.sum(axis=1) == 1, the_one, -1).astype(np.int64)

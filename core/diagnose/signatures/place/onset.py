@@ -1,0 +1,186 @@
+"""Quiet up to one token and loud from there on: other ids, or a cache that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from logdrift.core.diagnose.case import SHOWN, Case, place_of
+from logdrift.core.diagnose.evidence import Evidence, Number
+from logdrift.core.diagnose.needs import LONG, shared_rows
+from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.ramp import Ramp
+from logdrift.core.diagnose.signatures.place.measures import (
+    LARGE_JUMP,
+    SENT_ALIKE,
+    SIDE,
+    Array,
+    jumps,
+)
+from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
+
+_SHARP = Ramp(starts=LARGE_JUMP, full=3.8)
+"""The largest jump; e^3.8 is 45 times as loud."""
+_ABOVE_NOISE = Ramp(starts=5, full=15)
+"""The peak over what rounding of that dtype leaves, where the whole gap is of the size
+of rounding: far beyond what rounding does to one token. By judgement.
+"""
+_ABOVE_ALL = Ramp(starts=3, full=10)
+"""The peak over the MAE: an edited id is loud among quiet tokens. By judgement."""
+_BLOCK = 16
+"""Tokens of a block of vLLM's cache; blocks of other sizes are multiples of it, and
+SGLang's pages may be.
+"""
+_CHANCE = 1e-3
+"""Probability below which onsets at blocks are no chance: one pair in 1,000."""
+_OTHER_IDS_TOO = 0.4
+"""What is left for other ids where the onsets are at blocks of a cache. By
+judgement.
+"""
+_MOST, _LEAST = 0.95, 0.02
+"""The largest score, and the smallest that is worth saying. By judgement."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Onsets:
+    """The sequences that are quiet up to one token: ``at`` i64[k] are those tokens,
+    numbers among the case's tokens, the largest jump first. ``judged`` sequences were
+    long enough; ``peak`` in nats is the largest |delta| just behind the first.
+    """
+
+    at: Array
+    judged: int
+    jump: float
+    peak: float
+
+
+def onset(case: Case) -> Iterator[Evidence]:
+    """Quiet up to one token of a sequence and loud from there on, at other places in
+    other sequences: other ids there.
+
+    The mean of log |delta| over eight tokens is held against that of the eight before.
+    """
+    found = _onsets(case)
+    if found is None:
+        return
+    sharp = _MOST * _SHARP.score(found.jump) * _beyond_rounding(case, found.peak)
+    score = sharp * _ABOVE_ALL.score(found.peak / (case.view.mae + 1e-12))
+    on_blocks = _on_blocks(case, case.view.position[found.at])
+    if max(score, sharp if on_blocks else 0.0) <= _LEAST:
+        return
+    if on_blocks:
+        # Where they are is evidence enough: a wrong cache stays, an edited id fades.
+        yield _of_cache(case, found, sharp, on_blocks)
+        score *= _OTHER_IDS_TOO
+    if case.sent_alike:
+        score *= SENT_ALIKE
+    if _one_place(case, found) and shared_rows(LONG).lacking(case) is not None:
+        # No lists could tell other ids from a loud stretch.
+        score = min(score, POSSIBLE_AT_MOST)
+    yield _of_ids(case, found, score)
+
+
+def _onsets(case: Case) -> _Onsets | None:
+    view = case.view
+    if len(view.at) < 2 * LONG:
+        return None
+    jump = jumps(case)
+    largest = np.full(case.pair.count, -np.inf)
+    np.maximum.at(largest, view.sequence, jump)
+    rows = np.flatnonzero(largest > LARGE_JUMP)
+    if not len(rows):
+        return None
+    is_onset = np.isin(view.sequence, rows) & (jump == largest[view.sequence])
+    at = np.flatnonzero(is_onset)
+    _, first = np.unique(view.sequence[at], return_index=True)
+    at = at[first]
+    at = at[np.argsort(-jump[at])]
+    return _Onsets(
+        at=at,
+        judged=int(np.count_nonzero(np.isfinite(largest))),
+        jump=float(jump[at[0]]),
+        peak=float(view.size[at[0] : at[0] + SIDE].max()),
+    )
+
+
+def _beyond_rounding(case: Case, peak: float) -> float:
+    size = judge_size(case)
+    return _ABOVE_NOISE.score(peak / size.limit) if size.verdict == "noise" else 1.0
+
+
+def _one_place(case: Case, found: _Onsets) -> bool:
+    """Whether all onsets have one context, so that they are one measurement."""
+    return len(np.unique(case.view.context[found.at])) == 1
+
+
+def _of_cache(case: Case, found: _Onsets, score: float, on_blocks: int) -> Evidence:
+    return Evidence(
+        cause="prefix_cache",
+        score=score,
+        signature="onset",
+        sentence=(
+            f"{_described(case, found)}, {on_blocks:,} of them at a block of {_BLOCK}"
+            " tokens: what comes before was read from a cache."
+        ),
+        numbers={**_numbers(found), "on_blocks": on_blocks},
+        positions=_positions(case, found),
+    )
+
+
+def _of_ids(case: Case, found: _Onsets, score: float) -> Evidence:
+    return Evidence(
+        cause="ids",
+        score=score,
+        signature="onset",
+        sentence=f"{_described(case, found)}: the ids differ there.",
+        numbers=_numbers(found),
+        positions=_positions(case, found),
+    )
+
+
+def _described(case: Case, found: _Onsets) -> str:
+    louder = np.exp(min(found.jump, 20))
+    first = place_of(case, int(case.view.at[found.at[0]]))
+    return (
+        f"{len(found.at):,} of {found.judged:,} sequences agree up to one token and"
+        f" differ {louder:.0f} times as much from there on (first at {first},"
+        f" {found.peak:.2g} nats)"
+    )
+
+
+def _numbers(found: _Onsets) -> dict[str, Number]:
+    return {
+        "sequences": len(found.at),
+        "judged": found.judged,
+        "jump": found.jump,
+        "peak": found.peak,
+    }
+
+
+def _positions(case: Case, found: _Onsets) -> tuple[int, ...]:
+    return tuple(int(case.view.at[i]) for i in found.at[:SHOWN])
+
+
+def _on_blocks(case: Case, position: Array) -> int:
+    """How many onsets are at the first or second token of a block, where chance would
+    not put them; else 0. ``position`` i64[k] is theirs within their sequences.
+
+    A token behind a cached block is the first that is computed anew, and the next the
+    first that it predicts: 2 of 16 places, so four onsets there have a chance of 0.02%
+    (upper tail of the binomial distribution). One and the same place in every sequence
+    is a `step`.
+    """
+    no_cache = all(facts.prefix_cache is False for facts in case.facts)
+    if no_cache or len(np.unique(position)) < 2:
+        return 0
+    at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
+    onsets, hits = len(position), int(np.count_nonzero(at_block))
+    share = 2 / _BLOCK
+    chance = sum(
+        math.comb(onsets, i) * share**i * (1 - share) ** (onsets - i)
+        for i in range(hits, onsets + 1)
+    )
+    return hits if chance < _CHANCE else 0

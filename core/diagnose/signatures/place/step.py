@@ -1,0 +1,219 @@
+"""From one position on in all sequences: a sliding window, or a chunk's boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from logdrift.core.diagnose.case import Case, worst
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.fits import standard_ranks
+from logdrift.core.diagnose.needs import LONG
+from logdrift.core.diagnose.ramp import Ramp
+from logdrift.core.diagnose.signatures.place.measures import (
+    LARGE_JUMP,
+    Array,
+    Bools,
+    jumps,
+    median,
+    order,
+    ratio,
+)
+
+_LOUDER = Ramp(starts=3, full=10)
+"""How many times as large |delta| is just behind the step as just before. By
+judgement.
+"""
+_RANKS = Ramp(starts=5, full=12)
+"""The largest two-sample statistic of ranks over all positions, in its standard errors:
+the largest of hundreds of positions exceeds 3 by chance, 5 hardly. By judgement.
+"""
+_STAYS = Ramp(starts=0.1, full=0.4)
+"""|delta| of the last third behind the step over that just behind it. By judgement."""
+_SHARED = Ramp(starts=0.5, full=0.9)
+"""Share of the sequences that jump by `LARGE_JUMP` within `_NEAR` tokens of the step.
+By judgement.
+"""
+_NEAR = 2
+_AROUND = 12
+"""Tokens on each side whose medians are compared."""
+_SEARCHED = 16
+"""Tokens on each side of the best split in which the sharpest place is looked for."""
+_WINDOW, _FEWEST = 8, 4
+"""`_sharpest` compares so many positions on each side, where it has so many tokens."""
+_CHUNKS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
+"""Sizes of chunks that engines take by default or by a round number."""
+_MOST, _LEAST = 0.97, 0.02
+"""The largest score, and the smallest that is worth saying. By judgement."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A step at ``position``: ``z`` is the statistic of ranks, ``before`` and ``behind``
+    are medians of |delta| in nats, ``late`` that of the last third behind it;
+    ``sequences`` reach it, ``share`` of them jump there. ``beyond`` bool[n]: the tokens
+    from it on.
+    """
+
+    position: int
+    z: float
+    before: float
+    behind: float
+    late: float
+    sequences: int
+    share: float
+    beyond: Bools
+
+    @property
+    def score(self) -> float:
+        """How much it looks like a step, 0 to 1."""
+        louder = _LOUDER.score(ratio(self.behind, self.before))
+        ranks = _RANKS.score(self.z if np.isfinite(self.z) else 0.0)
+        stays = _STAYS.score(ratio(self.late, self.behind))
+        return _MOST * louder * ranks * stays * _SHARED.score(self.share)
+
+
+def step(case: Case) -> Iterator[Evidence]:
+    """From one position on in all sequences that reach it: a sliding window, or a
+    boundary between chunks.
+
+    The largest two-sample statistic of the ranks of |delta| over all split positions; a
+    step must also be sharp: the tokens just behind it against those just before.
+    """
+    found = _step(case)
+    if found is None or found.score <= _LEAST:
+        return
+    code, kind = _meaning(case, found.position)
+    yield Evidence(
+        cause=code,
+        score=found.score,
+        signature="step",
+        sentence=(
+            f"the gap begins at token {found.position} of every sequence that is long"
+            f" enough ({found.sequences:,}): {found.before:.2g} nats just before,"
+            f" {found.behind:.2g} just behind, and it stays: {kind}."
+        ),
+        numbers={
+            "position": found.position,
+            "before": found.before,
+            "behind": found.behind,
+            "z": found.z,
+            "sequences": found.sequences,
+            "kind": "window",
+        },
+        positions=worst(case, found.beyond),
+    )
+
+
+def _step(case: Case) -> _Step | None:
+    """The sharpest step; None where the sequences are too short for one."""
+    view = case.view
+    z = _statistic(case)
+    if z is None:
+        return None
+    split = int(np.argmax(z))
+    if not np.isfinite(z[split]):
+        return None
+    position = _sharpest(view.position, view.size, split)
+    beyond: Bools = view.position >= position
+    rows = np.unique(view.sequence[beyond])
+    around = np.abs(view.position - position + 0.5) < _AROUND
+    around &= np.isin(view.sequence, rows)
+    return _Step(
+        position=position,
+        z=float(z[position]),
+        before=median(view.size[around & ~beyond]),
+        behind=median(view.size[around & beyond]),
+        late=median(view.size[_last_third(case, beyond)]),
+        sequences=len(rows),
+        share=_share_that_jumps(case, rows, position),
+        beyond=beyond,
+    )
+
+
+def _statistic(case: Case) -> Array | None:
+    """For each position the difference of mean standardised ranks of |delta| from there
+    on and before, in its standard errors, f64[P]; -inf where a side has too few tokens.
+    None for short sequences.
+    """
+    view = case.view
+    last = int(view.position.max(initial=0))
+    if last < 2 * LONG or len(view.at) < 4 * LONG:
+        return None
+    total = np.bincount(view.position, standard_ranks(view.size), last + 1)
+    number = np.bincount(view.position, minlength=last + 1)
+    after_sum, after = np.cumsum(total[::-1])[::-1], np.cumsum(number[::-1])[::-1]
+    before = number.sum() - after
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = after_sum / after - (total.sum() - after_sum) / before
+        z = mean * np.sqrt(after * before / number.sum())
+    too_few = (after < LONG // 2) | (before < LONG // 2) | (number == 0)
+    statistic: Array = np.where(too_few, -np.inf, z)
+    return statistic
+
+
+def _share_that_jumps(case: Case, rows: Array, position: int) -> float:
+    """Share of the sequences ``rows`` with a large jump near ``position``."""
+    view = case.view
+    near = np.abs(view.position - position) <= _NEAR
+    largest = np.full(case.pair.count, -np.inf)
+    np.maximum.at(largest, view.sequence[near], jumps(case)[near])
+    return float(np.mean(largest[rows] > LARGE_JUMP)) if len(rows) else 0.0
+
+
+def _last_third(case: Case, beyond: Bools) -> Bools:
+    """bool[n]: tokens of the last third of what each sequence has ``beyond``."""
+    number, count = order(case)
+    first = _first_beyond(case, number, beyond)
+    last: Bools = beyond & (number >= count - (count - first) // 3)
+    return last
+
+
+def _first_beyond(case: Case, number: Array, beyond: Bools) -> Array:
+    """For each token the ``number`` of its sequence's first token ``beyond``, i64[n]; 0
+    where there is none.
+    """
+    sequence = case.view.sequence
+    none = np.iinfo(np.int64).max
+    first = np.full(case.pair.count, none)
+    np.minimum.at(first, sequence[beyond], number[beyond])
+    known: Array = np.where(first == none, 0, first)[sequence]
+    return known
+
+
+def _sharpest(position: Array, size: Array, split: int) -> int:
+    """The position near ``split`` at which the mean log of |delta| (``size`` f64[n])
+    jumps most.
+    """
+    level = np.log(size + 1e-7)
+    largest, sharpest = -np.inf, split
+    for at in range(max(2, split - _SEARCHED), split + _SEARCHED + 1):
+        below = level[(position >= at - _WINDOW) & (position < at)]
+        above = level[(position >= at) & (position < at + _WINDOW)]
+        if min(len(below), len(above)) < _FEWEST:
+            continue
+        jump = float(above.mean() - below.mean())
+        if jump > largest:
+            largest, sharpest = jump, at
+    return sharpest
+
+
+def _meaning(case: Case, position: int) -> tuple[str, str]:
+    """The cause that a step at ``position`` is of, and its words."""
+    if _is_boundary(case, position):
+        return "chunked_prefill", "a boundary between pieces of a prompt"
+    return "config", "a sliding window or a limit of the positions"
+
+
+def _is_boundary(case: Case, position: int) -> bool:
+    """Whether ``position`` is a multiple of a chunk: one that a side was observed to
+    have, or a usual one.
+    """
+    observed = [
+        facts.chunk_size
+        for facts in case.facts
+        if facts.chunk_size and facts.chunked_prefill is not False
+    ]
+    return any(position % size == 0 for size in (*observed, *_CHUNKS))

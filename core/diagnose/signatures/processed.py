@@ -1,0 +1,312 @@
+"""Lists of truncated or penalised logits: the numbers are of another distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.diagnose.case import Case, positions_of
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.exclusion import penalty_possible, truncation_possible
+from logdrift.core.diagnose.fits import middle
+from logdrift.core.diagnose.ramp import Ramp
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+Values = npt.NDArray[np.float64]
+
+_ABRUPT = 1e-3
+"""Probability of a list's last entry from which something must lie outside of the list:
+the next id is about as likely, and none of the 10,000 lists of 20 that were looked at
+left less outside than a tenth of its last entry.
+"""
+_NOTHING = 1e-4
+"""Probability outside of a list that counts as none: a float32 softmax leaves 1e-6,
+values with four decimals 2e-5.
+"""
+_OPEN = 0.01
+"""Probability that the other side must leave outside of its list. By judgement."""
+_OPEN_ROWS = 10
+"""Rows with so much outside that are needed. By judgement."""
+_ABRUPT_ROWS = Ramp(starts=0.02, full=0.2)
+"""Share of those rows that end abruptly. By judgement."""
+_TRUNCATED_MOST = 0.98
+"""The largest score of a truncation. By judgement."""
+
+_FRESH = 3
+"""Ids of a row that did not occur before, which the others are held against."""
+_PENALTY_ROWS = 20
+"""Rows with an id that occurred before that are needed. By judgement."""
+_PENALTY = Ramp(starts=4, full=10)
+_PENALTY_FROM = 5.0
+"""The effect in its standard errors over rows; less than the second says nothing. By
+judgement.
+"""
+_MATERIAL = Ramp(starts=0.05, full=0.4)
+"""Share of the squared gap that the effect takes away. By judgement."""
+_PENALTY_MOST = 0.98
+"""The largest score of a penalty. By judgement."""
+
+_NO_SHIFT = 1e-4
+"""Nats below which a common shift is float32's own rounding."""
+_MOVED = 1e-5
+"""Nats from which a shift has a direction."""
+_ALONE = Ramp(starts=1.5, full=6)
+"""The shift over what is left between the alternatives. By judgement."""
+_ONE_WAY = Ramp(starts=0.7, full=0.95)
+"""How much more of the rows are shifted one way than the other. By judgement."""
+_SHIFT_MOST = 0.8
+"""The largest score of a shift: what shifted it has to be told by something else. By
+judgement.
+"""
+
+
+def truncated(case: Case) -> Iterator[Evidence]:
+    """One side's lists end abruptly: their last entry is likely, and nothing at all is
+    left outside.
+
+    A low temperature also leaves nothing outside, but fades out: its last entries are
+    unlikely.
+    """
+    lists = (case.view.lists_a, case.view.lists_b)
+    rest = [_rest(values, ids) for ids, values in lists]
+    for side in (0, 1):
+        if not truncation_possible(case, side):
+            continue
+        ids, values = lists[side]
+        open_rows = rest[1 - side] > _OPEN
+        likely_end = _last(values, ids) > np.log(_ABRUPT)
+        rows = open_rows & likely_end & (np.abs(rest[side]) < _NOTHING)
+        count = int(np.count_nonzero(open_rows))
+        share = float(np.count_nonzero(rows)) / max(count, 1)
+        if count >= _OPEN_ROWS and share > _ABRUPT_ROWS.starts:
+            yield _of_truncated(case, side, rows, share)
+
+
+def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
+    label, other = case.labels[side], case.labels[1 - side]
+    logprob = (case.pair.logprob_a, case.pair.logprob_b)[side]
+    impossible = int(np.count_nonzero(np.isneginf(logprob[case.view.scored])))
+    shift = case.view.shared.shift * (1 if side == 0 else -1)
+    return Evidence(
+        cause="processed",
+        score=_TRUNCATED_MOST * _ABRUPT_ROWS.score(share),
+        signature="truncated support",
+        sentence=(
+            f"{label} gives its list all of the probability in {share:.0%} of the rows"
+            f" where {other} leaves more than 1% outside, though the list's last entry"
+            f" is still likely, and calls {impossible:,} of the tokens impossible: its"
+            " logits were truncated (top-p, top-k or min-p) before the log-softmax."
+        ),
+        numbers={
+            "side": label,
+            "rows": int(rows.sum()),
+            "share": share,
+            "impossible": impossible,
+            "shift_max": float(shift.max()) if len(shift) else None,
+        },
+        positions=positions_of(case.view.sample[rows]),
+    )
+
+
+def _last(values: Array, ids: Array) -> Values:
+    """The smallest finite log-probability of each list, f64[n]; -inf for an empty
+    one.
+    """
+    good = (ids >= 0) & np.isfinite(values)
+    listed = np.where(good, values.astype(np.float64), np.inf)
+    smallest: Values = listed.min(axis=1, initial=np.inf)
+    smallest[~good.any(axis=1)] = -np.inf
+    return smallest
+
+
+def _rest(values: Array, ids: Array) -> Values:
+    """Probability outside of each list, f64[n]."""
+    good = (ids >= 0) & np.isfinite(values)
+    known = np.where(good, values, 0.0).astype(np.float64)
+    # A value above 0 is no log-probability, and one far above it has no exponential: it
+    # counts as all of the probability.
+    inside = np.where(good, np.exp(np.minimum(known, 0.0)), 0.0)
+    mass: Values = 1.0 - inside.sum(axis=1)
+    return mass
+
+
+@dataclass(frozen=True, eq=False)
+class _Penalty:
+    """Ids that occurred before against those that did not, row by row.
+
+    at i64[r] flat positions of the rows; effect f64[r] nats: the mean gap of the former
+    minus that of the latter; ``explained`` is the share of the squared gap that this
+    takes away, beyond chance.
+    """
+
+    at: Array
+    effect: Values
+    explained: float
+
+    @property
+    def mean(self) -> float:
+        return float(self.effect.mean())
+
+    @property
+    def z(self) -> float:
+        """The mean effect in its standard errors, rows being the units."""
+        error = self.effect.std() / np.sqrt(len(self.effect))
+        return float(self.effect.mean() / (error + 1e-12))
+
+
+def seen_before(case: Case) -> Iterator[Evidence]:
+    """Ids that occurred before in the sequence are shifted against those that did not:
+    a penalty.
+
+    Within a row, the mean gap of ids seen before minus that of the others, after the
+    common slope; rows are the units.
+    """
+    found = _penalty(case)
+    if found is None:
+        return
+    if abs(found.z) < _PENALTY_FROM or found.explained <= _MATERIAL.starts:
+        return
+    lower = 1 if found.mean > 0 else 0
+    if not penalty_possible(case, lower):
+        return
+    label, rows = case.labels[lower], len(found.at)
+    strength = _PENALTY_MOST * _PENALTY.score(abs(found.z))
+    yield Evidence(
+        cause="processed",
+        score=strength * _MATERIAL.score(found.explained),
+        signature="seen before",
+        sentence=(
+            f"relative to other ids, {label} scores those that occurred before"
+            f" {abs(found.mean):.3f} nats lower than the other side does ({rows:,}"
+            f" rows, {abs(found.z):.0f} standard errors): a repetition, presence or"
+            " frequency penalty."
+        ),
+        numbers={
+            "side": label,
+            "effect": found.mean,
+            "z": found.z,
+            "explained": found.explained,
+            "rows": rows,
+        },
+        positions=positions_of(found.at[np.argsort(-np.abs(found.effect))]),
+    )
+
+
+def _penalty(case: Case) -> _Penalty | None:
+    """None with fewer than `_PENALTY_ROWS` rows that have ids of both kinds."""
+    shared = case.view.shared
+    seen = _seen(case, shared.at, shared.ids) & shared.present
+    fresh = shared.present & ~seen
+    rows = seen.any(axis=1) & (fresh.sum(axis=1) >= _FRESH)
+    if np.count_nonzero(rows) < _PENALTY_ROWS:
+        return None
+    gap = _gap_after_slope(case)[rows]
+    old, new = seen[rows], fresh[rows]
+    old_mean, new_mean = _row_means(gap, old), _row_means(gap, new)
+    level = np.where(new, new_mean[:, None], 0.0)
+    left = gap - np.where(old, old_mean[:, None], level)
+    explained = _explained(gap, np.where(old | new, left, 0.0))
+    # Splitting a row of k gaps into two groups by chance takes away 1 / (k - 1) of its
+    # squares.
+    chance = float(np.mean(1 / (shared.count[rows] - 1)))
+    return _Penalty(
+        at=shared.at[rows],
+        effect=old_mean - new_mean,
+        explained=(explained - chance) / max(1 - chance, 1e-9),
+    )
+
+
+def _gap_after_slope(case: Case) -> Values:
+    """A's minus B's centred alternatives in nats, f64[n, K], both at one spread.
+
+    Ids that occurred before are the more likely ones: a factor on all logits must not
+    look like a penalty on them.
+    """
+    shared = case.view.shared
+    root = float(np.sqrt(case.line.slope)) if case.line is not None else 1.0
+    gap = np.where(shared.present, shared.x * root - shared.y / root, 0.0)
+    return gap.astype(np.float64)
+
+
+def _row_means(values: Values, among: Bools) -> Values:
+    """Mean of each row of ``values`` f64[n, K] over ``among`` bool[n, K], f64[n]."""
+    means: Values = (values * among).sum(axis=1) / np.maximum(among.sum(axis=1), 1)
+    return means
+
+
+def _explained(before: Values, after: Values) -> float:
+    """Share of the squares of ``before`` that are gone in ``after``."""
+    total = float((before**2).sum())
+    return 1 - float((after**2).sum()) / total if total > 0 else 0.0
+
+
+def _seen(case: Case, at: Array, ids: Array) -> Bools:
+    """bool[n, K]: the id occurs in the same sequence before the row's token."""
+    sequences, tokens = case.pair.sequences, case.pair.tokens
+    known = sequences.token_ids[:tokens]
+    width = int(max(known.max(initial=0), ids.max(initial=0))) + 2
+    owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
+    keys, first = np.unique(owner * width + known, return_index=True)
+    key = (owner[at] * width)[:, None] + ids
+    place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+    occurs = (keys[place] == key) & (ids >= 0)
+    before: Bools = occurs & (first[place] < at[:, None])
+    return before
+
+
+def common_shift(case: Case) -> Iterator[Evidence]:
+    """All alternatives shifted by one amount and nothing else: only the normaliser
+    differs.
+    """
+    shared, shift = case.view.shared, case.view.shared.shift
+    rest = np.where(shared.present, shared.x - shared.y, 0.0).astype(np.float64)
+    rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
+    rms = float(np.sqrt((shift**2).mean()))
+    if rms < _NO_SHIFT:
+        return
+    ratio = min(rms / (rest_rms + 1e-12), _usual_ratio(case, shift, rest))
+    one_way = _one_way(shift)
+    lower = case.labels[0] if shift.mean() < 0 else case.labels[1]
+    yield Evidence(
+        cause="processed",
+        score=_SHIFT_MOST * _ALONE.score(ratio) * _ONE_WAY.score(one_way),
+        signature="common shift",
+        sentence=(
+            f"all alternatives of a token are shifted together (by {rms:.3g} nats,"
+            f" differences between them by {rest_rms:.2g}), {lower} below the other:"
+            " the normaliser differs, by truncation, a bias or another vocabulary size."
+        ),
+        numbers={
+            "shift_rms": rms,
+            "rest_rms": rest_rms,
+            "one_way": one_way,
+            "mean": float(shift.mean()),
+        },
+        positions=positions_of(shared.at[np.argsort(-np.abs(shift))]),
+    )
+
+
+def _one_way(shift: Values) -> float:
+    """How much larger a share of the rows is shifted one way than the other, 0 to 1."""
+    moved = shift[np.abs(shift) > _MOVED]
+    return abs(float(np.sign(moved).mean())) if len(moved) else 0.0
+
+
+def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
+    """The shift f64[n] over what is left beside it (``rest`` f64[n, K]) in the middle
+    sequence: one sequence alone cannot carry it.
+    """
+    shared, count = case.view.shared, case.pair.count
+    sequence = case.view.sequence_of(shared.at)
+    rows = np.bincount(sequence, minlength=count)
+    has_rows = rows > 0
+    shifted = np.bincount(sequence, shift**2, count)[has_rows] / rows[has_rows]
+    squares = np.bincount(sequence, (rest**2).sum(axis=1), count)[has_rows]
+    alternatives = np.bincount(sequence, shared.count, count)[has_rows]
+    alone = np.sqrt(squares / alternatives) + 1e-12
+    return middle(np.sqrt(shifted) / alone, rows[has_rows])

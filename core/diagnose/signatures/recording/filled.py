@@ -1,0 +1,273 @@
+"""One number in place of many: filled in, or cut at a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from logdrift.core.diagnose.case import Case, positions_of
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.fits import correlation
+from logdrift.core.diagnose.ramp import Ramp
+from logdrift.core.diagnose.signatures.recording.suspect import (
+    FAR,
+    NEAR_ZERO,
+    Array,
+    Bools,
+    RecordingFault,
+    Suspect,
+    Values,
+    begins,
+    fault,
+    suspects,
+)
+from logdrift.core.diagnose.support import PROOF
+
+_MOST_USUAL = 3
+"""Numbers of a side that are looked at, the most frequent ones."""
+_MORE_OFTEN = 4
+"""How many times as often as the others (their 99th percentile) a number must stand far
+off. By judgement.
+"""
+_USUAL_COUNT = 0.99
+_FEWEST = 3
+"""Contexts in which it must stand far off at least."""
+_FEW_STEPS = 0.8
+"""Different numbers over all of a side's, below which they have few steps (16 bits, or
+decimals), so that equal ones are no surprise. By judgement.
+"""
+_BFLOAT16 = 2**-7
+"""Relative step of bfloat16: within it the other side's value is the same number."""
+_IN_PLACE = 0.5
+"""Correlation of both sides' values, token by token, below which they are not of the
+same tokens: scores of one text are above it at any temperature, neighbours of a text
+reach 0.3.
+"""
+_OUTERMOST = 0.1
+"""Share of the other side's remaining values that may lie further out than those at a
+bound: rounding and noise change their order. By judgement.
+"""
+_AT_BOUND = 0.9
+"""Share of the tokens at a bound where the other side's values are among its outermost.
+By judgement.
+"""
+_FAR_TOKENS = Ramp(starts=2, full=8)
+"""Tokens at which the number is far from the other side's. By judgement."""
+_MOST = 0.99
+"""The largest score. By judgement."""
+
+
+def filled(case: Case) -> Iterator[RecordingFault]:
+    """A number that one side repeats exactly where the other side has many different
+    ones.
+    """
+    left_out = case.left_out is not None
+    whole_case = Case(case.session, case.pair) if left_out else case
+    for side, whole in zip(suspects(case), suspects(whole_case), strict=True):
+        values, counts = np.unique(side.values, return_counts=True)
+        for at in np.argsort(-counts)[:_MOST_USUAL]:
+            value = float(values[at])
+            mask = _implausible(side, whole, value, case.view.context)
+            if mask is not None:
+                yield fault(case, mask, _evidence(case, side, value, mask))
+
+
+def _implausible(
+    side: Suspect, whole: Suspect, value: float, context: Array
+) -> Bools | None:
+    """Tokens at which ``side`` holds ``value`` and the other side something else; None
+    where that may be chance.
+
+    Equal values do occur: log-probabilities of certain tokens round to 0, and rounded
+    or 16-bit values have few steps. So the value must stand far off far more often than
+    others of that side do; tokens in one ``context`` (u64[n]) are one measurement,
+    however many sequences share it. Where the side has few steps it must also stand
+    more often than the other side comes near it; where the other values do not stand in
+    their places either, that is asked of all tokens (``whole``: what is left here was
+    chosen because it fits badly).
+    """
+    mask: Bools = side.values == value
+    far = mask & (np.abs(side.other - value) > FAR)
+    others = ~mask & (np.abs(side.values) > NEAR_ZERO)
+    different, counts = _counted_once(side.values, context, others)
+    usual = float(np.quantile(counts, _USUAL_COUNT)) if len(counts) else 1.0
+    if len(np.unique(context[far])) < max(_FEWEST, _MORE_OFTEN * usual):
+        return None
+    few_steps = len(different) < _FEW_STEPS * counts.sum()
+    misplaced = _is_misplaced(side, ~mask)
+    if few_steps or misplaced:
+        base = whole if misplaced else side
+        if not _stands_too_often(base, value):
+            return None
+    return mask
+
+
+def _is_misplaced(side: Suspect, among: Bools) -> bool:
+    """Whether the values of ``among`` bool[n] do not stand at their tokens either."""
+    if not among.any():
+        return False
+    r = correlation(side.values[among], side.other[among])
+    return r < _IN_PLACE
+
+
+def _stands_too_often(side: Suspect, value: float) -> bool:
+    """Whether the side has ``value`` more often than the other side comes near it, by
+    three standard errors of a count.
+    """
+    near = min(max(abs(value) * _BFLOAT16, NEAR_ZERO), FAR)
+    natural = int(np.count_nonzero(np.abs(side.other - value) <= near))
+    surplus = np.count_nonzero(side.values == value) - natural
+    return bool(surplus >= 3 + 3 * np.sqrt(natural))
+
+
+def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values, Array]:
+    """The different ``values`` f64[n] at tokens ``among`` bool[n], and in how many
+    contexts each stands.
+    """
+    order = np.lexsort((context[among], values[among]))
+    sorted_values, sorted_contexts = values[among][order], context[among][order]
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(sorted_values) != 0) | (
+        sorted_contexts[1:] != sorted_contexts[:-1]
+    )
+    different, counts = np.unique(sorted_values[new], return_counts=True)
+    return different, counts
+
+
+def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
+    tokens, all_tokens = int(np.count_nonzero(mask)), len(mask)
+    far = int(np.count_nonzero(mask & (side.gap > FAR)))
+    cut = _is_bound(side, value, mask)
+    where = _pattern(case, mask)
+    sentence = _of_filled(side, value, mask, where)
+    if cut:
+        sentence = _of_cut(side, value, mask, cut)
+    return Evidence(
+        cause="cut" if cut else "filled",
+        score=_MOST * min(_FAR_TOKENS.score(far), PROOF.ceiling(all_tokens)),
+        signature="bound" if cut else "repeated value",
+        sentence=sentence,
+        numbers={
+            "side": side.label,
+            "value": value,
+            "tokens": tokens,
+            "far": far,
+            "share": tokens / all_tokens,
+            "where": where,
+        },
+        positions=positions_of(case.view.at[mask]),
+    )
+
+
+def _share(side: Suspect, value: float, mask: Bools) -> str:
+    return (
+        f"{int(np.count_nonzero(mask)):,} of {len(mask):,} values of {side.label} are"
+        f" exactly {value:g}"
+    )
+
+
+def _of_cut(side: Suspect, value: float, mask: Bools, cut: int) -> str:
+    extreme = "lowest" if cut < 0 else "highest"
+    return (
+        f"{_share(side, value, mask)}, the {extreme} that it has, where"
+        f" {side.other_label} goes beyond: its values were cut there. Record them"
+        " uncut."
+    )
+
+
+def _of_filled(side: Suspect, value: float, mask: Bools, where: str) -> str:
+    share = _share(side, value, mask)
+    if value != 0.0:
+        return (
+            f"{share}, where {side.other_label} has other values throughout ({where}):"
+            " the number was filled in. Leave such tokens out of the mask, or record"
+            " null."
+        )
+    largest = float(side.gap[mask].max())
+    return (
+        f"{share}, probability 1, where {side.other_label} is up to {largest:.2g} nats"
+        f" away ({where}): {_of_zeros(where, bool(mask.all()))}."
+    )
+
+
+def _of_zeros(where: str, everywhere: bool) -> str:
+    """What zeros are, by where they stand, and the fix."""
+    if everywhere:
+        return (
+            "no log-probabilities of the model: greedy or top-k 1 'processed' values,"
+            " or a field that was never filled. Record raw log-probabilities"
+        )
+    if where == "scattered within completions":
+        return (
+            "scores of accepted speculative drafts, or tokens that were never scored."
+            " Record the target model's scores"
+        )
+    return (
+        "filled in where nothing was scored. Leave such tokens out of the mask, or"
+        " record null"
+    )
+
+
+def _is_bound(side: Suspect, value: float, mask: Bools) -> int:
+    """-1 where ``value`` is the lowest that the side has and the other side's values
+    there are its lowest too, 1 for the highest, 0 for neither.
+
+    Those are its lowest at whatever temperature the other side gives them.
+    """
+    if mask.all() or value >= 0:
+        return 0
+    other, rest = side.other[mask], side.other[~mask]
+    if value == float(side.values.min()):
+        lowest = other <= np.quantile(rest, _OUTERMOST)
+        if np.mean(lowest) > _AT_BOUND:
+            return -1
+    if value == float(side.values.max()):
+        highest = other >= np.quantile(rest, 1 - _OUTERMOST)
+        if np.mean(highest) > _AT_BOUND:
+            return 1
+    return 0
+
+
+_ENDS, _ONE_STRETCH = 0.8, 1.2
+"""Share of the touched sequences whose last token is one of them, and stretches for
+each of these sequences, that make *at the ends*. By judgement.
+"""
+_STRETCH = 4
+"""Tokens of a stretch on average. By judgement."""
+
+
+def _pattern(case: Case, mask: Bools) -> str:
+    """Where the tokens of ``mask`` (bool[n] over the case's tokens) lie in their
+    sequences, in words.
+    """
+    sequence, count = case.view.sequence, case.pair.count
+    scored = np.bincount(sequence, minlength=count)
+    hits = np.bincount(sequence[mask], minlength=count)
+    touched = hits > 0
+    rows = int(touched.sum())
+    if hits.sum() == scored.sum():
+        return "everywhere"
+    if (hits[touched] == scored[touched]).all():
+        return f"in {rows:,} whole sequences"
+    stretches = _stretches(mask, sequence)
+    at_end = int(np.count_nonzero(mask[_last_tokens(sequence, count)[touched]]))
+    if at_end >= _ENDS * rows and stretches <= _ONE_STRETCH * rows:
+        return "at the ends of sequences"
+    if hits.sum() / max(stretches, 1) >= _STRETCH:
+        return f"in {stretches:,} stretches"
+    in_completions = case.view.in_completion[mask].all()
+    return "scattered within completions" if in_completions else "scattered"
+
+
+def _stretches(mask: Bools, sequence: Array) -> int:
+    """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
+    opens = np.diff(np.concatenate([[False], mask]).astype(np.int8)) == 1
+    return int(np.count_nonzero(opens | (mask & begins(sequence))))
+
+
+def _last_tokens(sequence: Array, count: int) -> Array:
+    """The number of the last token of each of ``count`` sequences, i64[count]."""
+    last = np.zeros(count, np.int64)
+    np.maximum.at(last, sequence, np.arange(len(sequence)))
+    return last

@@ -1,0 +1,194 @@
+"""Values in another place of their sequence: shifted from some token on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from logdrift.core.diagnose.case import SHOWN, Case, number_of_tokens, place_of
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.signatures.recording.suspect import (
+    FAR,
+    FITS,
+    SHORTEST,
+    Array,
+    Bools,
+    RecordingFault,
+    Rows,
+    Values,
+    fault,
+    rows_of,
+)
+from logdrift.core.diagnose.support import PROOF
+
+_LAGS = (1, -1, 2, -2, 3, -3)
+_SIGNS = 2.8
+"""Standard errors of a sign test: all of eight tokens."""
+_MOST = 0.99
+"""The largest score. By judgement."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """Values that fit the other side once B is moved by ``lag`` tokens.
+
+    in_place f64[n] and moved f64[n] nats: |A - B| of each token, and with B ``lag``
+    tokens further on, both NaN where there is none; mask bool[n]: the stretches.
+    """
+
+    lag: int
+    in_place: Values
+    moved: Values
+    mask: Bools
+
+    @property
+    def gain(self) -> float:
+        """Nats by which the stretches are closer when moved."""
+        return float((self.in_place[self.mask] - self.moved[self.mask]).sum())
+
+
+def moved(case: Case) -> Iterator[RecordingFault]:
+    """Stretches that fit the other side once they are moved by some tokens: as a rule
+    they run to their sequence's end.
+    """
+    candidates = [found for lag in _LAGS if (found := _moved_by(case, lag)) is not None]
+    if candidates:
+        best = max(candidates, key=lambda found: found.gain)
+        yield fault(case, best.mask, _evidence(case, best))
+
+
+def _moved_by(case: Case, lag: int) -> _Moved | None:
+    """None where no stretch fits at this lag."""
+    in_place, moved_gap = _gaps(case, lag)
+    mask = _stretches(rows_of(case.view.sequence), in_place, moved_gap)
+    if mask is None:
+        return None
+    return _Moved(lag=lag, in_place=in_place, moved=moved_gap, mask=mask)
+
+
+def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
+    """|A - B| of each token, and |A - B at the token ``lag`` further on|, f64[n]; both
+    NaN where there is none.
+    """
+    view, pair = case.view, case.pair
+    target = view.at + lag
+    inside = (target >= 0) & (target < pair.tokens)
+    place = np.clip(target, 0, max(pair.tokens - 1, 0))
+    values = pair.logprob_b[place].astype(np.float64)
+    inside &= (view.sequence_of(place) == view.sequence) & np.isfinite(values)
+    in_place = np.where(inside, view.size, np.nan)
+    return in_place, np.where(inside, np.abs(view.a - values), np.nan)
+
+
+def _stretches(rows: Rows, in_place: Values, moved_gap: Values) -> Bools | None:
+    """bool[n]: tokens of the stretches, one at most in each row, that gain by being
+    moved. None without any.
+
+    Each stretch must be long enough, far off in its place, close where it belongs, and
+    so at most of its tokens (sign test: values are heavy-tailed, so one of them could
+    carry any mean).
+    """
+    mask = _largest_gains(rows, np.nan_to_num(in_place - moved_gap, nan=0.0))
+    of_tokens = rows.of_tokens
+    known = mask & np.isfinite(in_place)
+
+    def total(weights: Array | None) -> Array:
+        """Sum of ``weights`` f64[n] over the known tokens of each row, f64[r]."""
+        chosen = None if weights is None else weights[known]
+        return np.bincount(of_tokens[known], chosen, len(rows.starts))
+
+    length, gap, moved_sum = total(None), total(in_place), total(moved_gap)
+    closer = total((in_place > moved_gap).astype(np.float64))
+    signs = (2 * closer - length) / np.sqrt(np.maximum(length, 1))
+    far = gap > FAR * length
+    near = moved_sum < np.minimum(FITS * gap, FAR * length)
+    good = (length >= SHORTEST) & far & near & (signs > _SIGNS)
+    if not good.any():
+        return None
+    chosen: Bools = mask & good[of_tokens]
+    return chosen
+
+
+def _largest_gains(rows: Rows, gain: Values) -> Bools:
+    """bool[n]: the stretch of each row whose ``gain`` f64[n] adds up to most: from
+    where the sum so far is lowest to where it is highest behind that.
+    """
+    row = rows.of_tokens
+    count, numbers = len(gain), np.arange(len(gain))
+    before = np.cumsum(gain) - gain
+    lowest = before == np.minimum.reduceat(before, rows.starts)[row]
+    begin = np.full(len(rows.starts), count)
+    np.minimum.at(begin, row[lowest], numbers[lowest])
+    behind = numbers >= begin[row]
+    level = np.where(behind, before + gain, -np.inf)
+    highest = behind & (level == np.maximum.reduceat(level, rows.starts)[row])
+    end = np.full(len(rows.starts), -1)
+    np.maximum.at(end, row[highest], numbers[highest])
+    stretch: Bools = behind & (numbers <= end[row])
+    return stretch
+
+
+def _evidence(case: Case, found: _Moved) -> Evidence:
+    known = found.mask & np.isfinite(found.in_place)
+    after = float(found.moved[known].mean())
+    in_place = float(found.in_place[known].mean())
+    rows = np.unique(case.view.sequence[found.mask])
+    first = _first_tokens(case, found.mask, rows)
+    way = "late" if found.lag > 0 else "early"
+    return Evidence(
+        cause="alignment",
+        score=_MOST * PROOF.ceiling(int(np.count_nonzero(known))),
+        signature="moved stretch",
+        sentence=(
+            f"{case.labels[1]} is {number_of_tokens(found.lag)} {way}"
+            f" {_where(case, found, rows, first)}: moved, its values differ from those"
+            f" of {case.labels[0]} by {after:.2g} nats on average, in place by"
+            f" {in_place:.2g}. Record one value for each token, from the first on."
+        ),
+        numbers={
+            "lag": found.lag,
+            "sequences": len(rows),
+            "tokens": int(np.count_nonzero(found.mask)),
+            "moved": after,
+            "in_place": in_place,
+        },
+        positions=first,
+    )
+
+
+def _first_tokens(case: Case, mask: Bools, rows: Array) -> tuple[int, ...]:
+    """Flat positions of the first moved token of the first `SHOWN` sequences."""
+    view = case.view
+    return tuple(
+        int(view.at[np.flatnonzero(mask & (view.sequence == row))[0]])
+        for row in rows[:SHOWN]
+    )
+
+
+def _where(case: Case, found: _Moved, rows: Array, first: tuple[int, ...]) -> str:
+    """``in all sequences``, ``in sequence 3``, ``in sequence 3 (from sequence 3, token
+    41 on)``.
+    """
+    sequence, count = case.view.sequence, case.pair.count
+    scored = np.bincount(sequence, minlength=count)
+    shifted = np.bincount(sequence[found.mask], minlength=count)
+    whole = (shifted[rows] >= scored[rows] - 2 * abs(found.lag)).all()
+    if whole and len(rows) == len(np.unique(sequence)):
+        return "in all sequences"
+    if whole:
+        return f"in {_named(rows)}"
+    begun = ", ".join(f"{place_of(case, at)} on" for at in first[:3])
+    more = ", ..." if len(first) > 3 else ""
+    return f"in {_named(rows)} (from {begun}{more})"
+
+
+def _named(rows: Array) -> str:
+    """``sequences 3 and 11``, ``sequence 3``, ``12 sequences (first 3, 11, 12)``."""
+    if len(rows) == 1:
+        return f"sequence {int(rows[0])}"
+    if len(rows) == 2:
+        return f"sequences {int(rows[0])} and {int(rows[1])}"
+    first = ", ".join(str(int(row)) for row in rows[:3])
+    return f"{len(rows):,} sequences (first {first})"

@@ -1,0 +1,163 @@
+"""Rows of other sequences: they were shuffled between the sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from logdrift.core.diagnose.case import Case, positions_of
+from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.fits import correlation
+from logdrift.core.diagnose.signatures.recording.suspect import (
+    FAR,
+    FITS,
+    SHORTEST,
+    Array,
+    RecordingFault,
+    Values,
+    fault,
+    rows_of,
+)
+from logdrift.core.diagnose.support import PROOF
+
+_LIKE = 0.8
+"""Correlation of a row with the other row that it is said to be of: of 16 independent
+values it is 0 with a deviation of 0.25.
+"""
+_FINGERPRINT = 64
+"""Values of a row that are compared."""
+_SUSPECTS, _CANDIDATES = 256, 4096
+"""Rows that are compared with all others, and how many others: limits of the time it
+takes (0.1 s).
+"""
+_MOST = 0.99
+"""The largest score. By judgement."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Fingerprints:
+    """Rows of at least two `SHORTEST` tokens.
+
+    starts i64[r]: the number of their first token among the case's; a, b f64[r,
+    `_FINGERPRINT`] nats: their first values, NaN behind the end; contexts u64 of that
+    shape.
+    """
+
+    starts: Array
+    a: Values
+    b: Values
+    contexts: Array
+
+
+def other_rows(case: Case) -> Iterator[RecordingFault]:
+    """Sequences whose values fit another sequence of the other side, and not their
+    own.
+    """
+    prints = _fingerprints(case)
+    if len(prints.starts) < 2:
+        return
+    own = _distance(prints.a, prints.b)
+    owners = {
+        int(row): owner
+        for row in _suspects(own)
+        if (owner := _owner(prints, int(row), own[row])) is not None
+    }
+    if owners:
+        sequences = case.view.sequence[prints.starts[list(owners)]]
+        mask = np.isin(case.view.sequence, sequences)
+        yield fault(case, mask, _evidence(case, prints, own, owners))
+
+
+def _suspects(own: Values) -> Array:
+    """Rows that are far from their own (``own`` f64[r] nats), at most `_SUSPECTS` of
+    them, evenly spread, i64[s].
+    """
+    far = np.flatnonzero(own > FAR)
+    if not len(far):
+        return far
+    spread = np.linspace(0, len(far) - 1, min(len(far), _SUSPECTS))
+    return far[spread.astype(np.int64)]
+
+
+def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
+    """The row of A whose values B's ``row`` has, which is ``own`` nats from its own;
+    None where it fits none.
+
+    Where two sequences have one text, the scores of one are those of the other.
+    """
+    candidates = slice(0, _CANDIDATES)
+    other_text = prints.contexts[candidates] != prints.contexts[row][None, :]
+    theirs = np.where(other_text, prints.a[candidates], np.nan)
+    distances = _distance(theirs, prints.b[row][None, :])
+    nearest = int(np.argmin(distances))
+    if correlation(theirs[nearest], prints.b[row]) <= _LIKE:
+        return None
+    close = min(FITS * own, FITS * _spread(theirs[nearest]), FAR)
+    return nearest if distances[nearest] < close else None
+
+
+def _evidence(
+    case: Case, prints: _Fingerprints, own: Values, owners: dict[int, int]
+) -> Evidence:
+    rows = list(owners)
+    sequences = case.view.sequence[prints.starts[rows]]
+    of = case.view.sequence[prints.starts[list(owners.values())]]
+    tokens = int(np.count_nonzero(np.isin(case.view.sequence, sequences)))
+    named = [f"{a} holds those of {b}" for a, b in zip(sequences, of, strict=True)]
+    shown = ", ".join([*named[:3], *(["..."] if len(named) > 3 else [])])
+    return Evidence(
+        cause="other_rows",
+        score=_MOST * PROOF.ceiling(tokens),
+        signature="other sequence",
+        sentence=(
+            f"{case.labels[1]} has the scores of other sequences in {len(rows):,} of"
+            f" {len(prints.starts):,} sequences ({shown}): rows were shuffled between"
+            " the sides. Join them by an id, not by their order."
+        ),
+        numbers={
+            "sequences": len(rows),
+            "of": len(prints.starts),
+            "own": float(own[rows].mean()),
+        },
+        positions=positions_of(case.view.at[prints.starts[rows]]),
+    )
+
+
+def _spread(values: Values) -> float:
+    """Mean distance of ``values`` f64[k] from their median, those that are NaN aside:
+    what fits no better than one number fits nothing.
+    """
+    known = values[np.isfinite(values)]
+    return float(np.abs(known - np.median(known)).mean()) if len(known) else 0.0
+
+
+def _fingerprints(case: Case) -> _Fingerprints:
+    """Of all rows that are long enough."""
+    rows = rows_of(case.view.sequence)
+    keep = rows.lengths >= 2 * SHORTEST
+    starts, lengths = rows.starts[keep], rows.lengths[keep]
+    column = np.arange(_FINGERPRINT)
+    inside = column[None, :] < lengths[:, None]
+    last = max(len(case.view.sequence) - 1, 0)
+    place = np.minimum(starts[:, None] + column[None, :], last)
+    return _Fingerprints(
+        starts=starts,
+        a=np.where(inside, case.view.a[place], np.nan),
+        b=np.where(inside, case.view.b[place], np.nan),
+        contexts=case.view.context[place],
+    )
+
+
+def _distance(a: Values, b: Values) -> Values:
+    """Mean |a - b| in nats over the columns that both have, f64[r]; inf where those are
+    fewer than two `SHORTEST`.
+    """
+    gap = np.abs(a - b)
+    known = np.isfinite(gap)
+    count = known.sum(axis=1)
+    total = np.where(known, gap, 0.0).sum(axis=1)
+    mean = total / np.maximum(count, 1)
+    distance: Values = np.where(count >= 2 * SHORTEST, mean, np.inf)
+    return distance
