@@ -13,7 +13,7 @@ from typing import Any, Literal
 from logdrift.core.compare.gate import Gate, Verdict
 from logdrift.core.compare.usual import USUAL, Standing, UsualRange
 from logdrift.core.diagnose.case import Case
-from logdrift.core.diagnose.causes import NOISE, fix_of
+from logdrift.core.diagnose.causes import BY_CODE, NOISE
 from logdrift.core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
 from logdrift.core.diagnose.noise import precisions
 from logdrift.core.diagnose.support import TOKENS
@@ -216,7 +216,7 @@ def _next(
     if first is not None and first.next_experiment:
         return f"try {first.next_experiment}"
     if first is not None:
-        return fix_of(first.cause) or first.otherwise
+        return BY_CODE[first.cause].fix or first.otherwise
     return next_step(causes, missing)
 
 
