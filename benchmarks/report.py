@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from logdrift.core.compare.pair import Pair, default_pair, make_pair
 from logdrift.core.report.build import build_report
 from logdrift.core.report.strict_json import dump
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 
 BLOCK = 1 << 12  # its arrays stay in the second-level cache
 

@@ -23,9 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from logdrift.core.compare.pair import Pair, default_pair, make_pair
-from logdrift.core.session import open_session, verify
+from logdrift.core.session import verify
 from logdrift.core.session.layout import MANIFEST
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 
 LIMIT = 1.0
 """Of what the pair's numbers cost: who asks for them does not wait twice as long."""

@@ -34,19 +34,15 @@ _OF_A_PLAN = (
 )
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "capture",
-        help="capture log-probabilities from several backends into a session",
-        epilog=(
-            "A backend SPEC is ENGINE[:DTYPE][,option=value...][@NAME], e.g."
-            " transformers:float32@reference,"
-            " vllm:bfloat16,enforce_eager=true,repeats=2 or"
-            " sglang,python=/path/to/python. Options go to the engine by its own names;"
-            " python, role, paths (joined by +), repeats, alone, model, revision and"
-            " gpus are logdrift's (docs/plan.md)."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.epilog = (
+        "A backend SPEC is ENGINE[:DTYPE][,option=value...][@NAME], e.g."
+        " transformers:float32@reference,"
+        " vllm:bfloat16,enforce_eager=true,repeats=2 or"
+        " sglang,python=/path/to/python. Options go to the engine by its own names;"
+        " python, role, paths (joined by +), repeats, alone, model, revision and"
+        " gpus are logdrift's (docs/plan.md)."
     )
     parser.add_argument(
         "--plan",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logdrift.core.compare.pair import SCOPES
 from logdrift.core.words import VERDICTS
@@ -15,17 +15,13 @@ if TYPE_CHECKING:
     from logdrift.core.report.check import MeasuredSession, Result
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "check",
-        help="limits on the numbers of a session: a gate for CI",
-        description=(
-            "Exit code 0 where every limit holds, 1 where one is broken or cannot be"
-            " checked, 2 for bad input. A pair that is not comparable fails, and so"
-            " does a session that is not finished. docs/metrics.md has the names of all"
-            " metrics, docs/diff-and-check.md examples."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Exit code 0 where every limit holds, 1 where one is broken or cannot be"
+        " checked, 2 for bad input. A pair that is not comparable fails, and so"
+        " does a session that is not finished. docs/metrics.md has the names of all"
+        " metrics, docs/diff-and-check.md examples."
     )
     parser.add_argument(
         "session", type=Path, help="session folder, or its name in the sessions folder"

@@ -8,29 +8,24 @@ import argparse
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from logdrift.cli.capture import narrate, start
 from logdrift.cli.trusting import add_flag, confirmed
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.lock import read_lock
+from logdrift.core.session.reader import open_session
 
 _ENGINES = ("vllm", "sglang")
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="capture the small real model through real engines, then explore it",
-        description=(
-            "Sets up the engine environments it lacks and the small model, captures 24"
-            " varied prompts, and opens the explorer; without a terminal it prints the"
-            " report. A finished demo is reopened, an unfinished one resumed."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Sets up the engine environments it lacks and the small model, captures 24"
+        " varied prompts, and opens the explorer; without a terminal it prints the"
+        " report. A finished demo is reopened, an unfinished one resumed."
     )
     parser.add_argument(
         "--engines",
@@ -79,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     code = _capture(args, engines, folder)
     if code != 0:
         return code
-    from logdrift.tui.start import on_terminal
-    from logdrift.tui.start import run as run_app
+    from logdrift.tui.door import on_terminal
+    from logdrift.tui.door import run as run_app
 
     if on_terminal():
         return run_app(folder, folder.parent, mouse=not args.no_mouse)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.compare.pair import SCOPES
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "diff",
-        help="two sessions: what a change made better or worse",
-        description=(
-            "Compare one pair of captures before and after a change, over the tokens"
-            " that both sessions have in the same context: what got better, by how"
-            " much, and whether it is more than noise. docs/diff-and-check.md says how."
-            " Exit code 0, or 2 for bad input."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Compare one pair of captures before and after a change, over the tokens"
+        " that both sessions have in the same context: what got better, by how"
+        " much, and whether it is more than noise. docs/diff-and-check.md says how."
+        " Exit code 0, or 2 for bad input."
     )
     parser.add_argument(
         "old",

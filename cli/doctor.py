@@ -21,21 +21,17 @@ from logdrift.core.session.visible import visible
 _STYLE = {"ok": "good", "warning": "warn", "broken": "bad"}
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="what works on this machine, and a self-test with planted faults",
-        description=(
-            "Checks Python, the config file, the engines (each is imported once), GPU,"
-            " memory, disk and terminal: ok, warning or broken, with a line that says"
-            " how to mend it. Exit code 0, or 1 where something needed is broken."
-        ),
-        epilog=(
-            "The self-test plants faults with a known cause in the small model and"
-            " wants them named: exit code 1 where a target is missed. It goes on where"
-            " it was interrupted. docs/why.md says what is planted and wanted."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Checks Python, the config file, the engines (each is imported once), GPU,"
+        " memory, disk and terminal: ok, warning or broken, with a line that says"
+        " how to mend it. Exit code 0, or 1 where something needed is broken."
+    )
+    parser.epilog = (
+        "The self-test plants faults with a known cause in the small model and"
+        " wants them named: exit code 1 where a target is missed. It goes on where"
+        " it was interrupted. docs/why.md says what is planted and wanted."
     )
     parser.add_argument(
         "--self-test",

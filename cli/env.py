@@ -37,19 +37,15 @@ _LINE_EVERY = (
 )
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "env",
-        help="engine environments: create, list, check",
-        description=(
-            "Engines pin different versions of torch, so each lives in an interpreter"
-            " of its own."
-        ),
-        epilog=(
-            f"Environments live in {cache_folder() / 'envs'} (LOGDRIFT_CACHE, or cache"
-            " = in the config file)."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Engines pin different versions of torch, so each lives in an interpreter"
+        " of its own."
+    )
+    parser.epilog = (
+        f"Environments live in {cache_folder() / 'envs'} (LOGDRIFT_CACHE, or cache"
+        " = in the config file)."
     )
     actions = parser.add_subparsers(
         dest="action", metavar="create|list|check", required=True

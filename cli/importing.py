@@ -6,24 +6,19 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     from logdrift.core.session.importers import FORMATS
     from logdrift.core.told import TELLABLE
 
     formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
-    parser = subparsers.add_parser(
-        "import",
-        help="a session from elsewhere, or from a file with log-probabilities",
-        description=(
-            f"Make a session of what something else has written. {formats}."
-            " docs/import.md has the formats. Nothing that neither file nor --fact"
-            " says is assumed, so the gate says caution. What is left out is said on"
-            " stderr and kept with the session. Exit code 0, or 2 for bad input."
-        ),
+    parser.description = (
+        f"Make a session of what something else has written. {formats}."
+        " docs/import.md has the formats. Nothing that neither file nor --fact"
+        " says is assumed, so the gate says caution. What is left out is said on"
+        " stderr and kept with the session. Exit code 0, or 2 for bad input."
     )
     parser.add_argument(
         "format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS)

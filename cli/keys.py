@@ -6,18 +6,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "keys",
-        help="the keys of the screens, and a sample of keys of your own",
-        description=(
-            "Lists every command of the screens with its keys, as the config file sets"
-            " them."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Lists every command of the screens with its keys, as the config file sets"
+        " them."
     )
     parser.add_argument(
         "--sample", action="store_true", help="print a [keys] table for the config file"

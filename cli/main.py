@@ -110,31 +110,25 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
 def _run(arguments: list[str]) -> int:
     # What follows --sessions, abbreviated or not, is a folder, whatever its name.
     words = [
-        a
-        for a, before in zip(arguments, ["", *arguments], strict=False)
+        word
+        for word, before in zip(arguments, ["", *arguments], strict=False)
         if not before.startswith("--s") or "=" in before
     ]
-    given = next((a for a in words if a in COMMANDS), None)
-    helped = given is None or any(
-        a in ("-h", "--help") for a in words[: words.index(given)]
-    )
-    parser = build_parser(given, every=helped)
+    command = next((word for word in words if word in COMMANDS), None)
+    parser = build_parser(command)
     args = parser.parse_args(arguments)
     if args.command is None:
         from logdrift.core.config import sessions_folder
-        from logdrift.tui.start import need_terminal, run
+        from logdrift.tui.door import need_terminal, run
 
         need_terminal("the list of sessions", "logdrift report SESSION")
         return run(None, sessions_folder(args.sessions), mouse=not args.no_mouse)
     return int(_module(args.command).run(args))
 
 
-def build_parser(command: str | None, *, every: bool = True) -> argparse.ArgumentParser:
-    """The parser, with the flags of ``command`` alone: the other commands' modules are
-    not imported.
-
-    ``every``: the other commands by name too, for the help and for errors, which costs
-    some milliseconds of a start.
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of every command, with the flags of ``command`` alone: the modules of
+    the others are not imported.
     """
     parser = _Parser(
         prog="logdrift",
@@ -163,11 +157,10 @@ def build_parser(command: str | None, *, every: bool = True) -> argparse.Argumen
     subparsers = parser.add_subparsers(
         dest="command", metavar="COMMAND", parser_class=_Parser
     )
-    for name, text in COMMANDS.items() if every or command is None else [(command, "")]:
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text)
         if name == command:
-            _module(name).add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=text)
+            _module(name).add_arguments(subparser)
     return parser
 
 

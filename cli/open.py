@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser("open", help="explore a session")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     parser.add_argument("session", type=Path, help="session folder")
     parser.add_argument(
         "--pair", metavar="A:B", help="captures to compare, e.g. trainer:vllm/decode"
@@ -20,8 +18,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open the explorer. Bad input is said before the screen is taken over."""
     from logdrift.core.config import sessions_folder
-    from logdrift.tui.start import need_terminal, prepare
-    from logdrift.tui.start import run as run_app
+    from logdrift.tui.door import need_terminal
+    from logdrift.tui.door import run as run_app
+    from logdrift.tui.start import prepare
 
     prepare()  # before anything else imports NumPy
     folder = find_session(args.session, sessions_folder(args.sessions))

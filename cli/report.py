@@ -20,17 +20,13 @@ from logdrift.core.session.reader import open_session
 from logdrift.tui.report_file import rendered
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "report",
-        help="the numbers of a session as text, Markdown, HTML or JSON",
-        description=(
-            "Every number of each pair of captures with its interval, noise floor and"
-            " the limits of the frameworks, whether the pair may be compared, and the"
-            " worst tokens. docs/report.md says what each number means. Exit code 0, or"
-            " 2 for bad input."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Every number of each pair of captures with its interval, noise floor and"
+        " the limits of the frameworks, whether the pair may be compared, and the"
+        " worst tokens. docs/report.md says what each number means. Exit code 0, or"
+        " 2 for bad input."
     )
     parser.add_argument(
         "session",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from logdrift.cli import trusting, why_identity, why_layers, why_run
 from logdrift.cli.why_print import print_why
@@ -15,17 +14,13 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.reader import open_session
 
 
-def add_parser(subparsers: Any) -> None:
-    """Declare the command."""
-    parser = subparsers.add_parser(
-        "why",
-        help="causes of a gap, ranked, with the evidence from the captured tokens",
-        description=(
-            "Names the causes of the gap between two captures, most likely first, with"
-            " the numbers and tokens that show each, what could not be checked, and the"
-            " next experiment. Without a flag nothing is run. docs/why.md says how it"
-            " is found out. Exit code 0, 1 where a backend failed, or 2 for bad input."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.description = (
+        "Names the causes of the gap between two captures, most likely first, with"
+        " the numbers and tokens that show each, what could not be checked, and the"
+        " next experiment. Without a flag nothing is run. docs/why.md says how it"
+        " is found out. Exit code 0, 1 where a backend failed, or 2 for bad input."
     )
     parser.add_argument(
         "session",

@@ -29,9 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from logdrift.core.processes import adopt_orphans, descendants, kill_group
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import MANIFEST
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
 PROMPTS = [

@@ -333,7 +333,7 @@ def run(bursts: int, seed: int) -> Found:
 
 _PROGRAM = (
     "import sys; from pathlib import Path; from tests.monkey import no_engines; from"
-    " logdrift.tui.start import run\nwith no_engines(): sys.exit(run(None,"
+    " logdrift.tui.door import run\nwith no_engines(): sys.exit(run(None,"
     " Path(sys.argv[1])))"
 )
 _BYTES = (

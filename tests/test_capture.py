@@ -23,8 +23,8 @@ from logdrift.core.capture.create import add_backends, create_session
 from logdrift.core.digests import tokenizer_digest, weights_digest
 from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, parse_spec
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import ids_digest
+from logdrift.core.session.reader import open_session
 from tests.changed_model import changed_model
 
 pytestmark = pytest.mark.engine

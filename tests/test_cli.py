@@ -37,7 +37,7 @@ def _imported(code: str) -> set[str]:
     [
         "import logdrift.tui.app",
         (
-            "from logdrift.core.session import open_session; import"
+            "from logdrift.core.session.reader import open_session; import"
             " logdrift.core.compare.gate, logdrift.core.report.build"
         ),
         (
@@ -78,7 +78,7 @@ def test_a_start_imports_numpy_without_a_thread_per_core() -> None:
     start: nothing may come before.
     """
     assert "numpy" not in _imported(
-        "import logdrift.cli.main, logdrift.tui.start, logdrift.cli.open,"
+        "import logdrift.cli.main, logdrift.tui.door, logdrift.cli.open,"
         " logdrift.core.config"
     )
 
@@ -184,7 +184,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 def test_the_shipped_sample_is_whole() -> None:
     from logdrift.core.compare.pair import list_pairs
-    from logdrift.core.session import open_session
+    from logdrift.core.session.reader import open_session
 
     folder = REPOSITORY / "sessions" / "sample-smollm2"
     session = open_session(folder)

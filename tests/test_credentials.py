@@ -31,7 +31,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
 from logdrift.core.protocol import WorkerJob
 from logdrift.core.report.debuggers import debugger_commands
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import append_event
 from logdrift.core.worker.observe import environment
 from tests.made_experiments import simple

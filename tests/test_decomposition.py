@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from logdrift.core.compare.decomposition import Decomposition, Term, decompositions
-from logdrift.core.session import open_session
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf

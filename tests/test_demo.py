@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 
 pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -24,8 +24,7 @@ from logdrift.core.compare.distribution import (
     topk_stats,
 )
 from logdrift.core.compare.pair import list_pairs, make_pair
-from logdrift.core.session import open_session
-from logdrift.core.session.reader import Column
+from logdrift.core.session.reader import Column, open_session
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 INF, NAN = math.inf, math.nan

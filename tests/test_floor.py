@@ -16,8 +16,7 @@ import pytest
 
 from logdrift.core.compare.floor import Floor, SelfGap, noise_floor, times_floor
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.session import open_session
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf

@@ -19,9 +19,8 @@ import pytest
 
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import CaptureInfo, Part, capture_part
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest, write_part
 from tests.changed_model import changed_model
 

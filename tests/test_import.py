@@ -17,8 +17,8 @@ import pytest
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session
 from logdrift.core.session.importers import FORMATS, guess_format, import_session
+from logdrift.core.session.reader import open_session
 from tests.conftest import REPOSITORY
 from tests.holding import held
 

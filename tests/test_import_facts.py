@@ -18,9 +18,8 @@ from logdrift.core.diagnose import diagnose
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.report.settings import settings_of
-from logdrift.core.session import open_session
 from logdrift.core.session.importers import import_session
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.told import TELLABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

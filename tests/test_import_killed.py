@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.core.session import open_session
 from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import open_session
 from tests.made_sessions import capture, write_session
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session
 from logdrift.core.session.importers import guess_format, import_session
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests import made_recordings as made
 from tests.made_recordings import Drawn, draw
 

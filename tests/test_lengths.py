@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logdrift.core.session import open_session
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.engine

@@ -23,7 +23,7 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.investigate.experiments import run_experiments
 from logdrift.core.investigate.identity import chosen_backends, identify
 from logdrift.core.investigate.layers import find_layers
-from logdrift.core.session import Session, lock, open_session
+from logdrift.core.session import lock
 from logdrift.core.session.below import (
     append,
     folder_at,
@@ -35,6 +35,7 @@ from logdrift.core.session.experiments import saved
 from logdrift.core.session.identity import read_identity, write_identity
 from logdrift.core.session.layers import save_layers, saved_layers
 from logdrift.core.session.manage import delete_session, rename_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import append_event, merge_pieces, write_manifest
 from tests.conftest import REPOSITORY
 from tests.made_experiments import named, save_record, simple

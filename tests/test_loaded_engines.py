@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 
 pytestmark = pytest.mark.engine
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -22,7 +22,7 @@ from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 Run = Callable[..., subprocess.CompletedProcess[str]]

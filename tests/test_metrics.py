@@ -17,9 +17,8 @@ import pytest
 from logdrift.core.compare.measure import measure, sampled_by
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import SequencesInfo
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import capture, edit_manifest, write_session
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
@@ -244,7 +243,7 @@ def test_unknown_names_and_scopes_are_one_line() -> None:
 
 def test_the_interface_needs_neither_torch_nor_a_screen() -> None:
     code = (
-        "from logdrift.core.session import open_session\nfrom logdrift.core.compare.pair import"
+        "from logdrift.core.session.reader import open_session\nfrom logdrift.core.compare.pair import"
         f" make_pair\nimport sys\nmake_pair(open_session({str(SAMPLE)!r}), 'trainer',"
         " 'vllm').metrics()\nprint([m for m in ('torch', 'transformers', 'textual',"
         " 'plotext', 'scipy', 'pandas') if m in sys.modules])"

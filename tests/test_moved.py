@@ -16,8 +16,9 @@ import pytest
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.processes import descendants
-from logdrift.core.session import lock, open_session
+from logdrift.core.session import lock
 from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import (
     append_event,
     merge_pieces,

@@ -35,8 +35,8 @@ from logdrift.core.report.strict_json import dump
 from logdrift.core.report.text import render
 from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
-from logdrift.core.session import open_session
 from logdrift.core.session.importers import import_session
+from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import Scores, first_rows
 from logdrift.core.worker.main import _part_tensors
 from tests.made_sessions import BROKEN, capture, write_session

@@ -29,7 +29,7 @@ from logdrift.core.diagnose.layers import (
 from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from tests.conftest import REPOSITORY
 from tests.made_answers import made, with_replay
 from tests.made_sessions import BROKEN, capture, write_session

@@ -15,7 +15,7 @@ from logdrift.core.compare.per_sequence import (
     reduce_segments,
     reduction,
 )
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.tui.models.state import SORTS
 from tests.made_sessions import capture, write_session
 

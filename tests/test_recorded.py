@@ -30,9 +30,8 @@ from logdrift.core.diagnose.exclusion import (
     truncation_possible,
 )
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session
 from logdrift.core.session.layout import Sampled
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest
 from logdrift.core.told import TELLABLE
 from tests.made_sessions import capture, edit_manifest, write_session

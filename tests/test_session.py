@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.make_session import make_session
 from logdrift.core.errors import InputError, LogdriftError
-from logdrift.core.session import lock, open_session
+from logdrift.core.session import lock
 from logdrift.core.session.layout import (
     FORMAT,
     Manifest,
@@ -26,6 +26,7 @@ from logdrift.core.session.layout import (
     ids_digest,
     read_manifest,
 )
+from logdrift.core.session.reader import open_session
 from logdrift.core.session.tensors import Column, read_tensors
 from logdrift.core.session.writer import merge_pieces, replace_file, write_manifest
 

@@ -19,7 +19,7 @@ from logdrift.core.capture.background import cancel_capture, start_background
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import CapturePlan, parse_spec
-from logdrift.core.session import lock, open_session
+from logdrift.core.session import lock
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.manage import (
     FolderSize,
@@ -28,6 +28,7 @@ from logdrift.core.session.manage import (
     folder_size,
     rename_session,
 )
+from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import write_manifest
 from tests.holding import held
 from tests.made_sessions import captured_here

@@ -21,7 +21,7 @@ from logdrift.core.charts.data import ChartSource, PairData
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.report.build import build_report
 from logdrift.core.report.html import render_html
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.widgets.charts.export import render
 from tests.toy_chart import LINE
 

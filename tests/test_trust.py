@@ -32,11 +32,11 @@ from logdrift.core.investigate.experiments import run_experiments
 from logdrift.core.investigate.identity import chosen_backends, identify
 from logdrift.core.investigate.layers import find_layers
 from logdrift.core.plan import parse_spec
-from logdrift.core.session import Session, open_session
 from logdrift.core.session.experiments import FOLDER
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.manage import rename_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.confirm_start import ConfirmStart
 from logdrift.tui.screens.experiments import ExperimentsScreen

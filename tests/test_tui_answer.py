@@ -17,7 +17,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.answer import Answer
 from logdrift.core.diagnose.outcomes import Outcome
-from logdrift.core.session import Session
+from logdrift.core.session.reader import Session
 from logdrift.tui.models.answer import AnswerLine
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.explorer import ExplorerScreen

@@ -24,7 +24,7 @@ from logdrift.core.plan import (
     load_plan,
     parse_spec,
 )
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.tui import capture_form as forms
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.capture_errors import place

@@ -43,7 +43,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.sessions import compare_sessions
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import percent
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.charts.export import (
     ENDINGS,

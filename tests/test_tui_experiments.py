@@ -17,9 +17,9 @@ from rich.cells import cell_len
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.investigate.experiment_jobs import LOG, cancel_experiments, running
-from logdrift.core.session import Session
 from logdrift.core.session.experiments import FOLDER
 from logdrift.core.session.lock import process_start
+from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.glyphs import ARROW

@@ -17,8 +17,8 @@ import pytest
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import list_pairs, make_pair
 from logdrift.core.numbers import number, signed
-from logdrift.core.session import Session, open_session
 from logdrift.core.session.layout import read_manifest
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state

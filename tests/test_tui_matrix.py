@@ -19,7 +19,7 @@ from logdrift.core.compare.pair import default_scope, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_pair
 from logdrift.core.report.grade import grade, largest_distance
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens import matrix
 from logdrift.tui.screens.explorer import ExplorerScreen

@@ -13,8 +13,7 @@ from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.token_values import Stretch, has_entropy
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session
-from logdrift.core.session.reader import Sequences
+from logdrift.core.session.reader import Sequences, open_session
 from logdrift.tui.models import state
 from logdrift.tui.modes import MODES, Mode, legend, mode_of
 from logdrift.tui.palette import STEPS, levels, make_palette
@@ -116,7 +115,7 @@ def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:
 
 
 def test_every_mode_of_a_saved_view_is_known() -> None:
-    assert tuple(mode.name for mode in MODES) == state.MODES
+    assert tuple(mode.name for mode in MODES) == state.MODE_NAMES
     assert mode_of("a mode of a newer version") is MODES[0]
 
 

@@ -17,7 +17,7 @@ from logdrift.core.compare.distribution import rank_flips
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number, percent
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.inspection import inspect
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state

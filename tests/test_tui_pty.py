@@ -24,7 +24,7 @@ from logdrift.tui.models.state import ViewState, save_state
 from tests.tui_screen import judged, make_app, until
 
 RUN = (
-    "import sys; from pathlib import Path; from logdrift.tui.start import run;"
+    "import sys; from pathlib import Path; from logdrift.tui.door import run;"
     " sys.exit(run({}, Path(sys.argv[1])))"
 )
 HOSTILE = [

@@ -21,7 +21,7 @@ from logdrift.core.report.layout import Canvas
 from logdrift.core.report.markdown import render_markdown
 from logdrift.core.report.strict_json import dump
 from logdrift.core.report.text import render
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
 from logdrift.tui.flow import MAX_FRAGMENT
 from logdrift.tui.report_file import default_name, problem

@@ -16,9 +16,9 @@ from logdrift.core.config import _load
 from logdrift.core.errors import LogdriftError
 from logdrift.core.report.build import report_pair
 from logdrift.core.report.settings import settings_of
-from logdrift.core.session import Session, open_session
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.loaded import Loaded
+from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_loaded, write_manifest
 from logdrift.tui.app import active_commands
 from logdrift.tui.screens.explorer import ExplorerScreen

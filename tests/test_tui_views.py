@@ -12,7 +12,7 @@ import pytest
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.numbers import number, probability, signed
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.inspection import inspect
 from logdrift.tui.models.sessions import session_row

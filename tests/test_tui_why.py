@@ -18,7 +18,7 @@ from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
-from logdrift.core.session import Session, open_session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models import why as why_view
 from logdrift.tui.models.why import TEXT_WIDTH, explain
 from logdrift.tui.screens.cause_table import CauseTable

@@ -16,9 +16,9 @@ import pytest
 from logdrift.cli.main import main
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
-from logdrift.core.session import open_session, tensors, verify
+from logdrift.core.session import tensors, verify
 from logdrift.core.session.layout import read_manifest
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models.sessions import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
 from tests.made_sessions import capture, edit_manifest, seal, write_session
@@ -159,7 +159,7 @@ def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(
     import sys
 
     script = (
-        "import sys\nfrom logdrift.core.session import open_session\nfrom core.compare.pair"
+        "import sys\nfrom logdrift.core.session.reader import open_session\nfrom core.compare.pair"
         " import make_pair\nsession = open_session(sys.argv[1],"
         " patient=False)\nmake_pair(session, 'trainer/prefill',"
         " 'vllm/decode')\nprint('hashlib' in sys.modules)\n"

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from logdrift.core.session import open_session
+from logdrift.core.session.reader import open_session
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ from logdrift.tui.faults import Safe, finish_writing, traceback_of
 from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
 from logdrift.tui.screens.base import BaseScreen, SafeScreen
 from logdrift.tui.services import Services
+from logdrift.tui.start import settle
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Lines
@@ -437,15 +437,6 @@ def _stands(where: MessagePump) -> bool:
     except NoScreen:
         return False
     return not isinstance(screen, SafeScreen) or screen.stands
-
-
-def settle() -> None:
-    """Once loaded, what stands is left out of garbage collection: its pauses were the
-    longest of all key presses.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.enable()
 
 
 def readable(folder: Path) -> Session:

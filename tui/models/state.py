@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from logdrift.core.compare.per_sequence import REDUCTIONS
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import SMALL_BYTES, parse_json, read_file
@@ -28,11 +29,10 @@ from logdrift.core.session.schema import (
     text,
     whole,
 )
+from logdrift.tui.modes import MODES
 
-SORTS = ("number", "worst", "mean", "bias", "sum", "k3", "beyond", "infinite", "length")
-"""Names in `logdrift.core.compare.per_sequence`; a test compares."""
-MODES = ("delta", "floor", "size", "ratio", "rank", "entropy", "logprob_a", "logprob_b")
-"""Names in `logdrift.tui.modes`; a test compares."""
+SORTS = tuple(reduction.name for reduction in REDUCTIONS)
+MODE_NAMES = tuple(mode.name for mode in MODES)
 MAX_NOTE = 200
 DEFAULT_THRESHOLD = 0.1
 """Nats: about a tenth more or less probable."""
@@ -69,8 +69,7 @@ class ViewState:
 
 def _file(session_id: str) -> Path | None:
     # The id comes from a file, where it may be a number: what could lead out of the
-    # folder is replaced, and the checksum keeps such ids apart. No hash of hashlib,
-    # whose import costs more than reading the state.
+    # folder is replaced, and the checksum keeps such ids apart.
     folder, session_id = state_folder(), str(session_id)
     raw = session_id.encode("utf-8", "surrogatepass")
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
@@ -115,9 +114,9 @@ def _parse(data: Any) -> ViewState:
         position=given["position"],
         sort=given["sort"],
         threshold=given["threshold"],
-        mode=mode if mode in MODES else "delta",
+        mode=mode if mode in MODE_NAMES else "delta",
         thresholds=tuple(
-            item for item in given.get("thresholds", ()) if item[0] in MODES
+            item for item in given.get("thresholds", ()) if item[0] in MODE_NAMES
         ),
         filter=given.get("filter", ""),
         marks=_marks(given.get("marks", ())),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class ExperimentsRead(Message):
     """What is proposed, runs and was found out; ``problem`` says why it could not be
     read.
@@ -54,7 +54,7 @@ class ExperimentsRead(Message):
     problem: str = ""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class RunAsked(Message):
     """Experiments were started (``ids``) or cancelled, or ``problem`` says why not."""
 

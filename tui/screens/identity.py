@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logdrift.core.report.identity import BackendIdentity
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class IdentityRead(Message):
     """The saved checks were read, by backend, or ``problem`` says why not; ``missing``
     are backends that were not asked, ``failed`` those whose last check failed, and why.

@@ -38,14 +38,14 @@ _NAME = 12
 _WRONG = "▲"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class LayersRead(Message):
     """What is saved was read: that of the pair, the nearest to the token first."""
 
     found: tuple[Layers, ...]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class DebuggersMade(Message):
     """The commands for deeper debuggers, or ``problem`` says why there are none."""
 

@@ -14,7 +14,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.screens.texts import TextScreen
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class LogRead(Message):
     """The last lines of a log were read."""
 

@@ -29,7 +29,7 @@ from logdrift.tui.widgets.session_list import SessionList
 Result = TypeVar("Result")
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Sized(Message):
     """How much a session holds is known: now it can be asked whether it shall go."""
 
@@ -37,7 +37,7 @@ class Sized(Message):
     words: str
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Managed(Message):
     """Something was done to a session; ``folder`` is where it is now, None where it is
     gone.
@@ -47,7 +47,7 @@ class Managed(Message):
     folder: Path | None = None
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Refused(Message):
     """Something could not be done. ``window``: too much for one line."""
 
@@ -55,7 +55,7 @@ class Refused(Message):
     window: bool = False
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Compared(Message):
     """The diff of two sessions is there."""
 

@@ -43,28 +43,28 @@ _PROBED: dict[tuple[str, str], Found] = {}
 """What was found out about interpreters that work, for as long as the program runs."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class EnginesFound(Message):
     """Which engines have an environment, or how one of them does."""
 
     found: Mapping[str, Found]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Narrated(Message):
     """What the start is doing."""
 
     words: str
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Started(Message):
     """The capture runs."""
 
     folder: Path
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class StartFailed(Message):
     """It does not, and why."""
 

@@ -26,7 +26,7 @@ _FORMATS = {"text": "text", "md": "Markdown"}
 _WIDEST = 110
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Rendered(Message):
     """The report was made and written in a format; ``problem`` says why not."""
 

@@ -22,7 +22,7 @@ else:
     _Base = object
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Saved(Message):
     """A file was written, or ``problem`` says why not."""
 

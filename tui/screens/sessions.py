@@ -25,7 +25,7 @@ POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class SessionsRead(Message):
     """The folder was read. ``problem``: why it could not be."""
 

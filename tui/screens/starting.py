@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from logdrift.core.capture.trust import Stranger
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class NotConfirmed(Message):
     """Nothing was started: the session was neither captured nor confirmed here.
     ``again`` is what to do once it is.

@@ -35,7 +35,7 @@ _ANSWER_LINES = 5
 _VERDICT_LINES = 3
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class Explained(Message):
     """The pair was diagnosed, or ``problem`` says why it could not be."""
 

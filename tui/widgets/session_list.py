@@ -113,7 +113,7 @@ class SessionList(Rows):
 
     fixed = 2
 
-    @dataclass(eq=False, repr=False)
+    @dataclass
     class HeadClicked(Message):
         """The head of a column was clicked."""
 
