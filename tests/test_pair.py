@@ -23,6 +23,7 @@ from logdrift.core.compare.pair import (
 )
 from logdrift.core.errors import InputError
 from logdrift.core.session.reader import open_session
+from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import capture, write_session
 
 NAN, INF = math.nan, math.inf
@@ -109,7 +110,7 @@ def test_everything_against_a_loop(table: list[list[tuple[float, float, int]]]) 
 
 @settings(max_examples=60, deadline=None)
 @given(rows, st.floats(0, 5))
-def test_next_divergence_against_a_loop(
+def test_divergences_against_a_loop(
     table: list[list[tuple[float, float, int]]], threshold: float
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -119,14 +120,7 @@ def test_next_divergence_against_a_loop(
             for d, s in zip(pair.delta, pair.scored, strict=True)
         ]
         beyond = [i for i, d in enumerate(size) if d > threshold]
-        assert pair.count_beyond(threshold) == len(beyond)
-        for start in range(-1, pair.tokens + 1):
-            assert pair.next_divergence(start, threshold) == next(
-                (i for i in beyond if i > start), None
-            )
-            assert pair.next_divergence(start, threshold, -1) == next(
-                (i for i in reversed(beyond) if i < start), None
-            )
+        assert pair.divergences(threshold).tolist() == beyond
 
 
 def test_delta_is_that_of_float64_stored_as_float32(tmp_path: Path) -> None:
@@ -165,8 +159,8 @@ def test_captures_that_cover_different_numbers_of_sequences(tmp_path: Path) -> N
     assert (
         nothing.count,
         nothing.tokens,
-        nothing.count_beyond(0.1),
-        nothing.next_divergence(-1, 0.1),
+        count_beyond(nothing, 0.1),
+        next_divergence(nothing, -1, 0.1),
     ) == (
         0,
         0,

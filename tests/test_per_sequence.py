@@ -12,9 +12,9 @@ from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.per_sequence import (
     REDUCTIONS,
     order,
-    reduce_segments,
     reduction,
 )
+from logdrift.core.compare.segments import reduce_segments
 from logdrift.core.session.reader import open_session
 from logdrift.tui.models.state import SORTS
 from tests.made_sessions import capture, write_session

@@ -18,6 +18,7 @@ from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.charts.terminal import Drawing
+from tests.divergences import next_divergence
 from tests.test_tui_pty import running
 from tests.tui_screen import judged, make_app, screen_text, text, until
 
@@ -222,7 +223,7 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
         await drawn(pilot, full.chart, "delta", "one")
         last = -1
         for _ in range(3):
-            wanted = screen.pair.next_divergence(max(last, 0), screen.threshold)
+            wanted = next_divergence(screen.pair, max(last, 0), screen.threshold)
             await pilot.press("n")
             await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
             last = screen.position

@@ -27,6 +27,7 @@ from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Header, Hints, Tabs
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.reading import Reading
+from tests.divergences import count_beyond
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 
@@ -253,7 +254,7 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         screen = await judged(pilot)
         await pilot.press("plus")
         assert screen.threshold == 0.2
-        assert f"{pair.count_beyond(0.2):,} of {int(pair.scored.sum()):,}" in text(
+        assert f"{count_beyond(pair, 0.2):,} of {int(pair.scored.sum()):,}" in text(
             screen.query_one(Hints)
         )
         await pilot.press("minus", "minus")
@@ -261,7 +262,7 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         before = screen.tokens.passage
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, Picker))
-        assert f"{pair.count_beyond(0.05):,}" in screen_text(app)
+        assert f"{count_beyond(pair, 0.05):,}" in screen_text(app)
         await pilot.press("down")
         await until(pilot, lambda: screen.threshold == 0.1)
         assert screen.tokens.passage is not before

@@ -15,6 +15,7 @@ from logdrift.tui.modes import MODES, mode_of
 from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.inspector import inspector_lines, summary_lines
+from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
 from tests.tui_screen import judged, make_app, screen_text, until
@@ -30,8 +31,8 @@ def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
         [[*DECODED, -1.0, -1.0, -1.0, BROKEN]],
     )
     assert pair.divergences(1.0).tolist() == [3, 4, 5]
-    assert pair.divergences(9.0).tolist() == [4, 5] and pair.count_beyond(9.0) == 2
-    assert pair.next_divergence(0, 9.0) == 4
+    assert pair.divergences(9.0).tolist() == [4, 5] and count_beyond(pair, 9.0) == 2
+    assert next_divergence(pair, 0, 9.0) == 4
 
 
 @pytest.mark.parametrize("name", [mode.name for mode in MODES])

@@ -28,6 +28,7 @@ from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from tests.conftest import REPOSITORY
+from tests.divergences import next_divergence
 from tests.tui_screen import explorer, judged, make_app, screen_text, until
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -449,7 +450,7 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         await until(
             pilot,
             lambda: (
-                screen.position == screen.pair.next_divergence(start, screen.threshold)
+                screen.position == next_divergence(screen.pair, start, screen.threshold)
             ),
         )
         await pilot.press("f9")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.compare.aligned import AlignedPair
+from logdrift.core.compare.scopes import Scope
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
 
@@ -57,7 +58,7 @@ class Coverage:
         return asdict(self)
 
 
-def coverage(pair: Pair, scope: Scope) -> Coverage:
+def coverage(pair: AlignedPair, scope: Scope) -> Coverage:
     """Count over a pair. InputError for an unknown scope."""
     place = pair.place_mask(scope)
     nan_a, nan_b = pair.nan_a & pair.counted, pair.nan_b & pair.counted
@@ -130,7 +131,7 @@ class BrokenSide:
         return None if self.dtype is None else is_float16(self.dtype)
 
 
-def broken_sides(pair: Pair, scope: Scope) -> tuple[BrokenSide, ...]:
+def broken_sides(pair: AlignedPair, scope: Scope) -> tuple[BrokenSide, ...]:
     """The sides that have NaN among the counted tokens, A first; empty for a healthy
     pair.
     """
@@ -146,7 +147,7 @@ def broken_sides(pair: Pair, scope: Scope) -> tuple[BrokenSide, ...]:
 
 
 def _broken_side(
-    pair: Pair, scope: Scope, info: CaptureInfo, nan: Bools, logprob: Any
+    pair: AlignedPair, scope: Scope, info: CaptureInfo, nan: Bools, logprob: Any
 ) -> BrokenSide | None:
     at = np.flatnonzero(nan)
     if not len(at):

@@ -16,14 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.compare.errors import pearson
-from logdrift.core.compare.pair import (
-    Pair,
-    Scope,
-    backend_paths,
-    first_of_each_path,
-    make_pair,
-)
+from logdrift.core.compare.pairs import finished_backends
+from logdrift.core.compare.scopes import Scope
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
@@ -130,12 +126,7 @@ def _first_captures(session: Session) -> list[CaptureInfo]:
     """Of each backend and path the capture that stands for it, among those with
     finished sequences.
     """
-    finished = tuple(info for info in session.captures if info.sequences > 0)
-    return [
-        info
-        for backend in backend_paths(finished)
-        for info in first_of_each_path(backend)
-    ]
+    return [info for backend in finished_backends(session) for info in backend.paths]
 
 
 def _decompose(
@@ -180,7 +171,7 @@ def _columns(
     """The log-probabilities of each label, f64[n], over the scope's n tokens that are
     finite in all; None for n = 0.
     """
-    pairs = [make_pair(session, labels[0], label) for label in labels[1:]]
+    pairs = [AlignedPair.of_labels(session, labels[0], label) for label in labels[1:]]
     count = min(pair.tokens for pair in pairs)
     keep = np.ones(count, np.bool_)
     for pair in pairs:
@@ -194,7 +185,7 @@ def _columns(
     return [_kept(pairs[0], True, keep), *(_kept(pair, False, keep) for pair in pairs)]
 
 
-def _kept(pair: Pair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats:
+def _kept(pair: AlignedPair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats:
     values = pair.logprob_a if first else pair.logprob_b
     return values[: len(keep)][keep].astype(np.float64)
 

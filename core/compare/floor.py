@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.compare.aligned import AlignedPair
+from logdrift.core.compare.scopes import Scope
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
@@ -74,7 +75,7 @@ class Floor:
         return asdict(self)
 
 
-def noise_floor(session: Session, pair: Pair, scope: Scope) -> Floor | None:
+def noise_floor(session: Session, pair: AlignedPair, scope: Scope) -> Floor | None:
     """The floor over the pair's scored tokens of ``scope`` that the repeats scored too;
     None without any repeat.
 
@@ -170,7 +171,7 @@ def _self_gap(
     tokens = infinite = 0
     used: list[str] = []
     for repeat in repeats:
-        pair = make_pair(session, repeat.label, first.label)
+        pair = AlignedPair.of_labels(session, repeat.label, first.label)
         count = min(pair.tokens, len(mask))
         values = pair.delta[:count][mask[:count] & pair.scored[:count]]
         delta = values[np.isfinite(values)].astype(np.float64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.compare.buckets import Buckets, make_buckets
 from logdrift.core.compare.corrections import WhatIf, what_if
 from logdrift.core.compare.coverage import Coverage, coverage
@@ -24,9 +25,9 @@ from logdrift.core.compare.metrics import (
     SequenceErrors,
 )
 from logdrift.core.compare.mismatch import Mismatch, mismatch_stats
-from logdrift.core.compare.pair import SCOPES, Pair, Scope
 from logdrift.core.compare.probability import Probability, probability_stats
 from logdrift.core.compare.rules import RULES, Rule
+from logdrift.core.compare.scopes import SCOPES, Scope
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.uncertainty import Intervals, intervals
 
@@ -34,7 +35,7 @@ Array = npt.NDArray[Any]
 
 
 def measure(
-    pair: Pair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20
+    pair: AlignedPair, scope: Scope, *, rules: tuple[Rule, ...] = RULES, worst: int = 20
 ) -> Metrics:
     """Measure a pair over ``scope``. InputError for an unknown scope.
 
@@ -72,7 +73,7 @@ class Measurement:
     decomposition: Decomposition | None = None
 
     def __init__(
-        self, pair: Pair, scope: Scope, rules: tuple[Rule, ...] = RULES
+        self, pair: AlignedPair, scope: Scope, rules: tuple[Rule, ...] = RULES
     ) -> None:
         self.pair, self.scope, self.rules = pair, scope, rules
         self._mask = pair.scope_mask(scope)
@@ -163,7 +164,7 @@ class Measurement:
         }
 
 
-def _tokens_of(pair: Pair, mask: Array) -> ScopeTokens:
+def _tokens_of(pair: AlignedPair, mask: Array) -> ScopeTokens:
     return ScopeTokens(
         delta=pair.delta[mask],
         logprob_a=pair.logprob_a[mask],
@@ -182,7 +183,7 @@ def _mismatch(tokens: ScopeTokens, sampled_by_b: bool | None) -> Mismatch:
     )
 
 
-def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
+def sampled_by(pair: AlignedPair, scope: Scope = "completion") -> bool | None:
     """Whether B sampled the tokens of the scope, which makes k1 and k3 estimates of
     KL(B || A).
 
@@ -199,7 +200,7 @@ def sampled_by(pair: Pair, scope: Scope = "completion") -> bool | None:
     return None if generator is None else False
 
 
-def _positions(pair: Pair, scope: Scope) -> Array:
+def _positions(pair: AlignedPair, scope: Scope) -> Array:
     """Position of each token, int64[N], from 0 at the start of its completion, or of
     its sequence for another scope.
     """
@@ -213,7 +214,7 @@ def _positions(pair: Pair, scope: Scope) -> Array:
     return positions
 
 
-def _entropy(pair: Pair, mask: Array) -> Array | None:
+def _entropy(pair: AlignedPair, mask: Array) -> Array | None:
     """The entropy of A where it has one, else of B: engines rarely give it, the trainer
     and the reference do.
     """
@@ -221,7 +222,7 @@ def _entropy(pair: Pair, mask: Array) -> Array | None:
     return None if column is None else column.whole()[: pair.tokens][mask]
 
 
-def _scope_errors(pair: Pair, scope: Scope) -> ScopeErrors:
+def _scope_errors(pair: AlignedPair, scope: Scope) -> ScopeErrors:
     tokens = _tokens_of(pair, pair.scope_mask(scope))
     count = len(tokens.delta)
     if count == 0:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from logdrift.core.compare.errors import ErrorStats
     from logdrift.core.compare.floor import Floor
     from logdrift.core.compare.mismatch import Mismatch
-    from logdrift.core.compare.pair import Scope
     from logdrift.core.compare.probability import Probability
+    from logdrift.core.compare.scopes import Scope
     from logdrift.core.compare.uncertainty import Intervals
 
     Array = npt.NDArray[Any]

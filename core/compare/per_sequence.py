@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from logdrift.core.compare import estimators
 from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.segments import reduce_segments
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
-
-
-def reduce_segments(reduce: np.ufunc, values: Array, offsets: Array) -> Array:
-    """``reduce`` over each segment of ``values`` that ``offsets`` bound; 0 for an empty
-    one.
-    """
-    filled = np.diff(offsets) > 0
-    out = np.zeros(len(offsets) - 1, values.dtype)
-    if filled.any():
-        out[filled] = reduce.reduceat(values, offsets[:-1][filled])
-    return out
 
 
 def number(pair: Pair, threshold: float) -> Array:
@@ -59,10 +50,8 @@ def log_ratio(pair: Pair, threshold: float) -> Array:
 
 
 def k3(pair: Pair, threshold: float) -> Array:
-    """The mean of exp(delta) - 1 - delta, nats: Schulman's estimate of KL(B || A) where
-    B sampled the tokens.
-    """
-    return _mean(pair, lambda delta: np.expm1(delta) - delta)
+    """The mean of k3, nats: an estimate of KL(B || A) where B sampled the tokens."""
+    return _mean(pair, estimators.k3)
 
 
 def share_beyond(pair: Pair, threshold: float) -> Array:

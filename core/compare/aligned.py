@@ -1,0 +1,261 @@
+"""Two captures side by side: their scores for the same tokens, and the difference.
+
+Positions are flat indices into the session's tokens, so captures are joined by position
+on ids that the session holds itself. Everything is computed when first asked for and
+kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logdrift.core.compare.scopes import SCOPES, Scope, completion_mask
+from logdrift.core.compare.segments import reduce_segments
+from logdrift.core.errors import InputError
+from logdrift.core.session.reader import Capture, Sequences, Session
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    # For annotations alone: importing it costs a tenth of opening a session.
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    Floats = npt.NDArray[np.float32]
+    Bools = npt.NDArray[np.bool_]
+
+_KEPT_THRESHOLDS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedPair:
+    """Captures ``a`` and ``b`` over the ``count`` sequences that both have finished.
+
+    Arrays have N = ``tokens`` entries, entry ``i`` for ``sequences.token_ids[i]``; S =
+    ``count``.
+    """
+
+    session: Session = field(repr=False)
+    a: Capture
+    b: Capture
+    sequences: Sequences
+    count: int
+    tokens: int
+    _beyond: dict[float, npt.NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @classmethod
+    def of_labels(cls, session: Session, a: str, b: str) -> Self:
+        """The captures of two labels; they may have no common sequence yet.
+
+        InputError for an unknown label.
+        """
+        first, second = session.capture(a), session.capture(b)
+        sequences = session.sequences
+        count = min(first.sequences, second.sequences)
+        return cls(
+            session=session,
+            a=first,
+            b=second,
+            sequences=sequences,
+            count=count,
+            tokens=min(int(sequences.offsets[count]), first.tokens, second.tokens),
+        )
+
+    @cached_property
+    def logprob_a(self) -> Floats:
+        """f32[N] in nats; NaN where ``a`` has no score."""
+        return _logprobs(self.a, self.tokens)
+
+    @cached_property
+    def logprob_b(self) -> Floats:
+        """f32[N] in nats; NaN where ``b`` has no score."""
+        return _logprobs(self.b, self.tokens)
+
+    @cached_property
+    def delta(self) -> Floats:
+        """log p_A - log p_B, f32[N] in nats.
+
+        NaN where either has no score, 0 where both are -inf, +-inf where one is. One
+        float32 subtraction rounds exactly as subtracting in float64 and storing
+        float32 does.
+        """
+        a, b = self.logprob_a, self.logprob_b
+        with np.errstate(invalid="ignore"):
+            delta = a - b
+        delta[np.isneginf(a) & np.isneginf(b)] = 0.0
+        return delta
+
+    @cached_property
+    def counted(self) -> Bools:
+        """bool[N]: the session's mask counts the token."""
+        counted: Bools = self.sequences.mask[: self.tokens] == 1
+        return counted
+
+    @cached_property
+    def scored(self) -> Bools:
+        """bool[N]: both have a score and the session's mask counts the token."""
+        return self.counted & ~np.isnan(self.logprob_a) & ~np.isnan(self.logprob_b)
+
+    @cached_property
+    def nan_a(self) -> Bools:
+        """bool[N]: ``a`` computed the score and it is NaN.
+
+        The mask need not count the token.
+        """
+        return _broken(self.a, self.tokens)
+
+    @cached_property
+    def nan_b(self) -> Bools:
+        """bool[N]: ``b`` computed the score and it is NaN, as `nan_a`."""
+        return _broken(self.b, self.tokens)
+
+    @cached_property
+    def broken(self) -> Bools:
+        """bool[N]: counted tokens that are NaN on either side."""
+        return self.counted & (self.nan_a | self.nan_b)
+
+    @cached_property
+    def missing_a(self) -> Bools:
+        """bool[N]: counted tokens that ``b`` scored and ``a`` should have scored.
+
+        -inf is a score. A token that is NaN is broken and not missing. Prompts are missing only in a
+        capture that scores prompts.
+        """
+        return self._missing(self.a, self.logprob_a, self.nan_a, self.logprob_b)
+
+    @cached_property
+    def missing_b(self) -> Bools:
+        """bool[N]: as `missing_a`, of tokens that ``b`` should have scored."""
+        return self._missing(self.b, self.logprob_b, self.nan_b, self.logprob_a)
+
+    def _missing(
+        self, side: Capture, own: Floats, broken: Bools, other: Floats
+    ) -> Bools:
+        missing = self.counted & np.isnan(own) & ~broken & ~np.isnan(other)
+        offsets = self.sequences.offsets[: self.count + 1]
+        # Nothing stands before a first token: a side that scored it knew a prompt that
+        # the session does not have.
+        missing[offsets[:-1][np.diff(offsets) > 0]] = False
+        if not self._scores_prompts(side, own, broken):
+            missing &= self.in_completion
+        return missing
+
+    def _scores_prompts(self, side: Capture, own: Floats, broken: Bools) -> bool:
+        """Whether ``side`` was given prompts to score.
+
+        Decode steps score none, and of others (recorded, imported) many were given
+        completions alone.
+        """
+        if side.info.path in ("decode", "forced_decode"):
+            return False
+        return bool((~self.in_completion & (~np.isnan(own) | broken)).any())
+
+    @cached_property
+    def in_completion(self) -> Bools:
+        """bool[N]: the token lies behind its sequence's prompt."""
+        return completion_mask(self.sequences, self.count)
+
+    def scope_mask(self, scope: Scope) -> Bools:
+        """bool[N]: scored tokens of the scope. InputError for an unknown scope."""
+        return self.scored if scope == "all" else self.scored & self.place_mask(scope)
+
+    def place_mask(self, scope: Scope) -> Bools:
+        """bool[N]: all tokens of the scope, whoever scored them. InputError for an
+        unknown scope.
+        """
+        if scope == "all":
+            return np.ones(self.tokens, np.bool_)
+        if scope == "prompt":
+            return ~self.in_completion
+        if scope == "completion":
+            return self.in_completion
+        raise InputError(f"scope {scope!r} is unknown: use {', '.join(SCOPES)}")
+
+    @cached_property
+    def _magnitude(self) -> Floats:
+        """|delta| of scored tokens, 0 for all others, f32[N]."""
+        return np.where(self.scored, np.abs(self.delta), np.float32(0))
+
+    def count_per_sequence(self, mask: Bools) -> npt.NDArray[np.int64]:
+        """How many tokens of each sequence ``mask``, bool[N], keeps: int64[S]."""
+        return self._per_sequence(np.add, mask.astype(np.int64))
+
+    @cached_property
+    def _scored_counts(self) -> npt.NDArray[np.int64]:
+        return self.count_per_sequence(self.scored)
+
+    @cached_property
+    def worst(self) -> Floats:
+        """The largest |delta| of each sequence, f32[S] in nats.
+
+        NaN for a sequence with nothing scored.
+        """
+        largest = self._per_sequence(np.maximum, self._magnitude)
+        return np.where(self._scored_counts > 0, largest, np.nan).astype(np.float32)
+
+    @cached_property
+    def mean_abs(self) -> Floats:
+        """The mean |delta| of each sequence, f32[S] in nats.
+
+        NaN for a sequence with nothing scored.
+        """
+        total = self._per_sequence(np.add, self._magnitude.astype(np.float64))
+        counts = self._scored_counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(counts > 0, total / counts, np.nan)
+        return mean.astype(np.float32)
+
+    def _per_sequence(self, reduce: np.ufunc, values: Array) -> Array:
+        return reduce_segments(reduce, values, self.sequences.offsets[: self.count + 1])
+
+    def sequence_of(self, position: int) -> int:
+        """The sequence that holds a flat position.
+
+        IndexError outside of the pair's tokens.
+        """
+        if not 0 <= position < self.tokens:
+            raise IndexError(
+                f"position {position} is outside of the {self.tokens} tokens of the"
+                " pair"
+            )
+        return int(np.searchsorted(self.sequences.offsets, position, "right")) - 1
+
+    def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
+        """Flat positions of scored tokens with |delta| > ``threshold``, int64 ascending.
+
+        Tokens that are `broken` are among them: no threshold excuses these. The last
+        few thresholds are kept.
+        """
+        positions = self._beyond.get(threshold)
+        if positions is None:
+            if len(self._beyond) >= _KEPT_THRESHOLDS:
+                del self._beyond[next(iter(self._beyond))]
+            positions = self._beyond[threshold] = self._positions_beyond(threshold)
+        return positions
+
+    def _positions_beyond(self, threshold: float) -> npt.NDArray[np.int64]:
+        beyond = self.scored & (self._magnitude > np.float64(threshold))
+        if self.a.nan is not None or self.b.nan is not None:
+            beyond |= self.broken
+        return np.flatnonzero(beyond)
+
+
+def _logprobs(capture: Capture, tokens: int) -> Floats:
+    if tokens == 0:
+        return np.empty(0, np.float32)
+    return capture.logprob.whole()[:tokens]
+
+
+def _broken(capture: Capture, tokens: int) -> Bools:
+    if tokens == 0 or capture.nan is None:
+        return np.zeros(tokens, np.bool_)
+    flagged = capture.nan.whole()[:tokens] == 1
+    # A flag beside a number says nothing.
+    broken: Bools = flagged & np.isnan(capture.logprob.whole()[:tokens])
+    return broken
