@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from logdrift.core.compare.gate import CHECKS
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE, cause
-from logdrift.core.diagnose.knobs import SideState, Which
-from logdrift.core.diagnose.rank import experiment
+from logdrift.core.diagnose.knobs import SideState, Which, next_experiment
 from logdrift.core.diagnose.signatures.facts import CAUSE_OF
 from logdrift.core.report.causes import causes_document
 from logdrift.core.report.layout import Canvas
@@ -82,12 +81,12 @@ def test_the_line_to_try_prefers_a_knob_that_changes_one_thing() -> None:
         side("b", "sglang"),
     )
     assert (
-        experiment("compile", (trainer, vllm))
+        next_experiment("compile", (trainer, vllm))
         == 'vllm: compilation_config={"mode": 0}, everything else equal'
     )
-    assert "more than one" not in str(experiment("batch", (trainer, sglang)))
-    assert experiment("padding", (vllm, sglang)) is None
-    assert str(experiment("padding", (trainer, vllm))).startswith("transformers: ")
+    assert "more than one" not in str(next_experiment("batch", (trainer, sglang)))
+    assert next_experiment("padding", (vllm, sglang)) is None
+    assert str(next_experiment("padding", (trainer, vllm))).startswith("transformers: ")
 
 
 def test_the_line_to_try_is_something_that_would_change_something_here() -> None:
@@ -96,7 +95,7 @@ def test_the_line_to_try_is_something_that_would_change_something_here() -> None
         side("b", "vllm", device="cpu"),
     )
     assert (
-        experiment("attention", on_cpu)
+        next_experiment("attention", on_cpu)
         == "transformers: attn_implementation=eager, everything else equal"
     )
     on_gpu = (
@@ -104,14 +103,14 @@ def test_the_line_to_try_is_something_that_would_change_something_here() -> None
         side("b", "vllm", device="cuda:0", attention_backend="FLASH_ATTN"),
     )
     assert (
-        experiment("attention", on_gpu)
+        next_experiment("attention", on_gpu)
         == "vllm: attention_backend=TRITON_ATTN, everything else equal"
     )
     wide = (
         side("a", "transformers", head_dtype="float32"),
         side("b", "sglang", head_dtype="float32"),
     )
-    assert experiment("head_dtype", wide) is None, "both have it already"
+    assert next_experiment("head_dtype", wide) is None, "both have it already"
 
 
 def test_reasons_of_the_gate_lead_to_causes_that_exist() -> None:

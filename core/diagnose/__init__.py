@@ -16,11 +16,12 @@ from logdrift.core.diagnose.answer import Answer, answer_of
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.diagnosis import Diagnosis
+from logdrift.core.diagnose.discount import discounted
 from logdrift.core.diagnose.evidence import LIKELY, Evidence, Ranked, Unchecked
 from logdrift.core.diagnose.identity import was_checked, without_doubts
 from logdrift.core.diagnose.knobs import state_of
 from logdrift.core.diagnose.noise import judge_size
-from logdrift.core.diagnose.rank import discounted, ranked
+from logdrift.core.diagnose.rank import ranked
 from logdrift.core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
 from logdrift.core.diagnose.signatures.recording import recording_faults
 from logdrift.core.diagnose.support import TOKENS

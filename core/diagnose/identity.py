@@ -85,7 +85,7 @@ def identity_evidence(
     Weights that are other on one side, or not those on disk: ``weights`` with a score
     above 0.95 and the tensor named. The same on both sides, all read: ``weights`` with
     score 0 and ``numbers["equal"]`` True, which rules it out (``leaves``, see
-    `logdrift.core.diagnose.rank`). Some unread: score 0 and ``equal`` None. Nothing
+    `logdrift.core.diagnose.discount`). Some unread: score 0 and ``equal`` None. Nothing
     where neither side was checked.
     """
     known = [side for side in (a, b) if side is not None]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.engines.knobs import Knob
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
@@ -34,19 +35,15 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
     """The state of one capture; without options where the session's plan does not have
     its backend (imported).
     """
-    specs = (
-        {spec.name: spec for spec in session.plan.backends}
-        if session.plan is not None
-        else {}
-    )
-    options = specs[info.backend].options if info.backend in specs else {}
-    imported = info.backend not in specs or info.path == "recorded"
+    backends = session.plan.backends if session.plan is not None else ()
+    spec = next((spec for spec in backends if spec.name == info.backend), None)
+    options = spec.options if spec is not None else {}
     return SideState(
         which=which,
         info=info,
         options=options,
         values=_values(info, options),
-        imported=imported,
+        imported=spec is None or info.path == "recorded",
     )
 
 
@@ -64,6 +61,29 @@ def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def next_experiment(code: str, sides: tuple[SideState, SideState]) -> str | None:
+    """The one-knob experiment for a cause in one line, B's knob first; None where
+    neither side has one that would change anything.
+    """
+    for side in (sides[1], sides[0]):
+        knobs = [
+            knob
+            for knob in BY_CODE[code].knobs.get(side.info.engine, ())
+            if pointless(side, knob, None) is None
+        ]
+        if knobs:
+            # What --run does comes before what is done by hand.
+            best = min(knobs, key=lambda knob: (not knob.run, knob.combined))
+            return _to_try(side.info.engine, best)
+    return None
+
+
+def _to_try(engine: str, knob: Knob) -> str:
+    effect = f" ({knob.effect})" if knob.effect else ""
+    more = "; it changes more than one thing" if knob.combined else ""
+    return f"{engine}: {knob.setting}{effect}, everything else equal{more}"
+
+
 def pointless(state: SideState, knob: Knob, gpus: int | None) -> str | None:
     """Why this knob is not worth a run on this side: it cannot be turned, or changes
     nothing. None where it is.
@@ -73,24 +93,31 @@ def pointless(state: SideState, knob: Knob, gpus: int | None) -> str | None:
 
 def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
     """Why this knob cannot be turned on this side; None where it can. An unknown fact
-    is no reason, nor are ``gpus`` that nobody counted (None). Knobs that are turned by
+    is no reason, nor are ``gpus`` that were not counted (None). Knobs that are turned by
     hand alone have no conditions.
     """
     if not knob.run:
         return None
-    device = state.values.get("device")
-    if knob.run != "any" and device is not None and str(device).startswith("cpu"):
+    return _lacks_device(state, knob, gpus) or _forbidden(state, knob)
+
+
+def _lacks_device(state: SideState, knob: Knob, gpus: int | None) -> str | None:
+    on_cpu = str(state.values.get("device") or "").startswith("cpu")
+    if knob.run != "any" and on_cpu:
         return "it needs a GPU, and this backend ran on a CPU"
     if knob.run == "gpus" and gpus is not None and gpus < 2:
         return f"it needs several GPUs, and this machine has {gpus}"
-    for name, wanted in knob.refused.items():
-        have = state.values.get(name)
-        if have is not None and _among(have, wanted):
-            return f"the engine does not start with it ({_plain(name)} is {have})"
-    for name, wanted in knob.confounded.items():
-        have = state.values.get(name)
-        if have is not None and _among(have, wanted):
-            return f"it would change another cause as well ({_plain(name)} is {have})"
+    return None
+
+
+def _forbidden(state: SideState, knob: Knob) -> str | None:
+    """Why the engine refuses the knob, or why it would prove another cause."""
+    for name, values in knob.refused.items():
+        if _is_known_as(state, name, values):
+            return f"the engine does not start with it ({_now(state, name)})"
+    for name, values in knob.confounded.items():
+        if _is_known_as(state, name, values):
+            return f"it would change another cause as well ({_now(state, name)})"
     return None
 
 
@@ -100,25 +127,32 @@ def needless(state: SideState, knob: Knob) -> str | None:
     """
     if not knob.run:
         return None
-    for name, value in knob.change.items():
-        if value is None and name not in state.options:
-            return "it is not set"
-    for name, wanted in knob.unless.items():
-        have = state.values.get(name)
-        if have is not None and _among(have, wanted):
-            return f"it is so already ({name} is {have})"
-    for name, wanted in knob.only.items():
-        have = state.values.get(name)
-        if have is None and not name.startswith("option."):
-            continue
-        if not _among(have, wanted):
-            return f"there is nothing to change ({name} is {have})"
+    if any(
+        value is None and name not in state.options
+        for name, value in knob.change.items()
+    ):
+        return "it is not set"
+    for name, values in knob.unless.items():
+        if _is_known_as(state, name, values):
+            return f"it is so already ({name} is {state.values.get(name)})"
+    for name, values in knob.only.items():
+        value = state.values.get(name)
+        unknown = value is None and not name.startswith("option.")
+        if not unknown and not _among(value, values):
+            return f"there is nothing to change ({name} is {value})"
     return None
 
 
-def _plain(name: str) -> str:
-    return name.removeprefix("option.")
+def _is_known_as(state: SideState, name: str, values: Any) -> bool:
+    """Whether a state is known and one of ``values`` (one value, or a tuple of them)."""
+    value = state.values.get(name)
+    return value is not None and _among(value, values)
 
 
-def _among(have: Any, wanted: Any) -> bool:
-    return have in wanted if isinstance(wanted, tuple) else bool(have == wanted)
+def _now(state: SideState, name: str) -> str:
+    """``dtype is float32``."""
+    return f"{name.removeprefix('option.')} is {state.values.get(name)}"
+
+
+def _among(value: Any, values: Any) -> bool:
+    return value in values if isinstance(values, tuple) else bool(value == values)

@@ -341,7 +341,7 @@ def experiment_evidence(outcomes: Iterable[Outcome]) -> list[Evidence]:
     """What experiments say of causes. Where a knob explains a share, its cause has that
     as score (a combined knob less of it); where it explains nothing,
     ``numbers["leaves"]`` takes away from the cause's other evidence
-    (`logdrift.core.diagnose.rank`).
+    (`logdrift.core.diagnose.discount`).
 
     float32 on both sides that had one 16-bit dtype shows no other precision of one side
     but rounding: that is evidence for noise (`Experiment.proves`).
