@@ -92,7 +92,9 @@ def _paths_that_end_in(name: str) -> list[str]:
 
 
 def _preference(path: str) -> tuple[int, int]:
-    return path.count("."), SECTIONS.index(path.partition(".")[0])
+    section = path.partition(".")[0]
+    known = section in SECTIONS
+    return path.count("."), SECTIONS.index(section) if known else len(SECTIONS)
 
 
 def _hint(name: str) -> str:
