@@ -5,7 +5,7 @@ showed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,10 @@ from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.experiment_watch import Experiments, ExperimentWatch
 from logdrift.tui.models.experiments import (
     STATES,
     ExperimentRow,
-    Experiments,
-    ExperimentWatch,
     chosen_at_first,
     total,
 )
@@ -34,7 +33,7 @@ from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.views import reason
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
@@ -97,7 +96,16 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     @property
     def here(self) -> ExperimentRow | None:
+        """The selected row."""
         return self.rows[self.table.selected] if self.rows else None
+
+    def _chosen_rows(self) -> list[ExperimentRow]:
+        return [row for row in self.rows if row.id in (self.chosen or ())]
+
+    def _row_here(self) -> list[ExperimentRow]:
+        """The selected row, if it can run."""
+        row = self.here
+        return [row] if row is not None and row.state != "left out" else []
 
     def on_mount(self) -> None:
         self.follow()
@@ -132,20 +140,14 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     @on(ExperimentsRead)
     def _on_read(self, message: ExperimentsRead) -> None:
-        self._problem = message.problem
         before, now = self.found, message.found
-        # One that fails at once begins and ends between two looks.
-        ran = (
-            before is not None
-            and now is not None
-            and (before.running or before.began != now.began)
-        )
-        if ran and now is not None and not now.running:
-            self.say("the experiments have ended")
-        if message.found is not None:
-            self.found = message.found
+        self._problem = message.problem
+        if now is not None:
+            self.found = now
             if self.chosen is None:
-                self.chosen = chosen_at_first(message.found.rows, self.budget)
+                self.chosen = chosen_at_first(now.rows, self.budget)
+            if before is not None and _has_ended(before, now):
+                self.say("the experiments have ended")
         self.draw()
 
     # ---- showing
@@ -153,31 +155,22 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
-        p, chosen = self.palette, self.chosen or set()
-        styles = {
-            "proposed": p.muted,
-            "running": p.accent,
-            "done": p.text,
-            "failed": p.bad,
-            "left out": p.muted,
-        }
-        marks = [
-            (
-                ("●", p.accent)
-                if row.id in chosen and row.state != "running"
-                else (STATES[row.state], styles[row.state])
-            )
-            for row in self.rows
-        ]
         self.table.put(
             ["change", "takes", "outcome", "backend", "cause"],
             [
                 [row.change, row.takes, row.short, row.backend, row.cause]
                 for row in self.rows
             ],
-            marks,
+            [self._mark(row) for row in self.rows],
         )
         self._show_bars()
+
+    def _mark(self, row: ExperimentRow) -> Run:
+        p = self.palette
+        if row.id in (self.chosen or ()) and row.state != "running":
+            return "●", p.accent
+        styles = {"running": p.accent, "done": p.text, "failed": p.bad}
+        return STATES[row.state], styles.get(row.state, p.muted)
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -185,68 +178,63 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         self._show_bars()
 
     def _show_bars(self) -> None:
-        p, width = self.palette, self.size.width - 2
+        width = self.size.width - 2
+        self.query_one("#verdict", Bar).put(self._head(width))
+        self.query_one("#detail", Bar).put(self._detail(width))
+
+    def _head(self, width: int) -> list[list[Run]]:
+        """The pair, and what is known of its experiments."""
+        p = self.palette
         a, b = map(visible, self.why.labels)
-        head: list[list[Run]] = [
+        rows: list[list[Run]] = [
             [(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]
         ]
         for words, style in self._state():
-            head += [
-                [(" ", p.text), (part, style)] for part in wrap_at_most(words, width, 2)
-            ]
-        self.query_one("#verdict", Bar).put(head)
-        self.query_one("#detail", Bar).put(self._detail(width))
+            rows += paragraph(words, style, p, width=width, most=2)
+        return rows
 
     def _state(self) -> list[Run]:
-        p = self.palette
+        p, found = self.palette, self.found
         if self._problem:
             return [(visible(self._problem), p.bad)]
-        if self.found is None:
+        if found is None:
             return [("being read …", p.muted)]
-        if self.found.running:
-            return [(f"runs in the background: {self.found.running}", p.muted)]
-        said: list[Run] = [(self.found.ended, p.warn)] if self.found.ended else []
-        if self.found.why_none:
-            return [
-                *said,
-                (f"no experiment is proposed: {self.found.why_none}", p.muted),
-            ]
-        chosen = [row for row in self.rows if row.id in (self.chosen or ())]
-        words = (
-            f"budget {write_budget(self.budget)} · {len(chosen)} chosen,"
-            f" {total(chosen)}"
-        )
-        if not any(row.deciding for row in self.rows):
-            words += " · none can prove or refute what is likely"
-        return [*said, (words, p.muted)]
+        if found.running:
+            return [(f"runs in the background: {found.running}", p.muted)]
+        state: list[Run] = [(found.ended, p.warn)] if found.ended else []
+        if found.why_none:
+            why_none = f"no experiment is proposed: {found.why_none}"
+            return [*state, (why_none, p.muted)]
+        return [*state, (self._choice(), p.muted)]
+
+    def _choice(self) -> str:
+        """What would be run, in words."""
+        chosen = self._chosen_rows()
+        budget = write_budget(self.budget)
+        words = f"budget {budget} · {len(chosen)} chosen, {total(chosen)}"
+        if any(row.deciding for row in self.rows):
+            return words
+        return f"{words} · none can prove or refute what is likely"
 
     def _detail(self, width: int) -> list[list[Run]]:
+        """The selected row in full."""
         p, row = self.palette, self.here
         if row is None:
             return [[("", p.text)]]
         mark = " [more than one change]" if row.combined else ""
-        about = (
-            f"for {row.cause}, {row.backend}/{row.path}:"
-            f" {row.takes}{f'; {row.note}' if row.note else ''}"
-        )
-        if row.state == "left out":
-            about = f"for {row.cause}" if row.cause else "for any cause"
         most = 2 if self.size.height >= 24 else 1
-        words = [(f"{row.title}{mark}", p.strong, most), (about, p.muted, most)]
+        lines = [
+            *paragraph(
+                visible(f"{row.title}{mark}"), p.strong, p, width=width, most=most
+            ),
+            *paragraph(visible(_about(row)), p.muted, p, width=width, most=most),
+        ]
         if row.outcome:
             # Nowhere else on this screen does it stand in full.
-            words.append(
-                (
-                    row.outcome,
-                    p.bad if row.state == "failed" else p.accent,
-                    max(2, self.size.height // 8),
-                )
-            )
-        return [
-            [(" ", p.text), (part, style)]
-            for text, style, rows in words
-            for part in wrap_at_most(visible(text), width, rows)
-        ]
+            style = p.bad if row.state == "failed" else p.accent
+            most = max(2, self.size.height // 8)
+            lines += paragraph(visible(row.outcome), style, p, width=width, most=most)
+        return lines
 
     # ---- commands
 
@@ -264,11 +252,8 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def action_choose_all(self) -> None:
         """All that have not run, or none where one is chosen."""
-        self.chosen = (
-            set()
-            if self.chosen
-            else {row.id for row in self.rows if row.state == "proposed"}
-        )
+        proposed = {row.id for row in self.rows if row.state == "proposed"}
+        self.chosen = set() if self.chosen else proposed
         self.draw()
 
     @on(Rows.Chosen)
@@ -282,16 +267,11 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
                 warn=True,
             )
             return
-        here = (
-            [self.here]
-            if self.here is not None and self.here.state != "left out"
-            else []
-        )
-        rows = [row for row in self.rows if row.id in (self.chosen or ())] or here
+        rows = self._chosen_rows() or self._row_here()
         if not rows:
             self.say("there is no experiment to run", warn=True)
             return
-        count = f"{len(rows)} experiment{'' if len(rows) == 1 else 's'}"
+        count = _count(rows)
         yes = (
             f"Yes, start engines for {count} now, {total(rows)}, at most"
             f" {write_budget(self.budget)}"
@@ -369,26 +349,19 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
         """Ask for the time that experiments may take together."""
         from logdrift.tui.screens.prompt import Prompt
 
-        def wrong(text: str) -> str:
-            try:
-                parse_budget(text)
-            except InputError as error:
-                return str(error)
-            return ""
-
         def taken(text: str | None) -> None:
-            if text:
-                self.budget = parse_budget(text)
-                self.chosen = (
-                    chosen_at_first(self.rows, self.budget)
-                    if self.found is not None
-                    else None
-                )
-                self.draw()
+            if not text:
+                return
+            self.budget = parse_budget(text)
+            self.chosen = None
+            if self.found is not None:
+                self.chosen = chosen_at_first(self.rows, self.budget)
+            self.draw()
 
         words = "time that all of them may take together: 90s, 10m, 1h"
         self.app.push_screen(
-            Prompt("Budget", words, write_budget(self.budget), problem=wrong), taken
+            Prompt("Budget", words, write_budget(self.budget), problem=_wrong_budget),
+            taken,
         )
 
     def action_open_experiment(self) -> None:
@@ -412,3 +385,30 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def _key(self, name: str) -> str:
         return key_of("experiments", name, self.logdrift.keymap)
+
+
+def _has_ended(before: Experiments, now: Experiments) -> bool:
+    """Whether a run was seen, or has begun and ended since the last look."""
+    ran = bool(before.running) or before.began != now.began
+    return ran and not now.running
+
+
+def _about(row: ExperimentRow) -> str:
+    """For which cause and capture it is, and how long it takes."""
+    if row.state == "left out":
+        return f"for {row.cause or 'any cause'}"
+    note = f"; {row.note}" if row.note else ""
+    return f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{note}"
+
+
+def _count(rows: Sequence[ExperimentRow]) -> str:
+    return f"{len(rows)} experiment{'' if len(rows) == 1 else 's'}"
+
+
+def _wrong_budget(text: str) -> str:
+    """What is wrong with a budget, "" for nothing."""
+    try:
+        parse_budget(text)
+    except InputError as error:
+        return error.reason
+    return ""

@@ -1,0 +1,167 @@
+"""The experiments of a pair, followed while they run in a process of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose import Diagnosis
+from logdrift.core.diagnose.experiments import Experiment, propose
+from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import duration
+from logdrift.core.report.experiments import saved_outcomes
+from logdrift.core.session.events import read_events
+from logdrift.core.session.experiments import FOLDER, saved, timings
+from logdrift.core.session.layout import EVENTS
+from logdrift.core.session.lock import LockHolder, read_lock
+from logdrift.core.session.progress import live
+from logdrift.core.session.reader import Session
+from logdrift.core.session.schema import Unfit
+from logdrift.core.session.visible import visible
+from logdrift.tui.models.experiments import ExperimentRow, left_out_rows, row_of
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """All that the screen shows of the experiments of a pair.
+
+    Attributes:
+        rows: the most telling first, those left out last.
+        running: what runs now, in words; "" for nothing.
+        ended: how the last run ended, if badly.
+        began: when the last run began, in seconds since 1970; 0 where none did.
+        why_none: why no experiment is proposed, where none is.
+    """
+
+    rows: tuple[ExperimentRow, ...]
+    running: str = ""
+    ended: str = ""
+    began: float = 0.0
+    why_none: str = ""
+
+
+class ExperimentWatch:
+    """Looks at the experiments of a pair again and again. Not for the event loop."""
+
+    def __init__(self, session: Session, pair: Pair, diagnosis: Diagnosis) -> None:
+        from logdrift.core.investigate.experiments import gpu_count  # only when opened
+
+        self.session, self.pair = session, pair
+        self.folder = session.folder / FOLDER
+        self.proposal = propose(
+            session, pair, diagnosis, timings(session.folder), gpus=gpu_count()
+        )
+        self.proposed = {
+            experiment.id: experiment for experiment in self.proposal.experiments
+        }
+
+    def look(self) -> Experiments:
+        """What is proposed with what came of it, and what runs."""
+        events = _events_of_last_run(self.session)
+        holder = read_lock(self.folder)
+        running = _running_experiment(events) if holder is not None else {}
+        rows = self._rows(self._outcomes(events), running.get("id"))
+        return Experiments(
+            rows=(*rows, *left_out_rows(self.proposal)),
+            running="" if holder is None else self._running_words(holder, running),
+            ended=_how_it_ended(events) if holder is None else "",
+            began=_when_it_began(events),
+            why_none=self.proposal.why_none,
+        )
+
+    def _outcomes(self, events: Sequence[Event]) -> dict[str, Outcome]:
+        """What is known of each experiment, by its id: what is saved comes first."""
+        outcomes = [
+            *_not_run(events, self.proposed),
+            *saved_outcomes(self.session, self.pair),
+        ]
+        return {outcome.experiment.id: outcome for outcome in outcomes}
+
+    def _rows(
+        self, outcomes: Mapping[str, Outcome], running: str | None
+    ) -> Iterator[ExperimentRow]:
+        tried = {id: outcome.experiment for id, outcome in outcomes.items()}
+        for id, experiment in {**self.proposed, **tried}.items():
+            yield row_of(
+                experiment,
+                outcomes.get(id),
+                self.folder,
+                running=id == running,
+                deciding=id in self.proposal.deciding,
+            )
+
+    def _running_words(self, holder: LockHolder, running: Event) -> str:
+        words = ["they are being started"]
+        if running:
+            words = [
+                f"{running.get('place')} of {running.get('of')}, {running.get('title')}"
+            ]
+            words += self._capturing()
+        words.append(f"{duration(time.time() - holder.since)} so far")
+        return visible(" · ".join(filter(None, words)))
+
+    def _capturing(self) -> Iterator[str]:
+        """What the sessions of experiments that are being written say last."""
+        for record in saved(self.session.folder):
+            with contextlib.suppress(LogdriftError, OSError):
+                session = record.session
+                writer = session.lock if session is not None else None
+                if session is not None and writer is not None:
+                    yield live(session, writer).doing
+
+
+def _events_of_last_run(session: Session) -> list[Event]:
+    """Oldest first; a run begins with its plan."""
+    events: list[Event] = []
+    for event in read_events(session.folder / FOLDER / EVENTS):
+        if event.get("type") == "plan":
+            events = []
+        events.append(event)
+    return events
+
+
+def _running_experiment(events: Sequence[Event]) -> Event:
+    """The last event of an experiment, where it is its beginning."""
+    for event in reversed(events):
+        if event.get("type") == "experiment":
+            return event if event.get("state") == "begun" else {}
+    return {}
+
+
+def _not_run(
+    events: Sequence[Event], proposed: Mapping[str, Experiment]
+) -> Iterator[Outcome]:
+    """What the last run left out: no folder holds it."""
+    for event in events:
+        if event.get("state") != "ended":
+            continue
+        with contextlib.suppress(KeyError, Unfit):
+            outcome = Outcome.from_json(proposed[event["id"]], event["outcome"])
+            if not outcome.judged:
+                yield outcome
+
+
+def _how_it_ended(events: Sequence[Event]) -> str:
+    """In words, if badly."""
+    last = events[-1] if events else {}
+    if last.get("type") == "failed":
+        return visible(f"the last run failed: {last.get('error')}")
+    if last.get("type") == "cancelled":
+        return "the last run was cancelled"
+    unfinished = _running_experiment(events)
+    if unfinished:  # killed, or interrupted in a terminal: it could not say so
+        return visible(f"the last run ended in the middle of {unfinished.get('title')}")
+    return ""
+
+
+def _when_it_began(events: Sequence[Event]) -> float:
+    """Seconds since 1970, 0 for no run."""
+    seconds = events[0].get("t") if events else None
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
