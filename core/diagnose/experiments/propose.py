@@ -1,0 +1,283 @@
+"""Which experiments mean something for a pair, most telling first for their cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause
+from logdrift.core.diagnose.diagnosis import Diagnosis
+from logdrift.core.diagnose.experiments.choose import deciding
+from logdrift.core.diagnose.experiments.experiment import (
+    EVERY_OPTION,
+    ChangedSide,
+    Experiment,
+    LeftOut,
+    Proposal,
+)
+from logdrift.core.diagnose.experiments.turning import (
+    Refusal,
+    Scene,
+    Turn,
+    turned,
+    turns_of,
+)
+from logdrift.core.diagnose.knobs import SideState, needless, pointless, state_of
+from logdrift.core.session.reader import Session
+
+_OF_NOISE = {
+    "compute_dtype": 0.95,
+    "head_dtype": 0.5,
+    "norm_rope": 0.35,
+    "compile": 0.3,
+    "attention": 0.3,
+    "decode_path": 0.2,
+    "batch": 0.15,
+    "graphs": 0.1,
+    "chunked_prefill": 0.05,
+    "prefix_cache": 0.05,
+}
+"""What share of ordinary rounding noise a knob may remove: an order for asking, not a
+measurement.
+"""
+_LEAST = 0.02
+"""How telling a change is for a cause that nothing speaks for. By judgement."""
+_STILL = 0.1
+"""What is left for a change that may move no number. By judgement."""
+_MINUTE = 60.0
+"""Seconds that halve what a change is worth; one of unknown cost counts as two of
+them. By judgement.
+"""
+_NO_GAP = (
+    "no token has a finite score on both sides, so there is no gap that a change could"
+    " remove"
+)
+_REPEATED = "both are one capture, repeated, so no option is between them"
+_IMPORTED = (
+    "it was imported and cannot be captured again: score its token ids with logdrift"
+    " capture instead"
+)
+
+
+def propose(
+    session: Session,
+    pair: Pair,
+    diagnosis: Diagnosis,
+    times: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    gpus: int = 0,
+    repeats: int = 2,
+) -> Proposal:
+    """What is worth changing to explain this pair, most telling first for its cost.
+
+    ``times`` are (seconds to start, to capture) by label, as
+    `logdrift.core.session.experiments.timings` finds them, ``gpus`` how many the
+    machine has, ``repeats`` how often each changed capture is made. Nothing is proposed
+    for imported captures, whose engine cannot be started again, nor where there is no
+    gap that a change could remove.
+    """
+    states = state_of(session, "a", pair.a.info), state_of(session, "b", pair.b.info)
+    reason = _nothing_to_turn(pair, states, diagnosis)
+    if reason:
+        left = [_cannot_change(state, reason) for state in states]
+        return Proposal((), tuple(dict.fromkeys(left)))
+    scene = Scene(session=session, pair=pair, states=states, gpus=gpus)
+    left = [_cannot_change(state, _IMPORTED) for state in states if state.imported]
+    best: dict[str, Experiment] = {}
+    for cause in CAUSES:
+        for turns in turns_of(cause, states):
+            experiment = _experiment(scene, cause, turns, left)
+            if experiment is None:
+                continue
+            telling = _telling(experiment, diagnosis)
+            known = best.get(experiment.id)
+            if known is None or telling > known.telling:
+                seconds = _seconds(experiment, times or {}, repeats)
+                best[experiment.id] = replace(
+                    experiment, telling=telling, seconds=seconds
+                )
+    experiments = tuple(sorted(best.values(), key=_order))
+    chosen = deciding(experiments, diagnosis.causes)
+    return Proposal(
+        experiments=experiments,
+        left_out=tuple(dict.fromkeys(left)),
+        deciding=frozenset(experiment.id for experiment in chosen),
+    )
+
+
+def _nothing_to_turn(
+    pair: Pair, states: Sequence[SideState], diagnosis: Diagnosis
+) -> str:
+    """Why no option of either backend can tell anything; empty where one may."""
+    a, b = pair.a.info, pair.b.info
+    if not diagnosis.tokens:
+        return _NO_GAP
+    if all(state.imported for state in states):
+        return _IMPORTED
+    if (a.backend, a.path) == (b.backend, b.path):
+        return _REPEATED
+    return ""
+
+
+def _cannot_change(state: SideState, reason: str) -> LeftOut:
+    return LeftOut(
+        cause="", backend=state.info.backend, setting=EVERY_OPTION, reason=reason
+    )
+
+
+def _order(experiment: Experiment) -> tuple[float, str]:
+    """Most telling first for the time it takes."""
+    seconds = experiment.seconds if experiment.seconds is not None else 2 * _MINUTE
+    return -experiment.telling * _MINUTE / (_MINUTE + seconds), experiment.id
+
+
+def _telling(experiment: Experiment, diagnosis: Diagnosis) -> float:
+    """The score of the cause, or what the knob may remove of noise, 0 to 1."""
+    scores = {ranked.cause: ranked.score for ranked in diagnosis.causes}
+    of_noise = scores.get(NOISE, 0.0) * _OF_NOISE.get(experiment.cause, 0.0)
+    telling = max(scores.get(experiment.cause, 0.0), of_noise, _LEAST)
+    return telling * _STILL if experiment.still else telling
+
+
+def _seconds(
+    experiment: Experiment, times: Mapping[str, tuple[float, float]], repeats: int
+) -> float | None:
+    """One start and ``repeats`` captures for each side that runs, each as long as the
+    unchanged one took.
+    """
+    total = 0.0
+    for side in experiment.sides:
+        if side.given is not None:
+            continue
+        time = times.get(side.label)
+        if time is None or "compile" in (experiment.cause, *side.changes):
+            return None
+        total += time[0] + repeats * time[1]
+    return total
+
+
+def _experiment(
+    scene: Scene, cause: Cause, turns: Sequence[Turn], left: list[LeftOut]
+) -> Experiment | None:
+    """The experiment of knobs that are turned together; None where it would tell
+    nothing. What is left out, and why, is added to ``left``.
+    """
+    sides: list[ChangedSide] = []
+    refusals: list[LeftOut] = []
+    for turn in turns:
+        if needless(turn.state, turn.knob) is not None:
+            reason = pointless(turn.state, turn.knob, scene.gpus) or ""
+            left.append(_left_out(cause, turn, reason))
+            continue
+        side = turned(scene, turn)
+        if isinstance(side, Refusal):
+            refusals.append(_left_out(cause, turn, side.reason))
+        else:
+            sides.append(side)
+    left += refusals
+    reason = _one_side_alone(turns, scene.states, refusals)
+    if reason:
+        setting = turns[0].knob.setting
+        left += [
+            LeftOut(
+                cause=cause.code, backend=side.backend, setting=setting, reason=reason
+            )
+            for side in sides
+        ]
+        return None
+    if not sides or _shares_capture(sides):
+        return None
+    return _of_sides(scene, cause, turns, sides)
+
+
+def _left_out(cause: Cause, turn: Turn, reason: str) -> LeftOut:
+    return LeftOut(
+        cause=cause.code,
+        backend=turn.state.info.backend,
+        setting=turn.knob.setting,
+        reason=reason,
+    )
+
+
+def _of_sides(
+    scene: Scene, cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]
+) -> Experiment:
+    by_path = any("path" in side.changes for side in sides)
+    rescored = cause.group == "semantics" or by_path
+    any_combined = any(turn.knob.combined for turn in turns)
+    return Experiment(
+        id=_identifier(scene.pair, cause.code, sides),
+        cause=cause.code,
+        title=" and ".join(side.text for side in sides),
+        sides=tuple(sides),
+        combined=any_combined or len(sides[0].changes) > 1,
+        still=all(turn.knob.still for turn in turns),
+        rescored=rescored,
+        note="" if rescored else _note(scene, sides),
+        proves=_proves(cause, turns, sides),
+    )
+
+
+def _note(scene: Scene, sides: Sequence[ChangedSide]) -> str:
+    """The paths that stand for another one."""
+    return "; ".join(
+        f"{side.path} stands for {side.label}, which cannot be repeated on the same"
+        " tokens"
+        for side in sides
+        if side.path != scene.session.manifest.capture(side.label).path
+    )
+
+
+def _one_side_alone(
+    turns: Sequence[Turn], states: Sequence[SideState], refusals: Sequence[LeftOut]
+) -> str:
+    """Why a knob for both sides must not be turned on one alone: the other has it not,
+    and cannot get it. Empty otherwise.
+    """
+    knob = turns[0].knob
+    if not knob.both:
+        return ""
+    names = [left.backend for left in refusals]
+    turning = {turn.state.which for turn in turns}
+    for other in states:
+        has_it = any(
+            other.values.get(name) == value for name, value in knob.unless.items()
+        )
+        if other.which not in turning and other.imported and not has_it:
+            names.append(other.info.backend)
+    if not names:
+        return ""
+    return f"it is for both sides at once, and {' and '.join(names)} cannot change"
+
+
+def _proves(cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]) -> str:
+    """The cause that success is evidence for: noise where both sides had one dtype and
+    get another one.
+    """
+    before = {str(turn.state.values.get("dtype")) for turn in turns}
+    both_from_one = len(sides) == 2 and len(before) == 1
+    return NOISE if cause.code == "compute_dtype" and both_from_one else cause.code
+
+
+def _shares_capture(sides: Sequence[ChangedSide]) -> bool:
+    """Both sides would become one and the same capture, which says nothing."""
+    return len({(side.backend, side.path, side.batch) for side in sides}) < len(sides)
+
+
+def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
+    """Cause, changed backends and what is set, and a digest of all that: a folder name,
+    the same whenever it is made.
+    """
+    hashed = [
+        pair.a.info.label,
+        pair.b.info.label,
+        *(side.to_json() | {"given": None} for side in sides),
+    ]
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    what = code if len(sides) > 1 else next(iter(sides[0].changes))
+    words = "-".join([what, *(side.backend for side in sides)])
+    safe = "".join(c if c.isalnum() or c in "_-" else "-" for c in words)
+    return f"{safe[:60]}-{digest[:6]}"

@@ -1,0 +1,125 @@
+"""Knobs turned on a side: what is turned together, and what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.diagnose.causes import Cause
+from logdrift.core.diagnose.experiments.changes import merged
+from logdrift.core.diagnose.experiments.experiment import ChangedSide
+from logdrift.core.diagnose.knobs import SideState, impossible
+from logdrift.core.engines import ENGINES
+from logdrift.core.engines.knobs import Knob
+from logdrift.core.facts import Batch
+from logdrift.core.session.reader import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where experiments are looked for: the pair with the states of its sides, and how
+    many GPUs the machine has.
+    """
+
+    session: Session
+    pair: Pair
+    states: tuple[SideState, SideState]
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One knob on one side."""
+
+    state: SideState
+    knob: Knob
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a backend cannot be captured with a knob turned."""
+
+    reason: str
+
+
+def turns_of(cause: Cause, states: Sequence[SideState]) -> Iterator[list[Turn]]:
+    """What is turned together: the first knob for both sides of each engine at once,
+    every other one by itself.
+    """
+    together: dict[str, list[Turn]] = {}
+    for state in states:
+        if state.imported:
+            continue
+        for knob in cause.knobs.get(state.info.engine, ()):
+            if knob.run and knob.both:
+                key = knob.setting if cause.code == "compute_dtype" else cause.code
+                together.setdefault(key, []).append(Turn(state, knob))
+            elif knob.run:
+                yield [Turn(state, knob)]
+    yield from together.values()
+
+
+def turned(scene: Scene, turn: Turn) -> ChangedSide | Refusal:
+    """The side with the knob turned, or why its backend cannot be captured so."""
+    state, knob = turn.state, turn.knob
+    reason = impossible(state, knob, scene.gpus)
+    if reason is not None:
+        return Refusal(reason)
+    engine = state.info.engine
+    path = _path_again(knob.change.get("path", state.info.path), engine)
+    if path is None:
+        return Refusal(f"{engine} cannot go the path {state.info.path} along given ids")
+    side = _changed(scene.session, turn, path)
+    if side.given is not None:
+        return side
+    options = merged(state.options, side.changes)[1]
+    refusal = ENGINES[engine].refusal(path, options)
+    return Refusal(refusal) if refusal else side
+
+
+def _path_again(path: str, engine: str) -> str | None:
+    """The path along which given ids can be scored again; None where that is prefill
+    standing for decode steps.
+
+    A prefill in place of decode would change two things at once wherever the path
+    matters, so it is only taken where the path itself is the knob, or where an engine
+    has no other way (said in the experiment's note).
+    """
+    paths = ENGINES[engine].paths
+    if path == "decode":
+        path = "forced_decode" if "forced_decode" in paths else "prefill"
+    return path if path in paths else None
+
+
+def _changed(session: Session, turn: Turn, path: str) -> ChangedSide:
+    """The side with its knob turned, along ``path``; a capture that the session has
+    already is taken where the knob is the path or the batch alone.
+    """
+    info, changes = turn.state.info, turn.knob.change
+    batch: Batch = info.batch
+    if "alone" in changes:
+        batch = "alone" if changes["alone"] else "together"
+    side = ChangedSide(
+        which=turn.state.which,
+        label=info.label,
+        backend=info.backend,
+        engine=info.engine,
+        path=path,
+        batch=batch,
+        changes=changes,
+        given=None,
+    )
+    if set(changes) <= {"path", "alone"}:
+        return _with_capture(session, side)
+    return side
+
+
+def _with_capture(session: Session, side: ChangedSide) -> ChangedSide:
+    """``side`` with the session's own capture of it, where there is a complete one."""
+    key = (side.backend, side.path, side.batch, 1)
+    for info in session.captures:
+        same = (info.backend, info.path, info.batch, info.repeat) == key
+        if same and info.status == "complete" and info.label != side.label:
+            return replace(side, given=info.label)
+    return side
