@@ -10,10 +10,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from logdrift.core.session.importers import FORMATS
+    from logdrift.core.session.importers.formats import FORMATS, format_names
     from logdrift.core.told import TELLABLE
 
-    formats = "; ".join(f"{name}: {form.words}" for name, form in FORMATS.items())
+    names = format_names()
+    formats = "; ".join(f"{one.name}: {one.reads}" for one in FORMATS)
     parser.description = (
         f"Make a session of what something else has written. {formats}."
         " docs/import.md has the formats. Nothing that neither file nor --fact"
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " stderr and kept with the session. Exit code 0, or 2 for bad input."
     )
     parser.add_argument(
-        "format", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS)
+        "format", metavar="FORMAT", choices=names, help=", ".join(names)
     )
     parser.add_argument(
         "files",

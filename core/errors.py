@@ -8,6 +8,7 @@ into that line to find out what it is about.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from typing import TypedDict, TypeVar
 
 _Error = TypeVar("_Error", bound="LogdriftError")
@@ -105,6 +106,33 @@ class InputError(LogdriftError):
     """
 
     exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was given: ``words`` name it in the printed line, ``field``,
+    ``file`` and ``line`` as in `LogdriftError`.
+    """
+
+    words: str
+    field: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    def error(self, reason: str, remedy: str | None = None) -> InputError:
+        """An error about what was given here."""
+        return InputError(
+            reason,
+            field=self.field,
+            where=self.words,
+            file=self.file,
+            line=self.line,
+            remedy=remedy,
+        )
+
+    def part(self, words: str) -> Place:
+        """A part of what was given here."""
+        return replace(self, words=f"{self.words}, {words}")
 
 
 def error_of(data: ErrorData) -> LogdriftError:

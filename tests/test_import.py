@@ -17,7 +17,8 @@ import pytest
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.errors import InputError
-from logdrift.core.session.importers import FORMATS, guess_format, import_session
+from logdrift.core.session.importers import guess_format, import_session
+from logdrift.core.session.importers.formats import format_names
 from logdrift.core.session.reader import open_session
 from tests.conftest import REPOSITORY
 from tests.holding import held
@@ -300,7 +301,10 @@ def captured(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (with_change(LINE, token_ids=[]), "token_ids is no list of ids"),
+        (
+            with_change(LINE, token_ids=[]),
+            "token_ids is not a list with at least one id",
+        ),
         (with_change(LINE, token_ids=[1, -2, 3, 4]), r"token_ids\[1\] is -2"),
         (
             with_change(LINE, prompt_length=9),
@@ -308,7 +312,7 @@ def captured(**changes: Any) -> dict[str, Any]:
         ),
         (with_change(LINE, captures="gone"), "captures is missing"),
         (with_change(LINE, logprob=[]), "logprob is unknown"),
-        (with_change(LINE, tokens=["a"]), "tokens is no list of 4 texts"),
+        (with_change(LINE, tokens=["a"]), "tokens is not a list of 4 texts"),
         (with_change(LINE, mask=[2, 2]), "mask holds something else than 0 and 1"),
         (with_change(LINE, finish="eos"), "finish is 'eos'"),
         (
@@ -322,7 +326,7 @@ def captured(**changes: Any) -> dict[str, Any]:
         (captured(logprobs=["x", -1]), r"logprobs\[2\] is 'x'"),
         (captured(logprobs="gone"), "logprobs is missing"),
         (captured(top_ids="gone"), "only one of top_ids and top_logprobs"),
-        (captured(top_ids=[[1], [2, 3]]), "no lists of one length"),
+        (captured(top_ids=[[1], [2, 3]]), "not lists of one length"),
         (captured(ranks=[-1, 1]), r"ranks\[2\] is -1"),
         (
             captured(role="boss"),
@@ -363,7 +367,7 @@ def test_a_capture_that_one_sequence_lacks_is_said(tmp_path: Path) -> None:
     [b"", b"{", b"[1]\n", b"\xff\xfe", b'{"x": 1}\n', b"[" * 100_000],
     ids=range(6),
 )
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "session"])
+@pytest.mark.parametrize("name", [name for name in format_names() if name != "session"])
 def test_a_file_of_something_else_is_one_error(
     tmp_path: Path, name: str, text: bytes
 ) -> None:

@@ -638,7 +638,7 @@ def test_versions_of_weights_that_sglang_wrote_are_observed(tmp_path: Path) -> N
         ({"output_token_logprobs": [["x", 3, None]]}, "output_ids are not"),
         ({"input_token_logprobs": [[-0.5]]}, "is not SGLang's"),
         ({"input_token_logprobs": {}}, "has no log-prob|no list|names no id|output"),
-        ({"input_token_logprobs": 7}, "is no list"),
+        ({"input_token_logprobs": 7}, "is not a list"),
     ],
 )
 def test_what_is_wrong_in_an_answer_of_sglang_is_said(

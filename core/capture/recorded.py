@@ -15,19 +15,15 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.capture.prompt_lines import Prompt
-from logdrift.core.errors import InputError
+from logdrift.core.errors import InputError, Place
 from logdrift.core.plan import label_of
-from logdrift.core.session.importers.fillers import drop_nan_fillers
-from logdrift.core.session.importers.first import drop_fillers
+from logdrift.core.session.importers.captures import UNKNOWN
+from logdrift.core.session.importers.columns import scores_of, spread
+from logdrift.core.session.importers.first_tokens import drop_fillers
 from logdrift.core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
-from logdrift.core.session.importers.records import (
-    Notes,
-    Record,
-    Scores,
-    scores_of,
-    spread,
-)
-from logdrift.core.session.importers.write import UNKNOWN, tensors_of
+from logdrift.core.session.importers.nan_fillers import drop_nan_fillers
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.records import Record
 from logdrift.core.session.layout import (
     CaptureInfo,
     Part,
@@ -35,6 +31,7 @@ from logdrift.core.session.layout import (
     capture_part,
     ids_digest,
 )
+from logdrift.core.session.scores import Scores, part_tensors
 from logdrift.core.session.writer import write_part
 from logdrift.core.told import facts_of
 
@@ -117,14 +114,15 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
         and prompt.logprobs is not None
     )
     ids = np.asarray(prompt.token_ids, np.int32)
+    place = Place(prompt.where)
     values = spread(
-        list(prompt.logprobs), len(ids), prompt.prompt_length, prompt.where, "logprobs"
+        list(prompt.logprobs), len(ids), prompt.prompt_length, place, "logprobs"
     )
     first = prompt.prompt_length == 0
     if not first and values[0] not in (None, 0):
         notes.count(NO_FIRST % LABEL)
-    scores = scores_of(values, prompt.where, "logprobs", first=first)
-    return Record(prompt.where, ids, prompt.prompt_length, {LABEL: scores})
+    scores = scores_of(values, place, "logprobs", first=first)
+    return Record(place, ids, prompt.prompt_length, {LABEL: scores})
 
 
 def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -198,7 +196,7 @@ def _write(folder: Path, index: int, first: int, chunk: Sequence[Record]) -> Par
     part = write_part(
         folder,
         capture_part(LABEL, index),
-        tensors_of(scores, width=0),
+        part_tensors(scores, width=0),
         first_sequence=first,
         sequences=len(chunk),
         tokens=len(ids),

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.plan import BackendSpec, SamplingSpec
-
-IdArray = npt.NDArray[np.int32]
-FlagArray = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
+from logdrift.core.session.scores import FlagArray as FlagArray
+from logdrift.core.session.scores import FloatArray as FloatArray
+from logdrift.core.session.scores import IdArray as IdArray
+from logdrift.core.session.scores import Scores as Scores
+from logdrift.core.session.scores import first_rows as first_rows
 
 Progress = Callable[[int, int], None]
 """Called with (sequences, tokens) finished since the call before."""
@@ -30,51 +30,6 @@ class MismatchError(LogdriftError):
     """An engine answered with another length or other ids than it was given. Never
     truncated, never realigned.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """One sequence of T tokens along one path, all natural logarithms (nats).
-
-    logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids
-    i32[T, K] and top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy
-    f32[T] or None where the engine cannot give it.
-
-    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the engine
-    computed the score and the number was NaN, 0 elsewhere; None where none was. Such an
-    entry has no rank, no alternatives and no entropy.
-    """
-
-    logprob: FloatArray
-    rank: IdArray
-    top_ids: IdArray
-    top_logprobs: FloatArray
-    entropy: FloatArray | None = None
-    nan: FlagArray | None = None
-
-    @classmethod
-    def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
-        """All entries unscored, writable: backends fill it in."""
-        return cls(
-            logprob=np.full(length, np.nan, np.float32),
-            rank=np.zeros(length, np.int32),
-            top_ids=np.full((length, top_k), -1, np.int32),
-            top_logprobs=np.full((length, top_k), np.nan, np.float32),
-            entropy=np.full(length, np.nan, np.float32) if entropy else None,
-            nan=np.zeros(length, np.uint8),
-        )
-
-
-def first_rows(scores: Scores, length: int) -> Scores:
-    """The entries of the first ``length`` tokens, as views."""
-    return Scores(
-        logprob=scores.logprob[:length],
-        rank=scores.rank[:length],
-        top_ids=scores.top_ids[:length],
-        top_logprobs=scores.top_logprobs[:length],
-        entropy=None if scores.entropy is None else scores.entropy[:length],
-        nan=None if scores.nan is None else scores.nan[:length],
-    )
 
 
 def mark_nan(scores: Scores, first: int) -> None:

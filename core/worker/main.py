@@ -37,12 +37,12 @@ from logdrift.core.session.layout import (
     ids_digest,
     sequence_part,
 )
+from logdrift.core.session.scores import COLUMNS, part_tensors
 from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
 from logdrift.core.worker import questions
 from logdrift.core.worker.base import (
     Backend,
-    FlagArray,
     IdArray,
     MismatchError,
     Scores,
@@ -423,26 +423,14 @@ def _part_tensors(
             f"{label}: scores of {len(scores)} sequences for {len(sequences)}"
         )
     for ids, score in zip(sequences, scores, strict=True):
-        for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan"):
+        for name in COLUMNS:
             values = getattr(score, name)
             if values is not None and len(values) != len(ids):
                 raise MismatchError(
                     f"{label}: {len(values)} entries of {name} for a sequence of"
                     f" {len(ids)} tokens"
                 )
-    tensors = {
-        "logprob": np.concatenate([s.logprob for s in scores]).astype(np.float32),
-        "rank": np.concatenate([s.rank for s in scores]).astype(np.int32),
-        "top_ids": np.concatenate([s.top_ids for s in scores]).astype(np.int32),
-        "top_logprobs": (
-            np.concatenate([s.top_logprobs for s in scores]).astype(np.float32)
-        ),
-    }
-    entropy = [s.entropy for s in scores if s.entropy is not None]
-    if len(entropy) == len(scores):
-        tensors["entropy"] = np.concatenate(entropy).astype(np.float32)
-    if any(s.nan is not None and s.nan.any() for s in scores):
-        tensors["nan"] = np.concatenate([_flags(s) for s in scores])
+    tensors = part_tensors(scores, scores[0].top_ids.shape[1])
     if (tensors["logprob"] > 1e-3).any():
         # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that
         # and far below any real fault.
@@ -451,10 +439,3 @@ def _part_tensors(
             " log-probabilities"
         )
     return tensors
-
-
-def _flags(scores: Scores) -> FlagArray:
-    """u8[T]: the tokens whose score the engine computed as NaN."""
-    if scores.nan is None:
-        return np.zeros(len(scores.logprob), np.uint8)
-    return scores.nan.astype(np.uint8)

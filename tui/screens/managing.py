@@ -228,6 +228,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def action_import_session(self) -> None:
         """Ask for a folder or file; what it is is seen by what is in it."""
+        from logdrift.core.session.importers.formats import kinds_in_words
         from logdrift.tui.screens.prompt import Prompt
 
         def problem(text: str) -> str:
@@ -244,10 +245,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"importing {visible(path.name)}")
                 self._import(path)
 
-        words = (
-            "path of a session folder, or of log-probabilities: JSONL, prime-rl"
-            " exports, answers of servers"
-        )
+        words = f"path of {kinds_in_words()}"
         self.app.push_screen(Prompt("Import", words, problem=problem), answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
 from logdrift.core.session.importers.documents import documents
-from logdrift.core.session.importers.records import Notes
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.streams import Streams
 
 KINDS = {
@@ -30,13 +31,12 @@ _FAILED = "{n} {request|requests} of %s failed and {has|have} no answer"
 
 def kind_of(data: Mapping[str, Any]) -> str | None:
     """The kind of an answer, None for what is none."""
-    found = next((kind for key, kind in KINDS.items() if key in data), None)
+    for key, kind in KINDS.items():
+        if key in data:
+            return kind
     # The last chunk of llama.cpp's stream has no probabilities any more.
-    return found or (
-        "llama.cpp"
-        if "content" in data and isinstance(data.get("stop"), bool)
-        else None
-    )
+    is_last_chunk = "content" in data and isinstance(data.get("stop"), bool)
+    return "llama.cpp" if is_last_chunk else None
 
 
 def wraps(data: Mapping[str, Any]) -> bool:
@@ -48,64 +48,58 @@ def wraps(data: Mapping[str, Any]) -> bool:
 
 
 def _holds_answer(items: list[Any]) -> bool:
-    return (
-        bool(items)
-        and isinstance(items[0], dict)
-        and (kind_of(items[0]) is not None or wraps(items[0]))
-    )
+    if not items or not isinstance(items[0], dict):
+        return False
+    return kind_of(items[0]) is not None or wraps(items[0])
 
 
-def answers(path: Path, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, answer) of each answer in a file, streams put together. Raises InputError
+def answers(path: Path, notes: Notes) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """(place, answer) of each answer in a file, streams put together. Raises InputError
     naming the line.
     """
     streams = Streams()
-    for where, data in documents(path):
-        for place, answer in unwrapped(where, data, path.name, notes):
+    for document, data in documents(path):
+        for place, answer in unwrapped(document, data, path.name, notes):
             streams.add(place, answer)
     yield from streams.whole()
 
 
 def unwrapped(
-    where: str, data: Any, name: str, notes: Notes
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    place: Place, data: Any, name: str, notes: Notes
+) -> Iterator[tuple[Place, dict[str, Any]]]:
     """The answers in an object: itself, or what a batch or a script of one's own has
     put around them.
     """
     if not isinstance(data, dict):
-        raise InputError(f"{where}: is {type(data).__name__}, not an object")
+        raise place.error(f"is {type(data).__name__}, not an object")
     if kind_of(data):
-        yield where, data
+        yield place, data
         return
-    inner = next(
-        (data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)), None
-    )
+    wrapped = [data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)]
+    inner = wrapped[0] if wrapped else None
     if inner is not None and not _failed(inner):
-        yield from unwrapped(where, inner, name, notes)
+        yield from unwrapped(place, inner, name, notes)
         return
     if inner is not None or _failed(data):
         notes.count(_FAILED % name)
         return
-    many = next(
-        (data[key] for key in _LISTS if isinstance(data.get(key), list) and data[key]),
-        None,
-    )
+    lists = [data[key] for key in _LISTS if isinstance(data.get(key), list)]
+    many = next((items for items in lists if items), None)
     if many is None:
-        raise InputError(
-            f"{where}: choices is missing: give answers of an OpenAI-compatible server,"
-            " of SGLang's /generate (meta_info) or of llama.cpp's /completion"
-            " (completion_probabilities)"
+        raise place.error(
+            "choices is missing",
+            "give answers of an OpenAI-compatible server, of SGLang's /generate"
+            " (meta_info) or of llama.cpp's /completion (completion_probabilities)",
         )
     for index, item in enumerate(many):
-        yield from unwrapped(f"{where} [{index}]", item, name, notes)
+        yield from unwrapped(list_item(place, index), item, name, notes)
 
 
 def _failed(data: Mapping[str, Any]) -> bool:
     """A server's error in place of an answer, as batches and streams hold them."""
     status = data.get("status_code")
-    refused = isinstance(status, int) and status >= 400
-    return (
-        refused
-        or (bool(data.get("error")) and not kind_of(data))
-        or data.get("object") == "error"
-    )
+    if isinstance(status, int) and status >= 400:
+        return True
+    if data.get("error") and not kind_of(data):
+        return True
+    return data.get("object") == "error"

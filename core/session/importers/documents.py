@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import open_regular, parse_json
-from logdrift.core.session.importers.foreign import refuse_binary
+from logdrift.core.session.importers.binary import refuse_binary
+from logdrift.core.session.importers.place import in_file, list_item, on_line
 
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone
@@ -24,32 +25,57 @@ class NotJson(InputError):
     """A file or line that is no JSON at all."""
 
 
-def documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where, object) of each object, those of arrays too. Raises InputError naming the
-    line for anything else.
+def read_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Place and object of each line of a JSONL file that is not blank. Raises
+    InputError naming the line.
     """
     refuse_binary(path)
     try:
         with open(open_regular(path), "rb") as file:
-            first = file.readline()
-            alone = not file.read(1)
-            file.seek(0)
-            if (alone and not first.startswith(_DATA)) or _is_one_document(first):
-                yield from _objects(_parsed(file.read(), str(path)), str(path))
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    place = on_line(path, number)
+                    yield place, object_of(_parsed(line, place), place)
+    except OSError as error:
+        raise in_file(path).error(f"cannot be read: {error.strerror}") from None
+
+
+def documents(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Place and object of each object, those of arrays too. Raises InputError naming
+    the line for anything else.
+    """
+    refuse_binary(path)
+    try:
+        with open(open_regular(path), "rb") as file:
+            if _is_one_document(file):
+                whole = in_file(path)
+                yield from _objects(_parsed(file.read(), whole), whole)
                 return
             for number, line in enumerate(file, 1):
                 text = _payload(line)
                 if text:
-                    where = f"{path} line {number}"
-                    yield from _objects(_parsed(text, where), where)
+                    place = on_line(path, number)
+                    yield from _objects(_parsed(text, place), place)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
 
-def _is_one_document(first: bytes) -> bool:
-    """Whether the first line is only the beginning of a value, so that the file as a
-    whole is one.
+def object_of(data: Any, place: Place) -> dict[str, Any]:
+    """``data`` itself. Raises InputError where it is no object."""
+    if not isinstance(data, dict):
+        raise place.error(f"is {type(data).__name__}, not an object")
+    return data
+
+
+def _is_one_document(file: BinaryIO) -> bool:
+    """Whether the file as a whole is one value: it has a single line, or its first one
+    is only the beginning of a value. The file is then at its start again.
     """
+    first = file.readline()
+    single = not file.read(1)
+    file.seek(0)
+    if single and not first.startswith(_DATA):
+        return True
     text = _payload(first)
     return text[:1] in (b"{", b"[") and not _is_value(text)
 
@@ -74,18 +100,21 @@ def _payload(line: bytes) -> bytes:
     return b"" if text == _DONE else text
 
 
-def _parsed(text: bytes, where: str) -> Any:
+def _parsed(text: bytes, place: Place) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise NotJson(f"{where}: is not JSON: {error}") from None
+        raise NotJson(
+            f"is not JSON: {error}",
+            where=place.words,
+            file=place.file,
+            line=place.line,
+        ) from None
 
 
-def _objects(data: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(data, dict):
-        yield where, data
-    elif isinstance(data, list):
+def _objects(data: Any, place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    if isinstance(data, list):
         for index, item in enumerate(data):
-            yield from _objects(item, f"{where} [{index}]")
+            yield from _objects(item, list_item(place, index))
     else:
-        raise InputError(f"{where}: is {type(data).__name__}, not an object")
+        yield place, object_of(data, place)

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.importers.write import new_folder
+from logdrift.core.session.importers.job import ImportJob
+from logdrift.core.session.importers.scratch import new_folder
+from logdrift.core.session.importers.start import Start
 from logdrift.core.session.layout import (
     EVENTS,
     LOGS,
@@ -23,6 +25,26 @@ from logdrift.core.session.reader import Session, open_session
 _KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, "why")
 
 
+def guess(start: Start) -> bool:
+    """A folder with a manifest."""
+    return start.is_session
+
+
+def run(job: ImportJob) -> tuple[str, ...]:
+    """Copy the one session; nothing is left out. Raises InputError."""
+    if len(job.files) != 1:
+        raise InputError(
+            "import session takes one folder", remedy="give each an --out of its own"
+        )
+    if job.facts:
+        raise InputError(
+            f"--fact {job.facts[0]}: a session has its facts already",
+            remedy="leave --fact out",
+        )
+    copy_session(Path(job.files[0]), job.out)
+    return ()
+
+
 def copy_session(source: Path, out: Path) -> None:
     """Copy what a session's manifest lists, and its text, log and findings; the
     original stays as it is.
@@ -33,34 +55,39 @@ def copy_session(source: Path, out: Path) -> None:
     session = open_session(source)
     if session.lock is not None:
         raise InputError(
-            f"session {source} is being written by process {session.lock.pid}: wait for"
-            " it or end it"
+            f"session {source} is being written by process {session.lock.pid}",
+            remedy="wait for it or end it",
         )
     parts = _parts(session)
-    _ = (
-        session.pieces
-    )  # read once: a file that is copied has to be one that can be read
-    for entry in _loaded(session):
-        read_entry(session.folder, entry)
+    # Read once: a file that is copied has to be one that can be read.
+    _ = session.pieces
+    loaded = {
+        entry.file: read_entry(session.folder, entry) for entry in _loaded(session)
+    }
     with new_folder(out) as folder:
         for part in parts:
-            target = folder / part.file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_part(session, part, target)
-        for entry in _loaded(session):
-            target = folder / entry.file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(read_entry(session.folder, entry))
+            _copy_part(session, part, _target(folder, part.file))
+        for file, data in loaded.items():
+            _target(folder, file).write_bytes(data)
         for name in _KEPT:
-            found = session.folder / name
-            if found.is_symlink() or not (found.is_file() or found.is_dir()):
-                continue
-            if found.is_dir():
-                shutil.copytree(
-                    found, folder / name, ignore=_links, copy_function=shutil.copyfile
-                )
-            else:
-                shutil.copyfile(found, folder / name)
+            _copy_kept(session.folder / name, folder / name)
+
+
+def _target(folder: Path, file: str) -> Path:
+    """The path of a file in the new session, its folder made."""
+    target = folder / file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _copy_kept(source: Path, target: Path) -> None:
+    """A file or folder that a session may have."""
+    if source.is_symlink():
+        return
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_links, copy_function=shutil.copyfile)
+    elif source.is_file():
+        shutil.copyfile(source, target)
 
 
 def _parts(session: Session) -> list[Part]:
@@ -89,17 +116,16 @@ def _copy_part(session: Session, part: Part, target: Path) -> None:
     source = session.folder / part.file
     shutil.copyfile(source, target)
     with open(target, "rb") as file:
-        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    if part.digest and found != part.digest:
-        raise InputError(
-            f"{source}: is damaged: its digest is not the one in {MANIFEST}"
-        )
+        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    if part.digest and digest != part.digest:
+        reason = f"is damaged: its digest is not the one in {MANIFEST}"
+        raise InputError(reason, file=source)
 
 
 def _links(folder: str, names: list[str]) -> list[str]:
-    paths = {name: Path(folder, name) for name in names}
-    return [
-        name
-        for name, path in paths.items()
-        if path.is_symlink() or not (path.is_file() or path.is_dir())
-    ]
+    """Those of ``names`` that are neither files nor folders: what is not copied."""
+    return [name for name in names if not _is_plain(Path(folder, name))]
+
+
+def _is_plain(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_file() or path.is_dir())

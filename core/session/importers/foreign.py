@@ -1,69 +1,27 @@
-"""Files that are not what they were given as: each is recognised, and answered with how
-to get what can be read.
+"""Lines of other tools: each is answered with which of its keys to rename.
 
-Nothing is ever unpickled: a pickle runs code when it is loaded.
+Nothing is guessed: that a list belongs to the ids beside it is for its author to say.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from logdrift.core.errors import InputError
-from logdrift.core.session.files import open_regular
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.binary import EXPORT
 
-_MAGIC = (
-    (b"PAR1", "a parquet file"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"\x93NUMPY", "an array of NumPy"),
+LINE_KEYS = (
+    "token_ids",
+    "prompt_length",
+    "captures",
+    "tokens",
+    "mask",
+    "finish",
+    "model",
 )
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-_EXPORT = (
-    "write token ids and log-probabilities as jsonl where the file was made"
-    " (docs/import.md, From a trainer)"
-)
-
-
-def refuse_binary(path: Path) -> None:
-    """Raise InputError for a file that holds no text, and say how to convert it; one
-    that cannot be read is left be.
-    """
-    try:
-        with open(open_regular(path), "rb") as file:
-            start = file.read(8)
-    except OSError:
-        return
-    if start.startswith(_PICKLES) or _is_torch_archive(path, start):
-        raise InputError(
-            f"{path}: is a pickle (torch.save or pickle.dump), which runs code when it"
-            f" is loaded, so it is not opened: {_EXPORT}"
-        )
-    for magic, what in _MAGIC:
-        if start.startswith(magic):
-            raise InputError(
-                f"{path}: is {what}, not JSON: unpack or convert it to jsonl first"
-                " (docs/import.md)"
-            )
-    if start.startswith(b"PK\x03\x04"):
-        raise InputError(f"{path}: is a zip archive, not JSON: unpack it first")
-
-
-def _is_torch_archive(path: Path, start: bytes) -> bool:
-    if not start.startswith(b"PK\x03\x04"):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(
-                name.rpartition("/")[2] == "data.pkl" for name in archive.namelist()
-            )
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False
-
-
+"""The keys of lines of the format ``jsonl``."""
 _PROMPT_IDS = (
     "prompt_ids",
     "prompt_token_ids",
@@ -126,47 +84,42 @@ _TEXTS = (
 )
 
 
-def refuse_line(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+def refuse_line(data: Mapping[str, Any], place: Place) -> None:
     """Raise InputError for a line of another tool, naming which of its keys to rename;
     a line that is ours passes.
-
-    Nothing is guessed: that a list belongs to the ids beside it is for its author to
-    say.
     """
-    if set(data) <= set(known) or "captures" in data:
+    if set(data) <= set(LINE_KEYS) or "captures" in data:
         return
-    _refuse_text(data, where)
-    told = _renames(data)
-    if not any(keys for keys, _ in told):
+    _refuse_text(data, place)
+    renames = _renames(data)
+    renamed = {key for keys, _ in renames for key in keys}
+    if not renamed:
         return
-    left = [
-        key
-        for key in data
-        if key not in known and not any(key in said for said, _ in told)
-    ]
-    steps = [text for _, text in told]
+    steps = [step for _, step in renames]
+    left = [key for key in data if key not in LINE_KEYS and key not in renamed]
     if left:
         steps.append(f"leave {', '.join(left)} out")
-    raise InputError(
-        f"{where}: has the keys of another tool: {'; '.join(steps)} (docs/import.md,"
-        " jsonl)"
+    raise place.error(
+        "has the keys of another tool",
+        f"{'; '.join(steps)} (docs/import.md, jsonl)",
     )
 
 
-def _refuse_text(data: Mapping[str, Any], where: str) -> None:
+def _refuse_text(data: Mapping[str, Any], place: Place) -> None:
     """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids
     nor log-probabilities.
     """
     texts = [key for key in _TEXTS if isinstance(data.get(key), str | list)]
-    if not texts or any(
+    has_numbers = any(
         _numbers(value) and _is_of_tokens(key) for key, value in data.items()
-    ):
+    )
+    if not texts or has_numbers:
         return
-    raise InputError(
-        f"{where}: holds text ({', '.join(texts)}) and no token ids or"
-        " log-probabilities, so there is nothing to compare: verl's rollout_data_dir"
-        " and TRL's completions are such dumps. Switch log-probabilities on (verl:"
-        f" actor_rollout_ref.rollout.calculate_log_probs=True) and {_EXPORT}"
+    raise place.error(
+        f"holds text ({', '.join(texts)}) and no token ids or log-probabilities, so"
+        " there is nothing to compare: verl's rollout_data_dir and TRL's completions"
+        " are such dumps. Switch log-probabilities on (verl:"
+        f" actor_rollout_ref.rollout.calculate_log_probs=True) and {EXPORT}"
     )
 
 
@@ -201,60 +154,38 @@ def _renames(data: Mapping[str, Any]) -> list[Rename]:
 
 def _ids(data: Mapping[str, Any]) -> list[Rename]:
     """How to write the ids of prompt and completion as ``token_ids``."""
-    prompt = _first(data, _PROMPT_IDS)
-    new = _first(data, _NEW_IDS) or (
-        "token_ids" if prompt and "token_ids" in data else None
-    )
-    whole = _first(data, _ALL_IDS)
+    prompt, whole = _first(data, _PROMPT_IDS), _first(data, _ALL_IDS)
+    new = _first(data, _NEW_IDS)
+    if new is None and prompt and "token_ids" in data:
+        new = "token_ids"
     if prompt and new:
-        return [
-            (
-                (prompt, new),
-                (
-                    f"write {prompt} + {new} as token_ids and the length of {prompt} as"
-                    " prompt_length"
-                ),
-            )
-        ]
+        return [_joined_ids(prompt, new)]
     if prompt and whole:
-        return [
-            (
-                (prompt, whole),
-                (
-                    f"write {whole} as token_ids and the length of {prompt} as"
-                    " prompt_length"
-                ),
-            )
-        ]
+        step = f"write {whole} as token_ids and the length of {prompt} as prompt_length"
+        return [((prompt, whole), step)]
     if new and whole:
-        return [
-            (
-                (whole, new),
-                (
-                    f"write {whole} + {new} as token_ids and the length of {whole} as"
-                    " prompt_length"
-                ),
-            )
-        ]
+        return [_joined_ids(whole, new)]
     if "token_ids" in data:
         return []
     if whole:
         return [((whole,), f"rename {whole} to token_ids")]
     if new:
-        return [
-            (
-                (new,),
-                (
-                    f"write the prompt's ids + {new} as token_ids, and the prompt's"
-                    " length as prompt_length"
-                ),
-            )
-        ]
-    return (
-        []
-        if prompt
-        else [((), "add token_ids, the ids of the prompt and the completion")]
+        step = (
+            f"write the prompt's ids + {new} as token_ids, and the prompt's length as"
+            " prompt_length"
+        )
+        return [((new,), step)]
+    if prompt:
+        return []
+    return [((), "add token_ids, the ids of the prompt and the completion")]
+
+
+def _joined_ids(prompt: str, new: str) -> Rename:
+    step = (
+        f"write {prompt} + {new} as token_ids and the length of {prompt} as"
+        " prompt_length"
     )
+    return (prompt, new), step
 
 
 def _lengths(data: Mapping[str, Any]) -> list[Rename]:
@@ -277,18 +208,12 @@ def _columns(data: Mapping[str, Any]) -> list[Rename]:
     out: list[Rename] = []
     for key, value in data.items():
         column = _column_of(key) if isinstance(value, list) else None
+        if column is None:
+            continue
+        step = f"write {key} as captures.NAME.{column}"
         if column == "logprobs":
-            out.append(
-                (
-                    (key,),
-                    (
-                        f"write {key} as captures.NAME.logprobs, with a name for what"
-                        " computed it"
-                    ),
-                )
-            )
-        elif column is not None:
-            out.append(((key,), f"write {key} as captures.NAME.{column}"))
+            step += ", with a name for what computed it"
+        out.append(((key,), step))
     return out
 
 
@@ -313,7 +238,9 @@ def _column_of(key: str) -> str | None:
     """Which list of a capture a key means by its name, None where it means none."""
     name = key.lower()
     if "top" in name.split("_") or "topk" in name:
-        return "top_logprobs" if "log" in name else "top_ids" if "id" in name else None
+        if "log" in name:
+            return "top_logprobs"
+        return "top_ids" if "id" in name else None
     if name.endswith(("entropy", "entropies")):
         return "entropy"
     if name.endswith(("rank", "ranks")):

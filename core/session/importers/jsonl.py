@@ -17,28 +17,31 @@ from typing import Any
 import numpy as np
 
 from logdrift.core import told
-from logdrift.core.errors import InputError
-from logdrift.core.session.importers import foreign
-from logdrift.core.session.importers.lists import most_likely
-from logdrift.core.session.importers.records import (
-    Array,
-    Notes,
-    Reading,
-    Record,
-    Scores,
-    Source,
+from logdrift.core.errors import InputError, Place
+from logdrift.core.session.importers.columns import (
     alternatives,
     entropy_of,
     ids_of,
     length_of,
     logprobs_of,
     ranks_of,
-    read_lines,
     scores_of,
     spread,
 )
+from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.foreign import LINE_KEYS, refuse_line
+from logdrift.core.session.importers.job import ImportJob, session_of_lines
+from logdrift.core.session.importers.lists import most_likely
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.place import under_key
+from logdrift.core.session.importers.records import (
+    CaptureSource,
+    ImportContext,
+    Record,
+)
+from logdrift.core.session.importers.start import Start
+from logdrift.core.session.scores import FlagArray, IdArray, Scores
 
-KEYS = ("token_ids", "prompt_length", "captures", "tokens", "mask", "finish", "model")
 _SCORE_KEYS = (
     "logprobs",
     "ranks",
@@ -63,59 +66,65 @@ _MERGED = (
 _MASKED = "{n} {entry|entries} of %s {is|are} no score, by its mask"
 
 
-def read(path: Path, reading: Reading) -> Iterator[Record]:
-    """The records of a file; what it says of backends is added to ``reading``. Raises
+def guess(start: Start) -> bool:
+    """Lines with captures."""
+    return start.has("captures")
+
+
+def run(job: ImportJob) -> tuple[str, ...]:
+    """Make the session of all lines."""
+    return session_of_lines(job, read)
+
+
+def read(path: Path, context: ImportContext) -> Iterator[Record]:
+    """The records of a file; what it says of backends is added to ``context``. Raises
     InputError naming the line.
     """
-    for where, data in read_lines(path):
-        foreign.refuse_line(data, KEYS, where)
-        _check_keys(data, KEYS, where)
-        ids = ids_of(data.get("token_ids"), where)
-        prompt = length_of(data.get("prompt_length", 0), len(ids), where)
-        given = data.get("captures")
-        if not isinstance(given, dict) or not given:
-            raise InputError(
-                f'{where}: captures is missing: give {{"trainer": [log-probabilities],'
-                " ...}"
-            )
-        captures = {}
-        for name, value in given.items():
-            body = value if isinstance(value, dict) else {"logprobs": value}
-            _check_keys(body, _CAPTURE_KEYS, f"{where}: captures.{name}")
-            line = _Line(where, name, ids, prompt, reading.notes)
-            captures[name] = _scores(body, line)
-            _tell(
-                reading.sources,
-                name,
-                _source(body, f"{where}: captures.{name}"),
-                f"{where}: captures.{name}",
-            )
-        yield Record(
-            where,
-            ids,
-            prompt,
-            captures,
-            mask=_mask(data, len(ids), prompt, where),
-            finish=_finish(data, where),
-            pieces=_pieces(data, ids, where),
-            model=_text(data, "model", where),
-        )
+    for place, data in read_lines(path):
+        yield _record(place, data, context)
+
+
+def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Record:
+    refuse_line(data, place)
+    _check_keys(data, LINE_KEYS, place)
+    ids = ids_of(data.get("token_ids"), place)
+    prompt = length_of(data.get("prompt_length", 0), len(ids), place)
+    captures = data.get("captures")
+    if not isinstance(captures, dict) or not captures:
+        remedy = 'give {"trainer": [log-probabilities], ...}'
+        raise place.error("captures is missing", remedy)
+    scores = {}
+    for name, value in captures.items():
+        body = value if isinstance(value, dict) else {"logprobs": value}
+        there = under_key(place, f"captures.{name}")
+        _check_keys(body, _CAPTURE_KEYS, there)
+        scores[name] = _Line(place, name, ids, prompt, context.notes).scores(body)
+        _tell(context.sources, name, _source(body, there), place)
+    return Record(
+        place=place,
+        token_ids=ids,
+        prompt_length=prompt,
+        captures=scores,
+        mask=_mask(data, len(ids), prompt, place),
+        finish=_finish(data, place),
+        pieces=_pieces(data, ids, place),
+        model=_text(data, "model", place),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    """Where a capture's numbers stand: capture ``name`` of the sequence at
-    ``where``.
-    """
+    """Capture ``name`` of the sequence at ``place``."""
 
-    where: str
+    place: Place
     name: str
-    ids: Array
+    ids: IdArray
     prompt: int
     notes: Notes
 
     @property
     def key(self) -> str:
+        """What messages call the capture."""
         return f"captures.{self.name}"
 
     @property
@@ -125,100 +134,106 @@ class _Line:
         """
         return self.prompt == 0
 
+    def column(self, body: Mapping[str, Any], name: str) -> list[Any]:
+        """A list of the capture, one entry a token."""
+        key = f"{self.key}.{name}"
+        return spread(body[name], len(self.ids), self.prompt, self.place, key)
 
-def _scores(body: Mapping[str, Any], line: _Line) -> Scores:
-    where, key = line.where, line.key
+    def scores(self, body: Mapping[str, Any]) -> Scores:
+        """All that the capture says. Raises InputError."""
+        if "logprobs" not in body:
+            raise self.place.error(f"{self.key}.logprobs is missing")
+        values = self._unmasked(self.column(body, "logprobs"), body)
+        if not self.first and values[0] not in (None, 0):
+            self.notes.count(NO_FIRST % self.name)
+        key = f"{self.key}.logprobs"
+        scores = scores_of(values, self.place, key, first=self.first)
+        if "entropy" in body:
+            entropies = self.column(body, "entropy")
+            key = f"{self.key}.entropy"
+            entropy = entropy_of(entropies, self.place, key, self.first)
+            scores = replace(scores, entropy=entropy)
+        if "ranks" in body:
+            ranks = self.column(body, "ranks")
+            rank = ranks_of(ranks, self.place, f"{self.key}.ranks")
+            scores = replace(scores, rank=rank)
+        return self._with_alternatives(scores, body)
 
-    def column(name: str) -> list[Any]:
-        return spread(body[name], len(line.ids), line.prompt, where, f"{key}.{name}")
+    def _unmasked(self, values: list[Any], body: Mapping[str, Any]) -> list[Any]:
+        """Log-probabilities with null where the capture's own mask says that an entry
+        only fills the list up.
+        """
+        there = under_key(self.place, self.key)
+        mask = _mask(body, len(self.ids), self.prompt, there)
+        if mask is None:
+            return values
+        masked = [
+            value is not None and not counts
+            for value, counts in zip(values, mask, strict=True)
+        ]
+        self.notes.count(_MASKED % self.name, sum(masked))
+        return [
+            value if counts else None
+            for value, counts in zip(values, mask, strict=True)
+        ]
 
-    if "logprobs" not in body:
-        raise InputError(f"{where}: {key}.logprobs is missing")
-    values = _unmasked(column("logprobs"), body, line)
-    if not line.first and values[0] not in (None, 0):
-        line.notes.count(NO_FIRST % line.name)
-    entropy = (
-        entropy_of(column("entropy"), where, f"{key}.entropy", line.first)
-        if "entropy" in body
-        else None
-    )
-    plain = scores_of(values, where, f"{key}.logprobs", entropy, line.first)
-    rank = (
-        ranks_of(column("ranks"), where, f"{key}.ranks")
-        if "ranks" in body
-        else plain.rank
-    )
-    if ("top_ids" in body) != ("top_logprobs" in body):
-        raise InputError(
-            f"{where}: {key} has only one of top_ids and top_logprobs: give both"
+    def _with_alternatives(self, scores: Scores, body: Mapping[str, Any]) -> Scores:
+        given = [name for name in ("top_ids", "top_logprobs") if name in body]
+        if not given:
+            return scores
+        if len(given) == 1:
+            reason = f"{self.key} has only one of top_ids and top_logprobs"
+            raise self.place.error(reason, "give both")
+        columns = zip(
+            self.column(body, "top_ids"),
+            self.column(body, "top_logprobs"),
+            strict=True,
         )
-    if "top_ids" not in body:
-        return replace(plain, rank=rank)
-    rows = [
-        _alternatives(ids, logprobs, int(line.ids[i]), line, f"{key}.top_ids[{i}]")
-        for i, (ids, logprobs) in enumerate(
-            zip(column("top_ids"), column("top_logprobs"), strict=True)
-        )
-    ]
-    top_ids, top_logprobs = alternatives(rows)
-    return replace(plain, rank=rank, top_ids=top_ids, top_logprobs=top_logprobs)
+        rows = [self._row(i, *row) for i, row in enumerate(columns)]
+        top_ids, top_logprobs = alternatives(rows)
+        return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
+
+    def _row(self, index: int, ids: Any, logprobs: Any) -> list[tuple[int, float]]:
+        """The alternatives of one token, each id once."""
+        key = f"{self.key}.top_ids[{index}]"
+        if ids is None and logprobs is None:
+            return []
+        both_lists = isinstance(ids, list) and isinstance(logprobs, list)
+        if not both_lists or len(ids) != len(logprobs):
+            raise self.place.error(
+                f"{key} and the log-probabilities beside it are not lists of one length"
+            )
+        if not ids:
+            return []
+        values = logprobs_of(logprobs, self.place, key, first=True).tolist()
+        row = list(zip(ids_of(ids, self.place, key).tolist(), values, strict=True))
+        kept = most_likely(row, int(self.ids[index]), self.place, key)
+        self.notes.count(_MERGED % self.name, len(kept) < len(row))
+        return kept
 
 
-def _unmasked(values: list[Any], body: Mapping[str, Any], line: _Line) -> list[Any]:
-    """Log-probabilities with null where the capture's own mask says that an entry only
-    fills the list up.
-    """
-    mask = _mask(body, len(line.ids), line.prompt, f"{line.where}: {line.key}")
-    if mask is None:
-        return values
-    line.notes.count(
-        _MASKED % line.name,
-        sum(v is not None and not m for v, m in zip(values, mask, strict=True)),
-    )
-    return [value if kept else None for value, kept in zip(values, mask, strict=True)]
+def _source(body: Mapping[str, Any], place: Place) -> CaptureSource:
+    given = [key for key in told.TELLABLE if body.get(key) is not None]
+    try:
+        facts = {
+            key: told.value_of(key, body[key], f"{place.words}.{key}") for key in given
+        }
+    except InputError as error:
+        raise error.within(file=place.file, line=place.line) from None
+    return CaptureSource(role=_text(body, "role", place), told=facts)
 
 
-def _alternatives(
-    ids: Any, logprobs: Any, target: int, line: _Line, key: str
-) -> list[tuple[int, float]]:
-    where = line.where
-    if ids is None and logprobs is None:
-        return []
-    if (
-        not isinstance(ids, list)
-        or not isinstance(logprobs, list)
-        or len(ids) != len(logprobs)
-    ):
-        raise InputError(
-            f"{where}: {key} and the log-probabilities beside it are no lists of one"
-            " length"
-        )
-    if not ids:
-        return []
-    values = logprobs_of(logprobs, where, key, first=True)
-    row = list(zip(ids_of(ids, where, key).tolist(), values.tolist(), strict=True))
-    kept = most_likely(row, target, f"{where}: {key}")
-    line.notes.count(_MERGED % line.name, len(kept) < len(row))
-    return kept
-
-
-def _source(body: Mapping[str, Any], where: str) -> Source:
-    known = {
-        key: told.value_of(key, body[key], f"{where}.{key}")
-        for key in told.TELLABLE
-        if body.get(key) is not None
-    }
-    return Source(role=_text(body, "role", where), told=known)
-
-
-def _tell(sources: dict[str, Source], name: str, new: Source, where: str) -> None:
+def _tell(
+    sources: dict[str, CaptureSource], name: str, new: CaptureSource, place: Place
+) -> None:
     """Add what a line tells of a capture to what earlier lines told; one capture has
     one value of each fact.
     """
     old = sources.get(name, new)
     if new.role is not None and old.role is not None and new.role != old.role:
-        raise InputError(
-            f"{where}.role is {new.role!r} and {old.role!r} in a line before: give one"
+        raise place.error(
+            f"captures.{name}.role is {new.role!r} and {old.role!r} in a line before",
+            "give one",
         )
     facts = dict(old.told)
     for key, value in new.told.items():
@@ -226,9 +241,9 @@ def _tell(sources: dict[str, Source], name: str, new: Source, where: str) -> Non
         if before == value:
             continue
         if key != "weight_version":
-            raise InputError(
-                f"{where}.{key} is {value!r} and {before!r} in a line before: name two"
-                " captures, or import two sessions"
+            raise place.error(
+                f"captures.{name}.{key} is {value!r} and {before!r} in a line before",
+                "name two captures, or import two sessions",
             )
         versions = dict.fromkeys([*str(before).split(","), value])
         facts[key] = ",".join(list(versions)[:SHOWN_VERSIONS])
@@ -236,54 +251,56 @@ def _tell(sources: dict[str, Source], name: str, new: Source, where: str) -> Non
 
 
 def _mask(
-    data: Mapping[str, Any], tokens: int, prompt: int, where: str
-) -> Array | None:
+    data: Mapping[str, Any], tokens: int, prompt: int, place: Place
+) -> FlagArray | None:
     if "mask" not in data:
         return None
-    values = spread(data["mask"], tokens, prompt, where, "mask")
-    if any(value is not None and value not in (0, 1, True, False) for value in values):
-        raise InputError(f"{where}: mask holds something else than 0 and 1")
-    return np.asarray([1 if value is None else value for value in values], np.uint8)
+    values = spread(data["mask"], tokens, prompt, place, "mask")
+    if any(value not in (None, 0, 1, True, False) for value in values):
+        raise place.error("mask holds something else than 0 and 1")
+    flags = [1 if value is None else value for value in values]
+    return np.asarray(flags, np.uint8)
 
 
-def _finish(data: Mapping[str, Any], where: str) -> str:
+def _finish(data: Mapping[str, Any], place: Place) -> str:
     value = data.get("finish", "unknown")
     if value not in _FINISH:
-        raise InputError(f"{where}: finish is {value!r}: use {', '.join(_FINISH)}")
+        raise place.error(f"finish is {value!r}", f"use {', '.join(_FINISH)}")
     return str(value)
 
 
-def _pieces(data: Mapping[str, Any], ids: Array, where: str) -> dict[int, bytes]:
+def _pieces(data: Mapping[str, Any], ids: IdArray, place: Place) -> dict[int, bytes]:
     texts = data.get("tokens")
     if texts is None:
         return {}
-    if (
-        not isinstance(texts, list)
-        or len(texts) != len(ids)
-        or not all(isinstance(text, str) for text in texts)
-    ):
-        raise InputError(
-            f"{where}: tokens is no list of {len(ids)} texts, one for each id"
-        )
+    if not _are_texts(texts, len(ids)):
+        raise place.error(f"tokens is not a list of {len(ids)} texts, one for each id")
     return {
         int(i): text.encode("utf-8", "surrogatepass")
         for i, text in zip(ids, texts, strict=True)
     }
 
 
-def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:
+def _are_texts(values: Any, count: int) -> bool:
+    if not isinstance(values, list) or len(values) != count:
+        return False
+    return all(isinstance(value, str) for value in values)
+
+
+def _text(data: Mapping[str, Any], key: str, place: Place) -> str | None:
     value = data.get(key)
     if value is not None and (not isinstance(value, str) or not value):
-        raise InputError(f"{where}: {key} is {value!r}: give a text")
+        raise place.error(f"{key} is {value!r}", "give a text")
     return value
 
 
-def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], place: Place) -> None:
     import difflib
 
     for key in data:
         if key in known:
             continue
         near = difflib.get_close_matches(key, known, n=1)
-        said = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise InputError(f"{where}: {key} is unknown: {said}")
+        if near:
+            raise place.error(f"{key} is unknown", f"did you mean {near[0]!r}?")
+        raise place.error(f"{key} is unknown: known are {', '.join(known)}")

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
 
 Entry = tuple[int, float]
 """(id, log-probability in nats)."""
 
 
-def most_likely(row: Sequence[Entry], target: int, where: str) -> list[Entry]:
+def most_likely(
+    row: Sequence[Entry], target: int, place: Place, name: str
+) -> list[Entry]:
     """``row`` with `each_once`, without the entry that stands in front only because it
     is the token's own.
 
@@ -21,23 +23,23 @@ def most_likely(row: Sequence[Entry], target: int, where: str) -> list[Entry]:
     likely than all others, and ids between them are not listed. Raises InputError as
     `each_once` does.
     """
-    entries = each_once(row, where)
-    return (
-        entries[1:]
-        if len(entries) == len(row) and _only_in_front(entries, target)
-        else entries
-    )
+    entries = each_once(row, place, name)
+    repeated = len(entries) < len(row)
+    if repeated or not _only_in_front(entries, target):
+        return entries
+    return entries[1:]
 
 
-def each_once(row: Sequence[Entry], where: str) -> list[Entry]:
+def each_once(row: Sequence[Entry], place: Place, name: str) -> list[Entry]:
     """``row`` with each id once. Raises InputError for an id that stands twice with two
-    values.
+    values; ``name`` is what the list is called.
     """
     values: dict[int, float] = {}
     for token_id, value in row:
         if token_id in values and values[token_id] != value:
-            raise InputError(
-                f"{where} lists id {token_id} twice, with two values: list each id once"
+            raise place.error(
+                f"{name} lists id {token_id} twice, with two values",
+                "list each id once",
             )
         values[token_id] = value
     return list(values.items())

@@ -9,101 +9,100 @@ finite, so what it was is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
+from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.job import ImportJob, session_of_lines
 from logdrift.core.session.importers.records import (
-    Array,
-    Reading,
+    CaptureSource,
+    ImportContext,
     Record,
-    Source,
-    entropy_of,
-    ids_of,
-    read_lines,
-    scores_of,
 )
+from logdrift.core.session.importers.start import Start
+from logdrift.core.session.scores import Scores
 
 SCHEMA = 1
-_SHOWN_STEPS = 5
 TRAINER, ENGINE = "trainer/prefill", "inference/recorded"
 
 
-def read(path: Path, reading: Reading) -> Iterator[Record]:
+def guess(start: Start) -> bool:
+    """Lines with the version of a schema."""
+    return start.has("schema_version")
+
+
+def run(job: ImportJob) -> tuple[str, ...]:
+    """Make the session of all exports."""
+    return session_of_lines(job, read)
+
+
+def read(path: Path, context: ImportContext) -> Iterator[Record]:
     """The sequences of one export. Raises InputError naming the line, and for a newer
     schema.
     """
-    reading.sources.setdefault(TRAINER, Source(engine="prime-rl", role="trainer"))
-    reading.sources.setdefault(ENGINE, Source(engine="vllm", role="rollout"))
-    for where, data in read_lines(path):
-        found = data.get("schema_version")
-        if found != SCHEMA:
-            raise InputError(
-                f"{where}: schema_version is {found!r}: this logdrift reads {SCHEMA} of"
-                " prime-rl's exports"
-            )
-        ids = ids_of(data.get("token_ids"), where)
-        trained = _flags(data.get("loss_mask"), len(ids), where)
-        behind = np.flatnonzero(trained)
-        prompt = int(behind[0]) if len(behind) else len(ids)
-        entropy = (
-            entropy_of(_column(data, "entropy", len(ids), where), where, "entropy")
-            if "entropy" in data
-            else None
+    trainer = CaptureSource(engine="prime-rl", role="trainer")
+    context.sources.setdefault(TRAINER, trainer)
+    context.sources.setdefault(ENGINE, CaptureSource(engine="vllm", role="rollout"))
+    for place, data in read_lines(path):
+        yield _record(place, data)
+
+
+def _record(place: Place, data: Mapping[str, Any]) -> Record:
+    schema = data.get("schema_version")
+    if schema != SCHEMA:
+        raise place.error(
+            f"schema_version is {schema!r}: this logdrift reads {SCHEMA} of prime-rl's"
+            " exports"
         )
-        trainer = scores_of(
-            _column(data, "trainer_logprobs", len(ids), where),
-            where,
-            "trainer_logprobs",
-            entropy,
-        )
-        told = _column(data, "inference_logprobs", len(ids), where)
-        filled_in = [
-            value if flag else None for value, flag in zip(told, trained, strict=True)
-        ]
-        engine = scores_of(filled_in, where, "inference_logprobs")
-        # Tool output within the completion is not trained on: it is shown, and counts
-        # in no number.
-        mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
-        yield Record(where, ids, prompt, {TRAINER: trainer, ENGINE: engine}, mask=mask)
+    ids = ids_of(data.get("token_ids"), place)
+    trained = _flags(data.get("loss_mask"), len(ids), place)
+    prompt = int(np.argmax(trained)) if trained.any() else len(ids)
+    # Tool output within the completion is not trained on: it is shown, and counts in
+    # no number.
+    mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
+    captures = {
+        TRAINER: _trainer(data, len(ids), place),
+        ENGINE: _engine(data, trained, place),
+    }
+    return Record(place, ids, prompt, captures, mask=mask)
 
 
-def steps_below(folder: Path) -> str:
-    """`` (give one of ...)``, the steps whose exports lie below ``folder``; nothing
-    where there are none.
-    """
-    for parent in (folder, folder / "token_exports"):
-        steps = {path.parent.name for path in parent.glob("step_*/rank_*.jsonl")}
-        if steps:
-            named = sorted(steps, key=lambda name: (len(name), name))
-            more = (
-                f" and {len(named) - _SHOWN_STEPS} more"
-                if len(named) > _SHOWN_STEPS
-                else ""
-            )
-            return f": give one of {', '.join(named[:_SHOWN_STEPS])}{more} in {parent}"
-    return ""
+def _trainer(data: Mapping[str, Any], tokens: int, place: Place) -> Scores:
+    entropy = None
+    if "entropy" in data:
+        entropies = _column(data, "entropy", tokens, place)
+        entropy = entropy_of(entropies, place, "entropy")
+    values = _column(data, "trainer_logprobs", tokens, place)
+    return scores_of(values, place, "trainer_logprobs", entropy)
 
 
-def _column(data: dict[str, Any], key: str, tokens: int, where: str) -> list[Any]:
+def _engine(
+    data: Mapping[str, Any], trained: npt.NDArray[np.bool_], place: Place
+) -> Scores:
+    values = _column(data, "inference_logprobs", len(trained), place)
+    real = [
+        value if flag else None for value, flag in zip(values, trained, strict=True)
+    ]
+    return scores_of(real, place, "inference_logprobs")
+
+
+def _column(data: Mapping[str, Any], key: str, tokens: int, place: Place) -> list[Any]:
     values = data.get(key)
     if not isinstance(values, list) or len(values) != tokens:
-        raise InputError(
-            f"{where}: {key} is no list of {tokens} entries, one for each of token_ids"
+        raise place.error(
+            f"{key} is not a list of {tokens} entries, one for each of token_ids"
         )
     return values
 
 
-def _flags(values: Any, tokens: int, where: str) -> Array:
-    if (
-        not isinstance(values, list)
-        or len(values) != tokens
-        or not all(isinstance(v, bool) for v in values)
-    ):
-        raise InputError(
-            f"{where}: loss_mask is no list of {tokens} times true or false"
-        )
+def _flags(values: Any, tokens: int, place: Place) -> npt.NDArray[np.bool_]:
+    is_column = isinstance(values, list) and len(values) == tokens
+    if not is_column or not all(isinstance(value, bool) for value in values):
+        raise place.error(f"loss_mask is not a list of {tokens} times true or false")
     return np.asarray(values, np.bool_)

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
 
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 _PROBABILITIES = "completion_probabilities"
@@ -22,31 +22,30 @@ class Streams:
     """Answers in the order in which they began; chunks find theirs by its id."""
 
     def __init__(self) -> None:
-        self._answers: list[tuple[str, dict[str, Any]]] = []
+        self._answers: list[tuple[Place, dict[str, Any]]] = []
         self._open: dict[Any, dict[str, Any]] = {}
 
-    def add(self, where: str, answer: dict[str, Any]) -> None:
+    def add(self, place: Place, answer: dict[str, Any]) -> None:
         """Take one object: a whole answer, or a chunk. Raises InputError for a chunk
         that does not fit.
         """
         try:
             if "meta_info" in answer:
-                self._add_sglang(where, answer)
+                self._add_sglang(place, answer)
             elif "choices" in answer:
-                self._add_openai(where, answer)
+                self._add_openai(place, answer)
             else:
-                self._add_llamacpp(where, answer)
+                self._add_llamacpp(place, answer)
         except (TypeError, AttributeError, KeyError) as error:
-            raise InputError(
-                f"{where}: is no answer or chunk of one: {type(error).__name__}:"
-                f" {error}"
+            raise place.error(
+                f"is not an answer or a chunk of one: {type(error).__name__}: {error}"
             ) from None
 
-    def whole(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def whole(self) -> Iterator[tuple[Place, dict[str, Any]]]:
         """All answers."""
         yield from self._answers
 
-    def _add_openai(self, where: str, answer: dict[str, Any]) -> None:
+    def _add_openai(self, place: Place, answer: dict[str, Any]) -> None:
         key = answer.get("id")
         begun = self._open.get(key)
         if begun is not None and _continues(begun, answer):
@@ -57,9 +56,9 @@ class Streams:
             _extend(whole, answer)
             self._open[key] = whole
             answer = whole
-        self._answers.append((where, answer))
+        self._answers.append((place, answer))
 
-    def _add_sglang(self, where: str, answer: dict[str, Any]) -> None:
+    def _add_sglang(self, place: Place, answer: dict[str, Any]) -> None:
         meta = answer["meta_info"]
         key = ("sglang", meta.get("id"), answer.get("index"))
         begun = self._open.get(key)
@@ -67,18 +66,18 @@ class Streams:
             _extend_sglang(begun, answer)
         else:
             begun = copy.deepcopy(answer)
-            self._answers.append((where, begun))
+            self._answers.append((place, begun))
         if meta.get("id") is not None and meta.get("finish_reason", "given") is None:
             self._open[key] = begun
         else:
             self._open.pop(key, None)
 
-    def _add_llamacpp(self, where: str, answer: dict[str, Any]) -> None:
+    def _add_llamacpp(self, place: Place, answer: dict[str, Any]) -> None:
         key = ("llama.cpp", answer.get("id_slot"), answer.get("index"))
         begun = self._open.get(key)
         if begun is None:
             begun = {**answer, _PROBABILITIES: list(answer.get(_PROBABILITIES) or ())}
-            self._answers.append((where, begun))
+            self._answers.append((place, begun))
         else:
             begun[_PROBABILITIES].extend(answer.get(_PROBABILITIES) or ())
             begun.update(
@@ -168,24 +167,21 @@ def _extend_logprobs(choice: dict[str, Any], logprobs: Mapping[str, Any]) -> Non
 
 def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
     old, new = whole["meta_info"], chunk["meta_info"]
-    before, now = (meta.get("output_token_logprobs") or [] for meta in (old, new))
-    everything = now[: len(before)] == before
-    kept = {
+    before = old.get("output_token_logprobs") or []
+    now = new.get("output_token_logprobs") or []
+    of_prompt = {
         key: value for key, value in old.items() if key.startswith("input_") and value
     }
-    if everything:
-        merged = {**old, **new}
-    else:
-        added = {
-            key: [*(old.get(key) or []), *(new.get(key) or [])]
-            for key in _ADDED
-            if key in old or key in new
-        }
-        merged = {**old, **new, **added}
-        whole["output_ids"] = [
-            *(whole.get("output_ids") or []),
-            *(chunk.get("output_ids") or []),
-        ]
-    whole["meta_info"] = {**merged, **kept}
-    if everything:
+    if now[: len(before)] == before:
+        # The chunk says everything so far.
+        whole["meta_info"] = {**old, **new, **of_prompt}
         whole.update({key: value for key, value in chunk.items() if key != "meta_info"})
+        return
+    added = {key: _both(old, new, key) for key in _ADDED if key in old or key in new}
+    whole["output_ids"] = _both(whole, chunk, "output_ids")
+    whole["meta_info"] = {**old, **new, **added, **of_prompt}
+
+
+def _both(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> list[Any]:
+    """The list of ``old``, then that of ``new``."""
+    return [*(old.get(key) or []), *(new.get(key) or [])]

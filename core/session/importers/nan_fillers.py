@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from logdrift.core.session.importers.records import Array, Notes, Record
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.records import Record
+from logdrift.core.session.scores import FlagArray
 
 _PROMPTS = (
     "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so"
@@ -44,7 +46,7 @@ def _behind(record: Record) -> int:
     return max(record.prompt_length, 1)
 
 
-def _flags(record: Record, name: str) -> Array:
+def _flags(record: Record, name: str) -> FlagArray:
     nan = record.captures[name].nan
     return np.zeros(len(record.token_ids), np.uint8) if nan is None else nan
 
@@ -53,17 +55,14 @@ def _drop(records: Iterable[Record], name: str, part: slice) -> int:
     """Clear the flags of this part before the completions, if no number stands there;
     how many there were.
     """
-    before = [
-        (
-            _flags(r, name)[: _behind(r)][part],
-            r.captures[name].logprob[: _behind(r)][part],
-        )
-        for r in records
-    ]
-    if any(not np.isnan(logprob).all() for _, logprob in before):
+    flags, logprobs = [], []
+    for record in records:
+        before = slice(0, _behind(record))
+        flags.append(_flags(record, name)[before][part])
+        logprobs.append(record.captures[name].logprob[before][part])
+    if any(not np.isnan(logprob).all() for logprob in logprobs):
         return 0
-    dropped = 0
-    for flags, _ in before:
-        dropped += int(flags.sum())
-        flags[:] = 0
+    dropped = sum(int(flag.sum()) for flag in flags)
+    for flag in flags:
+        flag[:] = 0
     return dropped

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.told import TELLABLE, value_of
 
@@ -28,48 +28,44 @@ def told_by_flags(
     infos = list(captures)
     told: dict[str, dict[str, Any]] = {info.label: {} for info in infos}
     for text in texts:
+        place = Place(f"--fact {text}")
         left, equals, value = text.partition("=")
         if not equals or not left:
-            raise InputError(
-                f"--fact {text}: write NAME.FACT=VALUE, such as vllm.temperature=0.6"
-            )
+            raise place.error("write NAME.FACT=VALUE, such as vllm.temperature=0.6")
         name, _, key = left.rpartition(".")
-        _check_fact(key, text)
-        found = value_of(key, value, f"--fact {left}")
-        for label in _labels(name, infos, text):
-            if told[label].setdefault(key, found) != found:
-                raise InputError(
-                    f"--fact {text}: {key} of {label} was told before as"
-                    f" {told[label][key]!r}"
-                )
+        _check_fact(key, place)
+        fact = value_of(key, value, f"--fact {left}")
+        for label in _labels(name, infos, place):
+            before = told[label].setdefault(key, fact)
+            if before != fact:
+                raise place.error(f"{key} of {label} was told before as {before!r}")
     return told
 
 
-def _check_fact(key: str, text: str) -> None:
+def _check_fact(key: str, place: Place) -> None:
     if key in TELLABLE:
         return
     if key == "mask":
-        raise InputError(
-            f"--fact {text}: a mask is one value a token: give it in jsonl lines"
-            " (docs/import.md)"
-        )
+        remedy = "give it in jsonl lines (docs/import.md)"
+        raise place.error("a mask is one value a token", remedy)
     near = difflib.get_close_matches(key, TELLABLE, n=1)
-    said = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(TELLABLE)}"
-    raise InputError(f"--fact {text}: fact {key!r} is unknown: {said}")
+    known = f"known are {', '.join(TELLABLE)}"
+    advice = f"did you mean {near[0]!r}?" if near else known
+    raise place.error(f"fact {key!r} is unknown", advice)
 
 
-def _labels(name: str, infos: Sequence[CaptureInfo], text: str) -> list[str]:
+def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
+    """The captures that a name stands for."""
     if not name:
         return [info.label for info in infos]
-    found = [info.label for info in infos if name in (info.label, info.backend)]
-    if found:
-        return found
-    known = list(
-        dict.fromkeys(word for info in infos for word in (info.backend, info.label))
-    )
+    labels = [info.label for info in infos if name in (info.label, info.backend)]
+    if labels:
+        return labels
+    names = (word for info in infos for word in (info.backend, info.label))
+    known = list(dict.fromkeys(names))
     near = difflib.get_close_matches(name, known, n=1)
-    said = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    raise InputError(f"--fact {text}: capture {name!r} is unknown: {said}")
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise place.error(f"capture {name!r} is unknown", advice)
 
 
 def joined(
@@ -80,8 +76,6 @@ def joined(
     """
     for key, value in flags.items():
         if file.get(key, value) != value:
-            raise InputError(
-                f"--fact {label}.{key}={value}: the file says {file[key]!r}: leave one"
-                " of them out"
-            )
+            place = Place(f"--fact {label}.{key}={value}")
+            raise place.error(f"the file says {file[key]!r}", "leave one of them out")
     return {**file, **flags}

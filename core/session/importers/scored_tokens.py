@@ -1,4 +1,4 @@
-"""One token as a server scored it, and the forms in which servers write such rows."""
+"""One token as a server scored it, and the forms in which servers write lists of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.columns import is_whole
 
 _ID = re.compile(r"token_id:(\d+)")
 """How vLLM writes a token for ``return_tokens_as_token_ids``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoredToken:
     """``logprob`` is as written (None: no score); ``top`` lists (id, log-probability),
     id None where text alone is named.
 
@@ -32,35 +33,36 @@ class Row:
     sure: bool = True
 
 
-def rows_of(logprobs: Any, where: str) -> list[Row]:
-    """The rows of OpenAI's ``logprobs``: a chat's ``content`` or a completion's lists;
-    none where it is null.
+def tokens_of(logprobs: Any, place: Place) -> list[ScoredToken]:
+    """The tokens of OpenAI's ``logprobs``: a chat's ``content`` or a completion's
+    lists; none where it is null.
 
     Raises InputError for anything else.
     """
     if logprobs is None:
         return []
-    return _read(lambda: _openai(logprobs), f"{where}: logprobs is not OpenAI's")
+    return _read(lambda: _openai(logprobs), place, "logprobs is not OpenAI's")
 
 
-def prompt_rows_of(values: Any, where: str) -> list[Row]:
-    """The rows of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank,
+def prompt_tokens_of(values: Any, place: Place) -> list[ScoredToken]:
+    """The tokens of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank,
     decoded_token}, ...}``, target first.
     """
     if values is None:
         return []
     return _read(
         lambda: [_of_prompt(entry) for entry in values],
-        f"{where}: prompt_logprobs is not vLLM's",
+        place,
+        "prompt_logprobs is not vLLM's",
     )
 
 
-def sglang_rows(values: Any, tops: Any, where: str) -> list[Row]:
-    """The rows of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``, with
-    their ``*_top_logprobs``.
+def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> list[ScoredToken]:
+    """The tokens of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``,
+    with their ``*_top_logprobs``. ``key`` is the name of the list.
     """
 
-    def read() -> list[Row]:
+    def read() -> list[ScoredToken]:
         alternatives = list(tops or ())[: len(values)]
         alternatives += [None] * (len(values) - len(alternatives))
         return [
@@ -68,27 +70,30 @@ def sglang_rows(values: Any, tops: Any, where: str) -> list[Row]:
             for entry, top in zip(values, alternatives, strict=True)
         ]
 
-    return _read(read, f"{where} is not SGLang's")
+    return _read(read, place, f"{key} is not SGLang's")
 
 
-def llamacpp_rows(values: Any, where: str) -> list[Row]:
-    """The rows of llama.cpp's ``completion_probabilities``; probabilities behind
+def llamacpp_tokens(values: Any, place: Place) -> list[ScoredToken]:
+    """The tokens of llama.cpp's ``completion_probabilities``; probabilities behind
     sampling are turned to logarithms.
     """
     return _read(
         lambda: [_of_llamacpp(entry) for entry in values],
-        f"{where}: completion_probabilities is not llama.cpp's",
+        place,
+        "completion_probabilities is not llama.cpp's",
     )
 
 
-def _read(rows: Callable[[], list[Row]], said: str) -> list[Row]:
+def _read(
+    tokens: Callable[[], list[ScoredToken]], place: Place, reason: str
+) -> list[ScoredToken]:
     try:
-        return rows()
+        return tokens()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InputError(f"{said}: {type(error).__name__}: {error}") from None
+        raise place.error(f"{reason}: {type(error).__name__}: {error}") from None
 
 
-def _openai(logprobs: Mapping[str, Any]) -> list[Row]:
+def _openai(logprobs: Mapping[str, Any]) -> list[ScoredToken]:
     content = logprobs.get("content")
     if isinstance(content, list):
         return [_of_chat(entry) for entry in content]
@@ -99,7 +104,7 @@ def _openai(logprobs: Mapping[str, Any]) -> list[Row]:
     # rows have two widths.
     k = min(widths) if len(widths) > 1 else 0
     return [
-        Row(
+        ScoredToken(
             token_id=_named(token),
             logprob=value,
             top=tuple((_named(text), other) for text, other in (top or {}).items()),
@@ -110,9 +115,9 @@ def _openai(logprobs: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _of_chat(entry: Mapping[str, Any]) -> Row:
+def _of_chat(entry: Mapping[str, Any]) -> ScoredToken:
     top: Iterable[Mapping[str, Any]] = entry.get("top_logprobs") or ()
-    return Row(
+    return ScoredToken(
         token_id=_id_of(entry),
         logprob=entry["logprob"],
         top=tuple((_id_of(other), other["logprob"]) for other in top),
@@ -122,16 +127,16 @@ def _of_chat(entry: Mapping[str, Any]) -> Row:
     )
 
 
-def _of_prompt(entry: Mapping[str, Any] | None) -> Row:
+def _of_prompt(entry: Mapping[str, Any] | None) -> ScoredToken:
     """vLLM lists the target before the k most likely ids; one of rank above their
     number is none of them.
     """
     if not entry:
-        return Row()
+        return ScoredToken()
     listed = [(int(key), value) for key, value in entry.items()]
     target, body = listed[0]
     text = body.get("decoded_token")
-    return Row(
+    return ScoredToken(
         token_id=target,
         logprob=body["logprob"],
         top=tuple(
@@ -144,10 +149,10 @@ def _of_prompt(entry: Mapping[str, Any] | None) -> Row:
     )
 
 
-def _of_sglang(entry: Sequence[Any], top: Any) -> Row:
+def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
     logprob, token_id, *rest = entry
     text = rest[0] if rest else None
-    return Row(
+    return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,
         top=tuple((_whole(other[1]), other[0]) for other in top or ()),
@@ -155,11 +160,11 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> Row:
     )
 
 
-def _of_llamacpp(entry: Mapping[str, Any]) -> Row:
+def _of_llamacpp(entry: Mapping[str, Any]) -> ScoredToken:
     top = (
         entry.get("top_logprobs") or entry.get("top_probs") or entry.get("probs") or ()
     )
-    return Row(
+    return ScoredToken(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
         top=tuple((_id_of(other), _logarithm(other)) for other in top),
@@ -179,22 +184,19 @@ def _id_of(entry: Mapping[str, Any]) -> int | None:
     ``token_id``.
     """
     for key in ("id", "token_id"):
-        if (found := _whole(entry.get(key))) is not None:
-            return found
+        token_id = _whole(entry.get(key))
+        if token_id is not None:
+            return token_id
     return _named(entry.get("token"))
 
 
 def _named(text: Any) -> int | None:
-    found = _ID.fullmatch(text) if isinstance(text, str) else None
-    return int(found[1]) if found else None
+    written = _ID.fullmatch(text) if isinstance(text, str) else None
+    return int(written[1]) if written else None
 
 
 def _whole(value: Any) -> int | None:
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-        else None
-    )
+    return value if is_whole(value) else None
 
 
 def _piece(text: Any, raw: Any) -> bytes | None:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from logdrift.core.session.importers.records import Notes, Record, Scores
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.records import Record
+from logdrift.core.session.scores import Scores
 
 _FILLED = (
     "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence:"
@@ -24,19 +26,16 @@ def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
     in 0.0. A completion whose prompt is not in the file has a real score there, and
     that is a probability of 1 in every sequence in no data.
     """
-    bare = [
-        record
-        for record in records
-        if record.prompt_length == 0 and len(record.token_ids)
-    ]
+    bare = [one for one in records if one.prompt_length == 0 and len(one.token_ids)]
     names = list(bare[0].captures) if bare else []
     for name in names:
         scores = [record.captures[name] for record in bare if name in record.captures]
         firsts = np.array([one.logprob[0] for one in scores])
-        if not np.isnan(firsts).all() and (firsts[~np.isnan(firsts)] == 0.0).all():
+        known = firsts[~np.isnan(firsts)]
+        if len(known) and (known == 0.0).all():
             for one in scores:
                 _blank(one)
-            notes.count(_FILLED % name, int((~np.isnan(firsts)).sum()))
+            notes.count(_FILLED % name, len(known))
 
 
 def _blank(scores: Scores) -> None:

@@ -10,35 +10,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from logdrift.core.errors import InputError
-from logdrift.core.session.importers.rows import llamacpp_rows
-from logdrift.core.session.importers.scored import Scored
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.answer_records import ServerAnswer
+from logdrift.core.session.importers.scored_tokens import llamacpp_tokens
 
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
 
 
-def scored(where: str, answer: Mapping[str, Any]) -> Scored:
+def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
     """One answer. Raises InputError naming it, and for a release that names no ids."""
     entries = answer.get("completion_probabilities")
     if not isinstance(entries, list) or not entries:
-        raise InputError(
-            f"{where}: completion_probabilities is empty: ask llama.cpp with n_probs"
+        raise place.error(
+            "completion_probabilities is empty", "ask llama.cpp with n_probs"
         )
-    rows = llamacpp_rows(entries, where)
-    ids = [row.token_id for row in rows if row.token_id is not None]
-    if len(ids) < len(rows):
-        raise InputError(
-            f"{where}: no token ids: this release of llama.cpp names texts alone, use a"
-            " newer one"
+    tokens = llamacpp_tokens(entries, place)
+    ids = [token.token_id for token in tokens if token.token_id is not None]
+    if len(ids) < len(tokens):
+        raise place.error(
+            "no token ids: this release of llama.cpp names texts alone",
+            "use a newer one",
         )
     model = answer.get("model")
-    return Scored(
-        where=where,
+    return ServerAnswer(
+        place=place,
         given=[],
-        given_rows=[],
+        given_tokens=[],
         new=ids,
-        new_rows=rows,
+        new_tokens=tokens,
         finish=_FINISH.get(str(answer.get("stop_type")), "unknown"),
         model=model if isinstance(model, str) and model else None,
         observed=_observed(answer, "prob" in entries[0]),

@@ -1,0 +1,94 @@
+"""Files of answers, one capture each: their names, their records, and what they say of
+their servers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.errors import InputError, Place
+from logdrift.core.session.importers import (
+    llamacpp_answers,
+    openai_answers,
+    sglang_answers,
+)
+from logdrift.core.session.importers.answer_records import ServerAnswer, record_of
+from logdrift.core.session.importers.answers import answers
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.place import in_file
+from logdrift.core.session.importers.records import (
+    CaptureSource,
+    ImportContext,
+    Record,
+)
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_DIFFER = "answers of %s differ in %s, which stays unknown"
+_SHOWN_VERSIONS = 8
+
+
+def captures_of(
+    files: Sequence[str], context: ImportContext
+) -> Iterator[tuple[Path, list[Record]]]:
+    """Each file and its records; ``NAME=FILE`` or ``FILE`` each. Raises InputError for
+    a name that is taken, and a file without answers.
+    """
+    for name, path in _named(files):
+        records = list(_records(path, name, context))
+        if not records:
+            failed = "".join(f": {note}" for note in context.notes.sentences())
+            raise in_file(path).error(f"no answer in it{failed}")
+        yield path, records
+
+
+def _named(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    names: set[str] = set()
+    for file in files:
+        name, equals, path = file.rpartition("=")
+        if not equals:
+            name = _NOT_IN_NAMES.sub("-", Path(path).stem).strip("-._") or "answers"
+        if name in names:
+            reason = f"another file is capture {name!r} already"
+            raise InputError(reason, file=file, remedy="write NAME=FILE")
+        names.add(name)
+        yield name, Path(path)
+
+
+def _records(path: Path, name: str, context: ImportContext) -> Iterator[Record]:
+    observed: list[dict[str, Any]] = []
+    for place, answer in answers(path, context.notes):
+        for one in _scored(place, answer):
+            observed.append(one.observed)
+            yield record_of(one, name, context.notes)
+    context.sources[name] = _source(observed, name, context.notes)
+
+
+def _scored(place: Place, answer: dict[str, Any]) -> Iterator[ServerAnswer]:
+    if "meta_info" in answer:
+        yield sglang_answers.scored(place, answer)
+    elif "choices" in answer:
+        yield from openai_answers.scored(place, answer)
+    else:
+        yield llamacpp_answers.scored(place, answer)
+
+
+def _source(
+    observed: Sequence[dict[str, Any]], name: str, notes: Notes
+) -> CaptureSource:
+    """What all answers say alike of their server; versions of weights are listed."""
+    facts: dict[str, Any] = {}
+    for key in dict.fromkeys(key for one in observed for key in one):
+        values = list(dict.fromkeys(one.get(key) for one in observed))
+        if len(values) == 1:
+            facts[key] = values[0]
+        elif key == "weight_version":
+            known = [str(v) for v in values[:_SHOWN_VERSIONS] if v is not None]
+            facts[key] = ",".join(known)
+        else:
+            notes.count(_DIFFER % (name, key))
+    # An engine's name alone is what the format tells, and no observation of how it ran.
+    observed_facts = facts if set(facts) - {"engine"} else {}
+    return CaptureSource(engine=facts.get("engine"), observed=observed_facts)

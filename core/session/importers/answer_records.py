@@ -1,0 +1,205 @@
+"""An answer of a server as a record: ids that it was given, ids that it sampled, and a
+score for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from logdrift.core.errors import InputError, Place
+from logdrift.core.session.importers.columns import (
+    alternatives,
+    logprobs_of,
+    ranks_of,
+    scores_of,
+)
+from logdrift.core.session.importers.lists import Entry, each_once, most_likely
+from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.records import Record
+from logdrift.core.session.importers.scored_tokens import ScoredToken
+from logdrift.core.session.scores import Scores
+
+UNKNOWN_ID = -1
+"""Stands for an id that a file does not tell, until another file that is joined with it
+does.
+"""
+
+_SAMPLED = (
+    "{n} {answer|answers} of %s only {scores|score} what {it was|they were} given: the"
+    " token sampled behind it is left out"
+)
+_GENERATED = (
+    "{n} {token|tokens} of %s {was|were} sampled behind the ids that it scores as a"
+    " prefill: left out"
+)
+_PROMPTS = (
+    "{n} {score|scores} of prompts {is|are} left out of %s: decoding has none; import"
+    " the file once more as %s/prefill"
+)
+_BARE = (
+    "{n} {answer|answers} of %s {does|do} not hold the ids of {its prompt|their"
+    " prompts}: {its sequence is|their sequences are} the completion alone"
+)
+_NAMELESS = (
+    "{n} {list|lists} of alternatives of %s {is|are} left out: {it names|they name}"
+    ' texts, not ids (ask vLLM with "return_tokens_as_token_ids": true)'
+)
+_UNREAD = "{n} {answer|answers} of %s {has|have} %s, which is not read"
+_ALONE = (
+    "{n} {list|lists} of alternatives of %s {is|are} left out: {it holds|they hold} the"
+    " token itself alone"
+)
+
+
+_LIST = "a list of alternatives"
+
+
+def filled(data: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Those of ``keys`` under which something is."""
+    return [key for key in keys if data.get(key)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """What a server was ``given`` and what it sampled (``new``): ids, and as
+    many scored tokens.
+
+    ``unread`` names what the answer holds and nothing here reads; ``problem`` says what
+    contradicts itself in it.
+    """
+
+    place: Place
+    given: Sequence[int]
+    given_tokens: Sequence[ScoredToken]
+    new: Sequence[int]
+    new_tokens: Sequence[ScoredToken]
+    finish: str = "unknown"
+    model: str | None = None
+    observed: dict[str, Any] = field(default_factory=dict)
+    unread: Sequence[str] = ()
+    problem: InputError | None = None
+
+    @property
+    def scores_given(self) -> bool:
+        """Some of what was given has a score."""
+        return any(token.logprob is not None for token in self.given_tokens)
+
+    @property
+    def ids(self) -> list[int]:
+        """What was given, then what was sampled."""
+        return [*self.given, *self.new]
+
+    @property
+    def tokens(self) -> list[ScoredToken]:
+        """As many as `ids`."""
+        return [*self.given_tokens, *self.new_tokens]
+
+
+def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
+    """The record of an answer, its numbers as capture ``name``. Raises InputError for
+    an answer without a token.
+    """
+    answer, scoring = _without_what_the_path_has_not(answer, name, notes)
+    if not answer.ids:
+        raise answer.place.error(
+            "holds no token",
+            "ask with logprobs, and with echo or prompt_logprobs to score",
+        )
+    if not answer.given:
+        notes.count(_BARE % name)
+    for key in answer.unread:
+        notes.count(_UNREAD % (name, key))
+    return Record(
+        place=answer.place,
+        token_ids=np.asarray(answer.ids, np.int32),
+        prompt_length=0 if scoring else len(answer.given),
+        captures={name: _scores(answer, name, notes)},
+        finish="unknown" if scoring else answer.finish,
+        pieces=_pieces(answer),
+        model=answer.model,
+        given=len(answer.given) if answer.scores_given else 0,
+        bounded=not scoring,
+        problem=answer.problem,
+    )
+
+
+def _pieces(answer: ServerAnswer) -> dict[int, bytes]:
+    return {
+        token_id: token.piece
+        for token_id, token in zip(answer.ids, answer.tokens, strict=True)
+        if token.piece is not None and token_id != UNKNOWN_ID
+    }
+
+
+def _without_what_the_path_has_not(
+    answer: ServerAnswer, name: str, notes: Notes
+) -> tuple[ServerAnswer, bool]:
+    """(answer, whether it only scores what it was given): a prefill samples nothing, a
+    decode scores no prompt.
+
+    A server samples at least one token, so a single one behind ids that were scored is
+    no completion.
+    """
+    path = name.partition("#")[0].partition("/")[2]
+    if not answer.scores_given:
+        return answer, False
+    if path in ("decode", "forced_decode") and answer.new:
+        number = sum(token.logprob is not None for token in answer.given_tokens)
+        notes.count(_PROMPTS % (name, name.partition("/")[0]), number)
+        unscored = [ScoredToken()] * len(answer.given)
+        return replace(answer, given_tokens=unscored), False
+    if path != "prefill" and len(answer.new) > 1:
+        return answer, False
+    if len(answer.new) == 1:
+        notes.count(_SAMPLED % name)
+    else:
+        notes.count(_GENERATED % name, len(answer.new))
+    return replace(answer, new=[], new_tokens=[]), True
+
+
+def _scores(answer: ServerAnswer, name: str, notes: Notes) -> Scores:
+    place, tokens = answer.place, answer.tokens
+    logprobs = [token.logprob for token in tokens]
+    scores = scores_of(logprobs, place, "logprob", first=not answer.given)
+    top_ids, top_logprobs = alternatives(_lists(answer, name, notes))
+    rank = ranks_of([token.rank for token in tokens], place, "rank")
+    return replace(scores, rank=rank, top_ids=top_ids, top_logprobs=top_logprobs)
+
+
+def _lists(answer: ServerAnswer, name: str, notes: Notes) -> list[list[Entry]]:
+    """The alternatives of each token; none where all lists hold the token alone."""
+    lists = [
+        _alternatives(token, target, answer.place, name, notes)
+        for token, target in zip(answer.tokens, answer.ids, strict=True)
+    ]
+    of_target_alone = [
+        [token_id for token_id, _ in entries] == [target]
+        for entries, target in zip(lists, answer.ids, strict=True)
+        if entries
+    ]
+    if of_target_alone and all(of_target_alone):
+        notes.count(_ALONE % name, len(of_target_alone))
+        return [[] for _ in lists]
+    return lists
+
+
+def _alternatives(
+    token: ScoredToken, target: int, place: Place, name: str, notes: Notes
+) -> list[Entry]:
+    """Those of a token by id; where one has none all are left out, or the rest would
+    pass for the whole.
+    """
+    ids = [token_id for token_id, _ in token.top if token_id is not None]
+    if len(ids) < len(token.top):
+        notes.count(_NAMELESS % name)
+        return []
+    written = [logprob for _, logprob in token.top]
+    logprobs = logprobs_of(written, place, "top_logprobs", first=True).tolist()
+    entries = list(zip(ids, logprobs, strict=True))
+    if token.sure:
+        return each_once(entries, place, _LIST)
+    return most_likely(entries, target, place, _LIST)

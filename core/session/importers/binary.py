@@ -1,0 +1,60 @@
+"""Files that hold no text: each is recognised, and answered with how to convert it.
+
+Nothing is ever unpickled: a pickle runs code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from logdrift.core.session.files import open_regular
+from logdrift.core.session.importers.place import in_file
+
+_ZIP = b"PK\x03\x04"
+_MAGIC = (
+    (b"PAR1", "a parquet file"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"\x93NUMPY", "an array of NumPy"),
+)
+_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+EXPORT = (
+    "write token ids and log-probabilities as jsonl where the file was made"
+    " (docs/import.md, From a trainer)"
+)
+
+
+def refuse_binary(path: Path) -> None:
+    """Raise InputError for a file that holds no text, and say how to convert it; one
+    that cannot be read is left be.
+    """
+    try:
+        with open(open_regular(path), "rb") as file:
+            start = file.read(8)
+    except OSError:
+        return
+    place = in_file(path)
+    if start.startswith(_PICKLES) or _is_torch_archive(path, start):
+        raise place.error(
+            "is a pickle (torch.save or pickle.dump), which runs code when it is"
+            " loaded, so it is not opened",
+            EXPORT,
+        )
+    for magic, kind in _MAGIC:
+        if start.startswith(magic):
+            remedy = "unpack or convert it to jsonl first (docs/import.md)"
+            raise place.error(f"is {kind}, not JSON", remedy)
+    if start.startswith(_ZIP):
+        raise place.error("is a zip archive, not JSON", "unpack it first")
+
+
+def _is_torch_archive(path: Path, start: bytes) -> bool:
+    if not start.startswith(_ZIP):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+    return any(name.rpartition("/")[2] == "data.pkl" for name in names)

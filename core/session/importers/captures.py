@@ -1,0 +1,111 @@
+"""The captures of imported records: their labels, and the facts that are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from logdrift.core.engines import PATHS
+from logdrift.core.errors import InputError
+from logdrift.core.plan import ROLES, check_backend_name, label_of
+from logdrift.core.session.importers.flags import joined, told_by_flags
+from logdrift.core.session.importers.records import CaptureSource, Record
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.told import facts_of
+
+UNKNOWN = "unknown"
+
+
+def captures_of(
+    records: Sequence[Record],
+    sources: Mapping[str, CaptureSource],
+    facts: Sequence[str],
+) -> dict[str, CaptureInfo]:
+    """The captures that every record has, by the name that files give them. Raises
+    InputError where one lacks a capture, for a name that does not do, and for a bad
+    fact.
+    """
+    names = _common_names(records)
+    known = {name: sources.get(name, CaptureSource()) for name in names}
+    bare = {name: _info(name, known[name]) for name in names}
+    _check_labels([info.label for info in bare.values()])
+    flags = told_by_flags(facts, bare.values())
+    return {
+        name: _with_facts(info, known[name], flags[info.label])
+        for name, info in bare.items()
+    }
+
+
+def _common_names(records: Sequence[Record]) -> list[str]:
+    if not records:
+        raise InputError("no sequence in it: nothing is imported")
+    names = list(records[0].captures)
+    for record in records:
+        odd = sorted(set(names) ^ set(record.captures))
+        if odd:
+            raise record.place.error(
+                f"capture {odd[0]!r} is not in every sequence: {records[0].place.words}"
+                f" has {', '.join(names)}",
+                "import them as two sessions, or give null for what is not known",
+            )
+    return names
+
+
+def _info(name: str, source: CaptureSource) -> CaptureInfo:
+    """``NAME``, ``NAME/PATH`` or ``NAME/PATH#2`` as a capture's label; without a path
+    its numbers were recorded.
+    """
+    plain, mark, number = name.partition("#")
+    backend, slash, path = plain.partition("/")
+    check_backend_name(backend)
+    path = path if slash else "recorded"
+    if path not in PATHS:
+        raise InputError(
+            f"capture {name!r}: path {path!r} is unknown",
+            remedy=f"use {', '.join(PATHS)}",
+        )
+    if mark and not (number.isdigit() and int(number) >= 2):
+        raise InputError(f"capture {name!r}: a repeat is #2 or more")
+    repeat = int(number) if mark else 1
+    return CaptureInfo(
+        label=label_of(backend, path, repeat),
+        backend=backend,
+        engine=source.engine or UNKNOWN,
+        dtype=UNKNOWN,
+        path=path,
+        repeat=repeat,
+        role=_role(name, backend, source),
+        status="complete",
+    )
+
+
+def _role(name: str, backend: str, source: CaptureSource) -> str:
+    by_name = backend if backend in ROLES else "rollout"
+    role = source.role or by_name
+    if role not in ROLES:
+        raise InputError(
+            f"capture {name!r}: role {role!r} is unknown",
+            remedy=f"use {', '.join(ROLES)}",
+        )
+    return role
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(
+                f"two captures are called {label}", remedy="give one another name"
+            )
+
+
+def _with_facts(
+    info: CaptureInfo, source: CaptureSource, flags: Mapping[str, Any]
+) -> CaptureInfo:
+    told = joined(source.told, flags, info.label)
+    return replace(
+        info,
+        engine=told.get("engine", info.engine),
+        dtype=told.get("dtype", info.dtype),
+        facts=facts_of(info.path, told, source.observed),
+    )

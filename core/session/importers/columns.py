@@ -1,0 +1,215 @@
+"""Lists of a file as columns of numbers.
+
+Files come from anywhere, so every value is checked here, and what is wrong is said with
+the file and the line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.errors import Place
+from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
+
+Array = npt.NDArray[Any]
+
+MINUS_INFINITY = -9999.0
+"""What servers write where JSON has no -inf (vLLM: -9999.0 exactly); no logits of a
+model lie this far apart.
+"""
+_NUMBERS_AS_TEXT: Mapping[str, float] = {
+    "nan": math.nan,
+    "-infinity": -math.inf,
+    "-inf": -math.inf,
+}
+"""Texts in place of numbers: protobuf's JSON writes "NaN" and "-Infinity", a Python
+repr "nan" and "-inf".
+"""
+_SLACK = 1e-3
+"""A log-probability a little above 0, in nats: rounding of bfloat16 and float16 logits
+gives that.
+"""
+
+
+def is_whole(value: Any, most: int = 2**31 - 1) -> bool:
+    """A whole number from 0 to ``most``, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return 0 <= value <= most
+
+
+def is_real(value: Any) -> bool:
+    """A number, NaN and infinity included, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def ids_of(value: Any, place: Place, key: str = "token_ids") -> IdArray:
+    """Token ids, i32[n] with n >= 1. Raises InputError."""
+    if not isinstance(value, list) or not value:
+        raise place.error(f"{key} is not a list with at least one id")
+    for index, item in enumerate(value):
+        if not is_whole(item):
+            raise place.error(f"{key}[{index}] is {item!r}", "give an id, 0 or more")
+    return np.asarray(value, np.int32)
+
+
+def length_of(value: Any, tokens: int, place: Place) -> int:
+    """The prompt's length, 0 to ``tokens``. Raises InputError."""
+    if not is_whole(value, tokens):
+        remedy = f"give a number from 0 to {tokens}"
+        raise place.error(f"prompt_length is {value!r}", remedy)
+    length: int = value
+    return length
+
+
+def spread(values: Any, tokens: int, prompt: int, place: Place, key: str) -> list[Any]:
+    """A list of one entry per token: as it is, or of the completion alone, with None
+    before. Raises InputError.
+    """
+    if not isinstance(values, list):
+        raise place.error(f"{key} is not a list")
+    if len(values) == tokens:
+        return values
+    if len(values) == tokens - prompt:
+        return [None] * prompt + values
+    raise place.error(
+        f"{key} has {len(values)} entries: the sequence has {tokens} tokens, its"
+        f" completion {tokens - prompt}"
+    )
+
+
+def scores_of(
+    values: Sequence[Any],
+    place: Place,
+    key: str,
+    entropy: FloatArray | None = None,
+    first: bool = False,
+) -> Scores:
+    """A column of log-probabilities, None where there is no score, as scores without
+    ranks and alternatives.
+
+    It keeps apart what `logprobs_of` alone cannot: a token that was not scored, and one
+    whose score is NaN. ``first`` is that of `logprobs_of`. Raises InputError.
+    """
+    n = len(values)
+    return Scores(
+        logprob=logprobs_of(values, place, key, first),
+        rank=np.zeros(n, np.int32),
+        top_ids=np.empty((n, 0), np.int32),
+        top_logprobs=np.empty((n, 0), np.float32),
+        entropy=entropy,
+        nan=nan_of(values, first),
+    )
+
+
+def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
+    """u8[n]: 1 where a value is NaN itself (a number, or a text that says so), not
+    None; None where none is.
+
+    The first token has no score, whatever stands there, but for ``first``
+    (`logprobs_of`).
+    """
+    flags = np.asarray([_is_nan(value) for value in values], np.uint8)
+    if not first:
+        flags[:1] = 0
+    return flags if flags.any() else None
+
+
+def _is_nan(value: Any) -> bool:
+    number = _as_number(value)
+    return isinstance(number, float) and math.isnan(number)
+
+
+def _as_number(value: Any) -> Any:
+    """A number where a text says NaN or minus infinity, which strict JSON has no other
+    way to write; else the value.
+    """
+    if not isinstance(value, str):
+        return value
+    return _NUMBERS_AS_TEXT.get(value.strip().lower(), value)
+
+
+def logprobs_of(
+    values: Sequence[Any], place: Place, key: str, first: bool = False
+) -> FloatArray:
+    """Log-probabilities, f32[n] in nats; None and the first token's become NaN,
+    sentinels -inf. Raises InputError.
+
+    ``first`` says that the first entry is a score: the ids before it are known to its
+    author and not in the sequence. A NaN of the file itself stays NaN: `nan_of` tells
+    where, and `scores_of` does both.
+    """
+    numbers = [_logprob(value, place, f"{key}[{i}]") for i, value in enumerate(values)]
+    out = np.asarray(numbers, np.float32)
+    if not first:
+        out[:1] = np.nan
+    return out
+
+
+def _logprob(value: Any, place: Place, key: str) -> float:
+    number = _as_number(value)
+    if number is None:
+        return math.nan
+    if not is_real(number):
+        raise place.error(f"{key} is {number!r}", "give a log-probability or null")
+    if number > _SLACK:
+        raise place.error(
+            f"{key} is {number:g}",
+            "a log-probability is at most 0 (a probability? give its logarithm)",
+        )
+    return -math.inf if number <= MINUS_INFINITY else float(number)
+
+
+def entropy_of(
+    values: Sequence[Any], place: Place, key: str, first: bool = False
+) -> FloatArray:
+    """Entropies, f32[n] in nats; None becomes NaN, and so does the first token's, but
+    for ``first`` (`logprobs_of`).
+
+    Raises InputError.
+    """
+    for index, value in enumerate(values):
+        if value is not None and (not is_real(value) or value < -_SLACK):
+            remedy = "give an entropy in nats or null"
+            raise place.error(f"{key}[{index}] is {value!r}", remedy)
+    numbers = [math.nan if value is None else value for value in values]
+    out = np.asarray(numbers, np.float32)
+    if not first:
+        out[:1] = np.nan
+    return out
+
+
+def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
+    """Ranks, i32[n]: 1 is the most likely, None becomes 0 (unknown). Raises
+    InputError.
+    """
+    for index, value in enumerate(values):
+        if value is not None and not is_whole(value):
+            remedy = "give a rank, 1 for the most likely id, or null"
+            raise place.error(f"{key}[{index}] is {value!r}", remedy)
+    return np.asarray([value or 0 for value in values], np.int32)
+
+
+def alternatives(
+    rows: Sequence[Sequence[tuple[int, float]]],
+) -> tuple[IdArray, FloatArray]:
+    """(top_ids i32[n, k], top_logprobs f32[n, k]) of rows of (id, log-probability), the
+    most likely first.
+
+    k is the longest row; shorter ones end in -1 and NaN. An alternative without a
+    number is left out.
+    """
+    known = [[item for item in row if not math.isnan(item[1])] for row in rows]
+    k = max((len(row) for row in known), default=0)
+    ids = np.full((len(known), k), -1, np.int32)
+    logprobs = np.full((len(known), k), np.nan, np.float32)
+    for index, row in enumerate(known):
+        best = sorted(row, key=lambda item: -item[1])
+        ids[index, : len(best)] = [token_id for token_id, _ in best]
+        logprobs[index, : len(best)] = [logprob for _, logprob in best]
+    return ids, logprobs

@@ -1,0 +1,91 @@
+"""The table of formats, in the order in which they are guessed. A module is imported
+when its format is first used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from logdrift.core.session.importers.job import ImportJob
+    from logdrift.core.session.importers.start import Start
+
+
+class Importer(Protocol):
+    """What the module of a format gives."""
+
+    def guess(self, start: Start) -> bool:
+        """Whether a file or folder that begins so is of this format."""
+
+    def run(self, job: ImportJob) -> tuple[str, ...]:
+        """Make the session; what was left out or joined, a sentence each. Raises
+        InputError for what does not do.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One line of the table. ``kind`` names what is imported in a word or two, for
+    the screen; ``reads`` says it for the help and the docs. ``module`` has the
+    functions of `Importer`.
+    """
+
+    name: str
+    kind: str
+    reads: str
+    module: str
+
+    def load(self) -> Importer:
+        """The module."""
+        return cast("Importer", import_module(self.module))
+
+
+_HERE = "logdrift.core.session.importers"
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "session",
+        "a session folder",
+        "a session folder from elsewhere, copied and checked",
+        f"{_HERE}.folder",
+    ),
+    Format(
+        "jsonl",
+        "JSONL",
+        "one sequence a line, with any number of captures",
+        f"{_HERE}.jsonl",
+    ),
+    Format(
+        "prime-rl",
+        "prime-rl exports",
+        "token exports of prime-rl: rank_R.jsonl, or a step_N folder of them",
+        f"{_HERE}.prime_rl",
+    ),
+    Format(
+        "openai",
+        "answers of servers",
+        "answers of an OpenAI-compatible server with token ids, streams and batches"
+        " too; NAME=FILE, one capture each",
+        f"{_HERE}.openai",
+    ),
+    Format(
+        "sglang",
+        "answers of servers",
+        "native answers of SGLang's /generate; NAME=FILE, one capture each, joined with"
+        " others by ids",
+        f"{_HERE}.sglang",
+    ),
+)
+
+
+def format_names() -> tuple[str, ...]:
+    """What `logdrift import` takes as FORMAT."""
+    return tuple(one.name for one in FORMATS)
+
+
+def kinds_in_words() -> str:
+    """What can be imported, each kind once: ``a session folder, JSONL or …``."""
+    kinds = list(dict.fromkeys(one.kind for one in FORMATS))
+    return f"{', '.join(kinds[:-1])} or {kinds[-1]}"

@@ -1,0 +1,239 @@
+"""Answers in OpenAI's form: completions or chat, generated or scored.
+
+A token is known by its id alone, which OpenAI's own servers do not send: ask vLLM for
+``return_token_ids`` or ``return_tokens_as_token_ids``, SGLang for ``return_token_ids``;
+llama.cpp sends them unasked. An answer without ids is refused: tokens of equal text
+need not be the same. A server scores what it was given where it was asked to echo it,
+or with vLLM's ``prompt_logprobs``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from logdrift.core.errors import InputError, Place
+from logdrift.core.session.importers.answer_records import (
+    UNKNOWN_ID,
+    ServerAnswer,
+    filled,
+)
+from logdrift.core.session.importers.columns import ids_of
+from logdrift.core.session.importers.place import under_key
+from logdrift.core.session.importers.scored_tokens import (
+    ScoredToken,
+    prompt_tokens_of,
+    tokens_of,
+)
+
+_ASK = (
+    'ask the server with "return_token_ids": true, so that tokens are told apart by id'
+)
+_FINGERPRINT = re.compile(r"vllm-(\d[\w.]*)")
+"""vLLM's ``system_fingerprint``: ``vllm-VERSION``, its parallelism, and a digest of its
+settings.
+"""
+_NEW_IDS = (
+    "token_ids",
+    "response_token_ids",
+    "completion_token_ids",
+    "output_token_ids",
+)
+"""What servers call the ids that they sampled: vLLM, SGLang's chat, and forks of both.
+"""
+_UNREAD = (
+    "routed_experts",
+    "packed_top_logprobs",
+    "prompt_token_id_logprobs",
+    "token_id_logprobs",
+    "sampling_mask",
+)
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
+
+
+def scored(place: Place, answer: Mapping[str, Any]) -> Iterator[ServerAnswer]:
+    """Every choice of an answer. Raises InputError naming the choice."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise place.error(
+            "choices is missing", "give answers of an OpenAI-compatible server"
+        )
+    for index, choice in enumerate(choices):
+        if not isinstance(choice, dict):
+            raise place.error(f"choices[{index}] is not an object")
+        yield _choice(answer, choice, under_key(place, f"choices[{index}]"))
+
+
+def _choice(
+    answer: Mapping[str, Any], choice: Mapping[str, Any], place: Place
+) -> ServerAnswer:
+    given_ids = _ids(choice, "prompt_token_ids", place)
+    prompt = given_ids or _ids(answer, "prompt_token_ids", place)
+    sampled = _sampled(choice, place)
+    prompt_logprobs = choice.get("prompt_logprobs") or answer.get("prompt_logprobs")
+    listed = prompt_tokens_of(prompt_logprobs, place)
+    tokens = tokens_of(choice.get("logprobs"), place)
+    if not tokens and not listed:
+        remedy = "ask with logprobs, or with prompt_logprobs to score a prompt"
+        raise place.error("logprobs is missing", remedy)
+    prompt_length = len(prompt or listed) or _prompt_length(answer)
+    echoed, new_tokens = _split(tokens, prompt_length, sampled, place)
+    new = sampled or _own_ids(new_tokens, place)
+    given = _given(prompt, listed, echoed, place)
+    return ServerAnswer(
+        place=place,
+        given=given,
+        # Those of prompt_logprobs have ranks, which those of an echo lack.
+        given_tokens=listed or echoed or [ScoredToken()] * len(prompt or ()),
+        new=new,
+        new_tokens=new_tokens or [ScoredToken()] * len(new),
+        finish=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
+        model=answer["model"] if isinstance(answer.get("model"), str) else None,
+        observed=_observed(answer),
+        unread=filled(choice, _UNREAD) or filled(answer, _UNREAD),
+        problem=_two_names(given, [listed, echoed], place)
+        or _two_names(new, [new_tokens], place),
+    )
+
+
+def _sampled(choice: Mapping[str, Any], place: Place) -> list[int] | None:
+    """The ids that were sampled, under whichever name; None where none is told."""
+    for key in _NEW_IDS:
+        ids = _ids(choice, key, place)
+        if ids:
+            return ids
+    return None
+
+
+def _ids(data: Mapping[str, Any], key: str, place: Place) -> list[int] | None:
+    value = data.get(key)
+    if not value:
+        return None
+    ids: list[int] = ids_of(value, place, key).tolist()
+    return ids
+
+
+def _prompt_length(answer: Mapping[str, Any]) -> int:
+    """How many tokens the prompt had, by the server's count; 0: it does not say."""
+    usage = answer.get("usage")
+    number = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    return number if isinstance(number, int) and number > 0 else 0
+
+
+Parts = tuple[list[ScoredToken], list[ScoredToken]]
+"""What was echoed, and what was sampled."""
+
+
+def _split(
+    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None, place: Place
+) -> Parts:
+    """``prompt`` is how many tokens were given, 0 where unknown.
+
+    An echo begins with a token without a score. A server that was asked for no token
+    still names one in ``token_ids``.
+    """
+    if not tokens:
+        return [], []
+    if tokens[0].logprob is None:
+        parts = _split_echo(tokens, prompt, sampled)
+    else:
+        parts = _split_plain(tokens, prompt, sampled)
+    if parts is None:
+        raise place.error(
+            f"{len(tokens)} log-probabilities for {prompt} ids of the prompt and"
+            f" {len(sampled or ())} of the completion"
+        )
+    return parts
+
+
+def _split_plain(
+    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
+) -> Parts | None:
+    new, count = len(sampled or ()), len(tokens)
+    if sampled is not None and count == new:
+        return [], tokens
+    if prompt and count == prompt + new:
+        return tokens[:prompt], tokens[prompt:]
+    return ([], tokens) if sampled is None else None
+
+
+def _split_echo(
+    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
+) -> Parts | None:
+    new, count = len(sampled or ()), len(tokens)
+    if not prompt:
+        return _split_by_ids(tokens, sampled or [])
+    if count == prompt:
+        return tokens, []
+    sampled_behind = sampled is None and count > prompt
+    if count == prompt + new or sampled_behind:
+        return tokens[:prompt], tokens[prompt:]
+    return ([], tokens) if count == new else None
+
+
+def _split_by_ids(tokens: list[ScoredToken], sampled: Sequence[int]) -> Parts:
+    """An echo whose length is not told: what was sampled are the last tokens, where
+    these name the same ids.
+    """
+    at = len(tokens) - len(sampled)
+    named = [token.token_id for token in tokens[at:]]
+    if at > 0 and named == list(sampled):
+        return tokens[:at], tokens[at:]
+    return tokens, []
+
+
+def _given(
+    prompt: Sequence[int] | None,
+    listed: Sequence[ScoredToken],
+    echoed: Sequence[ScoredToken],
+    place: Place,
+) -> list[int]:
+    """The ids that were given, as many as there are scored tokens of them."""
+    if prompt:
+        for tokens, name in ((listed, "prompt_logprobs"), (echoed, "logprobs")):
+            if tokens and len(tokens) != len(prompt):
+                raise place.error(
+                    f"{name} has {len(tokens)} entries for {len(prompt)} ids of the"
+                    " prompt"
+                )
+        return list(prompt)
+    echo_is_named = all(token.token_id is not None for token in echoed)
+    if listed and not (echoed and echo_is_named):
+        # The first entry is null, so it names no id.
+        return [UNKNOWN_ID, *_own_ids(listed[1:], place)]
+    return _own_ids(echoed, place)
+
+
+def _own_ids(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
+    """The ids that the tokens name. Raises InputError where one names none."""
+    ids = [token.token_id for token in tokens if token.token_id is not None]
+    if len(ids) < len(tokens):
+        raise place.error("no token ids", _ASK)
+    return ids
+
+
+def _two_names(
+    ids: Sequence[int], columns: Sequence[Sequence[ScoredToken]], place: Place
+) -> InputError | None:
+    """What is wrong where a token's score is of another id than the answer's list of
+    ids has there.
+    """
+    for tokens in columns:
+        for index, (token_id, token) in enumerate(zip(ids, tokens, strict=False)):
+            named = token.token_id
+            if named not in (None, token_id) and token_id != UNKNOWN_ID:
+                return place.error(
+                    f"token {index} is id {token_id}, and its log-probability is of id"
+                    f" {named}"
+                )
+    return None
+
+
+def _observed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What the server says of itself."""
+    fingerprint = _FINGERPRINT.match(str(answer.get("system_fingerprint") or ""))
+    if fingerprint is None:
+        return {}
+    version = fingerprint[1].rstrip(".")
+    return {"engine": "vllm", "engine_version": version, "rank_counts": "inclusive"}

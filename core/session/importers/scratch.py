@@ -1,0 +1,67 @@
+"""A folder that appears whole or not at all: made beside its place, and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.session.lock import process_start
+
+_SCRATCH = re.compile(
+    r"\..*\.importing-(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<started>\d{1,20})-[0-9a-f]{8}",
+    re.DOTALL,
+)
+"""Name of a scratch folder: it says who makes it, so that one that a killed import has
+left is known.
+"""
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A scratch folder beside ``out`` that becomes it in the end, and is gone where
+    something fails.
+
+    What killed imports have left beside ``out`` goes first. Raises InputError where
+    ``out`` exists, LogdriftError where the disk refuses.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already", remedy="give another --out")
+    _remove_abandoned(out.parent)
+    process = f"{_here()}-{os.getpid()}-{_started()}"
+    name = f".{out.name[:80]}.importing-{process}-{uuid.uuid4().hex[:8]}"
+    scratch = out.with_name(name)
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
+        scratch.rename(out)  # an empty folder of that name is replaced
+    except OSError as error:
+        raise LogdriftError(f"cannot write {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _here() -> str:
+    """This host in eight hex digits: a process of another one is not seen."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _started() -> int:
+    return process_start(os.getpid()) or 0
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Scratch folders of imports of this host whose process is gone."""
+    for path in folder.glob(".*.importing-*"):
+        made_by = _SCRATCH.fullmatch(path.name)
+        if made_by is None or made_by["host"] != _here():
+            continue
+        if process_start(int(made_by["pid"])) != int(made_by["started"]):
+            shutil.rmtree(path, ignore_errors=True)

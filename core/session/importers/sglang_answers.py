@@ -1,0 +1,112 @@
+"""SGLang's native answers of ``/generate``: ``meta_info`` with ``[log-probability, id,
+text]`` of prompt and completion.
+
+``input_token_logprobs`` begin at ``logprob_start_len`` and their first entry has no
+score. SGLang writes 0 for the last id of the vocabulary there, so the ids of
+``prompt_token_ids`` go first, where it was asked for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.answer_records import ServerAnswer, filled
+from logdrift.core.session.importers.columns import ids_of
+from logdrift.core.session.importers.scored_tokens import ScoredToken, sglang_tokens
+
+_UNREAD = (
+    "input_token_ids_logprobs",
+    "output_token_ids_logprobs",
+    "input_top_logprobs_val_flat",
+    "output_top_logprobs_val_flat",
+    "output_token_sampling_mask",
+    "routed_experts",
+    "hidden_states",
+)
+_DEFAULT_VERSION = "default"
+"""What SGLang calls weights that were never updated."""
+
+
+def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
+    """One answer. Raises InputError naming it."""
+    meta = answer["meta_info"]
+    if not isinstance(meta, Mapping):
+        raise place.error("meta_info is not an object")
+    before, behind = _tokens(meta, "input", place), _tokens(meta, "output", place)
+    if not before and not behind:
+        remedy = 'ask SGLang with "return_logprob": true'
+        raise place.error("has no log-probabilities", remedy)
+    given, given_tokens = _prompt(answer, meta, before, place)
+    new = _named(behind, place)
+    output_ids = answer.get("output_ids")
+    if output_ids and ids_of(output_ids, place, "output_ids").tolist() != new:
+        raise place.error("output_ids are not the ids of output_token_logprobs")
+    return ServerAnswer(
+        place=place,
+        given=given,
+        given_tokens=given_tokens,
+        new=new,
+        new_tokens=behind,
+        finish=_finish(meta.get("finish_reason")),
+        observed=_observed(meta),
+        unread=filled(meta, _UNREAD),
+    )
+
+
+def _tokens(meta: Mapping[str, Any], side: str, place: Place) -> list[ScoredToken]:
+    key = f"{side}_token_logprobs"
+    values = meta.get(key) or []
+    if not isinstance(values, list):
+        raise place.error(f"{key} is not a list")
+    return sglang_tokens(values, meta.get(f"{side}_top_logprobs"), place, key)
+
+
+def _prompt(
+    answer: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    tokens: list[ScoredToken],
+    place: Place,
+) -> tuple[Sequence[int], list[ScoredToken]]:
+    """The prompt's ids, and as many scored tokens."""
+    prompt_ids = answer.get("prompt_token_ids") or meta.get("prompt_token_ids")
+    if not prompt_ids:
+        return _named(tokens, place), tokens
+    ids = ids_of(prompt_ids, place, "prompt_token_ids").tolist()
+    if len(tokens) > len(ids):
+        raise place.error(
+            f"{len(tokens)} input_token_logprobs for {len(ids)} ids of the prompt"
+        )
+    missing = len(ids) - len(tokens)
+    for token_id, token in zip(ids[missing:], tokens, strict=True):
+        if token.token_id not in (token_id, 0):
+            raise place.error(
+                f"input_token_logprobs name id {token.token_id} where the prompt has"
+                f" {token_id}"
+            )
+    return ids, [ScoredToken()] * missing + tokens
+
+
+def _named(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
+    ids = []
+    for index, token in enumerate(tokens):
+        if token.token_id is None:
+            raise place.error(
+                f"entry {index} of a token's log-probabilities names no id"
+            )
+        ids.append(token.token_id)
+    return ids
+
+
+def _finish(reason: Any) -> str:
+    kind = reason.get("type") if isinstance(reason, Mapping) else reason
+    return {"stop": "stop", "length": "length"}.get(str(kind), "unknown")
+
+
+def _observed(meta: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {"engine": "sglang"}
+    version = meta.get("weight_version")
+    if isinstance(version, str | int) and str(version) != _DEFAULT_VERSION:
+        out["weight_version"] = str(version)[:100]
+    return out

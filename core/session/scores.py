@@ -1,0 +1,111 @@
+"""The scores of one sequence, as engines give them, files tell them and parts hold
+them: one record for all three.
+
+Position convention, everywhere: entry ``i`` scores ``token_ids[i]`` given the ids
+before it. The first token of a sequence has no score. Unscored entries are NaN
+(logprob, entropy), 0 (rank) and id -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IdArray = npt.NDArray[np.int32]
+FlagArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """One sequence of T tokens along one path, all natural logarithms (nats).
+
+    logprob f32[T]; rank i32[T], 1 + number of more likely ids, 0 = unknown; top_ids
+    i32[T, K] and top_logprobs f32[T, K], best first, padded with id -1 and NaN; entropy
+    f32[T] or None where nothing gives it.
+
+    nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the score was
+    computed and the number was NaN, 0 elsewhere; None where none was. Such an entry of
+    an engine has no rank, no alternatives and no entropy.
+    """
+
+    logprob: FloatArray
+    rank: IdArray
+    top_ids: IdArray
+    top_logprobs: FloatArray
+    entropy: FloatArray | None = None
+    nan: FlagArray | None = None
+
+    @classmethod
+    def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
+        """All entries unscored, writable: backends fill it in."""
+        return cls(
+            logprob=np.full(length, np.nan, np.float32),
+            rank=np.zeros(length, np.int32),
+            top_ids=np.full((length, top_k), -1, np.int32),
+            top_logprobs=np.full((length, top_k), np.nan, np.float32),
+            entropy=np.full(length, np.nan, np.float32) if entropy else None,
+            nan=np.zeros(length, np.uint8),
+        )
+
+
+COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
+"""The fields of `Scores`, which are also the names of a part's tensors."""
+
+
+def first_rows(scores: Scores, length: int) -> Scores:
+    """The entries of the first ``length`` tokens, as views."""
+    return Scores(
+        logprob=scores.logprob[:length],
+        rank=scores.rank[:length],
+        top_ids=scores.top_ids[:length],
+        top_logprobs=scores.top_logprobs[:length],
+        entropy=None if scores.entropy is None else scores.entropy[:length],
+        nan=None if scores.nan is None else scores.nan[:length],
+    )
+
+
+def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of a capture's part: the rows of every sequence, with alternatives
+    filled up to ``width`` columns.
+
+    ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN.
+    """
+    logprob = np.concatenate([one.logprob for one in scores])
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "logprob": logprob.astype(np.float32, copy=False),
+        "rank": np.concatenate([one.rank for one in scores]).astype(np.int32),
+        "top_ids": np.concatenate(
+            [_widened(one.top_ids, width, -1) for one in scores]
+        ).astype(np.int32),
+        "top_logprobs": np.concatenate(
+            [_widened(one.top_logprobs, width, np.nan) for one in scores]
+        ).astype(np.float32),
+    }
+    if any(one.entropy is not None for one in scores):
+        entropy = np.concatenate([_entropy(one) for one in scores])
+        tensors["entropy"] = entropy.astype(np.float32)
+    if any(one.nan is not None and one.nan.any() for one in scores):
+        tensors["nan"] = np.concatenate([_nan(one) for one in scores]).astype(np.uint8)
+    return tensors
+
+
+def _widened(rows: npt.NDArray[Any], width: int, filler: float) -> npt.NDArray[Any]:
+    missing = width - rows.shape[1]
+    return np.pad(rows, ((0, 0), (0, missing)), constant_values=filler)
+
+
+def _entropy(scores: Scores) -> FloatArray:
+    if scores.entropy is None:
+        return np.full(len(scores.logprob), np.nan, np.float32)
+    return scores.entropy
+
+
+def _nan(scores: Scores) -> FlagArray:
+    if scores.nan is None:
+        return np.zeros(len(scores.logprob), np.uint8)
+    return scores.nan
