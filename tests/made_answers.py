@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.diagnose.layer_errors import MeasuredLayers, unit
 from logdrift.core.diagnose.layers import Layers, compare_sides
+from logdrift.core.diagnose.layers.errors import MeasuredLayers, unit
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
 

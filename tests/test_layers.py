@@ -17,8 +17,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from logdrift.cli import why_layers
-from logdrift.core.diagnose import layer_errors
-from logdrift.core.diagnose.layer_errors import MeasuredLayers, relative_errors, unit
 from logdrift.core.diagnose.layers import (
     LAYER,
     PART,
@@ -28,6 +26,8 @@ from logdrift.core.diagnose.layers import (
     layers_of,
     understood,
 )
+from logdrift.core.diagnose.layers import errors as layer_errors
+from logdrift.core.diagnose.layers.errors import MeasuredLayers, relative_errors, unit
 from logdrift.core.errors import InputError
 from logdrift.core.investigate import layers as capture_layers
 from logdrift.core.plan import BackendSpec, CapturePlan

@@ -18,14 +18,14 @@ from logdrift.cli.why_layers import chart
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import propose
-from logdrift.core.diagnose.layer_broken import first_break
-from logdrift.core.diagnose.layer_errors import MeasuredLayers
 from logdrift.core.diagnose.layers import (
     Layers,
     LayerSide,
     compare_sides,
     layers_evidence,
 )
+from logdrift.core.diagnose.layers.broken import first_break
+from logdrift.core.diagnose.layers.errors import MeasuredLayers
 from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
@@ -195,7 +195,8 @@ def test_a_standard_that_breaks_clears_nobody_and_is_said_itself() -> None:
     (other, own), _ = compare_sides([good], standard, start=64)
     assert (other.kind, own.kind, own.backend) == ("unknown", "not finite", "trainer")
     assert (
-        "cannot be held against trainer, which is not from layer 1 on" in other.sentence
+        "cannot be held against trainer, which is not finite from layer 1 on"
+        in other.sentence
     )
     assert "something inside this stage grows beyond it" in own.sentence
     shown_and_saved(own, other)

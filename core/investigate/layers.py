@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.capture import trust
-from logdrift.core.diagnose.layer_errors import MeasuredLayers
 from logdrift.core.diagnose.layers import Layers, compare_sides
+from logdrift.core.diagnose.layers.errors import MeasuredLayers
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
 from logdrift.core.plan import BackendSpec, CapturePlan

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logdrift.core.compare.coverage import FLOAT16_LARGEST, is_float16
-from logdrift.core.diagnose.layer_errors import Array, MeasuredLayers, stage_names
+from logdrift.core.diagnose.layers.errors import Array, MeasuredLayers, stage_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,13 @@ def first_break(arrays: Mapping[str, Array]) -> Break | None:
     for name, rows in zip(stage_names(arrays), _stages(arrays), strict=True):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=-1))
         if len(bad):
-            return Break(name, len(bad), len(rows), int(bad[0]), before)
+            return Break(
+                stage=name,
+                count=len(bad),
+                positions=len(rows),
+                first=int(bad[0]),
+                largest=before,
+            )
         before = max(before or 0.0, largest(rows))
     return None
 
@@ -61,16 +67,15 @@ def sentence(
     """What is said of a side that breaks. ``start`` is the position of the sequence
     that was looked at first.
     """
-    where = (
-        "at every position" if found.count == found.positions else _some(found, start)
-    )
     return (
         f"{side.backend}: {found.stage} is the first whose numbers are not finite,"
-        f" {where}{_why(side, found, standard)}."
+        f" {_where(found, start)}{_why(side, found, standard)}."
     )
 
 
-def _some(found: Break, start: int) -> str:
+def _where(found: Break, start: int) -> str:
+    if found.count == found.positions:
+        return "at every position"
     return (
         f"at {found.count:,} of {found.positions:,} positions, the first is"
         f" {start + found.first}"
@@ -84,16 +89,16 @@ def _why(side: MeasuredLayers, found: Break, standard: MeasuredLayers) -> str:
             f": {side.dtype} hardly overflows, look for NaN or infinity in the weights"
             " of this stage"
         )
-    bound = f"float16 ends at {FLOAT16_LARGEST:,}"
+    end = f"float16 ends at {FLOAT16_LARGEST:,}"
     names = stage_names(standard.arrays)
     reached = 0.0
     if side.backend != standard.backend and found.stage in names:
         reached = largest(_stages(standard.arrays)[names.index(found.stage)])
     if reached > FLOAT16_LARGEST:
-        return f": {bound} and {standard.backend} reaches {reached:,.0f} there"
+        return f": {end} and {standard.backend} reaches {reached:,.0f} there"
     inside = (
         ""
         if found.largest is None
         else f" (the stages before reach {found.largest:,.4g})"
     )
-    return f": {bound}, and something inside this stage grows beyond it{inside}"
+    return f": {end}, and something inside this stage grows beyond it{inside}"

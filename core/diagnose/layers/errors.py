@@ -1,5 +1,4 @@
-"""How far two residual streams are apart, stage by stage: what
-`logdrift.core.diagnose.layers` judges (pure NumPy).
+"""How far two residual streams are apart, stage by stage (pure NumPy).
 
 Two measures, both against a standard (a float32 Transformers run of the session's
 model, where there is one):
@@ -34,7 +33,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+"""Distance of 1 from the next larger number."""
 _ROUND = 0.2124
+"""Root mean square relative error of rounding once, in units of eps: see above."""
+_ADDED = 8
+"""Places at which what a layer adds is rounded: see above."""
 _SUMMED = {"float32": 3.0}
 """In float32 sums are rounded as often as products are added, in another order for each
 kernel: correct kernels were 1 to 5.6 of the plain units apart. Engines add bfloat16 and
@@ -67,11 +70,11 @@ def unit(dtype: str) -> float:
 def stage_names(arrays: Mapping[str, Array]) -> list[str]:
     """Names of the stages in ``arrays``, in order."""
     names = ["embedding", *(f"layer {k}" for k in range(len(arrays["stream"]) - 1))]
-    return [
-        *names,
-        *(["final norm"] if "final" in arrays else []),
-        *(["head"] if "logits" in arrays else []),
-    ]
+    if "final" in arrays:
+        names.append("final norm")
+    if "logits" in arrays:
+        names.append("head")
+    return names
 
 
 def relative_errors(
@@ -97,19 +100,22 @@ def relative_errors(
 
 
 def _centred(logits: Array) -> Array:
+    """Less their mean at each position, f64[P, V]."""
     with np.errstate(invalid="ignore"):  # logits that overflowed have no mean
         return np.asarray(logits - logits.mean(axis=1, keepdims=True, dtype=np.float64))
 
 
 def _apart(a: Array, b: Array) -> Array:
-    """NaN where both are zero vectors; infinite where only ``b`` is."""
+    """||a - b|| / ||b|| of each row, f64[P]: NaN where both are zero vectors, infinite
+    where only ``b`` is.
+    """
+    wide_a, wide_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(
-            _length(np.asarray(a, np.float64) - b) / _length(np.asarray(b, np.float64))
-        )
+        return np.asarray(_length(wide_a - wide_b) / _length(wide_b))
 
 
 def _length(rows: Array) -> Array:
+    """The Euclidean norm of each row, f64[P]."""
     return np.asarray(np.sqrt(np.square(rows).sum(axis=-1)))
 
 
@@ -122,30 +128,39 @@ def own_errors(
     The embedding has no stage before it: its own error is its relative error.
     ``standard`` is the dtype of the standard, whose own rounding counts as well.
     """
-    replay = side.replay
-    if replay is None:
+    if side.replay is None:
         return None
-    q = float(np.hypot(unit(side.dtype), unit(standard)))
-    head = (
-        q
-        if side.head_dtype is None
-        else float(
-            np.hypot(max(unit(side.dtype), unit(side.head_dtype)), unit(standard))
-        )
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.sqrt(
-            np.square(replay["size"], dtype=np.float64)
-            + 8 * np.square(replay["step"], dtype=np.float64)
-        )
-        rows = {"embedding": errors[0] / q}
-        rows |= {
-            f"layer {k}": row
-            for k, row in enumerate(replay["difference"] / (q * scale))
-        }
-        if "final_size" in replay:
-            rows["final norm"] = replay["final_difference"] / (q * replay["final_size"])
-        if "logits_size" in replay:
-            rows["head"] = replay["logits_difference"] / (head * replay["logits_size"])
+    rows = _own_rows(side, side.replay, standard)
+    rows["embedding"] = errors[0] / _rounding(side.dtype, standard)
     missing = np.full(errors.shape[1], np.nan)
     return np.stack([rows.get(name, missing) for name in names]).astype(np.float32)
+
+
+def _own_rows(
+    side: MeasuredLayers, replay: Mapping[str, Array], standard: str
+) -> dict[str, Array]:
+    """The own error of each replayed stage by its name, f64[P] each."""
+    body = _rounding(side.dtype, standard)
+    size = np.square(replay["size"], dtype=np.float64)
+    step = np.square(replay["step"], dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        layers = replay["difference"] / (body * np.sqrt(size + _ADDED * step))
+        rows = {f"layer {k}": row for k, row in enumerate(layers)}
+        if "final_size" in replay:
+            final = replay["final_difference"] / (body * replay["final_size"])
+            rows["final norm"] = final
+        if "logits_size" in replay:
+            head = _head_rounding(side, standard)
+            rows["head"] = replay["logits_difference"] / (head * replay["logits_size"])
+    return rows
+
+
+def _rounding(dtype: str, standard: str) -> float:
+    """What one rounding on each side leaves, relative."""
+    return float(np.hypot(unit(dtype), unit(standard)))
+
+
+def _head_rounding(side: MeasuredLayers, standard: str) -> float:
+    """The same for the head: of the coarser of its own dtype and the body's."""
+    coarser = max(unit(side.dtype), unit(side.head_dtype or side.dtype))
+    return float(np.hypot(coarser, unit(standard)))
