@@ -45,7 +45,7 @@ from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.line_edit import Line, line_runs
+from logdrift.tui.widgets.line_edit import TypedLine, line_runs
 from tests.tui_screen import make_app, screen_text, text, until
 
 FILLED = CaptureForm(
@@ -319,22 +319,22 @@ def test_errors_of_the_start_find_their_field(message: str, key: str | None) -> 
 
 
 def test_editing_keys() -> None:
-    line = Line.of("one two")
+    line = TypedLine.of("one two")
     for key, wanted in (
-        ("ctrl+w", Line("one ", 4)),
-        ("backspace", Line("one", 3)),
-        ("home", Line("one", 0)),
-        ("delete", Line("ne", 0)),
-        ("right", Line("ne", 1)),
-        ("ctrl+k", Line("n", 1)),
-        ("end", Line("n", 1)),
-        ("left", Line("n", 0)),
-        ("left", Line("n", 0)),
-        ("ctrl+u", Line("n", 0)),
+        ("ctrl+w", TypedLine("one ", 4)),
+        ("backspace", TypedLine("one", 3)),
+        ("home", TypedLine("one", 0)),
+        ("delete", TypedLine("ne", 0)),
+        ("right", TypedLine("ne", 1)),
+        ("ctrl+k", TypedLine("n", 1)),
+        ("end", TypedLine("n", 1)),
+        ("left", TypedLine("n", 0)),
+        ("left", TypedLine("n", 0)),
+        ("ctrl+u", TypedLine("n", 0)),
     ):
         line = line.key(key)
         assert line == wanted, key
-    assert line.insert("中é") == Line("中én", 2)
+    assert line.insert("中é") == TypedLine("中én", 2)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
     palette = make_palette("256")
     for width in (1, 2, 9, 40):
         for at in {0, len(content) // 2, len(content)}:
-            runs = line_runs(Line(content, at), width, palette, cursor=True)
+            runs = line_runs(TypedLine(content, at), width, palette, cursor=True)
             shown = "".join(words for words, _ in runs)
             assert "\x1b" not in shown and "\u202e" not in shown
             assert any(style is palette.cursor and words for words, style in runs)

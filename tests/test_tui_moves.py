@@ -27,7 +27,7 @@ from logdrift.tui.screens.prompt import LineBox, Prompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Header, Hints
 from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
-from logdrift.tui.widgets.line_edit import Line
+from logdrift.tui.widgets.line_edit import TypedLine
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 
@@ -74,7 +74,7 @@ async def type_in(pilot, key: str, typed: str) -> None:  # type: ignore[no-untyp
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
     prompt = pilot.app.screen
-    prompt.query_one(LineBox).put(Line.of(typed))
+    prompt.query_one(LineBox).put(TypedLine.of(typed))
     await pilot.pause()
     await pilot.press("enter")
     await until(pilot, lambda: pilot.app.screen is not prompt)

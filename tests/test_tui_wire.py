@@ -24,7 +24,7 @@ from benchmarks.make_session import make_session
 from logdrift.core.session.layout import ModelInfo, read_manifest
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.wire import Changes, Wire
+from logdrift.tui.wire import ChangedCells, Wire
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, make_app, until
 
@@ -71,7 +71,7 @@ def mirrored(
 
     def display(app: App[Any], screen: Any, update: Any) -> None:
         if update is not None and app._running:
-            assert isinstance(update, Changes)
+            assert isinstance(update, ChangedCells)
             mirror.feed(update.render_segments(app.console))
 
     with monkeypatch.context() as patch:

@@ -29,7 +29,7 @@ character.
 """
 
 
-class Changes(CompositorUpdate):
+class ChangedCells(CompositorUpdate):
     """Pieces of lines that are sent: (x, y, cells)."""
 
     def __init__(self, pieces: list[tuple[int, int, Strip]]) -> None:
@@ -73,7 +73,7 @@ class Wire:
             for x, y, strip in _pieces(update)
             for piece in self._differing(x, y, strip)
         ]
-        return Changes(found) if found else None
+        return ChangedCells(found) if found else None
 
     def _differing(
         self, x: int, y: int, strip: Strip

@@ -48,7 +48,7 @@ TEXT_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TopicLine:
     """A line of what is told of a topic: wrapped with ``indent`` blanks before it, the
     first row after ``first``.
 
@@ -70,7 +70,7 @@ class Topic:
 
     name: str
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[TopicLine, ...]
     text: str
     score: float | None = None
     sureness: str = ""
@@ -155,10 +155,10 @@ def evidence_stamp(session: Session) -> Stamp:
 
 def _cause_lines(
     session: Session, pair: Pair, found: Diagnosis, ranked: Ranked
-) -> Iterator[Line]:
+) -> Iterator[TopicLine]:
     entry = BY_CODE.get(ranked.cause)
-    yield Line(ranked.title, "title")
-    yield Line(
+    yield TopicLine(ranked.title, "title")
+    yield TopicLine(
         (
             "What rounding leaves between two correct engines."
             if entry is None
@@ -167,40 +167,42 @@ def _cause_lines(
         "muted",
     )
     for evidence in ranked.evidence:
-        yield Line()
-        yield Line(
+        yield TopicLine()
+        yield TopicLine(
             evidence.sentence, first=f"{evidence.signature} {evidence.score:.2f}: "
         )
         # The sentence of an experiment has its numbers.
         if evidence.numbers and evidence.signature != "experiment":
-            yield Line(", ".join(_numbers(evidence.numbers)), "muted", 2)
+            yield TopicLine(", ".join(_numbers(evidence.numbers)), "muted", 2)
         yield from token_lines(session, pair, evidence.positions)
     if not ranked.separable:
-        yield Line()
-        yield Line(f"Numbers alone do not tell this from its like: {ranked.otherwise}.")
+        yield TopicLine()
+        yield TopicLine(
+            f"Numbers alone do not tell this from its like: {ranked.otherwise}."
+        )
     missing = [each for each in found.unchecked if each.cause == ranked.cause]
     if missing:
-        yield Line()
+        yield TopicLine()
         yield from _unchecked_lines(missing, named=False)
     if entry is not None:
-        yield Line()
+        yield TopicLine()
         yield from _experiment_lines(entry.knobs, pair)
-        yield Line()
-        yield Line(f"Usual size: {entry.size}", "muted")
+        yield TopicLine()
+        yield TopicLine(f"Usual size: {entry.size}", "muted")
         if entry.source != entry.link:
-            yield Line(f"Source: {entry.source}", "muted")
-        yield Line(f"Reported: {entry.link}", "muted")
+            yield TopicLine(f"Source: {entry.source}", "muted")
+        yield TopicLine(f"Reported: {entry.link}", "muted")
 
 
 def token_lines(
     session: Session, pair: Pair, positions: Sequence[int]
-) -> Iterator[Line]:
+) -> Iterator[TopicLine]:
     """One line a token: where it is, its text, delta, and what both sides give it."""
     for at in positions:
         piece = session.pieces.text(int(pair.sequences.token_ids[at])).replace(" ", "·")
         a = "NaN" if pair.nan_a[at] else number(float(pair.logprob_a[at]))
         b = "NaN" if pair.nan_b[at] else number(float(pair.logprob_b[at]))
-        yield Line(
+        yield TopicLine(
             f"{write_place(pair.sequences, at):<8} {fit(piece, 14)} Δ"
             f" {signed(float(pair.delta[at])):<8} A {a:<8} B {b}",
             "token",
@@ -225,7 +227,7 @@ def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:
 
 def _experiment_lines(
     knobs: Mapping[str, tuple[Knob, ...]], pair: Pair
-) -> Iterator[Line]:
+) -> Iterator[TopicLine]:
     """The next experiment, by the exact option of the engine of each side."""
     said = False
     for info in dict.fromkeys((pair.b.info.label, pair.a.info.label)):
@@ -234,23 +236,28 @@ def _experiment_lines(
         )
         for knob in knobs.get(engine, ()):
             if not said:
-                yield Line("Next experiment, everything else equal", "title")
+                yield TopicLine("Next experiment, everything else equal", "title")
                 said = True
             effect = f" ({knob.effect})" if knob.effect else ""
             mark = " [more than one change]" if knob.combined else ""
-            yield Line(f"{knob.setting}{effect}{mark}", "mend", 2, f"{visible(info)}: ")
+            yield TopicLine(
+                f"{knob.setting}{effect}{mark}", "mend", 2, f"{visible(info)}: "
+            )
     if not said:
-        yield Line("Neither engine has an option for this.", "muted")
+        yield TopicLine("Neither engine has an option for this.", "muted")
 
 
 def _gate_topic(gate: Gate) -> Topic:
     marks = {"not_comparable": "!! ", "caution": "!  ", "info": "·  "}
-    lines = [Line("Gate: may the two be compared at all?", "title")]
+    lines = [TopicLine("Gate: may the two be compared at all?", "title")]
     for reason in gate.reasons:
-        lines += [Line(), Line(visible(reason.text), first=marks[reason.severity])]
-        lines.append(Line(reason.code, "muted", 3))
+        lines += [
+            TopicLine(),
+            TopicLine(visible(reason.text), first=marks[reason.severity]),
+        ]
+        lines.append(TopicLine(reason.code, "muted", 3))
     if not gate.reasons:
-        lines += [Line(), Line("Nothing to object to.")]
+        lines += [TopicLine(), TopicLine("Nothing to object to.")]
     count = len(gate.reasons)
     title = (
         f"gate: {gate.verdict.replace('_', ' ')}, {count}"
@@ -262,17 +269,17 @@ def _gate_topic(gate: Gate) -> Topic:
 def _experiments_topic(outcomes: Sequence[Outcome]) -> Iterator[Topic]:
     if not outcomes:
         return
-    lines = [Line("Experiments: one knob changed, everything else equal", "title")]
+    lines = [TopicLine("Experiments: one knob changed, everything else equal", "title")]
     for outcome in outcomes:
         mark = " [more than one change]" if outcome.experiment.combined else ""
         lines += [
-            Line(),
-            Line(
+            TopicLine(),
+            TopicLine(
                 visible(outcome.experiment.title) + mark,
                 first=f"{outcome.experiment.cause}: ",
             ),
         ]
-        lines.append(Line(visible(outcome.sentence), "mend", 2))
+        lines.append(TopicLine(visible(outcome.sentence), "mend", 2))
     best = outcomes[0]
     told = (
         f", the best {best.sentence.partition(':')[0].partition(' (')[0]}"
@@ -289,18 +296,23 @@ def _checked_topic(
 ) -> Iterator[Topic]:
     if not saved:
         return
-    lines = [Line("Identity: is what each engine loaded what is on disk?", "title")]
+    lines = [
+        TopicLine("Identity: is what each engine loaded what is on disk?", "title")
+    ]
     for name, identity in identities_of(session, saved).items():
-        lines += [Line(), Line(visible(summary(identity)), first=f"{visible(name)}: ")]
         lines += [
-            Line(visible(described(tensor)), "mend", 2)
+            TopicLine(),
+            TopicLine(visible(summary(identity)), first=f"{visible(name)}: "),
+        ]
+        lines += [
+            TopicLine(visible(described(tensor)), "mend", 2)
             for tensor in identity.weights.differing
         ]
         if identity.outdated:
             words = f"no evidence any more: {visible(identity.outdated)}"
-            lines.append(Line(words, "muted", 2))
+            lines.append(TopicLine(words, "muted", 2))
     for evidence in found.checked:
-        lines += [Line(), Line(visible(evidence.sentence))]
+        lines += [TopicLine(), TopicLine(visible(evidence.sentence))]
     yield Topic(
         "identity",
         f"identity: {len(saved)} backend{'' if len(saved) == 1 else 's'} asked",
@@ -312,7 +324,7 @@ def _checked_topic(
 def _unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
     if unchecked:
         lines = (
-            Line("Not checked: a missing observation is not a pass", "title"),
+            TopicLine("Not checked: a missing observation is not a pass", "title"),
             *_unchecked_lines(unchecked),
         )
         yield Topic("unchecked", f"not checked: {len(unchecked)}", lines, plain(lines))
@@ -320,19 +332,19 @@ def _unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
 
 def _unchecked_lines(
     unchecked: Sequence[Unchecked], *, named: bool = True
-) -> Iterator[Line]:
+) -> Iterator[TopicLine]:
     for each in unchecked:
         cause = BY_CODE.get(each.cause)
         title = each.cause if cause is None else cause.title
         if named:
-            yield Line()
-        yield Line(
+            yield TopicLine()
+        yield TopicLine(
             visible(each.why), first=f"? {title}: " if named else "? Not checked: "
         )
-        yield Line(visible(each.fix), "mend", 2, "to check it: ")
+        yield TopicLine(visible(each.fix), "mend", 2, "to check it: ")
 
 
-def plain(lines: Sequence[Line]) -> str:
+def plain(lines: Sequence[TopicLine]) -> str:
     """The lines as text."""
     return "".join(
         f"{' ' * line.indent}{line.first}{line.text}".rstrip() + "\n" for line in lines

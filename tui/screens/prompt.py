@@ -17,7 +17,7 @@ from logdrift.core.errors import words_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.line_edit import Line, line_runs, typed
+from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
@@ -109,7 +109,7 @@ class LineBox(Lines):
 
     def __init__(self, value: str, limit: int, *, id: str) -> None:
         super().__init__(id=id)
-        self.edited = Line.of(value)
+        self.edited = TypedLine.of(value)
         self._limit = limit
 
     @property
@@ -124,9 +124,9 @@ class LineBox(Lines):
         ]
         return strip_of(runs, width)
 
-    def put(self, line: Line) -> None:
+    def put(self, line: TypedLine) -> None:
         """Take another text, as far as there is room for it."""
-        line = Line(line.text[: self._limit], min(line.at, self._limit))
+        line = TypedLine(line.text[: self._limit], min(line.at, self._limit))
         if line != self.edited:
             changed = line.text != self.edited.text
             self.edited = line

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from rich.cells import cell_len
+from rich.style import Style
 from textual import events
 from textual.strip import Strip
 
@@ -18,10 +19,12 @@ from logdrift.tui.capture_rows import FormRow
 from logdrift.tui.flow import fragments_of
 from logdrift.tui.glyphs import fit
 from logdrift.tui.services import services
-from logdrift.tui.widgets.line_edit import Line, line_runs, typed
+from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 _FIELDS = ("text", "choice", "button")
+_CHOOSES = {"left": -1, "right": 1, "space": 1, "enter": 1}
+"""Keys that step through choices, and how far."""
 
 
 class Owner(Protocol):
@@ -54,7 +57,7 @@ class Form(Lines, inherit_bindings=False):
         self.given: Sequence[FormRow] = ()
         self.rows: list[FormRow] = []
         self.selected = 0
-        self.edit = Line()
+        self.edit = TypedLine()
         self._editing = ""
 
     @property
@@ -70,24 +73,14 @@ class Form(Lines, inherit_bindings=False):
         """Other lines; the cursor stays in its field, or goes to ``key``. Only lines
         that differ are painted again.
         """
-        self.given = rows
         before, was, top = self.rows, self.selected, self.top
-        wanted = key or (self.here.key if self.here is not None else "")
+        wanted = key
+        if wanted is None and self.here is not None:
+            wanted = self.here.key
+        self.given = rows
         self.rows = [line for row in rows for line in self._wrapped(row)]
-        found = (
-            i
-            for i, row in enumerate(self.rows)
-            if row.key == wanted and row.kind in _FIELDS
-        )
-        self.selected = next(found, self._field_from(min(was, len(self.rows) - 1), 1))
-        here = self.here
-        if here is not None and (key is not None or here.key != self._editing):
-            self._begin(here)
-        elif here is not None:
-            # What was typed since these lines were made is newer than they are.
-            self.rows[self.selected] = (
-                replace(here, value=self.edit.text) if here.kind == "text" else here
-            )
+        self.selected = self._index_of(wanted or "")
+        self._keep_typing(moved=key is not None)
         self.top = max(0, min(self.top, self.line_count - self.page))
         self.reveal(self.selected, 2)
         if len(before) != len(self.rows) or self.top != top:
@@ -96,6 +89,24 @@ class Form(Lines, inherit_bindings=False):
         for index, (old, new) in enumerate(zip(before, self.rows, strict=True)):
             if old != new or index in (was, self.selected):
                 self.refresh_line(index)
+
+    def _index_of(self, key: str) -> int:
+        """The line of a field; where it is gone, the field nearest to the cursor."""
+        for index, row in enumerate(self.rows):
+            if row.key == key and row.kind in _FIELDS:
+                return index
+        return self._field_from(min(self.selected, len(self.rows) - 1), 1)
+
+    def _keep_typing(self, *, moved: bool) -> None:
+        """Go on with what is typed, or begin with the field that the cursor came to."""
+        here = self.here
+        if here is None:
+            return
+        if moved or here.key != self._editing:
+            self._begin(here)
+        elif here.kind == "text":
+            # What was typed since these lines were made is newer than they are.
+            self.rows[self.selected] = replace(here, value=self.edit.text)
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
         """What is wrong is said in full, on as many lines as that takes."""
@@ -112,7 +123,7 @@ class Form(Lines, inherit_bindings=False):
         self.refresh()
 
     def _begin(self, row: FormRow) -> None:
-        self.edit, self._editing = Line.of(row.value), row.key
+        self.edit, self._editing = TypedLine.of(row.value), row.key
 
     # ---- drawing
 
@@ -122,62 +133,40 @@ class Form(Lines, inherit_bindings=False):
     def line(self, index: int, width: int) -> Strip:
         row, p = self.rows[index], self.palette
         if row.kind == "head":
-            return strip_of(
-                [
-                    (f" {row.label} ", p.strong),
-                    ("─" * max(0, width - cell_len(row.label) - 3), p.muted),
-                ],
-                width,
-            )
+            rule = "─" * max(0, width - cell_len(row.label) - 3)
+            return strip_of([(f" {row.label} ", p.strong), (rule, p.muted)], width)
+        indent = " " * (row.indent + 1)
         if row.kind == "bad":
-            return strip_of(
-                [(" " * (row.indent + 1) + fit(row.label, 2) + row.value, p.bad)], width
-            )
+            return strip_of([(indent + fit(row.label, 2) + row.value, p.bad)], width)
+        cells = _label_cells(row, width)
         here = index == self.selected
-        label = (
-            p.selected
-            if here and self.has_focus
-            else p.selected_idle
-            if here
-            else p.muted
-        )
-        cells = min(20, max(14, width // 4))
-        if row.kind == "button" and not row.value:
-            cells = max(cells, cell_len(row.label) + row.indent + 2)
-        head = fit(" " * (row.indent + 1) + row.label, cells)
-        if row.kind == "button" and not here:
-            label = p.accent
-        return strip_of(
-            [(head, label), (" ", p.text), *self._value(row, width - cells - 1, here)],
-            width,
-        )
+        label = fit(indent + row.label, cells), self._label_style(row, here)
+        value = self._value(row, width - cells - 1, here)
+        return strip_of([label, (" ", p.text), *value], width)
+
+    def _label_style(self, row: FormRow, here: bool) -> Style:
+        p = self.palette
+        if here:
+            return p.selected if self.has_focus else p.selected_idle
+        return p.accent if row.kind == "button" else p.muted
 
     def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
+        """The value, and the note behind it where there is room for both."""
         p = self.palette
         value = visible(row.value)
-        noted = cell_len(row.note) + 2
-        note = (
-            row.note
-            if row.note and room - noted >= max(16, min(cell_len(value), 60) + 1)
-            else ""
-        )
-        room -= noted if note else 0
-        tail: list[Run] = [("  " + note, p.muted)] if note else []
+        note = f"  {row.note}" if row.note else ""
+        wanted = max(16, min(cell_len(value), 60) + 1)
+        if room - cell_len(note) < wanted:
+            note = ""
+        room -= cell_len(note)
+        tail: list[Run] = [(note, p.muted)] if note else []
         if row.kind == "text":
-            return [
-                *line_runs(
-                    self.edit if here else Line(row.value),
-                    room,
-                    p,
-                    cursor=here and self.has_focus,
-                ),
-                *tail,
-            ]
+            edit = self.edit if here else TypedLine(row.value)
+            cursor = here and self.has_focus
+            return [*line_runs(edit, room, p, cursor=cursor), *tail]
         if row.kind == "choice":
-            return [
-                (fit(f"‹ {value} ›" if here else f"  {value}", room), p.text),
-                *tail,
-            ]
+            value = f"‹ {value} ›" if here else f"  {value}"
+            return [(fit(value, room), p.text), *tail]
         return [(fit(value, room), p.bad if row.mark == "bad" else p.text), *tail]
 
     # ---- moving
@@ -186,12 +175,10 @@ class Form(Lines, inherit_bindings=False):
         """The nearest field from a line on; where there is none in that direction, the
         last one in the other.
         """
-        end, other_end = (len(self.rows), -1) if step > 0 else (-1, len(self.rows))
-        candidates: list[int] = [
-            *range(index, end, step),
-            *range(index, other_end, -step),
-        ]
-        for at in candidates:
+        ahead = range(index, len(self.rows) if step > 0 else -1, step)
+        behind = range(index, -1 if step > 0 else len(self.rows), -step)
+        lines: list[int] = [*ahead, *behind]
+        for at in lines:
             if 0 <= at < len(self.rows) and self.rows[at].kind in _FIELDS:
                 return at
         return 0
@@ -218,20 +205,21 @@ class Form(Lines, inherit_bindings=False):
     # ---- keys and mouse
 
     def on_key(self, event: events.Key) -> None:
-        row, step = self.here, self._steps().get(event.key)
+        step = self._steps().get(event.key)
         if step is not None:
             # Not by a binding: those are done later than the key after them, which
             # would land in the old field.
             event.stop()
             self.step(step)
             return
+        row = self.here
         if row is None:
             return
         if row.kind == "text":
             self._type(row, event)
-        elif row.kind == "choice" and event.key in ("left", "right", "space", "enter"):
+        elif row.kind == "choice" and event.key in _CHOOSES:
             event.stop()
-            self._owner.stepped(row.key, -1 if event.key == "left" else 1)
+            self._owner.stepped(row.key, _CHOOSES[event.key])
         elif row.kind == "button" and event.key in ("enter", "space"):
             event.stop()
             self._owner.pressed(row.key)
@@ -264,18 +252,16 @@ class Form(Lines, inherit_bindings=False):
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
-        row = self.here
-        if row is not None and row.kind == "text":
+        row, text = self.here, event.text
+        if row is None or row.kind != "text":
+            return
+        if not row.key.startswith("prompts.text"):
             # A prompt may have lines; a path that was copied with its line break is
             # meant without.
-            text = (
-                event.text
-                if row.key.startswith("prompts.text")
-                else " ".join(event.text.split("\n")).strip()
-            )
-            self._take(row, self.edit.insert(text))
+            text = " ".join(text.split("\n")).strip()
+        self._take(row, self.edit.insert(text))
 
-    def _take(self, row: FormRow, edit: Line) -> None:
+    def _take(self, row: FormRow, edit: TypedLine) -> None:
         changed = edit.text != self.edit.text
         self.edit = edit
         self.refresh_line(self.selected)
@@ -284,29 +270,31 @@ class Form(Lines, inherit_bindings=False):
             self._owner.typed(row.key, edit.text)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        row = self.here
-        return (
-            row is not None
-            and row.kind == "text"
-            and character is not None
-            and character.isprintable()
-        )
+        if self.here is None or self.here.kind != "text":
+            return False
+        return character is not None and character.isprintable()
 
     def on_click(self, event: events.Click) -> None:
         index = self.top + event.y - self.fixed
-        if (
-            event.y < self.fixed
-            or index >= self.line_count
-            or self.rows[index].kind not in _FIELDS
-        ):
+        if event.y < self.fixed or index >= self.line_count:
             return
         row = self.rows[index]
+        if row.kind not in _FIELDS:
+            return
         again = index == self.selected
         self.move(index)
         if row.kind == "button":
             self._owner.pressed(row.key)
         elif row.kind == "choice" and again:
             self._owner.stepped(row.key, 1)
+
+
+def _label_cells(row: FormRow, width: int) -> int:
+    """Cells of the label; a button without a value has all that it needs."""
+    cells = min(20, max(14, width // 4))
+    if row.kind == "button" and not row.value:
+        return max(cells, cell_len(row.label) + row.indent + 2)
+    return cells
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -8,6 +8,7 @@ which Textual's input does not.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -18,63 +19,70 @@ from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run
 
-_WORD = re.compile(r"\S*\s*$")
-EDITING = (
-    "left",
-    "right",
-    "home",
-    "end",
-    "ctrl+a",
-    "ctrl+e",
-    "backspace",
-    "delete",
-    "ctrl+w",
-    "ctrl+u",
-    "ctrl+k",
-)
-
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A text and where typing goes on, counted in code points."""
+class TypedLine:
+    """A text and where typing goes on (``at``), counted in code points."""
 
     text: str = ""
     at: int = 0
 
     @classmethod
-    def of(cls, text: str) -> Line:
-        """A text with the cursor behind it."""
+    def of(cls, text: str) -> TypedLine:
+        """A text with the cursor at its end."""
         return cls(text, len(text))
 
-    def insert(self, text: str) -> Line:
-        return Line(
-            self.text[: self.at] + text + self.text[self.at :], self.at + len(text)
-        )
+    @property
+    def before(self) -> str:
+        """The text before the cursor."""
+        return self.text[: self.at]
 
-    def key(self, key: str) -> Line:
-        """What an editing key makes of it."""
-        text, at = self.text, self.at
-        if key in ("left", "right"):
-            return Line(
-                text, max(0, min(len(text), at + (1 if key == "right" else -1)))
-            )
-        if key in ("home", "ctrl+a"):
-            return Line(text, 0)
-        if key in ("end", "ctrl+e"):
-            return Line(text, len(text))
+    @property
+    def after(self) -> str:
+        """The text from the cursor on."""
+        return self.text[self.at :]
+
+    def insert(self, text: str) -> TypedLine:
+        """The line with a text at the cursor."""
+        return TypedLine(self.before + text + self.after, self.at + len(text))
+
+    def key(self, key: str) -> TypedLine:
+        """What a key of `EDITING` makes of it."""
+        if key in _MOVES:
+            return TypedLine(self.text, _MOVES[key](self))
         if key == "delete":
-            return Line(text[:at] + text[at + 1 :], at)
+            return TypedLine(self.before + self.after[1:], self.at)
         if key == "ctrl+k":
-            return Line(text[:at], at)
-        start = {"backspace": max(0, at - 1), "ctrl+u": 0}.get(key, at)
-        if key == "ctrl+w":
-            found = _WORD.search(text[:at].rstrip())
-            start = found.start() if found else 0
-        return Line(text[:start] + text[at:], start)
+            return TypedLine.of(self.before)
+        kept = _DELETES[key](self.before)
+        return TypedLine(kept + self.after, len(kept))
 
 
-def typed(line: Line, event: events.Key) -> Line | None:
-    """The line after a key press; None where the key is none of writing."""
+def _without_last_word(text: str) -> str:
+    return _LAST_WORD.sub("", text.rstrip(), count=1)
+
+
+_LAST_WORD = re.compile(r"\S*\s*$")
+_MOVES: Mapping[str, Callable[[TypedLine], int]] = {
+    "left": lambda line: max(0, line.at - 1),
+    "right": lambda line: min(len(line.text), line.at + 1),
+    "home": lambda line: 0,
+    "ctrl+a": lambda line: 0,
+    "end": lambda line: len(line.text),
+    "ctrl+e": lambda line: len(line.text),
+}
+"""Keys that move the cursor, and where to."""
+_DELETES: Mapping[str, Callable[[str], str]] = {
+    "backspace": lambda before: before[:-1],
+    "ctrl+w": _without_last_word,
+    "ctrl+u": lambda before: "",
+}
+"""Keys that delete before the cursor, and what they leave."""
+EDITING = frozenset({*_MOVES, *_DELETES, "delete", "ctrl+k"})
+
+
+def typed(line: TypedLine, event: events.Key) -> TypedLine | None:
+    """The line after a key press; None for a key that neither types nor edits."""
     if event.key in EDITING:
         return line.key(event.key)
     if event.is_printable and event.character is not None:
@@ -82,21 +90,27 @@ def typed(line: Line, event: events.Key) -> Line | None:
     return None
 
 
-def line_runs(line: Line, width: int, palette: Palette, *, cursor: bool) -> list[Run]:
+def line_runs(
+    line: TypedLine, width: int, palette: Palette, *, cursor: bool
+) -> list[Run]:
     """The text in ``width`` cells, scrolled so that the cursor is seen; it is inverted
     where ``cursor``.
     """
     if not cursor:
         return [(fit(visible(line.text), width), palette.text)]
-    parts = [visible(char) for char in line.text] + [" "]
-    first, used = line.at, 0
-    while first >= 0 and used + cell_len(parts[first]) <= max(
-        width, cell_len(parts[line.at])
-    ):
-        used += cell_len(parts[first])
-        first -= 1
-    before = "".join(parts[first + 1 : line.at])
-    here = fit(parts[line.at], min(width, cell_len(parts[line.at])))
-    rest = max(0, width - cell_len(before) - cell_len(here))
-    after = fit("".join(parts[line.at + 1 : -1]), rest) if rest else ""
-    return [(before, palette.text), (here, palette.cursor), (after, palette.text)]
+    under, *after = [*map(visible, line.after), " "]
+    under = fit(under, min(width, cell_len(under)))
+    before = _fitting_end(line.before, width - cell_len(under))
+    room = width - cell_len(before) - cell_len(under)
+    tail = fit("".join(after[:-1]), room) if room > 0 else ""
+    return [(before, palette.text), (under, palette.cursor), (tail, palette.text)]
+
+
+def _fitting_end(text: str, width: int) -> str:
+    """As much of the end of a text, made visible, as ``width`` cells hold."""
+    end = ""
+    for char in map(visible, reversed(text)):
+        if cell_len(char) + cell_len(end) > width:
+            break
+        end = char + end
+    return end

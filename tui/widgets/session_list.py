@@ -23,13 +23,20 @@ from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 
-_WORST = {"comparable": 0, "caution": 1, "not_comparable": 2}
+_BADNESS = {"comparable": 0, "caution": 1, "not_comparable": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its place is that in `COLUMNS`; ``rank`` says how early it is given
-    room, ``down`` that the largest comes first when one sorts by it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListColumn:
+    """One column; its place is that in `COLUMNS`.
+
+    Attributes:
+        title: its head.
+        cells: how wide it is.
+        rank: how early it is given room, 0 first.
+        key: what rows are sorted by; None for a row without a value.
+        right: whether its texts stand at the right.
+        down: whether sorting by it puts the largest first.
     """
 
     title: str
@@ -40,24 +47,43 @@ class Column:
     down: bool = False
 
 
-COLUMNS: dict[str, Column] = {
-    "name": Column("session", 14, 0, lambda row: row.name.casefold()),
-    "model": Column("model", 16, 7, lambda row: row.model.casefold() or None),
-    "backends": Column("backends", 24, 5, lambda row: row.backends.casefold() or None),
-    "tokens": Column(
-        "tokens",
-        10,
-        4,
-        lambda row: None if row.problem else row.tokens,
+COLUMNS: dict[str, ListColumn] = {
+    "name": ListColumn(
+        title="session", cells=14, rank=0, key=lambda row: row.name.casefold()
+    ),
+    "model": ListColumn(
+        title="model", cells=16, rank=7, key=lambda row: row.model.casefold() or None
+    ),
+    "backends": ListColumn(
+        title="backends",
+        cells=24,
+        rank=5,
+        key=lambda row: row.backends.casefold() or None,
+    ),
+    "tokens": ListColumn(
+        title="tokens",
+        cells=10,
+        rank=4,
+        key=lambda row: None if row.problem else row.tokens,
         right=True,
         down=True,
     ),
-    "mae": Column("MAE", 8, 3, lambda row: row.mae, right=True, down=True),
-    "verdict": Column(
-        "verdict", 14, 2, lambda row: _WORST.get(row.verdict or ""), down=True
+    "mae": ListColumn(
+        title="MAE", cells=8, rank=3, key=lambda row: row.mae, right=True, down=True
     ),
-    "state": Column("state", 12, 1, lambda row: row.state or None),
-    "date": Column("date", 16, 6, lambda row: row.created or None, down=True),
+    "verdict": ListColumn(
+        title="verdict",
+        cells=14,
+        rank=2,
+        key=lambda row: _BADNESS.get(row.verdict or ""),
+        down=True,
+    ),
+    "state": ListColumn(
+        title="state", cells=12, rank=1, key=lambda row: row.state or None
+    ),
+    "date": ListColumn(
+        title="date", cells=16, rank=6, key=lambda row: row.created or None, down=True
+    ),
 }
 _STATE_CELLS = 17
 """Of a running session with its time left, where there is room."""
@@ -72,17 +98,16 @@ def layout(width: int) -> list[tuple[str, int]]:
     sizes = {name: column.cells for name, column in COLUMNS.items()}
     if width >= _ROOMY:
         sizes["state"] = _STATE_CELLS
-    kept: list[str] = []
+    chosen: list[str] = []
     used = 1
     for name in sorted(COLUMNS, key=lambda name: COLUMNS[name].rank):
-        if used + sizes[name] + 1 > width and kept:
+        if used + sizes[name] + 1 > width and chosen:
             break
-        kept.append(name)
+        chosen.append(name)
         used += sizes[name] + 1
-    sizes["name"] = min(
-        sizes["name"] + max(0, width - used), max(_NAME_CELLS, width // 4)
-    )
-    return [(name, sizes[name]) for name in COLUMNS if name in kept]
+    widest = max(_NAME_CELLS, width // 4)
+    sizes["name"] = min(sizes["name"] + max(0, width - used), widest)
+    return [(name, sizes[name]) for name in COLUMNS if name in chosen]
 
 
 def sorted_rows(
@@ -93,10 +118,8 @@ def sorted_rows(
     """
     key = COLUMNS[column].key
     known = [row for row in rows if key(row) is not None]
-    return (
-        *sorted(known, key=key, reverse=down),
-        *(row for row in rows if key(row) is None),
-    )
+    unknown = [row for row in rows if key(row) is None]
+    return (*sorted(known, key=key, reverse=down), *unknown)
 
 
 def matches(row: SessionRow, wanted: str) -> bool:
@@ -141,15 +164,14 @@ class SessionList(Rows):
 
     @property
     def note(self) -> str:
+        """How many sessions there are, and which are shown."""
         if not self.read:
             return "reading"
         total = len(self.rows)
         words = f"{total} session{'' if total == 1 else 's'}"
-        return (
-            f"{len(self.sessions)} of {words} · filter: {visible(self.filter)}"
-            if self.filter
-            else words
-        )
+        if not self.filter:
+            return words
+        return f"{len(self.sessions)} of {words} · filter: {visible(self.filter)}"
 
     def show(
         self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None
@@ -159,18 +181,14 @@ class SessionList(Rows):
 
         Only lines that differ are painted again.
         """
-        here, note = self.here, self.note
-        wanted = select or (here.folder if here is not None else None)
+        before, note = self.sessions, self.note
+        if select is None and self.here is not None:
+            select = self.here.folder
         if rows is not None:
             self.rows, self.read = tuple(rows), True
-        before = self.sessions
-        chosen = [row for row in self.rows if matches(row, self.filter)]
-        self.sessions = sorted_rows(chosen, self.sort, self.down)
-        last = max(0, len(self.sessions) - 1)
-        selected = next(
-            (i for i, row in enumerate(self.sessions) if row.folder == wanted),
-            min(self.selected, last),
-        )
+        matching = [row for row in self.rows if matches(row, self.filter)]
+        self.sessions = sorted_rows(matching, self.sort, self.down)
+        selected = self._index_of(select)
         if [row.folder for row in before] != [row.folder for row in self.sessions]:
             self.selected = selected
             self.rows_changed()
@@ -183,45 +201,54 @@ class SessionList(Rows):
         if self.sessions:
             self.select(selected)
 
+    def _index_of(self, folder: Path | None) -> int:
+        """The row of a folder; where it is not listed, the one that is selected."""
+        for index, row in enumerate(self.sessions):
+            if row.folder == folder:
+                return index
+        return min(self.selected, max(0, len(self.sessions) - 1))
+
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
-            path, room = (
-                visible(str(self._folder)),
-                max(8, width - cell_len(self.note) - 15),
-            )
-            # Of a long path the end says more than the start.
-            path = path if cell_len(path) <= room else "…" + path[1 - room :]
-            return self.title_line(f"logdrift · {path}", width, self.note)
+            return self.title_line(self._title(width), width, self.note)
         runs: list[Run] = [("", self.palette.text)]
         for name, cells in layout(self.inner_width):
-            mark = ("▾" if self.down else "▴") if name == self.sort else ""
-            style = self.palette.text if mark else self.palette.muted
-            runs.append(
-                (
-                    " "
-                    + fit(COLUMNS[name].title + mark, cells, right=COLUMNS[name].right),
-                    style,
-                )
-            )
+            runs += self._head_runs(name, cells)
         return strip_of(runs, width)
+
+    def _title(self, width: int) -> str:
+        path = visible(str(self._folder))
+        room = max(8, width - cell_len(self.note) - 15)
+        if cell_len(path) > room:
+            # Of a long path the end says more than the start.
+            path = "…" + path[1 - room :]
+        return f"logdrift · {path}"
+
+    def _head_runs(self, name: str, cells: int) -> list[Run]:
+        p, column = self.palette, COLUMNS[name]
+        if name != self.sort:
+            title, style = column.title, p.muted
+        else:
+            arrow = "▾" if self.down else "▴"
+            title, style = column.title + arrow, p.text
+        return [(" " + fit(title, cells, right=column.right), style)]
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         row, p = self.sessions[index], self.palette
-        head = ("•" if row.folder == self.marked else " ", p.accent)
+        mark = "•" if row.folder == self.marked else " "
+        runs: list[Run] = [(mark, p.accent)]
         if row.problem:
-            return [
-                head,
-                (fit(row.name, 20) + " ", p.text),
-                (fit(row.problem, width - 22), p.bad),
-            ]
-        out: list[Run] = [head]
-        for name, cells in layout(width):
-            if name == "name":
-                out += self._name_runs(row, cells)
-                continue
-            text, style = self._cell(row, name, cells)
-            out.append((" " + fit(text, cells, right=COLUMNS[name].right), style))
-        return out
+            name = fit(row.name, 20) + " "
+            return [*runs, (name, p.text), (fit(row.problem, width - 22), p.bad)]
+        for column, cells in layout(width):
+            runs += self._column_runs(row, column, cells)
+        return runs
+
+    def _column_runs(self, row: SessionRow, column: str, cells: int) -> list[Run]:
+        if column == "name":
+            return self._name_runs(row, cells)
+        text, style = self._cell(row, column, cells)
+        return [(" " + fit(text, cells, right=COLUMNS[column].right), style)]
 
     def _name_runs(self, row: SessionRow, cells: int) -> list[Run]:
         """The name, and as much of the title as there is room for."""
@@ -240,33 +267,36 @@ class SessionList(Rows):
                 return "damaged", p.bad
             return VERDICTS.get(row.verdict or "", ""), p.verdict(row.verdict)
         if name == "state":
-            style = {"failed": p.bad, "partial": p.warn, "running": p.accent}.get(
-                row.state, p.good
-            )
-            return state_words(row, cells), style
+            styles = {"failed": p.bad, "partial": p.warn, "running": p.accent}
+            return state_words(row, cells), styles.get(row.state, p.good)
         texts = {
             "model": row.model,
             "backends": row.backends,
             "tokens": f"{row.tokens:,}",
             "mae": number(row.mae),
+            "date": row.created,
         }
-        return texts.get(name, row.created), p.text
+        return texts[name], p.text
 
     def on_click(self, event: events.Click) -> None:
-        if event.y == 1:
-            event.stop()
-            at = 0
-            for name, cells in layout(self.inner_width):
-                at += cells + 1
-                if event.x < at:
-                    self.post_message(self.HeadClicked(name))
-                    return
+        if event.y != 1:
+            return
+        event.stop()
+        end = 0
+        for name, cells in layout(self.inner_width):
+            end += cells + 1
+            if event.x < end:
+                self.post_message(self.HeadClicked(name))
+                return
 
 
 def state_words(row: SessionRow, cells: int) -> str:
     """State with progress and time left, in few words where there are few cells."""
     if row.state != "running":
         return row.state
-    word = "running" if cells >= _STATE_CELLS else "run"
-    share = "" if row.progress is None else f" {row.progress:.0%}"
-    return word + share + ("" if row.left is None else f" {duration(row.left)}")
+    words = ["running" if cells >= _STATE_CELLS else "run"]
+    if row.progress is not None:
+        words.append(f"{row.progress:.0%}")
+    if row.left is not None:
+        words.append(duration(row.left))
+    return " ".join(words)

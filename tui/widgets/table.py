@@ -16,8 +16,11 @@ from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _MOST = 32
+"""Cells of a column where others want room as well."""
 _LEAST = 12
+"""Cells below which a column gives way no further."""
 _FIRST = 20
+"""Cells of the first column, at most."""
 
 
 class Table(Rows):
@@ -64,14 +67,13 @@ class Table(Rows):
             for column in zip(self.head, *self.cells, strict=True)
         ]
         widths = [min(_FIRST, needed[0]), *(min(_MOST, size) for size in needed[1:])]
-        excess = sum(widths) + 2 * len(widths) + 2 - width
+        spare = width - sum(widths) - 2 * len(widths) - 2
         # The first column says what the row is: it does not give way, others are
         # reached sideways.
-        while excess > 0 and max(widths[1:], default=0) > _LEAST:
+        while spare < 0 and max(widths[1:], default=0) > _LEAST:
             widest = 1 + widths[1:].index(max(widths[1:]))
             widths[widest] -= 1
-            excess -= 1
-        spare = -excess
+            spare += 1
         for index, size in enumerate(needed):
             more = min(max(0, spare), size - widths[index])
             widths[index] += more
@@ -80,11 +82,15 @@ class Table(Rows):
 
     def shift(self, step: int) -> None:
         """Other columns, as far as there are some that are not seen."""
-        shown = self._shown(self.inner_width)
-        hidden = shown and shown[-1] < len(self.head) - 1
-        if (step > 0 and hidden) or (step < 0 and self.first > 1):
+        more = self._hidden_right() if step > 0 else self.first > 1
+        if more:
             self.first += step
             self.refresh()
+
+    def _hidden_right(self) -> bool:
+        """Whether columns at the right do not fit."""
+        shown = self._shown(self.inner_width)
+        return bool(shown) and shown[-1] < len(self.head) - 1
 
     def _shown(self, width: int) -> list[int]:
         """The columns beside the first one that fit, from ``first`` on."""
@@ -103,40 +109,29 @@ class Table(Rows):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self.title_line(self.title_text, width, self.aside)
-        text = self._row(self.head, self.inner_width)
-        shown = self._shown(self.inner_width)
+        p = self.palette
         left = "‹" if self.first > 1 else " "
-        right = "›" if shown and shown[-1] < len(self.head) - 1 else " "
-        return strip_of(
-            [
-                (fit(f"  {left}{text}", width - 2), self.palette.muted),
-                (right, self.palette.accent),
-            ],
-            width,
-        )
+        right = "›" if self._hidden_right() else " "
+        head = f"  {left}{self._row(self.head, self.inner_width)}"
+        return strip_of([(fit(head, width - 2), p.muted), (right, p.accent)], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         mark, style = self.marks[index]
         plain = self.palette.text
-        return [
-            (fit(mark, 2), style),
-            (" ", plain),
-            (self._row(self.cells[index], width), plain),
-        ]
+        cells = self._row(self.cells[index], width)
+        return [(fit(mark, 2), style), (" ", plain), (cells, plain)]
 
     def _row(self, cells: Sequence[str], width: int) -> str:
         if not cells:
             return ""
         widths = self.widths(width)
-        first = self.fit_name(cells[0], widths[0])
-        return "  ".join(
-            [first, *(fit(cells[index], widths[index]) for index in self._shown(width))]
-        )
+        texts = [self.fit_name(cells[0], widths[0])]
+        texts += [fit(cells[index], widths[index]) for index in self._shown(width)]
+        return "  ".join(texts)
 
     def copied(self) -> str:
         """The whole table with tabs between its cells."""
-        rows = [
-            [mark.strip(), *row]
-            for (mark, _), row in zip(self.marks, self.cells, strict=True)
-        ]
-        return "\n".join("\t".join(row) for row in (["", *self.head], *rows))
+        rows = [["", *self.head]]
+        for (mark, _), cells in zip(self.marks, self.cells, strict=True):
+            rows.append([mark.strip(), *cells])
+        return "\n".join(map("\t".join, rows))

@@ -15,7 +15,7 @@ from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.session.visible import visible
 from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
-from logdrift.tui.models.why import Line, Topic
+from logdrift.tui.models.why import Topic, TopicLine
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
@@ -49,15 +49,15 @@ class TopicList(Rows):
 
     def put(self, topics: Sequence[Topic]) -> None:
         """Show topics; the one that was selected stays so by its name."""
-        before = self.topics[self.selected].name if self.topics else ""
+        before = self.here.name if self.here is not None else ""
         self.topics = topics
-        self.selected = next(
-            (i for i, topic in enumerate(topics) if topic.name == before), 0
-        )
+        names = [topic.name for topic in topics]
+        self.selected = names.index(before) if before in names else 0
         self.rows_changed()
 
     @property
     def here(self) -> Topic | None:
+        """The selected topic."""
         return self.topics[self.selected] if self.topics else None
 
     def fixed_line(self, y: int, width: int) -> Strip:
@@ -65,24 +65,26 @@ class TopicList(Rows):
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         topic, p = self.topics[index], self.palette
+        title = visible(topic.title)
         if topic.score is None:
-            return [(fit(f"    {visible(topic.title)}", width), p.muted)]
-        style = (
-            p.good
-            if topic.name == NOISE
-            else p.text
-            if topic.sureness == "possible"
-            else p.strong
-        )
-        style = p.muted if topic.sureness == "refuted" else style
-        sure = f" {CERTAINTIES.get(topic.sureness, ' ')} {topic.sureness:<8} {topic.score:.2f}  "
-        room = width - cell_len(sure) - _BAR - 4
+            return [(fit(f"    {title}", width), p.muted)]
+        mark = CERTAINTIES.get(topic.sureness, " ")
+        sureness = f" {mark} {topic.sureness:<8} {topic.score:.2f}  "
+        room = width - cell_len(sureness) - _BAR - 4
         return [
             (f" {index + 1:>2} ", p.muted),
             (score_bar(topic.score), p.accent),
-            (sure, p.text),
-            (fit(visible(topic.title), room), style),
+            (sureness, p.text),
+            (fit(title, room), self._title_style(topic)),
         ]
+
+    def _title_style(self, topic: Topic) -> Style:
+        p = self.palette
+        if topic.sureness == "refuted":
+            return p.muted
+        if topic.name == NOISE:
+            return p.good
+        return p.text if topic.sureness == "possible" else p.strong
 
 
 class TopicDetail(Rows):
@@ -93,14 +95,16 @@ class TopicDetail(Rows):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.title_text = ""
-        self.lines: Sequence[Line] = ()
-        self._rows: list[tuple[list[Run], Line]] = []
+        self.lines: Sequence[TopicLine] = ()
+        self._rows: list[tuple[list[Run], TopicLine]] = []
 
     @property
     def line_count(self) -> int:
         return len(self._rows)
 
-    def put(self, title: str, lines: Sequence[Line], *, keep: bool = False) -> None:
+    def put(
+        self, title: str, lines: Sequence[TopicLine], *, keep: bool = False
+    ) -> None:
         """Show lines from the top on; ``keep``: from where one was."""
         self.title_text, self.lines = title, lines
         if not keep:
@@ -117,34 +121,26 @@ class TopicDetail(Rows):
             (runs, line) for line in self.lines for runs in self._wrapped(line)
         ]
 
-    def _wrapped(self, line: Line) -> list[list[Run]]:
+    def _wrapped(self, line: TopicLine) -> list[list[Run]]:
         p = self.palette
-        styles: dict[str, Style] = {
-            "title": p.strong,
-            "text": p.text,
-            "muted": p.muted,
-            "token": p.text,
-            "mend": p.text,
-        }
-        style = styles[line.kind]
+        style = {"title": p.strong, "muted": p.muted}.get(line.kind, p.text)
         blank = " " * (line.indent + 1)
+        first, text = visible(line.first), visible(line.text)
         if line.kind == "token":
-            return [
-                [(blank, p.text), (line.first, p.accent), (visible(line.text), style)]
+            return [[(blank, p.text), (line.first, p.accent), (text, style)]]
+        hanging = "  " if line.first else ""
+        width = max(16, self.inner_width - line.indent - 2) - len(hanging)
+        head, *rest = wrap(first + text, width)
+        shown_first = first if head.startswith(first) else ""
+        rows: list[list[Run]] = [
+            [
+                (blank, p.text),
+                (shown_first, p.accent),
+                (head[len(shown_first) :], style),
             ]
-        width = max(16, self.inner_width - line.indent - 2)
-        parts = wrap(
-            visible(line.first) + visible(line.text), width - (2 if line.first else 0)
-        )
-        rows: list[list[Run]] = []
-        for number, part in enumerate(parts):
-            head = (
-                visible(line.first)
-                if not number and part.startswith(visible(line.first))
-                else ""
-            )
-            hang = blank + ("  " if line.first and number else "")
-            rows.append([(hang, p.text), (head, p.accent), (part[len(head) :], style)])
+        ]
+        for part in rest:
+            rows.append([(blank + hanging, p.text), ("", p.accent), (part, style)])
         return rows
 
     def fixed_line(self, y: int, width: int) -> Strip:
@@ -165,12 +161,9 @@ class TopicDetail(Rows):
 
     def to_token(self) -> bool:
         """Select the first row of a token; False where there is none."""
-        found = next(
-            (i for i, (_, line) in enumerate(self._rows) if line.position is not None),
-            None,
-        )
-        if found is None:
-            return False
-        self.select(found)
-        self.reveal(found, 2)
-        return True
+        for index, (_, line) in enumerate(self._rows):
+            if line.position is not None:
+                self.select(index)
+                self.reveal(index, 2)
+                return True
+        return False
