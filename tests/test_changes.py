@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logdrift.core.compare.bootstrap import draw_counts
 from logdrift.core.compare.changes import (
     METRICS,
     STUDENTISED,
     TOPK,
     Change,
-    Side,
-    _draws,
+    PairTokens,
     change_stats,
 )
 from logdrift.core.compare.errors import error_stats
@@ -26,7 +26,8 @@ from logdrift.core.compare.metric import METRICS as TABLE
 from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.probability import probability_stats
 from logdrift.core.compare.sessions import growth
-from logdrift.core.compare.uncertainty import paired_changes, unit_sums
+from logdrift.core.compare.uncertainty import paired_changes
+from logdrift.core.compare.units import unit_sums
 
 NAN, INF = math.nan, math.inf
 # Sums of at most some thousand float64 terms in another order: 2^-53 for each term,
@@ -36,7 +37,7 @@ CLOSE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-12}
 
 def random_side(
     rng: np.random.Generator, n: int, infinite: bool, spread: float = 0.1
-) -> Side:
+) -> PairTokens:
     a = -rng.exponential(2, n).astype(np.float32)
     b = np.minimum(a + rng.normal(0, spread, n), -1e-4).astype(np.float32)
     if infinite:
@@ -46,10 +47,12 @@ def random_side(
         delta = a - b
     delta[np.isneginf(a) & np.isneginf(b)] = 0
     known = np.where(rng.random(n) < 0.2, NAN, 0.0)
-    return Side(delta, a, b, {m: known + rng.random(n) for m in TOPK})
+    return PairTokens(delta, a, b, {m: known + rng.random(n) for m in TOPK})
 
 
-def plain(side: Side, other: Side, lengths: np.ndarray) -> dict[str, float | None]:
+def plain(
+    side: PairTokens, other: PairTokens, lengths: np.ndarray
+) -> dict[str, float | None]:
     """The metrics by the functions of the report, over the tokens that are finite in
     both sessions.
     """
@@ -107,10 +110,10 @@ def test_intervals_against_repeating_the_tokens() -> None:
     found = change_stats(*sides, lengths, resamples=60, seed=4)
     assert (found.method, found.units, found.resamples) == ("sequences", 12, 60)
     drawn: dict[str, list[tuple[float, float]]] = {metric: [] for metric in METRICS}
-    for weights in np.concatenate(list(_draws(12, len(unit), 60, 4))):
+    for weights in np.concatenate(list(draw_counts(12, 7, 60, 4))):
         at = np.repeat(np.arange(len(unit)), weights[unit].astype(int))
         old, new = (
-            Side(
+            PairTokens(
                 s.delta[at],
                 s.logprob_a[at],
                 s.logprob_b[at],
@@ -157,7 +160,7 @@ def test_intervals_of_means_are_those_of_the_report() -> None:
 
 
 def test_draws_do_not_depend_on_the_size_of_a_block() -> None:
-    draws = [np.concatenate(list(_draws(5, width, 40, 1))) for width in (1, 2_000_000)]
+    draws = [np.concatenate(list(draw_counts(5, rows, 40, 1))) for rows in (40, 2)]
     assert (draws[0] == draws[1]).all()
     assert (draws[0].sum(axis=1) == 5).all()
 
@@ -169,7 +172,7 @@ def test_the_tail_of_many_tokens_has_the_quantile() -> None:
     rng = np.random.default_rng(5)
     lengths = np.full(40, 1000)
     sides = [
-        Side(d, -np.ones(40_000, np.float32), d - 1)
+        PairTokens(d, -np.ones(40_000, np.float32), d - 1)
         for d in rng.normal(0, 0.1, (2, 40_000)).astype(np.float32)
     ]
     row = next(
@@ -180,7 +183,7 @@ def test_the_tail_of_many_tokens_has_the_quantile() -> None:
     sizes = [np.abs(side.delta).astype(np.float64) for side in sides]
     assert row.old == pytest.approx(np.quantile(sizes[0], 0.99), **CLOSE)
     drawn = []
-    for weights in np.concatenate(list(_draws(40, 20_000, 30, 0))):
+    for weights in np.concatenate(list(draw_counts(40, 30, 30, 0))):
         at = np.repeat(np.arange(40_000), np.repeat(weights.astype(int), 1000))
         drawn.append(np.quantile(sizes[1][at], 0.99) - np.quantile(sizes[0][at], 0.99))
     assert row.ci95 == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), **CLOSE)
@@ -199,7 +202,7 @@ def test_coverage_of_the_interval_of_a_change() -> None:
             (level + shift) * rng.exponential(1, 320) for shift in (0.03, 0.03 + change)
         )
         sides = [
-            Side(
+            PairTokens(
                 d.astype(np.float32),
                 -np.ones(320, np.float32),
                 -1 - d.astype(np.float32),
@@ -239,10 +242,10 @@ def test_too_few_tokens_have_no_interval_and_no_verdict(n: int) -> None:
 def test_what_cannot_be_computed_is_none() -> None:
     n = 30
     a = np.full(n, -1, np.float32)
-    infinite = Side(np.full(n, INF, np.float32), a, np.full(n, -INF, np.float32))
+    infinite = PairTokens(np.full(n, INF, np.float32), a, np.full(n, -INF, np.float32))
     rows = {
         row.metric: row
-        for row in change_stats(infinite, Side(a * 0, a, a), np.full(n, 1)).rows
+        for row in change_stats(infinite, PairTokens(a * 0, a, a), np.full(n, 1)).rows
     }
     assert set(rows) == set(METRICS) - set(TOPK)
     for metric in (
@@ -266,7 +269,7 @@ def test_what_cannot_be_computed_is_none() -> None:
     constant = {
         row.metric: row
         for row in change_stats(
-            Side(a * 0, a, a), Side(a * 0, a, a), np.full(n, 1)
+            PairTokens(a * 0, a, a), PairTokens(a * 0, a, a), np.full(n, 1)
         ).rows
     }
     assert constant["errors.pearson"].old is None
@@ -274,7 +277,7 @@ def test_what_cannot_be_computed_is_none() -> None:
 
 
 def test_lengths_must_fit() -> None:
-    side = Side(*(np.zeros(3, np.float32),) * 3)
+    side = PairTokens(*(np.zeros(3, np.float32),) * 3)
     with pytest.raises(ValueError, match="3 and 3 deltas for 4 tokens"):
         change_stats(side, side, np.asarray([4]))
 
@@ -334,7 +337,7 @@ def test_verdict(
 def test_a_signed_mean_is_better_nearer_to_zero() -> None:
     rng = np.random.default_rng(2)
     sides = [
-        Side(d, np.full(400, -3, np.float32), -3 - d)
+        PairTokens(d, np.full(400, -3, np.float32), -3 - d)
         for d in rng.normal([[-0.3], [0.1]], 0.05, (2, 400)).astype(np.float32)
     ]
     row = next(

@@ -15,12 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.metric import METRICS as TABLE
-from logdrift.core.compare.uncertainty import Method, paired_changes, unit_sums
+from logdrift.core.compare import estimators
+from logdrift.core.compare.bootstrap import draw_counts
+from logdrift.core.compare.metric import metric
+from logdrift.core.compare.segments import count_kept
+from logdrift.core.compare.tail import Tail
+from logdrift.core.compare.uncertainty import Interval, paired_changes
+from logdrift.core.compare.units import Method, unit_sums
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Totals = Mapping[str, Floats]
 Verdict = Literal["better", "worse", "no_change"]
 
 LEVEL = 0.95
@@ -30,9 +36,9 @@ _QUANTILE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One session's n tokens: delta, logprob_a, logprob_b f32[n] in nats, none of them
-    NaN.
+class PairTokens:
+    """The n tokens of a pair in one session: delta, logprob_a, logprob_b f32[n] in
+    nats, none of them NaN.
 
     ``topk`` has a value f64[n] per token for metrics that are means of such (`TOPK`);
     NaN where it is not known.
@@ -46,7 +52,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One metric before and after, in its own unit. None where it cannot be computed.
+    """One metric of the earlier and the later session, in its own unit.
+
+    None where it cannot be computed.
 
     ``change`` is new - old and ``ci95`` its interval. ``closer`` is the interval of the
     change of the distance from the metric's value at perfect agreement (0 for errors, 1
@@ -61,23 +69,29 @@ class Change:
     closer: tuple[float, float] | None
 
     def verdict(self, floor: float | None = None) -> Verdict | None:
-        """``no_change`` where the interval includes 0, the change is below ``floor`` or
-        nothing moved at all; None without an interval.
+        """Whether the later number is better or worse, or no different.
+
+        It is no different where the interval includes 0, the change is below ``floor``
+        or nothing moved at all; None without an interval.
         """
         if self.change == 0:
             return "no_change"
         if self.change is None or self.closer is None:
             return None
         low, high = self.closer
-        if low <= 0 <= high or (floor is not None and abs(self.change) < floor):
+        if low <= 0 <= high:
+            return "no_change"
+        if floor is not None and abs(self.change) < floor:
             return "no_change"
         return "better" if high < 0 else "worse"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All metrics. ``method`` says what was drawn: ``sequences``, ``blocks`` of tokens,
-    or None (too few of either).
+    """The changes of all metrics.
+
+    ``method`` says what was drawn: ``sequences``, ``blocks`` of tokens, or None (too few
+    of either).
     """
 
     rows: tuple[Change, ...]
@@ -87,76 +101,98 @@ class Changes:
 
 
 def change_stats(
-    old: Side, new: Side, lengths: Array, *, resamples: int = 2000, seed: int = 0
+    old: PairTokens,
+    new: PairTokens,
+    lengths: Array,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Changes:
-    """Metrics of two sides over the same n tokens, in sequence order; ``lengths``
-    i64[S] (0 allowed) has the sum n.
+    """Metrics of two sessions over the same n tokens, in sequence order.
 
-    Units are those of `logdrift.core.compare.uncertainty`: sequences, or blocks of
-    tokens where there are few. MAE, RMSE, mean and k3 have its bootstrap-t intervals,
-    all others the percentiles of a bootstrap (Efron and Tibshirani 1993, 13.3) that
-    draws the same units for both sides. Means are over tokens whose delta is finite (of
-    `TOPK`: known) in both sessions, so that both are of the same tokens.
+    ``lengths`` int64[S] (0 allowed) has the sum n; ValueError if not. Units are those of
+    `logdrift.core.compare.units`: sequences, or blocks of tokens where there are few.
+    MAE, RMSE, mean and k3 have its bootstrap-t intervals, all others the percentiles of
+    a bootstrap (Efron and Tibshirani 1993, 13.3) that draws the same units for both
+    sessions. Means are over tokens whose delta is finite (of `TOPK`: known) in both, so
+    that both are of the same tokens.
     """
     count = len(old.delta)
     if not len(new.delta) == count == int(np.sum(lengths)):
         raise ValueError(
             f"{count} and {len(new.delta)} deltas for {int(np.sum(lengths))} tokens"
         )
-    cut = unit_sums(np.zeros(count, np.float32), np.asarray(lengths, np.int64))
-    units, method = len(cut), cut.method
-    unit = np.repeat(np.arange(units), cut.tokens.astype(np.int64))
-    finite = np.isfinite(old.delta) & np.isfinite(new.delta)
-    known = {
-        m: np.isfinite(old.topk[m]) & np.isfinite(new.topk[m])
-        for m in TOPK
-        if m in old.topk and m in new.topk
-    }
-    sides = [_Sums(side, finite, known, unit, units) for side in (old, new)]
-    points = [
-        {**side.statistics(np.ones((1, units))), "errors.max_abs": side.largest}
-        for side in sides
-    ]
-    drawn: list[dict[str, Floats]] = [{}, {}]
-    if method is not None and resamples > 0:
-        blocks = [
-            [side.statistics(w) for side in sides]
-            for w in _draws(units, sides[0].width, resamples, seed)
-        ]
-        drawn = [
-            {m: np.concatenate([b[i][m] for b in blocks]) for m in blocks[0][i]}
-            for i in (0, 1)
-        ]
-    studentised = (
-        _studentised(old, new, finite, np.asarray(lengths, np.int64), resamples)
-        if method is not None
-        else {}
-    )
+    lengths = np.asarray(lengths, np.int64)
+    units = _units_of(lengths)
+    if units.method is None:
+        resamples = 0
+    shared = _shared_tokens(old, new)
+    totals = [_UnitTotals(side, shared, units) for side in (old, new)]
+    values = [side.metrics_of_data() for side in totals]
+    drawn = _metrics_of_draws(totals, units, resamples, seed)
+    studentised = _studentised(old, new, shared.finite, lengths, resamples)
     rows = [
         _change(
-            m,
-            points[0][m][0],
-            points[1][m][0],
-            drawn[0].get(m),
-            drawn[1].get(m),
-            studentised.get(m),
+            path,
+            old=values[0][path][0],
+            new=values[1][path][0],
+            drawn=(drawn[0].get(path), drawn[1].get(path)),
+            studentised=studentised.get(path),
         )
-        for m in METRICS
-        if m in points[0] and m in points[1]
+        for path in METRICS
+        if path in values[0] and path in values[1]
     ]
-    return Changes(tuple(rows), method, units, resamples if method is not None else 0)
+    return Changes(tuple(rows), units.method, units.count, resamples)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """The unit of each token, int64[n], and how many there are."""
+
+    of_token: Array
+    count: int
+    method: Method | None
+
+
+def _units_of(lengths: Array) -> _Units:
+    cut = unit_sums(np.zeros(int(lengths.sum()), np.float32), lengths)
+    of_token = np.repeat(np.arange(len(cut)), cut.tokens.astype(np.int64))
+    return _Units(of_token=of_token, count=len(cut), method=cut.method)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SharedTokens:
+    """The tokens that count, bool[n]: finite deltas in both sessions, and of each of
+    `TOPK` the known ones.
+    """
+
+    finite: Bools
+    known: Mapping[str, Bools]
+
+
+def _shared_tokens(old: PairTokens, new: PairTokens) -> _SharedTokens:
+    both = [path for path in TOPK if path in old.topk and path in new.topk]
+    return _SharedTokens(
+        finite=np.isfinite(old.delta) & np.isfinite(new.delta),
+        known={
+            path: np.isfinite(old.topk[path]) & np.isfinite(new.topk[path])
+            for path in both
+        },
+    )
 
 
 def _studentised(
-    old: Side, new: Side, finite: Bools, lengths: npt.NDArray[np.int64], resamples: int
-) -> dict[str, tuple[float, float] | None]:
+    old: PairTokens, new: PairTokens, finite: Bools, lengths: Array, resamples: int
+) -> dict[str, Interval | None]:
+    """The bootstrap-t intervals of `STUDENTISED`; {} without a draw."""
     if resamples == 0:
         return {}
-    kept = np.bincount(
-        np.repeat(np.arange(len(lengths)), lengths)[finite], minlength=len(lengths)
+    kept = count_kept(finite, lengths)
+    found = paired_changes(
+        unit_sums(old.delta[finite], kept),
+        unit_sums(new.delta[finite], kept),
+        resamples=resamples,
     )
-    sums = (unit_sums(side.delta[finite], kept) for side in (old, new))
-    found = paired_changes(*sums, resamples=resamples)
     return {
         "errors.mae": found.mae,
         "errors.rmse": found.rmse,
@@ -165,173 +201,225 @@ def _studentised(
     }
 
 
-def _draws(units: int, width: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each unit was drawn, f64[r, units], in blocks of r resamples."""
-    random = np.random.default_rng(seed)
-    rows = max(1, min(resamples, _BLOCK_CELLS // max(units, width)))
-    for start in range(0, resamples, rows):
-        number = min(rows, resamples - start)
-        drawn = random.integers(0, units, (number, units))
-        drawn += np.arange(number)[:, None] * units
-        yield (
-            np.bincount(drawn.ravel(), minlength=number * units)
-            .reshape(number, units)
-            .astype(np.float64)
-        )
+def _metrics_of_draws(
+    totals: list[_UnitTotals], units: _Units, resamples: int, seed: int
+) -> list[dict[str, Floats]]:
+    """Every metric of each draw, f64[resamples], of both sessions; {} without a draw."""
+    if resamples == 0:
+        return [{}, {}]
+    width = max(units.count, totals[0].width)
+    rows = max(1, min(resamples, _BLOCK_CELLS // width))
+    blocks = [
+        [side.metrics(counts) for side in totals]
+        for counts in draw_counts(units.count, rows, resamples, seed)
+    ]
+    return [_joined([block[side] for block in blocks]) for side in (0, 1)]
+
+
+def _joined(blocks: list[dict[str, Floats]]) -> dict[str, Floats]:
+    return {
+        path: np.concatenate([block[path] for block in blocks]) for path in blocks[0]
+    }
 
 
 def _change(
-    metric: str,
+    path: str,
+    *,
     old: Any,
     new: Any,
-    old_drawn: Floats | None,
-    new_drawn: Floats | None,
-    studentised: tuple[float, float] | None,
+    drawn: tuple[Floats | None, Floats | None],
+    studentised: Interval | None,
 ) -> Change:
-    old, new = (float(v) if np.isfinite(v) else None for v in (old, new))
-    if old is None or new is None:
-        return Change(metric, old, new, None, None, None)
-    ci95 = closer = None
-    if old_drawn is not None and new_drawn is not None:
-        perfect = TABLE[metric].perfect or 0.0
-        ci95 = _interval(new_drawn - old_drawn)
-        closer = _interval(np.abs(new_drawn - perfect) - np.abs(old_drawn - perfect))
-    if metric in STUDENTISED:
+    earlier, later = _known(old), _known(new)
+    if earlier is None or later is None:
+        return Change(path, earlier, later, None, None, None)
+    ci95, closer = _intervals(path, *drawn)
+    if path in STUDENTISED:
+        ci95 = studentised
         # Those that cannot be negative are as far from 0 as they are large; the signed
         # mean is not.
-        ci95, closer = studentised, closer if metric == "errors.mean" else studentised
-    return Change(metric, old, new, new - old, ci95, closer)
+        if path != "errors.mean":
+            closer = studentised
+    return Change(
+        metric=path,
+        old=earlier,
+        new=later,
+        change=later - earlier,
+        ci95=ci95,
+        closer=closer,
+    )
 
 
-def _interval(values: Floats) -> tuple[float, float] | None:
-    # A draw in which the statistic is undefined (no spread, nothing known) says that
-    # the data is too thin for one.
+def _known(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _intervals(
+    path: str, old: Floats | None, new: Floats | None
+) -> tuple[Interval | None, Interval | None]:
+    """Of the change, and of the change of the distance from perfect agreement."""
+    if old is None or new is None:
+        return None, None
+    perfect = metric(path).perfect or 0.0
+    nearer = np.abs(new - perfect) - np.abs(old - perfect)
+    return _percentiles(new - old), _percentiles(nearer)
+
+
+def _percentiles(values: Floats) -> Interval | None:
+    # A draw in which the metric is undefined (no spread, nothing known) says that the
+    # data is too thin for an interval.
     if not np.isfinite(values).all():
         return None
     low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
 
-class _Sums:
-    """Sums over the tokens of each unit, from which every statistic of a draw follows
-    without going back to tokens.
+class _UnitTotals:
+    """Sums over the tokens of each unit, by name.
+
+    Every metric of a draw follows from them without going back to the tokens.
     """
 
     def __init__(
-        self,
-        side: Side,
-        finite: Bools,
-        known: Mapping[str, Bools],
-        unit: Array,
-        units: int,
+        self, tokens: PairTokens, shared: _SharedTokens, units: _Units
     ) -> None:
-        self.names: list[str] = []
-        sums: list[Floats] = []
+        self._units = units
+        self._names: list[str] = []
+        self._columns: list[Floats] = []
+        self._add_deltas(tokens, shared.finite)
+        self._add_moments(tokens, shared.finite)
+        self._add_all_tokens(tokens)
+        self._add_topk(tokens, shared.known)
+        self._sums = np.stack(self._columns, axis=1)
+        sizes = np.abs(tokens.delta[shared.finite])
+        unit = units.of_token[shared.finite]
+        self._tail = Tail(sizes, unit, units.count, _QUANTILE)
 
-        def add(name: str, where: Array | None, values: Array | None) -> None:
-            at = unit if where is None else unit[where]
-            self.names.append(name)
-            sums.append(np.bincount(at, values, units).astype(np.float64))
+    def _add(self, name: str, where: Array | None, values: Array | None = None) -> None:
+        """The sum of ``values`` (None: 1) over the tokens of each unit in ``where``."""
+        unit = self._units.of_token
+        if where is not None:
+            unit = unit[where]
+        column = np.bincount(unit, values, self._units.count)
+        self._names.append(name)
+        self._columns.append(column.astype(np.float64))
 
-        delta = side.delta[finite].astype(np.float64)
-        for name, values in _columns(delta):
-            add(name, finite, values)
-        possible = finite & np.isfinite(side.logprob_a)
-        for name, values in _moments(
-            side.logprob_a[possible], side.logprob_b[possible]
-        ):
-            add(name, possible, values)
-        add("all", None, None)
-        add("exact", None, side.delta == 0)
-        add("infinite", None, np.isinf(side.delta))
-        p, q = (np.exp(x.astype(np.float64)) for x in (side.logprob_a, side.logprob_b))
-        add("probability", None, np.abs(p - q))
-        for metric, where in known.items():
-            add(f"{metric} known", where, None)
-            add(metric, where, side.topk[metric][where])
-        self.sums = np.stack(sums, axis=1)
-        self.tail = _Tail(np.abs(side.delta[finite]), unit[finite], units)
+    def _add_deltas(self, tokens: PairTokens, finite: Bools) -> None:
+        delta = tokens.delta[finite].astype(np.float64)
+        for name, values in _delta_terms(delta):
+            self._add(name, finite, values)
+
+    def _add_moments(self, tokens: PairTokens, finite: Bools) -> None:
+        possible = finite & np.isfinite(tokens.logprob_a)
+        a, b = tokens.logprob_a[possible], tokens.logprob_b[possible]
+        for name, values in _moments(a, b):
+            self._add(name, possible, values)
+
+    def _add_all_tokens(self, tokens: PairTokens) -> None:
+        self._add("all", None)
+        self._add("exact", None, tokens.delta == 0)
+        self._add("infinite", None, np.isinf(tokens.delta))
+        p = np.exp(tokens.logprob_a.astype(np.float64))
+        q = np.exp(tokens.logprob_b.astype(np.float64))
+        self._add("probability", None, np.abs(p - q))
+
+    def _add_topk(self, tokens: PairTokens, known: Mapping[str, Bools]) -> None:
+        for path, where in known.items():
+            self._add(f"{path} known", where)
+            self._add(path, where, tokens.topk[path][where])
 
     @property
     def width(self) -> int:
         """Cells that one draw needs."""
-        return len(self.tail.sizes)
+        return len(self._tail.sizes)
 
-    @property
-    def largest(self) -> Floats:
-        """errors.max_abs, f64[1]. It has no interval: a draw can only repeat the
-        largest or miss it.
+    def metrics_of_data(self) -> dict[str, Floats]:
+        """Every metric of the data, f64[1] each.
+
+        Only here is errors.max_abs: a draw can repeat the largest or miss it, so it has
+        no interval.
         """
-        return self.tail.sizes[:1] if len(self.tail.sizes) else np.full(1, np.nan)
+        sizes = self._tail.sizes
+        largest = sizes[:1] if len(sizes) else np.full(1, np.nan)
+        values = self.metrics(np.ones((1, self._units.count)))
+        return {**values, "errors.max_abs": largest}
 
-    def statistics(self, weights: Floats) -> dict[str, Floats]:
-        """Every metric for each row of ``weights`` f64[r, units] (how often a unit
-        counts), f64[r].
+    def metrics(self, counts: Floats) -> dict[str, Floats]:
+        """Every metric of each draw, f64[r], from how often each unit counts.
+
+        ``counts`` is f64[r, units].
         """
         with np.errstate(all="ignore"):
-            total = dict(zip(self.names, (weights @ self.sums).T, strict=True))
-            found = {metric: formula(total) for metric, formula in _FORMULAS.items()}
-            found |= {
-                metric: total[metric] / total[f"{metric} known"]
-                for metric in TOPK
-                if metric in total
-            }
-            found["errors.p99"] = self.tail.quantile(weights, _QUANTILE)
-        return found
+            columns = (counts @ self._sums).T
+            total = dict(zip(self._names, columns, strict=True))
+            values = {path: formula(total) for path, formula in _FORMULAS.items()}
+            for path in TOPK:
+                if path in total:
+                    values[path] = total[path] / total[f"{path} known"]
+            values["errors.p99"] = self._tail.quantile(counts)
+        return values
 
 
-def _columns(delta: Floats) -> Iterator[tuple[str, Array | None]]:
-    """Per-token terms f64[n] of the sums, one at a time."""
+def _delta_terms(delta: Floats) -> Iterator[tuple[str, Array | None]]:
+    """Terms f64[n] of the sums over finite deltas, one at a time."""
     with np.errstate(over="ignore"):
-        # r - 1 and not r: of a delta of 1e-8 exp(delta) - 1 would keep no digit.
-        size, above = np.abs(delta), np.expm1(delta)
+        size, above = np.abs(delta), estimators.excess(delta)
         yield "n", None
         yield "delta", delta
         yield "size", size
         yield "square", size * size
-        yield "k3", above - delta
-        yield "above", above
+        yield "k3", estimators.k3(delta, above)
+        yield "excess", above
         yield "chi2", np.expm1(2 * delta)
         yield "clipped", (above < -CLIP) | (above > CLIP)
         yield "mult", np.expm1(size)
 
 
 def _moments(logprob_a: Array, logprob_b: Array) -> Iterator[tuple[str, Array | None]]:
-    """Terms of the correlation, about the middle of the data: about 0 the variance
-    would be a difference of large sums.
+    """Terms of the correlation, about the middle of the data.
 
-    A constant array gives exact zeros, so that its rounding is not taken for variance.
+    About 0 the variance would be a difference of large sums.
     """
-    a, b = (x.astype(np.float64) for x in (logprob_a, logprob_b))
-    a, b = (
-        x - (x[0] if x.min() == x.max() else x.mean()) if len(x) else x for x in (a, b)
-    )
+    a, b = _centred(logprob_a), _centred(logprob_b)
     yield "possible", None
     yield from (("a", a), ("b", b), ("aa", a * a), ("bb", b * b), ("ab", a * b))
 
 
-def _pearson(s: Mapping[str, Floats]) -> Floats:
-    n = s["possible"]
-    a, b = s["a"] / n, s["b"] / n
-    spread = (s["aa"] / n - a * a) * (s["bb"] / n - b * b)
-    return np.clip((s["ab"] / n - a * b) / np.sqrt(spread), -1, 1)
+def _centred(logprob: Array) -> Floats:
+    """f64[n] less its mean.
+
+    A constant array gives exact zeros, so that its rounding is not taken for variance.
+    """
+    values: Floats = logprob.astype(np.float64)
+    if not len(values):
+        return values
+    middle = values[0] if values.min() == values.max() else values.mean()
+    centred: Floats = values - middle
+    return centred
 
 
-_FORMULAS: Mapping[str, Callable[[Mapping[str, Floats]], Floats]] = {
-    "errors.mean": lambda s: s["delta"] / s["n"],
-    "errors.mae": lambda s: s["size"] / s["n"],
-    "errors.rmse": lambda s: np.sqrt(s["square"] / s["n"]),
+def _pearson(total: Totals) -> Floats:
+    n = total["possible"]
+    a, b = total["a"] / n, total["b"] / n
+    spread = (total["aa"] / n - a * a) * (total["bb"] / n - b * b)
+    return np.clip((total["ab"] / n - a * b) / np.sqrt(spread), -1, 1)
+
+
+_FORMULAS: Mapping[str, Callable[[Totals], Floats]] = {
+    "errors.mean": lambda total: total["delta"] / total["n"],
+    "errors.mae": lambda total: total["size"] / total["n"],
+    "errors.rmse": lambda total: np.sqrt(total["square"] / total["n"]),
     "errors.pearson": _pearson,
-    "errors.exact_fraction": lambda s: s["exact"] / s["all"],
-    "errors.infinite": lambda s: s["infinite"],
-    "mismatch.k3": lambda s: s["k3"] / s["n"],
-    "mismatch.chi2_token": lambda s: s["chi2"] / s["n"],
-    "mismatch.ess_token": lambda s: (
-        (1 + s["above"] / s["n"]) ** 2 / (1 + s["chi2"] / s["n"])
+    "errors.exact_fraction": lambda total: total["exact"] / total["all"],
+    "errors.infinite": lambda total: total["infinite"],
+    "mismatch.k3": lambda total: total["k3"] / total["n"],
+    "mismatch.chi2_token": lambda total: total["chi2"] / total["n"],
+    "mismatch.ess_token": lambda total: (
+        (1 + total["excess"] / total["n"]) ** 2 / (1 + total["chi2"] / total["n"])
     ),
-    f"mismatch.clip_fraction.{CLIP}": lambda s: s["clipped"] / s["n"],
-    "probability.mae": lambda s: s["probability"] / s["all"],
-    "probability.mult_prob_error": lambda s: 1 + s["mult"] / s["n"],
+    f"mismatch.clip_fraction.{CLIP}": lambda total: total["clipped"] / total["n"],
+    "probability.mae": lambda total: total["probability"] / total["all"],
+    "probability.mult_prob_error": lambda total: 1 + total["mult"] / total["n"],
 }
 
 STUDENTISED = ("errors.mae", "errors.rmse", "errors.mean", "mismatch.k3")
@@ -354,42 +442,3 @@ METRICS: tuple[str, ...] = (
     *TOPK,
 )
 """In the order of the table."""
-
-
-class _Tail:
-    """The largest |delta| with their units: enough for an upper quantile of any
-    draw.
-    """
-
-    def __init__(self, sizes: Array, unit: Array, units: int) -> None:
-        # 2.5 times what the quantile needs: a draw would have to hold 2.5 times the
-        # large deltas of the data.
-        keep = min(len(sizes), max(20_000, int(2.5 * (1 - _QUANTILE) * len(sizes))))
-        chosen = (
-            np.argpartition(sizes, len(sizes) - keep)[len(sizes) - keep :]
-            if keep < len(sizes)
-            else slice(None)
-        )
-        kept = sizes[chosen]
-        order = np.argsort(-kept, kind="stable")
-        self.sizes: Floats = kept[order].astype(np.float64)
-        self.unit = unit[chosen][order]
-        self.counts = np.bincount(unit, minlength=units).astype(np.float64)
-
-    def quantile(self, weights: Floats, at: float) -> Floats:
-        """The quantile ``at`` (linear between neighbours, as `numpy.quantile`) of each
-        draw; NaN where out of reach.
-        """
-        out = np.full(len(weights), np.nan)
-        if not len(self.sizes):
-            return out
-        total = weights @ self.counts
-        below = (total - 1) * (1 - at)
-        covered = np.cumsum(weights[:, self.unit], axis=1)
-        reach = (total > 0) & (covered[:, -1] > np.ceil(below))
-        rows = np.flatnonzero(reach)
-        first = (covered[rows] <= np.floor(below[rows])[:, None]).sum(axis=1)
-        second = (covered[rows] <= np.ceil(below[rows])[:, None]).sum(axis=1)
-        share = below[rows] - np.floor(below[rows])
-        out[rows] = self.sizes[first] * (1 - share) + self.sizes[second] * share
-        return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.changes import TOPK, Changes, Side, change_stats
+from logdrift.core.compare.changes import TOPK, Changes, PairTokens, change_stats
 from logdrift.core.compare.distribution import token_topk
 from logdrift.core.compare.gate import Reason, Severity
 from logdrift.core.compare.loaded import Difference, sentence
@@ -106,8 +106,8 @@ class Comparison:
     common: int
     old_at: Positions
     new_at: Positions
-    old: Side
-    new: Side
+    old: PairTokens
+    new: PairTokens
     changes: Changes
 
     def moved(self, count: int, worse: bool) -> Positions:
@@ -222,7 +222,7 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
 )
 
 
-def _side(pair: Pair, at: Positions) -> Side:
+def _side(pair: Pair, at: Positions) -> PairTokens:
     keep = np.zeros(pair.tokens, np.bool_)
     keep[at] = True
     # One value per kept token in the order of the flat positions, which in one of the
@@ -235,7 +235,7 @@ def _side(pair: Pair, at: Positions) -> Side:
         name: np.where(found.usable, v, np.nan)[place]
         for name, v in zip(TOPK, values, strict=True)
     }
-    return Side(
+    return PairTokens(
         pair.delta[at],
         pair.logprob_a[at],
         pair.logprob_b[at],

@@ -18,15 +18,19 @@ most of the spread, draws without it say nothing.
 lognormal lengths of 8 to 600 tokens; sequences with a level of their own, lognormal;
 Student t tokens, cut at 2 nats):
 
-| sets | sequences | mean | MAE | RMSE | k3 | |---|---|---|---|---|---| | like the
-shipped sample: levels sd 0.3, t with 5 degrees of freedom | 8 to 256 | 0.95-0.96 |
-0.95-0.97 | 0.95-0.96 | 0.95-0.96 | | heavy tails: levels sd 0.5, t with 3 | 8, 16, 24 |
-0.96-0.97 | 0.95-0.96 | 0.89-0.91 | 0.89-0.90 | | | 64, 256 | 0.96-0.97 | 0.95-0.96 |
-0.93-0.95 | 0.92-0.93 | | the same, long sequences also have larger errors (correlation
-0.5) | 8, 16, 24 | 0.95-0.97 | 0.90-0.92 | 0.85-0.87 | 0.84-0.87 | | | 64, 256 |
-0.96-0.97 | 0.93 | 0.90-0.91 | 0.89-0.91 | | one sequence of 2,000 or 8,000 tokens,
-AR(1) errors or levels, 0 to 0.9 | blocks | 0.94-0.97 | 0.95-0.98 | 0.92-0.96 |
-0.92-0.96 |
+| sets | sequences | mean | MAE | RMSE | k3 |
+|---|---|---|---|---|---|
+| sample  | 8 to 256  | 0.95-0.96 | 0.95-0.97 | 0.95-0.96 | 0.95-0.96 |
+| heavy   | 8, 16, 24 | 0.96-0.97 | 0.95-0.96 | 0.89-0.91 | 0.89-0.90 |
+| heavy   | 64, 256   | 0.96-0.97 | 0.95-0.96 | 0.93-0.95 | 0.92-0.93 |
+| longer  | 8, 16, 24 | 0.95-0.97 | 0.90-0.92 | 0.85-0.87 | 0.84-0.87 |
+| longer  | 64, 256   | 0.96-0.97 | 0.93      | 0.90-0.91 | 0.89-0.91 |
+| one     | blocks    | 0.94-0.97 | 0.95-0.98 | 0.92-0.96 | 0.92-0.96 |
+
+sample: like the shipped one, levels sd 0.3, t with 5 degrees of freedom. heavy: heavy
+tails, levels sd 0.5, t with 3. longer: the same, and long sequences have larger errors
+(correlation 0.5). one: a single sequence of 2,000 or 8,000 tokens, AR(1) errors or
+levels, 0 to 0.9.
 
 2,500 sequences of heavy tails, drawn in groups: 0.96 of the mean and the MAE (300
 sets). The percentile bootstrap holds the MAE of the second row in 0.83 to 0.89. Where
@@ -52,42 +56,39 @@ that of the mean holds 0.86.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.compare.bootstrap import DrawnRatios, draw_ratios
+from logdrift.core.compare.units import (
+    DELTA,
+    K3,
+    SIZE,
+    SQUARE,
+    Method,
+    UnitSums,
+    unit_sums,
+)
+
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
-Method = Literal["sequences", "blocks"]
 
 RESAMPLES = 2000
-MIN_UNITS = 8
-"""The MAE's upper end is 3.5 times its lower one with 8 sequences of heavy tails
-(median), 5.5 times with 6.
-"""
-MAX_BLOCKS = 16
-MIN_BLOCK = 16
-MAX_DRAWN = 512
-"""More units than this are drawn in as many random groups, so that the cost of a draw
-has a bound.
-"""
-_BLOCK = 32
-_CELLS = 1 << 18
-_TOKENS = 1 << 15
 _LEVEL = 0.95
 _Z = 1.959963984540054
+"""The normal quantile that leaves 2.5% on each side."""
 _MOST = 1.5
-# Of a spread: below it, units differ by the rounding of their sums alone.
-_ROUNDING = 1e-12
+"""|t| is at most so many times Student's quantile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
     """``ci95`` of the JSON schema: (low, high) in nats, None where there is none.
 
-    ``units`` sequences or blocks, as ``method`` says (None: too few of both, and all
+    They are over ``units`` sequences or blocks, as ``method`` says (None: too few of both, and all
     intervals are None).
     """
 
@@ -100,134 +101,34 @@ class Intervals:
     resamples: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        ends = {name: getattr(self, name) for name in ("mae", "rmse", "mean", "k3")}
+        """As in the JSON schema: an interval is a list of two."""
         return {
-            **{
-                name: list(interval) if interval is not None else None
-                for name, interval in ends.items()
-            },
+            "mae": _as_list(self.mae),
+            "rmse": _as_list(self.rmse),
+            "mean": _as_list(self.mean),
+            "k3": _as_list(self.k3),
             "method": self.method,
             "units": self.units,
             "resamples": self.resamples,
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UnitSums:
-    """What a bootstrap needs of n tokens in U units: ``tokens`` f64[U], ``sums`` f64[U,
-    4] of delta, |delta|, delta^2 and k3 = e^delta - delta - 1 over each unit's tokens.
-    ``method`` None: too few to draw from.
-    """
-
-    tokens: Floats
-    sums: Floats
-    method: Method | None
-
-    def __len__(self) -> int:
-        return len(self.tokens)
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 def intervals(
     delta: Array, lengths: Array, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Intervals:
-    """95% intervals of the means over n tokens: delta f32[n] in nats (not NaN), lengths
-    i64[S] with the sum n.
+    """95% intervals of the means over n tokens.
 
-    Sequences of length 0 are no units; infinite deltas are left out, as in
+    ``delta`` is f32[n] in nats (not NaN), ``lengths`` int64[S] has the sum n. Sequences
+    of length 0 are no units; infinite deltas are left out, as in
     `logdrift.core.compare.errors`. The same data gives the same interval, also in
     another order of the sequences. All deltas equal give [x, x]. Raises ValueError
     where the lengths do not add up to n.
     """
     return intervals_of(unit_sums(delta, lengths), resamples=resamples, seed=seed)
-
-
-def unit_sums(
-    delta: Array,
-    lengths: Array,
-    *,
-    size: Array | None = None,
-    square: Array | None = None,
-    k3: Array | None = None,
-) -> UnitSums:
-    """Cut n tokens into units and add them up; arguments as in `intervals`.
-
-    A caller that has |delta|, delta^2 or k3 as float[n] already passes them as
-    ``size``, ``square`` and ``k3``.
-    """
-    lengths = np.asarray(lengths, np.int64)
-    if len(delta) != int(lengths.sum()):
-        raise ValueError(
-            f"{len(delta)} deltas for lengths that add up to {int(lengths.sum())}"
-        )
-    finite = np.isfinite(delta)
-    given: list[Array | None] = [delta, size, square, k3]
-    if not finite.all():
-        lengths = _counts(finite, lengths)
-        given = [None if values is None else values[finite] for values in given]
-    starts, tokens, method = _cut(lengths[lengths > 0])
-    sums = np.zeros((len(starts), 4))
-    total = int(tokens.sum())
-    if total == 0:
-        return UnitSums(np.zeros(0), sums, None)
-    # A block of units at a time: temporaries of a million tokens cost more than the
-    # arithmetic.
-    borders = np.unique(
-        np.searchsorted(starts, np.arange(0, total, _TOKENS), "right") - 1
-    ).tolist()
-    for first, last in zip(borders, [*borders[1:], len(starts)], strict=True):
-        low, high = (
-            int(starts[first]),
-            int(starts[last]) if last < len(starts) else total,
-        )
-        for column, values in enumerate(
-            _terms([None if v is None else v[low:high] for v in given])
-        ):
-            sums[first:last, column] = np.add.reduceat(
-                values, starts[first:last] - low, dtype=np.float64
-            )
-    return UnitSums(tokens.astype(np.float64), sums, method)
-
-
-def _terms(given: list[Array | None]) -> list[Array]:
-    """delta, |delta|, delta^2 and k3 of some tokens: those that are ``given`` (delta
-    is), and the rest as f64.
-    """
-    delta, size, square, k3 = given
-    assert delta is not None
-    if size is None or square is None or k3 is None:
-        wide = delta.astype(np.float64)
-        size = np.abs(wide) if size is None else size
-        square = wide * wide if square is None else square
-        with np.errstate(over="ignore"):
-            k3 = np.expm1(wide) - wide if k3 is None else k3
-    return [delta, size, square, k3]
-
-
-def _counts(kept: Array, lengths: Array) -> Array:
-    """How many of each sequence's tokens are ``kept``, i64[S]."""
-    before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
-    ends = np.cumsum(lengths)
-    counts: Array = before[ends] - before[ends - lengths]
-    return counts
-
-
-def _cut(lengths: Array) -> tuple[Array, Array, Method | None]:
-    """(first token, number of tokens, method) of each unit, for sequences that all have
-    tokens.
-    """
-    total = int(lengths.sum())
-    starts = np.cumsum(lengths) - lengths
-    if len(lengths) >= MIN_UNITS and 2 * int(lengths.max()) <= total:
-        return starts, lengths, "sequences"
-    if total < MIN_UNITS * MIN_BLOCK:
-        return starts, lengths, None
-    blocks = min(max(total // _BLOCK, MIN_UNITS), MAX_BLOCKS)
-    parts = -(-lengths * blocks // total)
-    within = np.arange(int(parts.sum())) - np.repeat(np.cumsum(parts) - parts, parts)
-    cuts = np.repeat(starts, parts) + within * np.repeat(lengths, parts) // np.repeat(
-        parts, parts
-    )
-    return cuts, np.diff(cuts, append=total), "blocks"
 
 
 def intervals_of(
@@ -236,52 +137,66 @@ def intervals_of(
     """The intervals of `intervals` from sums over units."""
     if units.method is None:
         return Intervals()
-    drawn = _draw(units.tokens, units.sums, resamples, seed)
-    t = _reach(drawn.values[:, 0] - drawn.value[0], drawn.errors[:, 0], len(units))
-    mean = _around(drawn.value[0], drawn.error[0], t)
-    mae, square, k3 = (_positive(drawn, column, len(units)) for column in (1, 2, 3))
-    rmse = (
-        None
-        if square is None
-        else (float(np.sqrt(square[0])), float(np.sqrt(square[1])))
+    drawn = draw_ratios(units.tokens, units.sums, resamples, seed)
+    count = len(units)
+    return Intervals(
+        mae=_positive(drawn, SIZE, count),
+        rmse=_root(_positive(drawn, SQUARE, count)),
+        mean=_signed(drawn, DELTA, count),
+        k3=_positive(drawn, K3, count),
+        method=units.method,
+        units=count,
+        resamples=resamples,
     )
-    return Intervals(mae, rmse, mean, k3, units.method, len(units), resamples)
+
+
+def _root(square: Interval | None) -> Interval | None:
+    if square is None:
+        return None
+    return float(np.sqrt(square[0])), float(np.sqrt(square[1]))
 
 
 def paired_changes(
     old: UnitSums, new: UnitSums, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Intervals:
-    """95% intervals of new - old of each number, over the same tokens in the same
-    units: what makes some sequences harder than others cancels. Raises ValueError where
-    the units differ. ``mae`` is that of the change of the MAE.
+    """95% intervals of new - old of each number, over the same tokens and units.
+
+    What makes some sequences harder than others cancels. ``mae`` is the interval of the
+    change of the MAE. Raises ValueError where the units differ.
     """
-    if not np.array_equal(old.tokens, new.tokens) or old.method != new.method:
-        raise ValueError(
-            f"not the same tokens: {int(old.tokens.sum())} and {int(new.tokens.sum())}"
-            " in other units"
-        )
+    _check_same_units(old, new)
     if new.method is None:
         return Intervals()
-    with np.errstate(
-        invalid="ignore"
-    ):  # infinite before and after: no change can be told
-        sums = np.column_stack([new.sums - old.sums, new.sums[:, 2], old.sums[:, 2]])
-    drawn = _draw(new.tokens, sums, resamples, seed)
-    mean, mae, k3 = (
-        _around(
-            drawn.value[i],
-            drawn.error[i],
-            _reach(drawn.values[:, i] - drawn.value[i], drawn.errors[:, i], len(new)),
-        )
-        for i in (0, 1, 3)
+    # Infinite before and after: nothing can be said of the change.
+    with np.errstate(invalid="ignore"):
+        change = new.sums - old.sums
+    sums = np.column_stack([change, new.sums[:, SQUARE], old.sums[:, SQUARE]])
+    drawn = draw_ratios(new.tokens, sums, resamples, seed)
+    count = len(new)
+    return Intervals(
+        mae=_signed(drawn, SIZE, count),
+        rmse=_root_mean_square_change(drawn, count),
+        mean=_signed(drawn, DELTA, count),
+        k3=_signed(drawn, K3, count),
+        method=new.method,
+        units=count,
+        resamples=resamples,
     )
-    at = [2, 4, 5]
-    value, error = _root_change(drawn.value[at], drawn.error[at])
+
+
+def _root_mean_square_change(drawn: DrawnRatios, units: int) -> Interval | None:
+    """From the change of the mean square and, behind the four columns of `UnitSums`,
+    the new and the old mean square.
+    """
+    columns = [SQUARE, 4, 5]
+    value, error = _root_change(drawn.value[columns], drawn.error[columns])
     values, errors = _root_change(
-        drawn.values[:, at].T, drawn.errors[:, at].T, drawn.value[at[1:]] > 0
+        drawn.values[:, columns].T,
+        drawn.errors[:, columns].T,
+        drawn.value[columns[1:]] > 0,
     )
-    rmse = _around(float(value), float(error), _reach(values - value, errors, len(new)))
-    return Intervals(mae, rmse, mean, k3, new.method, len(new), resamples)
+    reach = _reach(values - value, errors, units)
+    return _around(float(value), float(error), reach)
 
 
 def mae_ratio(
@@ -296,62 +211,37 @@ def mae_ratio(
     0.02, 0.5 or 0.9 of the old one, partly with it). None with too few units, or where
     the old MAE is 0.
     """
+    _check_same_units(old, new)
+    old_size = old.sums[:, SIZE]
+    if new.method is None or not old_size.sum() > 0:
+        return None
+    drawn = draw_ratios(old_size, new.sums[:, SIZE:], resamples, seed)
+    return _positive(drawn, 0, len(new))
+
+
+def _check_same_units(old: UnitSums, new: UnitSums) -> None:
     if not np.array_equal(old.tokens, new.tokens) or old.method != new.method:
         raise ValueError(
             f"not the same tokens: {int(old.tokens.sum())} and {int(new.tokens.sum())}"
             " in other units"
         )
-    if new.method is None or not old.sums[:, 1].sum() > 0:
-        return None
-    return _positive(
-        _draw(old.sums[:, 1], new.sums[:, 1:], resamples, seed), 0, len(new)
-    )
-
-
-def unpaired_changes(
-    old: UnitSums, new: UnitSums, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Intervals:
-    """As `paired_changes`, of other sequences in each: both are drawn on their own.
-    ``units`` are those of both.
-    """
-    if old.method is None or new.method is None:
-        return Intervals()
-    sides = [
-        _roots(_draw(u.tokens, u.sums, resamples, s))
-        for u, s in ((old, 2 * seed + 1), (new, 2 * seed))
-    ]
-    before, after = sides
-    value, error = after.value - before.value, np.hypot(before.error, after.error)
-    distance, errors = (
-        after.values - before.values - value,
-        np.hypot(before.errors, after.errors),
-    )
-    fewest = min(len(old), len(new))
-    mean, mae, rmse, k3 = (
-        _around(value[i], error[i], _reach(distance[:, i], errors[:, i], fewest))
-        for i in range(4)
-    )
-    method: Method = (
-        "sequences" if old.method == new.method == "sequences" else "blocks"
-    )
-    return Intervals(mae, rmse, mean, k3, method, len(old) + len(new), resamples)
 
 
 def _root_change(
     values: Floats, errors: Floats, nonzero: Array | None = None
 ) -> tuple[Floats, Floats]:
-    """sqrt(new) - sqrt(old) and its standard error, from mean squares: rows of change,
-    new, old, each [...].
+    """sqrt(new) - sqrt(old) and its standard error, from mean squares.
+
+    ``values`` and ``errors`` are f64[3, ...]: rows of change, new and old.
 
     var(p X - q Y) = (p - q)(p var X - q var Y) + p q var(X - Y), with p, q = 1/2 sqrt:
     exactly 0 where X is Y. A side that is 0 in all of the data (not ``nonzero``) has no
     spread, and no slope either.
     """
-    some = (
-        values[1:] > 0
-        if nonzero is None
-        else nonzero.reshape(-1, *[1] * (values.ndim - 1))
-    )
+    if nonzero is None:
+        some = values[1:] > 0
+    else:
+        some = nonzero.reshape(-1, *[1] * (values.ndim - 1))
     with np.errstate(all="ignore"):
         root = np.sqrt(values[1:])
         new, old = np.where(some, 0.5 / root, 0.0)
@@ -360,21 +250,11 @@ def _root_change(
         return root[0] - root[1], np.sqrt(np.maximum(spread, 0.0))
 
 
-def _roots(drawn: _Drawn) -> _Drawn:
-    """The mean square of column 2 as its root, with its error."""
-    out = [np.array(x) for x in (drawn.value, drawn.error, drawn.values, drawn.errors)]
-    with np.errstate(all="ignore"):
-        for value, error in (out[:2], out[2:]):
-            value[..., 2] = np.sqrt(value[..., 2])
-            error[..., 2] = np.where(
-                drawn.value[2] > 0, error[..., 2] / (2 * value[..., 2]), 0.0
-            )
-    return _Drawn(*out)
+def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
+    """The interval of a ratio that cannot be negative.
 
-
-def _positive(drawn: _Drawn, column: int, units: int) -> Interval | None:
-    """On the log scale, where the error of log R is that of R over R: the ends stay
-    above 0.
+    It is made on the log scale, where the error of log R is that of R over R: the ends
+    stay above 0.
     """
     value, error = drawn.value[column], drawn.error[column]
     if not error > 0:
@@ -387,35 +267,42 @@ def _positive(drawn: _Drawn, column: int, units: int) -> Interval | None:
     return (low, high) if np.isfinite(high) else None
 
 
+def _signed(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
+    """The interval of a ratio of either sign."""
+    value = drawn.value[column]
+    distance = drawn.values[:, column] - value
+    reach = _reach(distance, drawn.errors[:, column], units)
+    return _around(value, drawn.error[column], reach)
+
+
 def _around(value: float, error: float, t: float) -> Interval | None:
+    """``value`` and ``t`` standard errors to both sides; None where infinite."""
     reach = 0.0 if error == 0 else t * error
-    return (
-        (float(value - reach), float(value + reach))
-        if np.isfinite(value) and np.isfinite(reach)
-        else None
-    )
+    if not (np.isfinite(value) and np.isfinite(reach)):
+        return None
+    return float(value - reach), float(value + reach)
 
 
 def _reach(distance: Floats, error: Floats, units: int) -> float:
-    """The |t| that 95% of the draws stay within; inf where more than 5% have no spread
-    of their own to divide by.
+    """The |t| that 95% of the draws stay within.
 
-    Where one unit makes most of the spread, draws without it have almost none and |t|
+    Infinite where more than 5% have no spread of their own to divide by. Where one unit makes most of the spread, draws without it have almost none and |t|
     is of no use: hence the limit.
     """
     with np.errstate(all="ignore"):
         t = np.abs(distance) / error
     t = np.where(np.isfinite(t), t, np.inf)
     rank = min(int(np.ceil(_LEVEL * (len(t) + 1))), len(t)) - 1
-    found = float(np.partition(t, rank)[rank])
-    return (
-        min(found, _MOST * _Z * _widening(units - 1)) if np.isfinite(found) else found
-    )
+    reach = float(np.partition(t, rank)[rank])
+    if not np.isfinite(reach):
+        return reach
+    return min(reach, _MOST * _Z * _widening(units - 1))
 
 
 def _widening(freedom: int) -> float:
-    """Student's t over the normal quantile, two-sided 95% (Abramowitz and Stegun
-    26.7.5; 3e-5 off at 7 degrees).
+    """Student's t over the normal quantile, two-sided 95%.
+
+    The expansion is Abramowitz and Stegun 26.7.5: 3e-5 off at 7 degrees of freedom.
     """
     z, n = _Z, float(freedom)
     terms = (
@@ -425,89 +312,3 @@ def _widening(freedom: int) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return 1.0 + sum(term / n ** (i + 1) for i, term in enumerate(terms)) / z
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    """C ratios and their standard errors: of the data f64[C], of each draw f64[R, C]
-    (error 0: no spread).
-    """
-
-    value: Floats
-    error: Floats
-    values: Floats
-    errors: Floats
-
-
-def _draw(tokens: Floats, sums: Floats, resamples: int, seed: int) -> _Drawn:
-    """sum(sums) / sum(tokens) of U units, tokens f64[U], sums f64[U, C], and of
-    ``resamples`` draws of them.
-    """
-    tokens, sums = _in_order(tokens, sums)
-    total = tokens.sum()
-    with np.errstate(invalid="ignore", over="ignore"):
-        value = sums.sum(0) / total
-        rest = sums - value * tokens[:, None]
-        tokens, rest = _grouped(tokens, rest, seed)
-        scale = len(tokens) / (len(tokens) - 1)
-        error = np.sqrt(scale * (rest * rest).sum(0)) / total
-        error[error <= _ROUNDING * np.abs(sums).sum(0) / total] = 0.0
-        columns = np.column_stack(
-            [tokens, tokens * tokens, rest, rest * tokens[:, None], rest * rest]
-        )
-        moments = _moments(columns, resamples, seed)
-        count, squares = moments[:, :1], moments[:, 1:2]
-        first, cross, second = np.split(moments[:, 2:], 3, 1)
-        shift = first / count
-        spread = second - 2 * shift * cross + shift * shift * squares
-        errors = np.sqrt(scale * np.maximum(spread, 0.0)) / count
-        # A draw of units that are all alike has no spread but for the rounding of these
-        # sums.
-        errors[errors <= 1e-7 * error] = 0.0
-    return _Drawn(value, error, value + shift, errors)
-
-
-def _in_order(tokens: Floats, sums: Floats) -> tuple[Floats, Floats]:
-    """Units sorted by their numbers, so that neither their order in the session nor
-    which side is A changes a draw.
-    """
-    key = tokens * 0.7548776662
-    for column, weight in zip(
-        sums.T[:3], (0.5698402910, 0.8191725134, 0.6710436067), strict=True
-    ):
-        key += np.abs(column) * weight
-    order = np.lexsort((sums[:, 0], key))
-    return tokens[order], sums[order]
-
-
-def _grouped(tokens: Floats, rest: Floats, seed: int) -> tuple[Floats, Floats]:
-    """At most `MAX_DRAWN` units: random groups of equal number, which are independent
-    and alike as well.
-    """
-    units = len(tokens)
-    if units <= MAX_DRAWN:
-        return tokens, rest
-    order = np.random.default_rng([seed, units]).permutation(units)
-    starts = np.arange(MAX_DRAWN) * units // MAX_DRAWN
-    return np.add.reduceat(tokens[order], starts), np.add.reduceat(
-        rest[order], starts, axis=0
-    )
-
-
-def _moments(columns: Floats, resamples: int, seed: int) -> Floats:
-    """Sums of ``columns`` f64[U, C] over U units drawn with replacement, f64[resamples,
-    C].
-    """
-    units = len(columns)
-    random = np.random.default_rng(seed)
-    out = np.empty((resamples, columns.shape[1]))
-    rows = max(1, _CELLS // units)
-    for start in range(0, resamples, rows):
-        number = min(rows, resamples - start)
-        picks = random.integers(0, units, (number, units))
-        picks += np.arange(number)[:, None] * units
-        counts = np.bincount(picks.ravel(), minlength=number * units).reshape(
-            number, units
-        )
-        out[start : start + number] = counts.astype(np.float64) @ columns
-    return out

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.compare.uncertainty import Interval, Method, mae_ratio, unit_sums
+from logdrift.core.compare.uncertainty import Interval, mae_ratio
+from logdrift.core.compare.units import Method, unit_sums
 from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import LIKELY, Evidence, Shown
 from logdrift.core.diagnose.experiments import Experiment
