@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from logdrift.cli.streams import write_document
 from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import load_config, sessions_folder
 from logdrift.core.errors import InputError
-from logdrift.core.report.build import build_report
+from logdrift.core.report.build import report_on
 from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.output import check_output, write_output
+from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import open_session
 from logdrift.tui.report_file import rendered
 
@@ -132,15 +132,10 @@ def print_report(
         check_output(output, folder)
     chosen = [parse_pair(session, text) for text in pairs]
     limits = (*PUBLISHED, *load_config().thresholds)
-    report = build_report(session, chosen, scope, limits, why=why)
+    report = report_on(session, chosen, scope, limits, why=why)
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    text = rendered(
-        form,
-        report,
-        session,
-        chosen[0] if chosen else _main(report, default_pair(session)),
-        canvas,
-    )
+    main = chosen[0] if chosen else _main(report, default_pair(session))
+    text = rendered(form, report, session, main, canvas)
     if output is not None:
         write_output(output, text)
     elif form in ("md", "html"):
@@ -152,12 +147,12 @@ def print_report(
 
 
 def _main(
-    report: Mapping[str, Any], usual: tuple[str, str] | None
+    report: SessionReport, usual: tuple[str, str] | None
 ) -> tuple[str, str] | None:
     """The pair to show in full: the usual one, or the first that has a token in the
     scope where that has none.
     """
-    filled = [(pair["a"], pair["b"]) for pair in report["pairs"] if pair["tokens"]]
+    filled = [pair.labels for pair in report.pairs if pair.metrics.tokens]
     return usual if usual in filled or not filled else filled[0]
 
 
@@ -167,8 +162,7 @@ def _names(folder: Path) -> str:
         names = sorted(path.parent.name for path in folder.glob("*/session.json"))
     except OSError:
         names = []
-    return (
-        f" ({folder} has {', '.join(names[:8])}{' ...' if len(names) > 8 else ''})"
-        if names
-        else ""
-    )
+    if not names:
+        return ""
+    more = " ..." if len(names) > 8 else ""
+    return f" ({folder} has {', '.join(names[:8])}{more})"

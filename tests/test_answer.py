@@ -8,6 +8,7 @@ import html
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import pytest
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.usual import USUAL, usual_of
 from logdrift.core.diagnose import diagnose
+from logdrift.core.facts import Facts
 from logdrift.core.report.usual import in_words
+from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import open_session
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
@@ -60,14 +63,17 @@ def test_every_surface_prints_the_same_sentence(run_logdrift: Run) -> None:
 def test_one_range_is_quoted_everywhere(dtype: str, tmp_path: Path) -> None:
     """Report, gate, `why` and the pages of the documentation."""
     usual = USUAL[dtype]
-    facts = {
-        "facts": {**FACTS, "dtype": dtype},
-        "backend": "trainer",
-        "path": "prefill",
-    }
-    other = {**facts, "backend": "vllm"}
+    one = CaptureInfo(
+        label="trainer/prefill",
+        backend="trainer",
+        engine="transformers",
+        dtype=dtype,
+        path="prefill",
+        facts=Facts(**{**FACTS, "dtype": dtype}),
+    )
+    other = replace(one, backend="vllm")
     assert usual_of((dtype, dtype)) is usual
-    assert usual.words in in_words(usual.high / 2 or 1e-5, facts, other)
+    assert usual.words in in_words(usual.high / 2 or 1e-5, one, other)
     for page in (
         "report.md",
         "why.md",

@@ -24,12 +24,13 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.errors import InputError
 from logdrift.core.json_values import KEPT_ENTRIES, alike, bounded, flatten, shown
-from logdrift.core.report.build import build_report
+from logdrift.core.report.build import report_on
 from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.session_text import session_text
 from logdrift.core.report.settings import settings_of
-from logdrift.core.report.text import render
 from logdrift.core.session.importers.folder import copy_session
 from logdrift.core.session.layout import Manifest
 from logdrift.core.session.loaded import Loaded
@@ -446,8 +447,9 @@ def test_the_gate_names_keys_and_every_report_says_it(
         and "sha256" not in reason.text
     )
     assert "eos_token_id" not in reason.text
-    report = build_report(session)
-    assert said in " ".join(render(report, Canvas()).split())
+    typed = report_on(session)
+    report = typed.to_json()
+    assert said in " ".join(paint_text(session_text(typed), Canvas()).split())
     assert said in " ".join(render_markdown(report).replace("\\", "").split())
     assert (
         "rope_parameters.full_attention.rope_theta 1000000 against 10000"

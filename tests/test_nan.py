@@ -25,14 +25,14 @@ from logdrift.core.diagnose import diagnose
 from logdrift.core.engines.sglang.answers import fill
 from logdrift.core.engines.vllm.backend import unpack
 from logdrift.core.errors import InputError
-from logdrift.core.report.build import build_report, report_pair
+from logdrift.core.report.build import report_on, report_pair
 from logdrift.core.report.check import MeasuredSession, check_session, parse_limits
 from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.markdown import render_markdown
 from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump
-from logdrift.core.report.text import render
 from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
 from logdrift.core.session.importers import import_session
@@ -746,8 +746,9 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
     pair = pair_of(
         tmp_path / "s", [[*PROMPT, BROKEN, NAN, -1.0]], [[*DECODED, -1.0, -1.0, -1.5]]
     )
-    report = build_report(pair.session)
-    text = " ".join(render(report, Canvas(width=80)).split())
+    typed = report_on(pair.session)
+    report = typed.to_json()
+    text = " ".join(paint_text(session_text(typed), Canvas(width=80)).split())
     assert text.startswith(f"BROKEN {A} gave NaN on 1 completion token")
     without = f"left out: 1 token NaN in {A}, 1 token not scored in {A}"
     assert text.count(without) == 2
@@ -761,9 +762,11 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
 
 def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) -> None:
     pair = pair_of(tmp_path / "s", [[*PROMPT, -2.0, -1.0]], [[*DECODED, -1.0, -1.0]])
-    report = build_report(pair.session)
+    typed = report_on(pair.session)
+    report = typed.to_json()
     page = render_html(report, pair.session)
-    for text in (render(report, Canvas(width=80)), render_markdown(report)):
+    document = session_text(typed)
+    for text in (paint_text(document, Canvas(width=80)), render_markdown(report)):
         assert "BROKEN" not in text and "left out:" not in text
     assert 'class="nan"' not in page
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
-from logdrift.core.report.build import build_report, worst_positions
+from logdrift.core.report.build import build_report, report_on, worst_positions
 from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.records import SessionReport
+from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump, strict
-from logdrift.core.report.text import render
 from logdrift.core.report.usual import in_words
-from logdrift.core.session.layout import ModelInfo
+from logdrift.core.session.layout import CaptureInfo, ModelInfo
 from logdrift.core.session.reader import Session, open_session
 from tests.made_metrics import value_in_json
 from tests.made_sessions import FACTS, capture, edit_manifest, write_session
@@ -57,9 +60,14 @@ def generated(folder: Path, tokens: int = 3000, captures: int = 4) -> Session:
 
 
 def text_of(session: Session, canvas: Canvas | None = None, **options: Any) -> str:
-    return render(
-        build_report(session, **options), canvas or Canvas(), default_pair(session)
-    )
+    report = report_on(session, **options)
+    return painted(report, canvas or Canvas(), default_pair(session))
+
+
+def painted(
+    report: SessionReport, canvas: Canvas, main: tuple[str, str] | None = None
+) -> str:
+    return paint_text(session_text(report, main), canvas)
 
 
 def check_text(text: str, width: int = 80) -> None:
@@ -461,12 +469,12 @@ def test_asked_for_a_capture_without_numbers(tmp_path: Path) -> None:
         capture("vllm/decode", [], status="pending"),
     ]
     session = write_session(tmp_path / "s", [1, 1], captures)
-    report = build_report(session, [("trainer/prefill", "vllm/decode")])
-    text = render(report, Canvas())
+    report = report_on(session, [("trainer/prefill", "vllm/decode")])
+    text = painted(report, Canvas())
     check_text(text)
     assert "NOT COMPARABLE" in text
     assert "there is nothing to compare yet" in " ".join(text.split())
-    assert report["pairs"][0]["errors"]["mae"] is None
+    assert report.pairs[0].metrics.errors.mae is None
 
 
 def test_unknown_facts_are_marked(tmp_path: Path) -> None:
@@ -524,21 +532,31 @@ def test_the_number_in_words(
     mae: float | None, dtypes: tuple[str, str | None], said: str
 ) -> None:
     a, b = (
-        {
-            "backend": name,
-            "path": "prefill",
-            "facts": Facts(**{**FACTS, "dtype": dtype}).to_json(),
-        }
+        CaptureInfo(
+            label=f"{name}/prefill",
+            backend=name,
+            engine=name,
+            dtype="bfloat16",
+            path="prefill",
+            facts=Facts(**{**FACTS, "dtype": dtype}),
+        )
         for name, dtype in zip(("trainer", "vllm"), dtypes, strict=True)
     )
     assert said in in_words(mae, a, b)
 
 
 def test_repeats_in_words() -> None:
-    a = {"backend": "vllm", "path": "prefill", "facts": FACTS}
+    a = CaptureInfo(
+        label="vllm/prefill",
+        backend="vllm",
+        engine="vllm",
+        dtype="bfloat16",
+        path="prefill",
+        facts=Facts(**FACTS),
+    )
     assert "exactly reproducible" in in_words(0.0, a, a)
     assert "noise floor" in in_words(0.01, a, a)
-    alone, together = {**a, "batch": "alone"}, {**a, "batch": "together"}
+    alone, together = replace(a, batch="alone"), replace(a, batch="together")
     assert "floor of the batch's shape" in in_words(0.01, alone, together)
     assert "changes nothing" in in_words(0.0, alone, together)
     assert "repeat" in in_words(0.0, together, together)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from logdrift.core.errors import LogdriftError
-from logdrift.core.report.answers import with_answer
-from logdrift.core.report.build import build_report
+from logdrift.core.report.build import build_report, report_on, with_answer
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.text import paint_text
+from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump
-from logdrift.core.report.text import render
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
 from logdrift.tui.flow import MAX_FRAGMENT
@@ -64,16 +64,19 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
         session = open_session(SAMPLE)
-        report = with_answer(build_report(session, [PAIR]), session, PAIR)
+        report = with_answer(report_on(session, [PAIR]), session, PAIR)
         width = min(110, size[0] - 2)
-        assert screen.text == render(report, Canvas(width=width), PAIR)
+        document = session_text(report, PAIR)
+        assert screen.text == paint_text(document, Canvas(width=width))
         shown = lines(screen.reading)
         assert (
             "Report · text · trainer/prefill → vllm/decode" in shown[0]
             and "sample-smollm2" in shown[1]
         )
         await pilot.press("f")
-        await until(pilot, lambda: screen.text == render_markdown(report, PAIR))
+        await until(
+            pilot, lambda: screen.text == render_markdown(report.to_json(), PAIR)
+        )
         assert "Markdown" in lines(screen.reading)[0]
         await pilot.press("f", "a")
         await until(pilot, lambda: "all pairs" in lines(screen.reading)[0])
@@ -120,15 +123,15 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
         )
         written = (tmp_path / "here" / f"out.{ending}").read_text(encoding="utf-8")
         session = open_session(SAMPLE)
-        report = with_answer(build_report(session, [PAIR]), session, PAIR)
+        report = with_answer(report_on(session, [PAIR]), session, PAIR)
         if ending == "html":
             assert (
                 written.startswith("<!DOCTYPE html>") and "trainer/prefill" in written
             )
         else:
             made = {
-                "txt": render(report, Canvas(width=110), PAIR),
-                "md": render_markdown(report, PAIR),
+                "txt": paint_text(session_text(report, PAIR), Canvas(width=110)),
+                "md": render_markdown(report.to_json(), PAIR),
                 "json": dump(
                     build_report(session, [PAIR])
                 ),  # the answer costs more than the numbers: --why
@@ -199,7 +202,7 @@ async def test_a_report_that_cannot_be_made_says_why(
     def fails(*_: Any, **__: Any) -> None:
         raise LogdriftError("part 3 is damaged: capture it again")
 
-    monkeypatch.setattr("logdrift.core.report.build.build_report", fails)
+    monkeypatch.setattr("logdrift.core.report.build.report_on", fails)
     app = make_app(SAMPLE)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

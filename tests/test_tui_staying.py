@@ -225,7 +225,7 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
 
 
 _WORK = {
-    "R": "logdrift.core.report.build.build_report",
+    "R": "logdrift.core.report.build.report_on",
     "T": "logdrift.core.report.build.report_pair",
     "w": "logdrift.tui.screens.why.explain",
 }
@@ -271,7 +271,7 @@ def test_a_thread_that_hangs_keeps_nobody_from_quitting(
         hung.set()
         threading.Event().wait(60)
 
-    monkeypatch.setattr("logdrift.core.report.build.build_report", hang)
+    monkeypatch.setattr("logdrift.core.report.build.report_on", hang)
     app = make_app(session)
 
     async def leave(pilot: Any) -> None:

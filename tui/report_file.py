@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.output import check_output, write_output
+from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
@@ -19,7 +19,7 @@ _OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
 
 def rendered(
     form: str,
-    report: Mapping[str, Any],
+    report: SessionReport,
     session: Session,
     main: tuple[str, str] | None,
     canvas: Canvas,
@@ -30,21 +30,22 @@ def rendered(
     if form == "json":
         from logdrift.core.report.strict_json import dump
 
-        return dump(report)
-    from logdrift.core.report.answers import with_answer
+        return dump(report.to_json())
+    from logdrift.core.report.build import with_answer
 
     report = with_answer(report, session, main)
     if form == "md":
         from logdrift.core.report.markdown import render_markdown
 
-        return render_markdown(report, main)
+        return render_markdown(report.to_json(), main)
     if form == "html":
         from logdrift.core.report.html import render_html
 
-        return render_html(report, session, main=main)
-    from logdrift.core.report.text import render
+        return render_html(report.to_json(), session, main=main)
+    from logdrift.core.report.paint.text import paint_text
+    from logdrift.core.report.session_text import session_text
 
-    return render(report, canvas, main)
+    return paint_text(session_text(report, main), canvas)
 
 
 def default_name(session: Session, folder: Path) -> str:

@@ -1,24 +1,18 @@
-"""The report as one dictionary: JSON schema 1. The text report is drawn from it, so
-both say the same.
-
-The schema is a promise (docs/report.md): keys are added, never renamed or removed. What
-a session cannot tell is None.
-"""
+"""Making the report of a session: its pairs measured, judged, and their worst tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.decomposition import Decomposition, decompositions
-from logdrift.core.compare.floor import times_floor
+from logdrift.core.compare.floor import Floor, times_floor
 from logdrift.core.compare.limits import Limit, judge_limits
 from logdrift.core.compare.measured import measure_pair
-from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import (
     Pair,
     Scope,
@@ -28,11 +22,17 @@ from logdrift.core.compare.pair import (
     make_pair,
 )
 from logdrift.core.compare.published import PUBLISHED
-from logdrift.core.report.records import CONTEXT
-from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.report.records import (
+    CONTEXT,
+    PairReport,
+    SessionReport,
+    WorstToken,
+)
 from logdrift.core.session.reader import Session
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from logdrift.core.report.why import WhyReport
+
 WORST = 20
 
 
@@ -44,86 +44,82 @@ def build_report(
     *,
     why: bool = False,
 ) -> dict[str, Any]:
-    """Everything of schema 1, for ``pairs`` (default: all of `list_pairs`), held
-    against ``limits``.
+    """The JSON of `report_on`, as `logdrift report --json` has it but for non-finite
+    floats.
+    """
+    return report_on(session, pairs, scope, limits, why=why).to_json()
+
+
+def report_on(
+    session: Session,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    scope: Scope | None = None,
+    limits: Sequence[Limit] = PUBLISHED,
+    *,
+    why: bool = False,
+) -> SessionReport:
+    """The report on ``pairs`` (default: all of `list_pairs`), held against ``limits``.
 
     ``scope`` None means the completion, which is what reinforcement learning trains on,
     or all tokens where the session has no completions. ``why`` asks for the causes as
-    well (``diagnosis``, else None): several times the work of the numbers. Raises
-    InputError for unknown labels and scopes. Numbers may be non-finite here:
-    `logdrift.core.report.strict_json` turns those into null.
+    well: several times the work of the numbers. Raises InputError for unknown labels
+    and scopes.
     """
     chosen = default_scope(session.sequences) if scope is None else scope
-    wanted = pairs or list_pairs(session)
+    labels = pairs or list_pairs(session)
     splits = decompositions(session, chosen)
-    manifest = session.manifest
-    sequences = session.sequences
-    completion = int(np.count_nonzero(completion_mask(sequences, len(sequences))))
-    return {
-        "schema": SCHEMA,
-        "session": session.name,
-        "title": manifest.title,
-        "created": manifest.created,
-        "state": session.state,
-        "model": asdict(manifest.model),
-        "sequences": len(sequences),
-        "sequences_planned": manifest.sequences.planned,
-        "tokens": sequences.tokens,
-        "completion_tokens": completion,
-        "captures": [_capture(info) for info in session.captures],
-        "pairs": [
-            _answered(session, make_pair(session, a, b), chosen, limits, splits, why)
-            for a, b in wanted
-        ],
-        "decomposition": [split.to_json() for split in splits],
-        "diagnosis": _diagnosis(session, wanted) if why else None,
-    }
+    manifest, sequences = session.manifest, session.sequences
+    completion = completion_mask(sequences, len(sequences))
+    reports = [
+        report_on_pair(make_pair(session, a, b), chosen, limits, splits)
+        for a, b in labels
+    ]
+    if why:
+        reports = [with_pair_answer(session, report) for report in reports]
+    return SessionReport(
+        session=session.name,
+        title=manifest.title,
+        created=manifest.created,
+        state=session.state,
+        model=manifest.model,
+        sequences=len(sequences),
+        sequences_planned=manifest.sequences.planned,
+        tokens=sequences.tokens,
+        completion_tokens=int(np.count_nonzero(completion)),
+        captures=tuple(session.captures),
+        pairs=tuple(reports),
+        splits=tuple(splits),
+        why=_why(session, labels) if why else None,
+    )
 
 
-def _answered(
-    session: Session,
-    pair: Pair,
-    scope: Scope,
-    limits: Sequence[Limit],
-    splits: Sequence[Decomposition],
-    why: bool,
-) -> dict[str, Any]:
-    """One entry of ``pairs``, with its answer where the causes are asked for."""
-    report = report_pair(pair, scope, limits, splits)
-    if not why:
-        return report
-    from logdrift.core.report.answers import answer_json
-
-    return {**report, "answer": answer_json(session, report["a"], report["b"])}
-
-
-def _diagnosis(
-    session: Session, pairs: Sequence[tuple[str, str]]
-) -> list[dict[str, Any]]:
+def _why(session: Session, labels: Sequence[tuple[str, str]]) -> WhyReport:
     # The numbers are reported without a single cause.
     from logdrift.core.report.why import explain_session
 
-    report = explain_session(session, pairs).to_json()
-    diagnosis: list[dict[str, Any]] = report["diagnosis"]
-    return diagnosis
+    return explain_session(session, labels)
 
 
-def _capture(info: CaptureInfo) -> dict[str, Any]:
-    return {
-        "label": info.label,
-        "backend": info.backend,
-        "role": info.role,
-        "engine": info.engine,
-        "dtype": info.dtype,
-        "path": info.path,
-        "repeat": info.repeat,
-        "batch": info.batch,
-        "sequences": info.sequences,
-        "tokens": info.tokens,
-        "status": info.status,
-        "failure": info.failure,
-        "facts": info.facts.to_json() if info.facts is not None else None,
-    }
+def with_pair_answer(session: Session, report: PairReport) -> PairReport:
+    """The report with the answer of its pair: a few times the work of its numbers."""
+    from logdrift.core.report.answers import answer_of_pair
+
+    if report.answer is not None:
+        return report
+    pair = make_pair(session, *report.labels)
+    return replace(report, answer=answer_of_pair(session, pair))
+
+
+def with_answer(
+    report: SessionReport, session: Session, main: tuple[str, str] | None
+) -> SessionReport:
+    """``report`` with the answer of its ``main`` pair (None: of the first); the report
+    itself stays as it is.
+    """
+    pair = report.main_pair(main)
+    if pair is None or (main is not None and pair.labels != main):
+        return report
+    return report.with_pair(with_pair_answer(session, pair))
 
 
 def report_pair(
@@ -132,30 +128,32 @@ def report_pair(
     limits: Sequence[Limit] = PUBLISHED,
     splits: Sequence[Decomposition] | None = None,
 ) -> dict[str, Any]:
-    """One entry of ``pairs``. InputError for an unknown scope.
+    """The JSON of `report_on_pair`: one entry of ``pairs``."""
+    return report_on_pair(pair, scope, limits, splits).to_json()
 
-    ``splits`` are the decompositions of the report; None: they are made where a limit
+
+def report_on_pair(
+    pair: Pair,
+    scope: Scope,
+    limits: Sequence[Limit] = PUBLISHED,
+    splits: Sequence[Decomposition] | None = None,
+) -> PairReport:
+    """The report on one pair. InputError for an unknown scope.
+
+    ``splits`` are the decompositions of the session; None: they are made where a limit
     asks for one.
     """
     if splits is None:
         asked = any(limit.metric.startswith("decomposition.") for limit in limits)
         splits = decompositions(pair.session, scope) if asked else ()
     measured = measure_pair(pair, scope, splits)
-    metrics, gate = measured.metrics, measured.gate
-    judged = judge_limits(metrics, limits, gate.verdict)
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
-    return {
-        "a": measured.a,
-        "b": measured.b,
-        "scope": scope,
-        "tokens": metrics.tokens,
-        "sequences": metrics.finished,
-        "gate": asdict(gate),
-        "answer": None,
-        **metrics.to_json(),
-        "thresholds": [limit.to_json() for limit in judged],
-        "worst": [_token(pair, metrics, int(position)) for position in worst],
-    }
+    floor = measured.metrics.floor
+    return PairReport(
+        measured=measured,
+        limits=tuple(judge_limits(measured.metrics, limits, measured.gate.verdict)),
+        worst=tuple(_worst_token(pair, floor, int(position)) for position in worst),
+    )
 
 
 def worst_positions(
@@ -165,44 +163,43 @@ def worst_positions(
     never one of 0.
     """
     size = np.where(mask, np.abs(pair.delta), np.float32(0))
-    if count < len(size):
-        # At least the count-th largest: ties at the border are settled by position
-        # below.
-        border = np.partition(size, len(size) - count)[len(size) - count]
-        found = (
-            np.flatnonzero(size >= border) if border > 0 else np.flatnonzero(size > 0)
-        )
-    else:
-        found = np.flatnonzero(size > 0)
+    found = np.flatnonzero(size >= _border(size, count))
+    found = found[size[found] > 0]
     order: npt.NDArray[np.int64] = found[np.lexsort((found, -size[found]))][:count]
     return order
 
 
-def _token(pair: Pair, metrics: Metrics, at: int) -> dict[str, Any]:
+def _border(size: npt.NDArray[np.float32], count: int) -> np.float32:
+    """The count-th largest: ties at it are settled by position."""
+    if count >= len(size):
+        return np.float32(0)
+    at = len(size) - count
+    border: np.float32 = np.partition(size, at)[at]
+    return border
+
+
+def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
     sequence = pair.sequence_of(at)
     start, stop = pair.sequences.bounds(sequence)
     ids = pair.sequences.token_ids
     text = pair.session.pieces.text
-
-    def joined(low: int, high: int) -> str:
-        return "".join(
-            text(int(ids[i])) for i in range(max(start, low), min(stop, high))
-        )
-
-    return {
-        "sequence": sequence,
-        "position": at - start,
-        "token_id": int(ids[at]),
-        "piece": text(int(ids[at])),
-        "delta": float(pair.delta[at]),
-        "times_floor": times_floor(float(pair.delta[at]), metrics.floor),
-        "logprob_a": float(pair.logprob_a[at]),
-        "logprob_b": float(pair.logprob_b[at]),
-        "rank_a": _rank(pair.a.rank.rows(at, at + 1)),
-        "rank_b": _rank(pair.b.rank.rows(at, at + 1)),
-        "before": joined(at - CONTEXT, at),
-        "after": joined(at + 1, at + 1 + CONTEXT),
-    }
+    before = ids[max(start, at - CONTEXT) : at]
+    after = ids[at + 1 : min(stop, at + 1 + CONTEXT)]
+    delta = float(pair.delta[at])
+    return WorstToken(
+        sequence=sequence,
+        position=at - start,
+        token_id=int(ids[at]),
+        piece=text(int(ids[at])),
+        delta=delta,
+        times_floor=times_floor(delta, floor),
+        logprob_a=float(pair.logprob_a[at]),
+        logprob_b=float(pair.logprob_b[at]),
+        rank_a=_rank(pair.a.rank.rows(at, at + 1)),
+        rank_b=_rank(pair.b.rank.rows(at, at + 1)),
+        before="".join(text(int(token)) for token in before),
+        after="".join(text(int(token)) for token in after),
+    )
 
 
 def _rank(row: npt.NDArray[np.int32]) -> int | None:

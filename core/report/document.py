@@ -74,7 +74,8 @@ class TableColumn:
     before it.
 
     ``right`` aligns numbers; ``wraps`` breaks the last column into lines instead of
-    running over the edge.
+    running over the edge. Of a column of a fixed width, ``most`` are the cells after
+    which a text is cut.
     """
 
     title: str
@@ -82,6 +83,7 @@ class TableColumn:
     right: bool = False
     gap: int = 0
     wraps: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,18 @@ class TableBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesBlock:
+    """Values side by side, each of ``rows`` below the one before; as many columns of
+    ``width`` cells in a line as fit, the others below.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    width: int = 9
+    indent: int = 2
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChartBlock:
     """A picture: the ``name`` of the chart in its registry, and the ``data`` it draws.
 
@@ -136,5 +150,7 @@ class ChartBlock:
     table: TableBlock | None = None
 
 
-Block = Gap | LineBlock | SentenceBlock | SplitBlock | TableBlock | ChartBlock
+Block = (
+    Gap | LineBlock | SentenceBlock | SplitBlock | TableBlock | SeriesBlock | ChartBlock
+)
 Blocks = Sequence[Block]

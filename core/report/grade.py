@@ -75,11 +75,12 @@ def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -
 
 
 def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
-    sides = [_facts(infos, label) for label in (cell.a, cell.b)]
-    found = usual_range(*sides)
-    if found is None or cell.value is None:
+    by_label = {info.label: info for info in infos}
+    if cell.a not in by_label or cell.b not in by_label or cell.value is None:
         return None
-    usual = found
+    usual = usual_range(by_label[cell.a], by_label[cell.b])
+    if usual is None:
+        return None
     bounds = (usual.high, usual.beyond, usual.broken, 2 * usual.broken)
     level = bisect_left(bounds, cell.value)
     words = "within" if cell.value >= usual.low else "below"
@@ -91,14 +92,3 @@ def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
     return Grade(
         level, f"{words} the usual range of {usual.dtype}, {usual.words}{floor}"
     )
-
-
-def _facts(infos: Sequence[CaptureInfo], label: str) -> dict[str, object]:
-    info = next((info for info in infos if info.label == label), None)
-    return {
-        "facts": (
-            info.facts.to_json()
-            if info is not None and info.facts is not None
-            else None
-        )
-    }

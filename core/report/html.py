@@ -13,12 +13,12 @@ import numpy as np
 from logdrift.core.compare.pair import Pair, Scope, make_pair
 from logdrift.core.numbers import figure, interval_text, is_number
 from logdrift.core.report import charts, html_tables, svg
-from logdrift.core.report.answers import sentence_of
 from logdrift.core.report.html_style import CSS
 from logdrift.core.report.html_tables import UNKNOWN, esc, number, verdict_tag
 from logdrift.core.report.html_tokens import Shown, choose, sequence_text
 from logdrift.core.report.meaning import (
     SCOPES,
+    capture_of,
     floor_multiple,
     get,
     interval_of,
@@ -26,6 +26,7 @@ from logdrift.core.report.meaning import (
     metric,
     parts_of,
     sections,
+    sentence_of,
 )
 from logdrift.core.report.scale import STEPS, THRESHOLD
 from logdrift.core.report.usual import in_words, usual_range
@@ -307,7 +308,7 @@ def _sentence(report: Report, data: Report) -> str:
         f" {figure(data.get('sequences'), 'tokens')} sequences{without}."
     )
     sides = _sides(report, data)
-    words = esc(in_words(mae, *sides)) if sides else ""
+    words = esc(in_words(mae, *map(capture_of, sides))) if sides else ""
     return f"MAE {number(mae)} nats over {counts} {words}"
 
 
@@ -321,7 +322,7 @@ def _sides(report: Report, data: Report) -> tuple[Report, Report] | None:
 
 def _cards(report: Report, data: Report) -> Iterator[str]:
     sides = _sides(report, data)
-    found = usual_range(*sides) if sides else None
+    found = usual_range(*map(capture_of, sides)) if sides else None
     for path in _CARDS:
         group, key = path.split(".")
         known = metric(path)

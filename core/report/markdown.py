@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.numbers import exact, figure, interval_text, multiple_text
-from logdrift.core.report.answers import sentence_of
 from logdrift.core.report.meaning import (
     SCOPES,
     Row,
     bound_text,
     bucket_text,
+    capture_of,
     get,
     left_out,
     limits,
@@ -25,6 +25,7 @@ from logdrift.core.report.meaning import (
     parts_of,
     ranks_text,
     sections,
+    sentence_of,
 )
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.visible import visible
@@ -221,7 +222,7 @@ def _sentence(report: Report, pair: Report) -> str:
     scope = SCOPES.get(str(pair.get("scope")), "tokens of an unknown scope")
     interval = limits(get(pair, "ci95.mae"))
     range_ = f", 95% {figure(interval[0])} to {figure(interval[1])}" if interval else ""
-    words = text(in_words(mae, a, b)) if a and b else ""
+    words = text(in_words(mae, capture_of(a), capture_of(b))) if a and b else ""
     number = f"**MAE {figure(mae)} nats**{range_}" if mae is not None else "MAE unknown"
     without = f" ({text(left_out(pair))})" if left_out(pair) else ""
     counts = (

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.facts import Facts
 from logdrift.core.numbers import UNKNOWN, counted, figure, is_number, range_text
+from logdrift.core.session.layout import CaptureInfo
 
 SCOPES = {
     "all": "all tokens",
@@ -102,6 +104,26 @@ class Row:
             if isinstance(self.value, str)
             else figure(self.value, self.metric.format)
         )
+
+
+def capture_of(data: Mapping[str, Any]) -> CaptureInfo:
+    """A capture of the JSON as a record, as far as words on its numbers need it."""
+    facts = data.get("facts")
+    return CaptureInfo(
+        label=data.get("label", ""),
+        backend=data.get("backend", ""),
+        engine=data.get("engine", ""),
+        dtype=data.get("dtype", ""),
+        path=data.get("path", ""),
+        batch=data.get("batch", "together"),
+        facts=None if facts is None else Facts(dtype=facts.get("dtype")),
+    )
+
+
+def sentence_of(pair: Mapping[str, Any]) -> str:
+    """The answer's sentence of an entry of ``pairs``; empty where it was not made."""
+    answer = pair.get("answer")
+    return str(answer["sentence"]) if answer else ""
 
 
 def get(data: Any, path: str) -> Any:

@@ -1,6 +1,200 @@
-"""Numbers that the records of a report share."""
+"""A report as typed records: what every output of `logdrift report` is made of.
+
+`SessionReport.to_json` is JSON schema 1. The schema is a promise (docs/report.md): keys
+are added, never renamed or removed. What a session cannot tell is None. Floats may be
+non-finite: `logdrift.core.report.strict_json` turns those into null.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from logdrift.core.compare.decomposition import Decomposition
+from logdrift.core.compare.gate import Gate
+from logdrift.core.compare.limits import JudgedLimit
+from logdrift.core.compare.measured import MeasuredPair
+from logdrift.core.compare.metrics import Metrics
+from logdrift.core.session.layout import CaptureInfo, ModelInfo
+
+if TYPE_CHECKING:
+    from logdrift.core.diagnose.answer import Answer
+    from logdrift.core.report.why import WhyReport
+
+SCHEMA = 1
 CONTEXT = 6
 """Tokens shown on either side of a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorstToken:
+    """A token with a large gap, and the text around it.
+
+    ``position`` is within its sequence. ``delta`` and the log-probabilities are in
+    nats, ``times_floor`` is |delta| as a multiple of the noise floor. A rank is None
+    where the side has none.
+    """
+
+    sequence: int
+    position: int
+    token_id: int
+    piece: str
+    delta: float
+    times_floor: float | None
+    logprob_a: float
+    logprob_b: float
+    rank_a: int | None
+    rank_b: int | None
+    before: str
+    after: str
+
+    @property
+    def ranks(self) -> str:
+        """``79→64``, ``?`` for a rank that is not known."""
+        a = "?" if self.rank_a is None else self.rank_a
+        b = "?" if self.rank_b is None else self.rank_b
+        return f"{a}→{b}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As an entry of ``worst`` in the JSON schema."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """A measured pair with the limits it was held against and its worst tokens.
+
+    ``answer`` is None where the causes were not asked for.
+    """
+
+    measured: MeasuredPair
+    limits: tuple[JudgedLimit, ...]
+    worst: tuple[WorstToken, ...]
+    answer: Answer | None = None
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.measured.a, self.measured.b
+
+    @property
+    def name(self) -> str:
+        """``A → B``."""
+        return f"{self.measured.a} → {self.measured.b}"
+
+    @property
+    def gate(self) -> Gate:
+        return self.measured.gate
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.measured.metrics
+
+    @property
+    def void(self) -> bool:
+        """The two may not be compared, so the numbers mean nothing."""
+        return self.gate.verdict == "not_comparable"
+
+    @property
+    def sentence(self) -> str:
+        """The answer in a sentence; empty where it was not made."""
+        return self.answer.sentence if self.answer is not None else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As an entry of ``pairs`` in the JSON schema."""
+        metrics = self.metrics
+        return {
+            "a": self.measured.a,
+            "b": self.measured.b,
+            "scope": metrics.scope,
+            "tokens": metrics.tokens,
+            "sequences": metrics.finished,
+            "gate": asdict(self.gate),
+            "answer": None if self.answer is None else self.answer.to_json(),
+            **metrics.to_json(),
+            "thresholds": [limit.to_json() for limit in self.limits],
+            "worst": [token.to_json() for token in self.worst],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class SessionReport:
+    """Everything that a report says of a session.
+
+    ``why`` is None where the causes were not asked for.
+    """
+
+    session: str
+    title: str | None
+    created: str
+    state: str
+    model: ModelInfo
+    sequences: int
+    sequences_planned: int
+    tokens: int
+    completion_tokens: int
+    captures: tuple[CaptureInfo, ...]
+    pairs: tuple[PairReport, ...]
+    splits: tuple[Decomposition, ...]
+    why: WhyReport | None = None
+
+    def main_pair(self, labels: tuple[str, str] | None) -> PairReport | None:
+        """The pair of these labels, else the first; None where there is none."""
+        for pair in self.pairs:
+            if pair.labels == labels:
+                return pair
+        return self.pairs[0] if self.pairs else None
+
+    def capture(self, label: str) -> CaptureInfo:
+        """The capture of a label of this report."""
+        return next(info for info in self.captures if info.label == label)
+
+    def with_pair(self, changed: PairReport) -> SessionReport:
+        """The same report, with ``changed`` in the place of the pair of its labels."""
+        pairs = tuple(
+            changed if pair.labels == changed.labels else pair for pair in self.pairs
+        )
+        return replace(self, pairs=pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Schema 1 of `logdrift report --json`."""
+        return {
+            "schema": SCHEMA,
+            "session": self.session,
+            "title": self.title,
+            "created": self.created,
+            "state": self.state,
+            "model": asdict(self.model),
+            "sequences": self.sequences,
+            "sequences_planned": self.sequences_planned,
+            "tokens": self.tokens,
+            "completion_tokens": self.completion_tokens,
+            "captures": [_capture_json(info) for info in self.captures],
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "decomposition": [split.to_json() for split in self.splits],
+            "diagnosis": self._diagnosis(),
+        }
+
+    def _diagnosis(self) -> list[dict[str, Any]] | None:
+        if self.why is None:
+            return None
+        diagnosis: list[dict[str, Any]] = self.why.to_json()["diagnosis"]
+        return diagnosis
+
+
+def _capture_json(info: CaptureInfo) -> Mapping[str, Any]:
+    return {
+        "label": info.label,
+        "backend": info.backend,
+        "role": info.role,
+        "engine": info.engine,
+        "dtype": info.dtype,
+        "path": info.path,
+        "repeat": info.repeat,
+        "batch": info.batch,
+        "sequences": info.sequences,
+        "tokens": info.tokens,
+        "status": info.status,
+        "failure": info.failure,
+        "facts": info.facts.to_json() if info.facts is not None else None,
+    }

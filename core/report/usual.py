@@ -4,40 +4,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from logdrift.core.compare.usual import USUAL, UsualRange, usual_of
+from logdrift.core.session.layout import CaptureInfo
 
 
-def usual_range(a: Mapping[str, Any], b: Mapping[str, Any]) -> UsualRange | None:
-    """The range of the coarser dtype of two captures of the report; None where a dtype
-    was not observed.
+def usual_range(a: CaptureInfo, b: CaptureInfo) -> UsualRange | None:
+    """The range of the coarser dtype of two captures; None where a dtype was not
+    observed.
     """
-    return usual_of((capture["facts"] or {}).get("dtype") for capture in (a, b))
+    return usual_of(_dtype(capture) for capture in (a, b))
 
 
-def in_words(mae: float | None, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """One sentence on the MAE of a pair."""
+def _dtype(capture: CaptureInfo) -> str | None:
+    return None if capture.facts is None else capture.facts.dtype
+
+
+def in_words(mae: float | None, a: CaptureInfo, b: CaptureInfo) -> str:
+    """One sentence on the MAE of a pair, in nats."""
     if mae is None:
         return "No number: no token of this scope has a finite difference."
-    if a["backend"] == b["backend"] and a["path"] == b["path"]:
-        if a.get("batch") != b.get("batch"):
-            effect = (
-                "changes nothing"
-                if mae == 0
-                else "alone does this: it is the floor of the batch's shape"
-            )
-            return (
-                "Each sequence alone against all together: the batch of"
-                f" {a['backend']}/{a['path']} {effect}."
-            )
-        same = (
-            "is exactly reproducible"
-            if mae == 0
-            else "differs between repeats: this is its noise floor"
-        )
-        return f"A repeat: {a['backend']}/{a['path']} {same}."
+    if (a.backend, a.path) == (b.backend, b.path):
+        return _of_one_backend(mae, a, b)
     usual = usual_range(a, b)
     if usual is None:
         assumed = USUAL["bfloat16"]
@@ -51,3 +38,15 @@ def in_words(mae: float | None, a: Mapping[str, Any], b: Mapping[str, Any]) -> s
         "broken": f"Far larger than rounding explains {where}: look for a fault.",
     }
     return sentences[usual.standing(mae)]
+
+
+def _of_one_backend(mae: float, a: CaptureInfo, b: CaptureInfo) -> str:
+    """What differs is a repeat, or the shape of the batch."""
+    name = f"{a.backend}/{a.path}"
+    if a.batch == b.batch:
+        repeat = "differs between repeats: this is its noise floor"
+        effect = "is exactly reproducible" if mae == 0 else repeat
+        return f"A repeat: {name} {effect}."
+    floor = "alone does this: it is the floor of the batch's shape"
+    effect = "changes nothing" if mae == 0 else floor
+    return f"Each sequence alone against all together: the batch of {name} {effect}."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,6 +21,9 @@ from logdrift.tui.screens.saving import Saved, Saving
 from logdrift.tui.screens.searching import Searching
 from logdrift.tui.widgets.reading import Reading
 
+if TYPE_CHECKING:
+    from logdrift.core.report.records import SessionReport
+
 _FORMATS = {"text": "text", "md": "Markdown"}
 _WIDEST = 110
 
@@ -31,7 +33,7 @@ class Rendered(Message):
     """The report was made and written in a format; ``problem`` says why not."""
 
     key: tuple[str, bool]
-    report: Mapping[str, Any] | None
+    report: SessionReport | None
     text: str
     problem: str | None = None
 
@@ -48,7 +50,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         self.session, self.pair = session, pair
         self.form, self.all_pairs = "text", pair is None
         self.text = ""
-        self._reports: dict[bool, Mapping[str, Any]] = {}
+        self._reports: dict[bool, SessionReport] = {}
 
     def panes(self) -> ComposeResult:
         yield Reading("Report", [" being made"], id="report")
@@ -71,16 +73,16 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
             self.form, self.all_pairs, self._reports.get(self.all_pairs), width
         )
 
-    def _built(self, all_pairs: bool) -> Mapping[str, Any]:
+    def _built(self, all_pairs: bool) -> SessionReport:
         """The numbers, which take a second or two for each pair of a million tokens.
         Not for the event loop.
         """
         from logdrift.core.compare.published import PUBLISHED
         from logdrift.core.config import load_config
-        from logdrift.core.report.build import build_report
+        from logdrift.core.report.build import report_on
 
         chosen = None if all_pairs or self.pair is None else [self.pair]
-        return build_report(
+        return report_on(
             self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds)
         )
 
@@ -90,7 +92,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         failed=lambda words: Rendered(("", False), None, "", words),
     )
     def render_report(
-        self, form: str, all_pairs: bool, known: Mapping[str, Any] | None, width: int
+        self, form: str, all_pairs: bool, known: SessionReport | None, width: int
     ) -> None:
         """Make the report and write it in a format."""
         from logdrift.core.report.layout import Canvas
@@ -171,7 +173,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
 
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write_file(
-        self, name: str, all_pairs: bool, known: Mapping[str, Any] | None
+        self, name: str, all_pairs: bool, known: SessionReport | None
     ) -> None:
         """Write the report that is shown, in the form that the name says."""
         from logdrift.core.report.layout import Canvas

@@ -100,12 +100,15 @@ class Metric:
         """Which digits `logdrift.core.numbers.figure` writes."""
         return _FORMATS.get(self.unit, "")
 
+    def value(self, numbers: Numbers) -> float | None:
+        """The value of a pair, in ``unit``, non-finite ones too; None if unknown."""
+        if self.accessor is None:
+            return numbers.computed.get(self.path)
+        return self.accessor(numbers)
+
     def read(self, numbers: Numbers) -> float | None:
         """The value of a pair, in ``unit``; None where it is unknown or not finite."""
-        if self.accessor is None:
-            value = numbers.computed.get(self.path)
-        else:
-            value = self.accessor(numbers)
+        value = self.value(numbers)
         return float(value) if is_number(value) else None
 
 

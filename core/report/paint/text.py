@@ -12,6 +12,7 @@ from logdrift.core.report.document import (
     Gap,
     LineBlock,
     SentenceBlock,
+    SeriesBlock,
     Span,
     SplitBlock,
     TableBlock,
@@ -70,6 +71,8 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
                 yield from _fitted_table(block, canvas)
             else:
                 yield from _fixed_table(block, canvas)
+        case SeriesBlock():
+            yield from _series(block, canvas)
 
 
 def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
@@ -89,6 +92,16 @@ def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
         Span(pad(left, canvas.width - room), block.tone),
         Span(right, block.right_tone or block.tone),
     )
+
+
+def _series(block: SeriesBlock, canvas: Canvas) -> Iterator[StyledLine]:
+    columns = max(1, (canvas.width - block.indent) // block.width)
+    for start in range(0, len(block.rows[0]), columns):
+        for row in block.rows:
+            cells = (
+                pad(text, block.width, right=True) for text in row[start:][:columns]
+            )
+            yield (Span(" " * block.indent + "".join(cells), block.tone),)
 
 
 # Tables whose columns share the line.
@@ -123,21 +136,22 @@ def _fixed_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
 
 def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
     runs: list[Span] = []
-    used = 0
     more: list[str] = []
+    start = 0
     for cell, column in zip(row.cells, block.columns, strict=True):
-        used += column.gap
         runs.append(Span(" " * column.gap, row.tone))
+        start += column.gap
         if isinstance(cell, ContextCell):
-            runs += _context(cell, canvas, canvas.width - used, row.tone)
+            room = canvas.width - sum(cell_len(run.text) for run in runs)
+            runs += _context(cell, canvas, room, row.tone)
             continue
         text, tone = canvas.text(_plain(cell)), _tone(cell, row.tone)
         if column.wraps:
-            first, *more = canvas.wrap(text, used)
-            runs.append(Span(first[used:], tone))
+            first, *more = canvas.wrap(text, start)
+            runs.append(Span(first[start:], tone))
             continue
-        runs.append(Span(_padded(text, column), tone))
-        used += max(column.width or 0, cell_len(text))
+        runs.append(Span(_padded(text, column, canvas), tone))
+        start += column.width or 0
     yield _cut(_stripped(runs), canvas) if block.cut else tuple(runs)
     for text in more:
         yield (Span(text, row.tone),)
@@ -147,7 +161,9 @@ def _tone(cell: TableCell, tone: Tone) -> Tone:
     return cell.tone if isinstance(cell, Span) and cell.tone else tone
 
 
-def _padded(text: str, column: TableColumn) -> str:
+def _padded(text: str, column: TableColumn, canvas: Canvas) -> str:
+    if column.most is not None:
+        text = canvas.cut(text, column.most)
     return pad(text, column.width or 0, right=column.right)
 
 

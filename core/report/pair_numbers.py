@@ -1,0 +1,173 @@
+"""The numbers of a pair as reports show them: intervals, multiples of the noise floor,
+and words for what they are about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from logdrift.core.compare.corrections import WhatIf
+from logdrift.core.compare.decomposition import Decomposition, Term
+from logdrift.core.compare.floor import Floor, SelfGap
+from logdrift.core.compare.limits import Limit
+from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.compare.metrics import Metrics
+from logdrift.core.numbers import UNKNOWN, counted, figure, is_number
+from logdrift.core.report.records import PairReport
+
+SCOPES = {
+    "all": "all tokens",
+    "prompt": "prompt tokens",
+    "completion": "completion tokens",
+}
+
+FLOOR_PARTS = {
+    "a": "repeat of A",
+    "b": "repeat of B",
+    "batch_a": "A alone in its batch",
+    "batch_b": "B alone in its batch",
+}
+
+_SAMPLED_BY_B = Metric(
+    path="mismatch.sampled_by_b",
+    title="sampled by B",
+    unit="",
+    meaning="only then do k1 and k3 estimate the KL divergence of B from A",
+    good="",
+    heading="KL estimates and effective sample size",
+    accessor=lambda numbers: numbers.mismatch.sampled_by_b,
+)
+"""A truth value and no metric: it says what k1 and k3 are worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """One number of a pair: its 95% interval and its multiple of the noise floor where
+    known.
+    """
+
+    metric: Metric
+    value: float | None
+    interval: tuple[float, float] | None
+    multiple: float | None
+
+    @property
+    def text(self) -> str:
+        return figure(self.value, self.metric.format)
+
+    @property
+    def meaning(self) -> str:
+        """What the number means and what is good, in one line."""
+        good = f"good: {self.metric.good}" if self.metric.good else ""
+        return "; ".join(part for part in (self.metric.meaning, good) if part)
+
+
+def metric_value(metric: Metric, metrics: Metrics) -> MetricValue:
+    """The number with all that is known of it."""
+    value = metric.value(metrics)
+    return MetricValue(
+        metric=metric,
+        value=value,
+        interval=interval_of(metric.path, metrics),
+        multiple=floor_multiple(metric.path, value, metrics.floor),
+    )
+
+
+def interval_of(path: str, metrics: Metrics) -> tuple[float, float] | None:
+    """The 95% interval of a number, where both ends are finite."""
+    ci95 = metrics.ci95
+    known = {
+        "errors.mae": ci95.mae,
+        "errors.rmse": ci95.rmse,
+        "errors.mean": ci95.mean,
+        "mismatch.k3": ci95.k3,
+    }
+    ends = known.get(path)
+    return ends if ends is not None and all(map(is_number, ends)) else None
+
+
+def floor_multiple(path: str, value: float | None, floor: Floor | None) -> float | None:
+    """How many times the noise floor a mean error is: inf over a floor of exactly 0,
+    None where nothing can be said.
+    """
+    if floor is None:
+        return None
+    known = {"errors.mae": floor.mae, "errors.rmse": floor.rmse}
+    least = known.get(path)
+    if not is_number(least) or not is_number(value):
+        return None
+    if least > 0:
+        return value / least
+    return math.inf if value > 0 else None
+
+
+def tables_of_numbers(metrics: Metrics) -> Iterator[tuple[str, list[MetricValue]]]:
+    """Title and rows of the tables of all numbers; a section that the pair does not
+    have is left out.
+    """
+    tables: dict[tuple[str, str], list[Metric]] = {}
+    for metric in (*METRICS.values(), _SAMPLED_BY_B):
+        if metric.heading and has_section(metrics, metric.section):
+            tables.setdefault((metric.section, metric.heading), []).append(metric)
+    for (_, title), rows in tables.items():
+        if _SAMPLED_BY_B in rows:
+            rows = [_SAMPLED_BY_B, *rows[:-1]]
+        yield title, [metric_value(metric, metrics) for metric in rows]
+
+
+def has_section(metrics: Metrics, section: str) -> bool:
+    """Whether the pair has the numbers of a section at all."""
+    return section != "topk" or metrics.topk is not None
+
+
+def left_out(pair: PairReport) -> str:
+    """The tokens that the numbers of a pair leave out though they should not have to,
+    by side; "" for none.
+    """
+    coverage = pair.metrics.coverage
+    a, b = pair.labels
+    counts = (
+        (coverage.nan_a, "NaN", a),
+        (coverage.nan_b, "NaN", b),
+        (coverage.unscored_a, "not scored", a),
+        (coverage.unscored_b, "not scored", b),
+    )
+    parts = [
+        f"{counted(count, 'token')} {word} in {label}"
+        for count, word, label in counts
+        if count
+    ]
+    return f"left out: {', '.join(parts)}" if parts else ""
+
+
+def bounds_text(limit: Limit | WhatIf) -> str:
+    """The range that is allowed or kept: ``<= 0.01``, ``>= 0.3``, ``0.5 to 2``."""
+    low, high = limit.low, limit.high
+    if low is None:
+        return UNKNOWN if high is None else f"<= {high:g}"
+    if high is None:
+        return f">= {low:g}"
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def floor_parts(floor: Floor) -> Iterator[tuple[str, SelfGap | None]]:
+    """What the noise floor was measured with, in words."""
+    gaps = (floor.a, floor.b, floor.batch_a, floor.batch_b)
+    yield from zip(FLOOR_PARTS.values(), gaps, strict=True)
+
+
+def terms_of(split: Decomposition) -> list[tuple[str, Term | None]]:
+    """The parts of a decomposition with their names, the whole first."""
+    terms: list[tuple[str, Term | None]] = [
+        ("whole gap", split.total),
+        ("decode against prefill", split.decode_vs_prefill),
+        ("prefill against trainer", split.prefill_vs_trainer),
+    ]
+    if split.reference is not None:
+        terms += [
+            ("trainer against the reference", split.reference.trainer),
+            ("rollout against the reference", split.reference.rollout),
+        ]
+    return terms

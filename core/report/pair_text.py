@@ -1,0 +1,317 @@
+"""The main pair of a report in brief: its numbers, floor, limits, corrections, where the
+gap sits and where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from logdrift.core.compare.buckets import Bucket
+from logdrift.core.compare.decomposition import Decomposition, Split
+from logdrift.core.compare.floor import Floor, SelfGap
+from logdrift.core.compare.limits import JudgedLimit
+from logdrift.core.compare.metric import METRICS
+from logdrift.core.numbers import (
+    exact,
+    fixed,
+    interval_text,
+    multiple_text,
+    percentage,
+)
+from logdrift.core.report.document import (
+    Block,
+    Gap,
+    LineBlock,
+    SentenceBlock,
+    SeriesBlock,
+    TableBlock,
+    TableColumn,
+    TableRow,
+    Tone,
+)
+from logdrift.core.report.pair_numbers import (
+    MetricValue,
+    bounds_text,
+    floor_multiple,
+    has_section,
+    metric_value,
+)
+from logdrift.core.report.records import PairReport, SessionReport
+
+_CORRECTIONS = 6
+
+
+def pair_blocks(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+    """All sections of one pair but for its verdict and its worst tokens; dim where the
+    pair cannot be compared.
+    """
+    sections = (
+        _numbers(pair),
+        _floor(pair),
+        _limits(pair),
+        _corrections(pair),
+        _buckets(pair),
+        _origin(report, pair),
+    )
+    for section in sections:
+        blocks = list(section)
+        if blocks:
+            yield Gap()
+            yield from map(_dimmed, blocks) if pair.void else blocks
+
+
+def _dimmed(block: Block) -> Block:
+    match block:
+        case TableBlock():
+            rows = tuple(replace(row, tone="dim") for row in block.rows)
+            return replace(block, rows=rows)
+        case SentenceBlock() | LineBlock() | SeriesBlock() if not block.tone:
+            return replace(block, tone="dim")
+    return block
+
+
+def _numbers(pair: PairReport) -> Iterator[Block]:
+    """The headlines; Markdown, HTML and JSON have all numbers."""
+    values = [
+        metric_value(metric, pair.metrics)
+        for metric in METRICS.values()
+        if metric.headline and has_section(pair.metrics, metric.section)
+    ]
+    yield TableBlock(
+        columns=(
+            TableColumn("number", 21),
+            TableColumn("value and 95% interval", 30),
+            # Never cut: a range that ends in an ellipsis helps no reader.
+            TableColumn("good", 0, wraps=True),
+        ),
+        rows=tuple(map(_number, values)),
+        title_tone="bold",
+    )
+    ci95 = pair.metrics.ci95
+    if ci95.method == "blocks":
+        yield SentenceBlock(
+            f"Intervals are over {ci95.units} blocks of tokens: too few sequences to"
+            " draw from.",
+            "dim",
+        )
+    elif ci95.method is None and pair.metrics.tokens:
+        yield LineBlock("No interval: too few tokens.", "dim")
+
+
+def _number(value: MetricValue) -> TableRow:
+    text = value.text
+    if value.interval is not None:
+        text = f"{text} {interval_text(value.interval, value.metric.format)}"
+    return TableRow((value.metric.title, text, value.metric.good))
+
+
+def _floor(pair: PairReport) -> Iterator[Block]:
+    floor = pair.metrics.floor
+    if floor is None:
+        yield SentenceBlock(
+            "Noise floor: unknown. Capture with repeats=2 to measure what a repeat"
+            " alone differs by."
+        )
+        return
+    yield SentenceBlock(_floor_in_words(pair, floor))
+    for side, gap in (("A", floor.batch_a), ("B", floor.batch_b)):
+        if gap is not None:
+            yield SentenceBlock(
+                f"Batch shape: {side} alone against among others, MAE {fixed(gap.mae)}."
+            )
+
+
+def _floor_in_words(pair: PairReport, floor: Floor) -> str:
+    a, b = pair.labels
+    sides = (("A", floor.a, a), ("B", floor.b, b))
+    measured = [
+        f"{side} {fixed(gap.mae)} ({_repeats(gap, label)})"
+        for side, gap, label in sides
+        if gap is not None
+    ]
+    missing = [side for side, gap, _ in sides if gap is None]
+    words = [f"Noise floor (MAE of repeats): {'; '.join(measured) or 'no repeats'}."]
+    if missing and measured:
+        words.append(f"{' and '.join(missing)} was not repeated.")
+    times = floor_multiple("errors.mae", pair.metrics.errors.mae, floor)
+    if times is not None and floor.mae:
+        words.append(f"The gap is {multiple_text(times)} that.")
+    elif times is not None and missing:
+        # Half of a floor is no proof.
+        words.append(f"So the gap is not {measured[0][0]}'s noise.")
+    elif times is not None:
+        words.append("So the gap is real.")
+    return " ".join(words)
+
+
+def _repeats(gap: SelfGap, label: str) -> str:
+    """What was held against what; a decode cannot be repeated, so another path of its
+    backend speaks for it.
+    """
+    words = f"{gap.label} against {gap.against}"
+    own = _path(label)
+    if _path(gap.against) == own:
+        return words
+    return f"{words}, in place of {own}, which cannot be repeated"
+
+
+def _path(label: str) -> str:
+    return label.partition("#")[0].rpartition("/")[2]
+
+
+def _limits(pair: PairReport) -> Iterator[Block]:
+    """Those that are exceeded and the user's own; of the others the count."""
+    limits = [limit for limit in pair.limits if limit.limit.level != "other"]
+    if not limits:
+        return
+    judged = [
+        limit
+        for limit in limits
+        if limit.ok is not None and limit.limit.level != "exact"
+    ]
+    exceeded = [limit for limit in judged if not limit.ok]
+    unjudged = sum(limit.ok is None for limit in limits)
+    counts = [f"{len(judged) - len(exceeded)} held", f"{len(exceeded)} exceeded"]
+    counts += [f"{unjudged} not judged"] if unjudged else []
+    yield LineBlock(f"Limits of the frameworks: {', '.join(counts)} (--md has all)")
+    yield TableBlock(
+        columns=(
+            TableColumn("", 9, gap=2),
+            TableColumn("", 39, most=38),
+            TableColumn("", 0),
+        ),
+        rows=tuple(
+            _limit(limit)
+            for limit in limits
+            if limit.limit.level == "own" or limit in exceeded
+        ),
+        cut=True,
+    )
+    frameworks = dict.fromkeys(
+        limit.limit.framework
+        for limit in limits
+        if limit.limit.level == "exact" and limit.ok
+    )
+    if frameworks:
+        names = ", ".join(frameworks)
+        yield SentenceBlock(
+            f"Also the limits for deterministic runs hold: {names}.", indent=2
+        )
+
+
+def _limit(judged: JudgedLimit) -> TableRow:
+    states = {None: "unknown", True: "held", False: "exceeded"}
+    limit = judged.limit
+    name = limit.name
+    if limit.level != "own":
+        name = f"{limit.framework}: {name.rpartition('/')[2]}"
+    # Exact, as in the other formats: rounded, one that is exceeded can read as held.
+    numbers = f"{exact(judged.value)} for {bounds_text(limit)}"
+    tone: Tone = "" if judged.ok else "warn"
+    return TableRow((states[judged.ok], name, numbers), tone)
+
+
+def _corrections(pair: PairReport) -> Iterator[Block]:
+    acting = [rule for rule in pair.metrics.what_if if rule.tokens]
+    if not acting:
+        return
+    acting.sort(key=lambda rule: -(rule.sequences or 0))
+    yield LineBlock(
+        "Corrections that would act (share of sequences and tokens cut or masked)"
+    )
+    yield TableBlock(
+        columns=(
+            TableColumn("", 30, gap=2),
+            TableColumn("", 7, right=True, gap=1),
+            TableColumn("", 7, right=True, gap=1),
+            TableColumn("", 0, gap=2),
+        ),
+        rows=tuple(
+            TableRow(
+                (
+                    f"{rule.rule} {rule.level} {bounds_text(rule)}",
+                    percentage(rule.sequences),
+                    percentage(rule.tokens),
+                    rule.name,
+                )
+            )
+            for rule in acting[:_CORRECTIONS]
+        ),
+        cut=True,
+    )
+    if len(acting) > _CORRECTIONS:
+        rest = len(acting) - _CORRECTIONS
+        yield LineBlock(f"  and {rest} more (--md has all)", "dim")
+
+
+def _buckets(pair: PairReport) -> Iterator[Block]:
+    buckets = pair.metrics.buckets
+    kinds = (
+        (buckets.by_probability, "MAE by probability under B"),
+        (buckets.by_position, "MAE by position"),
+        (buckets.by_entropy, "MAE by entropy, nats"),
+    )
+    first = True
+    for kind, title in kinds:
+        filled = [bucket for bucket in kind or () if bucket.tokens]
+        if not filled:
+            continue
+        if not first:
+            yield Gap()
+        first = False
+        yield LineBlock(f"{title}: from, tokens, MAE")
+        yield _series(filled)
+
+
+def _series(buckets: list[Bucket]) -> SeriesBlock:
+    return SeriesBlock(
+        (
+            tuple(f"{bucket.low:g}" for bucket in buckets),
+            tuple(f"{bucket.tokens:,}" for bucket in buckets),
+            tuple(fixed(bucket.mae) for bucket in buckets),
+        )
+    )
+
+
+def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+    """The decomposition to which the pair belongs."""
+    split = next((split for split in report.splits if _belongs(pair, split)), None)
+    if split is None:
+        return
+    yield LineBlock(f"Where it comes from: {split.trainer} → {split.rollout}")
+    parts = (
+        ("all of it", split.total, None),
+        (
+            "decode against prefill, one engine",
+            split.decode_vs_prefill,
+            split.share_decode_vs_prefill,
+        ),
+        (
+            "engine against trainer, both prefill",
+            split.prefill_vs_trainer,
+            split.share_prefill_vs_trainer,
+        ),
+    )
+    for name, term, share in parts:
+        if term is not None:
+            numbers = f"MAE {fixed(term.mae)}  RMSE {fixed(term.rmse)}"
+            more = "" if share is None else f"  {percentage(share)} of it"
+            yield LineBlock(f"  {name:37} {numbers}{more}", "")
+    if split.reference is not None:
+        text = _own_errors(split.reference, split.rollout.partition("/")[0])
+        yield SentenceBlock(text, indent=2)
+
+
+def _belongs(pair: PairReport, split: Decomposition) -> bool:
+    labels = {*pair.labels, split.prefill}
+    return {split.rollout, split.trainer} <= labels and split.trainer in pair.labels
+
+
+def _own_errors(reference: Split, rollout: str) -> str:
+    return (
+        f"Own error against {reference.label}, RMSE: trainer"
+        f" {fixed(reference.trainer.rmse)}, {rollout} {fixed(reference.rollout.rmse)}."
+        f" Independent, they would give {fixed(reference.expected_rmse)}; seen is"
+        f" {fixed(reference.rmse)}."
+    )

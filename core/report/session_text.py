@@ -1,0 +1,286 @@
+"""The report of a session for a terminal: what failed first, then the numbers, then what
+they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from logdrift.core.compare.gate import Reason
+from logdrift.core.numbers import fixed, percentage
+from logdrift.core.report.document import (
+    Block,
+    ContextCell,
+    Gap,
+    LineBlock,
+    SentenceBlock,
+    SplitBlock,
+    TableBlock,
+    TableColumn,
+    TableRow,
+    Tone,
+)
+from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
+from logdrift.core.report.pair_numbers import SCOPES, left_out
+from logdrift.core.report.pair_text import pair_blocks
+from logdrift.core.report.records import PairReport, SessionReport, WorstToken
+from logdrift.core.report.usual import in_words
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.words import MEANINGLESS, VERDICTS
+
+SHOWN_WORST = 10
+LOG_LINES = 5
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_NUMBERS = ("MAE", "RMSE", "p99", "max", "Pearson", "exact")
+_HEADER_INDENT = 11
+_RUNNING = (
+    "Partial: this session is being written right now, and all numbers cover what is"
+    " finished so far."
+)
+
+
+def session_text(
+    report: SessionReport, main: tuple[str, str] | None = None
+) -> list[Block]:
+    """What `logdrift report` prints.
+
+    ``main`` is the pair whose reasons and worst tokens are shown (default: the first of
+    the report).
+    """
+    blocks = [
+        *_failures(report),
+        *_broken(report),
+        *_header(report),
+        Gap(),
+        *_captures(report.captures),
+        Gap(),
+    ]
+    pair = report.main_pair(main)
+    if pair is None:
+        nothing = (
+            "Nothing to compare: fewer than two captures have a finished sequence."
+        )
+        return [*blocks, SentenceBlock(nothing)]
+    return [
+        *blocks,
+        *_overview(report.pairs),
+        Gap(),
+        *_verdict(report, pair),
+        *pair_blocks(report, pair),
+        Gap(),
+        *_worst(pair),
+        *_other_reasons(report.pairs, pair),
+    ]
+
+
+def _failures(report: SessionReport) -> Iterator[Block]:
+    failed = [info for info in report.captures if info.status == "failed"]
+    for info in failed:
+        first, *log = failure_log(info)
+        yield SentenceBlock(f"FAILED {info.label}: {first}", "bad")
+        for line in log[-LOG_LINES:]:
+            yield LineBlock(f"  {line}", "dim")
+        yield SentenceBlock(
+            f"whole log: logs/{info.backend}.log in the session folder", indent=2
+        )
+    if failed:
+        yield Gap()
+
+
+def failure_log(info: CaptureInfo) -> list[str]:
+    """The lines of a capture's failure, at least one."""
+    lines = [line for line in (info.failure or "").splitlines() if line.strip()]
+    return lines or ["no reason was recorded"]
+
+
+def _broken(report: SessionReport) -> Iterator[Block]:
+    """NaN first of all: what it is of, said once for all pairs."""
+    reasons = [reason for pair in report.pairs for reason in pair.gate.reasons]
+    texts = dict.fromkeys(reason.text for reason in reasons if reason.code == "nan")
+    for text in texts:
+        yield SentenceBlock(f"BROKEN {text}", "bad")
+    if texts:
+        yield Gap()
+
+
+def _header(report: SessionReport) -> Iterator[Block]:
+    rows = {
+        "session": report.session,
+        "title": report.title,
+        "model": _model(report),
+        "sequences": _sequences(report),
+        "created": report.created.replace("T", " "),
+        "state": report.state,
+    }
+    for name, text in rows.items():
+        if text:
+            yield SentenceBlock(text, "", _HEADER_INDENT, name, "bold")
+    if report.state == "running":
+        yield SentenceBlock(_RUNNING, "warn")
+
+
+def _model(report: SessionReport) -> str:
+    model = report.model
+    return f"{model.id} @ {model.revision}" if model.revision else model.id
+
+
+def _sequences(report: SessionReport) -> str:
+    planned = max(report.sequences_planned, report.sequences)
+    return (
+        f"{report.sequences:,} of {planned:,}, {report.tokens:,} tokens"
+        f" ({report.completion_tokens:,} of completions)"
+    )
+
+
+def _captures(captures: Sequence[CaptureInfo]) -> Iterator[Block]:
+    if not captures:
+        yield LineBlock("no captures", "")
+        return
+    titles = ("capture", "engine", "dtype", "device", "attention", "tokens", "status")
+    rows = tuple(map(_capture, captures))
+    yield TableBlock(
+        columns=tuple(TableColumn(title, right=title == "tokens") for title in titles),
+        rows=rows,
+        title_tone="bold",
+        shrink=(4, 1, 0, 3, 2),
+    )
+    if any(None in _observed(info) for info in captures):
+        yield LineBlock("? = not observed", "dim")
+
+
+def _capture(info: CaptureInfo) -> TableRow:
+    version, dtype, device, attention = (
+        "?" if value is None else value for value in _observed(info)
+    )
+    cells = (
+        info.label,
+        f"{info.engine} {version}",
+        _DTYPES.get(dtype, dtype),
+        device,
+        attention,
+        f"{info.tokens:,}",
+        info.status,
+    )
+    return TableRow(cells, "bad" if info.status == "failed" else "")
+
+
+def _observed(info: CaptureInfo) -> tuple[str | None, ...]:
+    """Version, dtype, device and attention as they were observed."""
+    facts = info.facts
+    if facts is None:
+        return (None,) * 4
+    return facts.engine_version, facts.dtype, facts.device, facts.attention_backend
+
+
+def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
+    scope = SCOPES[pairs[0].metrics.scope]
+    yield LineBlock(f"A → B over {scope}; Δ = log p_A - log p_B in nats")
+    yield TableBlock(columns=_overview_columns("    tokens", _NUMBERS), rows=())
+    for place, pair in enumerate(pairs, 1):
+        yield SplitBlock(
+            left=f"{place:>2}  {pair.name}",
+            right=VERDICTS[pair.gate.verdict],
+            right_tone=VERDICT_TONES[pair.gate.verdict],
+        )
+        yield TableBlock(
+            columns=_overview_columns("", ("",) * len(_NUMBERS)),
+            rows=(TableRow(tuple(_overview_cells(pair)), _grey(pair)),),
+        )
+        if without := left_out(pair):
+            yield SentenceBlock(without, "warn", indent=4)
+
+
+def _overview_columns(first: str, titles: Sequence[str]) -> tuple[TableColumn, ...]:
+    numbers = (TableColumn(title, 10, right=True) for title in titles)
+    return (TableColumn(first, 16), *numbers)
+
+
+def _overview_cells(pair: PairReport) -> Iterator[str]:
+    errors = pair.metrics.errors
+    yield f"    {pair.metrics.tokens:,}"
+    yield from map(fixed, (errors.mae, errors.rmse, errors.p99, errors.max_abs))
+    yield "-" if errors.pearson is None else f"{errors.pearson:.6f}"
+    yield percentage(errors.exact_fraction)
+
+
+def _grey(pair: PairReport) -> Tone:
+    """The tone of a pair's numbers: dim where they mean nothing."""
+    return "dim" if pair.void else ""
+
+
+def _verdict(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+    yield _title(pair)
+    if pair.sentence:
+        yield SentenceBlock(pair.sentence, "bold", indent=2)
+    if not pair.void:
+        yield SentenceBlock(_size_in_words(report, pair), indent=2)
+    yield from reason_blocks(pair.gate.reasons)
+    if pair.void:
+        yield SentenceBlock(MEANINGLESS, "dim", indent=2)
+
+
+def _title(pair: PairReport) -> SentenceBlock:
+    return SentenceBlock(f"{pair.name}: {VERDICTS[pair.gate.verdict]}", "bold")
+
+
+def _size_in_words(report: SessionReport, pair: PairReport) -> str:
+    mae = pair.metrics.errors.mae
+    a, b = map(report.capture, pair.labels)
+    number = f"MAE {fixed(mae)} nats." if mae is not None else ""
+    if without := left_out(pair):
+        number = f"Of the rest ({without}): {number}"
+    return f"{number} {in_words(mae, a, b)}".strip()
+
+
+def _worst(pair: PairReport) -> Iterator[Block]:
+    worst = pair.worst[:SHOWN_WORST]
+    if not worst:
+        tokens = pair.metrics.tokens
+        yield SentenceBlock("No token differs." if tokens else "No token to show.")
+        return
+    more = f" (--json has {len(pair.worst)})" if len(pair.worst) > len(worst) else ""
+    yield LineBlock(f"The {len(worst)} worst tokens{more}")
+    yield TableBlock(
+        columns=(
+            TableColumn("seq", 6, right=True),
+            TableColumn("pos", 6, right=True, gap=1),
+            TableColumn("Δ", 8, right=True, gap=1),
+            TableColumn("log p_A", 8, right=True, gap=1),
+            TableColumn("log p_B", 8, right=True, gap=1),
+            TableColumn("ranks", 9, right=True, gap=1),
+            TableColumn("in context", 0, gap=2),
+        ),
+        rows=tuple(_worst_token(token, pair) for token in worst),
+    )
+
+
+def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
+    tone: Tone = "" if pair.void else "bold"
+    return TableRow(
+        (
+            str(token.sequence),
+            str(token.position),
+            fixed(token.delta, sign=True),
+            fixed(token.logprob_a),
+            fixed(token.logprob_b),
+            token.ranks,
+            ContextCell(token.before, token.piece, token.after, tone),
+        ),
+        _grey(pair),
+    )
+
+
+def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Block]:
+    """Reasons of the other pairs that the main pair does not have, each said once."""
+    said = {reason.text for reason in main.gate.reasons}
+    for pair in pairs:
+        fresh = [reason for reason in pair.gate.reasons if _is_new(reason, said)]
+        said |= {reason.text for reason in fresh}
+        if fresh:
+            yield Gap()
+            yield _title(pair)
+            yield from reason_blocks(fresh)
+
+
+def _is_new(reason: Reason, said: set[str]) -> bool:
+    return reason.text not in said and reason.severity != "info"
