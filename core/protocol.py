@@ -5,8 +5,9 @@ The socket is a private file descriptor, because engines print to stdout and std
 those go to the backend's log. When either side is gone the other reads end of file: the
 worker then ends its whole process group.
 
-Supervisor to worker: ``job``. Worker to supervisor: ``stage``, ``facts``, ``begun``,
-``progress``, ``part``, ``captured``, ``prepared``, ``answer``, ``done``, ``failed``.
+Supervisor to worker: ``job``, whose record is `PrepareJob`, `CaptureJob` or
+`QuestionJob`. Worker to supervisor: ``stage``, ``facts``, ``begun``, ``progress``,
+``part``, ``captured``, ``prepared``, ``answer``, ``done``, ``failed``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,18 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from logdrift.core.errors import ErrorData, LogdriftError, error_of
+from logdrift.core.facts import Batch
+from logdrift.core.plan import BackendSpec, SamplingSpec
+
+VERSION = 2
+"""Of the records of jobs. A worker reads the files that are there when it starts: they
+may be of another logdrift than the supervisor that runs.
+"""
 
 
 class Channel:
@@ -58,8 +68,40 @@ class Channel:
         self._socket.close()
 
 
+# -- jobs
+
+
 @dataclass(frozen=True, slots=True)
-class CaptureJob:
+class ModelSource:
+    """A model as an interpreter loads it: a local folder, or a hub id with the revision
+    that was asked for.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStart:
+    """What a backend is opened with, whatever is asked of it then.
+
+    ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose
+    tokenizer ids are text. ``max_length`` is the longest sequence that can occur, in
+    tokens; ``part_sequences`` the number of sequences in a part.
+    """
+
+    spec: BackendSpec
+    model: ModelSource
+    tokenizer: ModelSource
+    sampling: SamplingSpec
+    top_k: int
+    part_sequences: int
+    max_length: int
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCapture:
     """One capture to make: parts from ``first_part`` on, each as one batch or
     (``alone``) one sequence at a time.
     """
@@ -68,51 +110,110 @@ class CaptureJob:
     path: str
     repeat: int
     first_part: int
-    batch: str = "together"
+    batch: Batch = "together"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerJob:
-    """Everything one worker is asked to do. ``kind`` is ``capture``, ``prepare``
-    (tokenise prompts) or ``question``.
+class PrepareJob:
+    """Tokenise prompts with the tokenizer of ``model``, and check them against it.
 
-    ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose
-    tokenizer ids are text. ``parts`` is the number of parts to score; ``max_length``
-    the longest sequence that can occur. ``question`` is a name in
-    `logdrift.core.worker.questions.QUESTIONS`, with its ``arguments`` and the folder
-    ``out`` for arrays. ``token`` is that of the lock under which parts are written into
-    ``folder``.
+    A prompt is what `logdrift.core.capture.prompt_lines.Prompt.to_json` gives.
     """
 
-    kind: str
-    model: str
-    revision: str | None = None
-    tokenizer: str = ""
-    tokenizer_revision: str | None = None
+    model: ModelSource
+    sampling: SamplingSpec
+    prompts: tuple[Mapping[str, Any], ...]
     trust_remote_code: bool = False
-    folder: str = ""
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    captures: tuple[CaptureJob, ...] = ()
-    top_k: int = 20
-    part_sequences: int = 8
-    planned: int = 0
-    parts: int = 0
-    max_length: int = 0
-    prompts: tuple[Mapping[str, Any], ...] = ()
-    question: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    out: str = ""
-    token: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return {"type": "job", **asdict(self)}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WorkerJob:
-        values = {key: value for key, value in data.items() if key != "type"}
-        values["captures"] = tuple(
-            CaptureJob(**capture) for capture in values.get("captures", ())
+@dataclass(frozen=True, slots=True)
+class CaptureJob:
+    """Make captures of one backend, part after part, below ``folder``.
+
+    ``token`` is that of the session's lock, under which parts are written. ``planned``
+    is the number of sequences of the session, ``parts`` the number of parts to score.
+    """
+
+    start: BackendStart
+    folder: str
+    token: str
+    captures: tuple[PendingCapture, ...]
+    planned: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionJob:
+    """Put one question to a backend, with nothing captured.
+
+    ``question`` is a name in `logdrift.core.worker.questions.QUESTIONS`; arrays are
+    written to the folder ``out``.
+    """
+
+    start: BackendStart
+    question: str
+    arguments: Mapping[str, Any]
+    out: str
+
+
+Job = PrepareJob | CaptureJob | QuestionJob
+
+
+def job_message(job: Job) -> dict[str, Any]:
+    """The message that tells a worker its job."""
+    kind = next(kind for kind, record in _KINDS.items() if isinstance(job, record))
+    return {"type": "job", "version": VERSION, "kind": kind, "job": asdict(job)}
+
+
+def job_of(message: Mapping[str, Any]) -> Job:
+    """The job of a message. Raises LogdriftError for one of another version."""
+    if message.get("version") != VERSION:
+        raise LogdriftError(
+            "logdrift was changed while it was running", remedy="start it again"
         )
-        values["prompts"] = tuple(values.get("prompts", ()))
-        return cls(**values)
+    values = dict(message["job"])
+    record = _KINDS[message["kind"]]
+    for name in values.keys() & _READERS.keys():
+        values[name] = _READERS[name](values[name])
+    return record(**values)
+
+
+_KINDS: Mapping[str, type[Job]] = {
+    "prepare": PrepareJob,
+    "capture": CaptureJob,
+    "question": QuestionJob,
+}
+
+
+def _start(data: Mapping[str, Any]) -> BackendStart:
+    spec = data["spec"]
+    records = {
+        "spec": BackendSpec(**{**spec, "paths": tuple(spec["paths"])}),
+        "model": ModelSource(**data["model"]),
+        "tokenizer": ModelSource(**data["tokenizer"]),
+        "sampling": SamplingSpec(**data["sampling"]),
+    }
+    return BackendStart(**{**data, **records})
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "start": _start,
+    "model": lambda data: ModelSource(**data),
+    "sampling": lambda data: SamplingSpec(**data),
+    "captures": lambda data: tuple(PendingCapture(**capture) for capture in data),
+    "prompts": tuple,
+}
+"""How a field of a job is read from JSON, by its name; others are as they are."""
+
+
+# -- what goes wrong in a worker
+
+
+def failed_message(error: LogdriftError) -> dict[str, Any]:
+    """The message that tells a supervisor why a job failed."""
+    return {"type": "failed", **error.to_json()}
+
+
+def error_in(message: Mapping[str, Any]) -> LogdriftError:
+    """The error of a ``failed`` message."""
+    return error_of(cast(ErrorData, message))

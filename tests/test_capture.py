@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logdrift.core.capture import supervisor
+from logdrift.core.capture import devices, supervisor
 from logdrift.core.capture.create import add_backends, create_session
 from logdrift.core.digests import tokenizer_digest, weights_digest
 from logdrift.core.errors import InputError
@@ -370,7 +370,7 @@ def test_backends_on_other_devices_run_at_once_and_one_failing_stops_no_other(
         ),
     )
     create_session(plan, tmp_path / "out")
-    monkeypatch.setattr(supervisor, "_devices", lambda spec: frozenset({spec.name}))
+    monkeypatch.setattr(devices, "devices_of", lambda spec: frozenset({spec.name}))
     events: list[tuple[str, str]] = []
     complete = supervisor.run_session(
         tmp_path / "out",

@@ -28,8 +28,14 @@ from logdrift.core.credentials import (
     secret_in,
 )
 from logdrift.core.errors import InputError
-from logdrift.core.plan import BackendSpec, CapturePlan, load_plan, parse_spec
-from logdrift.core.protocol import WorkerJob
+from logdrift.core.plan import (
+    BackendSpec,
+    CapturePlan,
+    SamplingSpec,
+    load_plan,
+    parse_spec,
+)
+from logdrift.core.protocol import ModelSource, PrepareJob
 from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import append_event
@@ -306,7 +312,7 @@ def test_what_an_engine_prints_of_them_is_starred_out(tmp_path: Path) -> None:
         {"MY_API_KEY": f"{SECRET}-é", "PLAIN": "stays"},
         tmp_path,
         "log",
-        WorkerJob("question", "m"),
+        PrepareJob(ModelSource("m"), SamplingSpec(), ()),
     )
     assert worker.wait(30)
     worker.end(0.0)

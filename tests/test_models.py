@@ -17,7 +17,6 @@ from safetensors.numpy import save_file
 from logdrift.core.capture import models
 from logdrift.core.capture.jobs import Cancelled, Step
 from logdrift.core.capture.models import (
-    explain_hub_error,
     prepare_small_model,
     resolve_model,
 )
@@ -28,6 +27,7 @@ from logdrift.core.digests import (
     weights_digest,
 )
 from logdrift.core.errors import InputError
+from logdrift.core.worker.hub import cannot_load, explain_hub_error
 
 SMALL_WEIGHTS = (
     "sha256:4b5a9c9081ad56b2712fcd8e4a8e3408b437cf96739250bc09b5175fe471d069"
@@ -346,8 +346,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(
         "HF_HUB_OFFLINE": offline,
     }
     text = run_in(transformers_python, ASK_HUB, **hub)
-    line = explain_hub_error(text, "no-such-org/no-such-model")
-    assert line is not None
+    line = str(cannot_load("no-such-org/no-such-model", OSError(text)))
     assert line.startswith("model no-such-org/no-such-model: the hub cannot be reached")
     assert "\n" not in line
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from logdrift.cli.progress import _line
-from logdrift.core.capture.supervisor import nan_tokens
+from logdrift.core.capture.parts import nan_tokens
 from logdrift.core.compare.coverage import coverage
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import metric_value

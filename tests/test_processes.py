@@ -17,19 +17,35 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.capture.background import cancel_capture
-from logdrift.core.capture.supervisor import _overlap
+from logdrift.core.capture.devices import overlap as devices_overlap
 from logdrift.core.capture.workers import (
     LAUNCHER,
     WorkerProcess,
     end_leftovers,
     remember_worker,
 )
-from logdrift.core.errors import InputError
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.processes import descendants, kill_group, members
-from logdrift.core.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.protocol import (
+    BackendStart,
+    CaptureJob,
+    Channel,
+    Job,
+    ModelSource,
+    PendingCapture,
+    PrepareJob,
+    QuestionJob,
+    error_in,
+    failed_message,
+    job_message,
+    job_of,
+)
 from logdrift.core.session import lock
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import process_start
+
+MODEL = ModelSource("m", "main")
 
 TREE = """
 import os, subprocess, sys, time
@@ -85,7 +101,7 @@ def _worker(folder: Path, name: str) -> WorkerProcess:
     python.chmod(0o755)
     lock.acquire(folder, name)
     worker = WorkerProcess(
-        python, {}, folder, f"{LOGS}/{name}.log", WorkerJob("question", "m")
+        python, {}, folder, f"{LOGS}/{name}.log", PrepareJob(MODEL, SamplingSpec(), ())
     )
     remember_worker(folder, name, worker, name)
     lock.release(folder)
@@ -238,15 +254,57 @@ def test_channel_joins_what_the_socket_splits() -> None:
     sender.join()
 
 
-def test_a_job_survives_the_channel() -> None:
-    job = WorkerJob(
-        "capture",
-        "m",
-        captures=(CaptureJob("a/prefill", "prefill", 1, 2),),
-        sampling={"seed": 1},
-        parts=3,
+START = BackendStart(
+    spec=BackendSpec("a", "vllm", paths=("prefill",), options={"x": {"y": [1]}}),
+    model=MODEL,
+    tokenizer=ModelSource("t"),
+    sampling=SamplingSpec(seed=1),
+    top_k=5,
+    part_sequences=8,
+    max_length=64,
+)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        PrepareJob(MODEL, SamplingSpec(max_tokens=3), ({"text": "a"},), True),
+        CaptureJob(
+            start=START,
+            folder="s",
+            token="k",
+            captures=(PendingCapture("a/prefill", "prefill", 1, 2),),
+            planned=9,
+            parts=3,
+        ),
+        QuestionJob(START, "layers", {"ids": [1, 2]}, "out"),
+    ],
+)
+def test_a_job_survives_the_channel(job: Job) -> None:
+    assert job_of(json.loads(json.dumps(job_message(job)))) == job
+
+
+def test_a_job_of_another_version_is_refused() -> None:
+    """The supervisor runs on while another logdrift is installed over it."""
+    message = {**job_message(PrepareJob(MODEL, SamplingSpec(), ())), "version": 1}
+    with pytest.raises(LogdriftError, match="changed while it was running"):
+        job_of(message)
+
+
+def test_an_error_survives_the_channel() -> None:
+    error = InputError(
+        "it is empty",
+        field="prompts[2]",
+        where="text 3",
+        file="p.jsonl",
+        line=3,
+        remedy="type",
     )
-    assert WorkerJob.from_json(job.to_json()) == job
+    again = error_in(json.loads(json.dumps(failed_message(error))))
+    assert type(again) is InputError
+    assert vars(again) == vars(error)
+    assert str(again) == "text 3: it is empty: type"
+    assert type(error_in(failed_message(LogdriftError("gone")))) is LogdriftError
 
 
 def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
@@ -265,7 +323,7 @@ def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(
     tmp_path: Path,
 ) -> None:
     """The job is larger than what a socket holds, so it can never be sent in full."""
-    job = WorkerJob("prepare", "m", prompts=({"prompt": "x" * 8_000_000},))
+    job = PrepareJob(MODEL, SamplingSpec(), ({"prompt": "x" * 8_000_000},))
     worker = WorkerProcess(Path("/bin/false"), {}, tmp_path, "log", job)
     assert worker.receive() is None
     assert worker.end(0.0) == 1
@@ -286,8 +344,8 @@ def test_a_worker_that_dies_before_it_is_told_its_job_ends_like_any_other(
 def test_which_devices_may_be_used_at_once(
     one: set[str], other: set[str], overlap: bool
 ) -> None:
-    assert _overlap(frozenset(one), frozenset(other)) is overlap
-    assert _overlap(frozenset(other), frozenset(one)) is overlap
+    assert devices_overlap(frozenset(one), frozenset(other)) is overlap
+    assert devices_overlap(frozenset(other), frozenset(one)) is overlap
 
 
 WATCHER = """

@@ -7,15 +7,22 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from logdrift.core.plan import BackendSpec
-from logdrift.core.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.protocol import (
+    BackendStart,
+    CaptureJob,
+    Channel,
+    ModelSource,
+    PendingCapture,
+    job_message,
+    job_of,
+)
 from logdrift.core.worker import identity
 from logdrift.core.worker.base import MismatchError, Scores, Settings
 from logdrift.core.worker.main import _Captures
@@ -59,12 +66,25 @@ class Recorder:
 def captures() -> Iterator[_Captures]:
     ours, theirs = socket.socketpair()
     spec = BackendSpec("v", "vllm", paths=("prefill", "forced_decode"), alone=True)
-    job = WorkerJob(
-        "capture", "m", spec={**asdict(spec), "options": {}}, sampling={"seed": 0}
+    job = CaptureJob(
+        start=BackendStart(
+            spec=spec,
+            model=ModelSource("m"),
+            tokenizer=ModelSource("m"),
+            sampling=SamplingSpec(),
+            top_k=20,
+            part_sequences=8,
+            max_length=64,
+        ),
+        folder="",
+        token="",
+        captures=(),
+        planned=0,
+        parts=0,
     )
-    made = _Captures(
-        WorkerJob.from_json(json.loads(json.dumps(job.to_json()))), Channel(theirs)
-    )
+    received = job_of(json.loads(json.dumps(job_message(job))))
+    assert isinstance(received, CaptureJob)
+    made = _Captures(received, Channel(theirs))
     yield made
     made.watch.stop()
     ours.close()
@@ -77,7 +97,7 @@ ROWS = [np.arange(n, dtype=np.int32) for n in (3, 5, 2)]
 def test_alone_means_one_request_and_its_answer_at_a_time(captures: _Captures) -> None:
     assert captures.spec.alone
     engine: Any = Recorder()
-    job = CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone")
+    job = PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone")
     scores = captures._one_by_one(engine, job, ROWS, [1, 2, 1], 8)
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [len(score.logprob) for score in scores] == [3, 5, 2]
@@ -88,7 +108,11 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
 ) -> None:
     engine: Any = Recorder()
     scores = captures._one_by_one(
-        engine, CaptureJob("v/f", "forced_decode", 1, 0, "alone"), ROWS, [1, 2, 1], 8
+        engine,
+        PendingCapture("v/f", "forced_decode", 1, 0, "alone"),
+        ROWS,
+        [1, 2, 1],
+        8,
     )
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [score.logprob[0] for score in scores] == [1, 2, 1]
@@ -102,7 +126,7 @@ def test_a_failure_alone_names_the_session_s_sequence(captures: _Captures) -> No
     ):
         captures._one_by_one(
             engine,
-            CaptureJob("v/prefill#alone", "prefill", 1, 0, "alone"),
+            PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone"),
             rows,
             [1] * 4,
             8,

@@ -7,23 +7,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.environments import (
-    engine_environment,
-    find_interpreter,
-    has_nvidia_gpu,
-)
 from logdrift.core.capture.models import (
     check_own_vocabulary,
-    explain_hub_error,
     resolve_model,
     resolve_own_model,
 )
@@ -35,15 +28,15 @@ from logdrift.core.capture.recorded import (
     ways_of,
     write_recorded,
 )
-from logdrift.core.capture.workers import run_alone
+from logdrift.core.capture.start import interpreter_of, run_prepare
 from logdrift.core.digests import (
     config_digest,
     limited_weights_digest,
     tokenizer_digest,
 )
 from logdrift.core.errors import InputError, LogdriftError
-from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
-from logdrift.core.protocol import WorkerJob
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
+from logdrift.core.protocol import ModelSource, PrepareJob, error_in
 from logdrift.core.session.layout import (
     MANIFEST,
     PROMPTS,
@@ -161,46 +154,39 @@ def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
 
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
     """Tokenise and check the prompts in an interpreter that has Transformers: every
-    engine's has.
+    engine's has. Raises InputError for a prompt, LogdriftError where it fails.
     """
-    interpreters = {
-        spec.name: find_interpreter(spec.engine, spec.python) for spec in plan.backends
-    }
-    spec = min(plan.backends, key=lambda s: s.engine != "transformers")
-    job = WorkerJob(
-        kind="prepare",
-        model=model,
-        revision=plan.revision,
-        trust_remote_code=plan.trust_remote_code,
-        sampling=plan.to_json()["sampling"],
+    for spec in plan.backends:
+        interpreter_of(spec)
+    spec = min(plan.backends, key=lambda spec: spec.engine != "transformers")
+    job = PrepareJob(
+        model=ModelSource(model, plan.revision),
+        sampling=plan.sampling,
         prompts=tuple(prompt.to_json() for prompt in prompts),
+        trust_remote_code=plan.trust_remote_code,
     )
-    environment = {
-        **engine_environment(spec.engine, "cuda" if has_nvidia_gpu() else "cpu", model),
-        **interpreters[spec.name].env,
-    }
     with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
         log = Path(scratch) / "prepare.log"
-        messages = run_alone(interpreters[spec.name].python, environment, log, job)
-        result = next(
-            (m for m in messages if m["type"] in ("prepared", "failed")), None
+        for message in run_prepare(spec, job, log):
+            if message["type"] == "failed":
+                raise error_in(message)
+            if message["type"] == "prepared":
+                return _Prepared(
+                    token_ids=message["token_ids"],
+                    prompt_lengths=message["prompt_lengths"],
+                    vocab_size=message["vocab_size"],
+                    max_length=message["max_length"],
+                )
+        raise LogdriftError(
+            f"the interpreter of backend {spec.name!r} ended while reading the prompts"
+            f" ({_last_line(log)}): see logdrift env check {spec.engine}",
+            field=f"backend[{spec.name}].engine",
         )
-        if result is None:
-            tail = log.read_text(errors="replace").strip().splitlines()
-            last = tail[-1][:300] if tail else "it printed nothing"
-            raise LogdriftError(
-                f"the interpreter of backend {spec.name!r} ended while reading the"
-                f" prompts ({last}): see logdrift env check {spec.engine}"
-            )
-    if result["type"] == "failed":
-        text = explain_hub_error(str(result["error"]), model) or str(result["error"])
-        raise InputError(text) if result["input"] else LogdriftError(text)
-    return _Prepared(
-        result["token_ids"],
-        result["prompt_lengths"],
-        result["vocab_size"],
-        result["max_length"],
-    )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it printed nothing"
 
 
 def _manifest(
@@ -221,7 +207,7 @@ def _manifest(
             tokenizer_digest=tokenizer_digest(folder) if local else None,
             weights_digest=limited_weights_digest(folder) if local else None,
         ),
-        plan={**_saved_plan(plan), "max_length": prepared.max_length},
+        plan=SavedPlan(_without_prompts(plan), prepared.max_length).to_json(),
         sequences=SequencesInfo(
             planned=len(prompts),
             generated_by=plan.generator.name if plan.generator else None,
@@ -248,10 +234,11 @@ def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
     )
 
 
-def _saved_plan(plan: CapturePlan) -> Mapping[str, Any]:
-    # The ids are in the session; the file they came from may be gone, or hold what
-    # should not travel with it.
-    return replace(plan, prompts_file=None, texts=()).to_json()
+def _without_prompts(plan: CapturePlan) -> CapturePlan:
+    """The plan as it is saved: the ids are in the session, and the file they came from
+    may be gone, or hold what should not travel with it.
+    """
+    return replace(plan, prompts_file=None, texts=())
 
 
 def _write(
@@ -319,7 +306,7 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         )
         extended = replace(plan, backends=(*plan.backends, *added))
         for spec in added:
-            find_interpreter(spec.engine, spec.python)
+            interpreter_of(spec)
             if spec.model is not None:
                 check_own_vocabulary(
                     spec, resolve_own_model(spec), _largest_id(folder, manifest)

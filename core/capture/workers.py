@@ -18,7 +18,7 @@ from typing import Any
 from logdrift.core.credentials import credentials_in, secret_values
 from logdrift.core.errors import InputError
 from logdrift.core.processes import carries, kill_group, members
-from logdrift.core.protocol import Channel, WorkerJob
+from logdrift.core.protocol import Channel, Job, job_message
 from logdrift.core.session import below
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import check_held, process_start
@@ -52,7 +52,7 @@ class WorkerProcess:
         environment: Mapping[str, str],
         folder: Path,
         log: str,
-        job: WorkerJob,
+        job: Job,
     ) -> None:
         self.job = job
         self.log = folder / log
@@ -86,7 +86,7 @@ class WorkerProcess:
         with contextlib.suppress(
             ConnectionError
         ):  # it died at once: the end of file that `receive` reads says so
-            self.channel.send(job.to_json())
+            self.channel.send(job_message(job))
 
     @property
     def pid(self) -> int:
@@ -142,7 +142,7 @@ class WorkerProcess:
 
 
 def run_alone(
-    python: Path, environment: Mapping[str, str], log: Path, job: WorkerJob
+    python: Path, environment: Mapping[str, str], log: Path, job: Job
 ) -> list[dict[str, Any]]:
     """Run a worker to its end and return its messages. Whatever happens, nothing of it
     is left running.

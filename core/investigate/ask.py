@@ -11,26 +11,18 @@ import selectors
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.environments import (
-    engine_environment,
-    find_interpreter,
-    has_nvidia_gpu,
-    visible_devices,
-)
-from logdrift.core.capture.models import resolve_model, resolve_own_model
+from logdrift.core.capture.start import Launcher
 from logdrift.core.capture.workers import WorkerProcess
 from logdrift.core.errors import InputError, LogdriftError
-from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
+from logdrift.core.plan import BackendSpec, refuse_hidden
 from logdrift.core.processes import adopt_orphans, cancellable, ending
-from logdrift.core.protocol import WorkerJob
+from logdrift.core.protocol import QuestionJob, error_in
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at
-from logdrift.core.session.layout import LOGS
 from logdrift.core.session.reader import Session
 
 Report = Callable[[str], None]
@@ -61,40 +53,23 @@ def ask(
     (its log: ``logs/NAME.log``), KeyboardInterrupt on Ctrl-C, SIGTERM or where
     ``cancel`` is set, with nothing left running.
     """
-    plan = session.plan
-    if plan is None:
+    if session.plan is None:
         raise InputError(
             f"session {session.name} was not made by a capture: it has no plan to start"
             " a backend by"
         )
     trust.require(session.folder, session.manifest)
     refuse_hidden(spec)
-    interpreter = find_interpreter(spec.engine, spec.python)
-    model = resolve_model(session.manifest.model.id)
-    own = model if spec.model is None else resolve_own_model(spec)
-    device = (
-        "cpu" if spec.options.get("device") == "cpu" or not has_nvidia_gpu() else "cuda"
-    )
-    environment = {
-        **engine_environment(spec.engine, device, model, own),
-        **interpreter.env,
-    }
-    if spec.gpus is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = visible_devices(spec.gpus)
-    job = _job(session, plan, spec, model, own, question, arguments, out)
+    launcher = Launcher(session.folder, session.manifest)
+    job = _job(launcher, spec, question, arguments, out)
+    launcher.environment(spec)
     token = uuid.uuid4().hex
     lock.acquire(session.folder, token)
     try:
         with cancellable():
             adopt_orphans()
             _make(session.folder, out)
-            worker = WorkerProcess(
-                interpreter.python,
-                environment,
-                session.folder,
-                f"{LOGS}/{spec.name}.log",
-                job,
-            )
+            worker = launcher.start(spec, job)
             try:
                 answer = _listen(
                     worker,
@@ -104,9 +79,8 @@ def ask(
                 )
             finally:
                 worker.end()
-            lock.check_folder_held(
-                session.folder, token
-            )  # what was found is to be saved in this session, and no other
+            # The answer is to be saved in this session, and no other.
+            lock.check_folder_held(session.folder, token)
             return answer
     except OSError as error:
         raise LogdriftError(
@@ -117,35 +91,22 @@ def ask(
 
 
 def _job(
-    session: Session,
-    plan: CapturePlan,
+    launcher: Launcher,
     spec: BackendSpec,
-    model: str,
-    own: str,
     question: str,
     arguments: Mapping[str, Any],
     out: Path,
-) -> WorkerJob:
-    return WorkerJob(
-        kind="question",
-        model=own,
-        revision=plan.revision if spec.model is None else spec.revision,
-        tokenizer=model,
-        tokenizer_revision=plan.revision,
-        trust_remote_code=plan.trust_remote_code,
-        folder=str(session.folder.resolve()),
-        spec={**asdict(spec), "options": dict(spec.options)},
-        sampling=asdict(plan.sampling),
-        top_k=plan.top_k,
-        part_sequences=plan.part_sequences,
-        planned=session.manifest.sequences.planned,
-        max_length=int(session.manifest.plan["max_length"]),
+) -> QuestionJob:
+    start = launcher.opening(spec)
+    own_model = None if spec.model is None else start.model.name
+    return QuestionJob(
+        start=start,
         question=question,
         arguments={
             **arguments,
-            "model": model,
-            "revision": plan.revision,
-            "own_model": None if spec.model is None else own,
+            "model": start.tokenizer.name,
+            "revision": start.tokenizer.revision,
+            "own_model": own_model,
             "own_revision": spec.revision,
         },
         out=str(out.resolve()),
@@ -173,10 +134,7 @@ def _listen(
         elif kind == "answer":
             answer = message["answer"]
         elif kind == "failed":
-            where = f"backend {spec.name!r}: "
-            text = str(message["error"])
-            kind_of_error = InputError if message["input"] else LogdriftError
-            raise kind_of_error(text if text.startswith(where) else where + text)
+            raise _of_backend(spec, error_in(message))
         elif kind == "done":
             break
     if answer is None:
@@ -188,6 +146,12 @@ def _listen(
         )
     worker.wait(30.0)
     return {**answer, "facts": facts}
+
+
+def _of_backend(spec: BackendSpec, error: LogdriftError) -> LogdriftError:
+    """The error of a worker, which names its backend."""
+    where = f"backend {spec.name!r}"
+    return error if error.where == where else error.within(where)
 
 
 def _messages(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from logdrift.core.errors import InputError
 from logdrift.core.plan.capture import CapturePlan
 
 
@@ -15,12 +14,12 @@ class SavedPlan:
     """A plan, and what followed from it when the session was made.
 
     ``max_length`` is the longest sequence (prompt and completion) that can occur, in
-    tokens. ``experiment_repeats`` is how often an experiment captures its backends; 0
+    tokens; 0: unknown. ``experiment_repeats`` is how often an experiment captures its backends; 0
     for a session that is none.
     """
 
     plan: CapturePlan
-    max_length: int
+    max_length: int = 0
     experiment_repeats: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -32,14 +31,9 @@ class SavedPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SavedPlan:
-        """Inverse of `to_json`. Raises InputError where no capture can be started from
-        it.
-        """
-        plan = CapturePlan.from_json(data)
-        if "max_length" not in data:
-            raise InputError(
-                "the plan does not say how long a sequence can be (max_length)",
-                remedy="start a new session",
-            )
-        repeats = data.get("repeats_of_experiment", 0)
-        return cls(plan, data["max_length"], repeats)
+        """Inverse of `to_json`. Raises InputError where a value is of another type."""
+        return cls(
+            plan=CapturePlan.from_json(data),
+            max_length=data.get("max_length", 0),
+            experiment_repeats=data.get("repeats_of_experiment", 0),
+        )

@@ -17,7 +17,8 @@ from logdrift.core.credentials import holds_secret, names_secret
 from logdrift.core.json_values import bounded
 from logdrift.core.session.loaded import Loaded
 from logdrift.core.worker.base import Backend
-from logdrift.core.worker.tokens import TokenText, one_line
+from logdrift.core.worker.one_line import one_line
+from logdrift.core.worker.tokens import TokenText
 
 BLOCK_IDS = 1024
 """Ids that share one digest: 128 digests for a vocabulary of 128k."""

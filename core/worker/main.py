@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,18 @@ from logdrift.core.credentials import masked
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
-from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.processes import descendants, die_with_parent
-from logdrift.core.protocol import CaptureJob, Channel, WorkerJob
+from logdrift.core.protocol import (
+    BackendStart,
+    CaptureJob,
+    Channel,
+    Job,
+    PendingCapture,
+    PrepareJob,
+    QuestionJob,
+    failed_message,
+    job_of,
+)
 from logdrift.core.session.layout import (
     PROMPTS,
     Part,
@@ -52,8 +61,9 @@ from logdrift.core.worker.base import (
 from logdrift.core.worker.engine_watch import EngineWatch
 from logdrift.core.worker.identity import identity
 from logdrift.core.worker.loaded import loaded_of
+from logdrift.core.worker.one_line import one_line
 from logdrift.core.worker.prepare import prepare
-from logdrift.core.worker.tokens import TokenText, one_line
+from logdrift.core.worker.tokens import TokenText
 
 
 def main(descriptor: int) -> int:
@@ -63,44 +73,46 @@ def main(descriptor: int) -> int:
     die_with_parent()
     channel = Channel(socket.socket(fileno=descriptor))
     os.set_inheritable(descriptor, False)
-    job: WorkerJob | None = None
-    for message in channel.messages():
-        job = WorkerJob.from_json(message)
-        break
-    if job is None:
+    message = next(channel.messages(), None)
+    if message is None:
         return 1
     threading.Thread(target=_end_with_supervisor, args=(channel,), daemon=True).start()
     try:
-        if job.kind == "prepare":
-            channel.send({"type": "prepared", **prepare(job)})
-        elif job.kind == "question":
-            channel.send({"type": "answer", "answer": _Captures(job, channel).answer()})
-        else:
-            _Captures(job, channel).run()
+        _do(job_of(message), channel)
         channel.send({"type": "done"})
     except LogdriftError as error:
-        channel.send(
-            {
-                "type": "failed",
-                "error": str(error),
-                "input": isinstance(error, InputError),
-            }
-        )
+        channel.send(failed_message(error))
         return error.exit_code
     except MemoryError:
-        channel.send({"type": "failed", "error": "out of memory", "input": False})
+        channel.send(failed_message(LogdriftError("out of memory")))
         return 1
     except Exception as error:
         traceback.print_exc()
-        channel.send(
-            {
-                "type": "failed",
-                "error": f"{type(error).__name__}: {one_line(error)}",
-                "input": False,
-            }
-        )
+        words = f"{type(error).__name__}: {one_line(error)}"
+        channel.send(failed_message(LogdriftError(words)))
         return 1
     return 0
+
+
+def _do(job: Job, channel: Channel) -> None:
+    if isinstance(job, PrepareJob):
+        channel.send({"type": "prepared", **prepare(job)})
+    elif isinstance(job, QuestionJob):
+        channel.send({"type": "answer", "answer": _answer(job, channel)})
+    else:
+        _Captures(job, channel).run()
+
+
+def _answer(job: QuestionJob, channel: Channel) -> dict[str, Any]:
+    """Open the backend and put the job's question to it, with nothing captured."""
+    engine = _Engine(job.start, channel)
+    with engine.opened(asked=True) as backend:
+        engine.stage(f"asking for {job.question}")
+        name = job.start.spec.engine
+        out = Path(job.out)
+        found = questions.answer(name, job.question, backend, job.arguments, out)
+        engine.stage("closing")
+        return found
 
 
 def _end_with_supervisor(channel: Channel) -> None:
@@ -124,122 +136,109 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-class _Captures:
-    """The captures of one backend, part after part."""
+KeepLoaded = Callable[[Backend, TokenText | None], dict[str, str]]
+"""Writes down what was loaded; gives its entry in the manifest."""
 
-    def __init__(self, job: WorkerJob, channel: Channel) -> None:
-        self.job = job
+
+class _Engine:
+    """One backend in this process: opened, watched, and closed."""
+
+    def __init__(self, start: BackendStart, channel: Channel) -> None:
+        self.start = start
+        self.spec = start.spec
         self.channel = channel
-        self.folder = Path(job.folder)
-        self.token = job.token or None
-        self.spec = BackendSpec(**{**job.spec, "paths": tuple(job.spec["paths"])})
-        self.sampling = SamplingSpec(**job.sampling)
         self.pieces: TokenText | None = None
         self.vocab_size: int | None = None
         self.watch = EngineWatch(self._lost)
 
-    def run(self) -> None:
-        backend = self._open()
+    @contextlib.contextmanager
+    def opened(
+        self, *, asked: bool, keep_loaded: KeepLoaded | None = None
+    ) -> Iterator[Backend]:
+        """The backend with its model loaded; its facts are sent."""
+        backend = self._backend(asked)
+        self.stage("loading the model")
+        facts = backend.open()
         try:
-            for capture in self.job.captures:
-                self.channel.send({"type": "begun", "label": capture.label})
-                for part in range(capture.first_part, self.job.parts):
-                    self._part(backend, capture, part)
-                self.channel.send({"type": "captured", "label": capture.label})
-            self._stage("closing")
+            self._tell_facts(backend, facts, keep_loaded)
+            yield backend
         finally:
             self.watch.stop()
             backend.close()
 
-    def answer(self) -> dict[str, Any]:
-        """Open the backend and put the job's question to it, with nothing captured."""
-        backend = self._open()
-        try:
-            self._stage(f"asking for {self.job.question}")
-            found = questions.answer(
-                self.spec.engine,
-                self.job.question,
-                backend,
-                self.job.arguments,
-                Path(self.job.out),
-            )
-            self._stage("closing")
-            return found
-        finally:
-            self.watch.stop()
-            backend.close()
-
-    def _stage(self, text: str) -> None:
+    def stage(self, text: str) -> None:
         self.watch.sign()
         self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
 
-    def _open(self) -> Backend:
+    def _backend(self, asked: bool) -> Backend:
         engine = ENGINES[self.spec.engine]
-        self._stage(f"starting {engine.name}")
+        self.stage(f"starting {engine.name}")
         try:
             module = importlib.import_module(engine.module)
         except ImportError as error:
             raise LogdriftError(
                 f"{engine.name} cannot be imported by {sys.executable}:"
-                f" {one_line(error)}: try logdrift env check {engine.name}"
+                f" {one_line(error)}",
+                remedy=f"try logdrift env check {engine.name}",
             ) from None
+        start = self.start
         backend: Backend = getattr(module, engine.attribute)(
             Settings(
-                model=self.job.model,
-                revision=self.job.revision,
+                model=start.model.name,
+                revision=start.model.revision,
                 spec=self.spec,
-                sampling=self.sampling,
+                sampling=start.sampling,
                 # all of the plan's, so that a resumed capture starts the same engine
                 paths=self.spec.paths,
-                top_k=self.job.top_k,
-                max_length=self.job.max_length,
-                max_prompts=self.job.part_sequences,
-                tokenizer=self.job.tokenizer,
-                trust_remote_code=self.job.trust_remote_code,
-                asked=self.job.kind == "question",
+                top_k=start.top_k,
+                max_length=start.max_length,
+                max_prompts=start.part_sequences,
+                tokenizer=start.tokenizer.name,
+                trust_remote_code=start.trust_remote_code,
+                asked=asked,
             )
         )
-        self._stage("loading the model")
-        facts = backend.open()
+        return backend
+
+    def _tell_facts(
+        self, backend: Backend, facts: Facts, keep_loaded: KeepLoaded | None
+    ) -> None:
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
+        tokenizer = self.start.tokenizer
         self.pieces = TokenText(
-            self.job.tokenizer, self.job.tokenizer_revision, self.job.trust_remote_code
+            tokenizer.name, tokenizer.revision, self.start.trust_remote_code
         )
         text = self._own_tokenizer()
-        message = {
+        message: dict[str, Any] = {
             "type": "facts",
             "backend": self.spec.name,
             "facts": self._identified(facts, text).to_json(),
         }
-        if self.job.kind == "capture":
-            message["loaded"] = self._keep_loaded(backend, text)
+        if keep_loaded is not None:
+            message["loaded"] = keep_loaded(backend, text)
         self.channel.send(message)
-        return backend
 
     def _own_tokenizer(self) -> TokenText | None:
         """The tokenizer beside the weights that were loaded. A checkpoint may come
         without one.
         """
-        job = self.job
-        if job.model == job.tokenizer and job.revision == job.tokenizer_revision:
+        model = self.start.model
+        if model == self.start.tokenizer:
             return self.pieces
         try:
-            return TokenText(job.model, job.revision, job.trust_remote_code)
+            return TokenText(model.name, model.revision, self.start.trust_remote_code)
         except InputError:
             return None
 
     def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
         """The engine's facts, and which files it was started with."""
-        found = identity(self.job.model, self.job.revision, self.spec.options, text)
-        facts = replace(
-            facts,
-            **{
-                name: value
-                for name, value in found.items()
-                if getattr(facts, name) is None
-            },
-        )
+        model = self.start.model
+        found = identity(model.name, model.revision, self.spec.options, text)
+        unknown = {
+            name: value for name, value in found.items() if getattr(facts, name) is None
+        }
+        facts = replace(facts, **unknown)
         return replace(
             facts,
             environment=masked(facts.environment),
@@ -247,20 +246,39 @@ class _Captures:
             config_overrides=masked(facts.config_overrides),
         )
 
+    def _lost(self, processes: int) -> None:
+        words = f"{self.spec.engine}: {processes} of its processes died"
+        self.channel.send(failed_message(LogdriftError(words)))
+        end_everything()
+
+
+class _Captures:
+    """The captures of one backend, part after part."""
+
+    def __init__(self, job: CaptureJob, channel: Channel) -> None:
+        self.job = job
+        self.channel = channel
+        self.folder = Path(job.folder)
+        self.engine = _Engine(job.start, channel)
+        self.watch = self.engine.watch
+        self.spec = job.start.spec
+        self.sampling = job.start.sampling
+
+    def run(self) -> None:
+        with self.engine.opened(asked=False, keep_loaded=self._keep_loaded) as backend:
+            for capture in self.job.captures:
+                self.channel.send({"type": "begun", "label": capture.label})
+                for part in range(capture.first_part, self.job.parts):
+                    self._part(backend, capture, part)
+                self.channel.send({"type": "captured", "label": capture.label})
+            self.engine.stage("closing")
+
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
         """Write what was loaded, by name, into the session; its entry in the
         manifest.
         """
-        return asdict(
-            write_loaded(
-                self.folder, self.spec.name, loaded_of(backend, text), self.token
-            )
-        )
-
-    def _lost(self, processes: int) -> None:
-        error = f"{self.spec.engine}: {processes} of its processes died"
-        self.channel.send({"type": "failed", "error": error, "input": False})
-        end_everything()
+        loaded = loaded_of(backend, text)
+        return asdict(write_loaded(self.folder, self.spec.name, loaded, self.job.token))
 
     def _progress(self, label: str) -> Any:
         def progress(sequences: int, tokens: int) -> None:
@@ -276,8 +294,8 @@ class _Captures:
 
         return progress
 
-    def _part(self, backend: Backend, capture: CaptureJob, index: int) -> None:
-        first = index * self.job.part_sequences
+    def _part(self, backend: Backend, capture: PendingCapture, index: int) -> None:
+        first = index * self.job.start.part_sequences
         if capture.path == "decode":
             self._generate(backend, capture, index, first)
             return
@@ -296,7 +314,7 @@ class _Captures:
     def _one_by_one(
         self,
         backend: Backend,
-        capture: CaptureJob,
+        capture: PendingCapture,
         sequences: list[IdArray],
         prompt_lengths: list[int],
         first: int,
@@ -314,16 +332,15 @@ class _Captures:
                 else:
                     scores += backend.forced_decode([ids], [length], progress)
             except LogdriftError as error:
-                raise type(error)(
-                    f"{capture.label}, sequence {first + index}: {error}"
-                ) from error
+                where = f"{capture.label}, sequence {first + index}"
+                raise error.within(where) from None
         return scores
 
     def _generate(
-        self, backend: Backend, capture: CaptureJob, index: int, first: int
+        self, backend: Backend, capture: PendingCapture, index: int, first: int
     ) -> None:
         prompts = self._prompts(
-            first, min(self.job.planned, first + self.job.part_sequences)
+            first, min(self.job.planned, first + self.job.start.part_sequences)
         )
         seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
         generations = backend.generate(prompts, seeds, self._progress(capture.label))
@@ -349,7 +366,7 @@ class _Captures:
             first,
             len(ids),
             sum(map(len, ids)),
-            self.token,
+            self.job.token,
         )
         self._write(
             capture, index, first, ids, [made.scores for made in generations], part
@@ -357,7 +374,7 @@ class _Captures:
 
     def _write(
         self,
-        capture: CaptureJob,
+        capture: PendingCapture,
         index: int,
         first: int,
         sequences: Sequence[IdArray],
@@ -368,12 +385,12 @@ class _Captures:
         tokens = sum(map(len, sequences))
         file = capture_part(capture.label, index)
         part = write_part(
-            self.folder, file, tensors, first, len(sequences), tokens, self.token
+            self.folder, file, tensors, first, len(sequences), tokens, self.job.token
         )
         part = replace(part, ids_digest=ids_digest(np.concatenate(sequences)))
-        assert self.pieces is not None
+        assert self.engine.pieces is not None
         ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
-        pieces = self.pieces.new_pieces(int(i) for i in ids)
+        pieces = self.engine.pieces.new_pieces(int(i) for i in ids)
         self.watch.sign()
         self.channel.send(
             {
@@ -402,14 +419,14 @@ class _Captures:
         tensors = read_tensors(self.folder / sequence_part(index))
         offsets, ids = tensors["offsets"], tensors["token_ids"]
         sequences = [ids[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1)]
-        self._check(sequences, index * self.job.part_sequences)
+        self._check(sequences, index * self.job.start.part_sequences)
         return sequences, [int(n) for n in tensors["prompt_lengths"]]
 
     def _check(self, sequences: Sequence[IdArray], first: int) -> None:
         """Ids outside the vocabulary kill some engines, so no engine sees them."""
         for offset, ids in enumerate(sequences):
-            if self.vocab_size is not None:
-                check_ids(ids, self.vocab_size, f"sequence {first + offset}")
+            if self.engine.vocab_size is not None:
+                check_ids(ids, self.engine.vocab_size, f"sequence {first + offset}")
 
 
 def _part_tensors(

@@ -11,11 +11,12 @@ from typing import Any, cast
 
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import SamplingSpec
-from logdrift.core.protocol import WorkerJob
-from logdrift.core.worker.tokens import TokenText, one_line
+from logdrift.core.protocol import PrepareJob
+from logdrift.core.worker.hub import cannot_load
+from logdrift.core.worker.tokens import TokenText
 
 
-def prepare(job: WorkerJob) -> dict[str, Any]:
+def prepare(job: PrepareJob) -> dict[str, Any]:
     """Tokenise ``job.prompts`` and check them against the model.
 
     Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions.
@@ -33,7 +34,7 @@ def prepare(job: WorkerJob) -> dict[str, Any]:
     )
     needs_text = any("token_ids" not in prompt for prompt in job.prompts)
     tokenizer = (
-        TokenText(job.model, job.revision, job.trust_remote_code)
+        TokenText(job.model.name, job.model.revision, job.trust_remote_code)
         if needs_text
         else None
     )
@@ -65,7 +66,7 @@ def prepare(job: WorkerJob) -> dict[str, Any]:
         "prompt_lengths": lengths,
         "vocab_size": vocab_size,
         "max_positions": positions,
-        "max_length": _longest(ids, lengths, SamplingSpec(**job.sampling), positions),
+        "max_length": _longest(ids, lengths, job.sampling, positions),
     }
 
 
@@ -137,17 +138,17 @@ def _longest(
     return longest if positions is None else min(longest, positions)
 
 
-def _config(job: WorkerJob) -> Any:
+def _config(job: PrepareJob) -> Any:
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(
-            job.model, revision=job.revision, trust_remote_code=job.trust_remote_code
+            job.model.name,
+            revision=job.model.revision,
+            trust_remote_code=job.trust_remote_code,
         )
     except Exception as error:
-        raise InputError(
-            f"model {job.model}: cannot be loaded: {one_line(error)}"
-        ) from None
+        raise cannot_load(job.model.name, error) from None
     return config.get_text_config()
 
 

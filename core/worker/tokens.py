@@ -8,9 +8,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import LogdriftError
 from logdrift.core.session.vocabulary import byte_alphabet, token_bytes
 from logdrift.core.worker.chat import Conversation, encode_conversation
+from logdrift.core.worker.hub import cannot_load
+from logdrift.core.worker.one_line import one_line
 
 
 class TokenText:
@@ -31,9 +33,7 @@ class TokenText:
         except LogdriftError:  # of an engine that dies meanwhile
             raise
         except Exception as error:
-            raise InputError(
-                f"model {model}: its tokenizer cannot be loaded: {one_line(error)}"
-            ) from None
+            raise cannot_load(model, error, "its tokenizer ") from None
         self._added: Mapping[int, Any] = getattr(
             self.tokenizer, "added_tokens_decoder", {}
         )
@@ -152,11 +152,3 @@ class TokenText:
             for i in sorted(fresh)
             if i >= 0 and (piece := self.piece(i)) is not None
         }
-
-
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """An exception as one printable line: its type where the text is empty, the first
-    lines joined otherwise.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -70,14 +70,14 @@ def make_model(request: dict[str, Any]) -> None:
 def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
     """What a worker answers for one batch of prompts."""
     from logdrift.core.errors import InputError
-    from logdrift.core.protocol import WorkerJob
+    from logdrift.core.plan import SamplingSpec
+    from logdrift.core.protocol import ModelSource, PrepareJob
     from logdrift.core.worker.prepare import prepare
     from logdrift.core.worker.tokens import TokenText
 
-    job = WorkerJob(
-        kind="prepare",
-        model=str(FOLDER),
-        sampling={"max_tokens": max_tokens},
+    job = PrepareJob(
+        model=ModelSource(str(FOLDER)),
+        sampling=SamplingSpec(max_tokens=max_tokens),
         prompts=tuple(prompts),
     )
     try:

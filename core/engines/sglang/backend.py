@@ -145,11 +145,11 @@ class SglangBackend:
             return self._observe(info)
         except LogdriftError as error:
             self.close()
-            raise LogdriftError(f"{self._where}: {error}") from error
+            raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
             self.close()
             raise LogdriftError(
-                f"{self._where}: SGLang did not start: {_one_line(error)}"
+                f"SGLang did not start: {_one_line(error)}", where=self._where
             ) from error
 
     def resolved_config(self) -> Mapping[str, Any]:
@@ -239,7 +239,7 @@ class SglangBackend:
         SGLang reports for it.
         """
         raise LogdriftError(
-            f"{self._where}: SGLang cannot decode along given ids: use path prefill"
+            "SGLang cannot decode along given ids: use path prefill", where=self._where
         )
 
     def inspect(
@@ -253,14 +253,14 @@ class SglangBackend:
                 raise LogdriftError(_DIED)
             return inspect_ranks(self._engine, function, arguments)
         except LogdriftError as error:
-            raise LogdriftError(f"{self._where}: {error}") from error
+            raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
             told = (
                 _DIED
                 if _lost.is_set()
                 else f"its model cannot be looked at: {_one_line(error)}"
             )
-            raise LogdriftError(f"{self._where}: {told}") from error
+            raise LogdriftError(told, where=self._where) from error
 
     def close(self) -> None:
         """Kill the engine's processes (all children of this process, that is SGLang's
@@ -419,14 +419,14 @@ class SglangBackend:
                 **extra,
             )
         except LogdriftError as error:
-            raise LogdriftError(f"{self._where}: {error}") from error
+            raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
             told = (
                 _DIED
                 if _lost.is_set()
                 else f"SGLang refused a request: {_one_line(error)}"
             )
-            raise LogdriftError(f"{self._where}: {told}") from error
+            raise LogdriftError(told, where=self._where) from error
         check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(
             zip(sequences, names, answers, strict=True)
@@ -435,8 +435,8 @@ class SglangBackend:
             reason = meta.get("finish_reason") or {}
             if reason.get("type") == "abort":
                 raise LogdriftError(
-                    f"{self._where}: SGLang aborted sequence {index}:"
-                    f" {_one_line(reason['message'])}"
+                    f"SGLang aborted sequence {index}: {_one_line(reason['message'])}",
+                    where=self._where,
                 )
             if meta["id"] != name:
                 raise MismatchError(

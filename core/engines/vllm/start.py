@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logdrift.core.engines import ENGINES
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts, LogprobSemantics
 from logdrift.core.worker import observe
 from logdrift.core.worker.base import Settings
@@ -38,18 +38,14 @@ def check_mode(settings: Settings) -> str:
     """``logprobs_mode`` of the spec. Raises InputError where it gives no logprobs or
     spoils forced decode.
     """
-    name, mode = (
-        settings.spec.name,
-        str(settings.spec.options.get("logprobs_mode", "raw_logprobs")),
-    )
+    spec = settings.spec
+    mode = str(spec.options.get("logprobs_mode", "raw_logprobs"))
     if mode not in _MODES:
-        raise InputError(
-            f"backend {name!r}: logprobs_mode={mode} gives no log-probabilities: use"
-            f" {' or '.join(_MODES)}"
-        )
+        reason = f"logprobs_mode={mode} gives no log-probabilities"
+        raise spec.error("options", reason, f"use {' or '.join(_MODES)}")
     for path in settings.paths:
-        if refusal := ENGINES["vllm"].refusal(path, settings.spec.options):
-            raise InputError(f"backend {name!r}: {refusal}")
+        if refusal := ENGINES["vllm"].refusal(path, spec.options):
+            raise spec.error("paths", refusal)
     return mode
 
 
@@ -60,9 +56,7 @@ def start(settings: Settings) -> tuple[Any, dict[str, str]]:
     in each run.
     """
     if not isinstance(settings.spec.options.get(WARM, False), bool):
-        raise InputError(
-            f"backend {settings.spec.name!r}: option {WARM}: give true or false"
-        )
+        raise settings.spec.error("options", f"option {WARM}", "give true or false")
     for name, value in settings.spec.options.items():
         if name.startswith("VLLM_"):
             os.environ[name] = (
@@ -323,24 +317,22 @@ def _observed(llm: Any) -> Mapping[str, Any]:
 
 
 def _check_option_names(settings: Settings, vllm: Any) -> None:
-    name = settings.spec.name
+    spec = settings.spec
     known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(
         inspect.signature(vllm.LLM.__init__).parameters
     )
     known -= {"self", "kwargs"}
-    for key in settings.spec.options:
+    for key in spec.options:
         if _ours(key):
             continue
         if key in _REFUSED:
-            raise InputError(
-                f"backend {name!r}: option {key!r} cannot be set here: {_REFUSED[key]}"
-            )
+            reason = f"option {key!r} cannot be set here"
+            raise spec.error("options", reason, _REFUSED[key])
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            raise InputError(
-                f"backend {name!r}: vllm {vllm.__version__} has no option {key!r}{hint}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else None
+            reason = f"vllm {vllm.__version__} has no option {key!r}"
+            raise spec.error("options", reason, hint)
 
 
 def _ours(key: str) -> bool:

@@ -1,0 +1,26 @@
+"""Which devices a backend occupies, so that only those run at once that share none."""
+
+from __future__ import annotations
+
+from logdrift.core.capture.start import on_cpu
+from logdrift.core.plan import BackendSpec
+
+Devices = frozenset[str]
+"""``cpu``, numbers of GPUs, or ``*`` for whatever GPUs an engine takes."""
+CPU: Devices = frozenset({"cpu"})
+_ANY_GPU: Devices = frozenset({"*"})
+
+
+def devices_of(spec: BackendSpec) -> Devices:
+    """What a backend occupies."""
+    if on_cpu(spec):
+        return CPU
+    return _ANY_GPU if spec.gpus is None else frozenset(spec.gpus.split(","))
+
+
+def overlap(a: Devices, b: Devices) -> bool:
+    """Whether two backends may want the same device."""
+    if a & b:
+        return True
+    both_on_gpus = bool(a - CPU) and bool(b - CPU)
+    return both_on_gpus and bool((a | b) & _ANY_GPU)

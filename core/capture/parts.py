@@ -1,0 +1,90 @@
+"""The finished parts of a session on disk: which of them are whole, what a killed writer
+left beside them, and how many of their scores are NaN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import folder_at
+from logdrift.core.session.layout import CaptureInfo, Manifest, Part
+from logdrift.core.session.tensors import stored_tensors
+
+_ONCE = {
+    "decode": "sampling again would change the ids under every capture",
+    "recorded": "no engine can give again what the prompts recorded",
+}
+"""Paths whose numbers cannot be made again, and why."""
+
+
+def with_whole_parts(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with every capture cut at its first part that is missing or damaged,
+    to be captured again.
+
+    A damaged part of the sequences, or of the capture that sampled them, cannot be made
+    again without changing the ids under every capture: InputError.
+    """
+    for part in manifest.sequences.parts:
+        if not _is_whole(folder, part):
+            raise _damaged(folder, part)
+    captures = tuple(_cut(folder, capture) for capture in manifest.captures)
+    return replace(manifest, captures=captures)
+
+
+def _cut(folder: Path, capture: CaptureInfo) -> CaptureInfo:
+    for index, part in enumerate(capture.parts):
+        if not _is_whole(folder, part):
+            if capture.path in _ONCE:
+                raise _damaged(folder, part, f", and {_ONCE[capture.path]}")
+            return replace(capture, parts=capture.parts[:index], status="pending")
+    return capture
+
+
+def _damaged(folder: Path, part: Part, why: str = "") -> InputError:
+    return InputError(
+        f"{part.file} is missing or damaged{why}",
+        where=f"session {folder}",
+        file=folder / part.file,
+        remedy="start a new session",
+    )
+
+
+def _is_whole(folder: Path, part: Part) -> bool:
+    try:
+        with open(folder / part.file, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return False
+    return f"sha256:{digest}" == part.digest
+
+
+def remove_unwritten(folder: Path) -> None:
+    """Delete files that a killed writer had begun. Whoever holds the lock, with no
+    worker started yet, is the only writer.
+    """
+    _remove_temporary(folder, ".", below=False)
+    _remove_temporary(folder, "sequences", below=False)
+    _remove_temporary(folder, "captures", below=True)
+
+
+def _remove_temporary(folder: Path, name: str, *, below: bool) -> None:
+    with contextlib.suppress(OSError, InputError), folder_at(folder, name) as top:
+        for _, folders, files, at in os.fwalk(".", dir_fd=top):
+            if not below:
+                folders.clear()
+            for file in files:
+                if file.startswith(".") and file.endswith(".tmp"):
+                    os.unlink(file, dir_fd=at)
+
+
+def nan_tokens(folder: Path, capture: CaptureInfo) -> int:
+    """How many scores of a capture are NaN: worth a word while its engine can still be
+    set right.
+    """
+    tensors = (stored_tensors(folder / part.file) for part in capture.parts)
+    return sum(int(part["nan"][:].sum()) for part in tensors if "nan" in part)
