@@ -28,7 +28,7 @@ def test_all_forms(prompts_file: Write) -> None:
         {"token_ids": [1, 2]},
     )
     prompts = read_prompts(str(path), ("c",))
-    assert [p.where for p in prompts] == [
+    assert [p.place.words for p in prompts] == [
         "prompts.jsonl line 1",
         "prompts.jsonl line 3",
         "prompts.jsonl line 4",
@@ -389,3 +389,23 @@ def test_a_beginning_of_sequence_comes_once_from_text_and_from_messages(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [[0, 2], [0, 3, 2]]
+
+
+def test_an_error_of_a_prompt_knows_its_place(prompts_file: Write) -> None:
+    """The field counts prompts, the line counts lines: a form and an editor want one
+    each.
+    """
+    path = prompts_file({"prompt": "a"}, "", {"prompt": ""})
+    with pytest.raises(InputError) as caught:
+        read_prompts(str(path))
+    error = caught.value
+    assert (error.field, error.file, error.line) == ("prompts[1]", str(path), 3)
+    with pytest.raises(InputError) as caught:
+        read_prompts(str(prompts_file({"prompt": "a"})), ["b", ""])
+    assert (caught.value.field, caught.value.file) == ("prompts[2]", None)
+    with pytest.raises(InputError) as caught:
+        read_prompts("no-such-file.jsonl")
+    assert caught.value.field == "prompts.file"
+    with pytest.raises(InputError) as caught:
+        read_prompts(None)
+    assert caught.value.field == "prompts"

@@ -20,7 +20,7 @@ from logdrift.core.capture.models import (
     resolve_model,
     resolve_own_model,
 )
-from logdrift.core.capture.prompt_lines import Prompt
+from logdrift.core.capture.prompt import Prompt
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.capture.recorded import (
     Recorded,

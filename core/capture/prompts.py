@@ -12,14 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from logdrift.core.capture.prompt_lines import (
-    FORMS,
-    Ending,
-    Prompt,
-    check_text,
-    parse_line,
-)
-from logdrift.core.errors import InputError
+from logdrift.core.capture.prompt import Ending, Prompt, check_text
+from logdrift.core.capture.prompt_lines import FORMS, parse_line
+from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import DOCUMENT_BYTES, read_file
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -34,56 +29,66 @@ def read_prompts(
     whose line does not say it. Raises InputError naming the line and what it should be.
     """
     prompts = _read_file(Path(file)) if file is not None else []
-    for index, text in enumerate(texts, 1):
-        where = f"text {index}"
+    for number, text in enumerate(texts, 1):
+        place = Place(f"text {number}", field=f"prompts[{len(prompts)}]")
         if not text:
-            raise InputError(f"{where} is empty: give at least one character")
-        prompts.append(Prompt(where, text=check_text(text, "the text", where)))
+            reason = f"text {number} is empty"
+            remedy = "give at least one character"
+            raise InputError(reason, field=place.field, remedy=remedy)
+        prompts.append(Prompt(place, text=check_text(text, "the text", place)))
     if not prompts:
-        raise InputError("no prompts: give --prompts FILE (JSONL) or --text TEXT")
+        remedy = "give --prompts FILE (JSONL) or --text TEXT"
+        raise InputError("no prompts", field="prompts", remedy=remedy)
     _check_completions(prompts)
     return [_with_ending(prompt, final_turn) for prompt in prompts]
 
 
 def _check_completions(prompts: Sequence[Prompt]) -> None:
-    complete = [prompt.has_completion for prompt in prompts]
-    if any(complete) and not all(complete):
-        odd = prompts[complete.index(not complete[0])]
-        raise InputError(
-            f"{odd.where}: prompts with and without a completion are mixed: use one"
-            " file for each, in two sessions"
-        )
+    for prompt in prompts:
+        if prompt.has_completion != prompts[0].has_completion:
+            raise prompt.place.error(
+                "prompts with and without a completion are mixed",
+                "use one file for each, in two sessions",
+            )
 
 
 def _with_ending(prompt: Prompt, final_turn: Ending | None) -> Prompt:
     """The prompt with its ending settled: an assistant turn at the end is continued or
-    answered as somebody says.
+    answered as the plan says.
     """
     if prompt.messages is None or prompt.ending is not None:
         return prompt
     if prompt.messages[-1]["role"] != "assistant":
         return replace(prompt, ending="answer")
     if final_turn is None:
-        raise InputError(
-            f"{prompt.where}: the last message is the assistant's: say whether it is"
-            ' continued ("continue_final_message": true in the line, or'
-            " --continue-final-message) or closed and another turn opened"
-            ' ("add_generation_prompt": true, or --add-generation-prompt)'
+        raise prompt.place.error(
+            "the last message is the assistant's",
+            'say whether it is continued ("continue_final_message": true in the line,'
+            " or --continue-final-message) or closed and another turn opened"
+            ' ("add_generation_prompt": true, or --add-generation-prompt)',
         )
     return replace(prompt, ending=final_turn)
 
 
 def _read_file(path: Path) -> list[Prompt]:
+    file = Place(f"prompts {path}", field="prompts.file", file=str(path))
     try:
         data = read_file(path, DOCUMENT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"prompts {path}: no such file") from None
+        raise file.error("no such file") from None
     except InputError as error:
-        raise InputError(f"prompts {error}") from None
-    prompts = []
+        reason = f"prompts {error}"
+        raise InputError(reason, field=file.field) from None
+    prompts: list[Prompt] = []
     for number, line in enumerate(data.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), 1):
         if line.strip():
-            prompts.append(parse_line(line, f"{path.name} line {number}"))
+            place = Place(
+                f"{path.name} line {number}",
+                field=f"prompts[{len(prompts)}]",
+                file=str(path),
+                line=number,
+            )
+            prompts.append(parse_line(line, place))
     if not prompts:
-        raise InputError(f"prompts {path}: the file holds no prompt: a line is {FORMS}")
+        raise file.error("the file holds no prompt", f"a line is {FORMS}")
     return prompts

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.capture.prompt_lines import Prompt
-from logdrift.core.errors import InputError, Place
+from logdrift.core.capture.prompt import Prompt
 from logdrift.core.plan import label_of
 from logdrift.core.session.importers.captures import UNKNOWN
 from logdrift.core.session.importers.columns import scores_of, spread
@@ -70,7 +69,7 @@ def ways_of(prompts: Sequence[Prompt]) -> tuple[Sampled, ...]:
         counts[way] = counts.get(way, 0) + 1
     if set(counts) <= {()}:
         return ()
-    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    ordered = sorted(counts.items(), key=lambda way: -way[1])
     return tuple(Sampled(sequences=number, facts=dict(way)) for way, number in ordered)
 
 
@@ -83,17 +82,17 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     lines = [prompt for prompt in prompts if prompt.logprobs is not None]
     if not lines:
         return None
-    without = next((prompt for prompt in prompts if prompt.logprobs is None), None)
-    if without is not None:
-        raise InputError(
-            f"{without.where}: it has no logprobs, {lines[0].where} has: give them in"
-            " every line, null for what is not known"
-        )
+    for prompt in prompts:
+        if prompt.logprobs is None:
+            raise prompt.place.error(
+                f"it has no logprobs, {lines[0].place.words} has",
+                "give them in every line, null for what is not known",
+            )
     notes = Notes()
     records = [_record(prompt, notes) for prompt in prompts]
     drop_fillers(records, notes)
     drop_nan_fillers(records, notes)
-    told, open_facts = _common_facts(prompts)
+    told, unclear = _common_facts(prompts)
     info = CaptureInfo(
         label=LABEL,
         backend=BACKEND,
@@ -104,7 +103,7 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
         status="complete",
         facts=facts_of("recorded", told, {}),
     )
-    return Recorded(info, tuple(records), (*notes.sentences(), *open_facts))
+    return Recorded(info, tuple(records), (*notes.sentences(), *unclear))
 
 
 def _record(prompt: Prompt, notes: Notes) -> Record:
@@ -113,16 +112,13 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
         and prompt.prompt_length is not None
         and prompt.logprobs is not None
     )
-    ids = np.asarray(prompt.token_ids, np.int32)
-    place = Place(prompt.where)
-    values = spread(
-        list(prompt.logprobs), len(ids), prompt.prompt_length, place, "logprobs"
-    )
-    first = prompt.prompt_length == 0
+    ids, length = np.asarray(prompt.token_ids, np.int32), prompt.prompt_length
+    place, first = prompt.place, length == 0
+    values = spread(list(prompt.logprobs), len(ids), length, place, "logprobs")
     if not first and values[0] not in (None, 0):
         notes.count(NO_FIRST % LABEL)
     scores = scores_of(values, place, "logprobs", first=first)
-    return Record(place, ids, prompt.prompt_length, {LABEL: scores})
+    return Record(place, ids, length, {LABEL: scores})
 
 
 def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -154,7 +150,7 @@ _SHOWN = 4
 
 def _listed(counts: dict[Any, int]) -> str:
     """``0.6 in 3 lines and 1 in 1 line``."""
-    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    ordered = sorted(counts.items(), key=lambda way: -way[1])
     named = [
         f"{_worded(value)} in {number:,} {'line' if number == 1 else 'lines'}"
         for value, number in ordered[:_SHOWN]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import LogdriftError, Place
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.protocol import PrepareJob
 from logdrift.core.worker.hub import cannot_load
@@ -38,29 +38,15 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
         if needs_text
         else None
     )
+    places = [Place(**prompt["place"]) for prompt in job.prompts]
     ids, lengths = [], []
-    for prompt in job.prompts:
-        row, length = _encode(tokenizer, prompt)
-        where = prompt["where"]
-        if not row:
-            raise InputError(
-                f"{where}: the prompt has no token: give at least one character that"
-                " the tokenizer keeps"
-            )
-        bad = next(
-            (i for i in row if vocab_size is not None and not 0 <= i < vocab_size), None
-        )
-        if bad is not None:
-            raise InputError(
-                f"{where}: token id {bad} is outside the model's vocabulary of"
-                f" {vocab_size} ids"
-            )
+    for prompt, place in zip(job.prompts, places, strict=True):
+        row, length = _encode(tokenizer, prompt, place)
+        _check_ids(row, vocab_size, place)
         ids.append(row)
         lengths.append(length)
     if positions is not None:
-        _check_lengths(
-            [prompt["where"] for prompt in job.prompts], ids, lengths, positions
-        )
+        _check_lengths(places, ids, lengths, positions)
     return {
         "token_ids": ids,
         "prompt_lengths": lengths,
@@ -70,8 +56,22 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
     }
 
 
+def _check_ids(row: list[int], vocab_size: int | None, place: Place) -> None:
+    if not row:
+        raise place.error(
+            "the prompt has no token",
+            "give at least one character that the tokenizer keeps",
+        )
+    for token_id in row:
+        if vocab_size is not None and not 0 <= token_id < vocab_size:
+            raise place.error(
+                f"token id {token_id} is outside the model's vocabulary of"
+                f" {vocab_size} ids"
+            )
+
+
 def _encode(
-    tokenizer: TokenText | None, prompt: Mapping[str, Any]
+    tokenizer: TokenText | None, prompt: Mapping[str, Any], place: Place
 ) -> tuple[list[int], int]:
     """Ids of a prompt and its completion, if it has one, and how many of them are the
     prompt.
@@ -80,15 +80,7 @@ def _encode(
         return list(prompt["token_ids"]), int(prompt["prompt_length"])
     assert tokenizer is not None
     try:
-        if "messages" in prompt:
-            row = tokenizer.encode_messages(
-                prompt["messages"],
-                tools=prompt.get("tools"),
-                arguments=prompt.get("chat_template_kwargs"),
-                ending=prompt["ending"],
-            )
-        else:
-            row = tokenizer.encode(prompt["text"])
+        row = _prompt_ids(tokenizer, prompt)
         # Tokenised by itself, so that the ids of the prompt are those that an engine is
         # given to go on from.
         completion = (
@@ -97,12 +89,23 @@ def _encode(
             else []
         )
     except LogdriftError as error:
-        raise InputError(f"{prompt['where']}: {error}") from None
+        raise place.error(str(error)) from None
     return row + completion, len(row)
 
 
+def _prompt_ids(tokenizer: TokenText, prompt: Mapping[str, Any]) -> list[int]:
+    if "messages" not in prompt:
+        return tokenizer.encode(prompt["text"])
+    return tokenizer.encode_messages(
+        prompt["messages"],
+        tools=prompt.get("tools"),
+        arguments=prompt.get("chat_template_kwargs"),
+        ending=prompt["ending"],
+    )
+
+
 def _check_lengths(
-    places: list[str], ids: list[list[int]], lengths: list[int], positions: int
+    places: list[Place], ids: list[list[int]], lengths: list[int], positions: int
 ) -> None:
     """Refuse what the model has no positions for: a prompt needs one more, for the
     first token of its completion.
@@ -119,9 +122,9 @@ def _check_lengths(
         else f"{positions} is the longest sequence"
     )
     of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
-    raise InputError(
-        f"{places[first]}: {len(ids[first])} tokens are too long for the model, which"
-        f" has {positions} positions: {what}{of_many}"
+    raise places[first].error(
+        f"{len(ids[first])} tokens are too long for the model, which has {positions}"
+        f" positions: {what}{of_many}"
     )
 
 
