@@ -169,10 +169,10 @@ def _checks(args: argparse.Namespace, cancel: threading.Event) -> list[Check]:
 def _print_checks(checks: Sequence[Check], canvas: Canvas) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
-        mend = f": {check.mend}" if check.mend else ""
+        remedy = f": {check.remedy}" if check.remedy else ""
         status = canvas.paint(f"{check.status:<8}", _STYLE[check.status])
         print(
-            f"{status} {check.name:<{width}}  {canvas.text(check.text + mend)}",
+            f"{status} {check.name:<{width}}  {canvas.text(check.text + remedy)}",
             flush=True,
         )
     wrong = sum(check.status == "broken" for check in checks)

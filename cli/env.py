@@ -297,7 +297,7 @@ def _plain_lines() -> Report:
 def _list(engines: list[str]) -> int:
     for engine in engines:
         found = environments.available()[engine]
-        if isinstance(found, str):
+        if isinstance(found, LogdriftError):
             _say(f"{engine:<13} -        {found}")
             continue
         marker = (
@@ -330,7 +330,7 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
     found = environments.available()
     engines = (
         engines
-        or [engine for engine in ENGINES if not isinstance(found[engine], str)]
+        or [name for name in ENGINES if not isinstance(found[name], LogdriftError)]
         or list(ENGINES)
     )
     broken = 0
@@ -341,13 +341,13 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
                 if python
                 else found[engine]
             )
-            if isinstance(interpreter, str):
-                _say(interpreter)
+            if isinstance(interpreter, LogdriftError):
+                _say(str(interpreter))
                 broken += 1
                 continue
             health = environments.check(interpreter, cancel=cancel, seconds=seconds)
             if health.problem is not None:
-                _say(health.problem)
+                _say(str(health.problem))
                 broken += 1
             else:
                 facts = (

@@ -1,5 +1,5 @@
 """What works on this machine: one line for each thing that logdrift needs, and how to
-mend what does not work.
+fix what does not work.
 
 Nothing here imports an engine; interpreters are started to see whether theirs can be
 imported. No value of an environment variable is told but of those that name a folder of
@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,17 +49,23 @@ _LEAST_SHM = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. ``mend`` says in one line what to do; empty where nothing is to be
-    done.
+    """One finding. ``remedy`` says in one line what to do; empty where nothing is to
+    be done.
     """
 
     name: str
     status: Status
     text: str
-    mend: str = ""
+    remedy: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As ``doctor --json`` prints it; its name for the remedy is an older one."""
+        return {
+            "name": self.name,
+            "status": self.status,
+            "text": self.text,
+            "mend": self.remedy,
+        }
 
 
 def machine_checks(
@@ -117,7 +123,7 @@ def _configuration() -> Check:
             "config",
             "broken",
             one_line(str(error)),
-            "mend the file, or take it away: none is needed",
+            "fix the file, or take it away: none is needed",
         )
     return Check(
         "config",
@@ -139,29 +145,29 @@ def _engines(cancel: threading.Event, told: Callable[[str], None]) -> list[Check
             pool.map(lambda name: _engine(name, found[name], cancel, told), ENGINES)
         )
     if not any(check.status == "ok" for check in checks):
-        return [Check(c.name, "broken", c.text, c.mend) for c in checks]
+        return [Check(c.name, "broken", c.text, c.remedy) for c in checks]
     return checks
 
 
 def _engine(
     name: str,
-    found: Interpreter | str,
+    found: Interpreter | LogdriftError,
     cancel: threading.Event,
     told: Callable[[str], None],
 ) -> Check:
-    if isinstance(found, str):
-        missing = "no interpreter" in found
+    if isinstance(found, LogdriftError):
+        missing = isinstance(found, environments.NoInterpreter)
         return Check(
             name,
             "warning" if missing else "broken",
-            one_line(found.split(": ")[0]),
+            one_line(f"{found.where}: {found.reason}" if found.where else found.reason),
             f"logdrift env create {name}",
         )
     told(name)
     health = environments.check(found, cancel=cancel)
     if health.problem is not None:
-        text, _, mend = health.problem.rpartition(": ")
-        return Check(name, "broken", text.removeprefix(f"{name}: "), mend)
+        problem = health.problem
+        return Check(name, "broken", problem.reason, problem.remedy or "")
     versions = ", ".join(
         f"{key} {one_line(value)}" for key, value in health.versions.items()
     )
@@ -234,7 +240,7 @@ def _gpu() -> Check:
             "GPU",
             "warning",
             f"nvidia-smi fails: {said}",
-            "mend the driver, or go on: engines run on the CPU",
+            "fix the driver, or go on: engines run on the CPU",
         )
     hidden = (
         ""
@@ -337,7 +343,7 @@ def _cache() -> Check:
     lacking = [
         name
         for name, found in environments.available().items()
-        if isinstance(found, str)
+        if isinstance(found, LogdriftError)
     ]
     if lacking and free < _ENVIRONMENT_SPACE:
         return Check(

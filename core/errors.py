@@ -108,6 +108,10 @@ class InputError(LogdriftError):
     exit_code = 2
 
 
+class CannotWrite(LogdriftError):
+    """The disk does not take a file: whatever is written next would fail as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something was given: ``words`` name it in the printed line, ``field``,

@@ -34,7 +34,7 @@ from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
-from logdrift.core.errors import unforeseen
+from logdrift.core.errors import InputError, unforeseen
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.app import LogdriftApp, active_commands, readable
 from tests.made_sessions import capture, write_session
@@ -165,7 +165,7 @@ def no_engines() -> Iterator[None]:
         patch("logdrift.core.capture.create.create_session"),
         patch(
             "logdrift.core.capture.environments.available",
-            return_value={"vllm": "no environment"},
+            return_value={"vllm": InputError("no environment")},
         ),
     ):
         yield

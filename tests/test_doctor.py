@@ -16,9 +16,9 @@ import pytest
 from logdrift.cli.terminal import terminal_checks
 from logdrift.core import doctor
 from logdrift.core.capture import environments
-from logdrift.core.capture.environments import Health, Interpreter
+from logdrift.core.capture.environments import Health, Interpreter, NoInterpreter
 from logdrift.core.doctor import Check, available_memory, broken, machine_checks
-from logdrift.core.errors import InputError
+from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.planted.engines import FAULTS as ENGINE_FAULTS
 from logdrift.core.planted.engines import (
     GIVEN,
@@ -56,7 +56,7 @@ def test_a_bare_machine_has_no_engine_and_says_how_to_get_one(bare: Path) -> Non
     found = checked()
     for engine in ("transformers", "vllm", "sglang"):
         assert found[engine].status == "broken"
-        assert found[engine].mend == f"logdrift env create {engine}"
+        assert found[engine].remedy == f"logdrift env create {engine}"
     assert (
         found["config"].status
         == found["cache"].status
@@ -71,10 +71,13 @@ def test_a_bare_machine_has_no_engine_and_says_how_to_get_one(bare: Path) -> Non
 
 def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = Path("/usr/bin/python3")
-    interpreters: dict[str, Interpreter | str] = {
+    interpreters: dict[str, Interpreter | LogdriftError] = {
         "transformers": Interpreter("transformers", python, "config"),
         "vllm": Interpreter("vllm", python, "config"),
-        "sglang": "no interpreter for sglang: logdrift env create sglang makes one",
+        "sglang": NoInterpreter(
+            "no interpreter for sglang",
+            remedy="logdrift env create sglang makes one",
+        ),
     }
     monkeypatch.setattr(environments, "available", lambda: interpreters)
 
@@ -82,9 +85,10 @@ def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if interpreter.engine == "vllm":
             return Health(
                 interpreter,
-                problem=(
-                    "vllm: ImportError: libcudart.so: mend it with logdrift env create"
-                    " vllm --fresh"
+                problem=LogdriftError(
+                    "ImportError: libcudart.so",
+                    where="vllm",
+                    remedy="fix it with logdrift env create vllm --fresh",
                 ),
             )
         return Health(interpreter, {"torch": "2.13.0\x1b[31m"}, "cpu (2 cores)")
@@ -99,8 +103,8 @@ def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "broken",
         "ImportError: libcudart.so",
     )
-    assert found["vllm"].mend == "mend it with logdrift env create vllm --fresh"
-    assert (found["sglang"].status, found["sglang"].mend) == (
+    assert found["vllm"].remedy == "fix it with logdrift env create vllm --fresh"
+    assert (found["sglang"].status, found["sglang"].remedy) == (
         "warning",
         "logdrift env create sglang",
     )
@@ -125,7 +129,7 @@ def test_folders_that_cannot_be_written(
     (bare / "cache").write_text("a file")
     found = checked(sessions=str(bare / "cache"))
     assert found["cache"].status == found["sessions"].status == "broken"
-    assert "LOGDRIFT_CACHE" in found["cache"].mend
+    assert "LOGDRIFT_CACHE" in found["cache"].remedy
 
     def full(**_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -253,7 +257,7 @@ def test_what_a_terminal_lacks(
         True,
         False,
     ), found
-    assert bool(found.mend) == (status != "ok")
+    assert bool(found.remedy) == (status != "ok")
 
 
 def test_the_command_tells_no_secret_and_ends_with_one_where_nothing_works(

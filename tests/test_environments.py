@@ -259,7 +259,7 @@ def test_interpreters_that_are_not_there(own_cache: Path, tmp_path: Path) -> Non
     unfinished.mkdir(parents=True)
     (unfinished / "pyvenv.cfg").write_text("")
     with pytest.raises(
-        InputError, match="not finished: mend it with logdrift env create vllm"
+        InputError, match="not finished: fix it with logdrift env create vllm"
     ):
         find_interpreter("vllm")
 
@@ -336,9 +336,9 @@ def test_check_of_a_working_engine(engine: str, request: pytest.FixtureRequest) 
 def problem_of(python: Path, seconds: float = 60) -> str:
     problem = check(Interpreter("vllm", python, "managed"), seconds=seconds).problem
     assert problem is not None
-    assert "\n" not in problem
-    assert problem.endswith("logdrift env create vllm --fresh")
-    return problem
+    assert "\n" not in str(problem)
+    assert str(problem).endswith("logdrift env create vllm --fresh")
+    return str(problem)
 
 
 def test_check_of_broken_interpreters(tmp_path: Path) -> None:

@@ -402,7 +402,7 @@ def test_an_error_of_a_prompt_knows_its_place(prompts_file: Write) -> None:
     assert (error.field, error.file, error.line) == ("prompts[1]", str(path), 3)
     with pytest.raises(InputError) as caught:
         read_prompts(str(prompts_file({"prompt": "a"})), ["b", ""])
-    assert (caught.value.field, caught.value.file) == ("prompts[2]", None)
+    assert (caught.value.field, caught.value.file) == ("prompts.texts[1]", None)
     with pytest.raises(InputError) as caught:
         read_prompts("no-such-file.jsonl")
     assert caught.value.field == "prompts.file"

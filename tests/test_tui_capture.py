@@ -14,7 +14,7 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from logdrift.core.capture.environments import Health, Interpreter
+from logdrift.core.capture.environments import Health, Interpreter, NoInterpreter
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.plan import (
@@ -25,19 +25,17 @@ from logdrift.core.plan import (
     parse_spec,
 )
 from logdrift.core.session.reader import open_session
-from logdrift.tui import capture_form as forms
 from logdrift.tui.app import LogdriftApp
-from logdrift.tui.capture_errors import place
-from logdrift.tui.capture_form import (
+from logdrift.tui.models import capture_form as forms
+from logdrift.tui.models import engines
+from logdrift.tui.models.capture_draft import build, field_of, ids_line
+from logdrift.tui.models.capture_form import (
     BackendForm,
     CaptureForm,
     backend_form,
-    build,
     form_of,
-    ids_line,
     options_text,
 )
-from logdrift.tui.screens import new_capture
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
@@ -282,37 +280,31 @@ def test_engines_change_what_paths_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "key"),
+    ("field", "key"),
     [
-        ("model x/y: the hub has no such model", "model"),
-        ("text 2: the prompt has no token", "prompts.text[2]"),
-        ("token-ids.jsonl line 1: token id 9 is outside", "prompts.file"),
-        ("prompts p.jsonl: the file holds no prompt", "prompts.file"),
-        ("/x/new exists already: go on with --resume", "session"),
-        (
-            "backend 'reference': path decode samples new tokens, but",
-            "backend[0].paths",
-        ),
-        ("backend 'reference': model ckpt: no such folder", "backend[0].options"),
-        (
-            (
-                "no interpreter for transformers: logdrift env create transformers"
-                " makes one"
-            ),
-            "backend[0].engine",
-        ),
-        ("sampling.min_p is 3: give 0 to 1", None),
-        ("cannot write /x/new: disk full", None),
+        ("model", "model"),
+        ("prompts.texts[1]", "prompts.text[2]"),
+        ("prompts[0]", "prompts.file"),
+        ("prompts.file", "prompts.file"),
+        ("session", "session"),
+        ("backend[reference].paths", "backend[0].paths"),
+        ("backend[reference].model", "backend[0].options"),
+        ("backend[reference].python", "backend[0].options"),
+        ("backend[reference].engine", "backend[0].engine"),
+        ("backend[nobody].paths", "backends"),
+        ("sampling.min_p", None),
+        (None, None),
     ],
 )
-def test_errors_of_the_start_find_their_field(message: str, key: str | None) -> None:
+def test_errors_of_the_start_find_their_field(
+    field: str | None, key: str | None
+) -> None:
     form = replace(changed("prompts.source", "file and text"), texts=("a", "", "b", ""))
-    assert place(message, form) == key
-    if "line 1" in message:
-        assert (
-            place(message, replace(form, source="token ids", ids=("", "9", "")))
-            == "prompts.ids[1]"
-        )
+    error = LogdriftError("it is wrong", field=field)
+    assert field_of(error, form) == key
+    if field == "prompts[0]":
+        ids = replace(form, source="token ids", ids=("", "9", ""))
+        assert field_of(error, ids) == "prompts.ids[1]"
 
 
 # ---- a line that is typed in
@@ -358,7 +350,7 @@ def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_probed(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(new_capture, "_PROBED", {})
+    monkeypatch.setattr(engines, "_PROBED", {})
 
 
 @pytest.fixture
@@ -371,9 +363,9 @@ def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
             "transformers", Path("/envs/transformers/bin/python"), "managed"
         ),
         "vllm": Interpreter("vllm", Path("/envs/vllm/bin/python"), "managed"),
-        "sglang": (
-            "no interpreter for sglang: logdrift env create sglang makes one, python="
-            " names yours"
+        "sglang": NoInterpreter(
+            "no interpreter for sglang",
+            remedy="logdrift env create sglang makes one, python= names yours",
         ),
     }
 
@@ -381,9 +373,10 @@ def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
         if interpreter.engine == "vllm":
             return Health(
                 interpreter,
-                problem=(
-                    "vllm: import vllm fails: mend it with logdrift env create vllm"
-                    " --fresh"
+                problem=LogdriftError(
+                    "import vllm fails",
+                    where="vllm",
+                    remedy="fix it with logdrift env create vllm --fresh",
                 ),
             )
         return Health(
@@ -712,7 +705,7 @@ Start = Callable[..., None]
 @pytest.mark.parametrize(
     ("error", "key"),
     [
-        (InputError("model smollm2: no such thing"), "model"),
+        (InputError("no such thing", field="model", where="model smollm2"), "model"),
         (LogdriftError("cannot write: disk full"), None),
     ],
 )

@@ -34,8 +34,9 @@ from logdrift.core.digests import (
     limited_weights_digest,
     tokenizer_digest,
 )
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
+from logdrift.core.plan.backend import backend_error
 from logdrift.core.protocol import ModelSource, PrepareJob, error_in
 from logdrift.core.session.layout import (
     MANIFEST,
@@ -73,15 +74,10 @@ def create_session(
     untouched), LogdriftError where the disk or the tokenising worker fails.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        known = (folder / MANIFEST).exists()
-        raise InputError(
-            f"{folder} exists already: "
-            + (
-                "go on with --resume, or give another --out"
-                if known
-                else "give another --out"
-            )
-        )
+        remedy = "give another --out"
+        if (folder / MANIFEST).exists():
+            remedy = f"go on with --resume, or {remedy}"
+        raise InputError(f"{folder} exists already", field="session", remedy=remedy)
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
     generate = not prompts[0].has_completion
     plan = (
@@ -119,10 +115,9 @@ def create_session(
         if not isinstance(disk, OSError):
             raise
         # There is nothing to resume, whatever the writer of a single file says.
-        raise LogdriftError(
-            f"cannot write {folder}: {disk.strerror}: nothing was begun; mend the disk"
-            " first"
-        ) from disk
+        reason = f"cannot write {folder}: {disk.strerror}"
+        remedy = "nothing was begun; fix the disk first"
+        raise CannotWrite(reason, field="session", remedy=remedy) from disk
 
 
 def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
@@ -146,9 +141,11 @@ def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
 def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
     name = recorded.info.backend
     if any(spec.name == name for spec in plan.backends):
-        raise InputError(
-            f"backend {name!r}: the logprobs of the prompts are {recorded.info.label}:"
-            " give the backend another name with @NAME"
+        raise backend_error(
+            name,
+            "name",
+            f"the logprobs of the prompts are {recorded.info.label}",
+            "give the backend another name with @NAME",
         )
 
 
@@ -329,8 +326,9 @@ def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
     for spec in specs:
         if spec.name in taken:
             raise InputError(
-                f"the session has a backend {spec.name!r}: give the new one another"
-                " name with @NAME"
+                f"the session has a backend {spec.name!r}",
+                field=f"backend[{spec.name}].name",
+                remedy="give the new one another name with @NAME",
             )
 
 

@@ -55,17 +55,21 @@ class Interpreter:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+class NoInterpreter(InputError):
+    """Nothing is there that could run an engine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `check` found. ``problem`` is one line that says what is wrong and how to
-    mend it, None if it works.
+    """What `check` found. ``problem`` says what is wrong and how to fix it, None if it
+    works.
     """
 
     interpreter: Interpreter
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: float = 0.0
-    problem: str | None = None
+    problem: LogdriftError | None = None
 
 
 @cache
@@ -106,8 +110,9 @@ def visible_devices(gpus: str) -> str:
     numbers = [int(number) for number in gpus.split(",")]
     if max(numbers) >= len(own):
         raise InputError(
-            f"gpus={gpus}: CUDA_VISIBLE_DEVICES shows {len(own)} GPUs here: give 0 to"
-            f" {len(own) - 1}"
+            f"CUDA_VISIBLE_DEVICES shows {len(own)} GPUs here",
+            where=f"gpus={gpus}",
+            remedy=f"give 0 to {len(own) - 1}",
         )
     return ",".join(own[number] for number in numbers)
 
@@ -165,7 +170,7 @@ def create_environment(
     def probe(interpreter: Path) -> Mapping[str, str]:
         health = check(_interpreter(engine, interpreter, "managed"), cancel=cancel)
         if health.problem is not None:
-            raise LogdriftError(health.problem)
+            raise health.problem
         return health.versions
 
     marker = install(
@@ -206,27 +211,23 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
     if importlib.util.find_spec(ENGINES[engine].package) is not None:
         return _interpreter(engine, Path(sys.executable), "current")
     if (folder / "pyvenv.cfg").exists():
-        raise InputError(
-            f"the environment of {engine} is not finished: mend it with logdrift env"
-            f" create {engine}"
-        )
-    raise InputError(
-        f"no interpreter for {engine}: logdrift env create {engine} makes one, python="
-        " names yours"
+        reason = f"the environment of {engine} is not finished"
+        raise InputError(reason, remedy=f"fix it with logdrift env create {engine}")
+    raise NoInterpreter(
+        f"no interpreter for {engine}",
+        remedy=f"logdrift env create {engine} makes one, python= names yours",
     )
 
 
-def available() -> dict[str, Interpreter | str]:
-    """Every engine's interpreter, or the line that says why there is none. Fast:
-    nothing is started.
-    """
-    out: dict[str, Interpreter | str] = {}
+def available() -> dict[str, Interpreter | LogdriftError]:
+    """Every engine's interpreter, or why there is none. Fast: nothing is started."""
+    found: dict[str, Interpreter | LogdriftError] = {}
     for engine in ENGINES:
         try:
-            out[engine] = find_interpreter(engine)
+            found[engine] = find_interpreter(engine)
         except LogdriftError as error:
-            out[engine] = str(error)
-    return out
+            found[engine] = error
+    return found
 
 
 def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
@@ -250,7 +251,7 @@ def _executable(python: str, where: str) -> Path:
     found = shutil.which(str(path.absolute() if os.sep in python else path))
     if found is None:
         missing = "is not executable" if path.exists() else "does not exist"
-        raise InputError(f"{where}: this interpreter {missing}")
+        raise InputError(f"this interpreter {missing}", where=where)
     return Path(found).absolute()
 
 
@@ -305,12 +306,12 @@ def check(
     began = time.monotonic()
     status, output = _start_probe(interpreter, cancel or threading.Event(), seconds)
     took = time.monotonic() - began
-    engine, mend = interpreter.engine, _mend(interpreter)
+    engine = interpreter.engine
 
     def broken(text: str) -> Health:
-        return Health(
-            interpreter, seconds=took, problem=f"{engine}: {one_line(text)}: {mend}"
-        )
+        remedy = _remedy(interpreter)
+        problem = LogdriftError(one_line(text), where=engine, remedy=remedy)
+        return Health(interpreter, seconds=took, problem=problem)
 
     if status == "timeout":
         return broken(f"importing it took more than {seconds:.0f} s")
@@ -386,10 +387,10 @@ def _start_probe(
         end_group(process)
 
 
-def _mend(interpreter: Interpreter) -> str:
+def _remedy(interpreter: Interpreter) -> str:
     again = f"logdrift env create {interpreter.engine} --fresh"
     if interpreter.origin == "managed":
-        return f"mend it with {again}"
+        return f"fix it with {again}"
     return (
         f"install it in {interpreter.python}, or use an environment of its own:"
         f" {again.removesuffix(' --fresh')}"

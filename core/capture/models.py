@@ -183,21 +183,22 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
         _check_folder(path, name)
         return str(path.absolute())
     if path.is_file():
-        raise InputError(
-            f"model {name}: is a file: give the folder that holds config.json and the"
-            " weights"
-        )
+        remedy = "give the folder that holds config.json and the weights"
+        raise _model_error(name, "is a file", remedy)
     if name == SMALL_MODEL:
         if _is_whole(small_model_folder()):
             return str(small_model_folder())
         return str(prepare_small_model(find_interpreter("transformers").python, report))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name}: no such folder")
+        raise _model_error(name, "no such folder")
     if not _HUB_ID.fullmatch(name):
-        raise InputError(
-            f"model {name!r}: neither a folder nor a hub id (organisation/name)"
-        )
+        reason = "neither a folder nor a hub id (organisation/name)"
+        raise _model_error(repr(name), reason)
     return name
+
+
+def _model_error(name: str, reason: str, remedy: str | None = None) -> InputError:
+    return InputError(reason, field="model", where=f"model {name}", remedy=remedy)
 
 
 def resolve_own_model(spec: BackendSpec) -> str:
@@ -208,7 +209,8 @@ def resolve_own_model(spec: BackendSpec) -> str:
     try:
         return resolve_model(spec.model)
     except LogdriftError as error:
-        raise type(error)(f"backend {spec.name!r}: {error}") from None
+        error.field = f"backend[{spec.name}].model"
+        raise error.within(f"backend {spec.name!r}") from None
 
 
 def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None:
@@ -223,15 +225,16 @@ def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None
     except (OSError, ValueError, AttributeError):
         return
     if isinstance(size, int) and largest_id >= size:
-        raise InputError(
-            f"backend {spec.name!r}: its model {spec.model} has a vocabulary of {size}"
-            f" ids, and the session's sequences hold id {largest_id}: give a model with"
-            " the session's tokenizer"
+        raise spec.error(
+            "model",
+            f"its model {spec.model} has a vocabulary of {size} ids, and the session's"
+            f" sequences hold id {largest_id}",
+            "give a model with the session's tokenizer",
         )
 
 
 def _check_folder(folder: Path, name: str) -> None:
     if not (folder / "config.json").is_file():
-        raise InputError(f"model {name}: no config.json in this folder")
+        raise _model_error(name, "no config.json in this folder")
     if not any(file.is_file() for pattern in _WEIGHTS for file in folder.glob(pattern)):
-        raise InputError(f"model {name}: no weights in this folder (*.safetensors)")
+        raise _model_error(name, "no weights in this folder (*.safetensors)")

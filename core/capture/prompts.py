@@ -30,7 +30,7 @@ def read_prompts(
     """
     prompts = _read_file(Path(file)) if file is not None else []
     for number, text in enumerate(texts, 1):
-        place = Place(f"text {number}", field=f"prompts[{len(prompts)}]")
+        place = Place(f"text {number}", field=f"prompts.texts[{number - 1}]")
         if not text:
             reason = f"text {number} is empty"
             remedy = "give at least one character"

@@ -17,7 +17,7 @@ from typing import Any
 from logdrift.core.capture import trust
 from logdrift.core.capture.start import Launcher
 from logdrift.core.capture.workers import WorkerProcess
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.plan import BackendSpec, refuse_hidden
 from logdrift.core.processes import adopt_orphans, cancellable, ending
 from logdrift.core.protocol import QuestionJob, error_in
@@ -83,9 +83,8 @@ def ask(
             lock.check_folder_held(session.folder, token)
             return answer
     except OSError as error:
-        raise LogdriftError(
-            f"cannot write in {session.folder}: {error.strerror}"
-        ) from None
+        reason = f"cannot write in {session.folder}: {error.strerror}"
+        raise CannotWrite(reason) from None
     finally:
         lock.release(session.folder)
 

@@ -14,7 +14,7 @@ from typing import Any
 from logdrift.core.capture import trust
 from logdrift.core.capture.models import resolve_model
 from logdrift.core.digests import limited_weights_digest
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
 from logdrift.core.plan import BackendSpec
 from logdrift.core.session import lock
@@ -89,12 +89,8 @@ def identify(
 
 
 def _concerns_all(error: LogdriftError) -> bool:
-    gone = isinstance(error, lock.Gone)
-    return (
-        gone
-        or str(error).startswith("cannot write")
-        or "is being written by" in str(error)
-    )
+    """Whether no other backend could succeed either."""
+    return isinstance(error, lock.Gone | lock.BeingWritten | CannotWrite)
 
 
 def _reason(error: LogdriftError, probing: Path) -> str:

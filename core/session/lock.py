@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.session.below import folder_at, temporary_name, write_new
 from logdrift.core.session.files import SMALL_BYTES, read_json
 from logdrift.core.session.layout import LOCK
@@ -42,6 +42,10 @@ class Gone(LogdriftError):
             " written: nothing more is written there; where it was renamed, go on with"
             " logdrift capture --resume --out and its new name"
         )
+
+
+class BeingWritten(InputError):
+    """Another process writes the session."""
 
 
 class LockHolder(NamedTuple):
@@ -118,16 +122,12 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
     """Take the lock, replacing a stale one, whose holder is returned so that its
     leftovers can be ended.
 
-    Raises InputError naming the live holder.
+    Raises `BeingWritten` naming the live holder.
     """
     stale = _read(folder / LOCK)
     if stale is not None:
         if stale.alive:
-            where = f"process {stale.pid}" + ("" if stale.here else f" on {stale.host}")
-            raise InputError(
-                f"session {folder} is being written by {where}: wait for it or end it"
-                + ("" if stale.here else f"; if it is gone, delete {folder / LOCK}")
-            )
+            raise _being_written(folder, stale)
         _bury(folder, stale)
     mine = LockHolder(
         socket.gethostname(),
@@ -140,12 +140,20 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
         with folder_at(folder) as at:
             _kept_open[token] = _put(at, json.dumps(mine._asdict()).encode())
     except FileExistsError:
-        raise InputError(
-            f"session {folder} was just taken by another process: wait for it"
-        ) from None
+        reason = f"session {folder} was just taken by another process"
+        raise BeingWritten(reason, remedy="wait for it") from None
     except OSError as error:
-        raise LogdriftError(f"cannot write in {folder}: {error.strerror}") from None
+        raise CannotWrite(f"cannot write in {folder}: {error.strerror}") from None
     return stale
+
+
+def _being_written(folder: Path, holder: LockHolder) -> BeingWritten:
+    process, remedy = f"process {holder.pid}", "wait for it or end it"
+    if not holder.here:
+        process += f" on {holder.host}"
+        remedy += f"; if it is gone, delete {folder / LOCK}"
+    reason = f"session {folder} is being written by {process}"
+    return BeingWritten(reason, remedy=remedy)
 
 
 def _put(at: int, data: bytes) -> int:
@@ -175,7 +183,7 @@ def _bury(folder: Path, stale: LockHolder) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise LogdriftError(f"cannot write in {folder}: {error.strerror}") from None
+        raise CannotWrite(f"cannot write in {folder}: {error.strerror}") from None
     found = _read(grave)
     taken = found != stale and found is not None and found.alive
     if taken:

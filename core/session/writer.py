@@ -21,7 +21,7 @@ import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
 from logdrift.core.credentials import masked, masked_text, secret_values
-from logdrift.core.errors import LogdriftError
+from logdrift.core.errors import CannotWrite
 from logdrift.core.session import below
 from logdrift.core.session.below import folder_at, refuse_links
 from logdrift.core.session.layout import (
@@ -59,9 +59,10 @@ def replace_file(
     except OSError as error:
         if token is not None and not folder.exists():
             raise Gone(folder) from None
-        raise LogdriftError(
-            f"cannot write {folder / file}: {error.strerror or error}: what was"
-            " finished before is kept; mend the disk and go on with --resume"
+        raise CannotWrite(
+            f"cannot write {folder / file}: {error.strerror or error}",
+            remedy="what was finished before is kept; fix the disk and go on with"
+            " --resume",
         ) from error
 
 

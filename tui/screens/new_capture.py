@@ -11,7 +11,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.style import Style
 from textual import on
@@ -26,12 +25,14 @@ from logdrift.core.paths import user_path
 from logdrift.core.plan import CapturePlan, load_plan
 from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.visible import visible
-from logdrift.tui import capture_form as forms
 from logdrift.tui.actions import hint_pairs
 from logdrift.tui.bindings import bindings
-from logdrift.tui.capture_errors import place
-from logdrift.tui.capture_rows import Found, form_rows
 from logdrift.tui.faults import background
+from logdrift.tui.models import capture_form as forms
+from logdrift.tui.models.capture_draft import DraftPlan, build, field_of
+from logdrift.tui.models.capture_rows import form_rows
+from logdrift.tui.models.engines import Found, look_for_engines
+from logdrift.tui.models.plan_file import save_plan, with_typed_ids
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.form import Form
@@ -39,8 +40,6 @@ from logdrift.tui.widgets.lines import Text, strip_of
 
 WIDE = 110
 """Columns from which the plan stands beside the form."""
-_PROBED: dict[tuple[str, str], Found] = {}
-"""What was found out about interpreters that work, for as long as the program runs."""
 
 
 @dataclass
@@ -68,7 +67,7 @@ class Started(Message):
 class StartFailed(Message):
     """It does not, and why."""
 
-    words: str
+    error: LogdriftError
 
 
 class PlanPane(Text, can_focus=False):
@@ -97,10 +96,10 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         known = {
             engine: found
             for engine, found in available().items()
-            if not isinstance(found, str)
+            if not isinstance(found, LogdriftError)
         }
         self.form = forms.first_form(_free_name(sessions), known)
-        self.built = forms.build(self.form, sessions)
+        self.built = build(self.form, sessions)
         self._untouched = self.form
         self.found: Mapping[str, Found] = {}
         self._expanded: frozenset[int] = frozenset()
@@ -138,7 +137,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def _set(self, form: forms.CaptureForm, *, key: str | None = None) -> None:
         self.form = form
-        self.built = forms.build(form, self._sessions)
+        self.built = build(form, self._sessions)
         self._show(key)
 
     def _show(self, key: str | None = None) -> None:
@@ -147,7 +146,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         )
         self.draw()
 
-    def _told(self) -> forms.Built:
+    def _told(self) -> DraftPlan:
         """What is wrong, less the prompt that has yet to be typed: nobody is scolded
         for an empty form.
         """
@@ -198,39 +197,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     @background(group="probe", exclusive=True)
     def _look_for_engines(self) -> None:
-        """Files first, which is quick; then each interpreter is started and asked, one
-        after the other.
-        """
-        from logdrift.core.capture.environments import available, check
-
-        interpreters = available()
-        found = {
-            engine: (
-                Found(problem=it)
-                if isinstance(it, str)
-                else _PROBED.get((engine, str(it.python)), _unprobed(engine))
-            )
-            for engine, it in interpreters.items()
-        }
-        self.post_message(EnginesFound(found))
-        for engine, it in interpreters.items():
-            if isinstance(it, str) or found[engine].probed:
-                continue
-            try:
-                health = check(it, cancel=self._cancel)
-            except LogdriftError:
-                return
-            if health.problem is not None:
-                self.post_message(
-                    EnginesFound({engine: Found(problem=health.problem, probed=True)})
-                )
-                continue
-            words = (
-                f"{_versions(engine, health.versions)} · {health.device} ·"
-                f" {_can(engine)}"
-            )
-            _PROBED[engine, str(it.python)] = Found(words, probed=True)
-            self.post_message(EnginesFound({engine: Found(words, probed=True)}))
+        for found in look_for_engines(self._cancel):
+            self.post_message(EnginesFound(found))
 
     @on(EnginesFound)
     def _on_engines_found(self, message: EnginesFound) -> None:
@@ -255,9 +223,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         """A button: of the plan, of a backend, or of an engine, which adds a
         backend.
         """
-        if found := re.fullmatch(r"backend\[(\d+)\](\.remove)?", key):
-            index = int(found[1])
-            if found[2]:
+        if match := re.fullmatch(r"backend\[(\d+)\](\.remove)?", key):
+            index = int(match[1])
+            if match[2]:
                 self._remove_backend(index)
             else:
                 self._expanded ^= {index}
@@ -265,12 +233,13 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         elif key.startswith("engine."):
             self._add(key.removeprefix("engine."))
         else:
-            {
+            buttons = {
                 "show_plan": self.action_show_plan,
                 "save_plan": self.action_save_plan,
                 "load_plan": self.action_load_plan,
                 "start": self.action_start,
-            }[key]()
+            }
+            buttons[key]()
 
     def action_add_backend(self) -> None:
         from logdrift.tui.screens.texts import Picker
@@ -377,18 +346,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         plan = self.built.plan
         assert plan is not None
         try:
-            if self.built.ids is not None:
-                ids = path.with_suffix(".ids.jsonl")
-                ids.write_text(
-                    "".join(f"{line}\n" for line in self.built.ids), encoding="utf-8"
-                )
-                plan = replace(plan, prompts_file=str(ids.absolute()))
-            path.write_text(plan_toml(plan), encoding="utf-8")
-        except OSError as error:
-            self.logdrift.show_error(
-                f"plan {path}: cannot be written: {error.strerror}"
-            )
-            return
+            save_plan(plan, self.built.ids, path)
         except LogdriftError as error:
             self.logdrift.show_error(str(error))
             return
@@ -455,7 +413,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         group="start",
         exclusive=True,
         writes=True,
-        failed=lambda words: StartFailed(words),
+        failed=lambda words: StartFailed(LogdriftError(words)),
     )
     def _start(
         self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path
@@ -466,14 +424,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         def narrate(text: str) -> None:
             self.post_message(Narrated(text))
 
-        with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-            if ids is not None:
-                # The session keeps the ids; nobody needs the file afterwards.
-                file = Path(scratch) / forms.IDS_FILE
-                file.write_text("".join(f"{line}\n" for line in ids), encoding="utf-8")
-                plan = replace(plan, prompts_file=str(file))
-            create_session(plan, folder, narrate)
-        start_background(folder)
+        try:
+            with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
+                plan = with_typed_ids(plan, ids, Path(scratch))
+                create_session(plan, folder, narrate)
+            start_background(folder)
+        except LogdriftError as error:
+            self.post_message(StartFailed(error))
+            return
         self.post_message(Started(folder))
 
     @on(Narrated)
@@ -487,14 +445,15 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     @on(StartFailed)
     def _on_start_failed(self, message: StartFailed) -> None:
         self._started = False
-        key = place(message.words, self.form)
+        words = str(message.error)
+        key = field_of(message.error, self.form)
         self.say("")
         if key is None:
-            self.logdrift.show_error(message.words)
+            self.logdrift.show_error(words)
             return
-        self.built = replace(self.built, problems={key: message.words})
+        self.built = replace(self.built, problems={key: words})
         self._show(key)
-        self.say(message.words, warn=True)
+        self.say(words, warn=True)
 
     def action_leave(self) -> None:
         from logdrift.tui.screens.confirm import Confirm
@@ -532,19 +491,3 @@ def _no_path(text: str) -> str:
     """Nothing is wrong with a path that can be one. Raises InputError for others."""
     _path(text)
     return ""
-
-
-def _can(engine: str) -> str:
-    return ", ".join(path for path in ENGINES[engine].paths if path != "recorded")
-
-
-def _unprobed(engine: str) -> Found:
-    return Found(f"found, looking at it · {_can(engine)}")
-
-
-def _versions(engine: str, versions: Mapping[str, Any]) -> str:
-    own = next(
-        (versions[name] for name in ENGINES[engine].distributions if name in versions),
-        "version unknown",
-    )
-    return f"{own} · torch {versions.get('torch', 'unknown')}"

@@ -10,7 +10,9 @@ from typing import Literal
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.session.visible import visible
-from logdrift.tui.capture_form import BackendForm, Built, CaptureForm, value_of
+from logdrift.tui.models.capture_draft import DraftPlan
+from logdrift.tui.models.capture_form import BackendForm, CaptureForm, value_of
+from logdrift.tui.models.engines import Found
 
 Kind = Literal["head", "text", "choice", "button", "note", "bad"]
 
@@ -31,29 +33,20 @@ class FormRow:
     mark: Literal["", "bad"] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of an engine's environment. ``problem``: why it cannot be used."""
-
-    words: str = ""
-    problem: str | None = None
-    probed: bool = False
-
-
 def form_rows(
     form: CaptureForm,
-    built: Built,
+    draft: DraftPlan,
     found: Mapping[str, Found],
     expanded: frozenset[int],
 ) -> list[FormRow]:
     """All lines, each field's problem right below it."""
     out: list[FormRow] = []
-    for row in _rows(form, found, expanded, built):
+    for row in _rows(form, found, expanded, draft):
         out.append(row)
-        if row.kind != "head" and row.key in built.problems:
+        if row.kind != "head" and row.key in draft.problems:
             out.append(
                 FormRow(
-                    "bad", row.key, value=built.problems[row.key], indent=row.indent
+                    "bad", row.key, value=draft.problems[row.key], indent=row.indent
                 )
             )
     return out
@@ -63,7 +56,7 @@ def _rows(
     form: CaptureForm,
     found: Mapping[str, Found],
     expanded: frozenset[int],
-    built: Built,
+    draft: DraftPlan,
 ) -> Iterator[FormRow]:
     def text(key: str, label: str, note: str = "", indent: int = 0) -> FormRow:
         return FormRow("text", key, label, str(value_of(form, key)), note, indent)
@@ -95,10 +88,10 @@ def _rows(
     yield FormRow("head", label="Backends")
     for index, backend in enumerate(form.backends):
         yield from _backend_rows(
-            form, index, backend, index in expanded or _has_problem(built, index)
+            form, index, backend, index in expanded or _has_problem(draft, index)
         )
-    if "backends" in built.problems:
-        yield FormRow("bad", "backends", value=built.problems["backends"])
+    if "backends" in draft.problems:
+        yield FormRow("bad", "backends", value=draft.problems["backends"])
     yield FormRow("head", label="Engines found: Enter adds a backend")
     for engine in ENGINES:
         yield from _engine_rows(engine, found.get(engine, Found("looking for it")))
@@ -157,8 +150,8 @@ _PATH_NOTES = {
 }
 
 
-def _has_problem(built: Built, index: int) -> bool:
-    return any(key.startswith(f"backend[{index}].") for key in built.problems)
+def _has_problem(draft: DraftPlan, index: int) -> bool:
+    return any(key.startswith(f"backend[{index}].") for key in draft.problems)
 
 
 def _engine_rows(engine: str, found: Found) -> Iterator[FormRow]:

@@ -1,0 +1,372 @@
+"""From the form for a new capture to its plan; what is wrong is said under the key of
+the field where it can be fixed, in the words of the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.errors import InputError, LogdriftError, words_of
+from logdrift.core.paths import user_path
+from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, parse_options
+from logdrift.core.session.manage import check_name
+from logdrift.tui.models.capture_form import (
+    OPTION_FIELDS,
+    SAMPLING_FIELDS,
+    BackendForm,
+    CaptureForm,
+)
+
+IDS_FILE = "token-ids.jsonl"
+"""Stands in the preview for the file that typed ids are written to."""
+_LARGEST_ID = 2**31 - 1
+_NUMBERS: Mapping[str, Callable[[str], Any]] = {
+    field.name: float if field.type == "float" else int
+    for field in fields(SamplingSpec)
+}
+_INDEXED = re.compile(r".+\[(\d+)\]")
+_OF_BACKEND = re.compile(r"backend\[(.+)\]\.(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPlan:
+    """The plan, None where something is wrong; ``problems`` by the key of their field;
+    ``ids``: the lines of a JSONL file of typed token ids, which the plan's prompts_file
+    has yet to become.
+    """
+
+    plan: CapturePlan | None
+    problems: Mapping[str, str]
+    ids: tuple[str, ...] | None = None
+
+
+def build(form: CaptureForm, sessions: Path) -> DraftPlan:
+    """The plan that the form describes, or what is wrong with it. Looks at a few files;
+    starts nothing.
+    """
+    problems = _Problems(form)
+    problems.attempt("session", lambda: _check_session(form.session, sessions))
+    problems.attempt("model", lambda: _check_model(form.model))
+    sampling = _sampling(form, problems)
+    top_k = _top_k(form, problems)
+    prompts = _prompts(form, problems)
+    specs = [
+        _spec(backend, index, problems) for index, backend in enumerate(form.backends)
+    ]
+    backends = tuple(spec for spec in specs if spec is not None)
+    if len(backends) != len(specs):
+        return DraftPlan(None, problems.words)
+    plan = problems.attempt(
+        "backends", lambda: _plan(form, backends, prompts, sampling, top_k)
+    )
+    if plan is not None and _needs_generator(form, prompts):
+        problems.attempt("backends", lambda: plan.with_paths(generate=True))
+    whole = None if problems.words else plan
+    return DraftPlan(whole, problems.words, prompts.ids)
+
+
+def field_of(error: LogdriftError, form: CaptureForm) -> str | None:
+    """The key of the form's field that an error of a capture is about; None where no
+    field of the form is.
+    """
+    name = error.field or ""
+    if name in ("model", "title", "session", "top_k", "backends"):
+        return name
+    if name.startswith("sampling."):
+        return name if name.removeprefix("sampling.") in form.sampling else None
+    if match := _OF_BACKEND.fullmatch(name):
+        return _backend_field(match[1], match[2], form)
+    if name.startswith("prompts"):
+        return _prompts_field(name, form)
+    return None
+
+
+def _backend_field(name: str, field: str, form: CaptureForm) -> str:
+    names = [backend.name.strip() for backend in form.backends]
+    if name not in names:
+        return "backends"
+    last = len(names) - 1 - names[::-1].index(name)
+    return f"backend[{last}].{_shown_field(field)}"
+
+
+def _shown_field(field: str) -> str:
+    return "options" if field in OPTION_FIELDS else field
+
+
+def _prompts_field(name: str, form: CaptureForm) -> str:
+    """The row of a prompt. Rows that are empty give no prompt."""
+    indexed = _INDEXED.fullmatch(name)
+    number = int(indexed[1]) if indexed else 0
+    if form.source == "token ids":
+        rows = [index for index, text in enumerate(form.ids) if text.strip()]
+        return f"prompts.ids[{_nth(rows, number)}]"
+    if form.source == "text" or name.startswith("prompts.texts"):
+        rows = [index for index, text in enumerate(form.texts) if text]
+        return f"prompts.text[{_nth(rows, number)}]"
+    return "prompts.file"
+
+
+def _nth(rows: Sequence[int], number: int) -> int:
+    return rows[number] if number < len(rows) else 0
+
+
+class _Problems:
+    """Calls what may refuse, and notes the words of a refusal under the key of the field
+    that it is about.
+    """
+
+    def __init__(self, form: CaptureForm) -> None:
+        self.form = form
+        self.words: dict[str, str] = {}
+
+    def attempt(self, key: str, act: Callable[[], Any]) -> Any:
+        """What ``act`` gives. A refusal stands under ``key`` where it names no field;
+        None then.
+        """
+        try:
+            return act()
+        except LogdriftError as error:
+            self.note(field_of(error, self.form) or key, str(error))
+        except Exception as error:
+            self.note(key, words_of(error))
+        return None
+
+    def note(self, key: str, words: str) -> None:
+        """The first problem of a field is the one that is shown."""
+        self.words.setdefault(key, words)
+
+
+# -- model, sampling, alternatives
+
+
+def _check_session(name: str, sessions: Path) -> None:
+    if (sessions / check_name(name)).exists():
+        reason = f"{name.strip()} exists already"
+        raise InputError(reason, field="session", remedy="give another name")
+
+
+def _check_model(model: str) -> None:
+    if model.strip() and model.strip() != SMALL_MODEL:
+        resolve_model(model.strip())
+
+
+def _number(text: str, kind: Callable[[str], Any], where: str) -> Any:
+    try:
+        return kind(text.strip())
+    except ValueError:
+        words = "a whole number" if kind is int else "a number"
+        reason = f"{where} is {text.strip()!r}"
+        raise InputError(reason, remedy=f"give {words}") from None
+
+
+def _sampling(form: CaptureForm, problems: _Problems) -> SamplingSpec | None:
+    values = {}
+    for name in SAMPLING_FIELDS:
+        key = f"sampling.{name}"
+        read = partial(_number, form.sampling[name], _NUMBERS[name], key)
+        value = problems.attempt(key, read)
+        check = partial(SamplingSpec, **{name: value})
+        if value is not None and problems.attempt(key, check) is not None:
+            values[name] = value
+    if len(values) < len(SAMPLING_FIELDS):
+        return None
+    base = SamplingSpec() if form.base is None else form.base.sampling
+    return replace(base, **values)
+
+
+def _top_k(form: CaptureForm, problems: _Problems) -> int | None:
+    top_k: int | None = problems.attempt(
+        "top_k", lambda: _number(form.top_k, int, "top_k")
+    )
+    if top_k is not None:
+        some = (BackendSpec("some", "transformers"),)
+        problems.attempt("top_k", lambda: CapturePlan("some", some, top_k=top_k))
+    return top_k
+
+
+# -- prompts
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """A plan's prompts, and the lines of a file of typed ids."""
+
+    file: str | None = None
+    texts: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
+
+
+def _prompts(form: CaptureForm, problems: _Problems) -> _Prompts:
+    if form.source == "token ids":
+        return _typed_ids(form, problems)
+    file = None if form.source == "text" else _prompts_file(form, problems)
+    texts = () if form.source == "file" else tuple(filter(None, form.texts))
+    if form.source != "file" and not texts:
+        problems.note("prompts.text[0]", "no prompts: type at least one character")
+    return _Prompts(file, texts)
+
+
+def _prompts_file(form: CaptureForm, problems: _Problems) -> str | None:
+    typed = form.file.strip()
+    if not typed:
+        problems.note("prompts.file", "no prompts: give a JSONL file")
+        return None
+    path: Path | None = problems.attempt(
+        "prompts.file", lambda: user_path(typed).absolute()
+    )
+    if path is None:
+        return None
+    if not path.is_file():
+        problems.note("prompts.file", f"prompts {typed}: no such file")
+    return str(path)
+
+
+def _typed_ids(form: CaptureForm, problems: _Problems) -> _Prompts:
+    filled = [(index, text) for index, text in enumerate(form.ids) if text.strip()]
+    if not filled:
+        remedy = "give ids, | ends the prompt where a completion follows"
+        problems.note("prompts.ids[0]", f"no prompts: {remedy}")
+    lines = [
+        problems.attempt(f"prompts.ids[{index}]", partial(ids_line, text))
+        for index, text in filled
+    ]
+    file = str(Path(IDS_FILE).absolute())
+    return _Prompts(file, ids=tuple(line for line in lines if line))
+
+
+def ids_line(text: str) -> str:
+    """Typed ids (``1 2 3 | 4 5``) as a line of a prompt file. Raises InputError naming
+    what is no id.
+    """
+    prompt, bar, completion = text.partition("|")
+    if "|" in completion:
+        reason = "more than one |"
+        raise InputError(reason, remedy="it stands once, between prompt and completion")
+    prompt_ids, completion_ids = _ids(prompt), _ids(completion)
+    ids = prompt_ids + completion_ids
+    if not ids:
+        raise InputError("token_ids is empty", remedy="give at least one id")
+    if bar and not completion_ids:
+        remedy = "give the ids of the completion, or leave it out"
+        raise InputError("nothing follows the |", remedy=remedy)
+    return json.dumps({"token_ids": ids, "prompt_length": len(prompt_ids)})
+
+
+def _ids(text: str) -> list[int]:
+    ids = []
+    for word in text.replace(",", " ").split():
+        if not word.isdecimal():
+            raise InputError(f"token id {word!r} is not a whole number")
+        if int(word) > _LARGEST_ID:
+            raise InputError(f"token id {word} is outside any vocabulary")
+        ids.append(int(word))
+    return ids
+
+
+# -- backends
+
+
+def _spec(backend: BackendForm, index: int, problems: _Problems) -> BackendSpec | None:
+    """The spec of one backend. Its name and the number of repeats are looked at first:
+    without them nothing else of it can be said.
+    """
+    name, engine = backend.name.strip(), backend.engine
+    attempt = partial(_attempt_backend, problems, index)
+    named = attempt("name", lambda: BackendSpec(name, engine))
+    where = f"backend {name!r}: repeats"
+    repeats = attempt("repeats", lambda: _number(backend.repeats, int, where))
+    if named is None or repeats is None:
+        return None
+    values = attempt("options", lambda: _options(backend, name))
+    if values is None:
+        return None
+    spec: BackendSpec | None = attempt(
+        "alone",
+        lambda: BackendSpec(
+            name=name,
+            engine=engine,
+            dtype=backend.dtype,
+            role=backend.role,  # type: ignore[arg-type]
+            paths=backend.paths,
+            repeats=repeats,
+            alone=backend.alone,
+            **values,
+        ),
+    )
+    return spec
+
+
+def _attempt_backend(
+    problems: _Problems, index: int, field: str, act: Callable[[], Any]
+) -> Any:
+    """`_Problems.attempt` for the backend of this index: names may be double or bad."""
+    try:
+        return act()
+    except LogdriftError as error:
+        match = _OF_BACKEND.fullmatch(error.field or "")
+        name = _shown_field(match[2]) if match else field
+        problems.note(f"backend[{index}].{name}", str(error))
+    return None
+
+
+def _options(backend: BackendForm, name: str) -> dict[str, Any]:
+    """The engine's options, and the fields of a spec that are typed among them."""
+    if backend.given is not None and backend.options == backend.given[1]:
+        spec = backend.given[0]
+        own = {field: getattr(spec, field) for field in OPTION_FIELDS}
+        return {"options": spec.options, **own}
+    if not backend.options.strip():
+        return {"options": {}}
+    where = f"backend {name!r}"
+    try:
+        values = parse_options(backend.options.strip())
+    except InputError as error:
+        raise error.within(where) from None
+    for field in values:
+        if field not in ("options", *OPTION_FIELDS):
+            reason = f"{field} has a field of its own"
+            raise InputError(reason, where=where, remedy="set it there")
+    return values
+
+
+# -- the whole plan
+
+
+def _plan(
+    form: CaptureForm,
+    backends: tuple[BackendSpec, ...],
+    prompts: _Prompts,
+    sampling: SamplingSpec | None,
+    top_k: int | None,
+) -> CapturePlan:
+    """The plan of what is right so far. Raises InputError for what fields are wrong
+    about together.
+    """
+    values: dict[str, Any] = {
+        "model": form.model.strip(),
+        "title": form.title,
+        "backends": backends,
+        "prompts_file": prompts.file,
+        "texts": prompts.texts,
+    }
+    if sampling is not None:
+        values["sampling"] = sampling
+    if top_k is not None:
+        values["top_k"] = top_k
+    return CapturePlan(**values) if form.base is None else replace(form.base, **values)
+
+
+def _needs_generator(form: CaptureForm, prompts: _Prompts) -> bool:
+    """Whether completions have to be sampled, as far as can be told without reading a
+    file.
+    """
+    if form.source == "file":
+        return False
+    return prompts.ids is None or not any("|" in text for text in form.ids)
