@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 
 from logdrift.core.compare.gate import judge
-from logdrift.core.compare.matrix import Cell, matrix_cell, matrix_labels, metric_value
+from logdrift.core.compare.matrix import (
+    MatrixCell,
+    matrix_cell,
+    matrix_labels,
+    metric_value,
+)
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import default_scope, make_pair
 from logdrift.core.errors import InputError
@@ -21,9 +26,10 @@ from logdrift.core.report.build import report_pair
 from logdrift.core.report.grade import grade, largest_distance
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.matrix import NOISE, SIZES, VOID
 from logdrift.tui.screens import matrix
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.matrix import NOISE, SIZES, VOID, Grid, MatrixScreen
+from logdrift.tui.screens.matrix import MatrixGrid, MatrixScreen
 from logdrift.tui.screens.texts import Picker
 from tests.conftest import REPOSITORY
 from tests.made_metrics import value_in_json
@@ -136,7 +142,9 @@ def test_grades_follow_the_floor_the_usual_range_and_the_largest(
         floor: float | None = None,
         largest: float = 1.0,
     ) -> Any:
-        cell = Cell("trainer/prefill", "vllm/prefill", value, "comparable", floor=floor)
+        cell = MatrixCell(
+            "trainer/prefill", "vllm/prefill", value, "comparable", floor=floor
+        )
         return grade(cell, path, infos, largest)
 
     # bfloat16: 0.005 to 0.06 is usual, from 0.2 on it is a fault.
@@ -175,9 +183,9 @@ def test_grades_follow_the_floor_the_usual_range_and_the_largest(
 
 def test_the_largest_leaves_out_what_cannot_be_compared() -> None:
     cells = [
-        Cell("a", "b", 0.5, "caution"),
-        Cell("a", "c", 9.0, "not_comparable"),
-        Cell("b", "c", None, "comparable"),
+        MatrixCell("a", "b", 0.5, "caution"),
+        MatrixCell("a", "c", 9.0, "not_comparable"),
+        MatrixCell("b", "c", None, "comparable"),
     ]
     assert largest_distance(cells, "errors.mae") == 0.5
     assert largest_distance(cells, "tokens") == 0.0
@@ -257,7 +265,7 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
                 ),
             )
         # The verdicts were asked for once: the next number takes them over.
-        assert len(screen._gates) == len(screen.table.labels) * (
+        assert len(screen.table.gates) == len(screen.table.labels) * (
             len(screen.table.labels) - 1
         )
         await pilot.press("up", "left", "left", "left", "down", "j", "k", "h", "l")
@@ -284,9 +292,9 @@ async def test_a_click_selects_and_a_second_one_opens(session: Session) -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot)
         x = screen.grid.label_width + 2 * 11 + 4
-        await pilot.click(Grid, offset=(x, 2 + 1))
+        await pilot.click(MatrixGrid, offset=(x, 2 + 1))
         await until(pilot, lambda: (screen.grid.row, screen.grid.column) == (1, 2))
-        await pilot.click(Grid, offset=(x, 2 + 1))
+        await pilot.click(MatrixGrid, offset=(x, 2 + 1))
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         assert labels_of(app) == ("vllm/prefill", "vllm/prefill#2")
 
@@ -324,10 +332,10 @@ async def test_leaving_stops_the_work(
     asked: list[tuple[str, str]] = []
     gone = threading.Event()
 
-    def slow(session: Session, a: str, b: str, *rest: Any) -> Cell:
+    def slow(session: Session, a: str, b: str, *rest: Any) -> MatrixCell:
         asked.append((a, b))
         assert gone.wait(20)
-        return Cell(a, b, 1.0, "comparable")
+        return MatrixCell(a, b, 1.0, "comparable")
 
     monkeypatch.setattr(matrix, "matrix_cell", slow)
     async with app.run_test(size=(80, 24)) as pilot:

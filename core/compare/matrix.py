@@ -22,7 +22,7 @@ FLOORED = ("errors.mae", "errors.rmse")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MatrixCell:
     """One number of one pair. ``value`` and ``floor`` are None where they are not
     known, ``problem`` says why a pair cannot be read; ``reason`` is the first one of
     the gate, "" where it has none.
@@ -48,7 +48,7 @@ def matrix_labels(session: Session) -> tuple[str, ...]:
 
 def matrix_cell(
     session: Session, a: str, b: str, path: str, scope: Scope, gate: Gate | None = None
-) -> Cell:
+) -> MatrixCell:
     """The metric at ``path`` for A -> B over ``scope``.
 
     ``gate`` is the pair's, if it is known already. What cannot be read is a cell with a
@@ -59,7 +59,7 @@ def matrix_cell(
     try:
         pair = make_pair(session, a, b)
         gate = judge(session, pair) if gate is None else gate
-        return Cell(
+        return MatrixCell(
             a=a,
             b=b,
             value=metric_value(pair, path, scope),
@@ -68,7 +68,7 @@ def matrix_cell(
             floor=_floor_of(pair, path, scope),
         )
     except LogdriftError as error:
-        return Cell(a, b, problem=str(error))
+        return MatrixCell(a, b, problem=str(error))
 
 
 def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:

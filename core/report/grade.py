@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from logdrift.core.compare.matrix import Cell
+from logdrift.core.compare.matrix import MatrixCell
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.layout import CaptureInfo
@@ -29,7 +29,7 @@ class Grade:
     noise: bool = False
 
 
-def largest_distance(cells: Iterable[Cell], path: str) -> float:
+def largest_distance(cells: Iterable[MatrixCell], path: str) -> float:
     """How far the worst of the comparable numbers is from perfect agreement; 0 where
     that means nothing.
     """
@@ -42,7 +42,9 @@ def largest_distance(cells: Iterable[Cell], path: str) -> float:
     )
 
 
-def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -> Grade:
+def grade(
+    cell: MatrixCell, path: str, infos: Sequence[CaptureInfo], largest: float
+) -> Grade:
     """What is to be thought of a number; ``infos`` are the captures of the session."""
     perfect = METRICS[path].perfect
     if cell.value is None:
@@ -74,7 +76,7 @@ def grade(cell: Cell, path: str, infos: Sequence[CaptureInfo], largest: float) -
     )
 
 
-def _by_dtype(cell: Cell, infos: Sequence[CaptureInfo]) -> Grade | None:
+def _by_dtype(cell: MatrixCell, infos: Sequence[CaptureInfo]) -> Grade | None:
     by_label = {info.label: info for info in infos}
     if cell.a not in by_label or cell.b not in by_label or cell.value is None:
         return None

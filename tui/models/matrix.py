@@ -1,0 +1,156 @@
+"""What the matrix shows: the cells computed so far, and each in words and in marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from logdrift.core.compare.gate import Gate, Reason
+from logdrift.core.compare.matrix import MatrixCell, matrix_labels
+from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.compare.scopes import SCOPES, Scope, default_scope
+from logdrift.core.numbers import NOTHING, number
+from logdrift.core.report.grade import STEPS, Grade, grade, largest_distance
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+
+DEFAULT_METRIC = "errors.mae"
+SIZES = (" ", "▂", "▄", "▆", "█")
+"""Marks of the grades: their height says what the colour says."""
+NOISE, VOID = "≈", "!!"
+"""Marks of a number at or below the noise floor, and of a pair that is not comparable."""
+
+CellRow = tuple[MatrixCell | None, ...]
+_SCOPE_ORDER: tuple[Scope, ...] = ("completion", "prompt", "all")
+
+assert len(SIZES) == STEPS + 1
+assert set(_SCOPE_ORDER) == set(SCOPES)
+
+
+@dataclass
+class MatrixTable:
+    """Every capture of a session against every other: one metric over one scope.
+
+    A row is None until it has been computed; its cell on the diagonal stays None.
+    """
+
+    session: Session
+    labels: tuple[str, ...]
+    metric: str
+    scope: Scope
+    rows: list[CellRow | None] = field(default_factory=list)
+    largest: float = 0.0
+    gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
+
+    @classmethod
+    def of_session(cls, session: Session) -> MatrixTable:
+        """The table of a session, with nothing computed."""
+        labels = matrix_labels(session)
+        return cls(
+            session=session,
+            labels=labels,
+            metric=DEFAULT_METRIC,
+            scope=default_scope(session.sequences),
+            rows=[None] * len(labels),
+        )
+
+    @property
+    def key(self) -> tuple[str, Scope]:
+        """What the cells are of."""
+        return self.metric, self.scope
+
+    @property
+    def row_of_metric(self) -> Metric:
+        """The metric that is shown."""
+        return METRICS[self.metric]
+
+    @property
+    def computed(self) -> int:
+        """How many rows are there."""
+        return sum(row is not None for row in self.rows)
+
+    def cell(self, row: int, column: int) -> MatrixCell | None:
+        """The cell of A in ``row`` and B in ``column``; None where not computed."""
+        cells = self.rows[row]
+        return None if cells is None else cells[column]
+
+    def cells(self) -> Iterator[MatrixCell]:
+        """All that was computed."""
+        return (cell for row in self.rows if row for cell in row if cell is not None)
+
+    def show(self, metric: str, scope: Scope) -> bool:
+        """Another metric or scope, with nothing computed; False where it is the same."""
+        if (metric, scope) == self.key:
+            return False
+        self.metric, self.scope, self.largest = metric, scope, 0.0
+        self.rows = [None] * len(self.labels)
+        return True
+
+    def next_metric(self, step: int) -> str:
+        """The metric ``step`` rows further in the table of metrics, around its end."""
+        paths = tuple(METRICS)
+        return paths[(paths.index(self.metric) + step) % len(paths)]
+
+    def next_scope(self) -> Scope:
+        """The scope that comes after this one."""
+        at = _SCOPE_ORDER.index(self.scope) + 1
+        return _SCOPE_ORDER[at % len(_SCOPE_ORDER)]
+
+    def take_row(self, index: int, cells: CellRow) -> bool:
+        """Keep a computed row; True where every other cell may have another grade now."""
+        self.rows[index] = cells
+        for cell in cells:
+            if cell is not None and cell.verdict is not None:
+                # The verdict does not depend on the metric: the next one is computed
+                # without asking the gate again.
+                reasons = (Reason("known", "info", cell.reason),) if cell.reason else ()
+                self.gates[cell.a, cell.b] = Gate(cell.verdict, reasons)
+        largest = largest_distance(self.cells(), self.metric)
+        changed = largest != self.largest
+        self.largest = largest
+        return changed
+
+    def grade(self, cell: MatrixCell) -> Grade:
+        """How large the number of a cell is."""
+        return grade(cell, self.metric, self.session.captures, self.largest)
+
+    def tab_separated(self) -> str:
+        """The table with tabs between its cells, not comparable ones marked."""
+        lines = ["\t".join([f"{self.metric} ({self.scope})", *self.labels])]
+        columns = range(len(self.labels))
+        for index, label in enumerate(self.labels):
+            cells = [_written(self.cell(index, column)) for column in columns]
+            lines.append("\t".join([label, *cells]))
+        return _visible_table(lines)
+
+
+def mark_and_value(table: MatrixTable, cell: MatrixCell) -> tuple[str, str]:
+    """The mark of a comparable cell, one character, and its number."""
+    found = table.grade(cell)
+    return NOISE if found.noise else SIZES[found.level], number(cell.value)
+
+
+def legend() -> str:
+    """What the marks mean."""
+    return (
+        f"Size {' '.join(SIZES[1:])}  {NOISE} at or below the noise floor  {VOID} not"
+        f" comparable  {NOTHING} no number"
+    )
+
+
+def meaning(metric: Metric) -> str:
+    """The metric in a sentence."""
+    return f"{metric.path}: {metric.meaning}; good: {metric.good}"
+
+
+def _written(cell: MatrixCell | None) -> str:
+    if cell is None or cell.value is None:
+        return ""
+    return f"{'' if cell.comparable else VOID}{cell.value:.6g}"
+
+
+def _visible_table(lines: Sequence[str]) -> str:
+    """Lines of cells with tabs between them, each cell made visible."""
+    return "\n".join(
+        "\t".join(visible(cell) for cell in line.split("\t")) for line in lines
+    )
