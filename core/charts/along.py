@@ -17,10 +17,10 @@ from logdrift.core.charts.marks import (
     Level,
     Mark,
     Picture,
+    Range,
     Tick,
     Upright,
 )
-from logdrift.core.charts.marks import Band as BandMark
 from logdrift.core.charts.places import PositionPlaces
 from logdrift.core.charts.reduce import Band, envelope, make_band
 from logdrift.core.numbers import percent, short
@@ -152,7 +152,7 @@ def band_marks(band: Band) -> list[Mark]:
     return [
         Curve(band.at[known], band.mean[known]),
         Level(0),
-        BandMark(band.at, band.low, band.high),
+        Range(band.at, band.low, band.high),
     ]
 
 

@@ -17,9 +17,9 @@ from logdrift.core.charts.marks import (
     DOT,
     Area,
     Axes,
-    Bar,
-    Bars,
     ChartAxis,
+    LabelledBar,
+    LabelledBars,
     Picture,
     Tick,
 )
@@ -91,7 +91,7 @@ class BucketChart(TokenChart):
         return [(i + 0.5, labels[i]) for i in range(0, len(labels), every)]
 
     def picture(self, area: Area) -> Picture:
-        bars = Bars(tuple(self._bar(bucket) for bucket in self.buckets))
+        bars = LabelledBars(tuple(self._bar(bucket) for bucket in self.buckets))
         edges = np.arange(len(self.buckets) + 1) * area.columns // len(self.buckets)
         bins = np.full(self.stop - self.start, -1, np.int32)
         bins[self.kept] = self.bins(self.kept + self.start)
@@ -105,8 +105,8 @@ class BucketChart(TokenChart):
         )
         return Picture((bars,), self._legend(), place)
 
-    def _bar(self, bucket: Bucket) -> Bar:
-        return Bar(
+    def _bar(self, bucket: Bucket) -> LabelledBar:
+        return LabelledBar(
             label=self.label(bucket),
             name=self._range(bucket),
             value=bucket.mae,

@@ -23,9 +23,9 @@ Tick = tuple[float, str]
 SHADES = " ░▒▓█"
 """Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""
 BAND, QUIET, DOT = "░", "·", "•"
-"""Glyphs for `Band`, for a cell below the first step, and for a bar's second value."""
+"""Glyphs for `Range`, for a cell below the first step, and for a bar's second value."""
 FAR = 1 << 30
-"""Beyond this many columns or rows, `Place.step` goes to the end."""
+"""Beyond this many columns or rows, `TokenPlaces.step` goes to the end."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
+class Range:
     """From ``low`` to ``high`` f[n] over ``x`` f[n], which ascends evenly; NaN: a gap."""
 
     x: Array
@@ -171,7 +171,7 @@ DOT_ROWS, DOT_COLUMNS = 4, 2
 
 
 @dataclass(frozen=True)
-class Bar:
+class LabelledBar:
     """A bar of ``value`` and a dot at ``dot``, None where there are no tokens.
 
     ``label`` is short, for below the bar; ``name`` and ``note`` stand before and
@@ -186,18 +186,27 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Bars:
+class LabelledBars:
     """Bars side by side, each as wide as the others, from y = 0 on."""
 
-    bars: tuple[Bar, ...]
+    bars: tuple[LabelledBar, ...]
 
 
 Mark = (
-    Curve | Band | Stems | Level | Upright | Diagonal | Histogram | Cells | Dots | Bars
+    Curve
+    | Range
+    | Stems
+    | Level
+    | Upright
+    | Diagonal
+    | Histogram
+    | Cells
+    | Dots
+    | LabelledBars
 )
 
 
-class Place(Protocol):
+class TokenPlaces(Protocol):
     """Where tokens lie between the axes, in cells from the upper left corner."""
 
     def cell(self, position: int) -> tuple[int, int | None] | None:
@@ -221,4 +230,4 @@ class Picture:
 
     marks: tuple[Mark, ...]
     legend: tuple[str, ...] = field(default=())
-    place: Place | None = None
+    place: TokenPlaces | None = None

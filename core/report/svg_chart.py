@@ -41,7 +41,7 @@ def marks_svg(
     """
     guides = [(mark.x, mark.name) for mark in marks if isinstance(mark, m.Upright)]
     for mark in marks:
-        if isinstance(mark, m.Bars):
+        if isinstance(mark, m.LabelledBars):
             return _bars(mark, axes, title, description)
         if isinstance(mark, m.Histogram):
             return _histogram(mark, guides, axes, title, description)
@@ -67,7 +67,7 @@ def _lines(
 ) -> str:
     """Bands, then levels and guides, then lines and stems."""
     x, y = _axis(axes.x), _axis(axes.y)
-    bands = [_band(mark, x, y) for mark in marks if isinstance(mark, m.Band)]
+    bands = [_band(mark, x, y) for mark in marks if isinstance(mark, m.Range)]
     levels = [_level(mark, y) for mark in marks if isinstance(mark, m.Level)]
     body = [*bands, *levels, *uprights(x, guides)]
     for mark in marks:
@@ -79,7 +79,7 @@ def _lines(
     return frame(x, y, "".join(body), title, description)
 
 
-def _band(mark: m.Band, x: Axis, y: Axis) -> str:
+def _band(mark: m.Range, x: Axis, y: Axis) -> str:
     path = band_path(x, y, mark.x, mark.low, mark.high)
     return f'<path class="cx-band" d="{path}"/>'
 
@@ -101,7 +101,7 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
     return [f'<path class="cx-line" d="{"".join(path)}"/>', *dots]
 
 
-def _bars(mark: m.Bars, axes: m.Axes, title: str, description: str) -> str:
+def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> str:
     filled = [bar for bar in mark.bars if bar.value is not None]
     return svg.bars(
         [(bar.name, bar.value, bar.note) for bar in filled],

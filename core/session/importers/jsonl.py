@@ -98,7 +98,9 @@ def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Re
         body = value if isinstance(value, dict) else {"logprobs": value}
         there = under_key(place, f"captures.{name}")
         _check_keys(body, _CAPTURE_KEYS, there)
-        scores[name] = _Line(place, name, ids, prompt, context.notes).scores(body)
+        scores[name] = _CaptureLine(place, name, ids, prompt, context.notes).scores(
+            body
+        )
         _tell(context.sources, name, _source(body, there), place)
     return Record(
         place=place,
@@ -113,7 +115,7 @@ def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Re
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Line:
+class _CaptureLine:
     """Capture ``name`` of the sequence at ``place``."""
 
     place: Place

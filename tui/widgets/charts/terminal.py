@@ -41,7 +41,7 @@ class Drawing:
     columns: int
     lines: int
     legend: tuple[str, ...]
-    place: m.Place | None = None
+    place: m.TokenPlaces | None = None
     shaded: bool = False
 
 
@@ -109,7 +109,7 @@ def _diagonal(plot: Plot, mark: m.Diagonal) -> None:
         plot.put(column, plot.row(value), m.QUIET, over=False)
 
 
-def _band(plot: Plot, mark: m.Band) -> None:
+def _band(plot: Plot, mark: m.Range) -> None:
     """Below what is drawn already; a column between two bins shows the nearer one."""
     nearest = _stretched(len(mark.x), plot.area.columns)
     for column, i in enumerate(nearest.tolist()):
@@ -158,7 +158,7 @@ def _dots(plot: Plot, mark: m.Dots) -> None:
         plot.put(column, row, chr(_BRAILLE + int(codes[row, column])))
 
 
-def _bars(plot: Plot, mark: m.Bars) -> None:
+def _bars(plot: Plot, mark: m.LabelledBars) -> None:
     """A bar as high as the highest dot fills the height."""
     edges = np.arange(len(mark.bars) + 1) * plot.area.columns // len(mark.bars)
     highest = max(bar.dot or 0.0 for bar in mark.bars) or 1.0
@@ -192,11 +192,11 @@ _PAINTERS: dict[type, Callable[[Plot, Any], None]] = {
     m.Level: _level,
     m.Upright: _upright,
     m.Diagonal: _diagonal,
-    m.Band: _band,
+    m.Range: _band,
     m.Stems: _stems,
     m.Histogram: _histogram,
     m.Cells: _cells,
     m.Dots: _dots,
-    m.Bars: _bars,
+    m.LabelledBars: _bars,
 }
 """By kind of mark; curves are drawn by plotext."""

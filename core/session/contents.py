@@ -1,0 +1,136 @@
+"""What a session holds: token ids, the scores of captures, and the text of ids."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.schema import Unfit, shown
+from logdrift.core.session.tensors import Column
+from logdrift.core.session.visible import visible_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    # Not imported to open a session: together a tenth of what that costs.
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Token ids of all finished sequences.
+
+    token_ids i32[N], offsets i64[S+1], prompt_lengths i32[S], mask u8[N] (1 = counts in
+    metrics), finish u8[S] (`logdrift.core.session.writer.FINISH_CODES`).
+    """
+
+    token_ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    prompt_lengths: npt.NDArray[np.int32]
+    mask: npt.NDArray[np.uint8]
+    finish: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.prompt_lengths)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.token_ids)
+
+    def bounds(self, sequence: int) -> tuple[int, int]:
+        """(start, stop) of a sequence in the flat arrays."""
+        return int(self.offsets[sequence]), int(self.offsets[sequence + 1])
+
+    def ids(self, sequence: int) -> npt.NDArray[np.int32]:
+        start, stop = self.bounds(sequence)
+        return self.token_ids[start:stop]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture's arrays over its finished sequences, flat in the order of `Sequences`.
+
+    logprob f32[N], rank i32[N], top_ids i32[N, K], top_logprobs f32[N, K], entropy
+    f32[N] or None. nan u8[N]: 1 where the score was computed and is NaN; None: nowhere,
+    each NaN of ``logprob`` is a missing score.
+    """
+
+    info: CaptureInfo
+    sequences: int
+    logprob: Column
+    rank: Column
+    top_ids: Column
+    top_logprobs: Column
+    entropy: Column | None
+    nan: Column | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.logprob)
+
+    @property
+    def top_k(self) -> int:
+        return self.top_ids.width
+
+
+class Pieces(Mapping[int, bytes]):
+    """id -> bytes of every id that occurs in the session."""
+
+    def __init__(self, encoded: Mapping[str, str]) -> None:
+        self._encoded = encoded
+        self._shown: dict[int, str] = {}
+
+    def __getitem__(self, token_id: int) -> bytes:
+        try:
+            return base64.b64decode(self._encoded[str(token_id)], validate=True)
+        except (binascii.Error, ValueError):
+            raise KeyError(token_id) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(key) for key in self._encoded)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def text(self, token_id: int) -> str:
+        """The piece as text that is safe on a terminal; ``<id N>`` where the session
+        does not know it.
+        """
+        shown = self._shown.get(token_id)
+        if shown is None:
+            piece = self.get(token_id)
+            shown = f"<id {token_id}>" if piece is None else visible_bytes(piece)
+            self._shown[token_id] = shown
+        return shown
+
+
+def encoded_pieces(value: Any) -> dict[str, str]:
+    """An object of texts by id, for `Pieces`. The texts stay encoded: few of them are
+    ever asked for. Raises `schema.Unfit`.
+    """
+    if not isinstance(value, dict):
+        raise Unfit("is not an object")
+    if "" not in value and _all_fit(value):
+        return value
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise Unfit(f"is {shown(text)}: a text is expected").inside(key[:40])
+        if not (key.isascii() and key.isdigit()):
+            raise Unfit(f"{shown(key)} is not a token id")
+    return value
+
+
+def _all_fit(value: Mapping[str, Any]) -> bool:
+    """Whether every key is an id and every value a text, looked at all at once: a
+    vocabulary has 100,000 entries, and the first screen waits.
+    """
+    digits = "".join(value)
+    return (
+        digits.isdigit()
+        and digits.isascii()
+        and set(map(type, value.values())) <= {str}
+    )
