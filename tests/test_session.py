@@ -244,7 +244,7 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
     )
     first, second = done.stdout.splitlines()
     assert first.startswith(
-        f"LogdriftError cannot write {tmp_path / 'f'}: File too large"
+        f"CannotWrite cannot write {tmp_path / 'f'}: File too large"
     )
     assert second == "b'old' ['f']"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65536
