@@ -30,7 +30,7 @@ from logdrift.tui.screens.saving import Saving
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, strip_of
-from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import score_bar
 
@@ -75,13 +75,11 @@ class StageList(Rows):
 
     def put(self, side: LayerSide | None, title: str, aside: str) -> None:
         """Show one backend, another one from its first wrong stage on."""
-        if side is not self.side:
-            self.selected = (
-                next((i for i, s in enumerate(side.stages) if s.wrong), 0)
-                if side is not None
-                else 0
-            )
+        another = side is not self.side
         self.side, self.title_text, self.aside = side, title, aside
+        if another:
+            wrong = [index for index, stage in enumerate(self.stages) if stage.wrong]
+            self.selected = wrong[0] if wrong else 0
         self.rows_changed()
 
     def fixed_line(self, y: int, width: int) -> Strip:
@@ -96,34 +94,38 @@ class StageList(Rows):
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         p, stage = self.palette, self.stages[index]
-        mark = (f" {_WRONG} ", p.bad) if stage.wrong else ("   ", p.text)
+        mark = f" {_WRONG} " if stage.wrong else "   "
         times = "·" if stage.times is None else f"{number(stage.times, 2)}×"
-        room = max(4, width - _NAME - 33)
+        name = fit(visible(stage.name), _NAME)
+        bar = score_bar(self._share(stage.error), max(4, width - _NAME - 33))
+        style, bar_style = (p.bad, p.bad) if stage.wrong else (p.text, p.accent)
         return [
-            mark,
-            (fit(visible(stage.name), _NAME), p.bad if stage.wrong else p.text),
-            (f" {_error(stage):>14}  {times:>11}  ", p.bad if stage.wrong else p.text),
-            (
-                score_bar(self._share(stage.error), room),
-                p.bad if stage.wrong else p.accent,
-            ),
+            (mark, style),
+            (name, style),
+            (f" {_error(stage):>14}  {times:>11}  ", style),
+            (bar, bar_style),
         ]
 
     def _share(self, error: float) -> float:
         """0 to 1 from a tenth of the smallest error to the largest, by the
         logarithm.
         """
-        errors = [
-            s.error for s in self.stages if math.isfinite(s.error) and s.error > 0
-        ]
-        if not errors or not math.isfinite(error) or error <= 0:
-            return 1.0 if error == math.inf else 0.0
+        if error == math.inf:
+            return 1.0
+        errors = [stage.error for stage in self.stages if _on_the_scale(stage.error)]
+        if not errors or not _on_the_scale(error):
+            return 0.0
         low, high = math.log10(min(errors)) - 1, math.log10(max(errors))
         return (math.log10(error) - low) / (high - low)
 
 
+def _on_the_scale(error: float) -> bool:
+    """Whether it has a logarithm."""
+    return math.isfinite(error) and error > 0
+
+
 def _error(stage: Stage) -> str:
-    """NaN is said where it is the finding: the stream is not finite."""
+    """NaN where it is the finding: the stream is not finite."""
     return "NaN" if stage.wrong and math.isnan(stage.error) else f"{stage.error:.2e}"
 
 
@@ -165,7 +167,7 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
 
     @property
     def sides(self) -> list[tuple[Layers, LayerSide]]:
-        return [(found, side) for found in self.found or () for side in found.sides]
+        return [(layers, side) for layers in self.found or () for side in layers.sides]
 
     @property
     def place(self) -> str:
@@ -195,14 +197,14 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     @background(group="layers", exclusive=True)
     def read_saved(self) -> None:
         """Read what is saved, the nearest to the token first."""
-        found = understood(saved_layers(self.session.folder))
-        # Layers are of backends: along which path the pair went is nothing that hooks
-        # see.
-        wanted = {_backend(label) for label in self.labels}
-        mine = [
-            each for each in found if {_backend(each.a), _backend(each.b)} == wanted
+        # Layers are of backends: hooks do not see along which path the pair went.
+        backends = {_backend(label) for label in self.labels}
+        answers = [
+            answer
+            for answer in understood(saved_layers(self.session.folder))
+            if {_backend(answer.a), _backend(answer.b)} == backends
         ]
-        self.post_message(LayersRead(tuple(sorted(mine, key=self._distance))))
+        self.post_message(LayersRead(tuple(sorted(answers, key=self._distance))))
 
     def _distance(self, found: Layers) -> tuple[bool, bool]:
         exact = found.position == (self.index or None)
@@ -218,98 +220,79 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
-        p, width = self.palette, self.size.width - 2
-        a, b = map(visible, self.labels)
-        head: list[list[Run]] = [
-            [
-                (" ", p.text),
-                (
-                    fit(
-                        f"{a} {ARROW} {b} · token {self.sequence}:{self.index}"
-                        f" {self.piece}",
-                        width,
-                    ),
-                    p.strong,
-                ),
-            ]
-        ]
-        sides = self.sides
-        found, side = sides[self.at] if sides else (None, None)
-        head += [
-            [(" ", p.text), (part, p.muted)]
-            for part in wrap_at_most(self._state(found), width, 2)
-        ]
-        self.query_one("#verdict", Bar).put(head)
+        width = self.size.width - 2
+        layers, side = self.sides[self.at] if self.sides else (None, None)
+        self.query_one("#verdict", Bar).put(self._head(layers, width))
         title, aside = "Layers", ""
-        if found is not None and side is not None:
-            where = (
-                f"{found.sequence}"
-                if found.position is None
-                else f"{found.sequence}:{found.position}"
-            )
+        if layers is not None and side is not None:
             title = (
-                f"{visible(side.backend)} against {visible(found.standard)} · {where}"
+                f"{visible(side.backend)} against {visible(layers.standard)} ·"
+                f" {_place(layers)}"
             )
-            aside = f"{self.at + 1} of {len(sides)}"
+            aside = f"{self.at + 1} of {len(self.sides)}"
         self.stages.put(side, title, aside)
-        self.query_one("#detail", Bar).put(self._detail(found, side, width))
+        self.query_one("#detail", Bar).put(self._detail(layers, side, width))
 
-    def _state(self, shown: Layers | None) -> str:
+    def _head(self, layers: Layers | None, width: int) -> list[list[Run]]:
+        """The pair and the token, and what the answer below is about."""
+        p = self.palette
+        a, b = map(visible, self.labels)
+        token = f"{self.sequence}:{self.index} {self.piece}"
+        title = fit(f"{a} {ARROW} {b} · token {token}", width)
+        state = paragraph(self._state(layers), p.muted, p, width=width, most=2)
+        return [[(" ", p.text), (title, p.strong)], *state]
+
+    def _state(self, layers: Layers | None) -> str:
         if self.found is None:
             return "being read …"
-        if shown is None:
+        if layers is None:
             return (
                 "nothing is saved for these backends: the command below asks them (x"
                 " copies it)"
             )
-        if self._distance(shown) == (False, False):
-            return (
-                "what was saved for this token"
-                if self.index
-                else "what was saved for the whole of this sequence"
-            )
-        if any(self._distance(each) == (False, False) for each in self.found):
+        if self._exact(layers):
+            whole = "the whole of this sequence"
+            return f"what was saved for {'this token' if self.index else whole}"
+        none = "nothing is saved for this token"
+        if any(map(self._exact, self.found)):
             none = "not what was saved for this token"
-        else:
-            none = "nothing is saved for this token"
-        about = "another sequence"
-        if shown.sequence == self.sequence:
-            about = (
-                "the whole of this sequence"
-                if shown.position is None
-                else "another token of this sequence"
-            )
+        about = self._about(layers)
         return f"{none}, this is about {about}: x copies the command that asks for it"
 
+    def _exact(self, layers: Layers) -> bool:
+        """Whether an answer is about the token itself."""
+        return not any(self._distance(layers))
+
+    def _about(self, layers: Layers) -> str:
+        if layers.sequence != self.sequence:
+            return "another sequence"
+        if layers.position is None:
+            return "the whole of this sequence"
+        return "another token of this sequence"
+
     def _detail(
-        self, found: Layers | None, side: LayerSide | None, width: int
+        self, layers: Layers | None, side: LayerSide | None, width: int
     ) -> list[list[Run]]:
+        """What the side shows, with notes; the command where nothing is saved."""
         p = self.palette
-        if found is None or side is None:
-            words: list[tuple[str, Style, int]] = (
-                [] if self.found is None else [(self.command, p.accent, 5)]
-            )
-        else:
+        rows: list[list[Run]] = []
+        if layers is not None and side is not None:
             # The sentence is the answer, and stands nowhere else: in 60 columns it
             # takes up to four lines.
-            words = [
-                (
-                    side.sentence,
-                    p.text if side.kind in ("rounding", "unknown") else p.warn,
-                    4,
-                )
-            ]
-            words += [
-                (note, p.muted, 3 if self.size.height >= 24 else 2)
-                for note in found.notes
-            ]
-        out: list[list[Run]] = []
-        for text, style, most in words or [("", p.text, 1)]:
-            out += [
-                [(" ", p.text), (part, style)]
-                for part in wrap_at_most(visible(text), width, most)
-            ]
-        return out[: max(5, self.size.height // 3)]
+            style = p.text if side.kind in ("rounding", "unknown") else p.warn
+            rows = self._paragraph(side.sentence, style, width, most=4)
+            most = 3 if self.size.height >= 24 else 2
+            for note in layers.notes:
+                rows += self._paragraph(note, p.muted, width, most=most)
+        elif self.found is not None:
+            rows = self._paragraph(self.command, p.accent, width, most=5)
+        rows = rows or [[(" ", p.text), ("", p.text)]]
+        return rows[: max(5, self.size.height // 3)]
+
+    def _paragraph(
+        self, words: str, style: Style, width: int, *, most: int
+    ) -> list[list[Run]]:
+        return paragraph(visible(words), style, self.palette, width=width, most=most)
 
     # ---- commands
 
@@ -365,15 +348,25 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
         if not self.sides:
             return f"{self.command}\n"
         lines = ["place\tbackend\tstage\trelative error\ttimes rounding\tlimit\twrong"]
-        for found, side in self.sides:
-            where = (
-                f"{found.sequence}"
-                if found.position is None
-                else f"{found.sequence}:{found.position}"
-            )
-            lines += [
-                f"{where}\t{visible(side.backend)}\t{visible(s.name)}\t{s.error:.6g}\t"
-                f"{'' if s.times is None else f'{s.times:.6g}'}\t{s.limit:.6g}\t{'yes' if s.wrong else 'no'}"
-                for s in side.stages
-            ]
+        for layers, side in self.sides:
+            place = _place(layers), visible(side.backend)
+            lines += ["\t".join((*place, *_cells(stage))) for stage in side.stages]
         return "\n".join(lines)
+
+
+def _cells(stage: Stage) -> tuple[str, ...]:
+    """A stage as a row of the copied table."""
+    return (
+        visible(stage.name),
+        f"{stage.error:.6g}",
+        "" if stage.times is None else f"{stage.times:.6g}",
+        f"{stage.limit:.6g}",
+        "yes" if stage.wrong else "no",
+    )
+
+
+def _place(layers: Layers) -> str:
+    """``3:41``; ``3`` for the whole sequence."""
+    if layers.position is None:
+        return f"{layers.sequence}"
+    return f"{layers.sequence}:{layers.position}"
