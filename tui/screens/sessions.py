@@ -21,6 +21,13 @@ from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.session_list import COLUMNS, SessionList
 
+_WAYS = {
+    "tokens": ("largest first", "smallest first"),
+    "mae": ("largest first", "smallest first"),
+    "verdict": ("worst first", "best first"),
+    "date": ("newest first", "oldest first"),
+}
+"""How sorting by a column is called, downwards and upwards; texts have letters."""
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
 
@@ -37,7 +44,7 @@ class SessionsRead(Message):
 
 
 class Detail(Bar):
-    """What one wants to know of the selected session and what no column holds."""
+    """What matters of the selected session and no column holds."""
 
     row: SessionRow | None = None
 
@@ -54,19 +61,24 @@ class Detail(Bar):
         if row is None:
             self.put([[("", p.text)]])
             return
-        words = row.problem or row.damage or row.doing or row.title
-        style = p.bad if row.problem or row.damage or row.state == "failed" else p.muted
+        bad = row.problem or row.damage or row.state == "failed"
+        words = [row.problem or row.damage or row.doing or row.title]
+        key = self._key_words(row.state) if row.problem is None else ""
+        if key:
+            words.append(f"({key})" if words[0] else key)
+        text = fit("  ".join(filter(None, words)), self.inner_width - 2)
+        self.put([[(" ", p.text), (text, p.bad if bad else p.muted)]])
+
+    def _key_words(self, state: str) -> str:
+        """The key that goes on from a state, and what it does."""
         keys = services(self).keymap
         resume = key_of("sessions", "resume", keys)
         cancel = key_of("sessions", "cancel_capture", keys)
-        key = {
+        return {
             "partial": f"{resume} goes on with it",
             "failed": f"{resume} tries again",
             "running": f"{cancel} cancels",
-        }.get(row.state, "")
-        if key and row.problem is None:
-            words = f"{words}  ({key})" if words else key
-        self.put([[(" ", p.text), (fit(words, self.inner_width - 2), style)]])
+        }.get(state, "")
 
 
 class SessionsScreen(ManagingScreen, inherit_bindings=False):
@@ -85,6 +97,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self._again = threading.Event()
         self._wake = threading.Event()
         self._wanted: Path | None = None
+        self._empty = True
 
     def panes(self) -> ComposeResult:
         yield SessionList(self._folder, id="sessions-list")
@@ -109,15 +122,15 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         times of change only.
         """
         watch = FolderWatch(self._folder)
-        shown: tuple[tuple[SessionRow, ...], str | None] | None = None
+        sent: tuple[tuple[SessionRow, ...], str | None] | None = None
         while not self._stop.is_set():
             for numbers in (False, True):
-                found = watch.look(numbers=numbers, stop=self._stop.is_set)
+                seen = watch.look(numbers=numbers, stop=self._stop.is_set)
                 if self._stop.is_set():
                     return
-                if found != shown:
-                    shown = found
-                    self.post_message(SessionsRead(*found))
+                if seen != sent:
+                    sent = seen
+                    self.post_message(SessionsRead(*seen))
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             if self._again.is_set():
@@ -131,21 +144,22 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     @on(SessionsRead)
     def _on_sessions_read(self, message: SessionsRead) -> None:
-        found = any(row.folder == self._wanted for row in message.rows)
-        self.list.show(message.rows, select=self._wanted if found else None)
-        if found:
+        arrived = any(row.folder == self._wanted for row in message.rows)
+        self.list.show(message.rows, select=self._wanted if arrived else None)
+        if arrived:
             self._wanted = None
         self._selected_changed()
         if message.problem or not message.rows:
-            self.say(
-                message.problem
-                or f"no session here yet: {self._key('new_capture')} captures one, logdrift demo makes one of its own"
-            )
+            self.say(message.problem or self._nothing_here())
         elif self._empty:
             self.say("")
         self._empty = not message.rows
 
-    _empty = True
+    def _nothing_here(self) -> str:
+        return (
+            f"no session here yet: {self._key('new_capture')} captures one, logdrift"
+            " demo makes one of its own"
+        )
 
     def _selected_changed(self) -> None:
         self.query_one(Detail).show(self.list.here)
@@ -195,13 +209,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         view.show()
         view.refresh_fixed()
         self._selected_changed()
-        way = "largest first" if view.down else "smallest first"
-        if column in ("name", "model", "backends", "state"):
-            way = "Z to A" if view.down else "A to Z"
-        elif column == "date":
-            way = "newest first" if view.down else "oldest first"
-        elif column == "verdict":
-            way = "worst first" if view.down else "best first"
+        down, up = _WAYS.get(column, ("Z to A", "A to Z"))
+        way = down if view.down else up
         self.say(f"sorted by {COLUMNS[column].title}, {way}")
 
     def action_filter(self) -> None:

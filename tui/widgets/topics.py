@@ -15,7 +15,7 @@ from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.session.visible import visible
 from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
-from logdrift.tui.models.why import Topic, TopicLine
+from logdrift.tui.models.topics import Topic, TopicLine
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
