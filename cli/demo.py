@@ -11,13 +11,12 @@ from pathlib import Path
 
 from logdrift.cli.capture import narrate, start
 from logdrift.cli.trusting import add_flag, confirmed
+from logdrift.core.engines import ROLLOUTS, TRAINER
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.lock import read_lock
 from logdrift.core.session.reader import open_session
-
-_ENGINES = ("vllm", "sglang")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--engines",
-        default="vllm",
+        default=ROLLOUTS[0],
         metavar="LIST",
-        help='rollout engines: "vllm" (default), "vllm sglang"',
+        help=f'rollout engines: "{ROLLOUTS[0]}" (default), "{" ".join(ROLLOUTS)}"',
     )
     parser.add_argument(
         "--model",
@@ -63,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from logdrift.core.config import sessions_folder
 
     engines = args.engines.replace(",", " ").split()
-    unknown = [engine for engine in engines if engine not in _ENGINES]
+    unknown = [engine for engine in engines if engine not in ROLLOUTS]
     if unknown or not engines:
         raise InputError(
-            f"--engines {args.engines}: use {' or '.join(_ENGINES)}, or both"
+            f"--engines {args.engines}: use {' or '.join(ROLLOUTS)}, or both"
         )
     folder = args.out or sessions_folder(args.sessions) / "demo"
     if args.fresh:
@@ -109,12 +108,10 @@ def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
         ),
         sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
         backends=(
-            BackendSpec(
-                "reference", "transformers", "float32", "reference", ("prefill",)
-            ),
+            BackendSpec("reference", TRAINER, "float32", "reference", ("prefill",)),
             BackendSpec(
                 "trainer",
-                "transformers",
+                TRAINER,
                 "bfloat16",
                 "trainer",
                 ("prefill",),
@@ -156,7 +153,7 @@ def set_up(engines: list[str], model: str) -> None:
     from logdrift.cli.env import ensure_environments, ensure_small_model
     from logdrift.core.capture.models import SMALL_MODEL
 
-    ensure_environments(["transformers", *engines])
+    ensure_environments([TRAINER, *engines])
     if model == SMALL_MODEL:
         ensure_small_model()
 

@@ -26,7 +26,7 @@ from logdrift.core.capture.models import (
 )
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder
-from logdrift.core.engines import ENGINES
+from logdrift.core.engines import ENGINES, TRAINER
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.report.layout import canvas_of
@@ -129,7 +129,7 @@ def ensure_small_model() -> None:
     """Prepare the small model if it is missing. Raises LogdriftError, Cancelled."""
     if small_model_folder().exists():
         return
-    python = environments.find_interpreter("transformers").python
+    python = environments.find_interpreter(TRAINER).python
     with interruptible() as cancel, shown() as report:
         prepare_small_model(python, report, cancel)
 

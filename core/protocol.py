@@ -146,7 +146,7 @@ class CaptureJob:
 class QuestionJob:
     """Put one question to a backend, with nothing captured.
 
-    ``question`` is a name in `logdrift.core.worker.questions.QUESTIONS`; arrays are
+    ``question`` is a name in `logdrift.core.worker.questions`; arrays are
     written to the folder ``out``.
     """
 

@@ -27,6 +27,7 @@ from logdrift.core.credentials import (
     names_secret,
     secret_in,
 )
+from logdrift.core.engines.sglang.debuggers import debugger_commands
 from logdrift.core.errors import InputError
 from logdrift.core.plan import (
     BackendSpec,
@@ -36,7 +37,6 @@ from logdrift.core.plan import (
     parse_spec,
 )
 from logdrift.core.protocol import ModelSource, PrepareJob
-from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import append_event
 from logdrift.core.worker.observe import environment

@@ -18,10 +18,10 @@ from logdrift.core import doctor
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import Health, Interpreter, NoInterpreter
 from logdrift.core.doctor import Check, available_memory, broken, machine_checks
+from logdrift.core.engines.faults import GIVEN
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.planted.engines import FAULTS as ENGINE_FAULTS
 from logdrift.core.planted.engines import (
-    GIVEN,
     SAMPLING,
     STATES,
     edits,

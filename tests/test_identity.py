@@ -25,6 +25,7 @@ from logdrift.core.capture import trust
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.identity import identity_evidence, identity_of
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
 from logdrift.core.investigate.identity import chosen_backends
@@ -47,7 +48,7 @@ from logdrift.core.session.identity import (
 )
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
-from logdrift.core.worker.questions import QUESTIONS, answer
+from logdrift.core.worker.questions import answer
 from logdrift.core.worker.weights import merged
 from logdrift.core.worker.weights_map import Names, stem
 from tests.changed_model import NOISY_TENSOR as TENSOR
@@ -376,7 +377,10 @@ def test_ranks_are_merged_worst_first() -> None:
 
 
 def test_a_question_that_an_engine_does_not_answer_is_refused() -> None:
-    assert set(QUESTIONS["weights"]) == {"transformers", "vllm", "sglang"}
+    answering = {
+        name for name, engine in ENGINES.items() if "weights" in engine.answers
+    }
+    assert answering == {"transformers", "vllm", "sglang"}
     with pytest.raises(
         LogdriftError,
         match="cannot be asked for 'nonsense': it can be asked for weights",

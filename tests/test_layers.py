@@ -28,10 +28,10 @@ from logdrift.core.diagnose.layers import (
 )
 from logdrift.core.diagnose.layers import errors as layer_errors
 from logdrift.core.diagnose.layers.errors import MeasuredLayers, relative_errors, unit
+from logdrift.core.engines.sglang.debuggers import debugger_commands
 from logdrift.core.errors import InputError
 from logdrift.core.investigate import layers as capture_layers
 from logdrift.core.plan import BackendSpec, CapturePlan
-from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text

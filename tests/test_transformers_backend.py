@@ -276,7 +276,6 @@ def test_ends(generated: dict[str, Any]) -> None:
             "room for a new one are more than the model's 256 positions",
         ),
         ("seeds", "1 prompts but 2 seeds"),
-        ("forced_decode", "no path forced_decode"),
         ("after close", "not open"),
     ],
 )

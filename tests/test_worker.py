@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logdrift.core.engines import ENGINES
+from logdrift.core.engines.about import Loading
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.protocol import (
     BackendStart,
@@ -150,23 +152,36 @@ def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere
 
 
 @pytest.mark.parametrize(
-    ("options", "known"),
+    ("engine", "options", "known"),
     [
-        ({}, True),
-        ({"load_format": "safetensors"}, True),
-        ({"load_format": "dummy"}, False),
-        ({"gguf_file": "x.gguf"}, False),
-        ({"variant": "fp16"}, False),
+        *((engine, {}, True) for engine in ENGINES),
+        ("vllm", {"load_format": "safetensors"}, True),
+        ("sglang", {"load_format": "safetensors"}, True),
+        ("vllm", {"load_format": "dummy"}, False),
+        ("sglang", {"load_format": "dummy"}, False),
+        ("transformers", {"gguf_file": "x.gguf"}, False),
+        ("transformers", {"variant": "fp16"}, False),
+        *(
+            (name, {option: "elsewhere"}, False)
+            for name, engine in ENGINES.items()
+            for option in engine.loading.elsewhere
+        ),
     ],
 )
 def test_weights_that_were_not_read_have_no_digest(
-    tmp_path: Path, options: dict[str, Any], known: bool
+    tmp_path: Path, engine: str, options: dict[str, Any], known: bool
 ) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{}")
-    found = identity.identity(str(tmp_path), None, options, None)
+    found = identity.identity(
+        model=str(tmp_path),
+        revision=None,
+        options=options,
+        text=None,
+        loading=ENGINES[engine].loading,
+    )
     assert (found["weights_digest"] is not None) is known
     assert found["config_digest"] is not None
     assert (found["tokenizer_digest"], found["template_digest"], found["adds_bos"]) == (
@@ -177,9 +192,14 @@ def test_weights_that_were_not_read_have_no_digest(
 
 
 def test_a_hub_id_that_is_not_in_the_cache_is_unknown() -> None:
-    assert set(
-        identity.identity("no-such-organisation/no-such-model", None, {}, None).values()
-    ) == {None}
+    found = identity.identity(
+        model="no-such-organisation/no-such-model",
+        revision=None,
+        options={},
+        text=None,
+        loading=Loading(),
+    )
+    assert set(found.values()) == {None}
 
 
 class Tokenizer:

@@ -34,6 +34,7 @@ from logdrift.core.digests import (
     limited_weights_digest,
     tokenizer_digest,
 )
+from logdrift.core.engines import TRAINER
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
 from logdrift.core.plan.backend import backend_error
@@ -155,7 +156,7 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
     """
     for spec in plan.backends:
         interpreter_of(spec)
-    spec = min(plan.backends, key=lambda spec: spec.engine != "transformers")
+    spec = min(plan.backends, key=lambda spec: spec.engine != TRAINER)
     job = PrepareJob(
         model=ModelSource(model, plan.revision),
         sampling=plan.sampling,

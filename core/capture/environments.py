@@ -33,7 +33,7 @@ from logdrift.core.capture.jobs import (
 )
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config
-from logdrift.core.engines import ENGINES
+from logdrift.core.engines import ENGINES, TRAINER
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 
@@ -255,41 +255,32 @@ def _executable(python: str, where: str) -> Path:
     return Path(found).absolute()
 
 
+_EVERY_WORKER = {
+    # Read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py).
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Engines fork after tokenising, which would warn and can hang.
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONNOUSERSITE": "1",
+}
+
+
 def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]:
     """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the
     user has set is left alone.
 
     ``models`` are folders, which then are all that may be read, or hub ids.
     """
-    wanted = {
-        "DO_NOT_TRACK": (
-            "1"
-        ),  # read by vLLM (vllm/envs.py) and by huggingface_hub (constants.py)
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": (
-            "false"
-        ),  # engines fork after tokenising, which would warn and can hang
-        "PYTHONNOUSERSITE": "1",
-    }
+    process = ENGINES[engine].process
+    variables = {**_EVERY_WORKER, **process.variables}
+    if device == "cpu":
+        variables |= process.cpu_variables
     if all(Path(model).is_dir() for model in models):
-        wanted["HF_HUB_OFFLINE"] = "1"
-    if engine == "vllm":
-        wanted["VLLM_NO_USAGE_STATS"] = "1"
-        if device == "cpu":
-            wanted["VLLM_CPU_KVCACHE_SPACE"] = (
-                "1"  # GiB; the default 0 lets it take half of the memory
-            )
-    if engine == "sglang" and device == "cpu":
-        wanted["SGLANG_USE_CPU_ENGINE"] = "1"
-    return {key: value for key, value in wanted.items() if key not in os.environ}
+        variables["HF_HUB_OFFLINE"] = "1"
+    return {name: value for name, value in variables.items() if name not in os.environ}
 
 
 _MARK = "logdrift-probe:"
-_IMPORTS = {
-    "transformers": ("transformers.models.auto.modeling_auto", "accelerate"),
-    "vllm": ("vllm.entrypoints.llm", "vllm.v1.engine.core"),
-    "sglang": ("sglang.srt.entrypoints.engine", "sglang.srt.managers.scheduler"),
-}
 # Run by path in the interpreter that is looked at.
 _PROBE = Path(__file__).parents[1] / "worker" / "probe.py"
 
@@ -322,7 +313,7 @@ def check(
     found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
     if "error" in found:
         return broken(str(found["error"]))
-    names = ("python", "torch", "transformers", *ENGINES[engine].distributions)
+    names = ("python", "torch", TRAINER, *ENGINES[engine].distributions)
     versions = {name: str(found[name]) for name in names if name in found}
     gpus = found["gpus"]
     device = (
@@ -340,15 +331,13 @@ def _start_probe(
 ) -> tuple[str, str]:
     """(how it ended, what it printed). Raises Cancelled."""
     engine = ENGINES[interpreter.engine]
-    imports = json.dumps(
-        ["numpy", "safetensors", "torch", *_IMPORTS.get(engine.name, (engine.package,))]
-    )
+    imports = json.dumps(["numpy", "safetensors", "torch", *engine.process.imports])
     argv = [
         str(interpreter.python),
         "-I",
         str(_PROBE),
         imports,
-        json.dumps(["transformers", *engine.distributions]),
+        json.dumps([TRAINER, *engine.distributions]),
     ]
     env = {
         **clean_environment(),

@@ -25,6 +25,7 @@ from logdrift.core.capture.jobs import (
 )
 from logdrift.core.config import cache_folder
 from logdrift.core.digests import file_digest, weights_digest
+from logdrift.core.engines import TRAINER
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.plan import BackendSpec
@@ -188,7 +189,7 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
     if name == SMALL_MODEL:
         if _is_whole(small_model_folder()):
             return str(small_model_folder())
-        return str(prepare_small_model(find_interpreter("transformers").python, report))
+        return str(prepare_small_model(find_interpreter(TRAINER).python, report))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise _model_error(name, "no such folder")
     if not _HUB_ID.fullmatch(name):

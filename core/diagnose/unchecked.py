@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Unchecked
 from logdrift.core.diagnose.needs import RECORDED
+from logdrift.core.engines import ENGINES
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
 
@@ -62,9 +63,7 @@ _NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ..
     ),
     (
         "kv_cache",
-        lambda info, facts: (
-            () if info.engine == "transformers" else ("kv_cache_dtype",)
-        ),
+        lambda info, facts: ("kv_cache_dtype",) if _chooses_cache(info) else (),
         "the cache's dtype",
     ),
     (
@@ -197,6 +196,11 @@ def _recorded(tell: Sequence[str], tell_by: str) -> str:
 
 def _decodes(info: CaptureInfo) -> bool:
     return info.path in ("decode", "forced_decode")
+
+
+def _chooses_cache(info: CaptureInfo) -> bool:
+    engine = ENGINES.get(info.engine)
+    return engine is None or engine.numbers.cache_dtype
 
 
 def _semantics(info: CaptureInfo) -> str:

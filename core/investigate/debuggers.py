@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
 from logdrift.core.diagnose.layers import understood
+from logdrift.core.engines import ENGINES
+from logdrift.core.engines.about import resolve
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec
-from logdrift.core.report.debuggers import debugger_commands
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
+
+_WRITERS = {name: e.debuggers for name, e in ENGINES.items() if e.debuggers}
 
 
 def debugger_script(
@@ -21,12 +24,15 @@ def debugger_script(
     """
     ids = _token_ids(session, sequence, position)
     model = session.manifest.model.id
-    return debugger_commands(
+    spec = _debugged_spec(session, pair)
+    writer = next(iter(_WRITERS.values())) if spec is None else _WRITERS[spec.engine]
+    script: str = resolve(writer)(
         str(small_model_folder()) if model == SMALL_MODEL else model,
-        _sglang_spec(session, pair),
+        spec,
         ids,
         _first_wrong_layer(session, sequence),
     )
+    return script
 
 
 def _token_ids(session: Session, sequence: int, position: int | None) -> list[int]:
@@ -45,12 +51,14 @@ def _token_ids(session: Session, sequence: int, position: int | None) -> list[in
     return asked_about
 
 
-def _sglang_spec(session: Session, pair: tuple[str, str]) -> BackendSpec | None:
-    """The SGLang backend of the pair, else the first one of the plan."""
+def _debugged_spec(session: Session, pair: tuple[str, str]) -> BackendSpec | None:
+    """The backend of the pair whose engine has debuggers, else the first such one of
+    the plan.
+    """
     if session.plan is None:
         return None
     names = [session.manifest.capture(label).backend for label in pair]
-    specs = [spec for spec in session.plan.backends if spec.engine == "sglang"]
+    specs = [spec for spec in session.plan.backends if spec.engine in _WRITERS]
     of_pair = [spec for spec in specs if spec.name in names]
     return next(iter(of_pair + specs), None)
 

@@ -18,6 +18,7 @@ import numpy as np
 from logdrift.core.capture import trust
 from logdrift.core.diagnose.layers import Layers, compare_sides
 from logdrift.core.diagnose.layers.errors import MeasuredLayers
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.ask import ask
 from logdrift.core.plan import BackendSpec, CapturePlan
@@ -37,12 +38,6 @@ HEAD_IDS = 512
 """Logits are compared at so many ids, spread evenly over the vocabulary, and at the
 tokens of the sequence.
 """
-
-_EAGER: Mapping[str, Mapping[str, Any]] = {
-    "vllm": {"enforce_eager": True},
-    "sglang": {"disable_cuda_graph": True, "enable_torch_compile": False},
-}
-"""Options without which hooks do not fire, or not for every layer."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ def find_layers(
     trust.require(session.folder, session.manifest)
     ids, first, last, notes = _window(session, sequence, position)
     standard = _standard(session.plan, specs)
-    if standard.engine != "transformers":
+    if not ENGINES[standard.engine].replays:
         notes.append(
             "no Transformers backend takes part, so nothing could be replayed: add"
             " transformers:float32@reference"
@@ -148,7 +143,7 @@ def eager(spec: BackendSpec) -> BackendSpec:
         paths=("prefill",),
         repeats=1,
         alone=False,
-        options={**spec.options, **_EAGER.get(spec.engine, {})},
+        options={**spec.options, **ENGINES[spec.engine].hook_options},
     )
 
 
@@ -167,7 +162,8 @@ def _specs(session: Session, pair: tuple[str, str]) -> tuple[BackendSpec, Backen
                 f"session {session.name} has no plan for backend {info.backend!r}: it"
                 " cannot be started again"
             )
-        if info.engine not in ("transformers", "vllm", "sglang"):
+        engine = ENGINES.get(info.engine)
+        if engine is None or "layers" not in engine.answers:
             raise InputError(
                 f"backend {info.backend!r}: {info.engine} runs no model here that could"
                 " be hooked"
@@ -213,10 +209,10 @@ def _standard(
     reference = [
         s
         for s in backends
-        if s.engine == "transformers" and s.dtype == "float32" and s.model is None
+        if ENGINES[s.engine].replays and s.dtype == "float32" and s.model is None
     ]
     chosen = [s for s in reference if s.role == "reference"] or reference
-    chosen += [s for s in specs if s.engine == "transformers"]
+    chosen += [s for s in specs if ENGINES[s.engine].replays]
     return (chosen or list(specs))[0]
 
 
@@ -246,7 +242,7 @@ def _measure(
         # What fitted the first is asked of all, so that positions are the same.
         asked.arguments.update({key: said[0][0][key] for key in ("first", "last")})
     replays = {}
-    if standard.engine == "transformers" and asked.arguments["first"] == 0:
+    if ENGINES[standard.engine].replays and asked.arguments["first"] == 0:
         replays = {f"replay-{i}": str(_file(out)) for i, (_, out) in enumerate(said)}
     own, out = asked.of(standard, replay=replays)
     measured = [

@@ -13,8 +13,9 @@ import numpy as np
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
+from logdrift.core.engines.faults import EngineFault
 from logdrift.core.errors import LogdriftError
-from logdrift.core.planted.engines import FAULTS, STATES, EngineFault, session_of
+from logdrift.core.planted.engines import FAULTS, STATES, session_of
 from logdrift.core.planted.judge import JudgedSession, named_in, outcome
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session, open_session

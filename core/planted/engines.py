@@ -1,5 +1,5 @@
-"""Faults that a real engine can be made to show, planted in vLLM and SGLang themselves,
-as ordinary sessions.
+"""Sessions for the faults that real engines can be made to show
+(`logdrift.core.engines.faults`), as ordinary captures.
 
 One session for each engine, ``given-ENGINE``, holds the same ids scored by Transformers
 (float32 and bfloat16) and by the engine as often as there are faults, each time started
@@ -11,193 +11,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logdrift.core import engines as engine_table
+from logdrift.core.engines import ENGINES
+from logdrift.core.engines.faults import (
+    REFERENCE,
+    TRAINER,
+    TRAINER32,
+    EngineFault,
+    EngineState,
+)
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
-from logdrift.core.planted.faults import Telling
 
-GIVEN = "given"
-_REFERENCE, _TRAINER, _TRAINER32 = "reference", "trainer", "trainer32"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineFault:
-    """One fault of one engine.
-
-    ``state`` names how the engine is started (`STATES`); several faults may share a
-    start. ``against`` is the backend that it is compared with. The first of ``causes``
-    must be named. ``facts`` are what the engine shows of it; without them the diagnosis
-    is blind. ``session`` other than `GIVEN`: the engine samples, as `SAMPLING` has it.
-    """
-
-    engine: str
-    name: str
-    state: str
-    against: str
-    causes: tuple[str, ...]
-    telling: Telling
-    facts: tuple[str, ...] = ()
-    session: str = GIVEN
-
-    @property
-    def label(self) -> str:
-        """The capture that has the fault."""
-        return f"{self.engine}-{self.state}/{'prefill' if self.session == GIVEN else 'decode'}"
-
-    @property
-    def clean(self) -> bool:
-        return self.causes[0] == "noise"
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How an engine is started: ``dtype``, ``options`` by its own names, and
-    ``weights`` (fault of `logdrift.core.planted.inside.weights`, size) saved as a folder of
-    its own. ``seconds`` on two cores.
-    """
-
-    dtype: str = "bfloat16"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    weights: tuple[str, float] | None = None
-    seconds: float = 30.0
-
-
-_ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}}
-_WINDOW = {"sliding_window": 256, "layer_types": ["sliding_attention"] * 30}
-_EDITED = {
-    "stale": State(weights=("stale-weights", 0.005)),
-    "initial": State(weights=("initial-layer", 0.0)),
-    "scaled": State("float32", weights=("scaled-tensor", 1.02)),
+STATES: dict[str, Mapping[str, EngineState]] = {
+    engine.name: engine.states for engine in ENGINES.values() if engine.states
 }
-_CLEAN = {"clean": State(), "float32": State("float32"), "float16": State("float16")}
-
-STATES: dict[str, dict[str, State]] = {
-    "vllm": {
-        **_CLEAN,
-        **_EDITED,
-        "head": State(options={"hf_overrides": {"head_dtype": "float32"}}),
-        "rope": State("float32", {"hf_overrides": _ROPE}),
-        "window": State(options={"hf_overrides": _WINDOW}),
-        "scale": State(options={"hf_overrides": {"logit_scale": 0.9}}),
-        "code": State(options={"model_impl": "transformers"}),
-        "compiled": State(options={"enforce_eager": False}, seconds=110),
-        "processed": State(options={"logprobs_mode": "processed_logprobs"}),
-    },
-    "sglang": {
-        **_CLEAN,
-        **_EDITED,
-        "head": State(options={"enable_fp32_lm_head": True}),
-        "rope": State("float32", {"json_model_override_args": _ROPE}),
-        "code": State(options={"model_impl": "transformers"}),
-    },
-}
-
+FAULTS: tuple[EngineFault, ...] = tuple(
+    fault for engine in ENGINES.values() for fault in engine.faults
+)
 SAMPLING: dict[str, SamplingSpec] = {
     "temperature": SamplingSpec(temperature=0.7, max_tokens=64, seed=7),
     "top-p": SamplingSpec(top_p=0.8, max_tokens=64, seed=7),
     "penalty": SamplingSpec(repetition_penalty=1.1, max_tokens=64, seed=7),
 }
-
-_DTYPE = ("dtype", "head_dtype", "logits_dtype")
-_HEAD = ("head_dtype", "logits_dtype", "config_overrides")
-_CONFIG = ("config_overrides",)
-_WEIGHTS = ("weights_digest",)
-_MEANING = ("decode_logprobs", "temperature")
-
-
-def _shared(engine: str) -> Iterator[EngineFault]:
-    """What both engines can be made to show."""
-    yield EngineFault(engine, "clean", "clean", _TRAINER, ("noise",), "none")
-    yield EngineFault(
-        engine, "clean, float32", "float32", _TRAINER32, ("noise",), "none"
-    )
-    yield EngineFault(
-        engine, "dtype float32", "float32", _TRAINER, ("compute_dtype",), "data", _DTYPE
-    )
-    yield EngineFault(
-        engine, "dtype float16", "float16", _TRAINER, ("compute_dtype",), "data", _DTYPE
-    )
-    yield EngineFault(
-        engine, "float32 head", "head", _TRAINER, ("head_dtype",), "data", _HEAD
-    )
-    yield EngineFault(
-        engine, "RoPE theta x1.5", "rope", _TRAINER32, ("config",), "data", _CONFIG
-    )
-    yield EngineFault(
-        engine, "Transformers' model code", "code", _TRAINER, ("noise",), "none"
-    )
-    yield EngineFault(
-        engine, "stale weights", "stale", _TRAINER, ("weights",), "facts", _WEIGHTS
-    )
-    yield EngineFault(
-        engine, "one layer initial", "initial", _TRAINER, ("weights",), "data", _WEIGHTS
-    )
-    yield EngineFault(
-        engine, "down_proj x1.02", "scaled", _TRAINER32, ("weights",), "facts", _WEIGHTS
-    )
-
-
-FAULTS: tuple[EngineFault, ...] = (
-    *_shared("vllm"),
-    # SGLang takes a logit scale in the config of a Llama, and computes as before (MAE
-    # 0.050, as without).
-    EngineFault(
-        "vllm",
-        "logit scale 0.9",
-        "scale",
-        _TRAINER,
-        ("config", "temperature"),
-        "data",
-        _CONFIG,
-    ),
-    EngineFault(
-        "vllm", "sliding window 256", "window", _TRAINER, ("config",), "data", _CONFIG
-    ),
-    EngineFault("vllm", "inductor", "compiled", _TRAINER, ("noise",), "none"),
-    EngineFault(
-        "vllm",
-        "temperature 0.7",
-        "processed",
-        _TRAINER,
-        ("temperature",),
-        "data",
-        _MEANING,
-        "temperature",
-    ),
-    EngineFault(
-        "vllm",
-        "top-p 0.8, processed",
-        "processed",
-        _TRAINER,
-        ("processed",),
-        "data",
-        _MEANING,
-        "top-p",
-    ),
-    *_shared("sglang"),
-    EngineFault(
-        "sglang",
-        "temperature 0.7",
-        "clean",
-        _TRAINER,
-        ("temperature",),
-        "data",
-        _MEANING,
-        "temperature",
-    ),
-    EngineFault(
-        "sglang",
-        "penalty 1.1",
-        "clean",
-        _TRAINER,
-        ("processed",),
-        "data",
-        _MEANING,
-        "penalty",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,34 +67,32 @@ def sessions(
     prompt: int,
     folder: Path,
 ) -> list[Planned]:
-    """The sessions of all faults of ``engines`` on ``ids``. Prompt files and edited
-    weights lie in ``folder``.
+    """The sessions of all faults of ``engines`` on ``ids``, of which the first
+    ``prompt`` are prompts. Prompt files and edited weights lie in ``folder``.
     """
-    given = _write(
-        folder / "given.jsonl",
-        [{"token_ids": list(map(int, row)), "prompt_length": prompt} for row in ids],
-    )
-    prompts = _write(
-        folder / "prompts.jsonl",
-        [{"token_ids": list(map(int, row[:prompt]))} for row in ids],
-    )
-    out = []
-    for name in dict.fromkeys(
-        session_of(fault) for fault in FAULTS if fault.engine in engines
-    ):
-        wanted = [fault for fault in FAULTS if session_of(fault) == name]
-        sampling = SAMPLING.get(wanted[0].session)
-        out.append(
-            _planned(
-                name,
-                wanted,
-                model,
-                given if sampling is None else prompts,
-                folder,
-                sampling,
-            )
+    given = [{"token_ids": list(map(int, row)), "prompt_length": prompt} for row in ids]
+    sampled = [{"token_ids": list(map(int, row[:prompt]))} for row in ids]
+    given_file = _write(folder / "given.jsonl", given)
+    prompts_file = _write(folder / "prompts.jsonl", sampled)
+
+    by_session: dict[str, list[EngineFault]] = {}
+    for fault in FAULTS:
+        if fault.engine in engines:
+            by_session.setdefault(session_of(fault), []).append(fault)
+
+    planned = []
+    for name, faults in by_session.items():
+        sampling = SAMPLING.get(faults[0].session)
+        plan = CapturePlan(
+            model,
+            (*_beside(faults), *_started(faults, sampling is not None, folder)),
+            prompts_file=str(given_file if sampling is None else prompts_file),
+            sampling=sampling or SamplingSpec(),
+            title=f"planted: {name}",
+            part_sequences=16,
         )
-    return out
+        planned.append(Planned(name, plan, _seconds(faults)))
+    return planned
 
 
 def session_of(fault: EngineFault) -> str:
@@ -263,48 +100,45 @@ def session_of(fault: EngineFault) -> str:
     return f"{fault.session}-{fault.engine}"
 
 
-def _planned(
-    name: str,
-    faults: Sequence[EngineFault],
-    model: str,
-    prompts: Path,
-    folder: Path,
-    sampling: SamplingSpec | None,
-) -> Planned:
-    path = "prefill" if sampling is None else "decode"
-    specs: list[BackendSpec] = [
-        BackendSpec(_REFERENCE, "transformers", "float32", "reference", ("prefill",)),
-        BackendSpec(_TRAINER, "transformers", "bfloat16", "trainer", ("prefill",)),
+def _beside(faults: Sequence[EngineFault]) -> list[BackendSpec]:
+    """The backends that an engine's faults are compared with."""
+    engine, paths = engine_table.TRAINER, ("prefill",)
+    specs = [
+        BackendSpec(REFERENCE, engine, "float32", "reference", paths),
+        BackendSpec(TRAINER, engine, "bfloat16", "trainer", paths),
     ]
-    if any(fault.against == _TRAINER32 for fault in faults):
-        specs.append(
-            BackendSpec(_TRAINER32, "transformers", "float32", "trainer", ("prefill",))
+    if any(fault.against == TRAINER32 for fault in faults):
+        specs.append(BackendSpec(TRAINER32, engine, "float32", "trainer", paths))
+    return specs
+
+
+def _starts(faults: Sequence[EngineFault]) -> Iterator[tuple[str, str, EngineState]]:
+    """Engine, name and state of each start that these faults need."""
+    for engine, name in dict.fromkeys((fault.engine, fault.state) for fault in faults):
+        yield engine, name, STATES[engine][name]
+
+
+def _started(
+    faults: Sequence[EngineFault], sampled: bool, folder: Path
+) -> Iterator[BackendSpec]:
+    """The engine once for each way in which these faults start it."""
+    for engine, name, state in _starts(faults):
+        edited = None if state.weights is None else str(folder / "weights" / name)
+        yield BackendSpec(
+            name=f"{engine}-{name}",
+            engine=engine,
+            dtype=state.dtype,
+            role="rollout",
+            paths=("decode",) if sampled else ("prefill",),
+            model=edited,
+            options=state.options,
         )
-    seconds = 15.0 * len(specs)
-    for engine, key in dict.fromkeys((fault.engine, fault.state) for fault in faults):
-        state = STATES[engine][key]
-        own = None if state.weights is None else str(folder / "weights" / key)
-        specs.append(
-            BackendSpec(
-                f"{engine}-{key}",
-                engine,
-                state.dtype,
-                "rollout",
-                (path,),
-                model=own,
-                options=state.options,
-            )
-        )
-        seconds += state.seconds
-    plan = CapturePlan(
-        model,
-        tuple(specs),
-        prompts_file=str(prompts),
-        sampling=sampling or SamplingSpec(),
-        title=f"planted: {name}",
-        part_sequences=16,
-    )
-    return Planned(name, plan, seconds)
+
+
+def _seconds(faults: Sequence[EngineFault]) -> float:
+    """About how long a session takes, on two cores."""
+    starts = sum(state.seconds for _, _, state in _starts(faults))
+    return 15.0 * len(_beside(faults)) + starts
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

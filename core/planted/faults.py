@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Telling = Literal["data", "facts", "none"]
-"""``data``: the numbers alone name the cause. ``facts``: they look like rounding noise
-of any origin, so the cause is named where a fact or an identity check tells it.
-``none``: a clean control, or a change that moves no number.
-"""
+from logdrift.core.engines.faults import Telling
 
 
 @dataclass(frozen=True, slots=True)

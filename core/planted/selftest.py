@@ -35,6 +35,7 @@ from logdrift.core.capture.jobs import (
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.config import cache_folder
+from logdrift.core.engines import TRAINER
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.planted import engines as planted_engines
 from logdrift.core.planted.engine_judge import judge_engines, unfinished
@@ -170,7 +171,7 @@ def run_self_test(
     (what is finished stays), InputError for an engine that has no planted faults.
     """
     check_engines(engines)
-    interpreter = find_interpreter("transformers")
+    interpreter = find_interpreter(TRAINER)
     model = Path(resolve_model(SMALL_MODEL, report))
     folder = folder_of(interpreter)
     with locked(folder, report, cancel, WHAT):
@@ -220,7 +221,7 @@ def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
     threads = str(min(os.cpu_count() or 1, 8))
     return {
         "OMP_NUM_THREADS": threads,
-        **engine_environment("transformers", default_device(), str(model)),
+        **engine_environment(TRAINER, default_device(), str(model)),
         **interpreter.env,
         **{k: os.environ[k] for k in ("OMP_NUM_THREADS",) if k in os.environ},
     }

@@ -103,8 +103,12 @@ class Settings:
 
 
 class Backend(Protocol):
-    """One engine in this process. The worker calls `open` once, then any of the paths
-    it lists, then `close`.
+    """One engine in this process: what every engine has. The worker calls `open` once,
+    then the paths that the engine's ``about.paths`` lists, then `close`.
+
+    A path is a protocol of its own, which an engine has only where it lists the path:
+    `Sampler` (``decode``), `Scorer` (``prefill``), `ForcedDecoder`
+    (``forced_decode``).
     """
 
     def __init__(self, settings: Settings) -> None: ...
@@ -121,17 +125,40 @@ class Backend(Protocol):
         """
         ...
 
-    def generate(
-        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
-    ) -> list[Generation]:
-        """Sample one completion per prompt (path ``decode``), each from its own
-        seed.
+    def inspect(
+        self, function: str, arguments: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What ``module:function`` says of the loaded model, ``function(model,
+        arguments)``, for each rank (`logdrift.core.worker.questions`). Asked only of an
+        engine that answers questions.
         """
         ...
 
-    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
-        """Score given ids in one pass (path ``prefill``)."""
+    def close(self) -> None:
+        """Free the engine and its processes. Safe to call twice."""
         ...
+
+
+class Sampler(Protocol):
+    """An engine with path ``decode``."""
+
+    def generate(
+        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
+    ) -> list[Generation]:
+        """Sample one completion per prompt, each from its own seed."""
+        ...
+
+
+class Scorer(Protocol):
+    """An engine with path ``prefill``."""
+
+    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
+        """Score given ids in one pass."""
+        ...
+
+
+class ForcedDecoder(Protocol):
+    """An engine with path ``forced_decode``."""
 
     def forced_decode(
         self,
@@ -139,13 +166,7 @@ class Backend(Protocol):
         prompt_lengths: Sequence[int],
         progress: Progress,
     ) -> list[Scores]:
-        """Decode step by step along given ids (path ``forced_decode``); prompt entries
-        stay unscored.
-        """
-        ...
-
-    def close(self) -> None:
-        """Free the engine and its processes. Safe to call twice."""
+        """Decode step by step along given ids; prompt entries stay unscored."""
         ...
 
 

@@ -18,39 +18,30 @@ from logdrift.core.digests import (
     limited_weights_digest,
     tokenizer_digest,
 )
+from logdrift.core.engines.about import Loading
 from logdrift.core.worker.tokens import TokenText
 from logdrift.core.worker.weights_map import snapshot_folder
 
-# Options by which the engines' weights are not the safetensors files beside
-# config.json.
-_OTHER_WEIGHTS = (
-    "gguf_file",
-    "subfolder",
-    "variant",
-    "state_dict",
-    "use_safetensors",
-    "download_dir",
-    "model_weights",
-    "model_loader_extra_config",
-    "custom_weight_loader",
-)
-_PLAIN_LOADING = ("auto", "safetensors", "hf")
-
 
 def identity(
-    model: str, revision: str | None, options: Mapping[str, Any], text: TokenText | None
+    model: str,
+    revision: str | None,
+    options: Mapping[str, Any],
+    text: TokenText | None,
+    loading: Loading,
 ) -> dict[str, Any]:
     """Facts fields ``weights_digest``, ``config_digest``, ``tokenizer_digest``,
     ``template_digest`` and ``adds_bos``.
 
     ``model`` and ``options`` are what the engine was started with, ``text`` the
-    tokenizer beside those weights, if any.
+    tokenizer beside those weights, if any. ``loading`` says which options of the engine
+    make it read other weights.
     """
     folder = _folder(model, revision, options)
     return {
         "weights_digest": (
             limited_weights_digest(folder)
-            if folder is not None and _plain(options)
+            if folder is not None and _plain(options, loading)
             else None
         ),
         "config_digest": config_digest(folder) if folder is not None else None,
@@ -60,10 +51,10 @@ def identity(
     }
 
 
-def _plain(options: Mapping[str, Any]) -> bool:
-    return str(options.get("load_format", "auto")) in _PLAIN_LOADING and not any(
-        key in options for key in _OTHER_WEIGHTS
-    )
+def _plain(options: Mapping[str, Any], loading: Loading) -> bool:
+    """The engine reads the safetensors files beside config.json."""
+    plain = str(options.get("load_format", "auto")) in loading.plain
+    return plain and not any(name in options for name in loading.elsewhere)
 
 
 def _folder(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib
 import os
 import signal
 import socket
@@ -19,12 +18,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from logdrift.core.credentials import masked
 from logdrift.core.engines import ENGINES
+from logdrift.core.engines.about import resolve
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.processes import descendants, die_with_parent
@@ -52,8 +52,12 @@ from logdrift.core.session.writer import sequence_tensors, write_loaded, write_p
 from logdrift.core.worker import questions
 from logdrift.core.worker.base import (
     Backend,
+    ForcedDecoder,
     IdArray,
     MismatchError,
+    Progress,
+    Sampler,
+    Scorer,
     Scores,
     Settings,
     check_ids,
@@ -174,7 +178,7 @@ class _Engine:
         engine = ENGINES[self.spec.engine]
         self.stage(f"starting {engine.name}")
         try:
-            module = importlib.import_module(engine.module)
+            backend_class = resolve(engine.backend)
         except ImportError as error:
             raise LogdriftError(
                 f"{engine.name} cannot be imported by {sys.executable}:"
@@ -182,7 +186,7 @@ class _Engine:
                 remedy=f"try logdrift env check {engine.name}",
             ) from None
         start = self.start
-        backend: Backend = getattr(module, engine.attribute)(
+        backend: Backend = backend_class(
             Settings(
                 model=start.model.name,
                 revision=start.model.revision,
@@ -234,7 +238,13 @@ class _Engine:
     def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
         """The engine's facts, and which files it was started with."""
         model = self.start.model
-        found = identity(model.name, model.revision, self.spec.options, text)
+        found = identity(
+            model=model.name,
+            revision=model.revision,
+            options=self.spec.options,
+            text=text,
+            loading=ENGINES[self.spec.engine].loading,
+        )
         unknown = {
             name: value for name, value in found.items() if getattr(facts, name) is None
         }
@@ -300,15 +310,13 @@ class _Captures:
             self._generate(backend, capture, index, first)
             return
         sequences, prompt_lengths = self._sequences(index)
-        progress = self._progress(capture.label)
         if capture.batch == "alone":
             scores = self._one_by_one(
                 backend, capture, sequences, prompt_lengths, first
             )
-        elif capture.path == "prefill":
-            scores = backend.score(sequences, progress)
         else:
-            scores = backend.forced_decode(sequences, prompt_lengths, progress)
+            progress = self._progress(capture.label)
+            scores = _scored(backend, capture.path, sequences, prompt_lengths, progress)
         self._write(capture, index, first, sequences, scores, None)
 
     def _one_by_one(
@@ -327,10 +335,7 @@ class _Captures:
             zip(sequences, prompt_lengths, strict=True)
         ):
             try:
-                if capture.path == "prefill":
-                    scores += backend.score([ids], progress)
-                else:
-                    scores += backend.forced_decode([ids], [length], progress)
+                scores += _scored(backend, capture.path, [ids], [length], progress)
             except LogdriftError as error:
                 where = f"{capture.label}, sequence {first + index}"
                 raise error.within(where) from None
@@ -343,7 +348,8 @@ class _Captures:
             first, min(self.job.planned, first + self.job.start.part_sequences)
         )
         seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
-        generations = backend.generate(prompts, seeds, self._progress(capture.label))
+        sampler = cast(Sampler, backend)
+        generations = sampler.generate(prompts, seeds, self._progress(capture.label))
         if len(generations) != len(prompts):
             raise MismatchError(
                 f"{capture.label}: {len(generations)} completions for {len(prompts)}"
@@ -427,6 +433,22 @@ class _Captures:
         for offset, ids in enumerate(sequences):
             if self.engine.vocab_size is not None:
                 check_ids(ids, self.engine.vocab_size, f"sequence {first + offset}")
+
+
+def _scored(
+    backend: Backend,
+    path: str,
+    sequences: Sequence[IdArray],
+    prompt_lengths: Sequence[int],
+    progress: Progress,
+) -> list[Scores]:
+    """Scores of given ids along a path, which the plan has checked that the engine
+    has.
+    """
+    if path == "prefill":
+        return cast(Scorer, backend).score(sequences, progress)
+    decoder = cast(ForcedDecoder, backend)
+    return decoder.forced_decode(sequences, prompt_lengths, progress)
 
 
 def _part_tensors(

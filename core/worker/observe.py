@@ -12,10 +12,9 @@ from importlib import metadata
 from typing import Any
 
 from logdrift.core.credentials import hides_variable, secret_in
+from logdrift.core.engines import TRAINER, all_names
 
 ENVIRONMENT_PREFIXES = (
-    "VLLM_",
-    "SGLANG_",
     "TORCH_",
     "CUBLAS",
     "CUDA_",
@@ -23,7 +22,7 @@ ENVIRONMENT_PREFIXES = (
     "OMP_",
     "MKL_",
     "PYTORCH_",
-    "TRANSFORMERS_",
+    *all_names(lambda engine: engine.numbers.prefixes),
 )
 _ADDRESSES = ("_IP", "_HOST", "_HOSTNAME", "_COMM_ID", "_ADDR", "_IFNAME")
 
@@ -69,7 +68,7 @@ def versions(engine: str, distributions: Sequence[str]) -> dict[str, Any]:
         "engine_version": version_of(distributions),
         "python_version": platform.python_version(),
         "torch_version": str(torch.__version__),
-        "transformers_version": version_of(("transformers",)),
+        "transformers_version": version_of((TRAINER,)),
         "cuda_version": torch.version.cuda,
         "driver_version": _driver_version(),
     }

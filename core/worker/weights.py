@@ -18,9 +18,14 @@ from logdrift.core.worker.weights_map import snapshot_folder
 _READ = "logdrift.core.worker.weights_read:read"
 
 
-def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def weights(
+    backend: Any, arguments: Mapping[str, Any], out: Path, unpack: str | None = None
+) -> dict[str, Any]:
     """``{tensors, tied, config, config_differs, extra, ranks}`` as
     `logdrift.core.session.identity` documents them.
+
+    ``unpack`` is the ``module:function`` that puts a tensor back into the order in
+    which an engine loaded it (`logdrift.core.worker.weights_read`).
     """
     folder = snapshot_folder(str(arguments["model"]), arguments.get("revision"))
     if folder is None:
@@ -38,6 +43,7 @@ def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, 
         "folder": str(folder),
         "own": None if own_folder is None else str(own_folder),
         "probing": arguments.get("probing"),
+        "unpack": unpack,
     }
     answers = backend.inspect(_READ, asked)
     return {**merged(answers), "own_model": own is not None}

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from logdrift.core.engines.vllm.weights_packed import in_loading_order
+from logdrift.core.engines.about import resolve
 from logdrift.core.worker.weights_files import (
     FLOATS,
     Files,
@@ -68,6 +68,9 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     ``{"error": ...}`` in one line where there is nothing to compare with. Where
     ``arguments["probing"]`` names a file, it holds the name of a tensor while its
     module is being asked: a kernel that kills the process leaves it behind.
+    ``arguments["unpack"]`` names a function ``(module, tensor) -> tensor or None`` of
+    an engine that keeps tensors in an order of its own: it gives them as they were
+    loaded, None where that cannot be told.
     """
     try:
         disk = Files(Path(str(arguments["folder"])))
@@ -86,10 +89,19 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
                 " not read"
             )
         }
-    note = arguments.get("probing")
+    note, unpack = arguments.get("probing"), arguments.get("unpack")
     return _Reading(
-        model, disk, own, None if note is None else Path(str(note))
+        model=model,
+        disk=disk,
+        own=own,
+        probing=None if note is None else Path(str(note)),
+        unpack=_as_loaded if unpack is None else resolve(str(unpack)),
     ).answer()
+
+
+def _as_loaded(module: Any, tensor: Tensor) -> Tensor | None:
+    """The engine keeps no order of its own."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,12 @@ class _Reading:
     """One model against its files. Entries are by the names on disk."""
 
     def __init__(
-        self, model: Any, disk: Files, own: Files | None, probing: Path | None
+        self,
+        model: Any,
+        disk: Files,
+        own: Files | None,
+        probing: Path | None,
+        unpack: Callable[[Any, Tensor], Tensor | None],
     ) -> None:
         self.model = model
         self.disk = disk
@@ -124,6 +141,7 @@ class _Reading:
         self.tied = _tied(self.loaded)
         self.kinds = Kinds()
         self._probing = probing
+        self._unpack = unpack
 
     def answer(self) -> dict[str, Any]:
         seen: dict[Any, str] = {}
@@ -276,7 +294,7 @@ class _Reading:
         unknown.
         """
         module = self._module(name)
-        loaded = None if module is None else in_loading_order(module, tensor)
+        loaded = None if module is None else self._unpack(module, tensor)
         if loaded is not None:
             return [
                 self._compared((self._part(loaded, piece),), piece) for piece in pieces

@@ -232,7 +232,6 @@ def main() -> None:
         "too_long": refusal(backend.score, [too_long], progress),
         "too_long_generate": refusal(backend.generate, [too_long[:-1]], [1], progress),
         "empty": refusal(backend.score, [np.zeros(0, np.int32)], progress),
-        "forced_decode": refusal(backend.forced_decode, [texts[0]], [3], progress),
     }
     result["longest_taken"] = len(backend.score([too_long[:-1]], progress)[0].logprob)
     if wish.get("again", True):

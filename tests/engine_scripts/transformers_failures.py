@@ -69,7 +69,6 @@ def refusals(work: Path) -> dict[str, str]:
         "seeds": message_of(
             lambda: opened.generate([np.full(2, 3, np.int32)], [0, 1], quiet)
         ),
-        "forced_decode": message_of(lambda: opened.forced_decode([], [], quiet)),
     }
     opened.close()
     opened.close()

@@ -11,7 +11,6 @@ after the other in this process, since an import takes longer than a start.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import runpy
@@ -70,6 +69,7 @@ def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
 
 def opened(engine: str, dtype: str, model: str) -> Any:
     from logdrift.core.engines import ENGINES
+    from logdrift.core.engines.about import resolve
     from logdrift.core.plan import BackendSpec, SamplingSpec
     from logdrift.core.worker.base import Settings
 
@@ -84,8 +84,8 @@ def opened(engine: str, dtype: str, model: str) -> Any:
         max_prompts=8,
         asked=True,
     )
-    known = ENGINES[engine]
-    backend = getattr(importlib.import_module(known.module), known.attribute)(settings)
+
+    backend = resolve(ENGINES[engine].backend)(settings)
     backend.open()
     return backend
 

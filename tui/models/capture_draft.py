@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.engines import TRAINER
 from logdrift.core.errors import InputError, LogdriftError, words_of
 from logdrift.core.paths import user_path
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, parse_options
@@ -186,7 +187,7 @@ def _top_k(form: CaptureForm, problems: _Problems) -> int | None:
         "top_k", lambda: _number(form.top_k, int, "top_k")
     )
     if top_k is not None:
-        some = (BackendSpec("some", "transformers"),)
+        some = (BackendSpec("some", TRAINER),)
         problems.attempt("top_k", lambda: CapturePlan("some", some, top_k=top_k))
     return top_k
 

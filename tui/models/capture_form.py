@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from logdrift.core.capture.models import SMALL_MODEL
-from logdrift.core.engines import ENGINES
+from logdrift.core.engines import ENGINES, ROLLOUTS, TRAINER
 from logdrift.core.plan import (
     DTYPES,
     ROLES,
@@ -78,11 +78,8 @@ def first_form(session: str, engines: Container[str]) -> CaptureForm:
     """A form to begin with: the float32 reference, the trainer, and the first rollout
     engine that is there.
     """
-    specs = ["transformers:float32@reference", "transformers:bfloat16@trainer"]
-    for engine in ENGINES:
-        if engine != "transformers" and engine in engines:
-            specs.append(f"{engine}:bfloat16")
-            break
+    specs = [f"{TRAINER}:float32@reference", f"{TRAINER}:bfloat16@trainer"]
+    specs += [f"{engine}:bfloat16" for engine in ROLLOUTS if engine in engines][:1]
     backends = tuple(backend_form(parse_spec(spec)) for spec in specs)
     return CaptureForm(session, backends=backends)
 

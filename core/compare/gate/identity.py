@@ -11,6 +11,7 @@ from typing import Any
 from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note, refuse
 from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
 from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
+from logdrift.core.engines import all_names
 
 _SAME_MODEL = (
     (
@@ -33,7 +34,7 @@ _SAME_MODEL = (
     ),
 )
 # Options under which whole configs are changed.
-_TABLES = ("hf_overrides", "json_model_override_args", "config_overrides")
+_TABLES = all_names(lambda engine: engine.loading.config)
 # Precision, attention and quantisation have facts and checks of their own; the rest
 # changes no number.
 _NOT_THE_MODEL = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
 from logdrift.core.compare.usual import usual_of
+from logdrift.core.engines import all_names
 
 _SHORT_NAMES = {
     "bf16": "bfloat16",
@@ -17,6 +18,12 @@ _SHORT_NAMES = {
     "float": "float32",
 }
 _CLOSE_ENOUGH = ("highest", "ieee", "none")
+# Torch's own names, then the engines'.
+_PRECISIONS = (
+    "float32_matmul_precision",
+    *all_names(lambda engine: engine.numbers.precisions),
+)
+_TF32 = ("cuda_allow_tf32", *all_names(lambda engine: engine.numbers.tf32))
 
 
 def check_dtype(case: Case) -> Iterator[Reason]:
@@ -135,12 +142,12 @@ def _reduced(side: Side) -> str | None:
     facts = side.facts
     if "float32" not in (facts.dtype, facts.head_dtype):
         return None
-    for name in ("float32_matmul_precision", "VLLM_FLOAT32_MATMUL_PRECISION"):
+    for name in _PRECISIONS:
         value = str(facts.extra.get(name) or facts.environment.get(name) or "highest")
         if value not in _CLOSE_ENOUGH:
             return f"{name}={value}"
     on_gpu = (facts.device or "").startswith("cuda")
-    for name in ("cuda_allow_tf32", "enable_tf32_matmul"):
+    for name in _TF32:
         if on_gpu and facts.extra.get(name) is True:
             return name
     return None

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from logdrift.core.compare.gate.case import Case, Reason, Side, caution, count, note
+from logdrift.core.engines import ENGINES, all_names
 
-# Variables that change numbers, with the values that are the same as leaving them out.
+# Variables that change numbers on every engine, with the values that are the same as
+# leaving them out; each engine has more of its own.
 _VARIABLES = {
     "CUBLASLT_WORKSPACE_SIZE": (),
     "CUBLAS_WORKSPACE_CONFIG": (),
@@ -22,27 +24,10 @@ _VARIABLES = {
     "NVIDIA_TF32_OVERRIDE": (),
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": ("0",),
     "TORCH_BLAS_PREFER_CUBLASLT": ("0",),
-    "SGLANG_FORCE_FUSED_OP_BACKEND": (),
-    "SGLANG_ENABLE_FAST_INPUT_LOGPROBS": ("1", "true"),
-    "SGLANG_ROPE_CACHE_FP32": ("0", "false"),
-    "SGLANG_SANITIZE_NAN_LOGITS": ("0", "false"),
-    "VLLM_CPU_ATTN_SPLIT_KV": (),
-    "VLLM_ENABLE_INDUCTOR_COORDINATE_DESCENT_TUNING": (),
-    "VLLM_ENABLE_INDUCTOR_MAX_AUTOTUNE": (),
-    "VLLM_USE_V2_MODEL_RUNNER": (),
-    "TRANSFORMERS_DISABLE_FLASH_ATTN": ("0",),
 }
-_OWN_PREFIXES = {"VLLM_": "vllm", "SGLANG_": "sglang", "TRANSFORMERS_": "transformers"}
-# Further settings, named by an engine for itself, that move numbers.
+# Further settings that move numbers: the engines' own, then torch's.
 _SETTINGS = (
-    "model_runner",
-    "model_impl",
-    "rl_on_policy_target",
-    "enable_mixed_chunk",
-    "enable_dp_attention",
-    "dp_size",
-    "pp_size",
-    "experts_implementation",
+    *all_names(lambda engine: engine.numbers.settings),
     "preferred_blas_library",
     "cpu_capability",
     "flash_sdp",
@@ -54,6 +39,7 @@ _SETTINGS = (
     "autocast_cpu",
     "autocast_cuda",
 )
+_SPECULATIVE = all_names(lambda engine: engine.numbers.speculative)
 
 
 def check_attention(case: Case) -> Iterator[Reason]:
@@ -135,13 +121,10 @@ def _batch(side: Side) -> int | None:
 
 
 def check_batch_invariant(case: Case) -> Iterator[Reason]:
-    """The mode swaps matrix, norm and softmax kernels at once. Transformers, one
-    sequence at a time, has no such mode.
+    """The mode swaps matrix, norm and softmax kernels at once. Not every engine has
+    one: Transformers, one sequence at a time, does not.
     """
-    if case.differ("batch_invariant") and "transformers" not in (
-        case.a.info.engine,
-        case.b.info.engine,
-    ):
+    if case.differ("batch_invariant") and all(map(_may_have_the_mode, case.sides)):
         on, off = (case.a, case.b) if case.a.facts.batch_invariant else (case.b, case.a)
         yield case.setting(
             "batch_invariant",
@@ -149,6 +132,11 @@ def check_batch_invariant(case: Case) -> Iterator[Reason]:
             " does not, which changes many kernels at once: set it on both or on"
             " neither.",
         )
+
+
+def _may_have_the_mode(side: Side) -> bool:
+    engine = ENGINES.get(side.info.engine)
+    return engine is None or engine.numbers.batch_invariant
 
 
 def check_chunked_prefill(case: Case) -> Iterator[Reason]:
@@ -242,12 +230,7 @@ def _reused(case: Case, side: Side) -> int:
 def check_speculative(case: Case) -> Iterator[Reason]:
     """A draft's tokens are verified several at once, another kernel than one step."""
     ways = [
-        (
-            side.option("speculative_algorithm", "speculative_config")
-            if side.decodes
-            else None
-        )
-        for side in case.sides
+        (side.option(*_SPECULATIVE) if side.decodes else None) for side in case.sides
     ]
     for side, way in zip(case.sides, ways, strict=True):
         if way is not None and ways[0] != ways[1]:
@@ -364,14 +347,11 @@ def check_environment(case: Case) -> Iterator[Reason]:
 
 def _numeric(side: Side) -> dict[str, str]:
     """The variables that matter to this engine and are not at their default."""
+    engine = ENGINES.get(side.info.engine)
+    own = engine.numbers.variables if engine is not None else {}
+    defaults = {**_VARIABLES, **own}
     return {
         name: value
         for name, value in side.facts.environment.items()
-        if name in _VARIABLES
-        and value.lower() not in _VARIABLES[name]
-        and all(
-            side.info.engine == engine
-            for prefix, engine in _OWN_PREFIXES.items()
-            if name.startswith(prefix)
-        )
+        if name in defaults and value.lower() not in defaults[name]
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from logdrift.core.compare.gate.case import Case, Reason, Side, caution
 from logdrift.core.compare.gate.identity import overrides
+from logdrift.core.engines import ENGINES
 
 _SHOWN = 4
 # In order of what they can hide: another model, another precision, another way to run.
@@ -31,7 +32,6 @@ _RUNNING = (
     "model_class",
 )
 _BATCHING = ("max_batch_sequences", "padding", "chunked_prefill", "max_length")
-_SERVING = ("vllm", "sglang")
 
 
 def check_unknown(case: Case) -> Iterator[Reason]:
@@ -86,7 +86,8 @@ def _missing(side: Side) -> list[str]:
     if side.decodes:
         needed += ["kv_cache_dtype", "prefix_cache"]
     needed += [*_RUNNING, *_BATCHING]
-    if side.info.engine in _SERVING:
+    engine = ENGINES.get(side.info.engine)
+    if engine is not None and engine.numbers.batch_invariant:
         needed.append("batch_invariant")
     if side.facts.chunked_prefill:
         needed.append("chunk_size")

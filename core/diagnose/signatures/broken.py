@@ -16,6 +16,7 @@ from logdrift.core.compare.coverage import BrokenSide, broken_sides, nan_fix, na
 from logdrift.core.diagnose.case import SHOWN, Case
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import Evidence, Ranked, Unchecked
+from logdrift.core.engines import ENGINES
 from logdrift.core.session.layout import CaptureInfo
 
 OVERFLOW = "overflow"
@@ -25,8 +26,6 @@ _OBSERVED = 0.99
 first.
 """
 _DRAWN = " The tokens that it drew there mean nothing either."
-_ENGINES = ("transformers", "vllm", "sglang")
-"""Engines whose layers can be looked at once more (`logdrift.core.investigate.layers`)."""
 
 
 def nan(case: Case) -> Iterator[Evidence]:
@@ -115,7 +114,9 @@ def _layers_step(case: Case, side: BrokenSide) -> str:
 
 
 def _can_be_looked_at(info: CaptureInfo, planned: set[str]) -> bool:
-    return info.engine in _ENGINES and info.backend in planned
+    """Its layers can be read once more (`logdrift.core.investigate.layers`)."""
+    engine = ENGINES.get(info.engine)
+    return engine is not None and "layers" in engine.answers and info.backend in planned
 
 
 def _one_backend(case: Case) -> bool:

@@ -229,19 +229,6 @@ class SglangBackend:
         progress(len(out), sum(ids.size for ids in sequences))
         return out
 
-    def forced_decode(
-        self,
-        sequences: Sequence[IdArray],
-        prompt_lengths: Sequence[int],
-        progress: Progress,
-    ) -> list[Scores]:
-        """Always raises: a processor that forces a token also changes the logprob that
-        SGLang reports for it.
-        """
-        raise LogdriftError(
-            "SGLang cannot decode along given ids: use path prefill", where=self._where
-        )
-
     def inspect(
         self, function: str, arguments: Mapping[str, Any]
     ) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def _inspect(self: Any, function: str, arguments: Mapping[str, Any], out: str) -
     """
     import torch
 
-    from logdrift.core.worker.questions import resolve
+    from logdrift.core.engines.about import resolve
 
     with torch.inference_mode():
         found = resolve(function)(self.tp_worker.model_runner.model, arguments)

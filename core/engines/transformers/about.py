@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine
+from logdrift.core.engines.about import Engine, Loading, Numbers, Process
 from logdrift.core.engines.transformers.knobs import KNOBS
 
 ABOUT = Engine(
     name="transformers",
-    module="logdrift.core.engines.transformers.backend",
-    attribute="TransformersBackend",
+    backend="logdrift.core.engines.transformers.backend:TransformersBackend",
     package="transformers",
     distributions=("transformers",),
     paths=("decode", "prefill"),
     default_role="trainer",
+    process=Process(
+        imports=("transformers.models.auto.modeling_auto", "accelerate"),
+    ),
+    answers={
+        "weights": "logdrift.core.worker.weights:weights",
+        "layers": "logdrift.core.engines.transformers.layers:layers",
+    },
+    replays=True,
+    numbers=Numbers(
+        prefixes=("TRANSFORMERS_",),
+        variables={"TRANSFORMERS_DISABLE_FLASH_ATTN": ("0",)},
+        settings=("experts_implementation",),
+    ),
+    loading=Loading(
+        elsewhere=(
+            "gguf_file",
+            "subfolder",
+            "variant",
+            "state_dict",
+            "use_safetensors",
+        ),
+        config=("config_overrides",),
+    ),
     knobs=KNOBS,
 )

@@ -45,6 +45,7 @@ import numpy as np
 import torch
 import transformers
 
+from logdrift.core.engines.about import resolve
 from logdrift.core.engines.transformers.facts import observe
 from logdrift.core.engines.transformers.head import MIN_ROWS, Head
 from logdrift.core.errors import LogdriftError
@@ -61,7 +62,6 @@ from logdrift.core.worker.base import (
     first_rows,
 )
 from logdrift.core.worker.observe import dtype_name
-from logdrift.core.worker.questions import resolve
 from logdrift.core.worker.reduce import Reducer
 
 Tensor = Any
@@ -196,20 +196,6 @@ class TransformersBackend:
                 out.append(self._generate(np.asarray(prompt, np.int32), seed, index))
             progress(1, len(out[-1].token_ids))
         return out
-
-    def forced_decode(
-        self,
-        sequences: Sequence[IdArray],
-        prompt_lengths: Sequence[int],
-        progress: Progress,
-    ) -> list[Scores]:
-        """Not a path of this engine (`logdrift.core.engines.ENGINES`): always raises
-        LogdriftError.
-        """
-        raise LogdriftError(
-            "transformers has no path forced_decode: use prefill, or forced_decode with"
-            " vllm"
-        )
 
     def inspect(
         self, function: str, arguments: Mapping[str, Any]

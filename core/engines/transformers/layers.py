@@ -18,7 +18,9 @@ import torch
 
 from logdrift.core.engines.transformers.head import Head, _hidden, _with_hidden
 from logdrift.core.errors import LogdriftError
-from logdrift.core.worker.layers import Stack, Taps, first_of, head_arrays, write
+from logdrift.core.worker.layers import write
+from logdrift.core.worker.stack import Stack, first_of
+from logdrift.core.worker.taps import Taps, head_arrays
 
 Tensor = Any
 
@@ -26,7 +28,7 @@ Tensor = Any
 def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Answer the question (`logdrift.core.worker.questions`).
 
-    As `logdrift.core.worker.layers.layers`, and ``replay``: names and files of other
+    As `logdrift.core.worker.layers.ask`, and ``replay``: names and files of other
     engines, as `logdrift.core.worker.layers.FILE` describes, which must begin at
     position 0. Each replay is answered by ``out/NAME.safetensors``.
     """

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
-from logdrift.core.worker.questions import resolve
+from logdrift.core.engines.about import resolve
 
 FORCED_IDS = "logdrift_forced_ids"
 """Key in ``SamplingParams.extra_args`` under which a request carries the ids it must

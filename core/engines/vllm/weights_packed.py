@@ -1,4 +1,4 @@
-"""Experts that vLLM keeps in the order of its CPU kernel, put back into the order in
+"""Question ``weights`` for vLLM: experts that it keeps in the order of its CPU kernel, put back into the order in
 which they were loaded.
 
 The order is learned from vLLM itself: its own packing function is given tensors of the
@@ -10,10 +10,13 @@ moves every entry and loses none is no order.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from logdrift.core.worker import weights as common
 
 Tensor = Any
 
@@ -21,6 +24,11 @@ _BASE = 128
 """The largest power of two whose digits every floating dtype holds exactly: bfloat16
 has 8 bits of precision.
 """
+
+
+def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Answer the question (`logdrift.core.worker.weights.weights`)."""
+    return common.weights(backend, arguments, out, f"{__name__}:in_loading_order")
 
 
 def in_loading_order(module: Any, tensor: Tensor) -> Tensor | None:

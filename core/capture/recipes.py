@@ -1,7 +1,9 @@
-"""What an engine environment is made of: pinned packages per engine and device, and shims where a CPU needs them.
+"""What an engine environment is made of: pinned packages per engine and device, and
+shims where a CPU needs them.
 
-A recipe is ``ENGINE-DEVICE.txt``, one ``name==version`` a line (with a marker where Python versions differ),
-complete, so that it is installed without resolving anything.
+A recipe is ``core/engines/ENGINE/recipes/DEVICE.txt``: one ``name==version`` a line
+(with a marker where Python versions differ), complete, so that it is installed without
+resolving anything. A folder ``DEVICE_shims`` beside it is copied into site-packages.
 """
 
 from __future__ import annotations
@@ -10,18 +12,19 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from logdrift.core import engines
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
 
-HERE = Path(__file__).parent
 OLDEST, NEWEST = (3, 11), (3, 13)
-# outlines-core 0.1.26, which SGLang's GPU release pins, has no wheel for Python 3.13.
-_NEWEST = {("sglang", "cuda"): (3, 12)}
-_SHIMS = {("sglang", "cpu"): HERE / "sglang_cpu_shims"}
+_ENGINES_FOLDER = Path(engines.__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """``requirements`` are installed as they stand; ``shims`` is a folder copied into site-packages afterwards."""
+    """``requirements`` are installed as they stand; ``shims`` is a folder that is copied
+    into site-packages afterwards. ``oldest`` and ``newest`` are Python versions.
+    """
 
     engine: str
     device: str
@@ -61,17 +64,26 @@ class Recipe:
 
 
 def recipe_for(engine: str, device: str) -> Recipe:
-    """The recipe of an engine for ``cpu`` or ``cuda``. Raises InputError where there is none."""
-    path = HERE / f"{engine}-{device}.txt"
+    """The recipe of an engine for ``cpu`` or ``cuda``. Raises InputError where there is
+    none.
+    """
+    folder = _ENGINES_FOLDER / engine / "recipes"
+    path = folder / f"{device}.txt"
     if not path.is_file():
         raise InputError(
-            f"no recipe for {engine} on {device}: install it yourself and name it in the config file"
+            f"no recipe for {engine} on {device}: install it yourself and name it in"
+            " the config file"
         )
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    shims = folder / f"{device}_shims"
     return Recipe(
         engine=engine,
         device=device,
-        requirements=tuple(line for line in lines if line and not line.startswith("#")),
-        shims=_SHIMS.get((engine, device)),
-        newest=_NEWEST.get((engine, device), NEWEST),
+        requirements=_requirements(path),
+        shims=shims if shims.is_dir() else None,
+        newest=ENGINES[engine].process.newest_python.get(device, NEWEST),
     )
+
+
+def _requirements(path: Path) -> tuple[str, ...]:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return tuple(line for line in lines if line and not line.startswith("#"))

@@ -1,0 +1,178 @@
+"""The stack of decoder layers in a loaded model, and the residual stream that enters
+one of them. Runs inside engines.
+
+A decoder stack of L layers has these stages: what enters the first layer (the
+embedding, scaled where the family scales it), what enters each next one (after layer 0,
+1, ...), what enters the final norm (after layer L-1), and what the final norm gives.
+Taking what *enters* is right for every engine: vLLM's and SGLang's layers return
+(hidden, residual) with the addition not yet done, fused into the norm of the next layer
+(their sum here is taken in float32), and some engines change a layer's result in place
+afterwards.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from logdrift.core.errors import LogdriftError
+
+Tensor = Any
+MAX_BYTES = 256 << 20
+"""Of a residual stream at most: 512 positions of a small model, 101 of one with 80
+layers of 8,192.
+"""
+_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm")
+_LISTS = ("layers", "h", "blocks", "block")
+
+
+@dataclass(frozen=True)
+class _LayerList:
+    """A list of modules that may be the decoder layers: ``parent`` is the module that
+    holds it, ``depth`` how far below the model that is.
+    """
+
+    parent: Any
+    layers: Any
+    depth: int
+
+
+class Stack:
+    """The decoder ``layers`` of a model and its final ``norm`` (None: it has none)."""
+
+    def __init__(self, layers: Any, norm: Any) -> None:
+        self.layers = layers
+        self.norm = norm
+
+    @classmethod
+    def of(cls, model: Any) -> Stack:
+        """The shallowest list of layers; of several that deep, the one as long as the
+        config says, or the longest.
+
+        Raises LogdriftError where no module holds such a list.
+        """
+        lists = _layer_lists(model)
+        if not lists:
+            raise LogdriftError(
+                f"{type(model).__name__} holds no list of decoder layers: it cannot be"
+                " taken apart"
+            )
+        configured = _layer_count(model)
+
+        def preference(candidate: _LayerList) -> tuple[bool, int, int]:
+            length = len(candidate.layers)
+            return length != configured, candidate.depth, -length
+
+        best = min(lists, key=preference)
+        return cls(best.layers, _norm_of(best.parent))
+
+    def fit(
+        self, model: Any, first: int, last: int, *, prefix: bool
+    ) -> tuple[int, int]:
+        """The positions ``first .. last``, or as many of them as `MAX_BYTES` holds: the
+        first ones (``prefix``), else the last ones.
+        """
+        bytes_per_position = 4 * self._width(model) * (len(self.layers) + 1)
+        room = max(1, MAX_BYTES // bytes_per_position)
+        if last - first < room:
+            return first, last
+        return (first, first + room - 1) if prefix else (last - room + 1, last)
+
+    def _width(self, model: Any) -> int:
+        """Numbers in one row of the stream; 1 where nothing says so."""
+        configured = getattr(_text_config(model), "hidden_size", None)
+        if configured:
+            return int(configured)
+        weight = getattr(self.norm, "weight", None)
+        return 1 if weight is None else int(weight.shape[-1])
+
+
+def _layer_lists(model: Any) -> list[_LayerList]:
+    lists = []
+    for name, module in model.named_modules():
+        depth = name.count(".") + bool(name)
+        for attribute in _LISTS:
+            layers = getattr(module, attribute, None)
+            if isinstance(layers, torch.nn.ModuleList) and len(layers):
+                lists.append(_LayerList(module, layers, depth))
+    return lists
+
+
+def _norm_of(parent: Any) -> Any:
+    """The final norm beside a list of layers; None where there is none."""
+    candidates = (getattr(parent, name, None) for name in _NORMS)
+    return next((m for m in candidates if isinstance(m, torch.nn.Module)), None)
+
+
+def _layer_count(model: Any) -> int | None:
+    count = getattr(_text_config(model), "num_hidden_layers", None)
+    return count if isinstance(count, int) else None
+
+
+def _text_config(model: Any) -> Any:
+    config: Any = getattr(model, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """The stream that a layer or norm is called with, float32[T, H]: its hidden state,
+    plus ``residual`` if it has one.
+    """
+    named = named_arguments(module, args, kwargs)
+    floats = [value for value in named.values() if _is_float(value)]
+    hidden = named.get("hidden_states", floats[0] if floats else None)
+    if hidden is None:
+        raise LogdriftError(f"{type(module).__name__} is called without a hidden state")
+    total = rows_of(hidden).float()
+    residual = named.get("residual", _unnamed_residual(named, floats, hidden))
+    if _is_float(residual):
+        return total + rows_of(residual).float()
+    return total.clone()
+
+
+def _unnamed_residual(
+    named: Mapping[str, Any], floats: list[Tensor], hidden: Tensor
+) -> Tensor | None:
+    """A forward(*args) names nothing: its second tensor of that shape is the
+    residual.
+    """
+    if "0" not in named or len(floats) < 2:
+        return None
+    return floats[1] if floats[1].shape == hidden.shape else None
+
+
+def named_arguments(
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of a module's forward by name; by their place (``0``, ``1``) where it
+    does not name them.
+    """
+    by_place = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
+    try:
+        signature = inspect.signature(module.forward)
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            return by_place
+        return dict(signature.bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):
+        return by_place
+
+
+def _is_float(value: Any) -> bool:
+    if not isinstance(value, torch.Tensor):
+        return False
+    return bool(value.is_floating_point()) and value.ndim >= 2
+
+
+def rows_of(value: Tensor) -> Tensor:
+    """[T, H] of [T, H] or [1, T, H]."""
+    return value.reshape(-1, value.shape[-1])
+
+
+def first_of(output: Any) -> Tensor:
+    """The hidden state that a layer or norm returns, alone or first in a tuple."""
+    return output[0] if isinstance(output, (tuple, list)) else output

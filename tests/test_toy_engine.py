@@ -1,0 +1,178 @@
+"""How an engine is added (CONTRIBUTING.md), followed to the letter with a toy: one folder
+and one line in a copy of logdrift. A real capture with it arrives everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from logdrift.core.session.reader import open_session
+from tests.conftest import REPOSITORY
+
+TOY = REPOSITORY / "tests" / "toy_engine"
+MAIN = "import sys; from logdrift.cli.main import main; sys.exit(main())"
+SPECS = (
+    "toy:float32,paths=prefill@reference",
+    "toy:bfloat16,paths=decode+prefill,mode=fixed",
+)
+PAIR = "reference/prefill:toy/decode"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with logdrift, to which the engine was added, and the engine's library."""
+    folder = tmp_path_factory.mktemp("site")
+    package = folder / "logdrift"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "logdrift", package, ignore=ignored)
+    shutil.copytree(TOY / "environment", folder, ignore=ignored, dirs_exist_ok=True)
+    engines = package / "core" / "engines"
+    shutil.copytree(TOY / "room", engines / "toy", ignore=ignored)
+    table = engines / "__init__.py"
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines.insert(lines.index('    "sglang",\n') + 1, '    "toy",\n')
+    table.write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_toy(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run logdrift, or a script, as the copy has it; no other engine is installed."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{site}{os.pathsep}{REPOSITORY}",
+        "LOGDRIFT_CACHE": str(home / "cache"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TOY_ROUNDING": "stochastic",
+        "COLUMNS": "120",
+    }
+    environment.pop("LOGDRIFT_CONFIG", None)
+
+    def run(*arguments: object, script: Path | None = None) -> Any:
+        start = ["-c", MAIN] if script is None else [str(script)]
+        return subprocess.run(
+            [sys.executable, *start, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def session(run_toy: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture through the real supervisor and worker, in this interpreter."""
+    folder = tmp_path_factory.mktemp("sessions")
+    model = folder / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"vocab_size": 64}')
+    save_file({"weight": np.zeros(3, np.float32)}, model / "model.safetensors")
+    backends = [word for spec in SPECS for word in ("--backend", spec)]
+    texts = ["--text", "HELLO", "--text", "GOODBYE"]
+    done = run_toy(
+        *("capture", "--model", model, "--out", folder / "toy", "--max-tokens", 4),
+        *(*texts, *backends),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "toy"
+
+
+def test_a_capture_holds_the_numbers_of_the_engine(session: Path) -> None:
+    captured = open_session(session)
+    assert captured.state == "complete"
+    assert [info.label for info in captured.captures] == [
+        "reference/prefill",
+        "toy/decode",
+        "toy/prefill",
+    ]
+    ids = captured.sequences.token_ids
+    first = captured.sequences.offsets[:-1]
+    for label, apart in (("reference/prefill", 0), ("toy/prefill", 1 / 64)):
+        expected = (-0.5 - 0.25 * (ids % 5) - apart).astype(np.float32)
+        expected[first] = np.nan
+        stored = captured.capture(label).logprob.whole()
+        np.testing.assert_array_equal(stored, expected)
+
+
+def test_what_the_engine_says_of_itself_is_observed(session: Path) -> None:
+    facts = open_session(session).manifest.capture("toy/decode").facts
+    assert facts is not None
+    assert (facts.engine, facts.engine_version) == ("toy", "7.0")
+    assert facts.environment["TOY_ROUNDING"] == "stochastic"
+    assert facts.environment["TOY_SET_BY_LOGDRIFT"] == "1"
+
+
+def test_env_list_and_help_know_it(run_toy: Run) -> None:
+    listed = run_toy("env", "list").stdout
+    row = next(line for line in listed.splitlines() if line.startswith("toy "))
+    assert sys.executable in row or "current" in row
+    assert "toy" in run_toy("env", "create", "--help").stdout
+    assert '"vllm sglang toy"' in run_toy("demo", "--help").stdout
+    plain = ("--out", "never", "--text", "a", "--backend")
+    refused = run_toy("capture", *plain, "nonsense")
+    assert "sglang, toy" in refused.stderr
+    refused = run_toy("capture", *plain, "toy,paths=forced_decode")
+    assert "toy has no path 'forced_decode': it has decode, prefill" in refused.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--md",), ("--html",)])
+def test_it_is_in_the_report(
+    run_toy: Run, session: Path, form: tuple[str, ...]
+) -> None:
+    done = run_toy("report", session, *form)
+    assert done.returncode == 0, done.stderr
+    written = done.stdout
+    assert "toy/decode" in written
+    assert "0.0156" in written, "its numbers: one 64th apart everywhere"
+
+
+def test_the_gate_knows_its_settings_and_modes(run_toy: Run, session: Path) -> None:
+    report = json.loads(run_toy("report", session, "--json").stdout)
+    pair = next(
+        p for p in report["pairs"] if (p["a"], p["b"]) == tuple(PAIR.split(":"))
+    )
+    reasons = {reason["code"]: reason["text"] for reason in pair["gate"]["reasons"]}
+    assert (
+        "mode (plain in reference/prefill, fixed in toy/decode)" in reasons["settings"]
+    )
+    assert reasons["batch_invariant"].startswith("toy/decode runs in batch-invariant")
+
+
+def test_it_answers_its_question(run_toy: Run, session: Path, tmp_path: Path) -> None:
+    done = run_toy(session, tmp_path / "out", script=TOY / "question.py")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ids"] == 64
+
+
+def test_its_knobs_stand_in_the_cause_table(run_toy: Run) -> None:
+    table = run_toy("why", "--causes").stdout
+    assert "toy_eager=true (no compiler)" in table
+
+
+def test_screens_show_it(run_toy: Run, session: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shown.json"
+    done = run_toy(session, out, script=TOY / "screens.py")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(out.read_text())
+    assert "toy:bfloat16  rollout" in shown["new capture"]
+    assert "toy             found" in shown["new capture"]
+    assert "toy/decode" in shown["matrix"]
