@@ -1,0 +1,216 @@
+"""How much of a gap a change explains, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.uncertainty import Interval, mae_ratio
+from logdrift.core.compare.units import Method, unit_sums
+from logdrift.core.diagnose.experiments import Experiment
+from logdrift.core.diagnose.outcomes.outcome import Outcome, Status
+from logdrift.core.session.reader import Capture
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+_ROUNDING = 1e-9
+"""Nats below which a change of the MAE is the rounding of its own sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What became of the MAE: ``before`` and ``after`` in nats, ``low`` to ``high`` the
+    95% interval of 1 - after / before, both None where there is none.
+    """
+
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+    method: Method | None
+
+    @property
+    def explained(self) -> float | None:
+        """1 - after / before; None without a gap before."""
+        return 1 - self.after / self.before if self.before > 0 else None
+
+    def status(self, floor: float | None) -> Status:
+        """What it is called, ``floor`` being what repeats differ by."""
+        change = self.before - self.after
+        if abs(change) <= _ROUNDING:
+            return "no effect"
+        if floor is None or abs(change) <= floor:
+            return "below the floor"
+        if self.low is None or self.high is None:
+            # Without a gap before there is nothing to take a share of; whatever came is
+            # worse.
+            return "worse" if self.before == 0 else "unclear"
+        if self.low > 0:
+            return "explains"
+        return "worse" if self.high < 0 else "no effect"
+
+
+@dataclass(frozen=True, slots=True)
+class _Floors:
+    """The largest MAE of repeats: of each unchanged side that was repeated or not
+    (None), then of each changed one.
+    """
+
+    unchanged: tuple[float | None, ...]
+    changed: tuple[float | None, ...]
+
+    @property
+    def largest(self) -> float | None:
+        known = [floor for floor in self.all if floor is not None]
+        return max(known, default=None)
+
+    @property
+    def all(self) -> tuple[float | None, ...]:
+        return *self.unchanged, *self.changed
+
+
+def judge(
+    experiment: Experiment,
+    before: Pair,
+    after: Sequence[Pair],
+    unchanged: Sequence[Sequence[Capture]] = (),
+    reason: str = "",
+) -> Outcome:
+    """What the change explains of the MAE of ``before``; ``after`` are the same pair
+    with the changed captures, one for each repeat, over the same token ids.
+    ``unchanged`` has one group for each changed side: the unchanged capture and its
+    repeats, the first of a group is the one in ``before``.
+
+    The effect is 1 - mean |delta after| / mean |delta before| over the tokens that all
+    of them scored, each repeat alike; its interval is
+    `logdrift.core.compare.uncertainty.mae_ratio`, over sequences. It "explains" only
+    where the interval excludes 0 and the MAE changed by more than the floor: running a
+    capture once more changes the pair's MAE by at most the MAE between both runs.
+    ValueError without any repeat.
+    """
+    if not after:
+        raise ValueError("no changed capture")
+    keep = _common(before, after)
+    tokens = int(keep.sum())
+    if tokens == 0:
+        return Outcome(
+            experiment=experiment,
+            status="unclear",
+            reason="no token is scored on all sides",
+            repeats=len(after),
+        )
+    change = _change(before, after, keep)
+    changed = [_changed_captures(after, side.which) for side in experiment.sides]
+    floors = _Floors(
+        unchanged=tuple(_self_gap(group, keep) for group in unchanged),
+        changed=tuple(_self_gap(group, keep) for group in changed),
+    )
+    moved = max(
+        _gap(before.a if side.which == "a" else before.b, group[0], keep)
+        for side, group in zip(experiment.sides, changed, strict=True)
+    )
+    finding = experiment.still and moved > (floors.largest or 0.0)
+    reasons = (_movement(experiment, moved, finding), _doubt(floors, change), reason)
+    return Outcome(
+        experiment=experiment,
+        status=change.status(floors.largest),
+        mae_before=change.before,
+        mae_after=change.after,
+        explained=change.explained,
+        low=change.low,
+        high=change.high,
+        floor=floors.largest,
+        reason="; ".join(text for text in reasons if text),
+        tokens=tokens,
+        moved=moved,
+        finding=finding,
+        repeats=len(after),
+        method=change.method,
+    )
+
+
+def _changed_captures(after: Sequence[Pair], which: str) -> list[Capture]:
+    """The captures of one side, one for each repeat."""
+    return [pair.a if which == "a" else pair.b for pair in after]
+
+
+def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
+    """|delta| over the tokens of ``keep`` bool[N], the mean of all repeats after."""
+    old = _sizes(before, keep)
+    new = np.mean([_sizes(pair, keep) for pair in after], axis=0)
+    counts = before.count_per_sequence(keep)
+    old_sums, new_sums = unit_sums(old, counts), unit_sums(new, counts)
+    ratio: Interval | None = mae_ratio(old_sums, new_sums)
+    return _Change(
+        before=float(old.mean()),
+        after=float(new.mean()),
+        low=None if ratio is None else 1 - ratio[1],
+        high=None if ratio is None else 1 - ratio[0],
+        method=new_sums.method,
+    )
+
+
+def _sizes(pair: Pair, keep: Bools) -> Floats:
+    """|delta| of the tokens of ``keep`` bool[N], f64[n] nats."""
+    return np.abs(pair.delta[keep].astype(np.float64))
+
+
+def _movement(experiment: Experiment, moved: float, finding: bool) -> str:
+    if finding:
+        return (
+            f"its own numbers moved by {moved:.2g} nats, and none may: a fault of the"
+            " scorer or of this machine"
+        )
+    if moved:
+        return f"its own numbers moved by {moved:.2g} nats"
+    return "no number moved, as it must be" if experiment.still else "no number moved"
+
+
+def _doubt(floors: _Floors, change: _Change) -> str:
+    """What makes the judgement less sure."""
+    doubts = [] if change.low is not None else ["too few tokens for an interval"]
+    if all(floor is None for floor in floors.all):
+        doubts.append("nothing was repeated, so the floor is unknown")
+    elif None in floors.unchanged:
+        doubts.append("the floor is of the changed capture alone")
+    return "; ".join(doubts)
+
+
+def _common(before: Pair, after: Sequence[Pair]) -> Bools:
+    """bool[N]: tokens that every pair scored, with a finite delta. ValueError where the
+    ids differ.
+    """
+    pairs = [before, *after]
+    tokens = min(pair.tokens for pair in pairs)
+    ids = before.sequences.token_ids[:tokens]
+    keep = np.zeros(before.tokens, bool)
+    keep[:tokens] = True
+    for pair in pairs:
+        if not np.array_equal(pair.sequences.token_ids[:tokens], ids):
+            raise ValueError("the experiment was made on other token ids")
+        keep[:tokens] &= pair.scored[:tokens] & np.isfinite(pair.delta[:tokens])
+    return keep
+
+
+def _gap(a: Capture, b: Capture, keep: Bools) -> float:
+    """MAE in nats between two captures over the tokens of ``keep`` bool[N] that both
+    scored; 0 where there are none.
+    """
+    count = min(len(keep), a.tokens, b.tokens)
+    among = keep[:count]
+    values_a = a.logprob.whole()[:count][among].astype(np.float64)
+    values_b = b.logprob.whole()[:count][among]
+    with np.errstate(invalid="ignore"):
+        delta = np.abs(values_a - values_b)
+    delta = delta[np.isfinite(delta)]
+    return float(delta.mean()) if len(delta) else 0.0
+
+
+def _self_gap(group: Sequence[Capture], keep: Bools) -> float | None:
+    """The largest MAE of repeats to the first of them; None without repeats."""
+    return max((_gap(group[0], other, keep) for other in group[1:]), default=None)
