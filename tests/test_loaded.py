@@ -25,9 +25,10 @@ from logdrift.core.diagnose import diagnose
 from logdrift.core.errors import InputError
 from logdrift.core.json_values import KEPT_ENTRIES, alike, bounded, flatten, shown
 from logdrift.core.report.build import report_on
+from logdrift.core.report.comment import comment
 from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.markdown import paint_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.session_text import session_text
 from logdrift.core.report.settings import settings_of
@@ -450,7 +451,7 @@ def test_the_gate_names_keys_and_every_report_says_it(
     typed = report_on(session)
     report = typed.to_json()
     assert said in " ".join(paint_text(session_text(typed), Canvas()).split())
-    assert said in " ".join(render_markdown(report).replace("\\", "").split())
+    assert said in " ".join(paint_markdown(comment(typed)).replace("\\", "").split())
     assert (
         "rope_parameters.full_attention.rope_theta 1000000 against 10000"
         in render_html(report, session)

@@ -27,9 +27,10 @@ from logdrift.core.engines.vllm.backend import unpack
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_on, report_pair
 from logdrift.core.report.check import MeasuredSession, check_session, parse_limits
+from logdrift.core.report.comment import comment
 from logdrift.core.report.html import render_html
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.markdown import paint_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump
@@ -752,7 +753,7 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
     assert text.startswith(f"BROKEN {A} gave NaN on 1 completion token")
     without = f"left out: 1 token NaN in {A}, 1 token not scored in {A}"
     assert text.count(without) == 2
-    assert without in render_markdown(report)
+    assert without in paint_markdown(comment(typed))
     page = render_html(report, pair.session)
     assert without in page and '<span class="nan" title="2: Δ -&#10;' not in page
     assert 'class="nan"' in page and "A NaN, rank ?" in page
@@ -766,7 +767,10 @@ def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) ->
     report = typed.to_json()
     page = render_html(report, pair.session)
     document = session_text(typed)
-    for text in (paint_text(document, Canvas(width=80)), render_markdown(report)):
+    for text in (
+        paint_text(document, Canvas(width=80)),
+        paint_markdown(comment(typed)),
+    ):
         assert "BROKEN" not in text and "left out:" not in text
     assert 'class="nan"' not in page
 

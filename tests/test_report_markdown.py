@@ -6,13 +6,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from logdrift.core.report.build import build_report
-from logdrift.core.report.markdown import LIMIT, code, render_markdown, table, text
+from logdrift.core.report.build import report_on
+from logdrift.core.report.comment import comment
+from logdrift.core.report.paint.markdown import (
+    LIMIT,
+    code,
+    paint_markdown,
+    table,
+    text,
+)
+from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import open_session
-from tests.made_report import made_pair
+from tests.made_report import made_pair, typed_report
 from tests.test_report_html import HOSTILE, SAMPLE, made_dictionary, missing, numbers
 
 NOT_COMPARABLE = {
@@ -21,6 +30,14 @@ NOT_COMPARABLE = {
         {"code": "weights", "severity": "not_comparable", "text": "other weights"}
     ],
 }
+
+
+def markdown(
+    report: dict[str, Any] | SessionReport, main: tuple[str, str] | None = None
+) -> str:
+    """The comment on a report, or on the report that a dictionary is the JSON of."""
+    typed = report if isinstance(report, SessionReport) else typed_report(report)
+    return paint_markdown(comment(typed, main))
 
 
 def check_tables(source: str) -> int:
@@ -54,7 +71,7 @@ def rendered(source: str) -> str:
 
 def test_every_number_is_there() -> None:
     report = made_dictionary(made_pair())
-    source = render_markdown(report)
+    source = markdown(report)
     # Empty buckets are left out: their count 0 and their borders stand in others
     # anyway.
     assert missing(report, rendered(source)) == []
@@ -72,7 +89,7 @@ def test_every_number_is_there() -> None:
 
 
 def test_the_verdict_and_its_reasons_come_first() -> None:
-    source = render_markdown(made_dictionary(made_pair()))
+    source = markdown(made_dictionary(made_pair()))
     first, *rest = source.split("\n\n")
     assert first.startswith("## ") and first.endswith("CAUTION")
     assert rest[0].startswith("**MAE 0.0433 nats**")
@@ -86,7 +103,7 @@ def test_not_comparable_says_the_reason_before_any_number_and_strikes_them() -> 
     report = made_dictionary(
         made_pair(gate=NOT_COMPARABLE), made_pair("a/prefill", "b/prefill")
     )
-    source = render_markdown(report)
+    source = markdown(report)
     assert (
         source.index("other weights")
         < source.index("mean nothing")
@@ -117,14 +134,12 @@ def test_what_is_null_is_a_dash_or_unknown() -> None:
         )
         for key, value in made_pair().items()
     }
-    source = render_markdown(
-        made_dictionary({**empty, "a": "x/prefill", "b": "y/decode"})
-    )
+    source = markdown(made_dictionary({**empty, "a": "x/prefill", "b": "y/decode"}))
     check_tables(source)
     assert "| MAE | - |" in source and "MAE unknown" in source and "UNKNOWN" in source
     assert "None" not in source and "nan" not in source
     for report in ({}, {"pairs": []}, {"pairs": [{}]}):
-        check_tables(render_markdown(report))
+        check_tables(markdown(report))
 
 
 @pytest.mark.parametrize(
@@ -145,16 +160,16 @@ def test_hostile_text_stays_text(bad: str) -> None:
         "piece": bad,
         "before": bad,
         "after": bad,
-        "sequence": bad,
-        "rank_a": bad,
     }
     pair = made_pair(
         a=bad,
         b=bad,
         scope=bad,
-        gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]},
+        gate={
+            "verdict": bad,
+            "reasons": [{"code": bad, "severity": "info", "text": bad}],
+        },
         worst=[token],
-        strange={bad: bad},
         thresholds=[
             {
                 "framework": bad,
@@ -165,7 +180,17 @@ def test_hostile_text_stays_text(bad: str) -> None:
                 "source": bad,
             }
         ],
-        what_if=[{"rule": bad, "name": bad, "level": bad}],
+        what_if=[
+            {
+                "rule": bad,
+                "name": bad,
+                "low": None,
+                "high": None,
+                "level": bad,
+                "tokens": None,
+                "sequences": None,
+            }
+        ],
         scopes=[{"scope": bad}],
     )
     report = made_dictionary(
@@ -187,8 +212,8 @@ def test_hostile_text_stays_text(bad: str) -> None:
             "facts": {"device": bad, "dtype": bad},
         }
     ]
-    source = render_markdown(report)
-    plain = render_markdown(made_dictionary(made_pair()))
+    source = markdown(report)
+    plain = markdown(made_dictionary(made_pair()))
     assert check_tables(source) >= 15
     tags = set(re.findall(r"<[^>]*>", source))
     assert tags <= {
@@ -221,13 +246,13 @@ def test_text_of_a_model_is_cut_to_a_readable_length() -> None:
 
 
 def test_the_sample_fits_a_comment() -> None:
-    report = build_report(open_session(SAMPLE))
-    source = render_markdown(report, ("trainer/prefill", "vllm/decode"))
+    report = report_on(open_session(SAMPLE))
+    source = markdown(report, ("trainer/prefill", "vllm/decode"))
     assert len(source) <= LIMIT < 65_536  # GitHub's limit of a comment
     assert "left out" not in source
     assert all(
-        f"<code>{pair['a'].replace('#', '&#35;')}</code>" in source
-        for pair in report["pairs"]
+        f"<code>{pair.labels[0].replace('#', '&#35;')}</code>" in source
+        for pair in report.pairs
     )
     check_tables(source)
 
@@ -236,7 +261,7 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
     report = made_dictionary(
         *(made_pair(f"a{i}/prefill", f"b{i}/decode") for i in range(40))
     )
-    source = render_markdown(report)
+    source = markdown(report)
     assert len(source) <= LIMIT + 200
     found = re.search(r"(\d+) folded parts were left out", source)
     assert (
@@ -248,10 +273,10 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
 
 def test_the_chosen_pair_is_the_one_in_full() -> None:
     report = made_dictionary(made_pair(), made_pair("vllm/decode", "vllm/prefill"))
-    source = render_markdown(report, ("vllm/decode", "vllm/prefill"))
+    source = markdown(report, ("vllm/decode", "vllm/prefill"))
     assert source.startswith(
         "## logdrift: <code>vllm/decode</code> → <code>vllm/prefill</code>"
     )
-    assert render_markdown(report, ("no", "pair")).startswith(
+    assert markdown(report, ("no", "pair")).startswith(
         "## logdrift: <code>trainer/prefill</code>"
     )

@@ -16,8 +16,9 @@ from rich.cells import cell_len
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.report.build import build_report, report_on, with_answer
+from logdrift.core.report.comment import comment
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.markdown import render_markdown
+from logdrift.core.report.paint.markdown import paint_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump
@@ -74,9 +75,7 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
             and "sample-smollm2" in shown[1]
         )
         await pilot.press("f")
-        await until(
-            pilot, lambda: screen.text == render_markdown(report.to_json(), PAIR)
-        )
+        await until(pilot, lambda: screen.text == paint_markdown(comment(report, PAIR)))
         assert "Markdown" in lines(screen.reading)[0]
         await pilot.press("f", "a")
         await until(pilot, lambda: "all pairs" in lines(screen.reading)[0])
@@ -131,7 +130,7 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
         else:
             made = {
                 "txt": paint_text(session_text(report, PAIR), Canvas(width=110)),
-                "md": render_markdown(report.to_json(), PAIR),
+                "md": paint_markdown(comment(report, PAIR)),
                 "json": dump(
                     build_report(session, [PAIR])
                 ),  # the answer costs more than the numbers: --why

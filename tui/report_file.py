@@ -35,9 +35,10 @@ def rendered(
 
     report = with_answer(report, session, main)
     if form == "md":
-        from logdrift.core.report.markdown import render_markdown
+        from logdrift.core.report.comment import comment
+        from logdrift.core.report.paint.markdown import paint_markdown
 
-        return render_markdown(report.to_json(), main)
+        return paint_markdown(comment(report, main))
     if form == "html":
         from logdrift.core.report.html import render_html
 

@@ -75,7 +75,8 @@ class TableColumn:
 
     ``right`` aligns numbers; ``wraps`` breaks the last column into lines instead of
     running over the edge. Of a column of a fixed width, ``most`` are the cells after
-    which a text is cut.
+    which a text is cut. A ``word`` is never broken, a ``context`` takes what room there
+    is.
     """
 
     title: str
@@ -84,6 +85,7 @@ class TableColumn:
     gap: int = 0
     wraps: bool = False
     most: int | None = None
+    kind: Literal["", "word", "context"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,99 @@ class ContextCell:
     piece: str
     after: str
     tone: Tone = "bold"
+    token_id: int | None = None
 
 
-TableCell = str | Span | ContextCell
+@dataclass(frozen=True, slots=True)
+class CodeSpan:
+    """A name of the session, in a fixed-width font where the medium has one."""
+
+    text: str
+
+
+Inline = tuple[Span | CodeSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberCell:
+    """A number as it is written, ``-`` where it is unknown.
+
+    ``unit`` follows it, ``notes`` stand below it in small letters. ``void``: it means
+    nothing. ``anchor`` leads to another place of the document.
+    """
+
+    text: str
+    unit: str = ""
+    notes: tuple[str, ...] = ()
+    void: bool = False
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NameCell:
+    """A name, ``owner`` in bold before it, ``notes`` in small letters below it.
+    ``code``: a label or an identifier. ``long``: it may be broken anywhere.
+    """
+
+    text: str
+    owner: str = ""
+    notes: tuple[str, ...] = ()
+    code: bool = False
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FactCell:
+    """What was observed, None where it was not; ``before`` stands before it."""
+
+    text: str | None
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairCell:
+    """A pair of captures; ``anchor`` leads to it, empty for the one that is shown."""
+
+    a: str
+    b: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TagCell:
+    """A word in the colour of ``kind``."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCell:
+    """Where something was read: a link where it is exactly one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChartCell:
+    """A small picture within a line: the ``name`` of its painter and what it draws."""
+
+    name: str
+    data: object
+
+
+TableCell = (
+    str
+    | Span
+    | ContextCell
+    | NumberCell
+    | NameCell
+    | FactCell
+    | PairCell
+    | TagCell
+    | SourceCell
+    | ChartCell
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +205,7 @@ class TableBlock:
 
     Columns without a width share the line: those in ``shrink`` are cut in this order
     until the table fits. ``cut`` cuts rows at the edge, and
-    leaves out blanks at their end.
+    leaves out blanks at their end. ``mixed``: void numbers stand beside others.
     """
 
     columns: tuple[TableColumn, ...]
@@ -121,6 +213,7 @@ class TableBlock:
     title_tone: Tone = "dim"
     shrink: tuple[int, ...] = ()
     cut: bool = False
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +243,48 @@ class ChartBlock:
     table: TableBlock | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HeadingBlock:
+    """The title of a part; level 2 is that of the whole."""
+
+    level: int
+    parts: Inline
+
+
+@dataclass(frozen=True, slots=True)
+class ParagraphBlock:
+    """Running text with names and numbers that stand out."""
+
+    parts: Inline
+
+
+@dataclass(frozen=True, slots=True)
+class ListBlock:
+    """Items, each on its line, numbered from 1 or not."""
+
+    items: tuple[Inline, ...]
+    numbered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedBlock:
+    """Blocks that are opened on demand, and left out where there is no room."""
+
+    summary: Inline
+    blocks: tuple[Block, ...]
+
+
 Block = (
-    Gap | LineBlock | SentenceBlock | SplitBlock | TableBlock | SeriesBlock | ChartBlock
+    Gap
+    | LineBlock
+    | SentenceBlock
+    | SplitBlock
+    | TableBlock
+    | SeriesBlock
+    | ChartBlock
+    | HeadingBlock
+    | ParagraphBlock
+    | ListBlock
+    | FoldedBlock
 )
 Blocks = Sequence[Block]

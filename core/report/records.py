@@ -145,9 +145,9 @@ class SessionReport:
                 return pair
         return self.pairs[0] if self.pairs else None
 
-    def capture(self, label: str) -> CaptureInfo:
-        """The capture of a label of this report."""
-        return next(info for info in self.captures if info.label == label)
+    def capture(self, label: str) -> CaptureInfo | None:
+        """The capture of a label; None where the report does not have it."""
+        return next((info for info in self.captures if info.label == label), None)
 
     def with_pair(self, changed: PairReport) -> SessionReport:
         """The same report, with ``changed`` in the place of the pair of its labels."""

@@ -24,7 +24,11 @@ from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
 from logdrift.core.report.pair_numbers import SCOPES, left_out
 from logdrift.core.report.pair_text import pair_blocks
 from logdrift.core.report.records import PairReport, SessionReport, WorstToken
-from logdrift.core.report.usual import in_words
+from logdrift.core.report.session_facts import (
+    failure_log,
+    observed_facts,
+    size_in_words,
+)
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.words import MEANINGLESS, VERDICTS
 
@@ -87,12 +91,6 @@ def _failures(report: SessionReport) -> Iterator[Block]:
         yield Gap()
 
 
-def failure_log(info: CaptureInfo) -> list[str]:
-    """The lines of a capture's failure, at least one."""
-    lines = [line for line in (info.failure or "").splitlines() if line.strip()]
-    return lines or ["no reason was recorded"]
-
-
 def _broken(report: SessionReport) -> Iterator[Block]:
     """NaN first of all: what it is of, said once for all pairs."""
     reasons = [reason for pair in report.pairs for reason in pair.gate.reasons]
@@ -144,13 +142,13 @@ def _captures(captures: Sequence[CaptureInfo]) -> Iterator[Block]:
         title_tone="bold",
         shrink=(4, 1, 0, 3, 2),
     )
-    if any(None in _observed(info) for info in captures):
+    if any(None in observed_facts(info) for info in captures):
         yield LineBlock("? = not observed", "dim")
 
 
 def _capture(info: CaptureInfo) -> TableRow:
     version, dtype, device, attention = (
-        "?" if value is None else value for value in _observed(info)
+        "?" if value is None else value for value in observed_facts(info)
     )
     cells = (
         info.label,
@@ -162,14 +160,6 @@ def _capture(info: CaptureInfo) -> TableRow:
         info.status,
     )
     return TableRow(cells, "bad" if info.status == "failed" else "")
-
-
-def _observed(info: CaptureInfo) -> tuple[str | None, ...]:
-    """Version, dtype, device and attention as they were observed."""
-    facts = info.facts
-    if facts is None:
-        return (None,) * 4
-    return facts.engine_version, facts.dtype, facts.device, facts.attention_backend
 
 
 def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
@@ -225,11 +215,11 @@ def _title(pair: PairReport) -> SentenceBlock:
 
 def _size_in_words(report: SessionReport, pair: PairReport) -> str:
     mae = pair.metrics.errors.mae
-    a, b = map(report.capture, pair.labels)
+    words = size_in_words(report, pair)
     number = f"MAE {fixed(mae)} nats." if mae is not None else ""
     if without := left_out(pair):
         number = f"Of the rest ({without}): {number}"
-    return f"{number} {in_words(mae, a, b)}".strip()
+    return f"{number} {words}".strip()
 
 
 def _worst(pair: PairReport) -> Iterator[Block]:

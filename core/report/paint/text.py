@@ -118,9 +118,14 @@ def _fitted_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
 
 
 def _plain(cell: TableCell) -> str:
-    if isinstance(cell, ContextCell):
-        return cell.before + cell.piece + cell.after
-    return cell.text if isinstance(cell, Span) else cell
+    match cell:
+        case str():
+            return cell
+        case Span():
+            return cell.text
+        case ContextCell():
+            return cell.before + cell.piece + cell.after
+    raise TypeError(f"a text has no {type(cell).__name__}")
 
 
 # Tables of columns of a fixed width.

@@ -1,0 +1,186 @@
+"""Blocks as GitHub Markdown, to be pasted into an issue or a pull request.
+
+Text of models and files is hostile here too: nothing of it may become markup, a mention
+or a link.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from logdrift.core.numbers import UNKNOWN
+from logdrift.core.report.document import (
+    Block,
+    CodeSpan,
+    ContextCell,
+    FactCell,
+    FoldedBlock,
+    HeadingBlock,
+    Inline,
+    ListBlock,
+    NameCell,
+    NumberCell,
+    PairCell,
+    ParagraphBlock,
+    Span,
+    TableBlock,
+    TableCell,
+    TagCell,
+)
+from logdrift.core.session.visible import visible
+
+LIMIT = 60_000
+"""Characters: GitHub refuses a comment of more than 65,536."""
+_LONGEST = 200
+_LONGEST_ANSWER = 1000
+"""Characters of a cell, and of the sentence that all else is about."""
+_MARKUP = re.compile(r"[&<>|`*\[\]\\#@~$!^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""An underscore within a word is no markup."""
+
+
+def paint_markdown(blocks: Iterable[Block], *, limit: int = LIMIT) -> str:
+    """Blocks as Markdown. What is folded is left out, and said to be, where the text
+    would pass ``limit`` characters.
+    """
+    parts: list[str] = []
+    size = left_out = 0
+    for block in blocks:
+        part = _block(block)
+        if isinstance(block, FoldedBlock) and size + len(part) > limit:
+            left_out += 1
+        elif part:
+            parts.append(part)
+            size += len(part) + 2
+    if left_out:
+        parts.append(
+            f"{left_out} folded parts were left out so that this fits a comment: --html"
+            " and --json have everything."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case HeadingBlock():
+            return f"{'#' * block.level} {_inline(block.parts)}"
+        case ParagraphBlock():
+            return _inline(block.parts)
+        case ListBlock():
+            return "\n".join(_items(block))
+        case TableBlock():
+            return _table(block)
+        case FoldedBlock():
+            body = "\n\n".join(filter(None, map(_block, block.blocks)))
+            summary = _inline(block.summary)
+            return _folded(summary, body) if body else ""
+    raise TypeError(f"Markdown has no {type(block).__name__}")
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _items(block: ListBlock) -> Iterable[str]:
+    for place, item in enumerate(block.items, 1):
+        mark = f"{place}." if block.numbered else "-"
+        yield f"{mark} {_inline(item)}"
+
+
+def _inline(parts: Inline) -> str:
+    return "".join(map(_part, parts))
+
+
+def _part(part: Span | CodeSpan) -> str:
+    if isinstance(part, CodeSpan):
+        return code(part.text)
+    if part.tone == "bold":
+        return f"**{text(part.text, _LONGEST_ANSWER)}**"
+    return text(part.text)
+
+
+def text(value: str, longest: int = _LONGEST) -> str:
+    """Text of any origin that no Markdown renderer takes for markup, a mention, a link
+    or a line's end.
+    """
+    # GitHub looks for mentions and issues in the rendered text, where an entity is the
+    # character again: the empty comment parts it from what follows.
+    return (
+        _entities(value, longest)
+        .replace("&#64;", "&#64;<!-- -->")
+        .replace("&#35;", "&#35;<!-- -->")
+    )
+
+
+def code(value: str) -> str:
+    """Text of any origin in a fixed-width font. A code span cannot hold a pipe or a
+    backtick safely, this can.
+    """
+    return f"<code>{_entities(value)}</code>" if value else ""
+
+
+def _entities(value: str, longest: int = _LONGEST) -> str:
+    whole = visible(value)
+    cut = whole if len(whole) <= longest else whole[: longest - 1] + "…"
+    safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", cut)
+    return (
+        safe.replace("://", "&#58;//")
+        .replace("www.", "www&#46;")
+        .replace("WWW.", "WWW&#46;")
+    )
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> str:
+    """A table of cells that are Markdown already; columns in ``right`` are numbers. ""
+    without rows.
+    """
+    if not rows:
+        return ""
+    rule = ["---:" if index in right else "---" for index in range(len(head))]
+    lines = (list(map(text, head)), rule, *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _table(block: TableBlock) -> str:
+    head = [column.title for column in block.columns]
+    right = [at for at, column in enumerate(block.columns) if column.right]
+    return table(head, [list(map(_cell, row.cells)) for row in block.rows], right)
+
+
+def _cell(cell: TableCell) -> str:
+    match cell:
+        case str():
+            return text(cell)
+        case Span() | TagCell():
+            return text(cell.text)
+        case NumberCell():
+            return _number(cell)
+        case NameCell():
+            return _name(cell)
+        case FactCell():
+            known = "unknown" if cell.text is None else text(cell.text)
+            return f"{text(cell.before)} {known}" if cell.before else known
+        case PairCell():
+            return f"{code(cell.a or 'unknown')} → {code(cell.b or 'unknown')}"
+        case ContextCell():
+            piece = f"<b>»{_entities(cell.piece)}«</b>"
+            before, after = _entities(cell.before), _entities(cell.after)
+            return f"<code>{before}{piece}{after}</code>"
+    raise TypeError(f"Markdown has no {type(cell).__name__}")
+
+
+def _number(cell: NumberCell) -> str:
+    number = cell.text
+    if cell.void and number != UNKNOWN:
+        # A number of a pair that may not be compared is struck out.
+        number = f"~~{number}~~"
+    return number + cell.unit
+
+
+def _name(cell: NameCell) -> str:
+    if cell.code:
+        return code(cell.text)
+    words = [text(part) for part in (cell.text, *cell.notes) if part]
+    return " ".join(words) or UNKNOWN
