@@ -1,0 +1,184 @@
+"""The line between both sides' alternatives, and what it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.diagnose.fits.statistics import middle
+from logdrift.core.diagnose.view import Shared
+
+Array = npt.NDArray[Any]
+
+_OWN_SLOPE = 8
+"""Rows of a sequence from which its own slope says something. By judgement."""
+_NOTHING_LEFT = 1e-9
+"""Share of the squares that is float32's own rounding, and has no shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLine:
+    """B's centred alternatives against A's, over all rows.
+
+    ``slope`` is the ratio of their spreads, so noise of one size on both sides leaves
+    it at 1; ``error`` its standard error, rows being the units. ``r2`` of the plain
+    regression. ``explained``: share of the squared gap that is gone when both are
+    scaled to one spread. ``apart``: share of what is left then that a slope for every
+    sequence takes away. ``bend``: share of the rest that a square and a cube take away,
+    ``bend_z`` the larger of their |t|, rows being the units. ``uneven``: share of the
+    rest that a slope of its own for every row takes away beyond one for every sequence,
+    less what it does by chance, in the middle sequence; a factor on all logits, or on
+    those of some sequences, leaves 0, a cap presses rows of high logits more. ``noise``
+    the root of the mean squared gap over the mean square of A.
+    """
+
+    rows: int
+    slope: float
+    error: float
+    r2: float
+    explained: float
+    apart: float
+    bend: float
+    bend_z: float
+    uneven: float
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums of squares and products over the alternatives of each row, or of each group
+    of rows, f64[k] nats^2 each.
+    """
+
+    xx: Array
+    yy: Array
+    xy: Array
+
+    def of_groups(self, groups: Array) -> _Sums:
+        """The same over rows of one group (``groups`` i64[n])."""
+        xx, yy, xy = (np.bincount(groups, sums) for sums in (self.xx, self.yy, self.xy))
+        return _Sums(xx=xx, yy=yy, xy=xy)
+
+    @property
+    def rest(self) -> Array:
+        """What a slope leaves of the squared gap once both sides are scaled to one
+        spread: 2 (sqrt(xx yy) - xy), f64[k].
+        """
+        left: Array = 2 * (np.sqrt(self.xx * self.yy) - self.xy)
+        return left
+
+
+def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None:
+    """The line of ``shared``; None without rows, or where one side has no spread.
+
+    ``sequence`` i64[n] is that of each row; None: they are all of one. The slope is the
+    standardised major axis, sqrt(yy / xx): both sides have errors (Warton et al.,
+    Bivariate line-fitting methods for allometry, 2006).
+    """
+    rows = len(shared.at)
+    if rows < 2:
+        return None
+    x, y = shared.x.astype(np.float64), shared.y.astype(np.float64)
+    sums = _sums(x, y)
+    xx, yy, xy = float(sums.xx.sum()), float(sums.yy.sum()), float(sums.xy.sum())
+    if xx <= 0 or yy <= 0:
+        return None
+    groups = np.zeros(rows, np.int64) if sequence is None else sequence
+    slope = float(np.sqrt(yy / xx))
+    gap = xx + yy - 2 * xy
+    rest = yy / slope + xx * slope - 2 * xy
+    by_group = float(sums.of_groups(groups).rest.sum())
+    bend, bend_z = _bend(x, y / slope, shared)
+    return FittedLine(
+        rows=rows,
+        slope=slope,
+        error=slope * _relative_error(sums, xx, yy),
+        r2=xy * xy / (xx * yy),
+        explained=1 - rest / gap if gap > 0 else 0.0,
+        apart=1 - by_group / rest if rest > _NOTHING_LEFT * xx else 0.0,
+        bend=bend,
+        bend_z=bend_z,
+        uneven=_uneven(sums, shared, groups),
+        noise=float(np.sqrt(max(gap, 0) / xx)),
+    )
+
+
+def _sums(x: Array, y: Array) -> _Sums:
+    """Of x, y f64[n, K]."""
+    xx, yy, xy = (np.einsum("ij,ij->i", p, q) for p, q in ((x, x), (y, y), (x, y)))
+    return _Sums(xx=xx, yy=yy, xy=xy)
+
+
+def _relative_error(sums: _Sums, xx: float, yy: float) -> float:
+    """The slope's standard error over the slope: the root of the squared influences
+    d log slope = (row's yy / yy - row's xx / xx) / 2, rows being independent units.
+    """
+    influence = (sums.yy / yy - sums.xx / xx) / 2
+    return float(np.sqrt((influence**2).sum()))
+
+
+def _uneven(sums: _Sums, shared: Shared, groups: Array) -> float:
+    """After one slope for each of ``groups`` i64[n]: what slopes of their own for every
+    row explain beyond chance, in the middle one of the groups.
+    """
+    together = sums.of_groups(groups)
+    rest, own = together.rest, np.bincount(groups, sums.rest)
+    rows = np.bincount(groups)
+    enough = rows >= min(_OWN_SLOPE, int(rows.max()))
+    if float(rest[enough].sum()) <= _NOTHING_LEFT * float(sums.xx.sum()):
+        return 0.0
+    enough &= rest > _NOTHING_LEFT * together.xx
+    # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
+    by_row = 1 / np.maximum(shared.count - 1, 1)
+    chance = (np.bincount(groups, by_row) / np.maximum(rows, 1))[enough]
+    explained = 1 - own[enough] / rest[enough]
+    return middle((explained - chance) / (1 - chance), rows[enough])
+
+
+def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
+    """What x^2 and x^3, centred in each row, take away of y - x (f64[n, K]); and their
+    largest |t|, with the cluster-robust covariance of rows as units (Liang and Zeger,
+    1986).
+    """
+    columns = _scaled([x, *(_centred_power(x, power, shared) for power in (2, 3))])
+    gram = np.array([[float((p * q).sum()) for q in columns] for p in columns])
+    right = np.array([float((column * y).sum()) for column in columns])
+    try:
+        inverse = np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        return 0.0, 0.0
+    weights = inverse @ right
+    fitted = sum(w * column for w, column in zip(weights, columns, strict=True))
+    residual = y - fitted
+    total = float((y * y).sum())
+    by_line = total - right[0] ** 2 / gram[0, 0]
+    bent = float((residual * residual).sum())
+    share = 1 - bent / by_line if by_line > _NOTHING_LEFT * total else 0.0
+    return float(share), _largest_t(columns, residual, weights, inverse)
+
+
+def _centred_power(x: Array, power: int, shared: Shared) -> Array:
+    """x^power less its mean over the shared ids of each row, f64[n, K]; 0 elsewhere."""
+    raised = np.where(shared.present, x**power, 0.0)
+    mean = raised.sum(axis=1, keepdims=True) / shared.count[:, None]
+    centred: Array = np.where(shared.present, raised - mean, 0.0)
+    return centred
+
+
+def _scaled(columns: list[Array]) -> list[Array]:
+    """The columns at unit norm, for an inverse that means something."""
+    norms = [float(np.sqrt((column * column).sum())) or 1.0 for column in columns]
+    return [column / norm for column, norm in zip(columns, norms, strict=True)]
+
+
+def _largest_t(
+    columns: list[Array], residual: Array, weights: Array, inverse: Array
+) -> float:
+    """The largest |t| of all weights but the first, rows being the units."""
+    scores = np.stack([(column * residual).sum(axis=1) for column in columns], axis=1)
+    covariance = inverse @ (scores.T @ scores) @ inverse
+    spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return float(np.abs(weights[1:] / spread[1:]).max())
