@@ -62,7 +62,7 @@ def sentence_of(session: Session) -> str:
 async def answered(pilot: Any) -> ExplorerScreen:
     """The explorer with the answer on it."""
     screen = await judged(pilot)
-    await until(pilot, lambda: screen.answer is not None)
+    await until(pilot, lambda: screen.model.answer is not None)
     return screen
 
 
@@ -113,7 +113,9 @@ async def test_nothing_moves_when_it_comes(
         before = [
             (widget.id, widget.region) for widget in screen.query("*") if widget.display
         ]
-        assert screen.answer is None and set("".join(run for run, _ in blank)) <= {
+        assert screen.model.answer is None and set(
+            "".join(run for run, _ in blank)
+        ) <= {
             " ",
             "─",
         }
@@ -136,13 +138,14 @@ async def test_another_pair_has_another_answer_and_never_the_old_one(
     app = make_app(session.folder, pair=("trainer/prefill", "vllm/prefill"))
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await answered(pilot)
-        assert screen.answer is not None and screen.answer.sentence.startswith(
-            "comparable"
+        assert (
+            screen.model.answer is not None
+            and screen.model.answer.sentence.startswith("comparable")
         )
         screen.take_pair(make_pair(session, "trainer/prefill", "vllm/decode"))
-        assert screen.answer is None, "nothing is shown until it is known"
-        await until(pilot, lambda: screen.answer is not None)
-        assert screen.answer.labels == ("trainer/prefill", "vllm/decode")
+        assert screen.model.answer is None, "nothing is shown until it is known"
+        await until(pilot, lambda: screen.model.answer is not None)
+        assert screen.model.answer.labels == ("trainer/prefill", "vllm/decode")
         assert text(screen.query_one("#answer")).startswith(" not comparable: ")
 
 

@@ -143,7 +143,7 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         screen.chart.choose(index_of("heatmap"))
         await pilot.press("4")
         drawing = await drawn(pilot, screen.chart, "heatmap")
-        before = screen.sequence
+        before = screen.model.sequence
         assert drawing.place.cell(screen.position) == (
             0,
             0,
@@ -151,7 +151,10 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         wanted = drawing.place.step(screen.position, 0, 1)  # type: ignore[union-attr]
         await pilot.press("down")
         await until(pilot, lambda: screen.position == wanted)
-        assert screen.sequence > before and drawing.place.cell(screen.position)[1] > 0  # type: ignore[union-attr,index]
+        assert (
+            screen.model.sequence > before
+            and drawing.place.cell(screen.position)[1] > 0
+        )  # type: ignore[union-attr,index]
         back = drawing.place.step(screen.position, 0, -1)  # type: ignore[union-attr]
         await pilot.press("k")
         await until(pilot, lambda: screen.position == back)
@@ -219,15 +222,15 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
         await pilot.press("z")
         await until(pilot, lambda: isinstance(app.screen, ChartScreen))
         full = app.screen
-        assert isinstance(full, ChartScreen) and screen.pair is not None
+        assert isinstance(full, ChartScreen) and screen.model.pair is not None
         await drawn(pilot, full.chart, "delta", "one")
         last = -1
         for _ in range(3):
-            wanted = next_divergence(screen.pair, max(last, 0), screen.threshold)
+            wanted = next_divergence(screen.model.pair, max(last, 0), screen.threshold)
             await pilot.press("n")
             await until(pilot, lambda wanted=wanted: screen.position == wanted)  # type: ignore[misc]
             last = screen.position
-        screen.go_to(screen.session.sequences.bounds(5)[0])
+        screen.moves.go_to(screen.session.sequences.bounds(5)[0])
         await until(
             pilot,
             lambda: (
@@ -235,7 +238,7 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
             ),
         )
         await pilot.press("N")
-        await until(pilot, lambda: screen.sequence < 5)
+        await until(pilot, lambda: screen.model.sequence < 5)
 
 
 async def test_export_asks_for_a_name_and_says_what_was_written(
@@ -297,7 +300,7 @@ async def test_only_the_last_of_a_burst_is_drawn(
             screen.chart, "_build", lambda key, *rest: asked.append(key)
         )
         for sequence in range(1, 8):
-            screen.go_to(screen.session.sequences.bounds(sequence)[0])
+            screen.moves.go_to(screen.session.sequences.bounds(sequence)[0])
         await until(pilot, lambda: bool(asked))
         assert len(asked) == 1 and 7 in asked[0]
         assert screen.chart.chart is not None, (

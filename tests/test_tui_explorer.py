@@ -23,6 +23,7 @@ from logdrift.core.session.writer import write_manifest
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.palette import Depth
+from logdrift.tui.screens.pair_picker import PairPicker
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Header, Hints, Tabs
 from logdrift.tui.widgets.inspector import Inspector, Summary
@@ -47,7 +48,10 @@ async def wait_for_picture(pilot: Any) -> None:
     await judged(pilot)
     await pilot.press("n", "n")
     screen = explorer(pilot.app)
-    await until(pilot, lambda: screen.answer is not None and screen.numbers is not None)
+    await until(
+        pilot,
+        lambda: screen.model.answer is not None and screen.model.numbers is not None,
+    )
     await until(
         pilot,
         lambda: (
@@ -286,7 +290,8 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
         await until(
             pilot,
             lambda: (
-                isinstance(app.screen, Picker) and len(app.screen.known) == len(pairs)
+                isinstance(app.screen, PairPicker)
+                and len(app.screen.known) == len(pairs)
             ),
         )
         shown = screen_text(app)
@@ -326,7 +331,9 @@ async def test_sort_and_jump_from_the_list(folder: Path) -> None:
         assert screen.pane == "sequences"
         await pilot.press("g", "enter")
         worst = int(np.argmax(pair.worst))
-        await until(pilot, lambda: screen.sequence == worst and screen.pane == "tokens")
+        await until(
+            pilot, lambda: screen.model.sequence == worst and screen.pane == "tokens"
+        )
         assert screen.position == session.sequences.bounds(worst)[0]
         assert number(float(pair.worst[worst]), 3) in lines(screen.sequences)[2]
         await pilot.press("s")
@@ -431,14 +438,14 @@ async def test_reopening_restores_cursor_pair_sort_and_threshold(folder: Path) -
         await pilot.press("n", "n", "right_square_bracket", "right", "s", "plus", "p")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         await pilot.press("down", "enter")
-        await until(pilot, lambda: screen.view_state.pair is not None)
-        left = screen.view_state
+        await until(pilot, lambda: screen.model.state.pair is not None)
+        left = screen.model.state
         await pilot.press("q")
     assert load_state("generated-3000") == (left, None)
     app = make_app(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        assert screen.view_state == left
+        assert screen.model.state == left
         assert screen.view is not None and screen.view.labels == left.pair
 
 
@@ -538,7 +545,7 @@ async def test_a_damaged_capture_leaves_the_rest_usable(
         await until(
             pilot,
             lambda: (
-                isinstance(app.screen, Picker)
+                isinstance(app.screen, PairPicker)
                 and len(app.screen.known) == len(list_pairs(screen.session))
             ),
         )
@@ -599,10 +606,10 @@ async def test_two_explorers_on_one_session_keep_what_the_last_one_left(
         here, there = await judged(one), await judged(two)
         await one.press("n")
         await two.press("n", "n", "b", *"noted", "enter")
-        await until(two, lambda: there.view_state.marks != ())
+        await until(two, lambda: there.model.state.marks != ())
         assert there.position > here.position > 0
         await one.press("b", *"mine", "enter")
-        await until(one, lambda: here.view_state.marks != ())
+        await until(one, lambda: here.model.state.marks != ())
     state, _ = load_state(open_session(folder).manifest.id)
     assert {mark.note for mark in state.marks} == {"noted", "mine"}
 
@@ -665,14 +672,17 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(
             shown_so_far(live, 4, {"vllm/decode": 4, "trainer/prefill": 2})
             await until(
                 pilot,
-                lambda: screen.sequences.line_count == 4 and screen.pair is not None,
+                lambda: (
+                    screen.sequences.line_count == 4 and screen.model.pair is not None
+                ),
             )
             assert screen.position == 2
             assert "capturing 50%" in text(screen.query_one(Header))
             shown_so_far(live, 6, {"vllm/decode": 6, "trainer/prefill": 6})
             release(live.folder)
             await until(
-                pilot, lambda: screen.pair is not None and screen.pair.count == 6
+                pilot,
+                lambda: screen.model.pair is not None and screen.model.pair.count == 6,
             )
             await until(
                 pilot, lambda: "capturing" not in text(screen.query_one(Header))
@@ -689,7 +699,7 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
 ) -> None:
     from logdrift.core.session.lock import acquire, release
 
-    monkeypatch.setattr("logdrift.tui.screens.explorer_jobs._REST", 1e9)
+    monkeypatch.setattr("logdrift.tui.screens.explorer.jobs._REST", 1e9)
     rows, others = (
         [[float("nan"), *[-1.0] * 9] for _ in range(6)],
         [[float("nan"), *[-1.2] * 9] for _ in range(6)],
@@ -706,24 +716,25 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
     try:
         async with app.run_test(size=(140, 36)) as pilot:
             screen = explorer(app)
-            await until(pilot, lambda: screen.numbers is not None)
+            await until(pilot, lambda: screen.model.numbers is not None)
             shown_so_far(live, 4, {"vllm/decode": 4, "trainer/prefill": 4})
             await until(
-                pilot, lambda: screen.pair is not None and screen.pair.count == 4
+                pilot,
+                lambda: screen.model.pair is not None and screen.model.pair.count == 4,
             )
             await until(
                 pilot, lambda: screen.view is not None and screen.view.stats is not None
             )
             await pilot.pause(1.0)
-            assert screen.numbers is None
+            assert screen.model.numbers is None
             shown_so_far(live, 6, {"vllm/decode": 6, "trainer/prefill": 6})
             release(live.folder)
             await until(
                 pilot,
                 lambda: (
-                    screen.numbers is not None
-                    and screen.pair is not None
-                    and screen.pair.count == 6
+                    screen.model.numbers is not None
+                    and screen.model.pair is not None
+                    and screen.model.pair.count == 6
                 ),
             )
     finally:
@@ -795,9 +806,9 @@ async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(
             lambda: "this token is not captured yet" in text(screen.query_one(Hints)),
         )
         assert screen.position == 0
-        screen.set_filter("*")
+        screen.listing.filter_by("*")
         await until(pilot, lambda: screen.sequences.line_count == 1)
-        screen.go_to(session.sequences.tokens + 7)
+        screen.moves.go_to(session.sequences.tokens + 7)
         await pilot.pause(0.1)
         assert screen.position == session.sequences.tokens - 1
 

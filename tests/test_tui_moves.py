@@ -97,8 +97,8 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
         await until(pilot, lambda: screen.position == wanted[0])
         assert f"1 of {len(wanted)} found: the w" in hint(pilot)
         passage = screen.tokens.passage
-        assert passage is not None and passage.found is not None
-        assert passage.found[screen.tokens.cursor] and not passage.found.all()
+        assert passage is not None and passage.matched is not None
+        assert passage.matched[screen.tokens.cursor] and not passage.matched.all()
         seen = [screen.position]
         for _ in wanted[1:]:
             await pilot.press("n")
@@ -109,8 +109,10 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
         await pilot.press("N")
         assert screen.position == wanted[-2]
         await pilot.press("escape", "n")
-        assert screen.tokens.passage is not None and screen.tokens.passage.found is None
-        assert screen.position in screen.beyond()
+        assert (
+            screen.tokens.passage is not None and screen.tokens.passage.matched is None
+        )
+        assert screen.position in screen.model.levels.beyond()
 
 
 async def test_matches_are_counted_while_typing_and_ids_are_found(folder: Path) -> None:
@@ -259,7 +261,7 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         await pilot.press("n", "n")
         second = screen.position
         await type_in(pilot, "b", "")
-        assert [mark.position for mark in screen.view_state.marks] == [first, second]
+        assert [mark.position for mark in screen.model.state.marks] == [first, second]
         assert any("*" in line[:8] for line in lines(screen.tokens))
         await pilot.press("u", "u")
         await until(pilot, lambda: "mark odd one" in text(screen.query_one(Inspector)))
@@ -272,7 +274,7 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
             pilot, lambda: len(load_state("generated-3000")[0].marks) == 2
         )  # saved while the screen runs
         await type_in(pilot, "b", "")
-        assert [mark.position for mark in screen.view_state.marks] == [first]
+        assert [mark.position for mark in screen.model.state.marks] == [first]
         await pilot.press("q")
     saved, notice = load_state("generated-3000")
     assert notice is None and [mark.position for mark in saved.marks] == [first]
@@ -301,7 +303,7 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
         await until(pilot, lambda: screen.sequences.order.tolist() == with_text)
         assert f"Sequences {len(with_text)}/24" in lines(screen.sequences)[0]
         await pilot.press("right_square_bracket")
-        assert screen.sequence in with_text
+        assert screen.model.sequence in with_text
         await type_in(pilot, "f", ">")
         await until(pilot, lambda: screen.sequences.order.tolist() == beyond)
         await pilot.press("minus")
@@ -314,7 +316,7 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
         await until(pilot, lambda: screen.sequences.order.tolist() == [7])
         await pilot.press("escape")
         await until(pilot, lambda: screen.sequences.line_count == 24)
-        assert screen.view_state.filter == ""
+        assert screen.model.state.filter == ""
 
 
 async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) -> None:
@@ -328,7 +330,7 @@ async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) ->
         assert screen.position > 0
         await pilot.press("f", "escape")
         await until(pilot, lambda: app.screen is screen)
-        assert screen.view_state.filter == "nowhere at all"
+        assert screen.model.state.filter == "nowhere at all"
 
 
 async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its_own(
@@ -337,35 +339,36 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
-        await until(pilot, lambda: screen.numbers is not None)
+        await until(pilot, lambda: screen.model.numbers is not None)
         for mode in (*MODES[1:], MODES[0]):
             await pilot.press("o")
-            assert screen.mode is mode
+            assert screen.model.mode is mode
             passage = screen.tokens.passage
             assert passage is not None and passage.legend is not None
             legend_line = lines(screen.tokens)[1]
             assert mode.head in legend_line
             missing = mode.missing(
-                screen.pair, screen.numbers.floor if screen.numbers else None
+                screen.model.pair,
+                screen.model.numbers.floor if screen.model.numbers else None,
             )  # type: ignore[arg-type]
             if missing:
                 assert missing in legend_line and not passage.levels.any()
             else:
-                assert f"{len(screen.beyond()):,} beyond" in legend_line
+                assert f"{len(screen.model.levels.beyond()):,} beyond" in legend_line
         await pilot.press("o", "o", "o")
-        assert screen.mode.name == "ratio"
+        assert screen.model.mode.name == "ratio"
         await pilot.press("plus")
-        assert screen.level_threshold == 0.3 and screen.threshold == 0.1
-        assert f"{len(screen.beyond()):,} of" in hint(pilot)
+        assert screen.model.levels.threshold == 0.3 and screen.threshold == 0.1
+        assert f"{len(screen.model.levels.beyond()):,} of" in hint(pilot)
         await pilot.press("n")
-        assert screen.position == screen.beyond()[0]
+        assert screen.position == screen.model.levels.beyond()[0]
         await pilot.press("t")
         await until(
             pilot,
             lambda: isinstance(app.screen, Picker) and "1.30×" in screen_text(app),
         )
         await pilot.press("down", "enter")
-        await until(pilot, lambda: screen.level_threshold == 0.5)
+        await until(pilot, lambda: screen.model.levels.threshold == 0.5)
         await pilot.press("O")
         await until(
             pilot,
@@ -375,9 +378,9 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
             ),
         )
         await pilot.press("down")
-        await until(pilot, lambda: screen.mode.name == "rank")
+        await until(pilot, lambda: screen.model.mode.name == "rank")
         await pilot.press("escape")
-        await until(pilot, lambda: screen.mode.name == "ratio")
+        await until(pilot, lambda: screen.model.mode.name == "ratio")
 
 
 async def test_the_share_is_of_the_tokens_that_could_have_a_level(
@@ -404,15 +407,15 @@ async def test_the_share_is_of_the_tokens_that_could_have_a_level(
 async def test_a_long_count_is_made_in_a_thread(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logdrift.tui.screens.explorer_levels.AT_ONCE", 100)
+    monkeypatch.setattr("logdrift.tui.models.explorer.AT_ONCE", 100)
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
         await pilot.press("o", "o", "o", "plus")
-        assert screen.mode.name == "ratio"
-        await until(pilot, lambda: ("ratio", 0.3) in screen._beyond)
-        wanted = screen.mode.beyond(Stretch(screen.pair, 0, 3000), 0.3)  # type: ignore[arg-type]
-        assert 0 < len(wanted) == len(screen.beyond())
+        assert screen.model.mode.name == "ratio"
+        await until(pilot, lambda: ("ratio", 0.3) in screen.model.counts)
+        wanted = screen.model.mode.beyond(Stretch(screen.model.pair, 0, 3000), 0.3)  # type: ignore[arg-type]
+        assert 0 < len(wanted) == len(screen.model.levels.beyond())
         assert f"{len(wanted):,} beyond" in lines(screen.tokens)[1]
 
 
@@ -512,7 +515,7 @@ async def test_sorts_are_chosen_from_a_list_and_their_number_is_shown(
         await pilot.press("S")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         await pilot.press("down", "down", "down", "down", "enter")
-        await until(pilot, lambda: screen.view_state.sort == "sum")
+        await until(pilot, lambda: screen.model.state.sort == "sum")
         delta = np.where(pair.scored, pair.delta, 0).astype(np.float64)
         sums = np.array(
             [delta[slice(*pair.sequences.bounds(s))].sum() for s in range(24)]
@@ -534,7 +537,7 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(
         inspector = screen.query_one(Inspector)
         await until(pilot, lambda: "top 20" in text(inspector))
         for by in (0, 1):
-            found = screen.inspection()
+            found = screen.model.inspection()
             assert found.by == by
             known = [
                 row.cells[by].logprob
@@ -543,7 +546,7 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(
             ]
             assert known == sorted(known, reverse=True)
             await pilot.press("i")
-        assert screen.inspection().by == 0
+        assert screen.model.inspection().by == 0
         await pilot.resize_terminal(80, 24)
         await until(
             pilot, lambda: "ratio" in text(inspector) and "Δ/floor" in text(inspector)
@@ -613,7 +616,7 @@ async def test_the_header_has_the_numbers_of_the_report(
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
-        await until(pilot, lambda: screen.numbers is not None)
+        await until(pilot, lambda: screen.model.numbers is not None)
         shown = text(screen.query_one(Header))
         assert (
             f"k3 {number(wanted.k3, 3)}" in shown
@@ -632,7 +635,7 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
         await type_in(pilot, "b", "first")
         await type_in(pilot, "f", rare)
         await until(pilot, lambda: 0 < screen.sequences.line_count < 24)
-        kept, left = screen.sequences.order.tolist(), screen.view_state
+        kept, left = screen.sequences.order.tolist(), screen.model.state
         await pilot.press("q")
     assert left == ViewState(
         None, 0, "number", 0.1, "ratio", (("ratio", 0.3),), rare, (Mark(0, "first"),)
@@ -641,9 +644,9 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         assert (
-            screen.view_state == left
-            and screen.mode.name == "ratio"
-            and screen.level_threshold == 0.3
+            screen.model.state == left
+            and screen.model.mode.name == "ratio"
+            and screen.model.levels.threshold == 0.3
         )
         await until(pilot, lambda: screen.sequences.order.tolist() == kept)
         assert any("*" in line[:8] for line in lines(screen.tokens))

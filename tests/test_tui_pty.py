@@ -223,10 +223,10 @@ async def test_a_full_repaint_is_below_30_kb(
     app = make_app(plain)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
-        assert 0.02 < len(screen.beyond()) / 30_000 < 0.08
+        assert 0.02 < len(screen.model.levels.beyond()) / 30_000 < 0.08
         await pilot.press("n", *["pagedown"] * 3)
         for _ in range(3):
-            await until(pilot, lambda: screen.numbers is not None)
+            await until(pilot, lambda: screen.model.numbers is not None)
             frame = app.screen._compositor.render_update(full=True).render_segments(
                 console
             )

@@ -443,14 +443,15 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         assert "F8 next Δ" in screen_text(app)
-        start, sort = screen.position, screen.view_state.sort
+        start, sort = screen.position, screen.model.state.sort
         await pilot.press("n", "s")
-        assert (screen.position, screen.view_state.sort) == (start, sort)
+        assert (screen.position, screen.model.state.sort) == (start, sort)
         await pilot.press("f8")
         await until(
             pilot,
             lambda: (
-                screen.position == next_divergence(screen.pair, start, screen.threshold)
+                screen.position
+                == next_divergence(screen.model.pair, start, screen.threshold)
             ),
         )
         await pilot.press("f9")

@@ -15,10 +15,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Protocol
 
-from textual import work
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.worker import Worker
@@ -85,24 +85,36 @@ def background(
     told where its result would stand. And the thread is a daemon: one that hangs, on a
     dead network folder for example, keeps nobody from quitting. One that ``writes`` is
     given time to end.
+
+    The method is one of a pane or screen, or of an object that has as its `node` the
+    screen that is told and whose end ends the work.
     """
 
     def decorate(method: Callable[..., None]) -> Callable[..., Worker[None]]:
         @wraps(method)
-        async def run(self: MessagePump, *args: Any, **kwargs: Any) -> None:
+        def start(self: DOMNode | Works, *args: Any, **kwargs: Any) -> Worker[None]:
+            node = self if isinstance(self, DOMNode) else self.node
+
             def guarded() -> None:
                 try:
                     method(self, *args, **kwargs)
                 except Exception as error:
-                    self.post_message(failed(words_of(error)))
+                    node.post_message(failed(words_of(error)))
 
-            await _in_thread(guarded, method.__name__, writes=writes)
+            name = method.__name__
+            work = partial(_in_thread, guarded, name, writes=writes)
+            return node.run_worker(work, name=name, group=group, exclusive=exclusive)
 
-        return cast(
-            "Callable[..., Worker[None]]", work(group=group, exclusive=exclusive)(run)
-        )
+        return start
 
     return decorate
+
+
+class Works(Protocol):
+    """Has `background` methods without being a part of the screen itself."""
+
+    @property
+    def node(self) -> DOMNode: ...
 
 
 async def _in_thread(call: Callable[[], None], name: str, *, writes: bool) -> None:

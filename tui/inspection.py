@@ -16,6 +16,7 @@ import numpy as np
 from logdrift.core.compare.alternatives import Cell, TopList, alternatives, top_list
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import number, signed
 from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
 from logdrift.tui.flow import part_of
@@ -91,6 +92,21 @@ class Inspection:
     """The character of which the token has a part, and the first and the last token
     (index) that have one.
     """
+
+    def in_one_line(self) -> str:
+        """The token with its numbers, as it is copied."""
+        cells = [
+            f"seq {self.sequence}",
+            f"pos {self.index}",
+            f"id {self.token_id}",
+            repr(self.text),
+        ]
+        for row in self.captures:
+            if row.logprob is not None:
+                cells.append(f"{row.label} {number(row.logprob)} rank {row.rank}")
+        if self.delta is not None:
+            cells.append(f"delta {signed(self.delta)}")
+        return "  ".join(cells)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,0 +1,1 @@
+"""What screens show and change, without Textual: tested without an application."""

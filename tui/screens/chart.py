@@ -6,12 +6,11 @@ from textual import on
 from textual.app import ComposeResult
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.widgets.charts.keys import ChartKeys
+from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
 
 
-class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
+class ChartScreen(ChartedScreen, inherit_bindings=False):
     """Shows what the pane of another screen shows, and hands back what was chosen."""
 
     BINDINGS = bindings("zoom", "charts")
@@ -19,12 +18,10 @@ class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#zoomed"
 
     def __init__(self, origin: ChartPane) -> None:
-        super().__init__()
+        super().__init__(
+            ChartPane(id="zoomed", kind=origin.kind, reach=origin.wanted_reach)
+        )
         self.origin = origin
-
-    @property
-    def chart(self) -> ChartPane:
-        return self.query_one("#zoomed", ChartPane)
 
     @property
     def threshold(self) -> float:
@@ -32,9 +29,7 @@ class ChartScreen(ChartKeys, BaseScreen, inherit_bindings=False):
         return self.origin.source.threshold if self.origin.source is not None else 0.1
 
     def panes(self) -> ComposeResult:
-        yield ChartPane(
-            id="zoomed", kind=self.origin.kind, reach=self.origin.wanted_reach
-        )
+        yield self.chart
 
     def on_mount(self) -> None:
         source = self.origin.source

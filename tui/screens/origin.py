@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 class Origin(Protocol):
     """What `why` and `layers` ask of the explorer below them."""
 
-    session: Session
-    view: PairView | None
+    @property
+    def session(self) -> Session: ...
+
+    @property
+    def view(self) -> PairView | None:
+        """The pair that is shown."""
 
     @property
     def position(self) -> int:
@@ -25,7 +29,7 @@ class Origin(Protocol):
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
         """The explanation of a pair that was worked out before, if it is still true."""
 
-    def keep_explained(self, session: Session, found: WhyView) -> None:
+    def keep_explained(self, session: Session, explanation: WhyView) -> None:
         """Keep an explanation for as long as the session does not change."""
 
     def take_pair(self, pair: Pair) -> None:

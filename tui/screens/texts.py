@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -73,8 +72,7 @@ class TextScreen(
 
 class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
     """Asks for one row of a list: its index, or None. ``moved`` is called while looking
-    around; ``aside`` leaves the left of the screen to be seen meanwhile. ``known`` is
-    the caller's, for what comes in later.
+    around; ``aside`` leaves the left of the screen to be seen meanwhile.
     """
 
     BINDINGS = bindings("picker", "app")
@@ -91,7 +89,6 @@ class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
         aside: bool = False,
     ) -> None:
         super().__init__(classes="-aside" if aside else "")
-        self.known: dict[int, Any] = {}
         self.title_text, self.head, self.count, self.row = title, head, count, row
         self.start, self.moved = selected, moved
         self._choices = _Choices(self, id="choices")

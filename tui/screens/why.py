@@ -9,8 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
-from logdrift.core.compare.pair import Pair, make_pair
-from logdrift.core.errors import LogdriftError
+from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
@@ -19,8 +18,9 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.why import WhyView, evidence_stamp, explain
-from logdrift.tui.screens.asking import AskingScreen
+from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
+from logdrift.tui.screens.pair_picker import ask_pair, open_labels
 from logdrift.tui.screens.saving import Saving
 from logdrift.tui.views import PairView, reason
 from logdrift.tui.widgets.bars import Bar
@@ -44,7 +44,7 @@ class Explained(Message):
     problem: str = ""
 
 
-class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
+class WhyScreen(Saving, BaseScreen, inherit_bindings=False):
     """The verdict, the list of causes and what is told of the selected one. A thread
     works it out, once for a pair.
     """
@@ -251,14 +251,16 @@ class WhyScreen(Saving, AskingScreen, inherit_bindings=False):
     def action_previous_pane(self) -> None:
         self.action_next_pane()
 
+    def action_pair(self) -> None:
+        now = self.view.labels if self.view is not None else None
+        ask_pair(self, self.session, now, self._choose_pair)
+
     def _choose_pair(self, labels: tuple[str, str]) -> None:
         """Explain another pair; the explorer shows it too."""
         if self.view is not None and labels == self.view.labels:
             return
-        try:
-            pair = make_pair(self.session, *labels)
-        except LogdriftError as error:
-            self.logdrift.show_error(str(error))
+        pair = open_labels(self, self.session, labels)
+        if pair is None:
             return
         self.origin.take_pair(pair)
         self.view, self.found, self._problem = PairView(pair), None, ""

@@ -5,7 +5,7 @@ keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -16,40 +16,12 @@ from logdrift.core.numbers import number
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.heading import Heading
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.models.answer import AnswerLine
-
-
-class Heading(NamedTuple):
-    """What the header says. ``running`` is the share captured so far, None when nothing
-    is being written.
-    """
-
-    name: str
-    sequences: int
-    tokens: int
-    pair: tuple[str, str] | None = None
-    verdict: str | None = None
-    reason: str | None = None
-    mae: float | None = None
-    infinite: int = 0
-    running: float | None = None
-    state: str = "complete"
-    problems: tuple[str, ...] = ()
-    k3: float | None = None
-    ess: float | None = None
-    floor: float | None = None
-    measured: bool = False
-    """Whether k3, ess and floor are known: None then means that there is no such
-    number.
-    """
-    left: str = ""
-    """How long the running capture will take, where that can be said."""
-    broken: int = 0
-    """Tokens that are NaN on a side."""
 
 
 class Bar(Text, can_focus=False):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from textual.strip import Strip
 
-from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import number
 from logdrift.tui.glyphs import fit, sparkline
+from logdrift.tui.models.listing import NO_SEQUENCES, Listing
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
 
 _NUMBER, _VALUE = 5, 7
 _ALWAYS = ("number", "worst", "mean")
-
-
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """What the list shows: ``order`` int64[n] of the ``count`` sequences there are,
-    those of ``filter`` alone.
-
-    ``values`` f64[S] is the number sorted by, headed ``title``.
-    """
-
-    pair: Pair | None
-    count: int
-    order: npt.NDArray[np.int64]
-    sort: str = "number"
-    title: str = "#"
-    values: npt.NDArray[np.float64] | None = None
-    filter: str = ""
-    greyed: bool = False
 
 
 class SequenceList(Rows):
@@ -49,8 +30,7 @@ class SequenceList(Rows):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.shown = Listing(None, 0, np.arange(0))
-        self._place: npt.NDArray[np.int64] = np.arange(0)
+        self.shown = NO_SEQUENCES
         self._top = 0.0
 
     @property
@@ -64,8 +44,6 @@ class SequenceList(Rows):
     def show(self, listing: Listing, sequence: int) -> None:
         """List sequences with one selected."""
         self.shown = listing
-        self._place = np.full(listing.count, -1, np.int64)
-        self._place[listing.order] = np.arange(len(listing.order))
         pair = listing.pair
         finite = (
             pair.worst[np.isfinite(pair.worst)] if pair is not None else np.empty(0)
@@ -76,7 +54,7 @@ class SequenceList(Rows):
 
     def place_of(self, sequence: int) -> int:
         """The row of a sequence, -1 where the filter hides it."""
-        return int(self._place[sequence]) if sequence < len(self._place) else -1
+        return self.shown.place_of(sequence)
 
     def fixed_line(self, y: int, width: int) -> Strip:
         shown = self.shown

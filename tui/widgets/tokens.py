@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.flow import Flow, FragmentCache, flow
+from logdrift.tui.flow import Flow, flow
 from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
+from logdrift.tui.models.passage import Passage
 from logdrift.tui.modes import Legend
 from logdrift.tui.palette import STEPS
 from logdrift.tui.widgets.lines import Lines, strip_of
@@ -29,29 +30,10 @@ from logdrift.tui.widgets.token_paint import (
 )
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 _CACHED_LINES = 256
 _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
-
-
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """One sequence as the view shows it. ``levels`` i8[n] as `logdrift.tui.modes` gives
-    them, ``found`` bool[n] the tokens of what was searched for, ``notes`` the tokens
-    that the reader marked; ``greyed`` where levels mean nothing.
-    """
-
-    sequence: int
-    title: str
-    ids: npt.NDArray[np.int32]
-    prompt: int
-    levels: npt.NDArray[np.int8]
-    fragments: FragmentCache
-    legend: Legend | None = None
-    found: npt.NDArray[np.bool_] | None = None
-    notes: frozenset[int] = field(default_factory=frozenset)
-    greyed: bool = False
 
 
 class Tokens(Lines, inherit_bindings=False):
@@ -137,10 +119,9 @@ class Tokens(Lines, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         passage = self.passage
         if y == 0:
-            head, _, aside = (
-                passage.title if passage is not None else "no sequence yet"
-            ).partition("\t")
-            return self.title_line(head, width, aside)
+            if passage is None:
+                return self.title_line("no sequence yet", width)
+            return self.title_line(passage.title, width, passage.aside)
         if passage is None or passage.legend is None:
             return Strip.blank(width)
         return strip_of(
@@ -182,7 +163,7 @@ class Tokens(Lines, inherit_bindings=False):
         segments = [Segment(gutter, palette.muted)]
         plain = palette.muted if in_prompt else palette.text
         styles = token_styles(palette, plain, passage.greyed)
-        found = passage.found
+        found = passage.matched
         text, style = "", plain
         tokens = layout.token[start:stop].tolist()
         kinds = layout.kind[start:stop].tolist()

@@ -1,4 +1,4 @@
-"""The commands of charts, for every screen that has a chart pane."""
+"""The base of screens with a chart: the commands of charts."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on
-from textual.dom import DOMNode
 from textual.message import Message
-from textual.screen import Screen
 
 from logdrift.core.charts.registry import CHARTS
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
+from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from logdrift.core.charts.base import Chart
+    from logdrift.core.charts.data import Reach
     from logdrift.tui.widgets.lines import Run
-
-    _Screen = Screen[None]
-else:
-    # Textual collects handlers from classes of this base alone.
-    _Screen = DOMNode
 
 
 class ChartExported(Message):
@@ -35,18 +30,12 @@ class ChartExported(Message):
         self.text, self.failed = text, failed
 
 
-class ChartKeys(_Screen):
-    """Mixin of screens: `chart` is their pane, `say` puts a line on the screen."""
+class ChartedScreen(BaseScreen, inherit_bindings=False):
+    """A screen with one chart pane, ``chart``."""
 
-    if TYPE_CHECKING:
-
-        def say(self, text: str, *, warn: bool = False) -> None:
-            """As `logdrift.tui.screens.base.BaseScreen` has it."""
-
-    @property
-    def chart(self) -> ChartPane:
-        """The pane that the commands are about."""
-        raise NotImplementedError
+    def __init__(self, chart: ChartPane, *, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self.chart = chart
 
     def show_chart(self) -> None:
         """Bring the pane to where it is seen; a screen on which it always is does
@@ -72,19 +61,17 @@ class ChartKeys(_Screen):
 
     def action_chart_reach(self) -> None:
         """All sequences, or this one."""
-        reaches = CHARTS[self.chart.kind].reaches
-        if len(reaches) == 1:
+        if len(CHARTS[self.chart.kind].reaches) == 1:
             self.say("this chart always shows all sequences")
             return
-        self.chart.choose(
-            self.chart.kind, "one" if self.chart.reach == "all" else "all"
-        )
+        other: Reach = "one" if self.chart.reach == "all" else "all"
+        self.chart.choose(self.chart.kind, other)
 
     def action_charts(self) -> None:
         """A list to choose from."""
         from logdrift.tui.screens.texts import Picker
 
-        palette = self.chart.palette
+        palette = self.palette
 
         def row(index: int, width: int) -> Sequence[Run]:
             return [(f" {index + 1:>2} {CHARTS[index].title}", palette.text)]
@@ -93,12 +80,9 @@ class ChartKeys(_Screen):
             if index is not None:
                 self.action_chart(index)
 
-        self.app.push_screen(
-            Picker(
-                "Charts", " v and V go through them", len(CHARTS), row, self.chart.kind
-            ),
-            chosen,
-        )
+        head = " v and V go through them"
+        picker = Picker("Charts", head, len(CHARTS), row, self.chart.kind)
+        self.app.push_screen(picker, chosen)
 
     def action_export_chart(self) -> None:
         """Ask for a file name, then write."""
@@ -106,30 +90,25 @@ class ChartKeys(_Screen):
         from logdrift.tui.widgets.charts.export import default_name, problem
 
         pane = self.chart
-        source, made = pane.source, pane.made
-        if source is None or source.data is None or made is None or pane.chart is None:
-            self.say(
-                "there is no chart to"
-                f" export{': ' + pane.problem if pane.problem else ''}",
-                warn=True,
-            )
+        source, chart = pane.source, pane.made
+        if source is None or source.data is None or chart is None or pane.chart is None:
+            why = f": {pane.problem}" if pane.problem else ""
+            self.say(f"there is no chart to export{why}", warn=True)
             return
         folder = source.data.session.folder
+        prompt = Prompt(
+            "Export the chart",
+            ".svg: a picture, .txt: as on the screen, .csv: the numbers behind it"
+            f" · in {visible(str(Path.cwd()))}",
+            default_name(source, pane.kind, pane.reach, Path()),
+            problem=lambda name: problem(name, folder),
+        )
 
         def typed(name: str | None) -> None:
             if name is not None:
-                self._write_chart(made, name, folder)
+                self._write_chart(chart, name, folder)
 
-        self.app.push_screen(
-            Prompt(
-                "Export the chart",
-                ".svg: a picture, .txt: as on the screen, .csv: the numbers behind it"
-                f" · in {visible(str(Path.cwd()))}",
-                default_name(source, pane.kind, pane.reach, Path()),
-                problem=lambda name: problem(name, folder),
-            ),
-            typed,
-        )
+        self.app.push_screen(prompt, typed)
 
     @background(
         group="export",
@@ -145,6 +124,6 @@ class ChartKeys(_Screen):
     @on(ChartExported)
     def _on_chart_exported(self, message: ChartExported) -> None:
         if message.failed:
-            self.app.show_error(message.text)  # type: ignore[attr-defined]
+            self.logdrift.show_error(message.text)
         else:
             self.say(message.text)

@@ -1,0 +1,107 @@
+"""The screens that open from the explorer: matrix, settings, limits, report, log.
+
+Each is imported when it is first opened, and shows the pair that the explorer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from logdrift.core.session.visible import visible
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.origin import Origin
+
+if TYPE_CHECKING:
+    from logdrift.tui.widgets.reading import Row
+
+
+class Companions:
+    """Opens other screens on what the explorer shows."""
+
+    def __init__(self, explorer: Explorer, dialogue: Dialogue) -> None:
+        self._explorer, self._dialogue = explorer, dialogue
+
+    def open_matrix(self, choose_pair: Callable[[tuple[str, str]], None]) -> None:
+        """All pairs at once; ``choose_pair`` gets the one that is chosen there."""
+        from logdrift.tui.screens.matrix import MatrixScreen
+
+        explorer = self._explorer
+        self._dialogue.open(
+            MatrixScreen(explorer.session, explorer.labels, choose_pair)
+        )
+
+    def open_facts(self) -> None:
+        """The settings of both sides, and what the gate says of them."""
+        from logdrift.tui.screens.settings import FactsScreen
+
+        explorer = self._explorer
+        gate = explorer.view.gate if explorer.view is not None else None
+        self._dialogue.open(FactsScreen(explorer.session, explorer.labels, gate))
+
+    def open_limits(self) -> None:
+        """The limits that a training recipe keeps."""
+        from logdrift.tui.screens.limits import LimitsScreen
+
+        explorer = self._explorer
+        if explorer.pair is None:
+            self._dialogue.say("there is no pair to compare yet", warn=True)
+        else:
+            self._dialogue.open(LimitsScreen(explorer.pair, explorer.answer))
+
+    def open_why(self, origin: Origin) -> None:
+        """Why the two captures differ."""
+        from logdrift.tui.screens.why import WhyScreen
+
+        if self._explorer.view is None:
+            self._dialogue.say(
+                "there is no pair to explain yet: it takes two captures with a finished"
+                " sequence",
+                warn=True,
+            )
+        else:
+            self._dialogue.open(WhyScreen(origin))
+
+    def open_report(self) -> None:
+        """The report of the pair."""
+        from logdrift.tui.screens.report import ReportScreen
+
+        explorer = self._explorer
+        self._dialogue.open(ReportScreen(explorer.session, explorer.labels))
+
+    def open_log(self) -> None:
+        """The log of a backend: asks which one, where there are several."""
+        captures = self._explorer.session.captures
+        backends = list(dict.fromkeys(info.backend for info in captures))
+        if not backends:
+            self._dialogue.say("this session has no backends", warn=True)
+        elif len(backends) == 1:
+            self._open_log(backends, 0)
+        else:
+            self._ask_backend(backends)
+
+    def _ask_backend(self, backends: list[str]) -> None:
+        from logdrift.tui.screens.texts import Picker
+
+        p, captures = self._dialogue.palette, self._explorer.session.captures
+        failed = {info.backend for info in captures if info.status == "failed"}
+
+        def row(index: int, width: int) -> Row:
+            name = visible(backends[index])
+            if backends[index] in failed:
+                return [(f" {name}  failed", p.bad)]
+            return [(f" {name}", p.text)]
+
+        def answered(index: int | None) -> None:
+            if index is not None:
+                self._open_log(backends, index)
+
+        failures = (i for i, name in enumerate(backends) if name in failed)
+        picker = Picker("Logs", " backend", len(backends), row, next(failures, 0))
+        self._dialogue.choose(picker, answered)
+
+    def _open_log(self, backends: list[str], index: int) -> None:
+        from logdrift.tui.screens.log import LogScreen
+
+        self._dialogue.open(LogScreen(self._explorer.session, backends, index))

@@ -1,0 +1,187 @@
+"""An earlier session beside the one that is shown, for the chart of the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.dom import DOMNode
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.visible import visible
+from logdrift.tui.faults import background
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.panes import PaneGroup
+
+if TYPE_CHECKING:
+    from logdrift.core.charts.data import ChangeData
+    from logdrift.tui.widgets.reading import Row
+
+
+@dataclass(eq=False, repr=False)
+class ChangeFound(Message):
+    """The pair on the screen was compared with that of an earlier session. ``asked``:
+    the reader waits for the chart.
+    """
+
+    pair: Pair
+    folder: Path
+    change: ChangeData
+    words: str
+    asked: bool
+
+
+@dataclass(eq=False, repr=False)
+class ChangeFailed(Message):
+    """An earlier session could not be compared with this one."""
+
+    text: str
+
+
+class EarlierSession:
+    """Asks for the earlier session and compares the pair with it.
+
+    ``folder`` is compared from the start; ``sessions_dir`` says where there are others;
+    ``show_change`` brings the chart to where it is seen.
+    """
+
+    def __init__(
+        self,
+        node: DOMNode,
+        explorer: Explorer,
+        panes: PaneGroup,
+        dialogue: Dialogue,
+        *,
+        folder: Path | None,
+        sessions_dir: Callable[[], Path],
+        show_change: Callable[[], None],
+    ) -> None:
+        self.node, self._explorer = node, explorer
+        self._panes, self._dialogue = panes, dialogue
+        self.folder = folder
+        self._sessions_dir, self._show_change = sessions_dir, show_change
+
+    def choose(self) -> None:
+        """List the sessions to compare with."""
+        from logdrift.tui.screens.texts import Picker
+
+        if self._explorer.pair is None:
+            self._dialogue.say("there is no pair to compare yet", warn=True)
+            return
+        folders = self._other_folders()
+        if not folders:
+            self._dialogue.say(
+                "there is no other session in this folder to compare with", warn=True
+            )
+            return
+        choices = [None, *folders] if self.folder is not None else folders
+        now = visible(self._explorer.session.name)
+        start = choices.index(self.folder) if self.folder in folders else 0
+        picker = Picker(
+            "Earlier session",
+            f" the same pair, before, of: · after: {now}",
+            len(choices),
+            lambda index, width: self._row(choices[index]),
+            start,
+        )
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self.compare_with(choices[index], asked=True)
+
+        self._dialogue.choose(picker, chosen)
+
+    def _other_folders(self) -> list[Path | None]:
+        """The sessions of the list, and those beside this one."""
+        from logdrift.tui.models.sessions import session_folders
+
+        this = self._explorer.session.folder.resolve()
+        places = dict.fromkeys([self._sessions_dir().resolve(), this.parent])
+        folders = [folder for place in places for folder in session_folders(place)[0]]
+        return [folder for folder in folders if folder != this]
+
+    def _row(self, folder: Path | None) -> Row:
+        palette = self._dialogue.palette
+        if folder is None:
+            return [(" none: take the comparison away", palette.muted)]
+        compared = self.folder is not None and folder == self.folder.resolve()
+        mark = "•" if compared else " "
+        return [(f" {mark} {visible(folder.name)}", palette.text)]
+
+    def compare_with(self, folder: Path | None, *, asked: bool) -> None:
+        """Compare the pair with that of ``folder`` from now on; None: with none."""
+        self.folder = folder
+        self._panes.change = None
+        self._panes.show_chart()
+        pair = self._explorer.pair
+        if folder is not None and pair is not None:
+            if asked:
+                self._dialogue.say(f"comparing with {visible(folder.name)}")
+            self._compare(folder, pair, asked)
+
+    def compare_again(self, *, asked: bool = False) -> None:
+        """Another pair, or more of it, is shown."""
+        if self.folder is not None:
+            self.compare_with(self.folder, asked=asked)
+
+    @background(group="change", exclusive=True, failed=ChangeFailed)
+    def _compare(self, folder: Path, new: Pair, asked: bool) -> None:
+        from logdrift.core.charts.change import change_data
+        from logdrift.core.compare.pair import make_pair
+        from logdrift.core.compare.sessions import compare_sessions
+
+        worker = get_current_worker()
+        old = open_session(folder)
+        labels, same = _labels_in(old, new)
+        words = f"before: {visible(old.name)}"
+        if not same:
+            words += f", its pair {visible(' → '.join(labels))}"
+        comparison = compare_sessions(
+            make_pair(old, *labels), new, _scope_of_both(old, new.session), resamples=0
+        )
+        if not worker.is_cancelled:
+            change = change_data(old.name, new.session.name, comparison)
+            self.node.post_message(ChangeFound(new, folder, change, words, asked))
+
+    def found(self, message: ChangeFound) -> None:
+        """Show the change, if the same pair and folder are still compared."""
+        if self._explorer.pair is not message.pair or self.folder != message.folder:
+            return
+        self._panes.change = message.change
+        self._panes.show_chart()
+        if message.asked:
+            self._dialogue.say(message.words)
+            self._show_change()
+
+    def failed(self, message: ChangeFailed) -> None:
+        """Compare with nothing, and say why."""
+        self.folder = None
+        self._dialogue.say("")
+        self._dialogue.show_error(message.text)
+
+
+def _labels_in(old: Session, new: Pair) -> tuple[tuple[str, str], bool]:
+    """The pair of the earlier session that stands for a pair, and whether it has the
+    same labels.
+    """
+    from logdrift.core.report.diff import both_pairs
+
+    labels = new.a.info.label, new.b.info.label
+    text = ":".join(labels)
+    same = set(labels) <= {info.label for info in old.captures}
+    pair, _ = both_pairs(old, new.session, text if same else None, text)
+    return pair, same
+
+
+def _scope_of_both(old: Session, new: Session) -> Scope:
+    """The scope of both reports, all tokens where they differ."""
+    from logdrift.core.compare.pair import default_scope
+
+    scope = default_scope(old.sequences)
+    return scope if scope == default_scope(new.sequences) else "all"

@@ -1,0 +1,106 @@
+"""The list of sequences: what it is sorted by, and which ones a filter keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logdrift.core.compare import per_sequence
+from logdrift.tui.glyphs import fit
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.jobs import Filtered, Jobs
+from logdrift.tui.screens.explorer.panes import PaneGroup
+from logdrift.tui.screens.explorer.search import id_problem
+
+if TYPE_CHECKING:
+    from logdrift.tui.widgets.reading import Row
+
+
+class SequenceOrder:
+    """The commands that sort and filter the list."""
+
+    def __init__(
+        self, explorer: Explorer, panes: PaneGroup, dialogue: Dialogue, jobs: Jobs
+    ) -> None:
+        self._explorer, self._panes = explorer, panes
+        self._dialogue, self._jobs = dialogue, jobs
+
+    # ---- sorting
+
+    def next_sort(self) -> None:
+        """Sort by the next number."""
+        self.sort_by(self._explorer.next_sort())
+
+    def choose_sort(self) -> None:
+        """List what sequences can be sorted by."""
+        from logdrift.tui.screens.texts import Picker
+
+        reductions, p = per_sequence.REDUCTIONS, self._dialogue.palette
+        names = [reduction.name for reduction in reductions]
+
+        def row(index: int, width: int) -> Row:
+            reduction = reductions[index]
+            return [
+                (f" {fit(reduction.name, 10)}", p.strong),
+                (fit(reduction.words, max(1, width - 11)), p.muted),
+            ]
+
+        start = names.index(self._explorer.state.sort)
+        self._dialogue.choose(
+            Picker("Sort sequences by", "", len(names), row, start),
+            lambda index: None if index is None else self.sort_by(names[index]),
+        )
+
+    def sort_by(self, name: str) -> None:
+        """List the sequences in another order."""
+        self._explorer.set_sort(name)
+        self._panes.show_list()
+        words = f"sequences by {per_sequence.reduction(name).words}"
+        self._dialogue.say(words if name == "number" else f"{words}: largest first")
+
+    # ---- filtering
+
+    def ask_filter(self) -> None:
+        """Ask which sequences to list; those kept are counted while typing."""
+        self._dialogue.ask_line(
+            "Filter",
+            "text · #30010 · > with a token beyond the threshold · * with a mark ·"
+            " nothing: all sequences",
+            self._explorer.state.filter,
+            self.filter_by,
+            problem=id_problem,
+            typed=lambda text: self._jobs.filter(text, entered=False) if text else None,
+        )
+
+    def filter_by(self, text: str) -> None:
+        """List the sequences that a filter keeps; "" lists all."""
+        self._explorer.set_filter(text)
+        if text:
+            self._jobs.filter(text, entered=True)
+        else:
+            self._panes.show_list()
+
+    def filter_again(self) -> None:
+        """What the filter keeps may have changed."""
+        text = self._explorer.state.filter
+        if text:
+            self._jobs.filter(text, entered=True)
+
+    def filtered(self, message: Filtered) -> None:
+        """Count what was typed, or list what is kept."""
+        if not message.entered:
+            count, total = int(np.count_nonzero(message.keep)), len(message.keep)
+            self._dialogue.note(message.text, f"{count:,} of {total:,} sequences")
+        elif self._explorer.take_filter(message.text, message.keep):
+            self._panes.show_list()
+
+    def threshold_changed(self) -> None:
+        """List again where the order or the filter are about the threshold."""
+        state = self._explorer.state
+        if state.sort == "beyond":
+            self._explorer.list_again()
+            self._panes.show_list()
+        if state.filter == ">":
+            self.filter_again()

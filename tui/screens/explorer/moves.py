@@ -1,0 +1,159 @@
+"""Moving the cursor: to divergences, rank flips, other sequences, labels, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.jobs import Jobs
+from logdrift.tui.screens.explorer.panes import PaneGroup
+
+
+class Moves:
+    """The commands that move the cursor, and say so where there is nowhere to go.
+
+    ``to_tokens`` gives the keys to the text.
+    """
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        panes: PaneGroup,
+        dialogue: Dialogue,
+        jobs: Jobs,
+        to_tokens: Callable[[], None],
+    ) -> None:
+        self._explorer, self._panes, self._dialogue = explorer, panes, dialogue
+        self._jobs, self._to_tokens = jobs, to_tokens
+        self._flip_step = 0
+        """The step to a rank flip that was asked for while they are looked for."""
+
+    # ---- jumps and their undoing
+
+    def go_to(self, position: int) -> None:
+        """Put the cursor on a token; not to be undone."""
+        self._explorer.place(position)
+        self._panes.follow_cursor()
+
+    def jump(self, position: int) -> None:
+        """Put the cursor on a token, to be undone by one key."""
+        self._explorer.jump(position)
+        self._panes.follow_cursor()
+
+    def undo(self) -> None:
+        """Go back to where the last jump began."""
+        self._returned(self._explorer.undo_jump(), "no jump to undo")
+
+    def redo(self) -> None:
+        """Do the jump again that was undone last."""
+        self._returned(self._explorer.redo_jump(), "no jump to do again")
+
+    def _returned(self, moved: bool, otherwise: str) -> None:
+        self._dialogue.say("" if moved else otherwise)
+        if moved:
+            self._panes.follow_cursor()
+
+    # ---- divergences
+
+    def next_divergence(self, step: int) -> None:
+        """To the next token beyond the threshold; ``step`` -1: the one before."""
+        problem = self._no_divergences()
+        if problem:
+            self._dialogue.say(problem, warn=True)
+            return
+        position = self._explorer.next_divergence(step)
+        if position is None:
+            bound = self._explorer.levels.text
+            self._dialogue.say(
+                f"no token {side(step)} this one is beyond {bound} (+ and − change it)"
+            )
+            return
+        self._dialogue.say("")
+        self.jump(position)
+
+    def _no_divergences(self) -> str:
+        if self._explorer.pair is None:
+            return "there is no pair to compare yet"
+        levels = self._explorer.levels
+        return f"{levels.mode.title}: {levels.missing}" if levels.missing else ""
+
+    # ---- rank flips
+
+    def next_flip(self, step: int) -> None:
+        """To the next rank flip; the first time they have to be looked for."""
+        pair, flips = self._explorer.pair, self._explorer.flips
+        if pair is None:
+            self._dialogue.say("there is no pair to compare yet", warn=True)
+        elif flips is None:
+            self._dialogue.say("looking for rank flips …")
+            if not self._flip_step:
+                source = self._panes.chart.source
+                self._jobs.find_flips(pair, source.data if source else None)
+            self._flip_step = step
+        else:
+            self._step_flip(flips, step)
+
+    def _step_flip(self, flips: np.ndarray, step: int) -> None:
+        position = self._explorer.next_flip(step)
+        if position is None:
+            self._dialogue.say(
+                f"no rank flip {side(step)} this token; there are {len(flips):,}"
+            )
+            return
+        self.jump(position)
+        number = int(np.searchsorted(flips, position)) + 1
+        self._dialogue.say(f"rank flip {number:,} of {len(flips):,}")
+
+    def flips_found(self) -> None:
+        """Take the step that was asked for meanwhile."""
+        step, self._flip_step = self._flip_step, 0
+        if step:
+            self.next_flip(step)
+
+    # ---- sequences
+
+    def next_sequence(self, step: int, *, at_end: bool = False) -> None:
+        """To the next sequence in the order of the list; ``at_end``: to its last
+        token.
+        """
+        explorer = self._explorer
+        if explorer.sequence < 0 or not len(explorer.listing):
+            return
+        position = explorer.next_sequence(step, at_end=at_end)
+        if position is None:
+            end = "last" if step > 0 else "first"
+            self._dialogue.say(f"this is the {end} sequence")
+            return
+        self._dialogue.say("")
+        self.jump(position)
+
+    def to_listed(self, row: int) -> None:
+        """To the first token of a listed sequence, unless the cursor is in it."""
+        explorer = self._explorer
+        sequence = int(explorer.listing.order[row])
+        if sequence != explorer.sequence:
+            self.jump(explorer.session.sequences.bounds(sequence)[0])
+
+    # ---- labels
+
+    def start_labels(self) -> None:
+        """Put letters on the marked tokens that are seen: typing them goes there."""
+        self._to_tokens()
+        if self._panes.tokens.start_labels():
+            self._dialogue.say("type the letters of a token (any other key leaves)")
+        else:
+            self._dialogue.say("no marked token is seen here")
+
+    def to_labelled(self, index: int | None) -> None:
+        """To the token of the cursor's sequence whose label was typed, if any."""
+        self._dialogue.say("")
+        if index is not None:
+            self.jump(self._explorer.bounds[0] + index)
+
+
+def side(step: int) -> str:
+    """Where a step leads, in words."""
+    return "after" if step > 0 else "before"

@@ -1,0 +1,164 @@
+"""The panes of the explorer: each is told here what it shows of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from logdrift.tui.models.explorer import Explorer, Levels
+from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.passage import passage_of
+from logdrift.tui.modes import Legend
+from logdrift.tui.widgets.bars import AnswerBar, Header, Tabs
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.inspector import Inspector, Summary
+from logdrift.tui.widgets.sequences import SequenceList
+from logdrift.tui.widgets.tokens import Tokens
+
+if TYPE_CHECKING:
+    from logdrift.core.charts.data import ChangeData
+
+_DETAIL_DELAY = 0.04
+"""Seconds the cursor must rest before inspector and chart follow: a held key then sends
+the tokens alone.
+"""
+
+
+class PaneGroup:
+    """Shows an `Explorer`: whoever changes it calls the `show_` of what has changed.
+
+    ``count_apart`` has the tokens beyond a threshold counted in a thread; ``why_key``
+    is the key that shows the whole answer.
+    """
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        count_apart: Callable[[Levels], object],
+        why_key: Callable[[], str],
+    ) -> None:
+        self.explorer = explorer
+        self._count_apart, self._why_key = count_apart, why_key
+        self.header = Header(id="header")
+        self.answer = AnswerBar(id="answer")
+        self.tabs = Tabs(id="tabs")
+        self.sequences = SequenceList(id="sequences")
+        self.tokens = Tokens(id="tokens")
+        self.inspector = Inspector(id="inspector")
+        self.chart = ChartPane(id="chart")
+        self.answer_rule = AnswerBar(id="answer_rule", rule=True)
+        self.summary = Summary(id="summary")
+        self.low = False
+        """Whether the screen has few lines: the header then has the gate's reason."""
+        self.change: ChangeData | None = None
+        """What the pair was in an earlier session, for the chart of the change."""
+        self._sequence = -1
+        self._token_timer: Timer | None = None
+
+    def show_all(self) -> None:
+        """Another session or pair is looked at."""
+        self._sequence = -1
+        self.show_list()
+        self.follow_cursor()
+        self.show_heading()
+
+    # ---- the cursor and its token
+
+    def follow_cursor(self) -> None:
+        """The model's cursor has moved: tokens and list at once, the rest soon."""
+        explorer = self.explorer
+        if explorer.sequence < 0:
+            return
+        if explorer.sequence == self._sequence:
+            self.tokens.move_to(explorer.index)
+        else:
+            self._show_sequence()
+        self.show_token_soon()
+
+    def _show_sequence(self) -> None:
+        self._sequence = self.explorer.sequence
+        self._show_passage(self.explorer.index)
+        place = self.sequences.place_of(self._sequence)
+        if place >= 0:
+            self.sequences.select(place)
+        self.show_chart()
+
+    def show_token_soon(self) -> None:
+        """`show_token`, once the cursor rests."""
+        if self._token_timer is not None:
+            self._token_timer.stop()
+        self._token_timer = self.tokens.set_timer(_DETAIL_DELAY, self.show_token)
+
+    def show_token(self) -> None:
+        """Show the token under the cursor in the inspector or the summary."""
+        if not self.explorer.session.sequences.tokens:
+            return
+        seen = [pane for pane in (self.inspector, self.summary) if pane.display]
+        if seen:
+            inspection = self.explorer.inspection()
+            level = self.explorer.delta_level()
+            for pane in seen:
+                pane.show(inspection, level, self.explorer.greyed)
+        self.chart.set_cursor(self.explorer.position)
+
+    # ---- the text
+
+    def show_passage(self) -> None:
+        """What is shown of the sequence has changed: its colours, marks or matches."""
+        if self._sequence >= 0:
+            self._show_passage(self.tokens.cursor)
+            self.show_token_soon()
+            self.show_chart()
+
+    def _show_passage(self, cursor: int) -> None:
+        self._have_counted()
+        self.tokens.show(passage_of(self.explorer), cursor)
+
+    def show_legend(self) -> None:
+        """The count of the tokens with a level has changed."""
+        if self.tokens.passage is not None:
+            self.tokens.show_legend(self._legend())
+
+    def _legend(self) -> Legend:
+        self._have_counted()
+        return self.explorer.legend()
+
+    def _have_counted(self) -> None:
+        levels = self.explorer.levels
+        if self.explorer.judged and levels.slow:
+            self._count_apart(levels)
+
+    # ---- everything else
+
+    def show_list(self) -> None:
+        """The list of sequences, the one under the cursor selected."""
+        self.sequences.show(self.explorer.listing, max(0, self.explorer.sequence))
+
+    def show_chart(self) -> None:
+        """The chart of what is shown now."""
+        explorer = self.explorer
+        if explorer.sequence >= 0:
+            self.chart.show(
+                explorer.session,
+                explorer.pair,
+                explorer.sequence,
+                explorer.threshold,
+                explorer.position,
+                self.change,
+            )
+
+    def show_heading(self) -> None:
+        """The lines above the panes: header and answer."""
+        self._show_answer()
+        self.header.show(heading_of(self.explorer, with_reason=self.low))
+
+    def _show_answer(self) -> None:
+        """The sentence above the text, or in the rule below it where the header has the
+        gate's reason already.
+        """
+        key, answer = self._why_key(), self.explorer.answer
+        self.answer.show(answer or refusal_of(self.explorer), key)
+        repeated = answer is not None and not answer.says_more
+        self.answer_rule.show(None if repeated else answer, key)

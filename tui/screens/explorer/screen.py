@@ -1,0 +1,510 @@
+"""The explorer's screen: holds the model and its parts, binds keys, takes messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from logdrift.core.charts.registry import index_of
+from logdrift.core.compare.pair import Pair
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.actions import commands
+from logdrift.tui.bindings import bindings
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.state import load_state
+from logdrift.tui.models.why import WhyView
+from logdrift.tui.screens.charted import ChartedScreen
+from logdrift.tui.screens.explorer import earlier, following, jobs
+from logdrift.tui.screens.explorer.companions import Companions
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.levels import Colours
+from logdrift.tui.screens.explorer.listing import SequenceOrder
+from logdrift.tui.screens.explorer.marks import Marks
+from logdrift.tui.screens.explorer.moves import Moves
+from logdrift.tui.screens.explorer.panes import PaneGroup
+from logdrift.tui.screens.explorer.search import Search
+from logdrift.tui.screens.pair_picker import ask_pair, open_labels
+from logdrift.tui.views import PairView, open_pair
+from logdrift.tui.widgets.bars import Tabs
+from logdrift.tui.widgets.charts.pane import ChartPane
+from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.tokens import Tokens
+
+PANES = (
+    ("tokens", "Tokens"),
+    ("sequences", "Sequences"),
+    ("inspector", "Inspector"),
+    ("chart", "Chart"),
+)
+_PANE_CLASSES = {f"-{name}" for name, _ in PANES}
+WIDE, TALL = 120, 30
+_FOR_A_PAIR = frozenset(
+    {
+        "limits",
+        "why",
+        "next_divergence",
+        "previous_divergence",
+        "threshold",
+        "threshold_up",
+        "threshold_down",
+    }
+)
+
+
+class ExplorerScreen(ChartedScreen, inherit_bindings=False):
+    """Sequences, tokens, inspector and chart side by side; on a small terminal one at a
+    time.
+    """
+
+    BINDINGS = bindings("explorer", "charts")
+    SCOPES = ("explorer", "charts")
+    AUTO_FOCUS = "#tokens"
+
+    def __init__(
+        self,
+        session: Session,
+        pair: tuple[str, str] | None = None,
+        before: Path | None = None,
+    ) -> None:
+        state, self._notice = load_state(session.manifest.id)
+        model = Explorer(session, replace(state, pair=pair) if pair else state)
+        searching = jobs.Jobs(self, model)
+        panes = PaneGroup(model, searching.count, self._why_key)
+        super().__init__(panes.chart, classes="-tokens")
+        self.model, self.pane_group = model, panes
+        self.tokens, self.sequences = panes.tokens, panes.sequences
+        self.pane = "tokens"
+
+        self.folder_watch = following.SessionWatch(self, model)
+        self.judging = jobs.Judging(self, model)
+        self.dialogue = Dialogue(self)
+        self.companions = Companions(model, self.dialogue)
+        self.moves = Moves(model, panes, self.dialogue, searching, self.to_tokens)
+        self.search = Search(model, panes, self.dialogue, self.moves, searching)
+        self.marks = Marks(model, panes, self.dialogue, self.moves)
+        self.listing = SequenceOrder(model, panes, self.dialogue, searching)
+        self.colours = Colours(model, panes, self.dialogue, self.listing)
+        self.earlier = earlier.EarlierSession(
+            self,
+            model,
+            panes,
+            self.dialogue,
+            folder=before,
+            sessions_dir=lambda: self.logdrift.sessions_dir,
+            show_change=lambda: self.action_chart(index_of("change")),
+        )
+
+    # ---- what other screens and the application ask of it
+
+    @property
+    def session(self) -> Session:
+        return self.model.session
+
+    @property
+    def view(self) -> PairView | None:
+        return self.model.view
+
+    @property
+    def position(self) -> int:
+        """Flat index of the token under the cursor."""
+        return self.model.position
+
+    @property
+    def threshold(self) -> float:
+        """What counts as divergent, nats: the help explains the colours with it."""
+        return self.model.threshold
+
+    def applies(self, name: str) -> bool:
+        return name not in _FOR_A_PAIR or self.model.pair is not None
+
+    def jump(self, position: int) -> None:
+        """Put the cursor on a token, to be undone by one key."""
+        self.moves.jump(position)
+
+    def take_pair(self, pair: Pair) -> None:
+        """Show another pair, and keep to it from now on."""
+        self.model.keep_pair(pair)
+        self._show_model()
+        self.judging.want()
+        self.earlier.compare_again()
+
+    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+        """The explanation of a pair that was worked out for this state of the folder."""
+        return self.model.explained(session, labels)
+
+    def keep_explained(self, session: Session, explanation: WhyView) -> None:
+        """Remember an explanation; what experiments have shown meanwhile is in its
+        answer.
+        """
+        from logdrift.tui.models.answer import line_of
+
+        self.model.keep_explained(session, explanation)
+        if self.model.labels == explanation.labels:
+            self.model.answer = line_of(explanation.found.answer, explanation.pair)
+            self.pane_group.show_heading()
+
+    # ---- coming, going and drawing
+
+    def panes(self) -> ComposeResult:
+        panes = self.pane_group
+        yield panes.header
+        yield panes.answer
+        yield panes.tabs
+        with Container(id="panes"):
+            yield panes.sequences
+            yield panes.tokens
+            yield panes.inspector
+        yield panes.chart
+        yield panes.answer_rule
+        yield panes.summary
+
+    def on_mount(self) -> None:
+        self._show_tabs()
+        pair, self.model.problem = open_pair(self.session, self.model.state.pair)
+        self.model.take(self.session, None if pair is None else PairView(pair))
+        self._show_model()
+        self.set_timer(self.LATER, self._start_work)
+        if self._notice:
+            self.say(self._notice, warn=True)
+
+    def _start_work(self) -> None:
+        self.judging.want()
+        self.folder_watch.start()
+        self.earlier.compare_again(asked=True)
+
+    def on_unmount(self) -> None:
+        self.folder_watch.stop()
+
+    def size_classes(self, width: int, height: int) -> None:
+        super().size_classes(width, height)
+        self.set_class(width < WIDE or height < TALL, "-narrow")
+        self.set_class(height < TALL, "-low")
+        self.pane_group.low = height < TALL
+        # Before the layout, which would take the focus from a pane that is hidden.
+        self._to_front(self.pane)
+
+    def draw(self) -> None:
+        """Panes may have come into sight: they were not told anything while hidden."""
+        self.pane_group.show_heading()
+        self.pane_group.show_token()
+        self.pane_group.show_chart()
+
+    def recoloured(self) -> None:
+        self.pane_group.show_passage()
+
+    def _show_model(self) -> None:
+        """Another session or pair is looked at."""
+        self.pane_group.change = None
+        self.pane_group.show_all()
+        self.listing.filter_again()
+
+    def _why_key(self) -> str:
+        """The key that shows the whole answer, "" where it has none."""
+        why = next(c for c in commands("explorer") if c.name == "why")
+        return next(iter(why.key_names(self.logdrift.keymap)), "")
+
+    # ---- messages of threads
+
+    @on(following.SessionRead)
+    def _on_session_read(self, message: following.SessionRead) -> None:
+        model = self.model
+        model.progress, model.problem = message.progress, message.problem
+        if message.progress != "running":
+            model.live = None
+        model.take(message.session, message.view)
+        self._show_model()
+        self.judging.want()
+        self.earlier.compare_again()
+
+    @on(following.Going)
+    def _on_going(self, message: following.Going) -> None:
+        if message.live != self.model.live:
+            self.model.live = message.live
+            self.pane_group.show_heading()
+
+    @on(jobs.VerdictReached)
+    def _on_verdict_reached(self, message: jobs.VerdictReached) -> None:
+        if message.view.pair is self.model.pair:
+            self.model.view = message.view
+            self._numbers_changed()
+
+    @on(jobs.NumbersMeasured)
+    def _on_numbers_measured(self, message: jobs.NumbersMeasured) -> None:
+        self.judging.measured(message)
+        if message.pair is self.model.pair:
+            self.model.numbers = message.numbers
+            self._numbers_changed()
+
+    def _numbers_changed(self) -> None:
+        """Verdict, statistics or numbers of the pair have come in."""
+        model, panes = self.model, self.pane_group
+        panes.show_heading()
+        if model.greyed:
+            model.list_again()
+            panes.show_list()
+        coloured = model.numbers is not None and model.mode.name == "floor"
+        if model.greyed or coloured:
+            panes.show_passage()
+        else:
+            panes.show_legend()
+        panes.show_token()
+
+    @on(jobs.Answered)
+    def _on_answered(self, message: jobs.Answered) -> None:
+        self.judging.answered(message)
+        # An answer of a shorter state of a growing pair stands until there is one of a
+        # longer state.
+        if message.line.labels == self.model.labels:
+            self.model.answer = message.line
+            self.pane_group.show_heading()
+
+    @on(jobs.Counted)
+    def _on_counted(self, message: jobs.Counted) -> None:
+        if message.pair is self.model.pair:
+            self.model.counts.keep(message.key, message.positions)
+            self.pane_group.show_legend()
+
+    @on(jobs.FlipsFound)
+    def _on_flips_found(self, message: jobs.FlipsFound) -> None:
+        if message.pair is self.model.pair:
+            self.model.flips = message.positions
+            self.moves.flips_found()
+
+    @on(jobs.Searched)
+    def _on_searched(self, message: jobs.Searched) -> None:
+        self.search.ended(message)
+
+    @on(jobs.Filtered)
+    def _on_filtered(self, message: jobs.Filtered) -> None:
+        self.listing.filtered(message)
+
+    @on(earlier.ChangeFound)
+    def _on_change_found(self, message: earlier.ChangeFound) -> None:
+        self.earlier.found(message)
+
+    @on(earlier.ChangeFailed)
+    def _on_change_failed(self, message: earlier.ChangeFailed) -> None:
+        self.earlier.failed(message)
+
+    # ---- messages of panes
+
+    @on(Tokens.CursorMoved)
+    def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
+        # Where the cursor is now: a key that came meanwhile may have shown another
+        # sequence.
+        self.model.place(self.model.bounds[0] + self.tokens.cursor)
+        self.pane_group.show_token_soon()
+        self.say("")
+
+    @on(Tokens.Left)
+    def _on_tokens_left(self, message: Tokens.Left) -> None:
+        self.moves.next_sequence(message.step, at_end=message.step < 0)
+
+    @on(Tokens.Labelled)
+    def _on_labelled(self, message: Tokens.Labelled) -> None:
+        self.moves.to_labelled(message.index)
+
+    @on(Rows.Moved, "#sequences")
+    @on(Rows.Chosen, "#sequences")
+    def _on_sequence(self, message: Rows.Moved | Rows.Chosen) -> None:
+        if message.index >= len(self.model.listing):
+            return  # a filter has made the list shorter meanwhile
+        self.moves.to_listed(message.index)
+        if isinstance(message, Rows.Chosen):
+            self.to_tokens()
+
+    @on(ChartPane.CursorWanted)
+    def _on_chart_cursor(self, message: ChartPane.CursorWanted) -> None:
+        self.say("")
+        self.moves.go_to(message.position)
+
+    @on(ChartPane.TokensWanted)
+    def _on_chart_left(self, message: ChartPane.TokensWanted) -> None:
+        self.to_tokens()
+
+    @on(Tabs.Picked)
+    def _on_tab_picked(self, message: Tabs.Picked) -> None:
+        self.action_pane(message.name)
+
+    # ---- which pane is seen and has the keys
+
+    def to_tokens(self) -> None:
+        """Give the keys to the text."""
+        self.action_pane("tokens")
+
+    def show_chart(self) -> None:
+        """Bring the chart to where it is seen."""
+        if not self.chart.display:
+            self.action_pane("chart")
+
+    def action_pane(self, name: str) -> None:
+        """Show a pane and give it the keys."""
+        self._to_front(name)
+        self.query_one(f"#{name}").focus()
+
+    def action_next_pane(self) -> None:
+        self._step_pane(1)
+
+    def action_previous_pane(self) -> None:
+        self._step_pane(-1)
+
+    def _step_pane(self, step: int) -> None:
+        names = [name for name, _ in PANES]
+        self.action_pane(names[(names.index(self.pane) + step) % len(names)])
+
+    def _to_front(self, name: str) -> None:
+        """On a narrow screen one pane is seen at a time; on a wide one nothing has to
+        change.
+        """
+        self.pane = name
+        if self.has_class("-narrow") and not self.has_class(f"-{name}"):
+            self.set_classes([*(self.classes - _PANE_CLASSES), f"-{name}"])
+            self._show_tabs()
+            self.call_after_refresh(self.draw)
+
+    def _show_tabs(self) -> None:
+        self.pane_group.tabs.show(PANES, self.pane)
+
+    @on(events.DescendantFocus)
+    def _on_pane_focus(self, event: events.DescendantFocus) -> None:
+        name = event.widget.id or ""
+        if f"-{name}" in _PANE_CLASSES:
+            self._to_front(name)
+
+    # ---- keys: moving
+
+    def action_next_divergence(self) -> None:
+        self._next_divergence(1)
+
+    def action_previous_divergence(self) -> None:
+        self._next_divergence(-1)
+
+    def _next_divergence(self, step: int) -> None:
+        """During a search the same keys go from match to match."""
+        if self.model.matches is not None:
+            self.search.next_match(step)
+        else:
+            self.moves.next_divergence(step)
+
+    def action_next_flip(self) -> None:
+        self.moves.next_flip(1)
+
+    def action_previous_flip(self) -> None:
+        self.moves.next_flip(-1)
+
+    def action_next_sequence(self) -> None:
+        self.moves.next_sequence(1)
+
+    def action_previous_sequence(self) -> None:
+        self.moves.next_sequence(-1)
+
+    def action_undo_jump(self) -> None:
+        self.moves.undo()
+
+    def action_redo_jump(self) -> None:
+        self.moves.redo()
+
+    def action_labels(self) -> None:
+        self.moves.start_labels()
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_go_to(self) -> None:
+        self.search.ask_place()
+
+    def action_end_search(self) -> None:
+        """Esc: the search first, then the filter."""
+        self.say("")
+        if self.model.matches is not None:
+            self.search.end()
+        elif self.model.state.filter:
+            self.listing.filter_by("")
+
+    def action_mark(self) -> None:
+        self.marks.ask_note()
+
+    def action_marks(self) -> None:
+        self.marks.choose()
+
+    # ---- keys: what is shown
+
+    def action_next_mode(self) -> None:
+        self.colours.next_mode()
+
+    def action_modes(self) -> None:
+        self.colours.choose_mode()
+
+    def action_threshold(self) -> None:
+        self.colours.choose_threshold()
+
+    def action_threshold_up(self) -> None:
+        self.colours.next_threshold(1)
+
+    def action_threshold_down(self) -> None:
+        self.colours.next_threshold(-1)
+
+    def action_sort(self) -> None:
+        self.listing.next_sort()
+
+    def action_sorts(self) -> None:
+        self.listing.choose_sort()
+
+    def action_filter(self) -> None:
+        self.listing.ask_filter()
+
+    def action_order(self) -> None:
+        """The alternatives in the order of the next side."""
+        column = self.model.next_order()
+        if column:
+            self.pane_group.show_token()
+            self.say(f"alternatives in the order of {visible(column)}")
+
+    def action_copy(self) -> None:
+        if self.session.sequences.tokens:
+            self.dialogue.copy(self.model.inspection().in_one_line())
+
+    # ---- keys: other pairs, sessions and screens
+
+    def action_pair(self) -> None:
+        ask_pair(self, self.session, self.model.labels, self._choose_pair)
+
+    def _choose_pair(self, labels: tuple[str, str]) -> None:
+        if labels == self.model.labels == self.model.state.pair:
+            return
+        pair = open_labels(self, self.session, labels)
+        if pair is not None:
+            self.take_pair(pair)
+
+    def action_before(self) -> None:
+        self.earlier.choose()
+
+    def action_matrix(self) -> None:
+        self.companions.open_matrix(self._choose_pair)
+
+    def action_facts(self) -> None:
+        self.companions.open_facts()
+
+    def action_limits(self) -> None:
+        self.companions.open_limits()
+
+    def action_why(self) -> None:
+        self.companions.open_why(self)
+
+    def action_report(self) -> None:
+        self.companions.open_report()
+
+    def action_log(self) -> None:
+        self.companions.open_log()
+
+    def action_zoom_chart(self) -> None:
+        """The chart on the whole screen."""
+        from logdrift.tui.screens.chart import ChartScreen
+
+        if self.chart.source is not None:
+            self.app.push_screen(ChartScreen(self.chart))

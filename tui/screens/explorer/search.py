@@ -1,0 +1,136 @@
+"""Searching for text and ids, and going to a place that is typed."""
+
+from __future__ import annotations
+
+from logdrift.core.errors import InputError
+from logdrift.core.session.visible import visible
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.places import parse_place, write_place
+from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.jobs import Jobs, Searched
+from logdrift.tui.screens.explorer.moves import Moves, side
+from logdrift.tui.screens.explorer.panes import PaneGroup
+
+
+class Search:
+    """The commands that ask where to go."""
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        panes: PaneGroup,
+        dialogue: Dialogue,
+        moves: Moves,
+        jobs: Jobs,
+    ) -> None:
+        self._explorer, self._panes, self._dialogue = explorer, panes, dialogue
+        self._moves, self._jobs = moves, jobs
+
+    def ask(self) -> None:
+        """Ask for text or ids; matches are counted while typing."""
+        self._dialogue.ask_line(
+            "Search",
+            "text, also across tokens (↵ is a newline), or ids: #30010 · lower case"
+            " finds upper case too",
+            self._explorer.query,
+            self._start,
+            typed=lambda text: self._jobs.search(text, entered=False) if text else None,
+        )
+
+    def _start(self, text: str) -> None:
+        if text:
+            self._jobs.search(text, entered=True)
+        else:
+            self.end()
+
+    def ended(self, message: Searched) -> None:
+        """Count what was typed, or go to the nearest match that was asked for."""
+        count = len(message.matches)
+        if not message.entered:
+            self._dialogue.note(message.query, f"{count:,} found")
+        elif not count:
+            self.end()
+            self._dialogue.say(
+                f"nothing found of {visible(message.query)!r}", warn=True
+            )
+        else:
+            self._to_first_match(message)
+
+    def _to_first_match(self, message: Searched) -> None:
+        self._explorer.find(message.query, message.matches)
+        position = self._explorer.first_match()
+        assert position is not None
+        self._moves.jump(position)
+        self._panes.show_passage()
+        self._say_match()
+
+    def next_match(self, step: int) -> None:
+        """To the next match; ``step`` -1: the one before."""
+        position = self._explorer.next_match(step)
+        if position is None:
+            self._dialogue.say(f"no match {side(step)} this one (Esc ends the search)")
+            return
+        self._moves.jump(position)
+        self._say_match()
+
+    def _say_match(self) -> None:
+        explorer = self._explorer
+        assert explorer.matches is not None
+        place = f"{explorer.match_number:,} of {len(explorer.matches):,} found"
+        query = visible(explorer.query)
+        self._dialogue.say(f"{place}: {query}  (n next, N back, Esc ends)")
+
+    def end(self) -> None:
+        """Forget the search."""
+        if self._explorer.end_search():
+            self._panes.show_passage()
+
+    # ---- places
+
+    def ask_place(self) -> None:
+        """Ask for a position, or for an id to search for."""
+        sequences = self._explorer.session.sequences
+        if not sequences.tokens:
+            return
+        here = write_place(sequences, self._explorer.position)
+        self._dialogue.ask_line(
+            "Go to",
+            "a position of this sequence: 120 · of another: 3:120 · an id: #30010 ·"
+            f" here: {here}",
+            "",
+            self._go_to_place,
+            problem=self._place_problem,
+        )
+
+    def _place_problem(self, text: str) -> str:
+        if not text or _is_id(text):
+            return id_problem(text)
+        try:
+            self._position_of(text)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _go_to_place(self, text: str) -> None:
+        if _is_id(text):
+            self._jobs.search(text.strip(), entered=True)
+        elif text:
+            self._dialogue.say("")
+            self._moves.jump(self._position_of(text))
+
+    def _position_of(self, text: str) -> int:
+        explorer = self._explorer
+        return parse_place(text, explorer.session.sequences, explorer.sequence)
+
+
+def _is_id(text: str) -> bool:
+    return text.lstrip().startswith("#")
+
+
+def id_problem(text: str) -> str:
+    """What is wrong with a typed id, "" for nothing and for what is no id."""
+    from logdrift.core.session.search import parse_ids
+
+    if _is_id(text) and parse_ids(text) is None:
+        return f"{text.strip()!r} is no id: write #30010"
+    return ""

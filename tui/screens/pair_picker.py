@@ -1,0 +1,124 @@
+"""A list of the pairs of a session, judged one after the other while it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from textual import on
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from logdrift.core.compare.pair import Pair, list_pairs, make_pair
+from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import number
+from logdrift.core.session.reader import Session
+from logdrift.core.words import VERDICTS
+from logdrift.tui.faults import background
+from logdrift.tui.glyphs import fit
+from logdrift.tui.palette import Palette
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.texts import Picker
+from logdrift.tui.views import PairRow, pair_row
+from logdrift.tui.widgets.reading import Row
+
+Labels = tuple[str, str]
+
+
+@dataclass(eq=False, repr=False)
+class PairJudged(Message):
+    """One line of the pair list is known."""
+
+    index: int
+    row: PairRow
+
+
+class PairPicker(Picker):
+    """Asks for a pair; ``now`` is the one that is shown, marked in the list."""
+
+    def __init__(
+        self,
+        session: Session,
+        pairs: Sequence[Labels],
+        now: Labels | None,
+        palette: Palette,
+    ) -> None:
+        super().__init__(
+            "Pairs: Δ = log p A − log p B",
+            "   A → B, with MAE of the completions in nats, and verdict",
+            len(pairs),
+            self._row,
+            pairs.index(now) if now in pairs else 0,
+        )
+        self._session, self._pairs, self._now = session, pairs, now
+        self._palette = palette
+        self.known: dict[int, PairRow] = {}
+
+    def on_mount(self) -> None:
+        self._judge_all()
+
+    @background(group="pairs", exclusive=True)
+    def _judge_all(self) -> None:
+        worker = get_current_worker()
+        for index, (a, b) in enumerate(self._pairs):
+            if worker.is_cancelled:
+                return
+            self.post_message(PairJudged(index, pair_row(self._session, a, b)))
+
+    @on(PairJudged)
+    def _on_pair_judged(self, message: PairJudged) -> None:
+        self.known[message.index] = message.row
+        self.update()
+
+    def _row(self, index: int, width: int) -> Row:
+        p = self._palette
+        a, b = self._pairs[index]
+        is_now = (a, b) == self._now
+        label = fit(f"{a} → {b}", max(10, width - 32))
+        mark, style = ("•", p.strong) if is_now else (" ", p.text)
+        return [(f" {mark} {label}", style), *self._judgement(index)]
+
+    def _judgement(self, index: int) -> Row:
+        p, row = self._palette, self.known.get(index)
+        if row is None:
+            return [("        …", p.muted)]
+        if row.problem:
+            return [(fit(f" {row.problem}", 29), p.bad)]
+        verdict = VERDICTS.get(row.verdict or "", "")
+        return [
+            (f" {number(row.mae):>9}", p.text),
+            (f"  {verdict}", p.verdict(row.verdict)),
+        ]
+
+
+def ask_pair(
+    screen: BaseScreen,
+    session: Session,
+    now: Labels | None,
+    chosen: Callable[[Labels], None],
+) -> None:
+    """Ask on a screen for a pair of its session, and hand its labels to ``chosen``."""
+    pairs = list_pairs(session)
+    if not pairs:
+        screen.say(
+            "two captures with a finished sequence are needed for a pair", warn=True
+        )
+        return
+
+    def answered(index: int | None) -> None:
+        if index is not None:
+            chosen(pairs[index])
+
+    screen.say("")
+    screen.app.push_screen(PairPicker(session, pairs, now, screen.palette), answered)
+
+
+def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | None:
+    """The pair of two labels; None, and an error on the screen, where it does not
+    open.
+    """
+    try:
+        return make_pair(session, *labels)
+    except LogdriftError as error:
+        screen.logdrift.show_error(str(error))
+        return None
