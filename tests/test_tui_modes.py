@@ -16,7 +16,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.reader import Sequences, open_session
 from logdrift.tui.models import state
 from logdrift.tui.modes import MODES, Mode, legend, mode_of
-from logdrift.tui.palette import STEPS, levels, make_palette
+from logdrift.tui.palette import STEPS, make_palette
 from logdrift.tui.places import parse_place, write_place
 from logdrift.tui.widgets.token_paint import legend_runs
 from tests.made_sessions import capture, write_session
@@ -84,8 +84,13 @@ def test_levels_are_those_of_the_definition(pair: Pair, mode: Mode) -> None:
 
 
 def test_the_first_mode_is_the_scale_of_delta(pair: Pair) -> None:
+    def level(at: int) -> int:
+        delta = float(pair.delta[at])
+        steps = sum(abs(delta) > 0.1 * 2**step for step in range(STEPS))
+        return int(math.copysign(steps, delta)) if pair.scored[at] else 0
+
     found = MODES[0].levels(Stretch(pair, 0, pair.tokens), 0.1)
-    assert found.tolist() == levels(pair.delta, pair.scored, 0.1).tolist()
+    assert found.tolist() == [level(at) for at in range(pair.tokens)]
 
 
 def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:

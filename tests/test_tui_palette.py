@@ -5,13 +5,18 @@ sign.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.color import Color, ColorSystem
 from rich.style import Style
 
-from logdrift.tui.palette import STEPS, Palette, depth_of, levels, make_palette
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.token_values import Stretch
+from logdrift.tui.modes import MODES
+from logdrift.tui.palette import STEPS, Palette, depth_of, make_palette
+from tests.made_sessions import capture, write_session
 
 # What the 16 colours that the palette names look like on xterm, whose yellow is far
 # from Rich's brown.
@@ -151,15 +156,27 @@ def test_without_colour_no_style_has_any() -> None:
                 assert style.color is None and style.bgcolor is None
 
 
-def test_levels_follow_the_threshold_and_the_sign() -> None:
+def test_levels_follow_the_threshold_and_the_sign(tmp_path: Path) -> None:
     # Powers of two: exact in float32 and float64 alike.
     delta = np.array(
         [0, 0.125, -0.125, 0.126, 0.26, -0.51, 1.01, -np.inf, np.inf, np.nan, 5],
         np.float32,
     )
-    scored = ~np.isnan(delta)
-    scored[-1] = False
-    assert levels(delta, scored, 0.125).tolist() == [
+    b = np.where(np.isposinf(delta), -np.inf, -8.0)
+    a = np.where(np.isposinf(delta), -8.0, -8.0 + delta)
+    mask = [1] * 10 + [0]
+    made = write_session(
+        tmp_path / "s",
+        [1],
+        [capture("trainer/prefill", [a]), capture("vllm/decode", [b])],
+        masks=[mask],
+    )
+    pair = make_pair(made, "trainer/prefill", "vllm/decode")
+    assert pair.scored.tolist() == [True] * 9 + [False] * 2
+    assert pair.delta[3] > 0.125 and pair.delta[1] == 0.125
+
+    whole = Stretch(pair, 0, pair.tokens)
+    assert MODES[0].levels(whole, 0.125).tolist() == [
         0,
         0,
         0,
@@ -172,7 +189,7 @@ def test_levels_follow_the_threshold_and_the_sign() -> None:
         0,
         0,
     ]
-    assert levels(delta, scored, 0.0625).tolist()[:4] == [0, 1, -1, 2]
+    assert MODES[0].levels(whole, 0.0625).tolist()[:4] == [0, 1, -1, 2]
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ async def test_every_limit_is_held_against_the_pair(
         screen = await shown(pilot, "T", LimitsScreen)
         await until(pilot, lambda: bool(screen.limits))
         assert len(screen.limits) == len(PUBLISHED) + 1
-        pair = explorer(app).pair
+        pair = explorer(app).model.pair
         wanted = {
             (x["framework"], x["name"], x["level"]): x["ok"]
             for x in report_pair(pair, "completion")["thresholds"]

@@ -94,7 +94,7 @@ async def test_what_is_typed_before_a_window_stands_is_meant_for_it(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
         type_at_once(app, "O", "down", "enter")
-        await until(pilot, lambda: app.screen_stack[0].mode.name == "floor")
+        await until(pilot, lambda: app.screen_stack[0].model.mode.name == "floor")
         type_at_once(app, "slash", *"the", "escape")
         await until(pilot, lambda: app.screen is app.screen_stack[0])
 

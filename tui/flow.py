@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
@@ -80,13 +80,16 @@ class FragmentCache:
         self._made: dict[str, int] = {}
 
     def __getitem__(self, token_id: int) -> tuple[Fragment, ...]:
-        found = self._known.get(token_id)
-        if found is None:
-            found = self._known[token_id] = fragments_of(self._pieces.text(token_id))
-            piece = self._pieces.get(token_id)
-            if piece is not None and not _whole(piece):
-                self._broken[token_id] = piece
-        return found
+        known = self._known.get(token_id)
+        return self._make(token_id) if known is None else known
+
+    def _make(self, token_id: int) -> tuple[Fragment, ...]:
+        fragments = fragments_of(self._pieces.text(token_id))
+        self._known[token_id] = fragments
+        piece = self._pieces.get(token_id)
+        if piece is not None and not whole_text(piece):
+            self._broken[token_id] = piece
+        return fragments
 
     def joined(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """``ids`` with those replaced whose bytes are parts of characters that span
@@ -96,27 +99,28 @@ class FragmentCache:
         unique = distinct(ids)
         for token_id in unique.tolist():
             _ = self[token_id]
-        broken = np.fromiter(
-            (i in self._broken for i in unique.tolist()), bool, len(unique)
-        )
+        is_broken = (token_id in self._broken for token_id in unique.tolist())
+        broken = np.fromiter(is_broken, bool, len(unique))
         if not broken.any():
             return ids
-        at = np.flatnonzero(broken[np.searchsorted(unique, ids)])
+        positions = np.flatnonzero(broken[np.searchsorted(unique, ids)])
         out = ids.copy()
-        for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
+        for run in np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1):
             if len(run) > 1:
-                shown = shown_together(
-                    [self._broken[token_id] for token_id in ids[run].tolist()]
-                )
-                out[run] = [self._made_id(text) for text in shown]
+                out[run] = self._joined_run(ids[run])
         return out
 
+    def _joined_run(self, ids: npt.NDArray[np.int32]) -> list[int]:
+        """The ids of neighbouring parts of characters, shown together."""
+        pieces = [self._broken[token_id] for token_id in ids.tolist()]
+        return [self._made_id(text) for text in shown_together(pieces)]
+
     def _made_id(self, text: str) -> int:
-        found = self._made.get(text)
-        if found is None:
-            found = self._made[text] = -1 - len(self._made)
-            self._known[found] = fragments_of(text)
-        return found
+        if text not in self._made:
+            made_id = -1 - len(self._made)
+            self._made[text] = made_id
+            self._known[made_id] = fragments_of(text)
+        return self._made[text]
 
 
 _MANY = 20_000
@@ -133,7 +137,8 @@ def distinct(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return ordered[first]
 
 
-def _whole(piece: bytes) -> bool:
+def whole_text(piece: bytes) -> bool:
+    """Whether a piece is whole characters, in UTF-8."""
     try:
         piece.decode("utf-8")
     except UnicodeDecodeError:
@@ -243,33 +248,57 @@ def flow(
     """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their
     mark; the completion, which starts at token ``prompt``, starts on a line of its own.
     """
-    joined = cache.joined(ids)
-    if len(joined) > _MANY:
-        unique, inverse = np.unique(joined, return_inverse=True)
-    else:
-        unique = distinct(joined)
-        inverse = np.searchsorted(unique, joined)
-    known = [cache[token_id] for token_id in unique.tolist()]
-    per_kind = np.fromiter((len(found) for found in known), np.int64, len(known))
-    kind_start = np.cumsum(per_kind) - per_kind
-    fragments = [fragment for found in known for fragment in found]
-    counts = per_kind[inverse]
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    total = int(first[-1])
-    token = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
-    kind = (np.arange(total) - first[token] + kind_start[inverse][token]).astype(
-        np.int32
-    )
-    cells = np.fromiter((f.cells for f in fragments), np.int64, len(fragments))[kind]
+    fragments, kind, first = _fragments(cache.joined(ids), cache)
+    token = np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(first))
+    cells = _of_each(fragments, "cells", np.int64)[kind]
     cells[first[:-1]] += marked
-    breaks = np.fromiter((f.ends_line for f in fragments), bool, len(fragments))[kind]
+    breaks = _of_each(fragments, "ends_line", np.bool_)[kind]
     if 0 < prompt < len(ids):
         breaks[first[prompt] - 1] = True
-    words = np.fromiter((f.starts_word for f in fragments), bool, len(fragments))[kind]
+    words = _of_each(fragments, "starts_word", np.bool_)[kind]
     ends = np.cumsum(cells)
     return Flow(
-        fragments, kind, token, first, ends, _break_lines(ends, breaks, words, width)
+        fragments=fragments,
+        kind=kind,
+        token=token,
+        first=first,
+        ends=ends,
+        lines=_break_lines(ends, breaks, words, width),
     )
+
+
+def _fragments(
+    ids: npt.NDArray[np.int32], cache: FragmentCache
+) -> tuple[list[Fragment], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The distinct fragments, the `Flow.kind` and the `Flow.first` of the tokens."""
+    unique, which = _numbered(ids)
+    of_id = [cache[token_id] for token_id in unique.tolist()]
+    sizes = np.fromiter(map(len, of_id), np.int64, len(of_id))
+    starts = np.cumsum(sizes) - sizes
+    counts = sizes[which]
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    # Where the fragments of a token begin among the distinct ones, less where they
+    # begin among all.
+    shift = np.repeat(starts[which] - first[:-1], counts)
+    kind = (np.arange(int(first[-1])) + shift).astype(np.int32)
+    return [fragment for made in of_id for fragment in made], kind, first
+
+
+def _numbered(
+    ids: npt.NDArray[np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The distinct ids, and which of them each token has."""
+    if len(ids) > _MANY:
+        unique, which = np.unique(ids, return_inverse=True)
+        return unique, which
+    unique = distinct(ids)
+    return unique, np.searchsorted(unique, ids)
+
+
+def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[Any]:
+    """A field of every fragment."""
+    values = (getattr(fragment, field) for fragment in fragments)
+    return np.fromiter(values, dtype, len(fragments))
 
 
 def _break_lines(
@@ -278,6 +307,7 @@ def _break_lines(
     words: npt.NDArray[np.bool_],
     width: int,
 ) -> list[int]:
+    """The first fragment of each line, and the number of fragments at its end."""
     total = len(ends)
     if not total:
         return [0]
@@ -286,6 +316,7 @@ def _break_lines(
     # The last fragment at or before each one that starts a word: where a full line may
     # break instead.
     word = np.maximum.accumulate(np.where(words, np.arange(total), -1)).tolist()
+    most_left = min(_WORD_ROOM, width // 3)
     lines, start, next_forced = [0], 0, 0
     while start < total:
         while forced[next_forced] <= start:
@@ -296,9 +327,7 @@ def _break_lines(
             stop = forced[next_forced]
         else:
             back = word[stop]
-            if back > start and cells[stop - 1] - cells[back - 1] <= min(
-                _WORD_ROOM, width // 3
-            ):
+            if back > start and cells[stop - 1] - cells[back - 1] <= most_left:
                 stop = back
         lines.append(stop)
         start = stop

@@ -17,9 +17,10 @@ from logdrift.core.compare.alternatives import Cell, TopList, alternatives, top_
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import number, signed
+from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
-from logdrift.tui.flow import part_of
+from logdrift.tui.flow import part_of, whole_text
 from logdrift.tui.views import reason
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a
@@ -110,9 +111,16 @@ class Inspection:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Side:
+class _Alternatives:
+    """The top-k list of a capture; ``side``: A or B of the pair, "" for others."""
+
     label: str
+    side: str
     top: TopList
+
+    @property
+    def backend(self) -> str:
+        return self.label.partition("/")[0]
 
 
 def inspect(
@@ -129,134 +137,122 @@ def inspect(
     """
     sequences = session.sequences
     sequence = int(np.searchsorted(sequences.offsets, position, "right")) - 1
-    start, _ = sequences.bounds(sequence)
+    index = position - sequences.bounds(sequence)[0]
     token_id = int(sequences.token_ids[position])
-    sides, rows = _captures(session, pair, position, floors or {})
-    shown = [side for side in sides if side.top.entries]
-    shown = _most_telling(shown, {side.label: rows[side.label].side for side in shown})
-    by = min(by, max(0, len(shown) - 1))
-    delta = (
-        float(pair.delta[position])
-        if pair is not None and position < pair.tokens
-        else None
-    )
+    rows, lists = _captures(session, pair, position, floors or {})
+    columns = _most_telling([entry for entry in lists if entry.top.entries])
+    by = min(by, max(0, len(columns) - 1))
     return Inspection(
-        position,
-        sequence,
-        position - start,
-        token_id,
-        session.pieces.text(token_id),
-        session.pieces.get(token_id),
-        position - start < int(sequences.prompt_lengths[sequence]),
-        int(sequences.mask[position]) == 0,
-        delta,
-        tuple(rows.values()),
-        tuple(side.label for side in shown),
-        _union(session, shown, token_id, by),
-        tuple(side.top.rest for side in shown),
-        tuple(len(side.top.entries) for side in shown),
-        by,
-        mark,
-        _part(session, position, start),
+        position=position,
+        sequence=sequence,
+        index=index,
+        token_id=token_id,
+        text=session.pieces.text(token_id),
+        raw=session.pieces.get(token_id),
+        in_prompt=index < int(sequences.prompt_lengths[sequence]),
+        masked=int(sequences.mask[position]) == 0,
+        delta=_delta(pair, position),
+        captures=rows,
+        columns=tuple(column.label for column in columns),
+        top=_union(session, [column.top for column in columns], token_id, by),
+        rest=tuple(column.top.rest for column in columns),
+        k=tuple(len(column.top.entries) for column in columns),
+        by=by,
+        mark=mark,
+        part=_part(session, position, sequence),
     )
 
 
-def _part(session: Session, position: int, start: int) -> tuple[str, int, int] | None:
-    raw = session.pieces.get(int(session.sequences.token_ids[position]))
-    if raw is None or _is_text(raw):
+def _delta(pair: Pair | None, position: int) -> float | None:
+    if pair is None or position >= pair.tokens:
+        return None
+    return float(pair.delta[position])
+
+
+# ---- a token that is a part of a character
+
+
+def _part(
+    session: Session, position: int, sequence: int
+) -> tuple[str, int, int] | None:
+    sequences, pieces = session.sequences, session.pieces
+    raw = pieces.get(int(sequences.token_ids[position]))
+    if raw is None or whole_text(raw):
         return None
     # A character has at most four bytes, so its others are in the three tokens before
     # or after.
-    _, end = session.sequences.bounds(
-        int(np.searchsorted(session.sequences.offsets, position, "right")) - 1
-    )
-    first, last = max(start, position - 3), min(end, position + 4)
-    pieces = [
-        session.pieces.get(i) or b""
-        for i in session.sequences.token_ids[first:last].tolist()
-    ]
-    found = part_of(pieces, position - first)
-    return (
-        None
-        if found is None
-        else (found[0], found[1] + first - start, found[2] + first - start)
-    )
+    start, stop = sequences.bounds(sequence)
+    first, last = max(start, position - 3), min(stop, position + 4)
+    neighbours = sequences.token_ids[first:last].tolist()
+    part = part_of([pieces.get(i) or b"" for i in neighbours], position - first)
+    if part is None:
+        return None
+    char, first_piece, last_piece = part
+    offset = first - start
+    return char, first_piece + offset, last_piece + offset
 
 
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+# ---- the captures
 
 
-def _most_telling(sides: list[_Side], marks: Mapping[str, str]) -> list[_Side]:
+def _most_telling(lists: list[_Alternatives]) -> list[_Alternatives]:
     """A and B first, then one capture of every other backend, then the rest: a narrow
     table shows the first few.
     """
-    seen = {side.label.partition("/")[0] for side in sides if marks[side.label]}
-    first: list[_Side] = []
-    rest: list[_Side] = []
-    for side in sides:
-        backend = side.label.partition("/")[0]
-        if not marks[side.label]:
-            (rest if backend in seen else first).append(side)
-            seen.add(backend)
-    return [
-        *sorted((s for s in sides if marks[s.label]), key=lambda s: marks[s.label]),
-        *first,
-        *rest,
-    ]
+    sides = sorted((entry for entry in lists if entry.side), key=lambda e: e.side)
+    backends = {entry.backend for entry in sides}
+    first: list[_Alternatives] = []
+    rest: list[_Alternatives] = []
+    for entry in lists:
+        if not entry.side:
+            (rest if entry.backend in backends else first).append(entry)
+            backends.add(entry.backend)
+    return [*sides, *first, *rest]
 
 
 def _captures(
     session: Session, pair: Pair | None, position: int, floors: Mapping[str, float]
-) -> tuple[list[_Side], dict[str, CaptureRow]]:
-    a = (
-        _scalar(pair.logprob_a[position])
-        if pair is not None and position < pair.tokens
-        else None
-    )
-    sides, rows = [], {}
+) -> tuple[tuple[CaptureRow, ...], list[_Alternatives]]:
+    """A row for each capture, and the alternatives of those that have the token."""
+    a = None
+    if pair is not None and position < pair.tokens:
+        a = _scalar(pair.logprob_a[position])
+    rows: list[CaptureRow] = []
+    lists: list[_Alternatives] = []
     for info in session.captures:
-        marks = "" if pair is None else "A" if info.label == pair.a.info.label else ""
-        marks = "B" if pair is not None and info.label == pair.b.info.label else marks
-        label = info.label
-        try:
-            capture = session.capture(label)
-        except LogdriftError as error:
-            rows[label] = CaptureRow(label, marks, note=reason(session, error))
+        side = _side_of(pair, info.label)
+        scores = _scores(session, info, position)
+        if isinstance(scores, str):
+            rows.append(CaptureRow(info.label, side, note=scores))
             continue
-        if position >= capture.tokens:
-            note = "failed" if info.status == "failed" else "not captured yet"
-            rows[label] = CaptureRow(label, marks, note=note)
-            continue
-        try:
-            scores = _scores(capture, position)
-        except LogdriftError as error:
-            rows[label] = CaptureRow(label, marks, note=reason(session, error))
-            continue
-        logprob, rank, entropy = scores.logprob, scores.rank, scores.entropy
-        delta = _difference(a, logprob)
-        note = (
-            "" if logprob is not None else "NaN" if scores.broken else "no score here"
-        )
-        rows[label] = CaptureRow(
-            label,
-            marks,
-            logprob,
-            rank,
-            delta,
-            entropy,
-            note=note,
-            times=_times(delta, floors.get(label)),
-            broken=scores.broken,
-        )
-        sides.append(
-            _Side(label, top_list(scores.top_ids, scores.top_logprobs, logprob, rank))
-        )
-    return sides, rows
+        rows.append(_row(info.label, side, scores, a, floors.get(info.label)))
+        lists.append(_Alternatives(info.label, side, scores.top_list()))
+    return tuple(rows), lists
+
+
+def _side_of(pair: Pair | None, label: str) -> str:
+    if pair is None:
+        return ""
+    if label == pair.b.info.label:
+        return "B"
+    return "A" if label == pair.a.info.label else ""
+
+
+def _row(
+    label: str, side: str, scores: _Scores, a: float | None, floor: float | None
+) -> CaptureRow:
+    delta = _difference(a, scores.logprob)
+    return CaptureRow(
+        label=label,
+        side=side,
+        logprob=scores.logprob,
+        rank=scores.rank,
+        delta=delta,
+        entropy=scores.entropy,
+        note=scores.note,
+        times=_times(delta, floor),
+        broken=scores.broken,
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -270,8 +266,29 @@ class _Scores:
     top_ids: Any
     top_logprobs: Any
 
+    @property
+    def note(self) -> str:
+        """Why there is no number."""
+        if self.logprob is not None:
+            return ""
+        return "NaN" if self.broken else "no score here"
 
-def _scores(capture: Capture, position: int) -> _Scores:
+    def top_list(self) -> TopList:
+        return top_list(self.top_ids, self.top_logprobs, self.logprob, self.rank)
+
+
+def _scores(session: Session, info: CaptureInfo, position: int) -> _Scores | str:
+    """What a capture says of one token, or why it says nothing."""
+    try:
+        capture = session.capture(info.label)
+        if position >= capture.tokens:
+            return "failed" if info.status == "failed" else "not captured yet"
+        return _read_scores(capture, position)
+    except LogdriftError as error:
+        return reason(session, error)
+
+
+def _read_scores(capture: Capture, position: int) -> _Scores:
     """Read one row. Raises InputError where the part has become another one."""
 
     def row(column: Column) -> Any:
@@ -289,21 +306,22 @@ def _scores(capture: Capture, position: int) -> _Scores:
 
 
 def _union(
-    session: Session, sides: list[_Side], target: int, by: int
+    session: Session, lists: list[TopList], target: int, by: int
 ) -> tuple[TopRow, ...]:
     # The first list gives the order: the chosen one is moved there, and its cells back
     # to their column.
-    lists = [side.top for side in sides]
     ordered = [*lists[by : by + 1], *lists[:by], *lists[by + 1 :]]
-    return tuple(
-        TopRow(
-            found.token_id,
-            session.pieces.text(found.token_id),
-            found.target,
-            (*found.cells[1 : by + 1], *found.cells[:1], *found.cells[by + 1 :]),
+    rows = []
+    for entry in alternatives(ordered, target):
+        chosen, before, after = (
+            entry.cells[:1],
+            entry.cells[1 : by + 1],
+            entry.cells[by + 1 :],
         )
-        for found in alternatives(ordered, target)
-    )
+        text = session.pieces.text(entry.token_id)
+        cells = (*before, *chosen, *after)
+        rows.append(TopRow(entry.token_id, text, entry.target, cells))
+    return tuple(rows)
 
 
 def _scalar(value: Any) -> float | None:
@@ -320,4 +338,6 @@ def _difference(a: float | None, b: float | None) -> float | None:
 def _times(delta: float | None, floor: float | None) -> float | None:
     if delta is None or floor is None:
         return None
-    return abs(delta) / floor if floor else 0.0 if delta == 0 else math.inf
+    if not floor:
+        return 0.0 if delta == 0 else math.inf
+    return abs(delta) / floor

@@ -47,11 +47,9 @@ def _scored_b(pair: Pair) -> int:
 
 
 def _needs_floor(pair: Pair, floor: float | None) -> str | None:
-    return (
-        "no capture of this pair was repeated, so there is no floor"
-        if floor is None
-        else None
-    )
+    if floor is not None:
+        return None
+    return "no capture of this pair was repeated, so there is no floor"
 
 
 def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
@@ -80,26 +78,24 @@ class Mode(NamedTuple):
 
     def levels(self, of: Stretch, threshold: float) -> npt.NDArray[np.int8]:
         """The level of each token, i8[n]."""
-        found = self.values(of)
+        numbers = self.values(of)
         with np.errstate(invalid="ignore"):
-            step = np.searchsorted(
-                bounds(threshold),
-                np.nan_to_num(np.abs(found), nan=0.0, posinf=np.inf),
-                "left",
-            )
-            step = step.astype(np.int8)
+            sizes = np.nan_to_num(np.abs(numbers), nan=0.0, posinf=np.inf)
+            steps = np.searchsorted(bounds(threshold), sizes, "left").astype(np.int8)
             if self.diverging:
-                level = np.where(found < 0, -step, step)
+                levels = np.where(numbers < 0, -steps, steps)
             else:
                 # Of a sequential number less than nothing is no more than nothing.
-                level = np.where((step > 0) & (found > 0), step + np.int8(STEPS), 0)
-        return np.where(of.broken, BROKEN, level).astype(np.int8)
+                beyond = (steps > 0) & (numbers > 0)
+                levels = np.where(beyond, steps + np.int8(STEPS), 0)
+        return np.where(of.broken, BROKEN, levels).astype(np.int8)
 
     def beyond(self, of: Stretch, threshold: float) -> npt.NDArray[np.int64]:
         """Flat positions of the tokens with a level, ascending."""
-        found = self.values(of)
+        numbers = self.values(of)
         with np.errstate(invalid="ignore"):
-            beyond = (np.abs(found) if self.diverging else found) > threshold
+            sizes = np.abs(numbers) if self.diverging else numbers
+            beyond = sizes > threshold
         return np.flatnonzero(beyond | of.broken) + of.start
 
 
@@ -110,74 +106,80 @@ def bounds(threshold: float) -> npt.NDArray[np.float64]:
 
 
 MODES: tuple[Mode, ...] = (
-    Mode("delta", "Δ", "log p A − log p B, nats", "Δ", values.delta),
     Mode(
-        "floor",
-        "Δ over floor",
-        "Δ as a multiple of the mean |Δ| between repeats",
-        "Δ/floor",
-        values.over_floor,
+        name="delta",
+        title="Δ",
+        words="log p A − log p B, nats",
+        head="Δ",
+        values=values.delta,
+    ),
+    Mode(
+        name="floor",
+        title="Δ over floor",
+        words="Δ as a multiple of the mean |Δ| between repeats",
+        head="Δ/floor",
+        values=values.over_floor,
         thresholds=_TIMES,
         default=3.0,
-        step=lambda b: f"{number(b, 2)}×",
+        step=lambda bound: f"{number(bound, 2)}×",
         missing=_needs_floor,
     ),
     Mode(
-        "size",
-        "|Δ|",
-        "how far apart, nats, whichever side gives more",
-        "|Δ|",
-        values.size,
+        name="size",
+        title="|Δ|",
+        words="how far apart, nats, whichever side gives more",
+        head="|Δ|",
+        values=values.size,
         diverging=False,
     ),
     Mode(
-        "ratio",
-        "ratio",
-        "p A / p B, or p B / p A where B gives more: what clips cut",
-        "ratio",
-        values.ratio_excess,
+        name="ratio",
+        title="ratio",
+        words="p A / p B, or p B / p A where B gives more: what clips cut",
+        head="ratio",
+        values=values.ratio_excess,
         thresholds=_EXCESS,
         default=0.2,
-        step=lambda b: f"{number(1 + b, 2)}×",
+        step=lambda bound: f"{number(1 + bound, 2)}×",
     ),
     Mode(
-        "rank",
-        "rank change",
-        "lower rank over higher rank: more than 1× is another rank",
-        "rank",
-        values.rank_change,
+        name="rank",
+        title="rank change",
+        words="lower rank over higher rank: more than 1× is another rank",
+        head="rank",
+        values=values.rank_change,
         thresholds=_RANKS,
         default=1.0,
-        step=lambda b: f"{b:.0f}×",
+        step=lambda bound: f"{bound:.0f}×",
     ),
     Mode(
-        "entropy",
-        "entropy",
-        "how open the next token was, nats (A's, else B's)",
-        "entropy",
-        values.entropy,
+        name="entropy",
+        title="entropy",
+        words="how open the next token was, nats (A's, else B's)",
+        head="entropy",
+        values=values.entropy,
         diverging=False,
         thresholds=_NATS,
         default=1.0,
         missing=_needs_entropy,
     ),
     Mode(
-        "logprob_a",
-        "−log p A",
-        "how little A expected the token, nats",
-        "−log p A",
-        values.surprise_a,
+        name="logprob_a",
+        title="−log p A",
+        words="how little A expected the token, nats",
+        head="−log p A",
+        values=values.surprise_a,
         diverging=False,
         thresholds=_NATS,
         default=1.0,
         tokens=_scored_a,
     ),
     Mode(
-        "logprob_b",
-        "−log p B",
-        "how little B expected the token, nats",
-        "−log p B",
-        values.surprise_b,
+        name="logprob_b",
+        title="−log p B",
+        words="how little B expected the token, nats",
+        head="−log p B",
+        values=values.surprise_b,
         diverging=False,
         thresholds=_NATS,
         default=1.0,
@@ -218,8 +220,13 @@ def legend(
 ) -> Legend:
     """The legend of a mode at a threshold."""
     first = 1 if mode.diverging else STEPS + 1
-    steps = tuple(
-        (first + i, mode.step(float(bound)))
-        for i, bound in enumerate(bounds(threshold))
+    texts = [mode.step(float(bound)) for bound in bounds(threshold)]
+    return Legend(
+        head=mode.head,
+        diverging=mode.diverging,
+        steps=tuple(enumerate(texts, first)),
+        beyond=beyond,
+        scored=scored,
+        missing=missing,
+        broken=broken,
     )
-    return Legend(mode.head, mode.diverging, steps, beyond, scored, missing, broken)

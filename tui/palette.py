@@ -9,14 +9,13 @@ the marks and the underline remain.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
 from rich.color import Color
 from rich.style import Style
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from logdrift.tui import schemes
+from logdrift.tui.schemes import Ink, Scale, Scheme
 
 Depth = Literal["none", "16", "256"]
 
@@ -26,93 +25,6 @@ BROKEN = 2 * STEPS + 1
 """The level of a token whose score is NaN on a side: beyond every step of every scale.
 """
 NAMES = ("beyond", "2x", "4x", "8x")
-
-# (background, text) from little to much. Contrast and order are checked by
-# tests/test_tui_palette.py.
-_DARK = (
-    (
-        ("875f00", "ffffff"),
-        ("af5f00", "ffffff"),
-        ("d78700", "000000"),
-        ("ffaf00", "000000"),
-    ),
-    (
-        ("005f87", "ffffff"),
-        ("0087af", "000000"),
-        ("5fafff", "000000"),
-        ("87d7ff", "000000"),
-    ),
-)
-_LIGHT = (
-    (
-        ("ffd7af", "000000"),
-        ("ffaf5f", "000000"),
-        ("d78700", "000000"),
-        ("875f00", "ffffff"),
-    ),
-    (
-        ("afd7ff", "000000"),
-        ("5fafff", "000000"),
-        ("0087d7", "000000"),
-        ("005f87", "ffffff"),
-    ),
-)
-# On black; the text stands out from every step as 7 to 1 or more.
-_CONTRAST = (
-    (
-        ("5f2f00", "ffffff"),
-        ("d78700", "000000"),
-        ("ffaf00", "000000"),
-        ("ffff5f", "000000"),
-    ),
-    (
-        ("00005f", "ffffff"),
-        ("5fafff", "000000"),
-        ("87d7ff", "000000"),
-        ("d7ffff", "000000"),
-    ),
-)
-_CONTRAST_ONE = (
-    ("5f005f", "ffffff"),
-    ("d787d7", "000000"),
-    ("ffafff", "000000"),
-    ("ffd7ff", "000000"),
-)
-# A sequential scale, of a hue that neither side has.
-_DARK_ONE = (
-    ("5f5f87", "ffffff"),
-    ("875f87", "ffffff"),
-    ("af87af", "000000"),
-    ("ffafff", "000000"),
-)
-_LIGHT_ONE = (
-    ("d7d7ff", "000000"),
-    ("d7afd7", "000000"),
-    ("af5faf", "000000"),
-    ("5f005f", "ffffff"),
-)
-_SIXTEEN_ONE = (
-    ("aa00aa", "ffffff"),
-    ("aa00aa", "ffffff"),
-    ("ff55ff", "000000"),
-    ("ff55ff", "000000"),
-)
-# Of the 16 standard colours as Rich knows them: an exact match cannot be rounded to
-# another one.
-_SIXTEEN = (
-    (
-        ("aa5500", "000000"),
-        ("aa5500", "000000"),
-        ("ffff55", "000000"),
-        ("ffff55", "000000"),
-    ),
-    (
-        ("0000aa", "ffffff"),
-        ("0000aa", "ffffff"),
-        ("55ffff", "000000"),
-        ("55ffff", "000000"),
-    ),
-)
 
 
 class Palette(NamedTuple):
@@ -182,19 +94,6 @@ def _flat(value: object) -> list[Style]:
     return [value] if isinstance(value, Style) else []
 
 
-def levels(
-    delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float
-) -> npt.NDArray[np.int8]:
-    """Signed step of each token, i8[n]: 0 within the threshold or unscored, else 1 to
-    `STEPS` with delta's sign.
-    """
-    size = np.where(scored, np.abs(delta), 0.0)
-    bounds = threshold * 2.0 ** np.arange(STEPS)
-    step = np.searchsorted(bounds, size, "left").astype(np.int8)
-    with np.errstate(invalid="ignore"):
-        return np.where(delta < 0, -step, step).astype(np.int8)
-
-
 def depth_of(color_system: str | None, no_color: bool) -> Depth:
     """What the terminal can show, from Rich's name of its colour system."""
     if no_color or color_system is None:
@@ -207,150 +106,62 @@ def make_palette(depth: Depth, dark: bool = True, contrast: bool = False) -> Pal
     colours on a dark background.
     """
     if depth == "none":
-        marked = Style(underline=True)
-        return Palette(
-            depth,
-            dark,
-            ((marked,) * STEPS, (marked,) * STEPS),
-            (marked,) * STEPS,
-            grey=marked,
-            found=Style(bold=True, reverse=True),
-            back=Style(),
-            text=Style(),
-            muted=Style(dim=True),
-            strong=Style(bold=True),
-            accent=Style(bold=True),
-            good=Style(bold=True),
-            warn=Style(bold=True),
-            bad=Style(bold=True, reverse=True),
-            cursor=Style(reverse=True),
-            selected=Style(reverse=True),
-            selected_idle=Style(underline=True),
-        )
+        return _without_colours(dark)
     contrast = contrast and dark and depth == "256"
-    table = (
-        _SIXTEEN
-        if depth == "16"
-        else _CONTRAST
-        if contrast
-        else _DARK
-        if dark
-        else _LIGHT
-    )
-    one = (
-        _SIXTEEN_ONE
-        if depth == "16"
-        else _CONTRAST_ONE
-        if contrast
-        else _DARK_ONE
-        if dark
-        else _LIGHT_ONE
-    )
-    orange, blue, single = (
-        tuple(_style(text, back, underline=True) for back, text in side)
-        for side in (*table, one)
-    )
-    if depth == "16":
-        return Palette(
-            # On white, of the 16 colours only black, blue and red can be read.
-            depth,
-            dark,
-            (orange, blue),
-            single,
-            grey=_style("aaaaaa" if dark else "000000", underline=True),
-            found=_style("000000", "55ff55", bold=True),
-            back=_style(None, "000000" if dark else "ffffff"),
-            text=_style("ffffff" if dark else "000000"),
-            muted=_style("aaaaaa" if dark else "000000"),
-            strong=_style("ffffff" if dark else "000000", bold=True),
-            accent=_style("55ffff" if dark else "0000aa", bold=True),
-            good=_style("55ff55" if dark else "0000aa", bold=True),
-            warn=_style("ffff55" if dark else "000000", bold=True),
-            bad=_style("ff5555" if dark else "aa0000", bold=True),
-            cursor=(
-                _style("000000", "ffffff", bold=True)
-                if dark
-                else _style("ffffff", "000000", bold=True)
-            ),
-            selected=_style("ffffff", "0000aa", bold=True),
-            selected_idle=_style(
-                "ffffff" if dark else "000000", bold=True, underline=True
-            ),
-        )
-    if contrast:
-        return Palette(
-            depth,
-            dark,
-            (orange, blue),
-            single,
-            grey=_style("d0d0d0", underline=True),
-            found=_style("000000", "5fff5f", bold=True),
-            back=_style(None, "000000"),
-            text=_style("ffffff"),
-            muted=_style("d0d0d0"),
-            strong=_style("ffffff", bold=True),
-            accent=_style("5fffff", bold=True),
-            good=_style("5fff5f", bold=True),
-            warn=_style("ffff5f", bold=True),
-            bad=_style("ff8787", bold=True),
-            cursor=_style("000000", "ffffff", bold=True),
-            selected=_style("000000", "5fffff", bold=True),
-            selected_idle=_style("ffffff", "4e4e4e", bold=True),
-            contrast=True,
-        )
-    if dark:
-        return Palette(
-            depth,
-            dark,
-            (orange, blue),
-            single,
-            grey=_style("8a8a8a", underline=True),
-            found=_style("000000", "87d787"),
-            back=_style(None, "121212"),
-            text=_style("d0d0d0"),
-            muted=_style("8a8a8a"),
-            strong=_style("ffffff", bold=True),
-            accent=_style("5fd7ff"),
-            good=_style("87d787", bold=True),
-            warn=_style("ffd75f", bold=True),
-            bad=_style("ff8787", bold=True),
-            cursor=_style("000000", "ffffff", bold=True),
-            selected=_style("ffffff", "005f87"),
-            selected_idle=_style("d0d0d0", "303030"),
-        )
+    scheme = _scheme(depth, dark, contrast)
     return Palette(
-        depth,
-        dark,
-        (orange, blue),
-        single,
-        grey=_style("5f5f5f", underline=True),
-        found=_style("000000", "87d787"),
-        back=_style(None, "eeeeee"),
-        text=_style("303030"),
-        muted=_style("5f5f5f"),
-        strong=_style("000000", bold=True),
-        accent=_style("005f87"),
-        good=_style("005f00", bold=True),
-        warn=_style("875f00", bold=True),
-        bad=_style("af0000", bold=True),
-        cursor=_style("ffffff", "000000", bold=True),
-        selected=_style("000000", "afd7ff"),
-        selected_idle=_style("303030", "d0d0d0"),
+        depth=depth,
+        dark=dark,
+        contrast=contrast,
+        steps=(_scale(scheme.orange), _scale(scheme.blue)),
+        single=_scale(scheme.single),
+        **{name: _style(getattr(scheme, name)) for name in schemes.INKS},
     )
 
 
-def _style(
-    text: str | None,
-    back: str | None = None,
-    *,
-    bold: bool | None = None,
-    underline: bool | None = None,
-) -> Style:
+def _scheme(depth: Depth, dark: bool, contrast: bool) -> Scheme:
+    if depth == "16":
+        return schemes.SIXTEEN_DARK if dark else schemes.SIXTEEN_LIGHT
+    if contrast:
+        return schemes.CONTRAST
+    return schemes.DARK if dark else schemes.LIGHT
+
+
+def _without_colours(dark: bool) -> Palette:
+    """Marks, underlines, bold and reversed text alone."""
+    marked, bold = Style(underline=True), Style(bold=True)
+    scale = (marked,) * STEPS
+    return Palette(
+        depth="none",
+        dark=dark,
+        steps=(scale, scale),
+        single=scale,
+        grey=marked,
+        found=Style(bold=True, reverse=True),
+        back=Style(),
+        text=Style(),
+        muted=Style(dim=True),
+        strong=bold,
+        accent=bold,
+        good=bold,
+        warn=bold,
+        bad=Style(bold=True, reverse=True),
+        cursor=Style(reverse=True),
+        selected=Style(reverse=True),
+        selected_idle=marked,
+    )
+
+
+def _scale(scale: Scale) -> tuple[Style, ...]:
+    return tuple(_style(Ink(text, back, underline=True)) for back, text in scale)
+
+
+def _style(ink: Ink) -> Style:
     # None, not False: an attribute set to False is written out in every escape
     # sequence.
     return Style(
-        color=Color.parse(f"#{text}") if text else None,
-        bgcolor=Color.parse(f"#{back}") if back else None,
-        bold=bold,
-        underline=underline,
+        color=Color.parse(f"#{ink.text}") if ink.text else None,
+        bgcolor=Color.parse(f"#{ink.back}") if ink.back else None,
+        bold=ink.bold or None,
+        underline=ink.underline or None,
     )

@@ -4,7 +4,7 @@ keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -22,6 +22,10 @@ from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.models.answer import AnswerLine
+
+_NO_PAIR = "no pair to compare yet"
+_SHORT_NAME = 16
+"""Cells of a session's name that are kept for as long as something else can go."""
 
 
 class Bar(Text, can_focus=False):
@@ -58,103 +62,117 @@ class Header(Bar):
             self.put(heading_rows(self.heading, self.inner_width, self.palette))
 
 
-def heading_rows(h: Heading, width: int, palette: Palette) -> list[list[Run]]:
+def heading_rows(heading: Heading, width: int, palette: Palette) -> list[list[Run]]:
     """The header's lines for a width: what matters least goes first when there is no
     room.
     """
-    gap = ("  ", palette.text)
-    state: list[Run] = []
-    if h.state == "running":
-        share = "" if h.running is None else f" {h.running:.0%}"
-        left = f" {h.left} left" if h.left else ""
-        state = [gap, (f"capturing{share}{left}", palette.accent)]
-    elif h.state != "complete":
-        state = [gap, (h.state, palette.warn)]
-    verdict: list[Run] = []
-    if h.pair is not None:
-        shown = palette.muted if h.verdict == "not_comparable" else palette.strong
-        verdict = [
-            gap,
-            (VERDICTS.get(h.verdict or "", "judging"), palette.verdict(h.verdict)),
-        ]
-        verdict += [
-            gap,
-            ("MAE ", palette.muted),
-            (number(h.mae) if h.verdict else "…", shown),
-        ]
-        if h.broken:
-            verdict += [gap, (f"{h.broken:,} NaN", palette.bad)]
-        if h.infinite:
-            verdict += [gap, (f"{h.infinite} infinite", palette.warn)]
-    more = _more(h, palette)
-    counts: list[Run] = [(f"  {h.sequences:,} seq · {h.tokens:,} tok", palette.muted)]
-    a, b = h.pair or ("", "")
-    pair_width = cell_len(a) + cell_len(b) + 5 if h.pair else 24
-    fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
-    if (
-        fixed + pair_width + cell_len(counts[0][0]) + min(cell_len(h.name), 16) + 2
-        > width
-    ):
-        counts = []
-    # One number after the other as far as there is room, floor and ESS going first.
-    while (
-        more
-        and fixed
-        + pair_width
-        + min(cell_len(h.name), 16)
-        + sum(map(_cells, [*more, counts]))
-        + 2
-        > width
-    ):
-        more.pop()
-    verdict += [run for part in more for run in part]
-    fixed = sum(cell_len(text) for text, _ in [*verdict, *state])
-    room = width - fixed - sum(cell_len(text) for text, _ in counts) - 2
-    name = fit(h.name, min(cell_len(h.name), max(8, room - pair_width)))
-    pair: list[Run] = [gap, ("no pair to compare yet", palette.warn)]
-    if h.pair is not None:
-        each = max(6, (room - cell_len(name) - 5) // 2)
-        spare = max(0, each - min(cell_len(a), cell_len(b)))
-        pair = [
-            gap,
-            (
-                fit(a, min(cell_len(a), each + (spare if cell_len(a) > each else 0))),
-                palette.text,
-            ),
-            (f" {ARROW} ", palette.muted),
-            (
-                fit(b, min(cell_len(b), each + (spare if cell_len(b) > each else 0))),
-                palette.text,
-            ),
-        ]
-    rows: list[list[Run]] = [
-        [(" ", palette.text), (name, palette.strong), *counts, *pair, *verdict, *state]
-    ]
-    if h.reason:
-        rows.append(
-            [
-                (" ", palette.text),
-                (fit(h.reason, width - 2), palette.verdict(h.verdict)),
-            ]
-        )
-    rows += [
-        [(" ", palette.text), (fit(problem, width - 2), palette.bad)]
-        for problem in h.problems
-    ]
+    margin: Run = (" ", palette.text)
+    rows = [[margin, *_first_line(heading, width, palette)]]
+    if heading.reason:
+        style = palette.verdict(heading.verdict)
+        rows.append([margin, (fit(heading.reason, width - 2), style)])
+    for problem in heading.problems:
+        rows.append([margin, (fit(problem, width - 2), palette.bad)])
     return rows
 
 
-def _more(h: Heading, palette: Palette) -> list[list[Run]]:
-    """k3, floor and ESS, most wanted first."""
-    if h.pair is None or not h.measured:
+def _first_line(heading: Heading, width: int, palette: Palette) -> list[Run]:
+    verdict, state = _verdict(heading, palette), _state(heading, palette)
+    counts, numbers = _counts(heading, palette), _numbers(heading, palette)
+    pair_width = _pair_width(heading.pair)
+    shortest_name = min(cell_len(heading.name), _SHORT_NAME)
+    least = 2 + shortest_name + pair_width + _cells([*verdict, *state])
+    if least + _cells(counts) > width:
+        counts = []
+    # One number after the other as far as there is room, ESS and floor going first.
+    while numbers and least + _cells(counts) + sum(map(_cells, numbers)) > width:
+        numbers.pop()
+    for number_runs in numbers:
+        verdict += number_runs
+
+    room = width - 2 - _cells([*counts, *verdict, *state])
+    name_width = min(cell_len(heading.name), max(8, room - pair_width))
+    name = (fit(heading.name, name_width), palette.strong)
+    pair = _pair(heading.pair, room - name_width, palette)
+    return [name, *counts, *pair, *verdict, *state]
+
+
+def _state(heading: Heading, palette: Palette) -> list[Run]:
+    """How far a running capture is, or that the session is not complete."""
+    gap: Run = ("  ", palette.text)
+    if heading.state == "complete":
         return []
-    shown = palette.muted if h.verdict == "not_comparable" else palette.text
-    parts = (
-        ("k3", number(h.k3, 3)),
-        ("floor", "none" if h.floor is None else number(h.floor, 3)),
-        ("ESS", number(h.ess, 3)),
+    if heading.state != "running":
+        return [gap, (heading.state, palette.warn)]
+    share = "" if heading.running is None else f" {heading.running:.0%}"
+    left = f" {heading.left} left" if heading.left else ""
+    return [gap, (f"capturing{share}{left}", palette.accent)]
+
+
+def _verdict(heading: Heading, palette: Palette) -> list[Run]:
+    """The verdict and the mean absolute error, and which tokens are not in it."""
+    if heading.pair is None:
+        return []
+    gap: Run = ("  ", palette.text)
+    words = VERDICTS.get(heading.verdict or "", "judging")
+    mae = number(heading.mae) if heading.verdict else "…"
+    refused = heading.verdict == "not_comparable"
+    runs: list[Run] = [
+        gap,
+        (words, palette.verdict(heading.verdict)),
+        gap,
+        ("MAE ", palette.muted),
+        (mae, palette.muted if refused else palette.strong),
+    ]
+    if heading.broken:
+        runs += [gap, (f"{heading.broken:,} NaN", palette.bad)]
+    if heading.infinite:
+        runs += [gap, (f"{heading.infinite} infinite", palette.warn)]
+    return runs
+
+
+def _counts(heading: Heading, palette: Palette) -> list[Run]:
+    text = f"  {heading.sequences:,} seq · {heading.tokens:,} tok"
+    return [(text, palette.muted)]
+
+
+def _numbers(heading: Heading, palette: Palette) -> list[list[Run]]:
+    """k3, floor and ESS, most wanted first."""
+    if heading.pair is None or not heading.measured:
+        return []
+    refused = heading.verdict == "not_comparable"
+    style = palette.muted if refused else palette.text
+    floor = "none" if heading.floor is None else number(heading.floor, 3)
+    values = (
+        ("k3", number(heading.k3, 3)),
+        ("floor", floor),
+        ("ESS", number(heading.ess, 3)),
     )
-    return [[(f"  {name} ", palette.muted), (value, shown)] for name, value in parts]
+    return [[(f"  {name} ", palette.muted), (value, style)] for name, value in values]
+
+
+def _pair_width(pair: tuple[str, str] | None) -> int:
+    """Cells of the pair where nothing is cut."""
+    words = ("", _NO_PAIR) if pair is None else pair
+    gaps = 2 if pair is None else 5
+    return gaps + sum(map(cell_len, words))
+
+
+def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> list[Run]:
+    """Both labels in ``room`` cells: one may take what the other leaves."""
+    gap: Run = ("  ", palette.text)
+    if pair is None:
+        return [gap, (_NO_PAIR, palette.warn)]
+    half = max(6, (room - 5) // 2)
+    spare = max(0, half - min(map(cell_len, pair)))
+    a, b = (_cut(label, half, half + spare) for label in pair)
+    return [gap, (a, palette.text), (f" {ARROW} ", palette.muted), (b, palette.text)]
+
+
+def _cut(label: str, half: int, most: int) -> str:
+    """A label whole within its half, else in at most ``most`` cells."""
+    cells = cell_len(label)
+    return label if cells <= half else fit(label, min(cells, most))
 
 
 def _cells(runs: Sequence[Run]) -> int:
@@ -244,18 +262,25 @@ class Tabs(Bar):
 
     def _draw(self) -> None:
         p = self.palette
-        runs: list[Run] = []
+        self.put(
+            [
+                [
+                    (text, p.selected if name == self.active else p.muted)
+                    for name, text in self._texts()
+                ]
+            ]
+        )
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """Each pane's name and its text, with the key that shows it."""
         for key, (name, title) in enumerate(self.names, 1):
-            runs.append(
-                (f" {key} {title} ", p.selected if name == self.active else p.muted)
-            )
-        self.put([runs])
+            yield name, f" {key} {title} "
 
     def on_click(self, event: events.Click) -> None:
-        at = 0
-        for key, (name, title) in enumerate(self.names, 1):
-            at += cell_len(f" {key} {title} ")
-            if event.x < at:
+        end = 0
+        for name, text in self._texts():
+            end += cell_len(text)
+            if event.x < end:
                 self.post_message(self.Picked(name))
                 return
 
@@ -271,7 +296,7 @@ class Hints(Bar):
     """The keys that matter most, or for a while something to be said."""
 
     pairs: Sequence[tuple[str, str]] = ()
-    said: tuple[str, Style] | None = None
+    message: tuple[str, Style] | None = None
 
     def show(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = pairs
@@ -279,27 +304,38 @@ class Hints(Bar):
 
     def say(self, text: str, style: Style | None = None) -> None:
         """Show a message in place of the keys; an empty one brings them back."""
-        said = (visible(text), style or self.palette.text) if text else None
-        if said != self.said:
-            self.said = said
+        message = (visible(text), style or self.palette.text) if text else None
+        if message != self.message:
+            self.message = message
             self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        width, p = self.inner_width, self.palette
-        if self.said is not None:
-            self.put([[(" ", p.text), (fit(self.said[0], width - 2), self.said[1])]])
+        if self.message is None:
+            self.put([self._keys()])
             return
+        text, style = self.message
+        margin: Run = (" ", self.palette.text)
+        self.put([[margin, (fit(text, self.inner_width - 2), style)]])
+
+    def _keys(self) -> list[Run]:
+        """As many keys as fit. The last one is help: it stays when others go."""
+        *others, help_pair = self.pairs or [("", "")]
+        room = self.inner_width - _hint_cells(help_pair)
+        fitting = []
+        for pair in others:
+            if _hint_cells(pair) <= room:
+                fitting.append(pair)
+                room -= _hint_cells(pair)
+        p = self.palette
         runs: list[Run] = []
-        used = 0
-        last = f" {self.pairs[-1][0]} {self.pairs[-1][1]} " if self.pairs else ""
-        for index, (key, word) in enumerate(self.pairs):
-            cells = cell_len(f" {key} {word} ")
-            # The last one is help: it stays when others go.
-            if index < len(self.pairs) - 1 and used + cells + cell_len(last) > width:
-                continue
+        for key, word in (*fitting, help_pair):
             runs += [(f" {key}", p.accent), (f" {word} ", p.muted)]
-            used += cells
-        self.put([runs])
+        return runs
+
+
+def _hint_cells(pair: tuple[str, str]) -> int:
+    key, word = pair
+    return cell_len(f" {key} {word} ")

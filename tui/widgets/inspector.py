@@ -22,8 +22,15 @@ from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.core.compare.alternatives import Cell
-    from logdrift.tui.inspection import CaptureRow, Inspection
+    from logdrift.tui.inspection import CaptureRow, Inspection, TopRow
 
+_MARGIN = 1
+_LABEL = 8
+"""Cells of a capture's label at least."""
+_CAPTURE = 2 + _LABEL + 30
+"""Cells of the row of a capture without the last two columns: side, label, numbers."""
+_BYTES = 16
+"""Bytes of a token that are written out at most."""
 _RANK = 4
 _COLUMN = 13
 """Cells of one capture in the table of alternatives: rank 4, a gap, value 8."""
@@ -51,7 +58,7 @@ class Inspector(Text, inherit_bindings=False):
         return self.title_line("Token", width)
 
     def show(self, inspection: Inspection | None, level: int, greyed: bool) -> None:
-        """``level`` as `logdrift.tui.palette.levels`; ``greyed`` where the pair cannot
+        """``level`` as `Palette.level` takes it; ``greyed`` where the pair cannot
         be compared.
         """
         self._shown = None if inspection is None else (inspection, level, greyed)
@@ -104,25 +111,26 @@ def inspector_lines(
 ) -> list[Strip]:
     """All lines of the inspector in ``width`` cells."""
     value = palette.muted if greyed else palette.text
-    rows: list[list[Run]] = [
-        _head(view, width, palette),
-        _bytes(view, palette),
-        [("", palette.text)],
-    ]
+    blank: list[Run] = [("", palette.text)]
+    rows = [_head(view, width, palette), _bytes(view, palette)]
     if view.mark is not None:
-        rows.insert(2, [("mark ", palette.accent), (visible(view.mark), palette.text)])
-    rows += _captures(view, level, width, value, palette)
-    if width < 1 + 2 + 8 + 30 + _TIMES + _RATIO:
-        # What the two columns that do not fit would say of the pair.
-        rows.append(_delta_line(view, level, value, palette))
-        if words := _floor_words(view):
-            rows.append([("  ", palette.text), (words, palette.muted)])
+        rows.append([("mark ", palette.accent), (visible(view.mark), palette.text)])
+    rows += [blank, *_captures(view, level, width, value, palette)]
+    if width < _MARGIN + _CAPTURE + _TIMES + _RATIO:
+        rows += _pair_lines(view, level, value, palette)
     if view.columns:
-        rows += [
-            [("", palette.text)],
-            *_alternatives(view, shift, width, value, palette),
-        ]
+        rows += [blank, *_alternatives(view, shift, width, value, palette)]
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
+
+
+def _pair_lines(
+    view: Inspection, level: int, value: Style, palette: Palette
+) -> Iterator[list[Run]]:
+    """What the two columns that do not fit would say of the pair."""
+    yield _delta_line(view, level, value, palette)
+    words = _floor_words(view)
+    if words:
+        yield [("  ", palette.text), (words, palette.muted)]
 
 
 def summary_lines(
@@ -130,113 +138,111 @@ def summary_lines(
 ) -> list[Strip]:
     """What one always wants to know of a token, in four lines."""
     value = palette.muted if greyed else palette.text
-    rows: list[list[Run]] = [_head(view, width, palette)]
-    for side in ("A", "B"):
-        row = next((row for row in view.captures if row.side == side), None)
-        if row is None:
-            rows.append([(f"{side} no capture", palette.muted)])
-            continue
-        label = fit(row.label, max(8, min(28, width - 36)))
-        numbers = (
-            f" {fit(number(row.logprob), 9, right=True)}  p"
-            f" {probability(row.logprob):<6} rank {_rank(row.rank):<5}"
-        )
-        rows.append(
-            [
-                (f"{side} ", palette.strong),
-                (label, palette.text),
-                (numbers, value),
-                (row.note, palette.bad if row.broken else palette.muted),
-            ]
-        )
     words = _floor_words(view)
-    rows.append(
-        [
-            *_delta_line(view, level, value, palette),
-            (f", {words}" if words else "", palette.muted),
-        ]
-    )
+    floor: Run = (f", {words}" if words else "", palette.muted)
+    rows = [
+        _head(view, width, palette),
+        _side_line(view, "A", width, value, palette),
+        _side_line(view, "B", width, value, palette),
+        [*_delta_line(view, level, value, palette), floor],
+    ]
     return [strip_of([(" ", palette.text), *row], width) for row in rows]
+
+
+def _side_line(
+    view: Inspection, side: str, width: int, value: Style, palette: Palette
+) -> list[Run]:
+    row = _row_of(view, side)
+    if row is None:
+        return [(f"{side} no capture", palette.muted)]
+    logprob = fit(number(row.logprob), 9, right=True)
+    chance = f"{probability(row.logprob):<6}"
+    return [
+        (f"{side} ", palette.strong),
+        (fit(row.label, max(8, min(28, width - 36))), palette.text),
+        (f" {logprob}  p {chance} rank {_rank(row.rank):<5}", value),
+        (row.note, palette.bad if row.broken else palette.muted),
+    ]
+
+
+def _row_of(view: Inspection, side: str) -> CaptureRow | None:
+    """The row of A or B of the pair."""
+    return next((row for row in view.captures if row.side == side), None)
 
 
 def _head(view: Inspection, width: int, palette: Palette) -> list[Run]:
     where = "prompt" if view.in_prompt else "completion"
-    tail = (
-        f" id {view.token_id}  {where}{'  masked' if view.masked else ''}  seq"
-        f" {view.sequence}"
-    )
+    masked = "  masked" if view.masked else ""
+    tail = f" id {view.token_id}  {where}{masked}  seq {view.sequence}"
     position = f"[{view.index}] "
     room = max(4, width - len(position) - len(tail) - 3)
-    shown = _quoted(view.text)
-    return [
-        (position, palette.muted),
-        (
-            fit(shown, room).rstrip() if cell_len(shown) > room else shown,
-            palette.strong,
-        ),
-        (tail, palette.muted),
-    ]
+    text = _quoted(view.text)
+    if cell_len(text) > room:
+        text = fit(text, room).rstrip()
+    return [(position, palette.muted), (text, palette.strong), (tail, palette.muted)]
 
 
 def _bytes(view: Inspection, palette: Palette) -> list[Run]:
     if view.raw is None:
         return [("bytes unknown: the session has no piece for this id", palette.warn)]
-    shown = view.raw[:16].hex(" ") + (
-        f" … {len(view.raw)} bytes" if len(view.raw) > 16 else ""
-    )
-    runs: list[Run] = [("bytes ", palette.muted), (shown or "none", palette.text)]
-    if view.part is not None:
-        char, first, last = view.part
-        where = (
-            "the text shows it here"
-            if view.index == last
-            else f"the text shows it at [{last}]"
-        )
-        runs += [("  part of ", palette.muted), (_quoted(char), palette.strong)]
-        runs.append((f" with [{first}]-[{last}]: {where}", palette.muted))
-    return runs
+    more = f" … {len(view.raw)} bytes" if len(view.raw) > _BYTES else ""
+    text = view.raw[:_BYTES].hex(" ") + more
+    runs: list[Run] = [("bytes ", palette.muted), (text or "none", palette.text)]
+    return runs + _part(view, palette)
+
+
+def _part(view: Inspection, palette: Palette) -> list[Run]:
+    """The character that the token has a part of, and where the text shows it."""
+    if view.part is None:
+        return []
+    char, first, last = view.part
+    where = "here" if view.index == last else f"at [{last}]"
+    return [
+        ("  part of ", palette.muted),
+        (_quoted(char), palette.strong),
+        (f" with [{first}]-[{last}]: the text shows it {where}", palette.muted),
+    ]
 
 
 def _delta_line(
     view: Inspection, level: int, value: Style, palette: Palette
 ) -> list[Run]:
+    head: Run = ("Δ ", palette.strong)
     broken = [row.label for row in view.captures if row.side and row.broken]
     if broken:
-        return [
-            ("Δ ", palette.strong),
-            (f"NaN in {visible(' and '.join(broken))}", palette.bad),
-        ]
+        return [head, (f"NaN in {visible(' and '.join(broken))}", palette.bad)]
     if view.delta is None or math.isnan(view.delta):
-        return [("Δ ", palette.strong), ("no score on both sides here", palette.muted)]
-    if view.delta == 0:
-        words = "both alike"
-    elif math.isinf(view.delta):
-        words = f"{'B' if view.delta > 0 else 'A'} calls it impossible"
-    else:
-        more = "more" if view.delta > 0 else "less"
-        words = (
-            f"A {more} likely, ratio"
-            f" {number(math.exp(max(-99.0, min(99.0, view.delta))))}"
-        )
-    return [
-        ("Δ ", palette.strong),
-        *_delta_runs(view.delta, level, value, palette),
-        (f"  {words}", palette.muted),
-    ]
+        return [head, ("no score on both sides here", palette.muted)]
+    delta = _delta_runs(view.delta, level, value, palette)
+    return [head, *delta, (f"  {_delta_words(view.delta)}", palette.muted)]
+
+
+def _delta_words(delta: float) -> str:
+    """Which side finds the token more likely, and how many times."""
+    if delta == 0:
+        return "both alike"
+    if math.isinf(delta):
+        return f"{'B' if delta > 0 else 'A'} calls it impossible"
+    more = "more" if delta > 0 else "less"
+    ratio = math.exp(max(-99.0, min(99.0, delta)))
+    return f"A {more} likely, ratio {number(ratio)}"
 
 
 def _floor_words(view: Inspection) -> str:
     """Δ of the pair as a multiple of its floor, "" where that is not known."""
-    times = next((row.times for row in view.captures if row.side == "B"), None)
-    if times is None:
+    row = _row_of(view, "B")
+    if row is None or row.times is None:
         return ""
-    return f"{_times(times)} the floor" if math.isfinite(times) else "the floor is 0"
+    if not math.isfinite(row.times):
+        return "the floor is 0"
+    return f"{_times(row.times)} the floor"
 
 
 def _times(times: float | None) -> str:
-    return number(times, 3) + (
-        "×" if times is not None and math.isfinite(times) else ""
-    )
+    """A multiple of the floor."""
+    if times is None or not math.isfinite(times):
+        return number(times, 3)
+    return f"{number(times, 3)}×"
 
 
 def _delta_runs(
@@ -254,22 +260,15 @@ def _captures(
     """One row a capture; Δ over its floor and the ratio as far as there is room for
     them.
     """
-    spare = width - 1 - 2 - 8 - 30
-    extra = (spare >= _TIMES) + (spare >= _TIMES + _RATIO)
-    room = spare + 8 - _TIMES * (extra > 0) - _RATIO * (extra > 1)
-    label = max(
-        8, min(max((cell_len(row.label) for row in view.captures), default=8), room)
-    )
-    more = "".join([f"{'Δ/floor':>{_TIMES}}", f"{'ratio':>{_RATIO}}"][:extra])
-    yield [
-        (
-            (
-                f"  {fit('capture', label)} {'logprob':>8} {'p':>6} {'rank':>4}"
-                f" {'Δ A−':>8}{more}"
-            ),
-            palette.muted,
-        )
-    ]
+    spare = width - _MARGIN - _CAPTURE
+    extra = [cells for cells in (_TIMES, _TIMES + _RATIO) if spare >= cells]
+    room = _LABEL + spare - max(extra, default=0)
+    longest = max((cell_len(row.label) for row in view.captures), default=_LABEL)
+    label = max(_LABEL, min(longest, room))
+    heads = [f"{'Δ/floor':>{_TIMES}}", f"{'ratio':>{_RATIO}}"]
+    more = "".join(heads[: len(extra)])
+    head = f"{'logprob':>8} {'p':>6} {'rank':>4} {'Δ A−':>8}{more}"
+    yield [(f"  {fit('capture', label)} {head}", palette.muted)]
     for row in view.captures:
         yield [
             (f"{row.side or ' '} ", palette.strong),
@@ -277,38 +276,30 @@ def _captures(
                 fit(visible(row.label), label),
                 palette.text if row.side else palette.muted,
             ),
-            *_capture_values(row, level, extra, value, palette),
+            *_capture_values(row, level, len(extra), value, palette),
         ]
 
 
 def _capture_values(
     row: CaptureRow, level: int, extra: int, value: Style, palette: Palette
 ) -> list[Run]:
+    """The numbers of a capture; ``extra``: how many of the last two columns fit."""
     if row.logprob is None:
-        return [
-            (f" {row.note or NOTHING}", palette.bad if row.broken else palette.muted)
-        ]
-    numbers = (
-        f" {number(row.logprob):>8} {probability(row.logprob):>6} {_rank(row.rank):>4} "
-    )
+        note = f" {row.note or NOTHING}"
+        return [(note, palette.bad if row.broken else palette.muted)]
+    chance, rank = probability(row.logprob), _rank(row.rank)
+    numbers = (f" {number(row.logprob):>8} {chance:>6} {rank:>4} ", value)
     if row.side == "A":
-        return [(numbers, value)]
-    delta = signed(row.delta)
-    more = [f"{_times(row.times):>{_TIMES}}"]
-    more.append(f"{number(row.ratio, 3):>{_RATIO}}")
-    tail = ("".join(more[:extra]), value)
+        return [numbers]
+    columns = [f"{_times(row.times):>{_TIMES}}", f"{number(row.ratio, 3):>{_RATIO}}"]
+    tail = ("".join(columns[:extra]), value)
     if row.side == "B" and level and row.delta is not None:
-        marked = (UP if level > 0 else DOWN) + delta
-        return [
-            (numbers, value),
-            (" " * (8 - len(marked)), value),
-            (marked, palette.level(level)),
-            tail,
-        ]
-    return [(numbers, value), (f"{delta:>8}", value), tail]
+        ((marked, style),) = _delta_runs(row.delta, level, value, palette)
+        return [numbers, (" " * (8 - len(marked)), value), (marked, style), tail]
+    return [numbers, (f"{signed(row.delta):>8}", value), tail]
 
 
-class _Table(NamedTuple):
+class _AlternativesTable(NamedTuple):
     """How the table of alternatives is laid out: the columns that are shown, and cells
     of text and bar.
     """
@@ -322,23 +313,22 @@ class _Table(NamedTuple):
         return _COLUMN + (self.bar + 1 if self.bar else 0)
 
 
-def _layout(count: int, shift: int, width: int) -> _Table:
+def _layout(count: int, shift: int, width: int) -> _AlternativesTable:
     """As many captures as ``width`` holds, with bars where two or all fit with them; A
     and B stay, ``shift`` moves the others.
     """
-    room = width - 1 - 2 - _LEAST_TEXT - _ID
+    room = width - _MARGIN - 2 - _LEAST_TEXT - _ID
     shown = min(count, room // (_COLUMN + 1 + _LEAST_BAR))
-    bar = (
-        min(_MOST_BAR, (room - shown * _COLUMN) // shown - 1)
-        if shown >= min(2, count) and shown
-        else 0
-    )
+    bar = 0
+    if shown and shown >= min(2, count):
+        bar = min(_MOST_BAR, (room - shown * _COLUMN) // shown - 1)
     if not bar:
         shown = min(count, max(2, room // _COLUMN))
     first = 2 + max(0, min(shift, count - shown))
-    columns = (*range(min(2, shown)), *range(first, first + max(0, shown - 2)))
+    fixed, moving = range(min(2, shown)), range(first, first + max(0, shown - 2))
     used = shown * (_COLUMN + (bar + 1 if bar else 0))
-    return _Table(columns, max(4, min(24, width - 1 - 2 - _ID - used)), bar)
+    text = max(4, min(24, width - _MARGIN - 2 - _ID - used))
+    return _AlternativesTable((*fixed, *moving), text, bar)
 
 
 def _alternatives(
@@ -346,49 +336,58 @@ def _alternatives(
 ) -> Iterator[list[Run]]:
     """The union of the top-k lists, the captures side by side."""
     table = _layout(len(view.columns), shift, width)
-    ks = sorted({view.k[index] for index in table.columns})
-    size = f"{ks[0]}" if len(ks) == 1 else f"{ks[0]}-{ks[-1]}"
-    head: list[Run] = [
-        (f"  {fit(f'top {size}', table.text)}{'id':>{_ID}}", palette.muted)
-    ]
-    for index in table.columns:
-        name = ("▾" if index == view.by else "") + _short(
-            view.columns[index], view, table.column
-        )
-        head.append(
-            (
-                fit(name, table.column, right=True),
-                palette.text if index == view.by else palette.muted,
-            )
-        )
-    yield head
+    yield _alternatives_head(view, table, palette)
     for row in view.top:
-        style = palette.strong if row.target else value
-        runs: list[Run] = [
-            ("▸ " if row.target else "  ", palette.accent),
-            (fit(_quoted(row.text), table.text), style),
-            (f"{row.token_id:>{_ID}}", palette.muted),
-        ]
-        for index in table.columns:
-            runs += _cell_runs(row.cells[index], table.bar, style, palette)
-        yield runs
-    rest: list[Run] = [(f"  {fit('all other ids', table.text + _ID)}", palette.muted)]
-    for index in table.columns:
-        mass = view.rest[index]
-        shown = NOTHING if mass is None else f"p {number(mass, 3)}"
-        rest += [
-            (fit(shown, _COLUMN, right=True), value),
-            (_bar(mass or 0.0, table.bar), value),
-        ]
-    yield rest
+        yield _alternative(row, table, value, palette)
+    yield _rest(view, table, value, palette)
     hidden = len(view.columns) - len(table.columns)
     if hidden:
-        yield [
-            (
-                f"  {hidden} more capture{'s' if hidden > 1 else ''}: ← → in this pane",
-                palette.muted,
-            )
-        ]
+        captures = "capture" if hidden == 1 else "captures"
+        words = f"  {hidden} more {captures}: ← → in this pane"
+        yield [(words, palette.muted)]
+
+
+def _alternatives_head(
+    view: Inspection, table: _AlternativesTable, palette: Palette
+) -> list[Run]:
+    """How many alternatives there are, and whose each column is."""
+    ks = sorted({view.k[index] for index in table.columns})
+    size = f"{ks[0]}" if len(ks) == 1 else f"{ks[0]}-{ks[-1]}"
+    head = f"  {fit(f'top {size}', table.text)}{'id':>{_ID}}"
+    runs: list[Run] = [(head, palette.muted)]
+    for index in table.columns:
+        name = _short(view.columns[index], view, table.column)
+        mark, style = ("▾", palette.text) if index == view.by else ("", palette.muted)
+        runs.append((fit(f"{mark}{name}", table.column, right=True), style))
+    return runs
+
+
+def _alternative(
+    row: TopRow, table: _AlternativesTable, value: Style, palette: Palette
+) -> list[Run]:
+    style = palette.strong if row.target else value
+    runs: list[Run] = [
+        ("▸ " if row.target else "  ", palette.accent),
+        (fit(_quoted(row.text), table.text), style),
+        (f"{row.token_id:>{_ID}}", palette.muted),
+    ]
+    for index in table.columns:
+        runs += _cell_runs(row.cells[index], table.bar, style, palette)
+    return runs
+
+
+def _rest(
+    view: Inspection, table: _AlternativesTable, value: Style, palette: Palette
+) -> list[Run]:
+    """The probability outside of each list."""
+    head = f"  {fit('all other ids', table.text + _ID)}"
+    runs: list[Run] = [(head, palette.muted)]
+    for index in table.columns:
+        mass = view.rest[index]
+        text = NOTHING if mass is None else f"p {number(mass, 3)}"
+        runs.append((fit(text, _COLUMN, right=True), value))
+        runs.append((_bar(mass or 0.0, table.bar), value))
+    return runs
 
 
 def _cell_runs(cell: Cell, bar: int, style: Style, palette: Palette) -> list[Run]:

@@ -48,28 +48,34 @@ def merge_blanks(strip: Strip) -> Strip:
     """
     out: list[Segment] = []
     for segment in strip:
-        text, style, _ = segment
-        if out:
-            before, other, _ = out[-1]
-            if style is other or (
-                style is not None
-                and other is not None
-                and style.bgcolor == other.bgcolor
-                and _bare(style)
-                and _bare(other)
-            ):
-                if style is other or not text.strip(" "):
-                    out[-1] = Segment(before + text, other)
-                    continue
-                if not before.strip(" "):
-                    out[-1] = Segment(before + text, style)
-                    continue
-        out.append(segment)
+        merged = _merged(out[-1], segment) if out else None
+        if merged is None:
+            out.append(segment)
+        else:
+            out[-1] = merged
     return Strip(out, strip.cell_length)
 
 
+def _merged(before: Segment, after: Segment) -> Segment | None:
+    """Two neighbours as one, None where they do not look alike."""
+    text, style = before.text + after.text, before.style
+    if style is after.style:
+        return Segment(text, style)
+    if style is None or after.style is None or not _same_blank(style, after.style):
+        return None
+    if not after.text.strip(" "):
+        return Segment(text, style)
+    return None if before.text.strip(" ") else Segment(text, after.style)
+
+
+def _same_blank(one: Style, other: Style) -> bool:
+    """Whether a blank looks alike in both styles: it shows nothing but its
+    background.
+    """
+    return one.bgcolor == other.bgcolor and _bare(one) and _bare(other)
+
+
 def _bare(style: Style) -> bool:
-    """Whether a blank in this style shows nothing but its background."""
     return not (style.underline or style.reverse)
 
 
@@ -114,44 +120,35 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         width, back = self.size.width, self.palette.back
-        if y >= self.fixed and self.top + y - self.fixed >= self.line_count:
-            return Strip.blank(
-                width, back
-            )  # below the last line, where there is no bar either: much of a first screen
+        below = self.top + y - self.fixed >= self.line_count
+        if y >= self.fixed and below:
+            # Where there is no bar either: much of a first screen.
+            return Strip.blank(width, back)
         try:
             return merge_blanks(self._content(y, width).apply_style(back))
         except Exception as error:
             # One number that cannot be written must not take the screen with it.
-            return strip_of(
-                [(fit(f" {visible(words_of(error))}", width), self.palette.bad)], width
-            )
+            words = fit(f" {visible(words_of(error))}", width)
+            return strip_of([(words, self.palette.bad)], width)
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
             return self.fixed_line(y, width)
-        index = self.top + y - self.fixed
-        inner = self.inner_width
-        strip = self.line(index, inner)
-        return (
-            strip if inner == width else Strip.join([strip, self._bar(y - self.fixed)])
-        )
+        strip = self.line(self.top + y - self.fixed, self.inner_width)
+        if self.inner_width == width:
+            return strip
+        return Strip.join([strip, self._bar(y - self.fixed)])
 
     def _bar(self, y: int) -> Strip:
+        """The cell of the scroll bar in a row."""
         total, page = self.line_count, self.page
         if total <= page:
             return Strip([Segment(" ")], 1)
         size = max(1, page * page // total)
         start = round(self.top * (page - size) / max(1, total - page))
-        inside = start <= y < start + size
-        return Strip(
-            [
-                Segment(
-                    "┃" if inside else "│",
-                    self.palette.accent if inside else self.palette.muted,
-                )
-            ],
-            1,
-        )
+        if start <= y < start + size:
+            return Strip([Segment("┃", self.palette.accent)], 1)
+        return Strip([Segment("│", self.palette.muted)], 1)
 
     def scroll_top(self, top: int) -> None:
         """Show lines from ``top`` on, as far as there are lines."""
@@ -205,21 +202,21 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         where there is room.
         """
         p = self.palette
-        style = (
-            p.accent + Style(bold=True, reverse=True if p.depth == "none" else None)
-            if self.has_focus
-            else p.muted
-        )
+        style = self._head_style()
         head = f" {title} "
         room = width - cell_len(head) - 1
-        tail = (
-            fit(aside, room, right=True)
-            if cell_len(aside) <= room
-            else " " * max(0, room)
-        )
-        return strip_of(
-            [(fit(head, width) if room < 0 else head, style), (tail, p.muted)], width
-        )
+        if room < 0:
+            return strip_of([(fit(head, width), style)], width)
+        tail = aside if cell_len(aside) <= room else ""
+        return strip_of([(head, style), (fit(tail, room, right=True), p.muted)], width)
+
+    def _head_style(self) -> Style:
+        p = self.palette
+        if not self.has_focus:
+            return p.muted
+        # Without colours only swapped ones show where the focus is.
+        reverse = True if p.depth == "none" else None
+        return p.accent + Style(bold=True, reverse=reverse)
 
 
 class Text(Lines, inherit_bindings=False):
@@ -244,39 +241,45 @@ class Text(Lines, inherit_bindings=False):
         """Replace all lines."""
         old, self._lines = self._lines, list(lines)
         top = max(0, min(self.top, len(lines) - self.page))
-        bar_changed = (len(old) > self.page, len(old)) != (
-            len(lines) > self.page,
-            len(lines),
-        ) and max(len(old), len(lines)) > self.page
         if top != self.top:
             self.top = top
             self.refresh()
             return
-        for y in range(min(self.page, max(len(old), len(lines)) - top)):
-            before = old[top + y] if top + y < len(old) else None
-            after = lines[top + y] if top + y < len(lines) else None
+        self._refresh_changed(old)
+        if self._bar_changed(len(old), len(lines)):
+            self.refresh(Region(self.inner_width, self.fixed, 1, self.page))
+
+    def _refresh_changed(self, old: Sequence[Strip]) -> None:
+        """Repaint the cells that are seen and differ from the old lines."""
+        for y in range(self.page):
+            index = self.top + y
+            before = old[index] if index < len(old) else None
+            after = self._lines[index] if index < len(self._lines) else None
             start, stop = _changed(before, after, self.inner_width)
             if start < stop:
                 self.refresh(Region(start, y + self.fixed, stop - start, 1))
-        if bar_changed:
-            self.refresh(Region(self.inner_width, self.fixed, 1, self.page))
+
+    def _bar_changed(self, before: int, after: int) -> bool:
+        """Whether the scroll bar of so many lines looks different."""
+        return before != after and max(before, after) > self.page
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         """The lines as they stand, in other colours."""
-        self._lines = [
-            Strip(
-                [
-                    Segment(text, styles.get(style, style) if style else style)
-                    for text, style, _ in strip
-                ]
-            )
-            for strip in self._lines
-        ]
+        self._lines = [_recoloured(strip, styles) for strip in self._lines]
         self.refresh()
 
     def action_scroll_lines(self, lines: int) -> None:
         """Scroll by a number of lines."""
         self.scroll_top(self.top + lines)
+
+
+def _recoloured(strip: Strip, styles: Mapping[Style, Style]) -> Strip:
+    return Strip(
+        [
+            Segment(text, styles.get(style, style) if style else style)
+            for text, style, _ in strip
+        ]
+    )
 
 
 def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int, int]:

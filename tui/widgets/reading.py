@@ -24,7 +24,10 @@ class Hanging(list[Run]):
 
 
 class Reading(Text):
-    """Shows lines below a title. Found lines have what was searched for marked."""
+    """Shows lines below a title. Lines that were searched for have the text marked.
+
+    ``at_end``: the end is what is seen first.
+    """
 
     fixed = 1
 
@@ -35,7 +38,12 @@ class Reading(Text):
         self._title, self._source, self._at_end = title, list(source), at_end
         self._rows: list[Row] = []
         self._first: list[int] = []
-        self._wanted, self._found, self._at = "", list[int](), -1
+        """The first row of each line."""
+        self._query = ""
+        self._matches: list[int] = []
+        """The lines that have the query."""
+        self._match = -1
+        """Which of the matches is looked at."""
 
     @property
     def plain(self) -> str:
@@ -47,100 +55,110 @@ class Reading(Text):
         self._title, self._source, self._at_end = title, list(source), at_end
         self.top = 0
         self._lay_out()
-        if self._wanted:
-            self.search(self._wanted)
+        if self._query:
+            self.search(self._query)
         self.refresh()
 
     def fixed_line(self, y: int, width: int) -> Strip:
-        place = f"{self._at + 1} of {len(self._found)} found" if self._found else ""
+        place = ""
+        if self._matches:
+            place = f"{self._match + 1} of {len(self._matches)} found"
         return self.title_line(self._title, width, place)
 
     def on_resize(self, event: events.Resize) -> None:
         self._lay_out()
-        if self._found:
-            self.reveal(self._first[self._found[self._at]], 2)
+        self._reveal_match()
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
-        def changed(row: Row) -> Row:
-            return type(row)([(text, styles.get(style, style)) for text, style in row])  # type: ignore[call-arg]
-
-        self._source = [
-            line if isinstance(line, str) else changed(line) for line in self._source
-        ]
+        self._source = [_recoloured(line, styles) for line in self._source]
         self._lay_out()
         self.refresh()
 
     def _lay_out(self) -> None:
-        width, style = self.inner_width, self.palette.text
         self._rows, self._first = [], []
         for line in self._source:
             self._first.append(len(self._rows))
-            if isinstance(line, str):
-                self._rows += [[(part, style)] for part in wrap(visible(line), width)]
-            else:
-                self._rows += (
-                    hanging(line, width) if isinstance(line, Hanging) else [line]
-                )
+            self._rows += self._rows_of(line)
         self._draw()
         if self._at_end:
             self.scroll_top(len(self._rows))
             self._at_end = False
 
+    def _rows_of(self, line: Line) -> Sequence[Row]:
+        if isinstance(line, str):
+            style = self.palette.text
+            return [[(part, style)] for part in wrap(visible(line), self.inner_width)]
+        return hanging(line, self.inner_width) if isinstance(line, Hanging) else [line]
+
     def _draw(self) -> None:
-        width = self.inner_width
         ends = [*self._first[1:], len(self._rows)]
-        marked = {
-            row for line in self._found for row in range(self._first[line], ends[line])
-        }
+        matched: set[int] = set()
+        for line in self._matches:
+            matched.update(range(self._first[line], ends[line]))
         rows = (
-            [*self._marked(row)] if i in marked else row
-            for i, row in enumerate(self._rows)
+            [*self._marked(row)] if index in matched else row
+            for index, row in enumerate(self._rows)
         )
-        self.set_lines([strip_of(row, width) for row in rows])
+        self.set_lines([strip_of(row, self.inner_width) for row in rows])
 
     def _marked(self, row: Row) -> Iterator[Run]:
-        size = len(self._wanted)
+        """A row with the query marked."""
+        size = len(self._query)
         for text, style in row:
-            low, at = text.lower(), 0
+            low, start = text.lower(), 0
             # A character whose small form is longer would shift what is marked.
-            found = low.find(self._wanted) if len(low) == len(text) else -1
-            while found >= 0:
-                yield text[at:found], style
-                yield text[found : found + size], self.palette.found
-                at, found = found + size, low.find(self._wanted, found + size)
-            yield text[at:], style
+            at = low.find(self._query) if len(low) == len(text) else -1
+            while at >= 0:
+                yield text[start:at], style
+                yield text[at : at + size], self.palette.found
+                start = at + size
+                at = low.find(self._query, start)
+            yield text[start:], style
 
     def search(self, text: str) -> int:
         """Mark all lines with ``text`` in them, in any case, and show the first from
         here on; how many there are.
         """
-        self._wanted = text.lower()
-        lines = enumerate(self._source) if text else ()
-        self._found = [
-            i for i, line in lines if self._wanted in visible(_plain(line)).lower()
+        self._query = text.lower()
+        self._matches = [
+            index
+            for index, line in enumerate(self._source if text else ())
+            if self._query in visible(_plain(line)).lower()
         ]
-        here = next(
-            (n for n, i in enumerate(self._found) if self._first[i] >= self.top), 0
+        below = (
+            match
+            for match, line in enumerate(self._matches)
+            if self._first[line] >= self.top
         )
-        self._at = here if self._found else -1
-        self._show_found()
-        return len(self._found)
+        self._match = next(below, 0) if self._matches else -1
+        self._show_match()
+        return len(self._matches)
 
     def step(self, step: int) -> bool:
         """Go to the next or previous line found, around the ends; False where nothing
         was found.
         """
-        if not self._found:
+        if not self._matches:
             return False
-        self._at = (self._at + step) % len(self._found)
-        self._show_found()
+        self._match = (self._match + step) % len(self._matches)
+        self._show_match()
         return True
 
-    def _show_found(self) -> None:
+    def _show_match(self) -> None:
         self._draw()
-        if self._found:
-            self.reveal(self._first[self._found[self._at]], 2)
+        self._reveal_match()
         self.refresh_fixed()
+
+    def _reveal_match(self) -> None:
+        if self._matches:
+            self.reveal(self._first[self._matches[self._match]], 2)
+
+
+def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
+    if isinstance(line, str):
+        return line
+    runs = [(text, styles.get(style, style)) for text, style in line]
+    return Hanging(runs) if isinstance(line, Hanging) else runs
 
 
 def _plain(line: Line) -> str:
@@ -165,20 +183,24 @@ def wrap(line: str, width: int) -> list[str]:
     near.
     """
     rows, row, room = [], "", width
-    for word in line.replace(" ", "\0 ").split("\0"):
-        for fragment in fragments_of(word) if word else ():
-            text, cells = fragment.text, fragment.cells
-            if cells > room:
-                rows.append(row)
-                row, room = "", width
-                if text.startswith(" ") and cells > 1:
-                    text, cells = (
-                        text[1:],
-                        cells - 1,
-                    )  # the blank at which a line is broken is not seen
-            row += text
-            room -= cells
+    for text, cells in _fragments(line):
+        if cells > room:
+            rows.append(row)
+            row, room = "", width
+            if text.startswith(" ") and cells > 1:
+                # The blank at which a line is broken is not seen.
+                text, cells = text[1:], cells - 1
+        row += text
+        room -= cells
     return [*rows, row]
+
+
+def _fragments(line: str) -> Iterator[tuple[str, int]]:
+    """What stays on one row, with its cells: words with the blank before them."""
+    for word in line.replace(" ", "\0 ").split("\0"):
+        if word:
+            for fragment in fragments_of(word):
+                yield fragment.text, fragment.cells
 
 
 def wrap_at_most(line: str, width: int, most: int) -> list[str]:
@@ -186,8 +208,6 @@ def wrap_at_most(line: str, width: int, most: int) -> list[str]:
     more.
     """
     rows = wrap(line, width)
-    return (
-        rows
-        if len(rows) <= most
-        else [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]
-    )
+    if len(rows) <= most:
+        return rows
+    return [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from textual.strip import Strip
 
-from logdrift.core.numbers import number
+from logdrift.core.compare.pair import Pair
+from logdrift.core.numbers import NOTHING, number
 from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing
 from logdrift.tui.widgets.lines import Run, strip_of
@@ -44,12 +45,8 @@ class SequenceList(Rows):
     def show(self, listing: Listing, sequence: int) -> None:
         """List sequences with one selected."""
         self.shown = listing
-        pair = listing.pair
-        finite = (
-            pair.worst[np.isfinite(pair.worst)] if pair is not None else np.empty(0)
-        )
-        self._top = float(finite.max()) if len(finite) else 0.0
-        self.selected = max(0, self.place_of(sequence)) if listing.count else 0
+        self._top = _largest(listing.pair)
+        self.selected = max(0, self.place_of(sequence))
         self.rows_changed()
 
     def place_of(self, sequence: int) -> int:
@@ -57,60 +54,82 @@ class SequenceList(Rows):
         return self.shown.place_of(sequence)
 
     def fixed_line(self, y: int, width: int) -> Strip:
-        shown = self.shown
-        if y == 0:
-            if shown.filter:
-                return self.title_line(
-                    f"Sequences {len(shown.order):,}/{shown.count:,}",
-                    width,
-                    f"{shown.filter}",
-                )
-            return self.title_line("Sequences", width, f"by {shown.sort}")
-        heads = [("#", "number"), ("worst", "worst"), ("mean", "mean")]
-        if shown.sort not in _ALWAYS:
-            heads[2] = (shown.title, shown.sort)
+        return self._title(width) if y == 0 else self._heads(width)
+
+    def _title(self, width: int) -> Strip:
+        listing = self.shown
+        if not listing.filter:
+            return self.title_line("Sequences", width, f"by {listing.sort}")
+        kept = f"{len(listing):,}/{listing.count:,}"
+        return self.title_line(f"Sequences {kept}", width, listing.filter)
+
+    def _heads(self, width: int) -> Strip:
+        """The heads of the columns; the last one gives way to what is sorted by."""
+        listing, p = self.shown, self.palette
+        last = ("mean", "mean")
+        if listing.sort not in _ALWAYS:
+            last = (listing.title, listing.sort)
+        columns = (
+            ("#", "number", _NUMBER),
+            ("worst", "worst", _VALUE),
+            (*last, _VALUE),
+        )
         runs: list[Run] = []
-        for (text, sort), cells in zip(heads, (_NUMBER, _VALUE, _VALUE), strict=True):
-            mark = "▾" if sort == shown.sort else ""
-            style = self.palette.text if mark else self.palette.muted
-            runs.append((fit(f"{mark}{text}", cells, right=True), style))
-        return strip_of([*runs, ("  |Δ|", self.palette.muted)], width)
+        for title, sort, cells in columns:
+            sorted_by = sort == listing.sort
+            text = f"▾{title}" if sorted_by else title
+            style = p.text if sorted_by else p.muted
+            runs.append((fit(text, cells, right=True), style))
+        return strip_of([*runs, ("  |Δ|", p.muted)], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p, shown = self.palette, self.shown
-        sequence = int(shown.order[index])
+        p, listing = self.palette, self.shown
+        sequence = int(listing.order[index])
         head = (f"{sequence:>{_NUMBER}}", p.text)
-        pair = shown.pair
+        pair = listing.pair
         if pair is None or sequence >= pair.count:
-            return [
-                head,
-                (fit("·", _VALUE, right=True), p.muted),
-                (fit("·", _VALUE, right=True), p.muted),
-            ]
-        value = p.muted if shown.greyed else p.text
-        start, stop = (int(x) for x in pair.sequences.offsets[sequence : sequence + 2])
-        size = np.where(
-            pair.scored[start:stop], np.abs(pair.delta[start:stop]), np.float32(0)
-        )
-        third = float(pair.mean_abs[sequence])
-        if shown.values is not None and shown.sort not in _ALWAYS:
-            third = float(shown.values[sequence])
+            nothing = (fit(NOTHING, _VALUE, right=True), p.muted)
+            return [head, nothing, nothing]
+        style = p.muted if listing.greyed else p.text
+        worst = number(float(pair.worst[sequence]), 3)
+        other = _value(_other_value(listing, pair, sequence), listing.sort)
+        room = max(1, width - _NUMBER - 2 * _VALUE - 3)
+        picture = sparkline(_sizes(pair, sequence), room, self._top)
         return [
             head,
-            (fit(number(float(pair.worst[sequence]), 3), _VALUE, right=True), value),
-            (fit(_value(third, shown.sort), _VALUE, right=True), value),
-            (
-                "  "
-                + sparkline(size, max(1, width - _NUMBER - 2 * _VALUE - 3), self._top),
-                p.accent,
-            ),
+            (fit(worst, _VALUE, right=True), style),
+            (fit(other, _VALUE, right=True), style),
+            (f"  {picture}", p.accent),
         ]
 
 
+def _largest(pair: Pair | None) -> float:
+    """The largest finite |delta| of all sequences: as high as a picture goes."""
+    if pair is None:
+        return 0.0
+    finite = pair.worst[np.isfinite(pair.worst)]
+    return float(finite.max()) if len(finite) else 0.0
+
+
+def _sizes(pair: Pair, sequence: int) -> npt.NDArray[np.float32]:
+    """|delta| of each token of a sequence, 0 where it is not scored."""
+    start, stop = pair.sequences.bounds(sequence)
+    sizes = np.abs(pair.delta[start:stop])
+    return np.where(pair.scored[start:stop], sizes, np.float32(0))
+
+
+def _other_value(listing: Listing, pair: Pair, sequence: int) -> float:
+    """What stands in the last column: the mean, or what is sorted by."""
+    if listing.values is None or listing.sort in _ALWAYS:
+        return float(pair.mean_abs[sequence])
+    return float(listing.values[sequence])
+
+
 def _value(value: float, sort: str) -> str:
-    if np.isfinite(value):
-        if sort in ("length", "infinite"):
-            return f"{value:.0f}"
-        if sort == "beyond":
-            return f"{100 * value:.1f}%"
+    if not np.isfinite(value):
+        return number(value, 3)
+    if sort in ("length", "infinite"):
+        return f"{value:.0f}"
+    if sort == "beyond":
+        return f"{100 * value:.1f}%"
     return number(value, 3)

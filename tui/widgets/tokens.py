@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,12 +22,10 @@ from logdrift.tui.modes import Legend
 from logdrift.tui.palette import STEPS
 from logdrift.tui.widgets.lines import Lines, strip_of
 from logdrift.tui.widgets.token_paint import (
-    FOUND,
     HAS_MARK,
-    MARKS,
-    headed,
     legend_runs,
-    token_styles,
+    pieces_of,
+    styles_of,
 )
 
 if TYPE_CHECKING:
@@ -153,41 +152,27 @@ class Tokens(Lines, inherit_bindings=False):
     def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
         passage, palette = self.passage, self.palette
         assert passage is not None
-        start, stop = layout.lines[index], layout.lines[index + 1]
-        first, last = layout.tokens_of(index)
-        in_prompt = first < passage.prompt
-        noted = bool(passage.notes) and any(
-            first <= token <= last for token in passage.notes
-        )
-        gutter = f"{first:>{self._gutter - 2}}{PROMPT_BAR if in_prompt else COMPLETION_BAR}{'*' if noted else ' '}"
-        segments = [Segment(gutter, palette.muted)]
+        in_prompt = layout.tokens_of(index)[0] < passage.prompt
         plain = palette.muted if in_prompt else palette.text
-        styles = token_styles(palette, plain, passage.greyed)
-        found = passage.matched
+        styles = styles_of(passage, palette, plain)
+        gutter = self._gutter_text(passage, layout, index)
+        segments = [Segment(gutter, palette.muted)]
         text, style = "", plain
-        tokens = layout.token[start:stop].tolist()
-        kinds = layout.kind[start:stop].tolist()
-        previous = int(layout.token[start - 1]) if start else -1
-        for token, kind, level in zip(
-            tokens, kinds, passage.levels[tokens].tolist(), strict=True
-        ):
-            piece = layout.fragments[kind].text
-            if token != previous:
-                piece = headed(piece, MARKS.get(level, ""), self.labels.get(token, ""))
-            previous = token
-            run = (
-                styles[level]
-                if found is None or not found[token]
-                else styles[FOUND + bool(level)]
-            )
-            if token == cursor:
-                run = palette.cursor
-            if run is not style:
+        for token, piece in pieces_of(passage, layout, index, self.labels):
+            token_style = palette.cursor if token == cursor else styles(token)
+            if token_style is not style:
                 segments.append(Segment(text, style))
-                text, style = "", run
+                text, style = "", token_style
             text += piece
         segments.append(Segment(text, style))
         return Strip([s for s in segments if s.text]).adjust_cell_length(width)
+
+    def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
+        """The number of the line's first token, and whether the reader marked one."""
+        first, last = layout.tokens_of(index)
+        bar = PROMPT_BAR if first < passage.prompt else COMPLETION_BAR
+        noted = any(first <= token <= last for token in passage.notes)
+        return f"{first:>{self._gutter - 2}}{bar}{'*' if noted else ' '}"
 
     # ---- labels: one key or two to any marked token that is seen
 
@@ -196,23 +181,25 @@ class Tokens(Lines, inherit_bindings=False):
         self.end_labels()
         if self.passage is None or not self.line_count:
             return 0
-        layout = self.flow
-        first = layout.tokens_of(self.top)[0]
-        last = layout.tokens_of(min(self.top + self.page, layout.height) - 1)[1]
-        seen = (np.flatnonzero(self.passage.levels[first : last + 1]) + first).tolist()
-        seen = [token for token in seen if token != self.cursor]
-        size = 1 if len(seen) <= len(_LETTERS) else 2
-        seen = [
-            token
-            for token in seen
-            if layout.line_of(token) >= self.top and layout.cells_of(token) >= size
-        ]
-        names = (
-            list(_LETTERS) if size == 1 else [x + y for x in _LETTERS for y in _LETTERS]
-        )
-        self.labels = dict(zip(seen, names, strict=False))
+        tokens = self._seen_with_level(self.passage)
+        size = 1 if len(tokens) <= len(_LETTERS) else 2
+        wide_enough = [token for token in tokens if self.flow.cells_of(token) >= size]
+        names = map("".join, itertools.product(_LETTERS, repeat=size))
+        self.labels = dict(zip(wide_enough, names, strict=False))
         self._labels_changed(list(self.labels))
         return len(self.labels)
+
+    def _seen_with_level(self, passage: Passage) -> list[int]:
+        """The tokens with a level whose start is seen, but for the cursor's."""
+        layout = self.flow
+        last_line = min(self.top + self.page, layout.height) - 1
+        first, last = layout.tokens_of(self.top)[0], layout.tokens_of(last_line)[1]
+        tokens = np.flatnonzero(passage.levels[first : last + 1]) + first
+        return [
+            token
+            for token in tokens.tolist()
+            if token != self.cursor and layout.line_of(token) >= self.top
+        ]
 
     def end_labels(self) -> None:
         """Take the labels away."""
