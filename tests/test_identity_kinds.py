@@ -21,7 +21,8 @@ from logdrift.core.diagnose.differences import (
     difference_of,
     kind_text,
 )
-from logdrift.core.diagnose.identity import described, identity_evidence
+from logdrift.core.diagnose.identity import identity_evidence
+from logdrift.core.diagnose.loaded import described
 from logdrift.core.errors import InputError
 from logdrift.core.report.identity import identities_of, identity_document
 from logdrift.core.report.layout import Canvas

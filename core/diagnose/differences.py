@@ -59,11 +59,15 @@ def difference_of(found: LoadedWeights) -> WeightDifference | None:
     scope = _scope(differing, read)
     parts = _parts(differing, read) if scope == SOME else ()
     kinds = dict(Counter(_kind(tensor) for tensor in differing).most_common())
-    text = (
-        f"{_who(scope, len(differing), len(read), parts)}:"
-        f" {_together(differing, kinds)}."
+    who = _who(scope, len(differing), len(read), parts)
+    return WeightDifference(
+        scope=scope,
+        differing=len(differing),
+        read=len(read),
+        parts=parts,
+        kinds=kinds,
+        text=f"{who}: {_together(differing, kinds)}.",
     )
-    return WeightDifference(scope, len(differing), len(read), parts, kinds, text)
 
 
 def adapter_tensors(found: LoadedWeights) -> tuple[str, ...]:
@@ -90,8 +94,8 @@ def _rounding(kind: Mapping[str, Any]) -> str:
     grid, scales = str(kind["grid"]), str(kind["scales"])
     if not grid.endswith("8") and "float8" not in grid:
         return f"{'cut' if kind.get('cut') else 'rounded'} to {grid}"
-    told = "no scale" if scales == "none" else f"scales: {scales}"
-    return f"rounded to 8 bits ({grid}, {told})"
+    scale = "no scale" if scales == "none" else f"scales: {scales}"
+    return f"rounded to 8 bits ({grid}, {scale})"
 
 
 def _entries(kind: Mapping[str, Any]) -> str:
@@ -132,11 +136,7 @@ _TOGETHER = {
 
 
 def _kind(tensor: LoadedTensor) -> str:
-    return (
-        str(tensor.kind.get("kind", "unknown"))
-        if tensor.kind is not None
-        else "unknown"
-    )
+    return str((tensor.kind or {}).get("kind", "unknown"))
 
 
 def _scope(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> str:
@@ -188,23 +188,21 @@ def _together(differing: Sequence[LoadedTensor], kinds: Mapping[str, int]) -> st
         return text
     if len(kinds) == 1:
         return _of_kind(next(iter(kinds)), differing)
-    told = [f"{count} by {_of_kind(kind, differing)}" for kind, count in kinds.items()]
-    return ", ".join(told)
+    return ", ".join(
+        f"{count} by {_of_kind(kind, differing)}" for kind, count in kinds.items()
+    )
 
 
 def _of_kind(kind: str, differing: Sequence[LoadedTensor]) -> str:
     """One kind of several tensors, whose numbers are not the same."""
-    them = [
+    of_kind = [
         tensor.kind
         for tensor in differing
         if tensor.kind is not None and tensor.kind.get("kind") == kind
     ]
     if kind == "low rank":
-        return (
-            f"a low rank (at most {max(int(each['rank']) for each in them)}), as a"
-            " merged adapter (LoRA) leaves it"
-        )
+        largest = max(int(details["rank"]) for details in of_kind)
+        return f"a low rank (at most {largest}), as a merged adapter (LoRA) leaves it"
     if kind == "rounding":
-        grids = sorted({kind_text(each) for each in them})
-        return " or ".join(grids)
+        return " or ".join(sorted({kind_text(details) for details in of_kind}))
     return _TOGETHER.get(kind, "kind not known")

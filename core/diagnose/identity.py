@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from logdrift.core.compare.loaded import CHANGES_THE_MODEL
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
+from logdrift.core.diagnose.differences import adapter_tensors, difference_of
 from logdrift.core.diagnose.evidence import Evidence
+from logdrift.core.diagnose.loaded import BothLoaded, described, how_read, named
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
@@ -22,10 +23,6 @@ weigh (`signatures.facts`).
 _RULED_OUT = 0.02
 """What is left of other evidence for other weights where they were shown to be equal: a
 share below what is listed.
-"""
-_ALIKE = 1e-6
-"""Two differences from one file that agree to this relative are one difference: they
-are float64 sums of the same numbers.
 """
 
 
@@ -44,16 +41,18 @@ def identity_of(
     if a.backend == b.backend:
         return []
     digest = session.manifest.model.weights_digest
-    sides = []
-    failed = []
+    checked: list[LoadedWeights | None] = []
+    unanswered = []
     for info in (a, b):
-        found = saved.get(info.backend)
-        sides.append(None if found is None or found.outdated(info, digest) else found)
-        if sides[-1] is None and (reason := (failures or {}).get(info.backend)):
-            failed.append(
+        check = saved.get(info.backend)
+        current = None if check is None or check.outdated(info, digest) else check
+        checked.append(current)
+        reason = (failures or {}).get(info.backend)
+        if current is None and reason:
+            unanswered.append(
                 f"{info.backend} could not be asked what it loaded: {reason}."
             )
-    return _with_failures(identity_evidence(*sides), failed)
+    return _with_failures(identity_evidence(*checked), unanswered)
 
 
 def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evidence]:
@@ -62,19 +61,18 @@ def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evid
     """
     if not failed:
         return evidence
-    told = " ".join(failed)
-    if not evidence:
-        return [
-            Evidence(
-                cause="weights",
-                score=0.0,
-                signature=SIGNATURE,
-                sentence=told,
-                numbers={"equal": None, "read": 0},
-            )
-        ]
-    first, *others = evidence
-    return [replace(first, sentence=f"{first.sentence} {told}"), *others]
+    said = " ".join(failed)
+    if evidence:
+        first, *others = evidence
+        return [replace(first, sentence=f"{first.sentence} {said}"), *others]
+    nothing_read = Evidence(
+        cause="weights",
+        score=0.0,
+        signature=SIGNATURE,
+        sentence=said,
+        numbers={"equal": None, "read": 0},
+    )
+    return [nothing_read]
 
 
 def identity_evidence(
@@ -112,20 +110,19 @@ def _with_adapters(found: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
     """Weights that are equal rule nothing out where an engine holds an adapter beside
     them.
     """
-    held = [(side, adapter_tensors(side)) for side in sides]
-    told = [
-        f"{side.backend} holds an adapter that is not merged: {len(names)} tensors"
-        for side, names in held
-        if names
+    held = {side.backend: len(adapter_tensors(side)) for side in sides}
+    clauses = [
+        f"{backend} holds an adapter that is not merged: {count} tensors"
+        for backend, count in held.items()
+        if count
     ]
-    if not told:
+    if not clauses:
         return found
     numbers = {key: value for key, value in found.numbers.items() if key != "leaves"}
     if numbers.get("equal") is True:
         numbers["equal"] = None
-    return replace(
-        found, sentence=f"{found.sentence} {'; '.join(told)}.", numbers=numbers
-    )
+    sentence = f"{found.sentence} {'; '.join(clauses)}."
+    return replace(found, sentence=sentence, numbers=numbers)
 
 
 def without_doubts(
@@ -135,76 +132,59 @@ def without_doubts(
     not compared, once they were.
     """
     compared = any(
-        e.cause == "weights" and e.numbers.get("equal") is not None
-        for e in known
-        if e.signature == SIGNATURE
+        piece.signature == SIGNATURE
+        and piece.cause == "weights"
+        and piece.numbers.get("equal") is not None
+        for piece in known
     )
-    return [
-        e
-        for e in evidence
-        if not (
-            compared and e.signature == "facts" and e.numbers.get("reason") == "model"
-        )
-    ]
+    return [piece for piece in evidence if not (compared and _is_doubt(piece))]
+
+
+def _is_doubt(piece: Evidence) -> bool:
+    """The gate's caution that the weights were not compared."""
+    return piece.signature == "facts" and piece.numbers.get("reason") == "model"
 
 
 def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
     """What the weights that both sides loaded say; one of them may not have been
     asked.
     """
-    if a is None or b is None:
-        asked = a if a is not None else b
-        assert asked is not None
-        return (
-            _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
-        )
-    equal = _compared(a, b)
-    if any(same is False for same in equal.values()):
-        return _other_weights(
-            a, b, {name for name, same in equal.items() if same is False}
-        )
-    names = {tensor.name for side in (a, b) for tensor in side.tensors}
-    unread = sorted(
-        name
-        for name in names
-        if equal.get(name) is None and not _head_alone(name, a, b)
-    )
-    if unread:
-        return _partly_read(a, b, equal, len(names), unread)
+    if a is not None and b is not None:
+        return _of_both(BothLoaded(a, b))
+    asked = a if a is not None else b
+    assert asked is not None
+    return _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
+
+
+def _of_both(loaded: BothLoaded) -> Evidence:
+    if loaded.different:
+        return _other_weights(loaded)
+    if loaded.unread:
+        return _partly_read(loaded)
+    a, b, compared = loaded.a, loaded.b, len(loaded.equal)
     return Evidence(
         cause="weights",
         score=0.0,
         signature=SIGNATURE,
         sentence=(
-            f"{a.backend} and {b.backend} loaded the same weights: {len(equal)} tensors"
-            f" compared, {_how(a)} and {_how(b)}."
+            f"{a.backend} and {b.backend} loaded the same weights: {compared} tensors"
+            f" compared, {how_read(a)} and {how_read(b)}."
         ),
         numbers={
             "equal": True,
-            "tensors": len(names),
-            "read": len(equal),
+            "tensors": len(loaded.names),
+            "read": compared,
             "leaves": _RULED_OUT,
         },
     )
 
 
-def _compared(a: LoadedWeights, b: LoadedWeights) -> dict[str, bool | None]:
-    """Tensor that both have -> whether they loaded the same numbers, None where that is
-    unknown.
-    """
-    theirs = {tensor.name: tensor for tensor in b.tensors}
-    return {
-        tensor.name: _equal(tensor, theirs[tensor.name])
-        for tensor in a.tensors
-        if tensor.name in theirs
-    }
-
-
-def _other_weights(a: LoadedWeights, b: LoadedWeights, other: set[str]) -> Evidence:
-    """Evidence of tensors ``other`` that the sides hold differently."""
+def _other_weights(loaded: BothLoaded) -> Evidence:
+    """Evidence of tensors that the sides hold differently."""
+    different = loaded.different
     differing = [
-        (side, tuple(tensor for tensor in side.differing if tensor.name in other))
-        for side in (a, b)
+        (side, tuple(tensor for tensor in side.differing if tensor.name in different))
+        for side in (loaded.a, loaded.b)
     ]
     if any(tensors for _, tensors in differing):
         return _differ(differing)
@@ -215,27 +195,22 @@ def _other_weights(a: LoadedWeights, b: LoadedWeights, other: set[str]) -> Evide
         score=_DIFFERS,
         signature=SIGNATURE,
         sentence=(
-            f"{a.backend} and {b.backend} loaded other files of the model:"
-            f" {_names(sorted(other))} differ."
+            f"{loaded.a.backend} and {loaded.b.backend} loaded other files of the"
+            f" model: {named(sorted(different))} differ."
         ),
-        numbers={"equal": False, "tensor": min(other)},
+        numbers={"equal": False, "tensor": min(different)},
     )
 
 
-def _partly_read(
-    a: LoadedWeights,
-    b: LoadedWeights,
-    equal: Mapping[str, bool | None],
-    tensors: int,
-    unread: Sequence[str],
-) -> Evidence:
+def _partly_read(loaded: BothLoaded) -> Evidence:
     """Nothing differs among the tensors that were read, and some were not."""
-    read = sum(same is True for same in equal.values())
+    read = sum(same is True for same in loaded.equal.values())
+    tensors, unread = len(loaded.names), loaded.unread
     sentence = (
-        f"{read} of {tensors} tensors are equal in {a.backend} and {b.backend}; not"
-        f" read: {_names(unread)}"
+        f"{read} of {tensors} tensors are equal in {loaded.a.backend} and"
+        f" {loaded.b.backend}; not read: {named(unread)}"
     )
-    reason = _reason_unread(a, b, unread[0])
+    reason = loaded.reason_unread(unread[0])
     return Evidence(
         cause="weights",
         score=0.0,
@@ -245,90 +220,43 @@ def _partly_read(
     )
 
 
-def _reason_unread(a: LoadedWeights, b: LoadedWeights, name: str) -> str:
-    """``vllm: why``, of the first side that says why it did not read the tensor; empty
-    where neither does.
-    """
-    for side in (a, b):
-        for tensor in side.unread:
-            if tensor.name == name and tensor.reason:
-                return f"{side.backend}: {tensor.reason}"
-    return ""
-
-
-def _equal(a: LoadedTensor, b: LoadedTensor) -> bool | None:
-    """Whether both loaded the same numbers, each in its own dtype; None where that
-    cannot be said.
-    """
-    if a.same is None or b.same is None:
-        return None
-    if a.same and b.same:
-        return a.file_digest == b.file_digest
-    if a.same != b.same:
-        return False
-    if a.digest is not None and b.digest is not None and a.dtype == b.dtype:
-        return a.digest == b.digest
-    if a.own and b.own:
-        return True if _alike(a, b) else None
-    return True if _alike(a, b) and a.dtype == b.dtype and a.share == b.share else None
-
-
-def _alike(a: LoadedTensor, b: LoadedTensor) -> bool:
-    return (
-        a.l2 is not None
-        and b.l2 is not None
-        and abs(a.l2 - b.l2) <= _ALIKE * max(a.l2, b.l2)
-    )
-
-
-def _head_alone(name: str, a: LoadedWeights, b: LoadedWeights) -> bool:
-    """A copy of a tied head that one engine keeps has no partner in the other, and was
-    compared with the embedding.
-    """
-    found = [t for side in (a, b) for t in side.tensors if t.name == name]
-    return (
-        len(found) == 1
-        and found[0].same is True
-        and found[0].name == found[0].loaded
-        and name.endswith(".weight")
-    )
-
-
 def _differ(
     sides: Sequence[tuple[LoadedWeights, tuple[LoadedTensor, ...]]],
 ) -> Evidence:
-    told = [(side, tensors) for side, tensors in sides if tensors]
-    sentence = "; ".join(
-        f"{side.backend} runs with {len(tensors)} of {len(side.tensors)} tensors other"
-        " than on disk: "
-        + ", ".join(described(t) for t in tensors[:3])
-        + ("" if len(tensors) <= 3 else f" and {len(tensors) - 3} more")
-        for side, tensors in told
-    )
-    side, tensors = told[0]
+    """Evidence of the tensors of each side that are not those on disk."""
+    concerned = [(side, tensors) for side, tensors in sides if tensors]
+    clauses = "; ".join(_not_as_on_disk(side, tensors) for side, tensors in concerned)
+    in_common = [_in_common(side, len(concerned)) for side, _ in concerned]
+    side, tensors = concerned[0]
     together = difference_of(side)
-    numbers: dict[str, float | int | str | bool | None] = {
-        "backend": side.backend,
-        "tensor": tensors[0].name,
-        "l2": tensors[0].l2,
-        "share": tensors[0].share,
-        "differing": sum(len(tensors) for _, tensors in told),
-        "how": tensors[0].how,
-        "equal": False,
-        "scope": None if together is None else together.scope,
-        "kind": None if together is None else next(iter(together.kinds)),
-    }
-    kinds = [f" {_told_alone(side, len(told))}" for side, _ in told]
     return Evidence(
         cause="weights",
         score=_DIFFERS,
         signature=SIGNATURE,
-        sentence=sentence + "." + "".join(kinds),
-        numbers=numbers,
+        sentence=" ".join([f"{clauses}.", *in_common]),
+        numbers={
+            "backend": side.backend,
+            "tensor": tensors[0].name,
+            "l2": tensors[0].l2,
+            "share": tensors[0].share,
+            "differing": sum(len(tensors) for _, tensors in concerned),
+            "how": tensors[0].how,
+            "equal": False,
+            "scope": None if together is None else together.scope,
+            "kind": None if together is None else next(iter(together.kinds)),
+        },
     )
 
 
-def _told_alone(side: LoadedWeights, sides: int) -> str:
+def _not_as_on_disk(side: LoadedWeights, tensors: Sequence[LoadedTensor]) -> str:
+    names = named([described(tensor) for tensor in tensors])
+    return (
+        f"{side.backend} runs with {len(tensors)} of {len(side.tensors)} tensors other"
+        f" than on disk: {names}"
+    )
+
+
+def _in_common(side: LoadedWeights, sides: int) -> str:
     """What all that differs on one side has in common, with its name where there are
     two.
     """
@@ -339,42 +267,17 @@ def _told_alone(side: LoadedWeights, sides: int) -> str:
 
 
 def _one_side(only: LoadedWeights) -> Evidence:
+    """One side was asked alone, and loaded what is on disk as far as it was read."""
     count = sum(tensor.same is True for tensor in only.tensors)
     return Evidence(
         cause="weights",
         score=0.0,
         signature=SIGNATURE,
-        sentence=f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk; the"
-        " other side was not asked.",
+        sentence=(
+            f"{only.backend} loaded {count} of {len(only.tensors)} tensors as on disk;"
+            " the other side was not asked."
+        ),
         numbers={"equal": None, "tensors": len(only.tensors), "read": count},
-    )
-
-
-def described(tensor: LoadedTensor) -> str:
-    """``model.norm.weight (relative L2 0.0625, 100% of entries: scaled by 1.06)``."""
-    parts = [] if tensor.l2 is None else [f"relative L2 {tensor.l2:.2g}"]
-    parts += [] if tensor.share is None else [f"{100 * tensor.share:.3g}% of entries"]
-    if parts and (kind := kind_text(tensor.kind)):
-        return f"{tensor.name} ({', '.join(parts)}: {kind})"
-    if not parts and tensor.units is not None:
-        parts = [
-            f"{tensor.units:.2g} units of rounding where {tensor.limit or 1:.2g} may be"
-        ]
-    return f"{tensor.name} ({', '.join(parts)})" if parts else tensor.name
-
-
-def _how(side: LoadedWeights) -> str:
-    probed = sum(tensor.how == "probe" for tensor in side.tensors)
-    return (
-        f"{probed} of {side.backend}'s by probe"
-        if probed
-        else f"{side.backend}'s by digest"
-    )
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (
-        f" and {len(names) - 3} more" if len(names) > 3 else ""
     )
 
 
@@ -383,23 +286,17 @@ def _config(a: LoadedWeights, b: LoadedWeights) -> Iterator[Evidence]:
     in the file.
     """
     changed = {name for side in (a, b) for name, _, _ in side.config_differs}
-    for name in sorted(changed):
-        if (
-            not CHANGES_THE_MODEL.search(name)
-            or name not in a.config
-            or name not in b.config
-        ):
-            continue
+    for name in sorted(changed & a.config.keys() & b.config.keys()):
         x, y = a.config[name], b.config[name]
-        if x != y:
-            said = (
+        if x == y or not CHANGES_THE_MODEL.search(name):
+            continue
+        yield Evidence(
+            cause="config",
+            score=_CONFIG,
+            signature=SIGNATURE,
+            sentence=(
                 f"the loaded model's {name} is {x} in {a.backend} and {y} in"
                 f" {b.backend}."
-            )
-            yield Evidence(
-                cause="config",
-                score=_CONFIG,
-                signature=SIGNATURE,
-                sentence=said,
-                numbers={"field": name},
-            )
+            ),
+            numbers={"field": name},
+        )

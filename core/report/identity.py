@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
-from logdrift.core.diagnose.identity import described
+from logdrift.core.diagnose.loaded import described
 from logdrift.core.report.document import Block, LineBlock, SentenceBlock, Tone
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session

@@ -12,7 +12,7 @@ from logdrift.core.compare.gate import Gate
 from logdrift.core.diagnose import Diagnosis
 from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.core.diagnose.evidence import Unchecked
-from logdrift.core.diagnose.identity import described
+from logdrift.core.diagnose.loaded import described
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.report.identity import BackendIdentity, identities_of, summary
 from logdrift.core.session.identity import LoadedWeights
