@@ -161,7 +161,7 @@ def test_what_a_captures_own_mask_leaves_out_is_no_score(tmp_path: Path) -> None
     assert logprobs(session) == [None, -1.0, None, -2.0]
     assert logprobs(session, "y/recorded") == [None, -1.0, -3.0, -2.0]
     assert session.sequences.mask.tolist() == [1, 1, 1, 1]
-    assert notes == ("1 entry of x is no score, by its mask",)
+    assert notes == ("1 entry of x is not a score by its mask",)
 
 
 # ---- lines of other tools

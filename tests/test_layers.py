@@ -311,7 +311,7 @@ def test_what_is_saved_is_what_is_read_and_the_newest_of_a_pair_is_taken(
     assert kept.tensors()["errors/vllm"].shape == (2, 3)
     assert layers_of("vllm/decode", "trainer/prefill", [again]) is again
     assert layers_of("vllm/decode", "sglang/prefill", [again]) is None
-    with pytest.raises(InputError, match="no name"):
+    with pytest.raises(InputError, match="cannot be called"):
         save_layers(tmp_path, "../x", {}, {})
 
 

@@ -52,8 +52,8 @@ class RankChart(AlongChart):
     @property
     def description(self) -> str:
         if self.reach == "all":
-            return "Share of tokens whose rank differs; a flip within a tie is none."
-        return "How far ranks differ; a flip within a tie is none."
+            return "Share of tokens whose rank differs; a flip within a tie does not count."
+        return "How far ranks differ; a flip within a tie does not count."
 
     @property
     def _middles(self) -> Array:
@@ -92,7 +92,7 @@ class RankChart(AlongChart):
             f"share of tokens whose rank differs: {percent(flips, tokens)} of"
             f" {tokens:,}",
             f"{self.what}, {self.scope_words}",
-            "a flip within a tie is none",
+            "a flip within a tie does not count",
             self.x_words,
         ]
 
@@ -105,7 +105,7 @@ class RankChart(AlongChart):
         ]
         if flips > drawn:
             legend.append(f"{flips - drawn} with an unknown rank, not drawn")
-        return [*legend, "a flip within a tie is none", self.x_words]
+        return [*legend, "a flip within a tie does not count", self.x_words]
 
     def table(self) -> Table:
         if self.reach == "all":

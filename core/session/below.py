@@ -151,8 +151,9 @@ def _is_link(name: str, at: int) -> bool:
 
 def _leads_out(path: str) -> InputError:
     return InputError(
-        f"{path}: is a link, or lies behind one, and may lead out of the session:"
-        " replace it by what it leads to"
+        "is a link, or lies behind one, and may lead out of the session:"
+        " replace it by what it leads to",
+        file=path,
     )
 
 

@@ -72,17 +72,16 @@ class SavedExperiment:
     @property
     def pair(self) -> tuple[str, str] | None:
         """The labels that it is about; None for a control."""
-        found = self.record.get("pair")
-        return (
-            (str(found[0]), str(found[1]))
-            if isinstance(found, list) and len(found) == 2
-            else None
-        )
+        pair = self.record.get("pair")
+        if not isinstance(pair, list) or len(pair) != 2:
+            return None
+        return str(pair[0]), str(pair[1])
 
     @property
     def outcome(self) -> Mapping[str, Any] | None:
-        found = self.record.get("outcome")
-        return found if isinstance(found, Mapping) else None
+        """What came of it; None until it was judged."""
+        outcome = self.record.get("outcome")
+        return outcome if isinstance(outcome, Mapping) else None
 
     @cached_property
     def session(self) -> Session | None:
@@ -108,16 +107,15 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
 
 def saved(session_folder: Path) -> list[SavedExperiment]:
     """All experiments and controls of a session, by name. A folder without a readable
-    record is none.
+    record does not count.
     """
-    folder = session_folder / FOLDER
-    found: list[SavedExperiment] = []
+    experiments: list[SavedExperiment] = []
     with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
+        for path in sorted((session_folder / FOLDER).iterdir()):
             record = read_record(path) if path.is_dir() else None
             if record is not None:
-                found.append(SavedExperiment(path, record))
-    return found
+                experiments.append(SavedExperiment(path, record))
+    return experiments
 
 
 def timings(session_folder: Path) -> dict[str, tuple[float, float]]:

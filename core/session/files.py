@@ -47,7 +47,7 @@ def open_regular(path: Path | str) -> int:
     """A descriptor to read a regular file with. It never waits, whatever lies there.
 
     Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line
-    for all else that is no file.
+    for all else that is not a file.
     """
     try:
         descriptor = os.open(
@@ -57,14 +57,16 @@ def open_regular(path: Path | str) -> int:
         raise
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise InputError(f"{path}: is a socket or a device, not a file") from None
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+            raise InputError("is a socket or a device, not a file", file=path) from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
     except ValueError:  # a NUL, or half of a surrogate pair
-        raise InputError(f"{path}: no file has such a name") from None
+        raise InputError("no file has such a name", file=path) from None
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind != stat.S_IFREG:
         os.close(descriptor)
-        raise InputError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file")
+        raise InputError(
+            f"is {_KINDS.get(kind, 'something else')}, not a file", file=path
+        )
     return descriptor
 
 
@@ -86,11 +88,11 @@ def read_file(path: Path | str, most: int) -> bytes:
         size = os.fstat(descriptor).st_size
         if size > most:
             raise InputError(
-                f"{path}: has {size:,} bytes, at most {most:,} are expected"
+                f"has {size:,} bytes, at most {most:,} are expected", file=path
             )
         return _read(descriptor, 0, size)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
     finally:
         os.close(descriptor)
 
@@ -105,7 +107,7 @@ def read_tail(path: Path | str, most: int) -> bytes:
         start = max(0, size - most)
         return _read(descriptor, start, size - start)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
     finally:
         os.close(descriptor)
 
@@ -121,7 +123,7 @@ def read_json(path: Path | str, most: int, *, flat: bool = False) -> Any:
     try:
         return _flat(data) if flat else parse_json(data)
     except ValueError as error:
-        raise InputError(f"{path}: is not JSON: {error}") from None
+        raise InputError(f"is not JSON: {error}", file=path) from None
 
 
 def parse_json(data: bytes) -> Any:
@@ -142,24 +144,22 @@ def _flat(data: bytes) -> Any:
     read again with a look at each key.
     """
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return parse_json(data)
-    whole = (
-        isinstance(found, dict)
-        and data.count(b'"') == 4 * len(found)
-        and data.isascii()
-    )
-    return found if whole else parse_json(data)
+    if not isinstance(value, dict) or not data.isascii():
+        return parse_json(data)
+    quotes = data.count(b'"')
+    return value if quotes == 4 * len(value) else parse_json(data)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{repeated[:40]!r} is given twice")
-    return found
+    return value
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:

@@ -108,11 +108,12 @@ class LoadedWeights:
     @property
     def differing(self) -> tuple[LoadedTensor, ...]:
         """Those that are not the ones on disk, the largest difference first."""
-        found = [tensor for tensor in self.tensors if tensor.same is False]
-        return tuple(sorted(found, key=lambda t: -(t.l2 or 0.0)))
+        others = [tensor for tensor in self.tensors if tensor.same is False]
+        return tuple(sorted(others, key=lambda tensor: -(tensor.l2 or 0.0)))
 
     @property
     def unread(self) -> tuple[LoadedTensor, ...]:
+        """Those that could not be read."""
         return tuple(tensor for tensor in self.tensors if tensor.same is None)
 
     @property
@@ -124,11 +125,8 @@ class LoadedWeights:
         """Why this says nothing of the capture ``info`` (any more); None: it does.
         ``files_digest`` is the manifest's.
         """
-        if (
-            self.files_digest is not None
-            and files_digest is not None
-            and self.files_digest != files_digest
-        ):
+        digests = {self.files_digest, files_digest}
+        if len(digests - {None}) == 2:
             return "the files of the session's model have changed since the capture"
         then = {} if info.facts is None else info.facts.to_json()
         for name in _SAME:
@@ -149,10 +147,11 @@ class LoadedWeights:
 
 def _difference(value: Any) -> tuple[str, Any, Any]:
     """``[field, file, loaded]``."""
-    found = items(anything)(value)
-    if len(found) != 3:
+    entries = items(anything)(value)
+    if len(entries) != 3:
         raise Unfit("is not a field and its two values")
-    return text(found[0]), found[1], found[2]
+    name, in_file, loaded = entries
+    return text(name), in_file, loaded
 
 
 _tensor = record(
@@ -182,11 +181,11 @@ def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
     """Save what a backend answered, with ``backend`` and ``engine``. Raises
     LogdriftError where the disk refuses.
     """
-    found = LoadedWeights.from_json(data)
-    text = json.dumps({"schema": SCHEMA, **data}, indent=1)
-    replace_file(folder, f"{IDENTITY}/{found.backend}.json", text.encode())
-    _forget_failure(folder, found.backend)
-    return found
+    weights = LoadedWeights.from_json(data)
+    content = json.dumps({"schema": SCHEMA, **data}, indent=1)
+    replace_file(folder, f"{IDENTITY}/{weights.backend}.json", content.encode())
+    _forget_failure(folder, weights.backend)
+    return weights
 
 
 def write_failure(
@@ -202,26 +201,22 @@ def write_failure(
         "error": error,
         "taken": taken,
     }
-    replace_file(
-        folder,
-        f"{IDENTITY}/{FAILED}/{backend}.json",
-        json.dumps(data, indent=1).encode(),
-    )
+    content = json.dumps(data, indent=1)
+    replace_file(folder, f"{IDENTITY}/{FAILED}/{backend}.json", content.encode())
 
 
 def saved_failures(folder: Path) -> dict[str, str]:
     """Why the last check of a backend failed, by backend; none of those that have been
     checked since.
     """
-    found = {}
+    reasons = {}
     for path in sorted((folder / IDENTITY / FAILED).glob("*.json")):
         try:
-            found[path.stem] = _failure(parse_json(read_file(path, RECORD_BYTES)))[
-                "error"
-            ]
+            failure = _failure(parse_json(read_file(path, RECORD_BYTES)))
+            reasons[path.stem] = failure["error"]
         except (InputError, OSError, ValueError):
-            found[path.stem] = f"the record of its failure is damaged: {path.name}"
-    return found
+            reasons[path.stem] = f"the record of its failure is damaged: {path.name}"
+    return reasons
 
 
 _failure = fields({"error": text}, required=frozenset({"error"}))
@@ -239,26 +234,26 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
     path = identity_file(folder, backend)
     refuse_links(folder, f"{IDENTITY}/{backend}.json")
     try:
-        data = fields({"schema": whole(1)})(
-            found := parse_json(read_file(path, RECORD_BYTES))
-        )
-        if data.get("schema", 1) > SCHEMA:
+        data = parse_json(read_file(path, RECORD_BYTES))
+        schema = fields({"schema": whole(1)})(data).get("schema", 1)
+        if schema > SCHEMA:
             raise InputError(
-                f"{path}: is of a newer logdrift: upgrade, or check again with"
-                " --identity"
+                "is of a newer logdrift: upgrade, or check again with --identity",
+                file=path,
             )
-        return LoadedWeights.from_json(found)
+        return LoadedWeights.from_json(data)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise InputError(
-            f"{path}: is damaged: delete it, and check again with logdrift why"
-            f" --identity ({error})"
+            "is damaged: delete it, and check again with logdrift why"
+            f" --identity ({error})",
+            file=path,
         ) from None
 
 
 def saved_identities(folder: Path) -> dict[str, LoadedWeights]:
     """All checks of a session by backend, in the order of names."""
     names = sorted(path.stem for path in (folder / IDENTITY).glob("*.json"))
-    found = {name: read_identity(folder, name) for name in names}
-    return {name: each for name, each in found.items() if each is not None}
+    checks = {name: read_identity(folder, name) for name in names}
+    return {name: weights for name, weights in checks.items() if weights is not None}

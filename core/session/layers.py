@@ -64,13 +64,12 @@ def save_layers(
     from logdrift.core.session.writer import replace_file
 
     if not _NAME.fullmatch(name):
-        raise InputError(f"why/layers: {name!r} is no name for a file")
-    arrays = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
-    text = json.dumps(data, ensure_ascii=False, indent=1).encode(
-        "utf-8", "backslashreplace"
-    )
-    replace_file(session, f"{FOLDER}/{name}.safetensors", arrays)
-    replace_file(session, f"{FOLDER}/{name}.json", text)
+        raise InputError(f"why/layers: a file cannot be called {name!r}")
+    whole = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    content = text.encode("utf-8", "backslashreplace")
+    replace_file(session, f"{FOLDER}/{name}.safetensors", save(whole))
+    replace_file(session, f"{FOLDER}/{name}.json", content)
     return session / FOLDER / f"{name}.json"
 
 
@@ -78,26 +77,28 @@ def saved_layers(session: Path) -> list[SavedLayers]:
     """What is saved, the newest first. A file that is not readable JSON is left out: it
     explains nothing.
     """
-    found = []
     try:
-        files = [
-            entry
-            for entry in os.scandir(session / FOLDER)
-            if entry.name.endswith(".json")
-        ]
+        paths = [Path(entry.path) for entry in os.scandir(session / FOLDER)]
     except OSError:
         return []
-    for entry in files:
-        try:
-            for name in (entry.name, f"{Path(entry.name).stem}.safetensors"):
-                refuse_links(session, f"{FOLDER}/{name}")
-            data = read_json(entry.path, RECORD_BYTES)
-            when = entry.stat().st_mtime
-        except (OSError, InputError):
-            continue
-        if isinstance(data, dict) and not entry.name.startswith("."):
-            path = Path(entry.path)
-            found.append(
-                SavedLayers(path.stem, data, path.with_suffix(".safetensors"), when)
-            )
-    return sorted(found, key=lambda each: -each.saved)
+    candidates = [path for path in paths if path.suffix == ".json"]
+    readable = [_saved(session, path) for path in candidates]
+    known = [layers for layers in readable if layers is not None]
+    return sorted(known, key=lambda layers: -layers.saved)
+
+
+def _saved(session: Path, path: Path) -> SavedLayers | None:
+    """What lies at ``path``; None where that is not readable."""
+    if path.name.startswith("."):
+        return None
+    tensors = path.with_suffix(".safetensors")
+    try:
+        for file in (path, tensors):
+            refuse_links(session, f"{FOLDER}/{file.name}")
+        data = read_json(path, RECORD_BYTES)
+        when = path.stat().st_mtime
+    except (OSError, InputError):
+        return None
+    return (
+        SavedLayers(path.stem, data, tensors, when) if isinstance(data, dict) else None
+    )

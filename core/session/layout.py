@@ -235,13 +235,14 @@ class Manifest:
         """Raises InputError for another format, a missing key, a value of another type,
         a file name that leaves the folder, and parts that do not follow one another.
         """
-        found = data.get("format")
-        if type(found) is not int or found < 1:
+        version = data.get("format")
+        if type(version) is not int or version < 1:
             raise InputError("not a logdrift session: no format number in session.json")
-        if found > FORMAT:
+        if version > FORMAT:
             raise InputError(
-                f"session format {found} is newer than this logdrift knows ({FORMAT}):"
-                " upgrade logdrift"
+                f"session format {version} is newer than this logdrift knows"
+                f" ({FORMAT})",
+                remedy="upgrade logdrift",
             )
         manifest: Manifest = checked(_manifest, data, MANIFEST)
         check_parts(manifest)
@@ -286,13 +287,8 @@ def _file_name(value: Any) -> str:
     """A name that stays in the session folder."""
     name = text(value)
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in name
-        or "\0" in name
-        or not path.parts
-    ):
+    leads_out = path.is_absolute() or ".." in path.parts or not path.parts
+    if leads_out or "\\" in name or "\0" in name:
         raise Unfit(f"names a file outside the session folder: {shown(name)}")
     return name
 

@@ -1,7 +1,7 @@
 """What a backend loaded, by name: its config as the engine resolved it, and what tells
 its tokenizer and template apart.
 
-One file a backend, ``facts/BACKEND-DIGEST.json``, read when somebody asks for it:
+One file a backend, ``facts/BACKEND-DIGEST.json``, read when it is first asked for:
 opening a session costs nothing more. docs/session-format.md has the keys.
 """
 
@@ -48,13 +48,15 @@ class Loaded:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loaded:
-        """Inverse of `to_json`; a value that is no mapping counts as not observed."""
-        config, tokenizer, templates = (
-            _mapping(data.get(name)) for name in ("config", "tokenizer", "templates")
-        )
+        """Inverse of `to_json`; a value that is not a mapping counts as not observed."""
+        templates = _mapping(data.get("templates"))
         if templates is not None:
             templates = {str(name): str(text) for name, text in templates.items()}
-        return cls(config, tokenizer, templates)
+        return cls(
+            config=_mapping(data.get("config")),
+            tokenizer=_mapping(data.get("tokenizer")),
+            templates=templates,
+        )
 
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
@@ -69,10 +71,8 @@ def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
     """
     data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
     digest = _digest(data)
-    return (
-        LoadedFile(f"{FOLDER}/{backend}-{digest.partition(':')[2][:12]}.json", digest),
-        data,
-    )
+    mark = digest.partition(":")[2][:12]
+    return LoadedFile(f"{FOLDER}/{backend}-{mark}.json", digest), data
 
 
 def read_entry(folder: Path, entry: LoadedFile) -> bytes:
@@ -84,19 +84,21 @@ def read_entry(folder: Path, entry: LoadedFile) -> bytes:
     try:
         data = read_file(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: is not there, and {MANIFEST} lists it") from None
+        raise InputError(f"is not there, and {MANIFEST} lists it", file=path) from None
     if _digest(data) != entry.digest:
-        raise InputError(f"{path}: is damaged: its digest is not the one in {MANIFEST}")
+        raise InputError(
+            f"is damaged: its digest is not the one in {MANIFEST}", file=path
+        )
     return data
 
 
 def read_loaded(folder: Path, entry: LoadedFile) -> Loaded:
-    """Raises InputError as `read_entry` does, and where the file is no JSON."""
+    """Raises InputError as `read_entry` does, and where the file is not JSON."""
     try:
-        found = parse_json(read_entry(folder, entry))
+        data = parse_json(read_entry(folder, entry))
     except ValueError as error:
-        raise InputError(f"{folder / entry.file}: is not JSON: {error}") from None
-    return Loaded.from_json(found if isinstance(found, Mapping) else {})
+        raise InputError(f"is not JSON: {error}", file=folder / entry.file) from None
+    return Loaded.from_json(data if isinstance(data, Mapping) else {})
 
 
 def _digest(data: bytes) -> str:

@@ -108,12 +108,12 @@ def _read(file: Path) -> LockHolder | None:
     except FileNotFoundError:
         return None
     except (OSError, InputError, Unfit):
-        # Damaged: it names nobody, so nobody holds it.
+        # Damaged: it names no process, so no process holds it.
         return LockHolder(socket.gethostname(), -1, -1, "", 0.0)
 
 
 def read_lock(folder: Path) -> LockHolder | None:
-    """The live holder of a session, None if nobody writes it."""
+    """The live holder of a session; None where no process writes it."""
     holder = _read(folder / LOCK)
     return holder if holder is not None and holder.alive else None
 
@@ -163,7 +163,7 @@ def _put(at: int, data: bytes) -> int:
     temporary = temporary_name(LOCK)
     try:
         # Filled before it appears under its name, and link() refuses an existing one:
-        # nobody sees half a lock.
+        # no process ever sees half a lock.
         write_new(at, temporary, data)
         os.link(temporary, LOCK, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
         return os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
@@ -184,8 +184,8 @@ def _bury(folder: Path, stale: LockHolder) -> None:
         return
     except OSError as error:
         raise CannotWrite(f"cannot write in {folder}: {error.strerror}") from None
-    found = _read(grave)
-    taken = found != stale and found is not None and found.alive
+    buried = _read(grave)
+    taken = buried is not None and buried != stale and buried.alive
     if taken:
         with contextlib.suppress(OSError):
             os.link(grave, folder / LOCK)
@@ -211,10 +211,10 @@ def check_held(at: int, folder: Path, token: str) -> None:
     with open(file, "rb") as lock:
         data = lock.read(_LONGEST)
     try:
-        found = json.loads(data)["token"]
+        holder = json.loads(data)["token"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        found = None
-    if found != token:
+        holder = None
+    if holder != token:
         raise Gone(folder)
 
 

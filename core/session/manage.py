@@ -37,7 +37,7 @@ class FolderSize:
 
 
 def check_name(name: str) -> str:
-    """The name of a session folder, stripped. Raises InputError for what is no single,
+    """The name of a session folder, stripped. Raises InputError for what is not a single,
     visible folder name.
     """
     name = name.strip()
@@ -60,20 +60,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def free_name(folder: Path, wanted: str) -> str:
-    """``wanted`` made a name by `check_name`, with -2, -3, ... behind it where
+def free_name(folder: Path, like: str) -> str:
+    """``like`` made a name by `check_name`, with -2, -3, ... behind it where
     ``folder`` has that already.
     """
-    name = check_name(
-        visible(wanted).replace("/", "_").replace("\\", "_").lstrip(".") or "imported"
-    )
+    plain = visible(like).replace("/", "_").replace("\\", "_").lstrip(".")
+    name = check_name(plain or "imported")
     taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return (
-        name
-        if name not in taken
-        else next(other for other in numbered if other not in taken)
-    )
+    names = itertools.chain([name], numbered)
+    return next(free for free in names if free not in taken)
 
 
 def rename_session(folder: Path, name: str) -> Path:
@@ -163,7 +159,7 @@ def _held(folder: Path) -> Iterator[None]:
 def _check_session(folder: Path) -> None:
     if not os.path.lexists(folder):
         raise InputError(
-            f"session {folder} is gone: somebody else has renamed or deleted it"
+            f"session {folder} is gone: it was renamed or deleted meanwhile"
         )
     if not os.path.lexists(folder / MANIFEST):
         raise InputError(f"session {folder}: no {MANIFEST} in it, so it is left alone")

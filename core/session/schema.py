@@ -59,12 +59,14 @@ def checked(kind: Kind, value: Any, where: str) -> Any:
 
 
 def text(value: Any) -> str:
+    """A text that is not too long."""
     if isinstance(value, str) and len(value) <= LONGEST:
         return value
     raise Unfit(f"is {shown(value)}: a text is expected")
 
 
 def flag(value: Any) -> bool:
+    """True or false."""
     if isinstance(value, bool):
         return value
     raise Unfit(f"is {shown(value)}: true or false is expected")
@@ -74,13 +76,12 @@ def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
     """A whole number from ``least`` to ``most``."""
 
     def kind(value: Any) -> int:
-        if type(value) is int and least <= value <= most:
-            return value
-        if type(value) is int:
-            raise Unfit(
-                f"is {shown(value)}: a number from {least} to {most} is expected"
-            )
-        raise Unfit(f"is {shown(value)}: a whole number is expected")
+        if type(value) is not int:
+            raise Unfit(f"is {shown(value)}: a whole number is expected")
+        if not least <= value <= most:
+            expected = f"a number from {least} to {most} is expected"
+            raise Unfit(f"is {shown(value)}: {expected}")
+        return value
 
     return kind
 
@@ -118,33 +119,30 @@ def maybe(kind: Kind) -> Kind:
 def items(kind: Kind) -> Kind:
     """A list of ``kind``, as a tuple."""
 
-    def each(value: Any) -> tuple[Any, ...]:
+    def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise Unfit(f"is {shown(value)}: a list is expected")
-        found = []
-        for at, item in enumerate(value):
-            try:
-                found.append(kind(item))
-            except Unfit as error:
-                raise error.inside(f"[{at}]") from None
-        return tuple(found)
+        return tuple(_read(kind, item, f"[{i}]") for i, item in enumerate(value))
 
-    return each
+    return read
 
 
 def table(kind: Kind) -> Kind:
     """An object with any keys and values of ``kind``."""
 
-    def each(value: Any) -> dict[str, Any]:
-        found = {}
-        for name, item in _mapping(value).items():
-            try:
-                found[name] = kind(item)
-            except Unfit as error:
-                raise error.inside(name[:_SHOWN]) from None
-        return found
+    def read(value: Any) -> dict[str, Any]:
+        entries = _mapping(value).items()
+        return {name: _read(kind, item, name[:_SHOWN]) for name, item in entries}
 
-    return each
+    return read
+
+
+def _read(kind: Kind, value: Any, name: str) -> Any:
+    """A value inside another one, under a name."""
+    try:
+        return kind(value)
+    except Unfit as error:
+        raise error.inside(name) from None
 
 
 def anything(value: Any) -> Any:
@@ -153,7 +151,7 @@ def anything(value: Any) -> Any:
     """
     level = [value]
     for _ in range(DEEPEST):
-        level = [item for each in level for item in _inside(each)]
+        level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return value
     raise Unfit("is nested too deeply")
@@ -170,20 +168,17 @@ def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) ->
     newer version and left out.
     """
 
-    def each(value: Any) -> dict[str, Any]:
-        given = _mapping(value)
-        found = {}
+    def read(value: Any) -> dict[str, Any]:
+        data = _mapping(value)
+        known = {}
         for name, kind in kinds.items():
-            if name in given:
-                try:
-                    found[name] = kind(given[name])
-                except Unfit as error:
-                    raise error.inside(name) from None
+            if name in data:
+                known[name] = _read(kind, data[name], name)
             elif name in required:
                 raise Unfit("is missing").inside(name)
-        return found
+        return known
 
-    return each
+    return read
 
 
 def record(cls: Any, **special: Kind) -> Kind:
@@ -203,10 +198,11 @@ def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
     """The kind of each field of a dataclass, by its annotation where it is not in
     ``special``.
     """
-    return {
-        f.name: special[f.name] if f.name in special else _by_annotation(str(f.type))
-        for f in dataclasses.fields(cls)
-    }
+    kinds = {}
+    for field in dataclasses.fields(cls):
+        kind = special.get(field.name)
+        kinds[field.name] = kind or _by_annotation(str(field.type))
+    return kinds
 
 
 _ANNOTATED: dict[str, Kind] = {
@@ -245,10 +241,6 @@ def shown(value: Any) -> str:
         return str(value)
     if isinstance(value, str):
         return repr(value[:_SHOWN]) + ("..." if len(value) > _SHOWN else "")
-    return (
-        "a list"
-        if isinstance(value, list | tuple)
-        else "an object"
-        if isinstance(value, Mapping)
-        else "another type"
-    )
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else "another type"

@@ -79,12 +79,16 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[
     tensors: dict[str, npt.NDArray[Any]] = {
         "logprob": logprob.astype(np.float32, copy=False),
         "rank": np.concatenate([one.rank for one in scores]).astype(np.int32),
-        "top_ids": np.concatenate(
-            [_widened(one.top_ids, width, -1) for one in scores]
-        ).astype(np.int32),
-        "top_logprobs": np.concatenate(
-            [_widened(one.top_logprobs, width, np.nan) for one in scores]
-        ).astype(np.float32),
+        "top_ids": (
+            np.concatenate([_widened(one.top_ids, width, -1) for one in scores]).astype(
+                np.int32
+            )
+        ),
+        "top_logprobs": (
+            np.concatenate(
+                [_widened(one.top_logprobs, width, np.nan) for one in scores]
+            ).astype(np.float32)
+        ),
     }
     if any(one.entropy is not None for one in scores):
         entropy = np.concatenate([_entropy(one) for one in scores])

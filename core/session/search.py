@@ -7,6 +7,7 @@ for each token.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,33 +55,29 @@ class TextIndex:
 
         ``↵`` stands for a newline. InputError for an empty query.
         """
-        wanted = query.replace("↵", "\n").encode("utf-8", "surrogateescape")
-        if not wanted:
+        text = query.replace("↵", "\n").encode("utf-8", "surrogateescape")
+        if not text:
             raise InputError("nothing to look for")
         flags = re.IGNORECASE if query == query.lower() else 0
-        found = []
-        for match in re.finditer(re.escape(wanted), self.text, flags):
-            found.append(match.start())
-            if len(found) >= _MOST:
-                break
-        return self._within(np.array(found, np.int64), len(wanted))
+        matches = re.finditer(re.escape(text), self.text, flags)
+        starts = [match.start() for match in itertools.islice(matches, _MOST)]
+        return self._tokens_of(np.array(starts, np.int64), len(text))
 
-    def _within(self, at: Positions, size: int) -> Matches:
-        # The token of the first and of the last byte: empty pieces, which start where
-        # the next one does, are neither.
-        first = np.searchsorted(self.starts, at.astype(self.starts.dtype), "right") - 1
-        last = (
-            np.searchsorted(
-                self.starts, (at + size - 1).astype(self.starts.dtype), "right"
-            )
-            - 1
-        )
-        offsets = self.sequences.offsets
-        same = np.searchsorted(offsets, first, "right") == np.searchsorted(
-            offsets, last, "right"
-        )
-        starts, index = np.unique(first[same], return_index=True)
-        return Matches(starts, last[same][index] + 1)
+    def _tokens_of(self, at: Positions, size: int) -> Matches:
+        """The tokens of ``size`` bytes from each of ``at`` on, where these lie within
+        one sequence.
+        """
+        first, last = self._token_at(at), self._token_at(at + size - 1)
+        within = _within_one(self.sequences, first, last)
+        starts, index = np.unique(first[within], return_index=True)
+        return Matches(starts, last[within][index] + 1)
+
+    def _token_at(self, at: Positions) -> Positions:
+        """The token that each byte belongs to, int64[n]: empty pieces, which start
+        where the next one does, have none.
+        """
+        behind = np.searchsorted(self.starts, at.astype(self.starts.dtype), "right")
+        return np.asarray(behind - 1, np.int64)
 
 
 def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
@@ -89,27 +86,32 @@ def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
     known = [pieces.get(token_id) or b"" for token_id in ids.tolist()]
     lengths = np.fromiter((len(piece) for piece in known), np.int64, len(known))
     starts = np.concatenate([[0], np.cumsum(lengths[inverse])])
-    kind = np.uint32 if int(starts[-1]) < 1 << 32 else np.uint64
-    return TextIndex(
-        sequences, b"".join([known[i] for i in inverse.tolist()]), starts.astype(kind)
-    )
+    text = b"".join([known[i] for i in inverse.tolist()])
+    kind = np.uint32 if len(text) < 1 << 32 else np.uint64
+    return TextIndex(sequences, text, starts.astype(kind))
 
 
-def find_ids(sequences: Sequences, wanted: list[int]) -> Matches:
-    """Where the ids of ``wanted`` follow one another within one sequence."""
+def find_ids(sequences: Sequences, query: list[int]) -> Matches:
+    """Where the ids of ``query`` follow one another within one sequence."""
     ids = sequences.token_ids
-    room = len(ids) - len(wanted) + 1
-    if not wanted or room <= 0:
+    room = len(ids) - len(query) + 1
+    if not query or room <= 0:
         return Matches(np.empty(0, np.int64), np.empty(0, np.int64))
-    starts = np.flatnonzero(ids[:room] == wanted[0])
-    for step, token_id in enumerate(wanted[1:], 1):
+    starts = np.flatnonzero(ids[:room] == query[0])
+    for step, token_id in enumerate(query[1:], 1):
         starts = starts[ids[starts + step] == token_id]
+    last = starts + len(query) - 1
+    within = _within_one(sequences, starts, last)
+    return Matches(starts[within], last[within] + 1)
+
+
+def _within_one(
+    sequences: Sequences, first: Positions, last: Positions
+) -> npt.NDArray[np.bool_]:
+    """Whether both tokens lie in one sequence, bool[n]."""
     offsets = sequences.offsets
-    last = starts + len(wanted) - 1
-    same = np.searchsorted(offsets, starts, "right") == np.searchsorted(
-        offsets, last, "right"
-    )
-    return Matches(starts[same], last[same] + 1)
+    sequence = np.searchsorted(offsets, first, "right")
+    return np.asarray(sequence == np.searchsorted(offsets, last, "right"))
 
 
 def parse_ids(query: str) -> list[int] | None:

@@ -85,12 +85,14 @@ class OpenFile:
         try:
             if FileStamp.of(descriptor) != self.stamp:
                 raise InputError(
-                    f"{self.path}: has changed since it was opened: open the session"
-                    " again"
+                    "has changed since it was opened: open the session again",
+                    file=self.path,
                 )
             yield descriptor
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
+            raise InputError(
+                f"cannot be read: {error.strerror}", file=self.path
+            ) from None
         finally:
             if self._kept is None:
                 os.close(descriptor)
@@ -143,7 +145,7 @@ class StoredTensor:
         with self.file.descriptor() as descriptor:
             if _fill(descriptor, target, self.start + first * row):
                 raise InputError(
-                    f"{self.file.path}: has become shorter: open the session again"
+                    "has become shorter: open the session again", file=self.file.path
                 )
 
 
@@ -180,13 +182,10 @@ class Column:
         self._check()
         if "_whole" in self.__dict__:
             return self._whole[start:stop]
-        first = int(np.searchsorted(self.starts, start, "right")) - 1
-        if first < len(self.parts) and stop <= self.starts[first + 1]:
-            return self._cut(
-                self.parts[first],
-                int(start - self.starts[first]),
-                int(stop - self.starts[first]),
-            )
+        index = int(np.searchsorted(self.starts, start, "right")) - 1
+        if index < len(self.parts) and stop <= self.starts[index + 1]:
+            before = int(self.starts[index])
+            return self._cut(self.parts[index], start - before, stop - before)
         return self._joined(start, stop)
 
     def whole(self) -> Array:
@@ -196,11 +195,9 @@ class Column:
 
     @cached_property
     def _whole(self) -> Array:
-        return (
-            self._cut(self.parts[0], 0, len(self))
-            if len(self.parts) == 1
-            else self._joined(0, len(self))
-        )
+        if len(self.parts) == 1:
+            return self._cut(self.parts[0], 0, len(self))
+        return self._joined(0, len(self))
 
     def _cut(self, part: Array | StoredTensor, start: int, stop: int) -> Array:
         """Some rows of one part. Raises InputError for a number that none of this kind
@@ -213,8 +210,9 @@ class Column:
                 bad = ((rows < low) & (rows != -np.inf)) | (rows > high)
             if bad.any():
                 raise InputError(
-                    f"{part.file.path}: holds {rows[bad][0]:g} where a number from"
-                    f" {low:g} to {high:g} is expected"
+                    f"holds {rows[bad][0]:g} where a number from"
+                    f" {low:g} to {high:g} is expected",
+                    file=part.file.path,
                 )
         return rows
 
@@ -226,18 +224,14 @@ class Column:
         """Rows over several parts in one array, without a second copy of them."""
         if not self.parts:
             raise InputError("nothing of this capture is there yet")
-        like = self.parts[0]
         stop = min(stop, len(self))
-        out = np.empty(
-            (max(0, stop - start), *like.shape[1:]),
-            np.result_type(*(part.dtype for part in self.parts)),
-        )
+        shape = max(0, stop - start), *self.parts[0].shape[1:]
+        out = np.empty(shape, np.result_type(*(part.dtype for part in self.parts)))
         for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
             first, last = max(0, start - low), min(len(part), stop - low)
             if first < last:
-                out[low + first - start : low + last - start] = self._cut(
-                    part, first, last
-                )
+                target = slice(low + first - start, low + last - start)
+                out[target] = self._cut(part, first, last)
         out.flags.writeable = False
         return out
 
@@ -256,7 +250,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
                 for name, entry in _header(descriptor, file.stamp.size)
             }
     except ValueError as error:
-        raise InputError(f"{path}: not a whole safetensors file: {error}") from None
+        raise InputError(f"not a whole safetensors file: {error}", file=path) from None
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
@@ -279,7 +273,7 @@ def _open(path: Path) -> int:
     try:
         return open_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
 
 
 def _fill(descriptor: int, target: memoryview, start: int) -> int:
@@ -305,12 +299,9 @@ def _header(
         raise ValueError("its header is not an object")
     header.pop("__metadata__", None)
     base = 8 + length
-    found = sorted(
-        ((*_entry(name, entry), name) for name, entry in header.items()),
-        key=lambda each: each[2:4],
-    )
+    entries = [(*_entry(name, entry), name) for name, entry in header.items()]
     at = 0
-    for dtype, shape, start, end, name in found:
+    for dtype, shape, start, end, name in sorted(entries, key=lambda entry: entry[2:4]):
         # The format wants each byte in exactly one tensor: what overlaps would show one
         # number as another.
         if start != at:
@@ -328,25 +319,28 @@ def _entry(name: str, entry: Any) -> tuple[Any, tuple[int, ...], int, int]:
     where = f"tensor {name[:40]!r}"
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} is not an object")
-    code, shape, offsets = (
-        entry.get("dtype"),
-        entry.get("shape"),
-        entry.get("data_offsets"),
-    )
+    code = entry.get("dtype")
     if not isinstance(code, str) or code not in DTYPES:
         raise ValueError(f"the dtype of {where} is not one of {', '.join(DTYPES)}")
-    if not isinstance(shape, list) or not _sizes(shape) or len(shape) > _MAX_DIMENSIONS:
+    shape = _sizes(entry.get("shape"))
+    if shape is None or len(shape) > _MAX_DIMENSIONS:
         raise ValueError(f"the shape of {where} is not a list of sizes")
-    if not isinstance(offsets, list) or not _sizes(offsets) or len(offsets) != 2:
+    offsets = _sizes(entry.get("data_offsets"))
+    if offsets is None or len(offsets) != 2:
         raise ValueError(f"the offsets of {where} are not two sizes")
-    dtype = np.dtype(DTYPES[code])
-    if math.prod(max(1, each) for each in shape) > _LARGEST:
+    if math.prod(max(1, size) for size in shape) > _LARGEST:
         raise ValueError(f"the shape of {where} is larger than any file")
-    count = math.prod(shape)
-    if offsets[1] - offsets[0] != count * dtype.itemsize:
+    dtype = np.dtype(DTYPES[code])
+    start, end = offsets
+    if end - start != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{where} does not fit its bytes")
-    return dtype, tuple(shape), offsets[0], offsets[1]
+    return dtype, shape, start, end
 
 
-def _sizes(values: Sequence[Any]) -> bool:
-    return all(type(each) is int and 0 <= each <= _LARGEST for each in values)
+def _sizes(values: Any) -> tuple[int, ...] | None:
+    """A list of sizes; None for anything else."""
+    if not isinstance(values, list):
+        return None
+    if any(type(size) is not int or not 0 <= size <= _LARGEST for size in values):
+        return None
+    return tuple(values)

@@ -32,7 +32,7 @@ class Trust:
     """
 
     def __init__(self, files: Sequence[tuple[OpenFile, str]], fix: str) -> None:
-        # Sessions of others may have no digests: nothing can be told of those parts.
+        # Sessions of others may have no digests: those parts cannot be checked.
         self.files = [(file, digest) for file, digest in files if digest]
         self.fix = fix
         self.problem: str | None = None
@@ -44,22 +44,20 @@ class Trust:
         file.
         """
         if not self.known:
-            bad = next(
-                (
-                    file.path
-                    for file, digest in self.files
-                    if not _as_written(file, digest)
-                ),
-                None,
-            )
-            if bad is not None:
-                self.problem = (
-                    f"{bad}: is damaged: its digest is not the one in session.json:"
-                    f" {self.fix}"
-                )
+            self.problem = self._find()
             self.known = True
         if self.problem is not None:
             raise InputError(self.problem)
+
+    def _find(self) -> str | None:
+        """What is wrong with the first damaged file; None where all are whole."""
+        for file, digest in self.files:
+            if not _as_written(file, digest):
+                return (
+                    f"{file.path}: is damaged: its digest is not the one in"
+                    f" session.json: {self.fix}"
+                )
+        return None
 
     def wait_off_screen(self) -> None:
         """As `wait` does, but in the main thread, which draws a screen: there it is

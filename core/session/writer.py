@@ -61,8 +61,9 @@ def replace_file(
             raise Gone(folder) from None
         raise CannotWrite(
             f"cannot write {folder / file}: {error.strerror or error}",
-            remedy="what was finished before is kept; fix the disk and go on with"
-            " --resume",
+            remedy=(
+                "what was finished before is kept; fix the disk and go on with --resume"
+            ),
         ) from error
 
 
@@ -112,22 +113,25 @@ def sequence_tensors(
     i32[S], mask u8[N], finish u8[S].
     """
     lengths = [len(ids) for ids in token_ids]
-    given = masks if masks is not None else [None] * len(token_ids)
+    ids = np.concatenate([*token_ids, np.empty(0, np.int32)])
     return {
-        "token_ids": (
-            np.concatenate([*token_ids, np.empty(0, np.int32)]).astype(np.int32)
-        ),
+        "token_ids": ids.astype(np.int32),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         "prompt_lengths": np.asarray(prompt_lengths, np.int32),
-        "mask": np.concatenate(
-            [
-                np.ones(n, np.uint8) if m is None else m
-                for n, m in zip(lengths, given, strict=True)
-            ]
-            + [np.empty(0, np.uint8)]
-        ),
-        "finish": np.asarray([FINISH_CODES[f] for f in finish], np.uint8),
+        "mask": _joined_masks(lengths, masks or [None] * len(lengths)),
+        "finish": np.asarray([FINISH_CODES[reason] for reason in finish], np.uint8),
     }
+
+
+def _joined_masks(
+    lengths: Sequence[int], masks: Sequence[npt.NDArray[np.uint8] | None]
+) -> npt.NDArray[np.uint8]:
+    """u8[N]; a sequence without a mask counts as a whole."""
+    whole = [
+        np.ones(length, np.uint8) if mask is None else mask
+        for length, mask in zip(lengths, masks, strict=True)
+    ]
+    return np.concatenate([*whole, np.empty(0, np.uint8)])
 
 
 def write_manifest(folder: Path, manifest: Manifest, token: str | None = None) -> None:
@@ -168,24 +172,20 @@ def append_event(
     Credentials in it are hidden. Raises `lock.Gone` where the folder does not hold the
     lock with this ``token`` any more, InputError where ``events.jsonl`` is a link.
     """
-    said = {name: masked(_without_known(value), name) for name, value in event.items()}
-    line = (
-        json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-    )
+    safe = {name: masked(_without_known(value), name) for name, value in event.items()}
+    line = json.dumps(safe, ensure_ascii=False).encode("utf-8", "backslashreplace")
     try:
         with folder_at(folder) as at:
             if token is not None:
                 check_held(at, folder, token)
             with open(below.append(at, EVENTS), "ab") as file:
-                file.write(line)
+                file.write(line + b"\n")
     except OSError:
         if token is not None and not folder.exists():
             raise Gone(folder) from None
 
 
 def _without_known(value: Any) -> Any:
-    return (
-        masked_text(value, secret_values(os.environ))
-        if isinstance(value, str)
-        else value
-    )
+    if not isinstance(value, str):
+        return value
+    return masked_text(value, secret_values(os.environ))

@@ -14,7 +14,7 @@ from logdrift.core.session.scores import Scores
 
 _FILLED = (
     "{n} first {token|tokens} of %s {reads|read} exactly 0.0, as in every sequence:"
-    " filled in, and no score"
+    " filled in, and not a score"
 )
 
 

@@ -57,13 +57,13 @@ SHOWN_VERSIONS = 8
 
 NO_FIRST = (
     "{n} {entry|entries} of %s for first tokens {is|are} left out: nothing stands"
-    " before the first token of a prompt, so an entry for it is no score"
+    " before the first token of a prompt, so an entry for it is not a score"
 )
 _MERGED = (
     "{n} {list|lists} of %s {has|have} an id twice, or the token itself in front of the"
     " most likely ids, as vLLM's flat form has: merged"
 )
-_MASKED = "{n} {entry|entries} of %s {is|are} no score, by its mask"
+_MASKED = "{n} {entry|entries} of %s {is not a score|are not scores} by its mask"
 
 
 def guess(start: Start) -> bool:

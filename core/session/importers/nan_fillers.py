@@ -14,11 +14,11 @@ from logdrift.core.session.scores import FlagArray
 
 _PROMPTS = (
     "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so"
-    " {it is no score|they are no scores}"
+    " {it is not a score|they are not scores}"
 )
 _FIRSTS = (
-    "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so {it"
-    " is no score|they are no scores}"
+    "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so"
+    " {it is not a score|they are not scores}"
 )
 
 
