@@ -183,6 +183,30 @@ def words_of(error: Exception) -> str:
     return f"unexpected {type(error).__name__}" + (f": {text}" if text else "")
 
 
+def words_inside(error: Exception, folder: str | os.PathLike[str]) -> str:
+    """`words_of` for a line that names ``folder`` already: files by their place in it,
+    so that what is wrong is not cut off behind a long path.
+    """
+    if isinstance(error, LogdriftError) and error.file is not None:
+        place = _place_in(error.file, folder)
+        if place is not None:
+            parts = [place, error.reason, error.remedy]
+            return ": ".join(part for part in parts if part)
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        place = _place_in(error.filename, folder)
+        if place:
+            return f"{place}: {error.strerror or type(error).__name__}"
+    return words_of(error)
+
+
+def _place_in(file: str, folder: str | os.PathLike[str]) -> str | None:
+    """The path of a file in a folder; empty for the folder itself, None elsewhere."""
+    top = os.fspath(folder)
+    if file == top:
+        return ""
+    return file[len(top) + 1 :] if file.startswith(f"{top}{os.sep}") else None
+
+
 def _system_words(error: OSError) -> str:
     """The file and the system's own words, without the number of the error; a path that
     is far too long is cut.

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from logdrift.core.errors import LogdriftError
+from logdrift.core.errors import CannotWrite, LogdriftError
 from logdrift.core.report.build import build_report, report_on, with_answer
 from logdrift.core.report.comment import comment
 from logdrift.core.report.layout import Canvas
@@ -174,8 +174,9 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(*_: Any) -> None:
-        raise LogdriftError(
-            "cannot write out.md: No space left on device: give another file with -o"
+        raise CannotWrite(
+            "cannot write out.md: No space left on device",
+            remedy="give another file with -o",
         )
 
     monkeypatch.setattr("logdrift.tui.report_file.write_output", fails)

@@ -9,12 +9,11 @@ from pathlib import Path
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.output import check_output, write_output
+from logdrift.core.report.output import check_output, without_flag, write_output
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
-_OPTIONS = ((": give another file with -o", ""), ("-o ", ""))
 
 
 def rendered(
@@ -87,7 +86,7 @@ def problem(
         check_output(path, path / "none" if session is None else session)
         taken = path.exists()
     except InputError as error:
-        return _for_the_screen(error)
+        return without_flag(error)
     except OSError as error:
         return f"no file can have this name: {error.strerror}"
     return f"{name} exists: type another name" if taken else ""
@@ -101,13 +100,5 @@ def write_report(name: str, text: str) -> str:
     try:
         write_output(path, text)
     except LogdriftError as error:
-        raise LogdriftError(_for_the_screen(error)) from None
+        raise LogdriftError(without_flag(error)) from None
     return f"written: {path.absolute()} ({path.stat().st_size:,} bytes)"
-
-
-def _for_the_screen(error: Exception) -> str:
-    """Without the flag of the command line, which nobody typed here."""
-    text = str(error)
-    for old, new in _OPTIONS:
-        text = text.replace(old, new)
-    return text

@@ -6,13 +6,12 @@ Everything here reads a handful of rows and can be called on each key press.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair
-from logdrift.core.errors import LogdriftError, words_of
+from logdrift.core.errors import LogdriftError, words_inside
 from logdrift.core.session.files import lies_within, read_tail
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.reader import Session
@@ -104,7 +103,7 @@ def reason(session: Session, error: Exception) -> str:
     """An error's text for one short line: files by their place in the session, so that
     the cause is not cut off.
     """
-    return visible(words_of(error).replace(f"{session.folder}{os.sep}", ""))
+    return visible(words_inside(error, session.folder))
 
 
 def pair_row(session: Session, a: str, b: str) -> PairRow:

@@ -49,7 +49,7 @@ def _damaged(folder: Path, part: Part, why: str = "") -> InputError:
     return InputError(
         f"{part.file} is missing or damaged{why}",
         where=f"session {folder}",
-        file=folder / part.file,
+        file=folder,
         remedy="start a new session",
     )
 

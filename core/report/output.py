@@ -8,7 +8,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 
 
 def check_output(path: Path, session: Path) -> None:
@@ -21,20 +21,16 @@ def check_output(path: Path, session: Path) -> None:
     except FileNotFoundError:
         within = False  # said below
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"-o {path}: no file can be written there: {error}: give another name"
-        ) from None
+        reason = f"no file can be written there: {error}"
+        raise _output_error(path, reason, "give another name") from None
     if path.is_dir():
-        raise InputError(f"-o {path}: is a folder: give a file name")
+        raise _output_error(path, "is a folder", "give a file name")
     if not path.parent.is_dir():
-        raise InputError(
-            f"-o {path}: folder {path.parent} does not exist: make it first"
-        )
+        reason = f"folder {path.parent} does not exist"
+        raise _output_error(path, reason, "make it first")
     if within:
-        raise InputError(
-            f"-o {path}: lies in the session folder, which a report never changes:"
-            " write it elsewhere"
-        )
+        reason = "lies in the session folder, which a report never changes"
+        raise _output_error(path, reason, "write it elsewhere")
 
 
 def write_output(path: Path, text: str) -> None:
@@ -58,6 +54,19 @@ def write_output(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise LogdriftError(
-            f"cannot write {path}: {error.strerror or error}: give another file with -o"
+        raise CannotWrite(
+            f"cannot write {path}: {error.strerror or error}",
+            remedy="give another file with -o",
         ) from None
+
+
+def without_flag(error: LogdriftError) -> str:
+    """The words of an error of this module for a screen, where nobody typed ``-o``."""
+    if isinstance(error, CannotWrite):
+        return error.reason
+    parts = [error.file, error.reason, error.remedy]
+    return ": ".join(part for part in parts if part)
+
+
+def _output_error(path: Path, reason: str, remedy: str) -> InputError:
+    return InputError(reason, where=f"-o {path}", file=path, remedy=remedy)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from logdrift.core.errors import InputError
+from logdrift.core.errors import InputError, Place
 from logdrift.core.facts import Batch, Facts
 from logdrift.core.session.below import refuse_links
 from logdrift.core.session.files import MANIFEST_BYTES, parse_json, read_file
@@ -382,24 +382,21 @@ _manifest = _built(
 def read_manifest(folder: Path) -> Manifest:
     """Read ``session.json``. Raises InputError in one line that names the folder."""
     path = folder / MANIFEST
+    session = Place(f"session {folder}", file=str(folder))
     for name in _TOP:
         refuse_links(folder, name)
     try:
         data = parse_json(read_file(path, MANIFEST_BYTES))
     except FileNotFoundError:
         hint = "no session.json in it" if os.path.isdir(folder) else "no such folder"
-        raise InputError(f"session {folder}: {hint}") from None
+        raise session.error(hint) from None
     except NotADirectoryError:
-        raise InputError(
-            f"session {folder}: a session is a folder, this is a file"
-        ) from None
+        raise session.error("a session is a folder, this is a file") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"session {folder}: session.json is not JSON: {error}"
-        ) from None
+        raise session.error(f"session.json is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise InputError(f"session {folder}: session.json is not an object")
+        raise session.error("session.json is not an object")
     try:
         return Manifest.from_json(data)
     except InputError as error:
-        raise InputError(f"session {folder}: {error}") from None
+        raise error.within(session.words, file=session.file) from None

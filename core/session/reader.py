@@ -192,7 +192,8 @@ class Session:
         the sequences; None for nothing.
         """
         trust = self._trusts.get(label)
-        return None if trust is None else trust.problem
+        problem = None if trust is None else trust.problem
+        return None if problem is None else str(problem)
 
     @property
     def damaged(self) -> frozenset[str]:

@@ -35,7 +35,7 @@ class Trust:
         # Sessions of others may have no digests: those parts cannot be checked.
         self.files = [(file, digest) for file, digest in files if digest]
         self.fix = fix
-        self.problem: str | None = None
+        self._damaged: Path | None = None
         self.known = not self.files
         self._begun = False
 
@@ -44,19 +44,24 @@ class Trust:
         file.
         """
         if not self.known:
-            self.problem = self._find()
+            self._damaged = self._first_damaged()
             self.known = True
-        if self.problem is not None:
-            raise InputError(self.problem)
+        problem = self.problem
+        if problem is not None:
+            raise problem
 
-    def _find(self) -> str | None:
-        """What is wrong with the first damaged file; None where all are whole."""
+    @property
+    def problem(self) -> InputError | None:
+        """The error about the first damaged file, where one was found."""
+        if self._damaged is None:
+            return None
+        reason = "is damaged: its digest is not the one in session.json"
+        return InputError(reason, file=self._damaged, remedy=self.fix)
+
+    def _first_damaged(self) -> Path | None:
         for file, digest in self.files:
             if not _as_written(file, digest):
-                return (
-                    f"{file.path}: is damaged: its digest is not the one in"
-                    f" session.json: {self.fix}"
-                )
+                return file.path
         return None
 
     def wait_off_screen(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from logdrift.core.compare.pair import default_pair
-from logdrift.core.errors import LogdriftError
+from logdrift.core.errors import LogdriftError, words_inside
 from logdrift.core.session.layout import LOCK, MANIFEST
 from logdrift.core.session.lock import read_lock
 from logdrift.core.session.progress import Live, live, progress
@@ -72,13 +72,7 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
 def _damaged(folder: Path, error: Exception) -> SessionRow:
     """The row of a session that does not open."""
     if isinstance(error, LogdriftError):
-        # The row names the folder already: what is wrong must not be cut off behind its
-        # path.
-        words = (
-            str(error)
-            .removeprefix(f"session {folder}: ")
-            .replace(f"{folder}{os.sep}", "")
-        )
+        words = words_inside(error, folder)
     else:
         # Files from anywhere, with anything in them: what no check of the reader found.
         words = f"damaged: {type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from logdrift.core.charts.registry import CHARTS, entry_of
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
-from logdrift.core.report.output import check_output, write_output
+from logdrift.core.report.output import check_output, without_flag, write_output
 from logdrift.core.report.svg_chart import chart_svg
 from logdrift.core.report.svg_parts import document
 from logdrift.core.session.visible import visible
@@ -59,7 +59,7 @@ def problem(name: str, session: Path) -> str:
         check_output(path, session)
         taken = path.exists()
     except InputError as error:
-        return _without_option(error)
+        return without_flag(error)
     except OSError as error:
         return f"no file can have this name: {error.strerror}"
     return f"{name} exists: type another name" if taken else ""
@@ -76,7 +76,7 @@ def write_chart(chart: Chart, name: str, session: Path) -> str:
     try:
         write_output(path, render(chart, path.suffix.lower()))
     except LogdriftError as error:
-        raise LogdriftError(_without_option(error)) from None
+        raise LogdriftError(without_flag(error)) from None
     return f"written: {path} ({path.stat().st_size:,} bytes)"
 
 
@@ -113,8 +113,3 @@ def csv_text(table: Table) -> str:
     columns = [("" if v != v else str(v) for v in column) for column in table.values()]
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
-
-
-def _without_option(error: LogdriftError) -> str:
-    """The text without the option of the command that has one."""
-    return str(error).removeprefix("-o ").removesuffix(" with -o")
