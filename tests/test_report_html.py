@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logdrift.core.compare.corrections import WhatIf
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.numbers import exact, figure
 from logdrift.core.report import charts, html_style, scale, svg, svg_parts
-from logdrift.core.report.build import build_report
-from logdrift.core.report.html import render_html
+from logdrift.core.report.build import report_on
 from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
-from logdrift.core.report.meaning import bound_text, sections
+from logdrift.core.report.page import report_page
+from logdrift.core.report.pair_numbers import bounds_text, tables_of_numbers
+from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui import palette
-from tests.made_report import decomposition, made_pair
+from tests.made_report import decomposition, made_pair, typed_pair, typed_report
 from tests.made_sessions import capture, write_session
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
@@ -148,6 +150,17 @@ def hostile(tmp_path: Path) -> Session:
     )
 
 
+def html(
+    report: dict[str, Any] | SessionReport,
+    session: Session,
+    *given: Any,
+    **options: Any,
+) -> str:
+    """The page of a report, or of the report that a dictionary is the JSON of."""
+    typed = report if isinstance(report, SessionReport) else typed_report(report)
+    return report_page(typed, session, *given, **options)
+
+
 def check_page(source: str) -> Page:
     page = Page(source)
     assert not page.tags & {
@@ -232,17 +245,17 @@ def missing(report: dict[str, Any], text: str) -> list[float]:
 
 
 def test_the_sample_is_one_safe_page_of_a_modest_size(sample: Session) -> None:
-    report = build_report(sample)
-    source = render_html(report, sample, (), ("trainer/prefill", "vllm/decode"))
+    report = report_on(sample)
+    source = html(report, sample, ("trainer/prefill", "vllm/decode"))
     page = check_page(source)
     assert len(source.encode()) < 1_500_000  # the size asked for, with all 11 pairs
     assert "12 of 24 sequences" in page.text
-    for pair in report["pairs"]:
-        assert f"{pair['a']} → {pair['b']}" in page.text
+    for pair in report.pairs:
+        assert pair.name in page.text
 
 
 def test_the_policy_forbids_everything_but_style(sample: Session) -> None:
-    source = render_html(made_dictionary(made_pair()), sample)
+    source = html(made_dictionary(made_pair()), sample)
     policy = dict(Page(source).attributes[i][1:] for i in range(4))
     assert policy["content"].startswith(
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -252,7 +265,7 @@ def test_the_policy_forbids_everything_but_style(sample: Session) -> None:
 
 def test_every_number_of_the_report_is_on_the_page(sample: Session) -> None:
     report = made_dictionary(made_pair())
-    page = check_page(render_html(report, sample))
+    page = check_page(html(report, sample))
     text = page.text + "\n".join(page.values("title"))
     assert missing(report, text) == []
     for word in (
@@ -281,38 +294,32 @@ def test_what_is_null_is_unknown(sample: Session) -> None:
         )
         for key, value in made_pair().items()
     }
-    empty |= {
-        "a": "trainer/prefill",
-        "b": "vllm/decode",
-        "mismatch": {**empty["mismatch"], "clip_fraction": {"0.2": None}},
-    }
-    page = check_page(
-        render_html(
-            made_dictionary(empty, decomposition=[{"rollout": None, "trainer": None}]),
-            sample,
-        )
-    )
-    expected = sum(row.value is None for _, _, rows in sections(empty) for row in rows)
+    empty |= {"a": "trainer/prefill", "b": "vllm/decode"}
+    parts = [{"rollout": "vllm/decode", "trainer": "trainer/prefill"}]
+    page = check_page(html(made_dictionary(empty, decomposition=parts), sample))
+    tables = tables_of_numbers(typed_pair(empty).metrics)
+    expected = sum(row.value is None for _, rows in tables for row in rows)
     assert expected > 50
     assert sum(word == "unknown" for word in page.words) >= expected
-    assert "nan" not in page.text.lower().split() and "None" not in page.text
+    assert "nan" not in page.text.split() and "None" not in page.text
 
 
 def test_a_report_without_any_optional_key_is_drawn(sample: Session) -> None:
     page = check_page(
-        render_html({"pairs": [{"a": "trainer/prefill", "b": "vllm/decode"}]}, sample)
+        html({"pairs": [{"a": "trainer/prefill", "b": "vllm/decode"}]}, sample)
     )
     assert "UNKNOWN" in page.text
-    check_page(render_html({"pairs": []}, sample))
-    check_page(render_html({}, sample))
+    check_page(html({"pairs": []}, sample))
+    check_page(html({}, sample))
 
 
 def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
     bad = HOSTILE[0] + HOSTILE[1] + HOSTILE[2]
     pair = made_pair(
-        gate={"verdict": bad, "reasons": [{"code": bad, "severity": bad, "text": bad}]},
-        scope=bad,
-        strange={bad: bad, "x": 1.5},
+        gate={
+            "verdict": bad,
+            "reasons": [{"code": bad, "severity": "info", "text": bad}],
+        },
         thresholds=[
             {
                 "framework": bad,
@@ -320,7 +327,8 @@ def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
                 "value": 1.0,
                 "limit": 2.0,
                 "ok": True,
-                "level": bad,
+                "meaning": bad,
+                "note": bad,
                 "source": "javascript:alert(1)",
             }
         ],
@@ -330,13 +338,19 @@ def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
                 "piece": bad,
                 "before": bad,
                 "after": bad,
-                "token_id": bad,
-                "sequence": bad,
             }
         ],
-        worst_sequences=[{"sequence": bad, "tokens": 1, "mae": 0.1}],
-        what_if=[{"rule": bad, "name": bad, "level": bad}],
-        scopes=[{"scope": bad}],
+        what_if=[
+            {
+                "rule": bad,
+                "name": bad,
+                "low": None,
+                "high": None,
+                "level": bad,
+                "tokens": None,
+                "sequences": None,
+            }
+        ],
     )
     failed = {
         "label": bad,
@@ -354,10 +368,8 @@ def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
         model={"id": bad, "revision": bad},
     )
     report["captures"] = [failed]
-    report["decomposition"] = [
-        {**decomposition(), "rollout": bad, "reference": {bad: {"mae": 0.1}}}
-    ]
-    page = check_page(render_html(report, hostile))
+    report["decomposition"] = [{**decomposition(), "rollout": bad}]
+    page = check_page(html(report, hostile))
     assert (
         page.text.count("</td><script>alert(1)</script><0x1B>[31mred<U+202E>evil") >= 20
     )
@@ -365,7 +377,7 @@ def test_hostile_text_comes_out_as_text(hostile: Session) -> None:
 
 
 def test_hostile_pieces_come_out_as_text(hostile: Session) -> None:
-    page = check_page(render_html(build_report(hostile), hostile))
+    page = check_page(html(report_on(hostile), hostile))
     for shown in (
         "</td><script>alert(1)</script>",
         "<0x1B>[31mred",
@@ -389,7 +401,7 @@ def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
         ],
     }
     page = check_page(
-        render_html(
+        html(
             made_dictionary(
                 made_pair(gate=gate), made_pair("vllm/prefill", "sglang/prefill")
             ),
@@ -414,9 +426,7 @@ def test_the_chosen_pair_is_shown_in_full_and_its_text_is_drawn(
     )
     pair = make_pair(sample, "reference/prefill", "vllm/prefill")
     page = check_page(
-        render_html(
-            report, sample, [pair], ("reference/prefill", "vllm/prefill"), sequences=3
-        )
+        html(report, sample, ("reference/prefill", "vllm/prefill"), [pair], sequences=3)
     )
     assert page.text.index("reference/prefill → vllm/prefill") < page.text.index(
         "trainer/prefill → vllm/decode"
@@ -553,7 +563,7 @@ def drawn(chart: str) -> ET.Element:
 
 
 def test_all_charts_of_the_page_are_well_formed(sample: Session) -> None:
-    source = render_html(build_report(sample), sample)
+    source = html(report_on(sample), sample)
     found = re.findall(r"<svg.*?</svg>", source, re.S)
     assert len(found) > 30
     for chart in found:
@@ -674,7 +684,7 @@ def test_charts_of_a_pair_without_completions_or_differences(tmp_path: Path) -> 
         mask = pair.scope_mask(scope)
         drawn(charts.position_chart(pair, scope, mask))
         drawn(charts.sparkline(pair, 1, mask, 0.0))
-    check_page(render_html(build_report(session), session))
+    check_page(html(report_on(session), session))
 
 
 def test_a_large_position_is_where_it_belongs(tmp_path: Path) -> None:
@@ -751,13 +761,13 @@ def test_figures() -> None:
     ]
     assert exact(1.0499) == "1.0499"
     assert [
-        bound_text(x)
-        for x in (
-            {"limit": 0.01},
-            {"low": 0.5, "limit": 2.0},
-            {"low": 0.3, "limit": None},
-            {},
-            {"low": 0.0, "limit": 0.0},
+        bounds_text(WhatIf("", "", low, high, "token", None, None))
+        for low, high in (
+            (None, 0.01),
+            (0.5, 2.0),
+            (0.3, None),
+            (None, None),
+            (0.0, 0.0),
         )
     ] == [
         "<= 0.01",

@@ -215,13 +215,12 @@ async def test_every_limit_is_held_against_the_pair(
             for x in report_pair(pair, "completion")["thresholds"]
         }
         for limit in screen.limits[1:]:
-            assert (
-                limit["ok"] == wanted[limit["framework"], limit["name"], limit["level"]]
-            )
+            known = limit.limit
+            assert limit.ok == wanted[known.framework, known.name, known.level]
         # The user's own stands first, and its mark needs no colour.
-        assert screen.limits[0]["name"] == "ours" and lines(screen.table)[2].startswith(
-            "✗  own"
-        )
+        assert screen.limits[0].limit.name == "ours" and lines(screen.table)[
+            2
+        ].startswith("✗  own")
         assert {line[0] for line in lines(screen.table)[2:] if line} >= {"✓", "✗"}
         await until(
             pilot,
@@ -231,7 +230,7 @@ async def test_every_limit_is_held_against_the_pair(
         )
         # Limits for runs that are bitwise equal are no alarm here: they are counted
         # apart.
-        usual = [limit["ok"] for limit in screen.limits if limit["level"] != "exact"]
+        usual = [limit.ok for limit in screen.limits if limit.limit.level != "exact"]
         counts = (
             f"{usual.count(True)} held, {usual.count(False)} exceeded,"
             f" {usual.count(None)} unknown"
@@ -241,7 +240,7 @@ async def test_every_limit_is_held_against_the_pair(
         )
         assert ("bitwise: 0 of 4 held" in lines(screen.table)[0]) == (size[0] >= 120)
         last = screen.limits[-1]
-        assert last["level"] == "other" and last["ok"] is None
+        assert last.limit.level == "other" and last.ok is None
         await pilot.press("end")
         await until(
             pilot,
@@ -283,7 +282,7 @@ async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
     def fails(*_: Any) -> None:
         raise LogdriftError("the part went away\x1b[31m: capture it again")
 
-    monkeypatch.setattr("logdrift.core.report.build.report_pair", fails)
+    monkeypatch.setattr("logdrift.core.report.build.report_on_pair", fails)
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

@@ -39,9 +39,9 @@ def rendered(
 
         return paint_markdown(comment(report, main))
     if form == "html":
-        from logdrift.core.report.html import render_html
+        from logdrift.core.report.page import report_page
 
-        return render_html(report.to_json(), session, main=main)
+        return report_page(report, session, main)
     from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.session_text import session_text
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.charts import registry
+from logdrift.core.charts.base import Chart
 from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
+from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.numbers import figure, is_number
 from logdrift.core.report import svg
-from logdrift.core.report.meaning import bucket_text, get
+from logdrift.core.report.pair_numbers import split_title, terms_of
 from logdrift.core.report.scale import THRESHOLD
-from logdrift.core.report.svg_chart import chart_svg
 from logdrift.core.report.svg_parts import Axis
+from logdrift.core.report.tables import BucketKind, bucket_name
 from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
 
 Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -88,27 +91,22 @@ def scope_positions(pair: Pair, scope: Scope) -> npt.NDArray[np.int64]:
     return result
 
 
-def histogram_chart(delta: Floats, report: Mapping[str, Any]) -> str:
+def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
     """How large delta is, on a log axis, tokens that A gives more above those that B
-    gives more; floor, MAE, p99.
+    gives more; ``sizes`` in nats are marked by their names.
     """
-    size = np.abs(delta[np.isfinite(delta) & (delta != 0)])
+    magnitudes = np.abs(delta[np.isfinite(delta) & (delta != 0)])
     title = "How large Δ is"
-    if not len(size):
+    if not len(magnitudes):
         return svg.nothing(title)
     marks = [
-        (v, name)
-        for name, v in (
-            ("noise floor", get(report, "floor.mae")),
-            ("MAE", get(report, "errors.mae")),
-            ("p99", get(report, "errors.p99")),
-        )
-        if is_number(v) and v > 0
+        (size, name) for name, size in sizes.items() if is_number(size) and size > 0
     ]
     low = max(
-        _LOWEST, min(float(np.quantile(size, 0.002)), *(v for v, _ in marks), 1.0) / 1.5
+        _LOWEST,
+        min(float(np.quantile(magnitudes, 0.002)), *(v for v, _ in marks), 1.0) / 1.5,
     )
-    high = max(float(size.max()), low * 10) * 1.3
+    high = max(float(magnitudes.max()), low * 10) * 1.3
     edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
 
     def counts(side: Bools) -> Floats:
@@ -160,33 +158,51 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
     )
 
 
-def bucket_chart(
-    buckets: Sequence[Mapping[str, Any]], title: str, label: str, *, whole: bool = False
-) -> str:
-    """MAE (bars) and RMSE (dots) of buckets that have tokens."""
-    filled = [bucket for bucket in buckets if bucket.get("tokens")]
+def bucket_chart(kind: BucketKind) -> str:
+    """MAE (bars) and RMSE (dots) of the buckets that have tokens."""
+    buckets = kind.filled
     rows = [
         (
-            bucket_text(bucket, whole=whole),
-            bucket.get("mae"),
-            f"{figure(bucket.get('mae'))} · {bucket['tokens']:,} tok",
+            bucket_name(bucket, whole=kind.whole),
+            bucket.mae,
+            f"{figure(bucket.mae)} · {bucket.tokens:,} tok",
         )
-        for bucket in filled
+        for bucket in buckets
     ]
     return svg.bars(
         rows,
-        title=title,
+        title=kind.title,
         label="MAE (bar) and RMSE (dot), nats",
-        dots=[bucket.get("rmse") for bucket in filled],
+        dots=[bucket.rmse for bucket in buckets],
         description=(
-            f"Mean absolute error by {label}; behind each bar its value and the number"
-            " of tokens."
+            f"Mean absolute error by {kind.label}; behind each bar its value and the"
+            " number of tokens."
         ),
     )
 
 
-def more_charts(session: Session, pair: Pair) -> Iterator[tuple[str, str, str]]:
-    """Title, caption and SVG of the charts that are folded away: of those that
+def terms_chart(split: Decomposition) -> str:
+    """MAE of a gap, of its parts, and of each side against the reference."""
+    rows, styles = [], []
+    for place, (name, term) in enumerate(terms_of(split)):
+        mae = None if term is None else term.mae
+        rows.append((name, mae, "unknown" if mae is None else figure(mae)))
+        part = "cx-up" if place else "cx-bar"
+        styles.append("cx-down" if "reference" in name else part)
+    return svg.bars(
+        rows,
+        title=visible(split_title(split)),
+        label="MAE, nats",
+        styles=styles,
+        description=(
+            "Mean absolute error of the whole gap, of its two parts, and of each side"
+            " against the reference."
+        ),
+    )
+
+
+def more_charts(session: Session, pair: Pair) -> Iterator[tuple[Chart, str]]:
+    """The charts that are folded away, each with its caption: of those that
     `registry.CHARTS` adds to a report, each that has anything to draw.
     """
     source = ChartSource(PairData(session, pair), 0, THRESHOLD)
@@ -197,7 +213,7 @@ def more_charts(session: Session, pair: Pair) -> Iterator[tuple[str, str, str]]:
             chart = entry.load()(source, "all")
         except NothingToDraw:
             continue
-        yield chart.heading, entry.help, chart_svg(chart)
+        yield chart, entry.help
 
 
 def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:

@@ -106,9 +106,6 @@ class CodeSpan:
     text: str
 
 
-Inline = tuple[Span | CodeSpan, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class NumberCell:
     """A number as it is written, ``-`` where it is unknown.
@@ -160,6 +157,17 @@ class TagCell:
 
     text: str
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class MutedSpan:
+    """A number that says less than what it follows: ``before`` in words, then it."""
+
+    before: str
+    number: NumberCell
+
+
+Inline = tuple[Span | CodeSpan | NumberCell | TagCell | MutedSpan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +253,11 @@ class ChartBlock:
 
 @dataclass(frozen=True, slots=True)
 class HeadingBlock:
-    """The title of a part; level 2 is that of the whole."""
+    """The title of a part, and the anchor under which it is found."""
 
     level: int
     parts: Inline
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +265,7 @@ class ParagraphBlock:
     """Running text with names and numbers that stand out."""
 
     parts: Inline
+    kind: Literal["", "muted", "answer", "void"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +278,94 @@ class ListBlock:
 
 @dataclass(frozen=True, slots=True)
 class FoldedBlock:
-    """Blocks that are opened on demand, and left out where there is no room."""
+    """Blocks that are opened on demand, and left out where there is no room.
+
+    ``pair``: they are all that is said of a pair, which is ``void`` or not.
+    """
 
     summary: Inline
     blocks: tuple[Block, ...]
+    pair: bool = False
+    void: bool = False
+    anchor: str = ""
+
+
+# What only a page has.
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBlock:
+    """The top of a page: what it is about, and ``links`` (anchor, word) to its parts.
+
+    ``warning`` says what to know first, in the colour of ``kind``.
+    """
+
+    brand: str
+    title: str
+    facts: tuple[str, ...]
+    warning: str
+    kind: str
+    links: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureBlock:
+    """A capture that failed, with the lines of its log."""
+
+    label: str
+    log: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonsBlock:
+    """(severity, text) of each reason of the gate."""
+
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictBlock:
+    """The verdict over a pair, and what is said of it."""
+
+    pair: PairCell
+    verdict: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CardBlock:
+    """A number that stands out, with what it means and what is to be known of it."""
+
+    title: str
+    number: NumberCell
+    meaning: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBlock:
+    """Blocks that belong together: ``kind`` says how they are arranged."""
+
+    kind: Literal["panel", "grid", "columns", "cards", "pair", "part", "dim"]
+    blocks: tuple[Block, ...]
+    void: bool = False
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegendBlock:
+    """The colours of tokens: ``steps`` in nats, for either sign."""
+
+    steps: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokensBlock:
+    """Tokens of a sequence, each on a background by its delta; ``tokens`` is what the
+    painter of the medium takes.
+    """
+
+    tokens: object
 
 
 Block = (
@@ -286,5 +380,13 @@ Block = (
     | ParagraphBlock
     | ListBlock
     | FoldedBlock
+    | HeadBlock
+    | FailureBlock
+    | ReasonsBlock
+    | VerdictBlock
+    | CardBlock
+    | GroupBlock
+    | LegendBlock
+    | TokensBlock
 )
 Blocks = Sequence[Block]

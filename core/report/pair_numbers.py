@@ -171,3 +171,8 @@ def terms_of(split: Decomposition) -> list[tuple[str, Term | None]]:
             ("rollout against the reference", split.reference.rollout),
         ]
     return terms
+
+
+def split_title(split: Decomposition) -> str:
+    """What the parts of a gap are parts of."""
+    return f"Where the gap of {split.trainer} → {split.rollout} comes from"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from logdrift.core.compare.limits import JudgedLimit
+from logdrift.core.compare.metric import unit_of
 from logdrift.core.compare.pair import Pair, default_scope
 from logdrift.core.numbers import exact
-from logdrift.core.report.meaning import bound_text
+from logdrift.core.report.pair_numbers import bounds_text
 from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
@@ -43,7 +43,7 @@ _ORDER = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
 class LimitsJudged(Message):
     """Every limit was held against the pair, or ``problem`` says why not."""
 
-    limits: list[Mapping[str, Any]]
+    limits: list[JudgedLimit]
     problem: str | None = None
 
 
@@ -67,7 +67,7 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
     def __init__(self, pair: Pair, answer: AnswerLine | None = None) -> None:
         super().__init__()
         self.pair, self.answer = pair, answer
-        self.limits: list[Mapping[str, Any]] = []
+        self.limits: list[JudgedLimit] = []
 
     def panes(self) -> ComposeResult:
         yield Bar(id="answer")
@@ -97,11 +97,11 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         # Imported here: the report is not needed for anything that is drawn before.
         from logdrift.core.compare.published import PUBLISHED
         from logdrift.core.config import load_config
-        from logdrift.core.report.build import report_pair
+        from logdrift.core.report.build import report_on_pair
 
         limits = (*load_config().thresholds, *PUBLISHED)
-        report = report_pair(self.pair, default_scope(self.pair.sequences), limits)
-        found = sorted(report["thresholds"], key=lambda limit: _ORDER[limit["level"]])
+        report = report_on_pair(self.pair, default_scope(self.pair.sequences), limits)
+        found = sorted(report.limits, key=lambda limit: _ORDER[limit.limit.level])
         self.post_message(LimitsJudged(found))
         if self.answer is None:
             self.post_message(PairAnswered(answer_line(self.pair.session, self.pair)))
@@ -143,8 +143,8 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             [
                 # Not to be bitwise equal is no alarm.
                 (
-                    STATES[limit["ok"]][0],
-                    p.muted if limit["level"] == "exact" else styles[limit["ok"]],
+                    STATES[limit.ok][0],
+                    p.muted if limit.limit.level == "exact" else styles[limit.ok],
                 )
                 for limit in self.limits
             ],
@@ -163,9 +163,9 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         rows: list[list[Run]] = []
         if self.limits:
             limit = self.limits[self.table.selected]
-            state, words = STATES[limit["ok"]]
-            style = {True: p.good, False: p.bad, None: p.warn}[limit["ok"]]
-            why = f": {visible(limit['note'])}" if limit["note"] else ""
+            state, words = STATES[limit.ok]
+            style = {True: p.good, False: p.bad, None: p.warn}[limit.ok]
+            why = f": {visible(limit.note)}" if limit.note else ""
             whose, name, value, bound, metric = map(visible, _cells(limit))
             rows.append([(" ", p.text), (fit(f"{state} {words}{why}", width), style)])
             rows.append(
@@ -181,11 +181,11 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
                 ]
             )
             parts = wrap(
-                f"{visible(limit['meaning'])} ({LEVELS[limit['level']]})", width
+                f"{visible(limit.limit.meaning)} ({LEVELS[limit.limit.level]})", width
             )
             rows += [[(" ", p.text), (part, p.text)] for part in parts[:2]]
             rows.append(
-                [(" ", p.text), (fit(visible(limit["source"]), width), p.muted)]
+                [(" ", p.text), (fit(visible(limit.limit.source), width), p.muted)]
             )
         self.query_one("#detail", Bar).put(
             rows or [[(" the numbers of the pair are being measured", p.muted)]]
@@ -204,15 +204,15 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
             f"{name} ({whose})",
             "",
             f"number   {metric}",
-            f"value    {value} {limit['unit']}",
+            f"value    {value} {unit_of(limit.limit.metric)}",
             f"limit    {bound}",
-            f"state    {STATES[limit['ok']][1]}",
-            *([f"why      {limit['note']}"] if limit["note"] else []),
+            f"state    {STATES[limit.ok][1]}",
+            *([f"why      {limit.note}"] if limit.note else []),
             "",
-            limit["meaning"],
-            f"{LEVELS[limit['level']]}.",
+            limit.limit.meaning,
+            f"{LEVELS[limit.limit.level]}.",
             "",
-            f"source   {limit['source']}",
+            f"source   {limit.limit.source}",
         ]
         self.app.push_screen(TextScreen("Limit", lines))
 
@@ -223,10 +223,10 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
         return self.table.copied()
 
 
-def _counted(limits: list[Mapping[str, Any]], *, wide: bool) -> str:
+def _counted(limits: list[JudgedLimit], *, wide: bool) -> str:
     """Held, exceeded and not judged; those for bitwise equal runs on their own."""
-    usual = [limit["ok"] for limit in limits if limit["level"] != "exact"]
-    bitwise = [limit["ok"] for limit in limits if limit["level"] == "exact"]
+    usual = [limit.ok for limit in limits if limit.limit.level != "exact"]
+    bitwise = [limit.ok for limit in limits if limit.limit.level == "exact"]
     counts = (
         f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)}"
         " unknown"
@@ -238,12 +238,12 @@ def _counted(limits: list[Mapping[str, Any]], *, wide: bool) -> str:
     )
 
 
-def _cells(limit: Mapping[str, Any]) -> list[str]:
+def _cells(limit: JudgedLimit) -> list[str]:
     """Whose limit it is, its name there, the value, the bounds and the number."""
     return [
-        limit["framework"],
-        limit["name"].rpartition("/")[2],
-        exact(limit["value"]),
-        bound_text(limit),
-        limit["metric"],
+        limit.limit.framework,
+        limit.limit.name.rpartition("/")[2],
+        exact(limit.value),
+        bounds_text(limit.limit),
+        limit.limit.metric,
     ]

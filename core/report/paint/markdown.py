@@ -19,6 +19,7 @@ from logdrift.core.report.document import (
     HeadingBlock,
     Inline,
     ListBlock,
+    MutedSpan,
     NameCell,
     NumberCell,
     PairCell,
@@ -91,11 +92,16 @@ def _inline(parts: Inline) -> str:
     return "".join(map(_part, parts))
 
 
-def _part(part: Span | CodeSpan) -> str:
-    if isinstance(part, CodeSpan):
-        return code(part.text)
-    if part.tone == "bold":
-        return f"**{text(part.text, _LONGEST_ANSWER)}**"
+def _part(part: Span | CodeSpan | NumberCell | TagCell | MutedSpan) -> str:
+    match part:
+        case CodeSpan():
+            return code(part.text)
+        case NumberCell():
+            return _number(part)
+        case MutedSpan():
+            return f"{text(part.before)}{_number(part.number)}"
+        case Span(tone="bold"):
+            return f"**{text(part.text, _LONGEST_ANSWER)}**"
     return text(part.text)
 
 

@@ -1,0 +1,516 @@
+"""The report of a session as a page: the main pair with pictures and its text, every
+other pair folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.numbers import UNKNOWN, figure
+from logdrift.core.report import tables
+from logdrift.core.report.charts import more_charts
+from logdrift.core.report.comment import counts, interval_note
+from logdrift.core.report.document import (
+    Block,
+    CardBlock,
+    ChartBlock,
+    ChartCell,
+    FailureBlock,
+    FoldedBlock,
+    GroupBlock,
+    HeadBlock,
+    HeadingBlock,
+    Inline,
+    LegendBlock,
+    MutedSpan,
+    NumberCell,
+    PairCell,
+    ParagraphBlock,
+    ReasonsBlock,
+    Span,
+    TableBlock,
+    TableCell,
+    TokensBlock,
+    VerdictBlock,
+)
+from logdrift.core.report.html_tokens import Shown, choose
+from logdrift.core.report.pair_numbers import (
+    left_out,
+    metric_value,
+    split_title,
+)
+from logdrift.core.report.records import PairReport, SessionReport
+from logdrift.core.report.scale import STEPS, THRESHOLD
+from logdrift.core.report.session_facts import failure_log, size_in_words
+from logdrift.core.report.usual import usual_range
+from logdrift.core.session.reader import Session
+from logdrift.core.words import MEANINGLESS, SEVERITIES
+
+SEQUENCES = 12
+TOKENS = 20_000
+"""At most so many sequences and tokens are drawn, at about 130 bytes a token."""
+
+_CARDS = (
+    "errors.mae",
+    "errors.p99",
+    "errors.max_abs",
+    "mismatch.k3",
+    "mismatch.ess_token",
+    "mismatch.ppl_ratio",
+    "probability.mae",
+    "topk.same_top1",
+)
+_LINKS = (
+    ("pairs", "All pairs"),
+    ("charts", "Charts"),
+    ("thresholds", "Limits"),
+    ("metrics", "Numbers"),
+    ("worst", "Worst tokens"),
+    ("text", "Text"),
+    ("captures", "Captures"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PageSource:
+    """What a page is made of. ``made`` are pairs by their labels whose arrays are there
+    already; others are made from the session.
+    """
+
+    report: SessionReport
+    session: Session
+    made: Mapping[tuple[str, str], Pair]
+
+    def pair(self, pair: PairReport) -> Pair:
+        """The arrays of a pair."""
+        made = self.made.get(pair.labels)
+        return made or make_pair(self.session, *pair.labels)
+
+
+def page(
+    source: PageSource,
+    main: tuple[str, str] | None = None,
+    *,
+    sequences: int = SEQUENCES,
+    tokens: int = TOKENS,
+) -> list[Block]:
+    """The whole page. ``main`` is the pair shown in full (default: the first of the
+    report), the others are folded.
+
+    Of the worst ``sequences`` of the main pair at most ``tokens`` tokens are drawn; the
+    page says how many.
+    """
+    report = source.report
+    shown = report.main_pair(main)
+    blocks: list[Block] = [_head(report, shown), *_failures(report)]
+    if shown is not None:
+        place = report.pairs.index(shown)
+        blocks += _main_pair(source, shown, place, (sequences, tokens))
+    others = [
+        _folded_pair(source, pair, place)
+        for place, pair in enumerate(report.pairs)
+        if pair is not shown
+    ]
+    if others:
+        blocks += [_heading("The other pairs in full", "others"), *others]
+    captures = tables.captures_table(report.captures)
+    content: Block = captures if captures.rows else _unknown()
+    blocks += [_heading("Captures", "captures"), GroupBlock("panel", (content,))]
+    return blocks
+
+
+def _heading(text: str, anchor: str = "", level: int = 2) -> HeadingBlock:
+    return HeadingBlock(level, (Span(text),), anchor)
+
+
+def _unknown() -> ParagraphBlock:
+    return ParagraphBlock((NumberCell(UNKNOWN),))
+
+
+def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
+    model = report.model
+    revision = f" @ {model.revision}" if model.revision else ""
+    numbers = (
+        (report.sequences, "sequences"),
+        (report.tokens, "tokens"),
+        (report.completion_tokens, "of completions"),
+    )
+    facts = (
+        f"model {model.id or 'unknown'}{revision}",
+        ", ".join(f"{figure(count, 'tokens')} {word}" for count, word in numbers),
+        report.created,
+        f"state {report.state or 'unknown'}",
+    )
+    warning, kind = "", "unknown"
+    if report.state == "running":
+        warning, kind = "Partial: this session is being written right now.", "caution"
+    nothing = "Nothing to compare: fewer than two captures have a finished sequence."
+    return HeadBlock(
+        brand=f"logdrift report · session {report.session or 'unknown'}",
+        title=report.title or report.session or "report",
+        facts=tuple(filter(None, facts)),
+        warning=warning if shown is not None else nothing,
+        kind=kind if shown is not None else "unknown",
+        links=_LINKS if shown is not None else (),
+    )
+
+
+def _failures(report: SessionReport) -> Iterator[Block]:
+    for info in report.captures:
+        if info.status == "failed":
+            yield FailureBlock(info.label, tuple(failure_log(info)))
+
+
+# The main pair.
+
+
+def _main_pair(
+    source: PageSource, pair: PairReport, place: int, most: tuple[int, int]
+) -> Iterator[Block]:
+    arrays = source.pair(pair)
+    shown = _shown_sequences(pair, arrays, most)
+    drawn = {item.sequence for item in shown}
+
+    def to_sequence(sequence: int) -> str:
+        return f"s{sequence}" if sequence in drawn else ""
+
+    def to_pair(other: int) -> str:
+        return "" if other == place else f"p{other}"
+
+    void = pair.void
+    report = source.report
+    yield _verdict(report, pair)
+    cards = GroupBlock("cards", tuple(_cards(report, pair)))
+    yield GroupBlock("pair", (cards,), void, anchor=f"p{place}")
+    yield _heading("All pairs", "pairs")
+    yield GroupBlock("panel", (tables.overview_table(report.pairs, to_pair),))
+    yield _heading(f"{pair.name} in pictures", "charts")
+    yield GroupBlock("grid", tuple(_charts(report, pair, arrays)), void)
+    yield from _more_charts(source.session, arrays, void)
+    yield GroupBlock("part", tuple(_numbers(pair, "thresholds", "metrics")), void)
+    yield _heading("Worst tokens", "worst")
+    yield from _voided(void)
+    worst = tables.worst_tokens_on_a_page(pair.worst, to_sequence)
+    yield GroupBlock("panel", (_or_nothing(worst),), void)
+    yield from _worst_sequences(pair, arrays, to_sequence)
+    yield from _text(source.session, pair, arrays, shown)
+
+
+def _voided(void: bool) -> Iterator[Block]:
+    if void:
+        yield ParagraphBlock((Span(MEANINGLESS),), "void")
+
+
+def _or_nothing(worst: TableBlock) -> Block:
+    return worst if worst.rows else ParagraphBlock((Span("No token differs."),))
+
+
+def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
+    answer = ParagraphBlock((Span(pair.sentence, "bold"),), "answer")
+    return VerdictBlock(
+        pair=PairCell(*pair.labels),
+        verdict=pair.gate.verdict,
+        blocks=(*((answer,) if pair.sentence else ()), *_said(report, pair)),
+    )
+
+
+def _said(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+    """What is said of any pair: its size in a sentence, and the gate's reasons."""
+    yield ParagraphBlock(_sentence(report, pair))
+    weights = list(SEVERITIES)
+    reasons = sorted(
+        pair.gate.reasons, key=lambda reason: weights.index(reason.severity)
+    )
+    if reasons:
+        yield ReasonsBlock(
+            tuple((reason.severity, reason.text or reason.code) for reason in reasons)
+        )
+
+
+def _sentence(report: SessionReport, pair: PairReport) -> Inline:
+    if pair.void:
+        return (Span(MEANINGLESS, "bold"),)
+    words = left_out(pair)
+    without = f" ({words})" if words else ""
+    return (
+        Span("MAE "),
+        NumberCell(figure(pair.metrics.errors.mae)),
+        Span(f" nats over {counts(pair)}{without}. {size_in_words(report, pair)}"),
+    )
+
+
+def _cards(report: SessionReport, pair: PairReport) -> Iterator[CardBlock]:
+    for path in _CARDS:
+        value = metric_value(METRICS[path], pair.metrics)
+        metric = value.metric
+        good = metric.good
+        if path == "errors.mae":
+            good = _usual(report, pair) or good
+        known = value.text != UNKNOWN and metric.format == "nats"
+        yield CardBlock(
+            title=metric.title,
+            number=NumberCell(value.text, unit=" nats" if known else ""),
+            meaning=metric.meaning,
+            lines=(*tables.notes_of(value), *((f"Good: {good}.",) if good else ())),
+        )
+
+
+def _usual(report: SessionReport, pair: PairReport) -> str:
+    a, b = map(report.capture, pair.labels)
+    usual = None if a is None or b is None else usual_range(a, b)
+    return "" if usual is None else f"{usual.words} in {usual.dtype}"
+
+
+def _charts(
+    report: SessionReport, pair: PairReport, arrays: Pair
+) -> Iterator[ChartBlock]:
+    scope = pair.metrics.scope
+    mask = arrays.scope_mask(scope)
+    delta = arrays.delta[mask]
+    yield ChartBlock(
+        name="position",
+        title="Δ over the position",
+        text=(
+            "Mean (line) and the middle 80% of the tokens (band), all sequences"
+            " together."
+        ),
+        data=(arrays, scope, mask),
+    )
+    exact = int(np.count_nonzero(delta == 0))
+    rest = f" {exact:,} tokens with Δ exactly 0 are not drawn." if exact else ""
+    text = f"Tokens by |Δ|. Orange: A gives more; blue: B gives more.{rest}"
+    yield _histogram(pair, arrays, text)
+    yield ChartBlock(
+        name="density",
+        title="log p_A against log p_B",
+        text=(
+            "Stronger colour: more tokens (log scale). On the dashed line both sides"
+            " agree."
+        ),
+        data=(arrays.logprob_a[mask], arrays.logprob_b[mask]),
+    )
+    yield from _bucket_charts(pair)
+    for split in report.splits:
+        if {split.rollout, split.trainer} & {*pair.labels}:
+            yield ChartBlock(
+                name="terms",
+                title=split_title(split),
+                text=(
+                    "MAE of the whole (grey), of its parts (orange) and against the"
+                    " float32 reference (blue). Parts add up in mean Δ, not in MAE."
+                ),
+                data=(split,),
+                table=tables.terms_table(split),
+            )
+
+
+def _histogram(pair: PairReport, arrays: Pair, text: str) -> ChartBlock:
+    metrics = pair.metrics
+    floor = metrics.floor.mae if metrics.floor is not None else None
+    sizes = {
+        "noise floor": floor,
+        "MAE": metrics.errors.mae,
+        "p99": metrics.errors.p99,
+    }
+    delta = arrays.delta[arrays.scope_mask(metrics.scope)]
+    return ChartBlock("histogram", "How large Δ is", text, (delta, sizes))
+
+
+def _bucket_charts(pair: PairReport) -> Iterator[ChartBlock]:
+    for kind in tables.bucket_kinds(pair):
+        yield ChartBlock(
+            name="buckets",
+            title=kind.title,
+            text=f"MAE (bar), RMSE (dot) and number of tokens by {kind.label}.",
+            data=(kind,),
+            table=tables.buckets_table(kind, kind.buckets, void=pair.void),
+        )
+
+
+def _more_charts(session: Session, arrays: Pair, void: bool) -> Iterator[Block]:
+    """The charts of the registry that the page does not show in its own panels."""
+    charts = tuple(
+        ChartBlock("registered", chart.heading, words, (chart,))
+        for chart, words in more_charts(session, arrays)
+    )
+    if charts:
+        grid = GroupBlock("grid", charts, void)
+        yield FoldedBlock((Span("More charts"),), (grid,))
+
+
+def _numbers(
+    pair: PairReport, limits_anchor: str = "", metrics_anchor: str = ""
+) -> Iterator[Block]:
+    """Everything of a pair that is a table, but for worst tokens and sequences."""
+    level = 2 if limits_anchor else 3
+    voided = tuple(_voided(pair.void)) if limits_anchor else ()
+    yield _heading("Published and own limits", limits_anchor, level)
+    yield from voided
+    yield GroupBlock("panel", (GroupBlock("dim", tuple(_limits(pair))),))
+    yield _heading("Every number", metrics_anchor, level)
+    yield from voided
+    yield GroupBlock("columns", tuple(_number_panels(pair)))
+
+
+def _limits(pair: PairReport) -> Iterator[Block]:
+    if pair.limits:
+        yield ParagraphBlock((Span(tables.limits_in_words(pair)),), "muted")
+        yield tables.limits_with_notes(pair)
+    else:
+        yield ParagraphBlock((Span("No limits were evaluated."),))
+
+
+def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
+    metrics = pair.metrics
+    for place, (title, values) in enumerate(tables.number_tables(pair)):
+        noted = place == 0 and metrics.ci95.method is not None
+        note = ParagraphBlock((Span(interval_note(pair)),), "muted")
+        table = tables.numbers_with_notes(values)
+        yield _panel(title, table, *((note,) if noted else ()))
+    if metrics.what_if:
+        table = tables.corrections_with_notes(pair)
+        yield _panel("What corrections would do", table)
+    if metrics.scopes:
+        yield _panel("Prompt, completion, all", tables.scopes_table(pair))
+    if metrics.floor is not None:
+        yield _panel("Noise floor", tables.floor_table(metrics.floor))
+
+
+def _panel(title: str, *blocks: Block) -> GroupBlock:
+    return GroupBlock("panel", (_heading(title, level=3), *blocks))
+
+
+# Its sequences.
+
+
+def _shown_sequences(
+    pair: PairReport, arrays: Pair, most: tuple[int, int]
+) -> list[Shown]:
+    """The sequences to draw: those with NaN, those of the report, else by their mean
+    |delta|, worst first.
+    """
+    mean = np.where(np.isnan(arrays.mean_abs), -1.0, arrays.mean_abs)
+    ranked = np.argsort(-mean, kind="stable")[: most[0]]
+    broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken))[: most[0] // 2]
+    named = [item.sequence for item in pair.metrics.worst_sequences]
+    order = [*broken, *(s for s in named if 0 <= s < arrays.count), *ranked]
+    return choose(arrays, list(dict.fromkeys(map(int, order))), *most)
+
+
+def _worst_sequences(
+    pair: PairReport, arrays: Pair, anchor: Callable[[int], str]
+) -> Iterator[Block]:
+    metrics = pair.metrics
+    if not metrics.worst_sequences:
+        return
+    mask = arrays.scope_mask(metrics.scope)
+    largest = metrics.errors.p99 or 1.0
+
+    def along(sequence: int) -> TableCell:
+        if not 0 <= sequence < arrays.count:
+            return NumberCell(UNKNOWN)
+        return ChartCell("sparkline", (arrays, sequence, mask, largest))
+
+    table = tables.worst_sequences_table(
+        metrics.worst_sequences, void=pair.void, anchor=anchor, chart=along
+    )
+    scale = (
+        f"Full height of the last column: p99, {figure(largest)} nats; orange up: A"
+        " gives more."
+    )
+    note = ParagraphBlock((Span(scale),), "muted")
+    yield _heading("Worst sequences", "sequences")
+    yield from _voided(pair.void)
+    yield GroupBlock("panel", (table, note), pair.void)
+
+
+def _text(
+    session: Session, pair: PairReport, arrays: Pair, shown: Sequence[Shown]
+) -> Iterator[Block]:
+    drawn = sum(item.stop - item.start for item in shown)
+    yield _heading("The text, by Δ", "text")
+    yield from _voided(pair.void)
+    words = (
+        f"{len(shown):,} of {arrays.count:,} sequences, {drawn:,} of"
+        f" {arrays.tokens:,} tokens: the worst ones first. Coloured and underlined: |Δ|"
+        " above the step. Hover over a token for its numbers. Grey: without a score on"
+        " both sides."
+    )
+    yield ParagraphBlock((Span(words),))
+    yield LegendBlock(tuple(THRESHOLD * 2**step for step in range(STEPS)))
+    for item in shown:
+        tokens = TokensBlock((session, arrays, item))
+        blocks = (
+            _heading(f"Sequence {item.sequence:,}", level=3),
+            ParagraphBlock(_about_sequence(arrays, item), "muted"),
+            GroupBlock("dim", (tokens,)),
+        )
+        yield GroupBlock("panel", blocks, pair.void, anchor=f"s{item.sequence}")
+
+
+def _about_sequence(arrays: Pair, item: Shown) -> Inline:
+    cut = ""
+    if item.stop - item.start < item.length:
+        cut = f", tokens {item.start:,} to {item.stop - 1:,} of {item.length:,}"
+    return (
+        Span("MAE "),
+        NumberCell(figure(float(arrays.mean_abs[item.sequence]))),
+        Span(", worst "),
+        NumberCell(figure(float(arrays.worst[item.sequence]))),
+        Span(f" nats over {item.length:,} tokens with the prompt{cut}"),
+    )
+
+
+# The other pairs.
+
+
+def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBlock:
+    """Verdict and reasons, all numbers, some charts and the worst tokens."""
+    arrays = source.pair(pair)
+    mae = NumberCell(figure(pair.metrics.errors.mae), void=pair.void)
+    charts = (_histogram(pair, arrays, ""), *_bucket_charts(pair))
+    worst = tables.worst_tokens_on_a_page(pair.worst)
+    return FoldedBlock(
+        summary=(
+            Span(f"{pair.name} "),
+            tables.verdict_tag(pair),
+            Span(" "),
+            MutedSpan("MAE ", mae),
+        ),
+        blocks=(
+            *_said(source.report, pair),
+            *_numbers(pair),
+            _heading("Pictures", level=3),
+            GroupBlock("grid", charts),
+            _heading("Worst tokens", level=3),
+            _or_nothing(worst),
+        ),
+        pair=True,
+        void=pair.void,
+        anchor=f"p{place}",
+    )
+
+
+def report_page(
+    report: SessionReport,
+    session: Session,
+    main: tuple[str, str] | None = None,
+    pairs: Sequence[Pair] = (),
+    *,
+    sequences: int = SEQUENCES,
+    tokens: int = TOKENS,
+) -> str:
+    """`page` as HTML. ``pairs`` are pairs already made from ``session``, so that their
+    arrays are not computed again.
+    """
+    from logdrift.core.report.paint.html import paint_html
+
+    made = {(pair.a.info.label, pair.b.info.label): pair for pair in pairs}
+    source = PageSource(report, session, made)
+    blocks = page(source, main, sequences=sequences, tokens=tokens)
+    return paint_html(blocks, report.title or report.session or "report")
