@@ -248,7 +248,7 @@ async def test_every_limit_is_held_against_the_pair(
         )
         await pilot.press("space")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
-        assert last["source"].split(":")[0] in screen_text(
+        assert last.limit.source.split(":")[0] in screen_text(
             app
         ) and "state    unknown" in screen_text(app)
         await pilot.press("escape", "q")
