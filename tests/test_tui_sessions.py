@@ -429,7 +429,7 @@ async def test_a_session_deleted_meanwhile_is_one_line(sessions: Path) -> None:
         shutil.rmtree(sessions / "good")
         await pilot.press("y")
         await until(
-            pilot, lambda: "it was renamed or deleted meanwhile" in screen_text(app)
+            pilot, lambda: "was renamed or deleted meanwhile" in screen_text(app)
         )
 
 
