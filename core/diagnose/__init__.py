@@ -7,7 +7,7 @@ docs/why.md explains every signature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,13 +17,22 @@ from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.diagnosis import Diagnosis
 from logdrift.core.diagnose.discount import discounted
-from logdrift.core.diagnose.evidence import LIKELY, Evidence, Ranked, Unchecked
+from logdrift.core.diagnose.evidence import (
+    LIKELY,
+    Evidence,
+    Number,
+    Ranked,
+    Unchecked,
+)
 from logdrift.core.diagnose.identity import was_checked, without_doubts
 from logdrift.core.diagnose.knobs import state_of
 from logdrift.core.diagnose.noise import judge_size
 from logdrift.core.diagnose.rank import ranked
 from logdrift.core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
-from logdrift.core.diagnose.signatures.recording import recording_faults
+from logdrift.core.diagnose.signatures.recording import (
+    RecordingFault,
+    recording_faults,
+)
 from logdrift.core.diagnose.support import TOKENS
 from logdrift.core.diagnose.unchecked import unchecked
 from logdrift.core.diagnose.verdict import verdict_of
@@ -43,30 +52,19 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     whole = Case(session, pair)
     known = tuple(more)
     nan = tuple(broken.nan(whole))
-    recorded = recording_faults(whole)
-    case = _what_is_left(
-        whole, [each.at for each in recorded if each.evidence.score >= LIKELY]
-    )
+    faults = recording_faults(whole)
+    case = _without_faults(whole, faults)
     measured, lacking = _measured(case)
-    # Where every number is NaN the facts differ as they may, and there is no gap that
-    # they could explain.
-    observed = [] if nan and not len(whole.view.at) else list(FACTS(case))
     evidence = [
         *nan,
         *known,
-        *(each.evidence for each in recorded),
-        *observed,
+        *(fault.evidence for fault in faults),
+        *_observed(case, only_nan=bool(nan) and not len(whole.view.at)),
         *measured,
     ]
-    sides = state_of(session, "a", case.infos[0]), state_of(session, "b", case.infos[1])
-    causes = ranked(
-        discounted(without_doubts(known, evidence)),
-        sides,
-        TOKENS.ceiling(len(whole.view.at)),
-    )
+    causes = _ranked(whole, without_doubts(known, evidence))
     if nan:
         causes = broken.put_first(whole, causes)
-    size = judge_size(case)
     missing = (*broken.gaps(whole), *unchecked(case, lacking, known))
     return Diagnosis(
         answer=answer_of(whole, whole.gate, causes, missing),
@@ -78,22 +76,22 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         causes=causes,
         imported=any(info.path == "recorded" for info in case.infos),
         unchecked=missing,
-        size={
-            "mae": whole.view.mae if len(whole.view.at) else None,
-            "dtype": size.dtype,
-            "limit": size.limit,
-            "suspect": size.suspect,
-            "kind": size.verdict,
-            "left_tokens": len(case.view.at),
-            "left_mae": case.view.mae,
-        },
-        checked=tuple(each for each in known if was_checked(each)),
+        size=_size(whole, case),
+        checked=tuple(piece for piece in known if was_checked(piece)),
     )
 
 
-def _what_is_left(whole: Case, explained: list[np.ndarray]) -> Case:
-    """The case without the tokens that faults of recording explain."""
+def _without_faults(whole: Case, faults: Sequence[RecordingFault]) -> Case:
+    """The case without the tokens that faults of recording likely explain."""
+    explained = [fault.at for fault in faults if fault.evidence.score >= LIKELY]
     return whole.without(np.concatenate(explained)) if explained else whole
+
+
+def _observed(case: Case, *, only_nan: bool) -> Iterator[Evidence]:
+    """What the gate found in the facts. Where every number is NaN the facts differ as
+    they may, and there is no gap that they could explain.
+    """
+    return iter(()) if only_nan else FACTS(case)
 
 
 def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
@@ -105,3 +103,28 @@ def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
     if case.view.mae > 0 or case.view.impossible:
         return judged(case)
     return list(IDENTICAL.evidence(case)), []
+
+
+def _ranked(whole: Case, evidence: Iterable[Evidence]) -> tuple[Ranked, ...]:
+    """The causes by what is left of the evidence."""
+    info_a, info_b = whole.infos
+    sides = (
+        state_of(whole.session, "a", info_a),
+        state_of(whole.session, "b", info_b),
+    )
+    ceiling = TOKENS.ceiling(len(whole.view.at))
+    return ranked(discounted(evidence), sides, ceiling)
+
+
+def _size(whole: Case, case: Case) -> dict[str, Number]:
+    """The numbers that the size of the gap was judged by, for `Diagnosis.size`."""
+    size = judge_size(case)
+    return {
+        "mae": whole.view.mae if len(whole.view.at) else None,
+        "dtype": size.dtype,
+        "limit": size.limit,
+        "suspect": size.suspect,
+        "kind": size.verdict,
+        "left_tokens": len(case.view.at),
+        "left_mae": case.view.mae,
+    }

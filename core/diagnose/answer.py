@@ -6,7 +6,7 @@ Report, limits, explorer and `why` print this sentence and no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,28 +57,16 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The sentence, with a full stop."""
+        parts = [VERDICTS_IN_A_SENTENCE[self.comparable]]
         if self.comparable == "not_comparable":
             # What was shown comes before the gate's reason, which may be long: lines
             # are cut at their end.
-            parts = [
-                VERDICTS_IN_A_SENTENCE[self.comparable],
-                self._proven,
-                *self._refuted,
-            ]
-            return f"{'; '.join(part for part in parts if part)}{self._last}."
-        cause = (
-            f"{self.sureness} {self.title}"
-            if self.sureness and self.cause != NOISE
-            else self.title
-        )
-        cause = ", ".join(part for part in (cause, self._proven) if part)
-        parts = [
-            VERDICTS_IN_A_SENTENCE[self.comparable],
-            self._size,
-            cause,
-            *self._refuted,
-        ]
-        return f"{'; '.join(part for part in parts if part)}{self._last}."
+            parts.append(self._proven)
+        else:
+            parts += [self._size, _joined([self._cause, self._proven], ", ")]
+        parts += [f"refuted: {cause}" for cause in self.refuted]
+        last = f": {self.next.rstrip('.')}" if self.next else ""
+        return f"{_joined(parts, '; ')}{last}."
 
     @property
     def meaning(self) -> Meaning:
@@ -86,40 +74,36 @@ class Answer:
         something is certainly wrong. ``warn``: between.
         """
         fault = self.cause is not None and self.cause != NOISE
-        if (
-            self.comparable == "not_comparable"
-            or self.standing == "broken"
-            or (fault and self.sureness == "certain")
-        ):
+        surely_wrong = fault and self.sureness == "certain"
+        not_the_same = self.comparable == "not_comparable"
+        if not_the_same or self.standing == "broken" or surely_wrong:
             return "bad"
-        return (
-            "good"
-            if self.comparable == "comparable" and self.cause == NOISE
-            else "warn"
-        )
+        only_noise = self.comparable == "comparable" and self.cause == NOISE
+        return "good" if only_noise else "warn"
+
+    @property
+    def _cause(self) -> str:
+        """The cause, and how sure it is."""
+        if self.sureness and self.cause != NOISE:
+            return f"{self.sureness} {self.title}"
+        return self.title
 
     @property
     def _size(self) -> str:
         """Where the MAE stands in the usual range."""
         if self.mae is None or self.usual is None or self.standing is None:
             return "no token has a finite score on both sides"
-        where = f"for {'bfloat16, if that is what they computed in' if self.assumed else self.usual.dtype}"
+        dtype = self.usual.dtype
+        if self.assumed:
+            dtype = "bfloat16, if that is what they computed in"
         return (
-            f"MAE {self.mae:.3g} is {_STANDING[self.standing]} {where}"
+            f"MAE {self.mae:.3g} is {_STANDING[self.standing]} for {dtype}"
             f" ({self.usual.words})"
         )
 
     @property
     def _proven(self) -> str:
         return f"proven: {self.proof}" if self.proof else ""
-
-    @property
-    def _refuted(self) -> list[str]:
-        return [f"refuted: {each}" for each in self.refuted]
-
-    @property
-    def _last(self) -> str:
-        return f": {self.next.rstrip('.')}" if self.next else ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, with the sentence."""
@@ -130,23 +114,27 @@ class Answer:
             "tokens": self.tokens,
             "mae": self.mae,
             "standing": self.standing,
-            "usual": (
-                None
-                if usual is None
-                else {
-                    "dtype": usual.dtype,
-                    "low": usual.low,
-                    "high": usual.high,
-                    "source": usual.source,
-                    "assumed": self.assumed,
-                }
-            ),
+            "usual": None if usual is None else self._usual_json(usual),
             "cause": self.cause,
             "sureness": self.sureness,
             "next": self.next or None,
             "proven": self.proof or None,
             "refuted": list(self.refuted),
         }
+
+    def _usual_json(self, usual: UsualRange) -> dict[str, Any]:
+        return {
+            "dtype": usual.dtype,
+            "low": usual.low,
+            "high": usual.high,
+            "source": usual.source,
+            "assumed": self.assumed,
+        }
+
+
+def _joined(parts: Iterable[str], between: str) -> str:
+    """The parts that are not empty."""
+    return between.join(part for part in parts if part)
 
 
 def answer_of(
@@ -180,7 +168,9 @@ def refuted_of(causes: Sequence[Ranked]) -> tuple[str, ...]:
     (vllm: x=1 has no effect)``.
     """
     return tuple(
-        f"{_name(each)} ({each.proof})" for each in causes if each.shown == "refuted"
+        f"{_name(cause)} ({cause.proof})"
+        for cause in causes
+        if cause.shown == "refuted"
     )
 
 
@@ -193,11 +183,9 @@ def _title(first: Ranked | None, tokens: int) -> str:
         return first.title
     if not tokens:
         return ""
-    return (
-        "too few tokens to tell why"
-        if tokens < TOKENS.likely
-        else "the cause cannot be told from this"
-    )
+    if tokens < TOKENS.likely:
+        return "too few tokens to tell why"
+    return "the cause cannot be told from this"
 
 
 def _next(
@@ -211,22 +199,21 @@ def _next(
     """
     if gate.verdict == "not_comparable":
         return gate.reasons[0].text
-    if first is not None and first.cause == NOISE:
+    if first is None:
+        return next_step(causes, missing)
+    if first.cause == NOISE:
         return ""
-    if first is not None and first.next_experiment:
+    if first.next_experiment:
         return f"try {first.next_experiment}"
-    if first is not None:
-        return BY_CODE[first.cause].fix or first.otherwise
-    return next_step(causes, missing)
+    return BY_CODE[first.cause].fix or first.otherwise
 
 
 def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
     """The one thing to give next: what the causes that remain lack, else the first
     thing that is missing; empty for nothing.
     """
-    codes = [ranked.cause for ranked in causes]
-    wanted = sorted(
-        missing,
-        key=lambda each: codes.index(each.cause) if each.cause in codes else len(codes),
+    order = {ranked.cause: place for place, ranked in enumerate(causes)}
+    first = min(
+        missing, key=lambda lack: order.get(lack.cause, len(causes)), default=None
     )
-    return wanted[0].fix if wanted else ""
+    return first.fix if first is not None else ""

@@ -111,17 +111,14 @@ class Case:
         """
         if self.reference is None:
             return None
-        views = [
-            against(self.session, self.reference, side)
-            for side in (self.pair.a, self.pair.b)
-        ]
-        common = np.intersect1d(
-            np.intersect1d(views[0].at, views[1].at, True), self.view.at, True
-        )
+        a = against(self.session, self.reference, self.pair.a)
+        b = against(self.session, self.reference, self.pair.b)
+        both = np.intersect1d(a.at, b.at, assume_unique=True)
+        common = np.intersect1d(both, self.view.at, assume_unique=True)
         if not len(common):
             return None
-        a, b = (np.abs(view.pair.delta[common].astype(np.float64)) for view in views)
-        return a, b
+        delta_a, delta_b = a.pair.delta[common], b.pair.delta[common]
+        return np.abs(delta_a.astype(np.float64)), np.abs(delta_b.astype(np.float64))
 
     @cached_property
     def errors(self) -> tuple[float, float] | None:
@@ -138,18 +135,15 @@ class Case:
         """Standard error of the logarithm of the ratio of `errors`, a side at float32's
         own rounding counting as exact; inf where there are none.
         """
-        if (
-            self._distances is None
-            or self.errors is None
-            or len(self._distances[0]) < 2
-        ):
+        distances = self._distances
+        if distances is None or len(distances[0]) < 2:
             return float("inf")
-        relative = [
-            float(distances.std(ddof=1)) / mean / np.sqrt(len(distances))
-            for distances, mean in zip(self._distances, self.errors, strict=True)
-            if mean > USUAL["float32"].beyond
-        ]
-        return float(np.sqrt(sum(each**2 for each in relative)))
+        squares = sum(
+            _relative_error(side) ** 2
+            for side in distances
+            if float(side.mean()) > USUAL["float32"].beyond
+        )
+        return float(np.sqrt(squares))
 
     @cached_property
     def sent_alike(self) -> bool:
@@ -174,14 +168,19 @@ class Case:
         """For each side the share of bfloat16 numbers among its values, and how many
         values there are.
         """
-        a, b = (
-            bfloat16_share(np.concatenate([column.ravel(), values.ravel()]))
-            for column, values in (
-                (self.pair.logprob_a[self.view.at], self.view.lists_a[1]),
-                (self.pair.logprob_b[self.view.at], self.view.lists_b[1]),
-            )
+        view, pair = self.view, self.pair
+        values_a = [pair.logprob_a[view.at].ravel(), view.lists_a[1].ravel()]
+        values_b = [pair.logprob_b[view.at].ravel(), view.lists_b[1].ravel()]
+        return (
+            bfloat16_share(np.concatenate(values_a)),
+            bfloat16_share(np.concatenate(values_b)),
         )
-        return a, b
+
+
+def _relative_error(values: Array) -> float:
+    """The standard error of a mean over the mean, of ``values`` f64[n]."""
+    error = float(values.std(ddof=1)) / float(np.sqrt(len(values)))
+    return error / float(values.mean())
 
 
 Judge = Callable[[Case], Iterator[Evidence]]

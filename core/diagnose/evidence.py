@@ -75,13 +75,10 @@ class Ranked:
 
     @property
     def sureness(self) -> Sureness:
-        return (
-            "certain"
-            if self.score >= CERTAIN
-            else "likely"
-            if self.score >= LIKELY
-            else "possible"
-        )
+        """What the score is called."""
+        if self.score >= CERTAIN:
+            return "certain"
+        return "likely" if self.score >= LIKELY else "possible"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,7 +90,7 @@ class Ranked:
             "otherwise": self.otherwise or None,
             "shown": self.shown,
             "proof": self.proof or None,
-            "evidence": [each.to_json() for each in self.evidence],
+            "evidence": [piece.to_json() for piece in self.evidence],
             "next_experiment": self.next_experiment,
         }
 

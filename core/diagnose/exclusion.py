@@ -1,5 +1,5 @@
-"""What observed or told facts exclude: numbers that look like a temperature of 1 or a
-top-p of 1 do not come from it.
+"""What observed or told facts exclude: where both sides gave raw log-probabilities, no
+temperature, truncation or penalty explains a gap.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def penalty_possible(case: Case, side: int) -> bool:
 
 def temperature_possible(case: Case) -> bool:
     """Whether the sides may give log-probabilities at different temperatures."""
-    known = [_temperature(case, side) for side in (0, 1)]
-    return None in known or known[0] != known[1]
+    a, b = _temperature(case, 0), _temperature(case, 1)
+    return a is None or b is None or a != b
 
 
 def temperature_told(case: Case) -> bool:
@@ -66,11 +66,9 @@ def _sampling(case: Case, side: int) -> SamplingSpec | None:
     with those settings.
     """
     plan = case.session.plan
-    return (
-        plan.sampling
-        if plan is not None and case.infos[side].path != "recorded"
-        else None
-    )
+    if plan is None or case.infos[side].path == "recorded":
+        return None
+    return plan.sampling
 
 
 def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float | None]:
@@ -78,10 +76,9 @@ def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float 
     them; None where nothing tells.
     """
     facts, sampling = case.facts[side], _sampling(case, side)
-    if sampling is None:
-        return facts.top_p, facts.top_k, facts.min_p
-    return (
-        sampling.top_p if facts.top_p is None else facts.top_p,
-        sampling.top_k if facts.top_k is None else facts.top_k,
-        sampling.min_p if facts.min_p is None else facts.min_p,
-    )
+    top_p, top_k, min_p = facts.top_p, facts.top_k, facts.min_p
+    if sampling is not None:
+        top_p = sampling.top_p if top_p is None else top_p
+        top_k = sampling.top_k if top_k is None else top_k
+        min_p = sampling.min_p if min_p is None else min_p
+    return top_p, top_k, min_p

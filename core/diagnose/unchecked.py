@@ -5,6 +5,7 @@ not a pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Unchecked
@@ -18,63 +19,72 @@ _ASK_BOTH = (
     "logdrift why SESSION --identity asks every backend; docs/why.md says what cannot"
     " be read"
 )
-_MEND = "capture again, so that {} is observed"
-_NEEDS: tuple[tuple[str, Callable[[CaptureInfo, Facts], Iterable[str]], str], ...] = (
-    ("ids", lambda info, facts: ("tokenizer_digest",), "what ids mean"),
-    (
-        "temperature",
-        lambda info, facts: _of_temperature(info, facts),
-        "what its log-probabilities are of",
-    ),
-    (
-        "processed",
-        lambda info, facts: (_semantics(info),),
-        "what its log-probabilities are of",
-    ),
-    (
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenBy:
+    """The facts of one side that a cause is seen by, and what those are in words."""
+
+    cause: str
+    facts: Callable[[CaptureInfo, Facts], Sequence[str]]
+    words: str
+
+
+def _always(*names: str) -> Callable[[CaptureInfo, Facts], Sequence[str]]:
+    """Facts that every capture has."""
+    return lambda info, facts: names
+
+
+def _meaning(info: CaptureInfo, facts: Facts) -> Sequence[str]:
+    """The fact that says what this capture's numbers are of."""
+    return ("prefill_logprobs" if info.path == "prefill" else "decode_logprobs",)
+
+
+def _of_temperature(info: CaptureInfo, facts: Facts) -> Sequence[str]:
+    """Raw log-probabilities are of no temperature, so then it need not be known."""
+    (name,) = _meaning(info, facts)
+    meaning = getattr(facts, name)
+    if meaning is None:
+        return (name,)
+    return () if meaning == "raw" else ("temperature",)
+
+
+def _if_it_decodes(info: CaptureInfo, facts: Facts) -> Sequence[str]:
+    return ("prefix_cache",) if info.path in ("decode", "forced_decode") else ()
+
+
+def _if_it_has_a_cache(info: CaptureInfo, facts: Facts) -> Sequence[str]:
+    engine = ENGINES.get(info.engine)
+    has_dtype = engine is None or engine.numbers.cache_dtype
+    return ("kv_cache_dtype",) if has_dtype else ()
+
+
+_SEEN_BY = (
+    _SeenBy("ids", _always("tokenizer_digest"), "what ids mean"),
+    _SeenBy("temperature", _of_temperature, "what its log-probabilities are of"),
+    _SeenBy("processed", _meaning, "what its log-probabilities are of"),
+    _SeenBy(
         "weights",
-        lambda info, facts: ("weights_digest", "quantization"),
+        _always("weights_digest", "quantization"),
         "the digest of the files",
     ),
-    (
+    _SeenBy(
         "config",
-        lambda info, facts: ("config_overrides", "config_digest"),
+        _always("config_overrides", "config_digest"),
         "the resolved configuration",
     ),
-    ("padding", lambda info, facts: ("padding",), "how batches are filled up"),
-    (
-        "head_dtype",
-        lambda info, facts: ("head_dtype", "logits_dtype"),
-        "the head's dtype",
-    ),
-    ("compute_dtype", lambda info, facts: ("dtype",), "the resolved dtype"),
-    ("attention", lambda info, facts: ("attention_backend",), "the attention kernel"),
-    ("compile", lambda info, facts: ("execution_mode",), "eager or compiled"),
-    ("batch", lambda info, facts: ("max_batch_sequences",), "the largest batch"),
-    (
-        "chunked_prefill",
-        lambda info, facts: ("chunked_prefill",),
-        "whether prompts are cut",
-    ),
-    (
-        "prefix_cache",
-        lambda info, facts: ("prefix_cache",) if _decodes(info) else (),
-        "whether prompts are kept",
-    ),
-    (
-        "kv_cache",
-        lambda info, facts: ("kv_cache_dtype",) if _chooses_cache(info) else (),
-        "the cache's dtype",
-    ),
-    (
-        "tensor_parallel",
-        lambda info, facts: ("tensor_parallel",),
-        "the number of ranks",
-    ),
+    _SeenBy("padding", _always("padding"), "how batches are filled up"),
+    _SeenBy("head_dtype", _always("head_dtype", "logits_dtype"), "the head's dtype"),
+    _SeenBy("compute_dtype", _always("dtype"), "the resolved dtype"),
+    _SeenBy("attention", _always("attention_backend"), "the attention kernel"),
+    _SeenBy("compile", _always("execution_mode"), "eager or compiled"),
+    _SeenBy("batch", _always("max_batch_sequences"), "the largest batch"),
+    _SeenBy("chunked_prefill", _always("chunked_prefill"), "whether prompts are cut"),
+    _SeenBy("prefix_cache", _if_it_decodes, "whether prompts are kept"),
+    _SeenBy("kv_cache", _if_it_has_a_cache, "the cache's dtype"),
+    _SeenBy("tensor_parallel", _always("tensor_parallel"), "the number of ranks"),
 )
-"""Cause, the facts of one side that it is seen by, and what those are, in the order of
-checking.
-"""
+"""In the order of checking."""
 
 
 _TELLABLE: Mapping[str, tuple[str, ...]] = {
@@ -97,22 +107,20 @@ def unchecked(
     those that could not all be read are said by name.
     """
     missing = (*_once(lacking), *_missing(case))
-    weights = next(
-        (
-            each
-            for each in more
-            if each.signature == "identity" and each.cause == "weights"
-        ),
-        None,
-    )
+    weights = next((piece for piece in more if _is_of_weights(piece)), None)
     if weights is None:
         return missing
-    others = tuple(
-        each for each in missing if each.cause != "weights" or each.why == _NO_REFERENCE
-    )
+    others = [
+        lack for lack in missing if lack.cause != "weights" or lack.why == _NO_REFERENCE
+    ]
     if weights.numbers.get("equal") is not None:
-        return tuple(each for each in others if each.cause != "weights")
+        return tuple(lack for lack in others if lack.cause != "weights")
     return (*others, Unchecked(cause="weights", why=weights.sentence, fix=_ASK_BOTH))
+
+
+def _is_of_weights(piece: Evidence) -> bool:
+    """An identity check of the weights."""
+    return piece.signature == "identity" and piece.cause == "weights"
 
 
 def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
@@ -120,23 +128,19 @@ def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
     names of all of them.
     """
     names: dict[tuple[str, str, str], list[str]] = {}
-    for each in lacking:
-        name, _, why = each.why.partition(": ")
-        names.setdefault((each.cause, why, each.fix), []).append(name)
+    for lack in lacking:
+        name, _, why = lack.why.partition(": ")
+        names.setdefault((lack.cause, why, lack.fix), []).append(name)
     for (cause, why, fix), signatures in names.items():
         yield Unchecked(cause=cause, why=f"{', '.join(signatures)}: {why}", fix=fix)
 
 
 def _missing(case: Case) -> Iterator[Unchecked]:
+    """Facts, a comparison of the weights, a reference and repeats."""
     if case.infos[0].backend != case.infos[1].backend:
-        yield from _facts(case)
+        yield from _unobserved(case)
         if all(info.path != "recorded" for info in case.infos):
-            yield Unchecked(
-                cause="weights",
-                why="what each engine really loaded was not compared, only the files that"
-                " it was started with",
-                fix="logdrift why SESSION --identity",
-            )
+            yield _NOT_COMPARED
     if case.reference is None and not case.with_reference:
         yield Unchecked(
             cause="weights",
@@ -151,39 +155,53 @@ def _missing(case: Case) -> Iterator[Unchecked]:
         )
 
 
-def _facts(case: Case) -> Iterator[Unchecked]:
-    sides = list(zip(case.infos, case.facts, strict=True))
-    for code, needed, what in _NEEDS:
+_NOT_COMPARED = Unchecked(
+    cause="weights",
+    why=(
+        "what each engine really loaded was not compared, only the files that it was"
+        " started with"
+    ),
+    fix="logdrift why SESSION --identity",
+)
+
+
+def _unobserved(case: Case) -> Iterator[Unchecked]:
+    """Causes whose facts were not observed on a side."""
+    for seen in _SEEN_BY:
         lacking = [
-            (f"{name} of {info.label}", info.path)
-            for info, facts in sides
-            for name in needed(info, facts)
+            (name, info)
+            for info, facts in zip(case.infos, case.facts, strict=True)
+            for name in seen.facts(info, facts)
             if getattr(facts, name) is None
         ]
-        if lacking:
-            imported = any(path == "recorded" for _, path in lacking)
-            said = ", ".join(name for name, _ in lacking)
-            tell = _TELLABLE.get(code, ()) if imported else ()
-            tell_by = _tell_by(case) if tell else ""
-            fix = _recorded(tell, tell_by) if imported else _MEND.format(what)
-            yield Unchecked(
-                cause=code,
-                why=f"not observed: {said}",
-                fix=fix,
-                tell=tell,
-                tell_by=tell_by,
-            )
+        if not lacking:
+            continue
+        why = ", ".join(f"{name} of {info.label}" for name, info in lacking)
+        imported = any(info.path == "recorded" for _, info in lacking)
+        yield _not_observed(case, seen, why, imported)
+
+
+def _not_observed(case: Case, seen: _SeenBy, why: str, imported: bool) -> Unchecked:
+    """Facts of numbers from elsewhere are told; others are captured again."""
+    tell = _TELLABLE.get(seen.cause, ()) if imported else ()
+    tell_by = _tell_by(case) if tell else ""
+    fix = f"capture again, so that {seen.words} is observed"
+    return Unchecked(
+        cause=seen.cause,
+        why=f"not observed: {why}",
+        fix=_recorded(tell, tell_by) if imported else fix,
+        tell=tell,
+        tell_by=tell_by,
+    )
 
 
 def _tell_by(case: Case) -> str:
     """How the author of numbers from elsewhere tells facts: to an import, or to the
     capture that took them as prompts.
     """
-    return (
-        "with logdrift import --fact"
-        if case.session.plan is None
-        else "in the lines of the prompts"
-    )
+    if case.session.plan is None:
+        return "with logdrift import --fact"
+    return "in the lines of the prompts"
 
 
 def _recorded(tell: Sequence[str], tell_by: str) -> str:
@@ -192,29 +210,3 @@ def _recorded(tell: Sequence[str], tell_by: str) -> str:
         return RECORDED
     names = tell[0] if len(tell) == 1 else f"{', '.join(tell[:-1])} and {tell[-1]}"
     return f"tell {names} {tell_by}, or {RECORDED}"
-
-
-def _decodes(info: CaptureInfo) -> bool:
-    return info.path in ("decode", "forced_decode")
-
-
-def _chooses_cache(info: CaptureInfo) -> bool:
-    engine = ENGINES.get(info.engine)
-    return engine is None or engine.numbers.cache_dtype
-
-
-def _semantics(info: CaptureInfo) -> str:
-    """The fact that says what this capture's numbers are of."""
-    return "prefill_logprobs" if info.path == "prefill" else "decode_logprobs"
-
-
-def _of_temperature(info: CaptureInfo, facts: Facts) -> tuple[str, ...]:
-    """Raw log-probabilities are of no temperature, so then nobody has to know it."""
-    name = _semantics(info)
-    return (
-        (name,)
-        if getattr(facts, name) is None
-        else ()
-        if getattr(facts, name) == "raw"
-        else ("temperature",)
-    )

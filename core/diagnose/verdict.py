@@ -27,10 +27,10 @@ def verdict_of(
     """
     refuted = refuted_of(causes)
     more = f" Refuted: {'; '.join(refuted)}." if refuted else ""
-    return _told(whole, case, causes, missing) + more
+    return _without_refuted(whole, case, causes, missing) + more
 
 
-def _told(
+def _without_refuted(
     whole: Case, case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]
 ) -> str:
     if causes and causes[0].cause == broken.OVERFLOW:
@@ -39,11 +39,8 @@ def _told(
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        return (
-            _rounding(first, whole, case)
-            if first.cause == NOISE
-            else _cause(first, whole, case)
-        )
+        said = _rounding if first.cause == NOISE else _cause
+        return said(first, whole, case)
     if len(whole.view.at) < TOKENS.likely:
         return (
             f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and"
@@ -54,11 +51,9 @@ def _told(
 
 def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     sentence = judge_size(case).sentence
-    limit = (
-        f" What moves less than about {case.view.mae:.2g} nats would not show."
-        if case.view.mae > 0
-        else ""
-    )
+    limit = ""
+    if case.view.mae > 0:
+        limit = f" What moves less than about {case.view.mae:.2g} nats would not show."
     gaps = broken.gaps(whole)
     if not gaps:
         return f"numerical noise, nothing to fix{_proven(first)}: {sentence}{limit}"
@@ -88,9 +83,9 @@ def _proven(first: Ranked) -> str:
     """
     if first.shown == "proven":
         return f", proven: {first.proof}"
-    for each in first.evidence:
-        if each.signature == "identity" and each.score >= LIKELY:
-            return f", proven: {each.sentence.rstrip('.')}"
+    for piece in first.evidence:
+        if piece.signature == "identity" and piece.score >= LIKELY:
+            return f", proven: {piece.sentence.rstrip('.')}"
     return ""
 
 

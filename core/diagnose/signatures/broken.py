@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from logdrift.core.compare.coverage import BrokenSide, broken_sides, nan_fix, nan_reason
-from logdrift.core.diagnose.case import SHOWN, Case
+from logdrift.core.diagnose.case import Case, positions_of
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import Evidence, Ranked, Unchecked
 from logdrift.core.engines import ENGINES
@@ -36,12 +36,12 @@ def nan(case: Case) -> Iterator[Evidence]:
     paths = {info.label: info.path for info in case.infos}
     for side in broken_sides(case.pair, "all"):
         at = np.flatnonzero(flags[side.label] & case.pair.counted)
+        drawn = _DRAWN if paths[side.label] == "decode" else ""
         yield Evidence(
             cause=OVERFLOW,
             score=_OBSERVED,
             signature="nan",
-            sentence=_sentence(side)
-            + (_DRAWN if paths[side.label] == "decode" else ""),
+            sentence=f"{_sentence(side)}{drawn}",
             numbers={
                 "side": side.label,
                 "dtype": side.dtype,
@@ -51,30 +51,32 @@ def nan(case: Case) -> Iterator[Evidence]:
                 "sequence": side.first_sequence,
                 "position": side.first_position,
             },
-            positions=tuple(int(i) for i in at[:SHOWN]),
+            positions=positions_of(at),
         )
 
 
 def _sentence(side: BrokenSide) -> str:
     many = "one sequence" if side.sequences == 1 else f"{side.sequences:,} sequences"
+    reason = nan_reason(side)
     return (
-        f"{side.label} gave NaN on {side.where}, in {many}; the first is {side.first}. "
-        f"{nan_reason(side)[:1].upper()}{nan_reason(side)[1:]}."
+        f"{side.label} gave NaN on {side.where}, in {many}; the first is {side.first}."
+        f" {reason[:1].upper()}{reason[1:]}."
     )
 
 
 def verdict_of(case: Case) -> str:
     """The sentence for a pair with NaN."""
-    said = [
-        f"{side.label} gave NaN on {side.where}: {nan_reason(side)}: {nan_fix(side)}"
-        for side in _sides(case)
-    ]
-    if not said:  # only a look at the layers has found it
+    sides = _sides(case)
+    if not sides:  # only a look at the layers has found it
         return (
             "broken numbers: no token here is NaN, but a residual stream was found that"
             " is not finite."
         )
-    return "broken numbers: " + "; ".join(said) + "."
+    clauses = "; ".join(
+        f"{side.label} gave NaN on {side.where}: {nan_reason(side)}: {nan_fix(side)}"
+        for side in sides
+    )
+    return f"broken numbers: {clauses}."
 
 
 def _sides(case: Case) -> tuple[BrokenSide, ...]:
@@ -85,25 +87,28 @@ def put_first(case: Case, causes: Iterable[Ranked]) -> tuple[Ranked, ...]:
     """The causes of a pair with NaN: that first, with what to do next, and never noise,
     which has nothing to fix.
     """
-    kept = [_with_next_step(case, each) for each in causes if each.cause != NOISE]
-    return tuple(sorted(kept, key=lambda each: each.cause != OVERFLOW))
+    faults = [_with_next_step(case, cause) for cause in causes if cause.cause != NOISE]
+    return tuple(sorted(faults, key=lambda cause: cause.cause != OVERFLOW))
 
 
 def _with_next_step(case: Case, cause: Ranked) -> Ranked:
     if cause.cause != OVERFLOW:
         return cause
     side = _sides(case)[0]
-    looked = any(each.signature == "layers" for each in cause.evidence)
-    layers = "" if looked else _layers_step(case, side)
+    looked_at = any(piece.signature == "layers" for piece in cause.evidence)
+    layers = "" if looked_at else _layers_step(case, side)
     return replace(cause, next_experiment=nan_fix(side) + layers)
 
 
 def _layers_step(case: Case, side: BrokenSide) -> str:
+    """The look at the layers that names where the stream breaks; empty where they
+    cannot be looked at.
+    """
     plan = case.session.plan
     planned = {spec.name for spec in plan.backends} if plan is not None else set()
-    if not all(_can_be_looked_at(info, planned) for info in case.infos) or _one_backend(
-        case
-    ):
+    a, b = case.infos
+    answering = all(_can_be_looked_at(info, planned) for info in (a, b))
+    if not answering or a.backend == b.backend:
         return ""
     place = f"{side.first_sequence}:{max(side.first_position, 1)}"
     pair = ":".join(case.labels)
@@ -119,11 +124,6 @@ def _can_be_looked_at(info: CaptureInfo, planned: set[str]) -> bool:
     return engine is not None and "layers" in engine.answers and info.backend in planned
 
 
-def _one_backend(case: Case) -> bool:
-    a, b = case.infos
-    return a.backend == b.backend
-
-
 def gaps(case: Case) -> tuple[Unchecked, ...]:
     """For each side, the completion tokens that the other one scored and it did not:
     nothing here is said of them.
@@ -133,23 +133,22 @@ def gaps(case: Case) -> tuple[Unchecked, ...]:
         (case.labels[0], pair.missing_a, pair.logprob_b),
         (case.labels[1], pair.missing_b, pair.logprob_a),
     )
-    found = []
+    unscored = []
     for label, missing, other in sides:
-        holes = np.flatnonzero(missing & pair.in_completion)
-        if not len(holes):
-            continue
-        scored = int(
-            np.count_nonzero(pair.counted & pair.in_completion & ~np.isnan(other))
-        )
-        why = (
-            f"{label} has no score for {len(holes):,} of {scored:,} completion tokens,"
-            " which are in no number here"
-        )
-        found.append(
-            Unchecked(
-                cause="unscored",
-                why=why,
-                fix="capture or import it again, or set their mask to 0",
-            )
-        )
-    return tuple(found)
+        holes = int(np.count_nonzero(missing & pair.in_completion))
+        counted = pair.counted & pair.in_completion
+        scored = int(np.count_nonzero(counted & ~np.isnan(other)))
+        if holes:
+            unscored.append(_unscored(label, holes, scored))
+    return tuple(unscored)
+
+
+def _unscored(label: str, holes: int, scored: int) -> Unchecked:
+    return Unchecked(
+        cause="unscored",
+        why=(
+            f"{label} has no score for {holes:,} of {scored:,} completion tokens, which"
+            " are in no number here"
+        ),
+        fix="capture or import it again, or set their mask to 0",
+    )
