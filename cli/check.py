@@ -127,8 +127,10 @@ def _write(
     session: MeasuredSession, results: Sequence[Result], *, as_json: bool
 ) -> None:
     """As text, or as JSON with a line on stderr for every broken limit."""
-    from logdrift.core.report.check import broken_line, render, to_json
+    from logdrift.core.report.check import broken_line, to_json
+    from logdrift.core.report.check_document import check_document
     from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.strict_json import dump
     from logdrift.core.session.visible import visible
 
@@ -138,5 +140,6 @@ def _write(
             if not result.ok:
                 print(f"logdrift: {visible(broken_line(result))}", file=sys.stderr)
     else:
-        sys.stdout.write(render(session, results, canvas_of(sys.stdout)))
+        document = check_document(session, results)
+        sys.stdout.write(paint_text(document, canvas_of(sys.stdout)))
     sys.stdout.flush()

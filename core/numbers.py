@@ -106,6 +106,13 @@ def exact(value: Any) -> str:
     return f"{value:.5g}" if is_number(value) else figure(value)
 
 
+def six_digits(value: float) -> str:
+    """A number that is held against a limit: what a table rounds away may be what is
+    outside.
+    """
+    return f"{value:.6g}"
+
+
 def three_digits(value: float | None) -> str:
     """A number within a sentence: ``0.0433``; ``unknown`` for None."""
     return "unknown" if value is None else f"{value:.3g}"

@@ -26,10 +26,11 @@ from logdrift.core.report.check import (
     check_session,
     parse_limits,
     published_limits,
-    render,
     to_json,
 )
+from logdrift.core.report.check_document import check_document
 from logdrift.core.report.layout import Canvas
+from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
 from tests.made_metrics import made_metrics
 from tests.made_sessions import capture, edit_manifest, write_session
@@ -461,11 +462,8 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
     session = session_of(a="x\x1b[31m", b="y\x9b", name="s\x07")
-    text = render(
-        session,
-        check_session(session, parse_limits(["mae=0.01"], [])),
-        Canvas(encoding="ascii"),
-    )
+    results = check_session(session, parse_limits(["mae=0.01"], []))
+    text = paint_text(check_document(session, results), Canvas(encoding="ascii"))
     assert all(char.isprintable() for line in text.splitlines() for char in line)
 
 

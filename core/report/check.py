@@ -15,12 +15,11 @@ from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.gate import Gate
 from logdrift.core.compare.limits import JudgedLimit, Limit, judge_limits
 from logdrift.core.compare.measured import MeasuredPair, measure_pair
-from logdrift.core.compare.metric import metric, resolve, unit_of
+from logdrift.core.compare.metric import metric, resolve
 from logdrift.core.compare.pair import Scope, default_scope, make_pair
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
-from logdrift.core.numbers import fixed
-from logdrift.core.report.layout import Canvas, pad
+from logdrift.core.numbers import six_digits
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
 
@@ -278,11 +277,11 @@ def _no_tokens(pair: MeasuredPair) -> Result:
         min=1,
         max=None,
         ok=False,
-        reason=f"no {_of_scope(pair)}token has a score on both sides",
+        reason=f"no {of_scope(pair)}token has a score on both sides",
     )
 
 
-def _of_scope(pair: MeasuredPair) -> str:
+def of_scope(pair: MeasuredPair) -> str:
     """``completion `` before "tokens"; nothing where all tokens count."""
     scope = pair.metrics.scope
     return "" if scope == "all" else f"{scope} "
@@ -348,10 +347,10 @@ def _broken(judged: JudgedLimit) -> str | None:
         return "not known for this pair, and a missing observation is not a pass"
     if high is not None and value > high:
         excess = _excess(value, high, high)
-        return f"{_exact(value)} is above {_exact(high)} by {excess}"
+        return f"{six_digits(value)} is above {six_digits(high)} by {excess}"
     if low is not None and value < low:
         excess = _excess(low, value, low)
-        return f"{_exact(value)} is below {_exact(low)} by {excess}"
+        return f"{six_digits(value)} is below {six_digits(low)} by {excess}"
     return None
 
 
@@ -365,12 +364,7 @@ def _lacks(judged: JudgedLimit, limited: Collection[str]) -> str | None:
 
 def _excess(larger: float, smaller: float, limit: float) -> str:
     share = f" ({100 * (larger - smaller) / abs(limit):.3g}%)" if limit else ""
-    return f"{_exact(larger - smaller)}{share}"
-
-
-def _exact(value: float) -> str:
-    """Six digits: what the table rounds away may be what broke the limit."""
-    return f"{value:.6g}"
+    return f"{six_digits(larger - smaller)}{share}"
 
 
 def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, Any]:
@@ -387,84 +381,3 @@ def broken_line(result: Result) -> str:
     """One line that says what is broken: pair, metric and why."""
     whose = f" ({result.framework}: {result.name})" if result.framework else ""
     return f"{result.pair or 'session'} {result.metric}{whose}: {result.reason}"
-
-
-def render(session: MeasuredSession, results: Sequence[Result], canvas: Canvas) -> str:
-    """The check for a person: one line for each result under its pair, the reason below
-    what failed, the sum last.
-    """
-    titles: dict[str | None, str] = {None: f"session {session.name}"}
-    titles |= {pair.name: _title(pair) for pair in session.pairs}
-    lines: list[str] = []
-    for place, title in titles.items():
-        of_place = [result for result in results if result.pair == place]
-        lines += [""] if lines else []
-        lines += [canvas.paint(line, "bold") for line in canvas.wrap(title)]
-        lines += [line for result in of_place for line in _lines(result, canvas)]
-    lines += ["", *_sum(results, canvas), *_hint(session, results, canvas)]
-    return "\n".join(lines) + "\n"
-
-
-def _title(pair: MeasuredPair) -> str:
-    return f"{pair.a} → {pair.b}, {pair.metrics.tokens:,} {_of_scope(pair)}tokens"
-
-
-def _sum(results: Sequence[Result], canvas: Canvas) -> Iterator[str]:
-    failed = sum(not result.ok for result in results)
-    if failed:
-        said, style = f"FAILED: {failed} of {len(results)} checks", "bad"
-    else:
-        said, style = f"ok: all {len(results)} checks hold", "good"
-    yield from (canvas.paint(line, style) for line in canvas.wrap(said))
-
-
-def _lines(result: Result, canvas: Canvas) -> Iterator[str]:
-    if result.ok:
-        mark = canvas.paint(pad("ok", 7), "good")
-    else:
-        mark = canvas.paint(pad("FAILED", 7), "bad")
-    row = canvas.text(f"{result.metric:<31} {_value(result):<15} {_range(result)}")
-    yield mark + canvas.cut(row.rstrip(), canvas.width - 7)
-    if result.framework:
-        yield from canvas.wrap(f"{result.framework}: {result.name}", 9)
-    if result.reason:
-        yield from canvas.wrap(result.reason, 9)
-
-
-def _value(result: Result) -> str:
-    """The value with its unit, where that says more than the number alone."""
-    value, unit = result.value, unit_of(result.metric)
-    if isinstance(value, str):
-        return value.replace("_", " ")
-    if value is None:
-        return fixed(None)
-    whole = unit == "tokens" and float(value).is_integer()
-    # A count has no decimals.
-    text = f"{value:,.0f}" if whole else fixed(value)
-    return f"{text} {unit}" if unit in ("nats", "tokens", "sequences") else text
-
-
-def _range(result: Result) -> str:
-    if isinstance(result.value, str):
-        if result.min in (None, result.value):
-            return ""
-        return f"needs {result.min} or better".replace("_", " ")
-    ends = (("min", result.min), ("max", result.max))
-    return ", ".join(
-        f"{name} {_exact(value)}"
-        for name, value in ends
-        if isinstance(value, int | float)
-    )
-
-
-def _hint(
-    session: MeasuredSession, results: Sequence[Result], canvas: Canvas
-) -> Iterator[str]:
-    unasked = ("state", "pairs", "verdict", "tokens", *ALWAYS)
-    limited = [result for result in results if result.metric not in unasked]
-    if not limited and session.pairs:
-        yield from canvas.wrap(
-            "No number was checked: give limits with --max, --min or --published.",
-            2,
-            "i",
-        )

@@ -1,0 +1,103 @@
+"""A check as blocks: one line for each result under its pair, the reason below what
+failed, the sum last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from logdrift.core.compare.measured import MeasuredPair
+from logdrift.core.compare.metric import unit_of
+from logdrift.core.numbers import fixed, six_digits
+from logdrift.core.report.check import ALWAYS, MeasuredSession, Result, of_scope
+from logdrift.core.report.document import (
+    Block,
+    Gap,
+    SentenceBlock,
+    Span,
+    TableBlock,
+    TableColumn,
+    TableRow,
+)
+
+_COLUMNS = (
+    TableColumn("", 7),
+    TableColumn("", 31),
+    TableColumn("", 15, gap=1),
+    TableColumn("", 0, gap=1),
+)
+_INDENT = 9
+_UNASKED = ("state", "pairs", "verdict", "tokens", *ALWAYS)
+"""What is checked without being asked for."""
+
+
+def check_document(session: MeasuredSession, results: Sequence[Result]) -> list[Block]:
+    """What `logdrift check` prints."""
+    titles: dict[str | None, str] = {None: f"session {session.name}"}
+    titles |= {pair.name: _title(pair) for pair in session.pairs}
+    blocks: list[Block] = []
+    for place, title in titles.items():
+        if blocks:
+            blocks.append(Gap())
+        blocks.append(SentenceBlock(title, "bold"))
+        for result in results:
+            if result.pair == place:
+                blocks += _result(result)
+    return [*blocks, Gap(), _sum(results), *_hint(session, results)]
+
+
+def _title(pair: MeasuredPair) -> str:
+    return f"{pair.a} → {pair.b}, {pair.metrics.tokens:,} {of_scope(pair)}tokens"
+
+
+def _result(result: Result) -> Iterator[Block]:
+    mark = Span("ok", "good") if result.ok else Span("FAILED", "bad")
+    cells = (mark, result.metric, _value(result), _range(result))
+    yield TableBlock(_COLUMNS, (TableRow(cells),), cut=True)
+    if result.framework:
+        yield SentenceBlock(f"{result.framework}: {result.name}", indent=_INDENT)
+    if result.reason:
+        yield SentenceBlock(result.reason, indent=_INDENT)
+
+
+def _value(result: Result) -> str:
+    """The value with its unit, where that says more than the number alone."""
+    value, unit = result.value, unit_of(result.metric)
+    if isinstance(value, str):
+        return value.replace("_", " ")
+    if value is None:
+        return fixed(None)
+    whole = unit == "tokens" and float(value).is_integer()
+    # A count has no decimals.
+    text = f"{value:,.0f}" if whole else fixed(value)
+    return f"{text} {unit}" if unit in ("nats", "tokens", "sequences") else text
+
+
+def _range(result: Result) -> str:
+    if isinstance(result.value, str):
+        if result.min in (None, result.value):
+            return ""
+        return f"needs {result.min} or better".replace("_", " ")
+    ends = (("min", result.min), ("max", result.max))
+    return ", ".join(
+        f"{name} {six_digits(value)}"
+        for name, value in ends
+        if isinstance(value, int | float)
+    )
+
+
+def _sum(results: Sequence[Result]) -> SentenceBlock:
+    failed = sum(not result.ok for result in results)
+    if failed:
+        return SentenceBlock(f"FAILED: {failed} of {len(results)} checks", "bad")
+    return SentenceBlock(f"ok: all {len(results)} checks hold", "good")
+
+
+def _hint(session: MeasuredSession, results: Sequence[Result]) -> Iterator[Block]:
+    asked = any(result.metric not in _UNASKED for result in results)
+    if session.pairs and not asked:
+        yield SentenceBlock(
+            "No number was checked: give limits with --max, --min or --published.",
+            indent=2,
+            mark="i",
+        )
