@@ -53,8 +53,9 @@ from logdrift.tui.widgets.charts.export import (
     write_chart,
 )
 from logdrift.tui.widgets.charts.painting import Painter
-from logdrift.tui.widgets.charts.pane import build, legend_rows, seen_names
+from logdrift.tui.widgets.charts.pane import build, legend_rows
 from logdrift.tui.widgets.charts.terminal import Drawing, draw
+from logdrift.tui.widgets.charts.title import seen_names
 from tests.made_sessions import capture, write_session
 
 pytestmark = pytest.mark.usefixtures("own_home")

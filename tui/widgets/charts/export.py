@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,26 +27,26 @@ if TYPE_CHECKING:
 
 ENDINGS = (".svg", ".txt", ".csv")
 _TEXT_SIZE = (110, 30)
+_IN_NAMES = frozenset(string.ascii_letters + string.digits + "-_.")
+_LONGEST = 60
+"""Characters of a session's name in that of a file."""
 
 
 def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
-    session = source.data.session.name if source.data is not None else "session"
-    safe = (
-        "".join(
-            c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session
-        ).strip(".")
-        or "session"
-    )
-    stem = f"{safe[:60]}-{CHARTS[kind].name}" + (
-        f"-seq{source.sequence}" if reach == "one" else ""
-    )
-    names = itertools.chain(
-        [stem], (f"{stem}-{number}" for number in itertools.count(2))
-    )
-    return next(
-        f"{name}.svg" for name in names if not (folder / f"{name}.svg").exists()
-    )
+    session = "session" if source.data is None else source.data.session.name
+    stem = f"{_plain(session)}-{CHARTS[kind].name}"
+    if reach == "one":
+        stem += f"-seq{source.sequence}"
+    numbered = (f"{stem}-{number}.svg" for number in itertools.count(2))
+    names = itertools.chain([f"{stem}.svg"], numbered)
+    return next(name for name in names if not (folder / name).exists())
+
+
+def _plain(name: str) -> str:
+    """A name in characters that every file system and shell takes."""
+    plain = "".join(char if char in _IN_NAMES else "_" for char in name)
+    return plain.strip(".")[:_LONGEST] or "session"
 
 
 def problem(name: str, session: Path) -> str:
@@ -110,6 +111,11 @@ def csv_text(table: Table) -> str:
     writer.writerow(table)
     # str of a float32 is its shortest form: 0.1, where its float64 would be
     # 0.10000000149011612.
-    columns = [("" if v != v else str(v) for v in column) for column in table.values()]
+    columns = [[_field(value) for value in column] for column in table.values()]
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
+
+
+def _field(value: object) -> str:
+    is_nan = value != value
+    return "" if is_nan else str(value)

@@ -32,19 +32,24 @@ class Painter:
         ]
         self._plain = [strip_of(runs, width) for runs in self._runs]
 
+    @property
+    def paints(self) -> tuple[Drawing, int, Palette]:
+        """What this is made of."""
+        return self.chart, self.width, self.palette
+
     def lines(self, position: int) -> Iterator[Strip]:
         """The rows with the cursor: a line through its column, marked in the frame, or
         its cell alone.
         """
         chart = self.chart
-        found = chart.place.cell(position) if chart.place is not None else None
-        if found is None:
+        cell = None if chart.place is None else chart.place.cell(position)
+        if cell is None:
             yield from self._plain
             return
-        column = chart.left + found[0]
-        row = chart.top + found[1] if found[1] is not None else None
+        column = chart.left + cell[0]
+        row = None if cell[1] is None else chart.top + cell[1]
         for y, runs in enumerate(self._runs):
-            marked = _marked(runs, y, column, row, chart, self.palette)
+            marked = _marked(runs, y, (column, row), chart, self.palette)
             yield self._plain[y] if marked is runs else strip_of(marked, self.width)
 
 
@@ -56,29 +61,21 @@ class _Styles:
     def __init__(self, chart: Drawing, palette: Palette) -> None:
         self.palette, self.shaded = palette, chart.shaded
         colour = palette.steps[0][-1].bgcolor
-        self.shade = (
-            Style(color=colour) if colour is not None and palette.dark else palette.text
-        )
+        coloured = colour is not None and palette.dark
+        self.shade = Style(color=colour) if coloured else palette.text
 
     def of(self, char: str) -> Style:
         if self.shaded:
             return self.shade
-        return (
-            self.palette.text
-            if char in _BRIGHT or "⠀" < char <= "⣿"
-            else self.palette.muted
-        )
+        bright = char in _BRIGHT or "⠀" < char <= "⣿"
+        return self.palette.text if bright else self.palette.muted
 
 
 def _runs(text: str, inside: bool, chart: Drawing, styles: _Styles) -> list[Run]:
-    right = chart.left + chart.columns
+    area = range(chart.left, chart.left + chart.columns) if inside else range(0)
     runs: list[Run] = []
     for x, char in enumerate(text):
-        style = (
-            styles.of(char)
-            if inside and chart.left <= x < right
-            else styles.palette.muted
-        )
+        style = styles.of(char) if x in area else styles.palette.muted
         if runs and runs[-1][1] is style:
             runs[-1] = (runs[-1][0] + char, style)
         else:
@@ -89,29 +86,28 @@ def _runs(text: str, inside: bool, chart: Drawing, styles: _Styles) -> list[Run]
 def _marked(
     runs: list[Run],
     y: int,
-    column: int,
-    row: int | None,
+    cell: tuple[int, int | None],
     chart: Drawing,
     palette: Palette,
 ) -> list[Run]:
-    above, below = y == chart.top - 1, y == chart.top + chart.lines
-    if above or below:
-        return _replace(runs, column, "▼" if above else "▲", palette.accent)
-    if not chart.top <= y < chart.top + chart.lines:
+    """Row ``y`` with the cursor in it: its column, and its row unless the whole column
+    is its place. The same runs where the cursor is not in it.
+    """
+    column, row = cell
+    if y == chart.top - 1:
+        return _replace(runs, column, "▼", palette.accent)
+    if y == chart.top + chart.lines:
+        return _replace(runs, column, "▲", palette.accent)
+    outside = not chart.top <= y < chart.top + chart.lines
+    if outside or row not in (None, y):
         return runs
+    under = _char_at(runs, column)
+    if row is None and under in _FREE:
+        return _replace(runs, column, "┊", palette.accent)
+    marked = _replace(runs, column, under, palette.cursor)
     if row is None:
-        under = _char_at(runs, column)
-        if under in _FREE:
-            return _replace(runs, column, "┊", palette.accent)
-        return _replace(runs, column, under, palette.cursor)
-    if y != row:
-        return runs
-    return _replace(
-        _replace(runs, chart.left - 1, "▸", palette.accent),
-        column,
-        _char_at(runs, column),
-        palette.cursor,
-    )
+        return marked
+    return _replace(marked, chart.left - 1, "▸", palette.accent)
 
 
 def _char_at(runs: list[Run], column: int) -> str:

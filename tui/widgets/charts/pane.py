@@ -18,6 +18,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
+from logdrift.core.charts.marks import FAR
 from logdrift.core.charts.registry import CHARTS
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import words_of
@@ -26,7 +27,8 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
 from logdrift.tui.widgets.charts.painting import Painter
-from logdrift.tui.widgets.lines import Run, Text, strip_of
+from logdrift.tui.widgets.charts.title import name_at, title_runs
+from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.core.charts.base import Chart
@@ -42,7 +44,8 @@ _WAIT = 0.3
 """Seconds after which it is said that a picture is being made."""
 _WIDE = 150
 """Columns from which on a legend needs half the lines."""
-_FAR = 1 << 30
+_LEGEND_HEIGHTS = (14, 22)
+"""Lines of the pane from which on the legend has one more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +121,11 @@ class ChartPane(Text, inherit_bindings=False):
         """
         from logdrift.core.charts.data import ChartSource, PairData
 
-        data: PairData | None = self._source.data if self._source is not None else None
-        if pair is None:
-            data = None
-        elif data is None or data.pair is not pair:
-            data = PairData(session, pair)
+        data: PairData | None = None
+        if pair is not None:
+            before = None if self._source is None else self._source.data
+            same = before is not None and before.pair is pair
+            data = before if same else PairData(session, pair)
         self.show_source(ChartSource(data, sequence, threshold, change), position)
 
     def show_source(self, source: ChartSource, position: int) -> None:
@@ -175,7 +178,7 @@ class ChartPane(Text, inherit_bindings=False):
     def fixed(self) -> int:  # type: ignore[override]
         """The title, and as many lines of the legend as leave room for a picture."""
         width, height = self.size
-        rows = 1 if height < 14 else 2 if height < 22 else 3
+        rows = 1 + sum(height >= least for least in _LEGEND_HEIGHTS)
         return 1 + (rows if width < _WIDE else (rows + 1) // 2)
 
     def want(self, *, at_once: bool = False) -> None:
@@ -239,11 +242,8 @@ class ChartPane(Text, inherit_bindings=False):
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
-        self.made, self.chart, self.problem = (
-            built.chart or self.made,
-            built.drawing,
-            built.problem,
-        )
+        self.made = built.chart or self.made
+        self.chart, self.problem = built.drawing, built.problem
         if built.chart is None:
             self._made_key = ()
         self.refresh_fixed()
@@ -260,86 +260,46 @@ class ChartPane(Text, inherit_bindings=False):
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
-            return self._title(width)
-        rows = legend_rows(
-            self.chart.legend if self.chart else (), width - 2, self.fixed - 1
-        )
-        return strip_of(
-            [(f" {rows[y - 1]}" if y <= len(rows) else "", self.palette.muted)], width
-        )
-
-    def _title(self, width: int) -> Strip:
-        """Names of the charts around the one that is shown, and at the right what `a`
-        has chosen.
-        """
-        p, names = (
-            self.palette,
-            [f" {i + 1} {entry.title} " for i, entry in enumerate(CHARTS)],
-        )
-        reaches = CHARTS[self.kind].reaches
-        what = "this sequence" if self.reach == "one" else "all sequences"
-        turn = "a " if len(reaches) > 1 else ""
-        keys = f" {what} · {turn}v V C z x "
-        long = (
-            f" {what} · {turn and 'a this/all · '}v V next · C list · z zoom · x"
-            " export "
-        )
-        if cell_len(long) + sum(cell_len(name) for name in names) + 2 <= width:
-            keys = long
-        elif cell_len(keys) + cell_len(names[self.kind]) + 2 > width:
-            keys = ""
-        first, last = seen_names(
-            [cell_len(name) for name in names], self.kind, width - cell_len(keys) - 2
-        )
-        runs: list[Run] = [("‹" if first else " ", p.muted)]
-        for index in range(first, last):
-            here = p.accent if self.has_focus else p.strong
-            runs.append(
-                (
-                    names[index],
-                    (
-                        (p.selected if self.has_focus else here)
-                        if index == self.kind
-                        else p.muted
-                    ),
-                )
+            focused = self.has_focus
+            runs = title_runs(
+                self.kind, self.reach, width, self.palette, focused=focused
             )
-        runs.append(("›" if last < len(names) else " ", p.muted))
-        used = sum(cell_len(text) for text, _ in runs)
-        return strip_of(
-            [*runs, (fit(keys, max(0, width - used), right=True), p.muted)], width
-        )
+            return strip_of(runs, width)
+        legend = self.chart.legend if self.chart else ()
+        rows = legend_rows(legend, width - 2, self.fixed - 1)
+        text = f" {rows[y - 1]}" if y <= len(rows) else ""
+        return strip_of([(text, self.palette.muted)], width)
 
     def _paint(self) -> None:
         if self.chart is None:
-            self.set_lines(
-                [strip_of([(f" {self.problem}", self.palette.muted)], self.inner_width)]
-            )
+            words = (f" {self.problem}", self.palette.muted)
+            self.set_lines([strip_of([words], self.inner_width)])
             return
-        painter, width = self._painter, self.inner_width
-        if painter is None or (painter.chart, painter.width, painter.palette) != (
-            self.chart,
-            width,
-            self.palette,
-        ):
-            painter = self._painter = Painter(self.chart, width, self.palette)
-        self.set_lines(list(painter.lines(self._position)))
+        lines = self._painter_of(self.chart).lines(self._position)
+        self.set_lines(list(lines))
+
+    def _painter_of(self, chart: Drawing) -> Painter:
+        """The painter of a chart, kept until chart, width or colours are others."""
+        painter = self._painter
+        needed = (chart, self.inner_width, self.palette)
+        if painter is None or painter.paints != needed:
+            painter = self._painter = Painter(*needed)
+        return painter
 
     # ---- moving
 
     def action_chart_step(self, columns: int, rows: int) -> None:
         """Move the cursor so many columns or rows on."""
-        place = self.chart.place if self.chart is not None else None
-        wanted = (
-            place.step(self._position, columns, rows) if place is not None else None
-        )
-        if wanted is not None:
-            self.set_cursor(wanted)
-            self.post_message(self.CursorWanted(wanted))
+        if self.chart is None or self.chart.place is None:
+            return
+        position = self.chart.place.step(self._position, columns, rows)
+        if position is not None:
+            self.set_cursor(position)
+            self.post_message(self.CursorWanted(position))
 
     def action_chart_end(self, side: int) -> None:
         """To the first (-1) or the last (1) column."""
-        self.action_chart_step(side * _FAR, 0)
+        self.action_chart_step(side * FAR, 0)
 
     def action_to_tokens(self) -> None:
         self.post_message(self.TokensWanted())
@@ -348,30 +308,23 @@ class ChartPane(Text, inherit_bindings=False):
         """Put the cursor where it is clicked, or choose the name that is clicked."""
         event.stop()
         if event.y == 0:
-            found = self._name_at(event.x)
-            if found is not None:
-                self.choose(found)
+            line = self.fixed_line(0, self.size.width).text
+            kind = name_at(line, event.x)
+            if kind is not None:
+                self.choose(kind)
             return
         self._go_to_cell(event.x, event.y - self.fixed + self.top)
-
-    def _name_at(self, x: int) -> int | None:
-        text = self._title(self.size.width).text
-        for index, entry in enumerate(CHARTS):
-            start = text.find(f" {index + 1} {entry.title} ")
-            if 0 <= start <= x < start + len(entry.title) + 3:
-                return index
-        return None
 
     def _go_to_cell(self, x: int, y: int) -> None:
         drawing = self.chart
         if drawing is None or drawing.place is None:
             return
-        here = drawing.place.cell(self._position)
-        columns = x - drawing.left - (here[0] if here is not None else 0)
-        self.action_chart_step(columns, 0)
-        here = drawing.place.cell(self._position)
-        if here is not None and here[1] is not None:
-            self.action_chart_step(0, y - drawing.top - here[1])
+        cell = drawing.place.cell(self._position)
+        column = 0 if cell is None else cell[0]
+        self.action_chart_step(x - drawing.left - column, 0)
+        cell = drawing.place.cell(self._position)
+        if cell is not None and cell[1] is not None:
+            self.action_chart_step(0, y - drawing.top - cell[1])
 
 
 def build(
@@ -413,19 +366,3 @@ def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
                 out[-1] += " …"
             break
     return out
-
-
-def seen_names(widths: list[int], chosen: int, room: int) -> tuple[int, int]:
-    """(first, behind the last) of the names to show: the chosen one, then as many as
-    fit before and behind it.
-    """
-    first, last, used = chosen, chosen + 1, widths[chosen]
-    while True:
-        if last < len(widths) and used + widths[last] <= room:
-            used += widths[last]
-            last += 1
-        elif first > 0 and used + widths[first - 1] <= room:
-            first -= 1
-            used += widths[first]
-        else:
-            return first, last
