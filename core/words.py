@@ -27,7 +27,7 @@ SEVERITIES: Mapping[str, str] = {
 }
 """How much a reason of the gate weighs, the heaviest first."""
 
-MEANINGLESS = "The numbers of this pair mean nothing until the reasons are mended."
+MEANINGLESS = "The numbers of this pair mean nothing until the reasons are fixed."
 """Stands before the numbers of a pair that is not comparable."""
 
 CERTAINTIES: Mapping[str, str] = {
