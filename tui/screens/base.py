@@ -4,12 +4,14 @@ and when they draw anew.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.geometry import Region
+from textual.message import Message
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -44,6 +46,14 @@ class TooSmall(Text, can_focus=False):
 
 
 _STAYS = object()
+
+
+@dataclass
+class Saved(Message):
+    """A file was written, or ``problem`` says why not."""
+
+    words: str
+    problem: str | None = None
 
 
 class SafeScreen(Safe, _Screen):
@@ -84,6 +94,13 @@ class SafeScreen(Safe, _Screen):
         if self.stands and self._answer is _STAYS:
             self._answer = result
         return AwaitComplete()
+
+    def on_saved(self, message: Saved) -> None:
+        """Say what became of a file."""
+        failed = message.problem is not None
+        self.query(Hints).last().say("not written" if failed else message.words)
+        if message.problem is not None:
+            self.logdrift.show_error(message.problem)
 
     def on_screen_resume(self) -> None:
         if self._answer is not _STAYS:

@@ -28,7 +28,7 @@ from logdrift.tui.models.experiments import (
     chosen_at_first,
     total,
 )
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.views import reason
 from logdrift.tui.widgets.bars import Bar
@@ -62,14 +62,13 @@ class RunAsked(Message):
     ids: frozenset[str] = frozenset()
 
 
-class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
+class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     """A row for each experiment, the most telling first. A thread follows those that
     run.
     """
 
     BINDINGS = bindings("experiments")
     SCOPES = ("experiments",)
-    SAVED_AS = "experiments.tsv"
     AUTO_FOCUS = "#experiments"
 
     def __init__(self, session: Session, why: WhyView) -> None:
@@ -379,6 +378,9 @@ class ExperimentsScreen(Saving, StartingScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def action_save(self) -> None:
+        save(self, "experiments.tsv", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
         return self.table.copied()

@@ -39,7 +39,7 @@ class IdentityScreen(TextScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__("Identity: what each engine loaded", ["being read"])
-        self.session = session
+        self.session, self.session_folder = session, session.folder
         self._read: IdentityRead | None = None
 
     @property

@@ -26,7 +26,7 @@ from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.places import sequence_of
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, strip_of
@@ -133,14 +133,13 @@ def _backend(label: str) -> str:
     return label.partition("/")[0]
 
 
-class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
+class LayersScreen(BaseScreen, inherit_bindings=False):
     """The answer nearest to the token under the explorer's cursor, and the command that
     asks for its own.
     """
 
     BINDINGS = bindings("layers")
     SCOPES = ("layers",)
-    SAVED_AS = "layers.tsv"
     AUTO_FOCUS = "#stages"
 
     def __init__(self, origin: Origin, labels: tuple[str, str]) -> None:
@@ -342,6 +341,9 @@ class LayersScreen(Saving, BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def action_save(self) -> None:
+        save(self, "layers.tsv", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
         """All that is saved as a table with tabs; the command where nothing is."""

@@ -19,7 +19,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.answer import AnswerLine, answer_line
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
@@ -54,14 +54,13 @@ class PairAnswered(Message):
     line: AnswerLine
 
 
-class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
+class LimitsScreen(BaseScreen, inherit_bindings=False):
     """A row for each limit: the user's own first, then by framework, those for bitwise
     equality last.
     """
 
     BINDINGS = bindings("limits")
     SCOPES = ("limits",)
-    SAVED_AS = "limits.tsv"
     AUTO_FOCUS = "#limits"
 
     def __init__(self, pair: Pair, answer: AnswerLine | None = None) -> None:
@@ -218,6 +217,9 @@ class LimitsScreen(Saving, BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def action_save(self) -> None:
+        save(self, "limits.tsv", self.text_to_save, session=self.pair.session.folder)
 
     def text_to_save(self) -> str:
         return self.table.copied()

@@ -29,7 +29,8 @@ class LogScreen(TextScreen):
 
     def __init__(self, session: Session, backends: Sequence[str], start: int) -> None:
         super().__init__("Log", ["reading"])
-        self.session, self.backends, self.at = session, list(backends), start
+        self.session, self.session_folder = session, session.folder
+        self.backends, self.at = list(backends), start
 
     def on_mount(self) -> None:
         self.read_log(self.backends[self.at])

@@ -33,7 +33,7 @@ from logdrift.tui.models.matrix import (
     meaning,
 )
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
@@ -180,7 +180,7 @@ def _right(text: str) -> str:
     return fit(text, _CELL - 1, right=True)
 
 
-class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
+class MatrixScreen(BaseScreen, inherit_bindings=False):
     """The table, and in words what stands under the cursor.
 
     A thread computes it row by row until the screen is left.
@@ -188,7 +188,6 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
 
     BINDINGS = bindings("matrix")
     SCOPES = ("matrix",)
-    SAVED_AS = "matrix.tsv"
     AUTO_FOCUS = "#grid"
 
     def __init__(
@@ -369,6 +368,9 @@ class MatrixScreen(Saving, BaseScreen, inherit_bindings=False):
     def action_copy(self) -> None:
         """Copy the table."""
         self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def action_save(self) -> None:
+        save(self, "matrix.tsv", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""

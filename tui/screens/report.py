@@ -16,9 +16,8 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW
-from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen
-from logdrift.tui.screens.saving import Saved, Saving
-from logdrift.tui.screens.searching import Searching
+from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen, Saved
+from logdrift.tui.screens.searching import TextSearch
 from logdrift.tui.widgets.reading import Reading
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Rendered(Message):
     problem: str | None = None
 
 
-class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
+class ReportScreen(BaseScreen, inherit_bindings=False):
     """Shows the report of the pair, or of all pairs; a thread makes it."""
 
     BINDINGS = bindings("report", "reading")
@@ -48,6 +47,7 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     def __init__(self, session: Session, pair: tuple[str, str] | None) -> None:
         super().__init__()
         self.session, self.pair = session, pair
+        self.search = TextSearch(self, self.say)
         self.form, self.all_pairs = "text", pair is None
         self.text = ""
         self._reports: dict[bool, SessionReport] = {}
@@ -61,8 +61,10 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "report")
 
-    def tell(self, text: str) -> None:
-        self.say(text)
+    @property
+    def reading(self) -> Reading:
+        """The report."""
+        return self.query_one(Reading)
 
     def _make(self) -> None:
         self.say(
@@ -127,6 +129,21 @@ class ReportScreen(Searching, Saving, BaseScreen, inherit_bindings=False):
         self.say("")
 
     # ---- commands
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_search_next(self) -> None:
+        self.search.step(1)
+
+    def action_search_previous(self) -> None:
+        self.search.step(-1)
+
+    def action_next_text(self) -> None:
+        self.say("there is only this text")
+
+    def action_previous_text(self) -> None:
+        self.action_next_text()
 
     def action_next_format(self) -> None:
         forms = list(_FORMATS)

@@ -1,75 +1,49 @@
-"""Searching in a long text: what windows and screens with one have in common."""
+"""Searching in a long text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 from textual.screen import Screen
 
-from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.screens.prompt import Prompt
 from logdrift.tui.widgets.reading import Reading
 
-if TYPE_CHECKING:
-    _Base = Screen[Any]
-else:
-    _Base = object
 
+class TextSearch:
+    """Searches the one `Reading` of a screen for what is typed; ``say`` puts what came
+    of it on the line of keys.
+    """
 
-class Searching(_Base):
-    """The keys of ``reading``; the screen has one `Reading` and a line of keys."""
-
-    _wanted = ""
+    def __init__(self, screen: Screen[None], say: Callable[[str], None]) -> None:
+        self._screen, self._say = screen, say
+        self._words = ""
 
     @property
-    def reading(self) -> Reading:
-        return self.query_one(Reading)
+    def _reading(self) -> Reading:
+        return self._screen.query_one(Reading)
 
-    def tell(self, text: str) -> None:
-        """Say something on the line of keys."""
-        self.query_one(Hints).say(text)
-
-    def action_search(self) -> None:
+    def ask(self) -> None:
         """Ask what to search for."""
-        from logdrift.tui.screens.prompt import Prompt
+        prompt = Prompt("Search", "in any case, n and N go on", self._words)
+        self._screen.app.push_screen(prompt, self._answered)
 
-        self.app.push_screen(
-            Prompt("Search", "in any case, n and N go on", self._wanted), self._search
-        )
-
-    def _search(self, text: str | None) -> None:
-        if text is None:
+    def _answered(self, words: str | None) -> None:
+        if words is None:
             return
-        self._wanted = text
-        found = self.reading.search(text)
-        lines = f"{found:,} line{'' if found == 1 else 's'}"
-        self.tell(
-            f"{lines} with {text!r}"
-            if found
-            else f"no line has {text!r}"
-            if text
-            else ""
-        )
+        self._words = words
+        count = self._reading.search(words)
+        self._say(_result(count, words) if words else "")
 
-    def action_search_next(self) -> None:
-        self._step(1)
+    def step(self, step: int) -> None:
+        """To the next line with the words (or the one before, for -1)."""
+        if self._reading.step(step):
+            return
+        nothing = "nothing was searched for yet: / searches"
+        self._say(_result(0, self._words) if self._words else nothing)
 
-    def action_search_previous(self) -> None:
-        self._step(-1)
 
-    def _step(self, step: int) -> None:
-        if not self.reading.step(step):
-            self.tell(
-                f"no line has {self._wanted!r}"
-                if self._wanted
-                else "nothing was searched for yet: / searches"
-            )
-
-    def action_next_text(self) -> None:
-        self.turn(1)
-
-    def action_previous_text(self) -> None:
-        self.turn(-1)
-
-    def turn(self, step: int) -> None:
-        """Show the next of several texts."""
-        self.tell("there is only this text")
+def _result(count: int, words: str) -> str:
+    if not count:
+        return f"no line has {words!r}"
+    return f"{count:,} line{'' if count == 1 else 's'} with {words!r}"

@@ -15,7 +15,7 @@ from logdrift.core.words import VERDICTS
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
@@ -28,12 +28,11 @@ _REASON_LINES = 5
 _SEVERITIES = {"not_comparable": "!!", "caution": "! ", "info": "· "}
 
 
-class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
+class FactsScreen(BaseScreen, inherit_bindings=False):
     """A row for each fact, differences first; unknown is said as unknown."""
 
     BINDINGS = bindings("facts")
     SCOPES = ("facts",)
-    SAVED_AS = "settings.tsv"
     AUTO_FOCUS = "#facts"
 
     def __init__(
@@ -201,6 +200,9 @@ class FactsScreen(Saving, BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
+
+    def action_save(self) -> None:
+        save(self, "settings.tsv", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
         return self.table.copied()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,23 +14,25 @@ from textual.strip import Strip
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.base import SafeScreen
-from logdrift.tui.screens.saving import Saving
-from logdrift.tui.screens.searching import Searching
+from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.searching import TextSearch
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import strip_of
 from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
 
 
-class TextScreen(
-    Searching, Saving, SafeScreen, ModalScreen[None], inherit_bindings=False
-):
+class TextScreen(SafeScreen, ModalScreen[None], inherit_bindings=False):
     """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/``
     searches.
     """
 
     BINDINGS = bindings("picker", "reading", "app")
     AUTO_FOCUS = "#text"
+    SAVED_AS = "logdrift.txt"
+    """The name that is offered."""
+    session_folder: Path | None = None
+    """Of the session that the text is about: nothing is written into it."""
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class TextScreen(
     ) -> None:
         super().__init__()
         self.title_text, self.source, self.bad, self.at_end = title, lines, bad, at_end
+        self.search = TextSearch(self, self.tell)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="window", classes="bad" if self.bad else ""):
@@ -63,8 +67,40 @@ class TextScreen(
     def action_cancel(self) -> None:
         self.dismiss()
 
+    @property
+    def reading(self) -> Reading:
+        """The text."""
+        return self.query_one(Reading)
+
+    def tell(self, text: str) -> None:
+        """Say something on the line of keys."""
+        self.query_one(Hints).say(text)
+
     def text_to_save(self) -> str:
+        """What is shown, as it is copied."""
         return self.reading.plain
+
+    def action_save(self) -> None:
+        save(self, self.SAVED_AS, self.text_to_save, session=self.session_folder)
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_search_next(self) -> None:
+        self.search.step(1)
+
+    def action_search_previous(self) -> None:
+        self.search.step(-1)
+
+    def action_next_text(self) -> None:
+        self.turn(1)
+
+    def action_previous_text(self) -> None:
+        self.turn(-1)
+
+    def turn(self, step: int) -> None:
+        """Show the next of several texts."""
+        self.tell("there is only this text")
 
     def action_copy_text(self) -> None:
         self.tell(self.logdrift.copy_text(self.reading.plain))

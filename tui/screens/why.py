@@ -21,7 +21,7 @@ from logdrift.tui.models.why import WhyView, evidence_stamp, explain
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.pair_picker import ask_pair, open_labels
-from logdrift.tui.screens.saving import Saving
+from logdrift.tui.screens.saving import save
 from logdrift.tui.views import PairView, reason
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
@@ -44,14 +44,13 @@ class Explained(Message):
     problem: str = ""
 
 
-class WhyScreen(Saving, BaseScreen, inherit_bindings=False):
+class WhyScreen(BaseScreen, inherit_bindings=False):
     """The verdict, the list of causes and what is told of the selected one. A thread
     works it out, once for a pair.
     """
 
     BINDINGS = bindings("why")
     SCOPES = ("why",)
-    SAVED_AS = "why.txt"
     AUTO_FOCUS = "#topics"
 
     def __init__(self, origin: Origin) -> None:
@@ -304,6 +303,9 @@ class WhyScreen(Saving, BaseScreen, inherit_bindings=False):
             if topic is not None
             else "there is nothing to copy yet"
         )
+
+    def action_save(self) -> None:
+        save(self, "why.txt", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
         return self.found.text if self.found is not None else f"{self._verdict()[0]}\n"
