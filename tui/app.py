@@ -108,7 +108,7 @@ def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, boo
             )
 
 
-class CommandWindow(SafeScreen, CommandPalette):
+class CommandWindow(CommandPalette, SafeScreen[None]):
     """Textual's palette, which is left as every other window is."""
 
     def _action_command_list(self, action: str) -> None:

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from textual.dom import DOMNode
 from textual.message import Message
@@ -25,11 +25,6 @@ from textual.worker import Worker
 
 from logdrift.core.errors import words_of
 from logdrift.tui.services import services
-
-if TYPE_CHECKING:
-    _Pump = MessagePump
-else:
-    _Pump = object
 
 _FOR_WRITERS = 30.0
 """Seconds that quitting waits for files being written. What only reads is never waited
@@ -42,7 +37,7 @@ def traceback_of(error: Exception) -> list[str]:
     return "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
 
 
-class Safe(_Pump):
+class Safe(MessagePump):
     """A part of the screen whose handlers may raise: the application tells it, and the
     part lives on.
     """
@@ -54,7 +49,7 @@ class Safe(_Pump):
             services(self).failed(error, self)
 
     def on_work_failed(self, message: WorkFailed) -> None:
-        """By its name: a decorator is not seen on a class that is no widget."""
+        """Show why."""
         message.stop()
         services(self).show_error(message.words)
 

@@ -5,7 +5,7 @@ and when they draw anew.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,7 +13,7 @@ from textual.await_complete import AwaitComplete
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import Reactive
-from textual.screen import Screen
+from textual.screen import Screen, ScreenResultType
 from textual.widget import Widget
 
 from logdrift.tui.actions import Scope, hint_pairs
@@ -22,11 +22,6 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Text, strip_of
-
-if TYPE_CHECKING:
-    _Screen = Screen[Any]
-else:
-    _Screen = object
 
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
@@ -56,9 +51,9 @@ class Saved(Message):
     problem: str | None = None
 
 
-class SafeScreen(Safe, _Screen):
-    """Mixin of every screen and window: it is left once, and not while another one
-    stands over it.
+class SafeScreen(Safe, Screen[ScreenResultType]):
+    """Every screen and window: it is left once, and not while another one stands over
+    it. A window names `ModalScreen` first, for its style.
 
     Keys may come faster than screens do: the application keeps those that come before a
     screen stands, and drops those that are meant for one that has left
@@ -111,7 +106,7 @@ class SafeScreen(Safe, _Screen):
         self.app.call_later(self.logdrift.type_early)
 
 
-class BaseScreen(SafeScreen, Screen[None], inherit_bindings=False):
+class BaseScreen(SafeScreen[None], inherit_bindings=False):
     """Subclasses name their scopes, give their `panes`, and `draw` what depends on the
     size and the colours.
 

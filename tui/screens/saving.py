@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
@@ -16,7 +17,7 @@ from logdrift.tui.screens.prompt import Prompt
 
 
 def save(
-    screen: SafeScreen,
+    screen: SafeScreen[Any],
     offered: str,
     text: Callable[[], str],
     *,
@@ -37,7 +38,7 @@ def save(
 class _Saver:
     """Writes for a screen, its ``node``."""
 
-    node: SafeScreen
+    node: SafeScreen[Any]
     text: Callable[[], str]
     session: Path | None
 

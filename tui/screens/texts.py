@@ -22,7 +22,7 @@ from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
 
 
-class TextScreen(SafeScreen, ModalScreen[None], inherit_bindings=False):
+class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
     """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/``
     searches.
     """
@@ -106,7 +106,7 @@ class TextScreen(SafeScreen, ModalScreen[None], inherit_bindings=False):
         self.tell(self.logdrift.copy_text(self.reading.plain))
 
 
-class Picker(SafeScreen, ModalScreen[int | None], inherit_bindings=False):
+class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=False):
     """Asks for one row of a list: its index, or None. ``moved`` is called while looking
     around; ``aside`` leaves the left of the screen to be seen meanwhile.
     """
