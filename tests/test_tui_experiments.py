@@ -343,7 +343,7 @@ async def back(
 ) -> None:
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
-    await until(pilot, lambda: screen.folder_watch.stopped and not screen.is_attached)
+    await until(pilot, lambda: screen._stop.is_set() and not screen.is_attached)
 
 
 PRESSED: dict[str, Press] = {

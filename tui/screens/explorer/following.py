@@ -56,10 +56,6 @@ class SessionWatch:
         self.node, self._explorer = node, explorer
         self._stop = threading.Event()
 
-    @property
-    def stopped(self) -> bool:
-        return self._stop.is_set()
-
     def stop(self) -> None:
         """End the watch, and save where the reader was."""
         self._stop.set()
