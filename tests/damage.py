@@ -617,10 +617,11 @@ def _open(session: Path) -> int:
     for the screen.
     """
     from logdrift.tui.app import readable
-    from logdrift.tui.inspection import inspect
+    from logdrift.tui.models.backend_log import log_lines
+    from logdrift.tui.models.inspection import inspect
+    from logdrift.tui.models.pairs import judged, open_pair
     from logdrift.tui.models.state import load_state
     from logdrift.tui.models.why import explain
-    from logdrift.tui.views import judged, log_lines, open_pair
 
     opened = readable(session)
     load_state(opened.manifest.id)

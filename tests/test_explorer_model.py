@@ -22,10 +22,10 @@ from logdrift.tui.models import explorer as explorer_model
 from logdrift.tui.models.explorer import Explorer, Jumps, beside
 from logdrift.tui.models.heading import heading_of, refusal_of
 from logdrift.tui.models.listing import sequences_with
+from logdrift.tui.models.modes import MODES
+from logdrift.tui.models.pairs import PairView, judged
 from logdrift.tui.models.passage import passage_of
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
-from logdrift.tui.modes import MODES
-from logdrift.tui.views import PairView, judged
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from logdrift.core.session.reader import Pieces
 from logdrift.core.session.visible import visible
-from logdrift.tui.flow import (
+from logdrift.tui.models.flow import (
     MAX_FRAGMENT,
     PART,
     Flow,
@@ -201,7 +201,7 @@ def test_distinct_ids_are_those_of_numpy(count: int) -> None:
 def test_the_first_screen_imports_no_masked_arrays() -> None:
     """The first call of numpy.unique does: 8 ms of every start."""
     code = (
-        "import sys, numpy as np; from logdrift.tui.flow import FragmentCache, flow;"
+        "import sys, numpy as np; from logdrift.tui.models.flow import FragmentCache, flow;"
         " from logdrift.core.session.reader import Pieces\nflow(np.arange(9,"
         " dtype=np.int32), np.zeros(9, bool), 3, FragmentCache(Pieces({})),"
         " 40)\nprint('numpy.ma' in sys.modules)"

@@ -15,9 +15,9 @@ from logdrift.core.compare.token_values import Stretch, has_entropy
 from logdrift.core.errors import InputError
 from logdrift.core.session.reader import Sequences, open_session
 from logdrift.tui.models import state
-from logdrift.tui.modes import MODES, Mode, legend, mode_of
+from logdrift.tui.models.modes import MODES, Mode, legend, mode_of
+from logdrift.tui.models.places import parse_place, write_place
 from logdrift.tui.palette import STEPS, make_palette
-from logdrift.tui.places import parse_place, write_place
 from logdrift.tui.widgets.token_paint import legend_runs
 from tests.made_sessions import capture, write_session
 

@@ -19,9 +19,9 @@ from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number, percent
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.search import find_ids, text_index
-from logdrift.tui.inspection import inspect
+from logdrift.tui.models.inspection import inspect
+from logdrift.tui.models.modes import MODES
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
-from logdrift.tui.modes import MODES
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.prompt import LineBox, Prompt
 from logdrift.tui.screens.texts import Picker

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.compare.token_values import Stretch
-from logdrift.tui.inspection import inspect
-from logdrift.tui.modes import MODES, mode_of
+from logdrift.tui.models.inspection import inspect
+from logdrift.tui.models.modes import MODES, mode_of
 from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.inspector import inspector_lines, summary_lines

@@ -14,7 +14,7 @@ from rich.style import Style
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.token_values import Stretch
-from logdrift.tui.modes import MODES
+from logdrift.tui.models.modes import MODES
 from logdrift.tui.palette import STEPS, Palette, depth_of, make_palette
 from tests.made_sessions import capture, write_session
 

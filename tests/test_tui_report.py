@@ -24,7 +24,7 @@ from logdrift.core.report.session_text import session_text
 from logdrift.core.report.strict_json import dump
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
-from logdrift.tui.flow import MAX_FRAGMENT
+from logdrift.tui.models.flow import MAX_FRAGMENT
 from logdrift.tui.report_file import default_name, problem
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen

@@ -14,9 +14,10 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.numbers import number, probability, signed
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.glyphs import fit, sparkline
-from logdrift.tui.inspection import inspect
+from logdrift.tui.models.backend_log import log_lines
+from logdrift.tui.models.inspection import inspect
+from logdrift.tui.models.pairs import judged, open_pair, pair_row
 from logdrift.tui.models.sessions import session_row
-from logdrift.tui.views import judged, log_lines, open_pair, pair_row
 from tests.made_sessions import capture, edit_manifest, write_session
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.views import reason
+from logdrift.tui.models.pairs import reason
 
 if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer, Meaning

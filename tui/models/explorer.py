@@ -14,12 +14,12 @@ import numpy as np
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.session.reader import Session
-from logdrift.tui.flow import FragmentCache
+from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
+from logdrift.tui.models.modes import MODES, Legend, Mode, legend, mode_of
+from logdrift.tui.models.pairs import PairView
+from logdrift.tui.models.places import sequence_of
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
-from logdrift.tui.modes import MODES, Legend, Mode, legend, mode_of
-from logdrift.tui.places import sequence_of
-from logdrift.tui.views import PairView
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from logdrift.core.compare.pair_numbers import PairNumbers
     from logdrift.core.session.progress import Live
     from logdrift.core.session.search import Matches
-    from logdrift.tui.inspection import Inspection
     from logdrift.tui.models.answer import AnswerLine
+    from logdrift.tui.models.inspection import Inspection
     from logdrift.tui.models.why import WhyView
 
     Positions = npt.NDArray[np.int64]
@@ -346,7 +346,7 @@ class Explorer:
 
     def inspection(self) -> Inspection:
         """Everything about the token under the cursor."""
-        from logdrift.tui.inspection import inspect  # not for the first screen
+        from logdrift.tui.models.inspection import inspect  # not for the first screen
 
         mark = self.mark_at(self.position)
         return inspect(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logdrift.tui.flow import FragmentCache
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.modes import Legend
+from logdrift.tui.models.flow import FragmentCache
+from logdrift.tui.models.modes import Legend
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Passage:
     """The n tokens of one sequence. ``title`` and ``aside`` stand above them.
 
-    ``levels`` i8[n] are as `logdrift.tui.modes` gives them, ``matched`` bool[n] the
+    ``levels`` i8[n] are as `logdrift.tui.models.modes` gives them, ``matched`` bool[n] the
     tokens of what was searched for, ``notes`` the tokens that the reader marked;
     ``greyed`` where levels mean nothing.
     """

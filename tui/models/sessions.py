@@ -56,7 +56,7 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
         if pair is None:
             return row
         # The numbers come second: the list is drawn without what they need.
-        from logdrift.tui.views import pair_row
+        from logdrift.tui.models.pairs import pair_row
 
         judgement = pair_row(session, *pair)
     except Exception as error:

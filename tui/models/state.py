@@ -29,7 +29,7 @@ from logdrift.core.session.schema import (
     text,
     whole,
 )
-from logdrift.tui.modes import MODES
+from logdrift.tui.models.modes import MODES
 
 SORTS = tuple(reduction.name for reduction in REDUCTIONS)
 MODE_NAMES = tuple(mode.name for mode in MODES)

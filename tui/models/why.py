@@ -27,6 +27,7 @@ from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import certainty
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.places import write_place
 from logdrift.tui.models.topics import (
     COMBINED,
     Topic,
@@ -37,7 +38,6 @@ from logdrift.tui.models.topics import (
     unchecked_lines,
     unchecked_topic,
 )
-from logdrift.tui.places import write_place
 
 Stamp = tuple[tuple[str, int], ...]
 """Files with the times of their last change, in nanoseconds."""

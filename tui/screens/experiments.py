@@ -28,9 +28,9 @@ from logdrift.tui.models.experiments import (
     chosen_at_first,
     total,
 )
+from logdrift.tui.models.pairs import reason
 from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
-from logdrift.tui.views import reason
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.paragraph import paragraph

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from logdrift.core.numbers import number
 from logdrift.tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
 from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, fit
-from logdrift.tui.modes import MODES
+from logdrift.tui.models.modes import MODES
 from logdrift.tui.palette import BROKEN, NAMES, STEPS, Palette
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.lines import Run

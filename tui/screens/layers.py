@@ -23,7 +23,7 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
-from logdrift.tui.places import sequence_of
+from logdrift.tui.models.places import sequence_of
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.saving import save

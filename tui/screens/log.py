@@ -56,7 +56,7 @@ class LogScreen(TextScreen):
     @background(group="log", exclusive=True)
     def read_log(self, backend: str) -> None:
         """Read the end of a log."""
-        from logdrift.tui.views import log_lines
+        from logdrift.tui.models.backend_log import log_lines
 
         self.post_message(LogRead(backend, log_lines(self.session, backend)))
 

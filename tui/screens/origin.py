@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
-from logdrift.tui.views import PairView
+from logdrift.tui.models.pairs import PairView
 
 if TYPE_CHECKING:
     from logdrift.tui.models.why import WhyView

@@ -16,10 +16,10 @@ from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.pairs import PairRow, pair_row
 from logdrift.tui.palette import Palette
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.texts import Picker
-from logdrift.tui.views import PairRow, pair_row
 from logdrift.tui.widgets.reading import Row
 
 Labels = tuple[str, str]

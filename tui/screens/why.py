@@ -17,12 +17,12 @@ from logdrift.core.words import VERDICTS
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.pairs import PairView, reason
 from logdrift.tui.models.why import WhyView, evidence_stamp, explain
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.pair_picker import ask_pair, open_labels
 from logdrift.tui.screens.saving import save
-from logdrift.tui.views import PairView, reason
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import wrap_at_most

@@ -21,7 +21,7 @@ from logdrift.tui.widgets.token_details import quoted, rank_text
 
 if TYPE_CHECKING:
     from logdrift.core.compare.alternatives import Cell
-    from logdrift.tui.inspection import Inspection, TopRow
+    from logdrift.tui.models.inspection import Inspection, TopRow
 
 _RANK = 4
 _COLUMN = 13

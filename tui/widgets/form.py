@@ -15,9 +15,9 @@ from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
-from logdrift.tui.flow import fragments_of
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.capture_rows import FormRow
+from logdrift.tui.models.flow import fragments_of
 from logdrift.tui.services import services
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Run, strip_of

@@ -17,7 +17,7 @@ from logdrift.tui.widgets.lines import Run, Text, strip_of
 from logdrift.tui.widgets.token_details import TokenDetails
 
 if TYPE_CHECKING:
-    from logdrift.tui.inspection import Inspection
+    from logdrift.tui.models.inspection import Inspection
 
 
 class Inspector(Text, inherit_bindings=False):

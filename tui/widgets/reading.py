@@ -10,8 +10,8 @@ from textual import events
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
-from logdrift.tui.flow import fragments_of
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.flow import fragments_of
 from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 Row = Sequence[Run]

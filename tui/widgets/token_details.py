@@ -17,7 +17,7 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run
 
 if TYPE_CHECKING:
-    from logdrift.tui.inspection import CaptureRow, Inspection
+    from logdrift.tui.models.inspection import CaptureRow, Inspection
 
 _BYTES = 16
 """Bytes of a token that are written out at most."""

@@ -11,10 +11,10 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from logdrift.core.numbers import percent
-from logdrift.tui.flow import Flow
 from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP
+from logdrift.tui.models.flow import Flow
+from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
-from logdrift.tui.modes import Legend
 from logdrift.tui.palette import BROKEN, STEPS, Palette
 from logdrift.tui.widgets.lines import Run
 

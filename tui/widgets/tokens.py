@@ -15,10 +15,10 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.flow import Flow, flow
 from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
+from logdrift.tui.models.flow import Flow, flow
+from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
-from logdrift.tui.modes import Legend
 from logdrift.tui.palette import STEPS
 from logdrift.tui.widgets.lines import Lines, strip_of
 from logdrift.tui.widgets.token_paint import (

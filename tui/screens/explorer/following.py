@@ -12,8 +12,8 @@ from textual.message import Message
 from logdrift.core.session.reader import Session
 from logdrift.tui.faults import WorkFailed, background
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.pairs import PairView, judged, open_pair
 from logdrift.tui.models.state import ViewState, save_state
-from logdrift.tui.views import PairView, judged, open_pair
 
 if TYPE_CHECKING:
     from logdrift.core.session.progress import Live

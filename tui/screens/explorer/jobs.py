@@ -23,8 +23,8 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.faults import background
 from logdrift.tui.models.explorer import Explorer, Levels
 from logdrift.tui.models.listing import sequences_with
+from logdrift.tui.models.pairs import PairView, judged, open_pair
 from logdrift.tui.screens.explorer.following import SessionRead
-from logdrift.tui.views import PairView, judged, open_pair
 
 if TYPE_CHECKING:
     import numpy.typing as npt

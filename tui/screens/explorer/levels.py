@@ -9,8 +9,8 @@ import numpy as np
 from logdrift.core.numbers import number, percent
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.modes import MODES
 from logdrift.tui.models.state import THRESHOLDS
-from logdrift.tui.modes import MODES
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.panes import PaneGroup

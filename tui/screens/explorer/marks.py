@@ -11,8 +11,8 @@ from logdrift.core.numbers import NOTHING, signed
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.places import write_place
 from logdrift.tui.models.state import MAX_NOTE, Mark
-from logdrift.tui.places import write_place
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.panes import PaneGroup

@@ -9,8 +9,8 @@ from textual.timer import Timer
 
 from logdrift.tui.models.explorer import Explorer, Levels
 from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import passage_of
-from logdrift.tui.modes import Legend
 from logdrift.tui.widgets.bars import AnswerBar, Header, Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.inspector import Inspector, Summary

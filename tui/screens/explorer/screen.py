@@ -16,6 +16,7 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.bindings import bindings
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
 from logdrift.tui.models.why import WhyView
 from logdrift.tui.screens.charted import ChartedScreen
@@ -29,7 +30,6 @@ from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
 from logdrift.tui.screens.pair_picker import ask_pair, open_labels
-from logdrift.tui.views import PairView, open_pair
 from logdrift.tui.widgets.bars import Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from logdrift.core.errors import InputError
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.places import parse_place, write_place
+from logdrift.tui.models.places import parse_place, write_place
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs, Searched
 from logdrift.tui.screens.explorer.moves import Moves, side

@@ -20,8 +20,8 @@ from logdrift.core.numbers import number, signed
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
-from logdrift.tui.flow import part_of, whole_text
-from logdrift.tui.views import reason
+from logdrift.tui.models.flow import part_of, whole_text
+from logdrift.tui.models.pairs import reason
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a
 # start.

@@ -1,21 +1,14 @@
-"""What the panes are given: frozen records made from a session, with no widget in
-sight.
-
-Everything here reads a handful of rows and can be called on each key press.
-"""
+"""Pairs as the panes are given them: opened, judged, and in one line."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from logdrift.core.errors import LogdriftError, words_inside
-from logdrift.core.session.files import lies_within, read_tail
-from logdrift.core.session.layout import LOGS
 from logdrift.core.session.reader import Session
-from logdrift.core.session.visible import visible, visible_bytes
+from logdrift.core.session.visible import visible
 
 # Records without comparison and repr: making those of ten classes is a fiftieth of a
 # start.
@@ -23,9 +16,6 @@ from logdrift.core.session.visible import visible, visible_bytes
 if TYPE_CHECKING:
     from logdrift.core.compare.errors import ErrorStats
     from logdrift.core.compare.gate import Gate
-
-_LOG_BYTES = 256 * 1024
-_SGR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,26 +66,23 @@ def judged(session: Session, pair: Pair) -> PairView:
 
 
 def open_pair(
-    session: Session, wanted: tuple[str, str] | None
+    session: Session, labels: tuple[str, str] | None
 ) -> tuple[Pair | None, str | None]:
-    """The wanted pair, or the first that opens, and a notice where it is not the wanted
-    one.
+    """The pair of these labels, or the first that opens; and a notice where it is
+    another one.
     """
-    choices = [
-        *([wanted] if wanted else []),
-        *filter(None, [default_pair(session)]),
-        *list_pairs(session),
-    ]
+    choices = [labels, default_pair(session), *list_pairs(session)]
     problem: str | None = None
-    for a, b in dict.fromkeys(choices):
+    for a, b in dict.fromkeys(filter(None, choices)):
         try:
             pair = make_pair(session, a, b)
-            # read here, so that a part that cannot be read is said, and drawing reads
-            # nothing of it
+            # Read here, so that a part that cannot be read is told, and drawing reads
+            # nothing of it.
             _ = pair.scored
-            return pair, problem
         except LogdriftError as error:
             problem = problem or reason(session, error)
+        else:
+            return pair, problem
     return None, problem
 
 
@@ -113,32 +100,8 @@ def pair_row(session: Session, a: str, b: str) -> PairRow:
     except Exception as error:
         return PairRow(a, b, problem=reason(session, error))
     return PairRow(
-        a,
-        b,
-        view.stats.mae if view.stats else None,
-        view.gate.verdict if view.gate else None,
+        a=a,
+        b=b,
+        mae=view.stats.mae if view.stats else None,
+        verdict=view.gate.verdict if view.gate else None,
     )
-
-
-def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
-    """The last lines of a backend's log, made visible. Not for the event loop."""
-    folder = session.folder / LOGS
-    path = folder / f"{backend}.log"
-    if "/" in backend or not lies_within(path, folder):
-        return [
-            f"the log of {visible(backend)} would lie outside of the session folder:"
-            " not read"
-        ]
-    try:
-        data = read_tail(path, _LOG_BYTES)
-    except OSError as error:
-        return [f"{visible(str(path))}: {error.strerror}"]
-    except LogdriftError as error:
-        return [visible(str(error))]
-    # Colours are dropped, and of a progress bar, which rewrites its line, the last
-    # state is kept.
-    lines = [
-        line.rstrip(b"\r").rpartition(b"\r")[2]
-        for line in _SGR.sub(b"", data).rstrip(b"\n").split(b"\n")
-    ]
-    return [visible_bytes(line) for line in lines[-limit:]]

@@ -1,0 +1,36 @@
+"""The end of a backend's log, as a screen shows it."""
+
+from __future__ import annotations
+
+import re
+
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.files import lies_within, read_tail
+from logdrift.core.session.layout import LOGS
+from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible, visible_bytes
+
+_LOG_BYTES = 256 * 1024
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
+    """The last lines of a backend's log, made visible. Not for the event loop."""
+    folder = session.folder / LOGS
+    path = folder / f"{backend}.log"
+    if "/" in backend or not lies_within(path, folder):
+        return [
+            f"the log of {visible(backend)} would lie outside of the session folder:"
+            " not read"
+        ]
+    try:
+        data = read_tail(path, _LOG_BYTES)
+    except OSError as error:
+        return [f"{visible(str(path))}: {error.strerror}"]
+    except LogdriftError as error:
+        return [visible(str(error))]
+    # Colours are dropped, and of a progress bar, which rewrites its line, the last
+    # state is kept.
+    text = _COLOURS.sub(b"", data).rstrip(b"\n")
+    lines = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in text.split(b"\n")]
+    return [visible_bytes(line) for line in lines[-limit:]]
