@@ -282,7 +282,7 @@ async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
     def fails(*_: Any) -> None:
         raise LogdriftError("the part went away\x1b[31m: capture it again")
 
-    monkeypatch.setattr("logdrift.core.report.build.report_on_pair", fails)
+    monkeypatch.setattr("logdrift.core.compare.measured.measure_pair", fails)
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)

@@ -226,7 +226,7 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
 
 _WORK = {
     "R": "logdrift.core.report.build.report_on",
-    "T": "logdrift.core.report.build.report_on_pair",
+    "T": "logdrift.core.compare.measured.measure_pair",
     "w": "logdrift.tui.screens.why.explain",
 }
 """The key of a screen and what it works out in a thread."""

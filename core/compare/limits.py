@@ -62,6 +62,11 @@ class JudgedLimit:
     ok: bool | None
     note: str | None
 
+    @property
+    def unit(self) -> str:
+        """The unit of the value."""
+        return metric(self.limit.metric).unit
+
     def to_json(self) -> dict[str, Any]:
         """As an entry of ``thresholds`` in the JSON schema; ``limit`` is the upper end."""
         limit = self.limit
@@ -74,7 +79,7 @@ class JudgedLimit:
             "limit": limit.high,
             "ok": self.ok,
             "level": limit.level,
-            "unit": metric(limit.metric).unit,
+            "unit": self.unit,
             "meaning": limit.meaning,
             "source": limit.source,
             "note": self.note,

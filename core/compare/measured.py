@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from logdrift.core.compare.decomposition import Decomposition
+from logdrift.core.compare.decomposition import Decomposition, decompositions
 from logdrift.core.compare.gate import Gate, judge
+from logdrift.core.compare.limits import Limit
 from logdrift.core.compare.measure import measure
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.session.reader import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ def measure_pair(
     metrics = replace(measure(pair, scope), decomposition=split_of(a, b, splits))
     gate = judge(pair.session, pair, scope)
     return MeasuredPair(a=a, b=b, gate=gate, metrics=metrics)
+
+
+def splits_for(
+    session: Session, scope: Scope, limits: Iterable[Limit]
+) -> Sequence[Decomposition]:
+    """The decompositions of a session where one of the limits asks for them."""
+    asked = any(limit.metric.startswith("decomposition.") for limit in limits)
+    return decompositions(session, scope) if asked else ()
 
 
 def split_of(a: str, b: str, splits: Sequence[Decomposition]) -> Decomposition | None:

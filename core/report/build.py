@@ -12,7 +12,7 @@ import numpy.typing as npt
 from logdrift.core.compare.decomposition import Decomposition, decompositions
 from logdrift.core.compare.floor import Floor, times_floor
 from logdrift.core.compare.limits import Limit, judge_limits
-from logdrift.core.compare.measured import measure_pair
+from logdrift.core.compare.measured import measure_pair, splits_for
 from logdrift.core.compare.pair import (
     Pair,
     Scope,
@@ -144,8 +144,7 @@ def report_on_pair(
     asks for one.
     """
     if splits is None:
-        asked = any(limit.metric.startswith("decomposition.") for limit in limits)
-        splits = decompositions(pair.session, scope) if asked else ()
+        splits = splits_for(pair.session, scope, limits)
     measured = measure_pair(pair, scope, splits)
     worst = worst_positions(pair, pair.scope_mask(scope), WORST)
     floor = measured.metrics.floor

@@ -1,0 +1,91 @@
+"""Limits held against the numbers of a pair, as the screen of limits shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from logdrift.core.compare.limits import JudgedLimit, Level
+from logdrift.core.compare.pair import Pair, default_scope
+from logdrift.core.numbers import exact
+from logdrift.core.report.pair_numbers import bounds_text
+
+STATES: dict[bool | None, tuple[str, str]] = {
+    True: ("✓", "held"),
+    False: ("✗", "exceeded"),
+    None: ("?", "unknown"),
+}
+"""Mark and word by whether a limit holds."""
+
+LEVELS: dict[Level, str] = {
+    "own": "your own limit, of the config file",
+    "normal": "within is what the framework calls normal",
+    "fault": "outside, the framework speaks of a fault",
+    "exact": "holds only where trainer and engine are bitwise equal",
+    "other": "published for another comparison: shown, never judged",
+}
+COLUMNS = ("whose", "their name", "value", "limit", "number")
+
+_ORDER: dict[Level, int] = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
+
+
+def judge_pair(pair: Pair) -> list[JudgedLimit]:
+    """Measure a pair and hold every limit against it.
+
+    It takes a second or two for a million tokens. The user's own limits come first,
+    then those of the frameworks, those for bitwise equality last.
+    """
+    # Imported here: nothing that is drawn before needs it.
+    from logdrift.core.compare.limits import judge_limits
+    from logdrift.core.compare.measured import measure_pair, splits_for
+    from logdrift.core.compare.published import PUBLISHED
+    from logdrift.core.config import load_config
+
+    limits = (*load_config().thresholds, *PUBLISHED)
+    scope = default_scope(pair.sequences)
+    measured = measure_pair(pair, scope, splits_for(pair.session, scope, limits))
+    judged = judge_limits(measured.metrics, limits, measured.gate.verdict)
+    return sorted(judged, key=lambda item: _ORDER[item.limit.level])
+
+
+def counted(judged: Sequence[JudgedLimit], *, wide: bool) -> str:
+    """Held, exceeded and not judged; those for bitwise equal runs on their own."""
+    usual = [item.ok for item in judged if item.limit.level != "exact"]
+    bitwise = [item.ok for item in judged if item.limit.level == "exact"]
+    counts = (
+        f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)}"
+        " unknown"
+    )
+    if not wide:
+        return counts
+    return f"{counts}; bitwise: {bitwise.count(True)} of {len(bitwise)} held"
+
+
+def cells(item: JudgedLimit) -> list[str]:
+    """The texts of `COLUMNS`."""
+    limit = item.limit
+    return [
+        limit.framework,
+        limit.name.rpartition("/")[2],
+        exact(item.value),
+        bounds_text(limit),
+        limit.metric,
+    ]
+
+
+def whole_text(item: JudgedLimit) -> list[str]:
+    """Everything about a limit, line by line."""
+    whose, name, value, allowed, metric = cells(item)
+    return [
+        f"{name} ({whose})",
+        "",
+        f"number   {metric}",
+        f"value    {value} {item.unit}",
+        f"limit    {allowed}",
+        f"state    {STATES[item.ok][1]}",
+        *([f"why      {item.note}"] if item.note else []),
+        "",
+        item.limit.meaning,
+        f"{LEVELS[item.limit.level]}.",
+        "",
+        f"source   {item.limit.source}",
+    ]
