@@ -68,12 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     final_turn.add_argument(
         "--continue-final-message",
         action="store_true",
-        help="an assistant's last message is the answer's beginning",
+        help="continue the last assistant message instead of answering it",
     )
     final_turn.add_argument(
         "--add-generation-prompt",
         action="store_true",
-        help="an assistant's last message is closed, and answered",
+        help="close the last assistant message and answer it",
     )
     parser.add_argument(
         "--text",
@@ -140,12 +140,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the session at --out, by its own plan",
+        help="resume the session at --out with its own plan",
     )
     parser.add_argument(
         "--detach",
         action="store_true",
-        help="capture in the background; survives the terminal",
+        help="capture in the background: goes on when the terminal closes",
     )
     add_flag(parser)
     parser.add_argument(
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
             if value is not None and value is not False and value != []:  # 0 is given
                 flag = name.replace("_", "-")
                 raise InputError(
-                    f"--resume goes on by the session's own plan: leave out --{flag}"
+                    f"--resume uses the session's own plan: leave out --{flag}"
                 )
         confirmed(out, read_manifest(out), flag=args.trust_session)
     elif args.trust_session:
@@ -209,7 +209,7 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
             narrate(f"{capture.label}: {reason}")
         raise LogdriftError(
             f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS},"
-            f" mend it, and go on with logdrift capture --out {folder} --resume"
+            f" fix it, and go on with logdrift capture --out {folder} --resume"
         )
     narrate(f"session complete: {folder}")
     return 0

@@ -163,7 +163,7 @@ def _delete(folder: Path) -> None:
         return
     if not (folder / MANIFEST).exists():
         raise InputError(
-            f"--fresh: {folder} is no session and is left alone: give another --out"
+            f"--fresh: {folder} is not a session and is left alone: name another --out"
         )
     holder = read_lock(folder)
     if holder is not None:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Checks Python, the config file, the engines (each is imported once), GPU,"
         " memory, disk and terminal: ok, warning or broken, with a line that says"
-        " how to mend it. Exit code 0, or 1 where something needed is broken."
+        " how to fix it. Exit code 0, or 1 where something needed is broken."
     )
     parser.epilog = (
         "The self-test plants faults with a known cause in the small model and"

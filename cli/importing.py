@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="DIR",
         type=Path,
-        help="folder of the model: its tokenizer.json tells the text of ids",
+        help="folder of the model: its tokenizer.json gives the text of ids",
     )
     parser.add_argument(
         "--fact",

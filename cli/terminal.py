@@ -58,7 +58,7 @@ def _colours(environment: Mapping[str, str]) -> Check:
         return Check("colours", "ok", f"16 million ({visible(term)})")
     if "256" in term or "direct" in term:
         return Check("colours", "ok", f"256 ({visible(term)})")
-    mend = (
+    fix = (
         "set TERM=xterm-256color (tmux: set -g default-terminal tmux-256color), or"
         " COLORTERM=truecolor where it has them"
     )
@@ -66,7 +66,7 @@ def _colours(environment: Mapping[str, str]) -> Check:
         "colours",
         "warning",
         f"16 ({visible(term)}): two steps of the scale share a colour",
-        mend,
+        fix,
     )
 
 
@@ -115,7 +115,7 @@ def _clipboard(environment: Mapping[str, str], ask: Ask) -> list[Check]:
                     f"OSC 52 through tmux (allow-passthrough {through})",
                 )
             ]
-        mend = "tmux set -g allow-passthrough on"
+        fix = "tmux set -g allow-passthrough on"
         if (
             through is None
         ):  # before 3.3 there was no such option, and everything passed
@@ -124,7 +124,7 @@ def _clipboard(environment: Mapping[str, str], ask: Ask) -> list[Check]:
                     "clipboard",
                     "warning",
                     "tmux does not say whether it lets OSC 52 through",
-                    mend,
+                    fix,
                 )
             ]
         return [
@@ -132,7 +132,7 @@ def _clipboard(environment: Mapping[str, str], ask: Ask) -> list[Check]:
                 "clipboard",
                 "warning",
                 "tmux does not let OSC 52 through: nothing can be copied",
-                mend,
+                fix,
             )
         ]
     if environment.get("STY"):

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="JSON, schema 1: everything"
     )
     parser.add_argument(
-        "--causes", action="store_true", help="print the table of causes, and leave"
+        "--causes", action="store_true", help="print the table of causes and exit"
     )
     why_identity.add_arguments(parser)
     why_run.add_arguments(parser)
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         main = default_pair(session)
         if main is None:
             raise InputError(
-                f"session {session.name}: it has no two captures to compare yet: wait"
+                f"session {session.name}: it does not have two captures to compare yet: wait"
                 " for it, or go on with --resume"
             )
         chosen = [main]

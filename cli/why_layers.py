@@ -101,7 +101,7 @@ def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
     chosen = parse_pair(session, args.pair[0]) if args.pair else default_pair(session)
     if chosen is None:
         raise InputError(
-            f"session {session.name}: it has no two captures to compare yet: wait"
+            f"session {session.name}: it does not have two captures to compare yet: wait"
             " for it"
         )
     return chosen

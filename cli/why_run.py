@@ -32,10 +32,10 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--run",
         action="store_true",
-        help="run the experiments that would tell, within the budget",
+        help="run the experiments that can decide, within the budget",
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="print the plan of --run, and leave"
+        "--dry-run", action="store_true", help="print the plan of --run and exit"
     )
     group.add_argument(
         "--budget",
@@ -62,7 +62,7 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--detach",
         action="store_true",
-        help="run them in the background; survives the terminal",
+        help="run them in the background: they go on when the terminal closes",
     )
 
 
@@ -112,7 +112,7 @@ def run(
     repeats = _REPEATS if args.repeats is None else args.repeats
     if repeats < 2:
         raise InputError(
-            f"--repeats {repeats}: give 2 or more, or nobody knows what is noise"
+            f"--repeats {repeats}: give 2 or more: a single capture shows no noise"
         )
     if not args.dry_run:
         check_writable(session)

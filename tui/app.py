@@ -382,7 +382,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """Other colours, from now on and until the end."""
         if self.depth == "none":
             self._say(
-                "NO_COLOR is set, or the terminal has no colours: there is but one"
+                "NO_COLOR is set, or the terminal has no colours: there is only one"
                 " theme"
             )
             return

@@ -143,7 +143,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         scope="explorer",
         action="redo_jump",
         keys=("U", "ctrl+r"),
-        help="Do the undone jump again",
+        help="Redo the jump",
     ),
     Command(
         scope="explorer",
@@ -215,7 +215,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         scope="explorer",
         action="limits",
         keys=("T",),
-        help="Limits: what every framework calls normal, held against this pair",
+        help="Limits: what each framework calls normal, compared with this pair",
     ),
     Command(
         scope="explorer",
@@ -275,7 +275,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         scope="move",
         action="token_right",
         keys=("right", "l"),
-        help="One token on, into the next sequence at the end",
+        help="One token forward, into the next sequence at the end",
         palette=False,
     ),
     Command(

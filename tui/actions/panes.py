@@ -51,7 +51,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         scope="list",
         action="choose",
         keys=("enter",),
-        help="Take the row: a session opens, a sequence is jumped to",
+        help="Choose the row: open the session, go to the sequence",
         palette=False,
     ),
     Command(
@@ -119,7 +119,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         scope="reading",
         action="search_next",
         keys=("n",),
-        help="Next line found",
+        help="Next match",
     ),
     Command(
         scope="reading",
@@ -132,7 +132,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         scope="reading",
         action="search_previous",
         keys=("N",),
-        help="Previous line found",
+        help="Previous match",
     ),
     Command(
         scope="reading",
@@ -173,7 +173,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         scope="prompt",
         action="submit",
         keys=("enter",),
-        help="Take what is typed",
+        help="Accept what is typed",
         hint="take",
         palette=False,
     ),

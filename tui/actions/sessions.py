@@ -23,7 +23,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="sessions",
         action="back",
         keys=("q",),
-        help="Back, or quit where there is no way back",
+        help="Back, or quit from the first screen",
         hint="quit",
     ),
     Command(
@@ -37,7 +37,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="sessions",
         action="mark",
         keys=("space",),
-        help="Compare two: mark the old one, then the new one",
+        help="Compare two sessions: mark the earlier one, then the later one",
         hint="compare",
     ),
     Command(
@@ -51,7 +51,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="sessions",
         action="reverse",
         keys=("S",),
-        help="Sort the other way round",
+        help="Reverse the order",
     ),
     Command(
         scope="sessions",
@@ -92,7 +92,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="sessions",
         action="clear",
         keys=("escape",),
-        help="Take filter and mark away",
+        help="Remove the filter and the mark",
     ),
     Command(
         scope="sessions",
@@ -174,7 +174,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="diff",
         action="change_chart",
         keys=("v",),
-        help="Before and after as a chart, in the explorer of the new session",
+        help="Before and after as a chart, in the explorer of the later session",
         hint="chart",
     ),
 )

@@ -107,7 +107,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
             1,
         ),
         keys=("right", "l"),
-        help="One column on",
+        help="One column forward",
         palette=False,
         keymap_name="right",
     ),
@@ -133,7 +133,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         scope="facts",
         action="whole",
         keys=("space",),
-        help="Whole values of the row",
+        help="Show the values of the row in full",
         hint="whole values",
     ),
     Command(
@@ -168,7 +168,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         scope="limits",
         action="whole",
         keys=("space",),
-        help="Everything about the limit",
+        help="Show everything about the limit",
         hint="whole",
     ),
     Command(

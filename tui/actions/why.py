@@ -92,7 +92,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         scope="experiments",
         action="choose_all",
         keys=("a",),
-        help="All that have not run, or none",
+        help="Choose all that have not run, or none",
         hint="all/none",
     ),
     Command(
@@ -179,7 +179,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         scope="layers",
         action="debuggers",
         keys=("d",),
-        help="Debuggers: commands for deeper ones, for this token",
+        help="Debuggers: commands for deeper debuggers, for this token",
         hint="debuggers",
     ),
     Command(

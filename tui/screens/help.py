@@ -34,9 +34,9 @@ ABOUT: dict[Scope, str] = {
         "Every capture (rows, A) against every capture (columns, B), by one number."
     ),
     "facts": (
-        "How the captures really ran: what differs first, then what nobody observed."
+        "How the captures really ran: what differs first, then what was not observed."
     ),
-    "limits": "What every framework calls normal, each by its own definition.",
+    "limits": "What each framework calls normal, by its own definition.",
     "report": "The report as `logdrift report` writes it.",
     "why": "What explains the gap, the most likely cause first, with its evidence.",
     "experiments": (
@@ -47,7 +47,7 @@ ABOUT: dict[Scope, str] = {
         "How far apart two backends are after each layer, for one token or sequence."
     ),
     "diff": (
-        "The same pair in two sessions: what became better, by how much, and whether it"
+        "The same pair in two sessions: what got better, by how much, and whether it"
         " is more than noise."
     ),
     "form": (

@@ -93,8 +93,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if marked is None:
             self._mark(row.folder)
             self.say(
-                f"{row.name} is the old one: Space on another compares it with that,"
-                " Esc takes the mark away"
+                f"{row.name} is the earlier one: Space on another compares the two,"
+                " Esc removes the mark"
             )
         elif marked == row.folder:
             self._mark(None)
