@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -18,7 +19,6 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
-from logdrift.tui.models.why import WhyView
 from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.screens.explorer import earlier, following, jobs
 from logdrift.tui.screens.explorer.companions import Companions
@@ -29,11 +29,13 @@ from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
-from logdrift.tui.screens.pair_picker import ask_pair, open_labels
 from logdrift.tui.widgets.bars import Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
+
+if TYPE_CHECKING:
+    from logdrift.tui.models.why import WhyView
 
 PANES = (
     ("tokens", "Tokens"),
@@ -472,9 +474,13 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     # ---- keys: other pairs, sessions and screens
 
     def action_pair(self) -> None:
+        from logdrift.tui.screens.pair_picker import ask_pair
+
         ask_pair(self, self.session, self.model.labels, self._choose_pair)
 
     def _choose_pair(self, labels: tuple[str, str]) -> None:
+        from logdrift.tui.screens.pair_picker import open_labels
+
         if labels == self.model.labels == self.model.state.pair:
             return
         pair = open_labels(self, self.session, labels)
