@@ -79,6 +79,24 @@ def test_the_model_imports_no_textual() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_the_first_screen_imports_nothing_that_is_only_needed_later() -> None:
+    code = (
+        "import sys, logdrift.tui.app, logdrift.tui.screens.explorer\n"
+        "later = ('core.diagnose', 'core.report', 'core.compare.gate',"
+        " 'core.capture', 'tui.screens.texts', 'tui.models.inspection')\n"
+        "later = tuple(f'logdrift.{name}' for name in later)\n"
+        "print(*(name for name in sys.modules if name.startswith(later)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    assert done.stdout.strip() == ""
+
+
 # ---- moving
 
 
