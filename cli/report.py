@@ -13,11 +13,11 @@ from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import load_config, sessions_folder
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_on
+from logdrift.core.report.forms import rendered
 from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.output import check_output, write_output
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import open_session
-from logdrift.tui.report_file import rendered
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

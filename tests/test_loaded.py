@@ -26,8 +26,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.json_values import KEPT_ENTRIES, alike, bounded, flatten, shown
 from logdrift.core.report.build import report_on
 from logdrift.core.report.comment import comment
+from logdrift.core.report.forms import html_of
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.page import report_page
 from logdrift.core.report.paint.markdown import paint_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.session_text import session_text
@@ -452,9 +452,8 @@ def test_the_gate_names_keys_and_every_report_says_it(
     report = typed.to_json()
     assert said in " ".join(paint_text(session_text(typed), Canvas()).split())
     assert said in " ".join(paint_markdown(comment(typed)).replace("\\", "").split())
-    assert (
-        "rope_parameters.full_attention.rope_theta 1000000 against 10000"
-        in report_page(typed, session)
+    assert "rope_parameters.full_attention.rope_theta 1000000 against 10000" in html_of(
+        typed, session
     )
     stated = next(
         r for r in report["pairs"][0]["gate"]["reasons"] if r["code"] == "config"

@@ -28,8 +28,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_on, report_pair
 from logdrift.core.report.check import MeasuredSession, check_session, parse_limits
 from logdrift.core.report.comment import comment
+from logdrift.core.report.forms import html_of
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.page import report_page
 from logdrift.core.report.paint.markdown import paint_markdown
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.session_text import session_text
@@ -754,7 +754,7 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
     without = f"left out: 1 token NaN in {A}, 1 token not scored in {A}"
     assert text.count(without) == 2
     assert without in paint_markdown(comment(typed))
-    page = report_page(typed, pair.session)
+    page = html_of(typed, pair.session)
     assert without in page and '<span class="nan" title="2: Δ -&#10;' not in page
     assert 'class="nan"' in page and "A NaN, rank ?" in page
     assert report["pairs"][0]["coverage"]["nan_a"] == 1
@@ -764,7 +764,7 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
 def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) -> None:
     pair = pair_of(tmp_path / "s", [[*PROMPT, -2.0, -1.0]], [[*DECODED, -1.0, -1.0]])
     typed = report_on(pair.session)
-    page = report_page(typed, pair.session)
+    page = html_of(typed, pair.session)
     document = session_text(typed)
     for text in (
         paint_text(document, Canvas(width=80)),

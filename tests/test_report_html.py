@@ -18,15 +18,17 @@ import pytest
 
 from logdrift.core.compare.corrections import WhatIf
 from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import exact, figure
 from logdrift.core.report import charts, html_style, scale, svg, svg_parts
 from logdrift.core.report.build import report_on
+from logdrift.core.report.forms import html_of
 from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
-from logdrift.core.report.page import report_page
 from logdrift.core.report.pair_numbers import bounds_text, tables_of_numbers
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session, open_session
-from logdrift.tui import palette
+from logdrift.tui import palette, schemes
+from logdrift.tui.models.modes import MODES
 from tests.made_report import decomposition, made_pair, typed_pair, typed_report
 from tests.made_sessions import capture, write_session
 
@@ -158,7 +160,7 @@ def html(
 ) -> str:
     """The page of a report, or of the report that a dictionary is the JSON of."""
     typed = report if isinstance(report, SessionReport) else typed_report(report)
-    return report_page(typed, session, *given, **options)
+    return html_of(typed, session, *given, **options)
 
 
 def check_page(source: str) -> Page:
@@ -505,18 +507,17 @@ def test_what_is_drawn_stays_within_the_limit(sample: Session) -> None:
     assert choose(pair, order, 12, 0) == []
 
 
-def test_the_scale_is_that_of_the_terminal() -> None:
-    delta = np.random.default_rng(0).normal(0, 0.5, 1000).astype(np.float32)
-    delta[:4] = [np.inf, -np.inf, 0.1, -0.2]
-    scored = np.random.default_rng(1).random(1000) < 0.9
-    assert (
-        scale.levels(delta, scored, 0.1) == palette.levels(delta, scored, 0.1)
-    ).all()
-    assert (scale.DARK, scale.LIGHT, scale.STEPS) == (
-        palette._DARK,
-        palette._LIGHT,
-        palette.STEPS,
-    )
+def test_the_scale_is_that_of_the_terminal(sample: Session) -> None:
+    pair = make_pair(sample, "trainer/prefill", "vllm/decode")
+    whole = Stretch(pair, 0, pair.tokens)
+    drawn = scale.levels(pair.delta, pair.scored, 0.05)
+    assert (drawn == MODES[0].levels(whole, 0.05)).all()
+    assert {-scale.STEPS, 0, scale.STEPS} <= {*drawn.tolist()}
+    terminal = [
+        (scheme.orange, scheme.blue) for scheme in (schemes.DARK, schemes.LIGHT)
+    ]
+    assert terminal == [scale.DARK, scale.LIGHT]
+    assert scale.STEPS == palette.STEPS
 
 
 def _luminance(colour: str) -> float:

@@ -20,7 +20,7 @@ from logdrift.core.charts.base import Chart
 from logdrift.core.charts.data import ChartSource, PairData
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.report.build import report_on
-from logdrift.core.report.page import report_page
+from logdrift.core.report.forms import html_of
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.widgets.charts.export import render
 from tests.toy_chart import LINE
@@ -70,7 +70,7 @@ def test_it_is_a_file_of_each_kind(chart: Chart) -> None:
 
 @pytest.mark.usefixtures("registered")
 def test_it_reaches_the_html_report_with_its_help(session: Session) -> None:
-    page = report_page(report_on(session), session)
+    page = html_of(report_on(session), session)
     assert "Sorted gaps, all 24 sequences" in page and LINE.help in page
 
 

@@ -1,4 +1,4 @@
-"""The report in each of its forms, and as a file: the ending of the name decides."""
+"""A report as a file, from the screen: the ending of its name decides the form."""
 
 from __future__ import annotations
 
@@ -8,44 +8,9 @@ from pathlib import Path
 
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
-from logdrift.core.report.layout import Canvas
+from logdrift.core.report.forms import FORMS
 from logdrift.core.report.output import check_output, without_flag, write_output
-from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session
-
-FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
-
-
-def rendered(
-    form: str,
-    report: SessionReport,
-    session: Session,
-    main: tuple[str, str] | None,
-    canvas: Canvas,
-) -> str:
-    """The report as text on ``canvas``, or as md, html or json: the module of that form
-    alone is imported. Not for the event loop.
-    """
-    if form == "json":
-        from logdrift.core.report.strict_json import dump
-
-        return dump(report.to_json())
-    from logdrift.core.report.build import with_answer
-
-    report = with_answer(report, session, main)
-    if form == "md":
-        from logdrift.core.report.comment import comment
-        from logdrift.core.report.paint.markdown import paint_markdown
-
-        return paint_markdown(comment(report, main))
-    if form == "html":
-        from logdrift.core.report.page import report_page
-
-        return report_page(report, session, main)
-    from logdrift.core.report.paint.text import paint_text
-    from logdrift.core.report.session_text import session_text
-
-    return paint_text(session_text(report, main), canvas)
 
 
 def default_name(session: Session, folder: Path) -> str:

@@ -15,10 +15,10 @@ from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.numbers import figure, is_number
 from logdrift.core.report import svg
+from logdrift.core.report.gap_tables import BucketKind, bucket_name
 from logdrift.core.report.pair_numbers import split_title, terms_of
 from logdrift.core.report.scale import THRESHOLD
 from logdrift.core.report.svg_parts import Axis
-from logdrift.core.report.tables import BucketKind, bucket_name
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 

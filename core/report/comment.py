@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.numbers import figure
-from logdrift.core.report import tables
+from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.document import (
     Block,
     CodeSpan,
@@ -175,7 +175,7 @@ def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     yield HeadingBlock(3, (*_name(pair), Span(" in full")))
     if pair.void:
         yield ParagraphBlock((Span(MEANINGLESS, "bold"),))
-    yield from _titled("Published and own limits", tables.limits_in_columns(pair))
+    yield from _titled("Published and own limits", limit_tables.limits_in_columns(pair))
     for title, values in tables.number_tables(pair):
         table = tables.numbers_in_columns(values, void=pair.void)
         yield ParagraphBlock((Span(title, "bold"),))
@@ -185,18 +185,18 @@ def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
         yield ParagraphBlock((Span(interval_note(pair)),))
     yield from _titled(
         "What corrections would do",
-        tables.corrections_in_columns(pair),
+        limit_tables.corrections_in_columns(pair),
         ": share of tokens and sequences that they clip or mask",
     )
-    yield from _titled("Prompt, completion, all", tables.scopes_table(pair))
-    for kind in tables.bucket_kinds(pair):
-        table = tables.buckets_table(kind, kind.filled, void=pair.void)
+    yield from _titled("Prompt, completion, all", gap_tables.scopes_table(pair))
+    for kind in gap_tables.bucket_kinds(pair):
+        table = gap_tables.buckets_table(kind, kind.filled, void=pair.void)
         yield from _titled(f"Error by {kind.label}", table)
     if pair.metrics.floor is not None:
-        yield from _titled("Noise floor", tables.floor_table(pair.metrics.floor))
+        yield from _titled("Noise floor", gap_tables.floor_table(pair.metrics.floor))
     yield from _titled(
         "Where the gap comes from",
-        tables.splits_table(report.splits),
+        gap_tables.splits_table(report.splits),
         " (parts add up in mean Δ, not in MAE)",
     )
     yield from _worst(pair, WORST)
@@ -214,12 +214,13 @@ def _worst(pair: PairReport, count: int) -> Iterator[Block]:
     more = len(pair.worst) > len(tokens)
     yield from _titled(
         f"The {len(tokens)} worst tokens",
-        tables.worst_tokens_in_columns(tokens, void=pair.void),
+        gap_tables.worst_tokens_in_columns(tokens, void=pair.void),
         f" of {len(pair.worst)} in --json" if more else "",
     )
     sequences = pair.metrics.worst_sequences[:count]
     yield from _titled(
-        "The worst sequences", tables.worst_sequences_table(sequences, void=pair.void)
+        "The worst sequences",
+        gap_tables.worst_sequences_table(sequences, void=pair.void),
     )
 
 

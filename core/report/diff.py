@@ -6,19 +6,13 @@ schema 1 is their `DiffReport.to_json`. docs/diff-and-check.md is the promise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from logdrift.core.compare.changes import Change, Changes
 from logdrift.core.compare.floor import Floor, noise_floor
 from logdrift.core.compare.gate import Gate, Reason, judge
-from logdrift.core.compare.loaded import (
-    NOT_THERE,
-    Difference,
-    all_differences,
-    one_writer,
-)
 from logdrift.core.compare.pair import (
     Pair,
     Scope,
@@ -34,10 +28,12 @@ from logdrift.core.compare.sessions import (
     judge_sessions,
 )
 from logdrift.core.errors import InputError
-from logdrift.core.facts import Facts
-from logdrift.core.json_values import alike, flatten, shown
 from logdrift.core.report.records import CONTEXT
-from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.report.setting_changes import (
+    SettingChange,
+    loaded_differences,
+    setting_changes,
+)
 from logdrift.core.session.reader import Session
 
 SCHEMA = 1
@@ -45,20 +41,8 @@ SHOWN = 10
 """Tokens listed that improved most, and as many that worsened most."""
 
 DiffVerdict = Literal["better", "worse", "no_change", "not_comparable"]
-SettingPlace = Literal["session", "a", "b"]
 
 _MAE = "errors.mae"
-_NOT_OBSERVED = "not observed"
-_ABSENT = {
-    "option": "not given",
-    "environment": "not set",
-    "config_overrides": "not set",
-}
-"""What it means that a table lacks an entry; of the other tables it means that the
-entry was not observed.
-"""
-_DIGEST_SHOWN = 19
-"""Characters: ``sha256:`` and twelve digits tell two files apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +107,6 @@ class MetricChange:
             "ci95": list(self.ci95) if self.ci95 is not None else None,
             "floor": self.floor,
             "verdict": self.verdict,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class SettingChange:
-    """A setting that is not the same in both sessions; the texts say why a value is
-    None.
-    """
-
-    where: SettingPlace
-    setting: str
-    earlier: Any
-    later: Any
-    earlier_text: str
-    later_text: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "where": self.where,
-            "setting": self.setting,
-            "old": self.earlier,
-            "new": self.later,
-            "old_text": self.earlier_text,
-            "new_text": self.later_text,
         }
 
 
@@ -276,7 +236,7 @@ def diff_sessions(
         changes=comparison.changes,
         floors=floors,
         metrics=metrics,
-        settings=tuple(_setting_changes(earlier, later, *pairs)),
+        settings=tuple(setting_changes(earlier, later, *pairs)),
         improved=tokens(worse=False),
         worsened=tokens(worse=True),
     )
@@ -344,173 +304,6 @@ def _floor_of(metric: str, floor: Floor) -> float | None:
     if metric == _MAE:
         return floor.mae
     return floor.rmse if metric == "errors.rmse" else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Observed:
-    """Settings of one side, flat by dotted names. ``unknown`` are facts that were not
-    observed, tables among them.
-    """
-
-    values: Mapping[str, Any]
-    unknown: Collection[str]
-
-    def text(self, name: str) -> str:
-        """The value as both sides of a diff print it, or why there is none."""
-        if name in self.values:
-            return _text(self.values[name])
-        table = name.partition(".")[0]
-        if name in self.unknown or table in self.unknown:
-            return _NOT_OBSERVED
-        return _ABSENT.get(table, _NOT_OBSERVED)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value.startswith("sha256:"):
-        return value[:_DIGEST_SHOWN] + "…"
-    return "none" if value == {} else shown(value)
-
-
-def _setting_changes(
-    earlier: Session, later: Session, earlier_pair: Pair, later_pair: Pair
-) -> Iterator[SettingChange]:
-    """Settings that are not the same in both: of the session, then of capture A and
-    B.
-    """
-    sides: tuple[tuple[SettingPlace, CaptureInfo, CaptureInfo], ...] = (
-        ("a", earlier_pair.a.info, later_pair.a.info),
-        ("b", earlier_pair.b.info, later_pair.b.info),
-    )
-    yield from _observed_changes("session", _settings(earlier), _settings(later))
-    for place, first, second in sides:
-        yield from _observed_changes(
-            place, _facts(earlier, first), _facts(later, second)
-        )
-    for place, first, second in sides:
-        yield from _loaded_changes(place, (earlier, first), (later, second))
-
-
-def _observed_changes(
-    place: SettingPlace, earlier: _Observed, later: _Observed
-) -> Iterator[SettingChange]:
-    for name in _names(earlier, later):
-        yield SettingChange(
-            where=place,
-            setting=name,
-            earlier=earlier.values.get(name),
-            later=later.values.get(name),
-            earlier_text=earlier.text(name),
-            later_text=later.text(name),
-        )
-
-
-def _loaded_changes(
-    place: SettingPlace,
-    earlier: tuple[Session, CaptureInfo],
-    later: tuple[Session, CaptureInfo],
-) -> Iterator[SettingChange]:
-    """What config, tokenizer and chat template differ in, by name, where both sessions
-    keep more than digests.
-    """
-    for table, differences in loaded_differences(earlier, later).items():
-        for difference in differences:
-            yield SettingChange(
-                where=place,
-                setting=_loaded_name(table, difference.name),
-                earlier=_if_there(difference.a),
-                later=_if_there(difference.b),
-                earlier_text=difference.a,
-                later_text=difference.b,
-            )
-
-
-def _loaded_name(table: str, name: str) -> str:
-    # The names of a template's lines begin with the table's already.
-    return name if name.startswith(table) else f"{table}.{name}"
-
-
-def _if_there(text: str) -> str | None:
-    return None if text == NOT_THERE else text
-
-
-def loaded_differences(
-    earlier: tuple[Session, CaptureInfo], later: tuple[Session, CaptureInfo]
-) -> dict[str, tuple[Difference, ...]]:
-    """`all_differences` of two captures, each with its session; empty where one has
-    digests alone or is damaged.
-    """
-    (session, capture), (later_session, later_capture) = earlier, later
-    try:
-        first = session.loaded(capture.label)
-        second = later_session.loaded(later_capture.label)
-    except InputError:  # the gate of the pair says so
-        return {}
-    if first is None or second is None:
-        return {}
-    return all_differences(first, second, whole=one_writer(capture, later_capture))
-
-
-def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
-    """What differs, in the order of the earlier side. A table that one side has empty
-    is told by the rows of the other.
-    """
-    everything = dict.fromkeys([*earlier.values, *later.values])
-    for name in everything:
-        if name in earlier.values and name in later.values:
-            if not alike(earlier.values[name], later.values[name]):
-                yield name
-            continue
-        value = earlier.values.get(name, later.values.get(name))
-        if value != {} or not _has_rows(everything, name):
-            yield name
-
-
-def _has_rows(names: Iterable[str], table: str) -> bool:
-    return any(name.startswith(f"{table}.") for name in names)
-
-
-def _observed(values: Mapping[str, Any]) -> _Observed:
-    """Settings by name; None is one that was not observed."""
-    known = {name: value for name, value in values.items() if value is not None}
-    return _Observed(values=flatten(known), unknown=values.keys() - known.keys())
-
-
-def _settings(session: Session) -> _Observed:
-    manifest = session.manifest
-    return _observed(
-        {
-            "model": _given(asdict(manifest.model)),
-            "logdrift": manifest.logdrift_version or None,
-            "generated_by": manifest.sequences.generated_by,
-            "sampling": _given(manifest.plan.get("sampling") or {}),
-        }
-    )
-
-
-def _given(table: Any) -> Any:
-    """A table without its entries that are None, which is not observed or not given."""
-    if not isinstance(table, Mapping):
-        return table
-    return {name: value for name, value in table.items() if value is not None}
-
-
-def _facts(session: Session, info: CaptureInfo) -> _Observed:
-    """What was asked (the capture itself and its plan), then what was observed."""
-    backends = session.manifest.plan.get("backends") or []
-    specs = [spec for spec in backends if isinstance(spec, Mapping)]
-    spec = next((spec for spec in specs if spec.get("name") == info.backend), {})
-    values: dict[str, Any] = {
-        "label": info.label,
-        "asked": {"engine": info.engine, "dtype": info.dtype},
-        "option": spec.get("options") or {},
-    }
-    observed = info.facts or Facts()
-    for field in fields(observed):
-        values[field.name] = getattr(observed, field.name)
-    values["extra"] = _given(observed.extra)
-    if info.facts is None:
-        values |= dict.fromkeys(("environment", "extra"))
-    return _observed(values)
 
 
 def _token(

@@ -13,7 +13,6 @@ from logdrift.core.report.diff import (
     DiffSide,
     DiffVerdict,
     MetricChange,
-    SettingChange,
     TokenChange,
 )
 from logdrift.core.report.document import (
@@ -30,6 +29,7 @@ from logdrift.core.report.document import (
     Tone,
 )
 from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
+from logdrift.core.report.setting_changes import SettingChange
 from logdrift.core.words import VERDICTS
 
 SHOWN_SETTINGS = 16

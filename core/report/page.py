@@ -4,7 +4,7 @@ other pair folded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,21 +12,18 @@ import numpy as np
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.numbers import UNKNOWN, figure
-from logdrift.core.report import tables
+from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.charts import more_charts
 from logdrift.core.report.comment import counts, interval_note
 from logdrift.core.report.document import (
     Block,
     CardBlock,
     ChartBlock,
-    ChartCell,
     FailureBlock,
     FoldedBlock,
     GroupBlock,
     HeadBlock,
-    HeadingBlock,
     Inline,
-    LegendBlock,
     MutedSpan,
     NumberCell,
     PairCell,
@@ -34,18 +31,20 @@ from logdrift.core.report.document import (
     ReasonsBlock,
     Span,
     TableBlock,
-    TableCell,
-    TokensBlock,
     VerdictBlock,
 )
-from logdrift.core.report.html_tokens import Shown, choose
+from logdrift.core.report.page_parts import heading, voided
+from logdrift.core.report.page_text import (
+    shown_sequences,
+    text_by_delta,
+    worst_sequences,
+)
 from logdrift.core.report.pair_numbers import (
     left_out,
     metric_value,
     split_title,
 )
 from logdrift.core.report.records import PairReport, SessionReport
-from logdrift.core.report.scale import STEPS, THRESHOLD
 from logdrift.core.report.session_facts import failure_log, size_in_words
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.reader import Session
@@ -117,15 +116,11 @@ def page(
         if pair is not shown
     ]
     if others:
-        blocks += [_heading("The other pairs in full", "others"), *others]
+        blocks += [heading("The other pairs in full", "others"), *others]
     captures = tables.captures_table(report.captures)
     content: Block = captures if captures.rows else _unknown()
-    blocks += [_heading("Captures", "captures"), GroupBlock("panel", (content,))]
+    blocks += [heading("Captures", "captures"), GroupBlock("panel", (content,))]
     return blocks
-
-
-def _heading(text: str, anchor: str = "", level: int = 2) -> HeadingBlock:
-    return HeadingBlock(level, (Span(text),), anchor)
 
 
 def _unknown() -> ParagraphBlock:
@@ -173,7 +168,7 @@ def _main_pair(
     source: PageSource, pair: PairReport, place: int, most: tuple[int, int]
 ) -> Iterator[Block]:
     arrays = source.pair(pair)
-    shown = _shown_sequences(pair, arrays, most)
+    shown = shown_sequences(pair, arrays, most)
     drawn = {item.sequence for item in shown}
 
     def to_sequence(sequence: int) -> str:
@@ -187,23 +182,18 @@ def _main_pair(
     yield _verdict(report, pair)
     cards = GroupBlock("cards", tuple(_cards(report, pair)))
     yield GroupBlock("pair", (cards,), void, anchor=f"p{place}")
-    yield _heading("All pairs", "pairs")
+    yield heading("All pairs", "pairs")
     yield GroupBlock("panel", (tables.overview_table(report.pairs, to_pair),))
-    yield _heading(f"{pair.name} in pictures", "charts")
+    yield heading(f"{pair.name} in pictures", "charts")
     yield GroupBlock("grid", tuple(_charts(report, pair, arrays)), void)
     yield from _more_charts(source.session, arrays, void)
     yield GroupBlock("part", tuple(_numbers(pair, "thresholds", "metrics")), void)
-    yield _heading("Worst tokens", "worst")
-    yield from _voided(void)
-    worst = tables.worst_tokens_on_a_page(pair.worst, to_sequence)
+    yield heading("Worst tokens", "worst")
+    yield from voided(void)
+    worst = gap_tables.worst_tokens_on_a_page(pair.worst, to_sequence)
     yield GroupBlock("panel", (_or_nothing(worst),), void)
-    yield from _worst_sequences(pair, arrays, to_sequence)
-    yield from _text(source.session, pair, arrays, shown)
-
-
-def _voided(void: bool) -> Iterator[Block]:
-    if void:
-        yield ParagraphBlock((Span(MEANINGLESS),), "void")
+    yield from worst_sequences(pair, arrays, to_sequence)
+    yield from text_by_delta(source.session, pair, arrays, shown)
 
 
 def _or_nothing(worst: TableBlock) -> Block:
@@ -305,7 +295,7 @@ def _charts(
                     " float32 reference (blue). Parts add up in mean Δ, not in MAE."
                 ),
                 data=(split,),
-                table=tables.terms_table(split),
+                table=gap_tables.terms_table(split),
             )
 
 
@@ -322,13 +312,13 @@ def _histogram(pair: PairReport, arrays: Pair, text: str) -> ChartBlock:
 
 
 def _bucket_charts(pair: PairReport) -> Iterator[ChartBlock]:
-    for kind in tables.bucket_kinds(pair):
+    for kind in gap_tables.bucket_kinds(pair):
         yield ChartBlock(
             name="buckets",
             title=kind.title,
             text=f"MAE (bar), RMSE (dot) and number of tokens by {kind.label}.",
             data=(kind,),
-            table=tables.buckets_table(kind, kind.buckets, void=pair.void),
+            table=gap_tables.buckets_table(kind, kind.buckets, void=pair.void),
         )
 
 
@@ -348,19 +338,19 @@ def _numbers(
 ) -> Iterator[Block]:
     """Everything of a pair that is a table, but for worst tokens and sequences."""
     level = 2 if limits_anchor else 3
-    voided = tuple(_voided(pair.void)) if limits_anchor else ()
-    yield _heading("Published and own limits", limits_anchor, level)
-    yield from voided
+    warning = tuple(voided(pair.void)) if limits_anchor else ()
+    yield heading("Published and own limits", limits_anchor, level)
+    yield from warning
     yield GroupBlock("panel", (GroupBlock("dim", tuple(_limits(pair))),))
-    yield _heading("Every number", metrics_anchor, level)
-    yield from voided
+    yield heading("Every number", metrics_anchor, level)
+    yield from warning
     yield GroupBlock("columns", tuple(_number_panels(pair)))
 
 
 def _limits(pair: PairReport) -> Iterator[Block]:
     if pair.limits:
-        yield ParagraphBlock((Span(tables.limits_in_words(pair)),), "muted")
-        yield tables.limits_with_notes(pair)
+        yield ParagraphBlock((Span(limit_tables.limits_in_words(pair)),), "muted")
+        yield limit_tables.limits_with_notes(pair)
     else:
         yield ParagraphBlock((Span("No limits were evaluated."),))
 
@@ -373,97 +363,16 @@ def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
         table = tables.numbers_with_notes(values)
         yield _panel(title, table, *((note,) if noted else ()))
     if metrics.what_if:
-        table = tables.corrections_with_notes(pair)
+        table = limit_tables.corrections_with_notes(pair)
         yield _panel("What corrections would do", table)
     if metrics.scopes:
-        yield _panel("Prompt, completion, all", tables.scopes_table(pair))
+        yield _panel("Prompt, completion, all", gap_tables.scopes_table(pair))
     if metrics.floor is not None:
-        yield _panel("Noise floor", tables.floor_table(metrics.floor))
+        yield _panel("Noise floor", gap_tables.floor_table(metrics.floor))
 
 
 def _panel(title: str, *blocks: Block) -> GroupBlock:
-    return GroupBlock("panel", (_heading(title, level=3), *blocks))
-
-
-# Its sequences.
-
-
-def _shown_sequences(
-    pair: PairReport, arrays: Pair, most: tuple[int, int]
-) -> list[Shown]:
-    """The sequences to draw: those with NaN, those of the report, else by their mean
-    |delta|, worst first.
-    """
-    mean = np.where(np.isnan(arrays.mean_abs), -1.0, arrays.mean_abs)
-    ranked = np.argsort(-mean, kind="stable")[: most[0]]
-    broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken))[: most[0] // 2]
-    named = [item.sequence for item in pair.metrics.worst_sequences]
-    order = [*broken, *(s for s in named if 0 <= s < arrays.count), *ranked]
-    return choose(arrays, list(dict.fromkeys(map(int, order))), *most)
-
-
-def _worst_sequences(
-    pair: PairReport, arrays: Pair, anchor: Callable[[int], str]
-) -> Iterator[Block]:
-    metrics = pair.metrics
-    if not metrics.worst_sequences:
-        return
-    mask = arrays.scope_mask(metrics.scope)
-    largest = metrics.errors.p99 or 1.0
-
-    def along(sequence: int) -> TableCell:
-        if not 0 <= sequence < arrays.count:
-            return NumberCell(UNKNOWN)
-        return ChartCell("sparkline", (arrays, sequence, mask, largest))
-
-    table = tables.worst_sequences_table(
-        metrics.worst_sequences, void=pair.void, anchor=anchor, chart=along
-    )
-    scale = (
-        f"Full height of the last column: p99, {figure(largest)} nats; orange up: A"
-        " gives more."
-    )
-    note = ParagraphBlock((Span(scale),), "muted")
-    yield _heading("Worst sequences", "sequences")
-    yield from _voided(pair.void)
-    yield GroupBlock("panel", (table, note), pair.void)
-
-
-def _text(
-    session: Session, pair: PairReport, arrays: Pair, shown: Sequence[Shown]
-) -> Iterator[Block]:
-    drawn = sum(item.stop - item.start for item in shown)
-    yield _heading("The text, by Δ", "text")
-    yield from _voided(pair.void)
-    words = (
-        f"{len(shown):,} of {arrays.count:,} sequences, {drawn:,} of"
-        f" {arrays.tokens:,} tokens: the worst ones first. Coloured and underlined: |Δ|"
-        " above the step. Hover over a token for its numbers. Grey: without a score on"
-        " both sides."
-    )
-    yield ParagraphBlock((Span(words),))
-    yield LegendBlock(tuple(THRESHOLD * 2**step for step in range(STEPS)))
-    for item in shown:
-        tokens = TokensBlock((session, arrays, item))
-        blocks = (
-            _heading(f"Sequence {item.sequence:,}", level=3),
-            ParagraphBlock(_about_sequence(arrays, item), "muted"),
-            GroupBlock("dim", (tokens,)),
-        )
-        yield GroupBlock("panel", blocks, pair.void, anchor=f"s{item.sequence}")
-
-
-def _about_sequence(arrays: Pair, item: Shown) -> Inline:
-    cut = ""
-    if item.stop - item.start < item.length:
-        cut = f", tokens {item.start:,} to {item.stop - 1:,} of {item.length:,}"
-    return (
-        Span("MAE "),
-        NumberCell(figure(float(arrays.mean_abs[item.sequence]))),
-        Span(", worst "),
-        NumberCell(figure(float(arrays.worst[item.sequence]))),
-        Span(f" nats over {item.length:,} tokens with the prompt{cut}"),
-    )
+    return GroupBlock("panel", (heading(title, level=3), *blocks))
 
 
 # The other pairs.
@@ -474,7 +383,7 @@ def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBloc
     arrays = source.pair(pair)
     mae = NumberCell(figure(pair.metrics.errors.mae), void=pair.void)
     charts = (_histogram(pair, arrays, ""), *_bucket_charts(pair))
-    worst = tables.worst_tokens_on_a_page(pair.worst)
+    worst = gap_tables.worst_tokens_on_a_page(pair.worst)
     return FoldedBlock(
         summary=(
             Span(f"{pair.name} "),
@@ -485,32 +394,12 @@ def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBloc
         blocks=(
             *_said(source.report, pair),
             *_numbers(pair),
-            _heading("Pictures", level=3),
+            heading("Pictures", level=3),
             GroupBlock("grid", charts),
-            _heading("Worst tokens", level=3),
+            heading("Worst tokens", level=3),
             _or_nothing(worst),
         ),
         pair=True,
         void=pair.void,
         anchor=f"p{place}",
     )
-
-
-def report_page(
-    report: SessionReport,
-    session: Session,
-    main: tuple[str, str] | None = None,
-    pairs: Sequence[Pair] = (),
-    *,
-    sequences: int = SEQUENCES,
-    tokens: int = TOKENS,
-) -> str:
-    """`page` as HTML. ``pairs`` are pairs already made from ``session``, so that their
-    arrays are not computed again.
-    """
-    from logdrift.core.report.paint.html import paint_html
-
-    made = {(pair.a.info.label, pair.b.info.label): pair for pair in pairs}
-    source = PageSource(report, session, made)
-    blocks = page(source, main, sequences=sequences, tokens=tokens)
-    return paint_html(blocks, report.title or report.session or "report")

@@ -97,8 +97,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         self, form: str, all_pairs: bool, known: SessionReport | None, width: int
     ) -> None:
         """Make the report and write it in a format."""
+        from logdrift.core.report.forms import rendered
         from logdrift.core.report.layout import Canvas
-        from logdrift.tui.report_file import rendered
 
         worker = get_current_worker()
         report = known or self._built(all_pairs)
@@ -193,8 +193,9 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         self, name: str, all_pairs: bool, known: SessionReport | None
     ) -> None:
         """Write the report that is shown, in the form that the name says."""
+        from logdrift.core.report.forms import FORMS, rendered
         from logdrift.core.report.layout import Canvas
-        from logdrift.tui.report_file import FORMS, rendered, write_report
+        from logdrift.tui.report_file import write_report
 
         report = known or self._built(all_pairs)
         form = FORMS[Path(name).suffix.lower()]

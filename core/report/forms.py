@@ -1,0 +1,84 @@
+"""The report in each of its forms: text, Markdown, HTML or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from logdrift.core.compare.pair import Pair
+from logdrift.core.report.build import with_answer
+from logdrift.core.report.layout import Canvas
+from logdrift.core.report.records import SessionReport
+from logdrift.core.session.reader import Session
+
+FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
+"""The form that the ending of a file's name asks for."""
+
+
+def rendered(
+    form: str,
+    report: SessionReport,
+    session: Session,
+    main: tuple[str, str] | None,
+    canvas: Canvas,
+) -> str:
+    """The report as text on ``canvas``, or as md, html or json. Not for the event loop.
+
+    ``main`` is the pair shown in full (None: the first). The modules of a form are
+    imported when it is asked for.
+    """
+    if form == "json":
+        from logdrift.core.report.strict_json import dump
+
+        return dump(report.to_json())
+    answered = with_answer(report, session, main)
+    if form == "md":
+        return markdown_of(answered, main)
+    if form == "html":
+        return html_of(answered, session, main)
+    return text_of(answered, canvas, main)
+
+
+def text_of(
+    report: SessionReport, canvas: Canvas, main: tuple[str, str] | None = None
+) -> str:
+    """The report for a terminal."""
+    from logdrift.core.report.paint.text import paint_text
+    from logdrift.core.report.session_text import session_text
+
+    return paint_text(session_text(report, main), canvas)
+
+
+def markdown_of(report: SessionReport, main: tuple[str, str] | None = None) -> str:
+    """The report for an issue or a pull request."""
+    from logdrift.core.report.comment import comment
+    from logdrift.core.report.paint.markdown import paint_markdown
+
+    return paint_markdown(comment(report, main))
+
+
+def html_of(
+    report: SessionReport,
+    session: Session,
+    main: tuple[str, str] | None = None,
+    pairs: Sequence[Pair] = (),
+    *,
+    sequences: int | None = None,
+    tokens: int | None = None,
+) -> str:
+    """The report as a page. ``pairs`` are pairs already made from ``session``, so that
+    their arrays are not computed again.
+
+    Of the worst ``sequences`` of the main pair at most ``tokens`` tokens are drawn;
+    None is what `logdrift.core.report.page` draws.
+    """
+    from logdrift.core.report.page import SEQUENCES, TOKENS, PageSource, page
+    from logdrift.core.report.paint.html import paint_html
+
+    made = {(pair.a.info.label, pair.b.info.label): pair for pair in pairs}
+    blocks = page(
+        PageSource(report, session, made),
+        main,
+        sequences=SEQUENCES if sequences is None else sequences,
+        tokens=TOKENS if tokens is None else tokens,
+    )
+    return paint_html(blocks, report.title or report.session or "report")

@@ -1,0 +1,253 @@
+"""Where a gap sits as tables: scopes, buckets, noise floor, parts, worst tokens and
+sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from logdrift.core.compare.buckets import Bucket
+from logdrift.core.compare.decomposition import Decomposition, Term
+from logdrift.core.compare.floor import Floor
+from logdrift.core.compare.metrics import ScopeErrors, SequenceErrors
+from logdrift.core.numbers import (
+    figure,
+    multiple_text,
+    range_text,
+)
+from logdrift.core.report.document import (
+    ContextCell,
+    NameCell,
+    NumberCell,
+    PairCell,
+    TableBlock,
+    TableCell,
+    TableColumn,
+)
+from logdrift.core.report.pair_numbers import (
+    floor_parts,
+    terms_of,
+)
+from logdrift.core.report.records import PairReport, WorstToken
+from logdrift.core.report.table_parts import (
+    ERRORS,
+    columns_of,
+    error_cells,
+    number_column,
+    table_of,
+)
+
+
+def scopes_table(pair: PairReport) -> TableBlock:
+    """The errors of prompt, completion and all tokens side by side."""
+    columns = columns_of(("scope",), ("tokens", *ERRORS, "k3"))
+    return table_of(columns, (_scope(item, pair.void) for item in pair.metrics.scopes))
+
+
+def _scope(item: ScopeErrors, void: bool) -> Iterator[TableCell]:
+    yield item.scope
+    yield NumberCell(figure(item.tokens, "tokens"))
+    errors = item.errors
+    yield from error_cells(
+        errors.mean, errors.mae, errors.rmse, errors.max_abs, void=void
+    )
+    yield NumberCell(figure(item.k3), void=void)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketKind:
+    """One way to divide the tokens. ``whole``: borders are whole numbers."""
+
+    title: str
+    label: str
+    whole: bool
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def filled(self) -> list[Bucket]:
+        return [bucket for bucket in self.buckets if bucket.tokens]
+
+
+def bucket_kinds(pair: PairReport) -> Iterator[BucketKind]:
+    """The divisions of the pair's tokens that there are."""
+    buckets = pair.metrics.buckets
+    kinds = (
+        BucketKind(
+            title="Error by the probability of the token",
+            label="probability that B gives",
+            whole=False,
+            buckets=buckets.by_probability,
+        ),
+        BucketKind(
+            title="Error by position",
+            label="position",
+            whole=True,
+            buckets=buckets.by_position,
+        ),
+        BucketKind(
+            title="Error by entropy of the distribution",
+            label="entropy, nats",
+            whole=False,
+            buckets=buckets.by_entropy or (),
+        ),
+    )
+    return (kind for kind in kinds if kind.buckets)
+
+
+def buckets_table(
+    kind: BucketKind, buckets: Iterable[Bucket], *, void: bool
+) -> TableBlock:
+    """The numbers of ``buckets``; an empty one has none."""
+    columns = (
+        TableColumn(kind.label, kind="word"),
+        *map(number_column, ("tokens", *ERRORS)),
+    )
+    return table_of(columns, (_bucket(kind, bucket, void) for bucket in buckets))
+
+
+def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Iterator[TableCell]:
+    yield bucket_name(bucket, whole=kind.whole)
+    yield NumberCell(figure(bucket.tokens, "tokens"))
+    if not bucket.tokens:
+        yield from ("",) * len(ERRORS)
+        return
+    yield from error_cells(
+        bucket.mean, bucket.mae, bucket.rmse, bucket.max_abs, void=void
+    )
+
+
+def bucket_name(bucket: Bucket, *, whole: bool) -> str:
+    """The range of a bucket; ``whole`` for positions, whose last one is ``high - 1``."""
+    return range_text(bucket.low, bucket.high, whole=whole)
+
+
+def floor_table(floor: Floor) -> TableBlock:
+    """Where the noise floor comes from."""
+    columns = columns_of(("noise floor", "measured with"), ("MAE", "RMSE"))
+    return table_of(columns, _floor(floor))
+
+
+def _floor(floor: Floor) -> Iterator[tuple[TableCell, ...]]:
+    used = (NumberCell(figure(value)) for value in (floor.mae, floor.rmse))
+    yield ("used", "", *used)
+    for name, gap in floor_parts(floor):
+        label = "" if gap is None else gap.label
+        sizes = (None, None) if gap is None else (gap.mae, gap.rmse)
+        cells = (NumberCell(figure(size)) for size in sizes)
+        yield (name, NameCell(label, code=True), *cells)
+
+
+def terms_table(split: Decomposition) -> TableBlock:
+    """The parts of one gap."""
+    columns = columns_of(("part",), ("mean Δ", "MAE", "RMSE"))
+    return table_of(columns, ((name, *_term(term)) for name, term in terms_of(split)))
+
+
+def splits_table(splits: Iterable[Decomposition]) -> TableBlock:
+    """The parts of all gaps."""
+    columns = columns_of(("gap", "part"), ("mean Δ", "MAE", "RMSE"))
+    return table_of(
+        columns,
+        (
+            (PairCell(split.trainer, split.rollout), name, *_term(term))
+            for split in splits
+            for name, term in terms_of(split)
+        ),
+    )
+
+
+def _term(term: Term | None) -> Iterator[NumberCell]:
+    mean, mae, rmse = (None,) * 3 if term is None else (term.mean, term.mae, term.rmse)
+    yield from error_cells(mean, mae, rmse, void=False)
+
+
+def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> TableBlock:
+    """The tokens with the largest gaps in their context."""
+    numbers = (
+        "seq",
+        "pos",
+        "id",
+        "Δ",
+        "of the floor",
+        "log p_A",
+        "log p_B",
+        "rank A→B",
+    )
+    columns = (*map(number_column, numbers), TableColumn("in context"))
+    return table_of(columns, (_token_in_columns(token, void) for token in tokens))
+
+
+def _token_in_columns(token: WorstToken, void: bool) -> Iterator[TableCell]:
+    for place in (token.sequence, token.position, token.token_id):
+        yield NumberCell(figure(place, "tokens"))
+    yield NumberCell(figure(token.delta, sign=True), void=void)
+    yield NumberCell(multiple_text(token.times_floor), void=void)
+    yield NumberCell(figure(token.logprob_a), void=void)
+    yield NumberCell(figure(token.logprob_b), void=void)
+    yield token.ranks
+    yield ContextCell(token.before, token.piece, token.after)
+
+
+def worst_tokens_on_a_page(
+    tokens: Sequence[WorstToken], anchor: Callable[[int], str] = lambda sequence: ""
+) -> TableBlock:
+    """The same with the id behind the token, and without a column for the floor where
+    it is not known; ``anchor`` says where a sequence is shown.
+    """
+    floor = any(token.times_floor is not None for token in tokens)
+    numbers = ["seq", "pos", "Δ", "floor", "log p_A", "log p_B", "rank A→B"]
+    if not floor:
+        numbers.remove("floor")
+    columns = (*map(number_column, numbers), TableColumn("in context", kind="context"))
+    return table_of(
+        columns, (_token_on_a_page(token, anchor, floor=floor) for token in tokens)
+    )
+
+
+def _token_on_a_page(
+    token: WorstToken, anchor: Callable[[int], str], *, floor: bool
+) -> Iterator[TableCell]:
+    yield NumberCell(figure(token.sequence, "tokens"), anchor=anchor(token.sequence))
+    yield NumberCell(figure(token.position, "tokens"))
+    yield NumberCell(figure(token.delta, sign=True))
+    if floor:
+        yield NumberCell(multiple_text(token.times_floor))
+    yield NumberCell(figure(token.logprob_a))
+    yield NumberCell(figure(token.logprob_b))
+    yield token.ranks
+    yield ContextCell(token.before, token.piece, token.after, token_id=token.token_id)
+
+
+def worst_sequences_table(
+    sequences: Iterable[SequenceErrors],
+    *,
+    void: bool,
+    anchor: Callable[[int], str] = lambda sequence: "",
+    chart: Callable[[int], TableCell] | None = None,
+) -> TableBlock:
+    """The sequences with the largest gaps; ``chart`` is drawn at the end of each row
+    where there is one.
+    """
+    columns = columns_of((), ("seq", "tokens", "MAE", "mean Δ", "max |Δ|", "log ratio"))
+    if chart is not None:
+        columns = (*columns, TableColumn("Δ along it"))
+    return table_of(
+        columns,
+        (
+            (
+                *_sequence(item, anchor(item.sequence), void),
+                *(() if chart is None else (chart(item.sequence),)),
+            )
+            for item in sequences
+        ),
+    )
+
+
+def _sequence(item: SequenceErrors, anchor: str, void: bool) -> Iterator[NumberCell]:
+    yield NumberCell(figure(item.sequence, "tokens"), anchor=anchor)
+    yield NumberCell(figure(item.tokens, "tokens"))
+    yield NumberCell(figure(item.mae), void=void)
+    yield NumberCell(figure(item.mean, sign=True), void=void)
+    yield NumberCell(figure(item.max_abs), void=void)
+    yield NumberCell(figure(item.log_ratio, sign=True), void=void)
