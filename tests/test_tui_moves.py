@@ -157,7 +157,7 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         await pilot.press("ctrl+r")
         assert screen.position == start + 4
         await pilot.press("U")
-        assert "no jump to do again" in hint(pilot)
+        assert "no jump to redo" in hint(pilot)
         await pilot.press("colon")
         await until(pilot, lambda: isinstance(app.screen, Prompt))
         await pilot.press("9", "9", "colon", "enter")

@@ -45,5 +45,7 @@ def sequence_of(sequences: Sequences, position: int) -> int:
 
 def _number(text: str, typed: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InputError(f"{typed.strip()!r} is no place: write 120, 3:120 or #30010")
+        raise InputError(
+            f"{typed.strip()!r} is not a place: write 120, 3:120 or #30010"
+        )
     return int(text)

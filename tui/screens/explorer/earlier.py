@@ -109,7 +109,7 @@ class EarlierSession:
     def _row(self, folder: Path | None) -> Row:
         palette = self._dialogue.palette
         if folder is None:
-            return [(" none: take the comparison away", palette.muted)]
+            return [(" none: stop comparing", palette.muted)]
         compared = self.folder is not None and folder == self.folder.resolve()
         mark = "•" if compared else " "
         return [(f" {mark} {visible(folder.name)}", palette.text)]

@@ -39,9 +39,7 @@ class Marks:
         mark = self._explorer.mark_at(position)
         self._dialogue.ask_line(
             f"Mark {write_place(sequences, position)}",
-            "a note, or nothing"
-            if mark is None
-            else "an empty note takes the mark away",
+            "a note, or nothing" if mark is None else "an empty note removes the mark",
             mark.note if mark else "",
             self._mark(position),
             limit=MAX_NOTE,
@@ -55,7 +53,7 @@ class Marks:
             self._dialogue.say(
                 f"marked; there are {count} (B lists them)"
                 if marked
-                else "mark taken away"
+                else "mark removed"
             )
 
         return mark

@@ -49,7 +49,7 @@ class Moves:
 
     def redo(self) -> None:
         """Do the jump again that was undone last."""
-        self._returned(self._explorer.redo_jump(), "no jump to do again")
+        self._returned(self._explorer.redo_jump(), "no jump to redo")
 
     def _returned(self, moved: bool, otherwise: str) -> None:
         self._dialogue.say("" if moved else otherwise)

@@ -21,12 +21,12 @@ from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
 from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.screens.explorer import earlier, following, jobs
-from logdrift.tui.screens.explorer.companions import Companions
+from logdrift.tui.screens.explorer.colours import Colours
 from logdrift.tui.screens.explorer.dialogue import Dialogue
-from logdrift.tui.screens.explorer.levels import Colours
 from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
+from logdrift.tui.screens.explorer.other_screens import OtherScreens
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
 from logdrift.tui.widgets.bars import Tabs
@@ -85,7 +85,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
         self.dialogue = Dialogue(self)
-        self.companions = Companions(model, self.dialogue)
+        self.other_screens = OtherScreens(model, self.dialogue)
         self.moves = Moves(model, panes, self.dialogue, searching, self.to_tokens)
         self.search = Search(model, panes, self.dialogue, self.moves, searching)
         self.marks = Marks(model, panes, self.dialogue, self.moves)
@@ -491,22 +491,22 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.earlier.choose()
 
     def action_matrix(self) -> None:
-        self.companions.open_matrix(self._choose_pair)
+        self.other_screens.open_matrix(self._choose_pair)
 
     def action_facts(self) -> None:
-        self.companions.open_facts()
+        self.other_screens.open_facts()
 
     def action_limits(self) -> None:
-        self.companions.open_limits()
+        self.other_screens.open_limits()
 
     def action_why(self) -> None:
-        self.companions.open_why(self)
+        self.other_screens.open_why(self)
 
     def action_report(self) -> None:
-        self.companions.open_report()
+        self.other_screens.open_report()
 
     def action_log(self) -> None:
-        self.companions.open_log()
+        self.other_screens.open_log()
 
     def action_zoom_chart(self) -> None:
         """The chart on the whole screen."""

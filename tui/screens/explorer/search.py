@@ -128,9 +128,9 @@ def _is_id(text: str) -> bool:
 
 
 def id_problem(text: str) -> str:
-    """What is wrong with a typed id, "" for nothing and for what is no id."""
+    """What is wrong with a typed id, "" where nothing is."""
     from logdrift.core.session.search import parse_ids
 
     if _is_id(text) and parse_ids(text) is None:
-        return f"{text.strip()!r} is no id: write #30010"
+        return f"{text.strip()!r} is not an id: write #30010"
     return ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from logdrift.tui.widgets.reading import Row
 
 
-class Companions:
+class OtherScreens:
     """Opens other screens on what the explorer shows."""
 
     def __init__(self, explorer: Explorer, dialogue: Dialogue) -> None:
