@@ -27,6 +27,8 @@ LOWEST = 1e-7
 SHADES = 4
 """Steps of a heat map above nothing."""
 _QUANTILES = (0.1, 0.9)
+_SAMPLE = 50_000
+"""Values that a quantile is taken of, about: more change no picture."""
 
 
 def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
@@ -41,13 +43,12 @@ def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
         return at, kept
     edges = (np.arange(columns + 1) * len(at) // columns).tolist()
     chosen: set[int] = set()
-    for low, high in itertools.pairwise(edges):
-        chosen |= {
-            low + int(np.argmin(kept[low:high])),
-            low + int(np.argmax(kept[low:high])),
-        }
-    order = np.array(sorted(chosen))
-    return at[order], kept[order]
+    for start, stop in itertools.pairwise(edges):
+        stretch = kept[start:stop]
+        chosen.add(start + int(np.argmin(stretch)))
+        chosen.add(start + int(np.argmax(stretch)))
+    in_order = np.array(sorted(chosen))
+    return at[in_order], kept[in_order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +72,39 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     """
     bins = max(1, min(bins, end))
     # int16 sorts by radix: a million values take 10 ms.
-    index = _stretch(position, end, bins)
-    order = np.argsort(index, kind="stable")
-    ordered = values[order]
-    count = np.bincount(index, minlength=bins)
-    borders = np.concatenate([[0], np.cumsum(count)])
-    total = np.bincount(index, values, minlength=bins)
-    low, high = np.full(bins, np.nan), np.full(bins, np.nan)
-    for i in range(bins):
-        part = ordered[borders[i] : borders[i + 1]]
-        if len(part):
-            # The nearest value is enough for a picture; one after the other is three
-            # times faster than both at once.
-            lower, upper = (round(q * (len(part) - 1)) for q in _QUANTILES)
-            part.partition(upper)
-            high[i] = part[upper]
-            below = part[: upper + 1]
-            below.partition(lower)
-            low[i] = below[lower]
+    stretch = _stretch(position, end, bins)
+    ordered = values[np.argsort(stretch, kind="stable")]
+    count = np.bincount(stretch, minlength=bins)
+    parts = np.split(ordered, np.cumsum(count)[:-1])
+    ranges = np.array([_middle_range(part) for part in parts])
+    return Band(
+        at=(np.arange(bins) + 0.5) * end / bins,
+        mean=_ratio(np.bincount(stretch, values, minlength=bins), count),
+        low=ranges[:, 0],
+        high=ranges[:, 1],
+        count=count,
+    )
+
+
+def _middle_range(part: Array) -> tuple[float, float]:
+    """The ends of the middle 80% of values, which are put in another order; NaN for
+    none. The nearest value is enough for a picture.
+    """
+    if not len(part):
+        return math.nan, math.nan
+    lower, upper = (round(q * (len(part) - 1)) for q in _QUANTILES)
+    # One after the other is three times faster than both at once.
+    part.partition(upper)
+    below = part[: upper + 1]
+    high = float(part[upper])
+    below.partition(lower)
+    return float(below[lower]), high
+
+
+def _ratio(total: Array, count: Ints) -> Floats:
+    """``total`` / ``count``, f64[n]; NaN where there is nothing."""
     with np.errstate(invalid="ignore"):
-        mean = total / np.where(count, count, np.nan)
-    return Band((np.arange(bins) + 0.5) * end / bins, mean, low, high, count)
+        return np.asarray(total / np.where(count, count, np.nan), np.float64)
 
 
 def _stretch(position: Array, end: int, bins: int) -> npt.NDArray[np.int16]:
@@ -105,13 +118,9 @@ def shares(hits: Bools, position: Array, end: int, bins: int) -> tuple[Floats, I
     (NaN: empty), and their number.
     """
     bins = max(1, min(bins, end))
-    index = _stretch(position, end, bins)
-    count = np.bincount(index, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        return (
-            np.bincount(index[hits], minlength=bins) / np.where(count, count, np.nan),
-            count,
-        )
+    stretch = _stretch(position, end, bins)
+    count = np.bincount(stretch, minlength=bins)
+    return _ratio(np.bincount(stretch[hits], minlength=bins), count), count
 
 
 def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
@@ -121,9 +130,8 @@ def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
     ``offsets`` i64[S+1] are those of N tokens. exp of the sum is the importance ratio
     of the sequence so far.
     """
-    total = np.cumsum(
-        np.where(counted & np.isfinite(delta), delta, np.float32(0)), dtype=np.float64
-    )
+    added = np.where(counted & np.isfinite(delta), delta, np.float32(0))
+    total = np.cumsum(added, dtype=np.float64)
     before = np.concatenate([[0.0], total])[offsets[:-1]]
     return np.asarray(total - np.repeat(before, np.diff(offsets)), np.float64)
 
@@ -135,12 +143,13 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
     All but the smallest 0.2% lie in them; nothing below `LOWEST` is told apart.
     """
     some = size[(size > 0) & np.isfinite(size)]
-    known = [mark for mark in marks if mark > 0]
+    inside = [mark for mark in marks if mark > 0]
     if len(some):
-        step = max(1, len(some) // 50_000)
-        known.append(float(np.quantile(some[::step], 0.002)))
-    low = max(LOWEST, min(known, default=1e-3) / 1.5)
-    high = max(float(some.max()) if len(some) else 0.0, *known, low * 10) * 1.1
+        step = max(1, len(some) // _SAMPLE)
+        inside.append(float(np.quantile(some[::step], 0.002)))
+    low = max(LOWEST, min(inside, default=1e-3) / 1.5)
+    largest = float(some.max(initial=0.0))
+    high = max(largest, *inside, low * 10) * 1.1
     return np.geomspace(low, high, bins + 1)
 
 
@@ -155,10 +164,8 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     with np.errstate(divide="ignore", invalid="ignore"):
         place = (np.log(size) - low) / width
     known = np.isfinite(place)
-    out: Bins = np.where(
-        known, np.clip(np.where(known, place, 0), 0, bins - 1), -1
-    ).astype(np.int32)
-    return out
+    inside = np.clip(np.where(known, place, 0), 0, bins - 1)
+    return _bins_where(known, inside)
 
 
 def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
@@ -167,20 +174,22 @@ def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
     """
     with np.errstate(invalid="ignore"):
         place = (values - np.float32(low)) * np.float32(bins / (high - low))
-        inside = (values >= low) & (values <= high)
-    out: Bins = np.where(
-        inside, np.minimum(np.where(inside, place, 0), bins - 1), -1
-    ).astype(np.int32)
-    return out
+        known = (values >= low) & (values <= high)
+    return _bins_where(known, np.minimum(np.where(known, place, 0), bins - 1))
+
+
+def _bins_where(known: Bools, places: Array) -> Bins:
+    """The whole part of each place, -1 where it is not ``known``."""
+    bins: Bins = np.where(known, places, -1).astype(np.int32)
+    return bins
 
 
 def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
     """Cells of a grid ``width`` columns wide, i32[n]: row * width + column, -1 where
     either is in none.
     """
-    return np.where(
-        (rows >= 0) & (columns >= 0), rows * np.int32(width) + columns, np.int32(-1)
-    )
+    inside = (rows >= 0) & (columns >= 0)
+    return np.where(inside, rows * np.int32(width) + columns, np.int32(-1))
 
 
 def count_bins(bins: Bins, size: int) -> Ints:
@@ -194,27 +203,26 @@ def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
     an empty one.
     """
     finite = np.isfinite(values)
-    chosen = np.where(finite, bins, np.int32(-1)) + 1
-    total = np.bincount(chosen, np.where(finite, values, 0), minlength=size + 1)[1:]
-    count = np.bincount(chosen, minlength=size + 1)[1:]
-    with np.errstate(invalid="ignore"):
-        return total / np.where(count, count, np.nan)
+    chosen = np.where(finite, bins, np.int32(-1))
+    known = np.where(finite, values, 0)
+    total = np.bincount(chosen + 1, known, minlength=size + 1)[1:]
+    return _ratio(total, count_bins(chosen, size))
 
 
 def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     """Index of the token with the largest ``size`` f[n] (the first of equals) in each
     of ``count`` bins; -1: empty.
     """
-    peak = np.full(count + 1, -np.inf, np.float32)
+    known = np.where(np.isnan(size), np.float32(-1), size)
+    known = known.astype(np.float32, copy=False)
     shifted = bins + 1
-    known = np.where(np.isnan(size), np.float32(-1), size).astype(
-        np.float32, copy=False
-    )
+    peak = np.full(count + 1, -np.inf, np.float32)
     np.maximum.at(peak, shifted, known)
+    # From the end on: the last one written is the first of the sequence.
     hits = np.flatnonzero(known == peak[shifted])[::-1]
-    out = np.full(count + 1, -1, np.int64)
-    out[shifted[hits]] = hits  # the last one written is the first of the sequence
-    return out[1:]
+    index = np.full(count + 1, -1, np.int64)
+    index[shifted[hits]] = hits
+    return index[1:]
 
 
 def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
@@ -225,16 +233,12 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
     """
     count, tokens = len(offsets) - 1, int(offsets[-1])
     lengths = np.diff(offsets)
-    row = (
-        (np.arange(count) * rows // max(1, count)).astype(np.int32)
-        if count > rows
-        else np.arange(count, dtype=np.int32)
-    )
+    row = np.arange(count) * min(rows, count) // max(1, count)
+    first_cell = row.astype(np.int32) * np.int32(columns)
     starts = np.repeat(offsets[:-1].astype(np.int32), lengths)
-    column = (
-        (np.arange(tokens, dtype=np.int32) - starts) * (columns / max(1, end))
-    ).astype(np.int32)
-    cells: Bins = np.repeat(row * np.int32(columns), lengths) + column
+    position = np.arange(tokens, dtype=np.int32) - starts
+    column = (position * (columns / max(1, end))).astype(np.int32)
+    cells: Bins = np.repeat(first_cell, lengths) + column
     return cells
 
 
@@ -247,16 +251,14 @@ def shade_steps(values: Array) -> Floats:
     about the 95th percentile.
     """
     some = values[np.isfinite(values) & (values > 0)]
-    low, top = (
-        (float(q) for q in np.quantile(some, (0.1, 0.95))) if len(some) else (1.0, 1.0)
-    )
+    low = top = 1.0
+    if len(some):
+        low, top = np.quantile(some, (0.1, 0.95)).tolist()
     factor = min(2.0, max(1.05, (top / low) ** (1 / SHADES)))
     # Two digits, so that the legend is the truth.
     last = float(f"{top:.1e}")
-    return np.asarray(
-        [float(f"{last / factor**i:.2g}") for i in range(SHADES - 1, -1, -1)],
-        np.float64,
-    )
+    steps = [last / factor**i for i in reversed(range(SHADES))]
+    return np.asarray([float(f"{step:.2g}") for step in steps], np.float64)
 
 
 def shade_levels(values: Array, steps: Floats) -> npt.NDArray[np.int8]:
@@ -264,10 +266,8 @@ def shade_levels(values: Array, steps: Floats) -> npt.NDArray[np.int8]:
     same shape.
     """
     known = np.where(np.isnan(values), -np.inf, values)
-    levels: npt.NDArray[np.int8] = np.searchsorted(steps, known, "right").astype(
-        np.int8
-    )
-    return levels
+    levels = np.searchsorted(steps, known, "right")
+    return np.asarray(levels, np.int8)
 
 
 def count_steps(counts: Ints) -> Floats:
@@ -283,5 +283,6 @@ def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
     NaN where a rank is unknown (0).
     """
     known = (rank_a > 0) & (rank_b > 0)
-    a, b = (np.where(known, rank, 1).astype(np.float32) for rank in (rank_a, rank_b))
+    a = np.where(known, rank_a, 1).astype(np.float32)
+    b = np.where(known, rank_b, 1).astype(np.float32)
     return np.where(known, np.log10(b / a), np.float32(np.nan)).astype(np.float32)
