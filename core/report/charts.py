@@ -26,6 +26,7 @@ Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 _POSITION_BINS = 110
+_FEWEST_BINS = 4
 _PER_BIN = 12
 """Tokens per bin that a band is worth drawing for, on average."""
 _HISTOGRAM_BINS = 64
@@ -45,27 +46,20 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
         return svg.nothing(title)
     position = scope_positions(pair, scope)[at]
     last = int(position.max()) + 1
-    bins = int(
-        np.clip(len(at) // _PER_BIN, 4, min(_POSITION_BINS, last) if last > 4 else 4)
-    )
+    most = min(_POSITION_BINS, last) if last > _FEWEST_BINS else _FEWEST_BINS
+    bins = int(np.clip(len(at) // _PER_BIN, _FEWEST_BINS, most))
     # int16 sorts by radix: a million tokens take 10 ms.
     index = (position * bins // last).astype(np.int16)
     order = np.argsort(index, kind="stable")
     delta = pair.delta[at][order].astype(np.float64)
-    borders = np.searchsorted(index[order], np.arange(bins + 1))
-    centre, low, high = (np.full(bins, np.nan) for _ in range(3))
-    for i in range(bins):
-        part = delta[borders[i] : borders[i + 1]]
-        if len(part):
-            centre[i] = part.mean()
-            low[i], high[i] = np.quantile(part, (0.1, 0.9))
-    x = (np.arange(bins) + 0.5) * last / bins
+    borders = np.searchsorted(index[order], np.arange(1, bins))
+    ranges = np.array([_mean_and_range(part) for part in np.split(delta, borders)])
     where = "completion" if scope == "completion" else "sequence"
     return svg.line(
-        x,
-        centre,
-        low,
-        high,
+        (np.arange(bins) + 0.5) * last / bins,
+        ranges[:, 0],
+        ranges[:, 1],
+        ranges[:, 2],
         title=title,
         x_label=f"position in the {where}",
         y_label="Δ, nats",
@@ -77,18 +71,24 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     )
 
 
+def _mean_and_range(part: Floats) -> tuple[float, float, float]:
+    """Mean and the ends of the middle 80% of values, NaN for none."""
+    if not len(part):
+        return np.nan, np.nan, np.nan
+    low, high = np.quantile(part, (0.1, 0.9)).tolist()
+    return float(part.mean()), low, high
+
+
 def scope_positions(pair: Pair, scope: Scope) -> npt.NDArray[np.int64]:
     """Position of every token, i64[N], from 0 at the start of the completion, or of the
     sequence.
     """
     offsets = pair.sequences.offsets[: pair.count + 1]
-    starts = offsets[:-1] + (
-        pair.sequences.prompt_lengths[: pair.count] if scope == "completion" else 0
-    )
-    result: npt.NDArray[np.int64] = (
-        np.arange(pair.tokens) - np.repeat(starts, np.diff(offsets))[: pair.tokens]
-    )
-    return result
+    starts = offsets[:-1]
+    if scope == "completion":
+        starts = starts + pair.sequences.prompt_lengths[: pair.count]
+    start_of = np.repeat(starts, np.diff(offsets))[: pair.tokens]
+    return np.asarray(np.arange(pair.tokens) - start_of, np.int64)
 
 
 def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
@@ -102,25 +102,17 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
     marks = [
         (size, name) for name, size in sizes.items() if is_number(size) and size > 0
     ]
-    low = max(
-        _LOWEST,
-        min(float(np.quantile(magnitudes, 0.002)), *(v for v, _ in marks), 1.0) / 1.5,
-    )
+    smallest = float(np.quantile(magnitudes, 0.002))
+    low = max(_LOWEST, min(smallest, *(size for size, _ in marks), 1.0) / 1.5)
     high = max(float(magnitudes.max()), low * 10) * 1.3
     edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
-
-    def counts(side: Bools) -> Floats:
-        return np.histogram(np.clip(np.abs(delta[side]), low, high), edges)[0].astype(
-            np.float64
-        )
-
     finite = np.isfinite(delta)
     exact = int(np.count_nonzero(delta == 0))
     rest = f" {exact:,} tokens with delta exactly 0 are not drawn." if exact else ""
     return svg.histogram(
         edges,
-        counts(finite & (delta > 0)),
-        counts(finite & (delta < 0)),
+        _counts(delta[finite & (delta > 0)], edges),
+        _counts(-delta[finite & (delta < 0)], edges),
         title=title,
         x_label="|Δ|, nats (log)",
         y_label="tokens",
@@ -131,6 +123,12 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
             f" downwards.{rest}"
         ),
     )
+
+
+def _counts(sizes: Floats, edges: Floats) -> Floats:
+    """How many sizes lie between the edges, what lies outside in the end bins."""
+    inside = np.clip(sizes, float(edges[0]), float(edges[-1]))
+    return np.histogram(inside, edges)[0].astype(np.float64)
 
 
 def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
@@ -223,7 +221,10 @@ def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
     start, stop = pair.sequences.bounds(sequence)
     delta = np.where(mask[start:stop], pair.delta[start:stop], 0)
     pieces = np.array_split(delta, min(_SPARK_BINS, max(1, len(delta))))
-    values = np.array(
-        [p[np.argmax(np.abs(p))] if len(p) else 0 for p in pieces], np.float64
-    )
+    values = np.array([_largest(piece) for piece in pieces], np.float64)
     return svg.sparkline(values, scale, title=f"Δ along sequence {sequence}")
+
+
+def _largest(deltas: Floats) -> float:
+    """The one that is furthest from 0; 0 for none."""
+    return float(deltas[np.argmax(np.abs(deltas))]) if len(deltas) else 0.0
