@@ -177,10 +177,10 @@ def test_a_place_is_read(text: str, place: int) -> None:
         ("4", "0 to 3"),
         ("2:0", "0 to 1"),
         ("1:6", "0 to 5"),
-        ("x", "no place"),
-        ("-1", "no place"),
-        ("1:2:3", "no place"),
-        ("٣", "no place"),
+        ("x", "not a place"),
+        ("-1", "not a place"),
+        ("1:2:3", "not a place"),
+        ("٣", "not a place"),
     ],
 )
 def test_a_wrong_place_is_an_error_that_says_what_there_is(
