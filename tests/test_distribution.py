@@ -8,6 +8,7 @@ import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,13 @@ import logdrift.core.compare.distribution as distribution
 from logdrift.core.compare.alternatives import alternatives, top_list
 from logdrift.core.compare.distribution import (
     TokenTopK,
-    kl_lower_bounds,
     rank_flips,
     token_topk,
     topk_stats,
 )
 from logdrift.core.compare.pair import list_pairs, make_pair
-from logdrift.core.session.reader import Column, open_session
+from logdrift.core.session.reader import open_session
+from logdrift.core.session.tensors import Column
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 INF, NAN = math.inf, math.nan
@@ -36,6 +37,12 @@ class Lists:
     top_ids: Column
     top_logprobs: Column
     logprob: Column
+
+
+def kl_lower_bounds(a: Any, b: Any, targets: Any, keep: Any) -> Any:
+    """The lower bounds per token, NaN without two lists."""
+    found = token_topk(a, b, targets, keep)
+    return np.where(found.usable, found.kl, np.nan)
 
 
 def lists(

@@ -52,7 +52,7 @@ class TopList:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cell:
+class ListCell:
     """One capture's say on an id: a log-probability with its rank, or the value that it
     must not lie above. Nats.
     """
@@ -70,7 +70,7 @@ class Alternative:
 
     token_id: int
     target: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[ListCell, ...]
 
 
 def top_list(
@@ -119,10 +119,10 @@ def alternatives(lists: Sequence[TopList], target: int) -> tuple[Alternative, ..
     )
 
 
-def _cell(top: TopList, token_id: int, target: int) -> Cell:
+def _cell(top: TopList, token_id: int, target: int) -> ListCell:
     if token_id in top.entries:
         rank, value = top.entries[token_id]
-        return Cell(value, top.rank if token_id == target and top.rank else rank)
+        return ListCell(value, top.rank if token_id == target and top.rank else rank)
     if token_id == target and top.logprob is not None:
-        return Cell(top.logprob, top.rank)
-    return Cell(below=top.bound)
+        return ListCell(top.logprob, top.rank)
+    return ListCell(below=top.bound)

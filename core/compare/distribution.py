@@ -32,7 +32,7 @@ probability 0, so they never count.
 """
 
 
-class Rows(Protocol):
+class StoredRows(Protocol):
     """What `logdrift.core.session.reader.Column` gives: some rows of an array that may
     lie in several files.
     """
@@ -40,18 +40,18 @@ class Rows(Protocol):
     def rows(self, start: int, stop: int) -> Array: ...
 
 
-class Scores(Protocol):
+class TopKScores(Protocol):
     """What `logdrift.core.session.reader.Capture` has: logprob f32[N] of the target,
     top_ids i32[N, K] and top_logprobs f32[N, K], in nats. An entry with id -1 or NaN is
     empty; the others of a row have different ids, in any order.
     """
 
     @property
-    def logprob(self) -> Rows: ...
+    def logprob(self) -> StoredRows: ...
     @property
-    def top_ids(self) -> Rows: ...
+    def top_ids(self) -> StoredRows: ...
     @property
-    def top_logprobs(self) -> Rows: ...
+    def top_logprobs(self) -> StoredRows: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class TokenTopK:
     common u16[n]: ids among the first k of both. same_top1 bool[n]: some id is as
     likely as any on both sides, so a tie at the top does not hide agreement. ranked,
     flipped bool[n]: the target is among the first k of a side, and its ranks differ
-    (`rank_flips`). kl f64[n]: lower bound of KL(B || A) in nats, `kl_lower_bounds`.
+    (`rank_flips`). kl f64[n]: lower bound of KL(B || A) in nats (`_bounds`).
     tail_a, tail_b f64[n]: probability outside of the first k, at least 0.
     """
 
@@ -108,7 +108,9 @@ class TokenTopK:
     tail_b: Floats
 
 
-def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | None:
+def topk_stats(
+    a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools
+) -> TopK | None:
     """What the lists of both sides say over the tokens in ``keep`` (bool[N]);
     ``target_ids`` is i32[N].
 
@@ -121,21 +123,18 @@ def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | N
     if tokens == 0:
         return None
     ranked = int(np.count_nonzero(found.ranked & usable))
+    flipped = int(np.count_nonzero(found.flipped & usable))
+    share_in_both = np.divide(
+        found.common, found.k, out=np.zeros(len(usable)), where=usable
+    )
     bounds = found.kl[usable & np.isfinite(found.kl)]
     return TopK(
         k=int(found.k.max()),
         tokens=tokens,
         same_top1=float(np.count_nonzero(found.same_top1 & usable) / tokens),
-        overlap=float(
-            np.divide(
-                found.common, found.k, out=np.zeros(len(usable)), where=usable
-            ).sum()
-            / tokens
-        ),
+        overlap=float(share_in_both.sum() / tokens),
         ranked=ranked,
-        rank_flips=(
-            float(np.count_nonzero(found.flipped & usable) / ranked) if ranked else None
-        ),
+        rank_flips=flipped / ranked if ranked else None,
         kl_lower_bound_mean=float(bounds.mean()) if len(bounds) else None,
         kl_lower_bound_p99=float(np.quantile(bounds, 0.99)) if len(bounds) else None,
         kl_lower_bound_max=float(bounds.max()) if len(bounds) else None,
@@ -145,33 +144,7 @@ def topk_stats(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TopK | N
     )
 
 
-def kl_lower_bounds(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> Floats:
-    """Lower bounds of KL(B || A) in nats, f64[n] for the n tokens in ``keep``: >= 0,
-    maybe +inf, NaN without two lists.
-
-    Direction B || A, because k1 and k3 of tokens sampled by B estimate that one.
-
-    Theorem: both distributions are seen through the same cells, each id whose
-    log-probability is known on both sides (it is in both lists, or it is the target)
-    and one cell for all others. Merging outcomes never raises a KL divergence
-    (data-processing inequality), so that of the cells is at most that of the
-    vocabulary, whatever the rest looks like.
-
-    Rounding: the mass of the last cell is 1 - sum of the others, which rounding leaves
-    anywhere within +-noise, and dividing two such masses would make a divergence of it.
-    Of the two rests within their noise the pair with the least divergence is taken:
-    rest_a + noise_a, and for rest_b the value nearest to (rest_a + noise_a) / e, where
-    x log(x / r) is smallest. noise = 2^-20 for the sum of a float32 softmax, plus u *
-    sum p |log p| over the cells of a list whose values all are bfloat16 (u = 2^-8) or
-    float16 (2^-11) numbers. For float64 lists it is 2^-46. The log-probabilities of the
-    other cells are taken as they are: their rounding enters as in every other number. A
-    sum below 0, which only rounding can give, is 0.
-    """
-    found = token_topk(a, b, target_ids, keep)
-    return np.where(found.usable, found.kl, np.nan)
-
-
-def rank_flips(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> Bools:
+def rank_flips(a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools) -> Bools:
     """Whether the target's rank differs, bool[n] for the n tokens in ``keep``; False
     where it cannot be seen.
 
@@ -187,7 +160,9 @@ def rank_flips(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> Bools:
     return found.flipped & found.usable
 
 
-def token_topk(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TokenTopK:
+def token_topk(
+    a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools
+) -> TokenTopK:
     """One walk over the tokens in ``keep`` (bool[N]) for everything above.
     ``target_ids`` is i32[N].
     """
@@ -205,40 +180,29 @@ def token_topk(a: Scores, b: Scores, target_ids: Array, keep: Bools) -> TokenTop
             continue
         chosen = None if len(rows) == stop - start else rows
         with np.errstate(invalid="ignore", over="ignore"):
-            side_a, side_b = (
-                _block(a, start, stop, chosen),
-                _block(b, start, stop, chosen),
-            )
-            targets = (
-                target_ids[start:stop]
-                if chosen is None
-                else target_ids[start:stop][chosen]
-            )
+            side_a = _block(a, start, stop, chosen)
+            side_b = _block(b, start, stop, chosen)
+            targets = target_ids[start:stop][rows]
             _compare(side_a, side_b, targets, out, slice(done, done + len(rows)))
         done += len(rows)
     return out
 
 
 def _nothing(count: int) -> TokenTopK:
-    no, none, zero = (
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.uint16),
-        np.zeros(count),
-    )
     return TokenTopK(
-        no,
-        none,
-        none.copy(),
-        no.copy(),
-        no.copy(),
-        no.copy(),
-        zero,
-        zero.copy(),
-        zero.copy(),
+        usable=np.zeros(count, np.bool_),
+        k=np.zeros(count, np.uint16),
+        common=np.zeros(count, np.uint16),
+        same_top1=np.zeros(count, np.bool_),
+        ranked=np.zeros(count, np.bool_),
+        flipped=np.zeros(count, np.bool_),
+        kl=np.zeros(count),
+        tail_a=np.zeros(count),
+        tail_b=np.zeros(count),
     )
 
 
-def _width(scores: Scores, keep: Bools) -> int:
+def _width(scores: TopKScores, keep: Bools) -> int:
     return int(scores.top_ids.rows(0, 1).shape[1]) if keep.any() else 0
 
 
@@ -258,8 +222,8 @@ class _Block:
     holes: bool
 
 
-def _block(scores: Scores, start: int, stop: int, chosen: Array | None) -> _Block:
-    def read(column: Rows) -> Array:
+def _block(scores: TopKScores, start: int, stop: int, chosen: Array | None) -> _Block:
+    def read(column: StoredRows) -> Array:
         rows = column.rows(start, stop)
         return rows if chosen is None else rows[chosen]
 
@@ -268,24 +232,24 @@ def _block(scores: Scores, start: int, stop: int, chosen: Array | None) -> _Bloc
     gaps |= ids < 0
     holes = bool(gaps.any())
     if holes:
-        ids, values = (
-            np.where(gaps, _EMPTY, ids),
-            np.where(gaps, np.asarray(np.nan, values.dtype), values),
-        )
+        ids = np.where(gaps, _EMPTY, ids)
+        values = np.where(gaps, np.asarray(np.nan, values.dtype), values)
     if (~(values[:, :-1] >= values[:, 1:]) & ~np.isnan(values[:, 1:])).any():
         order = np.argsort(-values, axis=1, kind="stable")
-        ids, values = (
-            np.take_along_axis(ids, order, 1),
-            np.take_along_axis(values, order, 1),
-        )
+        ids = np.take_along_axis(ids, order, 1)
+        values = np.take_along_axis(values, order, 1)
     values = np.ascontiguousarray(values.T)
     p = values.astype(np.float64)
     np.exp(p, out=p)
     if holes:
         p[np.isnan(p)] = 0.0
-    entries = _count(values > -np.inf)
     return _Block(
-        np.ascontiguousarray(ids.T), values, p, entries, read(scores.logprob), holes
+        ids=np.ascontiguousarray(ids.T),
+        values=values,
+        p=p,
+        entries=_count(values > -np.inf),
+        target=read(scores.logprob),
+        holes=holes,
     )
 
 
@@ -316,17 +280,15 @@ def _match(a: Array, b: Array) -> tuple[Array, Bools]:
     kind = np.uint8 if max(len(a), len(b)) < 255 else np.uint16
     number = np.arange(1, len(a) + 1, dtype=kind)[:, None]
     slot = np.empty(b.shape, kind)
-    found, equal, numbered = (
-        np.zeros(a.shape, np.bool_),
-        np.empty(a.shape, np.bool_),
-        np.empty(a.shape, kind),
-    )
+    in_b = np.zeros(a.shape, np.bool_)
+    equal = np.empty(a.shape, np.bool_)
+    numbered = np.empty(a.shape, kind)
     for column, ids in enumerate(b):
         np.equal(a, ids, out=equal)
-        found |= equal
+        in_b |= equal
         np.multiply(equal.view(np.uint8), number, out=numbered)
         np.maximum.reduce(numbered, axis=0, out=slot[column])
-    return slot, found
+    return slot, in_b
 
 
 def _gathered(values: Array, slot: Array) -> Array:
@@ -374,8 +336,28 @@ def _rank_range(side: _Block) -> tuple[Array, Array]:
 def _bounds(
     a: _Block, b: _Block, targets: Array, in_a: Bools, in_b: Bools, value_a: Array
 ) -> Floats:
-    """`kl_lower_bounds`. in_a bool[Kb, B] for the ids of b, value_a [Kb, B] what a
-    gives them, in_b bool[Ka, B].
+    """Lower bounds of KL(B || A) of B tokens, f64[B] in nats: >= 0, maybe +inf.
+
+    ``in_a`` bool[Kb, B] says which ids of b a has, ``value_a`` [Kb, B] what a gives
+    them, ``in_b`` bool[Ka, B] which ids of a b has.
+
+    Direction B || A, because k1 and k3 of tokens sampled by B estimate that one.
+
+    Theorem: both distributions are seen through the same cells, each id whose
+    log-probability is known on both sides (it is in both lists, or it is the target)
+    and one cell for all others. Merging outcomes never raises a KL divergence
+    (data-processing inequality), so that of the cells is at most that of the
+    vocabulary, whatever the rest looks like.
+
+    Rounding: the mass of the last cell is 1 - sum of the others, which rounding leaves
+    anywhere within +-noise, and dividing two such masses would make a divergence of it.
+    Of the two rests within their noise the pair with the least divergence is taken:
+    rest_a + noise_a, and for rest_b the value nearest to (rest_a + noise_a) / e, where
+    x log(x / r) is smallest. noise = 2^-20 for the sum of a float32 softmax, plus u *
+    sum p |log p| over the cells of a list whose values all are bfloat16 (u = 2^-8) or
+    float16 (2^-11) numbers. For float64 lists it is 2^-46. The log-probabilities of the
+    other cells are taken as they are: their rounding enters as in every other number. A
+    sum below 0, which only rounding can give, is 0.
     """
     # The target is a cell of its own with the log-probability that both sides always
     # know.
@@ -431,9 +413,7 @@ def _noise(
 
 
 def _tail(side: _Block, k: Array) -> Floats:
-    inside = (
-        side.p
-        if k.min() >= len(side.p)
-        else side.p * (np.arange(len(side.p))[:, None] < k)
-    )
+    inside = side.p
+    if k.min() < len(side.p):
+        inside = side.p * (np.arange(len(side.p))[:, None] < k)
     return np.where(k > 0, np.maximum(0.0, 1.0 - inside.sum(axis=0)), 0.0)

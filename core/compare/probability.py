@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.sums import BLOCK, exact_sum, finite_or_none
+from logdrift.core.compare.sums import (
+    BLOCK,
+    block_lengths,
+    exact_sum,
+    finite_or_none,
+)
 
 Array = npt.NDArray[Any]
 
@@ -67,64 +72,128 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         return _over_blocks(logprob_a, logprob_b, delta)
 
 
-def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
-    """Sums of blocks, pooled: squares are taken around each block's own mean, which
-    loses no digits.
-    """
-    n = len(logprob_a)
-    blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
-    parts = np.array([_block(logprob_a[block], logprob_b[block]) for block in blocks])
-    counts = np.minimum(n - np.arange(len(parts)) * BLOCK, BLOCK)
-    means = parts[:, :4] / counts[:, None]  # p, q, p - q, |p - q|
-    mean = np.array([exact_sum(column) / n for column in parts[:, :4].T])
-    off = means - mean
-
-    def pooled(column: int, x: int, y: int) -> float:
-        return exact_sum(parts[:, column]) + exact_sum(counts * off[:, x] * off[:, y])
-
-    pp, qq, pq, gap = pooled(4, 0, 0), pooled(5, 1, 1), pooled(6, 0, 1), pooled(7, 3, 3)
-    low, high = parts[:, 8:11].min(axis=0), parts[:, 11:].max(axis=0)
-    # A constant's squares are rounding, not variance: compare the values, not their
-    # spread.
-    varies = low < high
-    spread = (
-        math.sqrt(pp) * math.sqrt(qq)
-        if varies[0] and varies[1] and math.isfinite(pp * qq)
-        else 0.0
-    )
-    errors = [
-        np.expm1(np.abs(delta[s : s + BLOCK]), dtype=np.float64).sum()
-        for s in range(0, len(delta), BLOCK)
+# p, q, p - q and |p - q|: the sums over a block, the sums of squares (of p q: products)
+# around the block's own means, and the ends.
+_BLOCK_SUMS = np.dtype(
+    [
+        (name, np.float64)
+        for name in (
+            "p",
+            "q",
+            "signed",
+            "gap",
+            "p_squares",
+            "q_squares",
+            "products",
+            "gap_squares",
+            "p_least",
+            "q_least",
+            "gap_least",
+            "p_largest",
+            "q_largest",
+            "gap_largest",
+        )
     ]
+)
+
+
+class _Sums:
+    """Sums over n tokens, made of sums over blocks.
+
+    Squares are taken around each block's own mean, which loses no digits.
+    """
+
+    def __init__(self, logprob_a: Array, logprob_b: Array) -> None:
+        self.count = len(logprob_a)
+        blocks = [slice(at, at + BLOCK) for at in range(0, self.count, BLOCK)]
+        sums = [_block(logprob_a[block], logprob_b[block]) for block in blocks]
+        self._blocks = np.array(sums, _BLOCK_SUMS)
+        self._lengths = block_lengths(self.count)
+
+    def mean(self, name: str) -> float:
+        """The mean over tokens of p, q, signed or gap."""
+        return exact_sum(self._blocks[name]) / self.count
+
+    def squares(self, name: str, x: str, y: str) -> float:
+        """The sum of ``name`` around the means of all tokens of ``x`` and ``y``."""
+        off = self._lengths * self._off(x) * self._off(y)
+        return exact_sum(self._blocks[name]) + exact_sum(off)
+
+    def _off(self, name: str) -> Array:
+        """By how much the mean of each block is off that of all tokens."""
+        off: Array = self._blocks[name] / self._lengths - self.mean(name)
+        return off
+
+    def largest(self, name: str) -> float:
+        """The largest of p, q or gap."""
+        return float(self._blocks[f"{name}_largest"].max())
+
+    def varies(self, name: str) -> bool:
+        """Whether not all of p, q or gap are equal.
+
+        A constant's squares are rounding, not variance: values are compared, not their
+        spread.
+        """
+        return bool(self._blocks[f"{name}_least"].min() < self.largest(name))
+
+
+def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
+    sums = _Sums(logprob_a, logprob_b)
+    squares = sums.squares("gap_squares", "gap", "gap")
+    mae = sums.mean("gap")
     return Probability(
-        mean=finite_or_none(mean[2]),
-        mae=finite_or_none(mean[3]),
-        max=finite_or_none(high[2]),
-        std=(
-            None
-            if n < 2
-            else finite_or_none(math.sqrt(gap / (n - 1)) if varies[2] else 0.0)
-        ),
-        rmse=finite_or_none(math.sqrt(gap / n + mean[3] * mean[3])),
-        pearson=min(1.0, max(-1.0, pq / spread)) if spread > 0 else None,
-        mult_prob_error=(
-            finite_or_none(1 + exact_sum(np.array(errors)) / len(delta))
-            if len(delta)
-            else None
-        ),
+        mean=finite_or_none(sums.mean("signed")),
+        mae=finite_or_none(mae),
+        max=finite_or_none(sums.largest("gap")),
+        std=_std(sums, squares),
+        rmse=finite_or_none(math.sqrt(squares / sums.count + mae * mae)),
+        pearson=_pearson(sums),
+        mult_prob_error=_mult_prob_error(delta),
     )
+
+
+def _std(sums: _Sums, squares: float) -> float | None:
+    """Standard deviation (n - 1) of |p - q|; None for fewer than two tokens."""
+    if sums.count < 2:
+        return None
+    if not sums.varies("gap"):
+        return 0.0
+    return finite_or_none(math.sqrt(squares / (sums.count - 1)))
+
+
+def _pearson(sums: _Sums) -> float | None:
+    """The correlation of p and q; None where one is constant."""
+    if not (sums.varies("p") and sums.varies("q")):
+        return None
+    pp = sums.squares("p_squares", "p", "p")
+    qq = sums.squares("q_squares", "q", "q")
+    if not math.isfinite(pp * qq):
+        return None
+    spread = math.sqrt(pp) * math.sqrt(qq)
+    if not spread > 0:
+        return None
+    return min(1.0, max(-1.0, sums.squares("products", "p", "q") / spread))
+
+
+def _mult_prob_error(delta: Array) -> float | None:
+    """The mean of exp |delta|; None without a finite delta."""
+    if not len(delta):
+        return None
+    errors = [
+        np.expm1(np.abs(delta[at : at + BLOCK]), dtype=np.float64).sum()
+        for at in range(0, len(delta), BLOCK)
+    ]
+    return finite_or_none(1 + exact_sum(np.array(errors)) / len(delta))
 
 
 def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
-    """Sums of p, q, p - q, |p - q|; squares around means of p, q, p * q and |p - q|;
-    least and largest p, q, |p - q|.
-    """
+    """The sums of `_BLOCK_SUMS` over one block."""
     p, q = np.exp(logprob_a, dtype=np.float64), np.exp(logprob_b, dtype=np.float64)
     signed = p - q
     gap = np.abs(signed)
     sums = p.sum(), q.sum(), signed.sum(), gap.sum()
     ends = p.min(), q.min(), gap.min(), p.max(), q.max(), gap.max()
-    for values, total in ((p, sums[0]), (q, sums[1]), (gap, sums[3])):
-        values -= total / len(values)
+    for values in (p, q, gap):
+        values -= values.sum() / len(values)
     squares = (p * p).sum(), (q * q).sum(), (p * q).sum(), (gap * gap).sum()
     return tuple(float(value) for value in (*sums, *squares, *ends))

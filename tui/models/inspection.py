@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.compare.alternatives import Cell, TopList, alternatives, top_list
+from logdrift.core.compare.alternatives import ListCell, TopList, alternatives, top_list
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import number, signed
@@ -62,7 +62,7 @@ class TopRow:
     token_id: int
     text: str
     target: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[ListCell, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -20,7 +20,7 @@ from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.token_details import quoted, rank_text
 
 if TYPE_CHECKING:
-    from logdrift.core.compare.alternatives import Cell
+    from logdrift.core.compare.alternatives import ListCell
     from logdrift.tui.models.inspection import Inspection, TopRow
 
 _RANK = 4
@@ -122,7 +122,7 @@ class AlternativesTable:
             runs += self._cell(row.cells[index], style)
         return runs
 
-    def _cell(self, cell: Cell, style: Style) -> list[Run]:
+    def _cell(self, cell: ListCell, style: Style) -> list[Run]:
         """Rank, log-probability and, where there is room, a bar as long as the
         probability: in one style, which is fewer bytes for every token that the cursor
         rests on.
@@ -136,7 +136,7 @@ class AlternativesTable:
         chance = math.exp(min(0.0, cell.logprob))
         return [(fit(text, _COLUMN, right=True), style), (self._bar(chance), style)]
 
-    def _unlisted(self, cell: Cell) -> list[Run]:
+    def _unlisted(self, cell: ListCell) -> list[Run]:
         """An id that a capture's list has not: it is less likely than what is last."""
         below = NOTHING if cell.below is None else f"< {number(cell.below)}"
         muted = self.palette.muted

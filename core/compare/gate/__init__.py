@@ -19,9 +19,9 @@ from logdrift.core.compare.gate import (
     values,
 )
 from logdrift.core.compare.gate.case import (
-    Case,
     Check,
     Gate,
+    GateCase,
     Reason,
     Severity,
     Verdict,
@@ -33,9 +33,9 @@ from logdrift.core.session.reader import Session
 
 __all__ = [
     "CHECKS",
-    "Case",
     "Check",
     "Gate",
+    "GateCase",
     "Reason",
     "Severity",
     "Verdict",

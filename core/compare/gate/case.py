@@ -49,7 +49,7 @@ class Gate:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class GateSide:
     """One capture of the pair: its facts as observed (all unknown where it has none)
     and its plan, if there is one.
     """
@@ -83,25 +83,25 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class GateCase:
     """A pair of ``session`` with its two sides."""
 
     session: Session
     pair: Pair
-    a: Side
-    b: Side
+    a: GateSide
+    b: GateSide
     scope: Scope = "all"
 
     @property
-    def sides(self) -> tuple[Side, Side]:
+    def sides(self) -> tuple[GateSide, GateSide]:
         return self.a, self.b
 
     @property
-    def crossed(self) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
+    def crossed(self) -> tuple[tuple[GateSide, GateSide], tuple[GateSide, GateSide]]:
         """Each side with the other one."""
         return (self.a, self.b), (self.b, self.a)
 
-    def sampling_of(self, side: Side) -> SamplingSpec | None:
+    def sampling_of(self, side: GateSide) -> SamplingSpec | None:
         """The settings by which a side sampled or scored; None where no plan made its
         numbers, as those of another tool.
         """
@@ -160,11 +160,11 @@ class Case:
         )
         return counted
 
-    def logprob(self, side: Side) -> npt.NDArray[np.float32]:
+    def logprob(self, side: GateSide) -> npt.NDArray[np.float32]:
         """f32[N] in nats of one side; NaN where it has no score."""
         return self.pair.logprob_a if side is self.a else self.pair.logprob_b
 
-    def answered(self, side: Side) -> npt.NDArray[np.bool_]:
+    def answered(self, side: GateSide) -> npt.NDArray[np.bool_]:
         """bool[N]: the side has a score, or computed one that is NaN: either way it has
         seen the token.
         """
@@ -177,18 +177,18 @@ class Case:
         return broken_sides(self.pair, self.scope)
 
 
-Check = Callable[[Case], Iterator[Reason]]
+Check = Callable[[GateCase], Iterator[Reason]]
 
 
-def open_case(session: Session, pair: Pair, scope: Scope = "all") -> Case:
+def open_case(session: Session, pair: Pair, scope: Scope = "all") -> GateCase:
     """The case of a pair of ``session``."""
     plan = session.plan
     specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
     a, b = (
-        Side(info, info.facts or Facts(), specs.get(info.backend))
+        GateSide(info, info.facts or Facts(), specs.get(info.backend))
         for info in (pair.a.info, pair.b.info)
     )
-    return Case(session, pair, a, b, scope)
+    return GateCase(session, pair, a, b, scope)
 
 
 def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:

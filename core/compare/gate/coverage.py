@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logdrift.core.compare.gate.case import (
-    Case,
+    GateCase,
+    GateSide,
     Reason,
-    Side,
     caution,
     count,
     note,
@@ -52,7 +52,7 @@ not padded.
 """
 
 
-def check_ids(case: Case) -> Iterator[Reason]:
+def check_ids(case: GateCase) -> Iterator[Reason]:
     """Every part must have scored the ids that the session holds; the reader has seen
     to it that it covers them.
     """
@@ -78,7 +78,7 @@ def check_ids(case: Case) -> Iterator[Reason]:
             at = last
 
 
-def check_tokens(case: Case) -> Iterator[Reason]:
+def check_tokens(case: GateCase) -> Iterator[Reason]:
     """Something must be left to compare, and sequences without a completion are
     said.
     """
@@ -115,7 +115,7 @@ def check_tokens(case: Case) -> Iterator[Reason]:
         )
 
 
-def _entries(case: Case, side: Side) -> npt.NDArray[np.int64]:
+def _entries(case: GateCase, side: GateSide) -> npt.NDArray[np.int64]:
     """Flat positions that have a score, be it NaN, or need none because the mask leaves
     them out.
     """
@@ -123,7 +123,7 @@ def _entries(case: Case, side: Side) -> npt.NDArray[np.int64]:
 
 
 def _first(
-    case: Case, entries: npt.NDArray[np.int64], begin: npt.NDArray[np.int64]
+    case: GateCase, entries: npt.NDArray[np.int64], begin: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """The first of ``entries`` at or behind ``begin`` (flat, i64[S]) within each
     sequence, -1 where there is none.
@@ -136,7 +136,7 @@ def _first(
     return inside
 
 
-def check_truncated(case: Case) -> Iterator[Reason]:
+def check_truncated(case: GateCase) -> Iterator[Reason]:
     """A side that has seen only a part of the sequences gives probabilities after other
     tokens.
     """
@@ -156,7 +156,7 @@ def check_truncated(case: Case) -> Iterator[Reason]:
             yield from _tails(case, side, other)
 
 
-def _tails(case: Case, side: Side, other: Side) -> Iterator[Reason]:
+def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     """A prefill scores all but the first token; one that begins later was cut, or
     scored a tail alone.
     """
@@ -185,7 +185,7 @@ def _tails(case: Case, side: Side, other: Side) -> Iterator[Reason]:
     )
 
 
-def check_notes(case: Case) -> Iterator[Reason]:
+def check_notes(case: GateCase) -> Iterator[Reason]:
     """What an import, or a capture of the lines' own numbers, left out or joined, kept
     with the session.
     """
@@ -194,7 +194,7 @@ def check_notes(case: Case) -> Iterator[Reason]:
         yield note("imported", f"{source}: {said}.")
 
 
-def check_boundary(case: Case) -> Iterator[Reason]:
+def check_boundary(case: GateCase) -> Iterator[Reason]:
     """What was decoded begins where the session's prompts end; one off, and every
     number is at another token.
     """
@@ -218,8 +218,8 @@ def check_boundary(case: Case) -> Iterator[Reason]:
 
 
 def _off(
-    case: Case,
-    side: Side,
+    case: GateCase,
+    side: GateSide,
     wrong: npt.NDArray[np.bool_],
     by: npt.NDArray[np.int64],
     where: str,
@@ -235,7 +235,7 @@ def _off(
         )
 
 
-def check_start(case: Case) -> Iterator[Reason]:
+def check_start(case: GateCase) -> Iterator[Reason]:
     """The start token: twice, or missing where the tokenizer adds it; and tokenizers
     that would build other ids.
     """
@@ -281,7 +281,7 @@ def check_start(case: Case) -> Iterator[Reason]:
         )
 
 
-def _starts(case: Case) -> tuple[int, int]:
+def _starts(case: GateCase) -> tuple[int, int]:
     """Sequences that begin with what looks like a start token, and those that begin
     with it twice.
     """
@@ -300,7 +300,7 @@ def _starts(case: Case) -> tuple[int, int]:
     return int(counts[known[0]]), int((ids[pairs + 1] == ids[pairs]).sum())
 
 
-def check_padding(case: Case) -> Iterator[Reason]:
+def check_padding(case: GateCase) -> Iterator[Reason]:
     """Padding in the batches of one side, or left in the sequences of both."""
     for side, other in case.crossed:
         padding = side.facts.padding
@@ -330,7 +330,7 @@ def check_padding(case: Case) -> Iterator[Reason]:
         )
 
 
-def _filled_up(case: Case) -> int:
+def _filled_up(case: GateCase) -> int:
     """Sequences whose last two counted tokens are one id that looks like padding."""
     ends = case.pair.sequences.offsets[1 : case.pair.count + 1][case.lengths > 1]
     ids = case.pair.sequences.token_ids
@@ -348,9 +348,9 @@ def _filled_up(case: Case) -> int:
     )
 
 
-def _of(chosen: npt.NDArray[np.bool_], case: Case) -> str:
+def _of(chosen: npt.NDArray[np.bool_], case: GateCase) -> str:
     return _share(int(chosen.sum()), case)
 
 
-def _share(number: int, case: Case) -> str:
+def _share(number: int, case: GateCase) -> str:
     return f"{number:,} of {count(case.pair.count, 'sequence')}"

@@ -8,7 +8,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note, refuse
+from logdrift.core.compare.gate.case import (
+    GateCase,
+    GateSide,
+    Reason,
+    caution,
+    note,
+    refuse,
+)
 from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
 from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
 from logdrift.core.engines import all_names
@@ -51,7 +58,7 @@ _NOT_THE_MODEL = (
 )
 
 
-def check_model(case: Case) -> Iterator[Reason]:
+def check_model(case: GateCase) -> Iterator[Reason]:
     """Both sides must be the same model with the same vocabulary."""
     for name, code, what, mend in _SAME_MODEL:
         if case.differ(name):
@@ -68,7 +75,7 @@ def check_model(case: Case) -> Iterator[Reason]:
     yield from config_reasons(case, tuple(overrides(side) or {} for side in case.sides))
 
 
-def _sides(case: Case, name: str, found: tuple[Difference, ...]) -> str:
+def _sides(case: GateCase, name: str, found: tuple[Difference, ...]) -> str:
     """What a fact is on both sides: by name where that is known, else the values
     themselves.
     """
@@ -78,7 +85,7 @@ def _sides(case: Case, name: str, found: tuple[Difference, ...]) -> str:
     return f"{case.a.label}: {_short(a)}, {case.b.label}: {_short(b)}"
 
 
-def check_weight_version(case: Case) -> Iterator[Reason]:
+def check_weight_version(case: GateCase) -> Iterator[Reason]:
     """A rollout that lags behind its trainer holds the training between the two in its
     gap.
     """
@@ -96,7 +103,7 @@ def check_weight_version(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_named_model(case: Case) -> Iterator[Reason]:
+def check_named_model(case: GateCase) -> Iterator[Reason]:
     """Where no digest tells, the plan may: a backend that was given a model of its
     own.
     """
@@ -118,7 +125,7 @@ def check_named_model(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_architecture(case: Case) -> Iterator[Reason]:
+def check_architecture(case: GateCase) -> Iterator[Reason]:
     """Another model class over the same weights is another implementation; over unknown
     weights it may be another model.
     """
@@ -142,7 +149,7 @@ def check_architecture(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_logits_size(case: Case) -> Iterator[Reason]:
+def check_logits_size(case: GateCase) -> Iterator[Reason]:
     """A softmax over more ids has another normaliser."""
     if case.differ("logits_size") and not case.differ("vocab_size"):
         a, b = case.both("logits_size")
@@ -153,7 +160,7 @@ def check_logits_size(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_overrides(case: Case) -> Iterator[Reason]:
+def check_overrides(case: GateCase) -> Iterator[Reason]:
     """Options that change the model itself, on one side or differently."""
     a, b = (overrides(side) or {} for side in case.sides)
     seen_a, seen_b = case.a.facts.extra, case.b.facts.extra
@@ -191,7 +198,7 @@ def check_overrides(case: Case) -> Iterator[Reason]:
     )
 
 
-def overrides(side: Side) -> dict[str, Any] | None:
+def overrides(side: GateSide) -> dict[str, Any] | None:
     """Fields of the model's config that this side changed, flat: as observed, else as
     the plan asks; None: unknown.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
+from logdrift.core.compare.gate.case import GateCase, GateSide, Reason, caution, note
 from logdrift.core.compare.loaded import (
     Difference,
     canonical,
@@ -24,7 +24,7 @@ from logdrift.core.session.loaded import Loaded
 HOW = "capture again to see which keys differ"
 
 
-def loaded_of(case: Case, side: Side) -> Loaded | None:
+def loaded_of(case: GateCase, side: GateSide) -> Loaded | None:
     """None where the session has digests alone, or its file cannot be read
     (`check_unread` says so).
     """
@@ -34,7 +34,7 @@ def loaded_of(case: Case, side: Side) -> Loaded | None:
         return None
 
 
-def check_unread(case: Case) -> Iterator[Reason]:
+def check_unread(case: GateCase) -> Iterator[Reason]:
     """A file that should say what was loaded and does not."""
     for side in case.sides:
         try:
@@ -45,12 +45,12 @@ def check_unread(case: Case) -> Iterator[Reason]:
             )
 
 
-def _both(case: Case) -> tuple[Loaded, Loaded] | None:
+def _both(case: GateCase) -> tuple[Loaded, Loaded] | None:
     a, b = (loaded_of(case, side) for side in case.sides)
     return None if a is None or b is None else (a, b)
 
 
-def config_of(case: Case) -> tuple[Difference, ...] | None:
+def config_of(case: GateCase) -> tuple[Difference, ...] | None:
     """Differences of the resolved configs; None where they are not known on both
     sides.
     """
@@ -60,18 +60,18 @@ def config_of(case: Case) -> tuple[Difference, ...] | None:
     return config_differences(*both, whole=one_writer(case.a.info, case.b.info))
 
 
-def tokenizer_of(case: Case) -> tuple[Difference, ...]:
+def tokenizer_of(case: GateCase) -> tuple[Difference, ...]:
     both = _both(case)
     return () if both is None else tokenizer_differences(*both)
 
 
-def template_of(case: Case) -> tuple[Difference, ...]:
+def template_of(case: GateCase) -> tuple[Difference, ...]:
     both = _both(case)
     return () if both is None else template_differences(*both)
 
 
 def config_reasons(
-    case: Case, overridden: tuple[Mapping[str, Any], ...]
+    case: GateCase, overridden: tuple[Mapping[str, Any], ...]
 ) -> Iterator[Reason]:
     """What the configs differ in. ``overridden`` are the fields that options changed,
     which have a reason of their own.
@@ -112,7 +112,9 @@ def config_reasons(
         )
 
 
-def effect_of(case: Case, fields: Mapping[str, Any]) -> tuple[Difference, ...] | None:
+def effect_of(
+    case: GateCase, fields: Mapping[str, Any]
+) -> tuple[Difference, ...] | None:
     """What overridden ``fields`` are on both sides in the resolved configs; None where
     the configs do not tell.
 

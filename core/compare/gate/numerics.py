@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logdrift.core.compare.gate.case import Case, Reason, Side, caution, note
+from logdrift.core.compare.gate.case import GateCase, GateSide, Reason, caution, note
 from logdrift.core.compare.usual import usual_of
 from logdrift.core.engines import all_names
 
@@ -26,7 +26,7 @@ _PRECISIONS = (
 _TF32 = ("cuda_allow_tf32", *all_names(lambda engine: engine.numbers.tf32))
 
 
-def check_dtype(case: Case) -> Iterator[Reason]:
+def check_dtype(case: GateCase) -> Iterator[Reason]:
     """Different compute dtypes explain a gap by themselves; against a reference that is
     what one wants to see.
     """
@@ -49,7 +49,7 @@ def check_dtype(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_head(case: Case) -> Iterator[Reason]:
+def check_head(case: GateCase) -> Iterator[Reason]:
     """The dtype of the head and of the logits, a knob of its own in every engine. What
     only follows the body's dtype, which `check_dtype` tells, is not told again.
     """
@@ -74,7 +74,7 @@ def check_head(case: Case) -> Iterator[Reason]:
             )
 
 
-def check_quantization(case: Case) -> Iterator[Reason]:
+def check_quantization(case: GateCase) -> Iterator[Reason]:
     """Quantised weights are other weights."""
     a, b = (None if q == "none" else q for q in case.both("quantization"))
     if a != b:
@@ -93,7 +93,7 @@ def check_quantization(case: Case) -> Iterator[Reason]:
 _COMPUTED = ("float32", "bfloat16", "float16")
 
 
-def check_kv_cache(case: Case) -> Iterator[Reason]:
+def check_kv_cache(case: GateCase) -> Iterator[Reason]:
     """Keys and values kept in another dtype than the model computes in."""
     kept = [_cache_dtype(side) for side in case.sides]
     if kept[0] == kept[1]:
@@ -108,7 +108,7 @@ def check_kv_cache(case: Case) -> Iterator[Reason]:
             )
 
 
-def _cache_dtype(side: Side) -> str | None:
+def _cache_dtype(side: GateSide) -> str | None:
     """The dtype of the cache where it is not that of the model, else None. Where the
     model's is unknown, one in which models compute is taken for it; fewer bits are not.
     """
@@ -120,7 +120,7 @@ def _cache_dtype(side: Side) -> str | None:
     return None if kept in computed else kept
 
 
-def check_tf32(case: Case) -> Iterator[Reason]:
+def check_tf32(case: GateCase) -> Iterator[Reason]:
     """float32 that is not quite: matrix products with 10 bits of mantissa, on one
     side.
     """
@@ -137,7 +137,7 @@ def check_tf32(case: Case) -> Iterator[Reason]:
             )
 
 
-def _reduced(side: Side) -> str | None:
+def _reduced(side: GateSide) -> str | None:
     """What makes float32 products coarser, where any are computed."""
     facts = side.facts
     if "float32" not in (facts.dtype, facts.head_dtype):

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logdrift.core.compare.gate.case import Case, Reason, caution, count, note, refuse
+from logdrift.core.compare.gate.case import (
+    GateCase,
+    Reason,
+    caution,
+    count,
+    note,
+    refuse,
+)
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
 
@@ -113,7 +120,7 @@ def _cut(sampler: Sampler) -> str:
     return "".join(f", {cut}" for cut in cuts)
 
 
-def check_semantics(case: Case) -> Iterator[Reason]:
+def check_semantics(case: GateCase) -> Iterator[Reason]:
     """Raw against temperature-scaled or processed log-probabilities are two different
     quantities.
     """
@@ -152,7 +159,7 @@ def check_semantics(case: Case) -> Iterator[Reason]:
         yield note("told", f"both sides give log-probabilities of {_of(a)}{said}.")
 
 
-def _by_word(case: Case) -> str:
+def _by_word(case: GateCase) -> str:
     """Whose log-probabilities are what somebody told them to be: no engine was
     observed.
     """
@@ -164,7 +171,7 @@ def _by_word(case: Case) -> str:
     return f" (as told for {' and '.join(told)}, not observed)" if told else ""
 
 
-def _how_to_tell(case: Case) -> str:
+def _how_to_tell(case: GateCase) -> str:
     """Where the author of numbers from elsewhere may say what they are; nobody else
     can.
     """
@@ -192,7 +199,7 @@ class Way:
     sequences: int | None = None
 
 
-def ways_of_sampling(case: Case) -> list[Way]:
+def ways_of_sampling(case: GateCase) -> list[Way]:
     """How the tokens of the pair were sampled: the lines of the prompts tell it of
     completions that they give, else the plan or what is known of the rollouts' numbers.
     """
@@ -216,7 +223,7 @@ def ways_of_sampling(case: Case) -> list[Way]:
     ]
 
 
-def check_sampling(case: Case) -> Iterator[Reason]:
+def check_sampling(case: GateCase) -> Iterator[Reason]:
     """Raw numbers stay comparable under any sampling, but ratios made of them are then
     not those of the sampler.
     """
@@ -258,7 +265,7 @@ def _worded(ways: list[Way]) -> str:
     return "; ".join(shown) + (f"; {count(more, 'other way')}" if more else "")
 
 
-def check_sampled(case: Case) -> Iterator[Reason]:
+def check_sampled(case: GateCase) -> Iterator[Reason]:
     """Who sampled completions that were given, where no side is what it recorded: then
     its facts are not those of a side.
     """
@@ -306,10 +313,6 @@ def _settings(sampler: Sampler) -> str:
 
 
 def _of(what: str) -> str:
-    return (
-        "raw logits"
-        if what == "raw"
-        else f"logits {what}"
-        if what.startswith("processed")
-        else what
-    )
+    if what == "raw":
+        return "raw logits"
+    return f"logits {what}" if what.startswith("processed") else what

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from logdrift.core.compare.gate.case import Case, Reason, Side, caution, count, note
+from logdrift.core.compare.gate.case import (
+    GateCase,
+    GateSide,
+    Reason,
+    caution,
+    count,
+    note,
+)
 from logdrift.core.engines import ENGINES, all_names
 
 # Variables that change numbers on every engine, with the values that are the same as
@@ -42,7 +49,7 @@ _SETTINGS = (
 _SPECULATIVE = all_names(lambda engine: engine.numbers.speculative)
 
 
-def check_attention(case: Case) -> Iterator[Reason]:
+def check_attention(case: GateCase) -> Iterator[Reason]:
     """Another attention kernel sums in another order."""
     if case.differ("attention_backend"):
         a, b = case.both("attention_backend")
@@ -54,7 +61,7 @@ def check_attention(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_execution(case: Case) -> Iterator[Reason]:
+def check_execution(case: GateCase) -> Iterator[Reason]:
     """Compilation and graphs fuse operations and so round at other places."""
     if case.differ("execution_mode"):
         a, b = case.both("execution_mode")
@@ -69,7 +76,7 @@ def _mode(mode: str) -> str:
     return mode if mode == "eager" else f"compiled or in graphs ({mode})"
 
 
-def check_batch(case: Case) -> Iterator[Reason]:
+def check_batch(case: GateCase) -> Iterator[Reason]:
     """The shape of the batch chooses the matrix kernel; alone against among others is a
     floor of its own.
     """
@@ -108,7 +115,7 @@ def check_batch(case: Case) -> Iterator[Reason]:
         )
 
 
-def _batch(side: Side) -> int | None:
+def _batch(side: GateSide) -> int | None:
     """The most sequences that were computed together."""
     most = max((part.sequences for part in side.info.parts), default=0)
     if side.info.batch == "alone" or side.facts.max_batch_sequences == 1 or most == 1:
@@ -120,7 +127,7 @@ def _batch(side: Side) -> int | None:
     )
 
 
-def check_batch_invariant(case: Case) -> Iterator[Reason]:
+def check_batch_invariant(case: GateCase) -> Iterator[Reason]:
     """The mode swaps matrix, norm and softmax kernels at once. Not every engine has
     one: Transformers, one sequence at a time, does not.
     """
@@ -134,12 +141,12 @@ def check_batch_invariant(case: Case) -> Iterator[Reason]:
         )
 
 
-def _may_have_the_mode(side: Side) -> bool:
+def _may_have_the_mode(side: GateSide) -> bool:
     engine = ENGINES.get(side.info.engine)
     return engine is None or engine.numbers.batch_invariant
 
 
-def check_chunked_prefill(case: Case) -> Iterator[Reason]:
+def check_chunked_prefill(case: GateCase) -> Iterator[Reason]:
     """A prompt that is computed in pieces meets other matrix shapes, and a state that
     must be carried over.
     """
@@ -163,7 +170,7 @@ def check_chunked_prefill(case: Case) -> Iterator[Reason]:
     )
 
 
-def _chunk(case: Case, side: Side) -> int | None:
+def _chunk(case: GateCase, side: GateSide) -> int | None:
     """The size of the pieces where one sequence is certainly longer, else None."""
     given = case.prompt_lengths if side.info.path == "decode" else case.lengths
     size = side.facts.chunk_size
@@ -174,7 +181,7 @@ def _chunk(case: Case, side: Side) -> int | None:
     )
 
 
-def check_prefix_cache(case: Case) -> Iterator[Reason]:
+def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
     """Only decoding reads the cache: scoring whole sequences computes them all, in vLLM
     and SGLang alike.
     """
@@ -207,7 +214,7 @@ def check_prefix_cache(case: Case) -> Iterator[Reason]:
                 )
 
 
-def _reused(case: Case, side: Side) -> int:
+def _reused(case: GateCase, side: GateSide) -> int:
     """Prompts that share their first cache block with an earlier one of their part
     (each part starts empty).
     """
@@ -227,7 +234,7 @@ def _reused(case: Case, side: Side) -> int:
     return len(long) - len(np.unique(keys.view(f"V{keys.itemsize * keys.shape[1]}")))
 
 
-def check_speculative(case: Case) -> Iterator[Reason]:
+def check_speculative(case: GateCase) -> Iterator[Reason]:
     """A draft's tokens are verified several at once, another kernel than one step."""
     ways = [
         (side.option(*_SPECULATIVE) if side.decodes else None) for side in case.sides
@@ -241,7 +248,7 @@ def check_speculative(case: Case) -> Iterator[Reason]:
             )
 
 
-def check_tensor_parallel(case: Case) -> Iterator[Reason]:
+def check_tensor_parallel(case: GateCase) -> Iterator[Reason]:
     """Sums over several devices are taken in another order."""
     if case.differ("tensor_parallel"):
         a, b = case.both("tensor_parallel")
@@ -256,7 +263,7 @@ def _ranks(number: int) -> str:
     return "rank" if number == 1 else "ranks"
 
 
-def check_device(case: Case) -> Iterator[Reason]:
+def check_device(case: GateCase) -> Iterator[Reason]:
     """Another kind of device has other kernels throughout; another model of one kind
     may have.
     """
@@ -280,7 +287,7 @@ def check_device(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_versions(case: Case) -> Iterator[Reason]:
+def check_versions(case: GateCase) -> Iterator[Reason]:
     """Of one engine any other release may compute differently; between engines torch
     and CUDA are what they share.
     """
@@ -308,7 +315,7 @@ def check_versions(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_settings(case: Case) -> Iterator[Reason]:
+def check_settings(case: GateCase) -> Iterator[Reason]:
     """What else one engine says of itself, between two backends on it."""
     if not case.same_engine:
         return
@@ -327,7 +334,7 @@ def check_settings(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_environment(case: Case) -> Iterator[Reason]:
+def check_environment(case: GateCase) -> Iterator[Reason]:
     """Variables that change numbers, where one side alone has them."""
     a, b = (_numeric(side) for side in case.sides)
     said = [
@@ -345,7 +352,7 @@ def check_environment(case: Case) -> Iterator[Reason]:
         )
 
 
-def _numeric(side: Side) -> dict[str, str]:
+def _numeric(side: GateSide) -> dict[str, str]:
     """The variables that matter to this engine and are not at their default."""
     engine = ENGINES.get(side.info.engine)
     own = engine.numbers.variables if engine is not None else {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from logdrift.core.compare.gate.case import Case, Reason, Side, caution
+from logdrift.core.compare.gate.case import GateCase, GateSide, Reason, caution
 from logdrift.core.compare.gate.identity import overrides
 from logdrift.core.engines import ENGINES
 
@@ -34,7 +34,7 @@ _RUNNING = (
 _BATCHING = ("max_batch_sequences", "padding", "chunked_prefill", "max_length")
 
 
-def check_unknown(case: Case) -> Iterator[Reason]:
+def check_unknown(case: GateCase) -> Iterator[Reason]:
     """One reason for each side. Two paths of one backend share one process, so what it
     is cannot differ.
     """
@@ -58,7 +58,7 @@ def check_unknown(case: Case) -> Iterator[Reason]:
             )
 
 
-def _unobserved(side: Side) -> bool:
+def _unobserved(side: GateSide) -> bool:
     """All that is known of a side, somebody told."""
     known = {
         name
@@ -68,18 +68,16 @@ def _unobserved(side: Side) -> bool:
     return known <= {*side.facts.told, "told"}
 
 
-def _told(side: Side) -> str:
+def _told(side: GateSide) -> str:
     """Facts that were told are believed, and said to be."""
     names = side.facts.told
-    return (
-        f" ({', '.join(names)} {'is' if len(names) == 1 else 'are'} as told, not"
-        " observed)"
-        if names
-        else ""
-    )
+    if not names:
+        return ""
+    verb = "is" if len(names) == 1 else "are"
+    return f" ({', '.join(names)} {verb} as told, not observed)"
 
 
-def _missing(side: Side) -> list[str]:
+def _missing(side: GateSide) -> list[str]:
     needed = [*_NEEDED]
     if overrides(side) is None:
         needed.append("config_overrides")

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from logdrift.core.compare.coverage import nan_fix, nan_reason
-from logdrift.core.compare.gate.case import Case, Reason, caution, count, refuse
+from logdrift.core.compare.gate.case import GateCase, Reason, caution, count, refuse
 
 # A log-probability is at most 0; a float32 sum of exponentials overshoots by a few
 # units in the last place.
 _ABOVE_ZERO = 1e-4
 
 
-def check_status(case: Case) -> Iterator[Reason]:
+def check_status(case: GateCase) -> Iterator[Reason]:
     """A failed or unfinished capture says how much of it there is."""
     for side in case.sides:
         done = (
@@ -37,7 +37,7 @@ def check_status(case: Case) -> Iterator[Reason]:
             )
 
 
-def check_positive(case: Case) -> Iterator[Reason]:
+def check_positive(case: GateCase) -> Iterator[Reason]:
     """Numbers that cannot be log-probabilities."""
     for side in case.sides:
         if above := int(np.count_nonzero(case.logprob(side) > _ABOVE_ZERO)):
@@ -48,7 +48,7 @@ def check_positive(case: Case) -> Iterator[Reason]:
             )
 
 
-def check_nan(case: Case) -> Iterator[Reason]:
+def check_nan(case: GateCase) -> Iterator[Reason]:
     """Scores that a side computed and that are NaN: it says nothing there, and what it
     says elsewhere is in doubt.
     """
@@ -63,7 +63,7 @@ def check_nan(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_unscored(case: Case) -> Iterator[Reason]:
+def check_unscored(case: GateCase) -> Iterator[Reason]:
     """Completion tokens that one side alone has."""
     pair = case.pair
     holes = {case.a: pair.missing_a, case.b: pair.missing_b}
@@ -85,7 +85,7 @@ def check_unscored(case: Case) -> Iterator[Reason]:
         )
 
 
-def check_infinite(case: Case) -> Iterator[Reason]:
+def check_infinite(case: GateCase) -> Iterator[Reason]:
     """Tokens that one side alone calls impossible."""
     if infinite := int(np.count_nonzero(np.isinf(case.pair.delta) & case.pair.scored)):
         are = "is" if infinite == 1 else "are"
