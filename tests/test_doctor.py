@@ -313,7 +313,14 @@ def judged(
     asked: bool = True,
 ) -> JudgedSession:
     return JudgedSession(
-        fault, "float32", blind, said, (("config", 0.9),), 0.1, separable, asked
+        fault=fault,
+        background="float32",
+        blind=blind,
+        outcome=said,
+        named=(("config", 0.9),),
+        mae=0.1,
+        separable=separable,
+        asked=asked,
     )  # type: ignore[arg-type]
 
 
@@ -341,9 +348,9 @@ def test_targets() -> None:
     assert SelfTest(
         (*good, alone), (*good, judged("w", "missed", blind=False, separable=False))
     ).shortfalls
-    assert SelfTest((), (), (("vllm: clean", "it died"),)).shortfalls == (
-        "vllm: clean: not planted: it died",
-    )
+    assert SelfTest(
+        blind=(), told=(), lacking=(("vllm: clean", "it died"),)
+    ).shortfalls == ("vllm: clean: not planted: it died",)
     assert SelfTest(tuple(good), tuple(good)).to_json()["blind"]["totals"]["first"] == 9
 
 

@@ -21,7 +21,7 @@ MAY_NAME_AN_ENGINE = (
     # Formats of files: they are called after the server that writes them.
     "core/session/importers/",
     # Captures made with a known engine, to plant a fault in them.
-    "core/planted/healthy.py",
+    "core/planted/drawn.py",
     "core/planted/inside/worker.py",
 )
 PATH_METHODS = {

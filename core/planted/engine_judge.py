@@ -92,14 +92,14 @@ def _judged(session: Session, fault: EngineFault, blind: bool) -> JudgedSession:
     told = outcome(fault.causes, named, clean=fault.clean, asked=asked)
     background = STATES[fault.engine][fault.state].dtype
     return JudgedSession(
-        f"{fault.engine}: {fault.name}",
-        background,
-        blind,
-        told,
-        named,
-        mae,
-        fault.telling == "data",
-        asked,
+        fault=f"{fault.engine}: {fault.name}",
+        background=background,
+        blind=blind,
+        outcome=told,
+        named=named,
+        mae=mae,
+        separable=fault.telling == "data",
+        asked=asked,
     )
 
 

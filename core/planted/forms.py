@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,29 +76,29 @@ def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, A
     }
     if not lists:
         return out
-    ids, values = (
-        capture.top_ids.rows(start, stop),
-        capture.top_logprobs.rows(start, stop),
-    )
-    rows = [
-        [
-            (int(i), float(value))
-            for i, value in zip(row_ids, row, strict=True)
-            if i >= 0 and np.isfinite(value)
-        ]
-        for row_ids, row in zip(ids, values, strict=True)
-    ]
+    ids = capture.top_ids.rows(start, stop)
+    values = capture.top_logprobs.rows(start, stop)
+    rows = [_listed(*row) for row in zip(ids, values, strict=True)]
     out["top_ids"] = [[i for i, _ in row] or None for row in rows]
     out["top_logprobs"] = [[value for _, value in row] or None for row in rows]
     return out
+
+
+def _listed(ids: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    """The alternatives of one token with their values, padding left out."""
+    return [
+        (int(i), float(value))
+        for i, value in zip(ids, values, strict=True)
+        if i >= 0 and np.isfinite(value)
+    ]
 
 
 def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-Answer = Literal["first", "second", "cannot be told", "wrong", "clean"]
-ANSWERS: tuple[Answer, ...] = get_args(Answer)
+FormAnswer = Literal["first", "second", "cannot be told", "wrong", "clean"]
+ANSWERS: tuple[FormAnswer, ...] = get_args(FormAnswer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class JudgedForm:
     fault: str
     background: str
     form: Form
-    answer: Answer
+    answer: FormAnswer
     named: tuple[tuple[str, float], ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def _judged(session: Session, fault: Fault, background: str, form: Form) -> Judg
     )
 
 
-def answer_of(fault: Fault, found: Diagnosis) -> Answer:
+def answer_of(fault: Fault, found: Diagnosis) -> FormAnswer:
     """Where the right cause stands.
 
     *Wrong* is any other cause that is called likely, and noise called likely of a gap
@@ -167,31 +168,25 @@ def answer_of(fault: Fault, found: Diagnosis) -> Answer:
     likely = [cause.cause for cause in found.causes if cause.score >= LIKELY]
     if any(code != NOISE and code not in fault.causes for code in likely):
         return "wrong"
-    first = found.causes[0].cause if found.causes else None
-    if fault.causes[0] == NOISE:
+    codes = [cause.cause for cause in found.causes]
+    right, first = fault.causes[0], codes[0] if codes else None
+    if right == NOISE:
         return "clean"
-    if first == fault.causes[0]:
+    if first == right:
         return "first"
-    if first in fault.causes or fault.causes[0] in [
-        cause.cause for cause in found.causes[:2]
-    ]:
+    if first in fault.causes or right in codes[:2]:
         return "second"
-    if (
-        likely == [NOISE]
-        and float(found.size["mae"] or 0.0)
-        > USUAL[str(found.size["dtype"] or "bfloat16")].high
-    ):
-        return "wrong"
-    return "cannot be told"
+    usual = USUAL[str(found.size["dtype"] or "bfloat16")]
+    beyond_noise = float(found.size["mae"] or 0.0) > usual.high
+    return "wrong" if likely == [NOISE] and beyond_noise else "cannot be told"
 
 
-def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[Answer, int]]:
+def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[FormAnswer, int]]:
     """How many answers of each kind in each form."""
-    found = list(rows)
+    counts: dict[Form, Counter[FormAnswer]] = {}
+    for row in rows:
+        counts.setdefault(row.form, Counter())[row.answer] += 1
     return {
-        form: {
-            answer: sum(r.form == form and r.answer == answer for r in found)
-            for answer in ANSWERS
-        }
-        for form in dict.fromkeys(row.form for row in found)
+        form: {answer: counted[answer] for answer in ANSWERS}
+        for form, counted in counts.items()
     }

@@ -4,21 +4,25 @@ named where nothing was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
+from logdrift.core.diagnose.causes import NOISE
+from logdrift.core.diagnose.evidence import LIKELY
 from logdrift.core.planted.faults import BY_NAME, CLEAN, Fault
+from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session, open_session
 
-Outcome = Literal[
+PlantedOutcome = Literal[
     "first", "second", "missed", "clean", "false alarm", "not detectable", "guessed"
 ]
-NOISE = "noise"
-_CLAIMED = 0.5
 _ABOVE = 1.5
 """A fault must move more than this many times what two correct runs differ by to be
 asked for: it then makes its side 1.6 times as far from the reference as the other
@@ -36,7 +40,7 @@ class JudgedSession:
     fault: str
     background: str
     blind: bool
-    outcome: Outcome
+    outcome: PlantedOutcome
     named: tuple[tuple[str, float], ...]
     mae: float
     separable: bool
@@ -83,25 +87,31 @@ def outcome(
     *,
     clean: bool,
     asked: bool,
-) -> Outcome:
+) -> PlantedOutcome:
     """Where the right cause stands. Of a fault that cannot be seen, a wrong cause is a
     guess where it is called likely.
     """
     codes = [code for code, _ in named]
-    if clean or not asked:
-        quiet = not codes or codes[0] == NOISE
-        if clean:
-            return "clean" if quiet else "false alarm"
-        if codes and codes[0] in causes:
-            return "first"
-        return "not detectable" if quiet or named[0][1] < _CLAIMED else "guessed"
-    if codes and codes[0] == causes[0]:
+    first = codes[0] if codes else ""
+    if clean:
+        return "clean" if first in ("", NOISE) else "false alarm"
+    if not asked:
+        return _of_unseen(causes, named, first)
+    if first == causes[0]:
         return "first"
-    return (
-        "second"
-        if causes[0] in codes[:2] or (codes and codes[0] in causes)
-        else "missed"
-    )
+    second = causes[0] in codes[:2] or first in causes
+    return "second" if second else "missed"
+
+
+def _of_unseen(
+    causes: tuple[str, ...], named: tuple[tuple[str, float], ...], first: str
+) -> PlantedOutcome:
+    """Where the right cause of a fault that moves too little to be asked for stands."""
+    if first in causes:
+        return "first"
+    if first in ("", NOISE) or named[0][1] < LIKELY:
+        return "not detectable"
+    return "guessed"
 
 
 def judge_folder(
@@ -110,41 +120,41 @@ def judge_folder(
     """Every planted session of one model. A fault that moves less than clean noise does
     counts as not detectable.
     """
-    out = []
     effects = {
-        p.name.partition("-")[2]: _mae(p) for p in sorted(folder.glob("float32-*"))
+        path.name.partition("-")[2]: _mae(path)
+        for path in sorted(folder.glob("float32-*"))
     }
+    judged = []
     for path in sorted(folder.glob("*-*")):
         background, _, name = path.name.partition("-")
-        if name not in BY_NAME or not (path / "session.json").exists():
+        if name not in BY_NAME or not (path / MANIFEST).exists():
             continue
         fault = BY_NAME[name]
-        session = open_session(path)
         clean = folder / f"{background}-clean"
         noise = _mae(clean) if clean.exists() else 0.0
-        session = blinded(session, fault, reference) if blind else session
+        seen = fault.telling != "none" and effects.get(name, 1.0) > _ABOVE * noise
+        session = open_session(path)
+        if blind:
+            session = blinded(session, fault, reference)
         found = diagnosis_of(session, swapped=swapped)
         named = named_in(found)
-        detectable = fault.telling != "none" and effects.get(name, 1.0) > _ABOVE * noise
-        told = outcome(fault.causes, named, clean=name in CLEAN, asked=detectable)
-        out.append(
+        judged.append(
             JudgedSession(
-                name,
-                background,
-                blind,
-                told,
-                named,
-                float(found.size["mae"] or 0.0),
-                fault.telling == "data",
-                detectable,
+                fault=name,
+                background=background,
+                blind=blind,
+                outcome=outcome(fault.causes, named, clean=name in CLEAN, asked=seen),
+                named=named,
+                mae=float(found.size["mae"] or 0.0),
+                separable=fault.telling == "data",
+                asked=seen,
             )
         )
-    return out
+    return judged
 
 
 def _mae(path: Path) -> float:
-    import numpy as np
-
+    """The MAE of trainer against rollout in nats; 0 without a scored token."""
     session = open_session(path)
     pair = make_pair(session, "trainer/prefill", "rollout/prefill")
     delta = pair.delta[pair.scored]
@@ -155,20 +165,21 @@ def _mae(path: Path) -> float:
 def totals(judged: Iterable[JudgedSession]) -> dict[str, Any]:
     """Counts over separable faults that can be seen, and over controls."""
     rows = list(judged)
-    controls = [r for r in rows if r.outcome in ("clean", "false alarm")]
-    seen = [
-        r
-        for r in rows
-        if r not in controls and r.asked and (r.separable or not r.blind)
-    ]
-    count = {
-        name: sum(r.outcome == name for r in seen)
-        for name in ("first", "second", "missed")
-    }
+    by_outcome = Counter(row.outcome for row in rows)
+    seen = [row for row in rows if _counts(row)]
+    of_seen = Counter(row.outcome for row in seen)
     return {
         "faults": len(seen),
-        **count,
-        "controls": len(controls),
-        "false alarms": sum(r.outcome == "false alarm" for r in controls),
-        "guessed": sum(r.outcome == "guessed" for r in rows),
+        "first": of_seen["first"],
+        "second": of_seen["second"],
+        "missed": of_seen["missed"],
+        "controls": by_outcome["clean"] + by_outcome["false alarm"],
+        "false alarms": by_outcome["false alarm"],
+        "guessed": by_outcome["guessed"],
     }
+
+
+def _counts(row: JudgedSession) -> bool:
+    """A fault that must be named: it moves enough, and can be told."""
+    control = row.outcome in ("clean", "false alarm")
+    return not control and row.asked and (row.separable or not row.blind)

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ _SECONDS = {1: 45.0, 2: 80.0}
 included.
 """
 
+_NAMED_FIRST = 0.9
+"""Share of the faults that must be named first."""
+_SAMPLED_SECONDS = 60.0
+"""Seconds that a sampled session takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
@@ -71,56 +76,60 @@ class SelfTest:
     @property
     def shortfalls(self) -> tuple[str, ...]:
         """Targets that are missed, each in one line; empty where all are met."""
-        out = [f"{name}: not planted: {why}" for name, why in self.lacking]
-        for how, rows in (
-            ("from the numbers alone", self.blind),
-            ("with the facts", self.told),
-        ):
-            found = totals(rows)
-            if found["first"] < 0.9 * found["faults"]:
-                out.append(
-                    f"{how}: {found['first']} of {found['faults']} faults named first,"
-                    " 90% wanted"
-                )
-            for name in ("missed", "false alarms", "guessed"):
-                if found[name]:
-                    out.append(f"{how}: {found[name]} {name}, none wanted")
+        missed = [f"{name}: not planted: {why}" for name, why in self.lacking]
+        missed += _shortfalls("from the numbers alone", self.blind)
+        missed += _shortfalls("with the facts", self.told)
         for form, answers in form_totals(self.forms).items():
             if answers["wrong"]:
-                out.append(
+                missed.append(
                     f"{IN_WORDS[form]}: {answers['wrong']} wrong and likely, none"
                     " wanted"
                 )
-        return tuple(out)
+        return tuple(missed)
 
     def to_json(self) -> dict[str, Any]:
         """``targets_met``, ``shortfalls``, and for each way its ``totals`` and
         ``rows``.
         """
-        ways = {
-            way: {"totals": totals(rows), "rows": [_row(each) for each in rows]}
-            for way, rows in (("blind", self.blind), ("told", self.told))
-        }
-        forms = {
-            "totals": form_totals(self.forms),
-            "rows": [each.to_json() for each in self.forms],
-        }
         return {
             "targets_met": not self.shortfalls,
             "shortfalls": list(self.shortfalls),
-            **ways,
-            "forms": forms,
+            "blind": _rows_json(self.blind),
+            "told": _rows_json(self.told),
+            "forms": {
+                "totals": form_totals(self.forms),
+                "rows": [judged.to_json() for judged in self.forms],
+            },
         }
 
 
-def _row(each: JudgedSession) -> dict[str, Any]:
+def _shortfalls(how: str, judged: Sequence[JudgedSession]) -> list[str]:
+    """Targets that one way of judging misses."""
+    counts = totals(judged)
+    missed = []
+    if counts["first"] < _NAMED_FIRST * counts["faults"]:
+        missed.append(
+            f"{how}: {counts['first']} of {counts['faults']} faults named first,"
+            f" {_NAMED_FIRST:.0%} wanted"
+        )
+    for name in ("missed", "false alarms", "guessed"):
+        if counts[name]:
+            missed.append(f"{how}: {counts[name]} {name}, none wanted")
+    return missed
+
+
+def _rows_json(judged: Sequence[JudgedSession]) -> dict[str, Any]:
+    return {"totals": totals(judged), "rows": [_row_json(row) for row in judged]}
+
+
+def _row_json(row: JudgedSession) -> dict[str, Any]:
     return {
-        "planted": each.fault,
-        "background": each.background,
-        "outcome": each.outcome,
-        "mae": each.mae,
-        "named": [{"cause": code, "score": score} for code, score in each.named],
-        "counted": each.asked,
+        "planted": row.fault,
+        "background": row.background,
+        "outcome": row.outcome,
+        "mae": row.mae,
+        "named": [{"cause": code, "score": score} for code, score in row.named],
+        "counted": row.asked,
     }
 
 
@@ -131,19 +140,16 @@ def backgrounds(quick: bool) -> tuple[str, ...]:
 
 def estimate(quick: bool, engines: Sequence[str] = ()) -> float:
     """Seconds on two cores, when nothing is kept."""
-    starts = [
-        state.seconds
-        for engine in engines
-        for state in planted_engines.STATES[engine].values()
-    ]
+    seconds = _SECONDS[len(backgrounds(quick))]
+    for engine in engines:
+        states = planted_engines.STATES[engine].values()
+        seconds += sum(state.seconds for state in states)
     sampled = {
-        planted_engines.session_of(f)
-        for f in planted_engines.FAULTS
-        if f.engine in engines
+        planted_engines.session_of(fault)
+        for fault in planted_engines.FAULTS
+        if fault.engine in engines
     }
-    return _SECONDS[len(backgrounds(quick))] + (
-        sum(starts) + 60 * len(sampled) if engines else 0.0
-    )
+    return seconds + _SAMPLED_SECONDS * len(sampled)
 
 
 def folder_of(engine: Interpreter) -> Path:
@@ -178,24 +184,43 @@ def run_self_test(
         _forget_others(folder)
         small = folder / "smollm2"
         plant_small(interpreter, model, small, backgrounds(quick), report, cancel)
-        rows = [judge_folder(small, blind=blind) for blind in (True, False)]
-        wanted = backgrounds(quick)
-        blind, told = (tuple(r for r in way if r.background in wanted) for way in rows)
-        lacking: tuple[tuple[str, str], ...] = ()
-        if engines:
-            _plant_engines(
-                interpreter, model, folder / "engines", engines, report, cancel
-            )
-            blind += tuple(judge_engines(folder / "engines", engines, blind=True))
-            told += tuple(judge_engines(folder / "engines", engines, blind=False))
-            lacking = tuple(
-                (f"{f.engine}: {f.name}", why)
-                for f, why in unfinished(folder / "engines", engines)
-            )
-        forms = tuple(
-            r for r in judge_forms(small, folder / "forms") if r.background in wanted
-        )
-    return SelfTest(blind, told, lacking, forms)
+        self_test = _judged_small(small, folder / "forms", backgrounds(quick))
+        if not engines:
+            return self_test
+        planted = folder / "engines"
+        _plant_engines(interpreter, model, planted, engines, report, cancel)
+        return _with_engines(self_test, planted, engines)
+
+
+def _judged_small(small: Path, work: Path, planted: Sequence[str]) -> SelfTest:
+    """The small model's sessions in the backgrounds ``planted``, each way and form."""
+
+    def judged(*, blind: bool) -> tuple[JudgedSession, ...]:
+        rows = judge_folder(small, blind=blind)
+        return tuple(row for row in rows if row.background in planted)
+
+    forms = judge_forms(small, work)
+    return SelfTest(
+        blind=judged(blind=True),
+        told=judged(blind=False),
+        forms=tuple(row for row in forms if row.background in planted),
+    )
+
+
+def _with_engines(
+    self_test: SelfTest, planted: Path, engines: Sequence[str]
+) -> SelfTest:
+    """``self_test`` with what was planted in the engines themselves."""
+    lacking = tuple(
+        (f"{fault.engine}: {fault.name}", why)
+        for fault, why in unfinished(planted, engines)
+    )
+    return replace(
+        self_test,
+        blind=(*self_test.blind, *judge_engines(planted, engines, blind=True)),
+        told=(*self_test.told, *judge_engines(planted, engines, blind=False)),
+        lacking=lacking,
+    )
 
 
 def check_engines(engines: Sequence[str]) -> None:
@@ -223,8 +248,13 @@ def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         **engine_environment(TRAINER, default_device(), str(model)),
         **interpreter.env,
-        **{k: os.environ[k] for k in ("OMP_NUM_THREADS",) if k in os.environ},
+        **_kept_environment(),
     }
+
+
+def _kept_environment() -> dict[str, str]:
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return {} if threads is None else {"OMP_NUM_THREADS": threads}
 
 
 def plant_small(
@@ -280,10 +310,8 @@ def _run(
     log = out.parent / f"{out.name}.log"
     if run_logged(argv, log, cancel, tick, env=env) != 0:
         lines = [line for line in last_output(log).splitlines() if line.strip()]
-        raise LogdriftError(
-            f"{WHAT}: {one_line(lines[-1]) if lines else 'the worker ended'} (log:"
-            f" {log})"
-        )
+        why = one_line(lines[-1]) if lines else "the worker ended"
+        raise LogdriftError(f"{WHAT}: {why} (log: {log})")
 
 
 def _plant_engines(

@@ -20,12 +20,12 @@ _Row = TypeVar("_Row", bound=Sequence[int])
 
 def lengths_of(text: str) -> list[int]:
     """``40x4,68x4``: four sequences of 40 tokens, four of 68."""
-    return [
-        int(n)
-        for each in text.split(",")
-        if each
-        for n in [each.split("x")[0]] * int(each.split("x")[1])
-    ]
+    lengths = []
+    for part in text.split(","):
+        if part:
+            length, count = part.split("x")
+            lengths += [int(length)] * int(count)
+    return lengths
 
 
 def take(known: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Sequence[int]]:
@@ -34,10 +34,11 @@ def take(known: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Sequenc
 
     Raises ValueError where there is none.
     """
-    free, out = sorted(known, key=len), []
+    free = sorted(known, key=len)
+    taken = []
     for length in lengths:
         at = next((i for i, ids in enumerate(free) if len(ids) >= length), None)
         if at is None:
             raise ValueError(f"too few sequences of {length} ids or more")
-        out.append(free.pop(at)[:length])
-    return out
+        taken.append(free.pop(at)[:length])
+    return taken

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
 
+_BAD = ("second", "missed", "false alarm", "guessed")
+
 
 def table(rows: list[JudgedSession]) -> str:
     """One line for each planted session."""
     lines = [f"{'planted':<22} {'background':<10} {'MAE':>8}  {'outcome':<15} named"]
     for row in rows:
-        named = (
-            ", ".join(f"{code} {score:.2f}" for code, score in row.named) or "nothing"
-        )
+        causes = ", ".join(f"{code} {score:.2f}" for code, score in row.named)
+        named = causes or "nothing"
         lines.append(
             f"{row.fault:<22} {row.background:<10} {row.mae:8.1e}  {row.outcome:<15}"
             f" {named}"
@@ -27,6 +28,7 @@ def table(rows: list[JudgedSession]) -> str:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,13 +47,8 @@ def main() -> None:
             reference=not args.no_reference,
             swapped=args.swapped,
         )
-        shown = [
-            r
-            for r in rows
-            if not args.bad
-            or r.outcome in ("second", "missed", "false alarm", "guessed")
-        ]
-        print(f"{folder.name}: {totals(rows)}\n{table(shown)}\n")
+        printed = [row for row in rows if row.outcome in _BAD or not args.bad]
+        print(f"{folder.name}: {totals(rows)}\n{table(printed)}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,411 @@
+"""A healthy pair, drawn: two noisy readings of the same logits, as two correct engines
+give them. Everything is in memory: nothing is read and no engine runs.
+
+The noise has a usual size for one dtype, heavy tails, a part that all alternatives of a
+token share, and is larger on some tokens and in later positions; logits lie on the
+lattice of 16 bits; certain and loud tokens come in stretches; text may be greedy,
+prompts may be shared, values may be stored in few digits, as the sample and its engines
+show them (|delta| of neighbours correlates at 0.0 to 0.5, with surprise at 0.2 to
+0.75). Around it stands all that a session may have or lack: lists of 0 to 20
+alternatives, of unequal widths, scores of the prompts, facts, a reference, repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.facts import Facts
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+)
+from logdrift.core.session.reader import Capture, Pieces, Sequences, Session
+from logdrift.core.session.tensors import Column
+
+WIDTHS = (0, 1, 3, 5, 20)
+"""Alternatives that a capture keeps for each token."""
+_VOCABULARY = 120
+_HIDDEN = 16
+"""Directions in which logits may err together, as the last hidden state does."""
+_ALIKE = 0.7
+"""Correlation of neighbours in a stretch."""
+_REFERENCE = 1e-6
+"""Nats by which a float32 reference errs."""
+_ROUNDED_FROM = 0.004
+"""Nats of noise from which the logits are rounded too: less than that is below the
+lattice.
+"""
+
+Array = npt.NDArray[Any]
+Random = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class HealthySetting:
+    """What one drawn pair has. ``width_a`` and ``width_b`` are the alternatives that
+    each side keeps.
+    """
+
+    tokens: int
+    width_a: int
+    width_b: int
+    prompts: bool
+    told: bool
+    reference: bool
+    repeats: bool
+    dtype: str
+    sequences: int
+    greedy: bool = False
+    shared: int = 0
+    """Tokens at the start that all sequences have in common, with the same numbers on
+    one side.
+    """
+    stored: str = "float32"
+    """What a recorder keeps of every number: ``float32``, ``float16`` or ``4
+    decimals``.
+    """
+
+    @property
+    def true_causes(self) -> tuple[str, ...]:
+        """What may be said of such a pair and is true: rounding is the whole gap of
+        engines that agree better than that.
+        """
+        return () if self.told or self.stored == "float32" else ("cut",)
+
+
+def draw_setting(rng: Random, tokens: int) -> HealthySetting:
+    """Any mixture of what a session of ``tokens`` scored tokens may have."""
+    width = int(rng.choice(WIDTHS))
+    unequal = rng.random() < 0.3
+    return HealthySetting(
+        tokens=tokens,
+        width_a=width,
+        width_b=int(rng.choice(WIDTHS)) if unequal else width,
+        prompts=bool(rng.random() < 0.5),
+        told=bool(rng.random() < 0.5),
+        reference=bool(rng.random() < 0.4),
+        repeats=bool(rng.random() < 0.3),
+        dtype=str(rng.choice(["bfloat16", "bfloat16", "float16", "float32"])),
+        sequences=int(rng.integers(1, max(2, min(tokens, 16) + 1))),
+        greedy=bool(rng.random() < 0.3),
+        shared=int(rng.choice([0, 0, 3, 30])),
+        stored=str(rng.choice(["float32", "float32", "float16", "4 decimals"])),
+    )
+
+
+@dataclass(frozen=True)
+class _DrawnSession(Session):
+    """A session whose arrays are in memory."""
+
+    drawn_sequences: Sequences | None = None
+    drawn_captures: tuple[Capture, ...] = ()
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        assert self.drawn_sequences is not None
+        return self.drawn_sequences
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        return Pieces({})
+
+    def capture(self, label: str) -> Capture:
+        return next(each for each in self.drawn_captures if each.info.label == label)
+
+
+@dataclass(frozen=True, eq=False)
+class _Text:
+    """What all captures of a drawn session have in common: ``logits`` f64[N, V] before
+    any noise, ``source`` i64[N], the token that each is the same as, ``unscored``
+    bool[N], and the noise in nats.
+    """
+
+    sequences: Sequences
+    logits: Array
+    source: Array
+    unscored: Array
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One capture that is drawn: its name, which is its role too, and the alternatives
+    that it keeps.
+    """
+
+    name: str
+    width: int
+
+    def dtype(self, setting: HealthySetting) -> str:
+        """What it computes in."""
+        return "float32" if self.name == "reference" else setting.dtype
+
+
+def draw_session(setting: HealthySetting, rng: Random) -> Session:
+    """A healthy session of that kind: trainer and rollout, and where asked a reference
+    and a repeat of each side.
+    """
+    text = _text(setting, rng)
+    sides = [_Side("trainer", setting.width_a), _Side("rollout", setting.width_b)]
+    if setting.reference:
+        sides.append(_Side("reference", setting.width_a))
+    captures = [_capture(setting, side, text, rng) for side in sides]
+    if setting.repeats:
+        captures += [_repeat(capture, rng) for capture in captures[:2]]
+    return _session(text.sequences, captures)
+
+
+def _text(setting: HealthySetting, rng: Random) -> _Text:
+    """Sequences that a sampler drew from the logits, or took greedily."""
+    lengths, prompts = _lengths(setting, rng)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    source = _source(offsets, prompts, setting.shared)
+    logits = _logits(int(offsets[-1]), rng)[source]
+    gumbel = rng.gumbel(size=logits.shape) * (not setting.greedy)
+    ids = (logits + gumbel).argmax(axis=1).astype(np.int32)[source]
+    sequences = Sequences(
+        token_ids=ids,
+        offsets=offsets,
+        prompt_lengths=np.asarray(prompts, np.int32),
+        mask=np.ones(len(ids), np.uint8),
+        finish=np.zeros(len(lengths), np.uint8),
+    )
+    return _Text(
+        sequences=sequences,
+        logits=logits,
+        source=source,
+        unscored=_unscored(sequences, setting.prompts),
+        noise=_size(setting.dtype, rng),
+    )
+
+
+def _session(sequences: Sequences, captures: Sequence[Capture]) -> Session:
+    count = len(sequences)
+    part = _part("sequences", count, len(sequences.token_ids))
+    manifest = Manifest(
+        id="drawn",
+        model=ModelInfo("drawn", vocab_size=_VOCABULARY),
+        sequences=SequencesInfo(count, None, (part,)),
+        captures=tuple(capture.info for capture in captures),
+    )
+    return _DrawnSession(
+        Path("drawn"),
+        manifest,
+        drawn_sequences=sequences,
+        drawn_captures=tuple(captures),
+    )
+
+
+def _part(folder: str, sequences: int, tokens: int) -> Part:
+    """The one part of a folder, which is not there."""
+    return Part(f"{folder}/part-00000.safetensors", 0, sequences, tokens, "")
+
+
+def _lengths(setting: HealthySetting, rng: Random) -> tuple[list[int], list[int]]:
+    """Tokens of each sequence and of its prompt, so that ``setting.tokens`` tokens have
+    a score.
+    """
+    count = min(setting.sequences, setting.tokens)
+    cuts = np.array([], int)
+    if count > 1:
+        places = np.arange(1, setting.tokens)
+        cuts = np.sort(rng.choice(places, count - 1, replace=False))
+    scored = np.diff(np.concatenate([[0], cuts, [setting.tokens]])).astype(int)
+    if setting.prompts:
+        prompts = [int(rng.integers(1, n + 1)) for n in scored]
+        return [int(n) + 1 for n in scored], prompts
+    prompts = [int(rng.integers(1, 12)) for _ in scored]
+    return [int(n) + prompt for n, prompt in zip(scored, prompts, strict=True)], prompts
+
+
+def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
+    """For each token the one that it is the same as, i64[N]: up to ``shared`` tokens of
+    a prompt are those of the first sequence.
+    """
+    source = np.arange(int(offsets[-1]))
+    for start, length in zip(offsets[1:-1], prompts[1:], strict=True):
+        common = min(shared, length, prompts[0])
+        source[start : start + common] = np.arange(common)
+    return source
+
+
+def _in_stretches(count: int, rng: Random) -> Array:
+    """f64[count], normal numbers of which neighbours are alike (`_ALIKE`)."""
+    fresh = rng.normal(0, 1, count)
+    out = np.empty(count)
+    last = 0.0
+    for i, value in enumerate(fresh):
+        kept = _ALIKE * last + np.sqrt(1 - _ALIKE**2) * value
+        last = value if i == 0 else kept
+        out[i] = last
+    return out
+
+
+def _logits(count: int, rng: Random) -> Array:
+    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
+    language model's.
+    """
+    spread = np.clip(2.6 * np.exp(0.6 * _in_stretches(count, rng)), 0.8, 12.0)
+    shape = rng.normal(0, 1, (count, _VOCABULARY))
+    level = rng.normal(0, 2, (count, 1))
+    return shape * spread[:, None] + level
+
+
+def _size(dtype: str, rng: Random) -> float:
+    """Noise on each side's logits in nats, such that the MAE of the pair lies in the
+    usual range of ``dtype``.
+    """
+    usual = USUAL[dtype]
+    low = max(usual.low, usual.high / 20)
+    mae = float(np.exp(rng.uniform(np.log(low), np.log(0.8 * usual.high))))
+    # Two independent sides, and a normal error's mean absolute value is 0.8 of its
+    # deviation.
+    return float(mae / (np.sqrt(2) * 0.8))
+
+
+def _unscored(sequences: Sequences, prompts: bool) -> Array:
+    """bool[N]: the first token of each sequence, and without ``prompts`` all prompt
+    tokens.
+    """
+    starts = sequences.offsets[:-1]
+    unscored = np.zeros(sequences.tokens, bool)
+    unscored[starts] = True
+    if not prompts:
+        for start, length in zip(starts, sequences.prompt_lengths, strict=True):
+            unscored[start : start + length] = True
+    return unscored
+
+
+def _noise(logits: Array, sequences: Sequences, size: float, rng: Random) -> Array:
+    """f64[N, V] with a typical size of ``size``: shared directions and independent
+    rounding, loud and quiet tokens, slowly growing with the position.
+    """
+    count = len(logits)
+    directions = rng.normal(0, 1 / np.sqrt(_HIDDEN), (_HIDDEN, logits.shape[1]))
+    together = rng.normal(0, 1, (count, _HIDDEN)) @ directions
+    alone = rng.normal(0, 1, logits.shape)
+    position = np.arange(count) - np.repeat(
+        sequences.offsets[:-1], np.diff(sequences.offsets)
+    )
+    loud = np.exp(0.8 * _in_stretches(count, rng)) * (1 + 0.1 * np.log1p(position))
+    loud /= loud.mean()
+    mixed: Array = size * loud[:, None] * (0.8 * together + 0.6 * alone)
+    return mixed
+
+
+def _rounded(logits: Array, dtype: str) -> Array:
+    """Logits on the lattice of a 16-bit dtype (8 bits of mantissa, or 11), as a 16-bit
+    head leaves them.
+    """
+    bits = {"bfloat16": 8, "float16": 11}.get(dtype)
+    if bits is None:
+        return logits
+    step = np.exp2(np.floor(np.log2(np.maximum(np.abs(logits), 1e-6))) + 1 - bits)
+    rounded: Array = np.round(logits / step) * step
+    return rounded
+
+
+def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Capture:
+    """One noisy reading of the text."""
+    values = _read(setting, side, text, rng)
+    target = values[np.arange(len(values)), text.sequences.token_ids]
+    order = np.argsort(-values, axis=1, kind="stable")[:, : side.width]
+    top = np.take_along_axis(values, order, axis=1).astype(np.float32)
+    top[text.unscored] = np.nan
+    rank = 1 + (values > target[:, None]).sum(axis=1)
+    logprob = np.where(text.unscored, np.nan, target).astype(np.float32)
+    ids = np.where(text.unscored[:, None], -1, order).astype(np.int32)
+    return Capture(
+        info=_info(setting, side, text.sequences),
+        sequences=len(text.sequences),
+        logprob=Column([logprob]),
+        rank=Column([np.where(text.unscored, 0, rank).astype(np.int32)]),
+        top_ids=Column([ids]),
+        top_logprobs=Column([top]),
+        entropy=None,
+    )
+
+
+def _read(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Array:
+    """Log-probabilities as this side computes and stores them, f64[N, V] nats."""
+    noise = _REFERENCE if side.name == "reference" else text.noise
+    logits = text.logits + _noise(text.logits, text.sequences, noise, rng)
+    dtype = side.dtype(setting)
+    if dtype != "float32" and text.noise > _ROUNDED_FROM:
+        logits = _rounded(logits, dtype)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    stored = "float32" if setting.told else setting.stored
+    return _stored(logits[text.source], stored)
+
+
+def _stored(values: Array, kind: str) -> Array:
+    """``values`` as a recorder keeps them."""
+    if kind == "4 decimals":
+        return np.round(values, 4)
+    if kind == "float16":
+        return values.astype(np.float16).astype(np.float64)
+    return values
+
+
+def _info(setting: HealthySetting, side: _Side, sequences: Sequences) -> CaptureInfo:
+    """What is known of the capture: all, or what an imported one has."""
+    told, dtype = setting.told, side.dtype(setting)
+    path = "prefill" if told else "recorded"
+    label = f"{side.name}/{path}"
+    part = _part(f"captures/{label}", len(sequences), sequences.tokens)
+    return CaptureInfo(
+        label=label,
+        backend=side.name,
+        engine="transformers" if told else "unknown",
+        dtype=dtype if told else "unknown",
+        path=path,
+        repeat=1,
+        role=side.name,
+        status="complete",
+        facts=_facts(dtype) if told else None,
+        parts=(part,),
+    )
+
+
+def _facts(dtype: str) -> Facts:
+    """What an engine tells that has nothing to hide: the same on both sides."""
+    return Facts(
+        engine="transformers",
+        dtype=dtype,
+        head_dtype=dtype,
+        logits_dtype=dtype,
+        quantization="none",
+        prefill_logprobs="raw",
+        decode_logprobs="raw",
+        temperature=1.0,
+        vocab_size=_VOCABULARY,
+        logits_size=_VOCABULARY,
+        padding="none",
+        config_overrides={},
+    )
+
+
+def _repeat(capture: Capture, rng: Random) -> Capture:
+    """The same capture again: the same numbers, or a little beside them, as an engine
+    that is not deterministic gives.
+    """
+    size = float(rng.choice([0.0, 1e-4, 0.01]))
+    moved = rng.normal(0, size, len(capture.logprob)).astype(np.float32)
+    logprob = np.minimum(capture.logprob.whole() + moved, 0.0).astype(np.float32)
+    first = capture.info.parts[0]
+    label = f"{capture.info.label}#2"
+    part = _part(f"captures/{label}", first.sequences, first.tokens)
+    info = replace(capture.info, label=label, repeat=2, parts=(part,))
+    return replace(capture, info=info, logprob=Column([logprob]))
