@@ -28,6 +28,7 @@ from logdrift.core.diagnose.view import (
     Positions,
     View,
     against,
+    count_of,
     dtype_told,
     reference_of,
 )
@@ -192,7 +193,7 @@ def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
     tokens), largest first.
     """
     size = case.view.size if mask is None else np.where(mask, case.view.size, -1.0)
-    count = min(SHOWN, int(np.count_nonzero(size > 0)))
+    count = min(SHOWN, count_of(size > 0))
     if not count:
         return ()
     largest = np.argpartition(-size, count - 1)[:count]

@@ -12,7 +12,7 @@ import numpy as np
 
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.fits import MIN_GAPS
-from logdrift.core.diagnose.view import MIN_SHARED
+from logdrift.core.diagnose.view import MIN_SHARED, count_of
 
 RECORDED = "capture the same token ids with logdrift"
 """The fix for what an imported file does not say."""
@@ -67,7 +67,7 @@ def long_sequences(count: int, length: int) -> Need:
 
     def lacking(case: Case) -> Lack | None:
         scored = np.bincount(case.view.sequence, minlength=max(case.pair.count, 1))
-        long = int(np.count_nonzero(scored >= length))
+        long = count_of(scored >= length)
         if long >= count:
             return None
         several = "sequence has" if long == 1 else "sequences have"
@@ -88,7 +88,7 @@ def listed_rows(count: int, width: int) -> Need:
         narrow = min(case.pair.a.top_k, case.pair.b.top_k)
         if narrow == 0:
             return Lack("no top-k lists on both sides", WIDER_LISTS)
-        listed = int(np.count_nonzero(case.view.list_width >= width))
+        listed = count_of(case.view.list_width >= width)
         if listed >= count:
             return None
         if narrow < width:

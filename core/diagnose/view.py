@@ -110,7 +110,7 @@ class View:
         """Scored tokens that one side alone calls impossible (-inf): no rounding does
         that.
         """
-        return int(np.count_nonzero(self.scored & np.isinf(self.pair.delta)))
+        return count_of(self.scored & np.isinf(self.pair.delta))
 
     @cached_property
     def a(self) -> npt.NDArray[np.float64]:
@@ -254,6 +254,11 @@ class View:
             b=np.where(good, joined, nan)[rows],
             count=count[rows],
         )
+
+
+def count_of(mask: Bools) -> int:
+    """How many of ``mask`` bool[...] are true."""
+    return int(np.count_nonzero(mask))
 
 
 def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:

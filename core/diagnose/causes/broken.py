@@ -13,8 +13,8 @@ OVERFLOW = Cause(
         " 65,504, or NaN in weights or a kernel."
     ),
     signature=(
-        "A score that is NaN, told apart from one that is missing; in float16 from"
-        " the first token on, or from the one whose activations are large enough."
+        "A score is NaN, and not merely missing; in float16 from the first token on,"
+        " or from the first whose activations are large enough."
     ),
     size="no number at all",
     source="docs/why.md, a tiny Llama that overflows in float16",

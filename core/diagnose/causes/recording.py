@@ -32,7 +32,9 @@ CHUNKS = Cause(
     code="chunks",
     group="recording",
     title="chunks joined twice",
-    sentence="Chunks of a stream were joined though each holds what came before it.",
+    sentence=(
+        "Chunks of a stream were joined although each repeats what came before it."
+    ),
     signature="A run of values stands twice in a sequence of one side.",
     size="as large as the values themselves",
     source="https://github.com/sgl-project/sglang/pull/21583",
@@ -79,7 +81,7 @@ CUT = Cause(
     sentence="The recorder cut values at a bound or kept a few digits of them.",
     signature=(
         "Every value is a multiple of a power of ten or a float16 number; or the"
-        " lowest value stands where the other side goes on."
+        " lowest value stands where the other side goes lower."
     ),
     size=(
         "2.5e-5 for four decimals, 0.0005 for float16; as large as the values for a"

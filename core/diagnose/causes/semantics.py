@@ -30,8 +30,8 @@ ALIGNMENT = Cause(
     title="off by one",
     sentence="One side's values stand one token too early or too late.",
     signature=(
-        "The one side correlates with the other's neighbours better than with the"
-        " same token."
+        "One side's values correlate better with the other side's at neighbouring"
+        " tokens than at the same token."
     ),
     size="as large as the values themselves",
     source="https://github.com/modelscope/ms-swift/issues/8196",
@@ -96,7 +96,7 @@ PADDING = Cause(
         "Only sequences shorter than their batch differ, most at their start; the"
         " longest does not."
     ),
-    size="as a wrong context: up to nats at the first tokens",
+    size="like a wrong context: whole nats at the first tokens",
     source=MEASURED,
     link="https://github.com/huggingface/transformers/issues/33095",
     separable=True,

@@ -59,8 +59,11 @@ class _Sums:
 
     def of_groups(self, groups: Array) -> _Sums:
         """The same over rows of one group (``groups`` i64[n])."""
-        xx, yy, xy = (np.bincount(groups, sums) for sums in (self.xx, self.yy, self.xy))
-        return _Sums(xx=xx, yy=yy, xy=xy)
+        return _Sums(
+            xx=np.bincount(groups, self.xx),
+            yy=np.bincount(groups, self.yy),
+            xy=np.bincount(groups, self.xy),
+        )
 
     @property
     def rest(self) -> Array:
@@ -83,7 +86,9 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
         return None
     x, y = shared.x.astype(np.float64), shared.y.astype(np.float64)
     sums = _sums(x, y)
-    xx, yy, xy = float(sums.xx.sum()), float(sums.yy.sum()), float(sums.xy.sum())
+    xx = float(sums.xx.sum())
+    yy = float(sums.yy.sum())
+    xy = float(sums.xy.sum())
     if xx <= 0 or yy <= 0:
         return None
     groups = np.zeros(rows, np.int64) if sequence is None else sequence
@@ -108,8 +113,11 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
 
 def _sums(x: Array, y: Array) -> _Sums:
     """Of x, y f64[n, K]."""
-    xx, yy, xy = (np.einsum("ij,ij->i", p, q) for p, q in ((x, x), (y, y), (x, y)))
-    return _Sums(xx=xx, yy=yy, xy=xy)
+    return _Sums(
+        xx=np.einsum("ij,ij->i", x, x),
+        yy=np.einsum("ij,ij->i", y, y),
+        xy=np.einsum("ij,ij->i", x, y),
+    )
 
 
 def _relative_error(sums: _Sums, xx: float, yy: float) -> float:
@@ -144,8 +152,8 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     1986).
     """
     columns = _scaled([x, *(_centred_power(x, power, shared) for power in (2, 3))])
-    gram = np.array([[float((p * q).sum()) for q in columns] for p in columns])
-    right = np.array([float((column * y).sum()) for column in columns])
+    gram = np.array([_products(column, columns) for column in columns])
+    right = np.array(_products(y, columns))
     try:
         inverse = np.linalg.inv(gram)
     except np.linalg.LinAlgError:
@@ -172,6 +180,11 @@ def _scaled(columns: list[Array]) -> list[Array]:
     """The columns at unit norm, for an inverse that means something."""
     norms = [float(np.sqrt((column * column).sum())) or 1.0 for column in columns]
     return [column / norm for column, norm in zip(columns, norms, strict=True)]
+
+
+def _products(values: Array, columns: list[Array]) -> list[float]:
+    """The inner product of ``values`` f64[n, K] with each column."""
+    return [float((column * values).sum()) for column in columns]
 
 
 def _largest_t(

@@ -16,6 +16,7 @@ from logdrift.core.compare.coverage import BrokenSide, broken_sides, nan_fix, na
 from logdrift.core.diagnose.case import Case, positions_of
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import Evidence, Ranked, Unchecked
+from logdrift.core.diagnose.view import count_of
 from logdrift.core.engines import ENGINES
 from logdrift.core.session.layout import CaptureInfo
 
@@ -135,9 +136,9 @@ def gaps(case: Case) -> tuple[Unchecked, ...]:
     )
     unscored = []
     for label, missing, other in sides:
-        holes = int(np.count_nonzero(missing & pair.in_completion))
+        holes = count_of(missing & pair.in_completion)
         counted = pair.counted & pair.in_completion
-        scored = int(np.count_nonzero(counted & ~np.isnan(other)))
+        scored = count_of(counted & ~np.isnan(other))
         if holes:
             unscored.append(_unscored(label, holes, scored))
     return tuple(unscored)

@@ -144,8 +144,8 @@ def _curve(case: Case) -> DeltaCurve | None:
     if bins < 2:
         return None
     chunks = np.array_split(view.by_likelihood, bins)
-    both = view.a, view.b
-    level = np.array([float((both[0][c] + both[1][c]).mean() / 2) for c in chunks])
+    both = view.a + view.b
+    level = np.array([float(both[c].mean() / 2) for c in chunks])
     delta = np.array([float(view.delta[c].mean()) for c in chunks])
     spread = np.array([float(view.delta[c].std(ddof=1)) for c in chunks])
     sizes = np.array([len(c) for c in chunks])

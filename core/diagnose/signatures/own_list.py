@@ -18,6 +18,7 @@ from logdrift.core.diagnose.case import (
 from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import POSSIBLE_AT_MOST, PROOF
+from logdrift.core.diagnose.view import count_of
 from logdrift.core.session.reader import Capture
 
 Array = npt.NDArray[Any]
@@ -85,7 +86,7 @@ class _Mismatches:
         """Tokens of evidence for other ids, as `PROOF` counts them."""
         below = np.count_nonzero(self.outside & ~self.owned)
         hints = _HINTED_BY * (1 - self.chance) * below
-        return _PROVEN_BY * int(np.count_nonzero(self.owned)) + int(hints)
+        return _PROVEN_BY * count_of(self.owned) + int(hints)
 
 
 def own_list(case: Case) -> Iterator[Evidence]:
@@ -121,7 +122,7 @@ def _of_neighbours(case: Case, label: str, found: _Mismatches, lag: int) -> Evid
         signature="own list",
         sentence=(
             f"{_described(case, label, found)}, which stands {number_of_tokens(lag)}"
-            f" {way} it: values and lists stand beside another token than their own."
+            f" {way} it: values and lists belong to different tokens."
         ),
         numbers={**_numbers(label, found), "lag": lag},
         positions=positions_of(found.at),
@@ -154,13 +155,13 @@ def _described(case: Case, label: str, found: _Mismatches) -> str:
     place = int(found.at[owned[0]] if len(owned) else found.at[0])
     token = int(case.pair.sequences.token_ids[place])
     said = (
-        f"{label} has {len(found.at):,} of {found.checked:,} values that are not what"
-        f" its own list gives for that token: at {place_of(case, place)} its value is"
-        f" not the one of {_named(case, token)}"
+        f"{len(found.at):,} of {found.checked:,} values of {label} are not those that"
+        f" its own lists give for their tokens: at {place_of(case, place)} the value is"
+        f" not that of {_named(case, token)}"
     )
     if not len(owned):
         return said
-    return f"{said}, but the one of {_named(case, int(found.owner[owned[0]]))}"
+    return f"{said} but that of {_named(case, int(found.owner[owned[0]]))}"
 
 
 def _numbers(label: str, found: _Mismatches) -> dict[str, Number]:

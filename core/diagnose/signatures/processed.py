@@ -14,6 +14,7 @@ from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.exclusion import penalty_possible, truncation_possible
 from logdrift.core.diagnose.fits import middle
 from logdrift.core.diagnose.ramp import Ramp
+from logdrift.core.diagnose.view import count_of
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -81,7 +82,7 @@ def truncated(case: Case) -> Iterator[Evidence]:
         open_rows = rest[1 - side] > _OPEN
         likely_end = _last(values, ids) > np.log(_ABRUPT)
         rows = open_rows & likely_end & (np.abs(rest[side]) < _NOTHING)
-        count = int(np.count_nonzero(open_rows))
+        count = count_of(open_rows)
         share = float(np.count_nonzero(rows)) / max(count, 1)
         if count >= _OPEN_ROWS and share > _ABRUPT_ROWS.starts:
             yield _of_truncated(case, side, rows, share)
@@ -90,7 +91,7 @@ def truncated(case: Case) -> Iterator[Evidence]:
 def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
     label, other = case.labels[side], case.labels[1 - side]
     logprob = (case.pair.logprob_a, case.pair.logprob_b)[side]
-    impossible = int(np.count_nonzero(np.isneginf(logprob[case.view.scored])))
+    impossible = count_of(np.isneginf(logprob[case.view.scored]))
     shift = case.view.shared.shift * (1 if side == 0 else -1)
     return Evidence(
         cause="processed",

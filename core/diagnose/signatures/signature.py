@@ -12,6 +12,7 @@ from logdrift.core.diagnose.evidence import Evidence, Unchecked
 from logdrift.core.diagnose.needs import LONG, Need
 from logdrift.core.diagnose.signatures.size import meaning_checked
 from logdrift.core.diagnose.support import LIKELY_AT_MOST, TOKENS, Support
+from logdrift.core.diagnose.view import count_of
 
 
 def all_tokens(case: Case) -> int:
@@ -21,7 +22,7 @@ def all_tokens(case: Case) -> int:
 
 def listed_tokens(case: Case) -> int:
     """Tokens with two alternatives or more on both sides."""
-    return int(np.count_nonzero(case.view.list_width >= 2))
+    return count_of(case.view.list_width >= 2)
 
 
 def shared_tokens(case: Case) -> int:
@@ -32,7 +33,7 @@ def shared_tokens(case: Case) -> int:
 def long_sequences(case: Case) -> int:
     """Sequences whose start can be told from their end."""
     scored = np.bincount(case.view.sequence, minlength=1)
-    return int(np.count_nonzero(scored >= LONG))
+    return count_of(scored >= LONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

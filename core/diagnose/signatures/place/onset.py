@@ -21,6 +21,7 @@ from logdrift.core.diagnose.signatures.place.measures import (
     jumps,
 )
 from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.diagnose.view import count_of
 
 _SHARP = Ramp(starts=LARGE_JUMP, full=3.8)
 """The largest jump; e^3.8 is 45 times as loud."""
@@ -100,7 +101,7 @@ def _onsets(case: Case) -> _Onsets | None:
     at = at[np.argsort(-jump[at])]
     return _Onsets(
         at=at,
-        judged=int(np.count_nonzero(np.isfinite(largest))),
+        judged=count_of(np.isfinite(largest)),
         jump=float(jump[at[0]]),
         peak=float(view.size[at[0] : at[0] + SIDE].max()),
     )
@@ -177,7 +178,7 @@ def _on_blocks(case: Case, position: Array) -> int:
     if no_cache or len(np.unique(position)) < 2:
         return 0
     at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
-    onsets, hits = len(position), int(np.count_nonzero(at_block))
+    onsets, hits = len(position), count_of(at_block)
     share = 2 / _BLOCK
     chance = sum(
         math.comb(onsets, i) * share**i * (1 - share) ** (onsets - i)

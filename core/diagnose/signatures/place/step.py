@@ -144,14 +144,20 @@ def _statistic(case: Case) -> Array | None:
         return None
     total = np.bincount(view.position, standard_ranks(view.size), last + 1)
     number = np.bincount(view.position, minlength=last + 1)
-    after_sum, after = np.cumsum(total[::-1])[::-1], np.cumsum(number[::-1])[::-1]
-    before = number.sum() - after
+    after, after_sum = _from_here_on(number), _from_here_on(total)
+    before, before_sum = number.sum() - after, total.sum() - after_sum
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = after_sum / after - (total.sum() - after_sum) / before
+        mean = after_sum / after - before_sum / before
         z = mean * np.sqrt(after * before / number.sum())
     too_few = (after < LONG // 2) | (before < LONG // 2) | (number == 0)
     statistic: Array = np.where(too_few, -np.inf, z)
     return statistic
+
+
+def _from_here_on(values: Array) -> Array:
+    """The sum of each value and all behind it, of the shape of ``values``."""
+    sums: Array = np.cumsum(values[::-1])[::-1]
+    return sums
 
 
 def _share_that_jumps(case: Case, rows: Array, position: int) -> float:

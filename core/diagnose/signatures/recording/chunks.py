@@ -23,6 +23,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     suspects,
 )
 from logdrift.core.diagnose.support import PROOF
+from logdrift.core.diagnose.view import count_of
 
 _WIDTH = 4
 """Values of a run. Two equal runs of four float32 values are no chance."""
@@ -105,7 +106,7 @@ def _from_first(mask: Bools, sequence: Array) -> Bools:
 
 
 def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
-    repeated, tokens = int(np.count_nonzero(twice)), len(twice)
+    repeated, tokens = count_of(twice), len(twice)
     at = case.view.at[mask]
     return Evidence(
         cause="chunks",

@@ -23,6 +23,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     suspects,
 )
 from logdrift.core.diagnose.support import PROOF
+from logdrift.core.diagnose.view import count_of
 
 _MOST_USUAL = 3
 """Numbers of a side that are looked at, the most frequent ones."""
@@ -116,7 +117,7 @@ def _stands_too_often(side: Suspect, value: float) -> bool:
     three standard errors of a count.
     """
     near = min(max(abs(value) * _BFLOAT16, NEAR_ZERO), FAR)
-    natural = int(np.count_nonzero(np.abs(side.other - value) <= near))
+    natural = count_of(np.abs(side.other - value) <= near)
     surplus = np.count_nonzero(side.values == value) - natural
     return bool(surplus >= 3 + 3 * np.sqrt(natural))
 
@@ -136,8 +137,8 @@ def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values,
 
 
 def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
-    tokens, all_tokens = int(np.count_nonzero(mask)), len(mask)
-    far = int(np.count_nonzero(mask & (side.gap > FAR)))
+    tokens, all_tokens = count_of(mask), len(mask)
+    far = count_of(mask & (side.gap > FAR))
     cut = _is_bound(side, value, mask)
     where = _pattern(case, mask)
     sentence = _of_filled(side, value, mask, where)
@@ -162,7 +163,7 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
 
 def _share(side: Suspect, value: float, mask: Bools) -> str:
     return (
-        f"{int(np.count_nonzero(mask)):,} of {len(mask):,} values of {side.label} are"
+        f"{count_of(mask):,} of {len(mask):,} values of {side.label} are"
         f" exactly {value:g}"
     )
 
@@ -251,7 +252,7 @@ def _pattern(case: Case, mask: Bools) -> str:
     if (hits[touched] == scored[touched]).all():
         return f"in {rows:,} whole sequences"
     stretches = _stretches(mask, sequence)
-    at_end = int(np.count_nonzero(mask[_last_tokens(sequence, count)[touched]]))
+    at_end = count_of(mask[_last_tokens(sequence, count)[touched]])
     if at_end >= _ENDS * rows and stretches <= _ONE_STRETCH * rows:
         return "at the ends of sequences"
     if hits.sum() / max(stretches, 1) >= _STRETCH:
@@ -263,7 +264,7 @@ def _pattern(case: Case, mask: Bools) -> str:
 def _stretches(mask: Bools, sequence: Array) -> int:
     """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
     opens = np.diff(np.concatenate([[False], mask]).astype(np.int8)) == 1
-    return int(np.count_nonzero(opens | (mask & begins(sequence))))
+    return count_of(opens | (mask & begins(sequence)))
 
 
 def _last_tokens(sequence: Array, count: int) -> Array:

@@ -22,6 +22,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     rows_of,
 )
 from logdrift.core.diagnose.support import PROOF
+from logdrift.core.diagnose.view import count_of
 
 _LAGS = (1, -1, 2, -2, 3, -3)
 _SIGNS = 2.8
@@ -139,7 +140,7 @@ def _evidence(case: Case, found: _Moved) -> Evidence:
     way = "late" if found.lag > 0 else "early"
     return Evidence(
         cause="alignment",
-        score=_MOST * PROOF.ceiling(int(np.count_nonzero(known))),
+        score=_MOST * PROOF.ceiling(count_of(known)),
         signature="moved stretch",
         sentence=(
             f"{case.labels[1]} is {number_of_tokens(found.lag)} {way}"
@@ -150,7 +151,7 @@ def _evidence(case: Case, found: _Moved) -> Evidence:
         numbers={
             "lag": found.lag,
             "sequences": len(rows),
-            "tokens": int(np.count_nonzero(found.mask)),
+            "tokens": count_of(found.mask),
             "moved": after,
             "in_place": in_place,
         },

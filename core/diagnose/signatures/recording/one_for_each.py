@@ -21,6 +21,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     suspects,
 )
 from logdrift.core.diagnose.support import PROOF
+from logdrift.core.diagnose.view import count_of
 
 _FAR_TOKENS = 3
 """Tokens of a sequence that must be far from the other side's. By judgement."""
@@ -63,7 +64,7 @@ def _is_one_for_each(values: Values) -> bool:
 
 def _evidence(case: Case, side: Suspect, rows: Rows, flat: Bools) -> Evidence:
     mask = np.repeat(flat, rows.lengths)
-    tokens, sequences = int(np.count_nonzero(mask)), int(flat.sum())
+    tokens, sequences = count_of(mask), int(flat.sum())
     first = side.values[rows.starts][flat][0]
     return Evidence(
         cause="filled",

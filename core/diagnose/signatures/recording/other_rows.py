@@ -21,6 +21,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     rows_of,
 )
 from logdrift.core.diagnose.support import PROOF
+from logdrift.core.diagnose.view import count_of
 
 _LIKE = 0.8
 """Correlation of a row with the other row that it is said to be of: of 16 independent
@@ -104,9 +105,10 @@ def _evidence(
     rows = list(owners)
     sequences = case.view.sequence[prints.starts[rows]]
     of = case.view.sequence[prints.starts[list(owners.values())]]
-    tokens = int(np.count_nonzero(np.isin(case.view.sequence, sequences)))
+    tokens = count_of(np.isin(case.view.sequence, sequences))
     named = [f"{a} holds those of {b}" for a, b in zip(sequences, of, strict=True)]
-    shown = ", ".join([*named[:3], *(["..."] if len(named) > 3 else [])])
+    more = ["..."] if len(named) > 3 else []
+    shown = ", ".join(named[:3] + more)
     return Evidence(
         cause="other_rows",
         score=_MOST * PROOF.ceiling(tokens),

@@ -179,7 +179,7 @@ def _of_units(case: Case, side: Suspect, found: _Conversion) -> Evidence:
         score=min(_MOST, PROOF.ceiling(values)),
         signature="units",
         sentence=(
-            f"{side.label} holds {found.unit.name} in place of natural"
+            f"{side.label} holds {found.unit.name} instead of natural"
             f" log-probabilities: converted, its {values:,} values differ from"
             f" {side.other_label} by {found.after:.2g} nats (median of surprising"
             f" tokens), unconverted by {found.before:.2g}: {found.unit.fix}."
