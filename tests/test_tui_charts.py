@@ -56,6 +56,7 @@ from logdrift.tui.widgets.charts.painting import Painter
 from logdrift.tui.widgets.charts.pane import build, legend_rows
 from logdrift.tui.widgets.charts.terminal import Drawing, draw
 from logdrift.tui.widgets.charts.title import seen_names
+from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -652,3 +653,9 @@ def test_csv_writes_numbers_as_short_as_they_are_exact() -> None:
 
     found = csv_text({"a": np.array([0.1, np.nan], np.float32), "b": np.array([1, 2])})
     assert found == "a,b\n0.1,1\n,2\n"
+
+
+def test_the_docs_list_every_chart_by_its_number() -> None:
+    page = (REPOSITORY / "docs" / "charts.md").read_text(encoding="utf-8")
+    for number, entry in enumerate(CHARTS, 1):
+        assert f"| {number} | {entry.title} |" in page, entry.name
