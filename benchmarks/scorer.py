@@ -51,11 +51,13 @@ def ways(
 
     from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     spec = BackendSpec("benchmark", "transformers", dtype, options=options)
     backend = TransformersBackend(
-        Settings(model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1)
+        BackendSettings(
+            model_path, None, spec, SamplingSpec(), ("prefill",), 20, tokens, 1
+        )
     )
     backend.open()
     model = backend._model

@@ -22,7 +22,7 @@ from logdrift.core.engines.vllm.backend import VllmBackend, unpack
 from logdrift.core.engines.vllm.start import semantics
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
-from logdrift.core.worker.base import MismatchError, Settings
+from logdrift.core.worker.base import BackendSettings, MismatchError
 from tests.changed_model import NOISY_TENSOR
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
@@ -397,7 +397,7 @@ def test_more_alternatives_than_ids_are_refused() -> None:
     """No engine is asked: it would fail in the middle of a part."""
     spec = BackendSpec("mu", "vllm")
     backend = VllmBackend(
-        Settings(
+        BackendSettings(
             "m",
             None,
             spec,

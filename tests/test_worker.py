@@ -26,7 +26,7 @@ from logdrift.core.protocol import (
     job_of,
 )
 from logdrift.core.worker import identity
-from logdrift.core.worker.base import MismatchError, Scores, Settings
+from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
 from logdrift.core.worker.main import _Captures
 
 
@@ -138,8 +138,8 @@ def test_a_failure_alone_names_the_session_s_sequence(captures: _Captures) -> No
 def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere() -> (
     None
 ):
-    def settings(tokenizer: str | None) -> Settings:
-        return Settings(
+    def settings(tokenizer: str | None) -> BackendSettings:
+        return BackendSettings(
             "m", None, BackendSpec("v", "vllm"), None, (), 0, 1, 1, tokenizer=tokenizer
         )  # type: ignore[arg-type]
 

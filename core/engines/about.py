@@ -56,7 +56,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Numbers:
+class Numerics:
     """What moves the numbers of an engine, by the engine's own names.
 
     ``variables`` are environment variables, each with the values that are the same as
@@ -122,7 +122,7 @@ class Engine:
     """``module:function`` that writes a script for the engine's own debuggers:
     ``(model, spec or None, token ids, layer or None) -> text``.
     """
-    numbers: Numbers = field(default_factory=Numbers)
+    numbers: Numerics = field(default_factory=Numerics)
     loading: Loading = field(default_factory=Loading)
     knobs: KnobTable = field(default_factory=dict)
     faults: tuple[EngineFault, ...] = ()

@@ -62,7 +62,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BackendSettings:
     """What a backend is opened with.
 
     ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt +
@@ -107,11 +107,11 @@ class Backend(Protocol):
     then the paths that the engine's ``about.paths`` lists, then `close`.
 
     A path is a protocol of its own, which an engine has only where it lists the path:
-    `Sampler` (``decode``), `Scorer` (``prefill``), `ForcedDecoder`
+    `Decoder` (``decode``), `Scorer` (``prefill``), `ForcedDecoder`
     (``forced_decode``).
     """
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: BackendSettings) -> None: ...
 
     def open(self) -> Facts:
         """Load the model and observe how it really runs. Raises LogdriftError with one
@@ -139,7 +139,7 @@ class Backend(Protocol):
         ...
 
 
-class Sampler(Protocol):
+class Decoder(Protocol):
     """An engine with path ``decode``."""
 
     def generate(

@@ -52,14 +52,14 @@ from logdrift.core.session.writer import sequence_tensors, write_loaded, write_p
 from logdrift.core.worker import questions
 from logdrift.core.worker.base import (
     Backend,
+    BackendSettings,
+    Decoder,
     ForcedDecoder,
     IdArray,
     MismatchError,
     Progress,
-    Sampler,
     Scorer,
     Scores,
-    Settings,
     check_ids,
 )
 from logdrift.core.worker.engine_watch import EngineWatch
@@ -109,7 +109,7 @@ def _do(job: Job, channel: Channel) -> None:
 
 def _answer(job: QuestionJob, channel: Channel) -> dict[str, Any]:
     """Open the backend and put the job's question to it, with nothing captured."""
-    engine = _Engine(job.start, channel)
+    engine = _RunningEngine(job.start, channel)
     with engine.opened(asked=True) as backend:
         engine.stage(f"asking for {job.question}")
         name = job.start.spec.engine
@@ -144,7 +144,7 @@ KeepLoaded = Callable[[Backend, TokenText | None], dict[str, str]]
 """Writes down what was loaded; gives its entry in the manifest."""
 
 
-class _Engine:
+class _RunningEngine:
     """One backend in this process: opened, watched, and closed."""
 
     def __init__(self, start: BackendStart, channel: Channel) -> None:
@@ -187,7 +187,7 @@ class _Engine:
             ) from None
         start = self.start
         backend: Backend = backend_class(
-            Settings(
+            BackendSettings(
                 model=start.model.name,
                 revision=start.model.revision,
                 spec=self.spec,
@@ -269,7 +269,7 @@ class _Captures:
         self.job = job
         self.channel = channel
         self.folder = Path(job.folder)
-        self.engine = _Engine(job.start, channel)
+        self.engine = _RunningEngine(job.start, channel)
         self.watch = self.engine.watch
         self.spec = job.start.spec
         self.sampling = job.start.sampling
@@ -348,7 +348,7 @@ class _Captures:
             first, min(self.job.planned, first + self.job.start.part_sequences)
         )
         seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
-        sampler = cast(Sampler, backend)
+        sampler = cast(Decoder, backend)
         generations = sampler.generate(prompts, seeds, self._progress(capture.label))
         if len(generations) != len(prompts):
             raise MismatchError(

@@ -1,49 +1,32 @@
 """Reading the weights of a loaded model, in the process that holds it, beside the files
 on disk.
 
-A file's tensor in another dtype than the loaded one is converted by torch, to nearest,
-ties to even, as every engine's loader does, so the comparison stays exact. A tensor
-that is stored the other way round than it is loaded is compared, and digested, the way
-it is stored. Nothing is written to the model, and nothing is fed to a module that did
-not say what it takes.
+A tensor that is stored the other way round than it is loaded is compared, and digested,
+the way it is stored. Nothing is written to the model.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from logdrift.core.engines.about import resolve
-from logdrift.core.worker.weights_files import (
-    FLOATS,
-    Files,
-    difference,
-    digest,
-    dtype_name,
-    equal_bits,
+from logdrift.core.worker.weights_asked import (
+    SHARD,
+    Asking,
+    is_turned,
+    module_of,
+    ranks_of,
 )
+from logdrift.core.worker.weights_compare import Comparison
+from logdrift.core.worker.weights_config import config_answer
+from logdrift.core.worker.weights_files import FLOATS, Files, digest, dtype_name
 from logdrift.core.worker.weights_kind import Kinds
-from logdrift.core.worker.weights_map import (
-    Names,
-    Piece,
-    is_embedding,
-    is_head,
-    without_adapter,
-)
-from logdrift.core.worker.weights_probe import (
-    CannotProbeError,
-    Matrix,
-    Probe,
-    judge,
-    matrix_of,
-    probe,
-)
+from logdrift.core.worker.weights_map import Names, Piece, is_embedding, is_head
+from logdrift.core.worker.weights_probe import CannotProbeError
 
 __all__ = ["digest", "read"]
 
@@ -53,12 +36,7 @@ _UNLIKE = 0.5
 """Relative L2 from which a tensor has next to nothing of the other: two unrelated ones
 of one size are at 1.4.
 """
-_SHARD = "this is a shard of {ranks} ranks"
 _OTHER_ORDER = "the engine keeps its numbers in another order"
-_TURNED = ("c_attn", "c_proj", "c_fc")
-"""GPT-2's Conv1D is stored the other way round; that matters for a square one, which
-looks the same both ways.
-"""
 
 
 def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,12 +54,8 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         disk = Files(Path(str(arguments["folder"])))
         own = Files(Path(str(arguments["own"]))) if arguments.get("own") else None
     except Exception as error:  # safetensors has errors of its own
-        return {
-            "error": (
-                f"the model's files cannot be read: {type(error).__name__}:"
-                f" {str(error)[:200]}"
-            )
-        }
+        words = f"{type(error).__name__}: {str(error)[:200]}"
+        return {"error": f"the model's files cannot be read: {words}"}
     if not disk.shapes:
         return {
             "error": (
@@ -90,11 +64,11 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
             )
         }
     note, unpack = arguments.get("probing"), arguments.get("unpack")
-    return _Reading(
+    return _WeightsReading(
         model=model,
         disk=disk,
         own=own,
-        probing=None if note is None else Path(str(note)),
+        note=None if note is None else Path(str(note)),
         unpack=_as_loaded if unpack is None else resolve(str(unpack)),
     ).answer()
 
@@ -104,64 +78,49 @@ def _as_loaded(module: Any, tensor: Tensor) -> Tensor | None:
     return None
 
 
-@dataclass(frozen=True)
-class _View:
-    """A loaded tensor as the files have it: ``parts`` gives, for each piece, the ways
-    in which it may be meant.
-    """
-
-    parts: tuple[tuple[Tensor, ...], ...]
+Ways = tuple[Tensor, ...]
+"""A part of a loaded tensor as the files may have it: the ways round in which it may be
+meant.
+"""
 
 
 class _UnreadableError(Exception):
     """A loaded tensor cannot be compared entry by entry, for this reason."""
 
 
-class _Reading:
+class _WeightsReading:
     """One model against its files. Entries are by the names on disk."""
 
     def __init__(
         self,
+        *,
         model: Any,
         disk: Files,
         own: Files | None,
-        probing: Path | None,
+        note: Path | None,
         unpack: Callable[[Any, Tensor], Tensor | None],
     ) -> None:
         self.model = model
         self.disk = disk
-        self.own = own
         self.names = Names(disk.shapes, _packed(model))
         self.loaded = _loaded(model, self.names)
-        self.dtype = next(
-            (t.dtype for _, t in self.loaded if t.dtype in FLOATS and t.ndim == 2), None
-        )
         self.entries: dict[str, dict[str, Any]] = {}
         self.extra: list[str] = []
         self.tied = _tied(self.loaded)
-        self.kinds = Kinds()
-        self._probing = probing
+        dtype = _compute_dtype(self.loaded)
+        self.comparison = Comparison(disk=disk, own=own, dtype=dtype, kinds=Kinds())
+        self.asking = Asking(model, self.comparison, note)
         self._unpack = unpack
 
     def answer(self) -> dict[str, Any]:
-        seen: dict[Any, str] = {}
-        for name, tensor in self.loaded:
-            place = (
-                tensor.data_ptr(),
-                tuple(tensor.shape),
-                tensor.stride(),
-                tensor.dtype,
-            )
-            if tensor.numel() and place in seen:
-                continue  # one tensor under two names, as a tied head is
-            seen[place] = name
+        """What `read` answers."""
+        for name, tensor in _without_aliases(self.loaded):
             try:
                 self._tensor(name, tensor)
             # tensors of a library's own class: one that cannot be read fails alone
             except Exception as error:
-                self._unread(
-                    name, tensor, f"reading it failed ({type(error).__name__})"
-                )
+                reason = f"reading it failed ({type(error).__name__})"
+                self._unread(name, tensor, reason)
         for name in self.disk.shapes:
             if name not in self.entries:
                 self._absent(name)
@@ -169,7 +128,7 @@ class _Reading:
             "tensors": list(self.entries.values()),
             "tied": self._tie(),
             "extra": sorted(self.extra),
-            **_config(self.model, self.disk.config()),
+            **config_answer(self.model, self.disk.config()),
         }
 
     def _tensor(self, name: str, tensor: Tensor) -> None:
@@ -178,107 +137,64 @@ class _Reading:
             self.extra.append(name)
             return
         try:
-            view = self._view(name, tensor, pieces)
-            found = [
-                self._compared(parts, piece)
-                for parts, piece in zip(view.parts, pieces, strict=True)
+            compared = [
+                self.comparison.nearest(ways, piece)
+                for ways, piece in zip(
+                    self._parts(name, tensor, pieces), pieces, strict=True
+                )
             ]
-            if _is_unlike(found):
-                found = self._reordered(name, tensor, pieces, found)
+            if _is_unlike(compared):
+                compared = self._reordered(name, tensor, pieces, compared)
         except _UnreadableError as error:
-            self._probed(name, tensor, pieces, str(error))
+            self._asked(name, tensor, pieces, str(error))
             return
-        for piece, entry in zip(pieces, found, strict=True):
+        for piece, entry in zip(pieces, compared, strict=True):
             self._put(name, piece, entry)
 
     # -- tensors whose entries can be seen
 
-    def _view(self, name: str, tensor: Tensor, pieces: Sequence[Piece]) -> _View:
-        """Raises _UnreadableError."""
+    def _parts(self, name: str, tensor: Tensor, pieces: Sequence[Piece]) -> list[Ways]:
+        """The loaded tensor's part for each piece. Raises _UnreadableError."""
         if tensor.is_meta:
             raise _UnreadableError("it is not in memory (offloaded)")
         if tensor.numel() == 0:
             raise _UnreadableError("the engine keeps it packed for its kernels")
         if tensor.dtype not in FLOATS:
             raise _UnreadableError(f"the engine keeps it as {dtype_name(tensor.dtype)}")
+        expert = pieces[0].expert
         stored = self.disk.shapes[pieces[0].name]
-        shape = (
-            tuple(tensor.shape) if pieces[0].expert is None else tuple(tensor.shape[1:])
-        )
-        rows = max(piece.stop for piece in pieces)
-        padded = is_head(name) or is_embedding(name)
-        if shape[1:] == stored[1:] and (
-            not stored or shape[0] == rows or (padded and shape[0] > rows)
-        ):
-            turned = _is_turned(name) and len(stored) == 2 and shape == stored[::-1]
-            return _View(
-                tuple(_ways(self._part(tensor, piece), turned) for piece in pieces)
-            )
-        if len(pieces) == 1 and len(stored) == 2 and shape == stored[::-1]:
-            whole = tensor if pieces[0].expert is None else tensor[pieces[0].expert]
-            return _View(((whole.T,),))
-        ranks = _ranks(self.model, name)
+        shape = tuple(tensor.shape) if expert is None else tuple(tensor.shape[1:])
+        turned_shape = len(stored) == 2 and shape == stored[::-1]
+        if self._has_its_rows(name, shape, pieces):
+            turned = is_turned(name) and turned_shape
+            return [_ways(self._part(tensor, piece), turned) for piece in pieces]
+        if len(pieces) == 1 and turned_shape:
+            whole = tensor if expert is None else tensor[expert]
+            return [(whole.T,)]
+        ranks = ranks_of(self.model, name)
         if ranks > 1:
-            raise _UnreadableError(_SHARD.format(ranks=ranks))
+            raise _UnreadableError(SHARD.format(ranks=ranks))
         raise _UnreadableError(
             f"the engine keeps it as {list(tensor.shape)}, the files as {list(stored)}"
         )
 
+    def _has_its_rows(
+        self, name: str, shape: tuple[int, ...], pieces: Sequence[Piece]
+    ) -> bool:
+        """Whether a loaded shape is that of the stored pieces one below the other; a
+        head or an embedding may be padded.
+        """
+        stored = self.disk.shapes[pieces[0].name]
+        if shape[1:] != stored[1:]:
+            return False
+        rows = max(piece.stop for piece in pieces)
+        if not stored or shape[0] == rows:
+            return True
+        return (is_head(name) or is_embedding(name)) and shape[0] > rows
+
     def _part(self, tensor: Tensor, piece: Piece) -> Tensor:
         part = tensor if piece.expert is None else tensor[piece.expert]
         return part[piece.start : piece.stop] if self.disk.shapes[piece.name] else part
-
-    def _compared(self, ways: Sequence[Tensor], piece: Piece) -> dict[str, Any]:
-        """A loaded tensor against the stored one in its dtype, bit by bit, and where it
-        differs by how much; of several ways in which it may be meant the one that is
-        nearest.
-        """
-        found = [self._compared_one(part, piece.name) for part in ways]
-        return min(found, key=lambda entry: (not entry["same"], entry.get("l2") or 0.0))
-
-    def _compared_one(self, part: Tensor, stored: str) -> dict[str, Any]:
-        file = self.disk.tensor(stored)
-        found: dict[str, Any] = {
-            "how": "digest",
-            "dtype": dtype_name(part.dtype),
-            "file_dtype": dtype_name(file.dtype),
-            "digest": digest(part),
-        }
-        wanted, found["note"] = self._wanted(part, file)
-        if equal_bits(part, wanted):
-            return {**found, "same": True}
-        l2, share = difference(part, wanted)
-        if share == 0.0:
-            return {**found, "same": True}  # zeros of another sign
-        kind = self.kinds.of(part, wanted, file)
-        return {
-            **found,
-            "same": False,
-            "l2": l2,
-            "share": share,
-            "kind": kind,
-            "own": self._is_own(part, stored),
-        }
-
-    def _wanted(self, part: Tensor, file: Tensor) -> tuple[Tensor, str | None]:
-        """The stored tensor as it must look when loaded, and a word where it went
-        through another dtype first.
-        """
-        wanted = file.to(part.dtype)
-        if (
-            self.dtype is not None
-            and self.dtype != part.dtype
-            and not equal_bits(part, wanted)
-        ):
-            rounded = file.to(self.dtype).to(part.dtype)
-            if equal_bits(part, rounded):
-                return rounded, f"rounded to {dtype_name(self.dtype)} first"
-        return wanted, None
-
-    def _is_own(self, part: Tensor, stored: str) -> bool | None:
-        if self.own is None or self.own.shapes.get(stored) != self.disk.shapes[stored]:
-            return None
-        return equal_bits(part, self._wanted(part, self.own.tensor(stored))[0])
 
     def _reordered(
         self,
@@ -293,11 +209,13 @@ class _Reading:
         Raises _UnreadableError where the numbers are right and only their order is
         unknown.
         """
-        module = self._module(name)
+        module = module_of(self.model, name)
         loaded = None if module is None else self._unpack(module, tensor)
         if loaded is not None:
+            parts = [self._part(loaded, piece) for piece in pieces]
             return [
-                self._compared((self._part(loaded, piece),), piece) for piece in pieces
+                self.comparison.nearest((part,), piece)
+                for part, piece in zip(parts, pieces, strict=True)
             ]
         groups: dict[int | None, list[Piece]] = {}
         for piece in pieces:
@@ -334,160 +252,29 @@ class _Reading:
         """Whether a loaded tensor has the stored numbers, rearranged for a kernel (or
         by mistake).
         """
-        wanted = torch.cat(
-            [
-                self.disk.tensor(piece.name).to(tensor.dtype).reshape(-1)
-                for piece in pieces
-            ]
-        )
-        loaded = torch.cat(
-            [self._part(tensor, piece).reshape(-1).cpu() for piece in pieces]
-        )
-        return bool(
-            torch.equal(loaded.float().sort().values, wanted.float().sort().values)
-        )
+        files = [self.disk.tensor(piece.name).to(tensor.dtype) for piece in pieces]
+        parts = [self._part(tensor, piece).cpu() for piece in pieces]
+        return bool(torch.equal(_sorted_numbers(parts), _sorted_numbers(files)))
 
     # -- tensors that are read through their module
 
-    def _probed(
+    def _asked(
         self, name: str, tensor: Tensor, pieces: Sequence[Piece], why: str
     ) -> None:
         try:
-            module, matrix, turned = self._asked(name, tensor, pieces, why)
-            with self._noted(name):
-                found = probe(module, matrix, tensor.device)
+            entries = self.asking.entries(name, tensor, pieces, why)
+            for piece, entry in zip(pieces, entries, strict=True):
+                self._put(name, piece, {"how": "probe", "reason": why, **entry})
         except CannotProbeError as error:
-            self._unread(name, tensor, why + (f", and {error}" if str(error) else ""))
-            return
-        for piece in pieces:
-            entry = self._judged(found, matrix, piece, turned, tensor.device)
-            self._put(name, piece, {"how": "probe", "reason": why, **entry})
-
-    def _asked(
-        self, name: str, tensor: Tensor, pieces: Sequence[Piece], why: str
-    ) -> tuple[Any, Matrix, tuple[bool, ...]]:
-        """The module to ask, what it takes, and which ways round the stored tensors may
-        be meant (turned or not).
-
-        Raises CannotProbeError unless everything agrees: the module says its sizes, and
-        the files have these.
-        """
-        module = self._module(name)
-        leaf = name.rpartition(".")[2]
-        if (
-            leaf not in ("weight", "qweight")
-            or pieces[0].expert is not None
-            or tensor.is_meta
-            or module is None
-        ):
-            raise CannotProbeError("")
-        ranks = _ranks(self.model, name)
-        shard = _SHARD.format(ranks=ranks)
-        if why == shard:
-            raise CannotProbeError("")
-        shapes = [self.disk.shapes[piece.name] for piece in pieces]
-        if any(len(shape) != 2 for shape in shapes):
-            raise CannotProbeError("it is no matrix")
-        if any(self.disk.tensor(piece.name).dtype not in FLOATS for piece in pieces):
-            raise CannotProbeError("the files hold it quantised")
-        matrix = matrix_of(
-            module, tensor, tensor.dtype if tensor.dtype in FLOATS else self.dtype
-        )
-        ways = _ways_round(name, matrix, shapes)
-        if ways:
-            return module, matrix, ways
-        if ranks > 1:
-            raise CannotProbeError(shard)
-        told = f"its module takes {matrix.inputs} numbers and gives {matrix.outputs}"
-        raise CannotProbeError(
-            f"{told}, which is not what the files hold"
-            f" ({' and '.join(map(_times, shapes))})"
-        )
-
-    def _judged(
-        self,
-        found: Probe,
-        matrix: Matrix,
-        piece: Piece,
-        turned: Sequence[bool],
-        device: Any,
-    ) -> dict[str, Any]:
-        """The stored tensor against what the module answered, the way round that is
-        nearest.
-        """
-        file = self.disk.tensor(piece.name)
-        judged = [
-            (
-                judge(
-                    found, file.T if turn else file, piece.start, matrix.dtype, device
-                ),
-                turn,
-            )
-            for turn in turned
-        ]
-        best, turn = min(
-            judged, key=lambda each: (not each[0]["same"], each[0]["units"])
-        )
-        entry = {
-            "dtype": dtype_name(matrix.dtype),
-            "file_dtype": dtype_name(file.dtype),
-            **best,
-        }
-        if best["same"] and best["columns"] == best["of"]:
-            entry["digest"] = digest(file.to(matrix.dtype))
-        if best["same"]:
-            return entry
-        if self.own is not None and self.own.shapes.get(piece.name) == tuple(
-            file.shape
-        ):
-            own = self.own.tensor(piece.name)
-            entry["own"] = judge(
-                found, own.T if turn else own, piece.start, matrix.dtype, device
-            )["same"]
-        if found.whole is not None:
-            rows = found.whole[
-                piece.start : piece.start + (file.shape[1] if turn else file.shape[0])
-            ]
-            read = (rows.T if turn else rows).to(matrix.dtype).contiguous()
-            entry |= {
-                "digest": digest(read),
-                "kind": self.kinds.of(read, file.to(matrix.dtype), file),
-            }
-        return entry
-
-    @contextlib.contextmanager
-    def _noted(self, name: str) -> Iterator[None]:
-        """The name of what is being asked stands in the agreed file meanwhile."""
-        if self._probing is None:
-            yield
-            return
-        with contextlib.suppress(OSError):
-            self._probing.write_text(name, encoding="utf-8")
-        try:
-            yield
-        finally:
-            self._probing.unlink(missing_ok=True)
-
-    def _module(self, name: str) -> Any:
-        try:
-            return self.model.get_submodule(name.rpartition(".")[0])
-        except AttributeError:
-            return None
+            more = f", and {error}" if str(error) else ""
+            self._unread(name, tensor, why + more)
 
     # -- the answer
 
     def _unread(self, name: str, tensor: Tensor, reason: str) -> None:
+        entry = {"how": None, "same": None, "reason": reason}
         for piece in self.names.pieces(name) or ():
-            self._put(
-                name,
-                piece,
-                {
-                    "how": None,
-                    "same": None,
-                    "reason": reason,
-                    "dtype": dtype_name(tensor.dtype),
-                },
-            )
+            self._put(name, piece, {**entry, "dtype": dtype_name(tensor.dtype)})
 
     def _put(self, loaded: str, piece: Piece, found: Mapping[str, Any]) -> None:
         """Under the name on disk; a head that has no tensor there and is no tied one
@@ -511,23 +298,25 @@ class _Reading:
         }
 
     def _absent(self, name: str) -> None:
-        if is_head(name) and self.tied is True:
-            loaded = next(
-                ((n, t) for n, t in self.loaded if is_embedding(n) and t.numel()), None
-            )
-            if (
-                loaded is not None
-                and tuple(loaded[1].shape[1:]) == self.disk.shapes[name][1:]
-            ):
-                part = loaded[1][: self.disk.shapes[name][0]]
-                piece = Piece(name, 0, len(part))
-                self._put(loaded[0], piece, self._compared((part,), piece))
-                return
+        if is_head(name) and self.tied is True and self._is_the_embedding(name):
+            return
         reason = "the loaded model has no tensor of this name"
-        piece = Piece(name, 0, 0)
-        self._put(
-            name, piece, {"how": None, "same": None, "reason": reason, "dtype": None}
-        )
+        entry = {"how": None, "same": None, "reason": reason, "dtype": None}
+        self._put(name, Piece(name, 0, 0), entry)
+
+    def _is_the_embedding(self, head: str) -> bool:
+        """A tied head that the files hold all the same is compared with the loaded
+        embedding; False where that has another shape.
+        """
+        inputs = ((n, t) for n, t in self.loaded if is_embedding(n) and t.numel())
+        name, tensor = next(inputs, ("", None))
+        stored = self.disk.shapes[head]
+        if tensor is None or tuple(tensor.shape[1:]) != stored[1:]:
+            return False
+        part = tensor[: stored[0]]
+        piece = Piece(head, 0, len(part))
+        self._put(name, piece, self.comparison.nearest((part,), piece))
+        return True
 
     def _tie(self) -> dict[str, Any]:
         config = self.disk.config()
@@ -542,119 +331,68 @@ class _Reading:
         }
 
 
+def _compute_dtype(loaded: Sequence[tuple[str, Tensor]]) -> Any:
+    """The dtype of the first matrix of numbers; None where there is none."""
+    matrices = (t.dtype for _, t in loaded if t.dtype in FLOATS and t.ndim == 2)
+    return next(matrices, None)
+
+
+def _without_aliases(
+    loaded: Sequence[tuple[str, Tensor]],
+) -> Iterator[tuple[str, Tensor]]:
+    """One tensor under two names, as a tied head is, goes by the first of them."""
+    seen = set()
+    for name, tensor in loaded:
+        shape = tuple(tensor.shape)
+        place = tensor.data_ptr(), shape, tensor.stride(), tensor.dtype
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        yield name, tensor
+
+
+def _sorted_numbers(tensors: Sequence[Tensor]) -> Tensor:
+    """float32[N]: all their numbers, the smallest first."""
+    return torch.cat([t.reshape(-1) for t in tensors]).float().sort().values
+
+
 def _packed(model: Any) -> dict[str, Sequence[str]]:
-    found = getattr(model, "packed_modules_mapping", None)
-    return (
-        {k: v for k, v in found.items() if isinstance(v, (list, tuple))}
-        if isinstance(found, Mapping)
-        else {}
-    )
+    """What the model's class says that it fuses: name -> names of its parts."""
+    mapping = getattr(model, "packed_modules_mapping", None)
+    if not isinstance(mapping, Mapping):
+        return {}
+    return {k: v for k, v in mapping.items() if isinstance(v, (list, tuple))}
 
 
 def _loaded(model: Any, names: Names) -> list[tuple[str, Tensor]]:
     """Parameters, and those buffers that a checkpoint stores, under all of their
     names.
     """
-    found = list(model.named_parameters(remove_duplicate=False))
-    found += [
-        (n, b)
-        for n, b in model.named_buffers(remove_duplicate=False)
-        if names.find(n) is not None
-    ]
-    return [(name, tensor.detach()) for name, tensor in found]
+    parameters = model.named_parameters(remove_duplicate=False)
+    buffers = model.named_buffers(remove_duplicate=False)
+    stored = ((name, tensor) for name, tensor in buffers if names.find(name))
+    return [(name, tensor.detach()) for name, tensor in (*parameters, *stored)]
 
 
 def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
     """Whether head and input embedding are one tensor; None where either is not to be
     seen.
     """
-    heads = [tensor for name, tensor in loaded if is_head(name) and tensor.numel()]
-    inputs = [
-        tensor for name, tensor in loaded if is_embedding(name) and tensor.numel()
-    ]
+    filled = [(name, tensor) for name, tensor in loaded if tensor.numel()]
+    heads = [tensor for name, tensor in filled if is_head(name)]
+    inputs = [tensor for name, tensor in filled if is_embedding(name)]
     if not inputs:
         return None
-    if not heads:  # SGLang and vLLM may call one module by one name only
-        return True if not any(is_head(name) for name, _ in loaded) else None
+    if not heads:
+        # SGLang and vLLM may call one module by one name only.
+        has_an_empty_head = any(is_head(name) for name, _ in loaded)
+        return None if has_an_empty_head else True
     return bool(heads[0].data_ptr() == inputs[0].data_ptr())
-
-
-def _ranks(model: Any, name: str) -> int:
-    try:
-        return int(getattr(model.get_submodule(name.rpartition(".")[0]), "tp_size", 1))
-    except (AttributeError, TypeError, ValueError):
-        return 1
-
-
-def _is_turned(name: str) -> bool:
-    return without_adapter(name).rpartition(".")[0].rpartition(".")[2] in _TURNED
 
 
 def _ways(part: Tensor, turned: bool) -> tuple[Tensor, ...]:
     return (part, part.T) if turned else (part,)
 
 
-def _ways_round(
-    name: str, matrix: Matrix, shapes: Sequence[tuple[int, ...]]
-) -> tuple[bool, ...]:
-    """The ways round in which stored tensors of these shapes are what a module
-    multiplies by; none where they are not.
-    """
-    rows = sum(shape[0] for shape in shapes)
-    enough = matrix.outputs == rows or (is_head(name) and matrix.outputs > rows)
-    straight = enough and all(shape[1] == matrix.inputs for shape in shapes)
-    turned = len(shapes) == 1 and shapes[0] == (matrix.inputs, matrix.outputs)
-    if straight:
-        return (False, True) if turned and _is_turned(name) else (False,)
-    return (True,) if turned else ()
-
-
 def _is_unlike(found: Sequence[Mapping[str, Any]]) -> bool:
     return any((entry.get("l2") or 0.0) > _UNLIKE for entry in found)
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
-
-
-def _config(model: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """``config``: plain fields of the model's configuration as it is now;
-    ``config_differs``: ``[field, file, loaded]``.
-    """
-    config = getattr(model, "config", None)
-    try:
-        found = (
-            json.loads(json.dumps(config.to_dict(), default=str))
-            if config is not None
-            else {}
-        )
-    except (AttributeError, TypeError, ValueError):
-        found = {}
-    resolved, plain = _flat(found), _flat(stored)
-    differs = [
-        [k, v, resolved[k]]
-        for k, v in plain.items()
-        if k in resolved and resolved[k] != v
-    ]
-    return {"config": resolved, "config_differs": differs}
-
-
-_OF_THE_FILE = (
-    "_name_or_path",
-    "transformers_version",
-    "architectures",
-    "auto_map",
-    "dtype",
-    "torch_dtype",
-)
-"""Who wrote the file and which class reads it; precision is a fact of its own."""
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping) and value:
-            out |= _flat(value, f"{prefix}{name}.")
-        elif not name.startswith("_") and name not in _OF_THE_FILE:
-            out[prefix + name] = value
-    return out

@@ -53,10 +53,10 @@ PROMPTS = (
 
 def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     options = {"context_length": 256, **wish.get("options", {})}
-    return Settings(
+    return BackendSettings(
         model=model,
         revision=None,
         spec=BackendSpec(

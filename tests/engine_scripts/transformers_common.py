@@ -32,11 +32,11 @@ def new_backend(
     """A `TransformersBackend` that is not open yet."""
     from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     spec = BackendSpec("test", "transformers", dtype, options=options)
     return TransformersBackend(
-        Settings(
+        BackendSettings(
             str(model), None, spec, sampling or SamplingSpec(), paths, top_k, 1024, 8
         )
     )

@@ -127,13 +127,13 @@ def _edited(model: Path, folder: Path, edit: Callable[[dict[str, Any]], None]) -
 def _opened(model: Path, dtype: str, options: dict[str, Any] | None = None) -> Any:
     from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     spec = BackendSpec(
         "t", "transformers", dtype=dtype, paths=("prefill",), options=options or {}
     )
     backend = TransformersBackend(
-        Settings(
+        BackendSettings(
             str(model), None, spec, SamplingSpec(), ("prefill",), 5, 200, 8, asked=True
         )
     )

@@ -61,7 +61,7 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
 
     from logdrift.core.engines.vllm.backend import VllmBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
@@ -80,7 +80,7 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     longest = max(
         max(len(ids) for ids in texts), max(len(ids) for ids in prompts) + MAX_TOKENS
     )
-    settings = Settings(
+    settings = BackendSettings(
         model=model,
         revision=None,
         spec=BackendSpec(

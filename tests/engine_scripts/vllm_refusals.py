@@ -47,13 +47,15 @@ def refused(model: str, options: dict[str, Any], **other: Any) -> str:
     from logdrift.core.engines.vllm.backend import VllmBackend
     from logdrift.core.errors import LogdriftError
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
     wish = {"paths": ("prefill",), "max_length": 64, **other}
     spec = BackendSpec("mu", "vllm", "bfloat16", options=options)
     try:
         backend = VllmBackend(
-            Settings(model, None, spec, SamplingSpec(), top_k=5, max_prompts=1, **wish)
+            BackendSettings(
+                model, None, spec, SamplingSpec(), top_k=5, max_prompts=1, **wish
+            )
         )
         backend.open()
     except LogdriftError as error:

@@ -71,9 +71,9 @@ def opened(engine: str, dtype: str, model: str) -> Any:
     from logdrift.core.engines import ENGINES
     from logdrift.core.engines.about import resolve
     from logdrift.core.plan import BackendSpec, SamplingSpec
-    from logdrift.core.worker.base import Settings
+    from logdrift.core.worker.base import BackendSettings
 
-    settings = Settings(
+    settings = BackendSettings(
         model=model,
         revision=None,
         spec=BackendSpec("asked", engine, dtype, options=OPTIONS.get(engine, {})),

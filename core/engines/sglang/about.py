@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Loading, Numbers, Process
+from logdrift.core.engines.about import Engine, Loading, Numerics, Process
 from logdrift.core.engines.sglang.faults import FAULTS, STATES
 from logdrift.core.engines.sglang.knobs import KNOBS
 
@@ -26,7 +26,7 @@ ABOUT = Engine(
     },
     debuggers="logdrift.core.engines.sglang.debuggers:debugger_commands",
     hook_options={"disable_cuda_graph": True, "enable_torch_compile": False},
-    numbers=Numbers(
+    numbers=Numerics(
         prefixes=("SGLANG_",),
         variables={
             "SGLANG_FORCE_FUSED_OP_BACKEND": (),

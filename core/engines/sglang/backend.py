@@ -2,7 +2,7 @@
 
 Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang/srt):
 
-- Numbers are joined by position on the ids that were sent. The echo replaces the last
+- Numerics are joined by position on the ids that were sent. The echo replaces the last
   id of the vocabulary by 0 (managers/scheduler_components/logprob_result_processor.py)
   and serves only to prove that an answer is ours.
 - Input logprobs are never tempered; output logprobs are log-softmax(logits / T) and see
@@ -45,12 +45,12 @@ from logdrift.core.engines.sglang.inspect import inspect_ranks, inspected_engine
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
+    BackendSettings,
     Generation,
     IdArray,
     MismatchError,
     Progress,
     Scores,
-    Settings,
     check_ids,
     check_length,
 )
@@ -112,7 +112,7 @@ class SglangBackend:
     environment variables before the engine is imported.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._where = f"backend {settings.spec.name!r}"
         self._engine: Any = None

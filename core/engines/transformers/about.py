@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Loading, Numbers, Process
+from logdrift.core.engines.about import Engine, Loading, Numerics, Process
 from logdrift.core.engines.transformers.knobs import KNOBS
 
 ABOUT = Engine(
@@ -20,7 +20,7 @@ ABOUT = Engine(
         "layers": "logdrift.core.engines.transformers.layers:layers",
     },
     replays=True,
-    numbers=Numbers(
+    numbers=Numerics(
         prefixes=("TRANSFORMERS_",),
         variables={"TRANSFORMERS_DISABLE_FLASH_ATTN": ("0",)},
         settings=("experts_implementation",),

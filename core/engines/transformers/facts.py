@@ -12,12 +12,12 @@ import torch
 
 from logdrift.core.facts import Facts
 from logdrift.core.worker import observe as common
-from logdrift.core.worker.base import Settings
+from logdrift.core.worker.base import BackendSettings
 
 
 def observe(
     model: Any,
-    settings: Settings,
+    settings: BackendSettings,
     *,
     device: Any,
     vocab_size: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Loading, Numbers, PathNeed, Process
+from logdrift.core.engines.about import Engine, Loading, Numerics, PathNeed, Process
 from logdrift.core.engines.vllm.faults import FAULTS, STATES
 from logdrift.core.engines.vllm.knobs import KNOBS
 
@@ -32,7 +32,7 @@ ABOUT = Engine(
         "layers": "logdrift.core.engines.vllm.layers:layers",
     },
     hook_options={"enforce_eager": True},
-    numbers=Numbers(
+    numbers=Numerics(
         prefixes=("VLLM_",),
         variables={
             "VLLM_CPU_ATTN_SPLIT_KV": (),

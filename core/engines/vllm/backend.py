@@ -44,12 +44,12 @@ from logdrift.core.engines.vllm import start as vllm_start
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
+    BackendSettings,
     Generation,
     IdArray,
     MismatchError,
     Progress,
     Scores,
-    Settings,
     check_ids,
     check_length,
     mark_nan,
@@ -61,7 +61,7 @@ class VllmBackend:
     process.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._mode = vllm_start.check_mode(settings)
         self._llm: Any = None

@@ -16,7 +16,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts, LogprobSemantics
 from logdrift.core.worker import observe
-from logdrift.core.worker.base import Settings
+from logdrift.core.worker.base import BackendSettings
 
 _HELPERS = "logdrift.core.engines.vllm.forced"
 _MODES = ("raw_logprobs", "processed_logprobs")
@@ -34,7 +34,7 @@ _REFUSED = {
 }
 
 
-def check_mode(settings: Settings) -> str:
+def check_mode(settings: BackendSettings) -> str:
     """``logprobs_mode`` of the spec. Raises InputError where it gives no logprobs or
     spoils forced decode.
     """
@@ -49,7 +49,7 @@ def check_mode(settings: Settings) -> str:
     return mode
 
 
-def start(settings: Settings) -> tuple[Any, dict[str, str]]:
+def start(settings: BackendSettings) -> tuple[Any, dict[str, str]]:
     """The running ``LLM``, and the environment that it was started in.
 
     The environment is taken before vLLM adds variables of its own, whose values are new
@@ -79,7 +79,7 @@ def start(settings: Settings) -> tuple[Any, dict[str, str]]:
     return _build(settings, vllm, options), environment
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(settings: BackendSettings) -> dict[str, Any]:
     """Keyword arguments of ``LLM``: defaults, then the user's options, then what the
     numbers depend on.
     """
@@ -144,7 +144,7 @@ def _prepare_cpu(user: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
 
 
-def _build(settings: Settings, vllm: Any, options: Mapping[str, Any]) -> Any:
+def _build(settings: BackendSettings, vllm: Any, options: Mapping[str, Any]) -> Any:
     """Build the ``LLM``. Two refusals come early, before weights are read, and are
     answered by another try: trace replay where the runner is V1, and one token of room
     more than the model's config allows.
@@ -200,7 +200,11 @@ def _length_beyond(positions: int, longest: int) -> int | None:
 
 
 def facts(
-    settings: Settings, llm: Any, mode: str, params: Any, environment: Mapping[str, str]
+    settings: BackendSettings,
+    llm: Any,
+    mode: str,
+    params: Any,
+    environment: Mapping[str, str],
 ) -> Facts:
     """Facts of the running engine. ``params`` are the ``SamplingParams`` of a
     completion, as vLLM adjusted them.
@@ -316,7 +320,7 @@ def _observed(llm: Any) -> Mapping[str, Any]:
     return answers[0] if answers else {}
 
 
-def _check_option_names(settings: Settings, vllm: Any) -> None:
+def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
     spec = settings.spec
     known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(
         inspect.signature(vllm.LLM.__init__).parameters

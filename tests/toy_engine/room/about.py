@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Numbers, Process
+from logdrift.core.engines.about import Engine, Numerics, Process
 from logdrift.core.engines.knobs import EAGER, Knob
 
 ABOUT = Engine(
@@ -14,7 +14,7 @@ ABOUT = Engine(
     default_role="rollout",
     process=Process(imports=("toy_library",), variables={"TOY_SET_BY_LOGDRIFT": "1"}),
     answers={"size": "logdrift.core.engines.toy.backend:size"},
-    numbers=Numbers(
+    numbers=Numerics(
         prefixes=("TOY_",),
         variables={"TOY_ROUNDING": ("nearest",)},
         settings=("mode",),

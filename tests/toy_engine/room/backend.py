@@ -13,14 +13,20 @@ import toy_library
 
 from logdrift.core.engines.about import resolve
 from logdrift.core.facts import Facts
-from logdrift.core.worker.base import Generation, IdArray, Progress, Scores, Settings
+from logdrift.core.worker.base import (
+    BackendSettings,
+    Generation,
+    IdArray,
+    Progress,
+    Scores,
+)
 from logdrift.core.worker.observe import environment
 
 
 class ToyBackend:
     """`logdrift.core.worker.base.Backend` with the paths ``decode`` and ``prefill``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
 
     def open(self) -> Facts:
