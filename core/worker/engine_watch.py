@@ -71,20 +71,26 @@ class EngineWatch:
     def _run(self) -> None:
         noticed: float | None = None
         while self._watching:
-            here = os.getpid()
-            dead = (
-                failed_zombies(here) | (self._engine - descendants(here))
-            ) - self._survived
-            now = time.monotonic()
+            dead, now = self._dead(), time.monotonic()
             if noticed is not None and self._last_sign - noticed > self._patience:
                 self._survived |= dead
                 dead = set()
-            noticed = None if not dead else now if noticed is None else noticed
-            if (
-                noticed is not None
-                and now - max(noticed, self._last_sign) > self._patience
-                and self._watching
-            ):
+            if not dead:
+                noticed = None
+            elif noticed is None:
+                noticed = now
+            if noticed is not None and self._is_silent(now, since=noticed):
                 self._lost(len(dead))
                 return
             time.sleep(_PERIOD)
+
+    def _dead(self) -> set[int]:
+        """Processes that failed or are gone, but for those that the engine outlived."""
+        here = os.getpid()
+        gone = self._engine - descendants(here)
+        return (failed_zombies(here) | gone) - self._survived
+
+    def _is_silent(self, now: float, since: float) -> bool:
+        """Whether too long nothing came of the engine, which is not being closed."""
+        quiet = now - max(since, self._last_sign)
+        return quiet > self._patience and self._watching

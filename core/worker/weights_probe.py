@@ -103,11 +103,8 @@ class Probe:
     @property
     def whole(self) -> Tensor | None:
         """W [N, K], where every column of it was read."""
-        return (
-            self.read
-            if self.read is not None and len(self.columns) == self.x.shape[1]
-            else None
-        )
+        all_read = len(self.columns) == self.x.shape[1]
+        return self.read if all_read else None
 
 
 def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
@@ -118,20 +115,14 @@ def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
     module of an unknown class, or sizes that are not said or that its own tensor
     contradicts. The sizes are of this rank's share.
     """
-    names = next(
-        (
-            _SIZES[base.__name__]
-            for base in type(module).__mro__
-            if base.__name__ in _SIZES
-        ),
-        None,
-    )
-    if names is None:
+    classes = (base.__name__ for base in type(module).__mro__)
+    known_class = next((name for name in classes if name in _SIZES), None)
+    if known_class is None:
         raise CannotProbeError(
             f"its module ({type(module).__name__}) is not known to multiply by one"
             " matrix"
         )
-    inputs, outputs = (_size(module, each) for each in names)
+    inputs, outputs = (_size(module, names) for names in _SIZES[known_class])
     if inputs is None or outputs is None:
         raise CannotProbeError(
             "its module does not say how many numbers it takes and gives"
@@ -156,14 +147,11 @@ def _size(module: Any, names: tuple[str, ...]) -> int | None:
     """The first attribute of ``names`` that is there, where it is a whole number above
     0.
     """
-    found = next(
-        (getattr(module, name) for name in names if hasattr(module, name)), None
-    )
-    return (
-        found
-        if isinstance(found, int) and not isinstance(found, bool) and found > 0
-        else None
-    )
+    sizes = (getattr(module, name) for name in names if hasattr(module, name))
+    size = next(sizes, None)
+    if not isinstance(size, int) or isinstance(size, bool):
+        return None
+    return size if size > 0 else None
 
 
 def _shape(shape: Any) -> str:
@@ -259,17 +247,8 @@ def judge(
     error = float(
         (found.random[:, start:stop] - truth).norm() / truth.norm().clamp_min(1e-300)
     )
-    unit = UNITS[dtype]
-    tf32 = (
-        dtype == torch.float32
-        and device.type == "cuda"
-        and torch.backends.cuda.matmul.allow_tf32
-    )
-    limit = (
-        LIMIT
-        if dtype != torch.float32
-        else max(width**0.5, LIMIT * _TF32 / unit if tf32 else 0.0)
-    )
+    unit, tf32 = UNITS[dtype], _computes_in_tf32(dtype, device)
+    limit = _limit(dtype, width, tf32)
     out: dict[str, Any] = {
         "units": error / unit,
         "limit": limit,
@@ -282,12 +261,26 @@ def judge(
     if found.read is not None:
         read, wanted = found.read[start:stop].to(dtype), expected[:, found.columns]
         share = float((read != wanted).double().mean())
-        l2 = float(
-            (read.double() - wanted.double()).norm()
-            / wanted.double().norm().clamp_min(1e-300)
-        )
+        distance = (read.double() - wanted.double()).norm()
+        l2 = float(distance / wanted.double().norm().clamp_min(1e-300))
         out |= {"columns": len(found.columns), "share": share, "l2": l2}
         same = same and (share == 0.0 or (tf32 and l2 <= _TF32))
     elif not same:
         out["l2"] = max(0.0, error**2 - (LIMIT * unit) ** 2) ** 0.5
     return {"same": same, **out}
+
+
+def _computes_in_tf32(dtype: Any, device: Any) -> bool:
+    if dtype != torch.float32 or device.type != "cuda":
+        return False
+    return bool(torch.backends.cuda.matmul.allow_tf32)
+
+
+def _limit(dtype: Any, width: int, tf32: bool) -> float:
+    """The error of random rows up to which a weight is the same, in units of
+    rounding.
+    """
+    if dtype != torch.float32:
+        return LIMIT
+    summed = float(width**0.5)
+    return max(summed, LIMIT * _TF32 / UNITS[dtype]) if tf32 else summed

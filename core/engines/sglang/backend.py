@@ -2,7 +2,7 @@
 
 Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang/srt):
 
-- Numerics are joined by position on the ids that were sent. The echo replaces the last
+- Numbers are joined by position on the ids that were sent. The echo replaces the last
   id of the vocabulary by 0 (managers/scheduler_components/logprob_result_processor.py)
   and serves only to prove that an answer is ours.
 - Input logprobs are never tempered; output logprobs are log-softmax(logits / T) and see
@@ -137,9 +137,9 @@ class SglangBackend:
             arguments = self._arguments()
             import sglang  # type: ignore[import-not-found,unused-ignore]
 
-            self._engine = (
-                sglang.Engine if not self._settings.asked else inspected_engine()
-            )(**arguments)
+            asked = self._settings.asked
+            engine_class = inspected_engine() if asked else sglang.Engine
+            self._engine = engine_class(**arguments)
             info = self._engine.get_server_info()
             self._restore_signals(before)
             return self._observe(info)
@@ -164,20 +164,11 @@ class SglangBackend:
         """Sample the part as one batch. Raises MismatchError where an answer does not
         fit its prompt.
         """
-        sampling, top_k = self._settings.sampling, self._settings.top_k
         new_tokens = [self._settings.new_tokens(ids.size) for ids in prompts]
         for index, (ids, count) in enumerate(zip(prompts, new_tokens, strict=True)):
             self._check(ids, ids.size + count, f"prompt {index}")
-        parameters: list[dict[str, Any]] = [
-            {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": sampling.top_k or -1,
-                "min_p": sampling.min_p,
-                "repetition_penalty": sampling.repetition_penalty,
-                "max_new_tokens": count,
-                "sampling_seed": seed,
-            }
+        parameters = [
+            self._sampling(seed, count)
             for seed, count in zip(seeds, new_tokens, strict=True)
         ]
         extra: dict[str, Any] = {}
@@ -186,48 +177,53 @@ class SglangBackend:
             for values, seed in zip(parameters, seeds, strict=True):
                 values["custom_params"] = {"seed": seed}
         answers = self._ask(prompts, parameters, **extra)
-        out = [
-            read_generation(ids, answer, top_k, count, f"prompt {index}")
-            for index, (ids, answer, count) in enumerate(
-                zip(prompts, answers, new_tokens, strict=True)
-            )
-        ]
-        progress(len(out), sum(item.token_ids.size for item in out))
-        return out
+        generations = []
+        asked = zip(prompts, answers, new_tokens, strict=True)
+        for index, (ids, answer, count) in enumerate(asked):
+            what, top_k = f"prompt {index}", self._settings.top_k
+            generations.append(read_generation(ids, answer, top_k, count, what))
+        progress(len(generations), sum(made.token_ids.size for made in generations))
+        return generations
+
+    def _sampling(self, seed: int, new_tokens: int) -> dict[str, Any]:
+        sampling = self._settings.sampling
+        return {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k or -1,
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
+            "max_new_tokens": new_tokens,
+            "sampling_seed": seed,
+        }
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Prefill the part as one batch. Raises MismatchError where an answer does not
         fit its sequence.
         """
-        top_k = self._settings.top_k
         for index, ids in enumerate(sequences):
             self._check(ids, ids.size, f"sequence {index}")
-        answers = self._ask(
-            sequences,
-            [{"max_new_tokens": 0, "temperature": 0.0}] * len(sequences),
-            start=0,
-        )
-        out = []
-        for index, (ids, answer) in enumerate(zip(sequences, answers, strict=True)):
-            what, meta = f"sequence {index}", answer["meta_info"]
-            rows = meta["input_token_logprobs"]
-            check_length(len(rows), ids.size, what)
-            check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
-            if rows[0][0] is not None:
-                raise MismatchError(
-                    f"{what}: SGLang scored the first token, which has no score"
-                )
-            scores = Scores.empty(ids.size, top_k)
-            fill(
-                scores,
-                1,
-                rows[1:],
-                (meta.get("input_top_logprobs") or [None])[1:],
-                what,
+        parameters = [{"max_new_tokens": 0, "temperature": 0.0}] * len(sequences)
+        answers = self._ask(sequences, parameters, start=0)
+        scores = [
+            self._prefilled(ids, answer["meta_info"], f"sequence {index}")
+            for index, (ids, answer) in enumerate(zip(sequences, answers, strict=True))
+        ]
+        progress(len(scores), sum(ids.size for ids in sequences))
+        return scores
+
+    def _prefilled(self, ids: IdArray, meta: Mapping[str, Any], what: str) -> Scores:
+        rows = meta["input_token_logprobs"]
+        check_length(len(rows), ids.size, what)
+        check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
+        if rows[0][0] is not None:
+            raise MismatchError(
+                f"{what}: SGLang scored the first token, which has no score"
             )
-            out.append(scores)
-        progress(len(out), sum(ids.size for ids in sequences))
-        return out
+        scores = Scores.empty(ids.size, self._settings.top_k)
+        alternatives = meta.get("input_top_logprobs") or [None]
+        fill(scores, 1, rows[1:], alternatives[1:], what)
+        return scores
 
     def inspect(
         self, function: str, arguments: Mapping[str, Any]
@@ -264,9 +260,8 @@ class SglangBackend:
     def _set_environment(self) -> None:
         for name, value in self._settings.spec.options.items():
             if name.startswith("SGLANG_"):
-                os.environ[name] = (
-                    str(int(value)) if isinstance(value, bool) else str(value)
-                )
+                number = int(value) if isinstance(value, bool) else value
+                os.environ[name] = str(number)
         if self._on_cpu():
             os.environ.setdefault("SGLANG_USE_CPU_ENGINE", "1")
 
@@ -291,20 +286,32 @@ class SglangBackend:
         if threading.current_thread() is threading.main_thread():
             arguments["custom_sigquit_handler"] = child_failed
         if self._on_cpu():
-            batch = max(settings.max_prompts, 1)
-            arguments |= {
-                "device": "cpu",
-                "attention_backend": "torch_native",
-                # a bound for the profile of free memory, from which the KV pool would
-                # be sized; max_total_tokens is it
-                "mem_fraction_static": 0.7,
-                "max_total_tokens": batch * (settings.max_length + _RESERVED),
-                "max_running_requests": batch,
-                "disable_overlap_schedule": True,
-            }
+            arguments |= self._cpu_arguments()
+        options = self._options()
+        seeded = seeds_itself(options) or options.get("enable_watermark")
+        if self._decodes and not seeded:
+            arguments["enable_custom_logit_processor"] = True
+        return {**arguments, **self._context(arguments, options), **options}
+
+    def _cpu_arguments(self) -> dict[str, Any]:
+        settings = self._settings
+        batch = max(settings.max_prompts, 1)
+        return {
+            "device": "cpu",
+            "attention_backend": "torch_native",
+            # A bound for the profile of free memory, from which the KV pool would be
+            # sized; max_total_tokens is it.
+            "mem_fraction_static": 0.7,
+            "max_total_tokens": batch * (settings.max_length + _RESERVED),
+            "max_running_requests": batch,
+            "disable_overlap_schedule": True,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        """The user's options that are SGLang's arguments."""
         options = {
             name: value
-            for name, value in settings.spec.options.items()
+            for name, value in self._settings.spec.options.items()
             if not name.startswith("SGLANG_")
         }
         for name in ("model_path", "revision"):
@@ -313,17 +320,11 @@ class SglangBackend:
                     f"option {name!r} cannot be set here: write model, or revision, as"
                     " the backend's own key"
                 )
-        if isinstance(overrides := options.get("json_model_override_args"), Mapping):
-            options["json_model_override_args"] = json.dumps(
-                overrides
-            )  # a spec reads JSON, SGLang wants its text
-        if (
-            self._decodes
-            and not seeds_itself(options)
-            and not options.get("enable_watermark")
-        ):
-            arguments["enable_custom_logit_processor"] = True
-        return {**arguments, **self._context(arguments, options), **options}
+        overrides = options.get("json_model_override_args")
+        if isinstance(overrides, Mapping):
+            # A spec reads JSON, SGLang wants its text.
+            options["json_model_override_args"] = json.dumps(overrides)
+        return options
 
     def _context(
         self, arguments: Mapping[str, Any], options: Mapping[str, Any]
@@ -418,22 +419,24 @@ class SglangBackend:
         for index, (ids, name, answer) in enumerate(
             zip(sequences, names, answers, strict=True)
         ):
-            meta = answer["meta_info"]
-            reason = meta.get("finish_reason") or {}
-            if reason.get("type") == "abort":
-                raise LogdriftError(
-                    f"SGLang aborted sequence {index}: {_one_line(reason['message'])}",
-                    where=self._where,
-                )
-            if meta["id"] != name:
-                raise MismatchError(
-                    f"sequence {index}: SGLang answered for request {meta['id']}, not"
-                    f" {name}"
-                )
-            check_length(
-                int(meta["prompt_tokens"]), ids.size, f"sequence {index}: prompt"
-            )
+            self._check_answer(f"sequence {index}", ids, name, answer["meta_info"])
         return list(answers)
+
+    def _check_answer(
+        self, what: str, ids: IdArray, request: str, meta: Mapping[str, Any]
+    ) -> None:
+        """Raise unless the answer is complete, to this request, and to all its ids."""
+        reason = meta.get("finish_reason") or {}
+        if reason.get("type") == "abort":
+            raise LogdriftError(
+                f"SGLang aborted {what}: {_one_line(reason['message'])}",
+                where=self._where,
+            )
+        if meta["id"] != request:
+            raise MismatchError(
+                f"{what}: SGLang answered for request {meta['id']}, not {request}"
+            )
+        check_length(int(meta["prompt_tokens"]), ids.size, f"{what}: prompt")
 
     def _empty_cache(self) -> None:
         """SGLang refuses while it still puts the last answer away, which takes it a few

@@ -12,12 +12,21 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.plan import BackendSpec
 
 _PORT = 30000
 _DUMPS = "dumps"
+_PROBE = {
+    "task": "tensor",
+    "dump_path": f"{_DUMPS}/msprobe",
+    "rank": [],
+    "step": [],
+    "level": "L0",
+}
+"""What msprobe reads from its file."""
 _VARIABLE = re.compile(r"SGLANG_[A-Z0-9_]+", re.ASCII)
 """A name that stands before ``=`` as it is: quoted, it would be no assignment to a
 shell.
@@ -34,124 +43,101 @@ def debugger_commands(
     bfloat16). ``layer`` is the one to look at, None for all: it becomes the filter of
     dumper and comparator.
     """
-    dtype = spec.dtype if spec is not None else "bfloat16"
-    own = spec.model or model if spec is not None else model
-    options = {} if spec is None else dict(spec.options)
+    baseline = _Server(model, "float32", {})
+    target = _target(model, spec)
+    request = _request(token_ids)
+    lines = [
+        "# SGLang's dumper: every module of one forward pass. Start each server,"
+        " wait until it answers, send the request, stop it.",
+        "# baseline: float32",
+        baseline.dumping("baseline"),
+        request,
+        f"# target: {target.dtype}, as captured",
+        target.dumping("target"),
+        request,
+        "# SGLang's comparator (needs polars)",
+        _comparator(layer),
+        "",
+        "# msprobe (pip install mindstudio-probe), in SGLang: dump, then compare"
+        " with a dump made the same way elsewhere",
+        f"printf %s {shlex.quote(json.dumps(_PROBE))} > msprobe.json",
+        target.started({}, ["--msprobe-dump-config", "msprobe.json"]),
+        request,
+        f"msprobe compare -tp {_DUMPS}/msprobe/step0/rank/dump.json -gp"
+        f" GOLDEN/step0/rank/dump.json -o {_DUMPS}/compare",
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
+def _target(model: str, spec: BackendSpec | None) -> _Server:
+    if spec is None:
+        return _Server(model, "bfloat16", {})
+    return _Server(spec.model or model, spec.dtype, spec.options)
+
+
+def _request(token_ids: Sequence[int]) -> str:
+    """A curl that scores the ids in one pass."""
     request = {
         "input_ids": [int(i) for i in token_ids],
         "sampling_params": {"max_new_tokens": 0, "temperature": 0},
         "return_logprob": True,
         "logprob_start_len": 0,
     }
-    curl = (
+    return (
         f"curl -s http://127.0.0.1:{_PORT}/generate -H 'Content-Type: application/json'"
         f" -d {shlex.quote(json.dumps(request))}"
     )
-    variables = {
-        "DUMPER_ENABLE": "1",
-        "DUMPER_DIR": _DUMPS,
-        "DUMPER_NON_INTRUSIVE_MODE": "all",
-    }
-    compare = [
-        "python",
-        "-m",
-        "sglang.srt.debug_utils.comparator",
-        "--baseline-path",
-        f"{_DUMPS}/baseline",
-        "--target-path",
-        f"{_DUMPS}/target",
-        "--preset",
-        "raw",
-        "--diff-threshold",
-        "0.0085",
-        "--output-format",
-        "json",
-    ]
+
+
+def _comparator(layer: int | None) -> str:
+    """SGLang's comparator over both dumps, of one layer or of all."""
+    words = ["python", "-m", "sglang.srt.debug_utils.comparator"]
+    words += ["--baseline-path", f"{_DUMPS}/baseline"]
+    words += ["--target-path", f"{_DUMPS}/target"]
+    words += ["--preset", "raw", "--diff-threshold", "0.0085"]
+    words += ["--output-format", "json"]
     if layer is not None:
-        compare += ["--filter", rf"layers\.{layer}\."]
-    probe = {
-        "task": "tensor",
-        "dump_path": f"{_DUMPS}/msprobe",
-        "rank": [],
-        "step": [],
-        "level": "L0",
-    }
-    msprobe = _server(
-        own, dtype, options, {}, ["--msprobe-dump-config", "msprobe.json"]
-    )
-    lines = [
-        (
-            "# SGLang's dumper: every module of one forward pass. Start each server,"
-            " wait until it answers, send the request, stop it."
-        ),
-        "# baseline: float32",
-        _server(
-            model,
-            "float32",
-            {},
-            {**variables, "DUMPER_EXP_NAME": "baseline"},
-            ["--skip-server-warmup"],
-        ),
-        curl,
-        f"# target: {dtype}, as captured",
-        _server(
-            own,
-            dtype,
-            options,
-            {**variables, "DUMPER_EXP_NAME": "target"},
-            ["--skip-server-warmup"],
-        ),
-        curl,
-        "# SGLang's comparator (needs polars)",
-        _join(compare),
-        "",
-        (
-            "# msprobe (pip install mindstudio-probe), in SGLang: dump, then compare"
-            " with a dump made the same way elsewhere"
-        ),
-        f"printf %s {shlex.quote(json.dumps(probe))} > msprobe.json",
-        msprobe,
-        curl,
-        (
-            f"msprobe compare -tp {_DUMPS}/msprobe/step0/rank/dump.json -gp"
-            f" GOLDEN/step0/rank/dump.json -o {_DUMPS}/compare"
-        ),
-    ]
-    return "".join(line + "\n" for line in lines)
+        words += ["--filter", rf"layers\.{layer}\."]
+    return _join(words)
 
 
-def _server(
-    model: str,
-    dtype: str,
-    options: Mapping[str, Any],
-    variables: Mapping[str, str],
-    more: Sequence[str],
-) -> str:
-    """``NAME=value ... python -m sglang.launch_server ...``, without graphs and cache,
-    which hide what is computed.
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server of SGLang to start by hand: ``options`` are its arguments and variables,
+    by their own names.
     """
-    settings = dict(variables)
-    arguments = [
-        "--model-path",
-        model,
-        "--dtype",
-        dtype,
-        "--port",
-        str(_PORT),
-        "--disable-radix-cache",
-        "--disable-decode-cuda-graph",
-        "--disable-prefill-cuda-graph",
-    ]
-    for name, value in options.items():
-        if _VARIABLE.fullmatch(name):
-            settings[name] = str(int(value)) if isinstance(value, bool) else str(value)
-        elif f"--{name.replace('_', '-')}" not in arguments:
-            arguments += _flag(name, value)
-    assigned = " ".join(f"{name}={_quoted(value)}" for name, value in settings.items())
-    return (
-        f"{assigned}"
-        f" {_join(['python', '-m', 'sglang.launch_server', *arguments, *more])}".lstrip()
-    )
+
+    model: str
+    dtype: str
+    options: Mapping[str, Any]
+
+    def dumping(self, name: str) -> str:
+        """With SGLang's dumper, into a dump called ``name``."""
+        variables = {
+            "DUMPER_ENABLE": "1",
+            "DUMPER_DIR": _DUMPS,
+            "DUMPER_NON_INTRUSIVE_MODE": "all",
+            "DUMPER_EXP_NAME": name,
+        }
+        return self.started(variables, ["--skip-server-warmup"])
+
+    def started(self, variables: Mapping[str, str], more: Sequence[str]) -> str:
+        """``NAME=value ... python -m sglang.launch_server ...``, without graphs and
+        cache, which hide what is computed.
+        """
+        assigned = dict(variables)
+        arguments = ["--model-path", self.model, "--dtype", self.dtype]
+        arguments += ["--port", str(_PORT), "--disable-radix-cache"]
+        arguments += ["--disable-decode-cuda-graph", "--disable-prefill-cuda-graph"]
+        for name, value in self.options.items():
+            if _VARIABLE.fullmatch(name):
+                number = int(value) if isinstance(value, bool) else value
+                assigned[name] = str(number)
+            elif f"--{name.replace('_', '-')}" not in arguments:
+                arguments += _flag(name, value)
+        words = [f"{name}={_quoted(value)}" for name, value in assigned.items()]
+        program = ["python", "-m", "sglang.launch_server"]
+        return " ".join([*words, _join([*program, *arguments, *more])])
 
 
 def _flag(name: str, value: Any) -> list[str]:

@@ -46,24 +46,17 @@ def facts_of(
     """
     dtype = observe.dtype_name(config.dtype)
     quantization = config.quantization or "none"
-    plain = quantization == "none" and not state.get(
-        "rl_on_policy_target"
-    )  # that mode has rounding of its own
-    rounded = (
-        ("float32" if state.get("enable_fp32_lm_head") else dtype) if plain else None
-    )
+    rounded = _logits_dtype(state, dtype, quantization)
     chunk = state.get("chunked_prefill_size")
+    versions = observe.versions("sglang", ENGINES["sglang"].distributions)
+    device = observe.device(state["device"])
+    device["threads"] = None  # those of the scheduler, which does not tell
     environment = observe.environment()
     environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
     return Facts(
-        **{
-            **observe.versions("sglang", ENGINES["sglang"].distributions),
-            **observe.device(state["device"]),
-        }
-        | {"threads": None},  # the scheduler's, which does not tell
+        **versions,
+        **device,
         dtype=dtype,
-        # layers/logits_processor.py: the head's product is float32 only where asked; it
-        # is widened after rounding
         head_dtype=rounded,
         logits_dtype=rounded,
         quantization=quantization,
@@ -94,6 +87,17 @@ def facts_of(
     )
 
 
+def _logits_dtype(
+    state: Mapping[str, Any], dtype: str | None, quantization: str
+) -> str | None:
+    """The dtype to which the head rounds (layers/logits_processor.py): float32 only
+    where asked; logits are widened after that. None: not known.
+    """
+    if quantization != "none" or state.get("rl_on_policy_target"):
+        return None  # that mode has rounding of its own
+    return "float32" if state.get("enable_fp32_lm_head") else dtype
+
+
 def _decode_semantics(
     sampling: SamplingSpec, environment: Mapping[str, str]
 ) -> LogprobSemantics:
@@ -103,10 +107,8 @@ def _decode_semantics(
     if sampling.repetition_penalty != 1.0:
         return "processed"
     untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
-    original = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "").lower() in (
-        "1",
-        "true",
-    )
+    switch = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "")
+    original = switch.lower() in ("1", "true")
     return "raw" if untempered or original else "temperature_scaled"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from logdrift.core.engines import ENGINES, TRAINER
 from logdrift.core.facts import Facts
 from logdrift.core.worker import observe as common
 from logdrift.core.worker.base import BackendSettings
@@ -34,7 +35,7 @@ def observe(
         "device_count": _device_count(model),
     }
     return Facts(
-        **common.versions("transformers", ("transformers",)),
+        **common.versions(TRAINER, ENGINES[TRAINER].distributions),
         **seen,
         dtype=next(iter(dtypes), None),
         head_dtype=head["dtype"],

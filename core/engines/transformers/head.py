@@ -91,17 +91,17 @@ class Head:
         """
         if place == "device" or self.method != "chunks":
             return backbone
-        hidden = _hidden(backbone)
+        hidden = hidden_of(backbone)
         self._hidden_device = hidden.device
         if place == "host":
-            return _with_hidden(backbone, hidden.cpu())
+            return with_hidden(backbone, hidden.cpu())
         pinned = torch.empty(
             hidden.shape, dtype=hidden.dtype, pin_memory=hidden.is_cuda
         )
         pinned.copy_(hidden, non_blocking=True)
         if hidden.is_cuda:
             torch.cuda.current_stream(hidden.device).synchronize()
-        return _with_hidden(backbone, pinned)
+        return with_hidden(backbone, pinned)
 
     def logits(self, backbone: Any, tokens: Tensor, start: int, stop: int) -> Tensor:
         """Logits [stop - start, logits_size] of positions ``start .. stop``, in the
@@ -118,15 +118,11 @@ class Head:
     def _from_rows(
         self, backbone: Any, tokens: Tensor, start: int, stop: int
     ) -> Tensor:
-        chunk = _hidden(backbone)[:, start:stop]
-        # Rows that were put elsewhere (`keep`) come back to where the head is; the
-        # others stay as they are.
-        chunk = (
-            chunk.to(self._hidden_device, non_blocking=True)
-            if self._hidden_device is not None
-            else chunk
-        )
-        rows = _with_hidden(backbone, chunk)
+        chunk = hidden_of(backbone)[:, start:stop]
+        # Rows that were put elsewhere (`keep`) come back to where the head is.
+        if self._hidden_device is not None:
+            chunk = chunk.to(self._hidden_device, non_blocking=True)
+        rows = with_hidden(backbone, chunk)
         calls = 0
 
         def stand_in(*args: Any, **kwargs: Any) -> Any:
@@ -215,11 +211,13 @@ def _forward_of(module: Any, forward: Any) -> Iterator[None]:
             del module.forward
 
 
-def _hidden(backbone: Any) -> Tensor:
+def hidden_of(backbone: Any) -> Tensor:
+    """The last hidden state [1, T, H] of what `Head.backbone` gave."""
     return backbone[0]
 
 
-def _with_hidden(backbone: Any, hidden: Tensor) -> Any:
+def with_hidden(backbone: Any, hidden: Tensor) -> Any:
+    """What `Head.backbone` gave, with another hidden state in its place."""
     if isinstance(backbone, tuple):
         return (hidden, *backbone[1:])
     out = copy.copy(backbone)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from logdrift.core.engines.transformers.head import Head, _hidden, _with_hidden
+from logdrift.core.engines.transformers.head import Head, hidden_of, with_hidden
 from logdrift.core.errors import LogdriftError
 from logdrift.core.worker.layers import write
 from logdrift.core.worker.stack import Stack, first_of
@@ -89,58 +89,78 @@ def replay(head: Head, stack: Stack, tokens: Tensor, file: Path, out: Path) -> N
     """
     from safetensors.numpy import load_file, save_file
 
-    given = load_file(file)
-    stream = given["stream"]
+    recorded = load_file(file)
+    stream = recorded["stream"]
     if stream.shape[0] != len(stack.layers) + 1 or stream.shape[1] != tokens.shape[1]:
         raise LogdriftError(
             f"{file.name}: {stream.shape[0] - 1} layers and {stream.shape[1]}"
             f" positions, here are {len(stack.layers)} and {tokens.shape[1]}: another"
             " architecture, or not from position 0 on"
         )
-    found: dict[str, list[npt.NDArray[Any]]] = {
-        "difference": [],
-        "step": [],
-        "size": [],
-    }
-    final: dict[str, npt.NDArray[Any]] = {}
-
-    def compare(index: int) -> Callable[..., None]:
-        def hook(module: Any, args: Any, output: Any) -> None:
-            made = first_of(output)[0].float().cpu().numpy()
-            found["difference"].append(_norm(stream[index + 1] - made))
-            found["step"].append(_norm(made - stream[index]))
-            found["size"].append(_norm(stream[index + 1]))
-
-        return hook
-
-    def compare_norm(module: Any, args: Any, output: Any) -> None:
-        made = first_of(output)[0].float().cpu().numpy()
-        if "final" in given:
-            final.update(
-                final_difference=_norm(given["final"] - made), final_size=_norm(made)
-            )
-
-    handles = [
-        layer.register_forward_pre_hook(_instead(stream[i]), with_kwargs=True)
-        for i, layer in enumerate(stack.layers)
-    ]
-    handles += [
-        layer.register_forward_hook(compare(i)) for i, layer in enumerate(stack.layers)
-    ]
-    if stack.norm is not None:
-        handles.append(
-            stack.norm.register_forward_pre_hook(_instead(stream[-1]), with_kwargs=True)
-        )
-        handles.append(stack.norm.register_forward_hook(compare_norm))
+    hooks = _Replay(stack, recorded)
     try:
         backbone = head.backbone(tokens)
     finally:
-        for handle in handles:
-            handle.remove()
-    if "final" in given and "logits" in given and head.method == "chunks":
-        final |= _head(head, backbone, tokens, given)
+        hooks.remove()
+    arrays = {name: np.stack(rows) for name, rows in hooks.by_layer.items()}
+    arrays |= hooks.final
+    if "final" in recorded and "logits" in recorded and head.method == "chunks":
+        arrays |= _head(head, backbone, tokens, recorded)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({**{name: np.stack(rows) for name, rows in found.items()}, **final}, out)
+    save_file(arrays, out)
+
+
+class _Replay:
+    """Hooks that give every layer, and the norm, the recorded stream in place of what
+    it was to be given, and keep how far what it makes of that is from the record.
+    """
+
+    def __init__(self, stack: Stack, recorded: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._recorded = recorded
+        self._stream = recorded["stream"]
+        self.by_layer: dict[str, list[npt.NDArray[Any]]] = {
+            "difference": [],
+            "step": [],
+            "size": [],
+        }
+        """f32[T] of each layer, as `replay` has them."""
+        self.final: dict[str, npt.NDArray[Any]] = {}
+        self._handles: list[Any] = []
+        for index, layer in enumerate(stack.layers):
+            self._hook(layer, self._stream[index], self._after_layer(index))
+        if stack.norm is not None:
+            self._hook(stack.norm, self._stream[-1], self._after_norm)
+
+    def _hook(
+        self, module: Any, stream: npt.NDArray[Any], after: Callable[..., None]
+    ) -> None:
+        before = module.register_forward_pre_hook(_instead(stream), with_kwargs=True)
+        self._handles += [before, module.register_forward_hook(after)]
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _after_layer(self, index: int) -> Callable[..., None]:
+        before, after = self._stream[index], self._stream[index + 1]
+
+        def hook(module: Any, args: Any, output: Any) -> None:
+            made = first_of(output)[0].float().cpu().numpy()
+            self.by_layer["difference"].append(_norm(after - made))
+            self.by_layer["step"].append(_norm(made - before))
+            self.by_layer["size"].append(_norm(after))
+
+        return hook
+
+    def _after_norm(self, module: Any, args: Any, output: Any) -> None:
+        if "final" in self._recorded:
+            made = first_of(output)[0].float().cpu().numpy()
+            difference = self._recorded["final"] - made
+            self.final = {
+                "final_difference": _norm(difference),
+                "final_size": _norm(made),
+            }
 
 
 def _instead(stream: npt.NDArray[Any]) -> Callable[..., Any]:
@@ -163,7 +183,7 @@ def _like(stream: npt.NDArray[Any], given: Tensor) -> Tensor:
 def _head(
     head: Head, backbone: Any, tokens: Tensor, given: Mapping[str, Any]
 ) -> dict[str, npt.NDArray[Any]]:
-    rows = _with_hidden(backbone, _like(given["final"], _hidden(backbone)))
+    rows = with_hidden(backbone, _like(given["final"], hidden_of(backbone)))
     made = head_arrays(
         lambda start, stop: head.logits(rows, tokens, start, stop),
         tokens.shape[1],

