@@ -510,8 +510,8 @@ def test_what_is_drawn_stays_within_the_limit(sample: Session) -> None:
 def test_the_scale_is_that_of_the_terminal(sample: Session) -> None:
     pair = make_pair(sample, "trainer/prefill", "vllm/decode")
     whole = Stretch(pair, 0, pair.tokens)
-    drawn = scale.levels(pair.delta, pair.scored, 0.05)
-    assert (drawn == MODES[0].levels(whole, 0.05)).all()
+    drawn = scale.levels(pair.delta, pair.scored, 0.02)
+    assert (drawn == MODES[0].levels(whole, 0.02)).all()
     assert {-scale.STEPS, 0, scale.STEPS} <= {*drawn.tolist()}
     terminal = [
         (scheme.orange, scheme.blue) for scheme in (schemes.DARK, schemes.LIGHT)
