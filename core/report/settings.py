@@ -4,7 +4,7 @@ is unknown, then the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.reader import Session
 
 Kind = Literal["differs", "unknown", "same"]
+_ORDER: tuple[Kind, ...] = ("differs", "unknown", "same")
 UNKNOWN = "unknown"
 _ABSENT = "not set"
 _TABLES = ("environment", "extra", "config_overrides")
@@ -40,7 +41,7 @@ of what differs.
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class CaptureSetting:
     """One fact over all columns; None is unknown."""
 
     name: str
@@ -49,105 +50,131 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CaptureSettings:
     """``columns`` hold the labels of captures that ran alike in everything."""
 
     columns: tuple[tuple[str, ...], ...]
-    rows: tuple[Setting, ...]
+    rows: tuple[CaptureSetting, ...]
 
 
-def settings_of(session: Session) -> Settings:
+Group = list[CaptureInfo]
+"""Captures that share a column: those of one backend with equal facts."""
+
+
+def settings_of(session: Session) -> CaptureSettings:
     """All captures of a session. Those of one backend with equal facts share a column.
 
     Rows keep their order within each kind: what a capture is, its facts, their tables.
     """
-    columns: dict[tuple[str, int], list[CaptureInfo]] = {}
-    seen: list[tuple[str, Facts | None]] = []
-    for info in session.captures:
-        key = (info.backend, info.facts)
-        if key not in seen:
-            seen.append(key)
-        columns.setdefault((info.backend, seen.index(key)), []).append(info)
-    groups = list(columns.values())
+    groups = _groups(session.captures)
     rows = [
-        _setting(name, [_joined(group, key) for group in groups]) for name, key in _WHAT
+        *_of_captures(groups, _WHAT),
+        *_facts_rows(groups),
+        *_loaded_rows(session, [group[0] for group in groups]),
+        *_of_captures(groups, _KIND),
     ]
-    facts = [_flat(group[0].facts) for group in groups]
-    tables = {name for one in facts for name in one if _table(name)}
-    plain = [name for name in Facts().to_json() if _has_row(name, facts)]
+    rows.sort(key=lambda row: _ORDER.index(row.kind))
+    labels = [tuple(info.label for info in group) for group in groups]
+    return CaptureSettings(columns=tuple(labels), rows=tuple(rows))
+
+
+def _groups(captures: Iterable[CaptureInfo]) -> list[Group]:
+    groups: list[Group] = []
+    for info in captures:
+        for group in groups:
+            if (group[0].backend, group[0].facts) == (info.backend, info.facts):
+                group.append(info)
+                break
+        else:
+            groups.append([info])
+    return groups
+
+
+def _of_captures(
+    groups: list[Group], names: Iterable[tuple[str, str]]
+) -> Iterator[CaptureSetting]:
+    for name, attribute in names:
+        yield _setting(name, [_joined(group, attribute) for group in groups])
+
+
+def _facts_rows(groups: list[Group]) -> Iterator[CaptureSetting]:
+    columns = [_flat(group[0].facts) for group in groups]
+    plain = [name for name in Facts().to_json() if _has_row(name, columns)]
+    tables = {name for facts in columns for name in facts if _table(name)}
     for name in [*plain, *sorted(tables)]:
-        rows.append(_setting(name, [_value(one, name) for one in facts]))
-    rows += _loaded_rows(session, [group[0] for group in groups])
-    rows += [
-        _setting(name, [_joined(group, key) for group in groups]) for name, key in _KIND
-    ]
-    order: tuple[Kind, ...] = ("differs", "unknown", "same")
-    rows.sort(key=lambda row: order.index(row.kind))
-    return Settings(
-        tuple(tuple(info.label for info in group) for group in groups), tuple(rows)
-    )
+        yield _setting(name, [_value(facts, name) for facts in columns])
 
 
-def _has_row(name: str, facts: list[Mapping[str, Any]]) -> bool:
+def _has_row(name: str, columns: list[Mapping[str, Any]]) -> bool:
     if name == _TOLD or name in _TABLES:
         return False
-    return name not in _SELDOM or any(one.get(name) is not None for one in facts)
+    known = any(facts.get(name) is not None for facts in columns)
+    return known or name not in _SELDOM
 
 
-def _setting(name: str, values: list[str | None]) -> Setting:
+def _setting(name: str, values: list[str | None]) -> CaptureSetting:
     known = {value.removesuffix(_AS_TOLD) for value in values if value is not None}
-    kind: Kind = (
-        "differs" if len(known) > 1 else "unknown" if None in values else "same"
-    )
-    return Setting(name, tuple(values), kind)
+    kind: Kind = "unknown" if None in values else "same"
+    if len(known) > 1:
+        kind = "differs"
+    return CaptureSetting(name, tuple(values), kind)
 
 
-def _loaded_rows(session: Session, captures: list[CaptureInfo]) -> list[Setting]:
+def _loaded_rows(
+    session: Session, captures: list[CaptureInfo]
+) -> Iterator[CaptureSetting]:
     """What config, tokenizer and template differ in, by name, then the rest of the
     configs.
 
     Values are against the first capture that has them. No row where the session has
     digests alone.
     """
-    found = [_loaded_of(session, info) for info in captures]
-    first = next((i for i, loaded in enumerate(found) if loaded is not None), None)
-    if first is None:
-        return []
-    base = found[first]
-    assert base is not None
-    differ: dict[str, list[str | None]] = {}
-    for column, (info, loaded) in enumerate(zip(captures, found, strict=True)):
+    files = [_loaded_of(session, info) for info in captures]
+    base = next((loaded for loaded in files if loaded is not None), None)
+    if base is None:
+        return
+    differing = _differing(captures, files, base)
+    for name, values in differing.items():
+        yield CaptureSetting(name=name, values=tuple(values), kind="differs")
+    yield from _equal_rows(files, base, differing)
+
+
+def _differing(
+    captures: list[CaptureInfo], files: list[Loaded | None], base: Loaded
+) -> dict[str, list[str | None]]:
+    """By name the value in each column; None where a capture has digests alone."""
+    first = captures[files.index(base)]
+    rows: dict[str, list[str | None]] = {}
+    for column, (info, loaded) in enumerate(zip(captures, files, strict=True)):
         if loaded is None:
             continue
-        for table, differences in all_differences(
-            base, loaded, whole=one_writer(captures[first], info)
-        ).items():
-            for each in differences:
-                values = differ.setdefault(
-                    _loaded_name(table, each),
-                    [None if one is None else each.a for one in found],
-                )
-                values[column] = each.b
-    rows = [
-        Setting(name=name, values=tuple(values), kind="differs")
-        for name, values in differ.items()
-    ]
-    told = {name.partition("[")[0] for name in differ}
-    kind: Kind = "unknown" if None in found else "same"
-    for name, value in config_values(base).items():
-        if f"config.{name}" not in told:
-            same = tuple(None if one is None else shown(value) for one in found)
-            rows.append(Setting(name=f"config.{name}", values=same, kind=kind))
+        tables = all_differences(base, loaded, whole=one_writer(first, info))
+        for table, differences in tables.items():
+            for difference in differences:
+                as_in_base = [None if file is None else difference.a for file in files]
+                values = rows.setdefault(_loaded_name(table, difference), as_in_base)
+                values[column] = difference.b
     return rows
+
+
+def _equal_rows(
+    files: list[Loaded | None], base: Loaded, differing: Iterable[str]
+) -> Iterator[CaptureSetting]:
+    """The entries of the config that no capture differs in."""
+    told = {name.partition("[")[0] for name in differing}
+    kind: Kind = "unknown" if None in files else "same"
+    for key, value in config_values(base).items():
+        name = f"config.{key}"
+        if name not in told:
+            values = tuple(None if file is None else shown(value) for file in files)
+            yield CaptureSetting(name=name, values=values, kind=kind)
 
 
 def _loaded_name(table: str, difference: Difference) -> str:
     # The names of a template's lines begin with the table's already.
-    return (
-        difference.name
-        if difference.name.startswith(table)
-        else f"{table}.{difference.name}"
-    )
+    if difference.name.startswith(table):
+        return difference.name
+    return f"{table}.{difference.name}"
 
 
 def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:
@@ -160,9 +187,9 @@ def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:
         return None
 
 
-def _joined(group: list[CaptureInfo], name: str) -> str | None:
-    found = dict.fromkeys(str(getattr(info, name)) for info in group)
-    return ", ".join(found)
+def _joined(group: Group, name: str) -> str | None:
+    values = dict.fromkeys(str(getattr(info, name)) for info in group)
+    return ", ".join(values)
 
 
 def _flat(facts: Facts | None) -> Mapping[str, Any]:

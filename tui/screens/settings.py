@@ -8,7 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from logdrift.core.compare.gate import Gate
-from logdrift.core.report.settings import UNKNOWN, Settings, settings_of
+from logdrift.core.report.settings import UNKNOWN, CaptureSettings, settings_of
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
@@ -40,7 +40,7 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
     ) -> None:
         super().__init__()
         self.session, self.pair, self.gate = session, pair, gate
-        self.settings: Settings = settings_of(session)
+        self.settings: CaptureSettings = settings_of(session)
 
     def panes(self) -> ComposeResult:
         yield Bar(id="reasons")

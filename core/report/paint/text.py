@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 
@@ -25,6 +25,8 @@ from logdrift.core.report.layout import Canvas, pad, table
 
 StyledLine = tuple[Span, ...]
 """One line: its runs from left to right."""
+_LEAST_CONTEXT = 6
+"""Cells that are kept for the text around a token, however long it is."""
 
 
 def paint_text(blocks: Iterable[Block], canvas: Canvas) -> str:
@@ -140,26 +142,30 @@ def _fixed_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
 
 
 def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    runs: list[Span] = []
+    """One row: its line, and more where its last column is broken into several."""
+    line: list[Span] = []
     more: list[str] = []
     start = 0
     for cell, column in zip(row.cells, block.columns, strict=True):
-        runs.append(Span(" " * column.gap, row.tone))
+        line.append(Span(" " * column.gap, row.tone))
         start += column.gap
         if isinstance(cell, ContextCell):
-            room = canvas.width - sum(cell_len(run.text) for run in runs)
-            runs += _context(cell, canvas, room, row.tone)
-            continue
-        text, tone = canvas.text(_plain(cell)), _tone(cell, row.tone)
-        if column.wraps:
-            first, *more = canvas.wrap(text, start)
-            runs.append(Span(first[start:], tone))
-            continue
-        runs.append(Span(_padded(text, column, canvas), tone))
+            line += _context(cell, canvas, _room(line, canvas), row.tone)
+        elif column.wraps:
+            text, *more = canvas.wrap(_plain(cell), start)
+            line.append(Span(text[start:], _tone(cell, row.tone)))
+        else:
+            text = _padded(canvas.text(_plain(cell)), column, canvas)
+            line.append(Span(text, _tone(cell, row.tone)))
         start += column.width or 0
-    yield _cut(_stripped(runs), canvas) if block.cut else tuple(runs)
+    yield _cut(line, canvas) if block.cut else tuple(line)
     for text in more:
         yield (Span(text, row.tone),)
+
+
+def _room(line: Sequence[Span], canvas: Canvas) -> int:
+    """The cells that are left of a line."""
+    return canvas.width - sum(cell_len(run.text) for run in line)
 
 
 def _tone(cell: TableCell, tone: Tone) -> Tone:
@@ -172,21 +178,15 @@ def _padded(text: str, column: TableColumn, canvas: Canvas) -> str:
     return pad(text, column.width or 0, right=column.right)
 
 
-def _stripped(runs: list[Span]) -> StyledLine:
-    """Without blanks at the end."""
-    while runs and not runs[-1].text.rstrip():
-        runs.pop()
-    if not runs:
+def _cut(line: list[Span], canvas: Canvas) -> StyledLine:
+    """The line without blanks at its end, its last run cut at the edge."""
+    while line and not line[-1].text.strip():
+        line.pop()
+    if not line:
         return ()
-    last = runs[-1]
-    return (*runs[:-1], Span(last.text.rstrip(), last.tone))
-
-
-def _cut(line: StyledLine, canvas: Canvas) -> StyledLine:
-    """The line up to the edge, its last run cut."""
     *before, last = line
-    room = canvas.width - sum(cell_len(run.text) for run in before)
-    return (*before, Span(canvas.cut(last.text, room), last.tone))
+    text = canvas.cut(last.text.rstrip(), _room(before, canvas))
+    return (*before, Span(text, last.tone))
 
 
 def _context(
@@ -194,9 +194,9 @@ def _context(
 ) -> tuple[Span, ...]:
     """The token between marks, in the middle of as much text as fits."""
     left, right = canvas.text("»"), canvas.text("«")
-    most = max(1, room - 2 * len(left) - 6)
-    piece = canvas.cut(canvas.text(cell.piece), most)
-    rest = room - 2 * len(left) - cell_len(piece)
+    inside = room - len(left) - len(right)
+    piece = canvas.cut(canvas.text(cell.piece), max(1, inside - _LEAST_CONTEXT))
+    rest = inside - cell_len(piece)
     before = canvas.cut_left(canvas.text(cell.before), rest // 2)
     after = canvas.cut(canvas.text(cell.after), rest - cell_len(before))
     return (
