@@ -19,8 +19,9 @@ from logdrift.core.compare.pair_numbers import pair_numbers
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.models import explorer as explorer_model
-from logdrift.tui.models.explorer import Explorer, Jumps, beside
+from logdrift.tui.models.explorer import Explorer, beside
 from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.modes import MODES
 from logdrift.tui.models.pairs import PairView, judged

@@ -80,12 +80,12 @@ def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
     """The styles of one palette and what stands for them in another: what is drawn
     already can be given other colours.
     """
-    found: dict[Style, Style] = {}
+    replaced: dict[Style, Style] = {}
     for name in Palette._fields:
-        before, after = getattr(old, name), getattr(new, name)
-        pairs = zip(_flat(before), _flat(after), strict=True)
-        found |= {a: b for a, b in pairs if a not in found}
-    return found
+        before, after = _flat(getattr(old, name)), _flat(getattr(new, name))
+        for style, other in zip(before, after, strict=True):
+            replaced.setdefault(style, other)
+    return replaced
 
 
 def _flat(value: object) -> list[Style]:

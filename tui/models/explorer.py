@@ -15,6 +15,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.session.reader import Session
 from logdrift.tui.models.flow import FragmentCache
+from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
 from logdrift.tui.models.modes import MODES, Legend, Mode, legend, mode_of
 from logdrift.tui.models.pairs import PairView
@@ -39,7 +40,6 @@ AT_ONCE = 200_000
 milliseconds.
 """
 _KEPT_COUNTS = 12
-_KEPT_JUMPS = 500
 
 
 def beside(positions: Positions, position: int, step: int) -> int | None:
@@ -51,35 +51,6 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
     else:
         place = int(np.searchsorted(positions, position, "left")) - 1
     return int(positions[place]) if 0 <= place < len(positions) else None
-
-
-class Jumps:
-    """Where the cursor jumped from: back and forth, as in a browser."""
-
-    def __init__(self) -> None:
-        self._past: list[int] = []
-        self._future: list[int] = []
-
-    def leave(self, position: int) -> None:
-        """Remember where the cursor was before a jump."""
-        self._past.append(position)
-        del self._past[:-_KEPT_JUMPS]
-        self._future.clear()
-
-    def back(self, position: int) -> int | None:
-        """Where the last jump began; ``position`` is where the cursor is now."""
-        return _travel(self._past, self._future, position)
-
-    def forth(self, position: int) -> int | None:
-        """Where the jump led that was undone last."""
-        return _travel(self._future, self._past, position)
-
-
-def _travel(source: list[int], other: list[int], position: int) -> int | None:
-    if not source:
-        return None
-    other.append(position)
-    return source.pop()
 
 
 class Counts:

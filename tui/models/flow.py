@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -150,17 +151,28 @@ def shown_together(pieces: list[bytes]) -> list[str]:
     """Neighbouring pieces as visible text, each character in the piece that has its
     last byte; bytes that make no character even together stay escaped where they are.
     """
-    shown = ["" for _ in pieces]
+    texts = ["" for _ in pieces]
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-    at = piece = 0
-    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
-        at += 1 if 0xDC80 <= ord(char) <= 0xDCFF else len(char.encode("utf-8"))
-        while ends[piece] < at:
+    piece = 0
+    for char, _, end in _chars(pieces):
+        while ends[piece] < end:
             piece += 1
-        shown[piece] += visible(char)
+        texts[piece] += visible(char)
     return [
-        text or (PART if raw else "") for text, raw in zip(shown, pieces, strict=True)
+        text or (PART if raw else "") for text, raw in zip(texts, pieces, strict=True)
     ]
+
+
+def _chars(pieces: list[bytes]) -> Iterator[tuple[str, int, int]]:
+    """Each character of the joined pieces, with its first byte and the one behind it;
+    a byte that makes none is one as a surrogate.
+    """
+    start = 0
+    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
+        is_byte = 0xDC80 <= ord(char) <= 0xDCFF
+        end = start + (1 if is_byte else len(char.encode("utf-8")))
+        yield char, start, end
+        start = end
 
 
 def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
@@ -169,13 +181,11 @@ def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
     make no such character, even with those of its neighbours.
     """
     starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
-    at = 0
-    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
-        end = at + (1 if 0xDC80 <= ord(char) <= 0xDCFF else len(char.encode("utf-8")))
-        first, last = bisect_right(starts, at) - 1, bisect_right(starts, end - 1) - 1
+    for char, start, end in _chars(pieces):
+        first = bisect_right(starts, start) - 1
+        last = bisect_right(starts, end - 1) - 1
         if first <= index <= last and first < last:
             return visible(char), first, last
-        at = end
     return None
 
 
@@ -224,9 +234,9 @@ class Flow:
         shorter.
         """
         start, stop = self.lines[line], self.lines[line + 1]
-        wanted = self._before(start) + max(0, column)
-        at = start + int(np.searchsorted(self.ends[start:stop], wanted, "right"))
-        return int(self.token[min(at, stop - 1)])
+        cell = self._before(start) + max(0, column)
+        behind = int(np.searchsorted(self.ends[start:stop], cell, "right"))
+        return int(self.token[min(start + behind, stop - 1)])
 
     def tokens_of(self, line: int) -> tuple[int, int]:
         """First and last token with a fragment on a line."""

@@ -10,21 +10,20 @@ def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
     """The flat position of ``SEQUENCE:POSITION``, ``SEQUENCE:`` or ``POSITION`` in
     ``sequence``. InputError says what is wrong.
     """
-    first, colon, second = (part.strip() for part in text.strip().partition(":"))
-    wanted = sequence
+    before, colon, after = (part.strip() for part in text.strip().partition(":"))
+    index_text = before
     if colon:
-        wanted = _number(first, text)
-        if wanted >= len(sequences):
-            raise InputError(
-                f"there is no sequence {wanted}: they are 0 to {len(sequences) - 1}"
-            )
-        first = second or "0"
-    start, stop = sequences.bounds(wanted)
-    index = _number(first, text)
+        sequence = _number(before, text)
+        index_text = after or "0"
+    if sequence >= len(sequences):
+        last = len(sequences) - 1
+        raise InputError(f"there is no sequence {sequence}: they are 0 to {last}")
+    start, stop = sequences.bounds(sequence)
+    index = _number(index_text, text)
     if index >= stop - start:
+        last = stop - start - 1
         raise InputError(
-            f"sequence {wanted} has no position {index}: they are 0 to"
-            f" {stop - start - 1}"
+            f"sequence {sequence} has no position {index}: they are 0 to {last}"
         )
     return start + index
 
@@ -39,8 +38,8 @@ def sequence_of(sequences: Sequences, position: int) -> int:
     """The sequence that holds a flat position, the last one for a position behind
     all.
     """
-    found = int(sequences.offsets.searchsorted(position, "right")) - 1
-    return min(found, len(sequences) - 1)
+    sequence = int(sequences.offsets.searchsorted(position, "right")) - 1
+    return min(sequence, len(sequences) - 1)
 
 
 def _number(text: str, typed: str) -> int:

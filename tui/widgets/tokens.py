@@ -288,12 +288,8 @@ class Tokens(Lines, inherit_bindings=False):
         layout = self.flow
         if self._column is None:
             self._column = layout.column_of(self.cursor)
-        here = (
-            layout.line_of(self.cursor)
-            if lines < 0
-            else layout.last_line_of(self.cursor)
-        )
-        target = here + lines
+        line_of = layout.line_of if lines < 0 else layout.last_line_of
+        target = line_of(self.cursor) + lines
         if abs(lines) == 1 and not 0 <= target < layout.height:
             return
         target = max(0, min(target, layout.height - 1))

@@ -92,11 +92,11 @@ class Search:
         sequences = self._explorer.session.sequences
         if not sequences.tokens:
             return
-        here = write_place(sequences, self._explorer.position)
+        place = write_place(sequences, self._explorer.position)
         self._dialogue.ask_line(
             "Go to",
             "a position of this sequence: 120 · of another: 3:120 · an id: #30010 ·"
-            f" here: {here}",
+            f" here: {place}",
             "",
             self._go_to_place,
             problem=self._place_problem,
