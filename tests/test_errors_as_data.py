@@ -15,10 +15,10 @@ import pytest
 from tests.conftest import REPOSITORY
 
 FOREIGN = {
-    "core/engines/transformers/backend.py": "torch reports missing memory as text",
+    "core/engines/transformers/failures.py": "torch reports missing memory as text",
     "core/engines/vllm/start.py": "vLLM reports what failed in its engine as text",
     "core/errors.py": "an exception that no code foresaw is put on one line",
-    "core/report/html_tokens.py": "a UnicodeDecodeError says with words what is missing",
+    "core/report/paint/html_tokens.py": "a UnicodeDecodeError says with words what is missing",
     "core/worker/one_line.py": "an engine's exception is put on one line",
     "core/worker/weights_read.py": "an engine's exception is cut to one line",
     "cli/main.py": "an exception that no code foresaw is put on one line",

@@ -20,12 +20,14 @@ from logdrift.core.compare.corrections import WhatIf
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import exact, figure
-from logdrift.core.report import charts, html_style, scale, svg, svg_parts
+from logdrift.core.report import charts, scale, svg, svg_parts
 from logdrift.core.report.build import report_on
 from logdrift.core.report.forms import html_of
-from logdrift.core.report.html_tokens import Shown, choose, joined, sequence_text
+from logdrift.core.report.paint import html_style
+from logdrift.core.report.paint.html_tokens import joined, sequence_text
 from logdrift.core.report.pair_numbers import bounds_text, tables_of_numbers
 from logdrift.core.report.records import SessionReport
+from logdrift.core.report.sequence_parts import SequencePart, parts_to_draw
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui import palette, schemes
 from logdrift.tui.models.modes import MODES
@@ -439,7 +441,7 @@ def test_the_chosen_pair_is_shown_in_full_and_its_text_is_drawn(
 
 def test_tokens_are_coloured_by_their_delta(hostile: Session) -> None:
     pair = make_pair(hostile, "trainer/prefill", "vllm/decode")
-    source = sequence_text(hostile, pair, Shown(0, 0, 10, 10))
+    source = sequence_text(hostile, pair, SequencePart(0, 0, 10, 10))
     page = Page(source)
     spans = [
         (dict(attrs).get("class", ""), dict(attrs).get("title", ""))
@@ -497,14 +499,14 @@ def test_tokens_that_are_only_together_valid_are_joined_and_broken_ones_are_not(
 def test_what_is_drawn_stays_within_the_limit(sample: Session) -> None:
     pair = make_pair(sample, "trainer/prefill", "vllm/decode")
     order = [int(i) for i in np.argsort(-pair.mean_abs)]
-    shown = choose(pair, order, 12, 500)
+    shown = parts_to_draw(pair, order, 12, 500)
     assert 0 < sum(item.stop - item.start for item in shown) <= 500
     assert all(item.stop - item.start == item.length for item in shown)
-    (cut,) = choose(pair, order, 12, 10)
+    (cut,) = parts_to_draw(pair, order, 12, 10)
     start, _ = pair.sequences.bounds(cut.sequence)
     worst = int(np.nanargmax(np.abs(pair.delta[start : start + cut.length])))
     assert cut.stop - cut.start == 10 and cut.start <= worst < cut.stop
-    assert choose(pair, order, 12, 0) == []
+    assert parts_to_draw(pair, order, 12, 0) == []
 
 
 def test_the_scale_is_that_of_the_terminal(sample: Session) -> None:

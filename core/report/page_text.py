@@ -21,16 +21,16 @@ from logdrift.core.report.document import (
     TableCell,
     TokensBlock,
 )
-from logdrift.core.report.html_tokens import Shown, choose
 from logdrift.core.report.page_parts import heading, voided
 from logdrift.core.report.records import PairReport
 from logdrift.core.report.scale import STEPS, THRESHOLD
+from logdrift.core.report.sequence_parts import SequencePart, parts_to_draw
 from logdrift.core.session.reader import Session
 
 
 def shown_sequences(
     pair: PairReport, arrays: Pair, most: tuple[int, int]
-) -> list[Shown]:
+) -> list[SequencePart]:
     """The sequences to draw: those with NaN, those of the report, else by their mean
     |delta|, worst first.
     """
@@ -39,7 +39,7 @@ def shown_sequences(
     broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken))[: most[0] // 2]
     named = [item.sequence for item in pair.metrics.worst_sequences]
     order = [*broken, *(s for s in named if 0 <= s < arrays.count), *ranked]
-    return choose(arrays, list(dict.fromkeys(map(int, order))), *most)
+    return parts_to_draw(arrays, list(dict.fromkeys(map(int, order))), *most)
 
 
 def worst_sequences(
@@ -73,7 +73,7 @@ def worst_sequences(
 
 
 def text_by_delta(
-    session: Session, pair: PairReport, arrays: Pair, shown: Sequence[Shown]
+    session: Session, pair: PairReport, arrays: Pair, shown: Sequence[SequencePart]
 ) -> Iterator[Block]:
     """The text of the sequences ``shown``, every token in the colour of its delta."""
     drawn = sum(item.stop - item.start for item in shown)
@@ -97,7 +97,7 @@ def text_by_delta(
         yield GroupBlock("panel", blocks, pair.void, anchor=f"s{item.sequence}")
 
 
-def _about_sequence(arrays: Pair, item: Shown) -> Inline:
+def _about_sequence(arrays: Pair, item: SequencePart) -> Inline:
     cut = ""
     if item.stop - item.start < item.length:
         cut = f", tokens {item.start:,} to {item.stop - 1:,} of {item.length:,}"

@@ -42,8 +42,8 @@ from logdrift.core.report.document import (
     TokensBlock,
     VerdictBlock,
 )
-from logdrift.core.report.html_style import CSS
-from logdrift.core.report.html_tokens import sequence_text
+from logdrift.core.report.paint.html_style import CSS
+from logdrift.core.report.paint.html_tokens import sequence_text
 from logdrift.core.report.svg_chart import chart_svg
 from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from html import escape
 
 import numpy as np
@@ -12,51 +11,15 @@ import numpy.typing as npt
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import figure
 from logdrift.core.report.scale import THRESHOLD, levels
+from logdrift.core.report.sequence_parts import SequencePart
 from logdrift.core.session.reader import Pieces, Session
 from logdrift.core.session.visible import visible, visible_bytes
 
 _LONGEST = 4
 """Bytes of a UTF-8 character: so many tokens at most are joined into one."""
 
-_WORTH = 200
-"""Tokens that a part of a sequence must have to be worth drawing."""
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What of a sequence is drawn: positions ``start:stop`` of its ``length``
-    tokens.
-    """
-
-    sequence: int
-    start: int
-    stop: int
-    length: int
-
-
-def choose(
-    pair: Pair, order: Sequence[int], sequences: int, tokens: int
-) -> list[Shown]:
-    """The first ``sequences`` of ``order`` in at most ``tokens`` tokens; the last one
-    cut to fit, around its worst token.
-    """
-    shown, room = [], tokens
-    for sequence in order[:sequences]:
-        start, stop = pair.sequences.bounds(sequence)
-        length = stop - start
-        if length <= room:
-            shown.append(Shown(sequence, 0, length, length))
-            room -= length
-            continue
-        if room >= _WORTH or (room > 0 and not shown):
-            size = np.where(pair.scored[start:stop], np.abs(pair.delta[start:stop]), 0)
-            first = int(np.clip(int(np.argmax(size)) - room // 2, 0, length - room))
-            shown.append(Shown(sequence, first, first + room, length))
-        break
-    return shown
-
-
-def sequence_text(session: Session, pair: Pair, shown: Shown) -> str:
+def sequence_text(session: Session, pair: Pair, shown: SequencePart) -> str:
     """The prompt's and the completion's tokens as two blocks of spans; unscored
     neighbours are merged.
     """
