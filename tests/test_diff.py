@@ -455,8 +455,8 @@ def test_not_comparable_is_said_first_and_judges_nothing(tmp_path: Path) -> None
     ("field", "verdict", "said"),
     [
         ("tokenizer_digest", "not_comparable", "NOT COMPARABLE: two models"),
-        ("vocab_size", "not_comparable", "other vocabularies"),
-        ("weights_digest", "better", "the two sessions have other weights"),
+        ("vocab_size", "not_comparable", "different vocabularies"),
+        ("weights_digest", "better", "the two sessions have different weights"),
     ],
 )
 def test_sessions_of_two_models(

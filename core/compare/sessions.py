@@ -197,8 +197,8 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
         "vocabulary",
         "not_comparable",
         (
-            "the two sessions are of models with other vocabularies, so the "
-            "same ids are other texts: compare sessions of one model."
+            "the two sessions are of models with different vocabularies, so the same"
+            " ids mean different texts: compare sessions of one model."
         ),
     ),
     (
@@ -206,8 +206,8 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
         "tokenizer",
         "not_comparable",
         (
-            "the two sessions have other tokenizers, so the same ids are "
-            "other texts: compare sessions of one model."
+            "the two sessions have different tokenizers, so the same ids mean"
+            " different texts: compare sessions of one model."
         ),
     ),
     (
@@ -215,7 +215,7 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
         "weights",
         "caution",
         (
-            "the two sessions have other weights: what changed may be the model and "
+            "the two sessions have different weights: what changed may be the model and "
             "not the way it is computed."
         ),
     ),

@@ -229,7 +229,7 @@ def _sure_of_usual(case: Case, expected: _Expected) -> float:
 
 
 def _for_dtype(expected: _Expected) -> str:
-    """``for bfloat16 (0.005 to 0.06)``, with what had to be assumed."""
+    """``for bfloat16 (LOW to HIGH)``, with what had to be assumed."""
     assumed = "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
     words = expected.usual.words + ("" if expected.dtype else assumed)
     return f"for {expected.usual.dtype} ({words})"

@@ -110,8 +110,8 @@ def check_tokens(case: GateCase) -> Iterator[Reason]:
     if 0 < bare < case.pair.count:
         yield note(
             "no_completion",
-            f"{_share(bare, case)} have no completion and enter no number over"
-            " completions: look at them with --scope prompt.",
+            f"{_share(bare, case)} have no completion, so numbers over completions"
+            " leave them out: look at them with --scope prompt.",
         )
 
 
@@ -158,7 +158,7 @@ def check_truncated(case: GateCase) -> Iterator[Reason]:
 
 def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     """A prefill scores all but the first token; one that begins later was cut, or
-    scored a tail alone.
+    scored only the end.
     """
     second = case.pair.sequences.offsets[: case.pair.count] + 1
     first = _first(case, _entries(case, side), second)
@@ -173,7 +173,7 @@ def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     if bool((first == ends)[first >= 0].all()):
         yield caution(
             "boundary",
-            f"{side.label} has scores for the completions alone: make sure that it was"
+            f"{side.label} has scores for the completions only: make sure that it was"
             " given the prompts before them.",
         )
         return
@@ -181,7 +181,7 @@ def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     yield refuse(
         "truncated",
         f"{side.label} has no score before token {worst:,} in {_of(late, case)}: its"
-        " context was cut, or it scored a tail alone: give it the whole sequences.",
+        " context was cut, or it scored only the end: give it the whole sequences.",
     )
 
 
@@ -249,7 +249,7 @@ def check_start(case: GateCase) -> Iterator[Reason]:
         yield note(
             "template",
             f"the chat templates of the two models differ{where}; both scored the"
-            " session's ids, so these numbers are not touched, but prompts made from"
+            " session's ids, so these numbers are not affected, but prompts made from"
             " messages would be: use one template.",
             found,
         )

@@ -30,7 +30,7 @@ _SAME_MODEL = (
     (
         "tokenizer_digest",
         "tokenizer",
-        "the tokenizers differ, so one id is two texts",
+        "the tokenizers differ, so one id means two texts",
         "use the same tokenizer files",
     ),
     (

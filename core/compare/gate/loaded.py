@@ -106,7 +106,7 @@ def config_reasons(
         )
         yield note(
             "config_files",
-            f"config.json of {labels} are other files, but the configs of the engines"
+            f"config.json of {labels} are different files, but the configs of the engines"
             f" {said}.",
             others,
         )

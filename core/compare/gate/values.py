@@ -27,7 +27,7 @@ def check_status(case: GateCase) -> Iterator[Reason]:
             yield caution(
                 "failed",
                 f"{side.label} failed after {done} and the numbers cover only those:"
-                " read its log, mend the cause and go on with --resume.",
+                " read its log, fix the cause and go on with --resume.",
             )
         elif side.info.status != "complete":
             yield caution(
@@ -43,8 +43,8 @@ def check_positive(case: GateCase) -> Iterator[Reason]:
         if above := int(np.count_nonzero(case.logprob(side) > _ABOVE_ZERO)):
             yield refuse(
                 "positive",
-                f"{side.label} has values above 0 ({count(above, 'token')}), which no"
-                " log-probability is: check what the engine returned.",
+                f"{side.label} has values above 0 ({count(above, 'token')}), which"
+                " a log-probability cannot be: check what the engine returned.",
             )
 
 
