@@ -45,6 +45,7 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import percent
 from logdrift.core.session.reader import open_session
 from logdrift.tui.palette import make_palette
+from logdrift.tui.widgets.charts.building import build
 from logdrift.tui.widgets.charts.export import (
     ENDINGS,
     default_name,
@@ -53,7 +54,7 @@ from logdrift.tui.widgets.charts.export import (
     write_chart,
 )
 from logdrift.tui.widgets.charts.painting import Painter
-from logdrift.tui.widgets.charts.pane import build, legend_rows
+from logdrift.tui.widgets.charts.pane import legend_rows
 from logdrift.tui.widgets.charts.terminal import Drawing, draw
 from logdrift.tui.widgets.charts.title import seen_names
 from tests.conftest import REPOSITORY

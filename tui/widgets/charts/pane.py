@@ -7,7 +7,6 @@ BuiltChart off the event loop, superseded work is dropped; what crosses over is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,17 @@ from textual.worker import get_current_worker
 from logdrift.core.charts.marks import FAR
 from logdrift.core.charts.registry import CHARTS
 from logdrift.core.compare.pair import Pair
-from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
+from logdrift.tui.widgets.charts.building import (
+    BuiltChart,
+    ChartKey,
+    PictureKey,
+    build,
+    chart_key,
+)
 from logdrift.tui.widgets.charts.painting import Painter
 from logdrift.tui.widgets.charts.title import name_at, title_runs
 from logdrift.tui.widgets.lines import Text, strip_of
@@ -46,15 +51,6 @@ _WIDE = 150
 """Columns from which on a legend needs half the lines."""
 _LEGEND_HEIGHTS = (14, 22)
 """Lines of the pane from which on the legend has one more."""
-
-
-@dataclass(frozen=True, eq=False)
-class BuiltChart:
-    """A chart that was made, or the line that says why not; and its picture."""
-
-    chart: Chart | None
-    drawing: Drawing | None
-    problem: str = ""
 
 
 class ChartPane(Text, inherit_bindings=False):
@@ -84,7 +80,7 @@ class ChartPane(Text, inherit_bindings=False):
     class Drawn(Message):
         """A chart was built."""
 
-        key: tuple[object, ...]
+        key: PictureKey
         built: BuiltChart
 
     def __init__(
@@ -99,8 +95,8 @@ class ChartPane(Text, inherit_bindings=False):
         self.mirror: ChartPane | None = None
         self._source: ChartSource | None = None
         self._position = 0
-        self._key: tuple[object, ...] = ()
-        self._made_key: tuple[object, ...] = ()
+        self._key: PictureKey | None = None
+        self._made_key: ChartKey | None = None
         self._painter: Painter | None = None
         self._timer: Timer | None = None
         self._waiting: Timer | None = None
@@ -194,40 +190,33 @@ class ChartPane(Text, inherit_bindings=False):
         if size is None:
             self._take(BuiltChart(None, None, "too small for a chart"))
             return
-        made_key = self._key_of(source)
-        key = (*made_key, size)
-        if key == self._key and (self.chart is not None or self.problem):
+        key = PictureKey(chart_key(source, self.kind, self.reach), size)
+        is_shown = self.chart is not None or self.problem
+        if key == self._key and is_shown:
             self._paint()
             return
         self._key = key
-        made = self.made if made_key == self._made_key else None
         if self._waiting is None:
             self._waiting = self.set_timer(_WAIT, self._say_waiting)
-        self._build(key, source, self.kind, self.reach, size, made)
-
-    def _key_of(self, source: ChartSource) -> tuple[object, ...]:
-        entry, reach, data = CHARTS[self.kind], self.reach, source.data
-        return (
-            self.kind,
-            reach,
-            id(data),
-            id(source.change) if entry.of_change else None,
-            source.sequence if reach == "one" else None,
-            source.threshold if entry.of_threshold else None,
-        )
+        made = self.made if key.chart == self._made_key else None
+        self._build(key, source, made)
 
     @background(group="chart", exclusive=True)
     def _build(
         self,
-        key: tuple[object, ...],
+        key: PictureKey,
         source: ChartSource,
-        kind: int,
-        reach: Reach,
-        size: tuple[int, int],
         made: Chart | None,
     ) -> None:
         worker = get_current_worker()
-        built = build(source, kind, reach, size, made, lambda: worker.is_cancelled)
+        built = build(
+            source,
+            key.chart.kind,
+            key.chart.reach,
+            key.size,
+            made,
+            lambda: worker.is_cancelled,
+        )
         if built is not None and not worker.is_cancelled:
             self.post_message(self.Drawn(key, built))
 
@@ -235,7 +224,7 @@ class ChartPane(Text, inherit_bindings=False):
     def _on_drawn(self, message: Drawn) -> None:
         message.stop()
         if message.key == self._key:
-            self._made_key = message.key[:-1]
+            self._made_key = message.key.chart
             self._take(message.built)
 
     def _take(self, built: BuiltChart) -> None:
@@ -245,7 +234,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.made = built.chart or self.made
         self.chart, self.problem = built.drawing, built.problem
         if built.chart is None:
-            self._made_key = ()
+            self._made_key = None
         self.refresh_fixed()
         self._paint()
 
@@ -325,29 +314,6 @@ class ChartPane(Text, inherit_bindings=False):
         cell = drawing.place.cell(self._position)
         if cell is not None and cell[1] is not None:
             self.action_chart_step(0, y - drawing.top - cell[1])
-
-
-def build(
-    source: ChartSource,
-    kind: int,
-    reach: Reach,
-    size: tuple[int, int],
-    made: Chart | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> BuiltChart | None:
-    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where
-    it was cancelled between.
-    """
-    from logdrift.core.charts.data import NothingToDraw
-    from logdrift.tui.widgets.charts.terminal import draw
-
-    try:
-        chart = made or CHARTS[kind].load()(source, reach)
-        return None if cancelled() else BuiltChart(chart, draw(chart, *size))
-    except NothingToDraw as nothing:
-        return BuiltChart(None, None, str(nothing))
-    except Exception as error:
-        return BuiltChart(None, None, f"no chart: {words_of(error)}")
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:

@@ -1,0 +1,88 @@
+"""Making a chart and its picture, off the event loop: what is asked for, and what came
+of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from logdrift.core.charts.registry import CHARTS
+from logdrift.core.errors import words_of
+
+if TYPE_CHECKING:
+    from logdrift.core.charts.base import Chart
+    from logdrift.core.charts.data import ChartSource, Reach
+    from logdrift.tui.widgets.charts.terminal import Drawing
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltChart:
+    """A chart that was made, or the line that says why not; and its picture."""
+
+    chart: Chart | None
+    drawing: Drawing | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ChartKey:
+    """What a chart is made of: it has to be made again where one of these is another.
+
+    ``data`` and ``change`` are identities of objects. None: the chart does not depend
+    on it.
+    """
+
+    kind: int
+    reach: Reach
+    data: int
+    change: int | None = None
+    sequence: int | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class PictureKey:
+    """A chart in so many columns and rows."""
+
+    chart: ChartKey
+    size: tuple[int, int]
+
+
+def chart_key(source: ChartSource, kind: int, reach: Reach) -> ChartKey:
+    """What this chart of the source depends on."""
+    entry = CHARTS[kind]
+    key = ChartKey(kind, reach, id(source.data))
+    if entry.of_change:
+        key = replace(key, change=id(source.change))
+    if entry.of_threshold:
+        key = replace(key, threshold=source.threshold)
+    if reach == "one":
+        key = replace(key, sequence=source.sequence)
+    return key
+
+
+def build(
+    source: ChartSource,
+    kind: int,
+    reach: Reach,
+    size: tuple[int, int],
+    made: Chart | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> BuiltChart | None:
+    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where
+    it was cancelled between.
+    """
+    from logdrift.core.charts.data import NothingToDraw
+    from logdrift.tui.widgets.charts.terminal import draw
+
+    try:
+        chart = made or CHARTS[kind].load()(source, reach)
+        if cancelled():
+            return None
+        return BuiltChart(chart, draw(chart, *size))
+    except NothingToDraw as nothing:
+        return BuiltChart(None, None, str(nothing))
+    except Exception as error:
+        return BuiltChart(None, None, f"no chart: {words_of(error)}")
