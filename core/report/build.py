@@ -162,9 +162,11 @@ def worst_positions(
     never one of 0.
     """
     size = np.where(mask, np.abs(pair.delta), np.float32(0))
-    found = np.flatnonzero(size >= _border(size, count))
-    found = found[size[found] > 0]
-    order: npt.NDArray[np.int64] = found[np.lexsort((found, -size[found]))][:count]
+    positions = np.flatnonzero(size >= _border(size, count))
+    positions = positions[size[positions] > 0]
+    order: npt.NDArray[np.int64] = positions[np.lexsort((positions, -size[positions]))][
+        :count
+    ]
     return order
 
 

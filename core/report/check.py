@@ -265,8 +265,8 @@ def _verdict(pair: MeasuredPair, required: str) -> Result:
 def _said_by(gate: Gate) -> str:
     """The verdict with its first reason."""
     reasons = [r.text for r in gate.reasons if r.severity == gate.verdict]
-    said = f"the gate says {gate.verdict.replace('_', ' ')}"
-    return f"{said}: {reasons[0]}" if reasons else said
+    words = f"the gate says {gate.verdict.replace('_', ' ')}"
+    return f"{words}: {reasons[0]}" if reasons else words
 
 
 def _no_tokens(pair: MeasuredPair) -> Result:

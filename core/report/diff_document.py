@@ -311,13 +311,13 @@ def _cautions(diff: DiffReport) -> Iterator[Block]:
     """Reasons of a caution, each said once, with the session that it belongs to;
     refused pairs have said theirs.
     """
-    said: set[str] = set()
+    texts: set[str] = set()
     for name, side in _sides(diff):
         if not side.comparable:
             continue
         cautions = _of_severity(side.gate.reasons, "caution")
-        fresh = [reason for reason in cautions if reason.text not in said]
-        said |= {reason.text for reason in fresh}
+        fresh = [reason for reason in cautions if reason.text not in texts]
+        texts |= {reason.text for reason in fresh}
         if fresh:
             yield Gap()
             verdict = VERDICTS[side.gate.verdict]

@@ -56,9 +56,9 @@ def grade(
     if cell.floor and abs(cell.value) <= cell.floor:
         return Grade(0, "not above the noise floor: it means nothing", noise=True)
     if path == "errors.mae":
-        found = _by_dtype(cell, infos)
-        if found is not None:
-            return found
+        by_dtype = _by_dtype(cell, infos)
+        if by_dtype is not None:
+            return by_dtype
     if cell.floor:
         times = abs(cell.value) / cell.floor
         return Grade(

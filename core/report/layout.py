@@ -4,7 +4,6 @@ colour where it is wanted.
 
 from __future__ import annotations
 
-import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -146,20 +145,3 @@ def table(
         ]
         lines.append(canvas.cut(" ".join(fitted).rstrip(), canvas.width))
     return lines
-
-
-def number(value: float | None, sign: bool = False) -> str:
-    """A number in at most 8 cells (9 below -1000): ``0.0312``, ``1.2e-06``, ``inf``;
-    ``-`` for None.
-    """
-    if value is None or math.isnan(value):
-        return "-"
-    plus = "+" if sign and value > 0 else ""
-    if math.isinf(value):
-        return f"{plus}{value}"
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size < 0.001 or size >= 100_000:
-        return f"{plus}{value:.1e}"
-    return f"{plus}{value:.4f}" if size < 10 else f"{plus}{value:.2f}"

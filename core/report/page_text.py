@@ -73,21 +73,21 @@ def worst_sequences(
 
 
 def text_by_delta(
-    session: Session, pair: PairReport, arrays: Pair, shown: Sequence[SequencePart]
+    session: Session, pair: PairReport, arrays: Pair, parts: Sequence[SequencePart]
 ) -> Iterator[Block]:
-    """The text of the sequences ``shown``, every token in the colour of its delta."""
-    drawn = sum(item.stop - item.start for item in shown)
+    """The text of the ``parts``, every token in the colour of its delta."""
+    drawn = sum(item.stop - item.start for item in parts)
     yield heading("The text, by Δ", "text")
     yield from voided(pair.void)
     words = (
-        f"{len(shown):,} of {arrays.count:,} sequences, {drawn:,} of"
+        f"{len(parts):,} of {arrays.count:,} sequences, {drawn:,} of"
         f" {arrays.tokens:,} tokens: the worst ones first. Coloured and underlined: |Δ|"
         " above the step. Hover over a token for its numbers. Grey: without a score on"
         " both sides."
     )
     yield ParagraphBlock((Span(words),))
     yield LegendBlock(tuple(THRESHOLD * 2**step for step in range(STEPS)))
-    for item in shown:
+    for item in parts:
         tokens = TokensBlock((session, arrays, item))
         blocks = (
             heading(f"Sequence {item.sequence:,}", level=3),

@@ -31,17 +31,17 @@ def parts_to_draw(
     """The first ``sequences`` of ``order`` in at most ``tokens`` tokens; the last one
     cut to fit, around its worst token.
     """
-    shown, room = [], tokens
+    parts, room = [], tokens
     for sequence in order[:sequences]:
         start, stop = pair.sequences.bounds(sequence)
         length = stop - start
         if length <= room:
-            shown.append(SequencePart(sequence, 0, length, length))
+            parts.append(SequencePart(sequence, 0, length, length))
             room -= length
             continue
-        if room >= _WORTH or (room > 0 and not shown):
+        if room >= _WORTH or (room > 0 and not parts):
             size = np.where(pair.scored[start:stop], np.abs(pair.delta[start:stop]), 0)
             first = int(np.clip(int(np.argmax(size)) - room // 2, 0, length - room))
-            shown.append(SequencePart(sequence, first, first + room, length))
+            parts.append(SequencePart(sequence, first, first + room, length))
         break
-    return shown
+    return parts

@@ -262,15 +262,15 @@ def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
 
 def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Block]:
     """Reasons of the other pairs that the main pair does not have, each said once."""
-    said = {reason.text for reason in main.gate.reasons}
+    texts = {reason.text for reason in main.gate.reasons}
     for pair in pairs:
-        fresh = [reason for reason in pair.gate.reasons if _is_new(reason, said)]
-        said |= {reason.text for reason in fresh}
+        fresh = [reason for reason in pair.gate.reasons if _is_new(reason, texts)]
+        texts |= {reason.text for reason in fresh}
         if fresh:
             yield Gap()
             yield _title(pair)
             yield from reason_blocks(fresh)
 
 
-def _is_new(reason: Reason, said: set[str]) -> bool:
-    return reason.text not in said and reason.severity != "info"
+def _is_new(reason: Reason, texts: set[str]) -> bool:
+    return reason.text not in texts and reason.severity != "info"

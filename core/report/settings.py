@@ -161,11 +161,11 @@ def _equal_rows(
     files: list[Loaded | None], base: Loaded, differing: Iterable[str]
 ) -> Iterator[CaptureSetting]:
     """The entries of the config that no capture differs in."""
-    told = {name.partition("[")[0] for name in differing}
+    in_rows = {name.partition("[")[0] for name in differing}
     kind: Kind = "unknown" if None in files else "same"
     for key, value in config_values(base).items():
         name = f"config.{key}"
-        if name not in told:
+        if name not in in_rows:
             values = tuple(None if file is None else shown(value) for file in files)
             yield CaptureSetting(name=name, values=values, kind=kind)
 

@@ -19,60 +19,77 @@ _LONGEST = 4
 """Bytes of a UTF-8 character: so many tokens at most are joined into one."""
 
 
-def sequence_text(session: Session, pair: Pair, shown: SequencePart) -> str:
+def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """The prompt's and the completion's tokens as two blocks of spans; unscored
     neighbours are merged.
     """
-    offset = pair.sequences.bounds(shown.sequence)[0]
-    border = int(
-        np.clip(pair.sequences.prompt_lengths[shown.sequence], shown.start, shown.stop)
-    )
+    offset = pair.sequences.bounds(part.sequence)[0]
+    prompt = pair.sequences.prompt_lengths[part.sequence]
+    border = int(np.clip(prompt, part.start, part.stop))
+    halves = (("prompt", part.start, border), ("completion", border, part.stop))
     blocks = []
-    for name, start, stop in (
-        ("prompt", shown.start, border),
-        ("completion", border, shown.stop),
-    ):
+    for name, start, stop in halves:
         if stop > start:
-            body = "".join(_spans(session, pair, offset, start, stop))
-            blocks.append(
-                f'<div class="text {name}"><span class="part">{name}</span>{body}</div>'
-            )
+            run = TokenRun(session, pair, start, offset + start, offset + stop)
+            body = "".join(run.spans())
+            title = f'<span class="part">{name}</span>'
+            blocks.append(f'<div class="text {name}">{title}{body}</div>')
     return "".join(blocks)
 
 
-def _spans(
-    session: Session, pair: Pair, offset: int, start: int, stop: int
-) -> Iterator[str]:
-    low, high = offset + start, offset + stop
-    delta, scored, broken = (
-        pair.delta[low:high],
-        pair.scored[low:high],
-        pair.broken[low:high],
-    )
-    step = levels(delta, scored, THRESHOLD)
-    ranks = pair.a.rank.rows(low, high), pair.b.rank.rows(low, high)
-    plain = ""
-    for first, last, text in joined(session, pair.sequences.token_ids[low:high]):
-        if not (scored | broken)[first:last].any():
-            plain += _lines(text)
-            continue
+class TokenRun:
+    """Tokens ``low:high`` of a pair, the first at ``position`` of its sequence."""
+
+    def __init__(
+        self, session: Session, pair: Pair, position: int, low: int, high: int
+    ) -> None:
+        self.session, self.pair = session, pair
+        self.position, self.low = position, low
+        self.ids = pair.sequences.token_ids[low:high]
+        self.delta = pair.delta[low:high]
+        self.broken = pair.broken[low:high]
+        self.scored = pair.scored[low:high]
+        self.levels = levels(self.delta, self.scored, THRESHOLD)
+        self.ranks = pair.a.rank.rows(low, high), pair.b.rank.rows(low, high)
+
+    def spans(self) -> Iterator[str]:
+        """A span for each token with a number, and one for all others in a row."""
+        known = self.scored | self.broken
+        plain = ""
+        for first, last, text in joined(self.session, self.ids):
+            if not known[first:last].any():
+                plain += _lines(text)
+                continue
+            if plain:
+                yield f'<span class="un">{plain}</span>'
+                plain = ""
+            tip = "\n".join(map(self._tip, range(first, last)))
+            style = self._style(slice(first, last))
+            yield f'<span{style} title="{escape(tip)}">{_lines(text)}</span>'
         if plain:
             yield f'<span class="un">{plain}</span>'
-            plain = ""
-        tips = [
-            f"{start + i}: Δ {figure(float(delta[i]), sign=True)}\nA"
-            f" {_score(pair.logprob_a, pair.nan_a, low + i)}, rank"
-            f" {ranks[0][i] or '?'}\nB {_score(pair.logprob_b, pair.nan_b, low + i)},"
-            f" rank {ranks[1][i] or '?'}"
-            for i in range(first, last)
-        ]
-        level = int(step[first:last][np.argmax(np.abs(step[first:last]))])
-        style = f' class="{"o" if level > 0 else "b"}{abs(level)}"' if level else ""
-        if broken[first:last].any():
-            style = ' class="nan"'
-        yield f'<span{style} title="{escape(chr(10).join(tips))}">{_lines(text)}</span>'
-    if plain:
-        yield f'<span class="un">{plain}</span>'
+
+    def _style(self, tokens: slice) -> str:
+        """The class of tokens that are shown as one: that of the largest gap."""
+        if self.broken[tokens].any():
+            return ' class="nan"'
+        steps = self.levels[tokens]
+        level = int(steps[np.argmax(np.abs(steps))])
+        side = "o" if level > 0 else "b"
+        return f' class="{side}{abs(level)}"' if level else ""
+
+    def _tip(self, at: int) -> str:
+        pair, flat = self.pair, self.low + at
+        delta = figure(float(self.delta[at]), sign=True)
+        a = _score(pair.logprob_a, pair.nan_a, flat)
+        b = _score(pair.logprob_b, pair.nan_b, flat)
+        rank_a, rank_b = (ranks[at] or "?" for ranks in self.ranks)
+        lines = (
+            f"{self.position + at}: Δ {delta}",
+            f"A {a}, rank {rank_a}",
+            f"B {b}, rank {rank_b}",
+        )
+        return "\n".join(lines)
 
 
 def _score(
