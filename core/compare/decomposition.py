@@ -18,7 +18,11 @@ import numpy.typing as npt
 
 from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.compare.errors import pearson
-from logdrift.core.compare.pairs import finished_backends
+from logdrift.core.compare.pairs import (
+    BackendCaptures,
+    finished_backends,
+    with_role,
+)
 from logdrift.core.compare.scopes import Scope
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
@@ -95,52 +99,43 @@ def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
     decoding; of a backend that only has a prefill it is that, and only
     ``prefill_vs_trainer`` is known. The reference is the first one of the session.
     """
-    firsts = _first_captures(session)
-    trainers = [
-        info for info in firsts if info.role == "trainer" and info.path == "prefill"
+    backends = finished_backends(session)
+    trainers = _prefills(with_role(backends, "trainer"))
+    references = _prefills(with_role(backends, "reference"))
+    reference = references[0] if references else None
+    splits = [
+        _decompose(session, scope, trainer, rollout, reference)
+        for rollout in with_role(backends, "rollout")
+        for trainer in trainers
     ]
-    backends = dict.fromkeys(info.backend for info in firsts if info.role == "rollout")
-    reference = next(
-        (
-            info
-            for info in firsts
-            if info.role == "reference" and info.path == "prefill"
-        ),
-        None,
-    )
-    found = []
-    for name in backends:
-        own = [info for info in firsts if info.backend == name]
-        decode = next(
-            (info for path in _DECODED for info in own if info.path == path), None
-        )
-        prefill = next((info for info in own if info.path == "prefill"), None)
-        for trainer in trainers if decode or prefill else ():
-            item = _decompose(session, scope, trainer, decode, prefill, reference)
-            if item is not None:
-                found.append(item)
-    return found
+    return [split for split in splits if split is not None]
 
 
-def _first_captures(session: Session) -> list[CaptureInfo]:
-    """Of each backend and path the capture that stands for it, among those with
-    finished sequences.
-    """
-    return [info for backend in finished_backends(session) for info in backend.paths]
+def _prefills(backends: Sequence[BackendCaptures]) -> list[CaptureInfo]:
+    """The prefill of each backend that has one."""
+    paths = [info for backend in backends for info in backend.paths]
+    return [info for info in paths if info.path == "prefill"]
+
+
+def _path(backend: BackendCaptures, *paths: str) -> CaptureInfo | None:
+    """The capture of the first of ``paths`` that the backend has."""
+    by_path = {info.path: info for info in backend.paths}
+    return next((by_path[path] for path in paths if path in by_path), None)
 
 
 def _decompose(
     session: Session,
     scope: Scope,
     trainer: CaptureInfo,
-    decode: CaptureInfo | None,
-    prefill: CaptureInfo | None,
+    backend: BackendCaptures,
     reference: CaptureInfo | None,
 ) -> Decomposition | None:
+    decode, prefill = _path(backend, *_DECODED), _path(backend, "prefill")
     rollout = decode or prefill
-    assert rollout is not None
-    wanted = [info.label for info in (trainer, decode, prefill) if info is not None]
-    columns = _columns(session, scope, wanted)
+    if rollout is None:
+        return None
+    labels = [info.label for info in (trainer, decode, prefill) if info is not None]
+    columns = _columns(session, scope, labels)
     if columns is None:
         return None
     t = columns[0]
@@ -156,12 +151,10 @@ def _decompose(
         total=_term(total),
         decode_vs_prefill=_term(first),
         prefill_vs_trainer=_term(second),
-        correlation=(
-            pearson(first, second) if first is not None and second is not None else None
-        ),
+        correlation=_correlation(first, second),
         share_decode_vs_prefill=_share(first, total, second),
         share_prefill_vs_trainer=_share(second, total, first),
-        reference=_split(session, scope, wanted, reference),
+        reference=_split(session, scope, labels, reference),
     )
 
 
@@ -190,6 +183,10 @@ def _kept(pair: AlignedPair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats
     return values[: len(keep)][keep].astype(np.float64)
 
 
+def _correlation(x: Floats | None, y: Floats | None) -> float | None:
+    return None if x is None or y is None else pearson(x, y)
+
+
 def _minus(x: Floats | None, y: Floats | None) -> Floats | None:
     return None if x is None or y is None else x - y
 
@@ -200,9 +197,9 @@ def _term(values: Floats | None) -> Term | None:
 
 def _of(values: Floats) -> Term:
     return Term(
-        float(values.mean()),
-        float(np.abs(values).mean()),
-        float(np.sqrt(np.mean(values * values))),
+        mean=float(values.mean()),
+        mae=float(np.abs(values).mean()),
+        rmse=float(np.sqrt(np.mean(values * values))),
     )
 
 
@@ -221,22 +218,20 @@ def _split(
     """Over the tokens of the decomposition that the reference scored; the rollout is
     the second label.
     """
-    columns = (
-        _columns(session, scope, [*labels, reference.label])
-        if reference is not None
-        else None
-    )
-    if columns is None or reference is None:
+    if reference is None:
+        return None
+    columns = _columns(session, scope, [*labels, reference.label])
+    if columns is None:
         return None
     trainer, rollout = columns[0] - columns[-1], columns[1] - columns[-1]
     a, b = _of(trainer), _of(rollout)
     gap = float(np.sqrt(np.mean((columns[0] - columns[1]) ** 2)))
     return Split(
-        reference.label,
-        len(trainer),
-        a,
-        b,
-        gap,
-        float(np.hypot(a.rmse, b.rmse)),
-        pearson(trainer, rollout),
+        label=reference.label,
+        tokens=len(trainer),
+        trainer=a,
+        rollout=b,
+        rmse=gap,
+        expected_rmse=float(np.hypot(a.rmse, b.rmse)),
+        correlation=pearson(trainer, rollout),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from logdrift.core.compare.matrix import MatrixCell
 from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.usual import UsualRange
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.layout import CaptureInfo
 
@@ -45,52 +46,54 @@ def largest_distance(cells: Iterable[MatrixCell], path: str) -> float:
 def grade(
     cell: MatrixCell, path: str, infos: Sequence[CaptureInfo], largest: float
 ) -> Grade:
-    """What is to be thought of a number; ``infos`` are the captures of the session."""
-    perfect = METRICS[path].perfect
-    if cell.value is None:
+    """What is to be thought of a number; ``infos`` are the captures of the session.
+
+    ``largest`` is `largest_distance` of all cells.
+    """
+    value, perfect = cell.value, METRICS[path].perfect
+    if value is None:
         return Grade(0, "not known for this pair")
     if perfect is None:
         return Grade(0, "says nothing of agreement")
-    if cell.value == perfect:
+    if value == perfect:
         return Grade(0, "perfect agreement")
-    if cell.floor and abs(cell.value) <= cell.floor:
+    if cell.floor and abs(value) <= cell.floor:
         return Grade(0, "not above the noise floor: it means nothing", noise=True)
-    if path == "errors.mae":
-        by_dtype = _by_dtype(cell, infos)
-        if by_dtype is not None:
-            return by_dtype
+    usual = _usual_range(cell, infos) if path == "errors.mae" else None
+    if usual is not None:
+        return _against_usual(value, usual, cell.floor)
     if cell.floor:
-        times = abs(cell.value) / cell.floor
-        return Grade(
-            bisect_left(_OF_FLOOR, times), f"{times:.3g} times the noise floor"
-        )
-    share = abs(cell.value - perfect) / largest if largest else 0.0
-    level = STEPS if share >= 1 else bisect_left(_OF_LARGEST, share)
-    return Grade(
-        level,
-        (
-            "the farthest from agreement here"
-            if level == STEPS
-            else f"{share:.0%} of the farthest here"
-        ),
-    )
+        times = abs(value) / cell.floor
+        level = bisect_left(_OF_FLOOR, times)
+        return Grade(level, f"{times:.3g} times the noise floor")
+    return _against_largest(abs(value - perfect), largest)
 
 
-def _by_dtype(cell: MatrixCell, infos: Sequence[CaptureInfo]) -> Grade | None:
+def _against_largest(distance: float, largest: float) -> Grade:
+    """By the worst number of the matrix."""
+    share = distance / largest if largest else 0.0
+    if share >= 1:
+        return Grade(STEPS, "the farthest from agreement here")
+    return Grade(bisect_left(_OF_LARGEST, share), f"{share:.0%} of the farthest here")
+
+
+def _against_usual(mae: float, usual: UsualRange, floor: float | None) -> Grade:
+    """By what is usual for the coarser dtype of the pair."""
+    steps = (usual.high, usual.beyond, usual.broken, 2 * usual.broken)
+    words = f"{_place(mae, usual)} the usual range of {usual.dtype}, {usual.words}"
+    if floor:
+        words += f", {mae / floor:.3g} times the noise floor"
+    return Grade(bisect_left(steps, mae), words)
+
+
+def _place(mae: float, usual: UsualRange) -> str:
+    if mae > usual.high:
+        return "above" if mae < usual.broken else "far above"
+    return "within" if mae >= usual.low else "below"
+
+
+def _usual_range(cell: MatrixCell, infos: Sequence[CaptureInfo]) -> UsualRange | None:
     by_label = {info.label: info for info in infos}
-    if cell.a not in by_label or cell.b not in by_label or cell.value is None:
+    if cell.a not in by_label or cell.b not in by_label:
         return None
-    usual = usual_range(by_label[cell.a], by_label[cell.b])
-    if usual is None:
-        return None
-    bounds = (usual.high, usual.beyond, usual.broken, 2 * usual.broken)
-    level = bisect_left(bounds, cell.value)
-    words = "within" if cell.value >= usual.low else "below"
-    if level:
-        words = "above" if cell.value < usual.broken else "far above"
-    floor = (
-        f", {cell.value / cell.floor:.3g} times the noise floor" if cell.floor else ""
-    )
-    return Grade(
-        level, f"{words} the usual range of {usual.dtype}, {usual.words}{floor}"
-    )
+    return usual_range(by_label[cell.a], by_label[cell.b])
