@@ -36,7 +36,8 @@ from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
 from logdrift.core.errors import InputError, unforeseen
 from logdrift.tui.actions import COMMANDS
-from logdrift.tui.app import LogdriftApp, active_commands, readable
+from logdrift.tui.app import LogdriftApp, readable
+from logdrift.tui.command_window import active_commands
 from tests.made_sessions import capture, write_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_loaded, write_manifest
-from logdrift.tui.app import active_commands
+from logdrift.tui.command_window import active_commands
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.settings import FactsScreen

@@ -20,7 +20,8 @@ from logdrift.core.config import _load, load_config
 from logdrift.core.errors import InputError
 from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs
 from logdrift.tui.actions.key_tables import keys_table
-from logdrift.tui.app import active_commands, run
+from logdrift.tui.app import run
+from logdrift.tui.command_window import active_commands
 from logdrift.tui.keymap import SCREENS, check_keymap, key_of, sample
 from logdrift.tui.palette import Palette, exchange, make_palette
 from logdrift.tui.screens.explorer import ExplorerScreen

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual._context import active_message_pump
 from textual.app import App
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.css.query import NoMatches
 from textual.dom import DOMNode, NoScreen
 from textual.driver import Driver
@@ -30,8 +25,10 @@ from logdrift.core.compare.pair import parse_pair
 from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap
+from logdrift.tui import clipboard
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Keymap
 from logdrift.tui.bindings import bindings
+from logdrift.tui.command_window import Commands, CommandWindow, active_commands
 from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
 from logdrift.tui.faults import Safe, finish_writing, traceback_of
 from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
@@ -43,79 +40,12 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Lines
 from logdrift.tui.wire import Wire
 
-_COPY_LIMIT = 74_000
-"""Bytes: the largest OSC 52 text that common terminals take."""
 _SETTLE_SECONDS = 0.6
 _QUIT = next(command for command in COMMANDS if command.name == "quit_now")
 _DEEPEST = 20
 """Screens over each other beyond which no more is opened: each is drawn within the
 drawing of those over it.
 """
-
-
-class Commands(Provider):
-    """The palette lists the registry: what applies to the pane and the screen below it,
-    grouped by what it belongs to.
-    """
-
-    def _found(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
-        for command, node, enabled in active_commands(self.screen):
-            if command.palette and enabled:
-                yield command, partial(self.app.run_action, command.name, node)
-
-    async def discover(self) -> Hits:
-        for command, run in self._found():
-            yield DiscoveryHit(_entry(command), run, help=self._help(command))
-
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for command, run in self._found():
-            score = matcher.match(f"{_entry(command)} {command.help}")
-            if score > 0:
-                yield Hit(
-                    score,
-                    matcher.highlight(_entry(command)),
-                    run,
-                    help=self._help(command),
-                )
-
-    def _help(self, command: Command) -> str:
-        keys = command.key_names(cast("LogdriftApp", self.app).keymap)
-        return f"{' '.join(keys)}   {command.help}" if keys else command.help
-
-
-def _entry(command: Command) -> str:
-    group = "General" if command.scope == "app" else command.scope.capitalize()
-    return f"{group}: {command.title}"
-
-
-def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, bool]]:
-    """The commands that have a key where the focus is, its own first, with what does
-    them and whether they can be done.
-    """
-    known = {command.id: command for command in COMMANDS}
-    seen: set[str] = set()
-    for active in screen.active_bindings.values():
-        name = active.binding.id or ""
-        if name in known and name not in seen:
-            seen.add(name)
-            command, node = known[name], active.node
-            applies = not isinstance(node, BaseScreen) or node.applies(command.name)
-            yield (
-                command,
-                screen.app if command.scope == "app" else node,
-                active.enabled and applies,
-            )
-
-
-class CommandWindow(CommandPalette, SafeScreen[None]):
-    """Textual's palette, which is left as every other window is."""
-
-    def _action_command_list(self, action: str) -> None:
-        # Commands that were found just now have no lines yet, in which Textual looks
-        # for a page down.
-        with contextlib.suppress(KeyError):
-            super()._action_command_list(action)
 
 
 class LogdriftApp(Safe, App[int], inherit_bindings=False):
@@ -146,7 +76,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.wire = Wire()
         self.debugs = "LOGDRIFT_DEBUG" in os.environ or errors.debugging
         self._early: deque[events.Key | events.Paste] = deque()
-        self._told: set[str] = set()
+        self._shown_faults: set[str] = set()
         self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for known in THEMES.values():
@@ -169,9 +99,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             )
 
     def get_driver_class(self) -> type[Driver]:
-        found = super().get_driver_class()
-        if found.__name__ != "LinuxDriver":
-            return found  # a browser's, for textual serve
+        driver = super().get_driver_class()
+        if driver.__name__ != "LinuxDriver":
+            return driver  # a browser's, for textual serve
         return TerminalDriver
 
     @property
@@ -221,8 +151,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
         """As Textual does, but a key that is pressed again before, or while, its screen
-        stands opens it once, and so many screens over each other that Textual could not
-        draw them are none.
+        stands opens it once, and beyond `_DEEPEST` no screen opens.
         """
         if _same(self.screen, screen) or len(self.screen_stack) >= _DEEPEST:
             return AwaitMount(self.screen, [])
@@ -244,29 +173,39 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """
         if isinstance(event, events.Resize):
             event = _usable(event)
-        if isinstance(event, (events.Key, events.Paste)):
-            if not self.screen_stack:
-                return  # the last one has left
-            if (
-                isinstance(event, events.Key)
-                and event.key in self._quit_keys
-                and not event.is_printable
-            ):
-                await self.run_action("quit_now", self)
-                return
-            if not event.is_forwarded:
-                if self._early or not self._screen_stands():
-                    self._early.append(event)
-                    return
-                event.aimed = self.screen  # type: ignore[union-attr]
-            elif isinstance(event, events.Key):
-                aimed = getattr(event, "aimed", self.screen)
-                if aimed is not self.screen:
-                    if aimed in self.screen_stack:
-                        self._early.append(events.Key(event.key, event.character))
-                        self.type_early()
-                    return
-        await super().on_event(event)
+        if isinstance(event, events.Key) and self._quits(event):
+            await self.run_action("quit_now", self)
+        elif isinstance(event, events.Key | events.Paste) and self._keep_back(event):
+            return
+        else:
+            await super().on_event(event)
+
+    def _quits(self, event: events.Key) -> bool:
+        return (
+            bool(self.screen_stack)
+            and event.key in self._quit_keys
+            and not event.is_printable
+        )
+
+    def _keep_back(self, event: events.Key | events.Paste) -> bool:
+        """Whether what was typed is not for the screen that stands now: it waits for
+        the one that it is meant for, or is dropped with it.
+        """
+        if not self.screen_stack:
+            return True  # the last one has left
+        if not event.is_forwarded:
+            if self._early or not self._screen_stands():
+                self._early.append(event)
+                return True
+            event.aimed = self.screen  # type: ignore[union-attr]
+            return False
+        aimed = getattr(event, "aimed", self.screen)
+        if isinstance(event, events.Paste) or aimed is self.screen:
+            return False
+        if aimed in self.screen_stack:
+            self._early.append(events.Key(event.key, event.character))
+            self.type_early()
+        return True
 
     @property
     def _quit_keys(self) -> tuple[str, ...]:
@@ -307,8 +246,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         words = words_of(error)
         if self.debugs:
             super()._handle_exception(error)
-        elif words not in self._told:
-            self._told.add(words)
+        elif words not in self._shown_faults:
+            self._shown_faults.add(words)
             advice = (
                 "This is a fault of logdrift; nothing was lost. Please report it with"
                 " the lines below."
@@ -348,20 +287,11 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
         data = text.encode("utf-8", "replace")
-        if len(data) > _COPY_LIMIT:
-            return (
-                f"not copied: {len(data):,} bytes are more than terminals take"
-                f" ({_COPY_LIMIT:,})"
-            )
-        sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\a"
-        if os.environ.get("TMUX"):
-            sequence = "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+        if len(data) > clipboard.LIMIT:
+            return clipboard.too_long(data)
         if self._driver is not None:
-            self._driver.write(sequence)
-        first = text.partition("\n")[0]
-        return f"copied {len(data):,} bytes: {first[:60]}" + (
-            "…" if len(text) > min(60, len(first)) else ""
-        )
+            self._driver.write(clipboard.sequence_of(data))
+        return clipboard.copied(data, text)
 
     def action_help(self) -> None:
         """What is here first: the keys of the pane with the focus, of its screen, of

@@ -1,0 +1,32 @@
+"""Copying through OSC 52, the escape sequence that terminals take over SSH as well."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+LIMIT = 74_000
+"""Bytes: the largest text that common terminals take."""
+_SHOWN = 60
+"""Characters of what was copied in the line that says so."""
+
+
+def sequence_of(data: bytes) -> str:
+    """The escape sequence that copies ``data``, wrapped for tmux where we run in it."""
+    sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\a"
+    if not os.environ.get("TMUX"):
+        return sequence
+    escaped = sequence.replace("\x1b", "\x1b\x1b")
+    return f"\x1bPtmux;{escaped}\x1b\\"
+
+
+def too_long(data: bytes) -> str:
+    """What is said of a text beyond `LIMIT`."""
+    return f"not copied: {len(data):,} bytes are more than terminals take ({LIMIT:,})"
+
+
+def copied(data: bytes, text: str) -> str:
+    """What is said of a text that was sent."""
+    first = text.partition("\n")[0]
+    whole = len(text) <= min(_SHOWN, len(first))
+    return f"copied {len(data):,} bytes: {first[:_SHOWN]}{'' if whole else '…'}"
