@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,24 @@ from logdrift.core.capture import trust
 from logdrift.core.capture.environments import nvidia_gpus
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.compare.pair import Pair
-from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls, merged
+from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls
 from logdrift.core.diagnose.outcomes import Outcome, judge
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET
+from logdrift.core.investigate.experiment_session import (
+    control_name,
+    label_for,
+    prepare_session,
+)
+from logdrift.core.investigate.unchanged import (
+    first_along,
+    machine_differs,
+    pair_of,
+    repeats_of,
+)
 from logdrift.core.numbers import clock
-from logdrift.core.plan import BackendSpec, CapturePlan, label_of
 from logdrift.core.session import lock
-from logdrift.core.session.below import folder_at, refuse_links, temporary_name
+from logdrift.core.session.below import folder_at, refuse_links
 from logdrift.core.session.experiments import (
     FOLDER,
     RECORD,
@@ -45,30 +53,15 @@ from logdrift.core.session.experiments import (
 )
 from logdrift.core.session.layout import (
     MANIFEST,
-    PIECES,
-    CaptureInfo,
-    Manifest,
     read_manifest,
 )
 from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.schema import Unfit
-from logdrift.core.session.writer import append_event, replace_file, write_manifest
+from logdrift.core.session.writer import append_event, replace_file
 
 Report = Callable[[Mapping[str, Any]], None]
 DEFAULT_REPEATS = 2
 _POLL = 0.2
-_MACHINE = (
-    "engine_version",
-    "torch_version",
-    "transformers_version",
-    "device",
-    "device_name",
-    "threads",
-    "weights_digest",
-)
-"""Facts that no knob changes: where they differ from the session's, another machine or
-version did the experiment.
-"""
 
 
 class _OverBudget(KeyboardInterrupt):
@@ -125,7 +118,7 @@ def run_experiments(
                 "pair": [pair.a.info.label, pair.b.info.label],
                 "budget": budget_s,
                 "repeats": repeats,
-                "experiments": [each.id for each in experiments],
+                "experiments": [experiment.id for experiment in experiments],
             }
         )
         return run.all(experiments)
@@ -217,11 +210,11 @@ class _Run:
         try:
             outcome = self._judged(experiment)
         except _OverBudget:
-            said = (
+            reason = (
                 f"the budget of {clock(self.budget)} ended in the middle of it; asked"
                 " again, it goes on from there"
             )
-            outcome = Outcome(experiment, "not run", reason=said)
+            outcome = Outcome(experiment, "not run", reason=reason)
         except LogdriftError as error:
             outcome = Outcome(experiment, "failed", reason=str(error))
         self._save(experiment, outcome, began)
@@ -231,18 +224,18 @@ class _Run:
         """The outcome of an earlier run with as many repeats."""
         record = read_record(self.folder / experiment.id)
         data = record.get("outcome") if record else None
-        if isinstance(data, Mapping):
-            with contextlib.suppress(Unfit):
-                outcome = Outcome.from_json(experiment, data)
-                if outcome.judged and outcome.repeats >= min(
-                    self.repeats, 1 if not experiment.runs else self.repeats
-                ):
-                    return outcome
-        return None
+        if not isinstance(data, Mapping):
+            return None
+        try:
+            outcome = Outcome.from_json(experiment, data)
+        except Unfit:
+            return None
+        enough = self.repeats if experiment.runs else min(self.repeats, 1)
+        return outcome if outcome.judged and outcome.repeats >= enough else None
 
     def _short(self, experiment: Experiment) -> str:
-        """Why the time that is left is not enough; empty where it is, or where nobody
-        knows.
+        """Why the time that is left is not enough; empty where it is, or where that is
+        not known.
         """
         if not experiment.runs:
             return ""
@@ -250,11 +243,10 @@ class _Run:
             return (
                 f"the budget of {clock(self.budget)} is used up: give a larger --budget"
             )
-        seconds = experiment.seconds
-        if (
-            seconds is not None
-            and (seconds := seconds + self._controls_take(experiment)) > self.left
-        ):
+        if experiment.seconds is None:
+            return ""
+        seconds = experiment.seconds + self._controls_take(experiment)
+        if seconds > self.left:
             return (
                 f"it takes about {clock(seconds)}, and {clock(self.left)} of the"
                 f" budget of {clock(self.budget)} are left: give a larger --budget"
@@ -274,46 +266,28 @@ class _Run:
         return sum(start + self.repeats * capture for start, capture in times)
 
     def _has_control(self, side: ChangedSide) -> bool:
-        folder = self.folder / _control_name(side)
+        folder = self.folder / control_name(side)
         return (folder / MANIFEST).exists() and open_session(folder).state == "complete"
 
     def _judged(self, experiment: Experiment) -> Outcome:
         after = self._changed(experiment)
-        before: list[list[Capture]] = []
         notes: list[str] = [experiment.note] if experiment.note else []
-        changed = [(p.a, p.b) for p in after]
-        for side in experiment.sides:
-            mine = changed[0][0 if side.which == "a" else 1]
-            before.append(self._unchanged(experiment, side, mine, notes))
+        before: list[list[Capture]] = []
         a, b = self.pair.a, self.pair.b
-        for side, group in zip(experiment.sides, before, strict=True):
+        for side in experiment.sides:
+            changed = after[0].a if side.which == "a" else after[0].b
+            group = self._unchanged(experiment, side, changed, notes)
+            before.append(group)
             a, b = (group[0], b) if side.which == "a" else (a, group[0])
-        old = Pair(
-            self.session,
-            a,
-            b,
-            self.pair.sequences,
-            self.pair.count,
-            min(self.pair.tokens, a.tokens, b.tokens),
+        old = replace(
+            self.pair, a=a, b=b, tokens=min(self.pair.tokens, a.tokens, b.tokens)
         )
         return judge(experiment, old, after, before, "; ".join(dict.fromkeys(notes)))
 
     def _changed(self, experiment: Experiment) -> list[Pair]:
         """The pair with the changed captures, one for each repeat."""
         if not experiment.runs:
-            given = {
-                side.which: self._repeats_of(side.given)
-                for side in experiment.sides
-                if side.given
-            }
-            return [
-                self._pair(
-                    self.session,
-                    given.get("a", [self.pair.a] * 9)[i],
-                    given.get("b", [self.pair.b] * 9)[i],
-                )
-                for i in range(min(len(group) for group in given.values()))
-            ]
+            return self._pairs_given(experiment)
         opened = self._capture(
             experiment.id,
             list(experiment.sides),
@@ -324,22 +298,25 @@ class _Run:
         for repeat in range(1, self.repeats + 1):
             a, b = self.pair.a, self.pair.b
             for side in experiment.sides:
-                made = opened.capture(_label(side, repeat))
+                made = opened.capture(label_for(side, repeat))
                 a, b = (made, b) if side.which == "a" else (a, made)
-            pairs.append(self._pair(opened, a, b))
+            pairs.append(pair_of(opened, a, b))
         return pairs
 
-    def _pair(self, session: Session, a: Capture, b: Capture) -> Pair:
-        sequences = session.sequences
-        count = min(a.sequences, b.sequences, len(sequences))
-        return Pair(
-            session,
-            a,
-            b,
-            sequences,
-            count,
-            min(int(sequences.offsets[count]), a.tokens, b.tokens),
-        )
+    def _pairs_given(self, experiment: Experiment) -> list[Pair]:
+        """The pairs of an experiment whose changed captures the session has already."""
+        given = {
+            side.which: repeats_of(self.session, side.given)
+            for side in experiment.sides
+            if side.given is not None
+        }
+        count = min(len(group) for group in given.values())
+        captures_a = given.get("a", [self.pair.a] * count)[:count]
+        captures_b = given.get("b", [self.pair.b] * count)[:count]
+        return [
+            pair_of(self.session, a, b)
+            for a, b in zip(captures_a, captures_b, strict=True)
+        ]
 
     def _unchanged(
         self,
@@ -356,81 +333,54 @@ class _Run:
         if experiment.rescored:
             side = replace(side, path=own.info.path)
             if side.path == "decode" or side.given is not None:
-                return self._repeats_of(own.info.label)
-        along = (
-            self._repeats_of(own.info.label)
-            if side.path == own.info.path
-            else self._first_along(side)
-        )
-        other = _machine_differs(along[0] if along else own, changed)
-        if len(along) > 1 and not other:
+                return repeats_of(self.session, own.info.label)
+        if side.path == own.info.path:
+            along = repeats_of(self.session, own.info.label)
+        else:
+            along = first_along(self.session, side)
+        other_machine = machine_differs(along[0] if along else own, changed)
+        if len(along) > 1 and not other_machine:
             return along
+        control = self._control_or_note(side, bool(along), notes)
+        if control is None:
+            return along
+        if other_machine:
+            notes.append(
+                f"{other_machine}: compared with the unchanged {side.backend} captured"
+                " here"
+            )
+            return control
+        return [*along, *control]
+
+    def _control_or_note(
+        self, side: ChangedSide, spare: bool, notes: list[str]
+    ) -> list[Capture] | None:
+        """The control of a side. Where it fails and there are captures to ``spare`` it
+        for, a note says so. Raises LogdriftError.
+        """
         try:
-            control = self._control(side)
-        except _OverBudget:
-            raise
+            return self._control(side)
         except LogdriftError as error:
-            if not along:
+            if not spare:
                 raise LogdriftError(
                     f"its control, the unchanged {side.backend}, failed: {error}"
                 ) from None
             notes.append(
                 f"the unchanged {side.backend} could not be captured again: {error}"
             )
-            return along
-        if other:
-            notes.append(
-                f"{other}: compared with the unchanged {side.backend} captured here"
-            )
-            return control
-        return [*along, *control]
-
-    def _repeats_of(self, label: str | None) -> list[Capture]:
-        """A capture of the session and its complete repeats in the same kind of batch,
-        itself first.
-        """
-        info = self.session.manifest.capture(str(label))
-        same = [
-            c
-            for c in self.session.captures
-            if (c.backend, c.path, c.batch, c.status)
-            == (info.backend, info.path, info.batch, "complete")
-        ]
-        return [
-            self.session.capture(c.label)
-            for c in sorted(same, key=lambda c: (c.label != info.label, c.repeat))
-        ]
-
-    def _first_along(self, side: ChangedSide) -> list[Capture]:
-        """The session's own unchanged captures along the path that stands for one that
-        cannot be repeated.
-        """
-        info = self.session.manifest.capture(side.label)
-        for c in self.session.captures:
-            if (c.backend, c.path, c.batch, c.repeat) == (
-                info.backend,
-                side.path,
-                side.batch,
-                1,
-            ):
-                return self._repeats_of(c.label) if c.status == "complete" else []
-        return []
+            return None
 
     def _control(self, side: ChangedSide) -> list[Capture]:
         """The unchanged backend captured again, once for all experiments that need
         it.
         """
-        plain = replace(
-            side,
-            changes={},
-            batch=self.session.manifest.capture(side.label).batch,
-            given=None,
-        )
+        batch = self.session.manifest.capture(side.label).batch
+        plain = replace(side, changes={}, batch=batch, given=None)
         opened = self._capture(
-            _control_name(plain), [plain], self.repeats, {"control": plain.to_json()}
+            control_name(plain), [plain], self.repeats, {"control": plain.to_json()}
         )
         return [
-            opened.capture(_label(plain, repeat))
+            opened.capture(label_for(plain, repeat))
             for repeat in range(1, self.repeats + 1)
         ]
 
@@ -450,13 +400,9 @@ class _Run:
         refuse_links(self.session.folder, f"{FOLDER}/{name}")
         folder = self.folder / name
         began = time.time()
-        whole = _make(self.session, self.pair, folder, sides, repeats)
+        whole = prepare_session(self.session, self.pair, folder, sides, repeats)
         if "control" in record or read_record(folder) is None:
-            labels = (
-                [self.pair.a.info.label, self.pair.b.info.label]
-                if "experiment" in record
-                else None
-            )
+            labels = self._labels() if "experiment" in record else None
             self._record(
                 folder,
                 {
@@ -483,9 +429,8 @@ class _Run:
         def look(number: int, frame: object) -> None:
             cancelled = self.cancel is not None and self.cancel()
             if cancelled or self.left <= 0:
-                signal.setitimer(
-                    signal.ITIMER_REAL, 0
-                )  # once: what cleans up on the way out is not to be interrupted
+                # Once: what cleans up on the way out is not to be interrupted.
+                signal.setitimer(signal.ITIMER_REAL, 0)
                 raise KeyboardInterrupt if cancelled else _OverBudget
 
         before = signal.signal(signal.SIGALRM, look)
@@ -496,13 +441,16 @@ class _Run:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
+    def _labels(self) -> list[str]:
+        return [self.pair.a.info.label, self.pair.b.info.label]
+
     def _save(self, experiment: Experiment, outcome: Outcome, began: float) -> None:
         folder = self.folder / experiment.id
         self._record(
             folder,
             {
                 "experiment": experiment.to_json(),
-                "pair": [self.pair.a.info.label, self.pair.b.info.label],
+                "pair": self._labels(),
                 "outcome": outcome.to_json(),
                 "repeats": self.repeats,
                 "began": began,
@@ -518,179 +466,6 @@ class _Run:
             text.encode("utf-8", "backslashreplace"),
             self.token,
         )
-
-
-def _control_name(side: ChangedSide) -> str:
-    return f"control-{side.backend}-{side.path}-{side.batch}"
-
-
-def _label(side: ChangedSide, repeat: int) -> str:
-    label = label_of(side.backend, side.path, batch=side.batch)
-    return (
-        label
-        if repeat == 1
-        else f"{label}{'-' if side.batch == 'alone' else '#'}{repeat}"
-    )
-
-
-def _make(
-    session: Session,
-    pair: Pair,
-    folder: Path,
-    sides: Sequence[ChangedSide],
-    repeats: int,
-) -> bool:
-    """Make the session of an experiment, or go on with the one that is there; returns
-    whether it is complete.
-    """
-    if (folder / MANIFEST).exists():
-        manifest = read_manifest(folder)
-        # An experiment that came with a session from elsewhere has a plan of its own,
-        # which nobody has confirmed.
-        if manifest.plan.get("repeats_of_experiment", 0) < repeats or not trust.is_ours(
-            manifest
-        ):
-            fresh = _manifest(session, pair, sides, repeats)
-            known = {capture.label: capture for capture in manifest.captures}
-            captures = tuple(
-                known.get(capture.label, capture) for capture in fresh.captures
-            )
-            manifest = replace(
-                fresh, id=manifest.id, created=manifest.created, captures=captures
-            )
-            trust.remember(manifest)
-            write_manifest(folder, manifest)
-        return all(capture.status == "complete" for capture in manifest.captures)
-    manifest = _manifest(session, pair, sides, repeats)
-    files = [part.file for part in manifest.sequences.parts]
-    files += [part.file for capture in manifest.captures for part in capture.parts]
-    files += [
-        capture.loaded.file
-        for capture in manifest.captures
-        if capture.loaded is not None
-    ]
-    for file in files:
-        refuse_links(session.folder, file)
-        _take_over(session.folder / file, folder / file)
-    folder.mkdir(parents=True, exist_ok=True)
-    if (session.folder / PIECES).exists():
-        # A copy: the supervisor adds to it.
-        replace_file(folder, PIECES, (session.folder / PIECES).read_bytes())
-    trust.remember(manifest)
-    write_manifest(folder, manifest)
-    return False
-
-
-def _take_over(source: Path, target: Path) -> None:
-    """Finished files are never written again, so a link is as good as a copy."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.link(source.resolve(), target)
-            except FileExistsError:
-                raise
-            except OSError:
-                temporary = target.with_name(temporary_name(target.name))
-                shutil.copyfile(source, temporary)
-                os.replace(temporary, target)
-    except OSError as error:
-        raise LogdriftError(f"cannot write {target}: {error.strerror}") from None
-
-
-def _manifest(
-    session: Session, pair: Pair, sides: Sequence[ChangedSide], repeats: int
-) -> Manifest:
-    """A manifest with the session's sequences, what stays unchanged, and the changed
-    captures pending.
-    """
-    base = session.manifest
-    plan = session.plan
-    if plan is None:
-        raise InputError(
-            f"session {session.name} was imported: no backend of it can be captured"
-            " again"
-        )
-    specs = _specs(plan, sides, repeats)
-    captures: list[CaptureInfo] = []
-    changed = {side.which for side in sides}
-    for which, info in (("a", pair.a.info), ("b", pair.b.info)):
-        if which not in changed and not any(
-            _label(side, 1) == info.label for side in sides
-        ):
-            captures.append(info)
-    for side in sides:
-        spec = specs[side.backend]
-        for repeat in range(1, repeats + 1):
-            captures.append(
-                CaptureInfo(
-                    _label(side, repeat),
-                    spec.name,
-                    spec.engine,
-                    spec.dtype,
-                    side.path,
-                    repeat,
-                    spec.role,
-                    batch=side.batch,
-                )
-            )
-    title = (
-        " and ".join(side.text for side in sides)
-        if any(side.changes for side in sides)
-        else "unchanged, again"
-    )
-    saved_plan = {
-        **base.plan,
-        "backends": [
-            {**asdict(spec), "options": dict(spec.options)} for spec in specs.values()
-        ],
-        "title": title,
-        "repeats_of_experiment": repeats,
-    }
-    return Manifest(
-        id=uuid.uuid4().hex,
-        model=base.model,
-        title=f"experiment of {session.name}: {title}",
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        logdrift_version=base.logdrift_version,
-        plan=saved_plan,
-        sequences=replace(base.sequences, generated_by=None),
-        captures=tuple(captures),
-    )
-
-
-def _specs(
-    plan: CapturePlan, sides: Sequence[ChangedSide], repeats: int
-) -> dict[str, BackendSpec]:
-    """The changed backends by name. InputError for a change that no backend can
-    have.
-    """
-    known = {spec.name: spec for spec in plan.backends}
-    out: dict[str, BackendSpec] = {}
-    for side in sides:
-        spec = out.get(side.backend, replace(known[side.backend], paths=()))
-        values, options = merged(spec.options, side.changes)
-        paths = tuple(dict.fromkeys((*spec.paths, side.path)))
-        out[side.backend] = replace(
-            spec, **values, options=options, paths=paths, repeats=repeats, alone=False
-        )
-    return out
-
-
-def _machine_differs(unchanged: Capture, changed: Capture) -> str:
-    """What the machine or its software has otherwise than when the unchanged capture
-    was made; empty: nothing known.
-    """
-    old, new = unchanged.info.facts, changed.info.facts
-    if old is None or new is None:
-        return ""
-    found = [
-        f"{name} was {getattr(old, name)}, is {getattr(new, name)}"
-        for name in _MACHINE
-        if None not in (getattr(old, name), getattr(new, name))
-        and getattr(old, name) != getattr(new, name)
-    ]
-    return ", ".join(found)
 
 
 def _why(folder: Path) -> str:
