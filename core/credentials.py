@@ -144,10 +144,10 @@ def names_secret(name: str) -> bool:
     for before, word in zip(["", *words], words, strict=False):
         if word in ("key", "keys") and before in _KEYS_OF:
             return True
-    last, before = (
-        (words[-1], words[-2] if len(words) > 1 else "") if words else ("", "")
-    )
-    return last == "token" and before not in _MODEL_TOKENS
+    if not words or words[-1] != "token":
+        return False
+    before = words[-2] if len(words) > 1 else ""
+    return before not in _MODEL_TOKENS
 
 
 def hides_variable(name: str) -> bool:

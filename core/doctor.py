@@ -200,23 +200,22 @@ def _small_model() -> Check:
 def _gpu() -> Check:
     """Asked of the driver; none is not an error."""
     tool = shutil.which("nvidia-smi")
-    if tool is None:
-        if environments.nvidia_gpus():
-            return Check(
-                "GPU",
-                "warning",
-                "a driver is loaded and nvidia-smi is missing",
-                "put nvidia-smi on PATH",
-            )
-        return Check("GPU", "ok", "no NVIDIA GPU: engines run on the CPU")
-    argv = [
-        tool,
-        "--query-gpu=name,driver_version,memory.total,memory.free",
-        "--format=csv,noheader",
-    ]
+    if tool is not None:
+        return _gpu_by_tool(tool)
+    if environments.nvidia_gpus():
+        text = "a driver is loaded and nvidia-smi is missing"
+        return Check("GPU", "warning", text, "put nvidia-smi on PATH")
+    return Check("GPU", "ok", "no NVIDIA GPU: engines run on the CPU")
+
+
+def _gpu_by_tool(tool: str) -> Check:
     try:
         done = subprocess.run(
-            argv,
+            [
+                tool,
+                "--query-gpu=name,driver_version,memory.total,memory.free",
+                "--format=csv,noheader",
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -224,31 +223,21 @@ def _gpu() -> Check:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return Check(
-            "GPU",
-            "warning",
-            f"nvidia-smi does not answer: {one_line(str(error))}",
-            "run nvidia-smi: the driver is not well",
-        )
+        text = f"nvidia-smi does not answer: {one_line(str(error))}"
+        return Check("GPU", "warning", text, "run nvidia-smi: the driver is not well")
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0 or not lines:
-        said = (
-            one_line((done.stdout + done.stderr).strip())
-            or f"exit status {done.returncode}"
-        )
+        printed = one_line((done.stdout + done.stderr).strip())
         return Check(
             "GPU",
             "warning",
-            f"nvidia-smi fails: {said}",
+            f"nvidia-smi fails: {printed or f'exit status {done.returncode}'}",
             "fix the driver, or go on: engines run on the CPU",
         )
-    hidden = (
-        ""
-        if environments.nvidia_gpus()
-        else "; hidden by CUDA_VISIBLE_DEVICES: engines run on the CPU"
-    )
     gpus = "; ".join(_gpu_line(line) for line in lines)
-    return Check("GPU", "ok", f"{gpus}{hidden}")
+    if not environments.nvidia_gpus():
+        gpus += "; hidden by CUDA_VISIBLE_DEVICES: engines run on the CPU"
+    return Check("GPU", "ok", gpus)
 
 
 def _gpu_line(line: str) -> str:
@@ -382,12 +371,11 @@ def _sessions(flag: str | None) -> Check:
             "sessions there can be read; give --out elsewhere for new ones",
         )
     free = shutil.disk_usage(_existing(folder)).free
-    count = sum(1 for path in folder.glob("*/session.json")) if folder.is_dir() else 0
-    text = (
-        f"{where}, {count} session{'' if count == 1 else 's'}, {gigabytes(free)} free"
-        if folder.is_dir()
-        else f"{where} is made when it is needed"
-    )
+    text = f"{where} is made when it is needed"
+    if folder.is_dir():
+        count = sum(1 for path in folder.glob("*/session.json"))
+        sessions = "1 session" if count == 1 else f"{count} sessions"
+        text = f"{where}, {sessions}, {gigabytes(free)} free"
     if free < _SESSION_SPACE:
         return Check(
             "sessions",

@@ -56,7 +56,7 @@ def test_completed_sequences(prompts_file: Write) -> None:
         ({"text": "a"}, "line 2: a line is exactly one of"),
         ({"prompt": ""}, "line 2: prompt is empty"),
         ({"prompt": 3}, "line 2: prompt is not text"),
-        ({"prompt": "a\ud800"}, "line 2: character 2 is no Unicode character"),
+        ({"prompt": "a\ud800"}, "line 2: character 2 is not a Unicode character"),
         ({"messages": [{"role": "user", "content": "\udc00"}]}, "line 2: character"),
         (
             '{"messages": ' + "[" * 100_000 + "]" * 100_000 + "}",

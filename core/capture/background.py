@@ -119,7 +119,7 @@ def ask_to_end(holder: LockHolder, folder: Path) -> None:
         return
     except PermissionError:
         raise InputError(
-            f"process {holder.pid} writes {folder} and belongs to somebody else"
+            f"process {holder.pid} writes {folder} and belongs to another user"
         ) from None
 
 

@@ -4,10 +4,11 @@ folder exists.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -74,42 +75,57 @@ def create_session(
     wrong with folder, plan, prompts, model or interpreters (the disk is then
     untouched), LogdriftError where the disk or the tokenising worker fails.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        remedy = "give another --out"
-        if (folder / MANIFEST).exists():
-            remedy = f"go on with --resume, or {remedy}"
-        raise InputError(f"{folder} exists already", field="session", remedy=remedy)
+    _check_folder(folder)
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
-    generate = not prompts[0].has_completion
-    plan = (
-        plan.with_paths(generate=generate)
-        if generate
-        else _scoring(plan.with_paths(generate=False), say)
-    )
+    plan = _with_paths(plan, prompts, say)
     recorded = recorded_of(prompts)
     if recorded is not None:
         _check_name_of(recorded, plan)
+    for spec in plan.backends:
+        interpreter_of(spec)
     model = resolve_model(plan.model)
-    own = [
-        (spec, resolve_own_model(spec))
+    own_models = {
+        spec.name: resolve_own_model(spec)
         for spec in plan.backends
         if spec.model is not None
-    ]
+    }
     say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
     largest = max(max(row) for row in prepared.token_ids)
-    for spec, path in own:
-        check_own_vocabulary(spec, path, largest)
+    for spec in plan.backends:
+        if spec.name in own_models:
+            check_own_vocabulary(spec, own_models[spec.name], largest)
     manifest = _manifest(plan, model, prepared, prompts)
     trust.remember(manifest)
+    with _whole_or_nothing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if plan.generator is not None:
+            _write_prompts(folder, prepared)
+        else:
+            manifest = _write_sequences(folder, plan, manifest, prompts, prepared)
+        if recorded is not None:
+            manifest = _write_recorded(folder, plan, manifest, recorded)
+        write_manifest(folder, manifest)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    remedy = "give another --out"
+    if (folder / MANIFEST).exists():
+        remedy = f"go on with --resume, or {remedy}"
+    raise InputError(f"{folder} exists already", field="session", remedy=remedy)
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[None]:
+    """Takes a folder away that was made here and could not be filled: half written, it
+    could neither be resumed nor begun again.
+    """
     created = not folder.exists()
     try:
-        _write(folder, plan, manifest, prompts, prepared, recorded)
-    except KeyboardInterrupt:
-        if created:  # half written, it could neither be resumed nor begun again
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except (LogdriftError, OSError) as error:
+        yield
+    except (KeyboardInterrupt, LogdriftError, OSError) as error:
         if created:
             shutil.rmtree(folder, ignore_errors=True)
         disk = error if isinstance(error, OSError) else error.__cause__
@@ -119,6 +135,15 @@ def create_session(
         reason = f"cannot write {folder}: {disk.strerror}"
         remedy = "nothing was begun; fix the disk first"
         raise CannotWrite(reason, field="session", remedy=remedy) from disk
+
+
+def _with_paths(
+    plan: CapturePlan, prompts: Sequence[Prompt], say: Callable[[str], None]
+) -> CapturePlan:
+    """The plan with all paths: a backend generates where completions are not given."""
+    if prompts[0].has_completion:
+        return _scoring(plan.with_paths(generate=False), say)
+    return plan.with_paths(generate=True)
 
 
 def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
@@ -154,8 +179,6 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
     """Tokenise and check the prompts in an interpreter that has Transformers: every
     engine's has. Raises InputError for a prompt, LogdriftError where it fails.
     """
-    for spec in plan.backends:
-        interpreter_of(spec)
     spec = min(plan.backends, key=lambda spec: spec.engine != TRAINER)
     job = PrepareJob(
         model=ModelSource(model, plan.revision),
@@ -218,13 +241,13 @@ def _manifest(
 def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
     return tuple(
         CaptureInfo(
-            name.label,
-            spec.name,
-            spec.engine,
-            spec.dtype,
-            name.path,
-            name.repeat,
-            spec.role,
+            label=name.label,
+            backend=spec.name,
+            engine=spec.engine,
+            dtype=spec.dtype,
+            path=name.path,
+            repeat=name.repeat,
+            role=spec.role,
             batch=name.batch,
         )
         for spec in specs
@@ -239,47 +262,59 @@ def _without_prompts(plan: CapturePlan) -> CapturePlan:
     return replace(plan, prompts_file=None, texts=())
 
 
-def _write(
+def _write_prompts(folder: Path, prepared: _Prepared) -> None:
+    """Write the prompts that a backend will go on from."""
+    ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
+    write_part(
+        folder,
+        PROMPTS,
+        sequence_tensors(ids, prepared.prompt_lengths, ["unknown"] * len(ids)),
+        first_sequence=0,
+        sequences=len(ids),
+        tokens=sum(map(len, ids)),
+    )
+
+
+def _write_sequences(
     folder: Path,
     plan: CapturePlan,
     manifest: Manifest,
     prompts: Sequence[Prompt],
     prepared: _Prepared,
-    recorded: Recorded | None,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+) -> Manifest:
+    """Write sequences whose completions are given; the manifest with their parts."""
     ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
-    if plan.generator is not None:
-        tensors = sequence_tensors(ids, prepared.prompt_lengths, ["unknown"] * len(ids))
-        write_part(folder, PROMPTS, tensors, 0, len(ids), sum(map(len, ids)))
-        write_manifest(folder, manifest)
-        return
     masks = [None if p.mask is None else np.asarray(p.mask, np.uint8) for p in prompts]
     parts: list[Part] = []
     for first in range(0, len(ids), plan.part_sequences):
-        last = min(len(ids), first + plan.part_sequences)
-        chunk = slice(first, last)
+        chunk = slice(first, first + plan.part_sequences)
+        rows = ids[chunk]
         tensors = sequence_tensors(
-            ids[chunk],
-            prepared.prompt_lengths[chunk],
-            ["unknown"] * (last - first),
-            masks[chunk],
+            token_ids=rows,
+            prompt_lengths=prepared.prompt_lengths[chunk],
+            finish=["unknown"] * len(rows),
+            masks=masks[chunk],
         )
-        tokens = sum(map(len, ids[chunk]))
-        parts.append(
-            write_part(
-                folder, sequence_part(len(parts)), tensors, first, last - first, tokens
-            )
+        part = write_part(
+            folder,
+            sequence_part(len(parts)),
+            tensors,
+            first_sequence=first,
+            sequences=len(rows),
+            tokens=sum(map(len, rows)),
         )
-    manifest = replace(
-        manifest, sequences=replace(manifest.sequences, parts=tuple(parts))
-    )
-    if recorded is not None:
-        info = write_recorded(folder, recorded, plan.part_sequences)
-        manifest = replace(
-            manifest, captures=(info, *manifest.captures), notes=recorded.notes
-        )
-    write_manifest(folder, manifest)
+        parts.append(part)
+    sequences = replace(manifest.sequences, parts=tuple(parts))
+    return replace(manifest, sequences=sequences)
+
+
+def _write_recorded(
+    folder: Path, plan: CapturePlan, manifest: Manifest, recorded: Recorded
+) -> Manifest:
+    """Write the capture that the prompts hold; the manifest with it."""
+    info = write_recorded(folder, recorded, plan.part_sequences)
+    captures = (info, *manifest.captures)
+    return replace(manifest, captures=captures, notes=recorded.notes)
 
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:

@@ -87,5 +87,5 @@ def check_unicode(text: str, place: Place) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        reason = f"character {error.start + 1} is no Unicode character"
+        reason = f"character {error.start + 1} is not a Unicode character"
         raise place.error(reason, "give valid text") from None

@@ -190,16 +190,23 @@ def end_leftovers(folder: Path) -> None:
 
 
 def _end_leftover(logs: int, name: str) -> None:
-    found = _PID_FILE.fullmatch(_small_text(logs, name).strip())
-    if found is None:
+    match = _PID_FILE.fullmatch(_small_text(logs, name).strip())
+    if match is None:
         return
-    pid, started, token = int(found[1]), int(found[2]), found[3]
-    now = process_start(pid)
-    # A worker that is gone may leave members of its session; another process with its
-    # pid is not ours.
-    suspects = {pid} if now == started else members(pid) if now is None else set()
+    pid, started, token = int(match[1]), int(match[2]), match[3]
+    suspects = _suspects(pid, started)
     if any(carries(suspect, _TOKEN, token) for suspect in suspects):
         kill_group(pid, grace=0.0)
+
+
+def _suspects(pid: int, started: int) -> set[int]:
+    """The worker, or what a worker that is gone left of its session. Another process
+    that has its pid now is not ours.
+    """
+    now = process_start(pid)
+    if now is None:
+        return members(pid)
+    return {pid} if now == started else set()
 
 
 def _small_text(folder: int, name: str) -> str:

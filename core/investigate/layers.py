@@ -5,10 +5,11 @@ residual stream, a Transformers one replays them, and the result is saved in the
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,46 @@ tokens of the sequence.
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _Answer:
+    """What a backend answered, and the folder with its arrays; ``replayed``: with
+    replays of the others among them.
+    """
+
+    spec: BackendSpec
+    values: Mapping[str, Any]
+    folder: Path
+    replayed: bool = False
+
+    @property
+    def stream(self) -> Path:
+        return self.folder.resolve() / STREAM_FILE
+
+    def measured(self, replay: Path | None = None) -> MeasuredLayers:
+        """The arrays, with the replay of the standard where there is one."""
+        return MeasuredLayers(
+            backend=self.spec.name,
+            dtype=self._dtype(),
+            arrays=read_tensors(self.stream),
+            replay=None if replay is None else read_tensors(replay),
+            head_dtype=self._head_dtype(),
+        )
+
+    def _dtype(self) -> str:
+        observed: str | None = self.values["facts"].get("dtype")
+        asked = "bfloat16" if self.spec.dtype == "auto" else self.spec.dtype
+        return observed or asked
+
+    def _head_dtype(self) -> str | None:
+        """The less precise of head and logits, as far as they are known."""
+        facts = self.values["facts"]
+        order = ("float32", "float16", "bfloat16")
+        dtypes = [facts.get("head_dtype"), facts.get("logits_dtype")]
+        known = [dtype for dtype in dtypes if dtype in order]
+        return max(known, key=order.index, default=None)
+
+
+@dataclass(frozen=True)
+class _Question:
     """One question, as often as it is asked."""
 
     session: Session
@@ -50,9 +90,9 @@ class _Ask:
     report: Callable[[str], None]
     cancel: threading.Event
 
-    def of(self, spec: BackendSpec, **more: Any) -> tuple[dict[str, Any], Path]:
+    def put_to(self, spec: BackendSpec, **more: Any) -> _Answer:
         out = self.folder / spec.name
-        said = ask(
+        values = ask(
             self.session,
             eager(spec),
             "layers",
@@ -61,7 +101,7 @@ class _Ask:
             report=lambda text: self.report(f"{spec.name}: {text}"),
             cancel=self.cancel,
         )
-        return said, out
+        return _Answer(spec, values, out, replayed=bool(more.get("replay")))
 
 
 def find_layers(
@@ -92,48 +132,56 @@ def find_layers(
             " transformers:float32@reference"
         )
     _check_writable(session)
-    folder = Path(tempfile.mkdtemp(prefix=".work-", dir=session.folder / FOLDER))
-    try:
-        asked = _Ask(
-            session,
-            {
+    with _work_folder(session) as folder:
+        question = _Question(
+            session=session,
+            arguments={
                 "token_ids": ids,
                 "first": first,
                 "last": last,
                 "prefix": position is None,
                 "head_ids": _head_ids(session, specs, ids),
             },
-            folder,
-            report,
-            cancel or threading.Event(),
+            folder=folder,
+            report=report,
+            cancel=cancel or threading.Event(),
         )
-        measured, base, kept = _measure(asked, specs, standard)
+        answers, own = _ask_all(question, specs, standard)
+        others = _with_replays(answers, own)
+        first, last = _window_of([*answers, own])
         try:
-            others = [m for m in measured if m.backend != standard.name]
-            sides, arrays = compare_sides(others, base, kept[0]["first"])
+            sides, arrays = compare_sides(others, own.measured(), first)
         except ValueError as error:
             raise LogdriftError(
                 f"the two models are not built alike: {error}"
             ) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    notes += _notes(session, pair, kept)
+    notes += _notes(session, pair, [*answers, own])
     where = "all" if position is None else str(position)
     name = f"{specs[0].name}-{specs[1].name}-{sequence}-{where}"
-    found = Layers(
+    layers = Layers(
         name,
         *pair,
-        sequence,
-        position,
-        kept[0]["first"],
-        kept[0]["last"],
-        standard.name,
-        any(m.replay is not None for m in measured),
-        sides,
-        tuple(notes),
+        sequence=sequence,
+        position=position,
+        first=first,
+        last=last,
+        standard=standard.name,
+        replay=any(other.replay is not None for other in others),
+        sides=sides,
+        notes=tuple(notes),
     )
-    save_layers(session.folder, name, found.to_json(), arrays)
-    return found
+    save_layers(session.folder, name, layers.to_json(), arrays)
+    return layers
+
+
+@contextlib.contextmanager
+def _work_folder(session: Session) -> Iterator[Path]:
+    """A folder for arrays that are only needed meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix=".work-", dir=session.folder / FOLDER))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def eager(spec: BackendSpec) -> BackendSpec:
@@ -229,58 +277,46 @@ def _head_ids(
     return sorted({*spread, *(i for i in ids if i < size)})
 
 
-def _measure(
-    asked: _Ask, specs: tuple[BackendSpec, BackendSpec], standard: BackendSpec
-) -> tuple[list[MeasuredLayers], MeasuredLayers, list[dict[str, Any]]]:
-    """Everybody but the standard first; then the standard, which replays them where it
-    can.
+def _ask_all(
+    question: _Question, specs: tuple[BackendSpec, BackendSpec], standard: BackendSpec
+) -> tuple[list[_Answer], _Answer]:
+    """The answers of all others first; then that of the standard, which replays them
+    where it can.
     """
-    others = [spec for spec in specs if spec.name != standard.name]
-    said = []
-    for spec in others:
-        said.append(asked.of(spec))
-        # What fitted the first is asked of all, so that positions are the same.
-        asked.arguments.update({key: said[0][0][key] for key in ("first", "last")})
-    replays = {}
-    if ENGINES[standard.engine].replays and asked.arguments["first"] == 0:
-        replays = {f"replay-{i}": str(_file(out)) for i, (_, out) in enumerate(said)}
-    own, out = asked.of(standard, replay=replays)
-    measured = [
-        _measured(
-            spec, each, where, out / f"replay-{i}.safetensors" if replays else None
-        )
-        for i, (spec, (each, where)) in enumerate(zip(others, said, strict=True))
-    ]
-    return (
-        measured,
-        _measured(standard, own, out, None),
-        [each for each, _ in said] + [own],
-    )
+    answers: list[_Answer] = []
+    replays: dict[str, str] = {}
+    for spec in specs:
+        if spec.name != standard.name:
+            answers.append(question.put_to(spec))
+            # What fitted the first is asked of all, so that positions are the same.
+            first, last = _window_of(answers)
+            question.arguments.update(first=first, last=last)
+    if ENGINES[standard.engine].replays and question.arguments["first"] == 0:
+        replays = {_replay(at): str(answer.stream) for at, answer in enumerate(answers)}
+    return answers, question.put_to(standard, replay=replays)
 
 
-def _file(out: Path) -> Path:
-    return out.resolve() / STREAM_FILE
+def _with_replays(answers: Sequence[_Answer], own: _Answer) -> list[MeasuredLayers]:
+    """What the others measured, with what the standard replayed of it."""
+    measured = []
+    for at, answer in enumerate(answers):
+        replay = own.folder / f"{_replay(at)}.safetensors"
+        measured.append(answer.measured(replay if own.replayed else None))
+    return measured
 
 
-def _measured(
-    spec: BackendSpec, said: Mapping[str, Any], out: Path, replay: Path | None
-) -> MeasuredLayers:
-    facts = said["facts"]
-    dtype = facts.get("dtype") or (spec.dtype if spec.dtype != "auto" else "bfloat16")
-    heads = [facts[name] for name in ("head_dtype", "logits_dtype") if facts.get(name)]
-    order = ("float32", "float16", "bfloat16")
-    head = max((h for h in heads if h in order), key=order.index, default=None)
-    return MeasuredLayers(
-        spec.name,
-        dtype,
-        read_tensors(_file(out)),
-        read_tensors(replay) if replay is not None else None,
-        head,
-    )
+def _replay(index: int) -> str:
+    return f"replay-{index}"
+
+
+def _window_of(answers: Sequence[_Answer]) -> tuple[int, int]:
+    """The first and the last position that were looked at."""
+    values = answers[0].values
+    return values["first"], values["last"]
 
 
 def _notes(
-    session: Session, pair: tuple[str, str], said: list[dict[str, Any]]
+    session: Session, pair: tuple[str, str], answers: Sequence[_Answer]
 ) -> list[str]:
     """What makes the engine that was hooked another than the one that was captured."""
     notes = ["hooks measure the eager engine on the prefill path, one sequence alone"]
@@ -298,9 +334,9 @@ def _notes(
                 " not seen here"
             )
     notes += [
-        f"a head could not be read: {each['head_error']}"
-        for each in said
-        if each.get("head_error")
+        f"a head could not be read: {answer.values['head_error']}"
+        for answer in answers
+        if answer.values.get("head_error")
     ]
     return notes
 

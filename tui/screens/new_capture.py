@@ -166,13 +166,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             return
         rows: list[list[tuple[str, Style]]] = []
         for line in self.plan_lines():
-            style = (
-                p.strong
-                if line.startswith("[")
-                else p.muted
-                if line.startswith("#")
-                else p.text
-            )
+            style = p.text
+            if line.startswith(("[", "#")):
+                style = p.strong if line.startswith("[") else p.muted
             rows.append([(f" {visible(line)}", style)])
         pane.set_lines([strip_of(row, pane.inner_width) for row in rows])
 
