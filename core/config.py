@@ -132,6 +132,7 @@ def _xdg(variable: str, default: str) -> Path:
 
 @cache
 def _load(path: Path, must_exist: bool) -> Config:
+    where = f"config {path}"
     try:
         text = read_file(path, SMALL_BYTES).decode("utf-8")
         import tomllib  # only where there is a file
@@ -139,21 +140,19 @@ def _load(path: Path, must_exist: bool) -> Config:
         data = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
-            raise InputError(
-                f"config {path}: no such file (LOGDRIFT_CONFIG names it)"
-            ) from None
+            reason = "no such file (LOGDRIFT_CONFIG names it)"
+            raise InputError(reason, where=where, file=path) from None
         return Config()
     except InputError as error:
         raise InputError(f"config {error}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # not UTF-8, not TOML, or nested too deeply
-        raise InputError(f"config {path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        # Not UTF-8, not TOML, or nested too deeply.
+        reason = f"not valid TOML: {error}"
+        raise InputError(reason, where=where, file=path) from None
     try:
         return _parse(data, path)
     except InputError as error:
-        raise InputError(f"config {path}: {error}") from None
+        raise error.within(where, file=path) from None
 
 
 def _parse(data: Mapping[str, Any], path: Path) -> Config:

@@ -135,20 +135,26 @@ def main(argv: list[str]) -> int:
         session = open_session(folder)
         pair = make_pair(session, *job["pair"])
         run_chosen(
-            session, pair, job["ids"], job["budget"], job["repeats"], lambda event: None
+            session,
+            pair,
+            ids=job["ids"],
+            budget_s=job["budget"],
+            repeats=job["repeats"],
+            report=lambda event: None,
         )
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
-        append_event(
-            folder / FOLDER,
-            {"t": round(time.time(), 3), "type": "failed", "error": str(error)},
-        )
+        _note(folder, {"type": "failed", "error": str(error)})
         return error.exit_code
     except KeyboardInterrupt:
-        append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "cancelled"})
+        _note(folder, {"type": "cancelled"})
         return 130
-    append_event(folder / FOLDER, {"t": round(time.time(), 3), "type": "finished"})
+    _note(folder, {"type": "finished"})
     return 0
+
+
+def _note(folder: Path, event: Mapping[str, Any]) -> None:
+    append_event(folder / FOLDER, {"t": round(time.time(), 3), **event})
 
 
 if __name__ == "__main__":

@@ -111,7 +111,15 @@ def run_experiments(
     token = uuid.uuid4().hex
     lock.acquire(folder, token)
     try:
-        run = _Run(session, pair, budget_s, repeats, report, cancel, token)
+        run = _Run(
+            session=session,
+            pair=pair,
+            budget=budget_s,
+            repeats=repeats,
+            report=report,
+            cancel=cancel,
+            token=token,
+        )
         run.note(
             {
                 "type": "plan",

@@ -66,26 +66,24 @@ def identify(
     """
     check_writable(session)
     trust.require(session.folder, session.manifest)
-    found: dict[str, LoadedWeights] = {}
+    loaded: dict[str, LoadedWeights] = {}
     failed: dict[str, str] = {}
     files = _files_digest(session)
     for spec in specs:
         with tempfile.TemporaryDirectory(prefix="logdrift-") as notes:
             probing = Path(notes, "probing")
             try:
-                found[spec.name] = _identify(
-                    session, spec, files, probing, on_event, cancel
-                )
+                answer = _answer(session, spec, probing, on_event, cancel)
+                loaded[spec.name] = _write(session, spec, files, answer)
             except LogdriftError as error:
-                if _concerns_all(error) or (
-                    isinstance(error, InputError) and len(specs) == 1
-                ):
+                alone = isinstance(error, InputError) and len(specs) == 1
+                if alone or _concerns_all(error):
                     raise
                 reason = _reason(error, probing)
                 failed[spec.name] = reason
                 write_failure(session.folder, spec.name, spec.engine, reason, _now())
                 on_event({"type": "failed", "backend": spec.name, "error": reason})
-    return found, failed
+    return loaded, failed
 
 
 def _concerns_all(error: LogdriftError) -> bool:
@@ -114,18 +112,19 @@ def _files_digest(session: Session) -> str | None:
     return limited_weights_digest(folder) if folder.is_dir() else None
 
 
-def _identify(
+def _answer(
     session: Session,
     spec: BackendSpec,
-    files: str | None,
     probing: Path,
     on_event: OnEvent,
     cancel: threading.Event | None,
-) -> LoadedWeights:
+) -> dict[str, Any]:
+    """What a backend answers when it is asked what it loaded."""
+
     def report(stage: str) -> None:
         on_event({"type": "stage", "backend": spec.name, "stage": stage})
 
-    answer = ask(
+    return ask(
         session,
         spec,
         "weights",
@@ -134,6 +133,11 @@ def _identify(
         report=report,
         cancel=cancel,
     )
+
+
+def _write(
+    session: Session, spec: BackendSpec, files: str | None, answer: Mapping[str, Any]
+) -> LoadedWeights:
     identity = {
         "backend": spec.name,
         "engine": spec.engine,

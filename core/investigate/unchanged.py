@@ -53,7 +53,9 @@ def pair_of(session: Session, a: Capture, b: Capture) -> Pair:
     sequences = session.sequences
     count = min(a.sequences, b.sequences, len(sequences))
     tokens = min(int(sequences.offsets[count]), a.tokens, b.tokens)
-    return Pair(session, a, b, sequences, count, tokens)
+    return Pair(
+        session=session, a=a, b=b, sequences=sequences, count=count, tokens=tokens
+    )
 
 
 def machine_differs(unchanged: Capture, changed: Capture) -> str:

@@ -40,56 +40,32 @@ def form_rows(
     expanded: frozenset[int],
 ) -> list[FormRow]:
     """All lines, each field's problem right below it."""
-    out: list[FormRow] = []
-    for row in _rows(form, found, expanded, draft):
-        out.append(row)
+    rows: list[FormRow] = []
+    for row in _rows(form, draft, found, expanded):
+        rows.append(row)
         if row.kind != "head" and row.key in draft.problems:
-            out.append(
-                FormRow(
-                    "bad", row.key, value=draft.problems[row.key], indent=row.indent
-                )
-            )
-    return out
+            problem = draft.problems[row.key]
+            rows.append(FormRow("bad", row.key, value=problem, indent=row.indent))
+    return rows
 
 
 def _rows(
     form: CaptureForm,
+    draft: DraftPlan,
     found: Mapping[str, Found],
     expanded: frozenset[int],
-    draft: DraftPlan,
 ) -> Iterator[FormRow]:
-    def text(key: str, label: str, note: str = "", indent: int = 0) -> FormRow:
-        return FormRow("text", key, label, str(value_of(form, key)), note, indent)
-
-    yield text("model", "Model", "a folder, a hub id, or smollm2")
-    yield text("session", "Name", "of the session's folder")
-    yield text("title", "Title", "shown beside the name")
+    yield _text(form, "model", "Model", "a folder, a hub id, or smollm2")
+    yield _text(form, "session", "Name", "of the session's folder")
+    yield _text(form, "title", "Title", "shown beside the name")
     yield FormRow("head", label="Prompts")
-    yield FormRow("choice", "prompts.source", "From", form.source)
-    if form.source in ("file", "file and text"):
-        yield text("prompts.file", "File", "JSONL, one prompt a line")
-    if form.source in ("text", "file and text"):
-        for index in range(len(form.texts)):
-            yield text(f"prompts.text[{index}]", f"Text {index + 1}")
-    if form.source == "token ids":
-        for index in range(len(form.ids)):
-            yield text(
-                f"prompts.ids[{index}]",
-                f"Ids {index + 1}",
-                "1 2 3 | 4 5: | ends the prompt",
-            )
+    yield from _prompt_rows(form)
     yield FormRow("head", label="Sampling")
-    yield text("sampling.temperature", "Temperature", "0 to 2")
-    yield text("sampling.top_p", "Top p", "1: off")
-    yield text("sampling.top_k", "Top k", "0: off")
-    yield text("sampling.max_tokens", "Max tokens", "of a completion")
-    yield text("sampling.seed", "Seed", "sequence i uses seed + i")
-    yield text("top_k", "Alternatives", "kept for each token")
+    yield from _sampling_rows(form)
     yield FormRow("head", label="Backends")
-    for index, backend in enumerate(form.backends):
-        yield from _backend_rows(
-            form, index, backend, index in expanded or _has_problem(draft, index)
-        )
+    for index in range(len(form.backends)):
+        open_ = index in expanded or _has_problem(draft, index)
+        yield from _backend_rows(form, index, open_)
     if "backends" in draft.problems:
         yield FormRow("bad", "backends", value=draft.problems["backends"])
     yield FormRow("head", label="Engines found: Enter adds a backend")
@@ -102,52 +78,94 @@ def _rows(
     yield FormRow("button", "start", "Start the capture", note="F5, in the background")
 
 
-def _backend_rows(
-    form: CaptureForm, index: int, backend: BackendForm, open_: bool
-) -> Iterator[FormRow]:
-    key = f"backend[{index}]"
-    paths = "+".join(backend.paths) or "paths as needed"
-    more = "".join(
-        (
-            f" x{backend.repeats}" if backend.repeats.strip() != "1" else "",
-            " alone" if backend.alone else "",
-        )
-    )
-    words = f"{backend.engine}:{backend.dtype}  {backend.role}  {paths}{more}"
-    yield FormRow(
-        "button",
-        key,
-        f"{'▾' if open_ else '▸'} {visible(backend.name)}",
-        words,
-        visible(backend.options),
-    )
-    if not open_:
-        return
-    rows = (
-        ("text", "name", "Name", "in labels: NAME/decode"),
-        ("choice", "engine", "Engine", ""),
-        ("choice", "dtype", "dtype", ""),
-        ("choice", "role", "Role", "reference, trainer (A), rollout (B)"),
-        ("choice", "paths", "Paths", _PATH_NOTES.get(backend.paths, "")),
-        ("text", "repeats", "Repeats", "2 measures the noise floor"),
-        ("choice", "alone", "Alone", "again, one sequence a batch"),
-        ("text", "options", "Options", "key=value,...; gpus= python= model="),
-    )
-    for kind, name, label, note in rows:
-        value = value_of(form, f"{key}.{name}")
-        if name == "paths":
-            value = paths
-        elif name == "alone":
-            value = "yes" if value else "no"
-        yield FormRow(kind, f"{key}.{name}", label, str(value), note, 2)  # type: ignore[arg-type]
-    yield FormRow("button", f"{key}.remove", "Remove this backend", indent=2)
+def _text(form: CaptureForm, key: str, label: str, note: str = "") -> FormRow:
+    return FormRow("text", key, label, value=str(value_of(form, key)), note=note)
 
 
+def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
+    yield FormRow("choice", "prompts.source", "From", form.source)
+    if form.source in ("file", "file and text"):
+        yield _text(form, "prompts.file", "File", "JSONL, one prompt a line")
+    if form.source in ("text", "file and text"):
+        for index in range(len(form.texts)):
+            yield _text(form, f"prompts.text[{index}]", f"Text {index + 1}")
+    if form.source == "token ids":
+        note = "1 2 3 | 4 5: | ends the prompt"
+        for index in range(len(form.ids)):
+            yield _text(form, f"prompts.ids[{index}]", f"Ids {index + 1}", note)
+
+
+def _sampling_rows(form: CaptureForm) -> Iterator[FormRow]:
+    yield _text(form, "sampling.temperature", "Temperature", "0 to 2")
+    yield _text(form, "sampling.top_p", "Top p", "1: off")
+    yield _text(form, "sampling.top_k", "Top k", "0: off")
+    yield _text(form, "sampling.max_tokens", "Max tokens", "of a completion")
+    yield _text(form, "sampling.seed", "Seed", "sequence i uses seed + i")
+    yield _text(form, "top_k", "Alternatives", "kept for each token")
+
+
+_BACKEND_FIELDS: tuple[tuple[Kind, str, str, str], ...] = (
+    ("text", "name", "Name", "in labels: NAME/decode"),
+    ("choice", "engine", "Engine", ""),
+    ("choice", "dtype", "dtype", ""),
+    ("choice", "role", "Role", "reference, trainer (A), rollout (B)"),
+    ("choice", "paths", "Paths", ""),
+    ("text", "repeats", "Repeats", "2 measures the noise floor"),
+    ("choice", "alone", "Alone", "again, one sequence a batch"),
+    ("text", "options", "Options", "key=value,...; gpus= python= model="),
+)
+"""The fields of a backend: kind, name, label and note; the note of paths depends."""
 _PATH_NOTES = {
     (): "one generates, the others prefill",
     ("decode",): "generates",
     ("prefill",): "scores given ids",
 }
+
+
+def _backend_rows(form: CaptureForm, index: int, open_: bool) -> Iterator[FormRow]:
+    key, backend = f"backend[{index}]", form.backends[index]
+    arrow = "▾" if open_ else "▸"
+    yield FormRow(
+        kind="button",
+        key=key,
+        label=f"{arrow} {visible(backend.name)}",
+        value=_summary(backend),
+        note=visible(backend.options),
+    )
+    if not open_:
+        return
+    for kind, name, label, note in _BACKEND_FIELDS:
+        if name == "paths":
+            note = _PATH_NOTES.get(backend.paths, "")
+        yield FormRow(
+            kind=kind,
+            key=f"{key}.{name}",
+            label=label,
+            value=_shown(backend, name),
+            note=note,
+            indent=2,
+        )
+    yield FormRow("button", f"{key}.remove", "Remove this backend", indent=2)
+
+
+def _summary(backend: BackendForm) -> str:
+    """``vllm:bfloat16  rollout  decode+prefill x2 alone``."""
+    words = f"{backend.engine}:{backend.dtype}  {backend.role}  {_paths(backend)}"
+    if backend.repeats.strip() != "1":
+        words += f" x{backend.repeats}"
+    return f"{words} alone" if backend.alone else words
+
+
+def _paths(backend: BackendForm) -> str:
+    return "+".join(backend.paths) or "paths as needed"
+
+
+def _shown(backend: BackendForm, name: str) -> str:
+    if name == "paths":
+        return _paths(backend)
+    if name == "alone":
+        return "yes" if backend.alone else "no"
+    return str(getattr(backend, name))
 
 
 def _has_problem(draft: DraftPlan, index: int) -> bool:
