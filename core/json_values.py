@@ -59,7 +59,7 @@ def _quoted(key: str) -> str:
 
 
 def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
-    """``value`` as JSON of limited size; what is no JSON becomes its text, and what is
+    """``value`` as JSON of limited size; what is not JSON becomes its text, and what is
     left out is counted in its place.
     """
     if value is None or isinstance(value, bool | int):

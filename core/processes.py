@@ -108,8 +108,8 @@ def descendants(pid: int) -> set[int]:
 
 
 def failed_zombies(pid: int) -> set[int]:
-    """Processes below ``pid`` that ended by a signal or with an error and that nobody
-    has asked about yet.
+    """Processes below ``pid`` that ended by a signal or with an error and that were not
+    waited for yet.
     """
     failed = set()
     for child, (parent, _, state) in (table := _stat()).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,6 +45,7 @@ from logdrift.core.protocol import (
 from logdrift.core.session import lock
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import process_start
+from tests.conftest import REPOSITORY
 
 MODEL = ModelSource("m", "main")
 
@@ -420,3 +422,27 @@ def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout.split()) == (0, [said]), done.stderr
+
+
+def test_workers_are_started_in_one_place() -> None:
+    """Interpreter, environment and GPUs of an engine come together in one module. The
+    self-test starts a script of its own, which is no worker.
+    """
+    callers = {
+        name: sorted(
+            path.relative_to(REPOSITORY).as_posix()
+            for folder in ("core", "cli", "tui")
+            for path in (REPOSITORY / folder).rglob("*.py")
+            if re.search(rf"(?<!def )(?<!class )\b{name}\(", path.read_text("utf-8"))
+        )
+        for name in ("WorkerProcess", "engine_environment", "visible_devices")
+    }
+    assert callers == {
+        "WorkerProcess": ["core/capture/start.py", "core/capture/workers.py"],
+        "engine_environment": [
+            "core/capture/environments.py",
+            "core/capture/start.py",
+            "core/planted/selftest.py",
+        ],
+        "visible_devices": ["core/capture/start.py"],
+    }

@@ -37,7 +37,7 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
 
     It has a process session of its own, so that neither a closed terminal nor Ctrl-C
     reaches it, and prints to ``logs/supervisor.log``. Raises InputError where the
-    folder is no session or not this user's own, LogdriftError with its last words where
+    folder is not a session or not this user's own, LogdriftError with its last words where
     it ends at once.
     """
     # Read here too: a session that was deleted meanwhile must not come back as a folder

@@ -80,7 +80,7 @@ class _Running:
 def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> bool:
     """Capture what the session lacks. Returns whether every capture is complete.
 
-    Raises InputError where the folder is no session, is not this user's own
+    Raises InputError where the folder is not a session, is not this user's own
     (`trust.Stranger`), is being written by another process, or needs an interpreter
     that is not there; LogdriftError where the disk fails; KeyboardInterrupt after
     cancelling cleanly.

@@ -2,7 +2,7 @@
 with logdrift.
 
 A plan names interpreters, options and models, and resuming obeys them, so the plan of a
-session from elsewhere is somebody else's program. What is one's own cannot be told by
+session from elsewhere is another person's program. What is one's own cannot be told by
 the folder, which came from elsewhere too: it is recorded in the user's state folder,
 one small file for each session. Its name is a digest over the session's id and all that
 would be run, so an edited session, or a copy under another id, is another one; its

@@ -244,7 +244,7 @@ def _typed_ids(form: CaptureForm, problems: _Problems) -> _Prompts:
 
 def ids_line(text: str) -> str:
     """Typed ids (``1 2 3 | 4 5``) as a line of a prompt file. Raises InputError naming
-    what is no id.
+    what is not an id.
     """
     prompt, bar, completion = text.partition("|")
     if "|" in completion:

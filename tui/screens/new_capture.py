@@ -142,13 +142,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def _show(self, key: str | None = None) -> None:
         self.fields.show(
-            form_rows(self.form, self._told(), self.found, self._expanded), key=key
+            form_rows(self.form, self._problems_to_show(), self.found, self._expanded),
+            key=key,
         )
         self.draw()
 
-    def _told(self) -> DraftPlan:
-        """What is wrong, less the prompt that has yet to be typed: nobody is scolded
-        for an empty form.
+    def _problems_to_show(self) -> DraftPlan:
+        """What is wrong, less the prompt that has yet to be typed: an empty form is
+        not wrong yet.
         """
         if self._started or self.form.texts != ("",) or self.form.source != "text":
             return self.built
