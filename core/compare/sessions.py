@@ -9,6 +9,7 @@ have the same context in both sessions, so these are compared.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,24 +61,40 @@ def match_sequences(
     with the same prompt ids, up to the first id that differs. Several alike
     (duplicates, samples of one prompt) are taken in order, each once.
     """
-    partner: dict[int, tuple[int, int]] = {}
-    rest_old, rest_new = list(range(old_count)), list(range(new_count))
-    exact = 0
-    for whole in (True, False):
-        waiting: dict[tuple[int, bytes], deque[int]] = {}
-        for i in rest_old:
-            waiting.setdefault(_key(old, i, whole), deque()).append(i)
-        for j in rest_new:
-            if alike := waiting.get(_key(new, j, whole)):
-                i = alike.popleft()
-                partner[j] = i, _common(old.ids(i), new.ids(j))
-        exact = len(partner) if whole else exact
-        taken = {i for i, _ in partner.values()}
-        rest_old = [i for i in rest_old if i not in taken]
-        rest_new = [j for j in rest_new if j not in partner]
-    found = [(partner[j][0], j, partner[j][1]) for j in sorted(partner)]
-    columns = np.asarray(found, np.int64).reshape(-1, 3).T
-    return Match(columns[0], columns[1], columns[2], exact)
+    partners: dict[int, tuple[int, int]] = {}
+    _match_alike(old, new, range(old_count), range(new_count), partners, whole=True)
+    exact = len(partners)
+    taken = {index for index, _ in partners.values()}
+    rest_old = [index for index in range(old_count) if index not in taken]
+    rest_new = [index for index in range(new_count) if index not in partners]
+    _match_alike(old, new, rest_old, rest_new, partners, whole=False)
+    rows = [
+        (partners[index][0], index, partners[index][1]) for index in sorted(partners)
+    ]
+    columns = np.asarray(rows, np.int64).reshape(-1, 3).T
+    return Match(old=columns[0], new=columns[1], lengths=columns[2], whole=exact)
+
+
+def _match_alike(
+    old: Sequences,
+    new: Sequences,
+    old_indices: Iterable[int],
+    new_indices: Iterable[int],
+    partners: dict[int, tuple[int, int]],
+    *,
+    whole: bool,
+) -> None:
+    """Add to ``partners``, by the number of the new sequence, the number of the old one
+    and how many ids they share; ``whole`` sequences must be alike, else prompts.
+    """
+    waiting: dict[tuple[int, bytes], deque[int]] = {}
+    for index in old_indices:
+        waiting.setdefault(_key(old, index, whole), deque()).append(index)
+    for index in new_indices:
+        alike = waiting.get(_key(new, index, whole))
+        if alike:
+            partner = alike.popleft()
+            partners[index] = partner, _common(old.ids(partner), new.ids(index))
 
 
 def _key(sequences: Sequences, index: int, whole: bool) -> tuple[int, bytes]:

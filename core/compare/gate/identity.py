@@ -5,7 +5,7 @@ what options made of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.compare.gate.case import (
@@ -162,27 +162,20 @@ def check_logits_size(case: GateCase) -> Iterator[Reason]:
 
 def check_overrides(case: GateCase) -> Iterator[Reason]:
     """Options that change the model itself, on one side or differently."""
-    a, b = (overrides(side) or {} for side in case.sides)
-    seen_a, seen_b = case.a.facts.extra, case.b.facts.extra
-    for name in ("logit_scale", "soft_cap"):
-        if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
-            a, b = {**a, name: seen_a[name]}, {**b, name: seen_b[name]}
-    names = sorted(
-        name
-        for name in {*a, *b}
-        if name not in a or name not in b or a[name] != b[name]
-    )
+    a, b = _changed_options(case)
+    names = sorted(name for name in {*a, *b} if not _same_option(name, a, b))
     if not names:
         return
+    sides = ((case.a, a), (case.b, b))
     said = " and ".join(
-        f"{side.label} runs with"
-        f" {', '.join(f'{n}={_short(json.dumps(o[n], default=str))}' for n in names if n in o)}"
-        for side, o in ((case.a, a), (case.b, b))
-        if any(n in o for n in names)
+        f"{side.label} runs with {_assignments(names, options)}"
+        for side, options in sides
+        if any(name in options for name in names)
     )
-    found = effect_of(
-        case, {name: o[name] for o in (a, b) for name in names if name in o}
-    )
+    changed = {
+        name: options[name] for options in (a, b) for name in names if name in options
+    }
+    found = effect_of(case, changed)
     if found == ():
         yield note(
             "overrides",
@@ -195,6 +188,29 @@ def check_overrides(case: GateCase) -> Iterator[Reason]:
         "overrides",
         f"{said}, which changes the model{effect}: set the same on both sides.",
         found or (),
+    )
+
+
+def _changed_options(case: GateCase) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`overrides` of both sides, with what was observed on both and differs."""
+    a, b = (overrides(side) or {} for side in case.sides)
+    seen_a, seen_b = case.a.facts.extra, case.b.facts.extra
+    for name in ("logit_scale", "soft_cap"):
+        if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
+            a, b = {**a, name: seen_a[name]}, {**b, name: seen_b[name]}
+    return a, b
+
+
+def _same_option(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return name in a and name in b and bool(a[name] == b[name])
+
+
+def _assignments(names: Sequence[str], options: Mapping[str, Any]) -> str:
+    """``rope_theta=100000, logit_scale=2`` of those names that a side has."""
+    return ", ".join(
+        f"{name}={_short(json.dumps(options[name], default=str))}"
+        for name in names
+        if name in options
     )
 
 
