@@ -49,7 +49,7 @@ class Experiment:
     """One knob changed on one side, or on both at once, everything else equal.
 
     ``seconds`` is an estimate from how long the unchanged captures took, None where
-    nobody knows. ``telling`` (0 to 1) is the score of the cause times what the change
+    that is unknown. ``telling`` (0 to 1) is the score of the cause times what the change
     would explain. ``still``: no number may move. ``rescored``: what is compared with
     the changed capture is the pair's own capture, even where that went another path.
     ``proves`` is the cause that success is evidence for: `NOISE` for one more precise

@@ -48,7 +48,7 @@ class FittedLine:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class _RowSums:
     """Sums of squares and products over the alternatives of each row, or of each group
     of rows, f64[k] nats^2 each.
     """
@@ -57,9 +57,9 @@ class _Sums:
     yy: Array
     xy: Array
 
-    def of_groups(self, groups: Array) -> _Sums:
+    def of_groups(self, groups: Array) -> _RowSums:
         """The same over rows of one group (``groups`` i64[n])."""
-        return _Sums(
+        return _RowSums(
             xx=np.bincount(groups, self.xx),
             yy=np.bincount(groups, self.yy),
             xy=np.bincount(groups, self.xy),
@@ -111,16 +111,16 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     )
 
 
-def _sums(x: Array, y: Array) -> _Sums:
+def _sums(x: Array, y: Array) -> _RowSums:
     """Of x, y f64[n, K]."""
-    return _Sums(
+    return _RowSums(
         xx=np.einsum("ij,ij->i", x, x),
         yy=np.einsum("ij,ij->i", y, y),
         xy=np.einsum("ij,ij->i", x, y),
     )
 
 
-def _relative_error(sums: _Sums, xx: float, yy: float) -> float:
+def _relative_error(sums: _RowSums, xx: float, yy: float) -> float:
     """The slope's standard error over the slope: the root of the squared influences
     d log slope = (row's yy / yy - row's xx / xx) / 2, rows being independent units.
     """
@@ -128,7 +128,7 @@ def _relative_error(sums: _Sums, xx: float, yy: float) -> float:
     return float(np.sqrt((influence**2).sum()))
 
 
-def _uneven(sums: _Sums, shared: Shared, groups: Array) -> float:
+def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     """After one slope for each of ``groups`` i64[n]: what slopes of their own for every
     row explain beyond chance, in the middle one of the groups.
     """

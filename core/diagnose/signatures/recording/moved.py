@@ -16,7 +16,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     Array,
     Bools,
     RecordingFault,
-    Rows,
+    SequenceRows,
     Values,
     fault,
     rows_of,
@@ -83,7 +83,7 @@ def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
     return in_place, np.where(inside, np.abs(view.a - values), np.nan)
 
 
-def _stretches(rows: Rows, in_place: Values, moved_gap: Values) -> Bools | None:
+def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools | None:
     """bool[n]: tokens of the stretches, one at most in each row, that gain by being
     moved. None without any.
 
@@ -112,7 +112,7 @@ def _stretches(rows: Rows, in_place: Values, moved_gap: Values) -> Bools | None:
     return chosen
 
 
-def _largest_gains(rows: Rows, gain: Values) -> Bools:
+def _largest_gains(rows: SequenceRows, gain: Values) -> Bools:
     """bool[n]: the stretch of each row whose ``gain`` f64[n] adds up to most: from
     where the sum so far is lowest to where it is highest behind that.
     """

@@ -13,7 +13,7 @@ from logdrift.core.diagnose.signatures.recording.suspect import (
     SHORTEST,
     Bools,
     RecordingFault,
-    Rows,
+    SequenceRows,
     Suspect,
     Values,
     fault,
@@ -45,7 +45,7 @@ def one_for_each(case: Case) -> Iterator[RecordingFault]:
             return
 
 
-def _flat(side: Suspect, rows: Rows) -> Bools:
+def _flat(side: Suspect, rows: SequenceRows) -> Bools:
     """bool[r]: the side has one number in the whole row, and is far off there."""
     low = np.minimum.reduceat(side.values, rows.starts)
     high = np.maximum.reduceat(side.values, rows.starts)
@@ -62,7 +62,7 @@ def _is_one_for_each(values: Values) -> bool:
     return different >= _SEQUENCES and 2 * different >= len(values)
 
 
-def _evidence(case: Case, side: Suspect, rows: Rows, flat: Bools) -> Evidence:
+def _evidence(case: Case, side: Suspect, rows: SequenceRows, flat: Bools) -> Evidence:
     mask = np.repeat(flat, rows.lengths)
     tokens, sequences = count_of(mask), int(flat.sum())
     first = side.values[rows.starts][flat][0]

@@ -84,7 +84,7 @@ def begins(sequence: Array) -> Bools:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SequenceRows:
     """The sequences of a case's tokens: ``starts`` i64[r] are the numbers of their
     first tokens, ``lengths`` i64[r] how many they have.
     """
@@ -98,7 +98,9 @@ class Rows:
         return np.repeat(np.arange(len(self.starts)), self.lengths)
 
 
-def rows_of(sequence: Array) -> Rows:
+def rows_of(sequence: Array) -> SequenceRows:
     """The rows of tokens whose sequences are ``sequence`` i64[n], in order."""
     starts = np.flatnonzero(begins(sequence))
-    return Rows(starts=starts, lengths=np.diff(np.append(starts, len(sequence))))
+    return SequenceRows(
+        starts=starts, lengths=np.diff(np.append(starts, len(sequence)))
+    )
