@@ -34,10 +34,9 @@ from logdrift.core.charts.data import (
 from logdrift.core.charts.heat import HeatChart
 from logdrift.core.charts.histogram import HistogramChart
 from logdrift.core.charts.logprobs import DensityChart, ScatterChart
-from logdrift.core.charts.marks import FAR
 from logdrift.core.charts.ranks import RankChart
 from logdrift.core.charts.reduce import count_bins
-from logdrift.core.charts.registry import CHARTS, index_of
+from logdrift.core.charts.registry import CHARTS, FAR, index_of
 from logdrift.core.compare.distribution import rank_flips
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.sessions import compare_sessions

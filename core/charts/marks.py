@@ -24,8 +24,6 @@ SHADES = " ░▒▓█"
 """Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""
 BAND, QUIET, DOT = "░", "·", "•"
 """Glyphs for `Range`, for a cell below the first step, and for a bar's second value."""
-FAR = 1 << 30
-"""Beyond this many columns or rows, `TokenPlaces.step` goes to the end."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ class TokenPlaces(Protocol):
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
         """The flat position that many cells on, None where there is nothing further.
-        Beyond +-`FAR`: the last one.
+        Beyond +-`registry.FAR`: the last one.
         """
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.charts.marks import FAR
 from logdrift.core.charts.reduce import largest_bins
+from logdrift.core.charts.registry import FAR
 
 Array = npt.NDArray[Any]
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 InReport = Literal["panel", "folded", "none"]
 
+FAR = 1 << 30
+"""Beyond this many columns or rows, a step in a chart goes to its end. It stands here
+because a pane needs it before anything is drawn: `marks` is 5 ms of a start.
+"""
+
 
 @dataclass(frozen=True)
 class Entry:

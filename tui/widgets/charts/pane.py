@@ -17,8 +17,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from logdrift.core.charts.marks import FAR
-from logdrift.core.charts.registry import CHARTS
+from logdrift.core.charts.registry import CHARTS, FAR
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
 from logdrift.tui.bindings import bindings
