@@ -19,7 +19,7 @@ from logdrift.core.numbers import percent, short
 from logdrift.core.session.visible import visible
 
 if TYPE_CHECKING:
-    from logdrift.core.compare.sessions import Comparison
+    from logdrift.core.compare.sessions import SessionComparison
 
 _MOST_BINS, _FEWEST_BINS = 60, 8
 _TABLE_BINS = 64
@@ -27,7 +27,9 @@ _AXIS = 10
 """Columns that the axis at the left takes, about."""
 
 
-def change_data(old_name: str, new_name: str, comparison: Comparison) -> ChangeData:
+def change_data(
+    old_name: str, new_name: str, comparison: SessionComparison
+) -> ChangeData:
     """What the chart is made from, of a comparison whose new session is the one that is
     shown.
     """

@@ -97,7 +97,7 @@ _BLOCK_SUMS = np.dtype(
 )
 
 
-class _Sums:
+class _ProbabilitySums:
     """Sums over n tokens, made of sums over blocks.
 
     Squares are taken around each block's own mean, which loses no digits.
@@ -138,7 +138,7 @@ class _Sums:
 
 
 def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
-    sums = _Sums(logprob_a, logprob_b)
+    sums = _ProbabilitySums(logprob_a, logprob_b)
     squares = sums.squares("gap_squares", "gap", "gap")
     mae = sums.mean("gap")
     return Probability(
@@ -152,7 +152,7 @@ def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probabilit
     )
 
 
-def _std(sums: _Sums, squares: float) -> float | None:
+def _std(sums: _ProbabilitySums, squares: float) -> float | None:
     """Standard deviation (n - 1) of |p - q|; None for fewer than two tokens."""
     if sums.count < 2:
         return None
@@ -161,7 +161,7 @@ def _std(sums: _Sums, squares: float) -> float | None:
     return finite_or_none(math.sqrt(squares / (sums.count - 1)))
 
 
-def _pearson(sums: _Sums) -> float | None:
+def _pearson(sums: _ProbabilitySums) -> float | None:
     """The correlation of p and q; None where one is constant."""
     if not (sums.varies("p") and sums.varies("q")):
         return None

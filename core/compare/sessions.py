@@ -111,7 +111,7 @@ def _common(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> int:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SessionComparison:
     """A pair of captures in two sessions, over the n tokens of the scope that all four
     captures scored.
 
@@ -155,7 +155,7 @@ def growth(
 
 def compare_sessions(
     old: Pair, new: Pair, scope: Scope, *, resamples: int = 2000, seed: int = 0
-) -> Comparison:
+) -> SessionComparison:
     """Compare one pair of captures before (``old``) and after (``new``) a change, over
     ``scope``.
 
@@ -184,7 +184,7 @@ def compare_sessions(
     old_at, new_at = old_at[scored], new_at[scored]
     sides = _side(old, old_at), _side(new, new_at)
     changes = change_stats(*sides, lengths, resamples=resamples, seed=seed)
-    return Comparison(match, common, old_at, new_at, *sides, changes)
+    return SessionComparison(match, common, old_at, new_at, *sides, changes)
 
 
 def judge_sessions(

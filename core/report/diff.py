@@ -22,7 +22,7 @@ from logdrift.core.compare.pair import (
     parse_pair,
 )
 from logdrift.core.compare.sessions import (
-    Comparison,
+    SessionComparison,
     compare_sessions,
     growth,
     judge_sessions,
@@ -273,7 +273,7 @@ def _side(session: Session, pair: Pair) -> DiffSide:
     )
 
 
-def _matched(comparison: Comparison) -> MatchCounts:
+def _matched(comparison: SessionComparison) -> MatchCounts:
     return MatchCounts(
         sequences=len(comparison.match.new),
         whole=comparison.match.whole,
@@ -307,7 +307,10 @@ def _floor_of(metric: str, floor: Floor) -> float | None:
 
 
 def _token(
-    session: Session, pairs: tuple[Pair, Pair], comparison: Comparison, index: int
+    session: Session,
+    pairs: tuple[Pair, Pair],
+    comparison: SessionComparison,
+    index: int,
 ) -> TokenChange:
     at, later_at = int(comparison.old_at[index]), int(comparison.new_at[index])
     earlier, later = pairs
