@@ -22,7 +22,7 @@ MAY_NAME_AN_ENGINE = (
     "core/session/importers/",
     # Captures made with a known engine, to plant a fault in them.
     "core/planted/drawn.py",
-    "core/planted/inside/worker.py",
+    "core/planted/inside/",
 )
 PATH_METHODS = {
     "decode": "generate",

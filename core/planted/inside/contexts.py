@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,31 +119,34 @@ def _padded(stand: Stand, *, left: bool, masked: bool) -> Sent:
     padding counts.
     """
     longest = max(len(ids) for ids in stand.ids)
-    pad = getattr(stand.model.net.config, "pad_token_id", None) or 0
-    out = []
-    for length in dict.fromkeys(
-        len(ids) for ids in stand.ids
-    ):  # rows of one length: the numbers of the one batch
+    padded: dict[int, Rows] = {}
+    for length in dict.fromkeys(len(ids) for ids in stand.ids):
+        # Rows of one length: the numbers of the one batch.
         fill = longest - length
         around = (fill, 0) if left else (0, fill)
-        rows = [ids for ids in stand.ids if len(ids) == length]
-        whole = [np.pad(ids, around, constant_values=pad) for ids in rows]
-        mask = torch.from_numpy(
-            np.pad(np.ones((1, length), np.int64), ((0, 0), around))
-        )
-        arguments = {"attention_mask": mask.expand(len(rows), -1)} if masked else {}
-        states = hidden_states(
-            stand.model, whole, position_ids=torch.arange(longest)[None], **arguments
-        )
-        for ids, hidden in zip(rows, states, strict=True):
-            out.append(
-                (
-                    id(ids),
-                    reduce_rows(stand.model, ids, hidden[fill if left else 0 :], TOP_K),
-                )
-            )
-    found = dict(out)
-    return [found[id(ids)] for ids in stand.ids], None
+        rows = [i for i, ids in enumerate(stand.ids) if len(ids) == length]
+        states = _padded_states(stand, rows, around, masked=masked)
+        for i, hidden in zip(rows, states, strict=True):
+            own = hidden[around[0] :]
+            padded[i] = reduce_rows(stand.model, stand.ids[i], own, TOP_K)
+    return [padded[i] for i in range(len(stand.ids))], None
+
+
+def _padded_states(
+    stand: Stand, rows: list[int], around: tuple[int, int], *, masked: bool
+) -> Iterable[Any]:
+    """The hidden states of sequences of one length, padded by ``around`` tokens before
+    and behind.
+    """
+    pad = getattr(stand.model.net.config, "pad_token_id", None) or 0
+    whole = [np.pad(stand.ids[i], around, constant_values=pad) for i in rows]
+    arguments = {}
+    if masked:
+        own = np.ones((1, len(stand.ids[rows[0]])), np.int64)
+        mask = torch.from_numpy(np.pad(own, ((0, 0), around)))
+        arguments["attention_mask"] = mask.expand(len(rows), -1)
+    positions = torch.arange(len(whole[0]))[None]
+    return hidden_states(stand.model, whole, position_ids=positions, **arguments)
 
 
 IDS: dict[str, Callable[[Stand, float], Sent]] = {

@@ -17,7 +17,6 @@ import os
 import runpy
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,101 +29,21 @@ runpy.run_path(str(HERE.parents[1] / "worker" / "launch.py"))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from logdrift.core.facts import Facts  # noqa: E402
 from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
 from logdrift.core.planted.inside.bench import Bench, Stand, read_ids, sample_ids  # noqa: E402
 from logdrift.core.planted.inside.edits import plant  # noqa: E402
 from logdrift.core.planted.inside.little import train  # noqa: E402
 from logdrift.core.planted.inside.scoring import Model, Rows  # noqa: E402
+from logdrift.core.planted.inside.written import WrittenSide, write_session  # noqa: E402
 from logdrift.core.planted.sizes import (  # noqa: E402
     LENGTHS,
     LONG,
-    PROMPT,
     lengths_of,
     take,
 )
-from logdrift.core.session.layout import (  # noqa: E402
-    CaptureInfo,
-    Manifest,
-    ModelInfo,
-    SequencesInfo,
-    capture_part,
-    ids_digest,
-    sequence_part,
-)
-from logdrift.core.session.writer import (  # noqa: E402
-    merge_pieces,
-    sequence_tensors,
-    write_manifest,
-    write_part,
-)
+from logdrift.core.session.layout import MANIFEST  # noqa: E402
 
 MARK = "planted:"
-
-
-def write_session(
-    folder: Path,
-    model: Path,
-    ids: list[np.ndarray],
-    sides: dict[str, tuple[list[Rows], dict[str, Any]]],
-    sent: dict[str, list[np.ndarray]],
-    title: str,
-) -> None:
-    """The real session format, through the real writer. ``sent`` are the ids that a
-    side was really given.
-    """
-    lengths = [len(x) for x in ids]
-    folder.mkdir(parents=True, exist_ok=True)
-    part = write_part(
-        folder,
-        sequence_part(0),
-        sequence_tensors(ids, [PROMPT] * len(ids), ["length"] * len(ids)),
-        0,
-        len(ids),
-        sum(lengths),
-    )
-    merge_pieces(
-        folder, {int(i): f"<{i}>".encode() for i in np.unique(np.concatenate(ids))}
-    )
-    captures = []
-    for name, (rows, facts) in sides.items():
-        tensors = {
-            field: np.concatenate([getattr(row, field) for row in rows])
-            for field in ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
-        }
-        label = f"{name}/prefill"
-        written = write_part(
-            folder, capture_part(label, 0), tensors, 0, len(ids), sum(lengths)
-        )
-        written = replace(
-            written, ids_digest=ids_digest(np.concatenate(sent.get(name, ids)))
-        )
-        role = name if name in ("reference", "trainer") else "rollout"
-        captures.append(
-            CaptureInfo(
-                label,
-                name,
-                "transformers",
-                str(facts["dtype"]),
-                "prefill",
-                1,
-                role,
-                "complete",
-                Facts(**facts),
-                (written,),
-            )
-        )
-    info = SequencesInfo(len(ids), None, (part,))
-    write_manifest(
-        folder,
-        Manifest(
-            title,
-            ModelInfo(model.name),
-            title,
-            sequences=info,
-            captures=tuple(captures),
-        ),
-    )
 
 
 def facts_of(
@@ -167,27 +86,35 @@ def facts_of(
 def write(bench: Bench, fault: Fault, background: str, size: float) -> None:
     """The session of one fault, under the name of background and fault."""
     folder = bench.out / f"{background}-{fault.name}"
-    if (folder / "session.json").exists():
+    if (folder / MANIFEST).exists():
         return
     stand = Stand(bench, background, len(bench.ids) if fault.long else bench.short)
     planted = plant(stand, fault.name, size)
     changed = told(fault, size, background)
     changed.pop("ids_digest", None)
-    sides = {
-        "reference": (stand.reference, facts_of(stand.model, "float32", "sdpa")),
-        "trainer": (stand.trainer, facts_of(stand.model, background, "sdpa")),
-        "rollout": (
-            planted.rows,
-            {**facts_of(stand.model, background, planted.attention), **changed},
-        ),
-    }
-    sent = {} if planted.sent is None else {"rollout": planted.sent}
-    write_session(
-        folder, bench.folder, stand.ids, sides, sent, f"{fault.name} {size:g}"
-    )
+
+    def side(
+        name: str,
+        rows: list[Rows],
+        facts: dict[str, Any],
+        sent: list[np.ndarray] | None = None,
+    ) -> WrittenSide:
+        given = stand.ids if sent is None else sent
+        return WrittenSide(name=name, rows=rows, facts=facts, sent=given)
+
+    model = stand.model
+    clean = facts_of(model, background, "sdpa")
+    faulty = {**facts_of(model, background, planted.attention), **changed}
+    sides = [
+        side("reference", stand.reference, facts_of(model, "float32", "sdpa")),
+        side("trainer", stand.trainer, clean),
+        side("rollout", planted.rows, faulty, planted.sent),
+    ]
+    write_session(folder, bench.folder, stand.ids, sides, f"{fault.name} {size:g}")
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -224,32 +151,21 @@ def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
     short, longer = lengths_of(args.lengths), lengths_of(args.long)
     bench = Bench(folder, out, [], len(short))
     lengths = short + longer
-    known = (
-        read_ids(args.ids)
-        if args.ids
-        else sample_ids(bench.model("float32"), lengths, out / "ids.json")
-    )
-    bench.ids = [
-        np.asarray(row, np.int32)
-        for row in take([row.tolist() for row in known], lengths)
-    ]
-    wanted = (
-        set(args.faults.split(",")) if args.faults else {fault.name for fault in FAULTS}
-    )
+    if args.ids:
+        known = read_ids(args.ids)
+    else:
+        known = sample_ids(bench.model("float32"), lengths, out / "ids.json")
+    taken = take([row.tolist() for row in known], lengths)
+    bench.ids = [np.asarray(row, np.int32) for row in taken]
+    names = args.faults.split(",") if args.faults else [fault.name for fault in FAULTS]
     for background in args.backgrounds.split(","):
         for fault in FAULTS:
-            if fault.name in wanted and background in fault.backgrounds:
+            if fault.name in names and background in fault.backgrounds:
+                size = fault.other_size if args.held_out else fault.size
                 began = time.monotonic()
-                write(
-                    bench,
-                    fault,
-                    background,
-                    fault.other_size if args.held_out else fault.size,
-                )
-                print(
-                    f"{MARK}{background} {fault.name} {time.monotonic() - began:.2f}",
-                    flush=True,
-                )
+                write(bench, fault, background, size)
+                took = time.monotonic() - began
+                print(f"{MARK}{background} {fault.name} {took:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""A planted session in the real format, through the real writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logdrift.core.facts import Facts
+from logdrift.core.planted.inside.scoring import Rows
+from logdrift.core.planted.sizes import PROMPT
+from logdrift.core.session.layout import (
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+    Part,
+    SequencesInfo,
+    capture_part,
+    ids_digest,
+    sequence_part,
+)
+from logdrift.core.session.writer import (
+    merge_pieces,
+    sequence_tensors,
+    write_manifest,
+    write_part,
+)
+
+_COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
+
+
+@dataclass(frozen=True)
+class WrittenSide:
+    """One capture of a planted session: the rows of every sequence, what its facts say,
+    and the ids that it was really given.
+    """
+
+    name: str
+    rows: Sequence[Rows]
+    facts: Mapping[str, Any]
+    sent: Sequence[np.ndarray]
+
+
+def write_session(
+    folder: Path,
+    model: Path,
+    ids: Sequence[np.ndarray],
+    sides: Sequence[WrittenSide],
+    title: str,
+) -> None:
+    """Sequences, captures and manifest of one planted session; ``ids`` i32[T] each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = sum(len(row) for row in ids)
+    count = len(ids)
+    tensors = sequence_tensors(list(ids), [PROMPT] * count, ["length"] * count)
+    part = write_part(folder, sequence_part(0), tensors, 0, count, tokens)
+    pieces = {int(i): f"<{i}>".encode() for i in np.unique(np.concatenate(ids))}
+    merge_pieces(folder, pieces)
+    captures = tuple(
+        _capture(side, _written(folder, side, count, tokens)) for side in sides
+    )
+    manifest = Manifest(
+        title,
+        ModelInfo(model.name),
+        title,
+        sequences=SequencesInfo(count, None, (part,)),
+        captures=captures,
+    )
+    write_manifest(folder, manifest)
+
+
+def _written(folder: Path, side: WrittenSide, count: int, tokens: int) -> Part:
+    """The capture's one part, with a digest of what was sent."""
+    tensors = {
+        column: np.concatenate([getattr(row, column) for row in side.rows])
+        for column in _COLUMNS
+    }
+    path = capture_part(f"{side.name}/prefill", 0)
+    part = write_part(folder, path, tensors, 0, count, tokens)
+    return replace(part, ids_digest=ids_digest(np.concatenate(side.sent)))
+
+
+def _capture(side: WrittenSide, part: Part) -> CaptureInfo:
+    return CaptureInfo(
+        label=f"{side.name}/prefill",
+        backend=side.name,
+        engine="transformers",
+        dtype=str(side.facts["dtype"]),
+        path="prefill",
+        repeat=1,
+        role=side.name,
+        status="complete",
+        facts=Facts(**side.facts),
+        parts=(part,),
+    )
