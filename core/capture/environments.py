@@ -38,9 +38,8 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 
 Origin = Literal["spec", "config", "managed", "current"]
-CHECK_SECONDS = (
-    300.0  # importing vLLM from a cold disk on two busy cores took up to 90 s
-)
+CHECK_SECONDS = 300.0
+"""Importing vLLM from a cold disk on two busy cores took up to 90 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +78,31 @@ def nvidia_gpus() -> tuple[str, ...]:
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ()
+    names = _named_by_the_driver()
+    if names is None:
+        gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
+        names = tuple("NVIDIA GPU" for _ in gpus)
+    return names[: len(_own_devices()) or None]
+
+
+def _named_by_the_driver() -> tuple[str, ...] | None:
+    """What nvidia-smi says; None where it is not there or fails."""
     tool = shutil.which("nvidia-smi")
-    if tool is not None:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            argv = [tool, "--query-gpu=name", "--format=csv,noheader"]
-            out = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=True,
-            )
-            names = tuple(
-                line.strip() for line in out.stdout.splitlines() if line.strip()
-            )
-            return names[: len(_own_devices()) or None]
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple("NVIDIA GPU" for _ in found)[: len(_own_devices()) or None]
+    if tool is None:
+        return None
+    try:
+        done = subprocess.run(
+            [tool, "--query-gpu=name", "--format=csv,noheader"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = (line.strip() for line in done.stdout.splitlines())
+    return tuple(line for line in lines if line)
 
 
 def visible_devices(gpus: str) -> str:
@@ -161,11 +167,9 @@ def create_environment(
     LogdriftError, Cancelled.
     """
     recipe = recipe_for(engine, default_device())
-    folder = (
-        (parent.absolute() / engine)
-        if parent is not None
-        else environment_folder(engine)
-    )
+    folder = environment_folder(engine)
+    if parent is not None:
+        folder = parent.absolute() / engine
 
     def probe(interpreter: Path) -> Mapping[str, str]:
         health = check(_interpreter(engine, interpreter, "managed"), cancel=cancel)
@@ -231,13 +235,8 @@ def available() -> dict[str, Interpreter | LogdriftError]:
 
 
 def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
-    folder = str(python.parent)
-    return Interpreter(
-        engine,
-        python,
-        origin,
-        {"PATH": os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))},
-    )
+    path = os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath)))
+    return Interpreter(engine, python, origin, {"PATH": path})
 
 
 def _executable(python: str, where: str) -> Path:

@@ -112,10 +112,9 @@ def _check_written(tokenizer: Any, talk: Conversation) -> None:
 def _writes_none(tokenizer: Any, talk: Conversation, index: int) -> bool:
     messages = list(talk.messages)
     messages[index] = {**messages[index], "content": ""}
+    written = _apply(tokenizer, talk, tokenize=False)
     empty = _apply(tokenizer, replace(talk, messages=messages), tokenize=False)
-    return str(_apply(tokenizer, talk, tokenize=False)).count("None") > str(
-        empty
-    ).count("None")
+    return str(written).count("None") > str(empty).count("None")
 
 
 def _near(key: str, names: set[str]) -> str:

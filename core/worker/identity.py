@@ -37,15 +37,17 @@ def identity(
     tokenizer beside those weights, if any. ``loading`` says which options of the engine
     make it read other weights.
     """
+    digests: dict[str, str | None] = dict.fromkeys(
+        ("weights_digest", "config_digest", "tokenizer_digest")
+    )
     folder = _folder(model, revision, options)
+    if folder is not None:
+        digests["config_digest"] = config_digest(folder)
+        digests["tokenizer_digest"] = tokenizer_digest(folder)
+        if _plain(options, loading):
+            digests["weights_digest"] = limited_weights_digest(folder)
     return {
-        "weights_digest": (
-            limited_weights_digest(folder)
-            if folder is not None and _plain(options, loading)
-            else None
-        ),
-        "config_digest": config_digest(folder) if folder is not None else None,
-        "tokenizer_digest": tokenizer_digest(folder) if folder is not None else None,
+        **digests,
         "template_digest": _template_digest(text),
         "adds_bos": None if text is None else text.adds_bos(),
     }

@@ -32,17 +32,19 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     like a credential by name or value, and none that is a path or an address: those
     name a machine and change no number.
     """
-    found = os.environ if variables is None else variables
+    all_variables = os.environ if variables is None else variables
     return {
-        name: found[name]
-        for name in sorted(found)
-        if name.startswith(ENVIRONMENT_PREFIXES)
-        and not hides_variable(name)
-        and secret_in(found[name]) is None
-        and not found[name].startswith(("/", "~"))
-        and "://" not in found[name]
-        and not name.endswith(_ADDRESSES)
+        name: value
+        for name, value in sorted(all_variables.items())
+        if name.startswith(ENVIRONMENT_PREFIXES) and _may_be_kept(name, value)
     }
+
+
+def _may_be_kept(name: str, value: str) -> bool:
+    if hides_variable(name) or secret_in(value) is not None:
+        return False
+    names_a_place = value.startswith(("/", "~")) or "://" in value
+    return not names_a_place and not name.endswith(_ADDRESSES)
 
 
 def version_of(distributions: Sequence[str]) -> str | None:
@@ -90,12 +92,11 @@ def device(kind: str) -> dict[str, Any]:
             "device_name": torch.cuda.get_device_name(0) if count else None,
             "device_count": count,
         }
-    name = _cpu_name() if kind == "cpu" else None
-    count_of_cpu = 1 if kind == "cpu" else None
+    known = {"device_name": _cpu_name(), "device_count": 1}
+    unknown = {"device_name": None, "device_count": None}
     return {
         "device": kind,
-        "device_name": name,
-        "device_count": count_of_cpu,
+        **(known if kind == "cpu" else unknown),
         "threads": torch.get_num_threads(),
     }
 
@@ -129,6 +130,6 @@ def _cpu_name() -> str | None:
             lines = [line for line in file if line.startswith("model name")]
     except OSError:
         lines = []
-    return (
-        lines[0].partition(":")[2].strip() if lines else (platform.processor() or None)
-    )
+    if not lines:
+        return platform.processor() or None
+    return lines[0].partition(":")[2].strip()

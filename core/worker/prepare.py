@@ -32,12 +32,10 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
     positions = _number(config, "max_position_embeddings") or _number(
         config, "n_positions"
     )
-    needs_text = any("token_ids" not in prompt for prompt in job.prompts)
-    tokenizer = (
-        TokenText(job.model.name, job.model.revision, job.trust_remote_code)
-        if needs_text
-        else None
-    )
+    tokenizer = None
+    if any("token_ids" not in prompt for prompt in job.prompts):
+        model = job.model
+        tokenizer = TokenText(model.name, model.revision, job.trust_remote_code)
     places = [Place(**prompt["place"]) for prompt in job.prompts]
     ids, lengths = [], []
     for prompt, place in zip(job.prompts, places, strict=True):
