@@ -78,11 +78,9 @@ def _cleaned(value: Any, name: str = "") -> Any:
         return {key: _cleaned(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item, name) for item in value]
-    return (
-        _LEFT_OUT
-        if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value))
-        else value
-    )
+    if isinstance(value, str) and (_MACHINE.search(value) or holds_secret(value)):
+        return _LEFT_OUT
+    return value
 
 
 def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:

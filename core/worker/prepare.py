@@ -79,13 +79,11 @@ def _encode(
     assert tokenizer is not None
     try:
         row = _prompt_ids(tokenizer, prompt)
-        # Tokenised by itself, so that the ids of the prompt are those that an engine is
-        # given to go on from.
-        completion = (
-            tokenizer.encode_completion(prompt["completion"])
-            if "completion" in prompt
-            else []
-        )
+        completion = []
+        if "completion" in prompt:
+            # Tokenised by itself, so that the ids of the prompt are those that an
+            # engine is given to go on from.
+            completion = tokenizer.encode_completion(prompt["completion"])
     except LogdriftError as error:
         raise place.error(str(error)) from None
     return row + completion, len(row)
@@ -114,11 +112,9 @@ def _check_lengths(
     if not long:
         return
     first = long[0]
-    what = (
-        f"{positions - 1} is the longest prompt"
-        if sampled[first]
-        else f"{positions} is the longest sequence"
-    )
+    what = f"{positions} is the longest sequence"
+    if sampled[first]:
+        what = f"{positions - 1} is the longest prompt"
     of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
     raise places[first].error(
         f"{len(ids[first])} tokens are too long for the model, which has {positions}"

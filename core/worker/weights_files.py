@@ -68,9 +68,10 @@ def dtype_name(dtype: Any) -> str:
 
 def equal_bits(a: Tensor, b: Tensor) -> bool:
     """Whether both have one shape and the same bytes."""
-    return a.shape == b.shape and all(
-        torch.equal(x.view(torch.uint8), y.view(torch.uint8)) for x, y in _blocks(a, b)
-    )
+    if a.shape != b.shape:
+        return False
+    pairs = ((x.view(torch.uint8), y.view(torch.uint8)) for x, y in _blocks(a, b))
+    return all(torch.equal(x, y) for x, y in pairs)
 
 
 def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
@@ -82,9 +83,8 @@ def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
         gap += float((x.double() - y.double()).square().sum())
         size += float(y.double().square().sum())
         other += float(((x != y) & ~(x.isnan() & y.isnan())).sum())
-    return (gap / size) ** 0.5 if size else float(gap > 0), other / max(
-        1, loaded.numel()
-    )
+    l2 = (gap / size) ** 0.5 if size else float(gap > 0)
+    return l2, other / max(1, loaded.numel())
 
 
 def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -87,11 +87,8 @@ class Kinds:
         """
         if not loaded.numel() or loaded.numel() > _LARGEST:
             return None
-        exact = (
-            torch.float32
-            if UNITS[loaded.dtype] >= UNITS[torch.float16]
-            else torch.float64
-        )
+        sixteen_bits = UNITS[loaded.dtype] >= UNITS[torch.float16]
+        exact = torch.float32 if sixteen_bits else torch.float64
         a, b, source = (x.detach().cpu().to(exact) for x in (loaded, wanted, file))
         if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
             return None
@@ -110,10 +107,8 @@ class Kinds:
         if rank is not None:
             return {"kind": "low rank", "rank": rank}
         if float((a - b).norm()) > _FAR * float(b.norm()):
-            moved = torch.equal(
-                a.reshape(-1).sort().values, b.reshape(-1).sort().values
-            )
-            return {"kind": "order" if moved else "unrelated"}
+            numbers = (side.reshape(-1).sort().values for side in (a, b))
+            return {"kind": "order" if torch.equal(*numbers) else "unrelated"}
         return {"kind": "entries", "rank_looked_at": looked}
 
     def _rank(self, a: Tensor, b: Tensor, unit: float) -> tuple[int | None, bool]:

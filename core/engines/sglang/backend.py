@@ -238,12 +238,8 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            told = (
-                _DIED
-                if _lost.is_set()
-                else f"its model cannot be looked at: {_one_line(error)}"
-            )
-            raise LogdriftError(told, where=self._where) from error
+            words = f"its model cannot be looked at: {_one_line(error)}"
+            raise self._failure(words) from error
 
     def close(self) -> None:
         """Kill the engine's processes (all children of this process, that is SGLang's
@@ -409,12 +405,8 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            told = (
-                _DIED
-                if _lost.is_set()
-                else f"SGLang refused a request: {_one_line(error)}"
-            )
-            raise LogdriftError(told, where=self._where) from error
+            words = f"SGLang refused a request: {_one_line(error)}"
+            raise self._failure(words) from error
         check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(
             zip(sequences, names, answers, strict=True)
@@ -437,6 +429,11 @@ class SglangBackend:
                 f"{what}: SGLang answered for request {meta['id']}, not {request}"
             )
         check_length(int(meta["prompt_tokens"]), ids.size, f"{what}: prompt")
+
+    def _failure(self, words: str) -> LogdriftError:
+        """A dead child is the reason of all that fails after it."""
+        reason = _DIED if _lost.is_set() else words
+        return LogdriftError(reason, where=self._where)
 
     def _empty_cache(self) -> None:
         """SGLang refuses while it still puts the last answer away, which takes it a few

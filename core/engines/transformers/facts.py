@@ -95,8 +95,7 @@ def _parameter_dtypes(model: Any) -> dict[str, int]:
 
 
 def _attention(model: Any) -> str | None:
-    found = getattr(model.config, "_attn_implementation", None)
-    return _text(found)
+    return _text(getattr(model.config, "_attn_implementation", None))
 
 
 def _quantization(model: Any) -> str | None:
@@ -104,24 +103,18 @@ def _quantization(model: Any) -> str | None:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return "none"
-    method = (
-        config.get("quant_method")
-        if isinstance(config, Mapping)
-        else getattr(config, "quant_method", None)
-    )
+    if isinstance(config, Mapping):
+        method = config.get("quant_method")
+    else:
+        method = getattr(config, "quant_method", None)
     return _text(getattr(method, "value", method)) or type(config).__name__
 
 
 def _cache_dtype(model: Any, device: Any) -> str | None:
     """dtype of the keys after a forward pass of two ids with the cache on."""
-    cache = getattr(
-        model(
-            input_ids=torch.zeros((1, 2), dtype=torch.int64, device=device),
-            use_cache=True,
-        ),
-        "past_key_values",
-        None,
-    )
+    ids = torch.zeros((1, 2), dtype=torch.int64, device=device)
+    output = model(input_ids=ids, use_cache=True)
+    cache = getattr(output, "past_key_values", None)
     for layer in getattr(cache, "layers", ()):
         keys = getattr(layer, "keys", None)
         if keys is not None:
@@ -161,11 +154,9 @@ def _torch_flags() -> dict[str, Any]:
 
 
 def _blas_library() -> str | None:
-    return (
-        str(torch.backends.cuda.preferred_blas_library())
-        if torch.cuda.is_available()
-        else None
-    )
+    if not torch.cuda.is_available():
+        return None
+    return str(torch.backends.cuda.preferred_blas_library())
 
 
 def _name(dtype: Any) -> str:

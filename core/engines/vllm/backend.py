@@ -243,11 +243,8 @@ class VllmBackend:
         room = 1 if "prefill" in paths else 0
         if longest + room > limit:
             self.close()
-            own = (
-                "raise max_model_len, or "
-                if "max_model_len" in self._settings.spec.options
-                else ""
-            )
+            limited = "max_model_len" in self._settings.spec.options
+            own = "raise max_model_len, or " if limited else ""
             raise LogdriftError(
                 f"vllm takes at most {limit - room} tokens per sequence here"
                 f" (max_model_len {limit}), the longest sequence has up to {longest}:"
@@ -349,12 +346,7 @@ class VllmBackend:
             for output in engine.step():
                 if output.finished:
                     finished.append(output)
-                    new = (
-                        0
-                        if output.prompt_logprobs is not None
-                        else len(output.outputs[0].token_ids)
-                    )
-                    progress(1, len(output.prompt_token_ids) + new)
+                    progress(1, _tokens_of(output))
         return finished
 
     def _warm(self, prompts: Sequence[IdArray], params: Sequence[Any]) -> None:
@@ -389,6 +381,15 @@ class VllmBackend:
             completion.logprobs, ids, len(prompt), 0, self._settings.top_k, what
         )
         return Generation(ids, len(prompt), str(completion.finish_reason), scores)
+
+
+def _tokens_of(output: Any) -> int:
+    """Tokens of a finished request: of a scored one not the token that vLLM samples
+    behind it.
+    """
+    scored = output.prompt_logprobs is not None
+    new = 0 if scored else len(output.outputs[0].token_ids)
+    return len(output.prompt_token_ids) + new
 
 
 def unpack(

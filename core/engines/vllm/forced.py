@@ -65,19 +65,17 @@ class Observer:
         """
         config, runner = self.vllm_config, self.model_runner
         model = runner.get_model()
-        head = next(
-            (m for m in model.modules() if type(m).__name__ == "LogitsProcessor"), None
-        )
+        heads = (m for m in model.modules() if type(m).__name__ == "LogitsProcessor")
+        head = next(heads, None)
+        head_dtype = None
+        if head is not None:
+            head_dtype = str(head.head_dtype or config.model_config.dtype)
         logits = self._logdrift_logits(model)
         return {
             "model_class": type(model).__name__,
             "runner": f"{type(runner).__module__}.{type(runner).__name__}",
             "dtype": str(config.model_config.dtype),
-            "head_dtype": (
-                None
-                if head is None
-                else str(head.head_dtype or config.model_config.dtype)
-            ),
+            "head_dtype": head_dtype,
             "logit_scale": None if head is None else head.scale,
             "soft_cap": None if head is None else head.soft_cap,
             "logits_dtype": None if logits is None else str(logits.dtype),
