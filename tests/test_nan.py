@@ -39,7 +39,7 @@ from logdrift.core.report.why_document import why_document
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import Scores, first_rows
-from logdrift.core.worker.main import _part_tensors
+from logdrift.core.worker.captures import tensors_of
 from tests.made_sessions import BROKEN, capture, write_session
 
 NAN, INF = math.nan, math.inf
@@ -184,14 +184,14 @@ def scores(logprobs: list[float], nan: list[int] | None) -> Scores:
 
 @pytest.mark.parametrize("nan", [None, [0, 0]])
 def test_a_part_without_nan_has_no_tensor_for_it(nan: list[int] | None) -> None:
-    assert "nan" not in _part_tensors(
+    assert "nan" not in tensors_of(
         "v/prefill", [np.arange(2)], [scores([NAN, -1.0], nan)]
     )
 
 
 def test_a_part_keeps_the_flags_of_every_sequence() -> None:
     rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
-    tensors = _part_tensors("v/prefill", [np.arange(2), np.arange(3)], rows)
+    tensors = tensors_of("v/prefill", [np.arange(2), np.arange(3)], rows)
     assert (
         tensors["nan"].tolist() == [0, 0, 0, 1, 0] and tensors["nan"].dtype == np.uint8
     )

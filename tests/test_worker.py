@@ -27,7 +27,7 @@ from logdrift.core.protocol import (
 )
 from logdrift.core.worker import identity
 from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
-from logdrift.core.worker.main import _Captures
+from logdrift.core.worker.captures import Captures
 
 
 class Recorder:
@@ -65,7 +65,7 @@ class Recorder:
 
 
 @pytest.fixture
-def captures() -> Iterator[_Captures]:
+def captures() -> Iterator[Captures]:
     ours, theirs = socket.socketpair()
     spec = BackendSpec("v", "vllm", paths=("prefill", "forced_decode"), alone=True)
     job = CaptureJob(
@@ -86,7 +86,7 @@ def captures() -> Iterator[_Captures]:
     )
     received = job_of(json.loads(json.dumps(job_message(job))))
     assert isinstance(received, CaptureJob)
-    made = _Captures(received, Channel(theirs))
+    made = Captures(received, Channel(theirs))
     yield made
     made.watch.stop()
     ours.close()
@@ -96,7 +96,7 @@ def captures() -> Iterator[_Captures]:
 ROWS = [np.arange(n, dtype=np.int32) for n in (3, 5, 2)]
 
 
-def test_alone_means_one_request_and_its_answer_at_a_time(captures: _Captures) -> None:
+def test_alone_means_one_request_and_its_answer_at_a_time(captures: Captures) -> None:
     assert captures.spec.alone
     engine: Any = Recorder()
     job = PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone")
@@ -106,7 +106,7 @@ def test_alone_means_one_request_and_its_answer_at_a_time(captures: _Captures) -
 
 
 def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
-    captures: _Captures,
+    captures: Captures,
 ) -> None:
     engine: Any = Recorder()
     scores = captures._one_by_one(
@@ -120,7 +120,7 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
     assert [score.logprob[0] for score in scores] == [1, 2, 1]
 
 
-def test_a_failure_alone_names_the_session_s_sequence(captures: _Captures) -> None:
+def test_a_failure_alone_names_the_session_s_sequence(captures: Captures) -> None:
     engine: Any = Recorder()
     rows = [*ROWS, np.arange(9, dtype=np.int32)]
     with pytest.raises(

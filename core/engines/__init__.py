@@ -2,7 +2,7 @@
 
 ``core/engines/NAME/about.py`` holds what is true of an engine, standard library only,
 and is importable everywhere. ``backend.py`` and the modules beside it run inside the
-interpreter that holds the engine, where `logdrift.core.worker.main` imports them.
+interpreter that holds the engine, where `logdrift.core.worker.running` imports them.
 """
 
 from __future__ import annotations

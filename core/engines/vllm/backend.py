@@ -148,8 +148,8 @@ class VllmBackend:
         unscored.
 
         With model runner V2 by vLLM's trace replay (written from its source, not yet
-        run on a GPU), with V1 by `vllm_forced.ForcedIds`. Sequences without a
-        completion come back unscored.
+        run on a GPU), with V1 by `logdrift.core.engines.vllm.forced.ForcedIds`.
+        Sequences without a completion come back unscored.
         """
         if "forced_decode" not in self._settings.paths:
             raise LogdriftError(

@@ -295,8 +295,9 @@ def cause(error: BaseException) -> str:
 
 
 def _observed(llm: Any) -> Mapping[str, Any]:
-    """What `vllm_forced.Observer` says from where the model is; empty where the user's
-    own extension took its place or an engine of another version does not let it look.
+    """What `logdrift.core.engines.vllm.forced.Observer` says from where the model is;
+    empty where the user's own extension took its place or an engine of another version
+    does not let it look.
     """
     try:
         answers = llm.collective_rpc("logdrift_observe")

@@ -1,0 +1,150 @@
+"""One backend in this process: opened, watched, and closed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from logdrift.core.credentials import masked
+from logdrift.core.engines import ENGINES
+from logdrift.core.engines.about import resolve
+from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.protocol import (
+    BackendStart,
+    Channel,
+    failed_message,
+)
+from logdrift.core.worker.base import (
+    Backend,
+    BackendSettings,
+)
+from logdrift.core.worker.ending import end_everything
+from logdrift.core.worker.engine_watch import EngineWatch
+from logdrift.core.worker.identity import identity
+from logdrift.core.worker.one_line import one_line
+from logdrift.core.worker.tokens import TokenText
+
+KeepLoaded = Callable[[Backend, TokenText | None], dict[str, str]]
+"""Writes down what was loaded; gives its entry in the manifest."""
+
+
+class RunningEngine:
+    """One backend in this process: opened, watched, and closed."""
+
+    def __init__(self, start: BackendStart, channel: Channel) -> None:
+        self.start = start
+        self.spec = start.spec
+        self.channel = channel
+        self.pieces: TokenText | None = None
+        self.vocab_size: int | None = None
+        self.watch = EngineWatch(self._lost)
+
+    @contextlib.contextmanager
+    def opened(
+        self, *, asked: bool, keep_loaded: KeepLoaded | None = None
+    ) -> Iterator[Backend]:
+        """The backend with its model loaded; its facts are sent."""
+        backend = self._backend(asked)
+        self.stage("loading the model")
+        facts = backend.open()
+        try:
+            self._tell_facts(backend, facts, keep_loaded)
+            yield backend
+        finally:
+            self.watch.stop()
+            backend.close()
+
+    def stage(self, text: str) -> None:
+        self.watch.sign()
+        self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
+
+    def _backend(self, asked: bool) -> Backend:
+        engine = ENGINES[self.spec.engine]
+        self.stage(f"starting {engine.name}")
+        try:
+            backend_class = resolve(engine.backend)
+        except ImportError as error:
+            raise LogdriftError(
+                f"{engine.name} cannot be imported by {sys.executable}:"
+                f" {one_line(error)}",
+                remedy=f"try logdrift env check {engine.name}",
+            ) from None
+        start = self.start
+        backend: Backend = backend_class(
+            BackendSettings(
+                model=start.model.name,
+                revision=start.model.revision,
+                spec=self.spec,
+                sampling=start.sampling,
+                # all of the plan's, so that a resumed capture starts the same engine
+                paths=self.spec.paths,
+                top_k=start.top_k,
+                max_length=start.max_length,
+                max_prompts=start.part_sequences,
+                tokenizer=start.tokenizer.name,
+                trust_remote_code=start.trust_remote_code,
+                asked=asked,
+            )
+        )
+        return backend
+
+    def _tell_facts(
+        self, backend: Backend, facts: Facts, keep_loaded: KeepLoaded | None
+    ) -> None:
+        self.vocab_size = facts.vocab_size
+        self.watch.engine_is_up()
+        tokenizer = self.start.tokenizer
+        self.pieces = TokenText(
+            tokenizer.name, tokenizer.revision, self.start.trust_remote_code
+        )
+        text = self._own_tokenizer()
+        message: dict[str, Any] = {
+            "type": "facts",
+            "backend": self.spec.name,
+            "facts": self._identified(facts, text).to_json(),
+        }
+        if keep_loaded is not None:
+            message["loaded"] = keep_loaded(backend, text)
+        self.channel.send(message)
+
+    def _own_tokenizer(self) -> TokenText | None:
+        """The tokenizer beside the weights that were loaded. A checkpoint may come
+        without one.
+        """
+        model = self.start.model
+        if model == self.start.tokenizer:
+            return self.pieces
+        try:
+            return TokenText(model.name, model.revision, self.start.trust_remote_code)
+        except InputError:
+            return None
+
+    def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
+        """The engine's facts, and which files it was started with."""
+        model = self.start.model
+        found = identity(
+            model=model.name,
+            revision=model.revision,
+            options=self.spec.options,
+            text=text,
+            loading=ENGINES[self.spec.engine].loading,
+        )
+        unknown = {
+            name: value for name, value in found.items() if getattr(facts, name) is None
+        }
+        facts = replace(facts, **unknown)
+        return replace(
+            facts,
+            environment=masked(facts.environment),
+            extra=masked(facts.extra),
+            config_overrides=masked(facts.config_overrides),
+        )
+
+    def _lost(self, processes: int) -> None:
+        words = f"{self.spec.engine}: {processes} of its processes died"
+        self.channel.send(failed_message(LogdriftError(words)))
+        end_everything()
