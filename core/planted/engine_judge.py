@@ -13,7 +13,7 @@ import numpy as np
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
-from logdrift.core.engines.faults import EngineFault
+from logdrift.core.engines.faults import TRAINER, TRAINER32, EngineFault
 from logdrift.core.errors import LogdriftError
 from logdrift.core.planted.engines import FAULTS, STATES, session_of
 from logdrift.core.planted.judge import JudgedSession, named_in, outcome
@@ -107,19 +107,16 @@ def _clean(session: Session, fault: EngineFault) -> float:
     """MAE of the engine without a fault in that precision; 0 where the session has
     none.
     """
-    dtype = STATES[fault.engine][fault.state].dtype
-    state, trainer = (
-        ("float32", "trainer32") if dtype == "float32" else ("clean", "trainer")
-    )
+    state, trainer = "clean", TRAINER
+    if STATES[fault.engine][fault.state].dtype == "float32":
+        state, trainer = "float32", TRAINER32
     labels = f"{trainer}/prefill", f"{fault.engine}-{state}/prefill"
-    if not all(
-        any(info.label == label for info in session.captures) for label in labels
-    ):
+    if not {*labels} <= {info.label for info in session.captures}:
         return 0.0
     pair = make_pair(session, *labels)
     delta = pair.delta[pair.scored]
-    delta = delta[np.isfinite(delta)]
-    return float(np.abs(delta).mean(dtype=np.float64)) if len(delta) else 0.0
+    sizes = np.abs(delta[np.isfinite(delta)])
+    return float(sizes.mean(dtype=np.float64)) if len(sizes) else 0.0
 
 
 def _without(session: Session, fault: EngineFault) -> Session:
@@ -128,14 +125,10 @@ def _without(session: Session, fault: EngineFault) -> Session:
     weights.
     """
     unknown: dict[str, Any] = dict.fromkeys(fault.facts)
-    captures = tuple(
-        (
-            replace(info, facts=replace(info.facts, **unknown))
-            if info.label in _labels(fault) and info.facts is not None
-            else info
-        )
-        for info in session.captures
-    )
-    return Session(
-        session.folder, replace(session.manifest, captures=captures, plan={})
-    )
+    captures = []
+    for info in session.captures:
+        if info.label in _labels(fault) and info.facts is not None:
+            info = replace(info, facts=replace(info.facts, **unknown))
+        captures.append(info)
+    manifest = replace(session.manifest, captures=tuple(captures), plan={})
+    return Session(session.folder, manifest)

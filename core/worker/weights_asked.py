@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.worker.weights_compare import Comparison
+from logdrift.core.worker.weights_compare import WeightsComparison
 from logdrift.core.worker.weights_files import FLOATS, digest, dtype_name
 from logdrift.core.worker.weights_map import Piece, is_head, without_adapter
 from logdrift.core.worker.weights_probe import (
@@ -52,7 +52,7 @@ class Asking:
     """
 
     model: Any
-    comparison: Comparison
+    comparison: WeightsComparison
     note: Path | None
 
     def entries(

@@ -24,7 +24,7 @@ Tensor = Any
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WeightsComparison:
     """``disk`` are the files that are compared with, ``own`` those that the backend was
     given itself (None: the same), ``dtype`` the one in which the model computes.
     """

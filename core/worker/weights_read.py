@@ -21,7 +21,7 @@ from logdrift.core.worker.weights_asked import (
     module_of,
     ranks_of,
 )
-from logdrift.core.worker.weights_compare import Comparison
+from logdrift.core.worker.weights_compare import WeightsComparison
 from logdrift.core.worker.weights_config import config_answer
 from logdrift.core.worker.weights_files import FLOATS, Files, digest, dtype_name
 from logdrift.core.worker.weights_kind import Kinds
@@ -108,7 +108,9 @@ class _WeightsReading:
         self.extra: list[str] = []
         self.tied = _tied(self.loaded)
         dtype = _compute_dtype(self.loaded)
-        self.comparison = Comparison(disk=disk, own=own, dtype=dtype, kinds=Kinds())
+        self.comparison = WeightsComparison(
+            disk=disk, own=own, dtype=dtype, kinds=Kinds()
+        )
         self.asking = Asking(model, self.comparison, note)
         self._unpack = unpack
 
