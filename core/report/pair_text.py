@@ -162,42 +162,47 @@ def _path(label: str) -> str:
 
 def _limits(pair: PairReport) -> Iterator[Block]:
     """Those that are exceeded and the user's own; of the others the count."""
-    limits = [limit for limit in pair.limits if limit.limit.level != "other"]
+    limits = [judged for judged in pair.limits if judged.limit.level != "other"]
     if not limits:
         return
-    judged = [
-        limit
-        for limit in limits
-        if limit.ok is not None and limit.limit.level != "exact"
-    ]
-    exceeded = [limit for limit in judged if not limit.ok]
-    unjudged = sum(limit.ok is None for limit in limits)
-    counts = [f"{len(judged) - len(exceeded)} held", f"{len(exceeded)} exceeded"]
-    counts += [f"{unjudged} not judged"] if unjudged else []
-    yield LineBlock(f"Limits of the frameworks: {', '.join(counts)} (--md has all)")
+    yield LineBlock(f"Limits of the frameworks: {_counts(limits)} (--md has all)")
     yield TableBlock(
         columns=(
             TableColumn("", 9, gap=2),
             TableColumn("", 39, most=38),
             TableColumn("", 0),
         ),
-        rows=tuple(
-            _limit(limit)
-            for limit in limits
-            if limit.limit.level == "own" or limit in exceeded
-        ),
+        rows=tuple(_limit(judged) for judged in limits if _stands_out(judged)),
         cut=True,
     )
-    frameworks = dict.fromkeys(
-        limit.limit.framework
-        for limit in limits
-        if limit.limit.level == "exact" and limit.ok
-    )
-    if frameworks:
-        names = ", ".join(frameworks)
+    exact_ones = [judged.limit for judged in limits if _exact_and_held(judged)]
+    if exact_ones:
+        names = ", ".join(dict.fromkeys(limit.framework for limit in exact_ones))
         yield SentenceBlock(
             f"Also the limits for deterministic runs hold: {names}.", indent=2
         )
+
+
+def _counts(limits: list[JudgedLimit]) -> str:
+    """How many held, were exceeded, could not be judged; those for bitwise equal
+    setups are counted as the last alone.
+    """
+    usual = [judged.ok for judged in limits if judged.limit.level != "exact"]
+    counts = [f"{usual.count(True)} held", f"{usual.count(False)} exceeded"]
+    unjudged = sum(judged.ok is None for judged in limits)
+    if unjudged:
+        counts.append(f"{unjudged} not judged")
+    return ", ".join(counts)
+
+
+def _stands_out(judged: JudgedLimit) -> bool:
+    if judged.limit.level == "own":
+        return True
+    return judged.ok is False and judged.limit.level != "exact"
+
+
+def _exact_and_held(judged: JudgedLimit) -> bool:
+    return judged.limit.level == "exact" and judged.ok is True
 
 
 def _limit(judged: JudgedLimit) -> TableRow:

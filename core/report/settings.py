@@ -217,6 +217,11 @@ def _value(facts: Mapping[str, Any], name: str) -> str | None:
         return None
     if name not in facts:
         return _ABSENT if _table(name) else None
-    value = facts[name]
-    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    text = _value_text(facts[name])
     return f"{text}{_AS_TOLD}" if name in facts.get(_TOLD, ()) else text
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
