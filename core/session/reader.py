@@ -121,8 +121,9 @@ class Session:
         """
         if label not in self._captures:
             self._captures[label] = self._open_capture(self.manifest.capture(label))
-        if (problem := self.damage() or self.damage(label)) is not None:
-            raise InputError(problem)
+        problem = self._problem("") or self._problem(label)
+        if problem is not None:
+            raise problem
         return self._captures[label]
 
     def loaded(self, label: str) -> Loaded | None:
@@ -191,9 +192,13 @@ class Session:
         """What is known by now to be wrong with a capture, or, without a label, with
         the sequences; None for nothing.
         """
-        trust = self._trusts.get(label)
-        problem = None if trust is None else trust.problem
+        problem = self._problem(label)
         return None if problem is None else str(problem)
+
+    def _problem(self, label: str) -> InputError | None:
+        """The error of `damage`, which names the file."""
+        trust = self._trusts.get(label)
+        return None if trust is None else trust.problem
 
     @property
     def damaged(self) -> frozenset[str]:
