@@ -84,14 +84,18 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
 def _without_faults(whole: Case, faults: Sequence[RecordingFault]) -> Case:
     """The case without the tokens that faults of recording likely explain."""
     explained = [fault.at for fault in faults if fault.evidence.score >= LIKELY]
-    return whole.without(np.concatenate(explained)) if explained else whole
+    if explained:
+        return whole.without(np.concatenate(explained))
+    return whole
 
 
 def _observed(case: Case, *, only_nan: bool) -> Iterator[Evidence]:
     """What the gate found in the facts. Where every number is NaN the facts differ as
     they may, and there is no gap that they could explain.
     """
-    return iter(()) if only_nan else FACTS(case)
+    if only_nan:
+        return iter(())
+    return FACTS(case)
 
 
 def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:

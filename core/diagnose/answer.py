@@ -65,7 +65,10 @@ class Answer:
         else:
             parts += [self._size, _joined([self._cause, self._proven], ", ")]
         parts += [f"refuted: {cause}" for cause in self.refuted]
-        last = f": {self.next.rstrip('.')}" if self.next else ""
+        if self.next:
+            last = f": {self.next.rstrip('.')}"
+        else:
+            last = ""
         return f"{_joined(parts, '; ')}{last}."
 
     @property
@@ -79,7 +82,9 @@ class Answer:
         if not_the_same or self.standing == "broken" or surely_wrong:
             return "bad"
         only_noise = self.comparable == "comparable" and self.cause == NOISE
-        return "good" if only_noise else "warn"
+        if only_noise:
+            return "good"
+        return "warn"
 
     @property
     def _cause(self) -> str:
@@ -103,7 +108,9 @@ class Answer:
 
     @property
     def _proven(self) -> str:
-        return f"proven: {self.proof}" if self.proof else ""
+        if self.proof:
+            return f"proven: {self.proof}"
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, with the sentence."""
@@ -144,9 +151,15 @@ def answer_of(
     tokens = len(case.view.at)
     dtypes = precisions(case)
     known = [dtype for dtype in USUAL if dtype in dtypes]
-    usual = USUAL[known[0]] if known else USUAL["bfloat16"]
+    if known:
+        usual = USUAL[known[0]]
+    else:
+        usual = USUAL["bfloat16"]
     mae = case.view.mae if tokens else None
-    first = causes[0] if causes and causes[0].score >= LIKELY else None
+    if causes and causes[0].score >= LIKELY:
+        first = causes[0]
+    else:
+        first = None
     return Answer(
         comparable=gate.verdict,
         tokens=tokens,
@@ -175,7 +188,9 @@ def refuted_of(causes: Sequence[Ranked]) -> tuple[str, ...]:
 
 
 def _name(ranked: Ranked) -> str:
-    return "numerical noise" if ranked.cause == NOISE else ranked.title
+    if ranked.cause == NOISE:
+        return "numerical noise"
+    return ranked.title
 
 
 def _title(first: Ranked | None, tokens: int) -> str:
@@ -216,4 +231,6 @@ def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:
     first = min(
         missing, key=lambda lack: order.get(lack.cause, len(causes)), default=None
     )
-    return first.fix if first is not None else ""
+    if first is not None:
+        return first.fix
+    return ""

@@ -118,7 +118,8 @@ class Case:
         common = np.intersect1d(both, self.view.at, assume_unique=True)
         if not len(common):
             return None
-        delta_a, delta_b = a.pair.delta[common], b.pair.delta[common]
+        delta_a = a.pair.delta[common]
+        delta_b = b.pair.delta[common]
         return np.abs(delta_a.astype(np.float64)), np.abs(delta_b.astype(np.float64))
 
     @cached_property
@@ -169,7 +170,8 @@ class Case:
         """For each side the share of bfloat16 numbers among its values, and how many
         values there are.
         """
-        view, pair = self.view, self.pair
+        view = self.view
+        pair = self.pair
         values_a = [pair.logprob_a[view.at].ravel(), view.lists_a[1].ravel()]
         values_b = [pair.logprob_b[view.at].ravel(), view.lists_b[1].ravel()]
         return (
@@ -192,7 +194,10 @@ def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
     """Flat positions of the largest |delta| (of ``mask`` bool[n] over the view's
     tokens), largest first.
     """
-    size = case.view.size if mask is None else np.where(mask, case.view.size, -1.0)
+    if mask is None:
+        size = case.view.size
+    else:
+        size = np.where(mask, case.view.size, -1.0)
     count = min(SHOWN, count_of(size > 0))
     if not count:
         return ()

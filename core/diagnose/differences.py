@@ -12,7 +12,10 @@ from typing import Any
 
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 
-ONE, ALL, MATRICES, SOME = "one tensor", "all tensors", "all matrices", "some tensors"
+ONE = "one tensor"
+ALL = "all tensors"
+MATRICES = "all matrices"
+SOME = "some tensors"
 _ADAPTER = re.compile(r"(^|[._])lora_", re.IGNORECASE)
 _PART = re.compile(
     r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:.*\.)?([^.]+)\.(?:weight|bias)$"
@@ -85,21 +88,30 @@ def kind_text(kind: Mapping[str, Any] | None) -> str:
         return ""
     says = _SAYS.get(str(kind.get("kind")))
     try:
-        return "" if says is None else says(kind)
+        if says is None:
+            return ""
+        return says(kind)
     except (KeyError, TypeError, ValueError):
         return ""
 
 
 def _rounding(kind: Mapping[str, Any]) -> str:
-    grid, scales = str(kind["grid"]), str(kind["scales"])
+    grid = str(kind["grid"])
+    scales = str(kind["scales"])
     if not grid.endswith("8") and "float8" not in grid:
         return f"{'cut' if kind.get('cut') else 'rounded'} to {grid}"
-    scale = "no scale" if scales == "none" else f"scales: {scales}"
+    if scales == "none":
+        scale = "no scale"
+    else:
+        scale = f"scales: {scales}"
     return f"rounded to 8 bits ({grid}, {scale})"
 
 
 def _entries(kind: Mapping[str, Any]) -> str:
-    full = " of full rank" if kind.get("rank_looked_at") else ""
+    if kind.get("rank_looked_at"):
+        full = " of full rank"
+    else:
+        full = ""
     return f"a difference{full} without a pattern, as other training leaves it"
 
 
@@ -146,7 +158,9 @@ def _scope(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> s
         return ONE
     names = {tensor.name for tensor in differing}
     matrices = {tensor.name for tensor in read if len(tensor.shape) > 1}
-    return MATRICES if names == matrices else SOME
+    if names == matrices:
+        return MATRICES
+    return SOME
 
 
 def _parts(
@@ -158,12 +172,16 @@ def _parts(
     named = all(
         name is not None and everywhere[name] == count for name, count in other.items()
     )
-    return tuple(str(name) for name in other) if named else ()
+    if named:
+        return tuple(str(name) for name in other)
+    return ()
 
 
 def _part(tensor: LoadedTensor) -> str | None:
     found = _PART.search(tensor.name)
-    return found.group(1) if found else None
+    if found:
+        return found.group(1)
+    return None
 
 
 def _who(scope: str, differing: int, read: int, parts: Sequence[str]) -> str:
@@ -174,7 +192,10 @@ def _who(scope: str, differing: int, read: int, parts: Sequence[str]) -> str:
     if scope == MATRICES:
         return f"All {differing} matrices differ and no vector"
     if parts:
-        more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+        if len(parts) > _NAMED:
+            more = f" and {len(parts) - _NAMED} more"
+        else:
+            more = ""
         return (
             f"{differing} of {read} tensors differ, {', '.join(parts[:_NAMED])}{more}"
             " of every layer"

@@ -15,7 +15,8 @@ Sureness = Literal["certain", "likely", "possible"]
 Shown = Literal["proven", "refuted"]
 """What was shown of a cause by changing it, or by looking at what was loaded."""
 
-CERTAIN, LIKELY = 0.9, 0.5
+CERTAIN = 0.9
+LIKELY = 0.5
 """Scores from which a cause is called certain and likely."""
 
 
@@ -78,7 +79,9 @@ class Ranked:
         """What the score is called."""
         if self.score >= CERTAIN:
             return "certain"
-        return "likely" if self.score >= LIKELY else "possible"
+        if self.score >= LIKELY:
+            return "likely"
+        return "possible"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -121,4 +124,6 @@ class Unchecked:
 
 def known(code: str) -> Cause | None:
     """The table's entry; None for `NOISE`."""
-    return None if code == NOISE else BY_CODE[code]
+    if code == NOISE:
+        return None
+    return BY_CODE[code]

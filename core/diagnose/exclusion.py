@@ -30,7 +30,8 @@ def penalty_possible(case: Case, side: int) -> bool:
 
 def temperature_possible(case: Case) -> bool:
     """Whether the sides may give log-probabilities at different temperatures."""
-    a, b = _temperature(case, 0), _temperature(case, 1)
+    a = _temperature(case, 0)
+    b = _temperature(case, 1)
     return a is None or b is None or a != b
 
 
@@ -45,7 +46,8 @@ def truncation_told(case: Case) -> bool:
 
 
 def _meaning(case: Case, side: int) -> str | None:
-    info, facts = case.infos[side], case.facts[side]
+    info = case.infos[side]
+    facts = case.facts[side]
     if info.path == "prefill":
         return facts.prefill_logprobs
     return facts.decode_logprobs
@@ -75,10 +77,16 @@ def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float 
     """top_p, top_k and min_p as told for this side, else as the session's plan has
     them; None where nothing tells.
     """
-    facts, sampling = case.facts[side], _sampling(case, side)
-    top_p, top_k, min_p = facts.top_p, facts.top_k, facts.min_p
+    facts = case.facts[side]
+    sampling = _sampling(case, side)
+    top_p = facts.top_p
+    top_k = facts.top_k
+    min_p = facts.min_p
     if sampling is not None:
-        top_p = sampling.top_p if top_p is None else top_p
-        top_k = sampling.top_k if top_k is None else top_k
-        min_p = sampling.min_p if min_p is None else min_p
+        if top_p is None:
+            top_p = sampling.top_p
+        if top_k is None:
+            top_k = sampling.top_k
+        if min_p is None:
+            min_p = sampling.min_p
     return top_p, top_k, min_p

@@ -16,7 +16,8 @@ from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
 SIGNATURE = "identity"
-_DIFFERS, _CONFIG = 0.97, 0.88
+_DIFFERS = 0.97
+_CONFIG = 0.88
 """Another tensor is observed, not inferred; the second is what the gate's cautions
 weigh (`signatures.facts`).
 """
@@ -37,7 +38,8 @@ def identity_of(
 
     ``failures`` are backends whose last check failed, and why.
     """
-    a, b = pair.a.info, pair.b.info
+    a = pair.a.info
+    b = pair.b.info
     if a.backend == b.backend:
         return []
     digest = session.manifest.model.weights_digest
@@ -45,7 +47,10 @@ def identity_of(
     unanswered = []
     for info in (a, b):
         check = saved.get(info.backend)
-        current = None if check is None or check.outdated(info, digest) else check
+        if check is None or check.outdated(info, digest):
+            current = None
+        else:
+            current = check
         checked.append(current)
         reason = (failures or {}).get(info.backend)
         if current is None and reason:
@@ -153,7 +158,9 @@ def _weights(a: LoadedWeights | None, b: LoadedWeights | None) -> Evidence:
         return _of_both(BothLoaded(a, b))
     asked = a if a is not None else b
     assert asked is not None
-    return _differ([(asked, asked.differing)]) if asked.differing else _one_side(asked)
+    if asked.differing:
+        return _differ([(asked, asked.differing)])
+    return _one_side(asked)
 
 
 def _of_both(loaded: BothLoaded) -> Evidence:
@@ -161,7 +168,9 @@ def _of_both(loaded: BothLoaded) -> Evidence:
         return _other_weights(loaded)
     if loaded.unread:
         return _partly_read(loaded)
-    a, b, compared = loaded.a, loaded.b, len(loaded.equal)
+    a = loaded.a
+    b = loaded.b
+    compared = len(loaded.equal)
     return Evidence(
         cause="weights",
         score=0.0,
@@ -205,7 +214,8 @@ def _other_weights(loaded: BothLoaded) -> Evidence:
 def _partly_read(loaded: BothLoaded) -> Evidence:
     """Nothing differs among the tensors that were read, and some were not."""
     read = sum(same is True for same in loaded.equal.values())
-    tensors, unread = len(loaded.names), loaded.unread
+    tensors = len(loaded.names)
+    unread = loaded.unread
     sentence = (
         f"{read} of {tensors} tensors are equal in {loaded.a.backend} and"
         f" {loaded.b.backend}; not read: {named(unread)}"
@@ -263,7 +273,9 @@ def _in_common(side: LoadedWeights, sides: int) -> str:
     together = difference_of(side)
     if together is None:
         return ""
-    return together.text if sides == 1 else f"{side.backend}: {together.text}"
+    if sides == 1:
+        return together.text
+    return f"{side.backend}: {together.text}"
 
 
 def _one_side(only: LoadedWeights) -> Evidence:
@@ -287,7 +299,8 @@ def _config(a: LoadedWeights, b: LoadedWeights) -> Iterator[Evidence]:
     """
     changed = {name for side in (a, b) for name, _, _ in side.config_differs}
     for name in sorted(changed & a.config.keys() & b.config.keys()):
-        x, y = a.config[name], b.config[name]
+        x = a.config[name]
+        y = b.config[name]
         if x == y or not CHANGES_THE_MODEL.search(name):
             continue
         yield Evidence(

@@ -35,7 +35,10 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
     """The state of one capture; without options where the session's plan does not have
     its backend (imported).
     """
-    backends = session.plan.backends if session.plan is not None else ()
+    if session.plan is not None:
+        backends = session.plan.backends
+    else:
+        backends = ()
     spec = next((spec for spec in backends if spec.name == info.backend), None)
     options = spec.options if spec is not None else {}
     return SideState(
@@ -48,8 +51,12 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
 
 
 def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
-    facts = info.facts.to_json() if info.facts is not None else {}
-    cache, dtype = facts.get("kv_cache_dtype"), facts.get("dtype")
+    if info.facts is not None:
+        facts = info.facts.to_json()
+    else:
+        facts = {}
+    cache = facts.get("kv_cache_dtype")
+    dtype = facts.get("dtype")
     return {
         **facts,
         "dtype": dtype or info.dtype,
@@ -79,8 +86,14 @@ def next_experiment(code: str, sides: tuple[SideState, SideState]) -> str | None
 
 
 def _to_try(engine: str, knob: Knob) -> str:
-    effect = f" ({knob.effect})" if knob.effect else ""
-    more = "; it changes more than one thing" if knob.combined else ""
+    if knob.effect:
+        effect = f" ({knob.effect})"
+    else:
+        effect = ""
+    if knob.combined:
+        more = "; it changes more than one thing"
+    else:
+        more = ""
     return f"{engine}: {knob.setting}{effect}, everything else equal{more}"
 
 
@@ -155,4 +168,6 @@ def _now(state: SideState, name: str) -> str:
 
 
 def _among(value: Any, values: Any) -> bool:
-    return value in values if isinstance(values, tuple) else bool(value == values)
+    if isinstance(values, tuple):
+        return value in values
+    return bool(value == values)

@@ -94,7 +94,9 @@ def is_same(a: LoadedTensor, b: LoadedTensor) -> bool | None:
     alike = _is_one_difference(a, b)
     if not (a.own and b.own):
         alike = alike and a.dtype == b.dtype and a.share == b.share
-    return True if alike else None
+    if alike:
+        return True
+    return None
 
 
 def _is_one_difference(a: LoadedTensor, b: LoadedTensor) -> bool:
@@ -106,7 +108,10 @@ def _is_one_difference(a: LoadedTensor, b: LoadedTensor) -> bool:
 
 def described(tensor: LoadedTensor) -> str:
     """``model.norm.weight (relative L2 0.0625, 100% of entries: scaled by 1.06)``."""
-    parts = [] if tensor.l2 is None else [f"relative L2 {tensor.l2:.2g}"]
+    if tensor.l2 is None:
+        parts = []
+    else:
+        parts = [f"relative L2 {tensor.l2:.2g}"]
     if tensor.share is not None:
         parts.append(f"{100 * tensor.share:.3g}% of entries")
     kind = kind_text(tensor.kind)
@@ -115,7 +120,9 @@ def described(tensor: LoadedTensor) -> str:
     if not parts and tensor.units is not None:
         limit = tensor.limit or 1
         parts = [f"{tensor.units:.2g} units of rounding where {limit:.2g} may be"]
-    return f"{tensor.name} ({', '.join(parts)})" if parts else tensor.name
+    if parts:
+        return f"{tensor.name} ({', '.join(parts)})"
+    return tensor.name
 
 
 def how_read(side: LoadedWeights) -> str:
@@ -128,5 +135,8 @@ def how_read(side: LoadedWeights) -> str:
 
 def named(names: Sequence[str]) -> str:
     """``a, b, c and 4 more``."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    if len(names) > _NAMED:
+        more = f" and {len(names) - _NAMED} more"
+    else:
+        more = ""
     return ", ".join(names[:_NAMED]) + more

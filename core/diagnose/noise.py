@@ -47,8 +47,11 @@ _UNITS = 8
 """
 
 _WITHIN_FLOOR = 0.98
-_AT_FLOAT32, _AS_FAR = 0.97, 0.93
-_WITH_REFERENCE, _OBSERVED, _ASSUMED = 0.9, 0.8, 0.6
+_AT_FLOAT32 = 0.97
+_AS_FAR = 0.93
+_WITH_REFERENCE = 0.9
+_OBSERVED = 0.8
+_ASSUMED = 0.6
 """How sure noise is: within what repeats differ by; with both sides at float32's own
 rounding, or about as far from the reference; by the usual range alone, where one side
 is the reference, where both dtypes were observed, and where one was not. By judgement.
@@ -59,8 +62,10 @@ rounding cannot do: never likely.
 """
 _UNCLEAR = 0.3
 _TOO_FAR = 0.8
-_EXCESS, _EXCESS_ASSUMED = 0.9, 0.7
-_LOPSIDED_FROM, _LOPSIDED_BY = 0.6, 0.3
+_EXCESS = 0.9
+_EXCESS_ASSUMED = 0.7
+_LOPSIDED_FROM = 0.6
+_LOPSIDED_BY = 0.3
 """How sure it is that a gap is larger than rounding: with too few tokens; with one side
 farther from the reference than its dtype explains; above the range of a dtype that was
 observed, or assumed; and with one side farther off than the other, which grows between
@@ -170,7 +175,10 @@ def _judge(case: Case) -> Size:
 
 def _of_impossible(case: Case) -> str:
     impossible = case.view.impossible
-    tokens = "1 token is" if impossible == 1 else f"{impossible:,} tokens are"
+    if impossible == 1:
+        tokens = "1 token is"
+    else:
+        tokens = f"{impossible:,} tokens are"
     return f"{tokens} impossible (-inf) for one side alone, which no rounding does."
 
 
@@ -196,7 +204,8 @@ def _by_dtype(case: Case, expected: _Expected) -> Size:
     """The gap against the usual range of the coarser dtype."""
     if case.view.mae <= expected.usual.beyond:
         return _within_range(case, expected)
-    mae, usual = case.view.mae, expected.usual
+    mae = case.view.mae
+    usual = expected.usual
     said = (
         f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual"
         f" {_for_dtype(expected)}."
@@ -225,7 +234,9 @@ def _sure_of_usual(case: Case, expected: _Expected) -> float:
     """How sure noise is of a usual gap."""
     if None in expected.dtypes:
         return _ASSUMED
-    return _WITH_REFERENCE if case.with_reference else _OBSERVED
+    if case.with_reference:
+        return _WITH_REFERENCE
+    return _OBSERVED
 
 
 def _for_dtype(expected: _Expected) -> str:
@@ -273,7 +284,8 @@ def _in_one_dtype(
     each other, or one of them farther. None where they are as far and yet farther from
     each other.
     """
-    low, high = min(errors), max(errors)
+    low = min(errors)
+    high = max(errors)
     smallest = USUAL["float32"].beyond
     if high <= smallest:
         text = f"{said}: both at float32's own rounding."
@@ -283,7 +295,10 @@ def _in_one_dtype(
             return None
         text = f"{said}: both as far as two correct {dtype} runs are."
         return expected.size("noise", text, sure=_AS_FAR)
-    suspect = case.labels[0] if errors[0] > errors[1] else case.labels[1]
+    if errors[0] > errors[1]:
+        suspect = case.labels[0]
+    else:
+        suspect = case.labels[1]
     times = high / max(low, smallest)
     text = (
         f"{said}: {suspect} is {times:.1f} times as far off as the other in the same"

@@ -47,7 +47,10 @@ def ranked(
 
 def _place(cause: Ranked) -> tuple[int, float, int]:
     """Where a cause comes in the list; noise after all others of one score."""
-    number = BY_CODE[cause.cause].number if cause.cause in BY_CODE else len(BY_CODE)
+    if cause.cause in BY_CODE:
+        number = BY_CODE[cause.cause].number
+    else:
+        number = len(BY_CODE)
     return _SHOWN_ORDER[cause.shown], -round(cause.score, 3), number
 
 
@@ -91,7 +94,9 @@ def _to_try(
 ) -> str | None:
     """The experiment to make next; None for noise, and where one was made."""
     tried = any(piece.signature == "experiment" for piece in evidence)
-    return None if tried or code == NOISE else next_experiment(code, sides)
+    if tried or code == NOISE:
+        return None
+    return next_experiment(code, sides)
 
 
 def _telling(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
@@ -117,7 +122,9 @@ def _score(evidence: Sequence[Evidence], ceiling: float) -> float:
     only_hints = all(
         piece.signature in _HINTS or piece.score <= _HINT_AT_MOST for piece in evidence
     )
-    return min(score, POSSIBLE_AT_MOST) if only_hints else score
+    if only_hints:
+        return min(score, POSSIBLE_AT_MOST)
+    return score
 
 
 def _measured(evidence: Sequence[Evidence], ceiling: float) -> float:
@@ -165,4 +172,6 @@ def _score_before(evidence: Sequence[Evidence]) -> float:
 def _leaves(evidence: Evidence) -> float:
     """What an experiment leaves of a cause's other evidence."""
     left = evidence.numbers.get("leaves")
-    return left if isinstance(left, float) else 1.0
+    if isinstance(left, float):
+        return left
+    return 1.0

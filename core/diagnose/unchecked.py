@@ -46,17 +46,23 @@ def _of_temperature(info: CaptureInfo, facts: Facts) -> Sequence[str]:
     meaning = getattr(facts, name)
     if meaning is None:
         return (name,)
-    return () if meaning == "raw" else ("temperature",)
+    if meaning == "raw":
+        return ()
+    return ("temperature",)
 
 
 def _if_it_decodes(info: CaptureInfo, facts: Facts) -> Sequence[str]:
-    return ("prefix_cache",) if info.path in ("decode", "forced_decode") else ()
+    if info.path in ("decode", "forced_decode"):
+        return ("prefix_cache",)
+    return ()
 
 
 def _if_it_has_a_cache(info: CaptureInfo, facts: Facts) -> Sequence[str]:
     engine = ENGINES.get(info.engine)
     has_dtype = engine is None or engine.numbers.cache_dtype
-    return ("kv_cache_dtype",) if has_dtype else ()
+    if has_dtype:
+        return ("kv_cache_dtype",)
+    return ()
 
 
 _SEEN_BY = (
@@ -183,7 +189,10 @@ def _unobserved(case: Case) -> Iterator[Unchecked]:
 
 def _not_observed(case: Case, seen: _SeenBy, why: str, imported: bool) -> Unchecked:
     """Facts of numbers from elsewhere are told; others are captured again."""
-    tell = _TELLABLE.get(seen.cause, ()) if imported else ()
+    if imported:
+        tell = _TELLABLE.get(seen.cause, ())
+    else:
+        tell = ()
     tell_by = _tell_by(case) if tell else ""
     fix = f"capture again, so that {seen.words} is observed"
     return Unchecked(
@@ -208,5 +217,8 @@ def _recorded(tell: Sequence[str], tell_by: str) -> str:
     """What to do about a fact of numbers from elsewhere: their author may know it."""
     if not tell:
         return RECORDED
-    names = tell[0] if len(tell) == 1 else f"{', '.join(tell[:-1])} and {tell[-1]}"
+    if len(tell) == 1:
+        names = tell[0]
+    else:
+        names = f"{', '.join(tell[:-1])} and {tell[-1]}"
     return f"tell {names} {tell_by}, or {RECORDED}"

@@ -26,7 +26,10 @@ def verdict_of(
     a fault of recording explains; with what experiments refuted at its end.
     """
     refuted = refuted_of(causes)
-    more = f" Refuted: {'; '.join(refuted)}." if refuted else ""
+    if refuted:
+        more = f" Refuted: {'; '.join(refuted)}."
+    else:
+        more = ""
     return _without_refuted(whole, case, causes, missing) + more
 
 
@@ -94,15 +97,25 @@ def _cannot_be_told(
 ) -> str:
     size = judge_size(case)
     possible = [ranked.title for ranked in causes if ranked.cause != NOISE][:_NAMED]
-    remains = f" Possible: {_either(possible)}." if possible else " No cause fits."
+    if possible:
+        remains = f" Possible: {_either(possible)}."
+    else:
+        remains = " No cause fits."
     step = next_step(causes, missing)
-    step = f" Do next: {step}." if step else ""
+    if step:
+        step = f" Do next: {step}."
+    else:
+        step = ""
     return f"cannot be told from this: {size.sentence}{remains}{step}"
 
 
 def _either(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _count(tokens: int) -> str:
-    return f"{tokens:,} token" if tokens == 1 else f"{tokens:,} tokens"
+    if tokens == 1:
+        return f"{tokens:,} token"
+    return f"{tokens:,} tokens"

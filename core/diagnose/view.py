@@ -85,7 +85,10 @@ class View:
 
     def __init__(self, pair: Pair, left_out: Positions | None = None) -> None:
         self.pair = pair
-        self.left_out = np.empty(0, np.int64) if left_out is None else left_out
+        if left_out is None:
+            self.left_out = np.empty(0, np.int64)
+        else:
+            self.left_out = left_out
         """Flat positions of tokens that are explained already, i64."""
 
     @cached_property
@@ -143,7 +146,9 @@ class View:
 
     @cached_property
     def mae(self) -> float:
-        return float(self.size.mean()) if len(self.size) else 0.0
+        if len(self.size):
+            return float(self.size.mean())
+        return 0.0
 
     @cached_property
     def sequence(self) -> Positions:
@@ -170,7 +175,8 @@ class View:
         tokens with one number are one measurement, made several times (a prompt that
         several sequences share, samples of one prompt).
         """
-        sequences, tokens = self.pair.sequences, self.pair.tokens
+        sequences = self.pair.sequences
+        tokens = self.pair.tokens
         offsets = sequences.offsets[: self.pair.count + 1]
         place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
         total = np.cumsum(_mixed(place, sequences.token_ids[:tokens]), dtype=np.uint64)

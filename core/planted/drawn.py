@@ -81,7 +81,9 @@ class HealthySetting:
         """What may be said of such a pair and is true: rounding is the whole gap of
         engines that agree better than that.
         """
-        return () if self.told or self.stored == "float32" else ("cut",)
+        if self.told or self.stored == "float32":
+            return ()
+        return ("cut",)
 
 
 def draw_setting(rng: Random, tokens: int) -> HealthySetting:
@@ -149,7 +151,9 @@ class _Side:
 
     def dtype(self, setting: HealthySetting) -> str:
         """What it computes in."""
-        return "float32" if self.name == "reference" else setting.dtype
+        if self.name == "reference":
+            return "float32"
+        return setting.dtype
 
 
 def draw_session(setting: HealthySetting, rng: Random) -> Session:
@@ -361,7 +365,8 @@ def _stored(values: Array, kind: str) -> Array:
 
 def _info(setting: HealthySetting, side: _Side, sequences: Sequences) -> CaptureInfo:
     """What is known of the capture: all, or what an imported one has."""
-    told, dtype = setting.told, side.dtype(setting)
+    told = setting.told
+    dtype = side.dtype(setting)
     path = "prefill" if told else "recorded"
     label = f"{side.name}/{path}"
     part = _part(f"captures/{label}", len(sequences), sequences.tokens)

@@ -107,16 +107,20 @@ def _clean(session: Session, fault: EngineFault) -> float:
     """MAE of the engine without a fault in that precision; 0 where the session has
     none.
     """
-    state, trainer = "clean", TRAINER
+    state = "clean"
+    trainer = TRAINER
     if STATES[fault.engine][fault.state].dtype == "float32":
-        state, trainer = "float32", TRAINER32
+        state = "float32"
+        trainer = TRAINER32
     labels = f"{trainer}/prefill", f"{fault.engine}-{state}/prefill"
     if not {*labels} <= {info.label for info in session.captures}:
         return 0.0
     pair = make_pair(session, *labels)
     delta = pair.delta[pair.scored]
     sizes = np.abs(delta[np.isfinite(delta)])
-    return float(sizes.mean(dtype=np.float64)) if len(sizes) else 0.0
+    if len(sizes):
+        return float(sizes.mean(dtype=np.float64))
+    return 0.0
 
 
 def _without(session: Session, fault: EngineFault) -> Session:

@@ -102,7 +102,8 @@ def session_of(fault: EngineFault) -> str:
 
 def _beside(faults: Sequence[EngineFault]) -> list[BackendSpec]:
     """The backends that an engine's faults are compared with."""
-    engine, paths = engine_table.TRAINER, ("prefill",)
+    engine = engine_table.TRAINER
+    paths = ("prefill",)
     specs = [
         BackendSpec(REFERENCE, engine, "float32", "reference", paths),
         BackendSpec(TRAINER, engine, "bfloat16", "trainer", paths),
@@ -123,7 +124,10 @@ def _started(
 ) -> Iterator[BackendSpec]:
     """The engine once for each way in which these faults start it."""
     for engine, name, state in _starts(faults):
-        edited = None if state.weights is None else str(folder / "weights" / name)
+        if state.weights is None:
+            edited = None
+        else:
+            edited = str(folder / "weights" / name)
         yield BackendSpec(
             name=f"{engine}-{name}",
             engine=engine,

@@ -243,6 +243,8 @@ def told(fault: Fault, size: float, background: str) -> dict[str, Any]:
     def fill(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: fill(inner) for name, inner in value.items()}
-        return filled.get(value, value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return filled.get(value, value)
+        return value
 
     return {name: fill(value) for name, value in fault.facts.items()}

@@ -94,7 +94,9 @@ def _listed(ids: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
 
 
 def _number(value: np.float32) -> float | None:
-    return None if np.isnan(value) else float(value)
+    if np.isnan(value):
+        return None
+    return float(value)
 
 
 FormAnswer = Literal["first", "second", "cannot be told", "wrong", "clean"]
@@ -169,7 +171,8 @@ def answer_of(fault: Fault, found: Diagnosis) -> FormAnswer:
     if any(code != NOISE and code not in fault.causes for code in likely):
         return "wrong"
     codes = [cause.cause for cause in found.causes]
-    right, first = fault.causes[0], codes[0] if codes else None
+    right = fault.causes[0]
+    first = codes[0] if codes else None
     if right == NOISE:
         return "clean"
     if first == right:
@@ -178,7 +181,9 @@ def answer_of(fault: Fault, found: Diagnosis) -> FormAnswer:
         return "second"
     usual = USUAL[str(found.size["dtype"] or "bfloat16")]
     beyond_noise = float(found.size["mae"] or 0.0) > usual.high
-    return "wrong" if likely == [NOISE] and beyond_noise else "cannot be told"
+    if likely == [NOISE] and beyond_noise:
+        return "wrong"
+    return "cannot be told"
 
 
 def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[FormAnswer, int]]:

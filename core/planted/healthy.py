@@ -64,7 +64,9 @@ class _JudgedPair:
             for cause in self.wrong
             if cause.score >= LIKELY
         )
-        return f"{likely} in {self.setting}" if likely else ""
+        if likely:
+            return f"{likely} in {self.setting}"
+        return ""
 
     @property
     def called_noise(self) -> bool:

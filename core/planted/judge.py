@@ -68,11 +68,10 @@ def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
 
 def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:
     """Trainer -> rollout, or the other way round."""
-    labels = (
-        ("rollout/prefill", "trainer/prefill")
-        if swapped
-        else ("trainer/prefill", "rollout/prefill")
-    )
+    if swapped:
+        labels = ("rollout/prefill", "trainer/prefill")
+    else:
+        labels = ("trainer/prefill", "rollout/prefill")
     return diagnose(session, make_pair(session, *labels))
 
 
@@ -94,13 +93,17 @@ def outcome(
     codes = [code for code, _ in named]
     first = codes[0] if codes else ""
     if clean:
-        return "clean" if first in ("", NOISE) else "false alarm"
+        if first in ("", NOISE):
+            return "clean"
+        return "false alarm"
     if not asked:
         return _of_unseen(causes, named, first)
     if first == causes[0]:
         return "first"
     second = causes[0] in codes[:2] or first in causes
-    return "second" if second else "missed"
+    if second:
+        return "second"
+    return "missed"
 
 
 def _of_unseen(
@@ -159,7 +162,9 @@ def _mae(path: Path) -> float:
     pair = make_pair(session, "trainer/prefill", "rollout/prefill")
     delta = pair.delta[pair.scored]
     delta = delta[np.isfinite(delta)]
-    return float(np.abs(delta).mean(dtype=np.float64)) if len(delta) else 0.0
+    if len(delta):
+        return float(np.abs(delta).mean(dtype=np.float64))
+    return 0.0
 
 
 def totals(judged: Iterable[JudgedSession]) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def _row_json(row: JudgedSession) -> dict[str, Any]:
 
 def backgrounds(quick: bool) -> tuple[str, ...]:
     """Precisions that faults are planted in: ``quick`` leaves bfloat16 out."""
-    return BACKGROUNDS[:1] if quick else BACKGROUNDS
+    if quick:
+        return BACKGROUNDS[:1]
+    return BACKGROUNDS
 
 
 def estimate(quick: bool, engines: Sequence[str] = ()) -> float:
@@ -254,7 +256,9 @@ def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
 
 def _kept_environment() -> dict[str, str]:
     threads = os.environ.get("OMP_NUM_THREADS")
-    return {} if threads is None else {"OMP_NUM_THREADS": threads}
+    if threads is None:
+        return {}
+    return {"OMP_NUM_THREADS": threads}
 
 
 def plant_small(
@@ -310,7 +314,10 @@ def _run(
     log = out.parent / f"{out.name}.log"
     if run_logged(argv, log, cancel, tick, env=env) != 0:
         lines = [line for line in last_output(log).splitlines() if line.strip()]
-        why = one_line(lines[-1]) if lines else "the worker ended"
+        if lines:
+            why = one_line(lines[-1])
+        else:
+            why = "the worker ended"
         raise LogdriftError(f"{WHAT}: {why} (log: {log})")
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-LENGTHS, LONG = "40x4,68x4", "296x1"
+LENGTHS = "40x4,68x4"
+LONG = "296x1"
 PROMPT = 20
 _Row = TypeVar("_Row", bound=Sequence[int])
 

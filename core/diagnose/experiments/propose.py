@@ -112,7 +112,8 @@ def _nothing_to_turn(
     pair: Pair, states: Sequence[SideState], diagnosis: Diagnosis
 ) -> str:
     """Why no option of either backend can tell anything; empty where one may."""
-    a, b = pair.a.info, pair.b.info
+    a = pair.a.info
+    b = pair.b.info
     if not diagnosis.tokens:
         return _NO_GAP
     if all(state.imported for state in states):
@@ -139,7 +140,9 @@ def _telling(experiment: Experiment, diagnosis: Diagnosis) -> float:
     scores = {ranked.cause: ranked.score for ranked in diagnosis.causes}
     of_noise = scores.get(NOISE, 0.0) * _OF_NOISE.get(experiment.cause, 0.0)
     telling = max(scores.get(experiment.cause, 0.0), of_noise, _LEAST)
-    return telling * _STILL if experiment.still else telling
+    if experiment.still:
+        return telling * _STILL
+    return telling
 
 
 def _seconds(
@@ -259,7 +262,9 @@ def _proves(cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]) -
     """
     before = {str(turn.state.values.get("dtype")) for turn in turns}
     both_from_one = len(sides) == 2 and len(before) == 1
-    return NOISE if cause.code == "compute_dtype" and both_from_one else cause.code
+    if cause.code == "compute_dtype" and both_from_one:
+        return NOISE
+    return cause.code
 
 
 def _shares_capture(sides: Sequence[ChangedSide]) -> bool:
@@ -277,7 +282,10 @@ def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
         *(side.to_json() | {"given": None} for side in sides),
     ]
     digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
-    what = code if len(sides) > 1 else next(iter(sides[0].changes))
+    if len(sides) > 1:
+        what = code
+    else:
+        what = next(iter(sides[0].changes))
     words = "-".join([what, *(side.backend for side in sides)])
     safe = "".join(c if c.isalnum() or c in "_-" else "-" for c in words)
     return f"{safe[:60]}-{digest[:6]}"

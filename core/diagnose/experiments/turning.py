@@ -53,7 +53,10 @@ def turns_of(cause: Cause, states: Sequence[SideState]) -> Iterator[list[Turn]]:
             continue
         for knob in cause.knobs.get(state.info.engine, ()):
             if knob.run and knob.both:
-                key = knob.setting if cause.code == "compute_dtype" else cause.code
+                if cause.code == "compute_dtype":
+                    key = knob.setting
+                else:
+                    key = cause.code
                 together.setdefault(key, []).append(Turn(state, knob))
             elif knob.run:
                 yield [Turn(state, knob)]
@@ -62,7 +65,8 @@ def turns_of(cause: Cause, states: Sequence[SideState]) -> Iterator[list[Turn]]:
 
 def turned(scene: Scene, turn: Turn) -> ChangedSide | Refusal:
     """The side with the knob turned, or why its backend cannot be captured so."""
-    state, knob = turn.state, turn.knob
+    state = turn.state
+    knob = turn.knob
     reason = impossible(state, knob, scene.gpus)
     if reason is not None:
         return Refusal(reason)
@@ -75,7 +79,9 @@ def turned(scene: Scene, turn: Turn) -> ChangedSide | Refusal:
         return side
     options = merged(state.options, side.changes)[1]
     refusal = ENGINES[engine].refusal(path, options)
-    return Refusal(refusal) if refusal else side
+    if refusal:
+        return Refusal(refusal)
+    return side
 
 
 def _path_again(path: str, engine: str) -> str | None:
@@ -89,14 +95,17 @@ def _path_again(path: str, engine: str) -> str | None:
     paths = ENGINES[engine].paths
     if path == "decode":
         path = "forced_decode" if "forced_decode" in paths else "prefill"
-    return path if path in paths else None
+    if path in paths:
+        return path
+    return None
 
 
 def _changed(session: Session, turn: Turn, path: str) -> ChangedSide:
     """The side with its knob turned, along ``path``; a capture that the session has
     already is taken where the knob is the path or the batch alone.
     """
-    info, changes = turn.state.info, turn.knob.change
+    info = turn.state.info
+    changes = turn.knob.change
     batch: Batch = info.batch
     if "alone" in changes:
         batch = "alone" if changes["alone"] else "together"

@@ -60,7 +60,9 @@ def gaps_on_step(values: Array, step: float) -> float:
     multiples of ``step``; 0 without any.
     """
     gaps = _positive_gaps(values)
-    return _on_multiples(gaps / step) if len(gaps) else 0.0
+    if len(gaps):
+        return _on_multiples(gaps / step)
+    return 0.0
 
 
 def values_on_step(values: Array, step: float) -> float:
@@ -71,7 +73,9 @@ def values_on_step(values: Array, step: float) -> float:
     top = _first_values(values)
     top = top[top[:, 0] < -step]
     top = top[np.isfinite(top)]
-    return _on_multiples(top / step) if len(top) else 0.0
+    if len(top):
+        return _on_multiples(top / step)
+    return 0.0
 
 
 def row_steps(values: Array) -> npt.NDArray[np.float64]:

@@ -84,14 +84,18 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     rows = len(shared.at)
     if rows < 2:
         return None
-    x, y = shared.x.astype(np.float64), shared.y.astype(np.float64)
+    x = shared.x.astype(np.float64)
+    y = shared.y.astype(np.float64)
     sums = _sums(x, y)
     xx = float(sums.xx.sum())
     yy = float(sums.yy.sum())
     xy = float(sums.xy.sum())
     if xx <= 0 or yy <= 0:
         return None
-    groups = np.zeros(rows, np.int64) if sequence is None else sequence
+    if sequence is None:
+        groups = np.zeros(rows, np.int64)
+    else:
+        groups = sequence
     slope = float(np.sqrt(yy / xx))
     gap = xx + yy - 2 * xy
     rest = yy / slope + xx * slope - 2 * xy
@@ -133,7 +137,8 @@ def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     row explain beyond chance, in the middle one of the groups.
     """
     together = sums.of_groups(groups)
-    rest, own = together.rest, np.bincount(groups, sums.rest)
+    rest = together.rest
+    own = np.bincount(groups, sums.rest)
     rows = np.bincount(groups)
     enough = rows >= min(_OWN_SLOPE, int(rows.max()))
     if float(rest[enough].sum()) <= _NOTHING_LEFT * float(sums.xx.sum()):
@@ -164,7 +169,10 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     total = float((y * y).sum())
     by_line = total - right[0] ** 2 / gram[0, 0]
     bent = float((residual * residual).sum())
-    share = 1 - bent / by_line if by_line > _NOTHING_LEFT * total else 0.0
+    if by_line > _NOTHING_LEFT * total:
+        share = 1 - bent / by_line
+    else:
+        share = 0.0
     return float(share), _largest_t(columns, residual, weights, inverse)
 
 

@@ -29,7 +29,10 @@ def standard_ranks(values: Array) -> npt.NDArray[np.float64]:
     _, which, count = np.unique(values, return_inverse=True, return_counts=True)
     shared = np.cumsum(count) - (count + 1) / 2
     ranks = shared[which.ravel()] - (len(values) - 1) / 2
-    spread = float(ranks.std()) if len(values) else 0.0
+    if len(values):
+        spread = float(ranks.std())
+    else:
+        spread = 0.0
     if spread == 0:
         return np.zeros(len(values))
     standard: npt.NDArray[np.float64] = ranks / spread
@@ -41,9 +44,13 @@ def correlation(x: Array, y: Array) -> float:
     side does not vary.
     """
     finite = np.isfinite(x) & np.isfinite(y)
-    x, y = x[finite], y[finite]
+    x = x[finite]
+    y = y[finite]
     if len(x) < 3:
         return 0.0
-    x, y = x - x.mean(), y - y.mean()
+    x = x - x.mean()
+    y = y - y.mean()
     scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum() / scale) if scale > 0 else 0.0
+    if scale > 0:
+        return float((x * y).sum() / scale)
+    return 0.0

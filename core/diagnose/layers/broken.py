@@ -58,7 +58,9 @@ def _stages(arrays: Mapping[str, Array]) -> Sequence[Array]:
 def largest(rows: Array) -> float:
     """The largest finite |x|; 0 where there is none."""
     size = np.abs(rows[np.isfinite(rows)])
-    return float(size.max()) if size.size else 0.0
+    if size.size:
+        return float(size.max())
+    return 0.0
 
 
 def sentence(
@@ -96,9 +98,8 @@ def _why(side: MeasuredLayers, found: Break, standard: MeasuredLayers) -> str:
         reached = largest(_stages(standard.arrays)[names.index(found.stage)])
     if reached > FLOAT16_LARGEST:
         return f": {end} and {standard.backend} reaches {reached:,.0f} there"
-    inside = (
-        ""
-        if found.largest is None
-        else f" (the stages before reach {found.largest:,.4g})"
-    )
+    if found.largest is None:
+        inside = ""
+    else:
+        inside = f" (the stages before reach {found.largest:,.4g})"
     return f": {end}, and something inside this stage grows beyond it{inside}"

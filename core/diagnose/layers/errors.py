@@ -109,7 +109,8 @@ def _apart(a: Array, b: Array) -> Array:
     """||a - b|| / ||b|| of each row, f64[P]: NaN where both are zero vectors, infinite
     where only ``b`` is.
     """
-    wide_a, wide_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    wide_a = np.asarray(a, np.float64)
+    wide_b = np.asarray(b, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(_length(wide_a - wide_b) / _length(wide_b))
 

@@ -150,7 +150,10 @@ def _measured(
     side: MeasuredLayers, standard: MeasuredLayers, *, replayed: bool = True
 ) -> _Stages:
     names, errors = relative_errors(side.arrays, standard.arrays)
-    own = own_errors(side, standard.dtype, errors, names) if replayed else None
+    if replayed:
+        own = own_errors(side, standard.dtype, errors, names)
+    else:
+        own = None
     return _Stages(side=side, names=names, errors=errors, own=own)
 
 
@@ -239,7 +242,9 @@ def _against_broken(
 def _layers_of(stage: str) -> tuple[int, ...]:
     """The number of a stage that is a layer."""
     number = layer_number(stage)
-    return () if number is None else (number,)
+    if number is None:
+        return ()
+    return (number,)
 
 
 def _medians(rows: Array) -> Array:
@@ -286,7 +291,10 @@ def _judge_curve(measured: _Stages, standard_dtype: str) -> LayerSide:
         return measured.result("unknown", stages, said, growth=growth)
     at = wrong.index(True)
     first = measured.names[at]
-    before = float(middle[at - 1]) if at else 0.0
+    if at:
+        before = float(middle[at - 1])
+    else:
+        before = 0.0
     return measured.result(
         "jump" if at else "embedding",
         stages,

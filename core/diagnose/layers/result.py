@@ -51,7 +51,9 @@ class Stage:
 
 def layer_number(stage: str) -> int | None:
     """N of ``layer N``; None for any other stage."""
-    return int(stage.split()[1]) if stage.startswith("layer") else None
+    if stage.startswith("layer"):
+        return int(stage.split()[1])
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,4 +99,6 @@ def _of_many(kind: Kind, layers: tuple[int, ...], stages: Sequence[Stage]) -> st
 def _list(layers: Sequence[int]) -> str:
     text = ", ".join(map(str, layers[:_SHOWN]))
     more = len(layers) - _SHOWN
-    return f"{text} and {more} more" if more > 0 else text
+    if more > 0:
+        return f"{text} and {more} more"
+    return text

@@ -61,7 +61,10 @@ def _of_change(outcome: Outcome) -> Evidence:
     experiment = outcome.experiment
     cause = experiment.proves or experiment.cause
     explains = outcome.status == "explains" and outcome.low is not None
-    share = min(_MOST, max(0.0, outcome.low or 0.0)) if explains else 0.0
+    if explains:
+        share = min(_MOST, max(0.0, outcome.low or 0.0))
+    else:
+        share = 0.0
     if experiment.combined:
         # A change of more than one thing neither proves a cause nor refutes it; one
         # that removes nothing may hide one change behind another.
@@ -76,8 +79,12 @@ def _shows(outcome: Outcome) -> Shown | None:
     is.
     """
     if outcome.status == "explains":
-        return "proven" if outcome.low is not None and outcome.low >= LIKELY else None
-    return "refuted" if outcome.status in _REFUTED else None
+        if outcome.low is not None and outcome.low >= LIKELY:
+            return "proven"
+        return None
+    if outcome.status in _REFUTED:
+        return "refuted"
+    return None
 
 
 def _evidence(
@@ -100,7 +107,10 @@ def _evidence(
         "moved": outcome.moved,
         "leaves": leaves,
     }
-    more = " (more than one change)" if experiment.combined else ""
+    if experiment.combined:
+        more = " (more than one change)"
+    else:
+        more = ""
     return Evidence(
         cause=cause,
         score=score,

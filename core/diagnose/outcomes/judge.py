@@ -37,7 +37,9 @@ class _Change:
     @property
     def explained(self) -> float | None:
         """1 - after / before; None without a gap before."""
-        return 1 - self.after / self.before if self.before > 0 else None
+        if self.before > 0:
+            return 1 - self.after / self.before
+        return None
 
     def status(self, floor: float | None) -> Status:
         """What it is called, ``floor`` being what repeats differ by."""
@@ -49,10 +51,14 @@ class _Change:
         if self.low is None or self.high is None:
             # Without a gap before there is nothing to take a share of; whatever came is
             # worse.
-            return "worse" if self.before == 0 else "unclear"
+            if self.before == 0:
+                return "worse"
+            return "unclear"
         if self.low > 0:
             return "explains"
-        return "worse" if self.high < 0 else "no effect"
+        if self.high < 0:
+            return "worse"
+        return "no effect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,8 @@ def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
     old = _sizes(before, keep)
     new = np.mean([_sizes(pair, keep) for pair in after], axis=0)
     counts = before.count_per_sequence(keep)
-    old_sums, new_sums = unit_sums(old, counts), unit_sums(new, counts)
+    old_sums = unit_sums(old, counts)
+    new_sums = unit_sums(new, counts)
     ratio: Interval | None = mae_ratio(old_sums, new_sums)
     return _Change(
         before=float(old.mean()),
@@ -168,12 +175,17 @@ def _movement(experiment: Experiment, moved: float, finding: bool) -> str:
         )
     if moved:
         return f"its own numbers moved by {moved:.2g} nats"
-    return "no number moved, as it must be" if experiment.still else "no number moved"
+    if experiment.still:
+        return "no number moved, as it must be"
+    return "no number moved"
 
 
 def _doubt(floors: _Floors, change: _Change) -> str:
     """What makes the judgement less sure."""
-    doubts = [] if change.low is not None else ["too few tokens for an interval"]
+    if change.low is not None:
+        doubts = []
+    else:
+        doubts = ["too few tokens for an interval"]
     if all(floor is None for floor in floors.all):
         doubts.append("nothing was repeated, so the floor is unknown")
     elif None in floors.unchanged:
@@ -208,7 +220,9 @@ def _gap(a: Capture, b: Capture, keep: Bools) -> float:
     with np.errstate(invalid="ignore"):
         delta = np.abs(values_a - values_b)
     delta = delta[np.isfinite(delta)]
-    return float(delta.mean()) if len(delta) else 0.0
+    if len(delta):
+        return float(delta.mean())
+    return 0.0
 
 
 def _self_gap(group: Sequence[Capture], keep: Bools) -> float | None:

@@ -67,7 +67,10 @@ class Outcome:
         if not self.judged:
             return f"{self.status}: {self.reason}"
         maes = f"MAE {three_digits(self.mae_before)} → {three_digits(self.mae_after)}"
-        more = f"; {self.reason}" if self.reason else ""
+        if self.reason:
+            more = f"; {self.reason}"
+        else:
+            more = ""
         return f"{self._effect}: {maes}{self._not_sure}{more}"
 
     @property

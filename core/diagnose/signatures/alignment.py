@@ -55,10 +55,12 @@ def _best_lag(case: Case, in_place: float) -> tuple[float, int]:
     """The largest correlation of A with B moved by a lag, and that lag; 0 where none is
     above ``in_place``.
     """
-    view, pair = case.view, case.pair
+    view = case.view
+    pair = case.pair
     starts = pair.sequences.offsets[view.sequence]
     ends = pair.sequences.offsets[view.sequence + 1]
-    best, best_lag = in_place, 0
+    best = in_place
+    best_lag = 0
     for lag in _LAGS:
         moved = view.at + lag
         inside = (moved >= 0) & (moved < pair.tokens)
@@ -68,7 +70,8 @@ def _best_lag(case: Case, in_place: float) -> tuple[float, int]:
             view.a[inside], pair.logprob_b[moved[inside]].astype(np.float64)
         )
         if r > best:
-            best, best_lag = r, lag
+            best = r
+            best_lag = lag
     return best, best_lag
 
 

@@ -37,7 +37,10 @@ def nan(case: Case) -> Iterator[Evidence]:
     paths = {info.label: info.path for info in case.infos}
     for side in broken_sides(case.pair, "all"):
         at = np.flatnonzero(flags[side.label] & case.pair.counted)
-        drawn = _DRAWN if paths[side.label] == "decode" else ""
+        if paths[side.label] == "decode":
+            drawn = _DRAWN
+        else:
+            drawn = ""
         yield Evidence(
             cause=OVERFLOW,
             score=_OBSERVED,
@@ -57,7 +60,10 @@ def nan(case: Case) -> Iterator[Evidence]:
 
 
 def _sentence(side: BrokenSide) -> str:
-    many = "one sequence" if side.sequences == 1 else f"{side.sequences:,} sequences"
+    if side.sequences == 1:
+        many = "one sequence"
+    else:
+        many = f"{side.sequences:,} sequences"
     reason = nan_reason(side)
     return (
         f"{side.label} gave NaN on {side.where}, in {many}; the first is {side.first}."
@@ -106,7 +112,10 @@ def _layers_step(case: Case, side: BrokenSide) -> str:
     cannot be looked at.
     """
     plan = case.session.plan
-    planned = {spec.name for spec in plan.backends} if plan is not None else set()
+    if plan is not None:
+        planned = {spec.name for spec in plan.backends}
+    else:
+        planned = set()
     a, b = case.infos
     answering = all(_can_be_looked_at(info, planned) for info in (a, b))
     if not answering or a.backend == b.backend:

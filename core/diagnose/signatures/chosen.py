@@ -110,7 +110,9 @@ class DeltaCurve:
         unlikely = self.z[: max(self.half // 2, 1)]
         low = float(unlikely[np.argmax(np.abs(unlikely))])
         high = float(np.median(self.z[self.half :]))
-        return min(abs(low), abs(high)) if low * high < 0 else 0.0
+        if low * high < 0:
+            return min(abs(low), abs(high))
+        return 0.0
 
     @property
     def turns(self) -> bool:
@@ -122,9 +124,14 @@ class DeltaCurve:
         """The fewest standard errors by which the likely half leaves 0, the most
         certain tokens aside, where all of it does so in one direction; else 0.
         """
-        likely = self.z[self.half : -1] if len(self.z) > 2 else self.z[-1:]
+        if len(self.z) > 2:
+            likely = self.z[self.half : -1]
+        else:
+            likely = self.z[-1:]
         one_way = (np.sign(likely) == np.sign(likely[0])).all()
-        return float(np.abs(likely).min()) if one_way else 0.0
+        if one_way:
+            return float(np.abs(likely).min())
+        return 0.0
 
 
 def curve_of(case: Case) -> DeltaCurve | None:
@@ -154,7 +161,10 @@ def _curve(case: Case) -> DeltaCurve | None:
         for c, mean in zip(chunks, delta, strict=True)
     )
     total = float((view.delta**2).sum())
-    left = (within / (tokens - bins)) / (total / tokens) if total > 0 else 1.0
+    if total > 0:
+        left = (within / (tokens - bins)) / (total / tokens)
+    else:
+        left = 1.0
     return DeltaCurve(
         level=level, delta=delta, error=spread / np.sqrt(sizes), explained=1 - left
     )
@@ -202,13 +212,16 @@ def _lifts_too_much(curve: DeltaCurve) -> bool:
 def _sharper(case: Case, curve: DeltaCurve) -> str:
     """The label of the side that is higher on likely tokens."""
     likely = float(curve.delta[curve.half :].mean())
-    return case.labels[1] if likely < 0 else case.labels[0]
+    if likely < 0:
+        return case.labels[1]
+    return case.labels[0]
 
 
 def _of_bend(case: Case, curve: DeltaCurve, sharper: str) -> str:
     share = float(case.view.delta.mean()) / case.view.mae
     if curve.turns:
-        shape, also = "and lower on unlikely ones", ""
+        shape = "and lower on unlikely ones"
+        also = ""
     else:
         shape = f"(mean delta {share:+.2f} of the MAE)"
         also = ", or truncation (top-p, top-k, min-p)"
@@ -232,7 +245,10 @@ def lift(case: Case) -> Iterator[Evidence]:
     score = _lift_score(curve, one_way)
     if abs(height) > _MOST_LIFT or score <= _SOME:
         return
-    higher = case.labels[1] if height < 0 else case.labels[0]
+    if height < 0:
+        higher = case.labels[1]
+    else:
+        higher = case.labels[0]
     impossible = case.view.impossible
     most = LIKELY_AT_MOST if impossible else _LIFT_ALONE
     yield Evidence(
@@ -264,11 +280,10 @@ def _lift_score(curve: DeltaCurve, one_way: float) -> float:
 
 
 def _of_lift(higher: str, one_way: float, height: float, impossible: int) -> str:
-    more = (
-        f", and calls {impossible:,} tokens impossible for one side alone"
-        if impossible
-        else ""
-    )
+    if impossible:
+        more = f", and calls {impossible:,} tokens impossible for one side alone"
+    else:
+        more = ""
     return (
         f"{higher} is higher on {(1 + one_way) / 2:.0%} of the tokens, by"
         f" {height:.2g} nats whether they are likely or not{more}: it renormalised"
@@ -291,7 +306,10 @@ def repeats(case: Case) -> Iterator[Evidence]:
     strength = _PENALTY.score(z) * material
     if strength <= _SOME_PENALTY:
         return
-    lower = case.labels[1] if effect > 0 else case.labels[0]
+    if effect > 0:
+        lower = case.labels[1]
+    else:
+        lower = case.labels[0]
     yield Evidence(
         cause="processed",
         score=POSSIBLE_AT_MOST * strength,
@@ -316,10 +334,13 @@ def _effect_of_repeating(
 
     Bins are weighted by the inverse of their variance.
     """
-    delta, order = case.view.delta, case.view.by_likelihood
-    effects, weights = [], []
+    delta = case.view.delta
+    order = case.view.by_likelihood
+    effects = []
+    weights = []
     for chunk in np.array_split(order, min(_BINS, len(order) // (2 * _PER_BIN))):
-        old, new = delta[chunk[seen[chunk]]], delta[chunk[~seen[chunk]]]
+        old = delta[chunk[seen[chunk]]]
+        new = delta[chunk[~seen[chunk]]]
         if min(len(old), len(new)) < _OF_A_KIND:
             continue
         variance = old.var(ddof=1) / len(old) + new.var(ddof=1) / len(new)
@@ -333,7 +354,8 @@ def _effect_of_repeating(
 
 def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     """bool[n]: the token's id stands earlier in its sequence."""
-    sequences, tokens = case.pair.sequences, case.pair.tokens
+    sequences = case.pair.sequences
+    tokens = case.pair.tokens
     owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
     ids = sequences.token_ids[:tokens].astype(np.int64)
     keys = owner * (int(ids.max(initial=0)) + 1) + ids

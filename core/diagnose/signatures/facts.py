@@ -83,7 +83,8 @@ _KERNELS = frozenset(
 """Causes that only ever make rounding noise, where they are right: a difference in them
 is expected between engines.
 """
-_KERNELS_OF_EXCESS, _KERNELS_AT_MOST = 0.2, 0.45
+_KERNELS_OF_EXCESS = 0.2
+_KERNELS_AT_MOST = 0.45
 """The largest weight of such a cause, where the gap is larger than rounding and where
 it is not. By judgement.
 """
@@ -126,7 +127,9 @@ def _weight(case: Case, cause: str, reason: Reason) -> float:
     if cause in _KERNELS:
         larger = judge_size(case).verdict == "excess"
         return min(weight, _KERNELS_OF_EXCESS if larger else _KERNELS_AT_MOST)
-    return weight * _head_weight(case) if cause == "head_dtype" else weight
+    if cause == "head_dtype":
+        return weight * _head_weight(case)
+    return weight
 
 
 def _one_backend(case: Case) -> Iterator[Evidence]:
@@ -135,12 +138,11 @@ def _one_backend(case: Case) -> Iterator[Evidence]:
     if a.backend != b.backend:
         return
     if a.path != b.path:
-        cause, what = "decode_path", "two paths of one backend: nothing else differs"
+        cause = "decode_path"
+        what = "two paths of one backend: nothing else differs"
     else:
-        cause, what = (
-            "batch",
-            "one backend along one path: only the batch or chance differs",
-        )
+        cause = "batch"
+        what = "one backend along one path: only the batch or chance differs"
     yield Evidence(
         cause=cause,
         score=_ONE_BACKEND,
@@ -160,7 +162,8 @@ _IN_PLACE = 0.8
 """Correlation of both sides' values, token by token, from which they stand in their
 places: of neighbours it is 0.0 to 0.5.
 """
-_BORDER_IN_PLACE, _BORDER = 0.1, 0.25
+_BORDER_IN_PLACE = 0.1
+_BORDER = 0.25
 """What a wrong end of the prompts says for a shift, where the values stand in their
 places and where nothing tells. By judgement.
 """
@@ -172,17 +175,21 @@ def _boundary_weight(case: Case) -> float:
     It is the same for both sides that begin at one token, and the numbers themselves
     say whether they stand in their places.
     """
-    view, pair = case.view, case.pair
+    view = case.view
+    pair = case.pair
     enough = len(view.at) >= TOKENS.likely
     if enough and correlation(view.a, view.b) > _IN_PLACE:
         return _BORDER_IN_PLACE
     begin_alike = np.array_equal(
         np.isfinite(pair.logprob_a), np.isfinite(pair.logprob_b)
     )
-    return _BORDER_IN_PLACE if begin_alike else _BORDER
+    if begin_alike:
+        return _BORDER_IN_PLACE
+    return _BORDER
 
 
-_BOTH_ROUNDED, _BODY_TOO = 0.3, 0.8
+_BOTH_ROUNDED = 0.3
+_BODY_TOO = 0.8
 """What is left of a difference of heads where both sides' logits are on a lattice, and
 where the bodies differ as well. By judgement.
 """
@@ -195,4 +202,6 @@ def _head_weight(case: Case) -> float:
     if all(lattice.step is not None for lattice in case.lattices):
         return _BOTH_ROUNDED
     bodies_differ = any(reason.code == "dtype" for reason in case.gate.reasons)
-    return _BODY_TOO if bodies_differ else 1.0
+    if bodies_differ:
+        return _BODY_TOO
+    return 1.0

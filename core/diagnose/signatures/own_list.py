@@ -38,7 +38,8 @@ _OF_IDS = Ramp(starts=0.5, full=0.8)
 """Share, beyond chance, of the values that miss their lists which are of other ids of
 those lists or outside of them. By judgement.
 """
-_PROVEN_BY, _HINTED_BY = 8, 4
+_PROVEN_BY = 8
+_HINTED_BY = 4
 """Tokens that one value counts for: one that is exactly that of another id of its list,
 as no other place or setting gives it; and one below its list, less the chance that a
 value of any other place is. Two of the latter are by chance below lists of 20 once in
@@ -133,12 +134,13 @@ def _of_other_ids(case: Case, label: str, found: _Mismatches) -> Evidence:
     """Other ids, as far as the values are of them; else no more than possible."""
     score = _MOST * _OF_IDS.score(found.of_ids) * PROOF.ceiling(found.units)
     mostly = found.of_ids > _OF_IDS.starts
-    more = (
-        ""
-        if mostly
-        else "; most of them belong to no id of their lists, as values of another"
-        " place or setting do"
-    )
+    if mostly:
+        more = ""
+    else:
+        more = (
+            "; most of them belong to no id of their lists, as values of another"
+            " place or setting do"
+        )
     return Evidence(
         cause="ids",
         score=max(score, POSSIBLE_AT_MOST * PROOF.ceiling(len(found.at))),
@@ -183,17 +185,20 @@ def _neighbour(case: Case, found: _Mismatches) -> tuple[int, float]:
     """The lag at which most of the values' ids stand in the same sequence, and the
     share of all mismatches.
     """
-    ids, offsets = case.pair.sequences.token_ids, case.pair.sequences.offsets
+    ids = case.pair.sequences.token_ids
+    offsets = case.pair.sequences.offsets
     row = np.searchsorted(offsets, found.at, "right") - 1
     end = np.minimum(offsets[row + 1], case.pair.tokens)
-    largest, lag = 0.0, 0
+    largest = 0.0
+    lag = 0
     for step in _NEIGHBOURS:
         moved = found.at + step
         inside = (moved >= offsets[row]) & (moved < end)
         id_there = ids[np.clip(moved, 0, case.pair.tokens - 1)]
         share = float(np.mean(inside & found.owned & (id_there == found.owner)))
         if share > largest:
-            largest, lag = share, step
+            largest = share
+            lag = step
     return lag, largest
 
 
@@ -204,7 +209,8 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
     at = case.view.at
     if side.top_k < 2 or not len(at):
         return None
-    ids, values = side.top_ids.whole()[at], side.top_logprobs.whole()[at]
+    ids = side.top_ids.whole()[at]
+    values = side.top_logprobs.whole()[at]
     scored = logprob[at]
     least = _least_listed(ids, values)
     off = _off_by(ids, values, case.pair.sequences.token_ids[at], scored, least)

@@ -33,7 +33,8 @@ _GRID = 0.95
 """
 _GRID_VALUES = 50
 """Values that each side needs for that. By judgement."""
-_ONE_SIDE, _BOTH_SIDES = 0.97, 0.6
+_ONE_SIDE = 0.97
+_BOTH_SIDES = 0.6
 """Scores of a grid on one side, and on both, where it is not what sets them apart. By
 judgement.
 """
@@ -122,11 +123,10 @@ def _of_rounding(label: str, values: int, rounding: _Rounding, mae: float) -> Ev
     explains = min(1.0, rounding.moves / mae)
     score = max(_MOST * _EXPLAINS.score(explains), _ROUNDED_ONLY)
     is_cause = score > _ROUNDED_ONLY
-    does = (
-        "which explains the gap"
-        if is_cause
-        else f"which does not explain an MAE of {mae:.2g}"
-    )
+    if is_cause:
+        does = "which explains the gap"
+    else:
+        does = f"which does not explain an MAE of {mae:.2g}"
     return Evidence(
         cause="cut",
         score=score,
@@ -186,7 +186,8 @@ def lattice(case: Case) -> Iterator[Evidence]:
 
 def _two_steps(case: Case, step_a: float, step_b: float) -> Iterator[Evidence]:
     """bfloat16 against float16: both on a lattice, one of them 8 times as fine."""
-    large, small = max(step_a, step_b), min(step_a, step_b)
+    large = max(step_a, step_b)
+    small = min(step_a, step_b)
     if large / small < _FP16_STEPS:
         return
     coarse, fine = (0, 1) if step_a > step_b else (1, 0)
@@ -207,7 +208,8 @@ def _two_steps(case: Case, step_a: float, step_b: float) -> Iterator[Evidence]:
 
 def _one_step(case: Case, side: int, step: float) -> Iterator[Evidence]:
     """16 bits on one ``side`` alone (0 or 1): of its head, or of its body."""
-    own, other = case.lattices[side], case.lattices[1 - side]
+    own = case.lattices[side]
+    other = case.lattices[1 - side]
     if other.share > _NOT_ON_IT:
         # Neither on a lattice nor off it: two sides of one kind, about the bound.
         return
@@ -327,7 +329,8 @@ _FIRST_VALUES = 6
 """Values of a row that are looked at: those further down may lie below a power of two,
 on a finer step.
 """
-_FEWEST_VALUES, _FEWEST_ROWS = 4, 20
+_FEWEST_VALUES = 4
+_FEWEST_ROWS = 20
 """Shared values that a row needs, and rows in all. By judgement."""
 
 

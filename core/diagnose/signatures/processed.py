@@ -89,7 +89,8 @@ def truncated(case: Case) -> Iterator[Evidence]:
 
 
 def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
-    label, other = case.labels[side], case.labels[1 - side]
+    label = case.labels[side]
+    other = case.labels[1 - side]
     logprob = (case.pair.logprob_a, case.pair.logprob_b)[side]
     impossible = count_of(np.isneginf(logprob[case.view.scored]))
     shift = case.view.shared.shift * (1 if side == 0 else -1)
@@ -175,7 +176,8 @@ def seen_before(case: Case) -> Iterator[Evidence]:
     lower = 1 if found.mean > 0 else 0
     if not penalty_possible(case, lower):
         return
-    label, rows = case.labels[lower], len(found.at)
+    label = case.labels[lower]
+    rows = len(found.at)
     strength = _PENALTY_MOST * _PENALTY.score(abs(found.z))
     yield Evidence(
         cause="processed",
@@ -207,8 +209,10 @@ def _penalty(case: Case) -> _Penalty | None:
     if np.count_nonzero(rows) < _PENALTY_ROWS:
         return None
     gap = _gap_after_slope(case)[rows]
-    old, new = seen[rows], fresh[rows]
-    old_mean, new_mean = _row_means(gap, old), _row_means(gap, new)
+    old = seen[rows]
+    new = fresh[rows]
+    old_mean = _row_means(gap, old)
+    new_mean = _row_means(gap, new)
     level = np.where(new, new_mean[:, None], 0.0)
     left = gap - np.where(old, old_mean[:, None], level)
     explained = _explained(gap, np.where(old | new, left, 0.0))
@@ -229,7 +233,10 @@ def _gap_after_slope(case: Case) -> Values:
     look like a penalty on them.
     """
     shared = case.view.shared
-    root = float(np.sqrt(case.line.slope)) if case.line is not None else 1.0
+    if case.line is not None:
+        root = float(np.sqrt(case.line.slope))
+    else:
+        root = 1.0
     gap = np.where(shared.present, shared.x * root - shared.y / root, 0.0)
     return gap.astype(np.float64)
 
@@ -243,12 +250,15 @@ def _row_means(values: Values, among: Bools) -> Values:
 def _explained(before: Values, after: Values) -> float:
     """Share of the squares of ``before`` that are gone in ``after``."""
     total = float((before**2).sum())
-    return 1 - float((after**2).sum()) / total if total > 0 else 0.0
+    if total > 0:
+        return 1 - float((after**2).sum()) / total
+    return 0.0
 
 
 def _seen(case: Case, at: Array, ids: Array) -> Bools:
     """bool[n, K]: the id occurs in the same sequence before the row's token."""
-    sequences, tokens = case.pair.sequences, case.pair.tokens
+    sequences = case.pair.sequences
+    tokens = case.pair.tokens
     known = sequences.token_ids[:tokens]
     width = int(max(known.max(initial=0), ids.max(initial=0))) + 2
     owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
@@ -264,7 +274,8 @@ def common_shift(case: Case) -> Iterator[Evidence]:
     """All alternatives shifted by one amount and nothing else: only the normaliser
     differs.
     """
-    shared, shift = case.view.shared, case.view.shared.shift
+    shared = case.view.shared
+    shift = case.view.shared.shift
     rest = np.where(shared.present, shared.x - shared.y, 0.0).astype(np.float64)
     rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
     rms = float(np.sqrt((shift**2).mean()))
@@ -272,7 +283,10 @@ def common_shift(case: Case) -> Iterator[Evidence]:
         return
     ratio = min(rms / (rest_rms + 1e-12), _usual_ratio(case, shift, rest))
     one_way = _one_way(shift)
-    lower = case.labels[0] if shift.mean() < 0 else case.labels[1]
+    if shift.mean() < 0:
+        lower = case.labels[0]
+    else:
+        lower = case.labels[1]
     yield Evidence(
         cause="processed",
         score=_SHIFT_MOST * _ALONE.score(ratio) * _ONE_WAY.score(one_way),
@@ -295,14 +309,17 @@ def common_shift(case: Case) -> Iterator[Evidence]:
 def _one_way(shift: Values) -> float:
     """How much larger a share of the rows is shifted one way than the other, 0 to 1."""
     moved = shift[np.abs(shift) > _MOVED]
-    return abs(float(np.sign(moved).mean())) if len(moved) else 0.0
+    if len(moved):
+        return abs(float(np.sign(moved).mean()))
+    return 0.0
 
 
 def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
     """The shift f64[n] over what is left beside it (``rest`` f64[n, K]) in the middle
     sequence: one sequence alone cannot carry it.
     """
-    shared, count = case.view.shared, case.pair.count
+    shared = case.view.shared
+    count = case.pair.count
     sequence = case.view.sequence_of(shared.at)
     rows = np.bincount(sequence, minlength=count)
     has_rows = rows > 0

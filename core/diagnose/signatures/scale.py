@@ -41,7 +41,8 @@ without doubt: a mild soft cap leaves as little.
 """
 _MOST = 0.97
 """The largest score of a slope or a bend. By judgement."""
-_SCALE_TOO, _SCALE_ALONE = 0.45, 0.95
+_SCALE_TOO = 0.45
+_SCALE_ALONE = 0.95
 """The largest score of a logit scale where a temperature may give the same line, which
 is more usual, and where it may not. By judgement.
 """
@@ -111,7 +112,10 @@ def _of_factor(case: Case, line: FittedLine, straight: float) -> Iterator[Eviden
             positions=worst(case),
             explains=_MOST * straight,
         )
-    not_temperature = "" if possible else " (both sides give them at one temperature)"
+    if possible:
+        not_temperature = ""
+    else:
+        not_temperature = " (both sides give them at one temperature)"
     yield Evidence(
         cause="config",
         score=straight * (_SCALE_TOO if possible else _SCALE_ALONE),

@@ -106,7 +106,10 @@ def _moments(case: Case) -> dict[str, float | None]:
     if len(delta) < 3 or view.mae == 0:
         return {}
     spread = float(delta.std())
-    cubes = ((delta - delta.mean()) / spread) ** 3 if spread > 0 else None
+    if spread > 0:
+        cubes = ((delta - delta.mean()) / spread) ** 3
+    else:
+        cubes = None
     return {
         "mean_over_mae": float(delta.mean()) / view.mae,
         "skew": None if cubes is None else float(cubes.mean()),
@@ -143,7 +146,8 @@ hold, another tensor also other ids into them. By judgement.
 """
 _BAD_FIT = Ramp(starts=0.35, full=0.7)
 """1 - R2 of the line. By judgement."""
-_UNLIKE_MOST, _UNLIKE_LEAST = 0.93, 0.02
+_UNLIKE_MOST = 0.93
+_UNLIKE_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -157,15 +161,17 @@ def unlike(case: Case) -> Iterator[Evidence]:
     """
     wide = case.view.list_width >= _WIDE
     overlap = float(np.nanmean(case.view.overlap[wide]))
-    line = case.line if len(case.view.shared.at) >= _FITTED else None
+    if len(case.view.shared.at) >= _FITTED:
+        line = case.line
+    else:
+        line = None
     score = _UNLIKE_MOST * _apart(1 - overlap, line)
     if score <= _UNLIKE_LEAST:
         return
-    fit = (
-        ""
-        if line is None
-        else f", and a line through those that are shared fits with R2 {line.r2:.2f}"
-    )
+    if line is None:
+        fit = ""
+    else:
+        fit = f", and a line through those that are shared fits with R2 {line.r2:.2f}"
     yield Evidence(
         cause="weights",
         score=score,
@@ -195,7 +201,8 @@ def _apart(lacked: float, line: FittedLine | None) -> float:
 _EXPERTS = re.compile(r"moe|mixtral|deepseek|expert", re.IGNORECASE)
 _FAR = 1.0
 """Nats from which a token is far out."""
-_RARE, _QUIET = 0.02, 0.1
+_RARE = 0.02
+_QUIET = 0.1
 """Share of such tokens, and nats of the median |delta|, below which the picture is that
 of flipped experts: the published one (https://arxiv.org/abs/2510.11370).
 """
@@ -215,7 +222,8 @@ def routing(case: Case) -> Iterator[Evidence]:
     mixtures of experts alone.
     """
     far = case.view.size > _FAR
-    share, median = float(far.mean()), float(np.median(case.view.size))
+    share = float(far.mean())
+    median = float(np.median(case.view.size))
     if not 0 < share < _RARE or median >= _QUIET:
         return
     yield Evidence(

@@ -63,7 +63,8 @@ def _changed(stand: Stand, change: Callable[[np.ndarray], None]) -> Sent:
     """The first and the last sequence with other ids; the others are those of the clean
     side.
     """
-    rows, sent = list(stand.clean), [ids.copy() for ids in stand.ids]
+    rows = list(stand.clean)
+    sent = [ids.copy() for ids in stand.ids]
     for i in {0, len(sent) - 1}:
         change(sent[i])
         rows[i] = score(stand.model, [sent[i]], TOP_K)[0]
@@ -94,7 +95,8 @@ def _off_by_one(stand: Stand, size: float) -> Sent:
     """Every entry one place further on (or back): what was computed is right, and said
     of the wrong token.
     """
-    later, earlier = slice(2, None), slice(1, -1)
+    later = slice(2, None)
+    earlier = slice(1, -1)
     target, source = (later, earlier) if size > 0 else (earlier, later)
     return [
         _moved(rows, len(rows.logprob), target, source) for rows in stand.clean

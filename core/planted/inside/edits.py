@@ -41,7 +41,10 @@ def plant(stand: Stand, name: str, size: float) -> Planted:
     if name in ("attention", "clean"):
         return Planted(stand.clean)
     if name in ("compute-dtype", "float16"):
-        other = "bfloat16" if stand.background == "float32" else "float32"
+        if stand.background == "float32":
+            other = "bfloat16"
+        else:
+            other = "float32"
         return Planted(stand.in_dtype("float16" if name == "float16" else other))
     if name in _LOGITS:
         return Planted(_by_logits(stand, name, size))

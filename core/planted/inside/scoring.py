@@ -49,9 +49,10 @@ class Model:
         known = (folder / "tokenizer.json").exists() or (
             folder / "tokenizer_config.json"
         ).exists()
-        tokenizer = (
-            transformers.AutoTokenizer.from_pretrained(folder) if known else None
-        )
+        if known:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        else:
+            tokenizer = None
         return cls(net, dtype, int(net.config.vocab_size), tokenizer)
 
     def attention(self, name: str) -> None:
@@ -90,11 +91,8 @@ def head_logits(model: Model, hidden: Tensor) -> Tensor:
     config = model.net.config
     with torch.inference_mode():
         logits = model.net.lm_head(hidden.to(model.net.lm_head.weight.dtype))
-        logits = (
-            logits * getattr(config, "logit_scale", 1.0)
-            if hasattr(config, "logit_scale")
-            else logits
-        )
+        if hasattr(config, "logit_scale"):
+            logits = logits * getattr(config, "logit_scale", 1.0)
         cap = getattr(config, "final_logit_softcapping", None)
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap

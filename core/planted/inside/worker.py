@@ -139,7 +139,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for family in args.little.split(",") if args.little else ("",):
-        model, out = args.model / family, args.out / family
+        model = args.model / family
+        out = args.out / family
         if family and not (model / "config.json").exists():
             train(family, model)
         plant_all(model, out, args)
@@ -148,7 +149,8 @@ def main() -> None:
 def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
     """Every fault asked for, in one model."""
     out.mkdir(parents=True, exist_ok=True)
-    short, longer = lengths_of(args.lengths), lengths_of(args.long)
+    short = lengths_of(args.lengths)
+    longer = lengths_of(args.long)
     bench = Bench(folder, out, [], len(short))
     lengths = short + longer
     if args.ids:
@@ -157,7 +159,10 @@ def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
         known = sample_ids(bench.model("float32"), lengths, out / "ids.json")
     taken = take([row.tolist() for row in known], lengths)
     bench.ids = [np.asarray(row, np.int32) for row in taken]
-    names = args.faults.split(",") if args.faults else [fault.name for fault in FAULTS]
+    if args.faults:
+        names = args.faults.split(",")
+    else:
+        names = [fault.name for fault in FAULTS]
     for background in args.backgrounds.split(","):
         for fault in FAULTS:
             if fault.name in names and background in fault.backgrounds:

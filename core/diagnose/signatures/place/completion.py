@@ -12,7 +12,8 @@ from logdrift.core.diagnose.signatures.place.measures import median, ratio
 
 _LARGER = Ramp(starts=4, full=20)
 """Median |delta| of completions over that of prompts. By judgement."""
-_TWO_PATHS, _ONE_PATH = 0.7, 0.1
+_TWO_PATHS = 0.7
+_ONE_PATH = 0.1
 """The largest score. Where both sides took one path a prompt is only earlier text:
 growth and onsets say that better. By judgement.
 """
@@ -27,7 +28,8 @@ def completion(case: Case) -> Iterator[Evidence]:
     inside = view.in_completion
     if min(inside.sum(), (~inside).sum()) < LONG:
         return
-    prompt, generated = median(view.size[~inside]), median(view.size[inside])
+    prompt = median(view.size[~inside])
+    generated = median(view.size[inside])
     one_path = case.infos[0].path == case.infos[1].path
     most = _ONE_PATH if one_path else _TWO_PATHS
     score = most * _LARGER.score(ratio(generated, prompt))

@@ -32,7 +32,8 @@ _MOSTLY_ROUNDING = 0.1
 """Share of the squared MAE that must be left without rounding for the first tokens to
 be held against it.
 """
-_MOST, _LEAST = 0.9, 0.02
+_MOST = 0.9
+_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -113,7 +114,10 @@ def _above_rounding(case: Case, early: float) -> float:
     add up.
     """
     squared = case.view.mae**2
-    rounding = 2 * min(case.errors) ** 2 if case.errors is not None else 0.0
+    if case.errors is not None:
+        rounding = 2 * min(case.errors) ** 2
+    else:
+        rounding = 0.0
     rest = squared - rounding
     if rest <= _MOSTLY_ROUNDING * squared:
         return early / case.view.mae

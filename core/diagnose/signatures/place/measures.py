@@ -94,4 +94,6 @@ def ratio(larger: float, smaller: float) -> float:
 
 def median(values: Array) -> float:
     """The median of ``values`` f64[n]; 0 without any."""
-    return float(np.median(values)) if len(values) else 0.0
+    if len(values):
+        return float(np.median(values))
+    return 0.0

@@ -41,7 +41,8 @@ _OTHER_IDS_TOO = 0.4
 """What is left for other ids where the onsets are at blocks of a cache. By
 judgement.
 """
-_MOST, _LEAST = 0.95, 0.02
+_MOST = 0.95
+_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -109,7 +110,9 @@ def _onsets(case: Case) -> _Onsets | None:
 
 def _beyond_rounding(case: Case, peak: float) -> float:
     size = judge_size(case)
-    return _ABOVE_NOISE.score(peak / size.limit) if size.verdict == "noise" else 1.0
+    if size.verdict == "noise":
+        return _ABOVE_NOISE.score(peak / size.limit)
+    return 1.0
 
 
 def _one_place(case: Case, found: _Onsets) -> bool:
@@ -178,10 +181,13 @@ def _on_blocks(case: Case, position: Array) -> int:
     if no_cache or len(np.unique(position)) < 2:
         return 0
     at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
-    onsets, hits = len(position), count_of(at_block)
+    onsets = len(position)
+    hits = count_of(at_block)
     share = 2 / _BLOCK
     chance = sum(
         math.comb(onsets, i) * share**i * (1 - share) ** (onsets - i)
         for i in range(hits, onsets + 1)
     )
-    return hits if chance < _CHANCE else 0
+    if chance < _CHANCE:
+        return hits
+    return 0

@@ -35,7 +35,8 @@ _NEARLY_ALL = 0.1
 """Share of the padded sequences that may differ by less."""
 _REACH = 0.25
 """Share of the padded sequences that may end within the stretch that is compared."""
-_MOST, _LEAST = 0.97, 0.02
+_MOST = 0.97
+_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -83,12 +84,16 @@ def padding(case: Case) -> Iterator[Evidence]:
 
 
 def _score(found: _Batches, larger: Ramp) -> float:
-    few = _ONE_FULL if found.full.sum() == 1 else 1.0
+    if found.full.sum() == 1:
+        few = _ONE_FULL
+    else:
+        few = 1.0
     return _MOST * few * larger.score(found.ratio)
 
 
 def _of_padding(case: Case, found: _Batches, score: float) -> Evidence:
-    padded, full = int(found.padded.sum()), int(found.full.sum())
+    padded = int(found.padded.sum())
+    full = int(found.full.sum())
     average = float(found.mean[found.padded].mean())
     largest = float(np.max(found.mean[found.full]))
     return Evidence(
@@ -112,12 +117,14 @@ def _batches(case: Case, info: CaptureInfo) -> _Batches | None:
     lengths = np.diff(case.pair.sequences.offsets[: case.pair.count + 1])
     shorter = lengths < _longest_of_batch(info, lengths)
     enough = scored_tokens(case) >= _TOKENS
-    padded, full = shorter & enough, ~shorter & enough
+    padded = shorter & enough
+    full = ~shorter & enough
     if not _comparable(padded, full):
         return None
     reach = case.view.position < int(np.quantile(lengths[padded], _REACH))
     within = sums(case, reach)
-    padded, full = padded & (within >= _TOKENS), full & (within >= _TOKENS)
+    padded = padded & (within >= _TOKENS)
+    full = full & (within >= _TOKENS)
     if not _comparable(padded, full):
         return None
     mean = sums(case, case.view.size * reach) / np.maximum(within, 1)

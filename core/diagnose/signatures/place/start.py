@@ -51,7 +51,8 @@ _QUIET = 2.0
 """How many times larger the ratio must be where the whole gap is of the size of
 rounding. By judgement.
 """
-_MOST, _LEAST = 0.95, 0.02
+_MOST = 0.95
+_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -134,7 +135,10 @@ def _beginnings(case: Case) -> _Beginnings | None:
 
 def _shape(case: Case, found: _Beginnings) -> float:
     """How much the beginnings look like other ones, 0 to 1, whatever their size."""
-    quiet = _QUIET if judge_size(case).verdict == "noise" else 1.0
+    if judge_size(case).verdict == "noise":
+        quiet = _QUIET
+    else:
+        quiet = 1.0
     ratio = found.ratio / quiet
     if found.sequences < _SEQUENCES:
         larger = _LARGER_IN_FEW.score(ratio)
@@ -153,4 +157,6 @@ def _evenness(size: Array, usual: Array) -> float:
     """
     scaled = size / np.maximum(usual, 1e-12)
     mean = float(scaled.mean())
-    return float(np.median(scaled)) / mean if mean > 0 else 1.0
+    if mean > 0:
+        return float(np.median(scaled)) / mean
+    return 1.0

@@ -41,11 +41,13 @@ _AROUND = 12
 """Tokens on each side whose medians are compared."""
 _SEARCHED = 16
 """Tokens on each side of the best split in which the sharpest place is looked for."""
-_WINDOW, _FEWEST = 8, 4
+_WINDOW = 8
+_FEWEST = 4
 """`_sharpest` compares so many positions on each side, where it has so many tokens."""
 _CHUNKS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Sizes of chunks that engines take by default or by a round number."""
-_MOST, _LEAST = 0.97, 0.02
+_MOST = 0.97
+_LEAST = 0.02
 """The largest score, and the smallest that is worth saying. By judgement."""
 
 
@@ -144,8 +146,10 @@ def _statistic(case: Case) -> Array | None:
         return None
     total = np.bincount(view.position, standard_ranks(view.size), last + 1)
     number = np.bincount(view.position, minlength=last + 1)
-    after, after_sum = _from_here_on(number), _from_here_on(total)
-    before, before_sum = number.sum() - after, total.sum() - after_sum
+    after = _from_here_on(number)
+    after_sum = _from_here_on(total)
+    before = number.sum() - after
+    before_sum = total.sum() - after_sum
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = after_sum / after - before_sum / before
         z = mean * np.sqrt(after * before / number.sum())
@@ -166,7 +170,9 @@ def _share_that_jumps(case: Case, rows: Array, position: int) -> float:
     near = np.abs(view.position - position) <= _NEAR
     largest = np.full(case.pair.count, -np.inf)
     np.maximum.at(largest, view.sequence[near], jumps(case)[near])
-    return float(np.mean(largest[rows] > LARGE_JUMP)) if len(rows) else 0.0
+    if len(rows):
+        return float(np.mean(largest[rows] > LARGE_JUMP))
+    return 0.0
 
 
 def _last_third(case: Case, beyond: Bools) -> Bools:
@@ -194,7 +200,8 @@ def _sharpest(position: Array, size: Array, split: int) -> int:
     jumps most.
     """
     level = np.log(size + 1e-7)
-    largest, sharpest = -np.inf, split
+    largest = -np.inf
+    sharpest = split
     for at in range(max(2, split - _SEARCHED), split + _SEARCHED + 1):
         below = level[(position >= at - _WINDOW) & (position < at)]
         above = level[(position >= at) & (position < at + _WINDOW)]
@@ -202,7 +209,8 @@ def _sharpest(position: Array, size: Array, split: int) -> int:
             continue
         jump = float(above.mean() - below.mean())
         if jump > largest:
-            largest, sharpest = jump, at
+            largest = jump
+            sharpest = at
     return sharpest
 
 

@@ -106,7 +106,8 @@ def _from_first(mask: Bools, sequence: Array) -> Bools:
 
 
 def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
-    repeated, tokens = count_of(twice), len(twice)
+    repeated = count_of(twice)
+    tokens = len(twice)
     at = case.view.at[mask]
     return Evidence(
         cause="chunks",

@@ -92,7 +92,10 @@ def _implausible(
     far = mask & (np.abs(side.other - value) > FAR)
     others = ~mask & (np.abs(side.values) > NEAR_ZERO)
     different, counts = _counted_once(side.values, context, others)
-    usual = float(np.quantile(counts, _USUAL_COUNT)) if len(counts) else 1.0
+    if len(counts):
+        usual = float(np.quantile(counts, _USUAL_COUNT))
+    else:
+        usual = 1.0
     if len(np.unique(context[far])) < max(_FEWEST, _MORE_OFTEN * usual):
         return None
     few_steps = len(different) < _FEW_STEPS * counts.sum()
@@ -127,7 +130,8 @@ def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values,
     contexts each stands.
     """
     order = np.lexsort((context[among], values[among]))
-    sorted_values, sorted_contexts = values[among][order], context[among][order]
+    sorted_values = values[among][order]
+    sorted_contexts = context[among][order]
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(sorted_values) != 0) | (
         sorted_contexts[1:] != sorted_contexts[:-1]
@@ -137,7 +141,8 @@ def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values,
 
 
 def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
-    tokens, all_tokens = count_of(mask), len(mask)
+    tokens = count_of(mask)
+    all_tokens = len(mask)
     far = count_of(mask & (side.gap > FAR))
     cut = _is_bound(side, value, mask)
     where = _pattern(case, mask)
@@ -218,7 +223,8 @@ def _is_bound(side: Suspect, value: float, mask: Bools) -> int:
     """
     if mask.all() or value >= 0:
         return 0
-    other, rest = side.other[mask], side.other[~mask]
+    other = side.other[mask]
+    rest = side.other[~mask]
     if value == float(side.values.min()):
         lowest = other <= np.quantile(rest, _OUTERMOST)
         if np.mean(lowest) > _AT_BOUND:
@@ -230,7 +236,8 @@ def _is_bound(side: Suspect, value: float, mask: Bools) -> int:
     return 0
 
 
-_ENDS, _ONE_STRETCH = 0.8, 1.2
+_ENDS = 0.8
+_ONE_STRETCH = 1.2
 """Share of the touched sequences whose last token is one of them, and stretches for
 each of these sequences, that make *at the ends*. By judgement.
 """
@@ -242,7 +249,8 @@ def _pattern(case: Case, mask: Bools) -> str:
     """Where the tokens of ``mask`` (bool[n] over the case's tokens) lie in their
     sequences, in words.
     """
-    sequence, count = case.view.sequence, case.pair.count
+    sequence = case.view.sequence
+    count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
     hits = np.bincount(sequence[mask], minlength=count)
     touched = hits > 0
@@ -258,7 +266,9 @@ def _pattern(case: Case, mask: Bools) -> str:
     if hits.sum() / max(stretches, 1) >= _STRETCH:
         return f"in {stretches:,} stretches"
     in_completions = case.view.in_completion[mask].all()
-    return "scattered within completions" if in_completions else "scattered"
+    if in_completions:
+        return "scattered within completions"
+    return "scattered"
 
 
 def _stretches(mask: Bools, sequence: Array) -> int:

@@ -73,7 +73,8 @@ def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
     """|A - B| of each token, and |A - B at the token ``lag`` further on|, f64[n]; both
     NaN where there is none.
     """
-    view, pair = case.view, case.pair
+    view = case.view
+    pair = case.pair
     target = view.at + lag
     inside = (target >= 0) & (target < pair.tokens)
     place = np.clip(target, 0, max(pair.tokens - 1, 0))
@@ -100,7 +101,9 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
         chosen = None if weights is None else weights[known]
         return np.bincount(of_tokens[known], chosen, len(rows.starts))
 
-    length, gap, moved_sum = total(None), total(in_place), total(moved_gap)
+    length = total(None)
+    gap = total(in_place)
+    moved_sum = total(moved_gap)
     closer = total((in_place > moved_gap).astype(np.float64))
     signs = (2 * closer - length) / np.sqrt(np.maximum(length, 1))
     far = gap > FAR * length
@@ -117,7 +120,8 @@ def _largest_gains(rows: SequenceRows, gain: Values) -> Bools:
     where the sum so far is lowest to where it is highest behind that.
     """
     row = rows.of_tokens
-    count, numbers = len(gain), np.arange(len(gain))
+    count = len(gain)
+    numbers = np.arange(len(gain))
     before = np.cumsum(gain) - gain
     lowest = before == np.minimum.reduceat(before, rows.starts)[row]
     begin = np.full(len(rows.starts), count)
@@ -172,7 +176,8 @@ def _where(case: Case, found: _Moved, rows: Array, first: tuple[int, ...]) -> st
     """``in all sequences``, ``in sequence 3``, ``in sequence 3 (from sequence 3, token
     41 on)``.
     """
-    sequence, count = case.view.sequence, case.pair.count
+    sequence = case.view.sequence
+    count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
     shifted = np.bincount(sequence[found.mask], minlength=count)
     whole = (shifted[rows] >= scored[rows] - 2 * abs(found.lag)).all()
@@ -181,7 +186,10 @@ def _where(case: Case, found: _Moved, rows: Array, first: tuple[int, ...]) -> st
     if whole:
         return f"in {_named(rows)}"
     begun = ", ".join(f"{place_of(case, at)} on" for at in first[:3])
-    more = ", ..." if len(first) > 3 else ""
+    if len(first) > 3:
+        more = ", ..."
+    else:
+        more = ""
     return f"in {_named(rows)} (from {begun}{more})"
 
 

@@ -64,7 +64,8 @@ def _is_one_for_each(values: Values) -> bool:
 
 def _evidence(case: Case, side: Suspect, rows: SequenceRows, flat: Bools) -> Evidence:
     mask = np.repeat(flat, rows.lengths)
-    tokens, sequences = count_of(mask), int(flat.sum())
+    tokens = count_of(mask)
+    sequences = int(flat.sum())
     first = side.values[rows.starts][flat][0]
     return Evidence(
         cause="filled",

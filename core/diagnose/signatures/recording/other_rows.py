@@ -29,7 +29,8 @@ values it is 0 with a deviation of 0.25.
 """
 _FINGERPRINT = 64
 """Values of a row that are compared."""
-_SUSPECTS, _CANDIDATES = 256, 4096
+_SUSPECTS = 256
+_CANDIDATES = 4096
 """Rows that are compared with all others, and how many others: limits of the time it
 takes (0.1 s).
 """
@@ -96,7 +97,9 @@ def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
     if correlation(theirs[nearest], prints.b[row]) <= _LIKE:
         return None
     close = min(FITS * own, FITS * _spread(theirs[nearest]), FAR)
-    return nearest if distances[nearest] < close else None
+    if distances[nearest] < close:
+        return nearest
+    return None
 
 
 def _evidence(
@@ -107,7 +110,10 @@ def _evidence(
     of = case.view.sequence[prints.starts[list(owners.values())]]
     tokens = count_of(np.isin(case.view.sequence, sequences))
     named = [f"{a} holds those of {b}" for a, b in zip(sequences, of, strict=True)]
-    more = ["..."] if len(named) > 3 else []
+    if len(named) > 3:
+        more = ["..."]
+    else:
+        more = []
     shown = ", ".join(named[:3] + more)
     return Evidence(
         cause="other_rows",
@@ -132,14 +138,17 @@ def _spread(values: Values) -> float:
     what fits no better than one number fits nothing.
     """
     known = values[np.isfinite(values)]
-    return float(np.abs(known - np.median(known)).mean()) if len(known) else 0.0
+    if len(known):
+        return float(np.abs(known - np.median(known)).mean())
+    return 0.0
 
 
 def _fingerprints(case: Case) -> _Fingerprints:
     """Of all rows that are long enough."""
     rows = rows_of(case.view.sequence)
     keep = rows.lengths >= 2 * SHORTEST
-    starts, lengths = rows.starts[keep], rows.lengths[keep]
+    starts = rows.starts[keep]
+    lengths = rows.lengths[keep]
     column = np.arange(_FINGERPRINT)
     inside = column[None, :] < lengths[:, None]
     last = max(len(case.view.sequence) - 1, 0)
