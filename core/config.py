@@ -80,11 +80,9 @@ def config_path() -> Path:
     ``~/.config``.
     """
     named = os.environ.get("LOGDRIFT_CONFIG")
-    return (
-        user_path(named)
-        if named
-        else _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
-    )
+    if named:
+        return user_path(named)
+    return _xdg("XDG_CONFIG_HOME", ".config") / "logdrift" / "config.toml"
 
 
 def load_config() -> Config:
@@ -127,7 +125,9 @@ def sessions_folder(flag: str | None = None) -> Path:
 def _xdg(variable: str, default: str) -> Path:
     # The XDG specification: a value that is not absolute is to be ignored.
     value = os.environ.get(variable, "")
-    return Path(value) if value.startswith("/") else Path.home() / default
+    if value.startswith("/"):
+        return Path(value)
+    return Path.home() / default
 
 
 @cache
@@ -226,7 +226,8 @@ def _threshold(where: str, table: Any) -> Limit:
         path = resolve(metric)
     except InputError as error:
         raise InputError(f"{where}.{error}") from None
-    low, high = _number(table, "min", f"{where}."), _number(table, "max", f"{where}.")
+    low = _number(table, "min", f"{where}.")
+    high = _number(table, "max", f"{where}.")
     if low is None and high is None:
         raise InputError(f"{where} has neither min nor max: give at least one")
     if low is not None and high is not None and low > high:
@@ -271,11 +272,10 @@ def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
         raise InputError("keys is not a table: write [keys]")
     found: dict[str, tuple[str, ...]] = {}
     for name, value in table.items():
-        inner = (
-            {f"{name}.{key}": item for key, item in value.items()}
-            if isinstance(value, Mapping)
-            else {name: value}
-        )
+        if isinstance(value, Mapping):
+            inner = {f"{name}.{key}": item for key, item in value.items()}
+        else:
+            inner = {name: value}
         for command, keys in inner.items():
             given = [keys] if isinstance(keys, str) else keys
             if not isinstance(given, list) or not all(
@@ -308,7 +308,9 @@ def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
 
 def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
     value = _text(data, key, "")
-    return None if value is None else _from(folder, value)
+    if value is None:
+        return None
+    return _from(folder, value)
 
 
 def _from(folder: Path, value: str) -> Path:

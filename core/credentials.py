@@ -146,7 +146,10 @@ def names_secret(name: str) -> bool:
             return True
     if not words or words[-1] != "token":
         return False
-    before = words[-2] if len(words) > 1 else ""
+    if len(words) > 1:
+        before = words[-2]
+    else:
+        before = ""
     return before not in _MODEL_TOKENS
 
 
@@ -237,12 +240,12 @@ def masked(value: Any, name: str = "") -> Any:
     if isinstance(value, str):
         inner = _as_json(value)
         if inner is not None:
-            return value if secret_in(inner) is None else json.dumps(masked(inner))
-        return (
-            f"{value.partition('=')[0]}={HIDDEN}"
-            if _is_assignment(value)
-            else masked_text(value)
-        )
+            if secret_in(inner) is None:
+                return value
+            return json.dumps(masked(inner))
+        if _is_assignment(value):
+            return f"{value.partition('=')[0]}={HIDDEN}"
+        return masked_text(value)
     return value
 
 

@@ -67,7 +67,9 @@ def limited_weights_digest(folder: Path) -> str | None:
     many of a 100 GB model; else None.
     """
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return weights_digest(folder) if 0 < size <= _LIMIT else None
+    if 0 < size <= _LIMIT:
+        return weights_digest(folder)
+    return None
 
 
 def config_digest(folder: Path) -> str | None:
@@ -115,7 +117,9 @@ def tokenizer_digest(folder: Path) -> str | None:
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
     text = json.dumps(found, sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if found else None
+    if found:
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return None
 
 
 def _tokenizer_content(data: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +142,9 @@ def _weight_files(folder: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
         return [folder / name for name in names]
     single = folder / "model.safetensors"
-    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+    if single.is_file():
+        return [single]
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:

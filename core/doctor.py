@@ -172,9 +172,10 @@ def _engine(
         f"{key} {one_line(value)}" for key, value in health.versions.items()
     )
     text = f"{versions}; {health.device}; {found.origin}: {found.python}"
-    marker = (
-        read_marker(found.python.parent.parent) if found.origin == "managed" else None
-    )
+    if found.origin == "managed":
+        marker = read_marker(found.python.parent.parent)
+    else:
+        marker = None
     if marker is not None and marker.recipe != recipe_for(name, marker.device).digest:
         return Check(
             name,
@@ -374,7 +375,10 @@ def _sessions(flag: str | None) -> Check:
     text = f"{where} is made when it is needed"
     if folder.is_dir():
         count = sum(1 for path in folder.glob("*/session.json"))
-        sessions = "1 session" if count == 1 else f"{count} sessions"
+        if count == 1:
+            sessions = "1 session"
+        else:
+            sessions = f"{count} sessions"
         text = f"{where}, {sessions}, {gigabytes(free)} free"
     if free < _SESSION_SPACE:
         return Check(

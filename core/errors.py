@@ -66,7 +66,10 @@ class LogdriftError(Exception):
     def _place(self) -> str:
         if self.where is not None:
             return self.where
-        numbered = "" if self.line is None else f"line {self.line}"
+        if self.line is None:
+            numbered = ""
+        else:
+            numbered = f"line {self.line}"
         return " ".join(part for part in (self.file, numbered) if part)
 
     def within(
@@ -204,7 +207,9 @@ def _place_in(file: str, folder: str | os.PathLike[str]) -> str | None:
     top = os.fspath(folder)
     if file == top:
         return ""
-    return file[len(top) + 1 :] if file.startswith(f"{top}{os.sep}") else None
+    if file.startswith(f"{top}{os.sep}"):
+        return file[len(top) + 1 :]
+    return None
 
 
 def _system_words(error: OSError) -> str:

@@ -55,7 +55,9 @@ def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _quoted(key: str) -> str:
-    return json.dumps(key) if "." in key or '"' in key or not key else key
+    if "." in key or '"' in key or not key:
+        return json.dumps(key)
+    return key
 
 
 def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
@@ -66,7 +68,9 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
         return value
     if isinstance(value, float):
         # JSON has no NaN and no infinity.
-        return value if math.isfinite(value) else str(value)
+        if math.isfinite(value):
+            return value
+        return str(value)
     if isinstance(value, Mapping):
         return _bounded_mapping(value, depth)
     if isinstance(value, set | frozenset):
@@ -74,11 +78,9 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
     if _is_list(value):
         return _bounded_list(value, depth)
     text = str(value)
-    return (
-        text
-        if len(text) <= KEPT_TEXT
-        else f"{text[:KEPT_TEXT]}… ({len(text):,} characters)"
-    )
+    if len(text) <= KEPT_TEXT:
+        return text
+    return f"{text[:KEPT_TEXT]}… ({len(text):,} characters)"
 
 
 def _bounded_mapping(table: Mapping[Any, Any], depth: int) -> Any:

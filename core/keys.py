@@ -27,7 +27,9 @@ NOT_HERE = {
 def near_key(key: str, known: Iterable[str]) -> str | None:
     """The known key that ``key`` was perhaps meant to be."""
     near = difflib.get_close_matches(key, _in_order(known), n=1)
-    return near[0] if near else None
+    if near:
+        return near[0]
+    return None
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
@@ -36,8 +38,12 @@ def nearest(key: str, known: Iterable[str]) -> str:
     """
     names = _in_order(known)
     near = near_key(key, names)
-    return f"did you mean {near!r}?" if near else f"known are {', '.join(names)}"
+    if near:
+        return f"did you mean {near!r}?"
+    return f"known are {', '.join(names)}"
 
 
 def _in_order(known: Iterable[str]) -> list[str]:
-    return sorted(known) if isinstance(known, Set) else list(known)
+    if isinstance(known, Set):
+        return sorted(known)
+    return list(known)

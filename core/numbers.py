@@ -31,7 +31,9 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 def plus(value: float | None, text: str) -> str:
     """``text`` of ``value``, a plus before what is above zero."""
-    return f"+{text}" if value is not None and value > 0 else text
+    if value is not None and value > 0:
+        return f"+{text}"
+    return text
 
 
 # The text report: columns of numbers.
@@ -44,7 +46,9 @@ def fixed(value: float | None, sign: bool = False) -> str:
     if value is None or math.isnan(value):
         return UNKNOWN
     text = _fixed(value)
-    return plus(value, text) if sign else text
+    if sign:
+        return plus(value, text)
+    return text
 
 
 def _fixed(value: float) -> str:
@@ -55,7 +59,9 @@ def _fixed(value: float) -> str:
         return "0"
     if size < 0.001 or size >= 100_000:
         return f"{value:.1e}"
-    return f"{value:.4f}" if size < 10 else f"{value:.2f}"
+    if size < 10:
+        return f"{value:.4f}"
+    return f"{value:.2f}"
 
 
 # Sentences, Markdown and HTML.
@@ -66,11 +72,15 @@ def figure(value: Any, unit: Unit = "nats", *, sign: bool = False) -> str:
     ``-`` for what is unknown.
     """
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        if value:
+            return "yes"
+        return "no"
     if not isinstance(value, int | float) or math.isnan(value):
         return UNKNOWN
     text = _figure(value, unit)
-    return plus(value, text) if sign else text
+    if sign:
+        return plus(value, text)
+    return text
 
 
 def _figure(value: float, unit: Unit) -> str:
@@ -96,14 +106,18 @@ def _share(value: float) -> str:
     if 0.99995 <= value < 1:
         # Not quite all of them must not read as all.
         return f"{value:.9f}".rstrip("0")
-    return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.3g}"
+    if abs(value) >= 0.001:
+        return f"{value:.4f}"
+    return f"{value:.3g}"
 
 
 def exact(value: Any) -> str:
     """A number beside a limit: five digits, so that 1.0499 does not read as the 1.05
     that it must stay below.
     """
-    return f"{value:.5g}" if is_number(value) else figure(value)
+    if is_number(value):
+        return f"{value:.5g}"
+    return figure(value)
 
 
 def six_digits(value: float) -> str:
@@ -115,7 +129,9 @@ def six_digits(value: float) -> str:
 
 def three_digits(value: float | None) -> str:
     """A number within a sentence: ``0.0433``; ``unknown`` for None."""
-    return "unknown" if value is None else f"{value:.3g}"
+    if value is None:
+        return "unknown"
+    return f"{value:.3g}"
 
 
 def multiple_text(times: float | None) -> str:
@@ -124,7 +140,9 @@ def multiple_text(times: float | None) -> str:
     """
     if times is None:
         return UNKNOWN
-    return "floor is 0" if math.isinf(times) else f"{figure(times)}x"
+    if math.isinf(times):
+        return "floor is 0"
+    return f"{figure(times)}x"
 
 
 def interval_text(bounds: tuple[float, float] | None, unit: Unit = "nats") -> str:
@@ -171,7 +189,9 @@ def short(value: float) -> str:
     size = abs(value)
     if size < 0.001 or size >= 1e5:
         return _scientific(value, 1)
-    return f"{value:.2g}" if size < 1 else f"{value:.3g}"
+    if size < 1:
+        return f"{value:.2g}"
+    return f"{value:.3g}"
 
 
 def probability(logprob: float | None) -> str:
@@ -197,12 +217,16 @@ def percent(part: int, whole: int) -> str:
     if not whole:
         return "0%"
     value = 100 * part / whole
-    return "<0.1%" if 0 < value < 0.1 else f"{value:.1f}%"
+    if 0 < value < 0.1:
+        return "<0.1%"
+    return f"{value:.1f}%"
 
 
 def percentage(share: float | None) -> str:
     """A share, 0 to 1, with one decimal: ``5.1%``; ``-`` for None."""
-    return UNKNOWN if share is None else f"{100 * share:.1f}%"
+    if share is None:
+        return UNKNOWN
+    return f"{100 * share:.1f}%"
 
 
 def round_percentage(share: float | None) -> str:
@@ -211,7 +235,9 @@ def round_percentage(share: float | None) -> str:
     """
     if share is None:
         return "unknown"
-    return f"{share:.2%}" if 0.99 < share < 1 else f"{share:.0%}"
+    if 0.99 < share < 1:
+        return f"{share:.2%}"
+    return f"{share:.0%}"
 
 
 # Durations and sizes.
@@ -229,7 +255,9 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return clock(whole)
     hours, rest = divmod(whole, 3600)
-    return f"{hours}h{rest // 60:02d}m" if hours < 10 else f"{min(hours, _MOST_HOURS)}h"
+    if hours < 10:
+        return f"{hours}h{rest // 60:02d}m"
+    return f"{min(hours, _MOST_HOURS)}h"
 
 
 def byte_size(count: int) -> str:
@@ -238,7 +266,9 @@ def byte_size(count: int) -> str:
     for unit in _BYTES[:-1]:
         if value < 999.5:
             whole = unit == _BYTES[0] or value >= 99.5
-            return f"{value:.0f} {unit}" if whole else f"{value:.3g} {unit}"
+            if whole:
+                return f"{value:.0f} {unit}"
+            return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} {_BYTES[-1]}"
 
@@ -264,4 +294,6 @@ def range_text(low: float, high: float | None, *, whole: bool = False) -> str:
         return f"{low:g} and more"
     if not (whole and float(low).is_integer() and float(high).is_integer()):
         return f"{low:g} to {high:g}"
-    return f"{int(low):,}" if high - low <= 1 else f"{int(low):,} to {int(high) - 1:,}"
+    if high - low <= 1:
+        return f"{int(low):,}"
+    return f"{int(low):,} to {int(high) - 1:,}"

@@ -60,11 +60,9 @@ def cancellable() -> Iterator[None]:
 
 def ending(code: int) -> str:
     """How a process with this exit code of `subprocess` came to its end, in words."""
-    return (
-        f"was killed by {signal.Signals(-code).name}"
-        if code < 0
-        else f"ended with exit code {code}"
-    )
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
 
 
 def adopt_orphans() -> None:

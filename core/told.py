@@ -67,7 +67,10 @@ def _number(value: Any, low: float, high: float, words: str, where: str) -> floa
     ``words``.
     """
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        if isinstance(value, bool):
+            number = math.nan
+        else:
+            number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
@@ -105,11 +108,10 @@ def _top_k(value: Any, where: str) -> int:
 def _mode(value: Any, where: str) -> str:
     if not isinstance(value, str) or value not in _MODES:
         near = difflib.get_close_matches(str(value), list(_MODES), n=1)
-        said = (
-            f"did you mean {near[0]!r}?"
-            if near
-            else "use raw, processed or temperature_scaled"
-        )
+        if near:
+            said = f"did you mean {near[0]!r}?"
+        else:
+            said = "use raw, processed or temperature_scaled"
         raise InputError(f"{where} is {value!r}: {said}")
     return _MODES[value]
 
@@ -125,7 +127,10 @@ def _dtype(value: Any, where: str) -> str:
 
 
 def _short_text(value: Any, where: str) -> str:
-    text = value.strip() if isinstance(value, str) else ""
+    if isinstance(value, str):
+        text = value.strip()
+    else:
+        text = ""
     if not text or not text.isprintable() or len(text) > _LONGEST:
         raise InputError(
             f"{where} is {value!r}: give a short text, such as a name or a version"
@@ -175,4 +180,6 @@ def facts_of(
 def _mode_fields(path: str) -> tuple[str, ...]:
     if path == "recorded":
         return ("decode_logprobs", "prefill_logprobs")
-    return ("prefill_logprobs",) if path == "prefill" else ("decode_logprobs",)
+    if path == "prefill":
+        return ("prefill_logprobs",)
+    return ("decode_logprobs",)

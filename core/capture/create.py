@@ -150,12 +150,16 @@ def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
     """The plan of completions that are given: how to sample them is said to change
     nothing, and is not saved.
     """
-    given, default = asdict(plan.sampling), asdict(SamplingSpec())
+    given = asdict(plan.sampling)
+    default = asdict(SamplingSpec())
     unused = [
         f"sampling.{name}" for name, value in given.items() if value != default[name]
     ]
     if unused:
-        verb = "changes" if len(unused) == 1 else "change"
+        if len(unused) == 1:
+            verb = "changes"
+        else:
+            verb = "change"
         say(
             f"note: {', '.join(unused)} {verb} nothing, since every prompt has its"
             " completion: tell in the lines of the prompts how these were sampled"
@@ -207,7 +211,9 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it printed nothing"
+    if lines:
+        return lines[-1][:300]
+    return "it printed nothing"
 
 
 def _manifest(

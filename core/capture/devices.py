@@ -15,7 +15,9 @@ def devices_of(spec: BackendSpec) -> Devices:
     """What a backend occupies."""
     if on_cpu(spec):
         return CPU
-    return _ANY_GPU if spec.gpus is None else frozenset(spec.gpus.split(","))
+    if spec.gpus is None:
+        return _ANY_GPU
+    return frozenset(spec.gpus.split(","))
 
 
 def overlap(a: Devices, b: Devices) -> bool:

@@ -139,7 +139,9 @@ def has_nvidia_gpu() -> bool:
 
 def default_device() -> str:
     """``cuda`` where there is an NVIDIA GPU, else ``cpu``."""
-    return "cuda" if has_nvidia_gpu() else "cpu"
+    if has_nvidia_gpu():
+        return "cuda"
+    return "cpu"
 
 
 def environment_folder(engine: str) -> Path:
@@ -249,7 +251,10 @@ def _executable(python: str, where: str) -> Path:
     # A Path drops the "./" of "./python", and a bare name would be looked for on PATH.
     found = shutil.which(str(path.absolute() if os.sep in python else path))
     if found is None:
-        missing = "is not executable" if path.exists() else "does not exist"
+        if path.exists():
+            missing = "is not executable"
+        else:
+            missing = "does not exist"
         raise InputError(f"this interpreter {missing}", where=where)
     return Path(found).absolute()
 
@@ -315,11 +320,10 @@ def check(
     names = ("python", "torch", TRAINER, *ENGINES[engine].distributions)
     versions = {name: str(found[name]) for name in names if name in found}
     gpus = found["gpus"]
-    device = (
-        ", ".join(one_line(name) for name in gpus)
-        if gpus
-        else f"cpu ({os.cpu_count()} cores)"
-    )
+    if gpus:
+        device = ", ".join(one_line(name) for name in gpus)
+    else:
+        device = f"cpu ({os.cpu_count()} cores)"
     if has_nvidia_gpu() and not gpus and interpreter.origin == "managed":
         return broken("there is an NVIDIA GPU but this environment cannot use it")
     return Health(interpreter, versions, device, took)

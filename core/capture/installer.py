@@ -63,7 +63,9 @@ def read_marker(folder: Path) -> Marker | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return marker if os.access(folder / "bin" / "python", os.X_OK) else None
+    if os.access(folder / "bin" / "python", os.X_OK):
+        return marker
+    return None
 
 
 def install(
@@ -114,7 +116,8 @@ def install(
 def _build(
     work: _Work, probe: Callable[[Path], Mapping[str, str]], *, rebuild: bool
 ) -> Marker:
-    recipe, folder = work.recipe, work.folder
+    recipe = work.recipe
+    folder = work.folder
     _prepare_venv(work, rebuild)
     _install_packages(work)
     _complete_torch(work)

@@ -196,7 +196,10 @@ _CAUSES = (
 
 def last_output(log: Path) -> str:
     """What the last command of a log has printed so far."""
-    text = log.read_text(errors="replace") if log.is_file() else ""
+    if log.is_file():
+        text = log.read_text(errors="replace")
+    else:
+        text = ""
     return text[text.rfind("\n$ ") + 1 :]
 
 
@@ -229,7 +232,9 @@ def one_line(text: str, limit: int = 240) -> str:
     that controls.
     """
     flat = visible(" ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).split()))
-    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+    if len(flat) <= limit:
+        return flat
+    return f"{flat[: limit - 1]}…"
 
 
 def _free(folder: Path) -> str:

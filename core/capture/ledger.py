@@ -66,8 +66,12 @@ class Ledger:
     def fail(self, backend: str, error: str, log_tail: str = "") -> None:
         """Write down why a backend failed, with the last lines of its log."""
         secrets = secret_values(os.environ)
-        error, log_tail = masked_text(error, secrets), masked_text(log_tail, secrets)
-        failure = f"{error}\n{log_tail}" if log_tail else error
+        error = masked_text(error, secrets)
+        log_tail = masked_text(log_tail, secrets)
+        if log_tail:
+            failure = f"{error}\n{log_tail}"
+        else:
+            failure = error
         for capture in self.open_captures(backend):
             self.update(capture.label, status="failed", failure=failure)
         self.save()

@@ -138,7 +138,10 @@ def _refusal(key: str, line: Mapping[str, Any], form: str, place: Place) -> Inpu
         remedy = f"set sampling.{key} in a plan, and leave it out here"
         return place.error(reason, remedy)
     near = near_key(key, (*KEYS[form], *TELLABLE))
-    known = f"did you mean {near!r}?" if near else nearest(key, KEYS[form])
+    if near:
+        known = f"did you mean {near!r}?"
+    else:
+        known = nearest(key, KEYS[form])
     return place.error(f"{key} is unknown", known)
 
 
@@ -177,7 +180,9 @@ def _where_it_belongs(key: str) -> str:
     """What to do with a fact of sampling when the completion is yet to be sampled."""
     if key in _SAMPLING:
         return f"set sampling.{key} in a plan"
-    return f"set {key} of a backend" if key in _OF_A_BACKEND else "leave it out"
+    if key in _OF_A_BACKEND:
+        return f"set {key} of a backend"
+    return "leave it out"
 
 
 # -- the three forms

@@ -93,7 +93,9 @@ def ending_of(line: Mapping[str, Any], place: Place) -> Ending | None:
         return "continue"
     if opens:
         return "answer"
-    return None if opens is None else "closed"
+    if opens is None:
+        return None
+    return "closed"
 
 
 def _check_message(message: Any, place: Place) -> None:

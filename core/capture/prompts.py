@@ -28,7 +28,10 @@ def read_prompts(
     ``final_turn`` says what becomes of an assistant turn at the end of a conversation
     whose line does not say it. Raises InputError naming the line and what it should be.
     """
-    prompts = _read_file(Path(file)) if file is not None else []
+    if file is not None:
+        prompts = _read_file(Path(file))
+    else:
+        prompts = []
     for number, text in enumerate(texts, 1):
         place = Place(f"text {number}", field=f"prompts.texts[{number - 1}]")
         if not text:

@@ -16,7 +16,8 @@ from logdrift.core import engines
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
 
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST = (3, 11)
+NEWEST = (3, 13)
 _ENGINES_FOLDER = Path(engines.__file__).parent
 
 

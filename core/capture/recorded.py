@@ -112,8 +112,10 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
         and prompt.prompt_length is not None
         and prompt.logprobs is not None
     )
-    ids, length = np.asarray(prompt.token_ids, np.int32), prompt.prompt_length
-    place, first = prompt.place, length == 0
+    ids = np.asarray(prompt.token_ids, np.int32)
+    length = prompt.prompt_length
+    place = prompt.place
+    first = length == 0
     values = spread(list(prompt.logprobs), len(ids), length, place, "logprobs")
     if not first and values[0] not in (None, 0):
         notes.count(NO_FIRST % LABEL)
@@ -163,7 +165,9 @@ def _listed(counts: dict[Any, int]) -> str:
 def _worded(value: Any) -> str:
     if value is None:
         return "not told"
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    return str(value)
 
 
 def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureInfo:

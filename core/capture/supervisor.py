@@ -138,7 +138,8 @@ class _Supervisor:
         return self.ledger.manifest
 
     def run(self, parallel: bool) -> bool:
-        ledger, backends = self.ledger, self.plan.backends
+        ledger = self.ledger
+        backends = self.plan.backends
         ledger.event({"type": "run", "backends": [spec.name for spec in backends]})
         ledger.reset_unfinished()
         ledger.save()
@@ -365,7 +366,8 @@ class _Supervisor:
         """List a finished part. Order matters: the pieces first, then the manifest
         names everything at once.
         """
-        ledger, label = self.ledger, message["label"]
+        ledger = self.ledger
+        label = message["label"]
         pieces = {
             int(token_id): base64.b64decode(piece)
             for token_id, piece in message["pieces"].items()
@@ -413,7 +415,8 @@ def _changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
         return []
     changes = []
     for name in _SAME_FACTS:
-        old, new = getattr(before, name), getattr(facts, name)
+        old = getattr(before, name)
+        new = getattr(facts, name)
         if old != new and not _was_not_taken(name, old):
             changes.append(f"{name} was {old}, is {new}")
     return changes
@@ -442,7 +445,9 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    return 0 if complete else 1
+    if complete:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

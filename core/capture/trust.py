@@ -107,7 +107,10 @@ def would_start(manifest: Manifest) -> list[str]:
     backend. Raises InputError for a plan that cannot be read.
     """
     plan = CapturePlan.from_json(manifest.plan)
-    revision = f", revision {plan.revision}" if plan.revision else ""
+    if plan.revision:
+        revision = f", revision {plan.revision}"
+    else:
+        revision = ""
     lines = [f"model {manifest.model.id}{revision}"]
     if plan.trust_remote_code:
         lines.append(
@@ -119,11 +122,10 @@ def would_start(manifest: Manifest) -> list[str]:
 
 
 def _backend(spec: BackendSpec) -> str:
-    interpreter = (
-        spec.python
-        if spec.python is not None
-        else f"your own environment of {spec.engine}"
-    )
+    if spec.python is not None:
+        interpreter = spec.python
+    else:
+        interpreter = f"your own environment of {spec.engine}"
     said = f"{spec.name}: {spec.engine} by {interpreter}"
     if spec.model is not None:
         said += f", model {spec.model}"
@@ -137,7 +139,9 @@ def _backend(spec: BackendSpec) -> str:
 
 
 def _short(line: str) -> str:
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST - 1]}…"
 
 
 def _record(manifest: Manifest) -> str:

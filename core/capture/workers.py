@@ -193,7 +193,9 @@ def _end_leftover(logs: int, name: str) -> None:
     match = _PID_FILE.fullmatch(_small_text(logs, name).strip())
     if match is None:
         return
-    pid, started, token = int(match[1]), int(match[2]), match[3]
+    pid = int(match[1])
+    started = int(match[2])
+    token = match[3]
     suspects = _suspects(pid, started)
     if any(carries(suspect, _TOKEN, token) for suspect in suspects):
         kill_group(pid, grace=0.0)
@@ -206,7 +208,9 @@ def _suspects(pid: int, started: int) -> set[int]:
     now = process_start(pid)
     if now is None:
         return members(pid)
-    return {pid} if now == started else set()
+    if now == started:
+        return {pid}
+    return set()
 
 
 def _small_text(folder: int, name: str) -> str:

@@ -150,7 +150,9 @@ def _listen(
 def _of_backend(spec: BackendSpec, error: LogdriftError) -> LogdriftError:
     """The error of a worker, which names its backend."""
     where = f"backend {spec.name!r}"
-    return error if error.where == where else error.within(where)
+    if error.where == where:
+        return error
+    return error.within(where)
 
 
 def _messages(

@@ -17,7 +17,10 @@ def parse_budget(text: str) -> float:
     else, and for 0.
     """
     match = _WRITTEN.fullmatch(text.strip())
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if match:
+        seconds = float(match[1]) * _SECONDS[match[2]]
+    else:
+        seconds = 0.0
     if seconds <= 0:
         raise InputError(f"{text}: give a time such as 90s, 10m or 1h", field="budget")
     return seconds

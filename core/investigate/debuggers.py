@@ -25,7 +25,10 @@ def debugger_script(
     ids = _token_ids(session, sequence, position)
     model = session.manifest.model.id
     spec = _debugged_spec(session, pair)
-    writer = next(iter(_WRITERS.values())) if spec is None else _WRITERS[spec.engine]
+    if spec is None:
+        writer = next(iter(_WRITERS.values()))
+    else:
+        writer = _WRITERS[spec.engine]
     script: str = resolve(writer)(
         str(small_model_folder()) if model == SMALL_MODEL else model,
         spec,

@@ -238,8 +238,13 @@ class _Run:
             outcome = Outcome.from_json(experiment, data)
         except Unfit:
             return None
-        enough = self.repeats if experiment.runs else min(self.repeats, 1)
-        return outcome if outcome.judged and outcome.repeats >= enough else None
+        if experiment.runs:
+            enough = self.repeats
+        else:
+            enough = min(self.repeats, 1)
+        if outcome.judged and outcome.repeats >= enough:
+            return outcome
+        return None
 
     def _short(self, experiment: Experiment) -> str:
         """Why the time that is left is not enough; empty where it is, or where that is
@@ -281,9 +286,13 @@ class _Run:
         after = self._changed(experiment)
         notes: list[str] = [experiment.note] if experiment.note else []
         before: list[list[Capture]] = []
-        a, b = self.pair.a, self.pair.b
+        a = self.pair.a
+        b = self.pair.b
         for side in experiment.sides:
-            changed = after[0].a if side.which == "a" else after[0].b
+            if side.which == "a":
+                changed = after[0].a
+            else:
+                changed = after[0].b
             group = self._unchanged(experiment, side, changed, notes)
             before.append(group)
             a, b = (group[0], b) if side.which == "a" else (a, group[0])
@@ -304,7 +313,8 @@ class _Run:
         )
         pairs = []
         for repeat in range(1, self.repeats + 1):
-            a, b = self.pair.a, self.pair.b
+            a = self.pair.a
+            b = self.pair.b
             for side in experiment.sides:
                 made = opened.capture(label_for(side, repeat))
                 a, b = (made, b) if side.which == "a" else (a, made)
@@ -337,7 +347,10 @@ class _Run:
         control where it has no repeat, went another path, or was made by another
         version or machine.
         """
-        own = self.pair.a if side.which == "a" else self.pair.b
+        if side.which == "a":
+            own = self.pair.a
+        else:
+            own = self.pair.b
         if experiment.rescored:
             side = replace(side, path=own.info.path)
             if side.path == "decode" or side.given is not None:

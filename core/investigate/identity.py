@@ -109,7 +109,9 @@ def _now() -> str:
 
 def _files_digest(session: Session) -> str | None:
     folder = Path(resolve_model(session.manifest.model.id))
-    return limited_weights_digest(folder) if folder.is_dir() else None
+    if folder.is_dir():
+        return limited_weights_digest(folder)
+    return None
 
 
 def _answer(

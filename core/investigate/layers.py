@@ -68,7 +68,10 @@ class _Answer:
 
     def _dtype(self) -> str:
         observed: str | None = self.values["facts"].get("dtype")
-        asked = "bfloat16" if self.spec.dtype == "auto" else self.spec.dtype
+        if self.spec.dtype == "auto":
+            asked = "bfloat16"
+        else:
+            asked = self.spec.dtype
         return observed or asked
 
     def _head_dtype(self) -> str | None:
@@ -203,7 +206,10 @@ def _specs(session: Session, pair: tuple[str, str]) -> tuple[BackendSpec, Backen
             " layers are the same"
         )
     plan = session.plan
-    known = {} if plan is None else {spec.name: spec for spec in plan.backends}
+    if plan is None:
+        known = {}
+    else:
+        known = {spec.name: spec for spec in plan.backends}
     for info in infos:
         if info.backend not in known:
             raise InputError(

@@ -44,7 +44,9 @@ def first_along(session: Session, side: ChangedSide) -> list[Capture]:
     for capture in session.captures:
         if (capture.backend, capture.path, capture.batch, capture.repeat) == wanted:
             complete = capture.status == "complete"
-            return repeats_of(session, capture.label) if complete else []
+            if complete:
+                return repeats_of(session, capture.label)
+            return []
     return []
 
 
@@ -62,12 +64,14 @@ def machine_differs(unchanged: Capture, changed: Capture) -> str:
     """What the machine or its software has otherwise than when the unchanged capture
     was made; empty: nothing known.
     """
-    old, new = unchanged.info.facts, changed.info.facts
+    old = unchanged.info.facts
+    new = changed.info.facts
     if old is None or new is None:
         return ""
     differences = []
     for name in _MACHINE:
-        before, now = getattr(old, name), getattr(new, name)
+        before = getattr(old, name)
+        now = getattr(new, name)
         if before is not None and now is not None and before != now:
             differences.append(f"{name} was {before}, is {now}")
     return ", ".join(differences)

@@ -97,7 +97,9 @@ class CapturePlan:
         """
         if self.continue_final_message:
             return "continue"
-        return "answer" if self.add_generation_prompt else None
+        if self.add_generation_prompt:
+            return "answer"
+        return None
 
     @property
     def generator(self) -> BackendSpec | None:
@@ -162,7 +164,9 @@ class CapturePlan:
 
 
 def _usual_paths(generates: bool) -> tuple[str, ...]:
-    return ("decode", "prefill") if generates else ("prefill",)
+    if generates:
+        return ("decode", "prefill")
+    return ("prefill",)
 
 
 _backend_kind = record(BackendSpec, role=text)
@@ -181,4 +185,6 @@ def _hidden(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name not in ("backends", "sampling")
     }
-    return values if secret_in(plain) is None else {**values, **masked(plain)}
+    if secret_in(plain) is None:
+        return values
+    return {**values, **masked(plain)}

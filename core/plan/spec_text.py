@@ -65,7 +65,9 @@ def default_role(name: str, engine: str) -> str:
     """The role of a backend that says none: its name where that is a role, else that of
     its engine.
     """
-    return name if name in ROLES else ENGINES[engine].default_role
+    if name in ROLES:
+        return name
+    return ENGINES[engine].default_role
 
 
 def _option_values(pieces: list[str]) -> dict[str, Any]:
@@ -93,7 +95,10 @@ def _pairs(pieces: list[str]) -> Iterator[tuple[str, str]]:
 
 def _split(text: str) -> list[str]:
     """Split at commas outside of brackets and quotes, so JSON values pass whole."""
-    pieces, depth, quoted, start = [], 0, False, 0
+    pieces = []
+    depth = 0
+    quoted = False
+    start = 0
     for index, char in enumerate(text):
         if char == '"' and text[index - 1 : index] != "\\":
             quoted = not quoted

@@ -99,16 +99,22 @@ def _backend(spec: BackendSpec) -> Iterator[str]:
 
 def _rank(field: Field[Any]) -> int:
     """Where a field stands in `_ORDER`; sorting keeps the order of the others."""
-    return _ORDER.index(field.name) if field.name in _ORDER else len(_ORDER)
+    if field.name in _ORDER:
+        return _ORDER.index(field.name)
+    return len(_ORDER)
 
 
 def _key(key: str, where: str) -> str:
-    return key if _BARE.fullmatch(key) else _text(key, f"{where}option {key!r}")
+    if _BARE.fullmatch(key):
+        return key
+    return _text(key, f"{where}option {key!r}")
 
 
 def _value(value: Any, where: str) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        if value:
+            return "true"
+        return "false"
     if isinstance(value, str):
         return _text(value, where)
     if isinstance(value, int):
