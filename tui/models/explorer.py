@@ -50,7 +50,9 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
         place = int(np.searchsorted(positions, position, "right"))
     else:
         place = int(np.searchsorted(positions, position, "left")) - 1
-    return int(positions[place]) if 0 <= place < len(positions) else None
+    if 0 <= place < len(positions):
+        return int(positions[place])
+    return None
 
 
 class Counts:
@@ -209,11 +211,15 @@ class Explorer:
 
     @property
     def pair(self) -> Pair | None:
-        return self.view.pair if self.view is not None else None
+        if self.view is not None:
+            return self.view.pair
+        return None
 
     @property
     def labels(self) -> tuple[str, str] | None:
-        return self.view.labels if self.view is not None else None
+        if self.view is not None:
+            return self.view.labels
+        return None
 
     @property
     def greyed(self) -> bool:
@@ -230,8 +236,10 @@ class Explorer:
         if session is not self.session:
             self.fragments = FragmentCache(session.pieces)
             self._explanations = {}
-        self.session, self.view = session, view
-        self.numbers, self.flips = None, None
+        self.session = session
+        self.view = view
+        self.numbers = None
+        self.flips = None
         self.counts.clear()
         if self.answer is not None and self.answer.labels != self.labels:
             self.answer = None
@@ -248,7 +256,9 @@ class Explorer:
 
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
         """The explanation of a pair that was worked out for this state of the folder."""
-        return self._explanations.get(labels) if session is self.session else None
+        if session is self.session:
+            return self._explanations.get(labels)
+        return None
 
     def keep_explained(self, session: Session, explanation: WhyView) -> None:
         """Remember an explanation for as long as the session does not change."""
@@ -305,7 +315,9 @@ class Explorer:
 
     def next_flip(self, step: int) -> int | None:
         """The next rank flip, None where there is none or they are not known."""
-        return None if self.flips is None else beside(self.flips, self.position, step)
+        if self.flips is None:
+            return None
+        return beside(self.flips, self.position, step)
 
     def next_sequence(self, step: int, *, at_end: bool = False) -> int | None:
         """The first token of the next listed sequence; ``at_end``: its last token."""
@@ -313,7 +325,9 @@ class Explorer:
         if sequence is None:
             return None
         start, stop = self.session.sequences.bounds(sequence)
-        return stop - 1 if at_end else start
+        if at_end:
+            return stop - 1
+        return start
 
     def inspection(self) -> Inspection:
         """Everything about the token under the cursor."""
@@ -345,12 +359,14 @@ class Explorer:
 
     def find(self, query: str, matches: Matches) -> None:
         """Keep what a search has found."""
-        self.query, self.matches = query, matches
+        self.query = query
+        self.matches = matches
 
     def end_search(self) -> bool:
         """Forget the search; False where nothing was found by one."""
         searching = self.matches is not None
-        self.query, self.matches = "", None
+        self.query = ""
+        self.matches = None
         return searching
 
     def first_match(self) -> int | None:
@@ -378,7 +394,8 @@ class Explorer:
         """bool[stop - start]: the tokens of matches; None without a search."""
         if self.matches is None:
             return None
-        starts, ends = self.matches.starts, self.matches.ends
+        starts = self.matches.starts
+        ends = self.matches.ends
         first, last = np.searchsorted(starts, [start, stop], "left")
         opened = np.zeros(stop - start + 1, np.int64)
         np.add.at(opened, starts[first:last] - start, 1)
@@ -400,7 +417,8 @@ class Explorer:
     @property
     def levels(self) -> Levels:
         """The colours at the mode's own threshold."""
-        mode, threshold = self.mode, self.threshold
+        mode = self.mode
+        threshold = self.threshold
         if mode.thresholds:
             threshold = dict(self.state.thresholds).get(mode.name, mode.default)
         return Levels(self.pair, mode, threshold, self.numbers, self.counts)
@@ -412,7 +430,8 @@ class Explorer:
 
     def delta_level(self) -> int:
         """The level of the cursor's delta, whatever the text is coloured by."""
-        pair, position = self.pair, self.position
+        pair = self.pair
+        position = self.position
         if pair is None or position >= pair.tokens:
             return 0
         token = Stretch(pair, position, position + 1)
@@ -431,7 +450,8 @@ class Explorer:
 
     def next_threshold(self, step: int) -> float:
         """The next higher threshold of the mode (``step`` -1: lower), or its last."""
-        choices, now = self.mode.thresholds or THRESHOLDS, self.levels.threshold
+        choices = self.mode.thresholds or THRESHOLDS
+        now = self.levels.threshold
         if step > 0:
             return next((t for t in choices if t > now * 1.0001), choices[-1])
         return next((t for t in reversed(choices) if t < now * 0.9999), choices[0])

@@ -82,7 +82,9 @@ class FragmentCache:
 
     def __getitem__(self, token_id: int) -> tuple[Fragment, ...]:
         known = self._known.get(token_id)
-        return self._make(token_id) if known is None else known
+        if known is None:
+            return self._make(token_id)
+        return known
 
     def _make(self, token_id: int) -> tuple[Fragment, ...]:
         fragments = fragments_of(self._pieces.text(token_id))
@@ -233,7 +235,8 @@ class Flow:
         """The token that covers a cell of a line, the nearest one where the line is
         shorter.
         """
-        start, stop = self.lines[line], self.lines[line + 1]
+        start = self.lines[line]
+        stop = self.lines[line + 1]
         cell = self._before(start) + max(0, column)
         behind = int(np.searchsorted(self.ends[start:stop], cell, "right"))
         return int(self.token[min(start + behind, stop - 1)])
@@ -245,7 +248,9 @@ class Flow:
         )
 
     def _before(self, fragment: int) -> int:
-        return int(self.ends[fragment - 1]) if fragment else 0
+        if fragment:
+            return int(self.ends[fragment - 1])
+        return 0
 
 
 def flow(
@@ -327,7 +332,9 @@ def _break_lines(
     # break instead.
     word = np.maximum.accumulate(np.where(words, np.arange(total), -1)).tolist()
     most_left = min(_WORD_ROOM, width // 3)
-    lines, start, next_forced = [0], 0, 0
+    lines = [0]
+    start = 0
+    next_forced = 0
     while start < total:
         while forced[next_forced] <= start:
             next_forced += 1

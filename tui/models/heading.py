@@ -46,11 +46,9 @@ class Heading(NamedTuple):
 
 def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
     """The heading now; ``with_reason``: why the gate refuses the pair is part of it."""
-    sequences, view, numbers = (
-        explorer.session.sequences,
-        explorer.view,
-        explorer.numbers,
-    )
+    sequences = explorer.session.sequences
+    view = explorer.view
+    numbers = explorer.numbers
     heading = Heading(
         name=visible(explorer.session.name),
         sequences=len(sequences),

@@ -50,7 +50,9 @@ class CaptureRow:
         """Probability by A over probability by this one."""
         if self.delta is None:
             return None
-        return math.exp(self.delta) if self.delta < 700 else math.inf
+        if self.delta < 700:
+            return math.exp(self.delta)
+        return math.inf
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -175,14 +177,16 @@ def _delta(pair: Pair | None, position: int) -> float | None:
 def _part(
     session: Session, position: int, sequence: int
 ) -> tuple[str, int, int] | None:
-    sequences, pieces = session.sequences, session.pieces
+    sequences = session.sequences
+    pieces = session.pieces
     raw = pieces.get(int(sequences.token_ids[position]))
     if raw is None or whole_text(raw):
         return None
     # A character has at most four bytes, so its others are in the three tokens before
     # or after.
     start, stop = sequences.bounds(sequence)
-    first, last = max(start, position - 3), min(stop, position + 4)
+    first = max(start, position - 3)
+    last = min(stop, position + 4)
     neighbours = sequences.token_ids[first:last].tolist()
     part = part_of([pieces.get(i) or b"" for i in neighbours], position - first)
     if part is None:
@@ -235,7 +239,9 @@ def _side_of(pair: Pair | None, label: str) -> str:
         return ""
     if label == pair.b.info.label:
         return "B"
-    return "A" if label == pair.a.info.label else ""
+    if label == pair.a.info.label:
+        return "A"
+    return ""
 
 
 def _row(
@@ -271,7 +277,9 @@ class _Scores:
         """Why there is no number."""
         if self.logprob is not None:
             return ""
-        return "NaN" if self.broken else "no score here"
+        if self.broken:
+            return "NaN"
+        return "no score here"
 
     def top_list(self) -> TopList:
         return top_list(self.top_ids, self.top_logprobs, self.logprob, self.rank)
@@ -282,7 +290,9 @@ def _scores(session: Session, info: CaptureInfo, position: int) -> _Scores | str
     try:
         capture = session.capture(info.label)
         if position >= capture.tokens:
-            return "failed" if info.status == "failed" else "not captured yet"
+            if info.status == "failed":
+                return "failed"
+            return "not captured yet"
         return _read_scores(capture, position)
     except LogdriftError as error:
         return reason(session, error)
@@ -313,11 +323,9 @@ def _union(
     ordered = [*lists[by : by + 1], *lists[:by], *lists[by + 1 :]]
     rows = []
     for entry in alternatives(ordered, target):
-        chosen, before, after = (
-            entry.cells[:1],
-            entry.cells[1 : by + 1],
-            entry.cells[by + 1 :],
-        )
+        chosen = entry.cells[:1]
+        before = entry.cells[1 : by + 1]
+        after = entry.cells[by + 1 :]
         text = session.pieces.text(entry.token_id)
         cells = (*before, *chosen, *after)
         rows.append(TopRow(entry.token_id, text, entry.target, cells))
@@ -326,18 +334,24 @@ def _union(
 
 def _scalar(value: Any) -> float | None:
     number = float(value)
-    return None if math.isnan(number) else number
+    if math.isnan(number):
+        return None
+    return number
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
     if a is None or b is None:
         return None
-    return 0.0 if a == b else a - b
+    if a == b:
+        return 0.0
+    return a - b
 
 
 def _times(delta: float | None, floor: float | None) -> float | None:
     if delta is None or floor is None:
         return None
     if not floor:
-        return 0.0 if delta == 0 else math.inf
+        if delta == 0:
+            return 0.0
+        return math.inf
     return abs(delta) / floor

@@ -48,7 +48,9 @@ class Listing:
 
     def place_of(self, sequence: int) -> int:
         """The row of a sequence, -1 where the filter hides it."""
-        return int(self._rows[sequence]) if sequence < self.count else -1
+        if sequence < self.count:
+            return int(self._rows[sequence])
+        return -1
 
     def neighbour(self, sequence: int, step: int) -> int | None:
         """The sequence listed ``step`` rows after this one, None at the end of the list.
@@ -60,7 +62,9 @@ class Listing:
             place += step
         else:
             place = 0 if step > 0 else len(self) - 1
-        return int(self.order[place]) if 0 <= place < len(self) else None
+        if 0 <= place < len(self):
+            return int(self.order[place])
+        return None
 
 
 NO_SEQUENCES = Listing(None, 0, np.arange(0))

@@ -53,7 +53,9 @@ def _needs_floor(pair: Pair, floor: float | None) -> str | None:
 
 
 def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
-    return None if values.has_entropy(pair) else "neither side has entropies"
+    if values.has_entropy(pair):
+        return None
+    return "neither side has entropies"
 
 
 class Mode(NamedTuple):

@@ -26,7 +26,9 @@ class ChartScreen(ChartedScreen, inherit_bindings=False):
     @property
     def threshold(self) -> float:
         """For the help."""
-        return self.origin.source.threshold if self.origin.source is not None else 0.1
+        if self.origin.source is not None:
+            return self.origin.source.threshold
+        return 0.1
 
     def panes(self) -> ComposeResult:
         yield self.chart

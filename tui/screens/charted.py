@@ -27,7 +27,8 @@ class ChartExported(Message):
 
     def __init__(self, text: str, failed: bool = False) -> None:
         super().__init__()
-        self.text, self.failed = text, failed
+        self.text = text
+        self.failed = failed
 
 
 class ChartedScreen(BaseScreen, inherit_bindings=False):
@@ -90,9 +91,13 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.widgets.charts.export import default_name, problem
 
         pane = self.chart
-        source, chart = pane.source, pane.made
+        source = pane.source
+        chart = pane.made
         if source is None or source.data is None or chart is None or pane.chart is None:
-            why = f": {pane.problem}" if pane.problem else ""
+            if pane.problem:
+                why = f": {pane.problem}"
+            else:
+                why = ""
             self.say(f"there is no chart to export{why}", warn=True)
             return
         folder = source.data.session.folder

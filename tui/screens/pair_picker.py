@@ -50,7 +50,9 @@ class PairPicker(Picker):
             self._row,
             pairs.index(now) if now in pairs else 0,
         )
-        self._session, self._pairs, self._now = session, pairs, now
+        self._session = session
+        self._pairs = pairs
+        self._now = now
         self._palette = palette
         self.known: dict[int, PairRow] = {}
 
@@ -79,7 +81,8 @@ class PairPicker(Picker):
         return [(f" {mark} {label}", style), *self._judgement(index)]
 
     def _judgement(self, index: int) -> Row:
-        p, row = self._palette, self.known.get(index)
+        p = self._palette
+        row = self.known.get(index)
         if row is None:
             return [("        …", p.muted)]
         if row.problem:

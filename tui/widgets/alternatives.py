@@ -28,7 +28,8 @@ _COLUMN = 13
 """Cells of one capture: rank 4, a gap, value 8."""
 _MARGIN = 3
 """Cells before the text: the margin of the pane, and the mark of the target."""
-_LEAST_BAR, _MOST_BAR = 3, 12
+_LEAST_BAR = 3
+_MOST_BAR = 12
 _LEAST_TEXT = 10
 _ID = 7
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -89,15 +90,19 @@ class AlternativesTable:
 
     def _head(self) -> list[Run]:
         """How many alternatives there are, and whose each column is."""
-        view, palette, arrangement = self.view, self.palette, self.arrangement
+        view = self.view
+        palette = self.palette
+        arrangement = self.arrangement
         sizes = sorted({view.k[index] for index in arrangement.columns})
         size = "-".join(str(k) for k in dict.fromkeys((sizes[0], sizes[-1])))
         head = f"  {fit(f'top {size}', arrangement.text)}{'id':>{_ID}}"
         runs: list[Run] = [(head, palette.muted)]
         for index in arrangement.columns:
-            name, style = self._name(view.columns[index]), palette.muted
+            name = self._name(view.columns[index])
+            style = palette.muted
             if index == view.by:
-                name, style = f"▾{name}", palette.text
+                name = f"▾{name}"
+                style = palette.text
             runs.append((fit(name, arrangement.column, right=True), style))
         return runs
 
@@ -106,12 +111,16 @@ class AlternativesTable:
         rows = self.view.captures
         side = next((row.side for row in rows if row.label == label), "")
         too_long = cell_len(label) > self.arrangement.column - 4
-        name = label.partition("/")[0] if too_long else label
+        if too_long:
+            name = label.partition("/")[0]
+        else:
+            name = label
         return f"{side} {visible(name)}".strip()
 
     def _alternative(self, row: TopRow) -> list[Run]:
         """One id: its text, and what each capture gives it."""
-        palette, text = self.palette, fit(quoted(row.text), self.arrangement.text)
+        palette = self.palette
+        text = fit(quoted(row.text), self.arrangement.text)
         mark, style = ("▸ ", palette.strong) if row.target else ("  ", self.value)
         runs: list[Run] = [
             (mark, palette.accent),
@@ -138,7 +147,10 @@ class AlternativesTable:
 
     def _unlisted(self, cell: ListCell) -> list[Run]:
         """An id that a capture's list has not: it is less likely than what is last."""
-        below = NOTHING if cell.below is None else f"< {number(cell.below)}"
+        if cell.below is None:
+            below = NOTHING
+        else:
+            below = f"< {number(cell.below)}"
         muted = self.palette.muted
         return [(fit(below, _COLUMN, right=True), muted), (self._bar(0.0), muted)]
 
@@ -148,7 +160,10 @@ class AlternativesTable:
         runs: list[Run] = [(head, self.palette.muted)]
         for index in self.arrangement.columns:
             mass = self.view.rest[index]
-            text = NOTHING if mass is None else f"p {number(mass, 3)}"
+            if mass is None:
+                text = NOTHING
+            else:
+                text = f"p {number(mass, 3)}"
             runs.append((fit(text, _COLUMN, right=True), self.value))
             runs.append((self._bar(mass or 0.0), self.value))
         return runs
@@ -160,7 +175,10 @@ class AlternativesTable:
         cells = self.arrangement.bar
         if not cells:
             return ""
-        eighths = math.ceil(min(1.0, share) * cells * 8) if share >= 0.001 else 0
+        if share >= 0.001:
+            eighths = math.ceil(min(1.0, share) * cells * 8)
+        else:
+            eighths = 0
         whole, part = divmod(eighths, 8)
         last = _BLOCKS[part] if part else ""
         return " " + ("█" * whole + last).ljust(cells)

@@ -77,8 +77,10 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[list[Ru
 
 
 def _first_line(heading: Heading, width: int, palette: Palette) -> list[Run]:
-    verdict, state = _verdict(heading, palette), _state(heading, palette)
-    counts, numbers = _counts(heading, palette), _numbers(heading, palette)
+    verdict = _verdict(heading, palette)
+    state = _state(heading, palette)
+    counts = _counts(heading, palette)
+    numbers = _numbers(heading, palette)
     pair_width = _pair_width(heading.pair)
     shortest_name = min(cell_len(heading.name), _SHORT_NAME)
     least = 2 + shortest_name + pair_width + _cells([*verdict, *state])
@@ -104,8 +106,14 @@ def _state(heading: Heading, palette: Palette) -> list[Run]:
         return []
     if heading.state != "running":
         return [gap, (heading.state, palette.warn)]
-    share = "" if heading.running is None else f" {heading.running:.0%}"
-    left = f" {heading.left} left" if heading.left else ""
+    if heading.running is None:
+        share = ""
+    else:
+        share = f" {heading.running:.0%}"
+    if heading.left:
+        left = f" {heading.left} left"
+    else:
+        left = ""
     return [gap, (f"capturing{share}{left}", palette.accent)]
 
 
@@ -142,7 +150,10 @@ def _numbers(heading: Heading, palette: Palette) -> list[list[Run]]:
         return []
     refused = heading.verdict == "not_comparable"
     style = palette.muted if refused else palette.text
-    floor = "none" if heading.floor is None else number(heading.floor, 3)
+    if heading.floor is None:
+        floor = "none"
+    else:
+        floor = number(heading.floor, 3)
     values = (
         ("k3", number(heading.k3, 3)),
         ("floor", floor),
@@ -172,7 +183,9 @@ def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> list[Run
 def _cut(label: str, half: int, most: int) -> str:
     """A label whole within its half, else in at most ``most`` cells."""
     cells = cell_len(label)
-    return label if cells <= half else fit(label, min(cells, most))
+    if cells <= half:
+        return label
+    return fit(label, min(cells, most))
 
 
 def _cells(runs: Sequence[Run]) -> int:
@@ -193,7 +206,8 @@ class AnswerBar(Bar):
     def show(self, answer: AnswerLine | None, key: str) -> None:
         """``key`` shows the whole of it."""
         if (answer, key) != (self.answer, self._key):
-            self.answer, self._key = answer, key
+            self.answer = answer
+            self._key = key
             self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -254,7 +268,8 @@ class Tabs(Bar):
     active = ""
 
     def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
-        self.names, self.active = names, active
+        self.names = names
+        self.active = active
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -304,7 +319,10 @@ class Hints(Bar):
 
     def say(self, text: str, style: Style | None = None) -> None:
         """Show a message in place of the keys; an empty one brings them back."""
-        message = (visible(text), style or self.palette.text) if text else None
+        if text:
+            message = (visible(text), style or self.palette.text)
+        else:
+            message = None
         if message != self.message:
             self.message = message
             self._draw()

@@ -51,13 +51,17 @@ class Inspector(Text, inherit_bindings=False):
             self.set_lines([])
         elif self.size.width:
             view, level, greyed = self._shown
-            width, shift = self.inner_width, self._shift
+            width = self.inner_width
+            shift = self._shift
             lines = inspector_lines(view, level, greyed, width, self.palette, shift)
             self.set_lines(lines)
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
-        count = len(self._shown[0].columns) if self._shown is not None else 0
+        if self._shown is not None:
+            count = len(self._shown[0].columns)
+        else:
+            count = 0
         fitting = len(arrange(count, 0, self.inner_width).columns)
         self._shift = max(0, min(self._shift + step, count - fitting))
         self._draw()

@@ -58,14 +58,17 @@ def merge_blanks(strip: Strip) -> Strip:
 
 def _merged(before: Segment, after: Segment) -> Segment | None:
     """Two neighbours as one, None where they do not look alike."""
-    text, style = before.text + after.text, before.style
+    text = before.text + after.text
+    style = before.style
     if style is after.style:
         return Segment(text, style)
     if style is None or after.style is None or not _same_blank(style, after.style):
         return None
     if not after.text.strip(" "):
         return Segment(text, style)
-    return None if before.text.strip(" ") else Segment(text, after.style)
+    if before.text.strip(" "):
+        return None
+    return Segment(text, after.style)
 
 
 def _same_blank(one: Style, other: Style) -> bool:
@@ -119,7 +122,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         return max(1, self.size.width - 1)
 
     def render_line(self, y: int) -> Strip:
-        width, back = self.size.width, self.palette.back
+        width = self.size.width
+        back = self.palette.back
         below = self.top + y - self.fixed >= self.line_count
         if y >= self.fixed and below:
             # Where there is no bar either: much of a first screen.
@@ -141,7 +145,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
 
     def _bar(self, y: int) -> Strip:
         """The cell of the scroll bar in a row."""
-        total, page = self.line_count, self.page
+        total = self.line_count
+        page = self.page
         if total <= page:
             return Strip([Segment(" ")], 1)
         size = max(1, page * page // total)
@@ -239,7 +244,8 @@ class Text(Lines, inherit_bindings=False):
 
     def set_lines(self, lines: Sequence[Strip]) -> None:
         """Replace all lines."""
-        old, self._lines = self._lines, list(lines)
+        old = self._lines
+        self._lines = list(lines)
         top = max(0, min(self.top, len(lines) - self.page))
         if top != self.top:
             self.top = top
@@ -254,7 +260,10 @@ class Text(Lines, inherit_bindings=False):
         for y in range(self.page):
             index = self.top + y
             before = old[index] if index < len(old) else None
-            after = self._lines[index] if index < len(self._lines) else None
+            if index < len(self._lines):
+                after = self._lines[index]
+            else:
+                after = None
             start, stop = _changed(before, after, self.inner_width)
             if start < stop:
                 self.refresh(Region(start, y + self.fixed, stop - start, 1))
@@ -290,7 +299,8 @@ def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int
         return 0, 0
     if before is None or after is None:
         return 0, width
-    a, b = _cells(before, width), _cells(after, width)
+    a = _cells(before, width)
+    b = _cells(after, width)
     if a == b:
         return 0, 0
     size = max(len(a), len(b))

@@ -75,7 +75,8 @@ class Reading(Text):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self._rows, self._first = [], []
+        self._rows = []
+        self._first = []
         for line in self._source:
             self._first.append(len(self._rows))
             self._rows += self._rows_of(line)
@@ -88,7 +89,9 @@ class Reading(Text):
         if isinstance(line, str):
             style = self.palette.text
             return [[(part, style)] for part in wrap(visible(line), self.inner_width)]
-        return hanging(line, self.inner_width) if isinstance(line, Hanging) else [line]
+        if isinstance(line, Hanging):
+            return hanging(line, self.inner_width)
+        return [line]
 
     def _draw(self) -> None:
         ends = [*self._first[1:], len(self._rows)]
@@ -105,9 +108,13 @@ class Reading(Text):
         """A row with the query marked."""
         size = len(self._query)
         for text, style in row:
-            low, start = text.lower(), 0
+            low = text.lower()
+            start = 0
             # A character whose small form is longer would shift what is marked.
-            at = low.find(self._query) if len(low) == len(text) else -1
+            if len(low) == len(text):
+                at = low.find(self._query)
+            else:
+                at = -1
             while at >= 0:
                 yield text[start:at], style
                 yield text[at : at + size], self.palette.found
@@ -130,7 +137,10 @@ class Reading(Text):
             for match, line in enumerate(self._matches)
             if self._first[line] >= self.top
         )
-        self._match = next(below, 0) if self._matches else -1
+        if self._matches:
+            self._match = next(below, 0)
+        else:
+            self._match = -1
         self._show_match()
         return len(self._matches)
 
@@ -158,11 +168,15 @@ def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
     if isinstance(line, str):
         return line
     runs = [(text, styles.get(style, style)) for text, style in line]
-    return Hanging(runs) if isinstance(line, Hanging) else runs
+    if isinstance(line, Hanging):
+        return Hanging(runs)
+    return runs
 
 
 def _plain(line: Line) -> str:
-    return line if isinstance(line, str) else "".join(text for text, _ in line)
+    if isinstance(line, str):
+        return line
+    return "".join(text for text, _ in line)
 
 
 def hanging(row: Row, width: int) -> list[Row]:
@@ -182,14 +196,18 @@ def wrap(line: str, width: int) -> list[str]:
     """A line cut into rows of at most ``width`` cells, between words where that is
     near.
     """
-    rows, row, room = [], "", width
+    rows = []
+    row = ""
+    room = width
     for text, cells in _fragments(line):
         if cells > room:
             rows.append(row)
-            row, room = "", width
+            row = ""
+            room = width
             if text.startswith(" ") and cells > 1:
                 # The blank at which a line is broken is not seen.
-                text, cells = text[1:], cells - 1
+                text = text[1:]
+                cells = cells - 1
         row += text
         room -= cells
     return [*rows, row]

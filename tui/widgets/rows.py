@@ -56,7 +56,10 @@ class Rows(Lines, inherit_bindings=False):
         strip = strip_of(self.runs(index, width), width)
         if index != self.selected:
             return strip
-        style = self.palette.selected if self.has_focus else self.palette.selected_idle
+        if self.has_focus:
+            style = self.palette.selected
+        else:
+            style = self.palette.selected_idle
         return Strip(
             [Segment(text, (run or style) + style) for text, run, _ in strip], width
         )

@@ -18,7 +18,8 @@ from logdrift.tui.widgets.rows import Rows
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NUMBER, _VALUE = 5, 7
+_NUMBER = 5
+_VALUE = 7
 _ALWAYS = ("number", "worst", "mean")
 
 
@@ -54,7 +55,9 @@ class SequenceList(Rows):
         return self.shown.place_of(sequence)
 
     def fixed_line(self, y: int, width: int) -> Strip:
-        return self._title(width) if y == 0 else self._heads(width)
+        if y == 0:
+            return self._title(width)
+        return self._heads(width)
 
     def _title(self, width: int) -> Strip:
         listing = self.shown
@@ -65,7 +68,8 @@ class SequenceList(Rows):
 
     def _heads(self, width: int) -> Strip:
         """The heads of the columns; the last one gives way to what is sorted by."""
-        listing, p = self.shown, self.palette
+        listing = self.shown
+        p = self.palette
         last = ("mean", "mean")
         if listing.sort not in _ALWAYS:
             last = (listing.title, listing.sort)
@@ -83,7 +87,8 @@ class SequenceList(Rows):
         return strip_of([*runs, ("  |Δ|", p.muted)], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p, listing = self.palette, self.shown
+        p = self.palette
+        listing = self.shown
         sequence = int(listing.order[index])
         head = (f"{sequence:>{_NUMBER}}", p.text)
         pair = listing.pair
@@ -108,7 +113,9 @@ def _largest(pair: Pair | None) -> float:
     if pair is None:
         return 0.0
     finite = pair.worst[np.isfinite(pair.worst)]
-    return float(finite.max()) if len(finite) else 0.0
+    if len(finite):
+        return float(finite.max())
+    return 0.0
 
 
 def _sizes(pair: Pair, sequence: int) -> npt.NDArray[np.float32]:

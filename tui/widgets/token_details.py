@@ -27,7 +27,8 @@ _CAPTURE = 1 + 2 + _LABEL + 30
 """Cells of the row of a capture without the last two columns: a margin, the side, the
 label and the numbers.
 """
-_FLOOR, _RATIO = 9, 9
+_FLOOR = 9
+_RATIO = 9
 """Cells of the last two columns: Δ over its floor, and the ratio."""
 
 
@@ -46,13 +47,16 @@ class TokenDetails:
     @property
     def value(self) -> Style:
         """The style of numbers."""
-        return self.palette.muted if self.greyed else self.palette.text
+        if self.greyed:
+            return self.palette.muted
+        return self.palette.text
 
     # ---- the token itself
 
     def head(self, width: int) -> list[Run]:
         """Where the token is, its text and its id."""
-        view, palette = self.view, self.palette
+        view = self.view
+        palette = self.palette
         where = "prompt" if view.in_prompt else "completion"
         if view.masked:
             where += "  masked"
@@ -70,7 +74,8 @@ class TokenDetails:
 
     def bytes(self) -> list[Run]:
         """The bytes of the token, and the character that they are a part of."""
-        raw, palette = self.view.raw, self.palette
+        raw = self.view.raw
+        palette = self.palette
         if raw is None:
             words = "bytes unknown: the session has no piece for this id"
             return [(words, palette.warn)]
@@ -84,7 +89,10 @@ class TokenDetails:
         if self.view.part is None:
             return []
         char, first, last = self.view.part
-        where = "here" if self.view.index == last else f"at [{last}]"
+        if self.view.index == last:
+            where = "here"
+        else:
+            where = f"at [{last}]"
         muted = self.palette.muted
         return [
             ("  part of ", muted),
@@ -103,7 +111,8 @@ class TokenDetails:
 
     def delta(self) -> list[Run]:
         """Δ of the pair and what it means, or why there is none."""
-        delta, palette = self.view.delta, self.palette
+        delta = self.view.delta
+        palette = self.palette
         head: Run = ("Δ ", palette.strong)
         rows = self.view.captures
         broken = [row.label for row in rows if row.side and row.broken]
@@ -134,7 +143,8 @@ class TokenDetails:
 
     def side(self, side: str, width: int) -> list[Run]:
         """The numbers of A or B in one line of a narrow screen."""
-        row, palette = self._row_of(side), self.palette
+        row = self._row_of(side)
+        palette = self.palette
         if row is None:
             return [(f"{side} no capture", palette.muted)]
         logprob = fit(number(row.logprob), 9, right=True)
@@ -157,7 +167,8 @@ class TokenDetails:
         """One row a capture; Δ over its floor and the ratio as far as there is room for
         them.
         """
-        palette, spare = self.palette, width - _CAPTURE
+        palette = self.palette
+        spare = width - _CAPTURE
         extra = [cells for cells in (_FLOOR, _FLOOR + _RATIO) if spare >= cells]
         room = _LABEL + spare - max(extra, default=0)
         longest = max((cell_len(row.label) for row in self.view.captures), default=0)
@@ -175,7 +186,8 @@ class TokenDetails:
         """The numbers of a capture; ``extra``: how many of the last columns fit."""
         if row.logprob is None:
             return [(f" {row.note or NOTHING}", self._note_style(row))]
-        chance, rank = probability(row.logprob), rank_text(row.rank)
+        chance = probability(row.logprob)
+        rank = rank_text(row.rank)
         numbers = (f" {number(row.logprob):>8} {chance:>6} {rank:>4} ", self.value)
         if row.side == "A":
             return [numbers]
@@ -187,7 +199,9 @@ class TokenDetails:
         return [numbers, (" " * (8 - len(text)), self.value), (text, style), tail]
 
     def _note_style(self, row: CaptureRow) -> Style:
-        return self.palette.bad if row.broken else self.palette.muted
+        if row.broken:
+            return self.palette.bad
+        return self.palette.muted
 
 
 def _captures_head(label: int, extra: int) -> str:
@@ -222,4 +236,6 @@ def quoted(text: str) -> str:
 
 def rank_text(rank: int | None) -> str:
     """A rank, a dot where there is none."""
-    return NOTHING if rank is None else str(rank)
+    if rank is None:
+        return NOTHING
+    return str(rank)

@@ -27,7 +27,8 @@ MARKS = {
 }
 HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
 """Whether a level has one, at level + `STEPS`."""
-_MATCH, _MATCH_WITH_LEVEL = 100, 101
+_MATCH = 100
+_MATCH_WITH_LEVEL = 101
 """Keys of the styles of a match in `token_styles`."""
 
 
@@ -52,7 +53,8 @@ def styles_of(
 ) -> Callable[[int], Style]:
     """The style of each token of a passage; ``plain`` is that of one without a level."""
     styles = token_styles(palette, plain, passage.greyed)
-    levels, matched = passage.levels, passage.matched
+    levels = passage.levels
+    matched = passage.matched
 
     def style(token: int) -> Style:
         level = int(levels[token])
@@ -67,10 +69,14 @@ def pieces_of(
     passage: Passage, layout: Flow, line: int, labels: Mapping[int, str]
 ) -> Iterator[tuple[int, str]]:
     """Each fragment of a line: its token, and its text with mark and label."""
-    start, stop = layout.lines[line], layout.lines[line + 1]
+    start = layout.lines[line]
+    stop = layout.lines[line + 1]
     tokens = layout.token[start:stop].tolist()
     kinds = layout.kind[start:stop].tolist()
-    previous = int(layout.token[start - 1]) if start else -1
+    if start:
+        previous = int(layout.token[start - 1])
+    else:
+        previous = -1
     for token, kind in zip(tokens, kinds, strict=True):
         text = layout.fragments[kind].text
         if token != previous:
@@ -84,7 +90,10 @@ def headed(piece: str, mark: str, label: str) -> str:
     """A token's first fragment with its mark, behind a leading blank, and with a label
     over its first cells.
     """
-    text = f" {mark}{piece[1:]}" if mark and piece.startswith(" ") else mark + piece
+    if mark and piece.startswith(" "):
+        text = f" {mark}{piece[1:]}"
+    else:
+        text = mark + piece
     if not label:
         return text
     if len(label) == 1 and text.startswith(f" {mark}") and cell_len(text) > 1:

@@ -99,7 +99,8 @@ class Tokens(Lines, inherit_bindings=False):
     @property
     def flow(self) -> Flow:
         """The layout at the present width."""
-        passage, width = self.passage, self.inner_width
+        passage = self.passage
+        width = self.inner_width
         if self._flow is None or self._flow_key != (passage, width):
             assert passage is not None
             self._gutter = len(str(max(1, len(passage.ids) - 1))) + 2
@@ -113,7 +114,9 @@ class Tokens(Lines, inherit_bindings=False):
 
     @property
     def line_count(self) -> int:
-        return self.flow.height if self.passage is not None else 0
+        if self.passage is not None:
+            return self.flow.height
+        return 0
 
     def fixed_line(self, y: int, width: int) -> Strip:
         passage = self.passage
@@ -138,7 +141,10 @@ class Tokens(Lines, inherit_bindings=False):
         layout = self.flow
         first, last = layout.tokens_of(index)
         # Everything that changes pixels; another passage empties the cache.
-        cursor = self.cursor if first <= self.cursor <= last else -1
+        if first <= self.cursor <= last:
+            cursor = self.cursor
+        else:
+            cursor = -1
         key = (width, index, cursor, self.palette.depth, self.palette.dark)
         strip = self._cache.get(key)
         if strip is None:
@@ -150,19 +156,22 @@ class Tokens(Lines, inherit_bindings=False):
         return strip
 
     def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
-        passage, palette = self.passage, self.palette
+        passage = self.passage
+        palette = self.palette
         assert passage is not None
         in_prompt = layout.tokens_of(index)[0] < passage.prompt
         plain = palette.muted if in_prompt else palette.text
         styles = styles_of(passage, palette, plain)
         gutter = self._gutter_text(passage, layout, index)
         segments = [Segment(gutter, palette.muted)]
-        text, style = "", plain
+        text = ""
+        style = plain
         for token, piece in pieces_of(passage, layout, index, self.labels):
             token_style = palette.cursor if token == cursor else styles(token)
             if token_style is not style:
                 segments.append(Segment(text, style))
-                text, style = "", token_style
+                text = ""
+                style = token_style
             text += piece
         segments.append(Segment(text, style))
         return Strip([s for s in segments if s.text]).adjust_cell_length(width)
@@ -193,7 +202,8 @@ class Tokens(Lines, inherit_bindings=False):
         """The tokens with a level whose start is seen, but for the cursor's."""
         layout = self.flow
         last_line = min(self.top + self.page, layout.height) - 1
-        first, last = layout.tokens_of(self.top)[0], layout.tokens_of(last_line)[1]
+        first = layout.tokens_of(self.top)[0]
+        last = layout.tokens_of(last_line)[1]
         tokens = np.flatnonzero(passage.levels[first : last + 1]) + first
         return [
             token
@@ -203,7 +213,9 @@ class Tokens(Lines, inherit_bindings=False):
 
     def end_labels(self) -> None:
         """Take the labels away."""
-        shown, self.labels, self._typed = list(self.labels), {}, ""
+        shown = list(self.labels)
+        self.labels = {}
+        self._typed = ""
         self._labels_changed(shown)
 
     def _labels_changed(self, tokens: list[int]) -> None:
@@ -274,12 +286,14 @@ class Tokens(Lines, inherit_bindings=False):
     def _refresh_token(self, token: int) -> None:
         """Repaint the cells of one token."""
         layout = self.flow
-        first, last = layout.line_of(token), layout.last_line_of(token)
+        first = layout.line_of(token)
+        last = layout.last_line_of(token)
         if first != last:
             for line in range(first, last + 1):
                 self.refresh_line(line)
         elif 0 <= first - self.top < self.page:
-            x, cells = self._gutter + layout.column_of(token), layout.cells_of(token)
+            x = self._gutter + layout.column_of(token)
+            cells = layout.cells_of(token)
             self.refresh(Region(x, first - self.top + self.fixed, cells, 1))
 
     def _move_lines(self, lines: int) -> None:

@@ -29,8 +29,10 @@ class Colours:
         dialogue: Dialogue,
         order: SequenceOrder,
     ) -> None:
-        self._explorer, self._panes = explorer, panes
-        self._dialogue, self._order = dialogue, order
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
+        self._order = order
 
     # ---- the mode
 
@@ -103,7 +105,8 @@ class Colours:
         if explorer.pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
             return
-        mode, before = explorer.mode, explorer.levels.threshold
+        mode = explorer.mode
+        before = explorer.levels.threshold
         choices = mode.thresholds or THRESHOLDS
         ratio_head = "" if mode.thresholds else "   ratio"
         counts: dict[int, str] = {}

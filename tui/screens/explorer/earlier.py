@@ -62,10 +62,13 @@ class EarlierSession:
         sessions_dir: Callable[[], Path],
         show_change: Callable[[], None],
     ) -> None:
-        self.node, self._explorer = node, explorer
-        self._panes, self._dialogue = panes, dialogue
+        self.node = node
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
         self.folder = folder
-        self._sessions_dir, self._show_change = sessions_dir, show_change
+        self._sessions_dir = sessions_dir
+        self._show_change = show_change
 
     def choose(self) -> None:
         """List the sessions to compare with."""
@@ -80,9 +83,15 @@ class EarlierSession:
                 "there is no other session in this folder to compare with", warn=True
             )
             return
-        choices = [None, *folders] if self.folder is not None else folders
+        if self.folder is not None:
+            choices = [None, *folders]
+        else:
+            choices = folders
         now = visible(self._explorer.session.name)
-        start = choices.index(self.folder) if self.folder in folders else 0
+        if self.folder in folders:
+            start = choices.index(self.folder)
+        else:
+            start = 0
         picker = Picker(
             "Earlier session",
             f" the same pair, before, of: · after: {now}",
@@ -184,4 +193,6 @@ def _scope_of_both(old: Session, new: Session) -> Scope:
     from logdrift.core.compare.pair import default_scope
 
     scope = default_scope(old.sequences)
-    return scope if scope == default_scope(new.sequences) else "all"
+    if scope == default_scope(new.sequences):
+        return scope
+    return "all"

@@ -53,7 +53,8 @@ class SessionWatch:
     """Looks at the folder about once a second, as long as the screen is there."""
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
-        self.node, self._explorer = node, explorer
+        self.node = node
+        self._explorer = explorer
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -64,8 +65,10 @@ class SessionWatch:
     @background(group="reader", exclusive=True, failed=_cannot_follow)
     def start(self) -> None:
         """Watch until `stop`: read what is new, save where the reader is."""
-        session, saved = self._explorer.session, self._explorer.state
-        progress, damaged = self._explorer.progress, session.damaged
+        session = self._explorer.session
+        saved = self._explorer.state
+        progress = self._explorer.progress
+        damaged = session.damaged
         while not self._stop.wait(POLL_SECONDS):
             if saved != self._explorer.state:
                 saved = self._explorer.state
@@ -76,7 +79,9 @@ class SessionWatch:
             now = self._progress_of(newer)
             if newer is session and now == progress and session.damaged == damaged:
                 continue
-            session, progress, damaged = newer, now, newer.damaged
+            session = newer
+            progress = now
+            damaged = newer.damaged
             self._tell(session, saved, progress)
 
     def _progress_of(self, session: Session) -> str:

@@ -113,7 +113,8 @@ class Judging:
     """
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
-        self.node, self._explorer = node, explorer
+        self.node = node
+        self._explorer = explorer
         self._rested: tuple[str, str] | None = None
         self._rest_until = 0.0
         self._timer: Timer | None = None
@@ -123,7 +124,8 @@ class Judging:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        explorer, view = self._explorer, self._explorer.view
+        explorer = self._explorer
+        view = self._explorer.view
         if view is None or (view.stats is not None and explorer.numbers is not None):
             return
         rest = self._rest_left(view.labels)
@@ -134,7 +136,9 @@ class Judging:
     def _rest_left(self, labels: tuple[str, str]) -> float:
         """Seconds that the numbers of a pair still rest."""
         growing = self._explorer.progress == "running" and labels == self._rested
-        return self._rest_until - time.monotonic() if growing else 0.0
+        if growing:
+            return self._rest_until - time.monotonic()
+        return 0.0
 
     def measured(self, message: NumbersMeasured) -> None:
         """The numbers took their time, even those of a pair that has grown since."""
@@ -189,7 +193,8 @@ class Jobs:
     """Looks through all tokens for what a command asks for."""
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
-        self.node, self._explorer = node, explorer
+        self.node = node
+        self._explorer = explorer
         self._index: TextIndex | None = None
         self._index_lock = threading.Lock()
 

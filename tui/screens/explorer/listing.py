@@ -24,8 +24,10 @@ class SequenceOrder:
     def __init__(
         self, explorer: Explorer, panes: PaneGroup, dialogue: Dialogue, jobs: Jobs
     ) -> None:
-        self._explorer, self._panes = explorer, panes
-        self._dialogue, self._jobs = dialogue, jobs
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
+        self._jobs = jobs
 
     # ---- sorting
 
@@ -37,7 +39,8 @@ class SequenceOrder:
         """List what sequences can be sorted by."""
         from logdrift.tui.screens.texts import Picker
 
-        reductions, p = per_sequence.REDUCTIONS, self._dialogue.palette
+        reductions = per_sequence.REDUCTIONS
+        p = self._dialogue.palette
         names = [reduction.name for reduction in reductions]
 
         def row(index: int, width: int) -> Row:
@@ -91,7 +94,8 @@ class SequenceOrder:
     def filtered(self, message: Filtered) -> None:
         """Count what was typed, or list what is kept."""
         if not message.entered:
-            count, total = int(np.count_nonzero(message.keep)), len(message.keep)
+            count = int(np.count_nonzero(message.keep))
+            total = len(message.keep)
             self._dialogue.note(message.text, f"{count:,} of {total:,} sequences")
         elif self._explorer.take_filter(message.text, message.keep):
             self._panes.show_list()

@@ -27,8 +27,10 @@ class Marks:
     def __init__(
         self, explorer: Explorer, panes: PaneGroup, dialogue: Dialogue, moves: Moves
     ) -> None:
-        self._explorer, self._panes = explorer, panes
-        self._dialogue, self._moves = dialogue, moves
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
+        self._moves = moves
 
     def ask_note(self) -> None:
         """Ask for a note and mark the token; a mark whose note is emptied goes."""
@@ -86,7 +88,8 @@ class Marks:
             self._moves.jump(mark.position)
 
     def _row(self, mark: Mark, width: int) -> Row:
-        p, session = self._dialogue.palette, self._explorer.session
+        p = self._dialogue.palette
+        session = self._explorer.session
         if mark.position >= session.sequences.tokens:
             return [(f"   not captured yet   {visible(mark.note)}", p.muted)]
         token_id = int(session.sequences.token_ids[mark.position])

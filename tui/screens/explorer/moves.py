@@ -26,8 +26,11 @@ class Moves:
         jobs: Jobs,
         to_tokens: Callable[[], None],
     ) -> None:
-        self._explorer, self._panes, self._dialogue = explorer, panes, dialogue
-        self._jobs, self._to_tokens = jobs, to_tokens
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
+        self._jobs = jobs
+        self._to_tokens = to_tokens
         self._flip_step = 0
         """The step to a rank flip that was asked for while they are looked for."""
 
@@ -78,13 +81,16 @@ class Moves:
         if self._explorer.pair is None:
             return "there is no pair to compare yet"
         levels = self._explorer.levels
-        return f"{levels.mode.title}: {levels.missing}" if levels.missing else ""
+        if levels.missing:
+            return f"{levels.mode.title}: {levels.missing}"
+        return ""
 
     # ---- rank flips
 
     def next_flip(self, step: int) -> None:
         """To the next rank flip; the first time they have to be looked for."""
-        pair, flips = self._explorer.pair, self._explorer.flips
+        pair = self._explorer.pair
+        flips = self._explorer.flips
         if pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
         elif flips is None:
@@ -109,7 +115,8 @@ class Moves:
 
     def flips_found(self) -> None:
         """Take the step that was asked for meanwhile."""
-        step, self._flip_step = self._flip_step, 0
+        step = self._flip_step
+        self._flip_step = 0
         if step:
             self.next_flip(step)
 
@@ -156,4 +163,6 @@ class Moves:
 
 def side(step: int) -> str:
     """Where a step leads, in words."""
-    return "after" if step > 0 else "before"
+    if step > 0:
+        return "after"
+    return "before"

@@ -21,7 +21,8 @@ class OtherScreens:
     """Opens other screens on what the explorer shows."""
 
     def __init__(self, explorer: Explorer, dialogue: Dialogue) -> None:
-        self._explorer, self._dialogue = explorer, dialogue
+        self._explorer = explorer
+        self._dialogue = dialogue
 
     def open_matrix(self, choose_pair: Callable[[tuple[str, str]], None]) -> None:
         """All pairs at once; ``choose_pair`` gets the one that is chosen there."""
@@ -84,7 +85,8 @@ class OtherScreens:
     def _ask_backend(self, backends: list[str]) -> None:
         from logdrift.tui.screens.texts import Picker
 
-        p, captures = self._dialogue.palette, self._explorer.session.captures
+        p = self._dialogue.palette
+        captures = self._explorer.session.captures
         failed = {info.backend for info in captures if info.status == "failed"}
 
         def row(index: int, width: int) -> Row:

@@ -40,7 +40,8 @@ class PaneGroup:
         why_key: Callable[[], str],
     ) -> None:
         self.explorer = explorer
-        self._count_apart, self._why_key = count_apart, why_key
+        self._count_apart = count_apart
+        self._why_key = why_key
         self.header = Header(id="header")
         self.answer = AnswerBar(id="answer")
         self.tabs = Tabs(id="tabs")
@@ -158,7 +159,8 @@ class PaneGroup:
         """The sentence above the text, or in the rule below it where the header has the
         gate's reason already.
         """
-        key, answer = self._why_key(), self.explorer.answer
+        key = self._why_key()
+        answer = self.explorer.answer
         self.answer.show(answer or refusal_of(self.explorer), key)
         repeated = answer is not None and not answer.says_more
         self.answer_rule.show(None if repeated else answer, key)

@@ -44,7 +44,8 @@ PANES = (
     ("chart", "Chart"),
 )
 _PANE_CLASSES = {f"-{name}" for name, _ in PANES}
-WIDE, TALL = 120, 30
+WIDE = 120
+TALL = 30
 _FOR_A_PAIR = frozenset(
     {
         "limits",
@@ -78,8 +79,10 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         searching = jobs.Jobs(self, model)
         panes = PaneGroup(model, searching.count, self._why_key)
         super().__init__(panes.chart, classes="-tokens")
-        self.model, self.pane_group = model, panes
-        self.tokens, self.sequences = panes.tokens, panes.sequences
+        self.model = model
+        self.pane_group = panes
+        self.tokens = panes.tokens
+        self.sequences = panes.sequences
         self.pane = "tokens"
 
         self.folder_watch = following.SessionWatch(self, model)
@@ -215,7 +218,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     @on(following.SessionRead)
     def _on_session_read(self, message: following.SessionRead) -> None:
         model = self.model
-        model.progress, model.problem = message.progress, message.problem
+        model.progress = message.progress
+        model.problem = message.problem
         if message.progress != "running":
             model.live = None
         model.take(message.session, message.view)
@@ -244,7 +248,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def _numbers_changed(self) -> None:
         """Verdict, statistics or numbers of the pair have come in."""
-        model, panes = self.model, self.pane_group
+        model = self.model
+        panes = self.pane_group
         panes.show_heading()
         if model.greyed:
             model.list_again()

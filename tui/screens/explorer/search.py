@@ -23,8 +23,11 @@ class Search:
         moves: Moves,
         jobs: Jobs,
     ) -> None:
-        self._explorer, self._panes, self._dialogue = explorer, panes, dialogue
-        self._moves, self._jobs = moves, jobs
+        self._explorer = explorer
+        self._panes = panes
+        self._dialogue = dialogue
+        self._moves = moves
+        self._jobs = jobs
 
     def ask(self) -> None:
         """Ask for text or ids; matches are counted while typing."""
