@@ -1,5 +1,6 @@
-"""The user's config file and the folders that follow from it. Everything has a default;
-no file is needed.
+"""The user's config file and the folders that follow from it.
+
+Everything has a default; no file is needed.
 
     # ~/.config/logdrift/config.toml
     sessions = "~/runs/sessions"
@@ -24,9 +25,8 @@ A new key is one field here and, if it is a table, one function beside `_engine`
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.keys import nearest
+from logdrift.core.numbers import is_number
 from logdrift.core.paths import user_path
 from logdrift.core.session.files import SMALL_BYTES, read_file
 
@@ -51,23 +52,22 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the config file says; None and empty where it is silent. ``source`` is the
-    file, None if there is none.
+    """What the config file sets; None or empty for what it leaves out.
+
+    ``source`` is the file, None if there is no file.
     """
 
     sessions: Path | None = None
     cache: Path | None = None
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
     thresholds: tuple[Limit, ...] = ()
-    """The user's own limits, `[[thresholds]]`, to be judged beside the published ones.
-    """
+    """The user's own limits (`[[thresholds]]`), judged beside the published ones."""
     theme: str | None = None
     """One of `THEMES`: the colours of the screens."""
     mouse: bool = True
     """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """``[keys]``: id of a command and the keys that it gets, as they are written;
-    `logdrift.tui.keymap` checks them.
+    """``[keys]``: the keys of a command, by its id; `logdrift.tui.keymap` checks them.
     """
     source: Path | None = None
 
@@ -86,15 +86,17 @@ def config_path() -> Path:
 
 
 def load_config() -> Config:
-    """The user's config, read once per file. Raises InputError that names file and
-    key.
+    """The user's config, read once per file.
+
+    Raises InputError that names the file and the key.
     """
     return _load(config_path(), "LOGDRIFT_CONFIG" in os.environ)
 
 
 def cache_folder() -> Path:
-    """Where environments and prepared models live: ``$LOGDRIFT_CACHE``, the config
-    file's ``cache``, XDG.
+    """The folder of environments and prepared models.
+
+    ``$LOGDRIFT_CACHE``, else the config file's ``cache``, else that of XDG.
     """
     named = os.environ.get("LOGDRIFT_CACHE")
     if named:
@@ -103,8 +105,9 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path | None:
-    """What logdrift keeps of this user, ``$XDG_STATE_HOME/logdrift`` or
-    ``~/.local/state/logdrift``; None without a home.
+    """The folder of what logdrift remembers for this user; None without a home.
+
+    ``$XDG_STATE_HOME/logdrift``, else ``~/.local/state/logdrift``.
     """
     try:
         return _xdg("XDG_STATE_HOME", ".local/state") / "logdrift"
@@ -113,8 +116,10 @@ def state_folder() -> Path | None:
 
 
 def sessions_folder(flag: str | None = None) -> Path:
-    """Where sessions are listed: the flag, ``$LOGDRIFT_SESSIONS``, the config file's
-    ``sessions``, ``./sessions``.
+    """The folder whose sessions are listed.
+
+    The flag, else ``$LOGDRIFT_SESSIONS``, else the config file's ``sessions``, else
+    ``./sessions``.
     """
     named = flag or os.environ.get("LOGDRIFT_SESSIONS")
     if named:
@@ -156,22 +161,12 @@ def _load(path: Path, must_exist: bool) -> Config:
 
 
 def _parse(data: Mapping[str, Any], path: Path) -> Config:
-    _check_keys("", data, (f.name for f in fields(Config) if f.name != "source"))
-    engines = data.get("engines", {})
-    if not isinstance(engines, Mapping):
-        raise InputError("engines is not a table: write [engines.vllm]")
-    if engines:
-        from logdrift.core.engines import (
-            ENGINES,
-        )  # every start reads the config, and few name engines
-
-        _check_keys("engines.", engines, ENGINES)
+    known = {field.name for field in fields(Config)} - {"source"}
+    _check_keys("", data, known)
     return Config(
         sessions=_folder(data, "sessions", path.parent),
         cache=_folder(data, "cache", path.parent),
-        engines={
-            name: _engine(name, table, path.parent) for name, table in engines.items()
-        },
+        engines=_engines(data.get("engines", {}), path.parent),
         thresholds=_thresholds(data.get("thresholds", [])),
         theme=_theme(data),
         mouse=_switch(data, "mouse", True),
@@ -180,15 +175,33 @@ def _parse(data: Mapping[str, Any], path: Path) -> Config:
     )
 
 
+def _engines(tables: Any, folder: Path) -> Mapping[str, EngineConfig]:
+    if not isinstance(tables, Mapping):
+        raise InputError("engines is not a table: write [engines.vllm]")
+    if not tables:
+        return {}
+    # Imported here: every start reads the config, and few configs name engines.
+    from logdrift.core.engines import ENGINES
+
+    _check_keys("engines.", tables, ENGINES)
+    return {name: _engine(name, table, folder) for name, table in tables.items()}
+
+
 def _engine(name: str, table: Any, folder: Path) -> EngineConfig:
     where = f"engines.{name}"
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [{where}]")
-    _check_keys(f"{where}.", table, (f.name for f in fields(EngineConfig)))
+    known = {field.name for field in fields(EngineConfig)}
+    _check_keys(f"{where}.", table, known)
     python = _text(table, "python", f"{where}.")
-    if python is not None and ("/" in python or python.startswith("~")):
+    if python is not None and _is_path(python):
         python = str(_from(folder, python))
     return EngineConfig(python=python)
+
+
+def _is_path(python: str) -> bool:
+    """Whether an interpreter is named by its path: a bare name is looked up on PATH."""
+    return "/" in python or python.startswith("~")
 
 
 _THRESHOLD_KEYS = ("name", "metric", "min", "max", "scope", "meaning")
@@ -213,27 +226,14 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
 
 
 def _threshold(where: str, table: Any) -> Limit:
+    # Imported here: every start reads the config, and few configs have thresholds.
     from logdrift.core.compare.limits import Limit
-    from logdrift.core.compare.metric import resolve
 
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [[thresholds]]")
     _check_keys(f"{where}.", table, _THRESHOLD_KEYS)
-    metric = _text(table, "metric", f"{where}.")
-    if metric is None:
-        raise InputError(f'{where} has no metric: write metric = "errors.mae"')
-    try:
-        path = resolve(metric)
-    except InputError as error:
-        raise InputError(f"{where}.{error}") from None
-    low = _number(table, "min", f"{where}.")
-    high = _number(table, "max", f"{where}.")
-    if low is None and high is None:
-        raise InputError(f"{where} has neither min nor max: give at least one")
-    if low is not None and high is not None and low > high:
-        raise InputError(
-            f"{where}.min is {low:g}, above max {high:g}: no value would do"
-        )
+    path = _metric(where, table)
+    low, high = _range(where, table)
     scope = _text(table, "scope", f"{where}.")
     if scope is not None and scope not in _SCOPES:
         raise InputError(f"{where}.scope is {scope!r}: known are {', '.join(_SCOPES)}")
@@ -248,6 +248,31 @@ def _threshold(where: str, table: Any) -> Limit:
         source="config file",
         scope=scope,
     )
+
+
+def _metric(where: str, table: Mapping[str, Any]) -> str:
+    """The dotted path of the metric that a threshold limits."""
+    from logdrift.core.compare.metric import resolve  # as in `_threshold`
+
+    metric = _text(table, "metric", f"{where}.")
+    if metric is None:
+        raise InputError(f'{where} has no metric: write metric = "errors.mae"')
+    try:
+        return resolve(metric)
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from None
+
+
+def _range(where: str, table: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    low = _number(table, "min", f"{where}.")
+    high = _number(table, "max", f"{where}.")
+    if low is None and high is None:
+        raise InputError(f"{where} has neither min nor max: give at least one")
+    if low is not None and high is not None and low > high:
+        raise InputError(
+            f"{where}.min is {low:g}, above max {high:g}: no value would do"
+        )
+    return low, high
 
 
 def _theme(data: Mapping[str, Any]) -> str | None:
@@ -265,43 +290,48 @@ def _switch(data: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
-    """``explorer.sort = "s"`` is a table in a table for TOML, ``"explorer.sort" = "s"``
-    is not: both are taken.
-    """
+    """The keys of each command, by its id."""
     if not isinstance(table, Mapping):
         raise InputError("keys is not a table: write [keys]")
-    found: dict[str, tuple[str, ...]] = {}
+    keys_of: dict[str, tuple[str, ...]] = {}
+    for command, value in _commands(table):
+        keys = [value] if isinstance(value, str) else value
+        if not _are_keys(keys):
+            raise InputError(
+                f'keys.{command} is {value!r}: give a key, as "n", or a list of'
+                ' keys, as ["n", "ctrl+n"]'
+            )
+        if command in keys_of:
+            raise InputError(f"keys.{command} is given twice: give one list of keys")
+        keys_of[command] = tuple(keys)
+    return keys_of
+
+
+def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every command id with its value, whether the id is quoted or not.
+
+    For TOML ``explorer.sort = "s"`` is a table in a table, ``"explorer.sort" = "s"``
+    is not.
+    """
     for name, value in table.items():
         if isinstance(value, Mapping):
-            inner = {f"{name}.{key}": item for key, item in value.items()}
+            for key, inner in value.items():
+                yield f"{name}.{key}", inner
         else:
-            inner = {name: value}
-        for command, keys in inner.items():
-            given = [keys] if isinstance(keys, str) else keys
-            if not isinstance(given, list) or not all(
-                isinstance(key, str) and key.strip() for key in given
-            ):
-                raise InputError(
-                    f'keys.{command} is {keys!r}: give a key, as "n", or a list of'
-                    ' keys, as ["n", "ctrl+n"]'
-                )
-            if command in found:
-                raise InputError(
-                    f"keys.{command} is given twice: give one list of keys"
-                )
-            found[command] = tuple(given)
-    return found
+            yield name, value
+
+
+def _are_keys(keys: Any) -> bool:
+    if not isinstance(keys, list):
+        return False
+    return all(isinstance(key, str) and key.strip() for key in keys)
 
 
 def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
     value = data.get(key)
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-    ):
+    if not is_number(value):
         raise InputError(f"{where}{key} is {value!r}: give a number")
     return float(value)
 
@@ -314,15 +344,16 @@ def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
 
 
 def _from(folder: Path, value: str) -> Path:
-    """Paths in the file are relative to the file, so they mean the same from every
-    working folder.
-    """
-    return Path(os.path.normpath(folder.absolute() / user_path(value)))
+    """A path of the file, which is relative to the file's own ``folder``."""
+    path = folder.absolute() / user_path(value)
+    return Path(os.path.normpath(path))
 
 
 def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:
     value = data.get(key)
-    if value is not None and (not isinstance(value, str) or not value):
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
         raise InputError(f"{where}{key} is {value!r}: give a text")
     return value
 

@@ -1,12 +1,13 @@
-"""What must not be saved: names and values that are credentials, in one list, for
-plans, facts, events and logs.
+"""Credentials, which must not be saved: how their names and values are recognised.
 
+One list for plans, facts, events and logs.
 The worker uses this too, in interpreters as old as Python 3.10, so only the standard
 library is used here.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,9 +78,7 @@ _KEYS_OF = frozenset(
         "hf",
     }
 )
-"""Before ``key`` they make a credential; ``num_key_value_heads`` and ``sort_key`` are
-none.
-"""
+"""A word before ``key`` that makes it a credential, unlike ``sort_key``."""
 _MODEL_TOKENS = frozenset(
     {
         "bos",
@@ -107,14 +106,14 @@ _MODEL_TOKENS = frozenset(
         "special",
     }
 )
-"""Before ``token`` they make one of a tokenizer; any other name that ends in it is a
-credential's.
+"""A word before ``token`` that makes it one of a tokenizer.
+
+Any other name that ends in ``token`` is a credential's.
 """
 _VARIABLE_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-"""Anywhere in a variable's name: leaving out one too many costs a fact, and no number
-hangs on it.
-"""
+"""Anywhere in a variable's name. One variable too many left out costs no number."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NAME = re.compile(r"-{0,2}[A-Za-z][\w-]*")
 _VALUES = re.compile(
     r"""
     (?P<url>\b[a-z][a-z0-9+.-]*://[^\s/?\#@'"]*:[^\s/?\#@'"]*@)                # scheme://user:password@
@@ -128,79 +127,95 @@ _VALUES = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SHORTEST = 6
-"""Characters of a variable's value that is looked for in text: a shorter one would be
-found by chance.
+"""Characters of a variable's value that is searched for in text.
+
+A shorter one would be found by chance.
 """
 
 
 def names_secret(name: str) -> bool:
-    """Whether an option or a key of this name holds a credential: ``auth``,
-    ``hf_token``, ``privateKey``, ``X-Api-Key``.
+    """Whether an option or a key of this name holds a credential.
+
+    ``auth``, ``hf_token``, ``privateKey`` and ``X-Api-Key`` do, for example.
     """
     words = [word.lower() for word in _WORD.findall(name)]
     together = "".join(words)
-    if _WORDS.intersection(words) or any(part in together for part in _PARTS):
+    if _WORDS.intersection(words):
         return True
-    for before, word in zip(["", *words], words, strict=False):
-        if word in ("key", "keys") and before in _KEYS_OF:
-            return True
-    if not words or words[-1] != "token":
+    if any(part in together for part in _PARTS):
+        return True
+    return _names_key(words) or _names_token(words)
+
+
+def _names_key(words: list[str]) -> bool:
+    pairs = itertools.pairwise(words)
+    return any(word in ("key", "keys") and before in _KEYS_OF for before, word in pairs)
+
+
+def _names_token(words: list[str]) -> bool:
+    *before, last = words or [""]
+    if last != "token":
         return False
-    if len(words) > 1:
-        before = words[-2]
-    else:
-        before = ""
-    return before not in _MODEL_TOKENS
+    return not before or before[-1] not in _MODEL_TOKENS
 
 
 def hides_variable(name: str) -> bool:
-    """Whether the value of an environment variable is left out: `names_secret`, or any
-    part of a name that may mean one.
-    """
-    return names_secret(name) or any(part in name.upper() for part in _VARIABLE_PARTS)
+    """Whether the value of an environment variable of this name is left out."""
+    if names_secret(name):
+        return True
+    upper = name.upper()
+    return any(part in upper for part in _VARIABLE_PARTS)
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a text has a credential in it: a URL with a password, a header, a key of
-    a known kind.
-    """
+    """Whether a text contains a credential: a URL with a password, a header, a key."""
     return _VALUES.search(text) is not None
 
 
 def secret_in(value: Any, name: str = "") -> str | None:
-    """Dotted name of the first credential in a value, nested ones included; None where
-    there is none.
+    """Dotted name of the first credential in a value, None if it holds no credential.
 
-    A switch or a missing value is none, whatever its name, nor is what was hidden
-    before.
+    Nested values are searched too. A switch, a missing value and `HIDDEN` are never
+    credentials, whatever their names.
     """
     return next(_secrets(value, name), None)
 
 
 def _secrets(value: Any, name: str) -> Iterator[str]:
+    """The dotted names of the credentials in a value that is called ``name``."""
     if value is None or isinstance(value, bool) or value == HIDDEN:
         return
     if names_secret(name.rpartition(".")[2]):
         yield name
     elif isinstance(value, Mapping):
-        for key, each in value.items():
-            if isinstance(key, str) and holds_secret(key):
-                yield name or key
-            yield from _secrets(each, f"{name}.{key}" if name else str(key))
+        yield from _secrets_of_mapping(value, name)
     elif isinstance(value, (list, tuple)):
-        for index, each in enumerate(value):
-            yield from _secrets(each, f"{name}.[{index}]")
+        for index, item in enumerate(value):
+            yield from _secrets(item, f"{name}.[{index}]")
     elif isinstance(value, str):
-        inner = _as_json(value)
-        if inner is not None:
-            yield from _secrets(inner, name)
-        elif holds_secret(value) or _is_assignment(value):
-            yield name
+        yield from _secrets_of_text(value, name)
+
+
+def _secrets_of_mapping(table: Mapping[Any, Any], name: str) -> Iterator[str]:
+    for key, item in table.items():
+        if isinstance(key, str) and holds_secret(key):
+            yield name or key
+        dotted = f"{name}.{key}" if name else str(key)
+        yield from _secrets(item, dotted)
+
+
+def _secrets_of_text(text: str, name: str) -> Iterator[str]:
+    inner = _as_json(text)
+    if inner is not None:
+        yield from _secrets(inner, name)
+    elif holds_secret(text) or _is_assignment(text):
+        yield name
 
 
 def _as_json(text: str) -> Any:
-    """What a text is the JSON of, as some options have objects; None for a text that is
-    no object, list or quoted text.
+    """The value of a text that is JSON, as some options are; None for other texts.
+
+    Only objects, lists and quoted texts count as JSON here.
     """
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
@@ -211,48 +226,51 @@ def _as_json(text: str) -> Any:
 
 
 def _is_assignment(text: str) -> bool:
-    """``--api-key=...`` or ``PASSWORD=...``, as lists of arguments and of variables
-    have them.
-    """
-    name, equals, value = text.partition("=")
-    return (
-        bool(equals and value)
-        and bool(re.fullmatch(r"-{0,2}[A-Za-z][\w-]*", name))
-        and names_secret(name)
-    )
+    """``--api-key=...`` or ``PASSWORD=...``, as in lists of arguments or variables."""
+    name, _, value = text.partition("=")
+    if not value or not _NAME.fullmatch(name):
+        return False
+    return names_secret(name)
 
 
 def masked(value: Any, name: str = "") -> Any:
-    """A value with `HIDDEN` in place of every credential in it, nested ones included;
-    mappings become dicts.
+    """A value with `HIDDEN` in place of every credential in it.
+
+    Nested values are masked too; mappings become dicts.
     """
     if value is None or isinstance(value, bool):
         return value
     if names_secret(name):
         return HIDDEN
     if isinstance(value, Mapping):
-        return {
-            masked_text(key) if isinstance(key, str) else key: masked(each, str(key))
-            for key, each in value.items()
-        }
+        return {_masked_key(key): masked(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(masked(each) for each in value)
+        return type(value)(masked(item) for item in value)
     if isinstance(value, str):
-        inner = _as_json(value)
-        if inner is not None:
-            if secret_in(inner) is None:
-                return value
-            return json.dumps(masked(inner))
-        if _is_assignment(value):
-            return f"{value.partition('=')[0]}={HIDDEN}"
-        return masked_text(value)
+        return _masked_value(value)
     return value
 
 
+def _masked_key(key: Any) -> Any:
+    if isinstance(key, str):
+        return masked_text(key)
+    return key
+
+
+def _masked_value(text: str) -> str:
+    inner = _as_json(text)
+    if inner is not None:
+        if secret_in(inner) is None:
+            return text
+        return json.dumps(masked(inner))
+    if _is_assignment(text):
+        name = text.partition("=")[0]
+        return f"{name}={HIDDEN}"
+    return masked_text(text)
+
+
 def masked_text(text: str, known: Iterable[str] = ()) -> str:
-    """A text with `HIDDEN` in place of what `holds_secret` finds, and of the values
-    ``known``.
-    """
+    """A text with `HIDDEN` in place of what `holds_secret` finds and of ``known``."""
     for value in known:
         text = text.replace(value, HIDDEN)
     return _VALUES.sub(_hide, text)
@@ -268,9 +286,7 @@ def _hide(match: re.Match[str]) -> str:
 
 
 def secret_values(variables: Mapping[str, str]) -> list[str]:
-    """Values of environment variables that are credentials, the longest first: what a
-    program may print of them.
-    """
+    """The values of environment variables that are credentials, the longest first."""
     values = {
         value
         for name, value in variables.items()
@@ -282,15 +298,14 @@ def secret_values(variables: Mapping[str, str]) -> list[str]:
 def credentials_in(
     data: bytes, known: Iterable[str], first: int
 ) -> list[tuple[int, int]]:
-    """(start, length) of every credential in what a program printed: the values
-    ``known`` anywhere, and what `holds_secret` finds in the first so many bytes.
+    """(start, length) in bytes of every credential in what a program printed.
+
+    The values ``known`` are searched for everywhere, what `holds_secret` finds only in
+    the ``first`` bytes.
     """
-    found = [match.span() for match in _VALUES.finditer(data[:first].decode("latin-1"))]
+    beginning = data[:first].decode("latin-1")
+    spans = [match.span() for match in _VALUES.finditer(beginning)]
     for value in known:
-        found += [
-            match.span()
-            for match in re.finditer(
-                re.escape(value.encode("utf-8", "surrogateescape")), data
-            )
-        ]
-    return [(start, end - start) for start, end in found]
+        pattern = re.escape(value.encode("utf-8", "surrogateescape"))
+        spans += [match.span() for match in re.finditer(pattern, data)]
+    return [(start, end - start) for start, end in spans]

@@ -1,23 +1,45 @@
-"""Digests of a model folder: which weights, tokenizer and configuration the numbers of
-a session belong to.
+"""Digests of a model folder: its weights, its tokenizer and its configuration.
 
-Standard library only and streaming, so the tool needs no torch and a 100 GB folder
-needs no memory. All digests are ``sha256:`` and 64 hex digits; None means it could not
-be observed.
+They say which model the numbers of a session belong to. Standard library only, and
+files are read in blocks: no torch is needed, and a 100 GB folder needs no memory. A
+digest is ``sha256:`` and 64 hex digits; None means that it could not be observed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 _BLOCK = 1 << 20
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format itself
 _LIMIT = 8 << 30
 _PER_MACHINE = ("_name_or_path", "transformers_version")
+"""Fields of a config that depend on where it was saved and by which version."""
+_TOKENIZER_FILES = (
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tekken.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class _Tensor(NamedTuple):
+    """Where a tensor is stored: bytes ``start`` to ``stop`` of ``file``."""
+
+    file: Path
+    dtype: str
+    shape: list[int]
+    start: int
+    stop: int
 
 
 def file_digest(path: Path) -> str:
@@ -30,41 +52,42 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(folder: Path) -> str | None:
-    """Digest of all safetensors weights: name, dtype, shape and bytes of each tensor,
-    in order of names.
+    """Digest of the safetensors weights of a folder.
 
-    How the tensors are spread over files and what a writer puts into file headers does
-    not change it. None if the folder has no safetensors weights or they cannot be read
-    whole.
+    It covers name, dtype, shape and bytes of each tensor, in order of names. How the
+    tensors are spread over files and what a writer puts into file headers does not
+    change it. None if the folder has no safetensors weights or they are incomplete.
     """
     try:
-        files = _weight_files(folder)
-        tensors = {
-            name: (file, *entry)
-            for file in files
-            for name, entry in _tensors(file).items()
-        }
+        tensors: dict[str, _Tensor] = {}
+        for file in _weight_files(folder):
+            tensors.update(_tensors(file))
         if not tensors:
             return None
-        hasher = hashlib.sha256()
-        handles: dict[Path, BinaryIO] = {}
-        try:
-            for name in sorted(tensors):
-                file, dtype, shape, start, stop = tensors[name]
-                hasher.update(json.dumps([name, dtype, shape]).encode())
-                handle = handles.get(file) or handles.setdefault(file, file.open("rb"))
-                _update(hasher, handle, start, stop)
-        finally:
-            for handle in handles.values():
-                handle.close()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return _digest_of_tensors(tensors)
+    except (*_UNREADABLE, struct.error):
         return None
+
+
+def _digest_of_tensors(tensors: dict[str, _Tensor]) -> str:
+    hasher = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        open_files: dict[Path, BinaryIO] = {}
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            if tensor.file not in open_files:
+                file = stack.enter_context(tensor.file.open("rb"))
+                open_files[tensor.file] = file
+            description = json.dumps([name, tensor.dtype, tensor.shape])
+            hasher.update(description.encode())
+            _update(hasher, open_files[tensor.file], tensor.start, tensor.stop)
     return f"sha256:{hasher.hexdigest()}"
 
 
 def limited_weights_digest(folder: Path) -> str | None:
-    """`weights_digest` of up to 8 GiB, which is a minute of reading at most, not the
-    many of a 100 GB model; else None.
+    """`weights_digest` of up to 8 GiB of weights, else None.
+
+    Reading so much takes a minute at most; a 100 GB model would take many.
     """
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if 0 < size <= _LIMIT:
@@ -73,83 +96,78 @@ def limited_weights_digest(folder: Path) -> str | None:
 
 
 def config_digest(folder: Path) -> str | None:
-    """Digest of ``config.json`` as canonical JSON, without where it was loaded from and
-    which library wrote it.
-    """
+    """Digest of ``config.json`` as canonical JSON, without `_PER_MACHINE`."""
     try:
         data = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return None
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if key not in _PER_MACHINE}
-    return f"sha256:{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()}"
+    return _json_digest(data)
 
 
 def tokenizer_digest(folder: Path) -> str | None:
-    """Digest of what decides which text an id is, and of how text is cut. Neither the
-    chat template nor the BOS is.
+    """Digest of what maps text to ids and back; chat template and BOS do not count.
 
     ``tokenizer.json`` counts by content: saving a tokenizer that has once padded or
     truncated writes that into the file, and releases of `tokenizers` write merges as
     pairs or as text. Without it, the other files count by bytes.
     """
+    content: Any
     try:
-        if (folder / "tokenizer.json").is_file():
-            found: Any = _tokenizer_content(
-                json.loads((folder / "tokenizer.json").read_bytes())
-            )
+        whole = folder / "tokenizer.json"
+        if whole.is_file():
+            content = _tokenizer_content(json.loads(whole.read_bytes()))
         else:
-            names = [
-                "added_tokens.json",
-                "merges.txt",
-                "special_tokens_map.json",
-                "tekken.json",
-                "tokenizer.model",
-                "tokenizer_config.json",
-                "vocab.json",
-                "vocab.txt",
-            ]
-            found = [
-                (name, file_digest(folder / name))
-                for name in names
-                if (folder / name).is_file()
-            ]
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            files = [folder / name for name in _TOKENIZER_FILES]
+            content = [(f.name, file_digest(f)) for f in files if f.is_file()]
+    except _UNREADABLE:
         return None
-    text = json.dumps(found, sort_keys=True)
-    if found:
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    return None
+    if not content:
+        return None
+    return _json_digest(content)
+
+
+def _json_digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _tokenizer_content(data: dict[str, Any]) -> dict[str, Any]:
     model = dict(data["model"])
     if "merges" in model:
-        model["merges"] = [
-            merge if isinstance(merge, str) else " ".join(merge)
-            for merge in model["merges"]
-        ]
-    added = sorted(
-        (token["id"], token["content"]) for token in data.get("added_tokens") or ()
-    )
-    cut = {name: data.get(name) for name in ("normalizer", "pre_tokenizer", "decoder")}
-    return {"model": model, "added_tokens": added, **cut}
+        model["merges"] = [_merge_text(merge) for merge in model["merges"]]
+    added = data.get("added_tokens") or ()
+    return {
+        "model": model,
+        "added_tokens": sorted((token["id"], token["content"]) for token in added),
+        "normalizer": data.get("normalizer"),
+        "pre_tokenizer": data.get("pre_tokenizer"),
+        "decoder": data.get("decoder"),
+    }
+
+
+def _merge_text(merge: str | list[str]) -> str:
+    if isinstance(merge, str):
+        return merge
+    return " ".join(merge)
 
 
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        return [folder / name for name in names]
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+        return [folder / name for name in sorted(set(weight_map.values()))]
     single = folder / "model.safetensors"
     if single.is_file():
         return [single]
     return sorted(folder.glob("*.safetensors"))
 
 
-def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
-    """{name: (dtype, shape, first byte, end byte)} from the header: u64 length, JSON,
-    then the data.
+def _tensors(path: Path) -> dict[str, _Tensor]:
+    """The tensors of a safetensors file by name, from its header.
+
+    The format: length of the header as u64, the header as JSON, then the data.
     """
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
@@ -158,15 +176,17 @@ def _tensors(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
     base = 8 + length
-    return {
-        name: (
-            entry["dtype"],
-            entry["shape"],
-            base + entry["data_offsets"][0],
-            base + entry["data_offsets"][1],
+    tensors = {}
+    for name, entry in header.items():
+        start, stop = entry["data_offsets"]
+        tensors[name] = _Tensor(
+            file=path,
+            dtype=entry["dtype"],
+            shape=entry["shape"],
+            start=base + start,
+            stop=base + stop,
         )
-        for name, entry in header.items()
-    }
+    return tensors
 
 
 def _update(hasher: Any, file: BinaryIO, start: int, stop: int) -> None:

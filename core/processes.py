@@ -1,5 +1,4 @@
-"""Finding and ending the processes of an engine, which may have children and
-grandchildren of their own.
+"""Finding and ending the processes of an engine, its descendants included.
 
 A worker is the leader of its own session and process group, so a group kill reaches all
 that it started, except processes that started a session of their own: those are found
@@ -18,9 +17,29 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_KILLS = 40
+"""How often a group is killed again, for what its members forked meanwhile."""
+_KILL_SECONDS = 0.05
+"""Between two looks whether a group has ended."""
+_STATUS_FIELD = 49
+"""Of ``/proc/PID/stat`` behind the name: the wait status of a zombie."""
+
+
+class _Process(NamedTuple):
+    """One line of the process table."""
+
+    parent: int
+    session: int
+    state: str
+    """A letter as in `proc(5)`: Z for a zombie, X for a dead process."""
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in "ZX"
 
 
 def _prctl(option: int, value: int) -> None:
@@ -31,10 +50,9 @@ def _prctl(option: int, value: int) -> None:
 
 @contextlib.contextmanager
 def cancellable() -> Iterator[None]:
-    """SIGTERM and SIGHUP as the KeyboardInterrupt that Ctrl-C raises, so that every way
-    out is the same one.
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
 
-    Only the main thread may set handlers: elsewhere this does nothing.
+    Only the main thread may set handlers: in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -43,32 +61,28 @@ def cancellable() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    # What is ignored stays so: nohup means that the end of the terminal is not to end
-    # this.
-    heard = [
-        n
-        for n in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(n) is not signal.SIG_IGN
-    ]
-    old = {number: signal.signal(number, interrupt) for number in heard}
+    old_handlers = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # An ignored signal stays ignored: under nohup, closing the terminal must not
+        # end the program.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            old_handlers[number] = signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in old.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
 def ending(code: int) -> str:
-    """How a process with this exit code of `subprocess` came to its end, in words."""
+    """How a process ended, in words, from its exit code as `subprocess` gives it."""
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
 
 
 def adopt_orphans() -> None:
-    """Make orphaned descendants ours instead of init's, so that they can be found and
-    ended.
-    """
+    """Make orphaned descendants children of this process, so that they can be ended."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -77,67 +91,74 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _stat() -> dict[int, tuple[int, int, str]]:
-    """pid -> (parent, session, state) of every process; empty where there is no
-    /proc.
-    """
-    out = {}
+def _process_table() -> dict[int, _Process]:
+    """Every process by its pid; empty where there is no /proc."""
+    table = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = entry.read_text(errors="replace").rpartition(")")[2].split()
-            out[int(entry.parent.name)] = (int(fields[1]), int(fields[3]), fields[0])
-    return out
+            state, parent, _, session, *_ = _stat_fields(entry)
+            pid = int(entry.parent.name)
+            table[pid] = _Process(int(parent), int(session), state)
+    return table
+
+
+def _stat_fields(stat: Path) -> list[str]:
+    """The fields of ``/proc/PID/stat`` behind the name, which may hold anything."""
+    return stat.read_text(errors="replace").rpartition(")")[2].split()
 
 
 def descendants(pid: int) -> set[int]:
-    """All live processes below ``pid``, zombies left out."""
-    table = _stat()
+    """The pids of all live processes below ``pid``, zombies left out."""
+    table = _process_table()
     children: dict[int, list[int]] = {}
-    for child, (parent, _, _) in table.items():
-        children.setdefault(parent, []).append(child)
-    found: set[int] = set()
+    for child, process in table.items():
+        children.setdefault(process.parent, []).append(child)
+    below: set[int] = set()
     todo = [pid]
     while todo:
         for child in children.get(todo.pop(), ()):
-            if child not in found:
-                found.add(child)
+            if child not in below:
+                below.add(child)
                 todo.append(child)
-    return {p for p in found if table[p][2] not in "ZX"}
+    return {child for child in below if table[child].alive}
 
 
 def failed_zombies(pid: int) -> set[int]:
-    """Processes below ``pid`` that ended by a signal or with an error and that were not
-    waited for yet.
+    """Pids of processes below ``pid`` that failed and were not waited for yet.
+
+    Failed means: ended by a signal or with an exit code other than 0.
     """
-    failed = set()
-    for child, (parent, _, state) in (table := _stat()).items():
-        # A zombie has no children, so its line of parents is all that is needed to
-        # place it.
-        while state == "Z" and parent not in (0, pid):
-            parent = table.get(parent, (0, 0, ""))[0]
-        if state == "Z" and parent == pid and _exit_status(child):
-            failed.add(child)
-    return failed
+    table = _process_table()
+    zombies = [child for child, process in table.items() if process.state == "Z"]
+    return {
+        zombie
+        for zombie in zombies
+        if _is_below(zombie, pid, table) and _exit_status(zombie)
+    }
+
+
+def _is_below(child: int, ancestor: int, table: dict[int, _Process]) -> bool:
+    parent = table[child].parent
+    while parent not in (0, ancestor):
+        if parent not in table:
+            return False
+        parent = table[parent].parent
+    return parent == ancestor
 
 
 def _exit_status(pid: int) -> int:
-    """Wait status of a zombie; 0 where it cannot be seen."""
+    """Wait status of a zombie; 0 where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(
-            Path(f"/proc/{pid}/stat")
-            .read_text(errors="replace")
-            .rpartition(")")[2]
-            .split()[49]
-        )
+        return int(_stat_fields(Path(f"/proc/{pid}/stat"))[_STATUS_FIELD])
     return 0
 
 
 def members(session: int) -> set[int]:
-    """All live processes of a process session."""
+    """The pids of all live processes of a process session."""
     return {
         pid
-        for pid, (_, sid, state) in _stat().items()
-        if sid == session and state not in "ZX"
+        for pid, process in _process_table().items()
+        if process.session == session and process.alive
     }
 
 
@@ -149,25 +170,18 @@ def name_of(pid: int) -> str:
 
 
 def command_of(pid: int) -> str:
-    """Command line of a process, its words apart by spaces; empty where there is none
-    to see.
-    """
+    """Command line of a process, words separated by spaces; empty if not readable."""
     with contextlib.suppress(OSError):
-        return (
-            Path(f"/proc/{pid}/cmdline")
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode(errors="replace")
-        )
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b" ".join(words).decode(errors="replace")
     return ""
 
 
 def carries(pid: int, variable: str, value: str) -> bool:
-    """Whether a process was started with ``variable=value`` in its environment; False
-    where that cannot be seen.
+    """Whether a process was started with ``variable=value`` in its environment.
 
-    An engine that overwrites the memory of its environment (setproctitle) is not seen
-    to carry it any more.
+    False where the environment cannot be read, or where an engine has overwritten its
+    memory (setproctitle).
     """
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -177,30 +191,32 @@ def carries(pid: int, variable: str, value: str) -> bool:
 
 
 def kill_group(leader: int, grace: float = 3.0) -> None:
-    """End a worker's whole process group and everything below it: SIGTERM, ``grace``
-    seconds, then SIGKILL.
+    """End a worker's process group and everything below it.
 
-    ``leader`` must be a session leader that we started; its own descendants are ended
-    also where they left the group.
+    Sends SIGTERM, waits up to ``grace`` seconds, then sends SIGKILL. ``leader`` must
+    be a session leader that we started; its descendants are ended even where they have
+    left the group.
     """
-    strays = descendants(leader)
-    _signal_all(leader, strays, signal.SIGTERM)
+    below = descendants(leader)
+    _signal_all(leader, below, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and (members(leader) | (strays & _alive(strays))):
+    while time.monotonic() < deadline:
+        if not members(leader) and not _alive(below):
+            break
         with contextlib.suppress(ChildProcessError):
             os.waitpid(leader, os.WNOHANG)
-        time.sleep(0.05)
-    for _ in range(40):
-        left = members(leader) | _alive(strays) | descendants(leader)
+        time.sleep(_KILL_SECONDS)
+    for _ in range(_KILLS):
+        left = members(leader) | _alive(below) | descendants(leader)
         if not left:
             return
         _signal_all(leader, left, signal.SIGKILL)
-        time.sleep(0.05)
+        time.sleep(_KILL_SECONDS)
 
 
 def _alive(pids: set[int]) -> set[int]:
-    table = _stat()
-    return {pid for pid in pids if pid in table and table[pid][2] not in "ZX"}
+    table = _process_table()
+    return {pid for pid in pids & table.keys() if table[pid].alive}
 
 
 def _signal_all(leader: int, pids: set[int], number: int) -> None:
