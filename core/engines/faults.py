@@ -18,7 +18,9 @@ of any origin, so the cause is named where a fact or an identity check tells it.
 """
 GIVEN = "given"
 """The session whose sequences are given, not sampled."""
-REFERENCE, TRAINER, TRAINER32 = "reference", "trainer", "trainer32"
+REFERENCE = "reference"
+TRAINER = "trainer"
+TRAINER32 = "trainer32"
 """Names of the backends beside the engine's, in a session of faults."""
 
 

@@ -91,7 +91,10 @@ class BackendSettings:
         longest sequence (and the ``limit`` of the engine, where it has one) leaves; at
         least 1.
         """
-        longest = self.max_length if limit is None else min(self.max_length, limit)
+        if limit is None:
+            longest = self.max_length
+        else:
+            longest = min(self.max_length, limit)
         return max(1, min(self.sampling.max_tokens, longest - prompt_length))
 
     @property
@@ -99,7 +102,9 @@ class BackendSettings:
         """What to name to an engine that would look for a tokenizer beside the weights;
         None: it is there.
         """
-        return self.tokenizer if self.tokenizer not in (None, "", self.model) else None
+        if self.tokenizer not in (None, "", self.model):
+            return self.tokenizer
+        return None
 
 
 class Backend(Protocol):
@@ -201,4 +206,6 @@ def normalise(value: Any) -> float:
     if value is None:
         return float("nan")
     number = float(value)
-    return float("-inf") if number <= -9999.0 else number
+    if number <= -9999.0:
+        return float("-inf")
+    return number

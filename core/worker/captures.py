@@ -111,7 +111,8 @@ class Captures:
         """Each sequence asked for when the one before is answered, so that no engine
         can batch them.
         """
-        progress, scores = self._progress(capture.label), []
+        progress = self._progress(capture.label)
+        scores = []
         for index, (ids, length) in enumerate(
             zip(sequences, prompt_lengths, strict=True)
         ):
@@ -193,7 +194,8 @@ class Captures:
 
     def _sequences(self, index: int) -> tuple[list[IdArray], list[int]]:
         tensors = read_tensors(self.folder / sequence_part(index))
-        offsets, ids = tensors["offsets"], tensors["token_ids"]
+        offsets = tensors["offsets"]
+        ids = tensors["token_ids"]
         sequences = [ids[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1)]
         self._check(sequences, index * self.job.start.part_sequences)
         return sequences, [int(n) for n in tensors["prompt_lengths"]]

@@ -119,7 +119,9 @@ def _writes_none(tokenizer: Any, talk: Conversation, index: int) -> bool:
 
 def _near(key: str, names: set[str]) -> str:
     near = nearest(key, names)
-    return near if near.startswith("did you mean") else "leave it out"
+    if near.startswith("did you mean"):
+        return near
+    return "leave it out"
 
 
 def _template_text(
@@ -134,4 +136,6 @@ def _template_text(
         )
     except Exception:  # none, or a tokenizer with its own way: applying it will tell
         return None
-    return found if isinstance(found, str) else None
+    if isinstance(found, str):
+        return found
+    return None

@@ -24,7 +24,8 @@ def convert(source: Path, target: Path) -> None:
         LlamaForCausalLM,
     )
 
-    folder, name = str(source.parent), source.name
+    folder = str(source.parent)
+    name = source.name
     loaded = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=name, dtype=torch.bfloat16
     )

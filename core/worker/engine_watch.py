@@ -71,7 +71,8 @@ class EngineWatch:
     def _run(self) -> None:
         noticed: float | None = None
         while self._watching:
-            dead, now = self._dead(), time.monotonic()
+            dead = self._dead()
+            now = time.monotonic()
             if noticed is not None and self._last_sign - noticed > self._patience:
                 self._survived |= dead
                 dead = set()

@@ -76,7 +76,8 @@ def _template_digest(text: TokenText | None) -> str | None:
     template = None if text is None else text.template
     if template is None:
         return None
-    said = (
-        template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-    )
+    if isinstance(template, str):
+        said = template
+    else:
+        said = json.dumps(template, sort_keys=True)
     return f"sha256:{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -93,7 +93,8 @@ def collect(
     itself. The first of several tensor-parallel ranks writes.
     """
     global _armed
-    armed, _armed = _armed, None
+    armed = _armed
+    _armed = None
     if armed is None:
         return {"error": "the model is not hooked"}
     armed.taps.remove()

@@ -177,7 +177,10 @@ def template_values(text: TokenText | None) -> dict[str, str] | None:
     found = text.template
     if not found:
         return {}
-    templates = found if isinstance(found, Mapping) else {"default": found}
+    if isinstance(found, Mapping):
+        templates = found
+    else:
+        templates = {"default": found}
     return {
         str(name): str(template)[:_TEMPLATE] for name, template in templates.items()
     }

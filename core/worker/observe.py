@@ -103,7 +103,9 @@ def device(kind: str) -> dict[str, Any]:
 
 def dtype_name(dtype: Any) -> str | None:
     """``torch.bfloat16`` -> ``bfloat16``; None stays None."""
-    return None if dtype is None else str(dtype).removeprefix("torch.")
+    if dtype is None:
+        return None
+    return str(dtype).removeprefix("torch.")
 
 
 def plain(value: Any) -> Any:

@@ -8,4 +8,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     lines joined otherwise.
     """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    return text[: limit - 1] + "…"

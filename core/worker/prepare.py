@@ -37,7 +37,8 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
         model = job.model
         tokenizer = TokenText(model.name, model.revision, job.trust_remote_code)
     places = [Place(**prompt["place"]) for prompt in job.prompts]
-    ids, lengths = [], []
+    ids = []
+    lengths = []
     for prompt, place in zip(job.prompts, places, strict=True):
         row, length = _encode(tokenizer, prompt, place)
         _check_ids(row, vocab_size, place)
@@ -115,7 +116,10 @@ def _check_lengths(
     what = f"{positions} is the longest sequence"
     if sampled[first]:
         what = f"{positions - 1} is the longest prompt"
-    of_many = f" ({len(long):,} of {len(ids):,} are too long)" if len(ids) > 1 else ""
+    if len(ids) > 1:
+        of_many = f" ({len(long):,} of {len(ids):,} are too long)"
+    else:
+        of_many = ""
     raise places[first].error(
         f"{len(ids[first])} tokens are too long for the model, which has {positions}"
         f" positions: {what}{of_many}"
@@ -132,7 +136,9 @@ def _longest(
         len(row) + (sampling.max_tokens if length == len(row) else 0)
         for row, length in zip(ids, lengths, strict=True)
     )
-    return longest if positions is None else min(longest, positions)
+    if positions is None:
+        return longest
+    return min(longest, positions)
 
 
 def _config(job: PrepareJob) -> Any:
@@ -151,4 +157,6 @@ def _config(job: PrepareJob) -> Any:
 
 def _number(config: Any, name: str) -> int | None:
     value = getattr(config, name, None)
-    return value if isinstance(value, int) else None
+    if isinstance(value, int):
+        return value
+    return None

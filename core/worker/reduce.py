@@ -74,7 +74,8 @@ class Reducer:
 
     def _block(self, scores: Scores, at: int, logits: Tensor, targets: Tensor) -> None:
         rows = logits.shape[0]
-        values, work = self._values[:rows], self._work[:rows]
+        values = self._values[:rows]
+        work = self._work[:rows]
         values[:, : self.vocab_size].copy_(logits)
         padding = values[:, self.vocab_size :]
         padding.fill_(

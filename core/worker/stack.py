@@ -80,7 +80,9 @@ class Stack:
         room = max(1, MAX_BYTES // bytes_per_position)
         if last - first < room:
             return first, last
-        return (first, first + room - 1) if prefix else (last - room + 1, last)
+        if prefix:
+            return (first, first + room - 1)
+        return (last - room + 1, last)
 
     def _width(self, model: Any) -> int:
         """Numbers in one row of the stream; 1 where nothing says so."""
@@ -88,7 +90,9 @@ class Stack:
         if configured:
             return int(configured)
         weight = getattr(self.norm, "weight", None)
-        return 1 if weight is None else int(weight.shape[-1])
+        if weight is None:
+            return 1
+        return int(weight.shape[-1])
 
 
 def _layer_lists(model: Any) -> list[_LayerList]:
@@ -110,12 +114,16 @@ def _norm_of(parent: Any) -> Any:
 
 def _layer_count(model: Any) -> int | None:
     count = getattr(_text_config(model), "num_hidden_layers", None)
-    return count if isinstance(count, int) else None
+    if isinstance(count, int):
+        return count
+    return None
 
 
 def _text_config(model: Any) -> Any:
     config: Any = getattr(model, "config", None)
-    return config.get_text_config() if hasattr(config, "get_text_config") else config
+    if hasattr(config, "get_text_config"):
+        return config.get_text_config()
+    return config
 
 
 def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
@@ -142,7 +150,9 @@ def _unnamed_residual(
     """
     if "0" not in named or len(floats) < 2:
         return None
-    return floats[1] if floats[1].shape == hidden.shape else None
+    if floats[1].shape == hidden.shape:
+        return floats[1]
+    return None
 
 
 def named_arguments(
@@ -175,4 +185,6 @@ def rows_of(value: Tensor) -> Tensor:
 
 def first_of(output: Any) -> Tensor:
     """The hidden state that a layer or norm returns, alone or first in a tuple."""
-    return output[0] if isinstance(output, (tuple, list)) else output
+    if isinstance(output, (tuple, list)):
+        return output[0]
+    return output

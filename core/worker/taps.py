@@ -55,7 +55,8 @@ class Taps:
 
     def _hook_the_end(self) -> None:
         """After the last layer: the final norm, or the last layer's own result."""
-        last, norm = len(self._stack.layers), self._stack.norm
+        last = len(self._stack.layers)
+        norm = self._stack.norm
         if norm is None:
             layer = self._stack.layers[-1]
             self._handles.append(layer.register_forward_hook(self._after_last))
@@ -71,8 +72,11 @@ class Taps:
 
     def arm(self, length: int, first: int, last: int) -> None:
         """Keep these rows of the next sequence."""
-        self._length, self._at, self._window = length, 0, (first, last)
-        self._kept, self.rows = {}, []
+        self._length = length
+        self._at = 0
+        self._window = (first, last)
+        self._kept = {}
+        self.rows = []
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -159,7 +163,9 @@ def head_arrays(
     """
     ids = np.asarray(head_ids, np.int32)
     wanted = torch.as_tensor(ids.astype(np.int64))
-    picked, top_ids, top_logits = [], [], []
+    picked = []
+    top_ids = []
+    top_logits = []
     for start in range(0, rows, HEAD_ROWS):
         chunk = logits(start, min(rows, start + HEAD_ROWS)).float()
         best = chunk.topk(min(TOP, chunk.shape[-1]), dim=-1)

@@ -59,10 +59,8 @@ class TokenText:
         """
         bos = getattr(self.tokenizer, "bos_token_id", None)
         try:
-            ids, plain = (
-                self.encode("a"),
-                self.tokenizer("a", add_special_tokens=False)["input_ids"],
-            )
+            ids = self.encode("a")
+            plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         except Exception:  # tokenizers are anybody's code
             return None
         return (
@@ -110,7 +108,8 @@ class TokenText:
         ids = self._plain(text)
         if self._spells(ids, text):
             return ids
-        before, ids = self._plain("\n"), self._plain("\n" + text)
+        before = self._plain("\n")
+        ids = self._plain("\n" + text)
         rest = ids[len(before) :]
         if before and ids[: len(before)] == before and self._spells(rest, text):
             return rest

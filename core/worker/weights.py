@@ -34,11 +34,10 @@ def weights(
             " its files are needed"
         )
     own = arguments.get("own_model")
-    own_folder = (
-        None
-        if own is None
-        else snapshot_folder(str(own), arguments.get("own_revision"))
-    )
+    if own is None:
+        own_folder = None
+    else:
+        own_folder = snapshot_folder(str(own), arguments.get("own_revision"))
     asked = {
         "folder": str(folder),
         "own": None if own_folder is None else str(own_folder),

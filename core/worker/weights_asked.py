@@ -112,7 +112,8 @@ class Asking:
         """The stored tensor against what the module answered, the way round that is
         nearest.
         """
-        file, dtype = self.comparison.disk.tensor(piece.name), asked.matrix.dtype
+        file = self.comparison.disk.tensor(piece.name)
+        dtype = asked.matrix.dtype
         judged = [(_judge(asked, file, piece, turn), turn) for turn in asked.turned]
         best, turn = min(judged, key=lambda way: (not way[0]["same"], way[0]["units"]))
         entry = {
@@ -140,7 +141,10 @@ class Asking:
         """
         assert asked.probe.whole is not None
         dtype = asked.matrix.dtype
-        length = file.shape[1] if turn else file.shape[0]
+        if turn:
+            length = file.shape[1]
+        else:
+            length = file.shape[0]
         rows = asked.probe.whole[piece.start : piece.start + length]
         loaded = (rows.T if turn else rows).to(dtype).contiguous()
         kind = self.comparison.kinds.of(loaded, file.to(dtype), file)
@@ -199,7 +203,9 @@ def _ways_round(
     straight = enough and all(shape[1] == matrix.inputs for shape in shapes)
     turned = len(shapes) == 1 and shapes[0] == (matrix.inputs, matrix.outputs)
     if not straight:
-        return (True,) if turned else ()
+        if turned:
+            return (True,)
+        return ()
     if turned and is_turned(name):
         return False, True
     return (False,)

@@ -48,7 +48,9 @@ class Files:
             found = json.loads((self.folder / "config.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        if isinstance(found, dict):
+            return found
+        return {}
 
 
 def digest(tensor: Tensor) -> str:
@@ -83,11 +85,15 @@ def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
         gap += float((x.double() - y.double()).square().sum())
         size += float(y.double().square().sum())
         other += float(((x != y) & ~(x.isnan() & y.isnan())).sum())
-    l2 = (gap / size) ** 0.5 if size else float(gap > 0)
+    if size:
+        l2 = (gap / size) ** 0.5
+    else:
+        l2 = float(gap > 0)
     return l2, other / max(1, loaded.numel())
 
 
 def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    a, b = a.contiguous().reshape(-1), b.contiguous().reshape(-1)
+    a = a.contiguous().reshape(-1)
+    b = b.contiguous().reshape(-1)
     for start in range(0, max(1, a.numel()), _BLOCK):
         yield a[start : start + _BLOCK].cpu(), b[start : start + _BLOCK].cpu()

@@ -169,7 +169,8 @@ def _narrowed(loaded: Tensor, file: Tensor) -> Kind | None:
     """The stored numbers, rounded to a narrower float dtype than the loaded one on the
     way, or cut to it.
     """
-    file, loaded = file.cpu(), loaded.cpu()
+    file = file.cpu()
+    loaded = loaded.cpu()
     for name, dtype in _NARROW.items():
         if torch.equal(file.to(dtype).to(loaded.dtype), loaded):
             return {"kind": "rounding", "grid": name, "scales": "none"}
@@ -190,7 +191,9 @@ def _last_place(a: Tensor, b: Tensor, dtype: Any) -> Kind | None:
     by cutting.
     """
     step = 2 * UNITS[dtype] * b.abs().clamp_min(torch.finfo(dtype).tiny)
-    return {"kind": "last place"} if bool(((a - b).abs() <= step).all()) else None
+    if bool(((a - b).abs() <= step).all()):
+        return {"kind": "last place"}
+    return None
 
 
 def _eight_bits(a: Tensor, file: Tensor, unit: float) -> Kind | None:
@@ -221,7 +224,8 @@ def _is_on(
     """
     size = _scale(file, scales, rows, _EIGHT_BITS[grid])
     if file.ndim == 2:
-        a, file = a[:rows], file[:rows]
+        a = a[:rows]
+        file = file[:rows]
     return _is_rounded(a, file, grid, size, unit)
 
 
@@ -251,7 +255,9 @@ def _scale(file: Tensor, scales: str, rows: int, most: float) -> Tensor:
         return _above_zero(size.amax(1, keepdim=True) / most)
     height, power = _BLOCKS[scales]
     found = _above_zero(_block_maxima(size, height, _BLOCK) / most)
-    return torch.exp2(torch.ceil(torch.log2(found))) if power else found
+    if power:
+        return torch.exp2(torch.ceil(torch.log2(found)))
+    return found
 
 
 def _above_zero(scale: Tensor) -> Tensor:

@@ -126,12 +126,13 @@ class Names:
             for part in self._fused.get(last, ())
         ]
         known = [part for part in parts if part is not None]
-        return (
-            _in_rows(known, self.shapes) if parts and len(known) == len(parts) else None
-        )
+        if parts and len(known) == len(parts):
+            return _in_rows(known, self.shapes)
+        return None
 
     def _stacked(self, layer: str, leaf: str) -> tuple[Piece, ...] | None:
-        roles = ("down",) if leaf in ("w2_weight", "down_proj") else ("gate", "up")
+        is_down = leaf in ("w2_weight", "down_proj")
+        roles = ("down",) if is_down else ("gate", "up")
         experts = [self._experts.get((layer, role), {}) for role in roles]
         if not experts[0] or any(each.keys() != experts[0].keys() for each in experts):
             return None
@@ -172,7 +173,9 @@ def stem(name: str) -> str:
 def _place(name: str) -> str:
     """Layer and last two words of a name; the name itself where it is of no layer."""
     found = _LAYER.search(name)
-    return f"{found.group(1)}:{'.'.join(name.split('.')[-2:])}" if found else name
+    if found:
+        return f"{found.group(1)}:{'.'.join(name.split('.')[-2:])}"
+    return name
 
 
 def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
@@ -186,7 +189,8 @@ def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
 
 
 def _in_rows(names: Iterable[str], shapes: Mapping[str, Shape]) -> tuple[Piece, ...]:
-    out, start = [], 0
+    out = []
+    start = 0
     for name in names:
         rows = shapes[name][0] if shapes[name] else 1
         out.append(Piece(name, start, start + rows))
@@ -203,7 +207,9 @@ def weight_files(folder: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
         return [folder / Path(name).name for name in names]
     single = folder / "model.safetensors"
-    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+    if single.is_file():
+        return [single]
+    return sorted(folder.glob("*.safetensors"))
 
 
 def snapshot_folder(model: str, revision: str | None) -> Path | None:
@@ -220,4 +226,6 @@ def snapshot_folder(model: str, revision: str | None) -> Path | None:
         Exception
     ):  # another library's release, or a name it refuses: unknown is an honest answer
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    if isinstance(found, str):
+        return Path(found).parent
+    return None

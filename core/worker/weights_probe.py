@@ -104,7 +104,9 @@ class Probe:
     def whole(self) -> Tensor | None:
         """W [N, K], where every column of it was read."""
         all_read = len(self.columns) == self.x.shape[1]
-        return self.read if all_read else None
+        if all_read:
+            return self.read
+        return None
 
 
 def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
@@ -151,7 +153,9 @@ def _size(module: Any, names: tuple[str, ...]) -> int | None:
     size = next(sizes, None)
     if not isinstance(size, int) or isinstance(size, bool):
         return None
-    return size if size > 0 else None
+    if size > 0:
+        return size
+    return None
 
 
 def _shape(shape: Any) -> str:
@@ -164,7 +168,9 @@ def probe(module: Any, matrix: Matrix, device: Any) -> Probe:
 
     Raises CannotProbeError in a few words.
     """
-    width, outputs, dtype = matrix.inputs, matrix.outputs, matrix.dtype
+    width = matrix.inputs
+    outputs = matrix.outputs
+    dtype = matrix.dtype
     generator = torch.Generator().manual_seed(SEED)
     x = torch.randn(ROWS, width, generator=generator, dtype=torch.float32).to(dtype)
     count = int(WORK.get(device.type, WORK["cuda"]) / max(1, width * outputs))
@@ -198,7 +204,8 @@ def _through(module: Any, rows: Tensor, outputs: int) -> Tensor:
         raise CannotProbeError(
             f"its module takes no plain rows ({type(error).__name__})"
         ) from error
-    y = y[0] if isinstance(y, tuple) else y
+    if isinstance(y, tuple):
+        y = y[0]
     if (
         not isinstance(y, torch.Tensor)
         or y.ndim != 2
@@ -225,7 +232,10 @@ def _check_linear(once: Tensor, twice: Tensor, told: Tensor, dtype: Any) -> None
     """CannotProbeError unless ``twice`` is 2 ``once``, up to the rounding of what was
     ``told``; all f64[ROWS, N].
     """
-    steps = told.shape[1] ** 0.5 if dtype == torch.float32 else 1.0
+    if dtype == torch.float32:
+        steps = told.shape[1] ** 0.5
+    else:
+        steps = 1.0
     limit = _DOUBLED * UNITS[dtype] * steps * float(told.norm())
     if float((twice - 2 * once).norm()) > limit:
         raise CannotProbeError("its module does more than multiply by a matrix")
@@ -242,12 +252,14 @@ def judge(
     of rounding, ``l2`` (relative) and ``share`` of entries that differ.
     """
     expected = weight.to(dtype)
-    stop, width = start + weight.shape[0], weight.shape[1]
+    stop = start + weight.shape[0]
+    width = weight.shape[1]
     truth = found.x @ expected.double().T
     error = float(
         (found.random[:, start:stop] - truth).norm() / truth.norm().clamp_min(1e-300)
     )
-    unit, tf32 = UNITS[dtype], _computes_in_tf32(dtype, device)
+    unit = UNITS[dtype]
+    tf32 = _computes_in_tf32(dtype, device)
     limit = _limit(dtype, width, tf32)
     out: dict[str, Any] = {
         "units": error / unit,
@@ -259,7 +271,8 @@ def judge(
     }
     same = error / unit <= limit
     if found.read is not None:
-        read, wanted = found.read[start:stop].to(dtype), expected[:, found.columns]
+        read = found.read[start:stop].to(dtype)
+        wanted = expected[:, found.columns]
         share = float((read != wanted).double().mean())
         distance = (read.double() - wanted.double()).norm()
         l2 = float(distance / wanted.double().norm().clamp_min(1e-300))
@@ -283,4 +296,6 @@ def _limit(dtype: Any, width: int, tf32: bool) -> float:
     if dtype != torch.float32:
         return LIMIT
     summed = float(width**0.5)
-    return max(summed, LIMIT * _TF32 / UNITS[dtype]) if tf32 else summed
+    if tf32:
+        return max(summed, LIMIT * _TF32 / UNITS[dtype])
+    return summed

@@ -52,7 +52,10 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         disk = Files(Path(str(arguments["folder"])))
-        own = Files(Path(str(arguments["own"]))) if arguments.get("own") else None
+        if arguments.get("own"):
+            own = Files(Path(str(arguments["own"])))
+        else:
+            own = None
     except Exception as error:  # safetensors has errors of its own
         words = f"{type(error).__name__}: {str(error)[:200]}"
         return {"error": f"the model's files cannot be read: {words}"}
@@ -63,7 +66,8 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
                 " not read"
             )
         }
-    note, unpack = arguments.get("probing"), arguments.get("unpack")
+    note = arguments.get("probing")
+    unpack = arguments.get("unpack")
     return _WeightsReading(
         model=model,
         disk=disk,
@@ -165,7 +169,10 @@ class _WeightsReading:
             raise _UnreadableError(f"the engine keeps it as {dtype_name(tensor.dtype)}")
         expert = pieces[0].expert
         stored = self.disk.shapes[pieces[0].name]
-        shape = tuple(tensor.shape) if expert is None else tuple(tensor.shape[1:])
+        if expert is None:
+            shape = tuple(tensor.shape)
+        else:
+            shape = tuple(tensor.shape[1:])
         turned_shape = len(stored) == 2 and shape == stored[::-1]
         if self._has_its_rows(name, shape, pieces):
             turned = is_turned(name) and turned_shape
@@ -196,7 +203,9 @@ class _WeightsReading:
 
     def _part(self, tensor: Tensor, piece: Piece) -> Tensor:
         part = tensor if piece.expert is None else tensor[piece.expert]
-        return part[piece.start : piece.stop] if self.disk.shapes[piece.name] else part
+        if self.disk.shapes[piece.name]:
+            return part[piece.start : piece.stop]
+        return part
 
     def _reordered(
         self,
@@ -268,7 +277,10 @@ class _WeightsReading:
             for piece, entry in zip(pieces, entries, strict=True):
                 self._put(name, piece, {"how": "probe", "reason": why, **entry})
         except CannotProbeError as error:
-            more = f", and {error}" if str(error) else ""
+            if str(error):
+                more = f", and {error}"
+            else:
+                more = ""
             self._unread(name, tensor, why + more)
 
     # -- the answer
@@ -282,8 +294,14 @@ class _WeightsReading:
         """Under the name on disk; a head that has no tensor there and is no tied one
         goes by its own name.
         """
-        name = loaded if is_head(loaded) and is_embedding(piece.name) else piece.name
-        file = None if name in self.entries else digest(self.disk.tensor(piece.name))
+        if is_head(loaded) and is_embedding(piece.name):
+            name = loaded
+        else:
+            name = piece.name
+        if name in self.entries:
+            file = None
+        else:
+            file = digest(self.disk.tensor(piece.name))
         known = self.entries.get(name)
         if known is not None and known["same"] is not None:
             return
@@ -388,12 +406,16 @@ def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
     if not heads:
         # SGLang and vLLM may call one module by one name only.
         has_an_empty_head = any(is_head(name) for name, _ in loaded)
-        return None if has_an_empty_head else True
+        if has_an_empty_head:
+            return None
+        return True
     return bool(heads[0].data_ptr() == inputs[0].data_ptr())
 
 
 def _ways(part: Tensor, turned: bool) -> tuple[Tensor, ...]:
-    return (part, part.T) if turned else (part,)
+    if turned:
+        return (part, part.T)
+    return (part,)
 
 
 def _is_unlike(found: Sequence[Mapping[str, Any]]) -> bool:

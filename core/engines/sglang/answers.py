@@ -54,7 +54,10 @@ def read_generation(
     scores = Scores.empty(prompt.size + new.size, top_k)
     fill(scores, prompt.size, rows, meta.get("output_top_logprobs") or [], what)
     kind = (meta.get("finish_reason") or {}).get("type")
-    finish = kind if kind in ("stop", "length") else "unknown"
+    if kind in ("stop", "length"):
+        finish = kind
+    else:
+        finish = "unknown"
     return Generation(
         np.concatenate([prompt, new]).astype(np.int32), int(prompt.size), finish, scores
     )
@@ -69,7 +72,8 @@ def fill(
     SGLang gives no rank: it is 1 + the alternatives strictly above the target where the
     target is at least as likely as the last of them, else unknown.
     """
-    count, top_k = len(rows), scores.top_ids.shape[1]
+    count = len(rows)
+    top_k = scores.top_ids.shape[1]
     stop = start + count
     check_length(stop, scores.logprob.size, what)
     scores.logprob[start:stop] = [normalise(row[0]) for row in rows]
@@ -81,7 +85,8 @@ def fill(
 def _fill_alternatives(
     scores: Scores, start: int, tops: Sequence[Any], what: str
 ) -> None:
-    count, top_k = scores.logprob.size - start, scores.top_ids.shape[1]
+    count = scores.logprob.size - start
+    top_k = scores.top_ids.shape[1]
     stop = start + count
     check_length(len(tops), count, f"{what}: alternatives")
     for row in tops:

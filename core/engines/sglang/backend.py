@@ -180,7 +180,8 @@ class SglangBackend:
         generations = []
         asked = zip(prompts, answers, new_tokens, strict=True)
         for index, (ids, answer, count) in enumerate(asked):
-            what, top_k = f"prompt {index}", self._settings.top_k
+            what = f"prompt {index}"
+            top_k = self._settings.top_k
             generations.append(read_generation(ids, answer, top_k, count, what))
         progress(len(generations), sum(made.token_ids.size for made in generations))
         return generations
@@ -245,7 +246,8 @@ class SglangBackend:
         """Kill the engine's processes (all children of this process, that is SGLang's
         way) and reap them.
         """
-        engine, self._engine = self._engine, None
+        engine = self._engine
+        self._engine = None
         if engine is not None:
             engine.shutdown()
             _remove_leftovers(engine)
@@ -264,8 +266,10 @@ class SglangBackend:
     def _on_cpu(self) -> bool:
         import torch
 
-        wanted = self._settings.spec.options.get("device")
-        return wanted == "cpu" if wanted else not torch.accelerator.is_available()
+        device = self._settings.spec.options.get("device")
+        if device:
+            return bool(device == "cpu")
+        return not torch.accelerator.is_available()
 
     def _arguments(self) -> dict[str, Any]:
         settings = self._settings
@@ -492,4 +496,6 @@ def _remove_leftovers(engine: Any) -> None:
 def _one_line(error: object) -> str:
     """The last line that says something, for that is where Python puts the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:400] if lines else type(error).__name__
+    if lines:
+        return lines[-1][:400]
+    return type(error).__name__

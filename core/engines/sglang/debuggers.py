@@ -143,7 +143,9 @@ class _Server:
 def _flag(name: str, value: Any) -> list[str]:
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
-        return [flag] if value else []
+        if value:
+            return [flag]
+        return []
     return [flag, value if isinstance(value, str) else json.dumps(value)]
 
 
@@ -165,4 +167,6 @@ def _escaped(char: str) -> str:
         return f"\\{char}"
     if char.isprintable():
         return char
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+    if ord(char) < 0x10000:
+        return f"\\u{ord(char):04x}"
+    return f"\\U{ord(char):08x}"

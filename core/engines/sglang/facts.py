@@ -95,7 +95,9 @@ def _logits_dtype(
     """
     if quantization != "none" or state.get("rl_on_policy_target"):
         return None  # that mode has rounding of its own
-    return "float32" if state.get("enable_fp32_lm_head") else dtype
+    if state.get("enable_fp32_lm_head"):
+        return "float32"
+    return dtype
 
 
 def _decode_semantics(
@@ -109,7 +111,9 @@ def _decode_semantics(
     untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
     switch = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "")
     original = switch.lower() in ("1", "true")
-    return "raw" if untempered or original else "temperature_scaled"
+    if untempered or original:
+        return "raw"
+    return "temperature_scaled"
 
 
 def context_length(arguments: Mapping[str, Any]) -> int | None:
@@ -150,7 +154,9 @@ def seeding_of(state: Mapping[str, Any]) -> str | None:
     """How a part is made to sample the same tokens again; None: it is not."""
     if seeds_itself(state):
         return "sampling_seed"
-    return "generator" if state.get("enable_custom_logit_processor") else None
+    if state.get("enable_custom_logit_processor"):
+        return "generator"
+    return None
 
 
 def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
@@ -158,15 +164,21 @@ def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
     another.
     """
     if asked != "auto":
-        return str(asked) if asked else None
-    return dtype if quantization == "none" else None
+        if asked:
+            return str(asked)
+        return None
+    if quantization == "none":
+        return dtype
+    return None
 
 
 def _attention(state: Mapping[str, Any]) -> str | None:
     general = state.get("attention_backend")
     prefill = state.get("prefill_attention_backend") or general
     decode = state.get("decode_attention_backend") or general
-    return prefill if prefill == decode else f"prefill {prefill}, decode {decode}"
+    if prefill == decode:
+        return prefill
+    return f"prefill {prefill}, decode {decode}"
 
 
 def _execution(state: Mapping[str, Any]) -> str | None:
@@ -185,10 +197,15 @@ def _execution(state: Mapping[str, Any]) -> str | None:
 
 def _overrides(text: Any) -> dict[str, Any] | None:
     try:
-        found = json.loads(text) if isinstance(text, str) else text
+        if isinstance(text, str):
+            found = json.loads(text)
+        else:
+            found = text
     except ValueError:
         return None
-    return dict(found) if isinstance(found, Mapping) else None
+    if isinstance(found, Mapping):
+        return dict(found)
+    return None
 
 
 def _model_class(config: Any) -> str | None:
@@ -204,4 +221,6 @@ def _model_class(config: Any) -> str | None:
 
 
 def _inverted(value: Any) -> bool | None:
-    return None if value is None else not value
+    if value is None:
+        return None
+    return not value

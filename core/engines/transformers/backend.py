@@ -186,7 +186,10 @@ class TransformersBackend:
 
     def _load(self) -> Any:
         settings = self.settings
-        default_device = "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.cuda.is_available():
+            default_device = "cuda"
+        else:
+            default_device = "cpu"
         model = transformers.AutoModelForCausalLM.from_pretrained(
             settings.model,
             dtype=settings.spec.dtype,
@@ -203,7 +206,10 @@ class TransformersBackend:
         self._device = model.get_input_embeddings().weight.device
         self._vocab_size = int(model.get_input_embeddings().weight.shape[0])
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        self._limit = int(limit) if isinstance(limit, int) and limit > 0 else None
+        if isinstance(limit, int) and limit > 0:
+            self._limit = int(limit)
+        else:
+            self._limit = None
         wide_head = self._own.head_dtype == "float32"
         self._head = Head(model, self._vocab_size, float32=wide_head)
         if self._own.compile:
@@ -229,7 +235,10 @@ class TransformersBackend:
 
     def _new_reducer(self) -> Reducer:
         assert self._head is not None
-        block = None if self._device.type == "cpu" else self._rows
+        if self._device.type == "cpu":
+            block = None
+        else:
+            block = self._rows
         return Reducer(
             self._head.logits_size, self.settings.top_k, self._head.logits_device, block
         )
@@ -264,7 +273,8 @@ class TransformersBackend:
         ):
             hidden = self._head.backbone(tokens)
             hidden = self._head.keep(hidden, self._own.hidden_states)
-        start, end = 0, len(ids) - 1
+        start = 0
+        end = len(ids) - 1
         while start < end:
             stop = start + self._chunk(end - start)
             if self._score_rows(scores, hidden, tokens, start, stop):
@@ -338,7 +348,10 @@ class TransformersBackend:
                 f"prompt {index}: the engine answered with other prompt ids than it was"
                 " given"
             )
-        finish = "stop" if int(token_ids[-1]) in self._eos else "length"
+        if int(token_ids[-1]) in self._eos:
+            finish = "stop"
+        else:
+            finish = "length"
         return Generation(token_ids, len(prompt), finish, recorder.finish(ids))
 
     def _processors(self, recorder: Recorder) -> Any:
@@ -368,7 +381,8 @@ class TransformersBackend:
         )
         if sampling.temperature > 0:
             config.temperature = sampling.temperature
-            config.top_k, config.top_p = sampling.top_k, sampling.top_p
+            config.top_k = sampling.top_k
+            config.top_p = sampling.top_p
             config.min_p = sampling.min_p or None
         return config
 

@@ -130,7 +130,8 @@ def _torch_flags() -> dict[str, Any]:
     """Switches of torch that change results, by the names under which torch has
     them.
     """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
+    cudnn = torch.backends.cudnn
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cuda_allow_tf32": matmul.allow_tf32,
@@ -164,4 +165,6 @@ def _name(dtype: Any) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    return str(value)

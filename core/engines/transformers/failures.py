@@ -74,11 +74,10 @@ def drawn(index: int, dtype: Any) -> Iterator[None]:
     except RuntimeError as error:
         if _NO_PROBABILITIES not in str(error):
             raise
-        fix = (
-            "run it in bfloat16 or float32"
-            if dtype == torch.float16
-            else "look for NaN in its weights"
-        )
+        if dtype == torch.float16:
+            fix = "run it in bfloat16 or float32"
+        else:
+            fix = "look for NaN in its weights"
         raise LogdriftError(
             f"prompt {index}: the logits are NaN or infinite in {dtype_name(dtype)}, so"
             f" no token can be drawn: {fix}"

@@ -32,7 +32,8 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
     engines, as `logdrift.core.worker.layers.FILE` describes, which must begin at
     position 0. Each replay is answered by ``out/NAME.safetensors``.
     """
-    model, head = backend._model, backend._head
+    model = backend._model
+    head = backend._head
     if model is None or head is None:
         raise LogdriftError("transformers: the backend is not open")
     backend._check([np.asarray(arguments["token_ids"], np.int32)], 0)
@@ -143,7 +144,8 @@ class _Replay:
             handle.remove()
 
     def _after_layer(self, index: int) -> Callable[..., None]:
-        before, after = self._stream[index], self._stream[index + 1]
+        before = self._stream[index]
+        after = self._stream[index + 1]
 
         def hook(module: Any, args: Any, output: Any) -> None:
             made = first_of(output)[0].float().cpu().numpy()

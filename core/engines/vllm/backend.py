@@ -77,10 +77,8 @@ class VllmBackend:
         facts = vllm_start.facts(
             self._settings, self._llm, self._mode, self._sampling(0, 1), environment
         )
-        self._vocab_size, self._max_length = (
-            facts.vocab_size or 0,
-            facts.max_length or 0,
-        )
+        self._vocab_size = facts.vocab_size or 0
+        self._max_length = facts.max_length or 0
         self._check_room()
         return facts
 
@@ -218,7 +216,8 @@ class VllmBackend:
 
     def close(self) -> None:
         """Shut the engine down, its child processes included. Safe to call twice."""
-        llm, self._llm = self._llm, None
+        llm = self._llm
+        self._llm = None
         if llm is None:
             return
         import multiprocessing
@@ -235,11 +234,9 @@ class VllmBackend:
                 f"vllm: top_k {self._settings.top_k} is more than the"
                 f" {self._vocab_size} ids of the vocabulary: give less"
             )
-        longest, limit, paths = (
-            self._settings.max_length,
-            self._max_length,
-            self._settings.paths,
-        )
+        longest = self._settings.max_length
+        limit = self._max_length
+        paths = self._settings.paths
         room = 1 if "prefill" in paths else 0
         if longest + room > limit:
             self.close()
@@ -368,7 +365,8 @@ class VllmBackend:
         )
 
     def _generation(self, prompt: IdArray, output: Any, index: int) -> Generation:
-        completion, what = output.outputs[0], f"prompt {index} of the part"
+        completion = output.outputs[0]
+        what = f"prompt {index} of the part"
         if completion.finish_reason not in ("stop", "length"):
             raise LogdriftError(
                 f"{what}: vllm ended it with {completion.finish_reason!r}"
@@ -388,7 +386,10 @@ def _tokens_of(output: Any) -> int:
     behind it.
     """
     scored = output.prompt_logprobs is not None
-    new = 0 if scored else len(output.outputs[0].token_ids)
+    if scored:
+        new = 0
+    else:
+        new = len(output.outputs[0].token_ids)
     return len(output.prompt_token_ids) + new
 
 
@@ -403,7 +404,8 @@ def unpack(
     two fall together.) Raises `MismatchError` unless there is exactly one row per
     position, each of ``top_k + 1`` entries with the target first.
     """
-    rows, width = len(ids) - first, top_k + 1
+    rows = len(ids) - first
+    width = top_k + 1
     check_length(len(flat.start_indices) - skipped, rows, what)
     starts = np.asarray(flat.start_indices[skipped:], np.int64)
     widths = np.asarray(flat.end_indices[skipped:], np.int64) - starts

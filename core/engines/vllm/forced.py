@@ -63,7 +63,8 @@ class Observer:
         """Plain values only, since they may cross a process border. What cannot be seen
         is None.
         """
-        config, runner = self.vllm_config, self.model_runner
+        config = self.vllm_config
+        runner = self.model_runner
         model = runner.get_model()
         heads = (m for m in model.modules() if type(m).__name__ == "LogitsProcessor")
         head = next(heads, None)

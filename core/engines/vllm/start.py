@@ -179,7 +179,9 @@ def _positions(text: str) -> int | None:
     another error.
     """
     found = re.search(r"greater than the derived max_model_len \(\w+=(\d+)", text)
-    return int(found[1]) if found else None
+    if found:
+        return int(found[1])
+    return None
 
 
 def _length_beyond(positions: int, longest: int) -> int | None:
@@ -206,8 +208,12 @@ def facts(
     """Facts of the running engine. ``params`` are the ``SamplingParams`` of a
     completion, as vLLM adjusted them.
     """
-    config, seen = llm.llm_engine.vllm_config, _observed(llm)
-    device = observe.device(str(seen["device"])) if seen.get("device") else {}
+    config = llm.llm_engine.vllm_config
+    seen = _observed(llm)
+    if seen.get("device"):
+        device = observe.device(str(seen["device"]))
+    else:
+        device = {}
     if seen.get("threads"):
         device["threads"] = seen["threads"]
     decoding = "decode" in settings.paths
@@ -269,7 +275,9 @@ def semantics(mode: str, params: Any) -> LogprobSemantics:
     cut = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
     if penalised or (cut and not greedy):
         return "processed"
-    return "raw" if greedy or params.temperature == 1.0 else "temperature_scaled"
+    if greedy or params.temperature == 1.0:
+        return "raw"
+    return "temperature_scaled"
 
 
 def in_process(llm: Any) -> bool:
@@ -289,7 +297,10 @@ def cause(error: BaseException) -> str:
         finding: Mapping[str, Any] = next(iter(details()), {})
         where = ".".join(str(key) for key in finding.get("loc", ()))
         what = str(finding.get("msg", text)).removeprefix("Value error, ")
-        text = f"{where}={finding.get('input')!r}: {what}" if where else what
+        if where:
+            text = f"{where}={finding.get('input')!r}: {what}"
+        else:
+            text = what
     lines = (line.strip() for line in text.splitlines() if line.strip())
     return next(lines, type(error).__name__)[:400]
 
@@ -300,14 +311,16 @@ def _observed(llm: Any) -> Mapping[str, Any]:
     does not let it look.
     """
     try:
-        answers = llm.collective_rpc("logdrift_observe")
+        answers: list[Mapping[str, Any]] = llm.collective_rpc("logdrift_observe")
     except Exception as error:
         print(
             f"logdrift: the running engine could not be observed: {cause(error)}",
             flush=True,
         )
         return {}
-    return answers[0] if answers else {}
+    if answers:
+        return answers[0]
+    return {}
 
 
 def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
@@ -324,7 +337,10 @@ def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
             raise spec.error("options", reason, _REFUSED[key])
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else None
+            if near:
+                hint = f"did you mean {near[0]!r}?"
+            else:
+                hint = None
             reason = f"vllm {vllm.__version__} has no option {key!r}"
             raise spec.error("options", reason, hint)
 
@@ -358,11 +374,15 @@ def _execution_mode(mode: str | None, graphs: str | None) -> str | None:
 def _overrides(model_config: Any) -> dict[str, Any] | None:
     """``hf_overrides`` as resolved; None where a function made them."""
     found = getattr(model_config, "hf_overrides", None)
-    return dict(observe.plain(dict(found))) if isinstance(found, Mapping) else None
+    if isinstance(found, Mapping):
+        return dict(observe.plain(dict(found)))
+    return None
 
 
 def _batch_invariant() -> bool | None:
     from vllm import envs
 
     value = getattr(envs, "VLLM_BATCH_INVARIANT", None)
-    return None if value is None else bool(value)
+    if value is None:
+        return None
+    return bool(value)

@@ -79,8 +79,6 @@ def _order(pack: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor | None:
         rest //= _BASE
         worth *= _BASE
     moved_all = int(order.min()) >= 0 and int(order.max()) < entries
-    return (
-        order
-        if moved_all and int(torch.bincount(order, minlength=entries).max()) == 1
-        else None
-    )
+    if moved_all and int(torch.bincount(order, minlength=entries).max()) == 1:
+        return order
+    return None
