@@ -64,7 +64,8 @@ class AlongChart(Chart):
 
     def places(self, columns: int) -> PositionPlaces:
         """Where each token lies in a picture of so many columns."""
-        offsets, pair = self.data.offsets, self.data.pair
+        offsets = self.data.offsets
+        pair = self.data.pair
         starts = offsets[:-1]
         if self.reach == "all" and self.data.scope == "completion":
             starts = starts + pair.sequences.prompt_lengths[: pair.count]
@@ -91,7 +92,9 @@ class AlongChart(Chart):
     def where(self) -> str:
         """What positions are counted in."""
         in_completion = self.reach == "all" and self.data.scope == "completion"
-        return "completion" if in_completion else "sequence"
+        if in_completion:
+            return "completion"
+        return "sequence"
 
     @property
     def has_prompt(self) -> bool:
@@ -120,7 +123,8 @@ class AlongChart(Chart):
 
     def tokens_table(self) -> dict[str, Array]:
         """The tokens of the sequence."""
-        pair, part = self.data.pair, slice(self.start, self.stop)
+        pair = self.data.pair
+        part = slice(self.start, self.stop)
         return {
             "sequence": np.full(self.stop - self.start, self.source.sequence),
             "position": np.arange(self.stop - self.start),
@@ -136,7 +140,8 @@ class AlongChart(Chart):
 def band_ends(band: Band) -> tuple[float, float]:
     """Lowest and highest value of the band, and 0."""
     known = band.count > 0
-    lowest, highest = float(band.low[known].min()), float(band.high[known].max())
+    lowest = float(band.low[known].min())
+    highest = float(band.high[known].max())
     return min(0.0, lowest), max(0.0, highest)
 
 
@@ -171,7 +176,10 @@ def even_ticks(low: float, high: float) -> list[Tick]:
     """Both ends, and 0 where it lies between them and not too near."""
     apart = 0.15 * (high - low)
     has_zero = low < -apart and high > apart
-    values = [low, 0.0, high] if has_zero else [low, high]
+    if has_zero:
+        values = [low, 0.0, high]
+    else:
+        values = [low, high]
     return [(value, short(value)) for value in values]
 
 
@@ -194,7 +202,10 @@ class DeltaChart(AlongChart):
 
     @property
     def heading(self) -> str:
-        rest = "" if self.reach == "all" else f", {self.what}"
+        if self.reach == "all":
+            rest = ""
+        else:
+            rest = f", {self.what}"
         return f"Δ over the position{rest}"
 
     @property
@@ -232,7 +243,8 @@ class DeltaChart(AlongChart):
         ]
 
     def _legend_of_one(self) -> list[str]:
-        delta, threshold = self.delta, self.source.threshold
+        delta = self.delta
+        threshold = self.source.threshold
         scored = int((~np.isnan(delta)).sum())
         hidden = int(np.isinf(delta).sum())
         beyond = int((np.abs(delta) > threshold).sum())
@@ -246,4 +258,6 @@ class DeltaChart(AlongChart):
         return [*legend, f"lines: ±threshold; {self.x_words}"]
 
     def table(self) -> Table:
-        return band_table(self.band) if self.reach == "all" else self.tokens_table()
+        if self.reach == "all":
+            return band_table(self.band)
+        return self.tokens_table()

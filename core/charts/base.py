@@ -31,7 +31,8 @@ class Chart(ABC):
         """Raises `NothingToDraw`."""
         if source.data is None:
             raise NothingToDraw("there is no pair to compare yet")
-        self.source, self.reach = source, reach
+        self.source = source
+        self.reach = reach
         self.data: PairData = source.data
         self.start, self.stop = source.part(reach)
         self.prepare()
@@ -72,4 +73,6 @@ class Chart(ABC):
     @property
     def scope_words(self) -> str:
         """Which tokens count, in words."""
-        return "completions" if self.data.scope == "completion" else "all tokens"
+        if self.data.scope == "completion":
+            return "completions"
+        return "all tokens"

@@ -136,7 +136,9 @@ class BucketChart(TokenChart):
 
 
 def _or_dash(value: float | None) -> str:
-    return "-" if value is None else short(value)
+    if value is None:
+        return "-"
+    return short(value)
 
 
 class ProbabilityChart(BucketChart):
@@ -156,7 +158,9 @@ class ProbabilityChart(BucketChart):
     def label(self, bucket: Bucket) -> str:
         if not bucket.low:
             return "<1e-4"
-        return f"≥{short(bucket.low)}" if bucket.low < 0.01 else f"≥{bucket.low:g}"
+        if bucket.low < 0.01:
+            return f"≥{short(bucket.low)}"
+        return f"≥{bucket.low:g}"
 
 
 class EntropyChart(BucketChart):
@@ -184,7 +188,9 @@ class EntropyChart(BucketChart):
         return np.where(np.isnan(entropy), -1, bucket)
 
     def label(self, bucket: Bucket) -> str:
-        return f"≥{bucket.low:g}" if bucket.low else "<0.01"
+        if bucket.low:
+            return f"≥{bucket.low:g}"
+        return "<0.01"
 
 
 class PositionChart(BucketChart):
@@ -203,4 +209,6 @@ class PositionChart(BucketChart):
 
     def label(self, bucket: Bucket) -> str:
         low = int(bucket.low)
-        return f"{low}-" if low > 1 else str(low)
+        if low > 1:
+            return f"{low}-"
+        return str(low)

@@ -21,7 +21,8 @@ from logdrift.core.session.visible import visible
 if TYPE_CHECKING:
     from logdrift.core.compare.sessions import SessionComparison
 
-_MOST_BINS, _FEWEST_BINS = 60, 8
+_MOST_BINS = 60
+_FEWEST_BINS = 8
 _TABLE_BINS = 64
 _AXIS = 10
 """Columns that the axis at the left takes, about."""

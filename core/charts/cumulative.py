@@ -103,7 +103,9 @@ class CumulativeChart(AlongChart):
         ]
 
     def _left_out(self) -> list[str]:
-        return [f"{self.infinite} infinite Δ left out"] if self.infinite else []
+        if self.infinite:
+            return [f"{self.infinite} infinite Δ left out"]
+        return []
 
     def table(self) -> Table:
         if self.reach == "all":

@@ -121,7 +121,8 @@ class PairData:
     def _flips(self, start: int, stop: int) -> Array:
         from logdrift.core.compare.distribution import rank_flips
 
-        pair, part = self.pair, slice(start, stop)
+        pair = self.pair
+        part = slice(start, stop)
         a, b = (side.rank.rows(start, stop) for side in (pair.a, pair.b))
         maybe = np.zeros(pair.tokens, np.bool_)
         # Equal ranks are no flip however each side counts ties: only the others need
@@ -145,7 +146,9 @@ class PairData:
             ),
             None,
         )
-        return None if column is None else column.whole()[: self.pair.tokens]
+        if column is None:
+            return None
+        return column.whole()[: self.pair.tokens]
 
 
 @dataclass(frozen=True, eq=False)

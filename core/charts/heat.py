@@ -77,7 +77,10 @@ class HeatChart(Chart):
 
     def axes(self, width: int) -> Axes:
         last = max(1, self.sequences - 1)
-        rows = {0, last // 2, last} if self.sequences > 1 else {0}
+        if self.sequences > 1:
+            rows = {0, last // 2, last}
+        else:
+            rows = {0}
         columns = {round(i * (self.longest - 1) / 4) for i in range(5)}
         # The y axis counts down: sequence 0 is on top, as in the list.
         return Axes(
@@ -129,7 +132,8 @@ class HeatChart(Chart):
         rows, columns = self.size_in(_TABLE)
         bins, mean = self.cells(rows, columns)
         cells = np.flatnonzero(~np.isnan(mean))
-        row, column = cells // columns, cells % columns
+        row = cells // columns
+        column = cells % columns
         tokens = count_bins(self._scored(bins), rows * columns)
         return {
             "first_sequence": -(-row * self.sequences // rows),

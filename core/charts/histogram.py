@@ -122,7 +122,9 @@ class HistogramChart(TokenChart):
     def _floor_words(self) -> list[str]:
         if self.floor is None:
             return ["no floor: nothing was repeated"]
-        return [] if self.floor else ["noise floor 0: repeats agree"]
+        if self.floor:
+            return []
+        return ["noise floor 0: repeats agree"]
 
     def table(self) -> Table:
         edges = self.edges(_TABLE_BINS)
@@ -139,7 +141,8 @@ def log_count_axes(label: str, edges: Array, largest: int) -> Axes:
     """Both axes of a histogram: ``edges`` f64 (> 0) across, counts to ``largest`` up,
     a tick at each power of ten.
     """
-    low, high = float(edges[0]), float(edges[-1])
+    low = float(edges[0])
+    high = float(edges[-1])
     powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     x_ticks: list[Tick] = [(10.0**power, short(10.0**power)) for power in powers]
     y_ticks: list[Tick] = [

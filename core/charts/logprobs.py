@@ -40,8 +40,10 @@ class LogprobChart(TokenChart):
 
     def prepare(self) -> None:
         super().prepare()
-        pair, part = self.data.pair, slice(self.start, self.stop)
-        a, b = pair.logprob_a[part], pair.logprob_b[part]
+        pair = self.data.pair
+        part = slice(self.start, self.stop)
+        a = pair.logprob_a[part]
+        b = pair.logprob_b[part]
         # Delta is 0 where both sides call the token impossible: such a one has no place
         # either.
         finite = self.counted & np.isfinite(a) & np.isfinite(b)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,9 @@ Tick = tuple[float, str]
 
 SHADES = " ░▒▓█"
 """Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""
-BAND, QUIET, DOT = "░", "·", "•"
+BAND = "░"
+QUIET = "·"
+DOT = "•"
 """Glyphs for `Range`, for a cell below the first step, and for a bar's second value."""
 
 
@@ -46,7 +48,9 @@ class ChartAxis:
         """Where ``value`` lies, in units that grow evenly along the axis."""
         if self.scale == "log":
             return math.log10(value)
-        return count_height(value) if self.scale == "counts" else value
+        if self.scale == "counts":
+            return count_height(value)
+        return value
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -56,7 +60,9 @@ class ChartAxis:
 
 def count_height(count: float) -> float:
     """Height of a count: 0 for none, then by its logarithm from 0.3 on."""
-    return 0.3 + math.log10(count) if count else 0.0
+    if count:
+        return 0.3 + math.log10(count)
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,8 @@ class Dots:
     counts: Array
 
 
-DOT_ROWS, DOT_COLUMNS = 4, 2
+DOT_ROWS = 4
+DOT_COLUMNS = 2
 
 
 @dataclass(frozen=True)
@@ -204,17 +211,26 @@ Mark = (
 )
 
 
-class TokenPlaces(Protocol):
-    """Where tokens lie between the axes, in cells from the upper left corner."""
+class TokenCell(NamedTuple):
+    """A cell between the axes, counted from the upper left corner.
 
-    def cell(self, position: int) -> tuple[int, int | None] | None:
-        """Column and row of a flat position; row None: the whole column is its place.
-        None: it has no place.
-        """
+    ``row`` is None where the whole column is the token's place.
+    """
+
+    column: int
+    row: int | None
+
+
+class TokenPlaces(Protocol):
+    """Where tokens lie between the axes."""
+
+    def cell(self, position: int) -> TokenCell | None:
+        """The cell of a flat position; None where the picture does not show it."""
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
-        """The flat position that many cells on, None where there is nothing further.
-        Beyond +-`registry.FAR`: the last one.
+        """The flat position that many cells on, None where nothing lies further.
+
+        From +-`registry.FAR` on, the step goes to the last token in that direction.
         """
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.charts.marks import TokenCell
 from logdrift.core.charts.reduce import largest_bins
 from logdrift.core.charts.registry import FAR
 
@@ -34,21 +35,28 @@ class PositionPlaces:
     only: int | None = None
 
     def _sequence(self, position: int) -> int | None:
+        """The sequence of a flat position, None where it is not shown."""
         sequence = int(np.searchsorted(self.stops, position, "right"))
-        inside = sequence < len(self.stops)
-        return sequence if inside and self.only in (None, sequence) else None
+        exists = sequence < len(self.stops)
+        if exists and self.only in (None, sequence):
+            return sequence
+        return None
 
     def column(self, index: int) -> int:
         """The column of position ``index``: where plotext draws it."""
-        return math.floor(index * (self.columns - 1) / max(1, self.count - 1) + 0.5)
+        last_column = self.columns - 1
+        last_index = max(1, self.count - 1)
+        return math.floor(index * last_column / last_index + 0.5)
 
-    def cell(self, position: int) -> tuple[int, int | None] | None:
+    def cell(self, position: int) -> TokenCell | None:
         """The column of a flat position: the whole of it is its place."""
         sequence = self._sequence(position)
         if sequence is None:
             return None
         index = position - int(self.starts[sequence])
-        return (self.column(index), None) if 0 <= index < self.count else None
+        if 0 <= index < self.count:
+            return TokenCell(self.column(index), None)
+        return None
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
         """The flat position that many columns on, within the sequence."""
@@ -56,16 +64,19 @@ class PositionPlaces:
         if sequence is None or columns == 0:
             return None
         start = int(self.starts[sequence])
-        last = min(self.count, int(self.stops[sequence]) - start) - 1
+        length = int(self.stops[sequence]) - start
+        last = min(self.count, length) - 1
         index = position - start
         end = last if columns > 0 else 0
         if last < 0 or index == end:
             return None
         if abs(columns) >= FAR:
             return start + end
-        if self.count <= self.columns or index < 0:
+        has_column_each = self.count <= self.columns
+        if has_column_each or index < 0:
             return start + min(last, max(0, index + columns))
-        return start + self._worst(start, last, self.column(index) + columns)
+        column = self.column(index) + columns
+        return start + self._worst(start, last, column)
 
     def _worst(self, start: int, last: int, column: int) -> int:
         """The index with the largest |delta| in a column."""
@@ -76,9 +87,11 @@ class PositionPlaces:
             return last
         if high <= 0:
             return 0
-        low, high = max(0, low), min(last, high)
+        low = max(0, low)
+        high = min(last, high)
         size = self.size[start + low : start + high + 1]
-        return low + int(np.argmax(np.where(np.isnan(size), -1, size)))
+        comparable = np.where(np.isnan(size), -1, size)
+        return low + int(np.argmax(comparable))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,72 +113,95 @@ class CellPlaces:
     flat: bool = False
     rowwise: bool = False
 
-    def _row_and_column(self, position: int) -> tuple[int, int] | None:
+    def _grid_cell(self, position: int) -> _GridCell | None:
+        """The cell that holds a flat position, None where it is in none."""
         index = position - self.start
         if not 0 <= index < len(self.bins):
             return None
         bin_of = int(self.bins[index])
-        return None if bin_of < 0 else divmod(bin_of, len(self.columns))
+        if bin_of < 0:
+            return None
+        return _GridCell(*divmod(bin_of, len(self.columns)))
 
-    def cell(self, position: int) -> tuple[int, int | None] | None:
+    def cell(self, position: int) -> TokenCell | None:
         """Column and row of the cell that holds a flat position."""
-        at = self._row_and_column(position)
+        at = self._grid_cell(position)
         if at is None:
             return None
-        row, column = at
-        return int(self.columns[column]), None if self.flat else int(self.rows[row])
+        row = None if self.flat else int(self.rows[at.row])
+        return TokenCell(int(self.columns[at.column]), row)
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
         """To the next column (or row) that has any token, there to the nearest cell
         with one.
         """
-        steps = rows or columns
         filled = (self.targets >= 0).reshape(len(self.rows), len(self.columns))
-        at = self._row_and_column(position)
-        if at is not None and self.rowwise and columns and filled[at[0]].any():
-            filled &= (np.arange(len(self.rows)) == at[0])[:, None]
+        at = self._grid_cell(position)
         if rows:
-            return self._target(_step_across(filled, at, steps))
-        across = _step_across(filled.T, None if at is None else at[::-1], steps)
-        return self._target(None if across is None else across[::-1])
+            return self._target(_step_down(filled, at, rows))
+        if at is not None and self.rowwise and filled[at.row].any():
+            own_row = np.arange(len(self.rows)) == at.row
+            filled = filled & own_row[:, None]
+        return self._target(_step_right(filled, at, columns))
 
-    def _target(self, at: tuple[int, int] | None) -> int | None:
+    def _target(self, at: _GridCell | None) -> int | None:
+        """The flat position that the cursor goes to in a cell."""
         if at is None:
             return None
-        row, column = at
-        return self.start + int(self.targets[row * len(self.columns) + column])
+        index = at.row * len(self.columns) + at.column
+        return self.start + int(self.targets[index])
 
 
-def _step_across(
-    filled: Array, at: tuple[int, int] | None, steps: int
-) -> tuple[int, int] | None:
-    """From ``at``, (line, place in it), so many lines of ``filled`` bool[lines,
-    places] on: the line, and its filled place that is nearest. None: stay.
-    """
-    lines = np.flatnonzero(filled.any(axis=1))
-    if not len(lines) or not steps:
+class _GridCell(NamedTuple):
+    """A cell of `CellPlaces`, counted from 0."""
+
+    row: int
+    column: int
+
+
+def _step_down(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | None:
+    """The filled cell so many rows further down; None: stay."""
+    if steps == 0:
+        return None
+    filled_rows = np.flatnonzero(filled.any(axis=1))
+    if not len(filled_rows):
         return None
     if at is None:
         # From nowhere: Home and one on enter at the start, End and one back at the end.
         from_start = 0 < steps < FAR or steps <= -FAR
-        line, beside = int(lines[0 if from_start else -1]), filled.shape[1] // 2
+        row = int(filled_rows[0 if from_start else -1])
+        beside = filled.shape[1] // 2
     else:
-        line, beside = _line_after(lines, at[0], steps), at[1]
-        if line == at[0]:
+        row = _row_after(filled_rows, at.row, steps)
+        beside = at.column
+        if row == at.row:
             return None
-    places = np.flatnonzero(filled[line])
-    return line, int(places[np.argmin(np.abs(places - beside))])
+    columns = np.flatnonzero(filled[row])
+    nearest = np.argmin(np.abs(columns - beside))
+    return _GridCell(row, int(columns[nearest]))
 
 
-def _line_after(lines: Array, line: int, steps: int) -> int:
-    """The filled line that many on, at least one line further where there is one."""
+def _step_right(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | None:
+    """As `_step_down`, with rows and columns in each other's place."""
+    turned_at = None if at is None else _GridCell(row=at.column, column=at.row)
+    turned = _step_down(filled.T, turned_at, steps)
+    if turned is None:
+        return None
+    return _GridCell(row=turned.column, column=turned.row)
+
+
+def _row_after(filled_rows: Array, row: int, steps: int) -> int:
+    """The filled row that many on, at least one row further where there is one."""
     if steps > 0:
-        next_one = np.searchsorted(lines, line, "right")
-        at = max(np.searchsorted(lines, line + steps), next_one)
+        one_further = np.searchsorted(filled_rows, row, "right")
+        index = np.searchsorted(filled_rows, row + steps)
+        index = max(index, one_further)
     else:
-        one_before = np.searchsorted(lines, line) - 1
-        at = min(np.searchsorted(lines, line + steps, "right") - 1, one_before)
-    return int(lines[min(max(0, int(at)), len(lines) - 1)])
+        one_before = np.searchsorted(filled_rows, row) - 1
+        index = np.searchsorted(filled_rows, row + steps, "right") - 1
+        index = min(index, one_before)
+    last = len(filled_rows) - 1
+    return int(filled_rows[min(max(0, int(index)), last)])
 
 
 def places_of_bins(

@@ -87,7 +87,8 @@ class RankChart(AlongChart):
         return self.pictured([Level(0), stems], self._legend_of_one(len(at)), area)
 
     def _legend_of_all(self) -> list[str]:
-        flips, tokens = int(self.flips.sum()), len(self.flips)
+        flips = int(self.flips.sum())
+        tokens = len(self.flips)
         return [
             f"share of tokens whose rank differs: {percent(flips, tokens)} of"
             f" {tokens:,}",

@@ -160,7 +160,8 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     -1 for 0, NaN and infinity.
     """
     bins = len(edges) - 1
-    low, width = math.log(edges[0]), math.log(edges[-1] / edges[0]) / bins
+    low = math.log(edges[0])
+    width = math.log(edges[-1] / edges[0]) / bins
     with np.errstate(divide="ignore", invalid="ignore"):
         place = (np.log(size) - low) / width
     known = np.isfinite(place)
@@ -231,7 +232,8 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
 
     Neighbouring sequences share a row where there are more of them than ``rows``.
     """
-    count, tokens = len(offsets) - 1, int(offsets[-1])
+    count = len(offsets) - 1
+    tokens = int(offsets[-1])
     lengths = np.diff(offsets)
     row = np.arange(count) * min(rows, count) // max(1, count)
     first_cell = row.astype(np.int32) * np.int32(columns)

@@ -146,7 +146,9 @@ CHARTS: tuple[Entry, ...] = (
 def index_of(name: str) -> int:
     """The place of a chart, 0 for a name that is not known."""
     names = [entry.name for entry in CHARTS]
-    return names.index(name) if name in names else 0
+    if name in names:
+        return names.index(name)
+    return 0
 
 
 def entry_of(chart: Chart) -> Entry:

@@ -14,7 +14,8 @@ class TokenChart(Chart):
     """Of the counted tokens within reach: their values, NaN for all others."""
 
     def prepare(self) -> None:
-        data, part = self.data, slice(self.start, self.stop)
+        data = self.data
+        part = slice(self.start, self.stop)
         self.counted = data.counted[part]
         if not self.counted.any():
             raise NothingToDraw(

@@ -108,7 +108,10 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
     edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
     finite = np.isfinite(delta)
     exact = int(np.count_nonzero(delta == 0))
-    rest = f" {exact:,} tokens with delta exactly 0 are not drawn." if exact else ""
+    if exact:
+        rest = f" {exact:,} tokens with delta exactly 0 are not drawn."
+    else:
+        rest = ""
     return svg.histogram(
         edges,
         _counts(delta[finite & (delta > 0)], edges),
@@ -139,7 +142,8 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
     title = "log p_A against log p_B"
     if not both.any():
         return svg.nothing(title)
-    a, b = logprob_a[both], logprob_b[both]
+    a = logprob_a[both]
+    b = logprob_b[both]
     low = float(min(a.min(), b.min(), -1.0))
     counts, _, _ = np.histogram2d(
         b, a, bins=_DENSITY_BINS, range=((low, 0.0), (low, 0.0))
@@ -181,7 +185,8 @@ def bucket_chart(kind: BucketKind) -> str:
 
 def terms_chart(split: Decomposition) -> str:
     """MAE of a gap, of its parts, and of each side against the reference."""
-    rows, styles = [], []
+    rows = []
+    styles = []
     for place, (name, term) in enumerate(terms_of(split)):
         mae = None if term is None else term.mae
         rows.append((name, mae, "unknown" if mae is None else figure(mae)))
@@ -227,4 +232,6 @@ def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
 
 def _largest(deltas: Floats) -> float:
     """The one that is furthest from 0; 0 for none."""
-    return float(deltas[np.argmax(np.abs(deltas))]) if len(deltas) else 0.0
+    if len(deltas):
+        return float(deltas[np.argmax(np.abs(deltas))])
+    return 0.0

@@ -59,11 +59,13 @@ def line(
     known = np.isfinite(centre) & np.isfinite(low) & np.isfinite(high)
     if not known.any():
         return nothing(title)
-    bottom, top = min(0.0, float(low[known].min())), max(0.0, float(high[known].max()))
+    bottom = min(0.0, float(low[known].min()))
+    top = max(0.0, float(high[known].max()))
     room = (top - bottom) * 0.05 or 1e-9
     across = Axis(x_label, *ends)
     up = Axis(y_label, bottom - room, top + room)
-    low, centre = np.where(known, low, np.nan), np.where(known, centre, np.nan)
+    low = np.where(known, low, np.nan)
+    centre = np.where(known, centre, np.nan)
     body = (
         f'<path class="cx-band" d="{band_path(across, up, x, low, high)}"/>'
         f"{zero_line(up)}"
@@ -115,7 +117,8 @@ def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
     zero = up.up(0.0)
     for value, left, right in zip(values, edges[:-1], edges[1:], strict=True):
         if value:
-            x0, x1 = across.across(float(left)), across.across(float(right))
+            x0 = across.across(float(left))
+            x1 = across.across(float(right))
             y = up.up(float(value))
             path.append(f"M{x0:.1f} {zero:.1f}H{x1 - 0.6:.1f}V{y:.1f}H{x0:.1f}Z")
     return "".join(path)
@@ -146,17 +149,20 @@ def _heat_levels(counts: Counts) -> Counts:
 
 
 def _diagonal(x: Axis, y: Axis) -> str:
-    low, high = max(x.low, y.low), min(x.high, y.high)
+    low = max(x.low, y.low)
+    high = min(x.high, y.high)
     if low >= high:
         return ""
-    start, end = point(x, y, low, low), point(x, y, high, high)
+    start = point(x, y, low, low)
+    end = point(x, y, high, high)
     return f'<path class="cx-mark" d="M{start}L{end}"/>'
 
 
 def _shade(cells: npt.NDArray[np.bool_], level: int) -> str:
     """The cells of one level, bool[rows, columns]; neighbours are one rectangle."""
     rows, columns = cells.shape
-    width, height = (WIDTH - RIGHT - LEFT) / columns, (HEIGHT - BOTTOM - TOP) / rows
+    width = (WIDTH - RIGHT - LEFT) / columns
+    height = (HEIGHT - BOTTOM - TOP) / rows
     path = []
     for row in range(rows):
         top = HEIGHT - BOTTOM - (row + 1) * height
@@ -199,7 +205,10 @@ def bars(
         text((left + stop) / 2, bottom + BOTTOM - 6, label, anchor="middle"),
     ]
     for index, row in enumerate(rows):
-        style = styles[index] if index < len(styles) else "cx-bar"
+        if index < len(styles):
+            style = styles[index]
+        else:
+            style = "cx-bar"
         dot = dots[index] if index < len(dots) else None
         body += _bar(row, dot, _BARS_TOP + index * _ROW, (left, stop), axis, style)
     body.append(f'<path class="cx-axis" d="M{left} {_BARS_TOP}V{bottom}"/>')
@@ -217,7 +226,10 @@ def _bar(
     """A row of `bars` from the pixel ``y`` on; ``ends`` are the pixels of the axis."""
     name, value, note = row
     left, stop = ends
-    short_name = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    if len(name) <= _LONGEST:
+        short_name = name
+    else:
+        short_name = name[: _LONGEST - 1] + "…"
     out = [text(left - 8, y + 16, short_name, anchor="end")]
     end = float(left)
     if value is not None and math.isfinite(value):
@@ -241,11 +253,15 @@ def sparkline(
     """Signed ``values`` float[n] as thin bars around a middle line, full height at
     +-``scale``; not finite: a gap.
     """
-    middle, step = height / 2, width / max(1, len(values))
+    middle = height / 2
+    step = width / max(1, len(values))
     paths: dict[str, list[str]] = {"cx-up": [], "cx-down": []}
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
     for index, value in enumerate(finite.tolist()):
-        size = min(1.0, abs(value) / scale) * (middle - 1) if scale > 0 else 0.0
+        if scale > 0:
+            size = min(1.0, abs(value) / scale) * (middle - 1)
+        else:
+            size = 0.0
         if size >= 0.05:
             rise, style = (-size, "cx-up") if value > 0 else (size, "cx-down")
             paths[style].append(

@@ -29,7 +29,8 @@ _FAINTEST = 1e9
 
 def chart_svg(chart: Chart) -> str:
     """The chart as an SVG element."""
-    axes, picture = chart.axes(_WIDTH), chart.picture(chart.detail)
+    axes = chart.axes(_WIDTH)
+    picture = chart.picture(chart.detail)
     return marks_svg(axes, picture.marks, chart.heading, chart.description)
 
 
@@ -66,7 +67,8 @@ def _lines(
     description: str,
 ) -> str:
     """Bands, then levels and guides, then lines and stems."""
-    x, y = _axis(axes.x), _axis(axes.y)
+    x = _axis(axes.x)
+    y = _axis(axes.y)
     bands = [_band(mark, x, y) for mark in marks if isinstance(mark, m.Range)]
     levels = [_level(mark, y) for mark in marks if isinstance(mark, m.Level)]
     body = [*bands, *levels, *uprights(x, guides)]
@@ -86,16 +88,24 @@ def _band(mark: m.Range, x: Axis, y: Axis) -> str:
 
 def _level(mark: m.Level, y: Axis) -> str:
     at = y.up(mark.y)
-    style = "cx-mark" if mark.y else "cx-axis"
+    if mark.y:
+        style = "cx-mark"
+    else:
+        style = "cx-axis"
     line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
     name = text(WIDTH - RIGHT - 4, at - 4, mark.name, "cx-name cx-small", "end")
-    return line + name if mark.name else line
+    if mark.name:
+        return line + name
+    return line
 
 
 def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
-    zero, path, dots = y.up(0.0), [], []
+    zero = y.up(0.0)
+    path = []
+    dots = []
     for at, value in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
-        across, up = x.across(at), y.up(value)
+        across = x.across(at)
+        up = y.up(value)
         path.append(f"M{across:.1f} {zero:.1f}V{up:.1f}")
         dots.append(f'<circle class="cx-dot" cx="{across:.1f}" cy="{up:.1f}" r="2"/>')
     return [f'<path class="cx-line" d="{"".join(path)}"/>', *dots]
@@ -140,5 +150,6 @@ def _cells(mark: m.Cells, axes: m.Axes, title: str, description: str) -> str:
 
 
 def _heat(counts: svg.Counts, axes: m.Axes, title: str, description: str) -> str:
-    x, y = _axis(axes.x), _axis(axes.y)
+    x = _axis(axes.x)
+    y = _axis(axes.y)
     return svg.heat(counts, x, y, title=title, description=description)

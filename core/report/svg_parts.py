@@ -15,8 +15,12 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 26, 40
+WIDTH = 460
+HEIGHT = 270
+LEFT = 54
+RIGHT = 12
+TOP = 26
+BOTTOM = 40
 """Pixels of a picture, and those around the area between its axes."""
 
 Array = npt.NDArray[np.floating]
@@ -92,9 +96,12 @@ class Axis:
         """Where ``value`` lies between the pixels ``start`` and ``stop``, held within
         them.
         """
-        low, high, at = self.low, self.high, value
+        low = self.low
+        high = self.high
+        at = value
         if self.log:
-            low, high = math.log10(low), math.log10(high)
+            low = math.log10(low)
+            high = math.log10(high)
             at = math.log10(max(value, self.low))
         return start + min(1.0, max(0.0, (at - low) / (high - low))) * (stop - start)
 
@@ -108,12 +115,17 @@ class Axis:
 
     def ticks(self, count: int = 5) -> list[tuple[float, str]]:
         """About ``count`` values at round steps, or powers of ten, with their text."""
-        values = self._decades(count) if self.log else self._steps(count)
+        if self.log:
+            values = self._decades(count)
+        else:
+            values = self._steps(count)
         return [(value, self._text(value)) for value in values]
 
     def _text(self, value: float) -> str:
         text = tick_text(value)
-        return text.removeprefix("-") if self.unsigned else text
+        if self.unsigned:
+            return text.removeprefix("-")
+        return text
 
     def _decades(self, count: int) -> list[float]:
         first = math.ceil(math.log10(self.low) - 1e-9)
@@ -164,7 +176,8 @@ def document(chart: str) -> str:
 
 def frame(x: Axis, y: Axis, body: str, title: str, description: str) -> str:
     """Axes around ``body``."""
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    bottom = HEIGHT - BOTTOM
+    right = WIDTH - RIGHT
     out = []
     for value, words in y.ticks():
         at = y.up(value)
@@ -200,7 +213,8 @@ def uprights(across: Axis, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
     for row, (value, name) in enumerate(sorted(inside)):
         x = across.across(value)
         yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
-        y, style = TOP + 26 + 14 * row, "cx-name cx-small"
+        y = TOP + 26 + 14 * row
+        style = "cx-name cx-small"
         if x > WIDTH * 0.7:
             yield text(x - 4, y, name, style, "end")
         else:
@@ -219,8 +233,14 @@ def element(
     """The SVG element around ``body``; ``fixed``: of this size, else as wide as its
     place.
     """
-    size = f' width="{width}" height="{height}"' if fixed else ""
-    words = f"<desc>{escape(description)}</desc>" if description else ""
+    if fixed:
+        size = f' width="{width}" height="{height}"'
+    else:
+        size = ""
+    if description:
+        words = f"<desc>{escape(description)}</desc>"
+    else:
+        words = ""
     return (
         f'<svg class="cx" viewBox="0 0 {width} {height}"{size} role="img"'
         f' aria-label="{escape(title)}">'
@@ -230,8 +250,14 @@ def element(
 
 def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
     """Words at a pixel; ``style`` are classes."""
-    classes = f' class="{style}"' if style else ""
-    place = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    if style:
+        classes = f' class="{style}"'
+    else:
+        classes = ""
+    if anchor != "start":
+        place = f' text-anchor="{anchor}"'
+    else:
+        place = ""
     return f'<text x="{x:.1f}" y="{y:.1f}"{classes}{place}>{escape(words)}</text>'
 
 
@@ -257,7 +283,8 @@ def _points(x: Axis, y: Axis, at: Array, values: Array, run: range) -> list[str]
     if len(run) > 1:
         return [point(x, y, at[i], values[i]) for i in run]
     # A line of one point would be invisible.
-    across, up = x.across(float(at[run[0]])), y.up(float(values[run[0]]))
+    across = x.across(float(at[run[0]]))
+    up = y.up(float(values[run[0]]))
     return [f"{max(LEFT, across - 3):.1f} {up:.1f}", f"{across + 3:.1f} {up:.1f}"]
 
 

@@ -34,7 +34,10 @@ def folder_at(
 
     Raises InputError where a link is on the way, OSError where the folder is not there.
     """
-    at = os.dup(root) if isinstance(root, int) else os.open(root, _FOLDER_FLAGS)
+    if isinstance(root, int):
+        at = os.dup(root)
+    else:
+        at = os.open(root, _FOLDER_FLAGS)
     try:
         for name in _names(relative):
             if create:

@@ -103,7 +103,10 @@ class Pieces(Mapping[int, bytes]):
         shown = self._shown.get(token_id)
         if shown is None:
             piece = self.get(token_id)
-            shown = f"<id {token_id}>" if piece is None else visible_bytes(piece)
+            if piece is None:
+                shown = f"<id {token_id}>"
+            else:
+                shown = visible_bytes(piece)
             self._shown[token_id] = shown
         return shown
 

@@ -81,14 +81,18 @@ class SavedExperiment:
     def outcome(self) -> Mapping[str, Any] | None:
         """What came of it; None until it was judged."""
         outcome = self.record.get("outcome")
-        return outcome if isinstance(outcome, Mapping) else None
+        if isinstance(outcome, Mapping):
+            return outcome
+        return None
 
     @cached_property
     def session(self) -> Session | None:
         """The experiment as a session of its own; None where nothing was captured
         yet.
         """
-        return open_session(self.folder) if (self.folder / MANIFEST).exists() else None
+        if (self.folder / MANIFEST).exists():
+            return open_session(self.folder)
+        return None
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:
@@ -131,7 +135,8 @@ def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
     last = 0.0
     current = ""
     for event in _events(session_folder):
-        kind, at = event.get("type"), event["t"]
+        kind = event.get("type")
+        at = event["t"]
         if kind == "backend":
             current = str(event.get("backend"))
             begun[current] = last = float(at)

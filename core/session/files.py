@@ -121,7 +121,9 @@ def read_json(path: Path | str, most: int, *, flat: bool = False) -> Any:
     """
     data = read_file(path, most)
     try:
-        return _flat(data) if flat else parse_json(data)
+        if flat:
+            return _flat(data)
+        return parse_json(data)
     except ValueError as error:
         raise InputError(f"is not JSON: {error}", file=path) from None
 
@@ -150,7 +152,9 @@ def _flat(data: bytes) -> Any:
     if not isinstance(value, dict) or not data.isascii():
         return parse_json(data)
     quotes = data.count(b'"')
-    return value if quotes == 4 * len(value) else parse_json(data)
+    if quotes == 4 * len(value):
+        return value
+    return parse_json(data)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

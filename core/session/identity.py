@@ -128,9 +128,13 @@ class LoadedWeights:
         digests = {self.files_digest, files_digest}
         if len(digests - {None}) == 2:
             return "the files of the session's model have changed since the capture"
-        then = {} if info.facts is None else info.facts.to_json()
+        if info.facts is None:
+            then = {}
+        else:
+            then = info.facts.to_json()
         for name in _SAME:
-            before, now = then.get(name), self.facts.get(name)
+            before = then.get(name)
+            now = self.facts.get(name)
             if before is not None and now is not None and before != now:
                 return f"{name} is another than in the capture"
         return None

@@ -99,6 +99,6 @@ def _saved(session: Path, path: Path) -> SavedLayers | None:
         when = path.stat().st_mtime
     except (OSError, InputError):
         return None
-    return (
-        SavedLayers(path.stem, data, tensors, when) if isinstance(data, dict) else None
-    )
+    if isinstance(data, dict):
+        return SavedLayers(path.stem, data, tensors, when)
+    return None

@@ -294,7 +294,9 @@ def _file_name(value: Any) -> str:
 
 
 def _digest(value: Any) -> str:
-    return "" if value is None else text(value)
+    if value is None:
+        return ""
+    return text(value)
 
 
 def _built(kind: Kind, make: Callable[..., Any]) -> Kind:
@@ -388,7 +390,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = parse_json(read_file(path, MANIFEST_BYTES))
     except FileNotFoundError:
-        hint = "no session.json in it" if os.path.isdir(folder) else "no such folder"
+        if os.path.isdir(folder):
+            hint = "no session.json in it"
+        else:
+            hint = "no such folder"
         raise session.error(hint) from None
     except NotADirectoryError:
         raise session.error("a session is a folder, this is a file") from None

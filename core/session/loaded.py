@@ -60,7 +60,9 @@ class Loaded:
 
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
-    return value if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):
+        return value
+    return None
 
 
 def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:

@@ -86,7 +86,9 @@ def process_start(pid: int) -> int | None:
     except OSError:
         return _probe(pid)
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    if fields[0] in "ZX":
+        return None
+    return int(fields[19])
 
 
 def _probe(pid: int) -> int | None:
@@ -115,7 +117,9 @@ def _read(file: Path) -> LockHolder | None:
 def read_lock(folder: Path) -> LockHolder | None:
     """The live holder of a session; None where no process writes it."""
     holder = _read(folder / LOCK)
-    return holder if holder is not None and holder.alive else None
+    if holder is not None and holder.alive:
+        return holder
+    return None
 
 
 def acquire(folder: Path, token: str) -> LockHolder | None:
@@ -148,7 +152,8 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
 
 
 def _being_written(folder: Path, holder: LockHolder) -> BeingWritten:
-    process, remedy = f"process {holder.pid}", "wait for it or end it"
+    process = f"process {holder.pid}"
+    remedy = "wait for it or end it"
     if not holder.here:
         process += f" on {holder.host}"
         remedy += f"; if it is gone, delete {folder / LOCK}"

@@ -66,7 +66,10 @@ def free_name(folder: Path, like: str) -> str:
     """
     plain = visible(like).replace("/", "_").replace("\\", "_").lstrip(".")
     name = check_name(plain or "imported")
-    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if folder.is_dir():
+        taken = {entry.name for entry in folder.iterdir()}
+    else:
+        taken = set()
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     names = itertools.chain([name], numbered)
     return next(free for free in names if free not in taken)

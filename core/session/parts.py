@@ -123,7 +123,8 @@ def join_sequences(
 def _checked_sequences(
     path: Path, part: Part, tensors: Mapping[str, Array]
 ) -> Sequences:
-    ids, prompt_lengths = tensors["token_ids"], tensors["prompt_lengths"]
+    ids = tensors["token_ids"]
+    prompt_lengths = tensors["prompt_lengths"]
     if not _fit(tensors["offsets"], prompt_lengths, len(ids)):
         raise InputError("offsets and prompt lengths do not fit its ids", file=path)
     if len(prompt_lengths) != part.sequences or len(ids) != part.tokens:
@@ -202,7 +203,8 @@ def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) 
 
 def _check_widths(path: Path, tensors: Tensors, width: int) -> None:
     """A part keeps ``width`` alternatives, with one log-probability for each."""
-    ids, logprobs = tensors["top_ids"].shape[1], tensors["top_logprobs"].shape[1]
+    ids = tensors["top_ids"].shape[1]
+    logprobs = tensors["top_logprobs"].shape[1]
     if (ids, logprobs) != (width, width):
         raise InputError(
             f"top_ids and top_logprobs have {ids} and {logprobs} columns, {width} are"

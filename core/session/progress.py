@@ -40,7 +40,9 @@ def progress(session: Session) -> float | None:
     where nothing is planned.
     """
     planned = _planned(session)
-    return min(1.0, _finished(session) / planned) if planned else None
+    if planned:
+        return min(1.0, _finished(session) / planned)
+    return None
 
 
 def live(session: Session, holder: LockHolder) -> Live:
@@ -118,7 +120,10 @@ def _event_words(event: Mapping[str, Any]) -> str:
 
 
 def _progress_words(event: Mapping[str, Any]) -> str:
-    done, planned = event.get("sequences"), event.get("planned")
+    done = event.get("sequences")
+    planned = event.get("planned")
     words = f"{event.get('label')} {done}/{planned} sequences"
     rate = event.get("rate")
-    return f"{words}, {rate:,.0f} tok/s" if isinstance(rate, int | float) else words
+    if isinstance(rate, int | float):
+        return f"{words}, {rate:,.0f} tok/s"
+    return words

@@ -89,7 +89,9 @@ class Session:
         """The plan, or None where it was not made by a capture (imported sessions)."""
         from logdrift.core.plan import CapturePlan
 
-        return CapturePlan.from_json(self.manifest.plan) if self.manifest.plan else None
+        if self.manifest.plan:
+            return CapturePlan.from_json(self.manifest.plan)
+        return None
 
     @cached_property
     def sequences(self) -> Sequences:
@@ -173,7 +175,9 @@ class Session:
 
     def _hook(self, trust: Trust) -> Callable[[], None]:
         """What is called before a part is read."""
-        return trust.wait if self.patient else trust.wait_off_screen
+        if self.patient:
+            return trust.wait
+        return trust.wait_off_screen
 
     def verify(self, *labels: str) -> None:
         """Wait until the sequences and these captures are known to be as they were
@@ -193,7 +197,9 @@ class Session:
         the sequences; None for nothing.
         """
         problem = self._problem(label)
-        return None if problem is None else str(problem)
+        if problem is None:
+            return None
+        return str(problem)
 
     def _problem(self, label: str) -> InputError | None:
         """The error of `damage`, which names the file."""
@@ -229,7 +235,9 @@ class Session:
         info = self.manifest.sequences
         all_sequences = sum(part.sequences for part in info.parts) >= info.planned
         is_complete = all_sequences and statuses <= {"complete"}
-        return "complete" if is_complete else "partial"
+        if is_complete:
+            return "complete"
+        return "partial"
 
     def refresh(self) -> Session:
         """This session as it is now: itself where the manifest has not changed, a new

@@ -47,7 +47,9 @@ class Unfit(ValueError):
             name if name.startswith("[") or not at else f".{name}"
             for at, name in enumerate(self.place)
         )
-        return f"{place} {self.why}" if place else self.why
+        if place:
+            return f"{place} {self.why}"
+        return self.why
 
 
 def checked(kind: Kind, value: Any, where: str) -> Any:
@@ -160,7 +162,9 @@ def anything(value: Any) -> Any:
 def _inside(value: Any) -> Any:
     if isinstance(value, Mapping):
         return value.values()
-    return value if isinstance(value, list | tuple) else ()
+    if isinstance(value, list | tuple):
+        return value
+    return ()
 
 
 def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) -> Kind:
@@ -220,7 +224,9 @@ _ANNOTATED: dict[str, Kind] = {
 def _by_annotation(annotation: str) -> Kind:
     plain = annotation.removesuffix(" | None")
     kind = _ANNOTATED[plain]
-    return kind if plain == annotation else maybe(kind)
+    if plain == annotation:
+        return kind
+    return maybe(kind)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -243,4 +249,6 @@ def shown(value: Any) -> str:
         return repr(value[:_SHOWN]) + ("..." if len(value) > _SHOWN else "")
     if isinstance(value, list | tuple):
         return "a list"
-    return "an object" if isinstance(value, Mapping) else "another type"
+    if isinstance(value, Mapping):
+        return "an object"
+    return "another type"

@@ -67,7 +67,8 @@ class TextIndex:
         """The tokens of ``size`` bytes from each of ``at`` on, where these lie within
         one sequence.
         """
-        first, last = self._token_at(at), self._token_at(at + size - 1)
+        first = self._token_at(at)
+        last = self._token_at(at + size - 1)
         within = _within_one(self.sequences, first, last)
         starts, index = np.unique(first[within], return_index=True)
         return Matches(starts, last[within][index] + 1)
@@ -87,8 +88,9 @@ def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
     lengths = np.fromiter((len(piece) for piece in known), np.int64, len(known))
     starts = np.concatenate([[0], np.cumsum(lengths[inverse])])
     text = b"".join([known[i] for i in inverse.tolist()])
-    kind = np.uint32 if len(text) < 1 << 32 else np.uint64
-    return TextIndex(sequences, text, starts.astype(kind))
+    fits_32_bits = len(text) < 1 << 32
+    dtype = np.uint32 if fits_32_bits else np.uint64
+    return TextIndex(sequences, text, starts.astype(dtype))
 
 
 def find_ids(sequences: Sequences, query: list[int]) -> Matches:

@@ -81,7 +81,10 @@ class OpenFile:
         """To read from, at any place. Raises InputError where the file is gone, or not
         the one that was opened.
         """
-        descriptor = _open(self.path) if self._kept is None else self._kept
+        if self._kept is None:
+            descriptor = _open(self.path)
+        else:
+            descriptor = self._kept
         try:
             if FileStamp.of(descriptor) != self.stamp:
                 raise InputError(
@@ -175,7 +178,9 @@ class Column:
     @property
     def width(self) -> int:
         """Entries of a row; 0 where there is no part."""
-        return int(self.parts[0].shape[1]) if self.parts else 0
+        if self.parts:
+            return int(self.parts[0].shape[1])
+        return 0
 
     def rows(self, start: int, stop: int) -> Array:
         """Rows ``start:stop``, read now or cut from what was read whole."""
@@ -228,7 +233,8 @@ class Column:
         shape = max(0, stop - start), *self.parts[0].shape[1:]
         out = np.empty(shape, np.result_type(*(part.dtype for part in self.parts)))
         for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
-            first, last = max(0, start - low), min(len(part), stop - low)
+            first = max(0, start - low)
+            last = min(len(part), stop - low)
             if first < last:
                 target = slice(low + first - start, low + last - start)
                 out[target] = self._cut(part, first, last)

@@ -66,4 +66,6 @@ def _show(char: str) -> str:
         first <= code <= last for first, last in _UNEVEN
     ):
         return f"<U+{code:04X}>"
-    return " " if category == "Zs" else char
+    if category == "Zs":
+        return " "
+    return char

@@ -90,5 +90,8 @@ def _source(
         else:
             notes.count(_DIFFER % (name, key))
     # An engine's name alone is what the format tells, and no observation of how it ran.
-    observed_facts = facts if set(facts) - {"engine"} else {}
+    if set(facts) - {"engine"}:
+        observed_facts = facts
+    else:
+        observed_facts = {}
     return CaptureSource(engine=facts.get("engine"), observed=observed_facts)

@@ -162,7 +162,8 @@ def _without_what_the_path_has_not(
 
 
 def _scores(answer: ServerAnswer, name: str, notes: Notes) -> Scores:
-    place, tokens = answer.place, answer.tokens
+    place = answer.place
+    tokens = answer.tokens
     logprobs = [token.logprob for token in tokens]
     scores = scores_of(logprobs, place, "logprob", first=not answer.given)
     top_ids, top_logprobs = alternatives(_lists(answer, name, notes))

@@ -36,7 +36,9 @@ def kind_of(data: Mapping[str, Any]) -> str | None:
             return kind
     # The last chunk of llama.cpp's stream has no probabilities any more.
     is_last_chunk = "content" in data and isinstance(data.get("stop"), bool)
-    return "llama.cpp" if is_last_chunk else None
+    if is_last_chunk:
+        return "llama.cpp"
+    return None
 
 
 def wraps(data: Mapping[str, Any]) -> bool:

@@ -59,7 +59,8 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
     plain, mark, number = name.partition("#")
     backend, slash, path = plain.partition("/")
     check_backend_name(backend)
-    path = path if slash else "recorded"
+    if not slash:
+        path = "recorded"
     if path not in PATHS:
         raise InputError(
             f"capture {name!r}: path {path!r} is unknown",

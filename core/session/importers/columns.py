@@ -117,7 +117,9 @@ def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
     flags = np.asarray([_is_nan(value) for value in values], np.uint8)
     if not first:
         flags[:1] = 0
-    return flags if flags.any() else None
+    if flags.any():
+        return flags
+    return None
 
 
 def _is_nan(value: Any) -> bool:
@@ -162,7 +164,9 @@ def _logprob(value: Any, place: Place, key: str) -> float:
             f"{key} is {number:g}",
             "a log-probability is at most 0 (a probability? give its logarithm)",
         )
-    return -math.inf if number <= MINUS_INFINITY else float(number)
+    if number <= MINUS_INFINITY:
+        return -math.inf
+    return float(number)
 
 
 def entropy_of(

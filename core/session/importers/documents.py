@@ -97,7 +97,9 @@ def _payload(line: bytes) -> bytes:
         text = text.removeprefix(_DATA).strip()
     elif text.startswith(_STREAM_FIELDS):
         return b""
-    return b"" if text == _DONE else text
+    if text == _DONE:
+        return b""
+    return text
 
 
 def _parsed(text: bytes, place: Place) -> Any:

@@ -50,7 +50,10 @@ def _check_fact(key: str, place: Place) -> None:
         raise place.error("a mask is one value a token", remedy)
     near = difflib.get_close_matches(key, TELLABLE, n=1)
     known = f"known are {', '.join(TELLABLE)}"
-    advice = f"did you mean {near[0]!r}?" if near else known
+    if near:
+        advice = f"did you mean {near[0]!r}?"
+    else:
+        advice = known
     raise place.error(f"fact {key!r} is unknown", advice)
 
 
@@ -64,7 +67,10 @@ def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
     names = (word for info in infos for word in (info.backend, info.label))
     known = list(dict.fromkeys(names))
     near = difflib.get_close_matches(name, known, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    if near:
+        advice = f"did you mean {near[0]!r}?"
+    else:
+        advice = f"there are {', '.join(known)}"
     raise place.error(f"capture {name!r} is unknown", advice)
 
 

@@ -154,7 +154,8 @@ def _renames(data: Mapping[str, Any]) -> list[Rename]:
 
 def _ids(data: Mapping[str, Any]) -> list[Rename]:
     """How to write the ids of prompt and completion as ``token_ids``."""
-    prompt, whole = _first(data, _PROMPT_IDS), _first(data, _ALL_IDS)
+    prompt = _first(data, _PROMPT_IDS)
+    whole = _first(data, _ALL_IDS)
     new = _first(data, _NEW_IDS)
     if new is None and prompt and "token_ids" in data:
         new = "token_ids"
@@ -219,14 +220,16 @@ def _columns(data: Mapping[str, Any]) -> list[Rename]:
 
 def _mask(data: Mapping[str, Any]) -> list[Rename]:
     mask = _key(data, _MASKS, list)
-    return [((mask,), f"rename {mask} to mask")] if mask else []
+    if mask:
+        return [((mask,), f"rename {mask} to mask")]
+    return []
 
 
 def _finish(data: Mapping[str, Any]) -> list[Rename]:
     finish = _key(data, _FINISH, str)
-    return (
-        [((finish,), f"rename {finish} to finish (stop or length)")] if finish else []
-    )
+    if finish:
+        return [((finish,), f"rename {finish} to finish (stop or length)")]
+    return []
 
 
 def _key(data: Mapping[str, Any], names: tuple[str, ...], kind: type) -> str | None:
@@ -240,12 +243,16 @@ def _column_of(key: str) -> str | None:
     if "top" in name.split("_") or "topk" in name:
         if "log" in name:
             return "top_logprobs"
-        return "top_ids" if "id" in name else None
+        if "id" in name:
+            return "top_ids"
+        return None
     if name.endswith(("entropy", "entropies")):
         return "entropy"
     if name.endswith(("rank", "ranks")):
         return "ranks"
-    return "logprobs" if _LOGPROBS.search(name) else None
+    if _LOGPROBS.search(name):
+        return "logprobs"
+    return None
 
 
 def _first(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

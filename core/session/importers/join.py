@@ -43,7 +43,8 @@ def side_by_side(files: Sequence[str], context: ImportContext) -> list[Record]:
             names = (path.name, first)
             joined = _join(joined, records, context.notes, names)
         else:
-            joined, first = records, path.name
+            joined = records
+            first = path.name
     return [_settled(record, context.notes) for record in joined]
 
 
@@ -73,7 +74,9 @@ def _lengths(record: Record) -> list[int]:
     given to score.
     """
     whole = len(record.token_ids)
-    return [whole, record.given] if 0 < record.given < whole else [whole]
+    if 0 < record.given < whole:
+        return [whole, record.given]
+    return [whole]
 
 
 def _common(a: Record, b: Record) -> int:
@@ -142,7 +145,8 @@ def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
 
 
 def _merged(a: Record, b: Record, length: int, notes: Notes) -> Record:
-    a, b = _cut(a, length, notes), _cut(b, length, notes)
+    a = _cut(a, length, notes)
+    b = _cut(b, length, notes)
     if a.bounded and b.bounded and a.prompt_length != b.prompt_length:
         raise b.place.error(
             f"its prompt has {b.prompt_length} tokens, that of {a.place.words}"

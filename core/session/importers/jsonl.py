@@ -95,7 +95,10 @@ def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Re
         raise place.error("captures is missing", remedy)
     scores = {}
     for name, value in captures.items():
-        body = value if isinstance(value, dict) else {"logprobs": value}
+        if isinstance(value, dict):
+            body = value
+        else:
+            body = {"logprobs": value}
         there = under_key(place, f"captures.{name}")
         _check_keys(body, _CAPTURE_KEYS, there)
         scores[name] = _CaptureLine(place, name, ids, prompt, context.notes).scores(

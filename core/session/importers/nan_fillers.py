@@ -48,14 +48,17 @@ def _behind(record: Record) -> int:
 
 def _flags(record: Record, name: str) -> FlagArray:
     nan = record.captures[name].nan
-    return np.zeros(len(record.token_ids), np.uint8) if nan is None else nan
+    if nan is None:
+        return np.zeros(len(record.token_ids), np.uint8)
+    return nan
 
 
 def _drop(records: Iterable[Record], name: str, part: slice) -> int:
     """Clear the flags of this part before the completions, if no number stands there;
     how many there were.
     """
-    flags, logprobs = [], []
+    flags = []
+    logprobs = []
     for record in records:
         before = slice(0, _behind(record))
         flags.append(_flags(record, name)[before][part])

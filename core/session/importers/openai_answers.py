@@ -117,8 +117,13 @@ def _ids(data: Mapping[str, Any], key: str, place: Place) -> list[int] | None:
 def _prompt_length(answer: Mapping[str, Any]) -> int:
     """How many tokens the prompt had, by the server's count; 0: it does not say."""
     usage = answer.get("usage")
-    number = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
-    return number if isinstance(number, int) and number > 0 else 0
+    if isinstance(usage, Mapping):
+        number = usage.get("prompt_tokens")
+    else:
+        number = None
+    if isinstance(number, int) and number > 0:
+        return number
+    return 0
 
 
 Parts = tuple[list[ScoredToken], list[ScoredToken]]
@@ -150,18 +155,22 @@ def _split(
 def _split_plain(
     tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
 ) -> Parts | None:
-    new, count = len(sampled or ()), len(tokens)
+    new = len(sampled or ())
+    count = len(tokens)
     if sampled is not None and count == new:
         return [], tokens
     if prompt and count == prompt + new:
         return tokens[:prompt], tokens[prompt:]
-    return ([], tokens) if sampled is None else None
+    if sampled is None:
+        return ([], tokens)
+    return None
 
 
 def _split_echo(
     tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
 ) -> Parts | None:
-    new, count = len(sampled or ()), len(tokens)
+    new = len(sampled or ())
+    count = len(tokens)
     if not prompt:
         return _split_by_ids(tokens, sampled or [])
     if count == prompt:
@@ -169,7 +178,9 @@ def _split_echo(
     sampled_behind = sampled is None and count > prompt
     if count == prompt + new or sampled_behind:
         return tokens[:prompt], tokens[prompt:]
-    return ([], tokens) if count == new else None
+    if count == new:
+        return ([], tokens)
+    return None
 
 
 def _split_by_ids(tokens: list[ScoredToken], sampled: Sequence[int]) -> Parts:

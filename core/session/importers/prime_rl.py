@@ -29,7 +29,8 @@ from logdrift.core.session.importers.start import Start
 from logdrift.core.session.scores import Scores
 
 SCHEMA = 1
-TRAINER, ENGINE = "trainer/prefill", "inference/recorded"
+TRAINER = "trainer/prefill"
+ENGINE = "inference/recorded"
 
 
 def guess(start: Start) -> bool:
@@ -62,7 +63,10 @@ def _record(place: Place, data: Mapping[str, Any]) -> Record:
         )
     ids = ids_of(data.get("token_ids"), place)
     trained = _flags(data.get("loss_mask"), len(ids), place)
-    prompt = int(np.argmax(trained)) if trained.any() else len(ids)
+    if trained.any():
+        prompt = int(np.argmax(trained))
+    else:
+        prompt = len(ids)
     # Tool output within the completion is not trained on: it is shown, and counts in
     # no number.
     mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)

@@ -97,7 +97,8 @@ def _openai(logprobs: Mapping[str, Any]) -> list[ScoredToken]:
     content = logprobs.get("content")
     if isinstance(content, list):
         return [_of_chat(entry) for entry in content]
-    tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+    tokens = logprobs["tokens"]
+    values = logprobs["token_logprobs"]
     tops = logprobs.get("top_logprobs") or [None] * len(tokens)
     widths = {len(top) for top in tops if top}
     # vLLM lists k ids, and the token before them where it is none of them: then the
@@ -176,7 +177,9 @@ def _logarithm(entry: Mapping[str, Any]) -> Any:
     if "prob" not in entry:
         return entry.get("logprob")
     share = float(entry["prob"])
-    return math.log(share) if share > 0 else -math.inf
+    if share > 0:
+        return math.log(share)
+    return -math.inf
 
 
 def _id_of(entry: Mapping[str, Any]) -> int | None:
@@ -191,8 +194,13 @@ def _id_of(entry: Mapping[str, Any]) -> int | None:
 
 
 def _named(text: Any) -> int | None:
-    written = _ID.fullmatch(text) if isinstance(text, str) else None
-    return int(written[1]) if written else None
+    """The id in a token text such as ``token_id:198``."""
+    if not isinstance(text, str):
+        return None
+    written = _ID.fullmatch(text)
+    if written is None:
+        return None
+    return int(written[1])
 
 
 def _whole(value: Any) -> int | None:

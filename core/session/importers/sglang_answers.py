@@ -34,7 +34,8 @@ def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
     meta = answer["meta_info"]
     if not isinstance(meta, Mapping):
         raise place.error("meta_info is not an object")
-    before, behind = _tokens(meta, "input", place), _tokens(meta, "output", place)
+    before = _tokens(meta, "input", place)
+    behind = _tokens(meta, "output", place)
     if not before and not behind:
         remedy = 'ask SGLang with "return_logprob": true'
         raise place.error("has no log-probabilities", remedy)
@@ -100,7 +101,10 @@ def _named(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
 
 
 def _finish(reason: Any) -> str:
-    kind = reason.get("type") if isinstance(reason, Mapping) else reason
+    if isinstance(reason, Mapping):
+        kind = reason.get("type")
+    else:
+        kind = reason
     return {"stop": "stop", "length": "length"}.get(str(kind), "unknown")
 
 

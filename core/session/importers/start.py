@@ -84,4 +84,6 @@ def _named(steps: set[str]) -> str:
     in_order = sorted(steps, key=lambda name: (len(name), name))
     named = ", ".join(in_order[:_SHOWN_STEPS])
     more = len(in_order) - _SHOWN_STEPS
-    return f"{named} and {more} more" if more > 0 else named
+    if more > 0:
+        return f"{named} and {more} more"
+    return named

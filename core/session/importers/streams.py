@@ -166,7 +166,8 @@ def _extend_logprobs(choice: dict[str, Any], logprobs: Mapping[str, Any]) -> Non
 
 
 def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
-    old, new = whole["meta_info"], chunk["meta_info"]
+    old = whole["meta_info"]
+    new = chunk["meta_info"]
     before = old.get("output_token_logprobs") or []
     now = new.get("output_token_logprobs") or []
     of_prompt = {

@@ -84,4 +84,6 @@ class Tokenizer:
         if word is None:
             return None
         piece = token_bytes(str(word), self.alphabet)
-        return str(word).encode("utf-8", "surrogatepass") if piece is None else piece
+        if piece is None:
+            return str(word).encode("utf-8", "surrogatepass")
+        return piece

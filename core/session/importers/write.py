@@ -130,7 +130,9 @@ def _model_name(records: Sequence[Record], model: Path | None) -> str:
     if model is not None:
         return str(model)
     named = [record.model for record in records if record.model is not None]
-    return named[0] if named else UNKNOWN
+    if named:
+        return named[0]
+    return UNKNOWN
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[int, Sequence[Record]]]:
@@ -143,7 +145,8 @@ def _chunks(records: Sequence[Record]) -> Iterator[tuple[int, Sequence[Record]]]
         is_full = tokens >= _PART_TOKENS or index - first + 1 >= _PART_SEQUENCES
         if is_full or index == len(records) - 1:
             yield first, records[first : index + 1]
-            first, tokens = index + 1, 0
+            first = index + 1
+            tokens = 0
 
 
 def _pieces(records: Sequence[Record], model: Path | None) -> Mapping[int, bytes]:

@@ -28,7 +28,7 @@ class BuiltChart:
 
 @dataclass(frozen=True)
 class ChartKey:
-    """What a chart is made of: it has to be made again where one of these is another.
+    """What a chart is made of: it is made again when one of these changes.
 
     ``data`` and ``change`` are identities of objects. None: the chart does not depend
     on it.
@@ -71,8 +71,9 @@ def build(
     made: Chart | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> BuiltChart | None:
-    """Reduce (unless ``made``) and draw one chart: not for the event loop. None where
-    it was cancelled between.
+    """Reduce (unless ``made``) and draw one chart. Not for the event loop.
+
+    None where ``cancelled`` said so before the picture was drawn.
     """
     from logdrift.core.charts.data import NothingToDraw
     from logdrift.tui.widgets.charts.terminal import draw

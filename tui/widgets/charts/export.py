@@ -1,5 +1,6 @@
-"""A chart as a file: text as it is drawn, SVG, or CSV of the numbers behind it. The
-ending of the name decides.
+"""A chart as a file: the ending of the name decides between text, SVG and CSV.
+
+Text is the picture of the terminal, CSV the numbers behind it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _LONGEST = 60
 
 def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
-    session = "session" if source.data is None else source.data.session.name
+    if source.data is None:
+        session = "session"
+    else:
+        session = source.data.session.name
     stem = f"{_plain(session)}-{CHARTS[kind].name}"
     if reach == "one":
         stem += f"-seq{source.sequence}"
@@ -45,8 +49,9 @@ def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> 
 
 def _plain(name: str) -> str:
     """A name in characters that every file system and shell takes."""
-    plain = "".join(char if char in _IN_NAMES else "_" for char in name)
-    return plain.strip(".")[:_LONGEST] or "session"
+    characters = [char if char in _IN_NAMES else "_" for char in name]
+    plain = "".join(characters).strip(".")
+    return plain[:_LONGEST] or "session"
 
 
 def problem(name: str, session: Path) -> str:
@@ -63,7 +68,9 @@ def problem(name: str, session: Path) -> str:
         return without_flag(error)
     except OSError as error:
         return f"no file can have this name: {error.strerror}"
-    return f"{name} exists: type another name" if taken else ""
+    if taken:
+        return f"{name} exists: type another name"
+    return ""
 
 
 def write_chart(chart: Chart, name: str, session: Path) -> str:
@@ -94,10 +101,9 @@ def text_rows(chart: Chart) -> Iterator[str]:
     """Title, picture and legend."""
     drawing = draw(chart, *_TEXT_SIZE)
     pair = chart.data.pair
-    yield visible(
-        f"{entry_of(chart).title} · {chart.what} · A = {pair.a.info.label}, B ="
-        f" {pair.b.info.label}"
-    )
+    title = entry_of(chart).title
+    sides = f"A = {pair.a.info.label}, B = {pair.b.info.label}"
+    yield visible(f"{title} · {chart.what} · {sides}")
     yield ""
     yield from drawing.rows
     yield ""
@@ -109,13 +115,15 @@ def csv_text(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
-    # str of a float32 is its shortest form: 0.1, where its float64 would be
-    # 0.10000000149011612.
-    columns = [[_field(value) for value in column] for column in table.values()]
+    columns = [map(_field, column) for column in table.values()]
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
 def _field(value: object) -> str:
+    # str of a float32 is its shortest form: 0.1, where its float64 would be
+    # 0.10000000149011612.
     is_nan = value != value
-    return "" if is_nan else str(value)
+    if is_nan:
+        return ""
+    return str(value)

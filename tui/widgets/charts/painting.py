@@ -12,6 +12,7 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Run, strip_of
 
 if TYPE_CHECKING:
+    from logdrift.core.charts.marks import TokenCell
     from logdrift.tui.widgets.charts.terminal import Drawing
 
 _BRIGHT = frozenset("▁▂▃▄▅▆▇█●")
@@ -20,94 +21,118 @@ _FREE = frozenset(" ·░╌┆")
 
 
 class Painter:
-    """Draws one chart in ``width`` cells again and again, the cursor somewhere else."""
+    """Paints one chart in ``width`` cells, again for each place of the cursor."""
 
     def __init__(self, chart: Drawing, width: int, palette: Palette) -> None:
-        self.chart, self.width, self.palette = chart, width, palette
-        styles = _Styles(chart, palette)
-        inside = range(chart.top, chart.top + chart.lines)
-        self._runs = [
-            _runs(text.ljust(chart.left + chart.columns), y in inside, chart, styles)
-            for y, text in enumerate(chart.rows)
-        ]
+        self.chart = chart
+        self.width = width
+        self.palette = palette
+        self._runs = _styled_rows(chart, palette)
         self._plain = [strip_of(runs, width) for runs in self._runs]
 
     @property
     def paints(self) -> tuple[Drawing, int, Palette]:
-        """What this is made of."""
+        """Chart, width and colours: a change of one of them needs a new painter."""
         return self.chart, self.width, self.palette
 
     def lines(self, position: int) -> Iterator[Strip]:
-        """The rows with the cursor: a line through its column, marked in the frame, or
-        its cell alone.
+        """The rows with the cursor on a flat position: its cell, or a line through its
+        column, and marks in the frame.
         """
-        chart = self.chart
-        cell = None if chart.place is None else chart.place.cell(position)
+        place = self.chart.place
+        cell = None if place is None else place.cell(position)
         if cell is None:
             yield from self._plain
             return
-        column = chart.left + cell[0]
-        row = None if cell[1] is None else chart.top + cell[1]
+        cursor = _Cursor(self.chart, cell, self.palette)
         for y, runs in enumerate(self._runs):
-            marked = _marked(runs, y, (column, row), chart, self.palette)
-            yield self._plain[y] if marked is runs else strip_of(marked, self.width)
+            marked = cursor.marked(runs, y)
+            if marked is runs:
+                yield self._plain[y]
+            else:
+                yield strip_of(marked, self.width)
 
 
 class _Styles:
-    """Style of each character of the area. Shades have one colour, or each cell would
+    """Style of each character of a chart. Shades have one colour, or each cell would
     cost twenty bytes of a slow line: the glyph tells the step.
     """
 
     def __init__(self, chart: Drawing, palette: Palette) -> None:
-        self.palette, self.shaded = palette, chart.shaded
+        self.shaded = chart.shaded
+        self.muted = palette.muted
+        self.bright = palette.text
+        self.shade = palette.text
         colour = palette.steps[0][-1].bgcolor
-        coloured = colour is not None and palette.dark
-        self.shade = Style(color=colour) if coloured else palette.text
+        if colour is not None and palette.dark:
+            self.shade = Style(color=colour)
 
     def of(self, char: str) -> Style:
+        """The style of a character between the axes."""
         if self.shaded:
             return self.shade
-        bright = char in _BRIGHT or "⠀" < char <= "⣿"
-        return self.palette.text if bright else self.palette.muted
+        is_braille = "⠀" < char <= "⣿"
+        if is_braille or char in _BRIGHT:
+            return self.bright
+        return self.muted
 
 
-def _runs(text: str, inside: bool, chart: Drawing, styles: _Styles) -> list[Run]:
-    area = range(chart.left, chart.left + chart.columns) if inside else range(0)
+def _styled_rows(chart: Drawing, palette: Palette) -> list[list[Run]]:
+    """The rows of a chart, each as runs of one style."""
+    styles = _Styles(chart, palette)
+    right = chart.left + chart.columns
+    inside = range(chart.top, chart.top + chart.lines)
+    between_axes = range(chart.left, right)
+    rows = []
+    for y, text in enumerate(chart.rows):
+        area = between_axes if y in inside else range(0)
+        rows.append(_runs(text.ljust(right), area, styles))
+    return rows
+
+
+def _runs(text: str, area: range, styles: _Styles) -> list[Run]:
+    """A row as runs of one style; ``area`` are its columns between the axes."""
     runs: list[Run] = []
     for x, char in enumerate(text):
-        style = styles.of(char) if x in area else styles.palette.muted
-        if runs and runs[-1][1] is style:
-            runs[-1] = (runs[-1][0] + char, style)
+        style = styles.of(char) if x in area else styles.muted
+        before, style_before = runs[-1] if runs else ("", None)
+        if style_before is style:
+            runs[-1] = (before + char, style)
         else:
             runs.append((char, style))
     return runs
 
 
-def _marked(
-    runs: list[Run],
-    y: int,
-    cell: tuple[int, int | None],
-    chart: Drawing,
-    palette: Palette,
-) -> list[Run]:
-    """Row ``y`` with the cursor in it: its column, and its row unless the whole column
-    is its place. The same runs where the cursor is not in it.
+class _Cursor:
+    """The cursor in the rows of a chart: its column, and its row unless the whole
+    column is its place.
     """
-    column, row = cell
-    if y == chart.top - 1:
-        return _replace(runs, column, "▼", palette.accent)
-    if y == chart.top + chart.lines:
-        return _replace(runs, column, "▲", palette.accent)
-    outside = not chart.top <= y < chart.top + chart.lines
-    if outside or row not in (None, y):
-        return runs
-    under = _char_at(runs, column)
-    if row is None and under in _FREE:
-        return _replace(runs, column, "┊", palette.accent)
-    marked = _replace(runs, column, under, palette.cursor)
-    if row is None:
-        return marked
-    return _replace(marked, chart.left - 1, "▸", palette.accent)
+
+    def __init__(self, chart: Drawing, cell: TokenCell, palette: Palette) -> None:
+        self.left = chart.left
+        self.top = chart.top
+        self.bottom = chart.top + chart.lines
+        self.column = chart.left + cell.column
+        self.row = None if cell.row is None else chart.top + cell.row
+        self.palette = palette
+
+    def marked(self, runs: list[Run], y: int) -> list[Run]:
+        """Row ``y`` with the cursor; the same ``runs`` where the cursor is not in it."""
+        accent = self.palette.accent
+        if y == self.top - 1:
+            return _replace(runs, self.column, "▼", accent)
+        if y == self.bottom:
+            return _replace(runs, self.column, "▲", accent)
+        inside = self.top <= y < self.bottom
+        if not inside or self.row not in (None, y):
+            return runs
+        under = _char_at(runs, self.column)
+        if self.row is None and under in _FREE:
+            return _replace(runs, self.column, "┊", accent)
+        marked = _replace(runs, self.column, under, self.palette.cursor)
+        if self.row is None:
+            return marked
+        return _replace(marked, self.left - 1, "▸", accent)
 
 
 def _char_at(runs: list[Run], column: int) -> str:
@@ -116,13 +141,15 @@ def _char_at(runs: list[Run], column: int) -> str:
 
 def _replace(runs: list[Run], column: int, char: str, style: Style) -> list[Run]:
     """The runs with one cell (every character here is one cell wide) replaced."""
-    out: list[Run] = []
-    at = 0
+    replaced: list[Run] = []
+    start = 0
     for text, old in runs:
-        offset = column - at
+        offset = column - start
         if 0 <= offset < len(text):
-            out += [(text[:offset], old), (char, style), (text[offset + 1 :], old)]
+            replaced.append((text[:offset], old))
+            replaced.append((char, style))
+            replaced.append((text[offset + 1 :], old))
         else:
-            out.append((text, old))
-        at += len(text)
-    return out
+            replaced.append((text, old))
+        start += len(text)
+    return replaced

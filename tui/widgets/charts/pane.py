@@ -1,8 +1,6 @@
-"""The chart pane: asks a thread for a picture of what it is shown, and moves the cursor
-of the sequence.
+"""The chart pane: has pictures made in a thread, and moves the cursor of the sequence.
 
-BuiltChart off the event loop, superseded work is dropped; what crosses over is a frozen
-`Drawing`.
+Superseded work is dropped; what crosses over to the event loop is a frozen `Drawing`.
 """
 
 from __future__ import annotations
@@ -39,11 +37,13 @@ if TYPE_CHECKING:
     from logdrift.core.charts.data import ChangeData, ChartSource, PairData, Reach
     from logdrift.tui.widgets.charts.terminal import Drawing
 
-MIN_WIDTH, MIN_HEIGHT = 24, 5
+MIN_WIDTH = 24
+MIN_HEIGHT = 5
 _DELAY = 0.08
 """Seconds that must pass without a change before a picture is made: a held key draws
 none.
 """
+_AT_ONCE = 0.001
 _WAIT = 0.3
 """Seconds after which it is said that a picture is being made."""
 _WIDE = 150
@@ -73,7 +73,7 @@ class ChartPane(Text, inherit_bindings=False):
 
     @dataclass(eq=False, repr=False)
     class TokensWanted(Message):
-        """Enter: the text of the token is wanted."""
+        """The user pressed Enter to see the text of the token."""
 
     @dataclass(eq=False, repr=False)
     class Drawn(Message):
@@ -118,14 +118,21 @@ class ChartPane(Text, inherit_bindings=False):
 
         data: PairData | None = None
         if pair is not None:
-            before = None if self._source is None else self._source.data
-            same = before is not None and before.pair is pair
-            data = before if same else PairData(session, pair)
-        self.show_source(ChartSource(data, sequence, threshold, change), position)
+            data = self._kept_data(pair) or PairData(session, pair)
+        source = ChartSource(data, sequence, threshold, change)
+        self.show_source(source, position)
+
+    def _kept_data(self, pair: Pair) -> PairData | None:
+        """What was made from this pair already, so that it is not made again."""
+        data = None if self._source is None else self._source.data
+        if data is not None and data.pair is pair:
+            return data
+        return None
 
     def show_source(self, source: ChartSource, position: int) -> None:
         """`show` with what another pane looks at."""
-        self._source, self._position = source, position
+        self._source = source
+        self._position = position
         self.want()
         if self.mirror is not None:
             self.mirror.show_source(source, position)
@@ -152,13 +159,18 @@ class ChartPane(Text, inherit_bindings=False):
     def reach(self) -> Reach:
         """What is shown: the user's choice, where the chart can show it."""
         reaches = CHARTS[self.kind].reaches
-        return self.wanted_reach if self.wanted_reach in reaches else reaches[0]
+        if self.wanted_reach in reaches:
+            return self.wanted_reach
+        return reaches[0]
 
     @property
     def plot_size(self) -> tuple[int, int] | None:
         """Cells for a chart, None where it would not fit."""
-        width, height = self.inner_width, self.size.height - self.fixed
-        return (width, height) if width >= MIN_WIDTH and height >= MIN_HEIGHT else None
+        width = self.inner_width
+        height = self.size.height - self.fixed
+        if width >= MIN_WIDTH and height >= MIN_HEIGHT:
+            return (width, height)
+        return None
 
     def choose(self, kind: int, reach: Reach | None = None) -> None:
         """Another chart; ``reach`` None: as before."""
@@ -173,17 +185,21 @@ class ChartPane(Text, inherit_bindings=False):
     def fixed(self) -> int:  # type: ignore[override]
         """The title, and as many lines of the legend as leave room for a picture."""
         width, height = self.size
-        rows = 1 + sum(height >= least for least in _LEGEND_HEIGHTS)
-        return 1 + (rows if width < _WIDE else (rows + 1) // 2)
+        legend_rows = 1 + sum(height >= least for least in _LEGEND_HEIGHTS)
+        if width >= _WIDE:
+            legend_rows = (legend_rows + 1) // 2
+        return 1 + legend_rows
 
     def want(self, *, at_once: bool = False) -> None:
         """Have the picture made, once no more changes come in."""
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(0.001 if at_once else _DELAY, self._ask)
+        delay = _AT_ONCE if at_once else _DELAY
+        self._timer = self.set_timer(delay, self._ask)
 
     def _ask(self) -> None:
-        source, size = self._source, self.plot_size
+        source = self._source
+        size = self.plot_size
         if source is None or not self.size.area:
             return
         if size is None:
@@ -210,11 +226,11 @@ class ChartPane(Text, inherit_bindings=False):
         worker = get_current_worker()
         built = build(
             source,
-            key.chart.kind,
-            key.chart.reach,
-            key.size,
-            made,
-            lambda: worker.is_cancelled,
+            kind=key.chart.kind,
+            reach=key.chart.reach,
+            size=key.size,
+            made=made,
+            cancelled=lambda: worker.is_cancelled,
         )
         if built is not None and not worker.is_cancelled:
             self.post_message(self.Drawn(key, built))
@@ -231,7 +247,8 @@ class ChartPane(Text, inherit_bindings=False):
             self._waiting.stop()
             self._waiting = None
         self.made = built.chart or self.made
-        self.chart, self.problem = built.drawing, built.problem
+        self.chart = built.drawing
+        self.problem = built.problem
         if built.chart is None:
             self._made_key = None
         self.refresh_fixed()
@@ -248,15 +265,19 @@ class ChartPane(Text, inherit_bindings=False):
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
-            focused = self.has_focus
-            runs = title_runs(
-                self.kind, self.reach, width, self.palette, focused=focused
-            )
-            return strip_of(runs, width)
+            return self._title_line(width)
         legend = self.chart.legend if self.chart else ()
         rows = legend_rows(legend, width - 2, self.fixed - 1)
-        text = f" {rows[y - 1]}" if y <= len(rows) else ""
+        text = ""
+        if y <= len(rows):
+            text = f" {rows[y - 1]}"
         return strip_of([(text, self.palette.muted)], width)
+
+    def _title_line(self, width: int) -> Strip:
+        runs = title_runs(
+            self.kind, self.reach, width, self.palette, focused=self.has_focus
+        )
+        return strip_of(runs, width)
 
     def _paint(self) -> None:
         if self.chart is None:
@@ -308,26 +329,28 @@ class ChartPane(Text, inherit_bindings=False):
         if drawing is None or drawing.place is None:
             return
         cell = drawing.place.cell(self._position)
-        column = 0 if cell is None else cell[0]
+        column = 0 if cell is None else cell.column
         self.action_chart_step(x - drawing.left - column, 0)
         cell = drawing.place.cell(self._position)
-        if cell is not None and cell[1] is not None:
-            self.action_chart_step(0, y - drawing.top - cell[1])
+        if cell is not None and cell.row is not None:
+            self.action_chart_step(0, y - drawing.top - cell.row)
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
     """As many phrases as fit into the rows, the first ones first; what is left out is
     marked by an ellipsis.
     """
-    out: list[str] = []
+    filled: list[str] = []
     for phrase in phrases:
-        joined = f"{out[-1]} · {phrase}" if out else phrase
-        if out and cell_len(joined) <= width:
-            out[-1] = joined
-        elif len(out) < rows:
-            out.append(fit(phrase, min(width, cell_len(phrase))))
-        else:
-            if cell_len(out[-1]) + 2 <= width:
-                out[-1] += " …"
-            break
-    return out
+        if filled:
+            longer = f"{filled[-1]} · {phrase}"
+            if cell_len(longer) <= width:
+                filled[-1] = longer
+                continue
+        if len(filled) < rows:
+            filled.append(fit(phrase, min(width, cell_len(phrase))))
+            continue
+        if cell_len(filled[-1]) + 2 <= width:
+            filled[-1] += " …"
+        break
+    return filled

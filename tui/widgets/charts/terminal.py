@@ -23,7 +23,8 @@ Array = npt.NDArray[Any]
 _BRAILLE = 0x2800
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """Bits of the braille dots, by row and column of a cell."""
-_STEM, _STEM_END = "│", "●"
+_STEM = "│"
+_STEM_END = "●"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,84 +104,116 @@ def _upright(plot: Plot, mark: m.Upright) -> None:
 
 
 def _diagonal(plot: Plot, mark: m.Diagonal) -> None:
-    axis, last = plot.axes.x, max(1, plot.area.columns - 1)
+    axis = plot.axes.x
+    width = axis.high - axis.low
+    last = max(1, plot.area.columns - 1)
     for column in range(plot.area.columns):
-        value = axis.low + (axis.high - axis.low) * column / last
+        value = axis.low + width * column / last
         plot.put(column, plot.row(value), m.QUIET, over=False)
 
 
 def _band(plot: Plot, mark: m.Range) -> None:
     """Below what is drawn already; a column between two bins shows the nearer one."""
     nearest = _stretched(len(mark.x), plot.area.columns)
-    for column, i in enumerate(nearest.tolist()):
-        low, high = float(mark.low[i]), float(mark.high[i])
+    lows = mark.low[nearest].tolist()
+    highs = mark.high[nearest].tolist()
+    for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
         if math.isnan(low):
             continue
-        for row in range(plot.row(high), plot.row(low) + 1):
+        top = plot.row(high)
+        bottom = plot.row(low)
+        for row in range(top, bottom + 1):
             plot.put(column, row, m.BAND, over=False)
 
 
 def _stems(plot: Plot, mark: m.Stems) -> None:
-    zero = plot.row(0)
     for x, y in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
-        column, row = plot.column(x), plot.row(y)
-        if row == zero:
-            row += -1 if y > 0 else 1
-        for between in range(min(row, zero + 1), max(row, zero - 1) + 1):
-            plot.put(column, between, _STEM)
-        plot.put(column, row, _STEM_END)
+        _stem(plot, plot.column(x), y)
+
+
+def _stem(plot: Plot, column: int, y: float) -> None:
+    """A line from 0 to ``y`` with a dot at its end, at least a row away from 0."""
+    zero = plot.row(0)
+    end = plot.row(y)
+    if y > 0:
+        end = min(end, zero - 1)
+        rows = range(end, zero)
+    else:
+        end = max(end, zero + 1)
+        rows = range(zero + 1, end + 1)
+    for row in rows:
+        plot.put(column, row, _STEM)
+    plot.put(column, end, _STEM_END)
 
 
 def _histogram(plot: Plot, mark: m.Histogram) -> None:
     counts = mark.above + mark.below if mark.one else mark.above
     bins = _stretched(len(counts), plot.area.columns)
     for column, count in enumerate(counts[bins].tolist()):
-        plot.bar(column, plot.height(count), over=mark.one)
+        height = plot.height(count)
+        plot.bar(column, height, over=mark.one)
 
 
 def _cells(plot: Plot, mark: m.Cells) -> None:
     levels = shade_levels(mark.values, mark.steps)
     rows = _stretched(levels.shape[0], plot.area.lines)
     columns = _stretched(levels.shape[1], plot.area.columns)
-    filled = ~np.isnan(mark.values)[np.ix_(rows, columns)]
-    shades = levels[np.ix_(rows, columns)]
-    for row, column in np.argwhere(filled).tolist():
+    stretched = np.ix_(rows, columns)
+    empty = np.isnan(mark.values)[stretched]
+    shades = levels[stretched]
+    glyphs = (m.QUIET, *m.SHADES[1:])
+    for row, column in np.argwhere(~empty).tolist():
         level = shades[row, column]
-        plot.put(column, row, m.SHADES[level] if level else m.QUIET)
+        plot.put(column, row, glyphs[level])
 
 
 def _dots(plot: Plot, mark: m.Dots) -> None:
     area = plot.area
     shape = (area.lines, m.DOT_ROWS, area.columns, m.DOT_COLUMNS)
     dots = mark.counts.reshape(shape) > 0
-    codes = (dots * _DOTS[None, :, None, :]).sum(axis=(1, 3))
+    bits = dots * _DOTS[None, :, None, :]
+    codes = bits.sum(axis=(1, 3))
     for row, column in np.argwhere(codes).tolist():
-        plot.put(column, row, chr(_BRAILLE + int(codes[row, column])))
+        code = int(codes[row, column])
+        plot.put(column, row, chr(_BRAILLE + code))
 
 
 def _bars(plot: Plot, mark: m.LabelledBars) -> None:
     """A bar as high as the highest dot fills the height."""
-    edges = np.arange(len(mark.bars) + 1) * plot.area.columns // len(mark.bars)
     highest = max(bar.dot or 0.0 for bar in mark.bars) or 1.0
-    for bar, left, right in zip(mark.bars, edges[:-1], edges[1:], strict=True):
-        if bar.value is not None and bar.dot is not None:
-            height, dot_row = bar.value / highest, plot.row(bar.dot)
-            _bar(plot, height, dot_row, short(bar.value), (int(left), int(right)))
+    columns = plot.area.columns
+    count = len(mark.bars)
+    for index, bar in enumerate(mark.bars):
+        if bar.value is None or bar.dot is None:
+            continue
+        left = index * columns // count
+        right = (index + 1) * columns // count
+        height = bar.value / highest
+        dot_row = plot.row(bar.dot)
+        _bar(plot, range(left, right), height, dot_row)
+        _bar_value(plot, range(left, right), height, dot_row, short(bar.value))
 
 
-def _bar(
-    plot: Plot, height: float, dot_row: int, text: str, ends: tuple[int, int]
-) -> None:
-    """A bar with a dot, and its value above it where there is room; ``ends`` are its
-    columns.
+def _bar(plot: Plot, columns: range, height: float, dot_row: int) -> None:
+    """A bar, a column narrower than its place where that has more than one, and a dot
+    in its middle.
     """
-    left, right = ends
+    left = columns.start
+    right = columns.stop
     for column in range(left, max(left + 1, right - 1)):
         plot.bar(column, height)
     plot.put((left + right) // 2, dot_row, m.DOT)
-    above = plot.area.lines - 1 - math.ceil(height * plot.area.lines)
-    if len(text) < right - left and above >= 0 and dot_row != above:
-        plot.write(left + (right - left - len(text)) // 2, above, text)
+
+
+def _bar_value(
+    plot: Plot, columns: range, height: float, dot_row: int, text: str
+) -> None:
+    """The value of a bar as text above it, where there is room."""
+    lines = plot.area.lines
+    above = lines - 1 - math.ceil(height * lines)
+    room = len(columns) - len(text)
+    if room > 0 and above >= 0 and dot_row != above:
+        plot.write(columns.start + room // 2, above, text)
 
 
 def _stretched(bins: int, cells: int) -> Array:

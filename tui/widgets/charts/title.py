@@ -30,45 +30,55 @@ def title_runs(
     kind: int, reach: Reach, width: int, palette: Palette, *, focused: bool
 ) -> list[Run]:
     """The line in ``width`` cells, chart ``kind`` marked."""
+    muted = palette.muted
+    chosen = palette.selected if focused else palette.strong
     widths = [cell_len(name) for name in names()]
     keys = _keys(kind, reach, width - _ENDS, widths)
-    first, last = seen_names(widths, kind, width - cell_len(keys) - _ENDS)
-    chosen = palette.selected if focused else palette.strong
-    runs: list[Run] = [("‹" if first else " ", palette.muted)]
-    for index, name in enumerate(names()[first:last], first):
-        runs.append((name, chosen if index == kind else palette.muted))
-    runs.append(("›" if last < len(widths) else " ", palette.muted))
+    room = width - cell_len(keys) - _ENDS
+    first, stop = seen_names(widths, kind, room)
+    left_arrow = "‹" if first > 0 else " "
+    right_arrow = "›" if stop < len(widths) else " "
+    runs: list[Run] = [(left_arrow, muted)]
+    for index in range(first, stop):
+        style = chosen if index == kind else muted
+        runs.append((names()[index], style))
+    runs.append((right_arrow, muted))
     used = sum(cell_len(text) for text, _ in runs)
     rest = fit(keys, max(0, width - used), right=True)
-    return [*runs, (rest, palette.muted)]
+    return [*runs, (rest, muted)]
 
 
 def _keys(kind: int, reach: Reach, room: int, widths: Sequence[int]) -> str:
-    """What is shown, with as many words about the keys as there is room for."""
+    """Which sequences are shown, and the keys in as many words as there is room for."""
     shown = "this sequence" if reach == "one" else "all sequences"
-    can_turn = len(CHARTS[kind].reaches) > 1
-    turn = "a this/all · " if can_turn else ""
-    long = f" {shown} · {turn}v V next · C list · z zoom · x export "
+    long_turn = ""
+    short_turn = ""
+    if len(CHARTS[kind].reaches) > 1:
+        long_turn = "a this/all · "
+        short_turn = "a "
+    long = f" {shown} · {long_turn}v V next · C list · z zoom · x export "
     if cell_len(long) + sum(widths) <= room:
         return long
-    short = f" {shown} · {'a ' if can_turn else ''}v V C z x "
-    return short if cell_len(short) + widths[kind] <= room else ""
+    short = f" {shown} · {short_turn}v V C z x "
+    if cell_len(short) + widths[kind] <= room:
+        return short
+    return ""
 
 
 def seen_names(widths: Sequence[int], chosen: int, room: int) -> tuple[int, int]:
-    """(first, behind the last) of the names to show: the chosen one, then as many as
-    fit before and behind it.
+    """(first, stop) of the names to show: the chosen one, then as many as fit after it,
+    then before it.
     """
-    first, last, used = chosen, chosen + 1, widths[chosen]
-    while True:
-        if last < len(widths) and used + widths[last] <= room:
-            used += widths[last]
-            last += 1
-        elif first > 0 and used + widths[first - 1] <= room:
-            first -= 1
-            used += widths[first]
-        else:
-            return first, last
+    left = room - widths[chosen]
+    stop = chosen + 1
+    while stop < len(widths) and widths[stop] <= left:
+        left -= widths[stop]
+        stop += 1
+    first = chosen
+    while first > 0 and widths[first - 1] <= left:
+        first -= 1
+        left -= widths[first]
+    return first, stop
 
 
 def name_at(line: str, x: int) -> int | None:
