@@ -50,22 +50,22 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     session's arrays and facts.
     """
     whole = Case(session, pair)
-    known = tuple(more)
+    elsewhere = tuple(more)
     nan = tuple(broken.nan(whole))
     faults = recording_faults(whole)
     case = _without_faults(whole, faults)
     measured, lacking = _measured(case)
     evidence = [
         *nan,
-        *known,
+        *elsewhere,
         *(fault.evidence for fault in faults),
         *_observed(case, only_nan=bool(nan) and not len(whole.view.at)),
         *measured,
     ]
-    causes = _ranked(whole, without_doubts(known, evidence))
+    causes = _ranked(whole, without_doubts(elsewhere, evidence))
     if nan:
         causes = broken.put_first(whole, causes)
-    missing = (*broken.gaps(whole), *unchecked(case, lacking, known))
+    missing = (*broken.gaps(whole), *unchecked(case, lacking, elsewhere))
     return Diagnosis(
         answer=answer_of(whole, whole.gate, causes, missing),
         a=case.labels[0],
@@ -77,7 +77,7 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         imported=any(info.path == "recorded" for info in case.infos),
         unchecked=missing,
         size=_size(whole, case),
-        checked=tuple(piece for piece in known if was_checked(piece)),
+        checked=tuple(piece for piece in elsewhere if was_checked(piece)),
     )
 
 

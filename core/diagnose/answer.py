@@ -150,9 +150,9 @@ def answer_of(
     """The answer of a diagnosed ``case``, with all its tokens."""
     tokens = len(case.view.at)
     dtypes = precisions(case)
-    known = [dtype for dtype in USUAL if dtype in dtypes]
-    if known:
-        usual = USUAL[known[0]]
+    observed = [dtype for dtype in USUAL if dtype in dtypes]
+    if observed:
+        usual = USUAL[observed[0]]
     else:
         usual = USUAL["bfloat16"]
     mae = case.view.mae if tokens else None
@@ -166,7 +166,7 @@ def answer_of(
         mae=mae,
         standing=None if mae is None else usual.standing(mae),
         usual=usual if mae is not None else None,
-        assumed=not known,
+        assumed=not observed,
         cause=first.cause if first else None,
         title=_title(first, tokens),
         sureness=first.sureness if first else None,

@@ -153,8 +153,10 @@ class Case:
         a digest of them, and the gate, which compares those, has nothing against it.
         """
         parts = [part for info in self.infos for part in info.parts]
-        known = bool(parts) and all(part.ids_digest is not None for part in parts)
-        return known and not any(reason.code == "ids" for reason in self.gate.reasons)
+        all_digests = bool(parts) and all(part.ids_digest is not None for part in parts)
+        return all_digests and not any(
+            reason.code == "ids" for reason in self.gate.reasons
+        )
 
     @cached_property
     def line(self) -> FittedLine | None:

@@ -63,6 +63,6 @@ class Diagnosis:
                 {"cause": e.cause, "signature": e.signature, "why": e.sentence}
                 for e in self.checked
             ],
-            "not_checked": [each.to_json() for each in self.unchecked],
+            "not_checked": [lack.to_json() for lack in self.unchecked],
             "next_experiment": self.next_experiment,
         }

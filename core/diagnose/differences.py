@@ -53,12 +53,12 @@ class WeightDifference:
         }
 
 
-def difference_of(found: LoadedWeights) -> WeightDifference | None:
+def difference_of(loaded: LoadedWeights) -> WeightDifference | None:
     """What the tensors that differ have in common; None where none does."""
-    differing = found.differing
+    differing = loaded.differing
     if not differing:
         return None
-    read = [tensor for tensor in found.tensors if tensor.same is not None]
+    read = [tensor for tensor in loaded.tensors if tensor.same is not None]
     scope = _scope(differing, read)
     parts = _parts(differing, read) if scope == SOME else ()
     kinds = dict(Counter(_kind(tensor) for tensor in differing).most_common())
@@ -73,11 +73,11 @@ def difference_of(found: LoadedWeights) -> WeightDifference | None:
     )
 
 
-def adapter_tensors(found: LoadedWeights) -> tuple[str, ...]:
+def adapter_tensors(loaded: LoadedWeights) -> tuple[str, ...]:
     """Parameters of an adapter that the engine holds beside the weights: one that is
     not merged into them.
     """
-    return tuple(name for name in found.extra if _ADAPTER.search(name))
+    return tuple(name for name in loaded.extra if _ADAPTER.search(name))
 
 
 def kind_text(kind: Mapping[str, Any] | None) -> str:
@@ -178,9 +178,9 @@ def _parts(
 
 
 def _part(tensor: LoadedTensor) -> str | None:
-    found = _PART.search(tensor.name)
-    if found:
-        return found.group(1)
+    match = _PART.search(tensor.name)
+    if match:
+        return match.group(1)
     return None
 
 

@@ -71,25 +71,29 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
         "common lift",
     ),
     "padded rows": _by("cross-correlation", "own list"),
-    "start": _RECORDING
-    | _by(
-        "cross-correlation",
-        "slope",
-        "bend",
-        "padded rows",
-        "truncated support",
-        "turn with log p",
+    "start": (
+        _RECORDING
+        | _by(
+            "cross-correlation",
+            "slope",
+            "bend",
+            "padded rows",
+            "truncated support",
+            "turn with log p",
+        )
     ),
     "step": _RECORDING | _by("cross-correlation", "own list", "start", "slope"),
-    "onset": _RECORDING
-    | _by(
-        "cross-correlation",
-        "own list",
-        "start",
-        "padded rows",
-        "step",
-        "seen before",
-        "tokens that occurred before",
+    "onset": (
+        _RECORDING
+        | _by(
+            "cross-correlation",
+            "own list",
+            "start",
+            "padded rows",
+            "step",
+            "seen before",
+            "tokens that occurred before",
+        )
     ),
     "growth": _by(
         "onset",
@@ -128,16 +132,18 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
         "truncated support",
         "growth",
     ),
-    "size": _STRUCTURED
-    | _by(
-        "common lift",
-        "turn with log p",
-        "value grid",
-        "few digits",
-        "lattice",
-        "no likeness",
-        "common shift",
-        "heavy tail",
+    "size": (
+        _STRUCTURED
+        | _by(
+            "common lift",
+            "turn with log p",
+            "value grid",
+            "few digits",
+            "lattice",
+            "no likeness",
+            "common shift",
+            "heavy tail",
+        )
     ),
 }
 """Signatures that a finding of others explains: its score is multiplied by 1 - theirs.
@@ -182,30 +188,32 @@ def _scaled(evidence: Evidence, share: float) -> Evidence:
     return replace(evidence, score=evidence.score * share)
 
 
-def _without_refuted(found: Sequence[Evidence]) -> list[Evidence]:
+def _without_refuted(evidence: Sequence[Evidence]) -> list[Evidence]:
     """A cause whose knob was turned and removed nothing, or that an identity check
     excludes, keeps ``leaves`` of its other evidence. Where several knobs of one cause
     were turned, the best of them counts.
     """
     leaves: dict[str, float] = {}
-    for piece in found:
+    for piece in evidence:
         left = piece.numbers.get("leaves")
         if piece.signature in REFUTING and isinstance(left, float):
             leaves[piece.cause] = max(left, leaves.get(piece.cause, 0.0))
     return [
-        piece
-        if piece.signature in REFUTING
-        else _scaled(piece, leaves.get(piece.cause, 1.0))
-        for piece in found
+        (
+            piece
+            if piece.signature in REFUTING
+            else _scaled(piece, leaves.get(piece.cause, 1.0))
+        )
+        for piece in evidence
     ]
 
 
-def _for_one_line(found: Sequence[Evidence]) -> list[Evidence]:
+def _for_one_line(evidence: Sequence[Evidence]) -> list[Evidence]:
     """A temperature and a logit scale draw one line. Where one of them was observed and
     the other was not, the line speaks for that one, and what it says for the other is
     left only as far as the observation is in doubt.
     """
-    observed = {cause: _observed(found, cause) for cause in _ONE_LINE}
+    observed = {cause: _observed(evidence, cause) for cause in _ONE_LINE}
 
     def share(piece: Evidence) -> float:
         """What is left of the piece, 0 to 1."""
@@ -213,28 +221,28 @@ def _for_one_line(found: Sequence[Evidence]) -> list[Evidence]:
             return 1.0
         return 1 - max(observed.values())
 
-    return [_scaled(piece, share(piece)) for piece in found]
+    return [_scaled(piece, share(piece)) for piece in evidence]
 
 
-def _observed(found: Sequence[Evidence], cause: str) -> float:
+def _observed(evidence: Sequence[Evidence], cause: str) -> float:
     """The strongest observation of a cause, 0 without any."""
     scores = (
         piece.score
-        for piece in found
+        for piece in evidence
         if piece.cause == cause and piece.signature in OBSERVED
     )
     return max(scores, default=0.0)
 
 
-def _without_symptoms(found: Sequence[Evidence]) -> list[Evidence]:
+def _without_symptoms(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Facts that only describe how a fault of recording looks count for no other cause
     once that fault is found.
     """
     fault = max(
-        (piece.score for piece in found if piece.cause in _OF_RECORDING), default=0.0
+        (piece.score for piece in evidence if piece.cause in _OF_RECORDING), default=0.0
     )
     return [
-        _scaled(piece, 1 - fault) if _is_symptom(piece) else piece for piece in found
+        _scaled(piece, 1 - fault) if _is_symptom(piece) else piece for piece in evidence
     ]
 
 
@@ -243,57 +251,59 @@ def _is_symptom(piece: Evidence) -> bool:
     return not of_recording and piece.numbers.get("reason") in _SYMPTOMS
 
 
-def _without_explained(found: Sequence[Evidence]) -> list[Evidence]:
+def _without_explained(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Each signature less what the findings of others explain of it, by the table."""
-    left = list(found)
+    left = list(evidence)
     for signature, others in EXPLAINED_BY.items():
         unexplained = 1.0
         for score in _strongest(left, others).values():
             unexplained *= 1 - score
         left = [
-            _scaled_size(left, piece, unexplained)
-            if piece.signature == signature
-            else piece
+            (
+                _scaled_size(left, piece, unexplained)
+                if piece.signature == signature
+                else piece
+            )
             for piece in left
         ]
     return left
 
 
 def _strongest(
-    found: Sequence[Evidence], signatures: frozenset[str]
+    evidence: Sequence[Evidence], signatures: frozenset[str]
 ) -> dict[str, float]:
     """How much each of ``signatures`` explains at most, by what it found of a cause
     other than noise.
     """
     strongest: dict[str, float] = {}
-    for piece in found:
+    for piece in evidence:
         if piece.signature in signatures and piece.cause != NOISE:
             explains = piece.score if piece.explains is None else piece.explains
-            known = strongest.get(piece.signature, 0.0)
-            strongest[piece.signature] = max(known, explains)
+            so_far = strongest.get(piece.signature, 0.0)
+            strongest[piece.signature] = max(so_far, explains)
     return strongest
 
 
 def _scaled_size(
-    found: Sequence[Evidence], piece: Evidence, unexplained: float
+    evidence: Sequence[Evidence], piece: Evidence, unexplained: float
 ) -> Evidence:
     """``piece`` with what is unexplained of it. What the size of the gap says for a
     cause that was observed stays, and little of it is left to other causes then.
     """
     if piece.signature != "size" or piece.cause == NOISE:
         return _scaled(piece, unexplained)
-    if _observed(found, piece.cause) > LIKELY:
+    if _observed(evidence, piece.cause) > LIKELY:
         return piece
-    return _scaled(_scaled(piece, unexplained), 1 - _other_size(found, piece.cause))
+    return _scaled(_scaled(piece, unexplained), 1 - _other_size(evidence, piece.cause))
 
 
-def _other_size(found: Sequence[Evidence], cause: str) -> float:
+def _other_size(evidence: Sequence[Evidence], cause: str) -> float:
     """The strongest observation of another cause that makes noise of any size."""
-    others = (_observed(found, code) for code in _SHAPELESS if code != cause)
+    others = (_observed(evidence, code) for code in _SHAPELESS if code != cause)
     return max((score for score in others if score > LIKELY), default=0.0)
 
 
-def _noise_last(found: Sequence[Evidence]) -> list[Evidence]:
+def _noise_last(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Facts that differ in what changes numbers by more than rounding leave less to
     noise; noise leaves less to them.
 
@@ -302,11 +312,13 @@ def _noise_last(found: Sequence[Evidence]) -> list[Evidence]:
     above 0.9), or the model another function (`_is_other_function`): an overridden RoPE
     base that rounding still hides here shows on longer sequences.
     """
-    noise = max((piece.score for piece in found if piece.cause == NOISE), default=0.0)
+    noise = max(
+        (piece.score for piece in evidence if piece.cause == NOISE), default=0.0
+    )
     left = []
-    for piece in found:
+    for piece in evidence:
         if piece.cause == NOISE:
-            left.append(_left_of_noise(found, piece))
+            left.append(_left_of_noise(evidence, piece))
         elif _is_hidden_by_noise(piece):
             left.append(_scaled(piece, 1 - _NOISE_EXPLAINS * noise))
         else:
@@ -314,10 +326,12 @@ def _noise_last(found: Sequence[Evidence]) -> list[Evidence]:
     return left
 
 
-def _left_of_noise(found: Sequence[Evidence], noise: Evidence) -> Evidence:
+def _left_of_noise(evidence: Sequence[Evidence], noise: Evidence) -> Evidence:
     """Noise less what is certainly another quantity, and less other precisions."""
     others = [
-        piece for piece in found if piece.signature in OBSERVED and piece.cause != NOISE
+        piece
+        for piece in evidence
+        if piece.signature in OBSERVED and piece.cause != NOISE
     ]
     certain = max(
         (piece.score for piece in others if piece.score > CERTAIN), default=0.0

@@ -66,15 +66,15 @@ def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evid
     """
     if not failed:
         return evidence
-    said = " ".join(failed)
+    failures = " ".join(failed)
     if evidence:
         first, *others = evidence
-        return [replace(first, sentence=f"{first.sentence} {said}"), *others]
+        return [replace(first, sentence=f"{first.sentence} {failures}"), *others]
     nothing_read = Evidence(
         cause="weights",
         score=0.0,
         signature=SIGNATURE,
-        sentence=said,
+        sentence=failures,
         numbers={"equal": None, "read": 0},
     )
     return [nothing_read]
@@ -91,10 +91,10 @@ def identity_evidence(
     `logdrift.core.diagnose.discount`). Some unread: score 0 and ``equal`` None. Nothing
     where neither side was checked.
     """
-    known = [side for side in (a, b) if side is not None]
-    if not known:
+    checked = [side for side in (a, b) if side is not None]
+    if not checked:
         return []
-    out = [_with_adapters(_weights(a, b), known)]
+    out = [_with_adapters(_weights(a, b), checked)]
     if a is not None and b is not None:
         out += _config(a, b)
     return out
@@ -111,7 +111,7 @@ def was_checked(evidence: Evidence) -> bool:
     )
 
 
-def _with_adapters(found: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
+def _with_adapters(weights: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
     """Weights that are equal rule nothing out where an engine holds an adapter beside
     them.
     """
@@ -122,16 +122,16 @@ def _with_adapters(found: Evidence, sides: Sequence[LoadedWeights]) -> Evidence:
         if count
     ]
     if not clauses:
-        return found
-    numbers = {key: value for key, value in found.numbers.items() if key != "leaves"}
+        return weights
+    numbers = {key: value for key, value in weights.numbers.items() if key != "leaves"}
     if numbers.get("equal") is True:
         numbers["equal"] = None
-    sentence = f"{found.sentence} {'; '.join(clauses)}."
-    return replace(found, sentence=sentence, numbers=numbers)
+    sentence = f"{weights.sentence} {'; '.join(clauses)}."
+    return replace(weights, sentence=sentence, numbers=numbers)
 
 
 def without_doubts(
-    known: Sequence[Evidence], evidence: Sequence[Evidence]
+    checks: Sequence[Evidence], evidence: Sequence[Evidence]
 ) -> list[Evidence]:
     """``evidence`` less the gate's caution that the weights of two named models were
     not compared, once they were.
@@ -140,7 +140,7 @@ def without_doubts(
         piece.signature == SIGNATURE
         and piece.cause == "weights"
         and piece.numbers.get("equal") is not None
-        for piece in known
+        for piece in checks
     )
     return [piece for piece in evidence if not (compared and _is_doubt(piece))]
 

@@ -159,13 +159,13 @@ def _judge(case: Case) -> Size:
     usual = USUAL[dtype or "bfloat16"]
     expected = _Expected(dtypes=dtypes, dtype=dtype, usual=usual)
     if not len(case.view.at):
-        said = "no token has a finite score on both sides."
-        return expected.size("unknown", said, sure=0.0)
+        sentence = "no token has a finite score on both sides."
+        return expected.size("unknown", sentence, sure=0.0)
     if case.view.impossible:
         return expected.size("unknown", _of_impossible(case), sure=0.0)
     if case.view.mae == 0.0:
-        said = "both sides give the same numbers."
-        return expected.size("identical", said, sure=1.0)
+        sentence = "both sides give the same numbers."
+        return expected.size("identical", sentence, sure=1.0)
     return (
         _within_floor(case, expected)
         or _three_way(case, expected)
@@ -193,11 +193,11 @@ def _within_floor(case: Case, expected: _Expected) -> Size | None:
     largest = max((gap.mae for gap in gaps if gap is not None), default=None)
     if largest is None or case.view.mae > _ABOVE_FLOOR * largest:
         return None
-    said = (
+    sentence = (
         f"MAE {case.view.mae:.2g} is within what repeats of one side differ by"
         f" ({largest:.2g})."
     )
-    return expected.size("noise", said, sure=_WITHIN_FLOOR)
+    return expected.size("noise", sentence, sure=_WITHIN_FLOOR)
 
 
 def _by_dtype(case: Case, expected: _Expected) -> Size:
@@ -206,16 +206,16 @@ def _by_dtype(case: Case, expected: _Expected) -> Size:
         return _within_range(case, expected)
     mae = case.view.mae
     usual = expected.usual
-    said = (
+    sentence = (
         f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual"
         f" {_for_dtype(expected)}."
     )
     times = mae / usual.beyond
     lowest = mae - _SURE * standard_error(case, case.view.size)
     if lowest <= usual.beyond:
-        return expected.size("unclear", said, sure=_UNCLEAR, times=times)
+        return expected.size("unclear", sentence, sure=_UNCLEAR, times=times)
     sure = _EXCESS if expected.dtype else _EXCESS_ASSUMED
-    return expected.size("excess", said, sure=sure, times=times)
+    return expected.size("excess", sentence, sure=sure, times=times)
 
 
 def _within_range(case: Case, expected: _Expected) -> Size:
@@ -224,10 +224,10 @@ def _within_range(case: Case, expected: _Expected) -> Size:
     where = _for_dtype(expected) + ("" if case.with_reference else hint)
     mae = case.view.mae
     if mae > expected.usual.high:
-        said = f"MAE {mae:.2g} is a little more than usual {where}."
-        return expected.size("noise", said, sure=_UNUSUAL)
-    said = f"MAE {mae:.2g} is usual {where}."
-    return expected.size("noise", said, sure=_sure_of_usual(case, expected))
+        sentence = f"MAE {mae:.2g} is a little more than usual {where}."
+        return expected.size("noise", sentence, sure=_UNUSUAL)
+    sentence = f"MAE {mae:.2g} is usual {where}."
+    return expected.size("noise", sentence, sure=_sure_of_usual(case, expected))
 
 
 def _sure_of_usual(case: Case, expected: _Expected) -> float:
@@ -253,19 +253,19 @@ def _three_way(case: Case, expected: _Expected) -> Size | None:
     errors, (dtype, other) = case.errors, expected.dtypes
     if errors is None:
         return None
-    said = (
+    errors_text = (
         f"against {case.reference_words} {case.labels[0]} is off by {errors[0]:.2g} and"
         f" {case.labels[1]} by {errors[1]:.2g}"
     )
     if dtype is not None and dtype == other:
-        return _in_one_dtype(case, expected, dtype, errors, said)
+        return _in_one_dtype(case, expected, dtype, errors, errors_text)
     if len(case.view.at) < TOKENS.likely:
         return None
     for error, own, label in zip(errors, expected.dtypes, case.labels, strict=True):
         if own is not None and error > USUAL[own].beyond:
             return expected.size(
                 "excess",
-                f"{said}: too far for {own} in {label}.",
+                f"{errors_text}: too far for {own} in {label}.",
                 sure=_TOO_FAR,
                 suspect=label,
                 times=error / USUAL[own].beyond,
@@ -278,7 +278,7 @@ def _in_one_dtype(
     expected: _Expected,
     dtype: str,
     errors: tuple[float, float],
-    said: str,
+    errors_text: str,
 ) -> Size | None:
     """Two sides of one ``dtype``, off by ``errors`` nats from the reference: as far as
     each other, or one of them farther. None where they are as far and yet farther from
@@ -288,33 +288,33 @@ def _in_one_dtype(
     high = max(errors)
     smallest = USUAL["float32"].beyond
     if high <= smallest:
-        text = f"{said}: both at float32's own rounding."
-        return expected.size("noise", text, sure=_AT_FLOAT32)
+        sentence = f"{errors_text}: both at float32's own rounding."
+        return expected.size("noise", sentence, sure=_AT_FLOAT32)
     if dtype != "float32" and high <= _LOPSIDED * low:
         if case.view.mae > _SUM_OF_ERRORS * (low + high):
             return None
-        text = f"{said}: both as far as two correct {dtype} runs are."
-        return expected.size("noise", text, sure=_AS_FAR)
+        sentence = f"{errors_text}: both as far as two correct {dtype} runs are."
+        return expected.size("noise", sentence, sure=_AS_FAR)
     if errors[0] > errors[1]:
         suspect = case.labels[0]
     else:
         suspect = case.labels[1]
     times = high / max(low, smallest)
-    text = (
-        f"{said}: {suspect} is {times:.1f} times as far off as the other in the same"
-        " precision."
+    sentence = (
+        f"{errors_text}: {suspect} is {times:.1f} times as far off as the other in the"
+        " same precision."
     )
     allowed = _LARGEST_MEASURED if dtype != "float32" else 1.0
     lowest = float(times * np.exp(-_SURE * case.errors_spread))
     if lowest <= allowed:
         return expected.size(
-            "unclear", text, sure=_UNCLEAR, suspect=suspect, times=times
+            "unclear", sentence, sure=_UNCLEAR, suspect=suspect, times=times
         )
     sure = _EXCESS
     if high <= expected.usual.beyond and times < 2 * _LOPSIDED:
         grown = Ramp(starts=allowed, full=_LOPSIDED).score(lowest)
         sure = _LOPSIDED_FROM + _LOPSIDED_BY * grown
-    return expected.size("excess", text, sure=sure, suspect=suspect, times=times)
+    return expected.size("excess", sentence, sure=sure, suspect=suspect, times=times)
 
 
 def precisions(case: Case) -> tuple[str | None, str | None]:

@@ -42,8 +42,8 @@ def _without_refuted(
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        said = _rounding if first.cause == NOISE else _cause
-        return said(first, whole, case)
+        sentence_of = _rounding if first.cause == NOISE else _cause
+        return sentence_of(first, whole, case)
     if len(whole.view.at) < TOKENS.likely:
         return (
             f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and"

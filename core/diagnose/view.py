@@ -181,8 +181,8 @@ class View:
         place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
         total = np.cumsum(_mixed(place, sequences.token_ids[:tokens]), dtype=np.uint64)
         before = np.concatenate([np.zeros(1, np.uint64), total])[offsets[:-1]]
-        found: npt.NDArray[np.uint64] = total[self.at] - before[self.sequence]
-        return found
+        contexts: npt.NDArray[np.uint64] = total[self.at] - before[self.sequence]
+        return contexts
 
     @cached_property
     def in_completion(self) -> Bools:
@@ -292,9 +292,9 @@ def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
         return np.full(ids.shape, np.nan, np.float32)
     equal = ids[:, :, None] == other_ids[:, None, :]
     where = equal.argmax(axis=2)
-    found = np.take_along_axis(equal, where[:, :, None], axis=2)[:, :, 0]
+    has_id = np.take_along_axis(equal, where[:, :, None], axis=2)[:, :, 0]
     return np.where(
-        found, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan)
+        has_id, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan)
     )
 
 

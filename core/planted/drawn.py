@@ -123,7 +123,9 @@ class _DrawnSession(Session):
         return Pieces({})
 
     def capture(self, label: str) -> Capture:
-        return next(each for each in self.drawn_captures if each.info.label == label)
+        return next(
+            capture for capture in self.drawn_captures if capture.info.label == label
+        )
 
 
 @dataclass(frozen=True, eq=False)

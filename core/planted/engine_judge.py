@@ -35,7 +35,7 @@ def judge_engines(
     """Every fault of ``engines`` whose captures are complete, in the order of
     `FAULTS`.
     """
-    found = []
+    judged = []
     opened: dict[str, Session] = {}
     for fault in FAULTS:
         if fault.engine not in engines:
@@ -44,8 +44,8 @@ def judge_engines(
         if name not in opened and (folder / name / MANIFEST).exists():
             opened[name] = open_session(folder / name)
         if name in opened and _complete(opened[name], fault):
-            found.append(_judged(opened[name], fault, blind))
-    return found
+            judged.append(_judged(opened[name], fault, blind))
+    return judged
 
 
 def unfinished(folder: Path, engines: Sequence[str]) -> list[tuple[EngineFault, str]]:
@@ -83,19 +83,19 @@ def _lacking(folder: Path, fault: EngineFault) -> str | None:
 
 def _judged(session: Session, fault: EngineFault, blind: bool) -> JudgedSession:
     seen = _without(session, fault) if blind else session
-    found = diagnose(seen, make_pair(seen, *_labels(fault)))
-    mae = float(found.size["mae"] or 0.0)
+    diagnosis = diagnose(seen, make_pair(seen, *_labels(fault)))
+    mae = float(diagnosis.size["mae"] or 0.0)
     asked = fault.telling == "data" or (fault.telling == "facts" and not blind)
     if blind and asked and fault.causes[0] not in _PRECISION:
         asked = mae > _VISIBLE * _clean(session, fault)
-    named = named_in(found)
-    told = outcome(fault.causes, named, clean=fault.clean, asked=asked)
+    named = named_in(diagnosis)
+    stands = outcome(fault.causes, named, clean=fault.clean, asked=asked)
     background = STATES[fault.engine][fault.state].dtype
     return JudgedSession(
         fault=f"{fault.engine}: {fault.name}",
         background=background,
         blind=blind,
-        outcome=told,
+        outcome=stands,
         named=named,
         mae=mae,
         separable=fault.telling == "data",

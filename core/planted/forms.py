@@ -149,28 +149,30 @@ def judge_forms(
 
 
 def _judged(session: Session, fault: Fault, background: str, form: Form) -> JudgedForm:
-    found = diagnose(session, make_pair(session, *SIDES))
-    named = tuple((each.cause, round(each.score, 3)) for each in found.causes[:3])
+    diagnosis = diagnose(session, make_pair(session, *SIDES))
+    named = tuple(
+        (cause.cause, round(cause.score, 3)) for cause in diagnosis.causes[:3]
+    )
     return JudgedForm(
         fault=fault.name,
         background=background,
         form=form,
-        answer=answer_of(fault, found),
+        answer=answer_of(fault, diagnosis),
         named=named,
     )
 
 
-def answer_of(fault: Fault, found: Diagnosis) -> FormAnswer:
+def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
     """Where the right cause stands.
 
     *Wrong* is any other cause that is called likely, and noise called likely of a gap
     that is larger than noise. A gap within the usual range of the precision that had to
     be assumed cannot be told from rounding.
     """
-    likely = [cause.cause for cause in found.causes if cause.score >= LIKELY]
+    likely = [cause.cause for cause in diagnosis.causes if cause.score >= LIKELY]
     if any(code != NOISE and code not in fault.causes for code in likely):
         return "wrong"
-    codes = [cause.cause for cause in found.causes]
+    codes = [cause.cause for cause in diagnosis.causes]
     right = fault.causes[0]
     first = codes[0] if codes else None
     if right == NOISE:
@@ -179,8 +181,8 @@ def answer_of(fault: Fault, found: Diagnosis) -> FormAnswer:
         return "first"
     if first in fault.causes or right in codes[:2]:
         return "second"
-    usual = USUAL[str(found.size["dtype"] or "bfloat16")]
-    beyond_noise = float(found.size["mae"] or 0.0) > usual.high
+    usual = USUAL[str(diagnosis.size["dtype"] or "bfloat16")]
+    beyond_noise = float(diagnosis.size["mae"] or 0.0) > usual.high
     if likely == [NOISE] and beyond_noise:
         return "wrong"
     return "cannot be told"

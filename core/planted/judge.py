@@ -75,9 +75,9 @@ def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:
     return diagnose(session, make_pair(session, *labels))
 
 
-def named_in(found: Diagnosis) -> tuple[tuple[str, float], ...]:
+def named_in(diagnosis: Diagnosis) -> tuple[tuple[str, float], ...]:
     """The first three causes with their scores."""
-    return tuple((each.cause, round(each.score, 3)) for each in found.causes[:3])
+    return tuple((cause.cause, round(cause.score, 3)) for cause in diagnosis.causes[:3])
 
 
 def outcome(
@@ -139,8 +139,8 @@ def judge_folder(
         session = open_session(path)
         if blind:
             session = blinded(session, fault, reference)
-        found = diagnosis_of(session, swapped=swapped)
-        named = named_in(found)
+        diagnosis = diagnosis_of(session, swapped=swapped)
+        named = named_in(diagnosis)
         judged.append(
             JudgedSession(
                 fault=name,
@@ -148,7 +148,7 @@ def judge_folder(
                 blind=blind,
                 outcome=outcome(fault.causes, named, clean=name in CLEAN, asked=seen),
                 named=named,
-                mae=float(found.size["mae"] or 0.0),
+                mae=float(diagnosis.size["mae"] or 0.0),
                 separable=fault.telling == "data",
                 asked=seen,
             )

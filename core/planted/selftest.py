@@ -348,8 +348,8 @@ def _plant_engines(
                 tick,
                 _environment(interpreter, model),
             )
-    known = json.loads((HERE / "smollm2_ids.json").read_text(encoding="utf-8"))["ids"]
-    ids = take(known, lengths_of(LENGTHS) + lengths_of(LONG))
+    stored = json.loads((HERE / "smollm2_ids.json").read_text(encoding="utf-8"))["ids"]
+    ids = take(stored, lengths_of(LENGTHS) + lengths_of(LONG))
     for planned in planted_engines.sessions(engines, str(model), ids, PROMPT, folder):
         _capture(planned, folder / planned.name, report)
 

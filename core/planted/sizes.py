@@ -29,13 +29,15 @@ def lengths_of(text: str) -> list[int]:
     return lengths
 
 
-def take(known: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[Sequence[int]]:
+def take(
+    sequences: Sequence[Sequence[int]], lengths: Sequence[int]
+) -> list[Sequence[int]]:
     """For each length the first ids of the shortest sequence that has as many and is
     not taken yet.
 
     Raises ValueError where there is none.
     """
-    free = sorted(known, key=len)
+    free = sorted(sequences, key=len)
     taken = []
     for length in lengths:
         at = next((i for i, ids in enumerate(free) if len(ids) >= length), None)

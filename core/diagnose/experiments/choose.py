@@ -22,7 +22,9 @@ def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Exper
     none.
     """
     for name in only:
-        if name != ALL and not any(_is_called(each, name) for each in experiments):
+        if name != ALL and not any(
+            _is_called(experiment, name) for experiment in experiments
+        ):
             causes = dict.fromkeys(experiment.cause for experiment in experiments)
             known = ", ".join(causes) or "none"
             raise InputError(

@@ -93,8 +93,8 @@ def propose(
             if experiment is None:
                 continue
             telling = _telling(experiment, diagnosis)
-            known = best.get(experiment.id)
-            if known is None or telling > known.telling:
+            so_far = best.get(experiment.id)
+            if so_far is None or telling > so_far.telling:
                 seconds = _seconds(experiment, times or {}, repeats)
                 best[experiment.id] = replace(
                     experiment, telling=telling, seconds=seconds

@@ -64,27 +64,27 @@ def largest(rows: Array) -> float:
 
 
 def sentence(
-    side: MeasuredLayers, found: Break, standard: MeasuredLayers, start: int
+    side: MeasuredLayers, own_break: Break, standard: MeasuredLayers, start: int
 ) -> str:
     """What is said of a side that breaks. ``start`` is the position of the sequence
     that was looked at first.
     """
     return (
-        f"{side.backend}: {found.stage} is the first whose numbers are not finite,"
-        f" {_where(found, start)}{_why(side, found, standard)}."
+        f"{side.backend}: {own_break.stage} is the first whose numbers are not finite,"
+        f" {_where(own_break, start)}{_why(side, own_break, standard)}."
     )
 
 
-def _where(found: Break, start: int) -> str:
-    if found.count == found.positions:
+def _where(own_break: Break, start: int) -> str:
+    if own_break.count == own_break.positions:
         return "at every position"
     return (
-        f"at {found.count:,} of {found.positions:,} positions, the first is"
-        f" {start + found.first}"
+        f"at {own_break.count:,} of {own_break.positions:,} positions, the first is"
+        f" {start + own_break.first}"
     )
 
 
-def _why(side: MeasuredLayers, found: Break, standard: MeasuredLayers) -> str:
+def _why(side: MeasuredLayers, own_break: Break, standard: MeasuredLayers) -> str:
     """The overflow, where the standard shows the size that the numbers have there."""
     if not is_float16(side.dtype):
         return (
@@ -94,12 +94,12 @@ def _why(side: MeasuredLayers, found: Break, standard: MeasuredLayers) -> str:
     end = f"float16 ends at {FLOAT16_LARGEST:,}"
     names = stage_names(standard.arrays)
     reached = 0.0
-    if side.backend != standard.backend and found.stage in names:
-        reached = largest(_stages(standard.arrays)[names.index(found.stage)])
+    if side.backend != standard.backend and own_break.stage in names:
+        reached = largest(_stages(standard.arrays)[names.index(own_break.stage)])
     if reached > FLOAT16_LARGEST:
         return f": {end} and {standard.backend} reaches {reached:,.0f} there"
-    if found.largest is None:
+    if own_break.largest is None:
         inside = ""
     else:
-        inside = f" (the stages before reach {found.largest:,.4g})"
+        inside = f" (the stages before reach {own_break.largest:,.4g})"
     return f": {end}, and something inside this stage grows beyond it{inside}"

@@ -212,22 +212,22 @@ def _limits(measured: _Stages, control: Array | None) -> list[float]:
 
 
 def _broken(
-    measured: _Stages, standard: MeasuredLayers, found: Break, start: int
+    measured: _Stages, standard: MeasuredLayers, own_break: Break, start: int
 ) -> LayerSide:
     """A side whose stream is not finite from some stage on: that stage is the answer,
     errors after it mean nothing.
     """
-    wrong = [name == found.stage for name in measured.names]
+    wrong = [name == own_break.stage for name in measured.names]
     return measured.result(
         "not finite",
         measured.judged(measured.usual_limits, wrong),
-        broken.sentence(measured.side, found, standard, start),
-        layers=_layers_of(found.stage),
+        broken.sentence(measured.side, own_break, standard, start),
+        layers=_layers_of(own_break.stage),
     )
 
 
 def _against_broken(
-    measured: _Stages, standard: MeasuredLayers, found: Break
+    measured: _Stages, standard: MeasuredLayers, standard_break: Break
 ) -> LayerSide:
     """A side that is finite where the standard is not."""
     wrong = [False] * len(measured.names)
@@ -235,7 +235,7 @@ def _against_broken(
         "unknown",
         measured.judged(measured.usual_limits, wrong),
         f"{measured.side.backend}: finite, but it cannot be held against"
-        f" {standard.backend}, which is not finite from {found.stage} on.",
+        f" {standard.backend}, which is not finite from {standard_break.stage} on.",
     )
 
 
@@ -251,8 +251,8 @@ def _medians(rows: Array) -> Array:
     """Median of each row over positions, f64[stages]; NaN where there is no number at
     all.
     """
-    known = [row[~np.isnan(row)] for row in rows]
-    return np.array([np.median(row) if len(row) else np.nan for row in known])
+    numbers = [row[~np.isnan(row)] for row in rows]
+    return np.array([np.median(row) if len(row) else np.nan for row in numbers])
 
 
 def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
@@ -287,8 +287,10 @@ def _judge_curve(measured: _Stages, standard_dtype: str) -> LayerSide:
     stages = measured.judged(limits, wrong)
     growth = _growth(measured)
     if not any(wrong):
-        said = sentences.without_jump(measured.side, middle[-1], JUMP * JUMP_FROM * q)
-        return measured.result("unknown", stages, said, growth=growth)
+        sentence = sentences.without_jump(
+            measured.side, middle[-1], JUMP * JUMP_FROM * q
+        )
+        return measured.result("unknown", stages, sentence, growth=growth)
     at = wrong.index(True)
     first = measured.names[at]
     if at:

@@ -16,14 +16,14 @@ def of_replay(
 ) -> str:
     """The sentence on stages that were replayed."""
     if kind == "rounding":
-        said = _of_rounding(side, stages)
+        finding = _of_rounding(side, stages)
     elif kind in ("embedding", "final norm", "head"):
-        said = _of_part(side, kind, layers, stages)
+        finding = _of_part(side, kind, layers, stages)
     elif kind == "layer":
-        said = _of_layer(side, layers, stages)
+        finding = _of_layer(side, layers, stages)
     else:
-        said = _of_many(kind, layers, stages)
-    return f"{side.backend}: {said}"
+        finding = _of_many(kind, layers, stages)
+    return f"{side.backend}: {finding}"
 
 
 def without_jump(side: MeasuredLayers, last: float, unseen: float) -> str:
@@ -51,16 +51,16 @@ def _of_part(
     side: MeasuredLayers, name: str, layers: tuple[int, ...], stages: Sequence[Stage]
 ) -> str:
     wrong = {stage.name: stage for stage in stages if stage.wrong}
-    said = (
+    finding = (
         f"the {name} is wrong: {wrong[name].times:.0f} times what {side.dtype} leaves"
     )
     if name != "embedding":
-        return f"{said}, and every layer before it is right."
+        return f"{finding}, and every layer before it is right."
     if layers:
-        said += f"; after it layer {_list(layers)} too"
+        finding += f"; after it layer {_list(layers)} too"
     if "head" in wrong:
-        said += "; the head too, as where it is tied to it"
-    return f"{said}."
+        finding += "; the head too, as where it is tied to it"
+    return f"{finding}."
 
 
 def _of_layer(
@@ -81,17 +81,17 @@ def _of_many(kind: Kind, layers: tuple[int, ...], stages: Sequence[Stage]) -> st
     worst = max(
         stage.times or 0.0 for stage in stages if layer_number(stage.name) in layers
     )
-    said = (
+    finding = (
         f"{len(layers)} layers differ, layer {layers[0]} first (up to {worst:.0f} times"
         " rounding)"
     )
     if kind == "position":
         return (
-            f"{said}, but not at the first token, which sees only itself: rotary"
+            f"{finding}, but not at the first token, which sees only itself: rotary"
             " positions, an attention window or mask, not weights."
         )
     return (
-        f"{said}, from the first token on: weights that differ everywhere (stale,"
+        f"{finding}, from the first token on: weights that differ everywhere (stale,"
         " quantised), or another norm or activation."
     )
 

@@ -72,8 +72,8 @@ class _Floors:
 
     @property
     def largest(self) -> float | None:
-        known = [floor for floor in self.all if floor is not None]
-        return max(known, default=None)
+        floors = [floor for floor in self.all if floor is not None]
+        return max(floors, default=None)
 
     @property
     def all(self) -> tuple[float | None, ...]:

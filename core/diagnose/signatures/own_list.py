@@ -103,37 +103,40 @@ def own_list(case: Case) -> Iterator[Evidence]:
         (pair.a, case.labels[0], pair.logprob_a),
         (pair.b, case.labels[1], pair.logprob_b),
     ):
-        found = _mismatches(case, side, logprob)
-        if found is not None:
-            yield _of_own_list(case, label, found)
+        mismatches = _mismatches(case, side, logprob)
+        if mismatches is not None:
+            yield _of_own_list(case, label, mismatches)
 
 
-def _of_own_list(case: Case, label: str, found: _Mismatches) -> Evidence:
-    lag, share = _neighbour(case, found)
+def _of_own_list(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
+    lag, share = _neighbour(case, mismatches)
     if share > _MOSTLY:
-        return _of_neighbours(case, label, found, lag)
-    return _of_other_ids(case, label, found)
+        return _of_neighbours(case, label, mismatches, lag)
+    return _of_other_ids(case, label, mismatches)
 
 
-def _of_neighbours(case: Case, label: str, found: _Mismatches, lag: int) -> Evidence:
+def _of_neighbours(
+    case: Case, label: str, mismatches: _Mismatches, lag: int
+) -> Evidence:
     way = "before" if lag < 0 else "behind"
     return Evidence(
         cause="alignment",
-        score=_MOST * PROOF.ceiling(len(found.at)),
+        score=_MOST * PROOF.ceiling(len(mismatches.at)),
         signature="own list",
         sentence=(
-            f"{_described(case, label, found)}, which stands {number_of_tokens(lag)}"
-            f" {way} it: values and lists belong to different tokens."
+            f"{_described(case, label, mismatches)}, which stands"
+            f" {number_of_tokens(lag)} {way} it: values and lists belong to different"
+            " tokens."
         ),
-        numbers={**_numbers(label, found), "lag": lag},
-        positions=positions_of(found.at),
+        numbers={**_numbers(label, mismatches), "lag": lag},
+        positions=positions_of(mismatches.at),
     )
 
 
-def _of_other_ids(case: Case, label: str, found: _Mismatches) -> Evidence:
+def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
     """Other ids, as far as the values are of them; else no more than possible."""
-    score = _MOST * _OF_IDS.score(found.of_ids) * PROOF.ceiling(found.units)
-    mostly = found.of_ids > _OF_IDS.starts
+    score = _MOST * _OF_IDS.score(mismatches.of_ids) * PROOF.ceiling(mismatches.units)
+    mostly = mismatches.of_ids > _OF_IDS.starts
     if mostly:
         more = ""
     else:
@@ -143,37 +146,37 @@ def _of_other_ids(case: Case, label: str, found: _Mismatches) -> Evidence:
         )
     return Evidence(
         cause="ids",
-        score=max(score, POSSIBLE_AT_MOST * PROOF.ceiling(len(found.at))),
+        score=max(score, POSSIBLE_AT_MOST * PROOF.ceiling(len(mismatches.at))),
         signature="own list",
-        sentence=f"{_described(case, label, found)}{more}.",
-        numbers=_numbers(label, found),
-        positions=positions_of(found.at),
+        sentence=f"{_described(case, label, mismatches)}{more}.",
+        numbers=_numbers(label, mismatches),
+        positions=positions_of(mismatches.at),
         explains=None if mostly else 0.0,
     )
 
 
-def _described(case: Case, label: str, found: _Mismatches) -> str:
-    owned = np.flatnonzero(found.owned)
-    place = int(found.at[owned[0]] if len(owned) else found.at[0])
+def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
+    owned = np.flatnonzero(mismatches.owned)
+    place = int(mismatches.at[owned[0]] if len(owned) else mismatches.at[0])
     token = int(case.pair.sequences.token_ids[place])
-    said = (
-        f"{len(found.at):,} of {found.checked:,} values of {label} are not those that"
-        f" its own lists give for their tokens: at {place_of(case, place)} the value is"
-        f" not that of {_named(case, token)}"
+    opening = (
+        f"{len(mismatches.at):,} of {mismatches.checked:,} values of {label} are not"
+        f" those that its own lists give for their tokens: at {place_of(case, place)}"
+        f" the value is not that of {_named(case, token)}"
     )
     if not len(owned):
-        return said
-    return f"{said} but that of {_named(case, int(found.owner[owned[0]]))}"
+        return opening
+    return f"{opening} but that of {_named(case, int(mismatches.owner[owned[0]]))}"
 
 
-def _numbers(label: str, found: _Mismatches) -> dict[str, Number]:
+def _numbers(label: str, mismatches: _Mismatches) -> dict[str, Number]:
     return {
         "side": label,
-        "tokens": len(found.at),
-        "checked": found.checked,
-        "largest": float(found.off.max()),
-        "share": len(found.at) / found.checked,
-        "of_an_id": found.of_ids,
+        "tokens": len(mismatches.at),
+        "checked": mismatches.checked,
+        "largest": float(mismatches.off.max()),
+        "share": len(mismatches.at) / mismatches.checked,
+        "of_an_id": mismatches.of_ids,
     }
 
 
@@ -181,21 +184,23 @@ def _named(case: Case, token: int) -> str:
     return f"{case.session.pieces.text(token)!r} (id {token})"
 
 
-def _neighbour(case: Case, found: _Mismatches) -> tuple[int, float]:
+def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
     """The lag at which most of the values' ids stand in the same sequence, and the
     share of all mismatches.
     """
     ids = case.pair.sequences.token_ids
     offsets = case.pair.sequences.offsets
-    row = np.searchsorted(offsets, found.at, "right") - 1
+    row = np.searchsorted(offsets, mismatches.at, "right") - 1
     end = np.minimum(offsets[row + 1], case.pair.tokens)
     largest = 0.0
     lag = 0
     for step in _NEIGHBOURS:
-        moved = found.at + step
+        moved = mismatches.at + step
         inside = (moved >= offsets[row]) & (moved < end)
         id_there = ids[np.clip(moved, 0, case.pair.tokens - 1)]
-        share = float(np.mean(inside & found.owned & (id_there == found.owner)))
+        share = float(
+            np.mean(inside & mismatches.owned & (id_there == mismatches.owner))
+        )
         if share > largest:
             largest = share
             lag = step

@@ -281,9 +281,9 @@ def _head_or_body(case: Case, side: int, within_step: float) -> _HeadOrBody:
     """What tells apart a 16-bit head of ``side`` and a 16-bit body: the dtypes, else
     the size of the gap, else the reference.
     """
-    known = [facts.dtype for facts in case.facts]
-    if None not in known:
-        return _by_dtypes(known[0], known[1])
+    dtypes = [facts.dtype for facts in case.facts]
+    if None not in dtypes:
+        return _by_dtypes(dtypes[0], dtypes[1])
     if within_step > _WITHIN:
         why = (
             f"The gap stays within one step in {within_step:.0%} of the rows: nothing"

@@ -129,10 +129,10 @@ def _last(values: Array, ids: Array) -> Values:
 def _rest(values: Array, ids: Array) -> Values:
     """Probability outside of each list, f64[n]."""
     good = (ids >= 0) & np.isfinite(values)
-    known = np.where(good, values, 0.0).astype(np.float64)
+    finite = np.where(good, values, 0.0).astype(np.float64)
     # A value above 0 is no log-probability, and one far above it has no exponential: it
     # counts as all of the probability.
-    inside = np.where(good, np.exp(np.minimum(known, 0.0)), 0.0)
+    inside = np.where(good, np.exp(np.minimum(finite, 0.0)), 0.0)
     mass: Values = 1.0 - inside.sum(axis=1)
     return mass
 
@@ -168,35 +168,35 @@ def seen_before(case: Case) -> Iterator[Evidence]:
     Within a row, the mean gap of ids seen before minus that of the others, after the
     common slope; rows are the units.
     """
-    found = _penalty(case)
-    if found is None:
+    penalty = _penalty(case)
+    if penalty is None:
         return
-    if abs(found.z) < _PENALTY_FROM or found.explained <= _MATERIAL.starts:
+    if abs(penalty.z) < _PENALTY_FROM or penalty.explained <= _MATERIAL.starts:
         return
-    lower = 1 if found.mean > 0 else 0
+    lower = 1 if penalty.mean > 0 else 0
     if not penalty_possible(case, lower):
         return
     label = case.labels[lower]
-    rows = len(found.at)
-    strength = _PENALTY_MOST * _PENALTY.score(abs(found.z))
+    rows = len(penalty.at)
+    strength = _PENALTY_MOST * _PENALTY.score(abs(penalty.z))
     yield Evidence(
         cause="processed",
-        score=strength * _MATERIAL.score(found.explained),
+        score=strength * _MATERIAL.score(penalty.explained),
         signature="seen before",
         sentence=(
             f"relative to other ids, {label} scores those that occurred before"
-            f" {abs(found.mean):.3f} nats lower than the other side does ({rows:,}"
-            f" rows, {abs(found.z):.0f} standard errors): a repetition, presence or"
+            f" {abs(penalty.mean):.3f} nats lower than the other side does ({rows:,}"
+            f" rows, {abs(penalty.z):.0f} standard errors): a repetition, presence or"
             " frequency penalty."
         ),
         numbers={
             "side": label,
-            "effect": found.mean,
-            "z": found.z,
-            "explained": found.explained,
+            "effect": penalty.mean,
+            "z": penalty.z,
+            "explained": penalty.explained,
             "rows": rows,
         },
-        positions=positions_of(found.at[np.argsort(-np.abs(found.effect))]),
+        positions=positions_of(penalty.at[np.argsort(-np.abs(penalty.effect))]),
     )
 
 
@@ -259,10 +259,10 @@ def _seen(case: Case, at: Array, ids: Array) -> Bools:
     """bool[n, K]: the id occurs in the same sequence before the row's token."""
     sequences = case.pair.sequences
     tokens = case.pair.tokens
-    known = sequences.token_ids[:tokens]
-    width = int(max(known.max(initial=0), ids.max(initial=0))) + 2
+    token_ids = sequences.token_ids[:tokens]
+    width = int(max(token_ids.max(initial=0), ids.max(initial=0))) + 2
     owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
-    keys, first = np.unique(owner * width + known, return_index=True)
+    keys, first = np.unique(owner * width + token_ids, return_index=True)
     key = (owner[at] * width)[:, None] + ids
     place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
     occurs = (keys[place] == key) & (ids >= 0)

@@ -73,8 +73,8 @@ def slope(case: Case) -> Iterator[Evidence]:
 def _strength(line: FittedLine) -> float:
     """How sure it is that the slope is not 1, 0 to 1."""
     z = abs(np.log(line.slope)) / max(line.error / line.slope, 1e-12)
-    known = _EXPLAINED.score(line.explained) * _NOT_ONE.score(float(z))
-    return known * _FITS.score(line.r2)
+    not_one = _EXPLAINED.score(line.explained) * _NOT_ONE.score(float(z))
+    return not_one * _FITS.score(line.r2)
 
 
 def _of_cap(case: Case, line: FittedLine, score: float) -> Evidence:
@@ -95,7 +95,7 @@ def _of_cap(case: Case, line: FittedLine, score: float) -> Evidence:
 
 def _of_factor(case: Case, line: FittedLine, straight: float) -> Iterator[Evidence]:
     """A temperature where the sides may have different ones, and a logit scale."""
-    said = (
+    opening = (
         f"differences between alternatives are {line.slope:.3f}"
         f" (+-{2 * line.error:.3f}) times as large in {case.labels[1]} as in"
         f" {case.labels[0]}, on a straight line (R2 {line.r2:.4f}): "
@@ -107,7 +107,7 @@ def _of_factor(case: Case, line: FittedLine, straight: float) -> Iterator[Eviden
             cause="temperature",
             score=min(_MOST * straight, LIKELY_AT_MOST),
             signature="slope",
-            sentence=f"{said}temperatures in the ratio {1 / line.slope:.3f}.",
+            sentence=f"{opening}temperatures in the ratio {1 / line.slope:.3f}.",
             numbers={**_numbers(line), "kind": "temperature"},
             positions=worst(case),
             explains=_MOST * straight,
@@ -120,7 +120,7 @@ def _of_factor(case: Case, line: FittedLine, straight: float) -> Iterator[Eviden
         cause="config",
         score=straight * (_SCALE_TOO if possible else _SCALE_ALONE),
         signature="slope",
-        sentence=f"{said}a logit scale on one side{not_temperature}.",
+        sentence=f"{opening}a logit scale on one side{not_temperature}.",
         numbers={**_numbers(line), "kind": "scale"},
         positions=worst(case),
     )

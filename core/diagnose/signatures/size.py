@@ -35,46 +35,46 @@ def size(case: Case) -> Iterator[Evidence]:
     That it has no shape can be said only where temperature and truncation were looked
     for: until then these stay *possible*.
     """
-    found = judge_size(case)
+    judged = judge_size(case)
     numbers = {
         "mae": case.view.mae,
-        "limit": found.limit,
-        "dtype": found.dtype,
-        "suspect": found.suspect,
-        "times": found.times,
+        "limit": judged.limit,
+        "dtype": judged.dtype,
+        "suspect": judged.suspect,
+        "times": judged.times,
         **_moments(case),
     }
-    if found.verdict in ("identical", "noise"):
+    if judged.verdict in ("identical", "noise"):
         yield Evidence(
             cause=NOISE,
-            score=found.sure,
+            score=judged.sure,
             signature="size",
-            sentence=found.sentence,
+            sentence=judged.sentence,
             numbers=numbers,
         )
-    if found.verdict not in ("excess", "unclear"):
+    if judged.verdict not in ("excess", "unclear"):
         return
-    most = 1.0 if _is_shapeless(case, found) else POSSIBLE_AT_MOST
+    most = 1.0 if _is_shapeless(case, judged) else POSSIBLE_AT_MOST
     for code, prior in _SHAPELESS:
         yield Evidence(
             cause=code,
-            score=min(prior * found.sure, most * prior),
+            score=min(prior * judged.sure, most * prior),
             signature="size",
-            sentence=found.sentence,
+            sentence=judged.sentence,
             numbers=numbers,
             positions=worst(case),
         )
 
 
-def _is_shapeless(case: Case, found: Size) -> bool:
+def _is_shapeless(case: Case, judged: Size) -> bool:
     """Whether the gap is larger than rounding and has no shape, though one was looked
     for: in what the numbers mean, and in where in the sequences the gap is.
     """
     looked = meaning_checked(case) and long_sequences(1, LONG).lacking(case) is None
-    return looked and found.verdict == "excess" and _in_most_tokens(case, found)
+    return looked and judged.verdict == "excess" and _in_most_tokens(case, judged)
 
 
-def _in_most_tokens(case: Case, found: Size) -> bool:
+def _in_most_tokens(case: Case, judged: Size) -> bool:
     """Whether the gap is half of itself, or more than half of what is usual, without
     the loudest `_FEW` tokens and in the middle sequence too: a fault of single tokens
     or sequences is not of weights.
@@ -87,7 +87,7 @@ def _in_most_tokens(case: Case, found: Size) -> bool:
     total = np.bincount(case.view.sequence, case.view.size)
     by_sequence = total[scored] / tokens[scored]
     smaller = min(float(rest.mean()), middle(by_sequence, tokens[scored]))
-    return smaller > min(USUAL[found.dtype or "bfloat16"].high, case.view.mae) / 2
+    return smaller > min(USUAL[judged.dtype or "bfloat16"].high, case.view.mae) / 2
 
 
 def meaning_checked(case: Case) -> bool:

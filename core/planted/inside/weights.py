@@ -159,10 +159,10 @@ def _window(model: Model, size: float) -> Iterator[None]:
         mask = torch.where(
             (ahead >= 0) & (ahead < int(size)), 0.0, torch.finfo(dtype).min
         ).to(dtype)[None, None]
-        given: Any = mask
+        attention_mask: Any = mask
         if len(set(getattr(model.net.config, "layer_types", None) or ())) > 1:
-            given = {"full_attention": mask, "sliding_attention": mask}
-        return original(input_ids=input_ids, attention_mask=given, **arguments)
+            attention_mask = {"full_attention": mask, "sliding_attention": mask}
+        return original(input_ids=input_ids, attention_mask=attention_mask, **arguments)
 
     base.forward = forward
     try:

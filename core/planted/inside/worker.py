@@ -30,11 +30,19 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
-from logdrift.core.planted.inside.bench import Bench, Stand, read_ids, sample_ids  # noqa: E402
+from logdrift.core.planted.inside.bench import (
+    Bench,
+    Stand,
+    read_ids,
+    sample_ids,
+)  # noqa: E402
 from logdrift.core.planted.inside.edits import plant  # noqa: E402
 from logdrift.core.planted.inside.little import train  # noqa: E402
 from logdrift.core.planted.inside.scoring import Model, Rows  # noqa: E402
-from logdrift.core.planted.inside.written import WrittenSide, write_session  # noqa: E402
+from logdrift.core.planted.inside.written import (
+    WrittenSide,
+    write_session,
+)  # noqa: E402
 from logdrift.core.planted.sizes import (  # noqa: E402
     LENGTHS,
     LONG,
@@ -99,8 +107,8 @@ def write(bench: Bench, fault: Fault, background: str, size: float) -> None:
         facts: dict[str, Any],
         sent: list[np.ndarray] | None = None,
     ) -> WrittenSide:
-        given = stand.ids if sent is None else sent
-        return WrittenSide(name=name, rows=rows, facts=facts, sent=given)
+        scored_ids = stand.ids if sent is None else sent
+        return WrittenSide(name=name, rows=rows, facts=facts, sent=scored_ids)
 
     model = stand.model
     clean = facts_of(model, background, "sdpa")
@@ -154,10 +162,10 @@ def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
     bench = Bench(folder, out, [], len(short))
     lengths = short + longer
     if args.ids:
-        known = read_ids(args.ids)
+        sequences = read_ids(args.ids)
     else:
-        known = sample_ids(bench.model("float32"), lengths, out / "ids.json")
-    taken = take([row.tolist() for row in known], lengths)
+        sequences = sample_ids(bench.model("float32"), lengths, out / "ids.json")
+    taken = take([row.tolist() for row in sequences], lengths)
     bench.ids = [np.asarray(row, np.int32) for row in taken]
     if args.faults:
         names = args.faults.split(",")

@@ -65,24 +65,24 @@ def onset(case: Case) -> Iterator[Evidence]:
 
     The mean of log |delta| over eight tokens is held against that of the eight before.
     """
-    found = _onsets(case)
-    if found is None:
+    onsets = _onsets(case)
+    if onsets is None:
         return
-    sharp = _MOST * _SHARP.score(found.jump) * _beyond_rounding(case, found.peak)
-    score = sharp * _ABOVE_ALL.score(found.peak / (case.view.mae + 1e-12))
-    on_blocks = _on_blocks(case, case.view.position[found.at])
+    sharp = _MOST * _SHARP.score(onsets.jump) * _beyond_rounding(case, onsets.peak)
+    score = sharp * _ABOVE_ALL.score(onsets.peak / (case.view.mae + 1e-12))
+    on_blocks = _on_blocks(case, case.view.position[onsets.at])
     if max(score, sharp if on_blocks else 0.0) <= _LEAST:
         return
     if on_blocks:
         # Where they are is evidence enough: a wrong cache stays, an edited id fades.
-        yield _of_cache(case, found, sharp, on_blocks)
+        yield _of_cache(case, onsets, sharp, on_blocks)
         score *= _OTHER_IDS_TOO
     if case.sent_alike:
         score *= SENT_ALIKE
-    if _one_place(case, found) and shared_rows(LONG).lacking(case) is not None:
+    if _one_place(case, onsets) and shared_rows(LONG).lacking(case) is not None:
         # No lists could tell other ids from a loud stretch.
         score = min(score, POSSIBLE_AT_MOST)
-    yield _of_ids(case, found, score)
+    yield _of_ids(case, onsets, score)
 
 
 def _onsets(case: Case) -> _Onsets | None:
@@ -115,57 +115,57 @@ def _beyond_rounding(case: Case, peak: float) -> float:
     return 1.0
 
 
-def _one_place(case: Case, found: _Onsets) -> bool:
+def _one_place(case: Case, onsets: _Onsets) -> bool:
     """Whether all onsets have one context, so that they are one measurement."""
-    return len(np.unique(case.view.context[found.at])) == 1
+    return len(np.unique(case.view.context[onsets.at])) == 1
 
 
-def _of_cache(case: Case, found: _Onsets, score: float, on_blocks: int) -> Evidence:
+def _of_cache(case: Case, onsets: _Onsets, score: float, on_blocks: int) -> Evidence:
     return Evidence(
         cause="prefix_cache",
         score=score,
         signature="onset",
         sentence=(
-            f"{_described(case, found)}, {on_blocks:,} of them at a block of {_BLOCK}"
+            f"{_described(case, onsets)}, {on_blocks:,} of them at a block of {_BLOCK}"
             " tokens: what comes before was read from a cache."
         ),
-        numbers={**_numbers(found), "on_blocks": on_blocks},
-        positions=_positions(case, found),
+        numbers={**_numbers(onsets), "on_blocks": on_blocks},
+        positions=_positions(case, onsets),
     )
 
 
-def _of_ids(case: Case, found: _Onsets, score: float) -> Evidence:
+def _of_ids(case: Case, onsets: _Onsets, score: float) -> Evidence:
     return Evidence(
         cause="ids",
         score=score,
         signature="onset",
-        sentence=f"{_described(case, found)}: the ids differ there.",
-        numbers=_numbers(found),
-        positions=_positions(case, found),
+        sentence=f"{_described(case, onsets)}: the ids differ there.",
+        numbers=_numbers(onsets),
+        positions=_positions(case, onsets),
     )
 
 
-def _described(case: Case, found: _Onsets) -> str:
-    louder = np.exp(min(found.jump, 20))
-    first = place_of(case, int(case.view.at[found.at[0]]))
+def _described(case: Case, onsets: _Onsets) -> str:
+    louder = np.exp(min(onsets.jump, 20))
+    first = place_of(case, int(case.view.at[onsets.at[0]]))
     return (
-        f"{len(found.at):,} of {found.judged:,} sequences agree up to one token and"
+        f"{len(onsets.at):,} of {onsets.judged:,} sequences agree up to one token and"
         f" differ {louder:.0f} times as much from there on (first at {first},"
-        f" {found.peak:.2g} nats)"
+        f" {onsets.peak:.2g} nats)"
     )
 
 
-def _numbers(found: _Onsets) -> dict[str, Number]:
+def _numbers(onsets: _Onsets) -> dict[str, Number]:
     return {
-        "sequences": len(found.at),
-        "judged": found.judged,
-        "jump": found.jump,
-        "peak": found.peak,
+        "sequences": len(onsets.at),
+        "judged": onsets.judged,
+        "jump": onsets.jump,
+        "peak": onsets.peak,
     }
 
 
-def _positions(case: Case, found: _Onsets) -> tuple[int, ...]:
-    return tuple(int(case.view.at[i]) for i in found.at[:SHOWN])
+def _positions(case: Case, onsets: _Onsets) -> tuple[int, ...]:
+    return tuple(int(case.view.at[i]) for i in onsets.at[:SHOWN])
 
 
 def _on_blocks(case: Case, position: Array) -> int:

@@ -73,29 +73,29 @@ def padding(case: Case) -> Iterator[Evidence]:
     larger = _LARGER_THAN_NOISE if noisy else _LARGER
     best: Evidence | None = None
     for info in case.infos:
-        found = _batches(case, info)
-        if found is None:
+        batches = _batches(case, info)
+        if batches is None:
             continue
-        score = _score(found, larger)
+        score = _score(batches, larger)
         if score > _LEAST and (best is None or score > best.score):
-            best = _of_padding(case, found, score)
+            best = _of_padding(case, batches, score)
     if best is not None:
         yield best
 
 
-def _score(found: _Batches, larger: Ramp) -> float:
-    if found.full.sum() == 1:
+def _score(batches: _Batches, larger: Ramp) -> float:
+    if batches.full.sum() == 1:
         few = _ONE_FULL
     else:
         few = 1.0
-    return _MOST * few * larger.score(found.ratio)
+    return _MOST * few * larger.score(batches.ratio)
 
 
-def _of_padding(case: Case, found: _Batches, score: float) -> Evidence:
-    padded = int(found.padded.sum())
-    full = int(found.full.sum())
-    average = float(found.mean[found.padded].mean())
-    largest = float(np.max(found.mean[found.full]))
+def _of_padding(case: Case, batches: _Batches, score: float) -> Evidence:
+    padded = int(batches.padded.sum())
+    full = int(batches.full.sum())
+    average = float(batches.mean[batches.padded].mean())
+    largest = float(np.max(batches.mean[batches.full]))
     return Evidence(
         cause="padding",
         score=score,
@@ -105,8 +105,8 @@ def _of_padding(case: Case, found: _Batches, score: float) -> Evidence:
             f" the {full:,} that it does not pad by {largest:.2g} over the same first"
             " tokens: padding is seen or counted."
         ),
-        numbers={"ratio": found.ratio, "padded": padded, "unpadded": full},
-        positions=worst(case, found.shorter[case.view.sequence]),
+        numbers={"ratio": batches.ratio, "padded": padded, "unpadded": full},
+        positions=worst(case, batches.shorter[case.view.sequence]),
     )
 
 

@@ -81,10 +81,10 @@ def start(case: Case) -> Iterator[Evidence]:
     surprising tokens have in the second half of the sequences: the median over
     sequences of that ratio, and the share of sequences that show it.
     """
-    found = _beginnings(case)
-    if found is None:
+    beginnings = _beginnings(case)
+    if beginnings is None:
         return
-    score = _MOST * _shape(case, found) * _LOUD.score(found.size)
+    score = _MOST * _shape(case, beginnings) * _LOUD.score(beginnings.size)
     if case.sent_alike:
         score *= SENT_ALIKE
     if score <= _LEAST:
@@ -95,18 +95,19 @@ def start(case: Case) -> Iterator[Evidence]:
         score=score,
         signature="start",
         sentence=(
-            f"at the first {_HEAD} scored tokens the gap is {found.ratio:.1f} times as"
-            " large as at equally surprising tokens in the second half of the"
-            f" sequences (in {found.share:.0%} of {found.sequences:,} sequences), and"
-            " fades: the sides saw different beginnings (start token, template, cut)."
+            f"at the first {_HEAD} scored tokens the gap is {beginnings.ratio:.1f}"
+            " times as large as at equally surprising tokens in the second half of the"
+            f" sequences (in {beginnings.share:.0%} of {beginnings.sequences:,}"
+            " sequences), and fades: the sides saw different beginnings (start token,"
+            " template, cut)."
         ),
         numbers={
-            "ratio": found.ratio,
-            "share": found.share,
-            "sequences": found.sequences,
-            "evenness": found.evenness,
-            "mae_start": found.size,
-            "mae_expected": found.expected,
+            "ratio": beginnings.ratio,
+            "share": beginnings.share,
+            "sequences": beginnings.sequences,
+            "evenness": beginnings.evenness,
+            "mae_start": beginnings.size,
+            "mae_expected": beginnings.expected,
         },
         positions=worst(case, head),
     )
@@ -133,19 +134,19 @@ def _beginnings(case: Case) -> _Beginnings | None:
     )
 
 
-def _shape(case: Case, found: _Beginnings) -> float:
+def _shape(case: Case, beginnings: _Beginnings) -> float:
     """How much the beginnings look like other ones, 0 to 1, whatever their size."""
     if judge_size(case).verdict == "noise":
         quiet = _QUIET
     else:
         quiet = 1.0
-    ratio = found.ratio / quiet
-    if found.sequences < _SEQUENCES:
+    ratio = beginnings.ratio / quiet
+    if beginnings.sequences < _SEQUENCES:
         larger = _LARGER_IN_FEW.score(ratio)
     else:
-        uneven = 1 - _UNEVEN.score(found.evenness)
+        uneven = 1 - _UNEVEN.score(beginnings.evenness)
         larger = max(_LARGER.score(ratio), uneven * _LARGER_IF_UNEVEN.score(ratio))
-    return larger * _SHARED.score(found.share)
+    return larger * _SHARED.score(beginnings.share)
 
 
 def _evenness(size: Array, usual: Array) -> float:

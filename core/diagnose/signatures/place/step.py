@@ -84,28 +84,28 @@ def step(case: Case) -> Iterator[Evidence]:
     The largest two-sample statistic of the ranks of |delta| over all split positions; a
     step must also be sharp: the tokens just behind it against those just before.
     """
-    found = _step(case)
-    if found is None or found.score <= _LEAST:
+    sharpest = _step(case)
+    if sharpest is None or sharpest.score <= _LEAST:
         return
-    code, kind = _meaning(case, found.position)
+    code, kind = _meaning(case, sharpest.position)
     yield Evidence(
         cause=code,
-        score=found.score,
+        score=sharpest.score,
         signature="step",
         sentence=(
-            f"the gap begins at token {found.position} of every sequence that is long"
-            f" enough ({found.sequences:,}): {found.before:.2g} nats just before,"
-            f" {found.behind:.2g} just behind, and it stays: {kind}."
+            f"the gap begins at token {sharpest.position} of every sequence that is"
+            f" long enough ({sharpest.sequences:,}): {sharpest.before:.2g} nats just"
+            f" before, {sharpest.behind:.2g} just behind, and it stays: {kind}."
         ),
         numbers={
-            "position": found.position,
-            "before": found.before,
-            "behind": found.behind,
-            "z": found.z,
-            "sequences": found.sequences,
+            "position": sharpest.position,
+            "before": sharpest.before,
+            "behind": sharpest.behind,
+            "z": sharpest.z,
+            "sequences": sharpest.sequences,
             "kind": "window",
         },
-        positions=worst(case, found.beyond),
+        positions=worst(case, sharpest.beyond),
     )
 
 
@@ -191,8 +191,8 @@ def _first_beyond(case: Case, number: Array, beyond: Bools) -> Array:
     none = np.iinfo(np.int64).max
     first = np.full(case.pair.count, none)
     np.minimum.at(first, sequence[beyond], number[beyond])
-    known: Array = np.where(first == none, 0, first)[sequence]
-    return known
+    first_or_0: Array = np.where(first == none, 0, first)[sequence]
+    return first_or_0
 
 
 def _sharpest(position: Array, size: Array, split: int) -> int:

@@ -137,9 +137,9 @@ def _spread(values: Values) -> float:
     """Mean distance of ``values`` f64[k] from their median, those that are NaN aside:
     what fits no better than one number fits nothing.
     """
-    known = values[np.isfinite(values)]
-    if len(known):
-        return float(np.abs(known - np.median(known)).mean())
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        return float(np.abs(finite - np.median(finite)).mean())
     return 0.0
 
 
@@ -166,9 +166,9 @@ def _distance(a: Values, b: Values) -> Values:
     fewer than two `SHORTEST`.
     """
     gap = np.abs(a - b)
-    known = np.isfinite(gap)
-    count = known.sum(axis=1)
-    total = np.where(known, gap, 0.0).sum(axis=1)
+    finite = np.isfinite(gap)
+    count = finite.sum(axis=1)
+    total = np.where(finite, gap, 0.0).sum(axis=1)
     mean = total / np.maximum(count, 1)
     distance: Values = np.where(count >= 2 * SHORTEST, mean, np.inf)
     return distance

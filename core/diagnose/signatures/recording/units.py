@@ -161,9 +161,9 @@ def _conversions(case: Case, side: Suspect) -> Iterator[_Conversion]:
         return
     for unit in _UNITS:
         converted = unit.convert(side.values, case.view.sequence)
-        known = np.isfinite(converted)
-        if known.mean() >= _CONVERTED:
-            among = telling & known
+        finite = np.isfinite(converted)
+        if finite.mean() >= _CONVERTED:
+            among = telling & finite
             gap = np.abs(converted - side.other)[among]
             yield _Conversion(
                 unit=unit,
@@ -172,23 +172,23 @@ def _conversions(case: Case, side: Suspect) -> Iterator[_Conversion]:
             )
 
 
-def _of_units(case: Case, side: Suspect, found: _Conversion) -> Evidence:
+def _of_units(case: Case, side: Suspect, conversion: _Conversion) -> Evidence:
     values = len(side.values)
     return Evidence(
         cause="units",
         score=min(_MOST, PROOF.ceiling(values)),
         signature="units",
         sentence=(
-            f"{side.label} holds {found.unit.name} instead of natural"
+            f"{side.label} holds {conversion.unit.name} instead of natural"
             f" log-probabilities: converted, its {values:,} values differ from"
-            f" {side.other_label} by {found.after:.2g} nats (median of surprising"
-            f" tokens), unconverted by {found.before:.2g}: {found.unit.fix}."
+            f" {side.other_label} by {conversion.after:.2g} nats (median of surprising"
+            f" tokens), unconverted by {conversion.before:.2g}: {conversion.unit.fix}."
         ),
         numbers={
             "side": side.label,
-            "unit": found.unit.name,
-            "mae_converted": found.after,
-            "mae": found.before,
+            "unit": conversion.unit.name,
+            "mae_converted": conversion.after,
+            "mae": conversion.before,
         },
         positions=positions_of(case.view.at),
     )
